@@ -19,7 +19,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.group_json import declaration_json
-from mlops_runtime.features.online_items import EXPIRES, PUBLISHED
+from mlops_runtime.features.online_items import ERASED, EXPIRES, PUBLISHED
 from mlops_runtime.features.online_items import KEY as ENTITY
 
 DECLARATION = "groups.json"
@@ -73,16 +73,22 @@ def publish_online_statements(
         key: Its key.
         tables: Names of the feature tables whose rows may be written. Default: all.
     """
-    marks = [f"{PUBLISHED}/*"] if tables is None else [f"{PUBLISHED}/{table}" for table in tables]
-    written = None if tables is None else [*(f"{table}/*" for table in tables), *marks]
+    named = ["*"] if tables is None else tables
+    marks, generations = [f"{PUBLISHED}/{table}" for table in named], [f"{ERASED}/{table}" for table in named]
+    written = None if tables is None else [*(f"{table}/*" for table in tables), *marks, *generations]
     return [
         iam.PolicyStatement(
             actions=["dynamodb:DeleteItem", "dynamodb:PutItem"],
             resources=[table.table_arn],
             conditions=_of_keys(written),
         ),
-        # up to which ingest rows are out, and no row
-        iam.PolicyStatement(actions=["dynamodb:BatchGetItem"], resources=[table.table_arn], conditions=_of_keys(marks)),
+        # up to which ingest rows are out, and which erasure was the last; no row
+        iam.PolicyStatement(
+            actions=["dynamodb:BatchGetItem"], resources=[table.table_arn], conditions=_of_keys([*marks, *generations])
+        ),
+        iam.PolicyStatement(
+            actions=["dynamodb:ConditionCheckItem"], resources=[table.table_arn], conditions=_of_keys(generations)
+        ),
         key_statement(key, services=["dynamodb"]),
     ]
 
@@ -96,7 +102,14 @@ def forget_online_statements(table: dynamodb.ITable, key: kms.IKey) -> list[iam.
     """
     return [
         iam.PolicyStatement(actions=["dynamodb:DeleteItem", "dynamodb:Scan"], resources=[table.table_arn]),
-        key_statement(key, services=["dynamodb"], actions=["kms:Decrypt"]),
+        # publishers who read before it are refused, and what came since the tables were rewritten is not said to be out
+        iam.PolicyStatement(
+            actions=["dynamodb:PutItem"], resources=[table.table_arn], conditions=_of_keys([f"{ERASED}/*"])
+        ),
+        iam.PolicyStatement(
+            actions=["dynamodb:UpdateItem"], resources=[table.table_arn], conditions=_of_keys([f"{PUBLISHED}/*"])
+        ),
+        key_statement(key, services=["dynamodb"]),
     ]
 
 

@@ -131,7 +131,7 @@ def section(rows: list[dict[str, Any]], on: datetime) -> str:
         "online store, and two erasures of different entities run at once on one store, in processes that are paused and killed at",
         "any time. Then what is pending is completed, and every byte is searched: in a folder those of tables, catalog, training",
         "sets, manifests and `online.db` with its log; on the embedded cloud those of all that its services store, old versions",
-        "of objects included.",
+        "of objects included, but for the requests that DynamoDB remembers for ten minutes.",
         "",
         "`python -m tests.campaign.erasures.run FOLDER` runs the schedules by their seeds; it goes on where it stopped.",
         "",

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.avro.file import AvroFile
 
+# DynamoDB remembers each transaction for ten minutes, so that it is done once
+_REMEMBERED = "ministack.dynamodb._txn_idempotency"
 _BOUND = 15  # Iceberg's manifests hold 16 letters of a bound, and the last of an upper one counts one up
 
 
@@ -39,11 +41,14 @@ def in_folder(folder: Path, entities: Collection[str]) -> list[str]:
 def in_state(saved: Path, entities: Collection[str]) -> list[str]:
     """Return where the last saved state of an embedded cloud names an entity: its stores and the bytes that they hold.
 
+    What DynamoDB remembers of transactions for ten minutes is left out.
+
     Args:
         saved: The folder of snapshots.
         entities: Whom to look for.
     """
     stores = json.loads((saved / "snapshot.json").read_bytes())["stores"]
+    stores.pop(_REMEMBERED, None)
     return ["/".join(place) for place, content in _contents(stores, (), saved / "files") if names(content, entities)]
 
 

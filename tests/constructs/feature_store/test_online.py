@@ -17,7 +17,7 @@ from mlops_constructs.feature_store import _online
 from mlops_constructs.feature_store.table_grants import grant_all
 from mlops_local.stacks import deployer
 from mlops_runtime.features import online_items
-from mlops_runtime.features.online_items import OnlineStoreError
+from mlops_runtime.features.online_items import ErasedMeanwhileError, OnlineStoreError
 from mlops_runtime.features.online_store import OnlineStore
 
 if TYPE_CHECKING:
@@ -86,9 +86,10 @@ def test_rights_are_the_calls_of_the_adapter_and_reach_the_tables_named() -> Non
         "['dynamodb:DeleteItem', 'dynamodb:PutItem']",
         "dynamodb:BatchGetItem",
         "dynamodb:BatchGetItem",
+        "dynamodb:ConditionCheckItem",
     ]
     read = [s["Condition"]["ForAllValues:StringLike"] for s in table if s["Action"] == "dynamodb:BatchGetItem"]
-    assert sorted(each["dynamodb:LeadingKeys"] for each in read) == [["#published/*"], ["stock_v1/*"]]
+    assert sorted(each["dynamodb:LeadingKeys"] for each in read) == [["#published/*", "#erased/*"], ["stock_v1/*"]]
     assert all("/index" not in str(s["Resource"]) and s["Resource"] != "*" for s in table)
 
 
@@ -114,9 +115,10 @@ def test_a_store_has_the_table_where_it_is_asked_for(define_store: Any, group: A
         if "dynamodb" in str(s["Action"])
     )
     assert keys == [
-        ("['dynamodb:DeleteItem', 'dynamodb:PutItem']", ["sales_v1/*", "#published/sales_v1"]),
-        ("dynamodb:BatchGetItem", ["#published/sales_v1"]),
+        ("['dynamodb:DeleteItem', 'dynamodb:PutItem']", ["sales_v1/*", "#published/sales_v1", "#erased/sales_v1"]),
+        ("dynamodb:BatchGetItem", ["#published/sales_v1", "#erased/sales_v1"]),
         ("dynamodb:BatchGetItem", ["stock_v1/*"]),
+        ("dynamodb:ConditionCheckItem", ["#erased/sales_v1"]),
     ]
 
 
@@ -140,7 +142,9 @@ def test_an_online_group_brings_table_and_function(define_store: Any, group: Any
         for s in policy["PolicyDocument"]["Statement"]
     ]
     (read,) = (s for s in statements if s.get("Action") == "dynamodb:BatchGetItem")
-    assert read["Condition"]["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["#published/stock_v1"]}
+    assert read["Condition"]["ForAllValues:StringLike"] == {
+        "dynamodb:LeadingKeys": ["#published/stock_v1", "#erased/stock_v1"]
+    }
 
 
 def test_whoever_erases_forgets_there_too(define_store: Any, group: Any, resources: Any) -> None:
@@ -157,7 +161,12 @@ def test_whoever_erases_forgets_there_too(define_store: Any, group: Any, resourc
     of_table = [[s for s in statements if "dynamodb:" in str(s["Action"])] for statements in found]
     assert of_table[0] == []
     assert [(s["Action"], list(s["Resource"])) for s in of_table[1]] == [
-        (["dynamodb:DeleteItem", "dynamodb:Scan"], ["Fn::GetAtt"])
+        (["dynamodb:DeleteItem", "dynamodb:Scan"], ["Fn::GetAtt"]),
+        ("dynamodb:PutItem", ["Fn::GetAtt"]),
+        ("dynamodb:UpdateItem", ["Fn::GetAtt"]),
+    ]
+    assert [s["Condition"]["ForAllValues:StringLike"] for s in of_table[1][1:]] == [
+        {"dynamodb:LeadingKeys": [each]} for each in ("#erased/*", "#published/*")
     ]
 
 
@@ -215,6 +224,10 @@ def test_rows_are_published_and_read_under_the_grants(cloud: "Cloud", tmp_path: 
 
     assert [publisher.publish(group, rows, now=DAY).written for group in (stock, prices)] == [2, 2]
     assert publisher.publish(stock, rows, now=DAY).kept == 2
+    first = publisher.generation("stock_v1")
+    assert publisher.publish(stock, rows, now=DAY, generation=first).kept == 2
+    with pytest.raises(OnlineStoreError, match=r"TransactWriteItems of table .* failed: .*AccessDenied"):
+        reader.publish(stock, rows, now=DAY, generation=first)
     assert reader.get(stock, asked, now=DAY, consistent=True)["on_hand"].to_pylist() == [float("inf"), None, 0.1]
     with pytest.raises(OnlineStoreError, match=r"BatchGetItem of table .* failed: .*AccessDenied"):
         reader.get(prices, asked, now=DAY)
@@ -223,4 +236,6 @@ def test_rows_are_published_and_read_under_the_grants(cloud: "Cloud", tmp_path: 
     with pytest.raises(OnlineStoreError, match=r"BatchGetItem of table .* failed: .*AccessDenied"):
         publisher.get(stock, asked, now=DAY)
     assert publisher.forget(stock, asked) == 2
+    with pytest.raises(ErasedMeanwhileError, match="stock_v1"):
+        publisher.publish(stock, rows, now=DAY, generation=first)
     assert reader.get(stock, asked, now=DAY, consistent=True)["on_hand"].null_count == 3

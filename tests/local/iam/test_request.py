@@ -188,3 +188,25 @@ def test_a_load_balancer_is_changed_by_the_thing_that_is_named():
     assert request.resources(changed) == [rule]
     assert request.resources(replace(changed, action="elasticloadbalancing:DescribeRules")) == ["*"]
     assert request.resources(replace(changed, params={})) == ["*"]
+
+
+def test_a_transaction_is_evaluated_by_member():
+    """Those of one kind on one table together, with all their keys; other calls are themselves."""
+    items = [
+        {"ConditionCheck": {"TableName": "t", "Key": {"entity": {"S": "#erased/a"}}, "ConditionExpression": "x"}},
+        {"Put": {"TableName": "t", "Item": {"entity": {"S": "a/1"}, "n": {"N": "1"}}}},
+        {"Put": {"TableName": f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/t", "Item": {"entity": {"S": "a/2"}}}},
+        {"Delete": {"TableName": "u", "Key": {"entity": {"S": "b"}}}},
+    ]
+    described = call("dynamodb", "dynamodb:TransactWriteItems", {"TransactItems": items}, partition_key="entity")
+    arn = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/"
+    assert [
+        (each.action, request.resources(each), request.context(each)["dynamodb:LeadingKeys"])
+        for each in request.actions(described)
+    ] == [
+        ("dynamodb:ConditionCheckItem", [f"{arn}t"], ["#erased/a"]),
+        ("dynamodb:PutItem", [f"{arn}t"], ["a/1", "a/2"]),
+        ("dynamodb:DeleteItem", [f"{arn}u"], ["b"]),
+    ]
+    other = call("dynamodb", "dynamodb:PutItem", {"TableName": "t"})
+    assert request.actions(other) == [other]

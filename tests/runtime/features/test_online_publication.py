@@ -7,7 +7,7 @@ import pytest
 
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, FeatureServiceError
-from mlops_runtime.features.online_items import OnlineStoreError
+from mlops_runtime.features.online_items import ErasedMeanwhileError, OnlineStoreError
 from mlops_runtime.features.online_publication import publish_new
 from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.features.store_client import FeatureStoreClient, FeatureStoreError
@@ -142,41 +142,99 @@ def test_many_rows_are_left_to_the_function(shop, monkeypatch):
 
 
 class Between(OnlineStore):
-    """An online store before whose first put something else happens."""
+    """An online store before one of whose calls something else happens once."""
 
-    def __init__(self, path, happens):
-        self._rows, self._happens = OnlineStore.local(path)._rows, [happens]
+    def __init__(self, path, step, happens):
+        self._rows, self._step, self._happens = OnlineStore.local(path)._rows, step, [happens]
 
-    def publish(self, group, rows, *, now):
-        """Let it happen, then publish."""
-        while self._happens:
+    def _let(self, step):
+        if step == self._step and self._happens:
             self._happens.pop()()
-        return super().publish(group, rows, now=now)
+
+    def generation(self, table):
+        """Let it happen before the generation is read."""
+        self._let("generation")
+        return super().generation(table)
+
+    def published(self, table, uuid):
+        """Let it happen before the mark is read."""
+        self._let("published")
+        return super().published(table, uuid)
+
+    def publish(self, group, rows, **options):
+        """Let it happen before rows are put."""
+        self._let("publish")
+        return super().publish(group, rows, **options)
+
+    def mark_published(self, table, uuid, sequence, **options):
+        """Let it happen before the mark is moved."""
+        self._let("mark")
+        return super().mark_published(table, uuid, sequence, **options)
 
 
-def test_rows_that_an_erasure_takes_meanwhile_are_withdrawn(shop, monkeypatch):
-    """Its own forgetting came before the rows were put; others' rows stay, and no file holds the entity."""
-    crash(shop, monkeypatch)
-    shop.client.ingest(STOCK, stock(("b", 1, 20), ("PLANTED", 1, 30)))
-    shop.client.ingest(STOCK, stock(("PLANTED", 2, 31)))
-    crash_free = shop.opened()
+def unpublished(shop, *rows):
+    """Ingest rows that are not out yet."""
+    quiet = FeatureStoreClient.local(shop.path, now=lambda: shop.at)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureStoreClient, "_publish", lambda *_: None)
+        quiet.ingest(STOCK, stock(*rows))
+
+
+def holding(shop):
+    """Return the files of the online store that hold the planted entity."""
+    return [path.name for path in shop.path.glob("online.db*") if b"PLANTED" in path.read_bytes()]
+
+
+STEPS = ("generation", "published", "publish", "mark")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_rows_that_an_erasure_takes_meanwhile_are_not_out(shop, step):
+    """Whichever step of the publication comes after it: the store refuses them, or they are forgotten; others' are out."""
+    unpublished(shop, ("a", 1, 10), ("PLANTED", 1, 30))
+    unpublished(shop, ("PLANTED", 2, 31))
+    other = shop.opened()
+    online = Between(
+        shop.path / "online.db", step, lambda: other.erase({"store_id": "PLANTED"}, reason="T-1", in_use=[])
+    )
+    done = publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
+    assert shop.on_hand("a", "PLANTED") == [10, None]
+    assert done.sequence == shop.client.table("stock_v1").current_snapshot().sequence_number
+    assert holding(shop) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_publisher_that_is_killed_leaves_nothing_of_an_erasure(shop, step):
+    """Neither where it was killed before its next step, nor where it was paused and put its rows after the erasure."""
+    unpublished(shop, ("a", 1, 10), ("PLANTED", 1, 30))
+    other = shop.opened()
 
     def erase():
-        crash_free.erase({"store_id": "PLANTED"}, reason="T-1", in_use=[])
+        other.erase({"store_id": "PLANTED"}, reason="T-1", in_use=[])
+        raise KeyboardInterrupt
 
-    # a publisher that starts anew, as after a crash, and is overtaken
-    table = shop.client.table("stock_v1")
-    shop.client.online._rows.delete("#published/stock_v1")
-    online = Between(shop.path / "online.db", erase)
-    done = publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
-    assert (done.withdrawn, shop.on_hand("a", "b", "PLANTED")) == (1, [10, 20, None])
-    assert done.sequence > table.current_snapshot().sequence_number
-    for path in shop.path.glob("online.db*"):
-        assert b"PLANTED" not in path.read_bytes()
+    online = Between(shop.path / "online.db", step, erase)
+    with pytest.raises(KeyboardInterrupt):
+        publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
+    assert holding(shop) == []
+    assert shop.client.publish_online(STOCK) >= 0
+    assert shop.on_hand("a", "PLANTED") == [10, None]
 
 
-def test_what_is_delivered_again_after_an_erasure_stays(shop):
-    """Also where its event is older than that of the row that was withdrawn."""
+def test_who_is_refused_again_and_again_says_so(shop):
+    """It gives up after some erasures; publishing again goes on from there."""
+    unpublished(shop, ("a", 1, 10))
+
+    online = Between(shop.path / "online.db", "published", None)
+    online._let = lambda step: online.end_generation(["stock_v1"]) if step == "published" else None
+    with pytest.raises(ErasedMeanwhileError, match="stock_v1 was rewritten 8 times while its rows were published"):
+        publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
+    assert shop.client.publish_online(STOCK) == 1
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_is_delivered_again_after_an_erasure_stays(shop, step):
+    """Also where its event is older than that of the row that went."""
     shop.client.ingest(STOCK, stock(("b", 1, 20)))
     other = shop.opened()
 
@@ -184,13 +242,38 @@ def test_what_is_delivered_again_after_an_erasure_stays(shop):
         other.erase({"store_id": "a"}, reason="T-1", in_use=[])
         other.ingest(STOCK, stock(("a", 1, 7)))
 
-    unpublished = FeatureStoreClient.local(shop.path, now=lambda: shop.at)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FeatureStoreClient, "_publish", lambda *_: None)
-        unpublished.ingest(STOCK, stock(("a", 3, 10)))
-    online = Between(shop.path / "online.db", erase_and_deliver)
+    unpublished(shop, ("a", 3, 10))
+    online = Between(shop.path / "online.db", step, erase_and_deliver)
     publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
     assert shop.on_hand("a", "b") == [7, 20]
+
+
+def test_what_is_delivered_between_rewrite_and_forgetting_stays(shop, monkeypatch):
+    """Its own publication found the erased row, which is newer, and said that it is out; the next one brings it."""
+    shop.client.ingest(STOCK, stock(("a", 3, 10), ("b", 3, 20)))
+    deliver, forget = shop.opened(), OnlineStore.forget_entity
+
+    def delivered(*arguments, **options):
+        deliver.ingest(STOCK, stock(("a", 1, 7)))
+        assert shop.on_hand("a") == [10]
+        return forget(*arguments, **options)
+
+    monkeypatch.setattr(OnlineStore, "forget_entity", delivered)
+    shop.opened().erase({"store_id": "a"}, reason="T-1", in_use=[])
+    monkeypatch.undo()
+    assert shop.on_hand("a", "b") == [None, 20]
+    assert shop.client.publish_online(STOCK) == 1
+    assert shop.on_hand("a", "b") == [7, 20]
+
+
+def test_what_is_out_since_the_rewrite_is_not_forgotten(shop, monkeypatch):
+    """An erasure that is done again, as after a crash, takes what the first one took alone."""
+    shop.client.ingest(STOCK, stock(("b", 1, 20)))
+    with shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True):
+        assert shop.opened().erase({"store_id": "b"}, reason="T-1", in_use=[], wait=timedelta(0)).pending
+    shop.client.ingest(STOCK, stock(("b", 1, 21)))
+    assert [each.pending for each in shop.opened().resume_erasures()] == [()]
+    assert shop.on_hand("b") == [21]
 
 
 def test_an_ingest_meanwhile_is_not_said_to_be_out(shop, monkeypatch):
@@ -203,7 +286,7 @@ def test_an_ingest_meanwhile_is_not_said_to_be_out(shop, monkeypatch):
             patch.setattr(FeatureStoreClient, "_publish", lambda *_: None)
             other.ingest(STOCK, stock(("b", 1, 20)))
 
-    online = Between(shop.path / "online.db", ingest)
+    online = Between(shop.path / "online.db", "publish", ingest)
     done = publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
     assert (done.sequence, shop.mark(), shop.on_hand("a", "b")) == (1, 1, [10, None])
     assert shop.client.publish_online(STOCK) == 1

@@ -5,9 +5,18 @@ from multiprocessing import get_context
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from mlops_runtime.features.online_items import KEY, ORDER, OnlineStoreError
+from mlops_runtime.features.feature_group import INGEST_ID
+from mlops_runtime.features.online_items import (
+    KEY,
+    ORDER,
+    ErasedMeanwhileError,
+    Generation,
+    OnlineStoreError,
+    generation_key,
+)
 from mlops_runtime.features.online_rows import DynamoRows, FileRows
 
 TABLE = {
@@ -69,10 +78,119 @@ def test_thousands_of_keys_are_read(rows):
 def test_an_item_is_deleted_by_its_order(rows):
     """With an order only that one goes; without, whatever there is."""
     rows.put([item("a", "2"), item("b", "2")])
-    assert (rows.delete("a", "1"), rows.delete("a", "2"), rows.delete("a", "2")) == (False, True, False)
+    by_order = [rows.delete("a", order=each) for each in ("1", "2", "2")]
+    assert by_order == [False, True, False]
     assert (rows.delete("b"), rows.delete("b")) == (True, False)
     rows.settle()
     assert list(rows.all_keys()) == []
+
+
+def test_an_item_is_deleted_by_its_ingest(rows):
+    """Only one of an earlier ingest goes; an order may be said too."""
+    rows.put([item("a", "1") | {INGEST_ID: {"S": "0007-x"}}, item("mark", "1")])
+    assert (rows.delete("a", before="0007"), rows.delete("mark", before="0009")) == (False, False)
+    assert (rows.delete("a", order="2", before="0008"), rows.delete("a", order="1", before="0008")) == (False, True)
+
+
+def test_items_of_a_generation_that_ended_are_refused(rows):
+    """All of them, and the later ones of the next are taken; items no newer than what is there stay, as without one."""
+    first = Generation(key=generation_key("t_v1"), value=None)
+    assert rows.put([item(f"t_v1/[{n}]", "1") for n in range(250)], first) == 250
+    assert rows.put([item(f"t_v1/[{n}]", "2" if n % 2 else "1") for n in range(250)], first) == 125
+    rows.replace(item(first.key, "g1"))
+    with pytest.raises(
+        ErasedMeanwhileError, match=r"an erasure rewrote t_v1 after the rows were read, .*; read them again"
+    ):
+        rows.put([item("t_v1/[0]", "3"), item("t_v1/[new]", "3")], first)
+    assert rows.read(["t_v1/[new]"], consistent=True) == {}
+    second = Generation.of("t_v1", rows.read([first.key], consistent=True)[first.key])
+    assert rows.put([item("t_v1/[0]", "3"), item("t_v1/[new]", "3")], second) == 2
+    rows.replace(item(first.key, "g0"))
+    with pytest.raises(ErasedMeanwhileError):
+        rows.put([item("t_v1/[0]", "4")], second)
+
+
+def test_an_order_is_lowered_and_never_raised(rows):
+    """The rest of the item stays; one that is missing is none."""
+    rows.put([item("mark", "5", n={"S": "x"})])
+    for order in ("7", "3"):
+        rows.lower("mark", order)
+    rows.lower("absent", "1")
+    found = rows.read(["mark", "absent"], consistent=True)
+    assert found == {"mark": item("mark", "3", n={"S": "x"})}
+    assert rows.put([item("mark", "4")]) == 1
+
+
+class Cancelling:
+    """A client of DynamoDB that cancels transactions for given reasons, and conflicts with other writes as often as it is told."""
+
+    class exceptions:  # noqa: N801 - boto3's name
+        """What it raises."""
+
+        TransactionCanceledException = type("Cancelled", (ClientError,), {})
+        TransactionConflictException = type("Conflict", (ClientError,), {})
+        ConditionalCheckFailedException = type("Failed", (ClientError,), {})
+
+    def __init__(self, *reasons, conflicts=0):
+        self.reasons, self.conflicts, self.sizes = list(reasons), conflicts, []
+
+    def transact_write_items(self, TransactItems):  # noqa: N803
+        """Cancel for the next reasons."""
+        self.sizes.append(len(TransactItems))
+        if self.reasons:
+            codes = self.reasons.pop(0)
+            answer = {"CancellationReasons": [{"Code": code} for code in codes], "Error": {"Code": "Cancelled"}}
+            raise self.exceptions.TransactionCanceledException(answer, "TransactWriteItems")
+
+    def put_item(self, **_):
+        """Conflict."""
+        self.conflicts -= 1
+        if self.conflicts >= 0:
+            raise self.exceptions.TransactionConflictException({"Error": {"Code": "Conflict"}}, "PutItem")
+
+    def delete_item(self, **_):
+        """Conflict."""
+        self.put_item()
+        return {"Attributes": {}}
+
+
+GENERATION = Generation(key=generation_key("t_v1"), value="g")
+
+
+def test_transactions_that_meet_others_are_tried_again():
+    """Without the items that are no newer; after some tries that is an error."""
+    waited = []
+    met = ["None", "TransactionConflict", "ConditionalCheckFailed"]
+    client = Cancelling(met, ["TransactionConflict", "None"])
+    rows = DynamoRows(client, "online", sleep=waited.append)
+    assert rows.put([item("a", "1"), item("b", "1")], GENERATION) == 1
+    assert (client.sizes, len(waited)) == ([3, 2, 2], 1)
+    always = DynamoRows(Cancelling(*[["ThrottlingError", "None"]] * 20), "online", sleep=waited.append)
+    with pytest.raises(
+        OnlineStoreError, match=r"TransactWriteItems of table online failed: 8 times None, ThrottlingError"
+    ):
+        always.put([item("a", "1")], GENERATION)
+
+
+def test_a_transaction_is_waited_for_by_erasures():
+    """What it checks, and what it puts, is in use for an instant."""
+    waited = []
+    assert DynamoRows(Cancelling(conflicts=2), "online", sleep=waited.append).delete("a")
+    DynamoRows(Cancelling(conflicts=1), "online", sleep=waited.append).replace(item("a", "1"))
+    assert len(waited) == 3
+    for call in ("delete", "replace"):
+        with pytest.raises(OnlineStoreError, match="Conflict"):
+            getattr(DynamoRows(Cancelling(conflicts=99), "online", sleep=waited.append), call)(
+                "a" if call == "delete" else item("a", "1")
+            )
+
+
+def test_large_items_are_put_in_transactions_of_their_own():
+    """A transaction takes 4 MB."""
+    client = Cancelling()
+    large = [item(str(n), "1", n={"S": "x" * 1_200_000}) for n in range(5)]
+    assert DynamoRows(client, "online", sleep=print).put(large, GENERATION) == 5
+    assert client.sizes == [3, 3, 2]
 
 
 def test_nothing_of_what_was_deleted_is_left_in_any_file(tmp_path):

@@ -508,7 +508,7 @@ def test_an_entity_is_forgotten_by_whole_keys_and_by_parts(dynamodb, shop):
 
     assert (by_part, again, whole, nobody) == ({"price_v1": 1, "stock_v1": 2}, {}, {"stock_v1": 1}, {})
     left = {item["entity"]["S"] for item in dynamodb.scan(TableName="online")["Items"]}
-    assert left == {"price_v1/[11]", 'stock_v1/["",-1]'}
+    assert left == {"price_v1/[11]", 'stock_v1/["",-1]', "#erased/price_v1", "#erased/stock_v1"}
 
 
 def test_forgetting_by_a_part_reads_every_page(dynamodb):
@@ -525,12 +525,16 @@ def test_forgetting_by_a_part_reads_every_page(dynamodb):
     assert online.forget_entity({"item": "1"}, KEY_TYPES) == {"stock_v1": 10}
 
 
-def test_fails_to_forget_where_there_is_no_table(dynamodb):
-    """By the call that failed, for a whole key and for a part."""
+def test_fails_to_forget_where_there_is_no_table(dynamodb, monkeypatch):
+    """By the call that failed, for a whole key and for a part, and before anything is forgotten."""
     online = OnlineStore(dynamodb, table="absent")
+    monkeypatch.setattr(online, "end_generation", lambda _: None)
     with pytest.raises(OnlineStoreError, match="DeleteItem of table absent failed"):
         online.forget_entity({"store_id": "a", "item": "2"}, KEY_TYPES)
     with pytest.raises(OnlineStoreError, match="Scan of table absent failed"):
+        online.forget_entity({"store_id": "a"}, KEY_TYPES)
+    monkeypatch.undo()
+    with pytest.raises(OnlineStoreError, match="PutItem of table absent failed"):
         online.forget_entity({"store_id": "a"}, KEY_TYPES)
 
 

@@ -58,6 +58,27 @@ def test_a_state_that_was_replaced_while_it_was_read_is_read_again(filled):
     assert committed(table, lambda fresh: fresh.name()[-1], retries=Retries(sleep=[].append)) == "stock_v1"
 
 
+def test_a_snapshot_that_another_commit_removed_is_looked_for_again(shop):
+    """Two erasures expire the same history at once; pyiceberg says so by a ValueError, and any other of these stays one."""
+    for number in range(3):
+        shop.client.ingest(shop.STOCK, shop.stock((number, number, number)))
+    table, other = (shop.client.table("stock_v1") for _ in range(2))
+    first = table.metadata.snapshots[0].snapshot_id
+    tries = []
+
+    def expire(fresh):
+        tries.append(fresh.metadata.snapshot_by_id(first) is None)
+        if tries == [False]:
+            other.maintenance.expire_snapshots().by_ids([first]).commit()
+        if not tries[-1]:
+            fresh.maintenance.expire_snapshots().by_ids([first]).commit()
+
+    committed(table, expire, retries=Retries(sleep=[].append))
+    assert tries == [False, True]
+    with pytest.raises(ValueError, match="another"):
+        committed(table, lambda _: (_ for _ in ()).throw(ValueError("another")))
+
+
 def test_twelve_writers_at_once_land_all(shop):
     """No batch is lost or doubled."""
     shop.client.ingest(shop.STOCK, shop.stock((0, 0, 0)))

@@ -72,7 +72,7 @@ def erase(
         record = _erased(
             place, key, reason=reason, in_use=kept, include_in_use=include_in_use, wait=wait_seconds, ended=ended or ()
         )
-        online = _forgotten(place, key)
+        online = _forgotten(place, key, record)
     left = _left(place)
     if as_json:
         from mlops_runtime.contracts import to_dict
@@ -149,7 +149,7 @@ def _erased(
         raise UserError(str(error).replace("include_in_use=True", "--include-in-use")) from error
 
 
-def _forgotten(place: Place, key: dict[str, str]) -> dict[str, int]:
+def _forgotten(place: Place, key: dict[str, str], record: "Erasure") -> dict[str, int]:
     """Forget the entity in the online table, if there is one; return the items that went, by feature table."""
     if place.aws is None or place.entry is None or place.entry.online_table is None:
         return {}
@@ -168,7 +168,8 @@ def _forgotten(place: Place, key: dict[str, str]) -> dict[str, int]:
         keys[name] = {each: types[each] for each in entities}
     online = OnlineStore(place.aws.client("dynamodb"), table=place.entry.online_table)
     try:
-        return online.forget_entity(key, keys)
+        until = {each.table: each.until for each in record.tables if each.until is not None}
+        return online.forget_entity(key, keys, until=until)
     except OnlineStoreError as error:
         raise UserError(
             f"{error}; tables and training sets are erased; run the same command again for the online table"

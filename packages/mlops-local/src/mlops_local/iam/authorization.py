@@ -346,10 +346,11 @@ def require_call(principal: str | Session, call: Call) -> None:
     Raises:
         AccessDeniedError: At the first permission that is missing.
     """
-    keys = request.context(call)
-    questions = [Check(call.action, resource, keys) for resource in request.resources(call)]
-    for check in [*questions, *request.dependents(call), *key_checks(call)]:
-        require(principal, check.action, check.resource, check.context)
+    for each in request.actions(call):
+        keys = request.context(each)
+        questions = [Check(each.action, resource, keys) for resource in request.resources(each)]
+        for check in [*questions, *request.dependents(each), *key_checks(each)]:
+            require(principal, check.action, check.resource, check.context)
 
 
 def describe(service: str, path: str, headers: Mapping[str, str], body: bytes, params: Mapping[str, Any]) -> Call:
@@ -377,12 +378,20 @@ def enforce(  # noqa: PLR0917 - MiniStack's own signature
     call = replace(described, action=iam_action, resource=resource_arn) if same and described is not None else Call(
         service, iam_action, resource_arn, region, get_account_id()
     )  # fmt: skip
-    if service == "dynamodb":
+    for each in request.actions(call):
+        answer = _asked(access_key_id, each, service_context or {})
+        if answer is not None:
+            return answer
+    return None
+
+
+def _asked(access_key: str, call: Call, service_context: Mapping[str, Any]) -> Any:
+    if call.service == "dynamodb":
         call = replace(call, partition_key=_partition_key(request.resources(call)[0]))
-    keys = {**(service_context or {}), **request.context(call)}
-    checks = [Check(iam_action, resource, keys) for resource in request.resources(call)]
+    keys = {**service_context, **request.context(call)}
+    checks = [Check(call.action, resource, keys) for resource in request.resources(call)]
     for position, check in enumerate([*checks, *request.dependents(call), *key_checks(call)]):
-        answer = _ask(access_key_id, check, region=region, service=service if position < len(checks) else None)
+        answer = _ask(access_key, check, region=call.region, service=call.service if position < len(checks) else None)
         if answer is not None:
             _denied.set(check)
             return answer

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlops_local.iam import eks_requests, sagemaker_requests
@@ -106,6 +106,27 @@ def parse_body(body: bytes | str) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def actions(call: Call) -> list[Call]:
+    """Return the calls that a call is evaluated as: a transaction as those of its members, of a table together, else itself."""
+    # claim: transactions-are-evaluated-by-member
+    if call.action not in ("dynamodb:TransactWriteItems", "dynamodb:TransactGetItems"):
+        return [call]
+    found: dict[tuple[str, str], list[Any]] = {}
+    for member in call.body.get("TransactItems") or ():
+        for kind, asked in member.items():
+            table = str(asked.get("TableName")).rpartition("/")[2]
+            found.setdefault((f"dynamodb:{kind}Item", table), []).append(asked.get("Key") or asked.get("Item") or {})
+    return [
+        replace(
+            call,
+            action=action,
+            resource=f"{call.arn_prefix('dynamodb')}table/{table}",
+            body={"RequestItems": {table: {"Keys": keys}}},
+        )
+        for (action, table), keys in found.items()
+    ]
 
 
 def resources(call: Call) -> list[str]:

@@ -54,7 +54,7 @@ class Places:
         ended: Whether the process of a build in S3 is known to have ended; in a folder its lock says so.
         uploads: Names the uploads to a table's files that began before a time and are not complete.
         deleted: Names the files of a table that were deleted and of which a bucket keeps versions.
-        forget: Removes an entity from the online store, if there is one.
+        forget: Removes an entity from the online store, if there is one: rows up to these sequence numbers, by table.
         now: The clock.
         wait: How long builds are waited for.
         pause: Waits so many seconds.
@@ -69,7 +69,7 @@ class Places:
     ended: Callable[[BuildIntent], bool]
     uploads: Callable[[Table, datetime], Sequence[str]]
     deleted: Callable[[Table], Sequence[str]]
-    forget: Callable[[Mapping[str, object]], None]
+    forget: Callable[[Mapping[str, object], Mapping[str, int]], None]
     now: Callable[[], datetime]
     wait: timedelta
     pause: Callable[[float], None] = time.sleep
@@ -191,7 +191,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     for build in builds:
         places.builds.fence(build.id, request.id)
     pending = [*_open(places, builds), *_uploading(places, tables, taken)]
-    places.forget(entity)
+    places.forget(entity, {each.table: each.until for each in taken if each.until is not None})
     if pending:
         return replace(record, tables=_whole(taken), pending=tuple(pending))
     known = {each.table: each for each in record.tables}

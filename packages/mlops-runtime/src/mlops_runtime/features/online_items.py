@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, Protocol
@@ -19,6 +20,8 @@ MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # of what is out already, beside the items of entities: no feature table has such a name
 PUBLISHED = "#published"
+# changed by each erasure, by which the store refuses the rows of who read the table before
+ERASED = "#erased"
 _NULL = {"NULL": True}
 _LOWEST = 1 << 63  # makes 64-bit times count from zero, so that digits sort as they do
 
@@ -27,17 +30,54 @@ class OnlineStoreError(ValueError):
     """Rows, keys or the online table are not as needed; the message lists every problem."""
 
 
+class ErasedMeanwhileError(OnlineStoreError):
+    """An erasure rewrote the table after the rows were read; none of them was written. Read them again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What a table's rows are read in, from one erasure to the next. It is read before the rows."""
+
+    key: str
+    value: str | None
+
+    @classmethod
+    def of(cls, table: str, item: Item | None) -> "Generation":
+        """Return the generation that an item says; without one no erasure was there yet."""
+        return cls(key=generation_key(table), value=None if item is None else item[ORDER]["S"])
+
+
+def generation_key(table: str) -> str:
+    """Return the key of the item that says a table's generation."""
+    return f"{ERASED}/{table}"
+
+
 class OnlineRows(Protocol):
     """Where items lie: DynamoDB, or a file. Safe to use from several threads."""
 
     def read(self, keys: Sequence[str], *, consistent: bool) -> dict[str, Item]:
         """Return the items that there are of some keys, each given once."""
 
-    def put(self, items: Sequence[Item]) -> int:
-        """Write items, each unless there is one of its key with the same order or a later one; return how many were written."""
+    def put(self, items: Sequence[Item], generation: Generation | None = None) -> int:
+        """Write items, each unless there is one of its key with the same order or a later one; return how many were written.
 
-    def delete(self, key: str, order: str | None = None) -> bool:
-        """Delete an item, with ``order`` only if it has this one; return whether it was there."""
+        With ``generation`` none is written after it has ended.
+
+        Raises:
+            ErasedMeanwhileError: If it has.
+        """
+
+    def replace(self, item: Item) -> None:
+        """Write an item whatever is there."""
+
+    def lower(self, key: str, order: str) -> None:
+        """Give an item another order if its own sorts after that; a missing one is ignored."""
+
+    def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
+        """Delete an item, with ``order`` only if it has this one, with ``before`` if its ingest id sorts before that.
+
+        Return whether it was there.
+        """
 
     def all_keys(self) -> Iterator[str]:
         """Return the keys of all items."""
@@ -68,6 +108,11 @@ def key_problem(keys: Sequence[str]) -> str | None:
 def order_of(event: int, created: int, ingest: str) -> str:
     """Return a text that sorts, by its bytes, as (event time, created time, ingest id) do."""
     return f"{event + _LOWEST:020d}/{created + _LOWEST:020d}/{ingest}"
+
+
+def ingests_after(sequence: int) -> str:
+    """Return what sorts after the ids of ingests up to a sequence number, and not after later ones."""
+    return f"{sequence + 1:019d}"
 
 
 def expiry(event: int, ttl: int) -> dict[str, str]:
@@ -170,7 +215,17 @@ def microseconds(at: datetime) -> int:
 
 def mark_item(table: str, uuid: str, sequence: int) -> Item:
     """Return the item that says up to which sequence number the rows of a table are out."""
-    return {KEY: {"S": f"{PUBLISHED}/{table}"}, ORDER: {"S": f"{sequence:019d}"}, INGEST_ID: {"S": uuid}}
+    return {KEY: {"S": mark_key(table)}, ORDER: {"S": mark_order(sequence)}, INGEST_ID: {"S": uuid}}
+
+
+def mark_key(table: str) -> str:
+    """Return the key of a table's mark."""
+    return f"{PUBLISHED}/{table}"
+
+
+def mark_order(sequence: int) -> str:
+    """Return the order of a mark, which sorts as the sequence number does."""
+    return f"{sequence:019d}"
 
 
 def mark_of(item: Item | None, uuid: str) -> int:

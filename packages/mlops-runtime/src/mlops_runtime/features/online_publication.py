@@ -1,8 +1,8 @@
 """Publication of what ingests added: everything above a table's mark, also what an earlier publication left when it ended.
 
-The mark, an item beside those of entities, is the sequence number up to which all rows are out. Rows that an erasure takes
-meanwhile are withdrawn: its commit is either seen here after the rows were put, or it comes later, and then its own forgetting of
-the online items does too.
+The mark, an item beside those of entities, is the sequence number up to which all rows are out. An erasure ends the generation of a
+table, another item, after it rewrote the table and before it forgets the entity's items. A publication reads the generation first,
+then the rows, and the store itself refuses them once it has ended: what is written is forgotten or refused, whoever is killed when.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,11 @@ from pyiceberg.table import Table
 
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.iceberg_tables import read_rows, scanned, schema_at
+from mlops_runtime.features.online_items import ErasedMeanwhileError, ingests_after
 from mlops_runtime.features.online_store import OnlineStore, Published
 from mlops_runtime.features.table_types import arrow_schema
 
-_ROW = "#row"
+_GENERATIONS = 8  # that may end while rows are published
 INLINE_ROWS = 5_000  # that an ingest publishes itself; more are left to the function on its event
 # its constructor takes a column's name and a value; what pydantic generates for type checkers does not say so
 _AT_LEAST: Any = GreaterThanOrEqual
@@ -32,7 +33,6 @@ class Publication:
 
     published: Published
     sequence: int
-    withdrawn: int = 0
 
 
 def publish_new(
@@ -54,7 +54,24 @@ def publish_new(
 
     Raises:
         OnlineStoreError: If rows cannot be published; publishing again goes on from there.
+        ErasedMeanwhileError: If erasures came again and again, or files are missing.
     """
+    for _ in range(_GENERATIONS):
+        try:
+            return _publish(load, group, online, now=now, most=most)
+        except ErasedMeanwhileError as error:
+            ended: Exception = error
+        except FileNotFoundError as error:
+            ended = error
+    raise ErasedMeanwhileError(
+        f"{group.table_name} was rewritten {_GENERATIONS} times while its rows were published, the last time: {ended}"
+    ) from ended
+
+
+def _publish(
+    load: Callable[[], Table], group: FeatureGroup, online: OnlineStore, *, now: datetime, most: int | None
+) -> Publication | None:
+    generation = online.generation(group.table_name)  # before the rows are read, which it is the generation of
     table = load()
     name, uuid = table.name()[-1], str(table.metadata.table_uuid)
     mark, upto = online.published(name, uuid), _sequence(table)
@@ -63,21 +80,10 @@ def publish_new(
     if most is not None and _count(table, mark, most) > most:
         return None
     rows = _above(table, group, mark)
-    done = online.publish(group, rows, now=now)
-    withdrawn = 0
-    seen = upto
-    while (later := _sequence(fresh := load())) > seen:
-        # of an erasure, rows are gone; an ingest and a compaction take none away
-        there = _above(fresh, group, mark)
-        gone = _absent(group, rows, there)
-        if gone.num_rows:
-            withdrawn += online.withdraw(group, gone)
-            online.publish(group, there, now=now)
-            rows, upto = there, later
-        seen = later
+    done = online.publish(group, rows, now=now, generation=generation)
     sequence = _visible_upto(rows, upto, now)
-    online.mark_published(name, uuid, sequence)
-    return Publication(published=done, sequence=sequence, withdrawn=withdrawn)
+    online.mark_published(name, uuid, sequence, generation=generation)
+    return Publication(published=done, sequence=sequence)
 
 
 def _sequence(table: Table) -> int:
@@ -87,7 +93,7 @@ def _sequence(table: Table) -> int:
 
 def _condition(mark: int) -> Any:
     """Return the condition of rows of ingests after a sequence number, by which files are pruned."""
-    return _AT_LEAST(INGEST_ID, f"{mark + 1:019d}")
+    return _AT_LEAST(INGEST_ID, ingests_after(mark))
 
 
 def _count(table: Table, mark: int, most: int) -> int:
@@ -109,13 +115,6 @@ def _above(table: Table, group: FeatureGroup, mark: int) -> pa.Table:
     for name in (name for name in schema.names if name not in written):
         rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
     return rows.select(schema.names)
-
-
-def _absent(group: FeatureGroup, rows: pa.Table, there: pa.Table) -> pa.Table:
-    """Return the rows that are not there any more."""
-    key = [*group.entity_names, EVENT_TIME, CREATED_TIME, INGEST_ID]
-    numbered = rows.select(key).append_column(_ROW, pa.arange(0, rows.num_rows, 1))
-    return rows.take(numbered.join(there.select(key), key, join_type="left anti")[_ROW])
 
 
 def _visible_upto(rows: pa.Table, upto: int, now: datetime) -> int:

@@ -1,20 +1,22 @@
 """Where the online store keeps its items: a DynamoDB table, or a SQLite file on a laptop. No pyarrow in here."""
 
 import base64
+import contextlib
 import json
+import random
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mlops_runtime.features.online_items import KEY, ORDER, Item, OnlineStoreError
+from mlops_runtime.features.feature_group import INGEST_ID
+from mlops_runtime.features.online_items import KEY, ORDER, ErasedMeanwhileError, Generation, Item, OnlineStoreError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,6 +26,10 @@ _KEYS_A_READ = 100
 _ATTEMPTS = 8
 _FIRST_WAIT = 0.05  # seconds, doubled each time
 _CALLS_AT_ONCE = 8
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html: a hundred actions, 4 MB
+_PUTS_A_TRANSACTION = 99
+_BYTES_A_TRANSACTION = 3 << 20
+_NEWER = "attribute_not_exists(#order) OR #order < :order"
 _BUSY_SECONDS = 60  # other processes' writes, which one waits for
 _VARIABLES = 500  # of one statement
 
@@ -55,38 +61,87 @@ class DynamoRows:
                 found |= part
         return found
 
-    def put(self, items: Sequence[Item]) -> int:
+    def put(self, items: Sequence[Item], generation: Generation | None = None) -> int:
         """Write items that are newer than what is there, one by one, several at once: a condition bars BatchWriteItem.
+
+        With ``generation`` in transactions, which check it; they cost twice the write units.
 
         Raises:
             OnlineStoreError: If DynamoDB does not take one; the others stay.
         """
+        if generation is not None:
+            return sum(self._put_checked(part, generation) for part in _transactions(items))
         if len(items) == 1:
             return int(self._put(items[0]))
         with ThreadPoolExecutor(_CALLS_AT_ONCE) as pool:
             return sum(pool.map(self._put, items))
 
-    def delete(self, key: str, order: str | None = None) -> bool:
-        """Delete an item, with ``order`` only if it has this one.
+    def replace(self, item: Item) -> None:
+        """Write an item whatever is there; transactions that check it are waited for.
+
+        Raises:
+            OnlineStoreError: If DynamoDB does not take it.
+        """
+        for attempt in range(_ATTEMPTS):
+            with self._said("PutItem"):
+                try:
+                    self._client.put_item(TableName=self._table, Item=item)
+                except self._client.exceptions.TransactionConflictException:
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                else:
+                    return
+            self._wait(attempt)
+
+    def lower(self, key: str, order: str) -> None:
+        """Give an item another order if its own sorts after that; a missing one is ignored.
+
+        Raises:
+            OnlineStoreError: If DynamoDB does not take it.
+        """
+        with self._said("UpdateItem"), contextlib.suppress(self._client.exceptions.ConditionalCheckFailedException):
+            self._client.update_item(
+                TableName=self._table,
+                Key={KEY: {"S": key}},
+                UpdateExpression="SET #order = :order",
+                ConditionExpression="#order > :order",
+                ExpressionAttributeNames={"#order": ORDER},
+                ExpressionAttributeValues={":order": {"S": order}},
+            )
+
+    def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
+        """Delete an item, with ``order`` only if it has this one, with ``before`` if its ingest id sorts before that.
 
         Raises:
             OnlineStoreError: If DynamoDB fails.
         """
+        wanted = {
+            name: (sign, value)
+            for name, sign, value in ((ORDER, "=", order), (INGEST_ID, "<", before))
+            if value is not None
+        }
         condition: Any = {}
-        if order is not None:
+        if wanted:
             condition = {
-                "ConditionExpression": "#order = :order",
-                "ExpressionAttributeNames": {"#order": ORDER},
-                "ExpressionAttributeValues": {":order": {"S": order}},
+                "ConditionExpression": " AND ".join(f"#{name} {sign} :{name}" for name, (sign, _) in wanted.items()),
+                "ExpressionAttributeNames": {f"#{name}": name for name in wanted},
+                "ExpressionAttributeValues": {f":{name}": {"S": value} for name, (_, value) in wanted.items()},
             }
-        with self._said("DeleteItem"):
-            try:
-                answer = self._client.delete_item(
-                    TableName=self._table, Key={KEY: {"S": key}}, ReturnValues="ALL_OLD", **condition
-                )
-            except self._client.exceptions.ConditionalCheckFailedException:
-                return False
-        return "Attributes" in answer
+        for attempt in range(_ATTEMPTS):
+            with self._said("DeleteItem"):
+                try:
+                    answer = self._client.delete_item(
+                        TableName=self._table, Key={KEY: {"S": key}}, ReturnValues="ALL_OLD", **condition
+                    )
+                except self._client.exceptions.ConditionalCheckFailedException:
+                    return False
+                except self._client.exceptions.TransactionConflictException:
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                else:
+                    return "Attributes" in answer
+            self._wait(attempt)
+        raise AssertionError("unreachable")
 
     def all_keys(self) -> Iterator[str]:
         """Return the keys of all items.
@@ -113,13 +168,75 @@ class DynamoRows:
                 self._client.put_item(
                     TableName=self._table,
                     Item=item,
-                    ConditionExpression="attribute_not_exists(#order) OR #order < :order",
+                    ConditionExpression=_NEWER,
                     ExpressionAttributeNames={"#order": ORDER},
                     ExpressionAttributeValues={":order": item[ORDER]},
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
         return True
+
+    def _put_checked(self, items: Sequence[Item], generation: Generation) -> int:
+        """Write items in one transaction that checks the generation; return how many were newer than what is there."""
+        left, attempt = list(items), 0
+        while left:
+            reasons = self._reasons([self._check(generation), *map(self._newer, left)])
+            if reasons is None:
+                return len(left)
+            if reasons[0] == "ConditionalCheckFailed":
+                raise ErasedMeanwhileError(
+                    f"an erasure rewrote {generation.key.partition('/')[2]} after the rows were read, so {len(left)} were not "
+                    "written; read them again"
+                )
+            newer = [item for item, why in zip(left, reasons[1:], strict=True) if why != "ConditionalCheckFailed"]
+            if len(newer) == len(left):  # another transaction, or too many
+                if attempt == _ATTEMPTS:
+                    raise OnlineStoreError(
+                        f"TransactWriteItems of table {self._table} failed: {attempt} times {', '.join(sorted(set(reasons)))}; "
+                        "publish again when fewer do at once"
+                    )
+                self._wait(attempt)
+                attempt += 1
+            left = newer
+        return 0
+
+    def _reasons(self, actions: Sequence[Any]) -> list[str] | None:
+        """Return why a transaction was cancelled, by action; ``None`` if it was not."""
+        with self._said("TransactWriteItems"):
+            try:
+                self._client.transact_write_items(TransactItems=actions)
+            except self._client.exceptions.TransactionCanceledException as error:
+                return [str(each.get("Code", "None")) for each in error.response["CancellationReasons"]]
+        return None
+
+    def _check(self, generation: Generation) -> dict[str, Any]:
+        check: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": {KEY: {"S": generation.key}},
+            "ConditionExpression": "attribute_not_exists(#order)",
+            "ExpressionAttributeNames": {"#order": ORDER},
+        }
+        if generation.value is not None:
+            check |= {
+                "ConditionExpression": "#order = :order",
+                "ExpressionAttributeValues": {":order": {"S": generation.value}},
+            }
+        return {"ConditionCheck": check}
+
+    def _newer(self, item: Item) -> dict[str, Any]:
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": item,
+                "ConditionExpression": _NEWER,
+                "ExpressionAttributeNames": {"#order": ORDER},
+                "ExpressionAttributeValues": {":order": item[ORDER]},
+            }
+        }
+
+    def _wait(self, attempt: int) -> None:
+        """Wait a random part of a time that doubles, as writers who meet would meet again."""
+        self._sleep(random.random() * _FIRST_WAIT * 2**attempt)  # noqa: S311 - no secret
 
     def _part(self, keys: Sequence[str], *, consistent: bool) -> dict[str, Item]:
         found: dict[str, Item] = {}
@@ -138,7 +255,7 @@ class DynamoRows:
             f"table {self._table} did not answer for {count} keys after {_ATTEMPTS} attempts; ask for fewer, or later"
         )
 
-    @contextmanager
+    @contextlib.contextmanager
     def _said(self, operation: str) -> Iterator[None]:
         try:
             yield
@@ -182,16 +299,18 @@ class FileRows:
                 found |= {key: json.loads(text, object_hook=_unpacked) for key, text in rows.fetchall()}
         return found
 
-    def put(self, items: Sequence[Item]) -> int:
-        """Write items that are newer than what is there, all in one transaction.
+    def put(self, items: Sequence[Item], generation: Generation | None = None) -> int:
+        """Write items that are newer than what is there, all in one transaction, which checks ``generation``.
 
         Raises:
             OnlineStoreError: If the file cannot be written; nothing is then.
         """
-        rows = [(i[KEY]["S"], i[ORDER]["S"], json.dumps(i, default=_packed, separators=(",", ":"))) for i in items]
+        rows = [_row(item) for item in items]
         with self._said():
             self._file.execute("begin immediate")
             try:
+                if generation is not None:
+                    self._check(generation)
                 done = self._file.executemany(
                     "insert into online values (?, ?, ?) on conflict (entity) do update "
                     "set version = excluded.version, item = excluded.item where excluded.version > online.version",
@@ -203,15 +322,40 @@ class FileRows:
             self._file.execute("commit")
         return done
 
-    def delete(self, key: str, order: str | None = None) -> bool:
-        """Delete an item, with ``order`` only if it has this one.
+    def replace(self, item: Item) -> None:
+        """Write an item whatever is there.
 
         Raises:
             OnlineStoreError: If the file cannot be written.
         """
         with self._said():
-            statement = "delete from online where entity = ? and (? is null or version = ?)"
-            return bool(self._file.execute(statement, (key, order, order)).rowcount)
+            self._file.execute("insert or replace into online values (?, ?, ?)", _row(item))
+
+    def lower(self, key: str, order: str) -> None:
+        """Give an item another order if its own sorts after that; a missing one is ignored.
+
+        Raises:
+            OnlineStoreError: If the file cannot be written.
+        """
+        with self._said():
+            self._file.execute(
+                "update online set version = ?, item = json_set(item, ?, ?) where entity = ? and version > ?",
+                (order, f'$."{ORDER}".S', order, key, order),
+            )
+
+    def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
+        """Delete an item, with ``order`` only if it has this one, with ``before`` if its ingest id sorts before that.
+
+        Raises:
+            OnlineStoreError: If the file cannot be written.
+        """
+        with self._said():
+            statement = (
+                "delete from online where entity = ? and (? is null or version = ?) "
+                "and (? is null or json_extract(item, ?) < ?)"
+            )
+            ingest = f'$."{INGEST_ID}".S'
+            return bool(self._file.execute(statement, (key, order, order, before, ingest, before)).rowcount)
 
     def all_keys(self) -> Iterator[str]:
         """Return the keys of all items.
@@ -236,13 +380,41 @@ class FileRows:
                 f"another process reads {self._path}, so its log still holds what was deleted; end it and erase again"
             )
 
-    @contextmanager
+    def _check(self, generation: Generation) -> None:
+        row = self._file.execute("select version from online where entity = ?", (generation.key,)).fetchone()
+        if (None if row is None else row[0]) != generation.value:
+            raise ErasedMeanwhileError(
+                f"an erasure rewrote {generation.key.partition('/')[2]} after the rows were read, so none of "
+                "them was written; read them again"
+            )
+
+    @contextlib.contextmanager
     def _said(self) -> Iterator[None]:
         try:
             with self._lock:
                 yield
         except sqlite3.Error as error:
             raise OnlineStoreError(f"online store {self._path} failed: {error}") from error
+
+
+def _transactions(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Return items in parts that one transaction takes."""
+    part: list[Item] = []
+    size = 0
+    for item in items:
+        more = len(json.dumps(item, default=_packed))
+        if part and (len(part) == _PUTS_A_TRANSACTION or size + more > _BYTES_A_TRANSACTION):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += more
+    if part:
+        yield part
+
+
+def _row(item: Item) -> tuple[str, str, str]:
+    """Return an item as the file has it."""
+    return item[KEY]["S"], item[ORDER]["S"], json.dumps(item, default=_packed, separators=(",", ":"))
 
 
 def _packed(value: object) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,16 +26,22 @@ from mlops_runtime.features.online_items import (
     MICROSECOND,
     ORDER,
     ROW,
+    ErasedMeanwhileError,
+    Generation,
     Item,
     OnlineRows,
     OnlineStoreError,
     attribute,
     counts,
     expiry,
+    generation_key,
+    ingests_after,
     is_of,
     key_problem,
     mark_item,
+    mark_key,
     mark_of,
+    mark_order,
     microseconds,
     order_of,
     plain_value,
@@ -47,6 +54,7 @@ from mlops_runtime.features.table_types import arrow_schema, arrow_type
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+_GENERATIONS = 8  # that may end while rows are published
 _KEY_TYPES = {
     "string": pa.string(),
     "int": pa.int32(),
@@ -322,19 +330,35 @@ class OnlineStore:
         store._rows = FileRows(Path(path))
         return store
 
-    def publish(self, group: FeatureGroup, rows: ArrowStream, *, now: datetime) -> Published:
+    def generation(self, table: str) -> Generation:
+        """Return the generation of a feature table, to be read before rows of it are, and given to ``publish``."""
+        key = generation_key(table)
+        return Generation.of(table, self._rows.read([key], consistent=True).get(key))
+
+    def end_generation(self, tables: Iterable[str]) -> None:
+        """Refuse from now on all rows that were read before, as an erasure does after it rewrote the tables."""
+        for table in tables:
+            self._rows.replace({KEY: {"S": generation_key(table)}, ORDER: {"S": uuid4().hex}})
+
+    def publish(
+        self, group: FeatureGroup, rows: ArrowStream, *, now: datetime, generation: Generation | None = None
+    ) -> Published:
         """Write the newest visible row of each entity, unless the table has it or a newer one.
 
-        A write that carries a condition cannot be part of a BatchWriteItem, so rows are put one by one, several at once.
+        A write that carries a condition cannot be part of a BatchWriteItem, so rows are put one by one, several at once, or, with
+        ``generation``, in transactions.
 
         Args:
             group: What the rows are.
             rows: Whole rows with their ingest ids, in any order, as ``latest`` or a scan of the table returns.
             now: The time at which rows are visible or not.
+            generation: What ``generation`` returned before the rows were read: none of them is written once an erasure has
+                rewritten the table. Default: they are written whatever happened since.
 
         Raises:
             OnlineStoreError: If rows are not the group's, or DynamoDB does not take one; the others stay, and publishing again
                 goes on from there.
+            ErasedMeanwhileError: If the generation has ended: read the rows again.
         """
         instant = microseconds(now)
         newest: dict[str, Item] = {}
@@ -347,7 +371,7 @@ class OnlineStore:
             before = newest.get(item[KEY]["S"])
             if before is None or before[ORDER]["S"].encode() < item[ORDER]["S"].encode():
                 newest[item[KEY]["S"]] = item
-        written = self._rows.put(list(newest.values())) if newest else 0
+        written = self._rows.put(list(newest.values()), generation) if newest else 0
         return Published(
             written=written,
             kept=len(newest) - written,
@@ -364,9 +388,15 @@ class OnlineStore:
             now: The time.
 
         Raises:
-            OnlineStoreError: As for ``publish``.
+            OnlineStoreError: As for ``publish``; ErasedMeanwhileError, if erasures came again and again.
         """
-        return self.publish(group, store.latest(group), now=now)
+        for _ in range(_GENERATIONS):
+            generation = self.generation(group.table_name)
+            try:
+                return self.publish(group, store.latest(group), now=now, generation=generation)
+            except ErasedMeanwhileError as error:
+                ended = error
+        raise ended
 
     def get(self, group: FeatureGroup, entities: ArrowStream, *, now: datetime, consistent: bool = False) -> pa.Table:
         """Return the row of each entity, in the order given, as ``latest(group, entities)`` does.
@@ -449,20 +479,28 @@ class OnlineStore:
         Raises:
             OnlineStoreError: If keys are not as needed, or DynamoDB does not delete one.
         """
+        self.end_generation([group.table_name])
         gone = sum(map(self._rows.delete, dict.fromkeys(item_keys(group, read_batch(entities)))))
         self._rows.settle()
         return gone
 
     def forget_entity(
-        self, entity: Mapping[str, str], tables: Mapping[str, Mapping[str, FeatureType]]
+        self,
+        entity: Mapping[str, str],
+        tables: Mapping[str, Mapping[str, FeatureType]],
+        *,
+        until: Mapping[str, int] | None = None,
     ) -> dict[str, int]:
         """Delete an entity from every feature table whose key has its columns, without a declaration, as after ``erase``.
 
-        Where a key has further columns, all items with these values go: the online table is then read once, keys alone.
+        Rows that publishers have read before are refused from now on. Where a key has further columns, all items with these values
+        go: the online table is then read once, keys alone.
 
         Args:
             entity: Texts by name of key column.
             tables: By name of a feature table, the types of its key columns, in order.
+            until: By name of a feature table, the sequence number of the commit that took the rows: what was ingested later
+                stays. Default: all goes.
 
         Returns:
             How many items went, by feature table, where there were any.
@@ -471,28 +509,21 @@ class OnlineStore:
             OnlineStoreError: If DynamoDB does not delete or scan.
         """
         wanted = {name: values for name, types in tables.items() if (values := key_values(types, entity)) is not None}
+        self.end_generation(wanted)
         keys = [whole_key(name, values) for name, values in wanted.items() if None not in values]
         parts = {name: values for name, values in wanted.items() if None in values}
         if parts:
             found = ((key, parts.get(key.partition("/")[0])) for key in self._rows.all_keys())
             keys += [key for key, values in found if values is not None and is_of(key, values)]
-        gone = Counter(key.partition("/")[0] for key in keys if self._rows.delete(key))
+        later = {name: ingests_after(sequence) for name, sequence in (until or {}).items()}
+        tables_of = [(key, key.partition("/")[0]) for key in keys]
+        gone = Counter(name for key, name in tables_of if self._rows.delete(key, before=later.get(name)))
+        # who has not put a later row, as an erased one was there, does not say that it is out, and who has said so is not believed
+        self.end_generation(wanted)
+        for name in wanted.keys() & (until or {}).keys():
+            self._rows.lower(mark_key(name), mark_order((until or {})[name]))
         self._rows.settle()
         return dict(sorted(gone.items()))
-
-    def withdraw(self, group: FeatureGroup, rows: pa.Table) -> int:
-        """Delete the items of rows that a table no longer has, unless others took their place; return how many went.
-
-        Args:
-            group: The group.
-            rows: Whole rows with their ingest ids, as they were published.
-
-        Raises:
-            OnlineStoreError: As for ``publish``.
-        """
-        gone = sum(self._rows.delete(item[KEY]["S"], item[ORDER]["S"]) for item in items(group, rows))
-        self._rows.settle()
-        return gone
 
     def published(self, table: str, uuid: str) -> int:
         """Return up to which sequence number of a feature table all rows are out; 0 for none.
@@ -504,20 +535,24 @@ class OnlineStore:
         key = mark_item(table, uuid, 0)[KEY]["S"]
         return mark_of(self._rows.read([key], consistent=True).get(key), uuid)
 
-    def mark_published(self, table: str, uuid: str, sequence: int) -> None:
+    def mark_published(self, table: str, uuid: str, sequence: int, *, generation: Generation | None = None) -> None:
         """Write down up to which sequence number of a feature table all rows are out, unless a later one is said.
 
         Args:
             table: Name of the feature table.
             uuid: Its id.
             sequence: The sequence number.
+            generation: That of the rows. Default: any.
+
+        Raises:
+            ErasedMeanwhileError: If the generation has ended.
         """
         mark = mark_item(table, uuid, sequence)
         key = mark[KEY]["S"]
         before = self._rows.read([key], consistent=True).get(key)
         if before is not None and before[INGEST_ID] != mark[INGEST_ID]:
-            self._rows.delete(key, before[ORDER]["S"])  # of an earlier table of that name
-        self._rows.put([mark])
+            self._rows.delete(key, order=before[ORDER]["S"])  # of an earlier table of that name
+        self._rows.put([mark], generation)
 
 
 def _counting(group: FeatureGroup, found: Iterable[Item | None], instant: int) -> list[Item | None]:

@@ -681,7 +681,7 @@ class FeatureStoreClient:
             most = INLINE_ROWS if is_told else None
             publish_new(lambda: self.table(group.table_name), group, self.online, now=now, most=most)
 
-    def _forget_online(self, entity: Mapping[str, object]) -> None:
+    def _forget_online(self, entity: Mapping[str, object], until: Mapping[str, int]) -> None:
         if self._online is None or (isinstance(self._online, Path) and not self._online.exists()):
             return
         keys = {}
@@ -694,4 +694,4 @@ class FeatureStoreClient:
             types = feature_types(table)
             keys[name] = {each: types[each] for each in entities}
         texts = {name: value.isoformat() if isinstance(value, date) else str(value) for name, value in entity.items()}
-        self.online.forget_entity(texts, keys)
+        self.online.forget_entity(texts, keys, until=until)

@@ -1,6 +1,7 @@
 """Commits that are tried again until no other writer's comes first, with pauses that keep writers apart."""
 
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pyiceberg.table import Table
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 
 T = TypeVar("T")
+# how pyiceberg says that another commit has removed a snapshot which this one removes too
+_GONE = re.compile(r"Snapshot with snapshot id -?\d+ does not exist")
 
 
 class TableBusyError(FeatureTableError):
@@ -67,7 +70,9 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
         try:
             refresh(table)
             return attempt(table)
-        except CommitFailedException as error:
+        except (CommitFailedException, ValueError) as error:
+            if isinstance(error, ValueError) and not _GONE.match(str(error)):
+                raise
             waited = bounds.clock() - started
             if tries >= bounds.tries or waited >= bounds.seconds:
                 raise TableBusyError(
