@@ -115,7 +115,7 @@ def actions(call: Call) -> list[Call]:
         return [call]
     found: dict[tuple[str, str], list[Any]] = {}
     for member in call.body.get("TransactItems") or ():
-        for kind, asked in member.items():
+        for kind, asked in member.items() if isinstance(member, Mapping) else ():
             table = str(asked.get("TableName")).rpartition("/")[2]
             found.setdefault((f"dynamodb:{kind}Item", table), []).append(asked.get("Key") or asked.get("Item") or {})
     return [
