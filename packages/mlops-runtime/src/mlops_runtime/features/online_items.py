@@ -68,7 +68,7 @@ class OnlineRows(Protocol):
         """
 
     def replace(self, item: Item) -> None:
-        """Write an item whatever is there."""
+        """Write an item, also over one that is there."""
 
     def lower(self, key: str, order: str) -> None:
         """Give an item another order if its own sorts after that; a missing one is ignored."""

@@ -2,7 +2,8 @@
 
 The mark, an item beside those of entities, is the sequence number up to which all rows are out. An erasure ends the generation of a
 table, another item, after it rewrote the table and before it forgets the entity's items. A publication reads the generation first,
-then the rows, and the store itself refuses them once it has ended: what is written is forgotten or refused, whoever is killed when.
+then the rows, and the store itself refuses them once it has ended: what is written is forgotten or refused, also when processes are
+killed.
 """
 
 from collections.abc import Callable

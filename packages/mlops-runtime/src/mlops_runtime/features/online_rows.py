@@ -77,7 +77,7 @@ class DynamoRows:
             return sum(pool.map(self._put, items))
 
     def replace(self, item: Item) -> None:
-        """Write an item whatever is there; transactions that check it are waited for.
+        """Write an item, also over one that is there; transactions that check it are waited for.
 
         Raises:
             OnlineStoreError: If DynamoDB does not take it.
@@ -323,7 +323,7 @@ class FileRows:
         return done
 
     def replace(self, item: Item) -> None:
-        """Write an item whatever is there.
+        """Write an item, also over one that is there.
 
         Raises:
             OnlineStoreError: If the file cannot be written.

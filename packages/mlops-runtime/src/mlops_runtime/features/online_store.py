@@ -353,7 +353,7 @@ class OnlineStore:
             rows: Whole rows with their ingest ids, in any order, as ``latest`` or a scan of the table returns.
             now: The time at which rows are visible or not.
             generation: What ``generation`` returned before the rows were read: none of them is written once an erasure has
-                rewritten the table. Default: they are written whatever happened since.
+                rewritten the table. Default: they are written also after an erasure.
 
         Raises:
             OnlineStoreError: If rows are not the group's, or DynamoDB does not take one; the others stay, and publishing again
