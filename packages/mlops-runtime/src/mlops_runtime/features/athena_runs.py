@@ -17,7 +17,9 @@ ACTIONS = (
     "athena:StopQueryExecution",
     "athena:GetWorkGroup",
 )
+_ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 _LONGEST_PAUSE = 5.0
+_STOPPING = 60
 
 
 class AthenaError(SourceError):
@@ -133,17 +135,26 @@ class AthenaRuns:
                 with self._asking(f"asking how query {run} is"):
                     found = self._athena.get_query_execution(QueryExecutionId=run)["QueryExecution"]
                 state = found["Status"]["State"]
-                if state in ("SUCCEEDED", "FAILED", "CANCELLED"):
+                if state in _ENDED:
                     break
                 self._pause(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
         except BaseException:
-            self._athena.stop_query_execution(QueryExecutionId=run)
+            self._stop(run)
             raise
         if state != "SUCCEEDED":
             reason = found["Status"].get("StateChangeReason") or "it does not say why"
             raise AthenaError(f"query {run} ended {state}: {reason}")
         return Ended(id=run, engine=str(found.get("EngineVersion", {}).get("EffectiveEngineVersion", "unknown")))
+
+    def _stop(self, run: str) -> None:
+        """Stop a query, and wait for its end: until then it may write."""
+        self._athena.stop_query_execution(QueryExecutionId=run)
+        for _ in range(_STOPPING):
+            found = self._athena.get_query_execution(QueryExecutionId=run)["QueryExecution"]
+            if found["Status"]["State"] in _ENDED:
+                return
+            self._pause(1.0)
 
     def _asking(self, what: str) -> Any:
         arn = f"arn:aws:athena:*:*:workgroup/{self._workgroup}"

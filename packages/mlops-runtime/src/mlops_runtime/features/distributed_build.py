@@ -176,13 +176,61 @@ def build(
         TrainingSetError: If rows are missing in the end; what was written stays, and nothing names it.
         FeatureTableError: If a snapshot is gone.
     """
+    found = laid_out(tables, manifest, entities, files=files, staged=staged, block=block)
+    plan = found.plan
+    queries = ("select row_id, 0 as timeline from entity",) if plan is None else pieces(plan, "spark", catalog=catalog)
+    answers = (
+        _answers(spark, found.task, queries, plan, found.metadata)
+        if found.task.rows
+        else [found.answer(0, {}, attempt=0)]
+    )
+    return found.composed(manifest, answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How the rows of a training set become blocks, whichever engine answers which feature rows count.
+
+    Attributes:
+        task: What writes a block.
+        plan: The statement's plan; ``None`` where no feature table has rows.
+        pinned: The feature tables with rows, by their number in the plan.
+        metadata: The footer of the entity rows.
+    """
+
+    task: "_Task"
+    plan: SqlPlan | None
+    pinned: tuple[PinnedTable, ...]
+    metadata: pq.FileMetaData
+
+    def answer(self, number: int, found: Mapping[int, pa.Table], *, attempt: int) -> "_Answer":
+        """Write the files of a block from the rows of each timeline, in the order of their ``row_id``."""
+        return _answer(self.task, number, found, attempt, len(self.pinned))
+
+    def composed(self, manifest: TrainingSetManifest, answers: "Sequence[_Answer]") -> Written:
+        """Return the output that the blocks are.
+
+        Raises:
+            TrainingSetError: If they are not all there, each once.
+        """
+        return _composed(self.task, manifest, self.pinned, answers)
+
+
+def laid_out(
+    tables: Mapping[str, Table],
+    manifest: TrainingSetManifest,
+    entities: EntityFile,
+    *,
+    files: Files,
+    staged: str,
+    block: int = BLOCK,
+) -> Layout:
+    """Return how the rows of a training set become blocks; arguments and errors are those of ``build``."""
     source, path = files.at(entities.uri)
     with source.open_input_file(path) as file:
         metadata = pq.read_metadata(file)
-    rows = metadata.num_rows
     pinned = [each for each in manifest.features if each.snapshot_id != NO_SNAPSHOT]
     plan = None if not pinned else _plan(tables, manifest, pinned, metadata, entities.timestamp)
-    queries = ("select row_id, 0 as timeline from entity",) if plan is None else pieces(plan, "spark", catalog=catalog)
     timelines = [] if plan is None else timeline_numbers(plan)
     groups, features = [], []
     for each in manifest.features:
@@ -192,11 +240,9 @@ def build(
         features += [pa.field(name, types.field(column).type) for column, name in zip(each.columns, names, strict=True)]
         own = tuple(f"v{number}_{j}" for j in range(len(each.columns)))
         groups.append((None if number is None else timelines[number], own))
-    task = _Task(
-        files, entities, staged.rstrip("/"), tuple(groups), pa.schema(features).serialize().to_pybytes(), rows, block
-    )
-    answers = [_answer(task, 0, {}, 0, len(pinned))] if not rows else _answers(spark, task, queries, plan, metadata)
-    return _composed(task, manifest, pinned, answers)
+    schema = pa.schema(features).serialize().to_pybytes()
+    task = _Task(files, entities, staged.rstrip("/"), tuple(groups), schema, metadata.num_rows, block)
+    return Layout(task=task, plan=plan, pinned=tuple(pinned), metadata=metadata)
 
 
 def _plan(

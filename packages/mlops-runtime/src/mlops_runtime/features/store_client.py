@@ -18,6 +18,7 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts.events import EventDetail, features_ingested
 from mlops_runtime.contracts.features import BuildIntent, BuildProcess, Erasure
 from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.athena_runs import AthenaRuns
 from mlops_runtime.features.batch_checks import ArrowStream
 from mlops_runtime.features.batch_ingest import (
     Batch,
@@ -28,7 +29,8 @@ from mlops_runtime.features.batch_ingest import (
     prepared,
     restated,
 )
-from mlops_runtime.features.build_intent import Builds, OpenBuild
+from mlops_runtime.features.build_engines import BuildEngines
+from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, FeatureServices
 from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, check_service, feature_types
@@ -37,7 +39,7 @@ from mlops_runtime.features.online_publication import INLINE_ROWS, publish_new
 from mlops_runtime.features.online_store import OnlineStore, ServedFeatures
 from mlops_runtime.features.row_files import RowSource
 from mlops_runtime.features.source_ingest import IngestedSource, ingest_source, read_source
-from mlops_runtime.features.table_catalog import Tables
+from mlops_runtime.features.table_catalog import Tables, glue_properties
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
 from mlops_runtime.features.training_set_request import (
     MEMORY,
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from mlops_runtime.features.entity_erasure import Places
     from mlops_runtime.features.rebuild import Rebuild
     from mlops_runtime.features.table_maintenance import Maintained
-    from mlops_runtime.features.training_set import Prepared, TrainingSet
+    from mlops_runtime.features.training_set import TrainingSet
     from mlops_runtime.features.training_set_sql import Explanation
     from mlops_runtime.features.training_set_usage import Difference, Use
 
@@ -101,13 +103,14 @@ class FeatureStoreClient:
         manifests: str | Path | None = None,
         training_sets: str | Path | None = None,
         s3: Any = None,
-        spark: tuple[Any, str] | None = None,
+        engines: BuildEngines | None = None,
         online: OnlineStore | Path | None = None,
         ended: Callable[[BuildProcess], bool] | None = None,
     ) -> None:
         self._tables, self._now, self._announce = tables, now, announce
         self._manifest_place, self._set_place, self._s3 = manifests, training_sets, s3
-        self._spark, self._online, self._ended = spark, online, ended
+        self._engines = BuildEngines() if engines is None else engines
+        self._online, self._ended = online, ended
 
     @classmethod
     def local(
@@ -156,6 +159,7 @@ class FeatureStoreClient:
         s3: Any = None,
         glue: Any = None,
         spark_job: str | None = None,
+        athena: AthenaRuns | None = None,
         online: OnlineStore | None = None,
         ended: Callable[[BuildProcess], bool] | None = None,
     ) -> "FeatureStoreClient":
@@ -171,26 +175,29 @@ class FeatureStoreClient:
             manifests: ``s3://`` prefix of manifests, ``s3://<manifests bucket>/manifests``. Default: what needs it is refused.
             training_sets: ``s3://`` place of training sets, ``s3://<training sets bucket>``. Default: what needs it is refused.
             s3: A boto3 client of S3, for the two. Default: what needs it is refused.
-            glue: A boto3 client of Glue, which starts ``spark_job`` and waits for it.
+            glue: A boto3 client of Glue, for ``spark_job`` and ``athena``.
             spark_job: Name of the Glue job that builds what does not fit the memory. Default: such sets are refused.
+            athena: What runs statements of ``engine="athena"``. Default: this engine is refused.
             online: The online store. Default: with ``announce`` the store's function publishes what ingests of groups with
                 ``online`` add, and without it such an ingest is refused, as reads of features are.
             ended: Whether a job that builds a training set has ended, ``ended_on_aws``: an erasure waits for it. Default: only what
                 was closed has.
 
         Raises:
-            FeatureStoreError: If there is a job and no client of Glue.
+            FeatureStoreError: If there is a job, or Athena, and no client of Glue.
         """
-        if spark_job is not None and glue is None:
-            raise FeatureStoreError("spark_job needs a boto3 client of Glue: pass glue=")
+        if glue is None and (spark_job is not None or athena is not None):
+            name = "athena" if spark_job is None else "spark_job"
+            raise FeatureStoreError(f"{name} needs a boto3 client of Glue: pass glue=")
+        given = os.environ if environment is None else environment
         return cls(
-            Tables.glue(database, os.environ if environment is None else environment),
+            Tables.glue(database, given),
             now=_utc_now if now is None else now,
             announce=announce,
             manifests=manifests,
             training_sets=training_sets,
             s3=s3,
-            spark=None if spark_job is None else (glue, spark_job),
+            engines=BuildEngines(glue, spark_job, athena, database, glue_properties(given)),
             online=online,
             ended=ended,
         )
@@ -307,13 +314,13 @@ class FeatureStoreClient:
             as_of: Rows created later are not read. Default: all rows of the snapshots are.
             snapshots: Snapshots to read, by name of group or table. Default: the current ones.
             source: Which code asks, for the manifest: ``repository``, ``commit`` and the like. Default: nothing is said.
-            engine: ``duckdb`` or ``spark``, for any size. Default: what fits the memory is built here, and all else by the job
-                ``spark_job`` of ``glue``: the same rows, files and content hash, read when they are asked for.
+            engine: ``duckdb``, ``spark`` or ``athena``, for any size. Default: what fits the memory is built here, and all else by
+                the job ``spark_job`` of ``glue``: the same rows, files and content hash, read when they are asked for.
             memory: Bytes that DuckDB may use. Default: 8 GiB.
 
         Raises:
             TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or there is no job for Spark.
-            GlueBuildError: If a run of the job ends without a set; nothing is lost.
+            GlueBuildError: If a run of the job ends without a set; nothing is lost. AthenaError, if a query does.
             ErasedDuringBuildError: If an erasure began meanwhile; nothing is kept, and building it again does.
             PlanError: If keys are of another type, or columns clash.
             FeatureServiceError: If the version of the service is stored with other features, or a group of it changed since.
@@ -340,9 +347,10 @@ class FeatureStoreClient:
         names = self.table_names()
         read = dict.fromkeys(named_tables(request, names).values())
         places = [sets.place(kept, f"sets/{name}"), sets.place(kept, "entities")]
-        with self.builds.begin(tables=tuple(read), places=places, takes_rows=True) as build:
-            on_spark = None if self._spark is None else partial(self._built_by_spark, build=build)
-            built = sets.build(self.table, names, request, on_spark=on_spark)
+        staged = self._engines.staged(request.engine)
+        with self.builds.begin(tables=tuple(read), places=[*places, *map(kept.uri, staged)], takes_rows=True) as build:
+            elsewhere = self._engines.builders(kept, manifests, build, staged=staged, s3=self._s3)
+            built = sets.build(self.table, names, request, **elsewhere)
             if isinstance(features, FeatureService):
                 self.services.put(features.spec)
             if built.manifest.build.engine == "duckdb":
@@ -350,14 +358,6 @@ class FeatureStoreClient:
         for text in built.warnings:
             warnings.warn(text, UnmatchedGroupWarning, stacklevel=2)
         return built
-
-    def _built_by_spark(self, ready: "Prepared", *, build: OpenBuild) -> "TrainingSet":
-        from mlops_runtime.features.glue_build import GlueBuilder  # noqa: PLC0415 - loads what builds sets
-
-        if self._spark is None:
-            raise FeatureStoreError("this needs FeatureStoreClient.glue(spark_job=..., glue=...)")
-        glue, job = self._spark
-        return GlueBuilder(glue=glue, job=job, sets=self._sets, manifests=self.manifests).build(ready, build)
 
     def _read(self, entities: ArrowStream | RowSource, features: Features, memory: int | None) -> ArrowStream:
         if isinstance(entities, RowSource):

@@ -41,6 +41,8 @@ from mlops_runtime.features.training_set_request import Load, Located, Request, 
 from mlops_runtime.features.unmatched_groups import unmatched_groups
 
 FILE = file_name(0, 1)
+# a hundred partitions, as many as Athena writes, of four blocks each
+ATHENA_ROWS = 400_000_000
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -103,15 +105,17 @@ def build(
     request: Request,
     *,
     on_spark: Callable[[Prepared], TrainingSet] | None = None,
+    on_athena: Callable[[Prepared], TrainingSet] | None = None,
     block: int = BLOCK,
 ) -> TrainingSet:
-    """Tag the snapshots, then build from them: here, or where Spark is.
+    """Tag the snapshots, then build from them: here, or where Spark or Athena is.
 
     Args:
         load: Loads a table by name.
         tables: Names of the tables that there are.
         request: What is asked.
         on_spark: Builds and keeps what is one for Spark. Default: it is refused.
+        on_athena: Builds and keeps what was asked of Athena. Default: it is refused.
         block: As for ``described``, of a set that is built here.
 
     Raises:
@@ -123,10 +127,17 @@ def build(
         ready = prepared(found, request)
         return replace(assemble(ready.tables, ready.manifest, ready.rows, block=block), entities=ready.content)
     if chosen.engine == "athena":
-        raise TrainingSetError(
-            f"training set {request.name}: no job builds sets on Athena; run the statement of explain(...).sql there, or leave "
-            "engine out"
-        )
+        if on_athena is None:
+            raise TrainingSetError(
+                f"training set {request.name}: this client does not know Athena: give FeatureStoreClient.glue(athena=..., "
+                "glue=...), run the statement of explain(...).sql there, or leave engine out"
+            )
+        if request.rows.num_rows > ATHENA_ROWS:
+            raise TrainingSetError(
+                f"training set {request.name} has {request.rows.num_rows:,} entity rows, and Athena writes at most {ATHENA_ROWS:,} "
+                "in parts that one machine can sort; build it by engine='spark'"
+            )
+        return on_athena(prepared(found, request))
     if on_spark is None:
         raise TrainingSetError(
             f"training set {request.name} is one for spark: {chosen.reason}; this client knows no job that builds it: give "

@@ -1,0 +1,287 @@
+"""A training set that Athena joins and this process finishes: the same files, hashes and manifest as DuckDB's.
+
+Athena is sent keys and times of the entity rows as a table of its own, and unloads for each timeline the rows that counted, in at
+most a hundred partitions by ranges of ``row_id``. It orders no files: each partition is read, sorted, cut into blocks, and written
+and hashed by the function that a laptop uses. Times travel as microseconds since 1970, as Hive's tables and UNLOAD have no other
+exact form.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts.features import TrainingSetManifest
+from mlops_runtime.features.access_errors import allow, refusals
+from mlops_runtime.features.athena_query import microseconds, remove_all, unload
+from mlops_runtime.features.athena_runs import AthenaError, AthenaRuns, quoted
+from mlops_runtime.features.build_intent import OpenBuild
+from mlops_runtime.features.distributed_build import EntityFile, Files, Layout, Written, laid_out
+from mlops_runtime.features.glue_build import StoredFiles, StoredRows, staged
+from mlops_runtime.features.row_hashing import BLOCK
+from mlops_runtime.features.training_set import Prepared, TrainingSet, entities_key, folder, place
+from mlops_runtime.features.training_set_files import block_count, parquet_bytes
+from mlops_runtime.features.training_set_manifest import Manifests, Objects
+from mlops_runtime.features.training_set_request import TrainingSetError
+from mlops_runtime.features.training_set_sql import SqlPlan, pieces, timeline_numbers
+
+_PARTITIONS = 100  # https://docs.aws.amazon.com/athena/latest/ug/unload.html
+_EXACT = 4_070_908_800  # 2099-01-01 in seconds: further away a double of seconds is no exact microsecond
+_SECOND = 1_000_000
+_HIVE = {
+    "boolean": "boolean",
+    "int": "int",
+    "long": "bigint",
+    "string": "string",
+    "date": "date",
+    "timestamp": "bigint",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AthenaBuilder:
+    """Athena, and where sets belong.
+
+    Attributes:
+        runs: Runs statements.
+        glue: A boto3 client of Glue, which makes the table of the entity rows and removes it.
+        database: The database of the feature tables, and of that one.
+        s3: A boto3 client of S3.
+        sets: The bucket of training sets.
+        manifests: The manifests.
+        files: How files are reached.
+        block: Rows that are hashed together, and are in one file.
+    """
+
+    runs: AthenaRuns
+    glue: Any
+    database: str
+    s3: Any
+    sets: Objects
+    manifests: Manifests
+    files: Files
+    block: int = BLOCK
+
+    def build(self, ready: Prepared, build: OpenBuild, *, name: str | None = None) -> TrainingSet:
+        """Build and keep a training set.
+
+        Args:
+            ready: What is to be built.
+            build: The build that is open.
+            name: What its files are staged below, which the build's intent names. Default: a new name.
+
+        Raises:
+            AthenaError: If Athena does not answer, or a time cannot be carried exactly; nothing is kept.
+            SourceAccessError: If the caller may not.
+            TrainingSetError: If rows are missing in the end.
+            ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
+        """
+        draft, name = ready.manifest, uuid4().hex if name is None else name
+        if draft.entity_rows is None or ready.content is None:
+            raise TrainingSetError(f"training set {draft.name} has no entity rows of its own")
+        self.runs.place()
+        build.put_once(self.sets, entities_key(draft.entity_rows), ready.content)
+        entities = EntityFile(uri=self.sets.uri(entities_key(draft.entity_rows)), timestamp=draft.entity_rows.timestamp)
+        own = Objects(self.sets.uri(staged(name)), s3=self.s3)
+        try:
+            layout = laid_out(
+                ready.tables,
+                draft,
+                entities,
+                files=self.files,
+                staged=own.uri("files"),
+                block=self.block,
+            )
+            engine = self._answered(layout, ready.rows, own, name)
+            written = layout.composed(draft, self._blocks(layout, own))
+            by = replace(draft.build, engine="athena", engine_version=engine)
+            manifest = replace(draft, output=written.output, build=by)
+            self._keep(build, manifest, written)
+        finally:
+            remove_all(own)
+        return self._stored(manifest)
+
+    def _answered(self, layout: Layout, rows: pa.Table, own: Objects, name: str) -> str:
+        """Let Athena unload each timeline; return the version of its engine."""
+        plan, engine = layout.plan, "unknown"
+        if plan is None or not layout.task.rows:
+            return engine
+        with self._table(plan, rows, own, f"mlops_rows_{name}") as table:
+            size = self.block * self._blocks_of_a_part(layout)
+            for timeline, query in enumerate(pieces(plan, "athena")):
+                shown = ", ".join(
+                    [
+                        "row_id",
+                        *_shown(plan, timeline),
+                        f"cast((row_id - mod(row_id, {size})) / {size} as integer) as part",
+                    ]
+                )
+                asked = f"with entity as ({_entity(plan, table)}) select * from ({query}) as answers"  # noqa: S608 - quoted
+                text = unload(f"select {shown} from ({asked}) as answered", own.uri(f"answers/{timeline}"), by="part")  # noqa: S608
+                engine = self.runs.run(text).engine
+        return engine
+
+    @contextmanager
+    def _table(self, plan: SqlPlan, rows: pa.Table, own: Objects, name: str) -> Iterator[str]:
+        """Make keys and times of the entity rows a table of the catalog, as long as Athena reads them."""
+        columns = {"row_id": pa.arange(0, rows.num_rows), "moment": _plain(rows[plan.entities.timestamp])}
+        kinds = {"row_id": "bigint", "moment": "bigint"}
+        for i, (column, kind) in enumerate(plan.entities.columns.items()):
+            columns[f"c{i}"], kinds[f"c{i}"] = _plain(rows[column]), _HIVE[kind]
+        own.put_once("rows/rows.parquet", parquet_bytes(pa.table(columns)))
+        storage = {
+            "Columns": [{"Name": column, "Type": kind} for column, kind in kinds.items()],
+            "Location": own.uri("rows/"),
+            "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
+            "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+            "SerdeInfo": {"SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"},
+        }
+        arn = f"arn:aws:glue:*:*:table/{self.database}/mlops_rows_*"
+        statement = allow(
+            ["glue:CreateTable", "glue:DeleteTable", "glue:GetTable"],
+            arn,
+            "arn:aws:glue:*:*:catalog",
+            f"arn:aws:glue:*:*:database/{self.database}",
+        )
+        with refusals(f"making table {name} in {self.database}", statement):
+            self.glue.create_table(
+                DatabaseName=self.database,
+                TableInput={
+                    "Name": name,
+                    "TableType": "EXTERNAL_TABLE",
+                    "Parameters": {"classification": "parquet", "EXTERNAL": "TRUE"},
+                    "StorageDescriptor": storage,
+                },
+            )
+        try:
+            yield f"{quoted(self.database)}.{quoted(name)}"
+        finally:
+            self.glue.delete_table(DatabaseName=self.database, Name=name)
+
+    def _blocks(self, layout: Layout, own: Objects) -> list[Any]:
+        """Read the partitions one after the other, and write the blocks of each."""
+        task, plan = layout.task, layout.plan
+        if plan is None or not task.rows:
+            return [layout.answer(number, {}, attempt=0) for number in range(block_count(task.rows, self.block))]
+        answers, step = [], self._blocks_of_a_part(layout)
+        timelines = sorted(set(timeline_numbers(plan)))
+        for part, first in enumerate(range(0, block_count(task.rows, self.block), step)):
+            found = {timeline: self._part(own, timeline, part) for timeline in timelines}
+            for number in range(first, min(first + step, block_count(task.rows, self.block))):
+                start = (number - first) * self.block
+                answers.append(
+                    layout.answer(
+                        number, {each: rows.slice(start, self.block) for each, rows in found.items()}, attempt=0
+                    )
+                )
+        return answers
+
+    def _part(self, own: Objects, timeline: int, part: int) -> pa.Table:
+        keys = own.keys(f"answers/{timeline}/part={part}/")
+        read = [pq.read_table(io.BytesIO(own.get(key) or b"")) for key in keys]
+        if not read:
+            raise TrainingSetError(
+                f"Athena has answered no rows of part {part}, timeline {timeline}; build the set again"
+            )
+        rows = pa.concat_tables(read).sort_by("row_id").combine_chunks()
+        for name in rows.schema.names:
+            if name.startswith("t_"):
+                rows = rows.rename_columns({name: name.removeprefix("t_")})
+                _check_exact(rows[name.removeprefix("t_")])
+        return rows
+
+    def _blocks_of_a_part(self, layout: Layout) -> int:
+        return -(-block_count(layout.task.rows, self.block) // _PARTITIONS)
+
+    def _keep(self, build: OpenBuild, manifest: TrainingSetManifest, written: Written) -> None:
+        """Copy the files to their place and write the manifest, unless an erasure began; then take them away again."""
+        digest = content_hash(manifest)
+        target = folder(manifest.name, digest)
+        root = self.sets.uri("")
+        for path, uri in written.staged.items():
+            self.sets.copy(uri.removeprefix(root), f"{target}/{path}")
+        try:
+            build.check()
+        except TrainingSetError:
+            for path in written.staged:
+                self.sets.erase(f"{target}/{path}")
+            raise
+        self.manifests.add_copy(digest, place(self.sets, target))
+        self.manifests.write(manifest)
+
+    def _stored(self, manifest: TrainingSetManifest) -> TrainingSet:
+        prefix = folder(manifest.name, content_hash(manifest))
+        files = StoredFiles(self.sets, {f"{prefix}/{file.path}": file for file in manifest.output.files})
+        counts = manifest.output.matched or {}
+        empty = [
+            each.alias or each.group for each in manifest.features if manifest.output.rows and not counts.get(each.use)
+        ]
+        return TrainingSet(
+            splits=StoredRows(files),
+            files=files,
+            manifest=manifest,
+            warnings=tuple(
+                f"no entity row found a row of group {group}; ask for some of the rows with engine='duckdb', which says why"
+                for group in empty
+            ),
+        )
+
+
+def _entity(plan: SqlPlan, table: str) -> str:
+    """Return the query for the entity rows as ``pieces`` reads them."""
+    columns = ["row_id", f"{_time('moment')} as moment"]
+    for i, kind in enumerate(plan.entities.columns.values()):
+        columns.append(f"{_time(f'c{i}')} as c{i}" if kind == "timestamp" else f"c{i}")
+    return f"select {', '.join(columns)} from {table}"  # noqa: S608 - names are ours, or quoted
+
+
+def _time(column: str) -> str:
+    """Return the expression for microseconds since 1970 as a time, exact in all years."""
+    nanoseconds = f"cast({column} as decimal(19, 0)) * 1000"
+    return f"cast(from_unixtime_nanos({nanoseconds}) as timestamp(6) with time zone)"
+
+
+def _shown(plan: SqlPlan, timeline: int) -> Iterator[str]:
+    """Yield the columns of a timeline that are unloaded; those that are times as microseconds, with ``t_`` before their names."""
+    for group, number in enumerate(timeline_numbers(plan)):
+        if number != timeline:
+            continue
+        yield f"found{group}"
+        for j, kind in enumerate(plan.groups[group].columns.values()):
+            name = f"v{group}_{j}"
+            if kind == "timestamp":
+                yield f"{microseconds(name)} as t_{name}"
+            elif kind == "list<timestamp>":
+                yield f"transform({name}, e -> {microseconds('e')}) as t_{name}"
+            else:
+                yield name
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+
+
+def _check_exact(column: pa.ChunkedArray) -> None:
+    """Check that no time is so far away that Athena's seconds, a double, have lost its microseconds.
+
+    Raises:
+        AthenaError: With the first.
+    """
+    values = pc.list_flatten(column) if pa.types.is_nested(column.type) else column
+    seconds = pc.divide(values, _SECOND)
+    far = pc.and_(
+        pc.greater(pc.abs(seconds), _EXACT), pc.not_equal(pc.subtract(values, pc.multiply(seconds, _SECOND)), 0)
+    )
+    if pc.any(far).as_py():
+        first = values.filter(far)[0].as_py() // _SECOND
+        raise AthenaError(
+            f"a feature is a time {first:,} seconds from 1970 with a part of a second, which Athena does not carry exactly; "
+            "build the set by engine='duckdb' or 'spark'"
+        )
