@@ -33,7 +33,7 @@ from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.features.training_set_sql import SqlPlan, pieces, timeline_numbers
 
 _PARTITIONS = 100  # https://docs.aws.amazon.com/athena/latest/ug/unload.html
-_EXACT = 4_070_908_800  # 2099-01-01 in seconds: further away a double of seconds is no exact microsecond
+_EXACT = 4_070_908_800  # 2099-01-01 in seconds: further away a double of seconds is not exact to the microsecond
 _SECOND = 1_000_000
 _HIVE = {
     "boolean": "boolean",

@@ -26,7 +26,7 @@ class BuildEngines:
 
     Args:
         glue: A boto3 client of Glue, for both.
-        spark_job: Name of the job. ``None``: there is none.
+        spark_job: Name of the job. ``None``: there is not one.
         athena: Runs statements. ``None``: sets are not asked of Athena.
         database: The database of the feature tables.
         properties: How files are reached, as ``table_catalog.glue_properties`` says.
