@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from mlops_constructs import RolloutChecks, RolloutPolicy
 from mlops_constructs._state_machine import tasks
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.rollout.fleet_minutes import HISTORY
 from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
 
 # what only the call that fails for good can do, and what is then excused until the next execution
 _LEAVES = ("delete", "Unlock ", "Record ", "describeEndpoint", "Watch ")
+# of cells: captured answers of earlier ones are not read again, and the model before is still on probation
+APART = HISTORY + timedelta(hours=1)
 _RULE, _ALARM = probation_rule(NAME), probation_alarm(NAME)
 
 
@@ -27,7 +31,7 @@ def policy(checks: RolloutChecks) -> RolloutPolicy:
     return RolloutPolicy.canary(
         percent=50,
         bake=MINUTES(1),
-        checks=RolloutChecks(min_invocations=1, retained_versions=1, probation=cdk.Duration.hours(1)),
+        checks=RolloutChecks(min_invocations=1, retained_versions=1, probation=cdk.Duration.hours(6)),
     )
 
 
@@ -42,8 +46,10 @@ class DeployFaults:
     def __init__(self, cloud: Cloud, folder: Path) -> None:
         self.shop = Shop(cloud, folder)
         self.shop.deploy("campaign", policy)
-        self.factor = 3.0
+        self.factor = 4.0
         self.shop.approve(2.0)
+        self.others = self.shop.seen()
+        self.shop.approve(3.0)
         self.shop.approve(self.factor)
 
     def cells(self) -> list[Cell]:
@@ -51,18 +57,20 @@ class DeployFaults:
         return cells(self.tasks())
 
     def tasks(self) -> dict[str, str]:
-        """Return the integration of each task of the deployed machine that its last execution entered."""
+        """Return the integration of each task of the deployed machine that rollouts after the first model's entered."""
         client, machine = self.shop.cloud.client("stepfunctions"), self.shop.loop.outputs["DeployMachineArn"]
         definition = json.loads(client.describe_state_machine(stateMachineArn=machine)["definition"])
-        last = max(self.shop.loop.executions("DeployMachineArn"), key=lambda each: each["startDate"])
-        pages = client.get_paginator("get_execution_history").paginate(executionArn=last["executionArn"])
-        events = [event for page in pages for event in page["events"] if event["type"] == "TaskStateEntered"]
-        entered = dict.fromkeys(event["stateEnteredEventDetails"]["name"] for event in events)
+        entered = {name for arn in self.shop.seen() - self.others for name in self._entered(arn)}
         calls = {
             name: str(state["Resource"]).partition(":::")[2].removeprefix("aws-sdk:")
             for name, state in tasks(definition)
         }
-        return {name: calls[name] for name in entered}
+        return {name: call for name, call in calls.items() if name in entered}
+
+    def _entered(self, execution: str) -> list[str]:
+        pages = self.shop.cloud.client("stepfunctions").get_paginator("get_execution_history")
+        events = [event for page in pages.paginate(executionArn=execution) for event in page["events"]]
+        return [e["stateEnteredEventDetails"]["name"] for e in events if e["type"] == "TaskStateEntered"]
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """Approve a model under the cell's fault, then another without; return what went wrong and what was met."""
@@ -88,6 +96,7 @@ class DeployFaults:
         self._approve(self.factor)
         problems += [] if self.shop.ask() == 2 * self.factor else ["the next model does not serve"]
         problems += [f"left after the next: {name}" for name in self.shop.leftovers()]
+        self.shop.cloud.clock_jump(by=APART)
         return cell.as_dict() | {
             "problems": problems,
             "met": met[0]["met"] if met else 0,
