@@ -19,7 +19,7 @@ PUT = {
     "Type": "Task",
     "Resource": "arn:aws:states:::dynamodb:putItem",
     "Arguments": {"TableName": TABLE, "Item": {"id": {"S": "one"}}},
-    "Retry": [{"ErrorEquals": ["DynamoDB.ThrottlingException"], "IntervalSeconds": 1, "MaxAttempts": 2}],
+    "Retry": [{"ErrorEquals": ["DynamoDB.ThrottlingException", "stop"], "IntervalSeconds": 1, "MaxAttempts": 2}],
     "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput.Error %}", "Next": "Caught"}],
     "Output": "done",
     "End": True,
@@ -96,9 +96,10 @@ def test_an_answer_gets_lost_after_the_work(faults: Any, run: Any) -> None:
 
 
 def test_an_execution_ends_in_the_middle(faults: Any, run: Any) -> None:
-    """Nothing of it runs any more: no Catch, no later state."""
+    """Nothing of it runs any more: no Retry, no Catch, no later state."""
     faults([{"integration": "dynamodb:putItem", "error": "stop"}])
     assert run() == ("ABORTED", None, False)
+    assert [(f["calls"], f["met"]) for f in faults()] == [(1, 1)]
 
 
 def test_only_what_matches_is_met(faults: Any, run: Any) -> None:
