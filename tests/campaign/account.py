@@ -6,6 +6,7 @@ one (an alarm rolled it back), or fails. DynamoDB is moto's, so that lock and ch
 
 import base64
 import copy
+import functools
 import hashlib
 import io
 import itertools
@@ -205,19 +206,8 @@ class Account:
         """Let the two variants have a captured call each minute, with the same requests; those since the start have `bodies`."""
         for (variant, body), hour in itertools.product(zip(variants, self.bodies, strict=True), range(-1, _HOURS)):
             first = datetime.fromtimestamp(START, UTC) + timedelta(hours=hour)
-            lines = []
-            for minute in range(60):
-                at = first + timedelta(minutes=minute)
-                data = {"endpointInput": f'{{"instances": [{hour * 60 + minute}]}}'}
-                data["endpointOutput"] = ANSWER if hour < 0 else body
-                sides = {
-                    side: {"observedContentType": "application/json", "encoding": "JSON", "data": text}
-                    for side, text in data.items()
-                }
-                event = {"eventId": f"{variant}-{hour}-{minute}", "inferenceTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
-                lines.append(json.dumps({"captureData": sides, "eventMetadata": event}))
             key = f"capture/{ENDPOINT}/{variant}/{first:%Y/%m/%d/%H}/calls.jsonl"
-            self.objects[("capture", key)] = "\n".join(lines).encode()
+            self.objects[("capture", key)] = _captured(variant, ANSWER if hour < 0 else body, hour)
 
     # SageMaker
 
@@ -552,6 +542,22 @@ def boto3_dynamodb() -> Any:
             "dynamodb", region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing"
         )
     return _LOCAL.dynamodb
+
+
+@functools.cache
+def _captured(variant: str, body: str, hour: int) -> bytes:
+    """Return a captured call each minute of an hour, counted from that of the start."""
+    first, lines = datetime.fromtimestamp(START, UTC) + timedelta(hours=hour), list[str]()
+    for minute in range(60):
+        data = {"endpointInput": f'{{"instances": [{hour * 60 + minute}]}}', "endpointOutput": body}
+        sides = {
+            side: {"observedContentType": "application/json", "encoding": "JSON", "data": text}
+            for side, text in data.items()
+        }
+        at = first + timedelta(minutes=minute)
+        event = {"eventId": f"{variant}-{hour}-{minute}", "inferenceTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
+        lines.append(json.dumps({"captureData": sides, "eventMetadata": event}))
+    return "\n".join(lines).encode()
 
 
 def _dynamodb(action: str, arguments: dict[str, Any]) -> Any:

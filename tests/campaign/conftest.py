@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.campaign.account import Account
 from tests.campaign.deploy import Deploy
-from tests.campaign.functions import Current, load_handlers, tables, world_maker
+from tests.campaign.functions import Current, load_handlers, retrain_maker, tables, world_maker
 from tests.campaign.retrain import Retrain
 
 
@@ -32,9 +31,4 @@ def deploy(current: Current, handlers: Any) -> Callable[..., Deploy]:
 @pytest.fixture
 def retrain(current: Current, handlers: Any) -> Callable[..., Retrain]:
     """Make a world in which a retraining holds its lock: ``retrain(verdict="FAILED")``."""
-
-    def make(*, serves: bool = True, **options: Any) -> Retrain:
-        current.account = Account(functions=dict(handlers), serves=serves)
-        return Retrain(current.account, **options)
-
-    return make
+    return retrain_maker(current, handlers)

@@ -252,6 +252,20 @@ class Deploy:
         self.account.settle()
         return self.account.endpoints.get(ENDPOINT)
 
+    def serves(self) -> str | None:
+        """Return the version that serves, or None."""
+        endpoint = self.serving()
+        return None if endpoint is None else endpoint.config
+
+    @property
+    def excused(self) -> frozenset[str]:
+        """Labels of what every execution meets for good."""
+        return frozenset({self.meets.label} if self.meets is not None and self.meets.always else ())
+
+    def heal(self) -> None:
+        """Let what every execution met for good be over."""
+        self.meets = None if self.excused else self.meets
+
     def broken(self, result: Run, *, excused: frozenset[str] = frozenset()) -> list[str]:
         """Return what of the invariant does not hold after an execution.
 

@@ -12,6 +12,7 @@ from moto import mock_aws
 from tests.campaign.account import Account, boto3_dynamodb
 from tests.campaign.deploy import SPEC, Deploy
 from tests.campaign.machine import PREFIX
+from tests.campaign.retrain import Retrain
 from tests.signing import KEY
 
 from mlops_runtime.contracts.rollout import ServingSpec
@@ -93,6 +94,16 @@ def world_maker(current: Current, handlers: Any) -> Callable[..., Deploy]:
         of_world = {name: changes.pop(name) for name in ("asks", "before", "meets", "follows") if name in changes}
         current.account = Account(functions=dict(handlers), **changes)
         return Deploy(current.account, spec, **of_world)
+
+    return make
+
+
+def retrain_maker(current: Current, handlers: Any) -> Callable[..., Retrain]:
+    """Return what makes a world in which a retraining holds its lock: ``make(verdict="FAILED")``."""
+
+    def make(*, serves: bool = True, **options: Any) -> Retrain:
+        current.account = Account(functions=dict(handlers), serves=serves)
+        return Retrain(current.account, **options)
 
     return make
 

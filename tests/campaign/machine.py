@@ -24,6 +24,7 @@ SERVICES = {
     "dynamodb": ("DynamoDB.ProvisionedThroughputExceededException", "DynamoDB.InternalServerErrorException"),
     "cloudwatch": ("CloudWatch.ThrottlingException", "CloudWatch.CloudWatchException"),
     "servicequotas": ("ServiceQuotas.TooManyRequestsException", "ServiceQuotas.ServiceException"),
+    "s3": ("S3.S3Exception", "S3.S3Exception"),
     "sns": ("Sns.ThrottledException", "Sns.InternalErrorException"),
     "eventbridge": ("EventBridge.ThrottlingException", "EventBridge.InternalException"),
     "events": ("EventBridge.ThrottlingException", "EventBridge.InternalException"),
@@ -252,6 +253,8 @@ def _on_account(account: Account, calls: _Calls) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stepfunctions, "_invoke_resource", calls)
+        # a limit of real seconds on a thread of its own, which a campaign whose time is the account's has no use for
+        patch.setattr(stepfunctions, "_invoke_resource_with_timeout", calls)
         patch.setattr(stepfunctions, "_execute_task", in_state)
         patch.setattr(stepfunctions, "_scaled_sleep", sleep)
         patch.setattr(stepfunctions, "_register_sfn_jsonata_functions", register_with_clock)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.campaign.account import ACCOUNT, ENDPOINT, GROUP, OLD, REGION, Account, boto3_dynamodb
 from tests.campaign.deploy import Deploy
-from tests.campaign.machine import PREFIX, Fault, Run, run
+from tests.campaign.machine import PREFIX, Fault, Run, run, tasks_of
 from tests.passed import put_passed
 from tests.signing import KEY
 
@@ -14,8 +14,8 @@ from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment
 from mlops_constructs.retraining.retrain_machine import Registration, RetrainPlan, retrain_machine
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
 from mlops_runtime.registry.model_package import registered_metadata
+from mlops_runtime.retraining.retraining_start import GuardTable
 
-OUTCOMES = ("APPROVED", "REGISTERED", "REJECTED", "FAILED")
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/r"
 JOBS = JobEnvironment(
     pipeline=ENDPOINT,
@@ -82,6 +82,28 @@ def machine_of(*, is_automatic: bool) -> Mapping[str, Any]:
     )
 
 
+# the ways that a retraining may go, which together reach every task of its definitions
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "is approved by policy": {},
+    "waits for a person": {"is_automatic": False},
+    "is left pending in a pause": {"may_approve": False},
+    "is rejected": {"verdict": "FAILED"},
+    "has no champion": {"serves": False},
+    "was made elsewhere": {"is_brought": True},
+    "asks people": {"is_question": True},
+    "has a champion of another image": {"has_image": True},
+    "fails to train": {"meets": Fault("sagemaker:createTrainingJob.sync train", "5xx", always=True)},
+}
+OUTCOMES = {
+    "waits for a person": "REGISTERED",
+    "is left pending in a pause": "REGISTERED",
+    "is rejected": "REJECTED",
+    "asks people": "ASKED",
+    "fails to train": "FAILED",
+}  # the others are approved
+TASKS = frozenset(name for is_automatic in (True, False) for name in tasks_of(machine_of(is_automatic=is_automatic)))
+
+
 class Retrain:
     """An endpoint that serves package 1, and a retraining that holds its lock.
 
@@ -93,6 +115,7 @@ class Retrain:
         is_brought: Whether the model was made elsewhere.
         is_question: Whether people are asked instead.
         has_image: Whether the champion is served by an image of its own, in which it predicts the holdout.
+        meets: What each execution meets.
     """
 
     def __init__(
@@ -105,8 +128,9 @@ class Retrain:
         is_brought: bool = False,
         is_question: bool = False,
         has_image: bool = False,
+        meets: Fault | None = None,
     ) -> None:
-        self.world, self.account, self.executions = Deploy(account), account, 0
+        self.world, self.account, self.executions, self.meets = Deploy(account), account, 0, meets
         self.is_brought, self.is_question = is_brought, is_question
         self.verdict, self.may_approve = verdict, may_approve
         self.machine = machine_of(is_automatic=is_automatic)
@@ -118,6 +142,7 @@ class Retrain:
     def run(self, *faults: Fault, machine: Mapping[str, Any] | None = None, chance: Any = None) -> Run:
         """Run one execution under faults."""
         self.executions += 1
+        self.known = frozenset(self.account.packages)
         self.name = f"retrain-{self.executions}"
         request: dict[str, Any] = {
             "trigger": "alarm",
@@ -143,16 +168,20 @@ class Retrain:
             },
         )
         definition = self.machine if machine is None else machine
-        return run(definition, {}, self.account, name=self.name, faults=faults, chance=chance)
+        met = faults if self.meets is None else (*faults, self.meets)
+        return run(definition, {}, self.account, name=self.name, faults=met, chance=chance)
+
+    def release(self) -> bool:
+        """Release the lock of an execution that ended, as the guard does; returns whether it held it."""
+        table = GuardTable(dynamodb=boto3_dynamodb(), table="retraining", pipeline=ENDPOINT)
+        return table.release(f"{PREFIX}:execution:Machine:{self.name}")
 
     def broken(self, result: Run, *, excused: frozenset[str] = frozenset()) -> list[str]:
         """Return what does not hold after an execution; a retraining never touches what serves."""
         serving = self.account.endpoints.get(ENDPOINT)
         same = serving is None if not self.account.serves else serving is not None and serving.config == OLD
         problems = [] if same else ["the endpoint serves something else"]
-        made = [
-            p for arn, p in self.account.packages.items() if arn not in (self.world.champion, self.world.challenger)
-        ]
+        made = [p for arn, p in self.account.packages.items() if arn not in self.known]
         if len(made) > 1:
             problems.append(f"{len(made)} packages of one candidate")
         if made and self.verdict == "FAILED":

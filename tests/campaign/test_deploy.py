@@ -5,17 +5,20 @@ from typing import Any
 import pytest
 from tests.campaign.functions import world_maker
 from tests.campaign.machine import KINDS, Run
-from tests.campaign.matrix.cells import ADDED, THEN, crash_cells, fault_cells, reached, run_cell
+from tests.campaign.matrix.cells import ADDED, reached
+from tests.campaign.matrix.machines import MACHINES
+from tests.campaign.matrix.rollout_cells import THEN
 from tests.campaign.scenarios import SCENARIOS, TASKS
 
 # in the default suite each kind meets some calls; the campaign has all of them (`tests/campaign/matrix/run.py`)
 _OF_EACH_KIND, _CRASHES = 8, 10
+_MACHINE = MACHINES["deploy"]
 
 
 @pytest.fixture(scope="module")
 def runs(current: Any, handlers: Any) -> dict[str, Run]:
     """What each scenario does without a fault."""
-    return reached(world_maker(current, handlers))
+    return reached(world_maker(current, handlers), SCENARIOS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -35,8 +38,8 @@ def test_every_task_of_the_machine_runs_in_a_scenario(runs: dict[str, Run]) -> N
 @pytest.mark.parametrize("kind", (*KINDS, *ADDED))
 def test_no_fault_of_any_call_leaves_a_bad_model_or_a_mess(deploy: Any, runs: dict[str, Run], kind: str) -> None:
     """Calls fail once or for good, before or after their work is done; a person deletes what watches."""
-    some = [cell for cell in fault_cells(runs) if cell.kind == kind][:_OF_EACH_KIND]
-    found = {cell.key: run_cell(deploy, cell).problems for cell in some}
+    some = [cell for cell in _MACHINE.faults(runs) if cell.kind == kind][:_OF_EACH_KIND]
+    found = {cell.key: _MACHINE.runner.run(deploy, cell).problems for cell in some}
     assert {key: problems for key, problems in found.items() if problems} == {}
 
 
@@ -45,6 +48,6 @@ def test_a_crash_between_any_two_calls_is_mended_by_what_comes_then(
     deploy: Any, runs: dict[str, Run], then: str
 ) -> None:
     """The execution dies before or after a call; its recovery comes, or hours later an approval or the way back."""
-    some = [cell for cell in crash_cells(runs) if cell.then == then][:_CRASHES]
-    found = {cell.key: run_cell(deploy, cell).problems for cell in some}
+    some = [cell for cell in _MACHINE.crashes(runs) if cell.then == then][:_CRASHES]
+    found = {cell.key: _MACHINE.runner.run(deploy, cell).problems for cell in some}
     assert {key: problems for key, problems in found.items() if problems} == {}

@@ -5,29 +5,25 @@ import random
 from typing import Any
 
 import pytest
-from tests.campaign.machine import KINDS, LOST, Fault
-from tests.campaign.retrain import machine_of
+from tests.campaign.functions import retrain_maker
+from tests.campaign.machine import Fault, Run
+from tests.campaign.matrix.cells import reached
+from tests.campaign.matrix.machines import MACHINES
+from tests.campaign.retrain import OUTCOMES, SCENARIOS, machine_of
 
 from mlops_constructs._state_machine import tasks
 
-SCENARIOS: dict[str, dict[str, Any]] = {
-    "is approved by policy": {},
-    "waits for a person": {"is_automatic": False},
-    "is left pending in a pause": {"may_approve": False},
-    "is rejected": {"verdict": "FAILED"},
-    "has no champion": {"serves": False},
-    "was made elsewhere": {"is_brought": True},
-    "asks people": {"is_question": True},
-    "has a champion of another image": {"has_image": True},
-}
 # as in `test_deploy.py`
-FIRST, *_ = SCENARIOS
-SOME = [
-    pytest.param(FIRST, len(KINDS), id=f"{FIRST}-a seventh"),
-    *(pytest.param(name, 1, id=name, marks=pytest.mark.campaign) for name in SCENARIOS),
-]
+_FAULTS, _CRASHES = 60, 20
+_MACHINE = MACHINES["retrain"]
 RUNS = 200
 SEED = 20261124
+
+
+@pytest.fixture(scope="module")
+def runs(current: Any, handlers: Any) -> dict[str, Run]:
+    """What each scenario does without a fault."""
+    return reached(retrain_maker(current, handlers), SCENARIOS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -35,35 +31,20 @@ def test_ends_well_without_a_fault(retrain: Any, scenario: str) -> None:
     """Each way that a retraining may go."""
     world = retrain(**SCENARIOS[scenario])
     result = world.run()
-    outcomes = {
-        "waits for a person": "REGISTERED",
-        "is left pending in a pause": "REGISTERED",
-        "is rejected": "REJECTED",
-        "asks people": "ASKED",
-    }
     assert world.broken(result) == []
-    assert result.outcome == outcomes.get(scenario, "APPROVED")
+    assert result.outcome == OUTCOMES.get(scenario, "APPROVED")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("scenario", "share"), SOME)
-def test_no_fault_of_any_call_leaves_a_lock_or_a_package_too_many(
-    retrain: Any, scenario: str, share: int, kind: str
-) -> None:
+def test_no_fault_of_any_call_leaves_a_lock_or_a_package_too_many(retrain: Any, runs: dict[str, Run]) -> None:
     """Each call fails once or for good, before or after its work is done."""
-    changes, broken = SCENARIOS[scenario], []
-    labels = list(dict.fromkeys(retrain(**changes).run().labels))
-    for label in labels[KINDS.index(kind) % share :: share]:
-        # for good, all errors are alike to the machine: two kinds say so
-        for always in (False, True) if kind in ("5xx", "access denied") else (False,):
-            for after in (False, True) if kind in LOST else (False,):
-                fault = Fault(label, kind, always=always, after=after)
-                world = retrain(**changes)
-                result = world.run(fault)
-                assert result.faults_met > 0
-                excused = frozenset({label}) if always and kind != "latency" else frozenset[str]()
-                broken += [f"{fault}: {problem}" for problem in world.broken(result, excused=excused)]
-    assert broken == []
+    found = {cell.key: _MACHINE.runner.run(retrain, cell).problems for cell in _MACHINE.faults(runs)[:_FAULTS]}
+    assert {key: problems for key, problems in found.items() if problems} == {}
+
+
+def test_a_crash_between_any_two_calls_is_mended_by_the_next_retraining(retrain: Any, runs: dict[str, Run]) -> None:
+    """The execution dies before or after a call; the guard releases its lock."""
+    found = {cell.key: _MACHINE.runner.run(retrain, cell).problems for cell in _MACHINE.crashes(runs)[:_CRASHES]}
+    assert {key: problems for key, problems in found.items() if problems} == {}
 
 
 @pytest.mark.campaign

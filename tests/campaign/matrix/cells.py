@@ -1,23 +1,22 @@
-"""Cells of the Deploy machine in the interpreter: each task of its definition that a scenario reaches, each fault, each crash.
+"""Cells of a machine in the interpreter: each task of its definition that a scenario reaches, each fault, each crash.
 
 They are derived: a state that is added to the machine has its cells with the first scenario that reaches it.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import Any
 
-from tests.campaign.deploy import DAY, NO_ALARM, OLD, Deploy
 from tests.campaign.machine import KINDS, LOST, RAISES, Fault, Run
-from tests.campaign.scenarios import SCENARIOS
 
 SEED = 20261129
 # besides the faults of one call: a function that raises, what a person deletes meanwhile, a second call that fails for good
 ALARMS, SCHEDULE, TWO = "alarms deleted", "schedule deleted", "a second one"
 ADDED = (RAISES, ALARMS, SCHEDULE, TWO)
 CRASH = "crash"
-THEN = ("recovery", "approval", "rollback")
-Make = Callable[..., Deploy]
+Make = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +24,14 @@ class Cell:
     """What one call of a scenario meets.
 
     Args:
-        scenario: One of ``SCENARIOS``.
+        scenario: One of the machine's.
         state: The task.
         label: Its call.
         kind: One of ``KINDS``, of ``ADDED``, or ``CRASH``.
         always: Whether later attempts meet it too.
         after: Whether the call has done its work.
         occurrence: Which call of the label a crash meets.
-        then: What comes after a crash: one of ``THEN``.
+        then: What comes after a crash.
         second: Task and call that fail for good besides.
     """
 
@@ -66,12 +65,18 @@ class Result:
     problems: list[str]
 
 
-def reached(make: Make) -> dict[str, Run]:
+def reached(make: Make, scenarios: Mapping[str, Mapping[str, Any]]) -> dict[str, Run]:
     """Return what each scenario does without a fault of a cell."""
-    return {name: make(**changes).run() for name, changes in SCENARIOS.items()}
+    return {name: make(**changes).run() for name, changes in scenarios.items()}
 
 
-def fault_cells(runs: Mapping[str, Run]) -> list[Cell]:
+def all_cells(faults: Sequence[Cell], crashes: Sequence[Cell]) -> list[Cell]:
+    """Return the cells of faults and of crashes, one after the other: any beginning is a fair sample of both."""
+    pairs = chain.from_iterable(zip_longest(faults, crashes))
+    return [cell for cell in pairs if cell is not None]
+
+
+def fault_cells(runs: Mapping[str, Run], added: Sequence[str] = ADDED) -> list[Cell]:
     """Return each task of each scenario with each kind, in a seeded order: any beginning is a fair sample."""
     chance, found = random.Random(SEED), []
     for scenario, done in runs.items():
@@ -79,15 +84,21 @@ def fault_cells(runs: Mapping[str, Run]) -> list[Cell]:
         for state, label in pairs:
             found += [
                 Cell(scenario=scenario, state=state, label=label, kind=kind, always=always, after=after)
-                for kind, always, after in _ways(label)
+                for kind, always, after in _ways(label, added)
             ]
             found.append(Cell(scenario=scenario, state=state, label=label, kind=TWO, second=chance.choice(pairs)))
     chance.shuffle(found)
     return found
 
 
-def crash_cells(runs: Mapping[str, Run]) -> list[Cell]:
-    """Return each call of each scenario before and after which the execution dies, with what comes then, in a seeded order."""
+def crash_cells(runs: Mapping[str, Run], then: Sequence[str], *, first: int | None = None) -> list[Cell]:
+    """Return each call of each scenario before and after which the execution dies, with what comes then, in a seeded order.
+
+    Args:
+        runs: What each scenario does without a fault.
+        then: What may come then.
+        first: Of calls that a loop repeats, so many and the last. Default: all.
+    """
     found = [
         Cell(
             scenario=scenario,
@@ -95,61 +106,24 @@ def crash_cells(runs: Mapping[str, Run]) -> list[Cell]:
             label=label,
             kind=CRASH,
             after=after,
-            occurrence=done.labels[: position + 1].count(label),
-            then=then,
+            occurrence=number,
+            then=what,
         )
         for scenario, done in runs.items()
         for position, (state, label) in enumerate(zip(done.states, done.labels, strict=True))
+        for number in (done.labels[: position + 1].count(label),)
+        if first is None or number <= first or number == done.labels.count(label)
         for after in (False, True)
-        for then in THEN
+        for what in then
     ]
     random.Random(SEED).shuffle(found)
     return found
 
 
-def run_cell(make: Make, cell: Cell) -> Result:
-    """Run a cell and return what of the invariant does not hold, at once, after what comes then, and once probations are over."""
-    return _run_crash(make, cell) if cell.kind == CRASH else _run_faults(make, cell)
-
-
-def _ways(label: str) -> Iterator[tuple[str, bool, bool]]:
-    for kind in KINDS:
-        # for good, all errors are alike to the machine: two kinds say so
-        for always in (False, True) if kind in ("5xx", "access denied") else (False,):
-            for after in (False, True) if kind in LOST else (False,):
-                yield kind, always, after
-    if label.startswith("lambda:"):
-        yield from ((RAISES, always, False) for always in (False, True))
-    yield from ((kind, True, False) for kind in (ALARMS, SCHEDULE))
-
-
-def _run_faults(make: Make, cell: Cell) -> Result:
-    world = make(**SCENARIOS[cell.scenario])
-    faults, hook = _met_by(world, cell)
-    result = world.run(*faults, hook=hook)
-    excused = frozenset({fault.label for fault in faults if fault.always and fault.kind != "latency"})
-    if cell.kind == SCHEDULE:
-        excused |= {"eventbridge:enableRule"}
-    problems = world.broken(result, excused=excused)
-    if cell.kind == ALARMS:
-        problems = [each for each in problems if each != NO_ALARM] + _problems_of_deleted(world, cell, result)
-    if excused and world.account.update != "failed":
-        problems += [f"next: {problem}" for problem in _next(world)]
-    if not excused or world.account.update != "failed":
-        problems += world.ended()
-    return Result(outcome=result.outcome, met=result.faults_met, problems=problems)
-
-
-def _met_by(world: Deploy, cell: Cell) -> tuple[list[Fault], Callable[[str], None] | None]:
-    if cell.kind in (ALARMS, SCHEDULE):
-        seen: list[str] = []
-
-        def by_hand(label: str) -> None:
-            if label == cell.label and not seen:
-                seen.append(label)
-                (world.account.alarms if cell.kind == ALARMS else world.account.rules).clear()
-
-        return [], by_hand
+def met_by(cell: Cell) -> list[Fault]:
+    """Return the faults of a cell whose calls fail, or its crash."""
+    if cell.kind == CRASH:
+        return [Fault(cell.label, CRASH, after=cell.after, occurrence=cell.occurrence)]
     first = Fault(
         cell.label,
         "access denied" if cell.kind == TWO else cell.kind,
@@ -158,50 +132,15 @@ def _met_by(world: Deploy, cell: Cell) -> tuple[list[Fault], Callable[[str], Non
         state=cell.state,
     )
     state, label = cell.second
-    return [first, *([Fault(label, "5xx", always=True, state=state)] if state else [])], None
+    return [first, *([Fault(label, "5xx", always=True, state=state)] if state else [])]
 
 
-def _problems_of_deleted(world: Deploy, cell: Cell, result: Run) -> list[str]:
-    """Hold the record to that it names alarms which were watched and deleted before the machine looked for the last time."""
-    then = result.states[result.labels.index(cell.label) :]
-    is_seen = bool({"LastLook", "AskWhatRang"} & {*then}) and ("PutAlarm" in result.states and "PutAlarm" not in then)
-    is_named = any("so no longer watched: " in record.reason for record in world.records(world.executions))
-    return [f"alarms were deleted: {is_seen}, the record says so: {is_named}"] if is_seen is not is_named else []
-
-
-def _next(world: Deploy) -> list[str]:
-    """Return what of the invariant does not hold after another execution, without a fault, a day later."""
-    world.account.now, world.account.create = world.account.now + DAY, "new"
-    world.restore_schedule()
-    return world.broken(world.run())
-
-
-def _run_crash(make: Make, cell: Cell) -> Result:
-    world = make(**SCENARIOS[cell.scenario])
-    fault = Fault(cell.label, CRASH, after=cell.after, occurrence=cell.occurrence)
-    crashed = world.run(fault)
-    problems = [f"at once: {problem}" for problem in world.broken(crashed) if "orphan" not in problem]
-    if cell.then == "recovery":
-        world.account.now += 3600
-        told = {record.execution for record in world.records() if record.execution.endswith(f":run-{world.executions}")}
-        result = world.recover()
-        problems += world.broken(result) + _problems_of_recovery(world, cell, has_record=bool(told))
-    else:
-        world.account.now += DAY
-        result = world.run(reason=cell.then)
-        # scaling that a dead execution half made is for its recovery alone: others see that the spec has not changed
-        problems += [problem for problem in world.broken(result) if "it scales by" not in problem]
-    return Result(outcome=result.outcome, met=crashed.faults_met, problems=[*problems, *world.ended()])
-
-
-def _problems_of_recovery(world: Deploy, cell: Cell, *, has_record: bool) -> list[str]:
-    (record,) = world.records(world.executions)
-    problems = (
-        [] if (record.recovers is None) is has_record else [f"recovers {record.recovers}, recorded: {has_record}"]
-    )
-    serving = world.serving()
-    if cell.scenario == "gets no evidence" and serving is not None and serving.config != OLD:
-        problems.append(f"{serving.config} serves without evidence")
-    if serving is not None and serving.status == "Failed" and world.account.update != "failed":
-        problems.append("a failed endpoint stays")
-    return problems
+def _ways(label: str, added: Sequence[str]) -> Iterator[tuple[str, bool, bool]]:
+    for kind in KINDS:
+        # for good, all errors are alike to the machine: two kinds say so
+        for always in (False, True) if kind in ("5xx", "access denied") else (False,):
+            for after in (False, True) if kind in LOST else (False,):
+                yield kind, always, after
+    if RAISES in added and label.startswith("lambda:"):
+        yield from ((RAISES, always, False) for always in (False, True))
+    yield from ((kind, True, False) for kind in (ALARMS, SCHEDULE) if kind in added)

@@ -1,53 +1,99 @@
-"""The section of ``docs/campaign.md`` on the cells of the Deploy machine in the interpreter, written from the results alone."""
+"""The sections of ``docs/campaign.md`` on cells in the interpreter, written from the results alone."""
 
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tests.campaign.matrix.cells import ALARMS, CRASH, SCHEDULE, SEED, Cell
 from tests.campaign.page import marks
 
-NAME = "matrix"
-_SAYS = (
-    "{done} of {total} cells of {scenarios} scenarios, which together reach each of the {tasks} tasks of the machine: with and "
-    "without a rehearsal, a shadow whose answers are compared, captured answers, golden requests asked again, a probation and its "
-    "schedule, scaling. A cell is one task of one scenario and one fault, once or for good, before its work or after it; or the "
-    "execution dies before or after a call, and its recovery, an approval or the way back comes. The cells are derived from the "
-    "definition, in a seeded order (seed {seed}): those done are a fair sample. After each, the old model or the approved new one "
-    "serves, one record says which and why, no lock is held, and no alarm, schedule, config, model or endpoint is left over; after "
-    "the end of its probation nothing watches any more. What only a call that failed for good can do is done by the next execution."
+_DERIVED = (
+    "A cell is one task of one scenario and one fault, once or for good, before its work or after it; or the "
+    "execution dies before or after a call, and {then} comes. The cells are derived from the definition, in a "
+    "seeded order (seed {seed}): those done are a fair sample. "
 )
 
 
-def section(results: Sequence[dict[str, Any]], cells: Sequence[Cell], *, load: float) -> str:
-    """Return the section, marks included.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What one section is called and says of its machine's cells."""
+
+    name: str
+    title: str
+    reach: str
+    then: str
+    holds: str
+
+
+SECTIONS = {
+    "deploy": Section(
+        name="matrix",
+        title="Faults of every task of the Deploy machine",
+        reach="with and without a rehearsal, a shadow whose answers are compared, captured answers, golden requests"
+        " asked again, a probation and its schedule, scaling",
+        then="its recovery, an approval or the way back",
+        holds="After each, the old model or the approved new one serves, one record says which and why, no lock is "
+        "held, and no alarm, schedule, config, model or endpoint is left over; after the end of its probation"
+        " nothing watches any more. What only a call that failed for good can do is done by the next "
+        "execution.",
+    ),
+    "slots": Section(
+        name="slots",
+        title="Faults of every task between two slots",
+        reach="with and without golden requests, with pods that never start or too late, targets that are "
+        "unhealthy, an execution that died before, a record that cannot be written, and a probation that ends"
+        " or takes a model back",
+        then="its recovery, an approval or the way back (of calls that a loop repeats, the first two and the last)",
+        holds="The machine of a service on EKS with its real functions, against a rule and a cluster in memory "
+        "(`tests/campaign/slots/account.py`), which note at once weights that do not sum to 100, traffic for "
+        "a slot without a ready pod, and pods that are exchanged or taken away under traffic. After each cell"
+        " one slot has all the traffic, its model is approved and recorded, no lock is held, no alarm is left"
+        " over, the other slot has no pods; after the end of its probation nothing watches any more. What "
+        "only a call that failed for good can do is done by the next execution.",
+    ),
+    "retrain": Section(
+        name="retrain-matrix",
+        title="Faults of every task of the Retrain machine",
+        reach="approved by policy or left to a person, rejected, brought from elsewhere, with a question instead of"
+        " a training, with a champion in an image of its own, and with a training that fails",
+        then="the guard releases its lock and the next retraining",
+        holds="After each, what serves is untouched, there is one package of the candidate at most and none of a "
+        "rejected one, one record of a rejection, a question or a failure, and no lock is held; after what "
+        "failed for good or died, the next retraining ends as it should.",
+    ),
+}
+
+
+def section(name: str, results: Sequence[dict[str, Any]], cells: Sequence[Cell], *, load: float) -> str:
+    """Return the section of a machine, marks included.
 
     Args:
+        name: Which: ``deploy``, ``slots`` or ``retrain``.
         results: One object a cell, as the campaign keeps them.
         cells: Those that there are.
         load: Load of the machine at the end.
     """
-    total, begin_end = Counter(cell.kind for cell in cells), marks(NAME)
+    about, total = SECTIONS[name], Counter(cell.kind for cell in cells)
+    begin, end = marks(about.name)
     keys = {cell.key for cell in cells}
     mine = [each for each in results if each["key"] in keys]
     bad = [each for each in mine if each["problems"]]
-    says = _SAYS.format(
-        done=len(mine),
-        total=len(cells),
-        scenarios=len({cell.scenario for cell in cells}),
-        tasks=len({cell.state for cell in cells}),
-        seed=SEED,
+    says = (
+        f"{len(mine)} of {len(cells)} cells of {len({cell.scenario for cell in cells})} scenarios, which together reach "
+        f"each of the {len({cell.state for cell in cells})} tasks of the machine: {about.reach}. "
+        f"{_DERIVED.format(then=about.then, seed=SEED)}{about.holds}"
     )
     seconds = sorted(each["seconds"] for each in mine)
     lines = [
-        begin_end[0],
-        "## Faults of every task of the Deploy machine",
+        begin,
+        f"## {about.title}",
         "",
         *textwrap.wrap(says, width=100),
         "",
         *textwrap.wrap(
-            f"`python -m tests.campaign.matrix.run .mlops/campaign`, last cell {max(each['at'] for each in mine)}, median "
+            f"`python -m tests.campaign.matrix.run {name} .mlops/campaign`, last cell {max(each['at'] for each in mine)}, median "
             f"{seconds[len(seconds) // 2]} CPU seconds a cell, load {load:.1f}; {len({each['state'] for each in mine})} of the "
             "tasks had a cell.",
             width=100,
@@ -58,7 +104,7 @@ def section(results: Sequence[dict[str, Any]], cells: Sequence[Cell], *, load: f
         *(_row(kind, [each for each in mine if each["kind"] == kind], total[kind]) for kind in sorted(total)),
         "",
         *([f"- `{each['key']}`: {'; '.join(each['problems'])}" for each in bad] or ["No cell broke the invariant."]),
-        begin_end[1],
+        end,
         "",
     ]
     return "\n".join(lines)

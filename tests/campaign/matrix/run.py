@@ -1,60 +1,51 @@
-"""``python -m tests.campaign.matrix.run FOLDER [MINUTES]``: the cells that are not done yet, in one process."""
+"""``python -m tests.campaign.matrix.run deploy|slots|retrain FOLDER [MINUTES]``: the cells that are not done yet."""
 
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import chain, zip_longest
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.campaign.deploy import Deploy
-from tests.campaign.functions import load_handlers, tables, world_maker
-from tests.campaign.machine import Run
-from tests.campaign.matrix.cells import Cell, crash_cells, fault_cells, reached, run_cell
-from tests.campaign.matrix.report import NAME, section
+from tests.campaign.matrix.cells import Cell, Result, all_cells, reached
+from tests.campaign.matrix.machines import MACHINES
+from tests.campaign.matrix.report import SECTIONS, section
 from tests.campaign.page import write
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "campaign.md"
-RESULTS = "matrix.jsonl"
+RESULTS = {"deploy": "matrix.jsonl", "slots": "matrix-slots.jsonl", "retrain": "matrix-retrain.jsonl"}
 
 
-def all_cells(runs: dict[str, Run]) -> list[Cell]:
-    """Return the cells of faults and of crashes, one after the other: any beginning is a fair sample of both."""
-    pairs = chain.from_iterable(zip_longest(fault_cells(runs), crash_cells(runs)))
-    return [cell for cell in pairs if cell is not None]
-
-
-def main(folder: Path, minutes: float, page: Path = PAGE) -> int:
+def main(name: str, folder: Path, minutes: float, page: Path = PAGE) -> int:
     """Run cells until all are done or time is up, then write the page; returns the number of cells with problems."""
     folder.mkdir(parents=True, exist_ok=True)
-    results = folder / RESULTS
+    machine, results = MACHINES[name], folder / RESULTS[name]
     found = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    with ExitStack() as stack:
-        current = stack.enter_context(tables())
-        make = world_maker(current, load_handlers(current))
-        runs = reached(make)
-        cells, done = all_cells(runs), {each["key"] for each in found}
+    with machine.world() as make:
+        runs = reached(make, machine.scenarios)
+        cells, done = all_cells(machine.faults(runs), machine.crashes(runs)), {each["key"] for each in found}
         left = [cell for cell in cells if cell.key not in done]
-        found += _go_through(make, left, results, time.monotonic() + minutes * 60)
-    write(page, NAME, section(found, cells, load=os.getloadavg()[0]))
-    return sum(bool(each["problems"]) for each in found)
+        run = partial(machine.runner.run, make)
+        found += _go_through(run, left, results, time.monotonic() + minutes * 60)
+    write(page, SECTIONS[name].name, section(name, found, cells, load=os.getloadavg()[0]))
+    keys = {cell.key for cell in cells}
+    return sum(bool(each["problems"]) for each in found if each["key"] in keys)
 
 
 def _go_through(
-    make: Callable[..., Deploy], left: Sequence[Cell], results: Path, deadline: float
+    run: Callable[[Cell], Result], left: Sequence[Cell], results: Path, deadline: float
 ) -> list[dict[str, Any]]:
     found = []
     for number, cell in enumerate(left, 1):
         if time.monotonic() > deadline:
             break
         started = time.process_time()
-        result = asdict(run_cell(make, cell)) | {"key": cell.key, "kind": cell.kind, "state": cell.state}
+        result = asdict(run(cell)) | {"key": cell.key, "kind": cell.kind, "state": cell.state}
         result |= {"scenario": cell.scenario, "seconds": round(time.process_time() - started, 2)}
         found.append(result | {"at": datetime.now(UTC).isoformat(timespec="seconds")})
         with results.open("a") as stream:
@@ -65,4 +56,4 @@ def _go_through(
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0) else 0)
+    sys.exit(1 if main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 600.0) else 0)

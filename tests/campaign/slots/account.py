@@ -4,10 +4,12 @@ The cluster keeps what is applied and lets pods start after a while. A slot that
 sum to 100 and pods that are exchanged under traffic are noted as violations when they happen.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from botocore.awsrequest import AWSResponse
 from tests.campaign.account import ACCOUNT, ENDPOINT, REGION, Account, _Client
 
 from mlops_runtime.contracts.serving import SLOTS
@@ -16,6 +18,7 @@ from mlops_runtime.eks.live_slots import all_to
 
 ELB = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}"
 RULE = f"{ELB}:listener-rule/app/demand/1/2/3"
+URLS = {slot: f"http://{slot}.internal" for slot in SLOTS}
 TARGET_GROUPS = {slot: f"{ELB}:targetgroup/{slot}/0123456789abcdef" for slot in SLOTS}
 START_SECONDS = 45.0  # of pods: two polls
 GIVEN_UP_SECONDS = 600.0  # progressDeadlineSeconds
@@ -118,6 +121,15 @@ class Slots(Account):
         return {
             "TargetHealthDescriptions": [{"Target": {"Id": "10.0.0.1"}, "TargetHealth": {"State": s}} for s in states]
         }
+
+    def post(self, url: str) -> AWSResponse:
+        """Golden requests: the live slot answers 1, the candidate what the scenario says."""
+        (slot,) = [slot for slot, address in URLS.items() if url.startswith(address)]
+        before, again = self.golden
+        number = 1.0 if slot == self.live_slot else again if self.weights[slot] else before
+        answer = AWSResponse(url, 200, {"Content-Type": "application/json"}, None)
+        answer._content = json.dumps({"predictions": [number]}).encode()
+        return answer
 
     # CloudWatch
 

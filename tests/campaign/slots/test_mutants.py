@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.campaign.machine import Fault
-from tests.campaign.slots.test_slots import SCENARIOS
+from tests.campaign.slots.scenarios import OUTCOMES, SCENARIOS
 from tests.campaign.slots.world import ASKED, MACHINE
 
 from mlops_constructs._state_machine import tasks
@@ -88,12 +88,13 @@ def test_whatever_is_taken_away_is_missed(slots: Any, mutant: str) -> None:
     result = world.run(unrecorded, Fault(start, "5xx", always=True, occurrence=2), machine=machine)
     if world.broken(result, excused=frozenset({unrecorded.label, start})):
         return
-    for changes, outcome in SCENARIOS.values():
+    mine = {name: changes for name, changes in SCENARIOS.items() if not changes.keys() & {"spec", "meets", "asks"}}
+    for name, changes in mine.items():
         world = slots(**changes)
         result = world.run(machine=machine)
-        if world.broken(result) or result.outcome != outcome:
+        if world.broken(result) or result.outcome != OUTCOMES.get(name, "PROMOTED"):
             return
-    for changes, _ in SCENARIOS.values():
+    for changes in mine.values():
         labels = slots(**changes).run(machine=machine).labels
         for label in dict.fromkeys(labels):
             # two states may make the same call: it fails from the first time on, or only later

@@ -1,28 +1,29 @@
 """The world of a service in two slots: what stands before an execution, and what must hold after it, whatever happened."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.campaign.account import ACCOUNT, ENDPOINT, KMS, REGION, boto3_dynamodb
-from tests.campaign.deploy import PROBATION_SPEC, Deploy
-from tests.campaign.machine import Run
+from tests.campaign.account import ACCOUNT, ENDPOINT, GOLDEN, KMS, OLD, REGION, boto3_dynamodb
+from tests.campaign.deploy import DAY, PROBATION_SPEC, Deploy
+from tests.campaign.machine import Fault, Run
 from tests.campaign.slots.account import RULE, TARGET_GROUPS, Slots
 
 from mlops_constructs.eks_inference.eks_target import EksTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import LivePointer, Outcome, RolloutSpec, ServingSpec, spec_key
-from mlops_runtime.contracts.serving import SLOTS, EksSpec, SlotVersion
+from mlops_runtime.contracts.serving import SLOTS, EksSpec, GoldenSpec, SlotVersion
 from mlops_runtime.eks.live_slots import other
 from mlops_runtime.eks.manifests import slot_manifests
 from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.fleet_alarms import alarm_prefix
+from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import broken_seals
 
 MAXIMUM = 3600
-OLD = f"{ENDPOINT}-11111111"
 EKS = EksSpec(
     cluster="platform",
     namespace="demand",
@@ -48,27 +49,39 @@ SPEC = ServingSpec(
     rollout=RolloutSpec(kind="CANARY", bake=120, maximum=MAXIMUM, percent=10, min_invocations=20, **PROBATION_SPEC),
     eks=EKS,
 )
+FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
+TARGET = EksTarget(endpoint_name=ENDPOINT, slot_arn=f"{FUNCTION}:slot")
 
 
 def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
     """Return the machine of a service that is served by a spec."""
-    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
     return deploy_machine(
         endpoint_name=ENDPOINT,
         unit_name="demand",
-        target=EksTarget(endpoint_name=ENDPOINT, slot_arn=f"{function}:slot"),
+        target=TARGET,
         rollout=spec.rollout,
         table_name="rollout",
-        preflight_arn=f"{function}:preflight",
-        record_arn=f"{function}:record",
-        verdict_arn=f"{function}:verdict",
+        preflight_arn=f"{FUNCTION}:preflight",
+        record_arn=f"{FUNCTION}:record",
+        verdict_arn=f"{FUNCTION}:verdict",
         bus_name="demand",
-        golden_arn=None if spec.rollout.golden is None else f"{function}:golden",
+        golden_arn=None if spec.rollout.golden is None else f"{FUNCTION}:golden",
         has_watch=spec.rollout.probation is not None,
     )
 
 
-MACHINE = machine_of(SPEC)
+# the same with golden requests: before traffic, before all of it is given, in its bake, before the promotion
+GOLDEN_SPEC = replace(
+    SPEC,
+    rollout=replace(
+        SPEC.rollout,
+        golden=GoldenSpec(
+            uri="s3://artifacts/golden.jsonl", sha256=hashlib.sha256(GOLDEN).hexdigest(), max_deviation=0.3
+        ),
+    ),
+)
+MACHINE, GOLDEN_MACHINE = machine_of(SPEC), machine_of(GOLDEN_SPEC)
+_MACHINES = {content_hash(spec): machine for spec, machine in ((SPEC, MACHINE), (GOLDEN_SPEC, GOLDEN_MACHINE))}
 ASKED = {"idle": "lambda:invoke slot idle", "record": "lambda:invoke record", "preflight": "lambda:invoke preflight"}
 
 
@@ -78,14 +91,26 @@ class SlotDeploy(Deploy):
     Args:
         account: The account.
         spec: How the service is served.
+        asks: What executions are asked for: see ``Deploy``. Default: an approval.
+        meets: What each execution meets.
+        follows: What an execution met that came before, a day ago, and is over.
     """
 
     FUNCTIONS = {**Deploy.FUNCTIONS, "slot": "eks_slot"}  # noqa: RUF012 - never changed
     account: Slots
 
-    def __init__(self, account: Slots, spec: ServingSpec = SPEC) -> None:
-        self.account, self.spec, self.machine, self.executions = account, spec, MACHINE, 0
-        self.asks, self.meets, self.asked, self.before = {}, None, {}, spec
+    def __init__(
+        self,
+        account: Slots,
+        spec: ServingSpec = SPEC,
+        *,
+        asks: str = "",
+        meets: Fault | None = None,
+        follows: Fault | None = None,
+    ) -> None:
+        self.account, self.spec, self.executions = account, spec, 0
+        self.machine = _MACHINES.get(content_hash(spec)) or machine_of(spec)
+        self.asks, self.meets, self.asked, self.before = {}, meets, {}, spec
         self.restore_schedule()
         self.table = RolloutTable(boto3_dynamodb(), "rollout", ENDPOINT)
         boto3_dynamodb().delete_item(TableName="rollout", Key={"endpoint": {"S": ENDPOINT}})
@@ -94,11 +119,20 @@ class SlotDeploy(Deploy):
             account.alarms[name] = {"AlarmName": name}
         key = spec_key(ENDPOINT, content_hash(spec))
         account.objects[("artifacts", key)] = canonical_json(spec)
+        account.objects[("artifacts", "golden.jsonl")] = GOLDEN
         self.table.set_desired(f"s3://artifacts/{key}")
         if account.serves:
             self._serve()
             self._point(spec)
             self.promote(self.champion)
+        if account.on_probation:
+            account.alarms[probation_alarm(ENDPOINT)] = {"StateValue": "ALARM"}
+            account.rules[probation_rule(ENDPOINT)] = True
+        if asks:
+            self._begin_probation(asks)
+        if follows:
+            self.run(follows)
+            account.now += DAY
 
     def serves(self) -> str | None:
         """Return the version that has all the traffic, or None."""
@@ -142,7 +176,9 @@ class SlotDeploy(Deploy):
         problems, row = [], self.row()
         if row.owner is not None and "dynamodb:updateItem unlock" not in excused and result.status != "CRASHED":
             problems.append(f"the lock is held by {row.owner}")
-        if row.lock_until is not None and row.lock_until > self.account.now + hold_seconds(MAXIMUM, 1800):
+        rollout = self.spec.rollout
+        longest = hold_seconds(rollout.maximum, TARGET.lead_seconds(rollout))
+        if row.lock_until is not None and row.lock_until > self.account.now + longest:
             problems.append("the lock is held for longer than an execution can run")
         stored = self.account.objects.items()
         objects = {key: body for (bucket, key), body in stored if bucket == "audit" and key.startswith("audit/")}

@@ -1,0 +1,40 @@
+"""How cells of the Retrain machine are run: what must hold after each, and after the retraining that follows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.campaign.machine import RAISES
+from tests.campaign.matrix.cells import CRASH, TWO, Cell, Make, Result, met_by
+from tests.campaign.retrain import Retrain
+
+ADDED = (RAISES, TWO)
+THEN = ("a retraining",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainCells:
+    """The cells of one machine.
+
+    Args:
+        scenarios: The ways that a retraining may go.
+        outcomes: How each ends; those that are missing are approved.
+    """
+
+    scenarios: Mapping[str, Mapping[str, Any]]
+    outcomes: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, make: Make, cell: Cell) -> Result:
+        """Return what does not hold at once, and after a retraining without a fault that follows what failed for good or died."""
+        world: Retrain = make(**self.scenarios[cell.scenario])
+        faults = met_by(cell)
+        result = world.run(*faults)
+        excused = frozenset({fault.label for fault in faults if fault.always and fault.kind != "latency"})
+        problems, is_dead = world.broken(result, excused=excused), cell.kind == CRASH
+        if is_dead:
+            world.release()
+        if is_dead or excused:
+            after, expected = world.run(), self.outcomes.get(cell.scenario, "APPROVED")
+            problems += [f"next: {problem}" for problem in world.broken(after)]
+            problems += [] if after.outcome == expected else [f"next: {after.outcome} instead of {expected}"]
+        return Result(outcome=result.outcome or result.status, met=result.faults_met, problems=problems)
