@@ -9,7 +9,7 @@ from datetime import datetime
 from threading import Lock, Thread
 from typing import Any
 
-from examples.retail.loop import ROWS_PER_CALL, Call, Loop, LoopError, Traffic, expect
+from examples.retail.loop import PAUSE, ROWS_PER_CALL, Call, Loop, LoopError, Traffic, expect
 from mlops_runtime.contracts.capture import nonce_of
 from mlops_runtime.contracts.serving import SLOTS, SlotState
 from mlops_runtime.eks.cluster_client import Cluster
@@ -96,7 +96,12 @@ class EksLoop(Loop):
 
     @contextmanager
     def traffic(
-        self, rows: Sequence[Mapping[str, object]], prefix: str, *, whole_every: int | None = None
+        self,
+        rows: Sequence[Mapping[str, object]],
+        prefix: str,
+        *,
+        whole_every: int | None = None,
+        pause: float = PAUSE,
     ) -> Iterator["HttpTraffic"]:
         """Send the rows again and again from some clients until the block ends.
 
@@ -104,8 +109,9 @@ class EksLoop(Loop):
             rows: What is asked, some at a time.
             prefix: Of the inference ids.
             whole_every: Which call asks for all of them at once, the third with 3. Default: none.
+            pause: Real seconds between two calls of one client.
         """
-        running = HttpTraffic(self, rows, prefix, whole_every)
+        running = HttpTraffic(self, rows, prefix, whole_every, pause)
         running.start()
         try:
             yield running
@@ -248,9 +254,9 @@ class HttpTraffic(Traffic):
     """Clients that keep asking. ``refused`` counts errors of the model, ``broken`` those of the way to it."""
 
     def __init__(
-        self, loop: EksLoop, rows: Sequence[Mapping[str, object]], prefix: str, whole_every: int | None
+        self, loop: EksLoop, rows: Sequence[Mapping[str, object]], prefix: str, whole_every: int | None, pause: float
     ) -> None:
-        super().__init__(loop, rows, prefix, whole_every)
+        super().__init__(loop, rows, prefix, whole_every, pause)
         self.broken, self.first_broken = 0, ""
         self._service, self._lock = loop, Lock()
         self._threads = [Thread(target=self._send, args=(number,), daemon=True) for number in range(_THREADS)]
@@ -274,7 +280,7 @@ class HttpTraffic(Traffic):
             rows = self._rows if is_whole else self._rows[start : start + ROWS_PER_CALL]
             self._count(rows, f"{self._prefix}-{number}")
             number += _THREADS
-            self._stop.wait(0.05)
+            self._stop.wait(self._pause)
 
     def _count(self, rows: Sequence[Mapping[str, object]], name: str) -> None:
         try:

@@ -25,6 +25,7 @@ from mlops_runtime.rollout.seals import PublicKey
 
 ROWS_PER_CALL = 32
 _LOOK = 0.1  # real seconds between two polls
+PAUSE = 0.05  # between two calls of traffic
 
 
 class LoopError(Exception):
@@ -125,7 +126,12 @@ class Loop:
 
     @contextmanager
     def traffic(
-        self, rows: Sequence[Mapping[str, object]], prefix: str, *, whole_every: int | None = None
+        self,
+        rows: Sequence[Mapping[str, object]],
+        prefix: str,
+        *,
+        whole_every: int | None = None,
+        pause: float = PAUSE,
     ) -> Iterator["Traffic"]:
         """Send the rows again and again from a second thread until the block ends.
 
@@ -133,8 +139,9 @@ class Loop:
             rows: What is asked, some at a time.
             prefix: Of the inference ids.
             whole_every: Which call asks for all of them at once, the third with 3. Default: none.
+            pause: Real seconds between two calls.
         """
-        running = Traffic(self, rows, prefix, whole_every)
+        running = Traffic(self, rows, prefix, whole_every, pause)
         running.start()
         try:
             yield running
@@ -333,13 +340,18 @@ class Traffic:
     """A client that keeps asking; counts what it was answered."""
 
     def __init__(
-        self, loop: Loop, rows: Sequence[Mapping[str, object]], prefix: str, whole_every: int | None = None
+        self,
+        loop: Loop,
+        rows: Sequence[Mapping[str, object]],
+        prefix: str,
+        whole_every: int | None = None,
+        pause: float = PAUSE,
     ) -> None:
         self.answered = self.refused = 0
         self.refused_seconds = 0.0  # from the first call that was refused to the last
         self._first_refused = 0.0
         self._loop, self._rows, self._prefix, self._whole_every = loop, rows, prefix, whole_every
-        self._stop = Event()
+        self._pause, self._stop = pause, Event()
         self._thread = Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -369,4 +381,4 @@ class Traffic:
             except (ClientError, LookupError, ValueError):  # a status, or a body without predictions
                 self._refuse()
             number += 1
-            self._stop.wait(0.05)
+            self._stop.wait(self._pause)
