@@ -48,6 +48,7 @@ from mlops_runtime.rollout.seals import broken_seals
 MAXIMUM = 3600
 DAY = 86_400
 NO_ALARM = "the probation has no alarm, and its record does not say so"
+BADLY_SCALED = "it scales by"
 TARGET = SageMakerTarget(endpoint_name=ENDPOINT, instance_count=2)
 UNREAD = "sagemaker:describeEndpoint"
 PROBATION = 3600
@@ -412,7 +413,9 @@ class Deploy:
         problems = [f"left of scaling: {name}" for name in sorted(found - known)]
         is_said = "does not scale" in "".join(self.account.announced[-1:]) or "events:putEvents" in excused
         if result.outcome == "PROMOTED" and not is_said and found != wanted:
-            problems.append(f"it scales by {sorted(found)} instead of {sorted(wanted)}, and its event does not say so")
+            problems.append(
+                f"{BADLY_SCALED} {sorted(found)} instead of {sorted(wanted)}, and its event does not say so"
+            )
         return problems
 
     def _begin_probation(self, asks: str) -> None:

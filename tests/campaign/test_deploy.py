@@ -1,11 +1,12 @@
 """The Deploy machine under every fault of every call: what serves is right, one record says which, nothing is left over."""
 
+from itertools import product
 from typing import Any
 
 import pytest
 from tests.campaign.functions import world_maker
 from tests.campaign.machine import KINDS, Run
-from tests.campaign.matrix.cells import ADDED, reached
+from tests.campaign.matrix.cells import ADDED, RAISES, reached
 from tests.campaign.matrix.machines import MACHINES
 from tests.campaign.matrix.rollout_cells import THEN
 from tests.campaign.scenarios import SCENARIOS, TASKS
@@ -30,9 +31,11 @@ def test_ends_well_without_a_fault(deploy: Any, scenario: str) -> None:
     assert world.ended() == []
 
 
-def test_every_task_of_the_machine_runs_in_a_scenario(runs: dict[str, Run]) -> None:
+def test_every_task_of_the_machine_runs_in_a_scenario_and_meets_every_kind(runs: dict[str, Run]) -> None:
     """So that a state that is added later meets faults and crashes too: it fails here until a scenario gets there."""
     assert {state for done in runs.values() for state in done.states} == TASKS
+    kinds = {*KINDS, *_MACHINE.added} - {RAISES}  # only a function raises
+    assert {(cell.state, cell.kind) for cell in _MACHINE.faults(runs)} >= {*product(TASKS, kinds)}
 
 
 @pytest.mark.parametrize("kind", (*KINDS, *ADDED))

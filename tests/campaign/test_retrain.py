@@ -2,19 +2,20 @@
 
 import copy
 import random
+from itertools import product
 from typing import Any
 
 import pytest
 from tests.campaign.functions import retrain_maker
-from tests.campaign.machine import Fault, Run
-from tests.campaign.matrix.cells import reached
+from tests.campaign.machine import KINDS, Fault, Run
+from tests.campaign.matrix.cells import RAISES, reached
 from tests.campaign.matrix.machines import MACHINES
-from tests.campaign.retrain import OUTCOMES, SCENARIOS, machine_of
+from tests.campaign.retrain import OUTCOMES, SCENARIOS, TASKS, machine_of
 
 from mlops_constructs._state_machine import tasks
 
 # as in `test_deploy.py`
-_FAULTS, _CRASHES = 60, 20
+_FAULTS, _CRASHES = 40, 10
 _MACHINE = MACHINES["retrain"]
 RUNS = 200
 SEED = 20261124
@@ -33,6 +34,13 @@ def test_ends_well_without_a_fault(retrain: Any, scenario: str) -> None:
     result = world.run()
     assert world.broken(result) == []
     assert result.outcome == OUTCOMES.get(scenario, "APPROVED")
+
+
+def test_every_task_of_the_machine_runs_in_a_scenario_and_meets_every_kind(runs: dict[str, Run]) -> None:
+    """So that a state that is added later meets faults and crashes too: it fails here until a scenario gets there."""
+    assert {state for done in runs.values() for state in done.states} == TASKS
+    kinds = {*KINDS, *_MACHINE.added} - {RAISES}  # only a function raises
+    assert {(cell.state, cell.kind) for cell in _MACHINE.faults(runs)} >= {*product(TASKS, kinds)}
 
 
 def test_no_fault_of_any_call_leaves_a_lock_or_a_package_too_many(retrain: Any, runs: dict[str, Run]) -> None:

@@ -76,7 +76,10 @@ MACHINES = {
         tasks=scenarios.TASKS,
         world=_deploy_world,
         runner=rollout_cells.RolloutCells(
-            scenarios=scenarios.SCENARIOS, looks=frozenset({"LastLook", "AskWhatRang"}), unproven="gets no evidence"
+            scenarios=scenarios.SCENARIOS,
+            watches="PutAlarm",
+            looks=frozenset({"LastLook", "AskWhatRang"}),
+            unproven="gets no evidence",
         ),
         then=rollout_cells.THEN,
     ),
@@ -86,6 +89,7 @@ MACHINES = {
         world=_slot_world,
         runner=rollout_cells.RolloutCells(
             scenarios=slot_scenarios.SCENARIOS,
+            watches="Preflight",  # those of the slots from then on, those of the rollout later
             looks=frozenset({"LookBefore", "LookAtAlarms"}),
             unproven="gets no traffic",
         ),

@@ -11,7 +11,7 @@ from tests.campaign.page import marks
 
 _DERIVED = (
     "A cell is one task of one scenario and one fault, once or for good, before its work or after it; or the "
-    "execution dies before or after a call, and {then} comes. The cells are derived from the definition, in a "
+    "execution dies before or after a call, and then {then} comes. The cells are derived from the definition, in a "
     "seeded order (seed {seed}): those done are a fair sample. "
 )
 

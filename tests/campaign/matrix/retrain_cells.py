@@ -30,11 +30,12 @@ class RetrainCells:
         faults = met_by(cell)
         result = world.run(*faults)
         excused = frozenset({fault.label for fault in faults if fault.always and fault.kind != "latency"})
-        problems, is_dead = world.broken(result, excused=excused), cell.kind == CRASH
+        problems, is_dead, met = world.broken(result, excused=excused), cell.kind == CRASH, result.faults_met
         if is_dead:
             world.release()
         if is_dead or excused:
             after, expected = world.run(), self.outcomes.get(cell.scenario, "APPROVED")
             problems += [f"next: {problem}" for problem in world.broken(after)]
             problems += [] if after.outcome == expected else [f"next: {after.outcome} instead of {expected}"]
-        return Result(outcome=result.outcome or result.status, met=result.faults_met, problems=problems)
+            result = after if is_dead else result
+        return Result(outcome=result.outcome, met=met, problems=problems)

@@ -1,17 +1,18 @@
 """The Deploy machine between two slots: each way that a rollout may go, every fault of every call, a crash between any two."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
-from tests.campaign.machine import Run
-from tests.campaign.matrix.cells import reached
+from tests.campaign.machine import KINDS, Run
+from tests.campaign.matrix.cells import RAISES, reached
 from tests.campaign.matrix.machines import MACHINES
 from tests.campaign.slots.functions import slot_maker
-from tests.campaign.slots.scenarios import OUTCOMES, SCENARIOS
+from tests.campaign.slots.scenarios import OUTCOMES, SCENARIOS, TASKS
 
 # in the default suite some cells; the campaign has all of them (`tests/campaign/matrix/run.py`)
-_FAULTS, _CRASHES = 40, 10
+_FAULTS, _CRASHES = 25, 8
 _MACHINE = MACHINES["slots"]
 
 
@@ -29,6 +30,13 @@ def test_ends_well_without_a_fault(slots: Callable[..., Any], scenario: str) -> 
     assert world.broken(result, excused=world.excused) == []
     assert result.outcome == OUTCOMES.get(scenario, "PROMOTED")
     assert world.ended() == []
+
+
+def test_every_task_of_the_machine_runs_in_a_scenario_and_meets_every_kind(runs: dict[str, Run]) -> None:
+    """So that a state that is added later meets faults and crashes too: it fails here until a scenario gets there."""
+    assert {state for done in runs.values() for state in done.states} == TASKS
+    kinds = {*KINDS, *_MACHINE.added} - {RAISES}  # only a function raises
+    assert {(cell.state, cell.kind) for cell in _MACHINE.faults(runs)} >= {*product(TASKS, kinds)}
 
 
 def test_no_fault_of_any_call_leaves_a_mess(slots: Callable[..., Any], runs: dict[str, Run]) -> None:
