@@ -59,7 +59,7 @@ SECTIONS = {
         reach="approved by policy or left to a person, rejected, brought from elsewhere, with a question instead of"
         " a training, with a champion in an image of its own, and with a training that fails",
         then="the guard releases its lock and the next retraining",
-        holds="After each, what serves is untouched, there is one package of the candidate at most and none of a "
+        holds="After each, the live model is untouched, there is one package of the candidate at most and none of a "
         "rejected one, one record of a rejection, a question or a failure, and no lock is held; after what "
         "failed for good or died, the next retraining ends as it should.",
     ),
