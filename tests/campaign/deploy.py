@@ -48,6 +48,7 @@ from mlops_runtime.rollout.seals import broken_seals
 MAXIMUM = 3600
 DAY = 86_400
 NO_ALARM = "the probation has no alarm, and its record does not say so"
+LOCK = "dynamodb:updateItem lock"
 BADLY_SCALED = "it scales by"
 TARGET = SageMakerTarget(endpoint_name=ENDPOINT, instance_count=2)
 UNREAD = "sagemaker:describeEndpoint"
@@ -190,6 +191,7 @@ class Deploy:
             account.alarms[probation_alarm(ENDPOINT)] = {"StateValue": "ALARM"}
         if asks:
             self._begin_probation(asks)
+        self.is_after_death = follows is not None and follows.kind == "crash"
         if follows:
             self.run(follows)
             account.now, account.create = account.now + DAY, "new"
@@ -263,6 +265,10 @@ class Deploy:
         """Labels of what every execution meets for good."""
         return frozenset({self.meets.label} if self.meets is not None and self.meets.always else ())
 
+    def cannot_clean(self, excused: frozenset[str]) -> bool:
+        """Whether what a dead execution left has to stay: who cannot take its lock touches nothing."""
+        return self.is_after_death and LOCK in excused
+
     def heal(self) -> None:
         """Let what every execution met for good be over."""
         self.meets = None if self.excused else self.meets
@@ -327,7 +333,9 @@ class Deploy:
 
     def _what_is_written(self, result: Run, excused: frozenset[str]) -> list[str]:
         problems, row, endpoint = [], self.row(), self.serving()
-        if row.owner is not None and "dynamodb:updateItem unlock" not in excused and result.status != "CRASHED":
+        is_of_dead = self.cannot_clean(excused) and not str(row.owner).endswith(f":run-{self.executions}")
+        is_held = row.owner is not None and not is_of_dead and result.status != "CRASHED"
+        if is_held and "dynamodb:updateItem unlock" not in excused:
             problems.append(f"the lock is held by {row.owner}")
         rollout = self.spec.rollout
         if row.lock_until is not None and row.lock_until > self.account.now + hold_seconds(
@@ -354,7 +362,7 @@ class Deploy:
         if mine[0].serving_config != serves:
             problems.append(f"the record says that {mine[0].serving_config} serves, but {serves} does")
         live = None if row.live is None else from_json(LivePointer, row.live).config
-        if live != serves and mine[0].outcome.value != "REFUSED" and "dynamodb:updateItem lock" not in excused:
+        if live != serves and mine[0].outcome.value != "REFUSED" and LOCK not in excused:
             problems.append(f"the live pointer says {live}, but {serves} serves")
         return problems
 
@@ -363,6 +371,8 @@ class Deploy:
         live = None if row.live is None else from_json(LivePointer, row.live)
         kept = set() if live is None else {live.config, live.previous, *(live.kept or ())}
         serving = self.serving()
+        if self.cannot_clean(excused):
+            return []
         if serving is not None and serving.status == "Failed":
             return []  # which of its configs a failed endpoint still holds, only AWS knows: none may be deleted
         # a shadow that could not be ended serves, so its version is in use

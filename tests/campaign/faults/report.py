@@ -22,9 +22,12 @@ SECTIONS = {
     "deploy": Section(
         name="faults",
         title="Faults of the Deploy machine on the embedded cloud",
-        says="Each cell approves a model under the fault and another one without. After the first, the old model or the approved "
-        "new one serves, the record says which, no lock is held and nothing is left over (what only the failing call could "
-        "remove is excused); after the second, it serves and nothing at all is left.",
+        says="Each cell approves a model under the fault and another one without. After the first, the old model or the "
+        "approved new one serves, the record says which, no lock is held and nothing is left over (what only the "
+        "failing call could remove is excused; an execution that was stopped before it had the lock leaves no record); "
+        "after the second, it serves and nothing at all is left. The cells are derived from the tasks that a rollout "
+        "beside a model on probation enters, in a seeded order: those done are a fair sample of all. Between two cells "
+        "the cloud's clock goes on by five hours, so that none reads what earlier ones captured.",
     ),
     "retrain": Section(
         name="retrain-faults",
