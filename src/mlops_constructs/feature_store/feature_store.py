@@ -128,7 +128,20 @@ class FeatureStore(OwnedFeatureStore):
                 s3.LifecycleRule(id="Ledger", prefix=f"{LEDGER}/", expiration=cdk.Duration.days(LEDGER_DAYS))
             ],
         )
-        self._training_sets = define_bucket(self, "TrainingSets", business_unit=business_unit)
+        self._training_sets = define_bucket(
+            self,
+            "TrainingSets",
+            business_unit=business_unit,
+            lifecycle_rules=[
+                # of a Spark build that was killed; a run takes a day at most
+                s3.LifecycleRule(
+                    id="Staged",
+                    prefix="staged/",
+                    expiration=cdk.Duration.days(3),
+                    noncurrent_version_expiration=cdk.Duration.days(1),
+                )
+            ],
+        )
         self._manifests = define_bucket(
             self, "Manifests", business_unit=business_unit, object_lock=MANIFEST_LOCK if kept else None
         )

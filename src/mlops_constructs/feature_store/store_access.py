@@ -360,7 +360,8 @@ class OwnedFeatureStore(UnitFeatureStore):
     def grant_erase(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant erasing entities: deletes every version of files of tables and sets; manifests stay and get tombstones.
 
-        With ``online`` their items of the online table may go too.
+        With ``online`` their items of the online table may go too. ``TrainingSetJob.grant_read_runs`` says of a Spark build that
+        it has ended; without it an erasure stays pending until the build has closed itself.
 
         Args:
             grantee: Who, such as the role of a data protection officer; under Lake Formation a role or a user.

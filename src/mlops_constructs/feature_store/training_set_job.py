@@ -48,7 +48,8 @@ class TrainingSetJob(Construct):
 
     Clients start it: ``FeatureStoreClient.glue(spark_job=job.job_name, glue=boto3.client("glue"), ...)``, and so does a
     ``RetrainingPipeline`` that is given it, for a set that its own job has no memory for. Its role reads the tables, tags nothing,
-    and writes sets and manifests; what a run leaves staged is removed by the run itself.
+    and writes sets and manifests; what a run leaves staged is removed by the run itself, and of one
+    that was killed after three days.
 
     Args:
         scope: Parent.
@@ -205,6 +206,19 @@ class TrainingSetJob(Construct):
             *self._staged_statements(),
         ]
         return grant_all(grantee, statements, scope=self)
+
+    def grant_read_runs(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Grant reading how runs ended, and nothing else: an erasure waits for builds that run, and so knows that they have ended.
+
+        Args:
+            grantee: Who erases entities, besides ``FeatureStore.grant_erase``.
+
+        Raises:
+            ValidationError: If the grant could not be given from here.
+        """
+        return grant_all(
+            grantee, [iam.PolicyStatement(actions=["glue:GetJobRun"], resources=[self.job_arn])], scope=self
+        )
 
     def _staged_statements(self) -> list[iam.PolicyStatement]:
         """Put, read and remove what builds have staged; nothing that has its place."""

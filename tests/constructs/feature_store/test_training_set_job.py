@@ -84,6 +84,28 @@ def test_who_is_granted_starts_this_job_and_reads_how_it_ended(
     assert [str(each["Resource"]).count("/staged/*") for each in put] == [1]
 
 
+def test_who_erases_reads_the_runs_of_this_job_alone(
+    define_store: DefineStore, group: Group, resources: Resources
+) -> None:
+    """And starts none; so a run that was killed keeps no erasure pending."""
+    store, job = _job(define_store, group)
+    officer = iam.Role(store.node.scope, "Officer", assumed_by=iam.AccountRootPrincipal())
+    job.grant_read_runs(officer)
+    ((name, _),) = resources(store, "AWS::Glue::Job").items()
+    (statement,) = _statements(resources(store, "AWS::IAM::Policy"), "Officer")
+    assert statement["Action"] == "glue:GetJobRun"
+    assert statement["Resource"]["Fn::Join"][1][-1] == {"Ref": name}
+
+
+def test_what_a_killed_run_staged_goes_by_itself(define_store: DefineStore, group: Group, resources: Resources) -> None:
+    """After three days, as a run takes a day at most, and its earlier versions a day later."""
+    store, _ = _job(define_store, group)
+    (bucket,) = [each for name, each in resources(store, "AWS::S3::Bucket").items() if "TrainingSets" in name]
+    (rule,) = [each for each in bucket["LifecycleConfiguration"]["Rules"] if each.get("Id") == "Staged"]
+    assert (rule["Prefix"], rule["ExpirationInDays"]) == ("staged/", 3)
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

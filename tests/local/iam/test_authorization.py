@@ -111,6 +111,21 @@ def test_items_are_those_of_the_leading_keys(cloud, make_role, acting_as, allow,
         client.put_item(TableName=unique, Item={"a": {"S": "mine"}, "endpoint": {"S": "other"}})
 
 
+def test_a_run_is_read_by_who_may_read_its_job(cloud, make_role, acting_as, allow, unique):
+    """Whether it has ended; no other job's, and nothing is started."""
+    glue = cloud.client("glue")
+    for name in (unique, f"{unique}-2"):
+        glue.create_job(Name=name, Role="none", Command={"Name": "glueetl", "ScriptLocation": "s3://none/none.py"})
+    job = f"arn:aws:glue:us-east-1:{ACCOUNT}:job/{unique}"
+    client = acting_as(make_role(allow("glue:GetJobRun", resource=job)))("glue")
+    with pytest.raises(client.exceptions.EntityNotFoundException):
+        client.get_job_run(JobName=unique, RunId="none")
+    with pytest.raises(ClientError, match=f"glue:GetJobRun on resource: {job}-2"):
+        client.get_job_run(JobName=f"{unique}-2", RunId="none")
+    with pytest.raises(ClientError, match=f"glue:StartJobRun on resource: {job}"):
+        client.start_job_run(JobName=unique)
+
+
 def test_a_key_policy_can_keep_the_account_out(cloud, make_role, acting_as, allow):
     """Without the account in the key policy an identity policy is not enough."""
     kms = cloud.client("kms")
