@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlops_runtime.monitor.window import Window
 
 _WEEKS = 4  # that are read where no time is named
-OfTime = Literal["hour_of_week", "day_of_week", "week_of_month", "week_of_year"]
+OfTime = Literal["hour_of_day", "hour_of_week", "day_of_week", "week_of_month", "week_of_year"]
 _OF_TIME: tuple[OfTime, ...] = get_args(OfTime)
 
 

@@ -5,105 +5,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import linalg
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import FeatureBaseline
-from mlops_runtime.monitor.counting import feature_baseline as dispersion
 from mlops_runtime.monitor.counting.baseline_cells import edges_of, number_cells
 from mlops_runtime.monitor.counting.feature_baseline import (
     BaselineError,
     category_baseline,
-    design_effects,
-    mean_design_effect,
     number_baseline,
     unseen_share,
 )
-
-
-def clustered(random: np.random.Generator, clusters: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return cells and clusters: each cluster has shares of its own."""
-    shares = random.dirichlet(np.full(size, 2.0), clusters)
-    rows = random.integers(1, 12, clusters)
-    cells = np.concatenate([random.choice(size, n, p=p) for n, p in zip(rows, shares, strict=True)])
-    return cells.astype(np.int64), np.repeat(np.arange(clusters), rows).astype(np.int64)
-
-
-def test_they_are_the_generalised_eigenvalues() -> None:
-    """Mean, and each cell's own, equal those of the covariance matrices by definition."""
-    cells, clusters = clustered(np.random.default_rng(1), 400, 6)
-    found = design_effects(cells, 6, clusters)
-    table = np.zeros((400, 6))
-    np.add.at(table, (clusters, cells), 1)
-    share = table.sum(axis=0) / table.sum()
-    residual = table - table.sum(axis=1, keepdims=True) * share
-    between = residual.T @ residual * 400 / 399 / table.sum()
-    multinomial = np.diag(share) - np.outer(share, share)
-    eigenvalues = linalg.eigh(between[:5, :5], multinomial[:5, :5], eigvals_only=True)
-    assert found.mean == pytest.approx(eigenvalues.mean(), rel=1e-9)
-    assert found.cells == pytest.approx(np.diag(between) / np.diag(multinomial), rel=1e-9)
-
-
-def test_independent_rows_have_none() -> None:
-    """A cluster a row: a mean of 1 and no spread, to sampling error."""
-    cells = np.random.default_rng(2).integers(0, 10, 20_000)
-    found = design_effects(cells, 10, np.arange(20_000))
-    assert found.mean == pytest.approx(1, abs=0.02)
-    assert found.spread == pytest.approx(0, abs=0.02)
-    assert design_effects(cells, 10, None) == design_effects(cells, 10, np.zeros(20_000, dtype=np.int64))
-
-
-def test_repeated_rows_have_as_many_as_the_repeats() -> None:
-    """Ten equal rows are one."""
-    cells = np.repeat(np.random.default_rng(3).integers(0, 8, 3000), 10)
-    found = design_effects(cells, 8, np.repeat(np.arange(3000), 10))
-    assert found.mean == pytest.approx(10, rel=0.05)
-    assert found.spread < 0.02
-    assert found.cells == pytest.approx([10] * 8, rel=0.1)
-
-
-def test_the_spread_is_that_of_unequal_effects() -> None:
-    """Half of the rows' information is repeated tenfold, the other half is not: Satterthwaite's spread says so."""
-    random = np.random.default_rng(4)
-    # the first part of the cell is shared by a cluster, the second is each row's own
-    shared, own = np.repeat(random.integers(0, 2, 4000), 10), random.integers(0, 2, 40_000)
-    found = design_effects(shared * 2 + own, 4, np.repeat(np.arange(4000), 10))
-    effects = np.array([10.0, 1.0, 1.0])
-    assert found.mean == pytest.approx(effects.mean(), rel=0.05)
-    assert found.spread == pytest.approx(effects.var() / effects.mean() ** 2, rel=0.1)
-
-
-def test_few_clusters_do_not_inflate_the_spread() -> None:
-    """Thirty clusters of equal effects: the raw spread would be about 9/29, what is left is near nothing on average."""
-    random = np.random.default_rng(5)
-    spreads = [
-        design_effects(np.repeat(random.integers(0, 10, 300), 2), 10, np.repeat(np.arange(30), 20)).spread
-        for _ in range(60)
-    ]
-    assert np.mean(spreads) < 0.12
-
-
-def test_tables_in_pieces_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded: many clusters are taken piece by piece."""
-    cells, clusters = clustered(np.random.default_rng(6), 500, 7)
-    order = np.random.default_rng(7).permutation(len(cells))
-    whole = design_effects(cells, 7, clusters)
-    monkeypatch.setattr(dispersion, "_TABLE", 70)
-    pieces = design_effects(cells[order], 7, clusters[order])
-    assert pieces.mean == pytest.approx(whole.mean, rel=1e-12)
-    assert pieces.spread == pytest.approx(whole.spread, rel=1e-9)
-    assert pieces.cells == pytest.approx(whole.cells, rel=1e-12)
-
-
-def test_of_a_mean() -> None:
-    """Nulls are left out; equal rows of a cluster are one; a constant has no spread to speak of."""
-    random = np.random.default_rng(8)
-    values = np.repeat(random.lognormal(size=2000), 5)
-    values[random.random(10_000) < 0.1] = np.nan
-    assert mean_design_effect(values, np.repeat(np.arange(2000), 5)) == pytest.approx(1 + 4 * 0.9, rel=0.1)
-    assert mean_design_effect(values, None) == 1.0
-    assert mean_design_effect(np.full(4, np.nan), np.arange(4)) == 1.0
-    assert mean_design_effect(np.full(4, 2.0), np.arange(4)) == 1.0
 
 
 def test_unseen_levels_are_foreseen() -> None:
@@ -118,32 +29,6 @@ def test_unseen_levels_are_foreseen() -> None:
     own = np.where(random.random((2000, 10)) < 0.5, 5000 + owners[:, None], random.integers(0, 50, (2000, 10)))
     assert unseen_share(own.ravel(), np.repeat(owners, 10)) == pytest.approx(0.5, abs=0.02)
     assert unseen_share(np.full(3, -1), None) == 0.0
-
-
-def test_clusters_that_are_sums_of_many_have_no_excess_and_clusters_of_one_kind_do() -> None:
-    """Shares that vary normally explain the statistic's variance; one cluster in fifty of its own kind does not."""
-    random = np.random.default_rng(10)
-    clusters = np.repeat(np.arange(1000), 100)
-    shares = np.clip(random.normal(0.5, 0.1, 1000), 0, 1)
-    normal = design_effects((random.random(100_000) < shares[clusters]).astype(np.int64), 2, clusters)
-    kinds = np.where(random.random(1000) < 0.02, 0.6, 0.02)
-    heavy = design_effects((random.random(100_000) < kinds[clusters]).astype(np.int64), 2, clusters)
-    assert normal.rows == heavy.rows == 100
-    assert normal.excess < 0.5
-    assert heavy.excess > 10
-
-
-def test_jumps_are_the_rows_that_come_at_once() -> None:
-    """Ten equal rows come at once; where one cluster in fifty brings sixty of a level, sixty do, more than the design effect."""
-    random = np.random.default_rng(11)
-    repeated = design_effects(np.repeat(random.integers(0, 8, 3000), 10), 8, np.repeat(np.arange(3000), 10))
-    assert repeated.jumps == pytest.approx([10] * 8, rel=0.15)
-    clusters = np.repeat(np.arange(1000), 100)
-    kinds = np.where(random.random(1000) < 0.02, 0.6, 0.005)
-    rare = design_effects((random.random(100_000) < kinds[clusters]).astype(np.int64), 2, clusters)
-    assert rare.cells[1] < 45
-    assert rare.jumps[1] == pytest.approx(58, rel=0.1)
-    assert design_effects(np.array([0, 1]), 3, None).jumps == (1.0, 1.0, 1.0)
 
 
 FLOAT = st.floats(width=32, allow_infinity=False)

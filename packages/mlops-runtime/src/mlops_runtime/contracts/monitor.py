@@ -13,6 +13,19 @@ METRIC_NAMESPACE = "MLOps"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dispersion:
+    """How much more the rows of one feature vary than independent ones; the fields are those of `FeatureBaseline`."""
+
+    overdispersion: float
+    overdispersion_spread: float
+    cell_overdispersion: tuple[float, ...]
+    cluster_excess: float
+    cell_jumps: tuple[float, ...]
+    mean_overdispersion: float | None = None
+    spread_overdispersion: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureBaseline:
     """One feature of a baseline.
 
@@ -30,7 +43,8 @@ class FeatureBaseline:
     much more the statistic of a single cluster varies than the design effects explain, as a squared coefficient of variation;
     ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many. ``unseen_share`` is the
     share of the rows that are of levels not seen before which later rows bring without any drift; ``closed`` is whether none may,
-    as far as the baseline can tell or as its plan says. A number of the kind ``boolean`` is 0 or 1, and calls may say ``true`` or
+    as far as the baseline can tell or as its plan says. ``given`` is the dispersion about the shares of each row's own stratum, for
+    what is compared given conditions. A number of the kind ``boolean`` is 0 or 1, and calls may say ``true`` or
     ``false``, as the model's signature allows.
     """
 
@@ -57,6 +71,7 @@ class FeatureBaseline:
     spread_overdispersion: float | None = None
     kind: Literal["boolean"] | None = None
     closed: bool | None = None
+    given: Dispersion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +83,7 @@ class Condition:
     """
 
     name: str
-    kind: Literal["column", "hour_of_week", "day_of_week", "week_of_month", "week_of_year"] = "column"
+    kind: Literal["column", "hour_of_day", "hour_of_week", "day_of_week", "week_of_month", "week_of_year"] = "column"
     edges: tuple[float, ...] = ()
 
 

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, noncentral_chi2_tail, skewed_tail, wilson
+from mlops_runtime.monitor.monitors.drift.tails import (
+    binomial_tail,
+    chi2_point,
+    noncentral_chi2_tail,
+    skewed_tail,
+    wilson,
+)
 
 
 @given(x=st.floats(0.01, 20_000), df=st.integers(1, 60), noncentrality=st.floats(0, 10_000))
@@ -122,3 +128,9 @@ def test_wilson_agrees_with_scipy(trials: int, share: float) -> None:
 def test_wilson_of_nothing_is_everything() -> None:
     """No trials, no knowledge."""
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("df", [0.05, 0.5, 1.0, 2.0, 9.0, 200.0])
+def test_the_point_of_a_chi_square_agrees_with_scipy(df: float) -> None:
+    """To one part in a hundred, with fractions of a degree of freedom too."""
+    assert chi2_point(df) == pytest.approx(float(stats.chi2.ppf(0.95, df)), rel=0.01)

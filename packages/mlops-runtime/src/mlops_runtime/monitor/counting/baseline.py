@@ -132,6 +132,7 @@ def fit_baseline(
     later = _later_half(times)
     row_conditions.check(conditions, types, times)
     feature_pairs.check(pairs, list(types))
+    strata = _strata(conditions, types, columns, times, rows)
     features: dict[str, FeatureBaseline] = {}
     left_out: dict[str, str] = {}
     masks: list[tuple[str, Mask | None]] = []
@@ -141,7 +142,8 @@ def fit_baseline(
     for name, kind in types.items():
         fit = fit_number if kind == "number" else fit_category
         try:
-            fitted = fit(name, columns[name], clusters, DECLARED if name in identifiers else None)
+            declared = DECLARED if name in identifiers else None
+            fitted = fit(name, columns[name], clusters, declared, strata=strata)
         except BaselineError as error:
             problems.append(str(error))
             continue
@@ -170,22 +172,40 @@ def fit_baseline(
     )
     predicted = _predicted(prediction, read, clusters, times)
     if predicted is not None:
-        baseline = _with_predictions(baseline, predicted)
+        given = None
+        if predicted.columns is not None:
+            size = _size(predicted.values)
+            given = _strata(conditions, types, predicted.columns, predicted.times, size)
+        baseline = _with_predictions(baseline, predicted, given)
     return _stratified(baseline, types, read, times, predicted) if conditions else baseline
 
 
-def _with_predictions(baseline: Baseline, predicted: Predicted) -> Baseline:
-    columns = predicted.each()
+def _strata(
+    conditions: Sequence[Condition],
+    types: Mapping[str, Type],
+    columns: Mapping[str, Column],
+    times: Times | None,
+    rows: int,
+) -> Codes | None:
+    """Return each row's stratum; None without conditions."""
+    if not conditions:
+        return None
+    parts = [row_conditions.part(condition, types, columns, times, rows) for condition in conditions]
+    return row_conditions.combine(parts, rows)[0]
+
+
+def _with_predictions(baseline: Baseline, predicted: Predicted, strata: Codes | None) -> Baseline:
+    columns, rows = predicted.each(), {"clusters": predicted.clusters, "strata": strata}
     if predicted.classes is not None:
-        of_class = category_baseline(PREDICTION, columns[0], clusters=predicted.clusters)
+        of_class = category_baseline(PREDICTION, columns[0], **rows)
         return replace(baseline, prediction=of_class, classes=predicted.classes)
     if predicted.outputs is not None:
         of_outputs = tuple(
-            number_baseline(f"{PREDICTION}/{name}", column, clusters=predicted.clusters)
+            number_baseline(f"{PREDICTION}/{name}", column, **rows)
             for name, column in zip(predicted.outputs, columns, strict=True)
         )
         return replace(baseline, predictions=of_outputs, outputs=predicted.outputs)
-    return replace(baseline, prediction=number_baseline(PREDICTION, columns[0], clusters=predicted.clusters))
+    return replace(baseline, prediction=number_baseline(PREDICTION, columns[0], **rows))
 
 
 def _finite(values: Column) -> Column:

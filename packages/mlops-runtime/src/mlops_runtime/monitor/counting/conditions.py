@@ -185,6 +185,10 @@ def _hour_of_week(times: Times) -> tuple[Codes, list[str]]:
     return _weekday(times) * 24 + hours, [f"{day} {hour:02d}h" for day in _DAYS for hour in range(24)]
 
 
+def _hour_of_day(times: Times) -> tuple[Codes, list[str]]:
+    return times.astype("datetime64[h]").astype(np.int64) % 24, [f"{hour:02d}h" for hour in range(24)]
+
+
 def _day_of_week(times: Times) -> tuple[Codes, list[str]]:
     return _weekday(times), list(_DAYS)
 
@@ -206,6 +210,7 @@ def _escaped(text: str) -> str:
 
 
 _CALENDAR: dict[str, Callable[[Any], tuple[Codes, list[str]]]] = {
+    "hour_of_day": _hour_of_day,
     "hour_of_week": _hour_of_week,
     "day_of_week": _day_of_week,
     "week_of_month": _week_of_month,

@@ -2,22 +2,15 @@
 
 numpy only. The bins are made once; live data are only counted into them, so counts of any parts of a window add up.
 
-Rows of one household, store or day resemble each other. A window of them holds less evidence than its row count says; taken for
-independent, such rows alarm on about half of all quiet windows. Design effects, measured between the clusters of a baseline, say by
-how much clustered rows vary more than independent ones.
-
-See: Rao and Scott 1981, "The analysis of categorical data from complex sample surveys", JASA 76; Rao and Scott 1984,
-"On chi-squared tests for multiway contingency tables", Annals of Statistics 12; Good 1953, "The population frequencies of
-species and the estimation of population parameters", Biometrika 40.
+See: Good 1953, "The population frequencies of species and the estimation of population parameters", Biometrika 40.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.contracts.monitor import FeatureBaseline
+from mlops_runtime.contracts.monitor import Dispersion, FeatureBaseline
 from mlops_runtime.monitor.counting.baseline_cells import (
     Cells,
     Coded,
@@ -34,113 +27,7 @@ from mlops_runtime.monitor.counting.baseline_cells import (
     to_coded,
     to_numbers,
 )
-
-# entries of one table of clusters by cells: 16 MB
-_TABLE = 1 << 21
-
-Codes = npt.NDArray[np.int64]
-Wide = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class DesignEffects:
-    """The generalised design effects of a feature's cells.
-
-    Args:
-        mean: Their mean, at least 1: it divides the chi-square statistic (first-order correction).
-        spread: Their squared coefficient of variation: with it statistic and degrees of freedom are Satterthwaite's (second order).
-        cells: The design effect of each cell's share, at least 1; 1 for a cell that is empty in the baseline.
-        jumps: How many rows of a cell come at once where many do: the third over the second absolute moment of what clusters bring
-            beyond the mean, at least the cell's design effect.
-        rows: Mean rows of a cluster.
-        excess: By how much the chi-square statistic of a single cluster varies more than if shares were normal between clusters:
-            its squared coefficient of variation less that which the spread explains, at least 0. Days are near 0: each is a sum
-            over many customers. Households are not: a few of them buy one thing only.
-    """
-
-    mean: float
-    spread: float
-    cells: tuple[float, ...]
-    jumps: tuple[float, ...]
-    rows: float = 1.0
-    excess: float = 0.0
-
-
-def design_effects(cells: Codes, size: int, clusters: Codes | None) -> DesignEffects:
-    """Return the design effects of shares of cells when rows come in clusters.
-
-    They are the eigenvalues of the shares' covariance between clusters over the multinomial's. With fewer than two clusters, or
-    without, nothing can be said: all are 1. The spread is rid of what the sampling of clusters adds to it (Wishart moments).
-
-    Args:
-        cells: Each row's cell, shape (rows,).
-        size: Number of cells.
-        clusters: Code of each row's cluster, from 0, shape (rows,). Default of the callers: None, independent rows.
-
-    Example:
-        >>> effects = design_effects(np.array([0, 0, 0, 1, 1, 1]), 2, np.array([0, 0, 0, 1, 1, 1]))
-        >>> round(effects.mean, 9), effects.spread, len(effects.cells)
-        (6.0, 0.0, 2)
-    """
-    none = DesignEffects(1.0, 0.0, (1.0,) * size, (1.0,) * size)
-    if clusters is None or len(cells) == 0:
-        return none
-    totals = np.bincount(cells, minlength=size).astype(np.float64)
-    used = totals > 0
-    share = totals[used] / totals.sum()
-    if len(share) < 2:
-        return none
-    products, cubes, number, squares = np.zeros((len(share), len(share))), np.zeros(len(share)), 0, 0.0
-    for table in _tables(cells, size, clusters):
-        number += len(table)
-        residual = table[:, used] - table.sum(axis=1, keepdims=True) * share
-        products += residual.T @ residual
-        cubes += (np.abs(residual) ** 3).sum(axis=0)
-        squares += float(((residual**2 / share).sum(axis=1) ** 2).sum())
-    if number < 2:
-        return none
-    scale = 1 / np.sqrt(share)
-    # eigenvalues of this are the design effects, and one 0; only their sum and sum of squares are needed
-    relative = products * np.outer(scale, scale) * (number / (number - 1) / totals.sum())
-    first, second = float(np.trace(relative)), float((relative**2).sum())
-    ranks, freedom = len(share) - 1, number - 1
-    spread = 0.0
-    if freedom > 1 and first > 0:
-        second = freedom**2 / ((freedom - 1) * (freedom + 2)) * (second - first**2 / freedom)
-        spread = min(float(ranks - 1), max(0.0, ranks * second / first**2 - 1))
-    single = np.ones(size)
-    single[used] = np.maximum(1.0, np.diag(relative) / (1 - share))
-    jumps = np.ones(size)
-    second_moment = np.diag(products)
-    jumps[used] = np.divide(cubes, second_moment, out=np.ones(len(share)), where=second_moment > 0)
-    jumps = np.maximum(jumps, single)
-    # of one cluster: the mean is first * rows * (number - 1) / number**2
-    rows = float(totals.sum())
-    mean = first * rows * (number - 1) / number**2
-    excess = 0.0 if mean == 0 else max(0.0, squares / number / mean**2 - 1 - 2 * (1 + spread) / ranks)
-    return DesignEffects(
-        max(1.0, first / ranks), spread, tuple(single.tolist()), tuple(jumps.tolist()), rows / number, excess
-    )
-
-
-def mean_design_effect(values: Wide, clusters: Codes | None) -> float:
-    """Return the design effect of a mean when rows come in clusters, at least 1.
-
-    Example:
-        >>> mean_design_effect(np.array([1.0, 1.0, 3.0, 3.0]), np.array([0, 0, 1, 1]))
-        4.0
-    """
-    known = ~np.isnan(values)
-    if clusters is None or not known.any():
-        return 1.0
-    values, clusters = values[known], clusters[known]
-    residual = values - values.mean()
-    squares = float((residual**2).sum())
-    number = int(np.count_nonzero(np.bincount(clusters)))
-    if number < 2 or squares == 0:
-        return 1.0
-    between = np.bincount(clusters, weights=residual)
-    return max(1.0, float((between**2).sum() / squares * number / (number - 1)))
+from mlops_runtime.monitor.counting.dispersion import Codes, design_effects, mean_design_effect
 
 
 def unseen_share(levels: Codes, clusters: Codes | None) -> float:
@@ -168,20 +55,6 @@ def unseen_share(levels: Codes, clusters: Codes | None) -> float:
     width = int(clusters.max()) + 1
     pairs = np.unique(levels[known] * width + clusters[known])
     return float(rows[np.bincount(pairs // width, minlength=len(rows)) == 1].sum() / total)
-
-
-def _tables(cells: Codes, size: int, clusters: Codes) -> Iterator[Wide]:
-    """Yield tables of clusters by cells, each of bounded size, without empty clusters."""
-    number, step = int(clusters.max()) + 1, max(1, _TABLE // size)
-    if number > step:
-        order = np.argsort(clusters, kind="stable")
-        cells, clusters = cells[order], clusters[order]
-    for start in range(0, number, step):
-        low, high = (0, len(cells)) if number <= step else np.searchsorted(clusters, [start, start + step])
-        width = min(step, number - start)
-        keys = (clusters[low:high] - start) * size + cells[low:high]
-        table = np.bincount(keys, minlength=width * size).reshape(width, size).astype(np.float64)
-        yield table[table.any(axis=1)]
 
 
 BINS = 10
@@ -218,7 +91,9 @@ class Fitted:
     identifier: str | None
 
 
-def number_baseline(name: str, values: Column, *, clusters: Codes | None = None) -> FeatureBaseline:
+def number_baseline(
+    name: str, values: Column, *, clusters: Codes | None = None, strata: Codes | None = None
+) -> FeatureBaseline:
     """Return the baseline of a numeric feature.
 
     The inner edges are the values' deciles. A value that holds a tenth or more of the rows (a default) gets a bin of its own: its
@@ -229,6 +104,7 @@ def number_baseline(name: str, values: Column, *, clusters: Codes | None = None)
         name: The feature's name.
         values: One value a row; NaN is null.
         clusters: Code of each row's cluster, for the over-dispersion. Default: rows are taken for independent.
+        strata: Code of each row's stratum, for the over-dispersion given conditions. Default: there are none.
 
     Raises:
         BaselineError: If a value is infinite or no number.
@@ -237,16 +113,19 @@ def number_baseline(name: str, values: Column, *, clusters: Codes | None = None)
         >>> number_baseline("units", np.array([0, 0, 0, 5, 9, np.nan], dtype=np.float32)).counts
         (0, 3, 0, 1, 0, 1, 0, 1)
     """
-    return fit_number(name, values, clusters, None, recognise=False).feature
+    return fit_number(name, values, clusters, None, recognise=False, strata=strata).feature
 
 
-def category_baseline(name: str, values: Column, *, clusters: Codes | None = None) -> FeatureBaseline:
+def category_baseline(
+    name: str, values: Column, *, clusters: Codes | None = None, strata: Codes | None = None
+) -> FeatureBaseline:
     """Return the baseline of a categorical feature: its twenty most frequent levels, cells of the other levels, new, null.
 
     Args:
         name: The feature's name.
         values: One level a row; None, NaN and the empty text are null.
         clusters: As in `number_baseline`.
+        strata: As in `number_baseline`.
 
     Raises:
         BaselineError: If a value is neither text nor null.
@@ -255,11 +134,17 @@ def category_baseline(name: str, values: Column, *, clusters: Codes | None = Non
         >>> category_baseline("store", ["b", "a", "b", None]).counts
         (2, 1, 0, 1)
     """
-    return fit_category(name, values, clusters, None, recognise=False).feature
+    return fit_category(name, values, clusters, None, recognise=False, strata=strata).feature
 
 
 def fit_number(
-    name: str, values: Column, clusters: Codes | None, identifier: str | None, *, recognise: bool = True
+    name: str,
+    values: Column,
+    clusters: Codes | None,
+    identifier: str | None,
+    *,
+    recognise: bool = True,
+    strata: Codes | None = None,
 ) -> Fitted:
     """Return the baseline of a column of numbers, with what the whole baseline needs of it.
 
@@ -269,6 +154,7 @@ def fit_number(
         clusters: Code of each row's cluster; None for independent rows.
         identifier: Why the column is declared an identifier; None if it is not. Of one nothing is kept but known and null rows.
         recognise: Whether an identifier is recognised that is not declared. Default: it is.
+        strata: As in `number_baseline`.
 
     Raises:
         BaselineError: If a value is infinite or no number.
@@ -308,16 +194,30 @@ def fit_number(
     if clusters is not None:
         cells = number_cells(numbers, edges_of(feature))
         scores = np.append(spread_scores(np.array(counts, dtype=np.float64)), np.nan)
+        wide_numbers = numbers.astype(np.float64)
         feature = replace(
-            _dispersed(feature, cells, clusters),
-            mean_overdispersion=mean_design_effect(numbers.astype(np.float64), clusters),
+            _dispersed(feature, cells, clusters, strata),
+            mean_overdispersion=mean_design_effect(wide_numbers, clusters),
             spread_overdispersion=mean_design_effect(scores[cells], clusters),
         )
+        if feature.given is not None:
+            given = replace(
+                feature.given,
+                mean_overdispersion=mean_design_effect(wide_numbers, clusters, strata),
+                spread_overdispersion=mean_design_effect(scores[cells], clusters, strata),
+            )
+            feature = replace(feature, given=given)
     return Fitted(feature, numbers, nulls, None)
 
 
 def fit_category(
-    name: str, values: Column, clusters: Codes | None, identifier: str | None, *, recognise: bool = True
+    name: str,
+    values: Column,
+    clusters: Codes | None,
+    identifier: str | None,
+    *,
+    recognise: bool = True,
+    strata: Codes | None = None,
 ) -> Fitted:
     """Return the baseline of a column of text, with what the whole baseline needs of it.
 
@@ -327,6 +227,7 @@ def fit_category(
         clusters: Code of each row's cluster; None for independent rows.
         identifier: Why the column is declared an identifier; None if it is not. Of one nothing is kept but known and null rows.
         recognise: Whether an identifier is recognised that is not declared. Default: it is.
+        strata: As in `number_baseline`.
 
     Raises:
         BaselineError: If a value is neither text nor null.
@@ -366,7 +267,7 @@ def fit_category(
     counts = np.bincount(of_level, weights=np.append(rows, null), minlength=cells.size).astype(np.int64)
     feature = replace(feature, counts=tuple(counts.tolist()))
     if clusters is not None:
-        feature = _dispersed(feature, of_level[coded.codes], clusters)
+        feature = _dispersed(feature, of_level[coded.codes], clusters, strata)
     return Fitted(feature, coded, nulls, None)
 
 
@@ -414,8 +315,9 @@ def _is_name(level: str) -> bool:
     return True
 
 
-def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes) -> FeatureBaseline:
+def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes, strata: Codes | None) -> FeatureBaseline:
     effects = design_effects(cells, len(feature.counts), clusters)
+    within = None if strata is None else design_effects(cells, len(feature.counts), clusters, strata)
     return replace(
         feature,
         overdispersion=effects.mean,
@@ -424,6 +326,15 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes) -> Featu
         cluster_rows=effects.rows,
         cluster_excess=effects.excess,
         cell_jumps=effects.jumps,
+        given=None
+        if within is None
+        else Dispersion(
+            overdispersion=within.mean,
+            overdispersion_spread=within.spread,
+            cell_overdispersion=within.cells,
+            cluster_excess=within.excess,
+            cell_jumps=within.jumps,
+        ),
     )
 
 

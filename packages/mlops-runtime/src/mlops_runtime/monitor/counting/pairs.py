@@ -6,7 +6,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline
 from mlops_runtime.monitor.counting.baseline_cells import Cells
-from mlops_runtime.monitor.counting.feature_baseline import design_effects
+from mlops_runtime.monitor.counting.dispersion import design_effects
 
 GROUPS = 5
 

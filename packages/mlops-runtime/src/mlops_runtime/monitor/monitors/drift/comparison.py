@@ -7,10 +7,10 @@ See: Kish 1965, "Survey Sampling", 11.7 (the effective size of a weighted sample
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -159,6 +159,7 @@ class Comparison:
         maximum: Its largest.
         invalid: The window's values that are of another type, under any conditions.
         sent: All of the window's values, nulls and invalid ones too.
+        strata: The same for each stratum that both have, by its key, with the baseline's own counts. Default: without conditions.
     """
 
     feature: FeatureBaseline
@@ -172,6 +173,7 @@ class Comparison:
     maximum: float | None = None
     invalid: int = 0
     sent: int = 0
+    strata: Mapping[str, "Comparison"] = field(default_factory=dict)
 
     @cached_property
     def baseline_rows(self) -> float:
@@ -286,11 +288,11 @@ def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
     pairs = [(known[stratum.key], stratum) for stratum in counts.strata or () if stratum.key in known]
     compared = []
     for index, feature in enumerate(baseline.features):
-        one = _standardised(feature, [(a.features[index], b.features[index]) for a, b in pairs])
+        one = _standardised(feature, {b.key: (a.features[index], b.features[index]) for a, b in pairs})
         whole = counts.features[index]
         compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
     for index, (feature, whole) in enumerate(zip(baseline.predicted, counts.predicted, strict=False)):
-        predictions = [(a.predicted[index], b.predicted[index]) for a, b in pairs if a.predicted and b.predicted]
+        predictions = {b.key: (a.predicted[index], b.predicted[index]) for a, b in pairs if a.predicted and b.predicted}
         one = _standardised(feature, predictions)
         compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
     return tuple(compared)
@@ -300,8 +302,17 @@ def _known(baseline: Baseline) -> dict[str, Stratum]:
     return {stratum.key: stratum for stratum in baseline.strata or () if stratum.rows >= MINIMUM_STRATUM_ROWS}
 
 
-def _standardised(feature: FeatureBaseline, pairs: Sequence[tuple[FeatureCounts, FeatureCounts]]) -> Comparison:
-    size = len(feature.counts)
+def _given(feature: FeatureBaseline) -> FeatureBaseline:
+    """Return a feature with the dispersion that its rows have about their own strata."""
+    if feature.given is None:
+        return feature
+    within = {each.name: getattr(feature.given, each.name) for each in fields(feature.given)}
+    return replace(feature, **within, given=None)
+
+
+def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCounts, FeatureCounts]]) -> Comparison:
+    feature = _given(feature)
+    size, pairs = len(feature.counts), list(strata.values())
     before = np.array([a.counts for a, _ in pairs], dtype=np.float64).reshape(len(pairs), size)
     after = np.array([b.counts for _, b in pairs], dtype=np.float64).reshape(len(pairs), size)
     n, m = before.sum(axis=1), after.sum(axis=1)
@@ -325,6 +336,10 @@ def _standardised(feature: FeatureBaseline, pairs: Sequence[tuple[FeatureCounts,
         window_deviation=window_deviation,
         minimum=min((b.minimum for _, b in pairs if b.minimum is not None), default=None),
         maximum=max((b.maximum for _, b in pairs if b.maximum is not None), default=None),
+        strata={
+            key: Comparison(feature=feature, expected=a, observed=b, invalid=counts.invalid, sent=_sent(counts))
+            for key, a, b, (_, counts) in zip(compress(strata, some), before, after, pairs, strict=True)
+        },
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
 from mlops_runtime.contracts.monitor_report import FeatureDrift, UntestedReason
 from mlops_runtime.monitor.counting.problems import ROWS_OTHER, is_unreadable, sentence, unreadable_rows
-from mlops_runtime.monitor.monitors.drift import location, rules
+from mlops_runtime.monitor.monitors.drift import location, rules, strata
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, conditioned, plain
 from mlops_runtime.monitor.monitors.drift.effect_sizes import effect_sizes, jensen_shannon, l_infinity, psi
 from mlops_runtime.monitor.monitors.drift.feed_faults import feed_fault
@@ -165,6 +165,8 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
         compared: The window beside its baseline.
         spec: Effects that matter and ``minimum_rows``: a feature with fewer values is not tested. One with too few independent rows
             is tested in part: what depends on the number of rows being large is left out, exact tests of shares are only weak.
+            Given conditions the margin at the window's mix is one look of three, the strata together and the smallest p-value of
+            one stratum are the others, with Bonferroni over them.
         untested: Why the feature is not tested by choice. Default: it is.
     """
     m = compared.window_rows
@@ -185,8 +187,12 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
     limit = _too_few_independent(compared)
     weighted = _weighted(compared, cells, spec, in_part=limit is not None)
     total = sum(weight for weight, _ in weighted)
-    p_value, finding = min(((one.p_value * total / weight, one) for weight, one in weighted), key=lambda pair: pair[0])
-    p_value = min(1.0, p_value)
+    looks = [min(((one.p_value * total / weight, one) for weight, one in weighted), key=lambda pair: pair[0])]
+    if len(compared.strata) > 1:
+        within = (strata.together(compared, cells, spec), strata.smallest(compared, cells, spec))
+        looks += [(one.p_value, one) for one in within]
+    p_value, finding = min(looks, key=lambda pair: pair[0])
+    p_value = min(1.0, p_value * len(looks))
     said = finding.words() if p_value < 1 else ""
     reason, in_part = limit or (None, None)
     return Examination(

@@ -71,7 +71,7 @@ def ordinary_psi(compared: Comparison, cells: int) -> float:
     wide = 1 + (compared.feature.overdispersion_spread or 0.0) + compared.excess * freedom / 2
     scale = max(1.0, compared.feature.overdispersion) * wide
     rows = 1 / compared.baseline_rows + 1 / compared.window_rows
-    return scale * chi2_point(0.05, freedom / wide) * rows
+    return scale * chi2_point(freedom / wide) * rows
 
 
 def jensen_shannon(a: Wide, b: Wide) -> float:

@@ -123,18 +123,24 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
     its design effect. The binomial on rows over jumps is the tail of a sum of batches with the right second and third moments; the
     excess of `distribution` is of the same clusters and would count them twice.
     """
-    null = len(compared.expected) - 1
-    findings = [_share(compared, [null], Rule.NULL_SHARE, "nulls", spec)]
-    if cells.new is not None:
-        name = cells.names[cells.new]
-        foreseen = (compared.feature.unseen_share or 0.0) * compared.baseline_rows
-        findings.append(_share(compared, [cells.new], Rule.NEW_LEVEL, name, spec, foreseen=foreseen))
+    findings = missing_or_new(compared, cells, spec)
     if cells.outside:
         findings.append(_share(compared, cells.outside, Rule.OUT_OF_RANGE, _range(compared, cells), spec))
     if cells.values:
         findings.append(_values(compared, cells, spec))
     if compared.feature.type == "number":
         findings.append(_bins(compared, cells, spec))
+    return findings
+
+
+def missing_or_new(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Finding]:
+    """Test the shares of nulls and of levels that the baseline never saw, as `shares` says."""
+    null = len(compared.expected) - 1
+    findings = [_share(compared, [null], Rule.NULL_SHARE, "nulls", spec)]
+    if cells.new is not None:
+        name = cells.names[cells.new]
+        foreseen = (compared.feature.unseen_share or 0.0) * compared.baseline_rows
+        findings.append(_share(compared, [cells.new], Rule.NEW_LEVEL, name, spec, foreseen=foreseen))
     return findings
 
 

@@ -8,6 +8,9 @@ _STEP = 1e-17
 # below it the shape is so large that the gamma's sums are long and its tail is the normal's
 _SYMMETRIC = 0.01
 _Z95 = 1.959963984540054
+_Z90 = 1.6448536269514722
+# degrees of freedom from which a cube is near enough to the chi-square's points
+_CUBE_FROM = 2.0
 # below it the logarithm of gamma loses nothing; above it Stirling's series has all digits in five terms
 _STIRLING = 15.0
 _STIRLING_TERMS = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
@@ -43,21 +46,26 @@ def noncentral_chi2_tail(x: float, df: float, noncentrality: float) -> float:
     return float(min(1.0, (np.exp(weights) * tails).sum()))
 
 
-def chi2_point(tail: float, df: float) -> float:
-    """Return the point that a chi-square variable exceeds with a probability, to one part in a thousand.
+def chi2_point(df: float) -> float:
+    """Return the point that a chi-square variable exceeds with a probability of 5 %, to one part in a hundred.
+
+    From two degrees of freedom on it is Wilson and Hilferty's cube, below it is searched for.
+
+    See: Wilson and Hilferty 1931, "The distribution of chi-square", PNAS 17.
 
     Args:
-        tail: The probability, 0.001 to 0.999.
         df: Degrees of freedom, above 0, a fraction too.
 
     Example:
-        >>> round(chi2_point(0.05, 9.0), 1)
+        >>> round(chi2_point(9.0), 1)
         16.9
     """
-    low, high = 0.0, df + 10 * math.sqrt(2 * df) + 20
-    while high - low > 1e-3 * high:
+    if df >= _CUBE_FROM:
+        return df * (1 - 2 / (9 * df) + _Z90 * math.sqrt(2 / (9 * df))) ** 3
+    low, high = 0.0, 6.0
+    while high - low > 5e-3 * high and high > _STEP:
         middle = (low + high) / 2
-        low, high = (middle, high) if _central_tail(df / 2, middle / 2) > tail else (low, middle)
+        low, high = (middle, high) if _central_tail(df / 2, middle / 2) > 0.05 else (low, middle)
     return (low + high) / 2
 
 

@@ -1,0 +1,186 @@
+"""How much more clustered rows vary than independent ones: design effects of shares of cells and of means.
+
+numpy only. Rows of one household, store or day resemble each other. A window of them holds less evidence than its row count says;
+taken for independent, such rows alarm on about half of all quiet windows. Design effects, measured between the clusters of a
+baseline, say by how much clustered rows vary more than independent ones. Where rows are compared given conditions, what a
+condition explains is no variance of clusters: the residuals are about the shares of the row's own stratum.
+
+See: Rao and Scott 1981, "The analysis of categorical data from complex sample surveys", JASA 76; Rao and Scott 1984,
+"On chi-squared tests for multiway contingency tables", Annals of Statistics 12.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# entries of one table of clusters by cells, or by strata: 16 MB
+_TABLE = 1 << 21
+
+Codes = npt.NDArray[np.int64]
+Wide = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class DesignEffects:
+    """The generalised design effects of a feature's cells.
+
+    Args:
+        mean: Their mean, at least 1: it divides the chi-square statistic (first-order correction).
+        spread: Their squared coefficient of variation: with it statistic and degrees of freedom are Satterthwaite's (second order).
+        cells: The design effect of each cell's share, at least 1; 1 for a cell that is empty in the baseline.
+        jumps: How many rows of a cell come at once where many do: the third over the second absolute moment of what clusters bring
+            beyond the mean, at least the cell's design effect.
+        rows: Mean rows of a cluster.
+        excess: By how much the chi-square statistic of a single cluster varies more than if shares were normal between clusters:
+            its squared coefficient of variation less that which the spread explains, at least 0. Days are near 0: each is a sum
+            over many customers. Households are not: a few of them buy one thing only.
+    """
+
+    mean: float
+    spread: float
+    cells: tuple[float, ...]
+    jumps: tuple[float, ...]
+    rows: float = 1.0
+    excess: float = 0.0
+
+
+def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Codes | None = None) -> DesignEffects:
+    """Return the design effects of shares of cells when rows come in clusters.
+
+    They are the eigenvalues of the shares' covariance between clusters over the multinomial's. With fewer than two clusters, or
+    without, nothing can be said: all are 1. The spread is rid of what the sampling of clusters adds to it (Wishart moments).
+
+    Args:
+        cells: Each row's cell, shape (rows,).
+        size: Number of cells.
+        clusters: Code of each row's cluster, from 0, shape (rows,). Default of the callers: None, independent rows.
+        strata: Code of each row's stratum, from 0, shape (rows,): a cluster is expected to hold the shares of its rows' strata.
+            Default: it is expected to hold those of all rows.
+
+    Example:
+        >>> effects = design_effects(np.array([0, 0, 0, 1, 1, 1]), 2, np.array([0, 0, 0, 1, 1, 1]))
+        >>> round(effects.mean, 9), effects.spread, len(effects.cells)
+        (6.0, 0.0, 2)
+    """
+    none = DesignEffects(1.0, 0.0, (1.0,) * size, (1.0,) * size)
+    if clusters is None or len(cells) == 0:
+        return none
+    strata = np.zeros(len(cells), dtype=np.int64) if strata is None else strata
+    width = int(strata.max()) + 1
+    known = np.bincount(strata * size + cells, minlength=width * size).reshape(width, size).astype(np.float64)
+    rows = known.sum(axis=1)
+    used = known.sum(axis=0) > 0
+    ranks = int(used.sum()) - 1
+    if ranks < 1:
+        return none
+    shares = known[:, used] / np.maximum(rows, 1)[:, None]
+    products, cubes, number, freedom = np.zeros((ranks + 1, ranks + 1)), np.zeros(ranks + 1), 0, 0.0
+    squares, seconds, multinomial = 0.0, np.zeros(ranks + 1), np.zeros(ranks + 1)
+    for table, mix in _tables(cells, size, clusters, strata):
+        number += len(table)
+        sizes = mix.sum(axis=1, keepdims=True)
+        freedom += float((1 - (mix**2 / np.maximum(rows, 1)).sum(axis=1) / sizes[:, 0]).sum())
+        expected = mix @ shares
+        residual = table[:, used] - expected
+        share = expected / sizes
+        # of a cell that none of the cluster's strata has there is no residual either
+        scaled = residual / np.sqrt(np.where(share > 0, share, 1.0))
+        products += scaled.T @ scaled
+        squares += float(((scaled**2).sum(axis=1) ** 2).sum())
+        cubes += (np.abs(residual) ** 3).sum(axis=0)
+        seconds += (residual**2).sum(axis=0)
+        multinomial += (expected * (1 - share)).sum(axis=0)
+    if number < 2 or freedom <= 0:
+        return none
+    total = float(rows.sum())
+    # eigenvalues of this are the design effects, and one 0; only their sum and sum of squares are needed
+    relative = products * (number / freedom / total)
+    first, second = float(np.trace(relative)), float((relative**2).sum())
+    spread = 0.0
+    if freedom > 1 and first > 0:
+        second = freedom**2 / ((freedom - 1) * (freedom + 2)) * (second - first**2 / freedom)
+        spread = min(float(ranks - 1), max(0.0, ranks * second / first**2 - 1))
+    single, jumps = np.ones(size), np.ones(size)
+    some = np.where(multinomial > 0, multinomial, 1.0)
+    single[used] = np.maximum(1.0, seconds / some * (number / freedom))
+    jumps[used] = np.divide(cubes, seconds, out=np.ones(ranks + 1), where=seconds > 0)
+    jumps = np.maximum(jumps, single)
+    # of one cluster
+    mean = float(np.trace(products)) / number
+    excess = 0.0 if mean == 0 else max(0.0, squares / number / mean**2 - 1 - 2 * (1 + spread) / ranks)
+    return DesignEffects(
+        max(1.0, first / ranks),
+        spread,
+        tuple(single.tolist()),
+        tuple(jumps.tolist()),
+        total / number,
+        excess,
+    )
+
+
+def degrees_of_freedom(clusters: Codes, strata: Codes | None = None) -> float:
+    """Return how many independent residuals of clusters there are: one fewer than clusters, or one fewer in each stratum.
+
+    A cluster takes part in its expectation by the share that its rows are of each of its strata: it is one of as many clusters as
+    these have.
+
+    Example:
+        >>> hours, clusters = np.array([0, 1, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 2])
+        >>> degrees_of_freedom(clusters), degrees_of_freedom(clusters, hours), degrees_of_freedom(np.arange(6), hours)
+        (2.0, 2.0, 4.0)
+    """
+    strata = np.zeros(len(clusters), dtype=np.int64) if strata is None else strata
+    width = int(strata.max()) + 1
+    keys, counts = np.unique(clusters * width + strata, return_counts=True)
+    of, stratum = keys // width, keys % width
+    sizes, rows = np.bincount(clusters), np.bincount(strata)
+    held = counts / sizes[of] * counts / rows[stratum]
+    return float(len(np.unique(of)) - held.sum())
+
+
+def mean_design_effect(values: Wide, clusters: Codes | None, strata: Codes | None = None) -> float:
+    """Return the design effect of a mean when rows come in clusters, at least 1.
+
+    Args:
+        values: One a row; NaN is null.
+        clusters: As in `design_effects`.
+        strata: As in `design_effects`: a row is expected to have the mean of its stratum.
+
+    Example:
+        >>> mean_design_effect(np.array([1.0, 1.0, 3.0, 3.0]), np.array([0, 0, 1, 1]))
+        4.0
+    """
+    known = ~np.isnan(values)
+    if clusters is None or not known.any():
+        return 1.0
+    values, clusters = values[known], clusters[known]
+    strata = np.zeros(len(values), dtype=np.int64) if strata is None else strata[known]
+    means = np.bincount(strata, weights=values) / np.maximum(1, np.bincount(strata))
+    residual = values - means[strata]
+    squares, number = float((residual**2).sum()), int(np.count_nonzero(np.bincount(clusters)))
+    freedom = degrees_of_freedom(clusters, strata)
+    if number < 2 or squares == 0 or freedom <= 0:
+        return 1.0
+    between = np.bincount(clusters, weights=residual)
+    return max(1.0, float((between**2).sum() / squares * number / freedom))
+
+
+def _tables(cells: Codes, size: int, clusters: Codes, strata: Codes) -> Iterator[tuple[Wide, Wide]]:
+    """Yield tables of clusters by cells and of the same clusters by strata, each of bounded size, without empty clusters."""
+    width = int(strata.max()) + 1
+    number, step = int(clusters.max()) + 1, max(1, _TABLE // max(size, width))
+    if number > step:
+        order = np.argsort(clusters, kind="stable")
+        cells, clusters, strata = cells[order], clusters[order], strata[order]
+    for start in range(0, number, step):
+        low, high = (0, len(cells)) if number <= step else np.searchsorted(clusters, [start, start + step])
+        rows = min(step, number - start)
+        own = clusters[low:high] - start
+        table, mix = (
+            np.bincount(own * columns + codes[low:high], minlength=rows * columns).reshape(rows, columns)
+            for codes, columns in ((cells, size), (strata, width))
+        )
+        some = mix.any(axis=1)
+        yield table[some].astype(np.float64), mix[some].astype(np.float64)

@@ -1,0 +1,114 @@
+"""Drift that the margin at the window's mix dilutes: in one stratum, or both ways in several; on simulated hours."""
+
+import numpy as np
+import pytest
+
+from mlops_runtime.contracts.monitor import Baseline, Condition
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.counts import count_columns
+from mlops_runtime.monitor.monitors.drift.comparison import conditioned
+from mlops_runtime.monitor.monitors.drift.decision import FeatureDecision, decide
+from mlops_runtime.monitor.monitors.drift.rules import Rule, distribution
+from mlops_runtime.monitor.monitors.drift.strata import smallest, together
+from mlops_runtime.monitor.spec import MonitorSpec
+
+SPEC = MonitorSpec()
+# of one feature of thirty
+FOUND = 0.01 / 30
+HOURS = np.arange(24)
+EVERY, ONE, BOTH_WAYS = np.full(24, 0.3), np.eye(24)[8] * 1.5, np.where(HOURS % 2, 0.5, -0.5)
+
+
+def rows(
+    random: np.random.Generator, days: int, shift: np.ndarray | float = 0.0, *, each: int = 200
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Return normal values with a swing over the day, and hours of their own level: columns, times, clusters."""
+    hours = np.arange(24 * days)
+    level = (
+        np.sin(2 * np.pi * hours / 24) + random.normal(0, 0.1, len(hours)) + np.tile(np.broadcast_to(shift, 24), days)
+    )
+    cluster = np.repeat(hours, each)
+    times = np.datetime64("2017-08-01T00:30:00") + cluster.astype("timedelta64[h]")
+    values = random.normal(level[cluster]).astype(np.float32)
+    flags = np.where(random.random(len(values)) < 0.5, "yes", "no").astype(object)
+    return {"x": values, "flag": flags}, times.astype("datetime64[s]"), cluster
+
+
+def baseline(random: np.random.Generator) -> Baseline:
+    """Return three weeks, given the hour of the day."""
+    columns, times, clusters = rows(random, 21)
+    return fit_baseline(
+        columns,
+        types={"x": "number", "flag": "category"},
+        training_set_id="t",
+        created="2017-09-01T00:00:00Z",
+        clusters=clusters,
+        times=times,
+        conditions=[Condition(name="hour", kind="hour_of_day")],
+    )
+
+
+def day(random: np.random.Generator, of: Baseline, shift: np.ndarray | float = 0.0) -> FeatureDecision:
+    """Return the verdict on a day."""
+    columns, times, _ = rows(random, 1, shift)
+    return decide(of, count_columns(columns, of, times=times), SPEC)[0]
+
+
+def test_drift_at_some_hours_is_found_and_quiet_days_are_quiet() -> None:
+    """All hours a little, one hour a lot, half up and half down; design effects of the whole day would hide all of it."""
+    random = np.random.default_rng(7)
+    found: dict[str, list[bool]] = {}
+    for _ in range(4):
+        known = baseline(random)
+        feature = known.features[0]
+        assert feature.overdispersion > 4
+        assert feature.given is not None
+        assert feature.given.overdispersion < 1.5
+        for name, shift in (("quiet", 0.0), ("every", EVERY), ("one", ONE), ("both ways", BOTH_WAYS)):
+            for _ in range(5 if name == "quiet" else 1):
+                found.setdefault(name, []).append(day(random, known, shift).drift.p_value < FOUND)
+    assert {name: np.mean(of) for name, of in found.items()} == {"quiet": 0, "every": 1, "one": 1, "both ways": 1}
+
+
+def test_the_stratum_that_decided_is_named() -> None:
+    """By its key."""
+    random = np.random.default_rng(8)
+    known = baseline(random)
+    assert str(day(random, known, ONE).drift.description).endswith(", at 08h")
+    assert "h among others" in str(day(random, known, BOTH_WAYS).drift.description)
+
+
+def test_nulls_new_levels_and_types_of_one_hour_are_found() -> None:
+    """Exact tests of one stratum: a fortieth of the day is more than half of an hour."""
+    random = np.random.default_rng(9)
+    known = baseline(random)
+    columns, times, _ = rows(random, 1)
+    at_three = np.flatnonzero(times.astype("datetime64[h]").astype(np.int64) % 24 == 3)[:120]
+    values = columns["x"].astype(object)
+    for broken, number, rule in ((None, 40, Rule.NULL_SHARE), ("12,50", 120, Rule.TYPE)):
+        values[at_three[:number]] = broken
+        counts = count_columns({"x": values, "flag": columns["flag"]}, known, times=times)
+        [compared] = [one for one in conditioned(known, counts) if one.feature.name == "x"]
+        finding = smallest(compared, compared.cells, SPEC)
+        assert (finding.rule, finding.p_value < FOUND) == (rule, True)
+        assert finding.words().endswith(", at 03h")
+    flags = columns["flag"].copy()
+    flags[at_three] = "perhaps"
+    compared = conditioned(known, count_columns({"x": columns["x"], "flag": flags}, known, times=times))[1]
+    finding = smallest(compared, compared.cells, SPEC)
+    assert (finding.rule, finding.p_value < FOUND) == (Rule.NEW_LEVEL, True)
+    assert finding.words() == "levels never seen before: from 0 % to 60 % of the rows, at 03h"
+
+
+def test_the_strata_together_are_the_sum_of_the_tables() -> None:
+    """Of a single stratum the sum is the rule of the whole."""
+    random = np.random.default_rng(10)
+    known = baseline(random)
+    columns, times, _ = rows(random, 1, EVERY)
+    compared = conditioned(known, count_columns(columns, known, times=times))[0]
+    key, stratum = next(iter(compared.strata.items()))
+    alone = type(compared)(
+        feature=compared.feature, expected=stratum.expected, observed=stratum.observed, strata={key: stratum}
+    )
+    whole = distribution(stratum, compared.cells, SPEC).p_value
+    assert together(alone, compared.cells, SPEC).p_value == pytest.approx(whole, rel=1e-9)
