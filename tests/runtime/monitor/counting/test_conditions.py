@@ -1,6 +1,7 @@
 """Strata: keys against Python's own calendar and plain comparisons; what cannot be used is named."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts.monitor import Condition
 from mlops_runtime.monitor.counting.baseline_cells import Coded
-from mlops_runtime.monitor.counting.conditions import ConditionError, RowKeys, check, combine, part, strata_of
+from mlops_runtime.monitor.counting.conditions import (
+    ConditionError,
+    RowKeys,
+    check,
+    check_clusters,
+    combine,
+    part,
+    strata_of,
+)
 
 TYPES = {"price": "number", "store": "category"}
 YEARS = np.arange("2015-01-01", "2017-01-05", dtype="datetime64[D]")
@@ -25,11 +34,14 @@ def keys_of(conditions: list[Condition], columns: dict[str, object], times: np.n
 def test_the_calendar_is_pythons(times: list[datetime]) -> None:
     """Hour and day of the week, week of the month and ISO week of the year, in UTC."""
     array = np.array(times, dtype="datetime64[s]")
-    kinds = ("hour_of_week", "day_of_week", "week_of_month", "week_of_year")
+    kinds = ("hour_of_day", "hour_of_week", "day_of_week", "week_of_month", "week_of_year")
     found = keys_of([Condition(name=kind, kind=kind) for kind in kinds], {}, array, len(times))  # type: ignore[arg-type]
     for key, at in zip(found, times, strict=True):
         day, week = at.strftime("%a"), (at.day - 1) // 7 + 1
-        assert key == f"{day} {at.hour:02d}h|{day}|week {week}|week {at.replace(tzinfo=UTC).isocalendar().week:02d}"
+        assert (
+            key
+            == f"{at.hour:02d}h|{day} {at.hour:02d}h|{day}|week {week}|week {at.replace(tzinfo=UTC).isocalendar().week:02d}"
+        )
 
 
 def test_columns_are_cut_or_taken_as_text() -> None:
@@ -89,6 +101,30 @@ def test_the_week_of_the_year_needs_two_seasons() -> None:
     with pytest.raises(ConditionError, match=r"needs two seasons, 728 days, got 727; use 'week_of_month'"):
         check(week, TYPES, YEARS[:728])
     check(week, TYPES, YEARS[:729])
+
+
+@pytest.mark.parametrize(
+    ("kind", "days", "fix"), [("hour_of_day", 14, "leave it out"), ("hour_of_week", 28, "use 'hour_of_day'")]
+)
+def test_hours_need_days_enough(kind: Any, days: int, fix: str) -> None:
+    """What one such hour was like does not say what such hours are like."""
+    hours = np.datetime64("2017-08-01", "s") + np.arange(24 * days) * np.timedelta64(1, "h")
+    condition = [Condition(name="hour", kind=kind)]
+    with pytest.raises(ConditionError, match=rf"kind '{kind}' needs rows of {days} days, got {days - 1}; {fix}"):
+        check(condition, TYPES, hours[:-24])
+    check(condition, TYPES, hours)
+
+
+def test_strata_of_hours_need_clusters_enough() -> None:
+    """Both figures are named; conditions that are no hours are not held to it."""
+    strata = np.arange(24 * 3) % 24
+    by_hour = [Condition(name="hour", kind="hour_of_day")]
+    check_clusters(by_hour, np.arange(24 * 3), strata)
+    check_clusters([Condition(name="store")], np.arange(24), strata[:24])
+    with pytest.raises(ConditionError, match=r"got 24 clusters in 24 strata, which leave 0; train on more of them"):
+        check_clusters(by_hour, np.arange(24), strata[:24])
+    with pytest.raises(ConditionError, match=r"got 3 clusters in 24 strata, which leave 2;"):
+        check_clusters(by_hour, np.arange(24 * 3) // 24, strata)
 
 
 def test_fails_for_too_many_strata() -> None:

@@ -43,16 +43,16 @@ RANDOM = np.random.default_rng(3)
 def full() -> Baseline:
     """A baseline with conditions, a pair, a tail and null patterns."""
     columns: dict[str, Any] = {
-        "price": RANDOM.lognormal(1, 0.4, 500).astype(np.float32),
-        "stock": np.where(RANDOM.random(500) < 0.1, np.nan, RANDOM.poisson(3, 500)).astype(np.float32),
-        "store": [f"store {n}" for n in RANDOM.integers(0, 40, 500)],
+        "price": RANDOM.lognormal(1, 0.4, 700).astype(np.float32),
+        "stock": np.where(RANDOM.random(700) < 0.1, np.nan, RANDOM.poisson(3, 700)).astype(np.float32),
+        "store": [f"store {n}" for n in RANDOM.integers(0, 40, 700)],
     }
     return fit_baseline(
         columns,
         types={"price": "number", "stock": "number", "store": "category"},
         training_set_id="t",
         created="2017-08-01T00:00:00Z",
-        times=np.datetime64("2017-07-03", "s") + np.arange(500) * np.timedelta64(1, "h"),
+        times=np.datetime64("2017-07-03", "s") + np.arange(700) * np.timedelta64(1, "h"),
         conditions=[Condition(name="hour", kind="hour_of_week"), Condition(name="stock", edges=(2.0,))],
         pairs=[("price", "stock")],
         prediction=columns["price"],

@@ -115,7 +115,7 @@ def fit_baseline(
     Raises:
         BaselineError: With every input that has no column, columns of other lengths, identifiers and closed levels that are not
             inputs, infinite values.
-        ConditionError: As `conditions.check` and `conditions.strata_of` say.
+        ConditionError: As `conditions.check`, `conditions.check_clusters` and `conditions.strata_of` say.
         PairError: If a pair is not of two of the inputs.
 
     Example:
@@ -133,6 +133,8 @@ def fit_baseline(
     row_conditions.check(conditions, types, times)
     feature_pairs.check(pairs, list(types))
     strata = _strata(conditions, types, columns, times, rows)
+    if strata is not None and clusters is not None:
+        row_conditions.check_clusters(conditions, clusters, strata)
     features: dict[str, FeatureBaseline] = {}
     left_out: dict[str, str] = {}
     masks: list[tuple[str, Mask | None]] = []

@@ -13,10 +13,14 @@ import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Condition
 from mlops_runtime.monitor.counting.baseline_cells import INVALID, Coded, Column, to_coded, to_numbers
+from mlops_runtime.monitor.counting.dispersion import degrees_of_freedom
 
 MAXIMUM_STRATA = 400
 # https://en.wikipedia.org/wiki/ISO_week_date: with fewer than two of a week there is no telling season from chance
 _TWO_SEASONS = np.timedelta64(2 * 52 * 7, "D")
+# with fewer there is no telling what an hour is like from what one such hour was like
+_DAYS_NEEDED = {"hour_of_week": (28, "use 'hour_of_day'"), "hour_of_day": (14, "leave it out")}
+MINIMUM_FREEDOM = 20
 # no text is written like this: see `_escaped`
 _NO_TEXT = "%invalid"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -74,8 +78,9 @@ def check(conditions: Sequence[Condition], types: Mapping[str, str], times: Time
         times: Times of the rows of a training set. Default: it has none.
 
     Raises:
-        ConditionError: With every column that the model does not have or that has no edges to be cut at, missing times, and
-            ``week_of_year`` where the times span fewer than two years.
+        ConditionError: With every column that the model does not have or that has no edges to be cut at, missing times,
+            ``week_of_year`` where the times span fewer than two years, ``hour_of_week`` of fewer than 28 days, and ``hour_of_day``
+            of fewer than 14.
     """
     problems = []
     names = [condition.name for condition in conditions]
@@ -104,8 +109,42 @@ def check(conditions: Sequence[Condition], types: Mapping[str, str], times: Time
                     f"{where} of kind 'week_of_year' needs two seasons, 728 days, got {span.astype('timedelta64[D]').astype(int)}; "
                     "use 'week_of_month', or a column with what makes the season"
                 )
+        elif condition.kind in _DAYS_NEEDED and times is not None:
+            needed, instead = _DAYS_NEEDED[condition.kind]
+            days = len(np.unique(times[~np.isnat(times)].astype("datetime64[D]")))
+            if days < needed:
+                problems.append(
+                    f"{where} of kind {condition.kind!r} needs rows of {needed} days, got {days}; {instead}"
+                )
     if problems:
         raise ConditionError("; ".join(problems))
+
+
+def check_clusters(conditions: Sequence[Condition], clusters: Codes, strata: Codes) -> None:
+    """Check that clusters say how much an hour varies: hours make many strata, each of few clusters.
+
+    Args:
+        conditions: What rows are compared given.
+        clusters: Code of each row's cluster, from 0.
+        strata: Code of each row's stratum, from 0.
+
+    Raises:
+        ConditionError: If strata of hours leave fewer than 20 independent residuals of clusters.
+
+    Example:
+        >>> hours, by_hour = np.arange(48) % 24, [Condition(name="hour", kind="hour_of_day")]
+        >>> check_clusters(by_hour, np.arange(48), hours)
+        >>> check_clusters(by_hour, np.arange(24), hours[:24])
+        Traceback (most recent call last):
+        mlops_runtime.monitor.counting.conditions.ConditionError: conditions must leave 20 clusters more than strata, got 24 ...
+    """
+    freedom = degrees_of_freedom(clusters, strata)
+    if freedom < MINIMUM_FREEDOM and any(condition.kind in _DAYS_NEEDED for condition in conditions):
+        number, of = len(np.unique(clusters)), len(np.unique(strata))
+        raise ConditionError(
+            f"conditions must leave {MINIMUM_FREEDOM} clusters more than strata, got {number} clusters in {of} strata, which leave "
+            f"{freedom:.0f}; train on more of them, or use fewer conditions"
+        )
 
 
 def strata_of(
