@@ -3,7 +3,7 @@
 numpy only. Rows of one household, store or day resemble each other. A window of them holds less evidence than its row count says;
 taken for independent, such rows alarm on about half of all quiet windows. Design effects, measured between the clusters of a
 baseline, say by how much clustered rows vary more than independent ones. Where rows are compared given conditions, what a
-condition explains is no variance of clusters: the residuals are about the shares of the row's own stratum.
+condition explains does not count as variance of clusters: the residuals are about the shares of the row's own stratum.
 
 See: Rao and Scott 1981, "The analysis of categorical data from complex sample surveys", JASA 76; Rao and Scott 1984,
 "On chi-squared tests for multiway contingency tables", Annals of Statistics 12.
@@ -123,8 +123,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
 def degrees_of_freedom(clusters: Codes, strata: Codes | None = None) -> float:
     """Return how many independent residuals of clusters there are: one fewer than clusters, or one fewer in each stratum.
 
-    A cluster takes part in its expectation by the share that its rows are of each of its strata: it is one of as many clusters as
-    these have.
+    A cluster's own rows are a share of what it is expected to hold: of each of its strata by its share of the stratum's rows.
 
     Example:
         >>> hours, clusters = np.array([0, 1, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 2])

@@ -104,7 +104,7 @@ def number_baseline(
         name: The feature's name.
         values: One value a row; NaN is null.
         clusters: Code of each row's cluster, for the over-dispersion. Default: rows are taken for independent.
-        strata: Code of each row's stratum, for the over-dispersion given conditions. Default: there are none.
+        strata: Code of each row's stratum, for the over-dispersion given conditions. Default: rows have no conditions.
 
     Raises:
         BaselineError: If a value is infinite or no number.
