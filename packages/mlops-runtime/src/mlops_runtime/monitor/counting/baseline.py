@@ -25,9 +25,9 @@ from mlops_runtime.monitor.counting.baseline_cells import (
     to_numbers,
 )
 from mlops_runtime.monitor.counting.conditions import Times
+from mlops_runtime.monitor.counting.dispersion import Codes
 from mlops_runtime.monitor.counting.feature_baseline import (
     BaselineError,
-    Codes,
     category_baseline,
     fit_category,
     fit_number,
