@@ -1,6 +1,7 @@
 """The table of the online store, and who may read it or publish to it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -121,6 +122,14 @@ def _of_keys(patterns: Sequence[str] | None) -> dict[str, object] | None:
     return None if patterns is None else {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(patterns)}}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefinedPublisher:
+    """The function with its queue, and its layer."""
+
+    consumer: QueueConsumer
+    wheels: lambda_.ILayerVersion
+
+
 def define_publisher(
     scope: Construct,
     id: str,
@@ -130,7 +139,7 @@ def define_publisher(
     groups: Sequence[FeatureGroup],
     online: dynamodb.ITable,
     wheels: lambda_.ILayerVersion | None,
-) -> QueueConsumer:
+) -> DefinedPublisher:
     """Define the function that publishes what ingests of online groups add, from any client.
 
     Args:
@@ -144,6 +153,7 @@ def define_publisher(
     """
     home = Construct(scope, id)
     business_unit.reach(_REACHED)
+    loaded = layer(home, "Layer", name="features", architecture=ARCHITECTURE) if wheels is None else wheels
     consumer = define_queue_consumer(
         home,
         "Publish",
@@ -161,7 +171,7 @@ def define_publisher(
         ],
         timeout=cdk.Duration.minutes(5),
         memory_size=1024,
-        layers=[layer(home, "Layer", name="features", architecture=ARCHITECTURE) if wheels is None else wheels],
+        layers=[loaded],
         files={DECLARATION: declaration_json(groups)},
         batch_size=1,  # a large ingest needs the function's time for itself
         maximum_concurrency=2,
@@ -179,4 +189,4 @@ def define_publisher(
         ),
     )
     consumer.feed(rule)
-    return consumer
+    return DefinedPublisher(consumer=consumer, wheels=loaded)

@@ -15,7 +15,9 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
+from mlops_constructs._assets import layer
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._functions import ARCHITECTURE
 from mlops_constructs._roles import ServiceRole
 from mlops_constructs._shared_values import publish_values
 from mlops_constructs._unit_resources import define_bucket
@@ -82,13 +84,16 @@ class FeatureStore(OwnedFeatureStore):
         access: Service that enforces the grants. Default: IAM.
         snapshot_retention: How long Glue keeps snapshots of tables, whole days, at least 91; it was never verified on AWS that
             tagged snapshots of training sets survive its optimizer, so asking for it is a warning. Default: Glue expires none,
-            which is said of each table of PRODUCTION by name; ingests expire those that are no longer needed.
+            which is said of each table by name; ingests expire those that are no longer needed.
         freshness_interval: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
-        ingest: How batches that arrive as objects are ingested; their many small files are then also compacted once a day, and what
-            no snapshot names is removed. Default: only clients ingest; run ``mlops features maintain`` daily.
+        ingest: How batches that arrive as objects are ingested. Default: only clients ingest.
         online: Whether there is a DynamoDB table for the newest row of each entity, which
             ``mlops_runtime.features.online_store.OnlineStore`` publishes to and reads. Default: if a group says ``online``; then a
             function also publishes what is ingested into these groups.
+        maintenance: Whether a function compacts small files once a day, removes what no snapshot names and goes on with erasures
+            that wait. It needs the layer ``features``: ``"build": "mlops assets build --layer monitor --layer features"`` in
+            ``cdk.json``. Default: if another function needs that layer, of ``ingest`` or of online groups; else run
+            ``mlops features maintain`` daily.
 
     Raises:
         ValidationError: If an argument is of another type, two groups share a table, no group is given, groups and lock file do not
@@ -111,6 +116,7 @@ class FeatureStore(OwnedFeatureStore):
         freshness_interval: cdk.Duration | None = None,
         ingest: FeatureIngest | None = None,
         online: bool = False,
+        maintenance: bool | None = None,
     ) -> None:
         name = business_unit.name
         super().__init__(scope, id, unit=name, groups=groups, access=access, is_whole=True)
@@ -163,11 +169,13 @@ class FeatureStore(OwnedFeatureStore):
             )
             for role in self._ingest.roles:
                 self.admit(role, to="write")
-            self._define_maintenance(self._ingest.wheels)
+        wheels = None if self._ingest is None else self._ingest.wheels
         served = tuple(group for group in groups if group.online)
         self._online = define_online_table(self, "Online", business_unit=business_unit) if online or served else None
         if self._online is not None and served:
-            self._define_publisher(served, self._online)
+            wheels = self._define_publisher(served, self._online, wheels)
+        if maintenance or (maintenance is None and wheels is not None):
+            self._define_maintenance(wheels)
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days(integral=False)))
         business_unit.publish_entry(self, "Entry", self._entry())
@@ -375,7 +383,7 @@ class FeatureStore(OwnedFeatureStore):
         snapshot_retention: cdk.Duration | None,
     ) -> None:
         tables = Construct(self, "Tables")
-        role = self._define_optimizer_role() if maintain or snapshot_retention is not None else None
+        role = self._define_optimizer_role()
         for group in self._groups:
             name = "".join(word.capitalize() for word in group.table_name.split("_"))
             location = self._data.s3_url_for_object(f"{self._database_name}/{group.table_name}")
@@ -385,17 +393,16 @@ class FeatureStore(OwnedFeatureStore):
             table.apply_removal_policy(self._unit.profile.removal_policy)
             self._permitted_after.append(table)
             define_ruleset(tables, f"{name}Quality", group=group, table=table, database_name=self._database_name)
-            if role is not None:
-                define_optimizers(
-                    tables,
-                    name,
-                    table=table,
-                    role=role,
-                    location=location,
-                    maintain=maintain,
-                    snapshot_retention=snapshot_retention,
-                )
-        if role is not None and self._access is FeatureAccess.LAKE_FORMATION:
+            define_optimizers(
+                tables,
+                name,
+                table=table,
+                role=role,
+                location=location,
+                maintain=maintain,
+                snapshot_retention=snapshot_retention,
+            )
+        if self._access is FeatureAccess.LAKE_FORMATION:
             self._lake_formation(self.table_names).permit(role, MAINTAIN)
 
     def _define_optimizer_role(self) -> ServiceRole:
@@ -409,8 +416,10 @@ class FeatureStore(OwnedFeatureStore):
             is_vended=self._access is FeatureAccess.LAKE_FORMATION,
         )
 
-    def _define_maintenance(self, wheels: lambda_.ILayerVersion) -> None:
+    def _define_maintenance(self, wheels: lambda_.ILayerVersion | None) -> None:
         tables = self._tables(None)
+        if wheels is None:
+            wheels = layer(self, "MaintenanceLayer", name="features", architecture=ARCHITECTURE)
         function = define_maintenance(
             self, "Maintenance", business_unit=self._unit, tables=tables, manifests=self._manifests, wheels=wheels
         )
@@ -418,7 +427,9 @@ class FeatureStore(OwnedFeatureStore):
             assert function.role is not None  # noqa: S101 - a function that is defined here has one
             self._lake_formation(tables.tables).permit(function.role, MAINTAIN)
 
-    def _define_publisher(self, served: Sequence[FeatureGroup], online: dynamodb.ITable) -> None:
+    def _define_publisher(
+        self, served: Sequence[FeatureGroup], online: dynamodb.ITable, wheels: lambda_.ILayerVersion | None
+    ) -> lambda_.ILayerVersion:
         publisher = define_publisher(
             self,
             "Serving",
@@ -426,11 +437,12 @@ class FeatureStore(OwnedFeatureStore):
             tables=self._tables(served),
             groups=served,
             online=online,
-            wheels=None if self._ingest is None else self._ingest.wheels,
+            wheels=wheels,
         )
-        role = publisher.function.role
+        role = publisher.consumer.function.role
         assert role is not None  # noqa: S101 - a function that is defined here has one
         self.admit(role, to="read", groups=served)
+        return publisher.wheels
 
     def _define_freshness(self, every: cdk.Duration) -> None:
         tables = self._tables(self._watched)

@@ -43,6 +43,38 @@ def test_a_store_of_clients_alone_is_maintained_by_hand(
     """It needs no layer."""
     store = define_store(group())
     assert not [name for name in resources(store, "AWS::Lambda::Function") if "Maintenance" in name]
+    assert not resources(store, "AWS::Lambda::LayerVersion")
+
+
+@pytest.mark.parametrize(
+    ("given", "layers"),
+    [
+        ({"maintenance": True}, 1),
+        ({"ingest": FeatureIngest()}, 1),
+        ({"ingest": FeatureIngest(), "maintenance": True}, 1),
+    ],
+)
+def test_a_store_that_asks_for_it_is_maintained_daily(
+    define_store: DefineStore, group: Group, resources: Resources, given: dict[str, Any], layers: int
+) -> None:
+    """With one layer, however many functions load it."""
+    store = define_store(group(), **given)
+    function = _named(resources(store, "AWS::Lambda::Function"), "FeaturesMaintenance")
+    assert len(function["Layers"]) == 1
+    assert len(resources(store, "AWS::Lambda::LayerVersion")) == layers
+
+
+def test_online_groups_bring_it(define_store: DefineStore, group: Group, resources: Resources) -> None:
+    """The function that publishes them loads the layer anyway."""
+    store = define_store(group(online=True))
+    assert _named(resources(store, "AWS::Events::Rule"), "FeaturesMaintenanceSchedule")
+    assert len(resources(store, "AWS::Lambda::LayerVersion")) == 1
+
+
+def test_it_can_be_left_to_another(define_store: DefineStore, group: Group, resources: Resources) -> None:
+    """A pipeline that runs the command, for example."""
+    store = define_store(group(), ingest=FeatureIngest(), maintenance=False)
+    assert not [name for name in resources(store, "AWS::Lambda::Function") if "Maintenance" in name]
 
 
 def test_lake_formation_lets_the_function_rewrite(
