@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 MEASURED = Path(__file__).with_name("measured.json")
 SLOW_SECONDS = 0.2
 _QUICK_SECONDS = 0.02  # of a test that was not slow
 _STARTS_A_CLOUD = {"up", "connect"}  # of mlops_local.cloud
 _LONG = ("campaign", "demo", "spark")
+# files whose tests share one Spark session, see ``tests.runtime.spark.shared``
+_SHARING = ("test_distributed_build.py", "test_ingest_spark.py", "test_table_history.py")
 
 
 def key(item: pytest.Item) -> str:
@@ -55,6 +58,20 @@ def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return three processes, as most tests wait; the fast tier waits for nothing, and each process collects all tests anew."""
     return min(3, os.cpu_count() or 1) if "not cloud" in config.option.markexpr else 3
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
+    """A file is work of one process, and those that share a session are together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "spark" if file.endswith(_SHARING) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Return the scheduler of the suite's own way to split it."""
+    return _Scheduling(config, log) if config.option.dist == "loadfile" else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -20,6 +20,19 @@ JAR = HOME / "feature_store_pyspark" / "jars" / "sagemaker-feature-store-spark-s
 ICEBERG = "smfs.shaded.org.apache.iceberg.spark"
 
 
+_SHARED: list[Any] = []
+
+
+def shared(folder: Path):
+    """Return the session of all tests that need no environment of their own, which the first of them starts with this folder.
+
+    A start takes as long as many tests: ``tests.tiers`` gives their files to one process. Tables of one name replace each other.
+    """
+    if not _SHARED:
+        _SHARED.append(session(folder))
+    return _SHARED[0]
+
+
 def session(folder: Path, environment: Mapping[str, str] | None = None, *, cores: int = 1, is_compiled: bool = False):
     """Return a session, its catalog ``lake`` a folder, whose workers have an environment beside this process's.
 
@@ -33,6 +46,8 @@ def session(folder: Path, environment: Mapping[str, str] | None = None, *, cores
         pytest.skip("Spark needs Java 17: apt-get install openjdk-17-jre-headless")
     if not JAR.is_file():
         pytest.skip(f"pyspark 3.5 and sagemaker-feature-store-pyspark are not below {HOME}; .ci/run installs them")
+    while _SHARED:  # a process has one context at a time
+        _SHARED.pop().stop()
     sys.path.append(str(HOME))
     from pyspark.sql import SparkSession
 

@@ -115,10 +115,8 @@ def asked(chance: random.Random, count: int) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    """Give one session for the module; its time zone is New York's."""
-    found = local_spark.session(tmp_path_factory.mktemp("spark"))
-    yield found
-    found.stop()
+    """Give the shared session; its time zone is New York's."""
+    return local_spark.shared(tmp_path_factory.mktemp("spark"))
 
 
 @pytest.fixture(scope="module")

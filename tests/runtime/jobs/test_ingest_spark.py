@@ -53,10 +53,8 @@ GROUP = FeatureGroup(
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    """Give one session for the module."""
-    found = local_spark.session(tmp_path_factory.mktemp("spark"))
-    yield found
-    found.stop()
+    """Give the shared session."""
+    return local_spark.shared(tmp_path_factory.mktemp("spark"))
 
 
 @pytest.fixture
