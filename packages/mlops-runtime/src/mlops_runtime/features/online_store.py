@@ -1,7 +1,7 @@
 """The newest row of each entity, read in milliseconds, with the same answer as ``FeatureStoreClient.latest``."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _GENERATIONS = 8  # that may end while rows are published
+_FEW = 100  # rows that Python tells apart sooner than Arrow
 _KEY_TYPES = {
     "string": pa.string(),
     "int": pa.int32(),
@@ -184,6 +185,20 @@ def _feature(name: str, found: Sequence[Item | None]) -> list[Mapping[str, Any] 
     return [None if item is None else item[ROW]["M"].get(name) for item in found]
 
 
+def _features(group: FeatureGroup, names: Sequence[str], found: Sequence[Item | None]) -> dict[str, pa.Array]:
+    """Return features of items; those of one type lie in one array, since an array costs as much as fifty values."""
+    of_type: defaultdict[FeatureType, list[str]] = defaultdict(list)
+    for feature in group.features:
+        if feature.name in names:
+            of_type[feature.type].append(feature.name)
+    columns = {}
+    for kind, those in of_type.items():
+        cells = (cell for name in those for cell in _feature(name, found))
+        whole = _array(kind, [None if cell is None else plain_value(kind, cell) for cell in cells])
+        columns |= {name: whole.slice(place * len(found), len(found)) for place, name in enumerate(those)}
+    return columns
+
+
 def _item_keys(group: FeatureGroup, columns: Sequence[pa.ChunkedArray]) -> list[str]:
     plain = [_plain(column) for column in columns]
     return [whole_key(group.table_name, values) for values in zip(*plain, strict=True)]
@@ -192,8 +207,8 @@ def _item_keys(group: FeatureGroup, columns: Sequence[pa.ChunkedArray]) -> list[
 def _keys(group: FeatureGroup, rows: pa.Table, *, nulls: bool = False) -> list[pa.ChunkedArray]:
     """Return the key columns in the group's types; rows whose key is null are a problem unless ``nulls``."""
     problems, found = [], []
-    for name in group.entity_names:
-        wanted = arrow_schema(group).field(name).type
+    for entity in group.entities:
+        name, wanted = entity.name, arrow_type(entity.type)
         if name not in rows.column_names:
             problems.append(f"entity {name!r} is absent, there are {', '.join(rows.column_names) or 'no columns'}")
             continue
@@ -443,7 +458,8 @@ class OnlineStore:
         """
         service = features if isinstance(features, FeatureService) else FeatureService(name="read", features=features)
         asked, instant, joins = read_batch(entities), microseconds(now), service.joins
-        clash = [name for name in service.column_names if name in asked.column_names]
+        names = (f"{join.name or group_of(join).name}__{name}" for join in joins for name in join.wanted)
+        clash = [name for name in names if name in asked.column_names]
         if clash:
             raise OnlineStoreError(f"entity rows have {', '.join(clash)}, which would be read; leave them out")
         places = [(join, group_of(join), *_distinct(group_of(join), _keyed(join, asked))) for join in joins]
@@ -453,14 +469,11 @@ class OnlineStore:
         columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(asked.column_names, asked.columns, strict=True))
         for join, group, found, indices in places:
             served = _counting(group, (None if key is None else there.get(key) for key in found), instant)
-            types = {feature.name: feature.type for feature in group.features}
+            held = _features(group, join.wanted, served)
             for name in join.wanted:
-                values = [None if c is None else plain_value(types[name], c) for c in _feature(name, served)]
-                column = _array(types[name], values)
                 # a key a row is the order of the rows
-                columns[f"{join.name or group.name}__{name}"] = (
-                    column if len(found) == asked.num_rows else column.take(indices)
-                )
+                same = len(found) == asked.num_rows
+                columns[f"{join.name or group.name}__{name}"] = held[name] if same else held[name].take(indices)
             if None in served:
                 absent = pa.array([item is None for item in served], pa.bool_()).take(indices)
                 missing[join.name or group.table_name] = tuple(pc.indices_nonzero(absent).to_pylist())
@@ -577,6 +590,10 @@ def _keyed(join: GroupJoin, asked: pa.Table) -> pa.Table:
 def _distinct(group: FeatureGroup, asked: pa.Table) -> tuple[list[str | None], pa.Array]:
     """Return the item key of each entity once, ``None`` of one whose key has a null, and for each row the place of its key."""
     columns = _keys(group, asked, nulls=True)
+    if asked.num_rows <= _FEW:
+        given = list(zip(*map(_plain, columns), strict=True))
+        places = {values: place for place, values in enumerate(dict.fromkeys(given))}
+        return _whole_keys(group, places), pa.array([places[values] for values in given], pa.int32())
     coded = _coded(columns[0])
     for column in columns[1:]:
         further = _coded(column)
@@ -585,11 +602,16 @@ def _distinct(group: FeatureGroup, asked: pa.Table) -> tuple[list[str | None], p
     # of each key its first row
     first = pc.index_in(pa.arange(0, len(coded.dictionary), 1), value_set=coded.indices.cast(pa.int64()))
     plain = [_plain(column.take(first)) for column in columns]
-    keys = [None if None in v else whole_key(group.table_name, v) for v in zip(*plain, strict=True)]
+    return _whole_keys(group, zip(*plain, strict=True)), coded.indices
+
+
+def _whole_keys(group: FeatureGroup, entities: Iterable[tuple[Any, ...]]) -> list[str | None]:
+    """Return the item key of each entity, ``None`` of one that has a null."""
+    keys = [None if None in values else whole_key(group.table_name, values) for values in entities]
     problem = key_problem([key for key in keys if key is not None])
     if problem is not None:
         raise OnlineStoreError(f"group {group.name!r}: {problem}")
-    return keys, coded.indices
+    return keys
 
 
 def _coded(column: pa.ChunkedArray) -> pa.DictionaryArray:
