@@ -191,7 +191,7 @@ def _features(group: FeatureGroup, names: Sequence[str], found: Sequence[Item | 
     for feature in group.features:
         if feature.name in names:
             of_type[feature.type].append(feature.name)
-    columns = {}
+    columns: dict[str, pa.Array] = {}
     for kind, those in of_type.items():
         cells = (cell for name in those for cell in _feature(name, found))
         whole = _array(kind, [None if cell is None else plain_value(kind, cell) for cell in cells])
