@@ -84,7 +84,7 @@ class FeatureStore(OwnedFeatureStore):
         access: Service that enforces the grants. Default: IAM.
         snapshot_retention: How long Glue keeps snapshots of tables, whole days, at least 91; it was never verified on AWS that
             tagged snapshots of training sets survive its optimizer, so asking for it is a warning. Default: Glue expires none,
-            which is said of each table by name; ingests expire those that are no longer needed.
+            which is said of each table of PRODUCTION by name; ingests expire those that are no longer needed.
         freshness_interval: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
         ingest: How batches that arrive as objects are ingested. Default: only clients ingest.
         online: Whether there is a DynamoDB table for the newest row of each entity, which
@@ -383,7 +383,7 @@ class FeatureStore(OwnedFeatureStore):
         snapshot_retention: cdk.Duration | None,
     ) -> None:
         tables = Construct(self, "Tables")
-        role = self._define_optimizer_role()
+        role = self._define_optimizer_role() if maintain or snapshot_retention is not None else None
         for group in self._groups:
             name = "".join(word.capitalize() for word in group.table_name.split("_"))
             location = self._data.s3_url_for_object(f"{self._database_name}/{group.table_name}")
@@ -393,16 +393,17 @@ class FeatureStore(OwnedFeatureStore):
             table.apply_removal_policy(self._unit.profile.removal_policy)
             self._permitted_after.append(table)
             define_ruleset(tables, f"{name}Quality", group=group, table=table, database_name=self._database_name)
-            define_optimizers(
-                tables,
-                name,
-                table=table,
-                role=role,
-                location=location,
-                maintain=maintain,
-                snapshot_retention=snapshot_retention,
-            )
-        if self._access is FeatureAccess.LAKE_FORMATION:
+            if role is not None:
+                define_optimizers(
+                    tables,
+                    name,
+                    table=table,
+                    role=role,
+                    location=location,
+                    maintain=maintain,
+                    snapshot_retention=snapshot_retention,
+                )
+        if role is not None and self._access is FeatureAccess.LAKE_FORMATION:
             self._lake_formation(self.table_names).permit(role, MAINTAIN)
 
     def _define_optimizer_role(self) -> ServiceRole:
