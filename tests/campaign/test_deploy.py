@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from tests.campaign.functions import world_maker
-from tests.campaign.machine import KINDS, Run
-from tests.campaign.matrix.cells import ADDED, RAISES
+from tests.campaign.machine import KINDS, RAISES, Run
+from tests.campaign.matrix.cells import ADDED
 from tests.campaign.matrix.machines import MACHINES
 from tests.campaign.matrix.rollout_cells import THEN
 from tests.campaign.scenarios import SCENARIOS, TASKS

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from tests.campaign.functions import retrain_maker
-from tests.campaign.machine import KINDS, Fault, Run
-from tests.campaign.matrix.cells import RAISES
+from tests.campaign.machine import KINDS, RAISES, Fault, Run
 from tests.campaign.matrix.machines import MACHINES
 from tests.campaign.retrain import OUTCOMES, SCENARIOS, TASKS, machine_of
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.campaign.deploy import BADLY_SCALED, DAY, NO_ALARM, OLD, Deploy
+from tests.campaign.account import OLD
+from tests.campaign.deploy import BADLY_SCALED, DAY, NO_ALARM, Deploy
 from tests.campaign.machine import Fault, Run
 from tests.campaign.matrix.cells import ALARMS, CRASH, SCHEDULE, Cell, Make, Result, met_by
 

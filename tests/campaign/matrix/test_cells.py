@@ -6,8 +6,8 @@ That scenarios reach every task is held in ``test_deploy.py``, ``test_slots.py``
 from collections.abc import Iterator
 
 import pytest
-from tests.campaign.machine import KINDS, Run
-from tests.campaign.matrix.cells import RAISES, all_cells, crash_cells, reached
+from tests.campaign.machine import KINDS, RAISES, Run
+from tests.campaign.matrix.cells import all_cells, crash_cells, reached
 from tests.campaign.matrix.machines import MACHINES, Machine
 
 

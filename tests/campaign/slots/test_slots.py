@@ -5,8 +5,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from tests.campaign.machine import KINDS, Run
-from tests.campaign.matrix.cells import RAISES
+from tests.campaign.machine import KINDS, RAISES, Run
 from tests.campaign.matrix.machines import MACHINES
 from tests.campaign.slots.functions import slot_maker
 from tests.campaign.slots.scenarios import OUTCOMES, SCENARIOS, TASKS

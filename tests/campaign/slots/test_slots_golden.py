@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from tests.campaign.account import OLD
 from tests.campaign.machine import Fault
-from tests.campaign.slots.world import OLD, machine_of, with_rollout
+from tests.campaign.slots.world import machine_of, with_rollout
 
 from mlops_runtime.contracts.serving import GoldenSpec
 

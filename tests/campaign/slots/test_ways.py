@@ -5,8 +5,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from tests.campaign.account import OLD
 from tests.campaign.machine import Fault
-from tests.campaign.slots.world import OLD, machine_of, with_rollout
+from tests.campaign.slots.world import machine_of, with_rollout
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.rollout import LivePointer
