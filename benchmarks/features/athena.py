@@ -75,7 +75,7 @@ def main(count: int, folder: Path) -> None:
         moments = times(START + chance.integers(0, 95 * DAY, count))
         asked = pa.table({"customer_id": chance.integers(0, count // 10 + 500, count), "event_timestamp": moments})
         build = training_set.build
-        training_set.build = lambda *given, **more: build(*given, block=BLOCK, **more)
+        training_set.build = lambda *given, **more: build(*given, **{**more, "block": BLOCK})
         athena_build.AthenaBuilder.__init__.__kwdefaults__["block"] = BLOCK
         before = cpu()
         here = store.training_set(asked, groups, name="both", engine="duckdb")

@@ -1,13 +1,15 @@
 """Rows read batch by batch: same rows, same order, one file at a time."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from mlops_runtime.features.build_intent import ErasedDuringBuildError
 from mlops_runtime.features.point_in_time import GroupRows, point_in_time
-from mlops_runtime.features.source import IcebergRows, TableRows, numbered, take
+from mlops_runtime.features.source import DamagedFileError, IcebergRows, TableRows, numbered, take
 
 DAY = [datetime(2017, 1, number, tzinfo=UTC) for number in range(1, 10)]
 
@@ -102,3 +104,17 @@ def test_an_old_snapshot_is_read_as_it_was(table):
     first = table.metadata.snapshots[0].snapshot_id
     rows = IcebergRows(table.scan(snapshot_id=first, selected_fields=("units",)))
     assert rows.read(["units"]).read_all().num_rows == 3
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_a_data_file_that_is_missing_or_damaged_is_named(filled, is_missing):
+    """By the file, and not by Arrow's words alone; a missing one is taken for an erasure's."""
+    (task,) = filled.client.table("stock_v1").scan().plan_files()
+    path = Path(task.file.file_path.removeprefix("file://"))
+    if is_missing:
+        path.unlink()
+    else:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ErasedDuringBuildError if is_missing else DamagedFileError, match=f"data file .*{path.name}"):
+        filled.client.training_set(filled.asked((1, "1")), [filled.STOCK], name="s")

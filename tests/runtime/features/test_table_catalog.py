@@ -1,5 +1,6 @@
 """Tables by name, and where Glue is."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +11,7 @@ import pytest
 
 from mlops_runtime.features.feature_group import Entity, Feature
 from mlops_runtime.features.iceberg_tables import FeatureTableError
-from mlops_runtime.features.table_catalog import Tables, glue_properties
+from mlops_runtime.features.table_catalog import MovedFolderError, Tables, glue_properties
 
 
 def test_tables_are_listed_and_loaded_by_name(filled):
@@ -112,3 +113,18 @@ def test_many_may_open_a_new_folder_at_once(tmp_path):
 
         with ThreadPoolExecutor(6) as pool:
             assert list(pool.map(opened, range(6))) == [()] * 6
+
+
+@pytest.mark.parametrize("is_copied", [True, False])
+def test_a_folder_that_was_moved_or_copied_is_named(filled, tmp_path, is_copied):
+    """Its tables name their files by whole paths: a copy would read, and write into, the store that it was made of."""
+    target = tmp_path / "elsewhere"
+    (shutil.copytree if is_copied else shutil.move)(filled.path, target)
+    moved = filled.new_client(target)
+    with pytest.raises(MovedFolderError, match=r"elsewhere (was moved or copied: its table|has no file )"):
+        moved.training_set(filled.asked((1, "1")), [filled.STOCK], name="s")
+    with pytest.raises(MovedFolderError, match="bring what should lie here by ingest_from"):
+        moved.ingest(filled.STOCK, filled.stock((12, 1, 12)))
+    if not is_copied:
+        shutil.move(target, filled.path)
+    assert filled.client.training_set(filled.asked((1, "1")), [filled.STOCK], name="s").rows.num_rows == 1

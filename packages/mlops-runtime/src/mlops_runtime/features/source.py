@@ -12,9 +12,18 @@ import pyarrow.compute as pc
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import DataScan, FileScanTask
 
+from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.table_types import read_schema
 
 PLACE = "place"
+
+
+class MissingFileError(FeatureTableError, FileNotFoundError):
+    """A data file that a snapshot names is not there: an erasure has removed it meanwhile, or something else ever."""
+
+
+class DamagedFileError(FeatureTableError):
+    """A data file cannot be read: its bytes are not those that were written."""
 
 
 class RowSource(Protocol):
@@ -59,10 +68,32 @@ class IcebergRows:
 
         def batches() -> Iterator[pa.RecordBatch]:
             for task in tasks:
-                for batch in reader.to_record_batches([task]):
+                for batch in _read(reader, task):
                     yield batch.select(list(columns)).cast(schema)
 
         return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _read(reader: ArrowScan, task: FileScanTask) -> Iterator[pa.RecordBatch]:
+    """Read a data file.
+
+    Raises:
+        MissingFileError: If it is not there.
+        DamagedFileError: If it is not Parquet, or not all of it.
+    """
+    file = task.file.file_path
+    try:
+        yield from reader.to_record_batches([task])
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"data file {file} is missing; ask again where an erasure ran meanwhile, else restore it from a backup or version"
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        if "AWS Error" in str(error):  # the network, or rights
+            raise
+        raise DamagedFileError(
+            f"data file {file} cannot be read: {' '.join(str(error).split())}; restore it from a backup or version"
+        ) from error
 
 
 class TableRows:

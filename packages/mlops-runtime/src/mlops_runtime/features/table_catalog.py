@@ -29,6 +29,10 @@ _BUSY_SECONDS = 60  # SQLite's locks, which the catalog's commits wait for
 _CHANGEABLE = {"mlops.description", "mlops.owner", "mlops.tags", "mlops.ttl-seconds", "mlops.ttl-bound"}
 
 
+class MovedFolderError(FeatureTableError):
+    """A store's folder is not where it was made; its tables name their files by whole paths."""
+
+
 class Tables:
     """The feature tables of one database.
 
@@ -36,11 +40,14 @@ class Tables:
         catalog: pyiceberg's catalog.
         database: Name of the database.
         local_lock: Field ids of tables that groups make, and grow columns of, as they ask. ``None``: groups make no tables.
+        warehouse: Below which all tables lie, of a folder.
     """
 
-    def __init__(self, catalog: Catalog, database: str, local_lock: FeatureLock | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, database: str, local_lock: FeatureLock | None = None, *, warehouse: str | None = None
+    ) -> None:
         self.database = database
-        self._catalog, self._local_lock = catalog, local_lock
+        self._catalog, self._local_lock, self._warehouse = catalog, local_lock, warehouse
 
     @classmethod
     def local(cls, path: Path, database: str, lock: FeatureLock | None) -> "Tables":
@@ -64,7 +71,7 @@ class Tables:
             except (IntegrityError, OperationalError):  # another process is creating the folder's catalog
                 if not tries_left:
                     raise
-        return cls(catalog, database, FeatureLock() if lock is None else lock)
+        return cls(catalog, database, FeatureLock() if lock is None else lock, warehouse=warehouse)
 
     @classmethod
     def glue(cls, database: str, environment: Mapping[str, str]) -> "Tables":
@@ -81,9 +88,10 @@ class Tables:
 
         Raises:
             FeatureTableError: If it does not exist.
+            MovedFolderError: If the folder was moved or copied.
         """
         try:
-            return self._catalog.load_table((self.database, name))
+            return self._loaded(name)
         except NoSuchTableError:
             # a caller who may read the tables need not be allowed to list them
             fix = (
@@ -92,6 +100,23 @@ class Tables:
                 else "ingest a batch of it first"
             )
             raise FeatureTableError(f"database {self.database} has no table {name}; {fix}") from None
+
+    def _loaded(self, name: str) -> Table:
+        try:
+            table = self._catalog.load_table((self.database, name))
+        except FileNotFoundError as error:
+            if self._warehouse is None:
+                raise
+            raise MovedFolderError(
+                f"table {name} of the store in {self._warehouse.removesuffix('/tables')} has no file {error.filename or error}; a "
+                "folder that was moved is read where it was made: move it back, and bring what should lie here by ingest_from"
+            ) from error
+        if self._warehouse is not None and not table.metadata_location.startswith(f"{self._warehouse}/"):
+            raise MovedFolderError(
+                f"the store in {self._warehouse.removesuffix('/tables')} was moved or copied: its table {name} names "
+                f"its files by whole paths, {table.metadata_location}; open it there, and bring what should lie here by ingest_from"
+            )
+        return table
 
     def find(self, group: FeatureGroup | str) -> Table:
         """Load the table of a group, which is given itself, or named by its table, or by its own name while it has one version.
@@ -128,7 +153,7 @@ class Tables:
         properties = group.properties | {"mlops.description": group.description}
         name = (self.database, group.table_name)
         try:
-            table = self._catalog.load_table(name)
+            table = self._loaded(group.table_name)
         except NoSuchTableError:
             table = self._catalog.create_table_if_not_exists(
                 name,
