@@ -1,16 +1,17 @@
 """The child process of the embedded cloud: MiniStack with our planes registered in it, on an inherited socket."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import tempfile
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterator
 
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
+import uvicorn
 from ministack import app
 
 from mlops_local import (
@@ -68,9 +69,6 @@ from mlops_local.stacks import (
     waves,
 )
 from mlops_local.state_machines import definitions, diagnostics, executions, faults
-
-if TYPE_CHECKING:
-    from hypercorn.typing import ASGIFramework
 
 LOGGER = logging.getLogger(__name__)
 
@@ -142,18 +140,35 @@ def install() -> None:
         module.install()
 
 
+class _Server(uvicorn.Server):
+    """A server whose signals are this process's: they end it in order, and it does not end by them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, setattr, self, "should_exit", True)
+        yield
+
+
 async def _serve(descriptor: int) -> None:
-    config = Config()
-    config.bind = [f"fd://{descriptor}"]
-    config.keep_alive_timeout = 75
-    config.graceful_timeout = 1
-    config.loglevel = "WARNING"
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
     application = with_origins(with_signatures(saver.with_changes(with_routes(with_refusals(app.app)))))
-    await serve(cast("ASGIFramework", application), config, shutdown_trigger=stopped.wait)
+    config = uvicorn.Config(
+        application,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        date_header=False,  # MiniStack's
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=1,
+    )
+    await _Server(config).serve([socket.socket(fileno=descriptor)])
 
 
 def main() -> None:
