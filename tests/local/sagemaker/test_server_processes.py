@@ -1,6 +1,7 @@
 """Processes of containers: which share what our server loads, and that a forked one is what a started one would be."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from mlops_local.functions.function_processes import ForkedModule
 from mlops_local.sagemaker import server_processes
 
 SERVE = [sys.executable, "-m", "mlops_runtime.serving", "serve"]
+TRAIN = [sys.executable, "-m", "mlops_runtime.jobs.train"]
 
 
 @pytest.mark.parametrize(
@@ -21,10 +23,13 @@ SERVE = [sys.executable, "-m", "mlops_runtime.serving", "serve"]
         (SERVE, {"OMP_NUM_THREADS": "7"}, False),
         (["/elsewhere/python", *SERVE[1:]], {}, False),
         ([*SERVE, "more"], {}, False),
+        ([*TRAIN, "train.py"], {"MLOPS_OPT_ML": "/root"}, True),
+        (TRAIN, {"ARROW_DEFAULT_MEMORY_POOL": "system"}, False),
+        ([*TRAIN[:2], "mlops_runtime.jobs.train_elsewhere"], {}, False),
         ([sys.executable, "train.py"], {}, False),
     ],
 )
-def test_only_our_server_with_what_it_is_loaded_with_is_shared(
+def test_only_our_server_and_jobs_with_what_they_are_loaded_with_are_shared(
     command: list[str], environment: dict[str, str], expected: bool
 ) -> None:
     """Another program, or a variable that a library reads as it is loaded, has a process of its own."""
@@ -43,6 +48,35 @@ def test_a_forked_server_says_what_it_lacks_and_ends(tmp_path: Path) -> None:
         with process.stdout:
             assert b"mlops serving" in process.stdout.read()
         assert process.wait(timeout=30) != 0
+
+
+def test_a_forked_job_is_what_a_started_one_would_be(tmp_path: Path) -> None:
+    """The second job of a kind finds its module loaded, and says and leaves the same as one that Python starts."""
+    environment = _read_at_load() | {"PATH": os.environ["PATH"]}
+
+    ended = []
+    for number in range(2):
+        root = tmp_path / str(number)
+        (root / "output").mkdir(parents=True)
+        process = server_processes.start([*TRAIN, "a.py"], env=environment | {"MLOPS_OPT_ML": str(root)}, cwd=root)
+        assert isinstance(process, ForkedModule)
+        with process.stdout:
+            said = process.stdout.read().decode()
+        ended.append((process.wait(timeout=60), said, (root / "output" / "failure").read_text()))
+    (tmp_path / "started" / "output").mkdir(parents=True)
+    started = subprocess.run(
+        [*TRAIN, "a.py"],
+        env=environment | {"MLOPS_OPT_ML": str(tmp_path / "started")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    failure = (tmp_path / "started" / "output" / "failure").read_text()
+    expected = (started.returncode, started.stdout + started.stderr, failure)
+    assert [[str(part).replace(str(tmp_path / str(n)), "") for part in one] for n, one in enumerate(ended)] == [
+        [str(part).replace(str(tmp_path / "started"), "") for part in expected]
+    ] * 2
 
 
 def test_others_are_started(tmp_path: Path) -> None:

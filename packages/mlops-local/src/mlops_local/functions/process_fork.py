@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import os
+import random
 import runpy
 import selectors
 import signal
@@ -73,7 +74,8 @@ def main(descriptor: int) -> None:
 def _load(modules: tuple[str, ...]) -> None:
     """Load modules, or else boto3 with each of botocore's files read once."""
     for module in modules:
-        importlib.import_module(module)
+        with contextlib.suppress(ImportError):  # who runs it says what is missing
+            importlib.import_module(module)
     if modules:
         return
     read = functools.cache(JSONFileLoader().load_file)
@@ -173,6 +175,8 @@ def _run(request: Request) -> None:
         runpy.run_path(request.script, run_name="__main__")
         return
     os.setpgid(0, 0)
+    sys.modules.pop(request.script, None)  # one that is loaded runs again, as the program
+    random.seed()
     if "numpy" in sys.modules:
         importlib.import_module("numpy.random").seed()  # drawn when it was loaded: each process would draw the same
     sys.path[0] = request.folder

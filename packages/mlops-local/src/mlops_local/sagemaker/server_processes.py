@@ -1,6 +1,6 @@
-"""Processes of containers; our own model server's are forked from one that has loaded it, so that each starts in little time.
+"""Processes of containers; those of our own server and jobs are forked from one that has loaded them: each starts in little time.
 
-A container that sets a variable which Python or a library of the server reads as it is loaded gets a process of its own.
+A container that sets a variable which Python or a library of theirs reads as it is loaded gets a process of its own.
 """
 
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from mlops_local.functions.function_processes import ForkedModule, ForkServer
 
-_SERVE = ("-m", "mlops_runtime.serving", "serve")
-_LOADS = ("mlops_runtime.serving.server",)
-# of variables that are read while what the server imports is loaded
-_READ_AT_LOAD = ("PYTHON", "LD_", "MALLOC_", "OMP_", "OPENBLAS_", "MKL_", "ORT_", "NPY_")
+_SERVER = "mlops_runtime.serving"
+_JOBS = frozenset(f"mlops_runtime.jobs.{name}" for name in ("evaluate", "predict", "train", "training_set"))
+# of variables that are read while what they import is loaded
+_READ_AT_LOAD = ("PYTHON", "LD_", "MALLOC_", "OMP_", "OPENBLAS_", "MKL_", "ORT_", "NPY_", "ARROW_")
 _server = ForkServer()
 
 
@@ -30,9 +30,11 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subp
         OSError: If it cannot be started.
     """
     if is_shareable(command, env):
+        _, _, module, *arguments = command
+        loads = (module,) if module in _JOBS else (f"{module}.server",)
         # the server's import sets it, and its environment is then replaced
         environment = {"ORT_DISABLE_TELEMETRY": "1", **env}
-        return _server.start_module(_SERVE[1], _SERVE[2:], loads=_LOADS, folder=str(cwd), environment=environment)
+        return _server.start_module(module, arguments, loads=loads, folder=str(cwd), environment=environment)
     return subprocess.Popen(
         list(command),
         env=dict(env),
@@ -45,8 +47,11 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subp
 
 
 def is_shareable(command: Sequence[str], env: Mapping[str, str]) -> bool:
-    """Return whether a process is our model server, loaded with what this process's environment says."""
-    if tuple(command) != (sys.executable, *_SERVE):
+    """Return whether a process is of our model server or jobs, loaded with what this process's environment says."""
+    if list(command[:2]) != [sys.executable, "-m"]:
+        return False
+    module, *arguments = command[2:]
+    if module not in _JOBS and [module, *arguments] != [_SERVER, "serve"]:
         return False
     names = {name for name in {*env, *os.environ} if name.startswith(_READ_AT_LOAD)}
     return all(env.get(name) == os.environ.get(name) for name in names)
