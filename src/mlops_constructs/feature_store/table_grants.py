@@ -197,8 +197,10 @@ class TableAccess:
         kept = manifests.arn_for_objects("manifests/*")
         stack = cdk.Stack.of(self.scope)
         jobs = stack.format_arn(service="sagemaker", resource="processing-job", resource_name=f"{unit}-*")
+        statistics = [f"glue:{verb}ColumnStatisticsForTable" for verb in ("Delete", "Get")]
         return [
             self.catalog(update=True),
+            iam.PolicyStatement(actions=statistics, resources=self.catalog_arns()),
             *self.listing(sets, manifests),
             iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn, sets.bucket_arn]),
             iam.PolicyStatement(actions=["s3:ListBucketMultipartUploads"], resources=[self.bucket.bucket_arn]),

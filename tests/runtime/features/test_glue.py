@@ -10,13 +10,15 @@ import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
 from pyiceberg.catalog.glue import GlueCatalog
+from pyiceberg.table.statistics import StatisticsFile
 
+from mlops_local.cloud import Cloud
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema, iceberg_sort_order
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.features.table_catalog import glue_properties
+from mlops_runtime.features.table_catalog import Tables, glue_properties
 
 DATABASE = "glue_features"
 DAY = datetime(2017, 1, 1, tzinfo=UTC)
@@ -41,10 +43,17 @@ def environment(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
         return
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    # moto has no statistics of columns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tables, "forget_statistics", lambda *_: None)
+        yield _of_moto(server)
+    server.stop()
+
+
+def _of_moto(server: ThreadedMotoServer) -> dict[str, str]:
     host, port = server.get_host_and_port()
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    yield {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_REGION": "us-east-1", **keys}
-    server.stop()
+    return {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_REGION": "us-east-1", **keys}
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +173,40 @@ def test_an_erasure_takes_what_a_bucket_keeps_of_deleted_files(store: SimpleName
     kept = store.s3.list_object_versions(Bucket="glue-tables", Prefix=place)
     keys = {each["Key"].rpartition("/")[2] for each in (*kept["Versions"], *kept.get("DeleteMarkers", ()))}
     assert {key for key in keys if key.startswith("overtaken")} == {"overtaken.metadata.json"}
+
+
+def test_an_erasure_takes_statistics_of_values(store: SimpleNamespace, cloud: Cloud) -> None:
+    """Smallest and largest values in the catalog, and sketches in files of the table, named or not."""
+    client, place = store.client, f"s3://glue-tables/{DATABASE}/{STOCK.table_name}/metadata"
+    if client.table(STOCK.table_name).io.properties.get("s3.endpoint") != cloud.endpoint_url:
+        pytest.skip("moto has no statistics of columns")
+    glue, of = cloud.client("glue"), {"DatabaseName": DATABASE, "TableName": STOCK.table_name}
+    client.ingest(STOCK, stock("sketched", 6))
+    table = client.table(STOCK.table_name)
+    snapshot = table.current_snapshot()
+    for name in ("named.stats", "loose.stats"):
+        store.s3.put_object(Bucket="glue-tables", Key=f"{place}/{name}".removeprefix("s3://glue-tables/"), Body=b"PFA1")
+    with table.update_statistics() as update:
+        update.set_statistics(
+            StatisticsFile(
+                snapshot_id=snapshot.snapshot_id,
+                statistics_path=f"{place}/named.stats",
+                file_size_in_bytes=4,
+                file_footer_size_in_bytes=0,
+                blob_metadata=[],
+            )
+        )
+    numbers = {"MinimumValue": 1, "MaximumValue": 6, "NumberOfNulls": 0, "NumberOfDistinctValues": 2}
+    said = {"Type": "LONG", "LongColumnStatisticsData": numbers}
+    entry = {"ColumnName": "on_hand", "ColumnType": "bigint", "AnalyzedTime": DAY, "StatisticsData": said}
+    glue.update_column_statistics_for_table(**of, ColumnStatisticsList=[entry])
+    client.maintain()
+    assert client.table(STOCK.table_name).metadata.statistics
+
+    assert client.erase({"store_id": "sketched"}, reason="T-1", in_use=()).pending == ()
+
+    assert client.table(STOCK.table_name).metadata.statistics == []
+    kept = store.s3.list_objects_v2(Bucket="glue-tables", Prefix=f"{DATABASE}/{STOCK.table_name}")["Contents"]
+    assert [each["Key"] for each in kept if each["Key"].endswith(".stats")] == []
+    left = glue.get_column_statistics_for_table(**of, ColumnNames=["on_hand"])
+    assert left["ColumnStatisticsList"] == []

@@ -54,6 +54,7 @@ class Places:
         ended: Whether the process of a build in S3 is known to have ended; in a folder its lock says so.
         uploads: Names the uploads to a table's files that began before a time and are not complete.
         deleted: Names the files of a table that were deleted and of which a bucket keeps versions.
+        forget_statistics: Removes what the catalog says of the values in a table's columns, by its name.
         forget: Removes an entity from the online store, if there is one: rows up to these sequence numbers, by table.
         now: The clock.
         wait: How long builds are waited for.
@@ -69,6 +70,7 @@ class Places:
     ended: Callable[[BuildIntent], bool]
     uploads: Callable[[Table, datetime], Sequence[str]]
     deleted: Callable[[Table], Sequence[str]]
+    forget_statistics: Callable[[str], None]
     forget: Callable[[Mapping[str, object], Mapping[str, int]], None]
     now: Callable[[], datetime]
     wait: timedelta
@@ -186,6 +188,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     taken = [_rewritten(places, request.id, table, found[table.name()[-1]]) for table in tables]
     for table, each in zip(tables, taken, strict=True):
         expire(table, each, places.remove)
+        places.forget_statistics(table.name()[-1])
     # a build that begins from here on reads none of the rows: those that did are among these, or have closed
     builds = [b for b in places.builds.unclosed() if b.takes_rows or set(b.tables) & set(request.tables)]
     for build in builds:

@@ -540,6 +540,7 @@ class FeatureStoreClient:
                 [] if self._tables.is_folder else Objects(table.location(), s3=self._s3).uploads(before)
             ),
             deleted=lambda table: [] if self._tables.is_folder else Objects(table.location(), s3=self._s3).deleted(),
+            forget_statistics=self._tables.forget_statistics,
             forget=self._forget_online,
             now=self._now,
             wait=wait,

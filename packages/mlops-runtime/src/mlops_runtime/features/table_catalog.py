@@ -22,6 +22,8 @@ from mlops_runtime.features.lock_file import FeatureLock
 
 _WIDENINGS = ((IntegerType(), LongType()), (FloatType(), DoubleType()))
 _FIRST_TRIES = 8
+# https://docs.aws.amazon.com/glue/latest/webapi/API_GetColumnStatisticsForTable.html
+_COLUMNS_A_CALL = 100
 _VERSION = re.compile(r"_v\d+$")
 # a deployed store's writers may delete nothing: there maintenance removes old metadata files
 _FOLDER_PROPERTIES = {**WRITE_PROPERTIES, "write.metadata.delete-after-commit.enabled": "true"}
@@ -117,6 +119,22 @@ class Tables:
                 f"its files by whole paths, {table.metadata_location}; open it there, and bring what should lie here by ingest_from"
             )
         return table
+
+    def forget_statistics(self, name: str) -> None:
+        """Remove what Glue's catalog says of the values in a table's columns: smallest and largest ones; a folder says nothing.
+
+        Raises:
+            ClientError: If the caller may not.
+        """
+        if not isinstance(self._catalog, GlueCatalog):
+            return
+        glue, table = self._catalog.glue, {"DatabaseName": self.database, "TableName": name}
+        columns = self.load(name).schema().column_names
+        for start in range(0, len(columns), _COLUMNS_A_CALL):
+            # claim: column-statistics-hold-values
+            found = glue.get_column_statistics_for_table(**table, ColumnNames=columns[start : start + _COLUMNS_A_CALL])
+            for each in found["ColumnStatisticsList"]:
+                glue.delete_column_statistics_for_table(**table, ColumnName=each["ColumnName"])
 
     def find(self, group: FeatureGroup | str) -> Table:
         """Load the table of a group, which is given itself, or named by its table, or by its own name while it has one version.

@@ -18,10 +18,12 @@ from mlops_runtime.features.table_commits import committed, refresh
 from mlops_runtime.features.table_files import (
     DATA,
     MANIFEST,
+    STATISTICS,
     TableFile,
     listed,
     matching_ids,
     needed,
+    statistics,
     suffixed,
     unnamed,
 )
@@ -174,13 +176,13 @@ def _first(table: Table, condition: BooleanExpression, holding: Sequence[Snapsho
 
 
 def _litter(table: Table, condition: BooleanExpression, files: Iterable[TableFile]) -> list[str]:
-    """Return the files that no snapshot names and that hold, or may hold, the entity's rows or its keys as bounds.
+    """Return the files that no snapshot names and that hold, or may hold, the entity's rows, or its keys as bounds or in sketches.
 
     Of such data files those that hold none of its rows stay: their writers may be at work.
     """
     loose = unnamed(table, files)
     rows = [f.uri for f in suffixed(loose, [DATA]) if matching_ids(table, f.uri, condition) != []]
-    return [*rows, *(file.uri for file in suffixed(loose, [MANIFEST]))]
+    return [*rows, *(file.uri for file in suffixed(loose, [MANIFEST, *STATISTICS]))]
 
 
 def _taken(table: Table, condition: BooleanExpression, before: Iterable[TableFile], at: datetime) -> ErasedTable:
@@ -192,7 +194,7 @@ def _taken(table: Table, condition: BooleanExpression, before: Iterable[TableFil
     going = holding | {s.snapshot_id for s in others if data & _data_files(table, s, is_live=False)}
     kept = needed(table, [s for s in snapshots if s.snapshot_id not in going])
     files = needed(table, [s for s in snapshots if s.snapshot_id in going]) - kept
-    files |= set(_litter(table, condition, before))
+    files |= set(_litter(table, condition, before)) | statistics(table, going)
     return ErasedTable(
         table=table.name()[-1],
         table_uuid=str(table.metadata.table_uuid),

@@ -19,6 +19,7 @@ from mlops_runtime.features.feature_group import INGEST_ID
 DATA = ".parquet"
 MANIFEST = ".avro"
 METADATA = ".metadata.json"
+STATISTICS = (".stats", ".puffin")  # sketches of values: https://iceberg.apache.org/puffin-spec/
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,14 @@ def listed_below(table: Table, location: str) -> list[TableFile]:
 def named(table: Table) -> set[str]:
     """Return all files that the table's state names: of its snapshots, and its metadata files."""
     logged = {entry.metadata_file for entry in table.metadata.metadata_log}
-    statistics = {each.statistics_path for each in table.metadata.statistics}
-    return needed(table, table.metadata.snapshots) | logged | statistics | {table.metadata_location}
+    everywhere = [snapshot.snapshot_id for snapshot in table.metadata.snapshots]
+    return needed(table, table.metadata.snapshots) | logged | statistics(table, everywhere) | {table.metadata_location}
+
+
+def statistics(table: Table, snapshots: Collection[int]) -> set[str]:
+    """Return the files of statistics that snapshots have."""
+    each_kind = (*table.metadata.statistics, *table.metadata.partition_statistics)
+    return {each.statistics_path for each in each_kind if each.snapshot_id in snapshots}
 
 
 def needed(table: Table, snapshots: Iterable[Snapshot]) -> set[str]:
