@@ -147,6 +147,42 @@ def test_build_takes_groups_snapshots_semantics_and_a_cutoff(
     assert rows["stock__on_hand"].to_pylist() == [3, None]
 
 
+def test_build_joins_a_group_twice_by_other_columns(
+    feature_shop: FeatureShop, features_feature_sets: Run, tmp_path: Path
+) -> None:
+    """Each use under its name; what a use is called that is not one is refused with those that are."""
+    rows = pq.read_table(feature_shop.entities)
+    home = rows.append_column("home", pa.array(["1"] * rows.num_rows))
+    pq.write_table(home, tmp_path / "rows.parquet")
+    asked = ("build", "shelves", "--entities", tmp_path / "rows.parquet")
+    told = features_feature_sets(
+        *asked, "--features", "near=stock:on_hand,stock:on_hand", "--on", "near.store_id=home", "--json"
+    )
+    found = json.loads(told.stdout)
+    assert found["columns"][-2:] == ["near__on_hand", "stock__on_hand"]
+    assert (found["rows"], found["engine"], found["matched"].keys()) == (2, "duckdb", {"near", "stock_v1"})
+    (near, _) = feature_shop.client.manifests.read(found["id"]).features
+    assert (near.alias, near.key_columns) == ("near", {"store_id": "home"})
+    wrong = features_feature_sets(*asked, "--features", "stock", "--on", "far.store_id=home")
+    assert wrong.stderr == "mlops: --on must be NAME.KEY=COLUMN with one of stock, got 'far.store_id'\n"
+    unnamed = features_feature_sets(*asked, "--features", "=stock")
+    assert unnamed.stderr.startswith(
+        "mlops: --features must be GROUP:COLUMN or GROUP, separated by commas, got '=stock'"
+    )
+
+
+def test_build_on_spark_needs_a_job_that_the_store_names(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
+    """A folder has none; another engine is none."""
+    shown = _build(features_feature_sets, feature_shop, "--features", "stock", "--engine", "spark")
+    assert shown.returncode == 1
+    assert (
+        "names no Glue job; define a TrainingSetJob of the deployed store in its stack, or leave --engine"
+        in shown.stderr
+    )
+    other = _build(features_feature_sets, feature_shop, "--features", "stock", "--engine", "athena")
+    assert other.stderr == "mlops: --engine must be duckdb or spark, got 'athena'\n"
+
+
 def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
     """Identical is 0, also when its snapshot was expired; what was erased is impossible, says why, and is 3."""
     shown = features_feature_sets("rebuild", feature_shop.built.id[:8])

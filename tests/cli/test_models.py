@@ -69,6 +69,7 @@ class Registry:
         trust: Trust | None = None,
         pickled: tuple[str, ...] | None = None,
         left_out: str | None = None,
+        service: str | None = None,
     ) -> str:
         """Register a package that passed the gate, and return its name."""
         prefix = f"s3://{BUCKET}/evaluations/{GROUP}/{execution}"
@@ -85,6 +86,7 @@ class Registry:
             evaluation_uri=f"{prefix}/evaluation.json",
             flavor=flavor,
             trust=trust,
+            feature_service=service,
         )
         sha256 = self._write_evidence(spec, execution, pickled, left_out)
         request = package_request(spec)
@@ -473,6 +475,14 @@ def test_a_champion_that_was_not_compared_is_named_before_an_approval(registry: 
     assert word in shown
     assert "not compared │ +2.0%" in " ".join(shown.replace("  ", " ").split())
     assert models("approve", package, "--reason", "it is needed").stderr.startswith(word)
+
+
+def test_the_service_of_a_models_features_is_shown(registry: Registry, models: Any) -> None:
+    """By name, version and hash; a model without one has no such line."""
+    shown = models("show", registry.register("served", service="shelves/2@0f")).stdout
+    (line,) = (line for line in shown.splitlines() if "feature service" in line)
+    assert "shelves/2@0f" in line
+    assert "feature service" not in models("show", registry.register("plain")).stdout
 
 
 def test_what_loads_a_model_is_shown(registry: Registry, models: Any) -> None:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from examples.retail.loop import Loop
 from tests.examples.models import DIGEST
+from typer.testing import CliRunner
 
+from mlops_cli.__main__ import app as command
 from mlops_constructs import (
     Approval,
     BusinessUnit,
@@ -282,6 +285,21 @@ def test_a_set_that_does_not_fit_is_built_by_spark_and_trained_on(sample: Sample
     assert sample.store.rebuild(digest).verdict.value == "IDENTICAL"
     artifacts = sample.loop.sagemaker.list_artifacts()["ArtifactSummaries"]
     assert any(digest in json.dumps(each, default=str) for each in artifacts)
+
+
+def test_the_command_starts_the_job_that_the_store_names(sample: Sample, tmp_path: Path) -> None:
+    """With ``--engine spark``; one group twice, by two columns of the entity rows."""
+    times = [sample.now() - timedelta(days=5)] * 3
+    rows = {"event_timestamp": times, "home": ["store-1", "store-2", "store-3"], "work": ["store-3", "store-4", None]}
+    pq.write_table(pa.table(rows), tmp_path / "rows.parquet")
+    uses = ("--features", "home=stock:price,work=stock:price", "--on", "home.store=home", "--on", "work.store=work")
+    where = ("--unit", UNIT, "--home", str(sample.cloud.home), "--engine", "spark", "--json")
+    asked = ["features", "build", "near", "--entities", str(tmp_path / "rows.parquet"), *uses, *where]
+    done = CliRunner().invoke(command, asked)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["engine"], found["rows"], found["matched"]) == ("spark", 3, {"home": 3, "work": 2})
+    assert sample.store.rebuild(found["id"]).verdict.value == "IDENTICAL"
 
 
 def test_a_set_that_fits_is_built_by_the_training_set_job(sample: Sample) -> None:

@@ -1,8 +1,9 @@
 """The unit's feature store: a Glue database of append-only Iceberg tables, and the buckets of rows, sets and manifests."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -12,6 +13,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
@@ -55,6 +57,7 @@ from mlops_constructs.feature_store.store_access import (
 from mlops_constructs.feature_store.table_grants import DESCRIBE, MAINTAIN, define_location, grant_all
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.features import LEDGER, LEDGER_DAYS
 from mlops_runtime.contracts.unit_entries import STORE_PARAMETERS, FeatureStoreEntry
 from mlops_runtime.features.feature_group import FeatureGroup
@@ -178,7 +181,8 @@ class FeatureStore(OwnedFeatureStore):
             self._define_maintenance(wheels)
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days(integral=False)))
-        business_unit.publish_entry(self, "Entry", self._entry())
+        self._entry_parameter = business_unit.publish_entry(self, "Entry", self._entry())
+        self._training_set_job: str | None = None
         self._publish()
         business_unit.tag(self)
 
@@ -330,6 +334,18 @@ class FeatureStore(OwnedFeatureStore):
                     f"remember the idempotency keys of {REMEMBERED_DAYS} days"
                 )
         raise_if_any(self, "InvalidFeatureStore", problems)
+
+    def name_training_set_job(self, job_name: str) -> None:
+        """Let the command find the Glue job that builds sets which do not fit a client; the first one that is defined is it.
+
+        Args:
+            job_name: Its name.
+        """
+        if self._training_set_job is None:
+            self._training_set_job = job_name
+            entry = replace(self._entry(), training_set_job=job_name)
+            parameter = cast("ssm.CfnParameter", self._entry_parameter.node.default_child)
+            parameter.value = cdk.Stack.of(self).to_json_string(to_dict(entry))
 
     def _entry(self) -> FeatureStoreEntry:
         return FeatureStoreEntry(

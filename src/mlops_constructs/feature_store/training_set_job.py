@@ -47,9 +47,9 @@ class TrainingSetJob(Construct):
     """Define a Spark job that builds a feature store's training sets which do not fit a client's memory. Stateless.
 
     Clients start it: ``FeatureStoreClient.glue(spark_job=job.job_name, glue=boto3.client("glue"), ...)``, and so does a
-    ``RetrainingPipeline`` that is given it, for a set that its own job has no memory for. Its role reads the tables, tags nothing,
-    and writes sets and manifests; what a run leaves staged is removed by the run itself, and of one
-    that was killed after three days.
+    ``RetrainingPipeline`` that is given it, for a set that its own job has no memory for; in the stack of its store it is also the
+    one that ``mlops features build`` starts. Its role reads the tables, tags nothing, and writes sets and manifests; what a run
+    leaves staged is removed by the run itself, and of one that was killed after three days.
 
     Args:
         scope: Parent.
@@ -170,6 +170,8 @@ class TrainingSetJob(Construct):
         )
         self._job.node.add_dependency(role)
         store.admit(role, to="read")
+        if cdk.Stack.of(store) is cdk.Stack.of(self):  # else the store's stack would need this one, which needs it
+            store.name_training_set_job(self._job.ref)
         business_unit.tag(self)
 
     @property

@@ -68,6 +68,19 @@ def test_the_role_writes_sets_and_no_table(define_store: DefineStore, group: Gro
     assert not [each for each in written if "Data" in each]
 
 
+def test_the_units_entry_of_the_store_names_the_first_job(
+    define_store: DefineStore, group: Group, resources: Resources
+) -> None:
+    """So that the command finds it; a store without one names none."""
+    store, _ = _job(define_store, group)
+    TrainingSetJob(store.node.scope, "Others", business_unit=store._unit, store=store)
+    (first, _) = resources(store, "AWS::Glue::Job")
+    entries = resources(store, "AWS::SSM::Parameter").values()
+    (entry,) = [str(each["Value"]) for each in entries if "mlops.feature-store-entry/1" in str(each["Value"])]
+    assert entry.count("training_set_job") == 1
+    assert f"{{'Ref': '{first}'}}" in entry
+
+
 def test_who_is_granted_starts_this_job_and_reads_how_it_ended(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:

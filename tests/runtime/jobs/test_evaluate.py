@@ -19,6 +19,7 @@ from tests.runtime.serving import model_folders
 from tests.runtime.serving.model_folders import LOCK, PYTHON
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
+from mlops_runtime.contracts.feature_service import FeatureServiceUse
 from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.model import AskedHoldout, Evaluation, HoldoutPredictions, ModelSignature, SignatureColumn
 from mlops_runtime.contracts.monitor import Baseline
@@ -137,6 +138,10 @@ def test_hashes_and_times_say_what_was_evaluated(inputs: Inputs, models: Any) ->
     assert (evaluation.trained_until, evaluation.holdout_until) == ("2017-08-04T00:00:00Z", "2017-09-01T00:00:00Z")
     assert evaluation.baseline_sha256 == hashlib.sha256(canonical_json(baseline)).hexdigest()
     assert (evaluation.baseline_uri, baseline.created) == (URI, "2017-09-01T00:00:00Z")
+    assert evaluation.feature_service is None
+    service = FeatureServiceUse(name="shelves", version=2, sha256="0f")
+    told, _ = evaluate(PLAN, replace(inputs, manifest=replace(MANIFEST, feature_service=service)), URI)
+    assert told.feature_service == service
 
 
 def test_the_baseline_counts_every_training_row(inputs: Inputs) -> None:

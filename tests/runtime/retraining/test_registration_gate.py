@@ -505,6 +505,17 @@ def test_what_no_champion_was_compared_with_waits_for_a_person(world: World) -> 
     assert (check.passed, check.reason) == (True, f"the champion is not compared: {left_out}")
 
 
+def test_a_package_names_the_service_of_its_training_set(world: World) -> None:
+    """By name, version and hash; the approval is bound to it, and a set without one names none."""
+    _put(world, _document(20.0))
+    assert "feature_service" not in _answer(world)
+    _put(world, _document(20.0) | {"feature_service": {"name": "shelves", "version": 2, "sha256": "0f"}})
+    answer = _answer(world)
+    assert answer["feature_service"] == "shelves/2@0f"
+    other = {name: value for name, value in answer.items() if isinstance(value, str)} | {"feature_service": "none"}
+    assert container_sha256(answer["container"], other) != answer["container_sha256"]
+
+
 def test_a_package_carries_up_to_when_its_model_was_trained(world: World) -> None:
     """What it replaces one day is compared with it by that; the approval is bound to it."""
     _put(world, _document(20.0))

@@ -120,6 +120,8 @@ def deployed(unit: str, aws: Account) -> Place:
         manifests=f"s3://{entry.manifests_bucket}/manifests",
         training_sets=f"s3://{entry.training_sets_bucket}",
         s3=aws.client("s3"),
+        glue=aws.client("glue"),
+        spark_job=entry.training_set_job,
         ended=ended_on_aws(aws.client("sagemaker"), aws.client("glue")),
     )
     return Place(name=unit, client=client, now=now, unit=unit, aws=aws, entry=entry)

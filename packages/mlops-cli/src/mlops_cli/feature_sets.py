@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_runtime.features.feature_group import FeatureGroup
+    from mlops_runtime.features.group_join import GroupJoin
     from mlops_runtime.features.training_set_usage import Difference
 
 Name = Annotated[
@@ -189,8 +190,8 @@ def build(
     features: Annotated[
         list[str],
         typer.Option(
-            metavar="GROUP[:COLUMN],...",
-            help="GROUP:COLUMN, or GROUP for all its features. May be repeated.",
+            metavar="[NAME=]GROUP[:COLUMN],...",
+            help="GROUP:COLUMN, or GROUP for all its features, under a NAME of its own where it is used twice. May be repeated.",
             show_default=False,
         ),
     ],
@@ -227,6 +228,22 @@ def build(
             metavar="GROUP=ID", help="Snapshot to read of a group. Default: the current one.", show_default=False
         ),
     ] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME.KEY=COLUMN",
+            help="Column of the entity rows that holds a key of a use. Default: the one of the key's name.",
+            show_default=False,
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="duckdb|spark",
+            help="Build here, or by the store's Glue job, whatever the size. Default: here what fits the memory.",
+            show_default=False,
+        ),
+    ] = None,
     path: Folder = None,
     unit: Unit = None,
     as_json: AsJson = False,
@@ -241,24 +258,30 @@ def build(
     rows = None if asked.is_source("--entities") else read_parquet("--entities", Path(str(entities)))
     with opened(path, unit, profile, home) as place, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said below
+        by = _engine(engine, place)
         built = place.client.training_set(
             asked.source(place) if rows is None else rows,
-            _columns(place, features),
+            _uses(place, features, on or ()),
             name=name,
             timestamp=timestamp,
             time_zone=time_zone,
             semantics=meaning,
             as_of=cutoff,
             snapshots=pinned,
+            engine=by,
         )
         lies = place.client.manifests.copies(built.id)
+    # what Spark built is not read to be told
+    written, is_here = built.manifest.output, built.manifest.build.engine == "duckdb"
+    columns = built.rows.column_names if is_here else list(written.columns)
     if as_json:
-        found = {"id": built.id, "name": name, "rows": built.rows.num_rows, "columns": built.rows.column_names}
+        found = {"id": built.id, "name": name, "rows": written.rows, "columns": columns}
+        found |= {"engine": built.manifest.build.engine}
         found |= {"matched": dict(built.matched), "warnings": list(built.warnings)}
         print_json(found | {"places": list(lies), "files": sorted(built.files)})
         return
     typer.echo(built.id)
-    typer.echo(f"{built.rows.num_rows:,} rows of {', '.join(built.rows.column_names)}")
+    typer.echo(f"{written.rows:,} rows of {', '.join(columns)}{'' if is_here else ', built by Spark'}")
     for table, count in built.matched.items():
         typer.echo(f"{count:,} of them found a row of {table}")
     for text in built.warnings:
@@ -310,22 +333,49 @@ def diff(
         typer.echo(line)
 
 
-def _columns(place: Place, features: Sequence[str]) -> dict[str, list[str]]:
-    """Return columns by group, in the order given; of a group that is named alone, all that are features."""
+def _uses(place: Place, features: Sequence[str], on: Sequence[str]) -> "list[GroupJoin]":
+    """Return each use of a group, in the order given; of a group that is named alone all that are features."""
     from mlops_runtime.features.feature_group import RESERVED
+    from mlops_runtime.features.group_join import GroupJoin
 
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[tuple[str | None, str], list[str]] = {}
     for part in (part.strip() for each in features for part in each.split(",")):
-        group, colon, column = part.partition(":")
-        if not group or (colon and not column):
+        name, equals, named = part.partition("=")
+        group, colon, column = (named if equals else part).partition(":")
+        if not group or (colon and not column) or (equals and not name):
             raise UserError(f"--features must be GROUP:COLUMN or GROUP, separated by commas, got {part!r}")
         columns = [column]
         if not colon:
             table = place.client.table(table_of(place, group))
             keys = table.properties.get("mlops.entities", "").split(",")
             columns = [field.name for field in table.schema().fields if field.name not in (*keys, *RESERVED)]
-        wanted[group] = list(dict.fromkeys([*wanted.get(group, []), *columns]))
-    return wanted
+        use = (name if equals else None, group)
+        wanted[use] = list(dict.fromkeys([*wanted.get(use, []), *columns]))
+    held: dict[str, dict[str, str]] = {name or group: {} for name, group in wanted}
+    for key, column in pairs("--on", on):
+        use_name, dot, key_name = key.partition(".")
+        if not dot or use_name not in held:
+            raise UserError(f"--on must be NAME.KEY=COLUMN with one of {', '.join(held)}, got {key!r}")
+        held[use_name][key_name] = column
+    return [
+        GroupJoin(group=group, name=name, on=held[name or group], columns=tuple(columns))
+        for (name, group), columns in wanted.items()
+    ]
+
+
+def _engine(value: str | None, place: Place) -> "Literal['duckdb', 'spark'] | None":
+    if value is None:
+        return None
+    if value == "duckdb":
+        return "duckdb"
+    if value != "spark":
+        raise UserError(f"--engine must be duckdb or spark, got {value!r}")
+    if place.entry is None or place.entry.training_set_job is None:
+        raise UserError(
+            f"--engine spark: {place.name} names no Glue job; define a TrainingSetJob of the deployed store in its stack, or leave "
+            "--engine out"
+        )
+    return "spark"
 
 
 def _semantics(value: str) -> "Literal['known_at', 'event_time']":

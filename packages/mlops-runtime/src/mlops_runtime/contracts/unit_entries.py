@@ -123,7 +123,8 @@ class PipelineEntry:
 class FeatureStoreEntry:
     """Parameter ``/mlops/<unit>/features``: what the command, and any client of a unit's feature store, needs to know of it.
 
-    The bucket that batches arrive in, with the days that it keeps them, and the online table are there where the store has them.
+    The bucket that batches arrive in, with the days that it keeps them, the online table and the Glue job of large sets are there
+    where the store has them.
     """
 
     unit: str
@@ -134,6 +135,7 @@ class FeatureStoreEntry:
     incoming_bucket: str | None = None
     incoming_days: int | None = None
     online_table: str | None = None
+    training_set_job: str | None = None
     format: Literal["mlops.feature-store-entry/1"] = "mlops.feature-store-entry/1"
 
 
