@@ -15,7 +15,7 @@ from pyiceberg.catalog.glue import GlueCatalog
 from mlops_local.glue import jobs
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
-from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.contracts.retraining import FeatureJoin, TrainingSetPlan
 from mlops_runtime.features import split_set
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.glue_build import GlueBuilder, GlueBuildError
@@ -165,7 +165,7 @@ def test_a_client_has_its_set_built_by_spark(store):
 
 
 def test_a_plans_set_is_the_one_that_the_processing_job_builds(store):
-    """Files by split, the manifest beside them and under its id; the run says which it is."""
+    """Files by split, the manifest beside them and under its id; the run says which it is. One group is in it twice."""
     plan = TrainingSetPlan(
         name="daily",
         label_group="sales",
@@ -173,6 +173,7 @@ def test_a_plans_set_is_the_one_that_the_processing_job_builds(store):
         label="units",
         features={"stock": ("on_hand", "share")},
         holdout_days=2,
+        joins=(FeatureJoin(group="stock", name="again", columns=("share",), on={"store_id": "store_id"}),),
     )
     as_of = START + timedelta(days=6, hours=12)
     here = split_set.build(store.client.table, ["sales_v1", "stock_v1"], plan, as_of=as_of)
