@@ -153,6 +153,8 @@ OPTIONS = {
     "--text": "columns whose values are texts",
     "--time": "column of times",
     "--time-zone": "zone of times without one",
+    "--on": "columns of entity rows that hold the keys of a use of a group",
+    "--engine": "what builds a training set, whatever its size",
     "--timestamp": "column of times",
     "--to": "end of a time span, or the version to go back to",
     "--tracking-uri": "of an MLflow server",
