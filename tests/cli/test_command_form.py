@@ -154,7 +154,7 @@ OPTIONS = {
     "--time": "column of times",
     "--time-zone": "zone of times without one",
     "--on": "columns of entity rows that hold the keys of a use of a group",
-    "--engine": "what builds a training set, whatever its size",
+    "--engine": "what builds a training set, at any size",
     "--timestamp": "column of times",
     "--to": "end of a time span, or the version to go back to",
     "--tracking-uri": "of an MLflow server",

@@ -240,7 +240,7 @@ def build(
         str | None,
         typer.Option(
             metavar="duckdb|spark",
-            help="Build here, or by the store's Glue job, whatever the size. Default: here what fits the memory.",
+            help="Build here, or by the store's Glue job, at any size. Default: here what fits the memory.",
             show_default=False,
         ),
     ] = None,
@@ -271,7 +271,7 @@ def build(
             engine=by,
         )
         lies = place.client.manifests.copies(built.id)
-    # what Spark built is not read to be told
+    # rows that Spark built are not read for this
     written, is_here = built.manifest.output, built.manifest.build.engine == "duckdb"
     columns = built.rows.column_names if is_here else list(written.columns)
     if as_json:
