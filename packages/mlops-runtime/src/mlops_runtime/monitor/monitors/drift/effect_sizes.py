@@ -44,7 +44,7 @@ def raw_psi(a: Wide, b: Wide) -> float:
 
     Example:
         >>> round(raw_psi(np.array([500.0, 500.0]), np.array([200.0, 800.0])), 3)
-        0.414
+        0.415
     """
     p, q = (counts / counts.sum() for counts in (a + 0.5, b + 0.5))
     return float(((p - q) * np.log(p / q)).sum())

@@ -84,7 +84,9 @@ def to_inspect(features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
     """Return features that no test calls drifted and that moved by more than ordinary windows do, the farthest first.
 
     Example:
-        >>> moved = FeatureDrift(name="coupon", psi=2.3, p_value=1, drifted=False, untested="few", raw_psi=2.4, ordinary_psi=0.4)
+        >>> moved = FeatureDrift(
+        ...     name="coupon", psi=2.3, p_value=1, drifted=False, untested="few", reason="few_rows", raw_psi=2.4, ordinary_psi=0.4
+        ... )
         >>> [feature.name for feature in to_inspect([moved])]
         ['coupon']
     """
