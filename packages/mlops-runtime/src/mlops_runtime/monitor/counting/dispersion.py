@@ -36,6 +36,7 @@ class DesignEffects:
         excess: By how much the chi-square statistic of a single cluster varies more than if shares were normal between clusters:
             its squared coefficient of variation less that which the spread explains, at least 0. Days are near 0: each is a sum
             over many customers. Households are not: a few of them buy one thing only.
+        freedom: Independent residuals of clusters, of which all this was measured; 0 where nothing was.
     """
 
     mean: float
@@ -44,6 +45,7 @@ class DesignEffects:
     jumps: tuple[float, ...]
     rows: float = 1.0
     excess: float = 0.0
+    freedom: float = 0.0
 
 
 def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Codes | None = None) -> DesignEffects:
@@ -117,6 +119,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
         tuple(jumps.tolist()),
         total / number,
         excess,
+        freedom,
     )
 
 
