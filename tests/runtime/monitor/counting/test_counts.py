@@ -29,6 +29,7 @@ from mlops_runtime.monitor.counting.problems import (
     LINE_NOT_JSON,
     LINE_TOO_LONG,
     PREDICTIONS_DIFFER,
+    ROW_FOREIGN,
     ROW_SHAPE,
     ROW_WIDTH,
     SIDE_NOT_JSON,
@@ -241,11 +242,11 @@ def test_malformed_lines_are_counted_not_raised(lines: Any, baseline: Baseline) 
 
 
 def test_an_output_alone_counts_predictions(lines: Any, baseline: Baseline) -> None:
-    """Where inputs are not captured, rows are those of the predictions."""
+    """Where inputs are not captured there are no rows whose drift could be tested."""
     counts = count([lines.call(None, "9\n11\n")], baseline)
     assert counts.prediction is not None
     assert (counts.rows, sum(counts.prediction.counts), counts.features[0].counts.count(0)) == (
-        2,
+        0,
         2,
         len(counts.features[0].counts),
     )
@@ -373,7 +374,7 @@ def test_a_prediction_is_of_its_rows_stratum(lines: Any) -> None:
         (stratum.key, stratum.rows, sum(stratum.prediction.counts)) for stratum in counts.strata if stratum.prediction
     ] == [("Mon|north", 3, 2)]
     assert counts.prediction is not None
-    assert (counts.rows, sum(counts.prediction.counts)) == (4, 5)
+    assert (counts.rows, sum(counts.prediction.counts)) == (3, 5)
     assert counts.problems == {INPUT_NOT_CAPTURED(): 1, PREDICTIONS_DIFFER(): 1}
 
 
@@ -387,10 +388,12 @@ SCHEMA = [
     ('{"instances": [{"price": 1, "stock": 2}]}', {COLUMN_MISSING("store"): 1}, 0),
     ('{"instances": [{"price": 1, "stock": 2, "store": "a", "cost": 3}]}', {COLUMN_FOREIGN("cost"): 1}, 0),
     (
-        '{"instances": [{"cost": 1}, [1, 2, "a"]]}',
-        {COLUMN_MISSING(n): 1 for n in ("price", "stock", "store")},
+        '{"instances": [{"price": 1, "cost": 1}, [1, 2, "a"]]}',
+        {COLUMN_FOREIGN("cost"): 1} | {COLUMN_MISSING(n): 1 for n in ("stock", "store")},
         0,
     ),
+    ('{"instances": [{"cost": 1}]}', {ROW_FOREIGN(): 1}, 1),
+    ('{"instances": [{}]}', {ROW_FOREIGN(): 1}, 1),
     ('{"instances": [[1, 2]]}', {ROW_WIDTH(2, 3): 1}, 1),
     ('{"instances": [7]}', {ROW_SHAPE(): 1}, 1),
     ('{"instances": {}}', {INPUT_WITHOUT_INSTANCES(): 1}, 1),

@@ -242,11 +242,15 @@ def _scored(value: dict[str, Any]) -> Any:
 def _wrong(row: Any, width: int) -> str:
     if isinstance(row, list | tuple):
         return kinds.ROW_WIDTH(len(row), width)
-    return kinds.ROW_SHAPE()
+    # an object is still one where it names no column
+    return kinds.ROW_FOREIGN() if isinstance(row, dict) else kinds.ROW_SHAPE()
 
 
 def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list[Any]:
-    """Return objects as values in the columns' order. A missing column is null, an additional one is ignored: both are reported."""
+    """Return objects as values in the columns' order, one that names none of them as it is: it cannot be read.
+
+    A missing column is null, an additional one is ignored: both are reported.
+    """
     get = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
     known: frozenset[str] | None = None
     found = []
@@ -259,9 +263,9 @@ def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list
             if len(row) == len(names):
                 continue
         except KeyError:
-            dense = None if any(name in row for name in names) else _dense(row)
-            if dense is not None:
-                found.append(dense)
+            if not any(name in row for name in names):
+                dense = _dense(row)
+                found.append(row if dense is None else dense)
                 continue
             found.append([row.get(name) for name in names])
         known = frozenset(names) if known is None else known

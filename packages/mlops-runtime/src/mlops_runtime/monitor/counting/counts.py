@@ -229,7 +229,7 @@ class _Waiting:
     def add(self, call: Call) -> None:
         predictions = call.predictions or ()
         rows = [row for row in call.rows or () if row is not None]
-        self.rows_seen += len(predictions) if call.rows is None else len(rows)
+        self.rows_seen += len(rows)
         if self._grid.keys is not None:
             of_rows = call.rows is not None and len(call.rows) == len(predictions)
             self._row_of += _places(call.rows or (), len(self._rows)) if of_rows else [-1] * len(predictions)

@@ -42,6 +42,7 @@ INPUT_WITHOUT_INSTANCES = Kind("input_without_instances", "input has no instance
 INPUT_NOT_CSV = Kind("input_not_csv", "input is not CSV", is_of_rows=True)
 ROW_WIDTH = Kind("row_width", "row has {} values instead of {}", is_of_rows=True)
 ROW_SHAPE = Kind("row_shape", "row is not an object or array", is_of_rows=True)
+ROW_FOREIGN = Kind("row_foreign", "row names none of the model's columns", is_of_rows=True)
 ROWS_OTHER = Kind("rows_other", "row cannot be read for another reason", is_of_rows=True)
 OUTPUT_WITHOUT_PREDICTIONS = Kind("output_without_predictions", "output has no predictions")
 COLUMN_MISSING = Kind("column_missing", "column {!r} is missing")
