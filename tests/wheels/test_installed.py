@@ -12,6 +12,7 @@ OF_EXTRAS = {
     "boto3",
     "duckdb",
     "jinja2",
+    "narwhals",
     "numpy",
     "onnxruntime",
     "openlineage",
@@ -77,6 +78,7 @@ def _megabytes(environment: Path) -> float:
         ("mlops-runtime", (), 45),
         ("mlops-runtime", ("client",), 210),
         ("mlops-runtime", ("monitor",), 110),
+        ("mlops-runtime", ("compare",), 70),
         ("mlops-runtime", ("features",), 450),
         ("mlops-constructs", (), 560),
         ("mlops-constructs", ("monitor",), 620),
@@ -96,7 +98,7 @@ def test_an_installation_is_as_large_as_it_must_be(
 
 def test_the_runtime_brings_neither_cdk_nor_node(install: Install) -> None:
     """Not with any extra, and each module imports; only Spark's come with Glue, which has its own."""
-    environment = install("mlops-runtime", extras=("features", "lineage", "monitor", "serving"))
+    environment = install("mlops-runtime", extras=("compare", "features", "lineage", "monitor", "serving"))
 
     assert set(
         _imported(environment, "mlops_runtime", *CDK, "mlops_constructs", "mlops_local", "mlops_cli").values()

@@ -199,7 +199,7 @@ class MonitorReport:
     baseline_sha256: str | None
     model_package_arn: str | None
     drift: DriftResult
-    quality: QualityResult
+    quality: QualityResult | None = None
     bias: BiasResult | None = None
     explainability: ExplainabilityResult | None = None
     latency: LatencyResult | None = None

@@ -76,7 +76,7 @@ def message(report: MonitorReport, uri: str) -> str:
     lines = [
         report.verdict,
         "",
-        f"Window: {report.window_from} to {report.window_until}, {report.rows:,} rows, {report.quality.rows:,} labelled",
+        f"Window: {report.window_from} to {report.window_until}, {report.rows:,} rows, {_labelled(report):,} labelled",
         f"Model: {report.model_package_arn or 'none'}",
         *_section("What happened:", _happened(report)),
         *_section("What to do:", _advice(report)),
@@ -85,6 +85,10 @@ def message(report: MonitorReport, uri: str) -> str:
         f"Report: {uri}",
     ]
     return "\n".join(lines)
+
+
+def _labelled(report: MonitorReport) -> int:
+    return 0 if report.quality is None else report.quality.rows
 
 
 def advice(report: MonitorReport) -> str:

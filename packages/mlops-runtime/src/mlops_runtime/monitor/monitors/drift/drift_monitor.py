@@ -30,7 +30,7 @@ from mlops_runtime.monitor.monitors.monitor_kind import (
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 from mlops_runtime.monitor.window_evidence import Evidence
-from mlops_runtime.monitor.wording import hours_text, number, percent, window_hours
+from mlops_runtime.monitor.wording import number, percent
 
 _UNCOVERED = "are of conditions that the baseline does not know"
 _ADVICE = {
@@ -186,15 +186,15 @@ def _sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
         yield SILENT.get(state, str(state))
     else:
         yield from _quiet_sentence(result, report)
-    yield from _look_sentence(result, report)
+    yield from _look_sentence(result)
 
 
-def _look_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
+def _look_sentence(result: DriftResult) -> Iterator[str]:
     found = to_inspect(result.features)
     if not found:
         return
     named = ", ".join(
-        f"{each.name} (PSI {number(each.raw_psi or 0.0)}; ordinary windows of {hours_text(window_hours(report))} stay below "
+        f"{each.name} (PSI {number(each.raw_psi or 0.0)}; ordinary windows of this size stay below "
         f"{number(each.ordinary_psi or 0.0)})"
         for each in found[:NAMED]
     )

@@ -1,0 +1,186 @@
+"""Columns of a data frame as monitors count them: pandas, polars and Arrow through narwhals, Parquet through pyarrow.
+
+Types come from the reference and are never guessed from values, but for what an object column holds. A number is counted as a
+64-bit float, text and truth values by their level, as JSON would write them: what a capture of a call would hold.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import narwhals as nw
+import numpy as np
+
+from mlops_runtime.monitor.counting.baseline_cells import Coded, Column
+
+Type = Literal["number", "category"]
+
+
+class FrameError(ValueError):
+    """A frame cannot be compared; the message lists every problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameColumn:
+    """A column that can be a feature.
+
+    Args:
+        type: How it is counted.
+        values: Its values, a missing one NaN or null.
+    """
+
+    type: Type
+    values: Column
+
+
+def read(frame: Any) -> nw.DataFrame[Any]:
+    """Return a frame of pandas, polars or Arrow, or a Parquet file by its path.
+
+    Raises:
+        FrameError: If it is none of these.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> read(pa.table({"price": [1.0, 2.0]})).shape
+        (2, 1)
+    """
+    if isinstance(frame, str | Path):
+        frame = _parquet(Path(frame))
+    try:
+        return nw.from_native(frame, eager_only=True)
+    except TypeError as error:
+        raise FrameError(
+            f"a frame must be of pandas, polars or Arrow, or the path of a Parquet file, got {type(frame).__name__}; "
+            "collect a lazy frame first"
+        ) from error
+
+
+def column(series: nw.Series[Any], *, as_category: bool = False) -> FrameColumn | str:
+    """Return a column as it is counted, or why it cannot be a feature.
+
+    Args:
+        series: The reference's.
+        as_category: Whether its values are levels although they are numbers. Default: numbers are numbers.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> column(read(pa.table({"tags": [["a"], ["b"]]}))["tags"])
+        'List(String) has no cells: give its parts as columns'
+    """
+    dtype, known = series.dtype, series.drop_nulls()
+    if len(known) == 0:
+        return FrameColumn("number", np.full(len(series), np.nan))
+    if dtype in (nw.Object, nw.Unknown):
+        return _of_objects(series, as_category=as_category)
+    if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum) or (as_category and dtype.is_numeric()):
+        return FrameColumn("category", _coded(series))
+    if dtype.is_numeric():
+        return FrameColumn("number", series.cast(nw.Float64).to_numpy().astype(np.float64))
+    if dtype == nw.Duration:
+        return FrameColumn("number", _spread(series, lambda some: some.dt.total_microseconds().to_numpy() / 1e6))
+    if dtype in (nw.Date, nw.Datetime, nw.Time):
+        return f"{dtype} is not a feature: name it timestamp=, or give its hour or age as a column"
+    return f"{dtype} has no cells: give its parts as columns"
+
+
+def live_values(series: nw.Series[Any], of: Type, *, as_category: bool = False) -> Column:
+    """Return a live column's values for a feature of a type; values of another type stay as they are, and are counted as such.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> live_values(read(pa.table({"price": ["12,50"]}))["price"], "number")
+        ['12,50']
+    """
+    found = column(series, as_category=as_category)
+    if isinstance(found, FrameColumn) and found.type == of:
+        return found.values
+    missing = series.is_null().to_list()
+    return [None if is_null else _plain(value) for is_null, value in zip(missing, series.to_list(), strict=True)]
+
+
+def times(series: nw.Series[Any]) -> np.ndarray[Any, np.dtype[np.datetime64]]:
+    """Return times to the second, UTC; what is missing is NaT.
+
+    Raises:
+        FrameError: If the column holds no times.
+
+    Example:
+        >>> from datetime import datetime
+        >>> import pyarrow as pa
+        >>> str(times(read(pa.table({"at": [datetime(2017, 8, 1, 6)]}))["at"])[0])
+        '2017-08-01T06:00:00'
+    """
+    if series.dtype not in (nw.Datetime, nw.Date):
+        raise FrameError(f"timestamp {series.name!r} must be a column of times or dates, got {series.dtype}")
+    seconds = _spread(series, lambda some: some.cast(nw.Datetime("us")).dt.timestamp("ms").to_numpy() / 1e3)
+    found = np.full(len(seconds), np.datetime64("NaT"), dtype="datetime64[s]")
+    known = ~np.isnan(seconds)
+    found[known] = seconds[known].astype(np.int64).astype("datetime64[s]")
+    return found
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        import pyarrow.parquet as pq  # noqa: PLC0415 - of an extra: only a path needs it
+    except ImportError as error:
+        raise FrameError(f"reading {path} needs pyarrow; install it, or give a frame") from error
+    try:
+        return pq.read_table(path)
+    except (OSError, ValueError) as error:
+        raise FrameError(f"{path} must be a Parquet file: {error}") from error
+
+
+def _of_objects(series: nw.Series[Any], *, as_category: bool) -> FrameColumn | str:
+    missing = series.is_null().to_list()
+    values = [None if is_null else _plain(v) for is_null, v in zip(missing, series.to_list(), strict=True)]
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float} and not as_category:
+        return FrameColumn("number", np.array([np.nan if v is None else float(v) for v in values]))
+    if kinds <= {str} or kinds <= {bool} or (as_category and kinds <= {int, float}):
+        return FrameColumn("category", [None if value is None else _text(value) for value in values])
+    names = ", ".join(sorted(kind.__name__ for kind in kinds))
+    return f"it holds values of {names}: one type a column can be compared"
+
+
+def _coded(series: nw.Series[Any]) -> Coded:
+    """Return each row's level by its place among the levels, -1 where it is missing."""
+    codes = np.full(len(series), -1, dtype=np.int64)
+    known = ~series.is_null().to_numpy().astype(bool)
+    some = series.drop_nulls()
+    if some.dtype == nw.Boolean:
+        codes[known] = some.to_numpy().astype(np.int64)
+        return Coded(codes, ("false", "true"))
+    if some.dtype in (nw.Categorical, nw.Enum):
+        some = some.cast(nw.String)
+    levels = some.unique(maintain_order=True).to_list()
+    places = some.replace_strict(levels, list(range(len(levels))), return_dtype=nw.Int64)
+    codes[known] = places.to_numpy()
+    return Coded(codes, tuple(_text(_plain(level)) for level in levels))
+
+
+def _spread(series: nw.Series[Any], of: Callable[[nw.Series[Any]], Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return numbers of the known values in their places, NaN elsewhere."""
+    found = np.full(len(series), np.nan)
+    known = ~series.is_null().to_numpy().astype(bool)
+    found[known] = of(series.drop_nulls())
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as Python has it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def names_of(frames: Sequence[nw.DataFrame[Any]]) -> list[str]:
+    """Return the names of columns of frames, each once, in the order of the first."""
+    return list(dict.fromkeys(name for frame in frames for name in frame.columns))

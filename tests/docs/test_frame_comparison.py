@@ -1,0 +1,38 @@
+"""The page's examples of data frames, run."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from examples.pages.frame_comparison import check, drift
+
+from mlops_runtime.monitor.frame_comparison import DriftFoundError
+
+
+def table(seed: int, *, up: float = 1.0) -> pa.Table:
+    """Return rows of households over five weeks."""
+    random = np.random.default_rng(seed)
+    household = random.integers(0, 400, 6000)
+    return pa.table(
+        {
+            "household_id": household,
+            "price": random.lognormal(1 + 0.1 * (household % 7), 0.4) * up,
+            "store_id": random.integers(0, 12, 6000),
+            "at": np.datetime64("2017-08-01", "s") + random.integers(0, 35 * 86_400, 6000).astype("timedelta64[s]"),
+        }
+    )
+
+
+def test_a_notebook_shows_what_moved() -> None:
+    """The verdict names the price."""
+    assert drift(table(1), table(2, up=1.3)).drifted == ("price",)
+    assert drift(table(1), table(2)).drifted == ()
+
+
+def test_a_pipeline_stops_at_the_first_week_that_drifted(tmp_path: Path) -> None:
+    """Its page is there, and none of the weeks after it."""
+    weeks = {"one": table(2), "two": table(3, up=1.3), "three": table(4)}
+    with pytest.raises(DriftFoundError, match="price"):
+        check(table(1), weeks, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.html", "two.html"]

@@ -1,0 +1,156 @@
+"""Columns of every library that people have, at their edges: what they are counted as, and what cannot be a feature."""
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_runtime.monitor.counting.baseline_cells import Coded
+from mlops_runtime.monitor.frame_columns import FrameColumn, FrameError, column, live_values, read, times
+
+LIBRARIES: dict[str, Any] = {
+    "arrow": lambda table: table,
+    "polars": pl.from_arrow,
+    "pandas": lambda table: table.to_pandas(),
+    "pandas nullable": lambda table: table.to_pandas(
+        types_mapper={
+            pa.int64(): pd.Int64Dtype(),
+            pa.bool_(): pd.BooleanDtype(),
+            pa.string(): pd.StringDtype(),
+        }.get
+    ),
+    "pandas on Arrow": lambda table: table.to_pandas(types_mapper=pd.ArrowDtype),
+}
+VALUES: dict[str, Any] = {
+    "whole": pa.array([1, None, 3], pa.int64()),
+    "real": pa.array([1.5, None, float("nan")]),
+    "money": pa.array([Decimal("1.25"), None, Decimal("3.00")], pa.decimal128(9, 2)),
+    "flag": pa.array([True, None, False]),
+    "text": pa.array(["a", None, "b"]),
+    "coded": pa.array(["a", None, "b"]).dictionary_encode(),
+    "lasts": pa.array([90, None, 30], pa.duration("s")),
+}
+
+
+def series(values: Any, library: str = "arrow") -> nw.Series[Any]:
+    """Return values as a column of a library."""
+    return read(LIBRARIES[library](pa.table({"x": values})))["x"]
+
+
+def counted(found: FrameColumn | str) -> tuple[str, list[Any]]:
+    """Return a column's type and its values as Python has them, None where one is missing."""
+    assert isinstance(found, FrameColumn)
+    if isinstance(found.values, Coded):
+        return found.type, [None if code < 0 else found.values.levels[code] for code in found.values.codes]
+    values = [None if value is None or value != value else value for value in list(found.values)]  # noqa: PLR0124 - NaN
+    return found.type, values
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("whole", ("number", [1, None, 3])),
+        ("real", ("number", [1.5, None, None])),
+        ("money", ("number", [1.25, None, 3])),
+        ("flag", ("category", ["true", None, "false"])),
+        ("text", ("category", ["a", None, "b"])),
+        ("coded", ("category", ["a", None, "b"])),
+        ("lasts", ("number", [90, None, 30])),
+    ],
+)
+def test_types_are_what_they_are_in_every_library(library: str, name: str, expected: tuple[str, list[Any]]) -> None:
+    """Nullable, truth values, categories, decimals and durations, each with a missing value."""
+    assert counted(column(series(VALUES[name], library))) == expected
+
+
+def test_objects_are_what_they_hold() -> None:
+    """One type a column; `pd.NA` is missing, a mixture is named."""
+    frame = pd.DataFrame(
+        {
+            "numbers": pd.Series([1, pd.NA, 2.5], dtype=object),
+            "flags": pd.Series([True, None, False], dtype=object),
+            "texts": pd.Series(["a", pd.NA, "b"], dtype=object),
+            "mixed": pd.Series([1, "a", None], dtype=object),
+        }
+    )
+    rows = read(frame)
+    assert counted(column(rows["numbers"])) == ("number", [1, None, 2.5])
+    assert counted(column(rows["flags"])) == ("category", ["true", None, "false"])
+    assert counted(column(rows["texts"])) == ("category", ["a", None, "b"])
+    assert column(rows["mixed"]) == "it holds values of int, str: one type a column can be compared"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_codes_are_levels_where_they_are_declared(library: str) -> None:
+    """By their digits, also where nulls made floats of them."""
+    assert counted(column(series(VALUES["whole"], library), as_category=True)) == ("category", ["1", None, "3"])
+    categories = pd.DataFrame({"x": pd.Series([1, None, 3]).astype("category")})
+    assert counted(column(read(categories)["x"], as_category=True))[0] == "category"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (
+            pa.array([dt.date(2017, 8, 1)]),
+            "Date is not a feature: name it timestamp=, or give its hour or age as a column",
+        ),
+        (pa.array([dt.datetime(2017, 8, 1)]), "is not a feature: name it timestamp="),
+        (pa.array([[1, 2]]), "has no cells: give its parts as columns"),
+        (pa.array([{"a": 1}]), "has no cells: give its parts as columns"),
+        (pa.array([b"a"]), "has no cells: give its parts as columns"),
+    ],
+)
+def test_what_cannot_be_a_feature_says_why(values: Any, reason: str) -> None:
+    """The type that it has, and what to give instead."""
+    found = column(series(values))
+    assert isinstance(found, str)
+    assert reason in found
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_column_without_values_is_one_of_nulls(library: str) -> None:
+    """It can still come with values later, which are then seen."""
+    assert counted(column(series(pa.array([None, None], pa.string()), library))) == ("number", [None, None])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_live_values_of_another_type_stay_as_they_are(library: str) -> None:
+    """They are counted as values of another type, and a whole number is the level that its digits write."""
+    assert list(live_values(series(pa.array(["12,50", None]), library), "number")) == ["12,50", None]
+    assert list(live_values(series(pa.array([1, 2]), library), "category")) == [1, 2]
+
+
+def test_times_are_utc_to_the_second() -> None:
+    """With and without a zone, dates too; what is missing is no time."""
+    at = dt.datetime(2017, 8, 1, 6, 0, 0, 900_000, tzinfo=dt.UTC)
+    zoned = pa.array([at, None], pa.timestamp("us", tz="Europe/Paris"))
+    assert times(series(zoned)).tolist() == [dt.datetime(2017, 8, 1, 6), None]
+    assert times(series(pa.array([dt.date(2017, 8, 1)]))).tolist() == [dt.datetime(2017, 8, 1)]
+    with pytest.raises(FrameError, match=r"timestamp 'x' must be a column of times or dates, got Int64"):
+        times(series(pa.array([1])))
+
+
+def test_frames_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    """A lazy frame, a list, and paths of what is no Parquet file; a Parquet file is read."""
+    for frame in ([1, 2], pl.LazyFrame({"x": [1]}), {"x": [1]}):
+        with pytest.raises(
+            FrameError, match="a frame must be of pandas, polars or Arrow, or the path of a Parquet file"
+        ):
+            read(frame)
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    for name in ("rows.csv", "missing.parquet"):
+        with pytest.raises(FrameError, match=f"{name} must be a Parquet file"):
+            read(tmp_path / name)
+    pq.write_table(pa.table({"x": [1, 2]}), tmp_path / "rows.parquet")
+    assert read(str(tmp_path / "rows.parquet")).shape == (2, 1)
+    assert np.asarray(read(tmp_path / "rows.parquet")["x"].to_list()).sum() == 3
