@@ -24,6 +24,7 @@ from mlops_cli.stacks import run_build, synthesize
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import monitor_states
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.eks.cluster_client import Address, BearerToken, Cluster
 
@@ -191,7 +192,8 @@ def travel(trip: EksTrip) -> None:
         for week in (first, first + 1):
             report = trip.replay_period(week)
             expect(report.drift.state is not MonitorState.NO_CAPTURE, f"week {week}: nothing was captured")
-            detail.append(f"week {week}: drift {report.drift.state}, quality {report.quality.state}")
+            states = monitor_states(report)
+            detail.append(f"week {week}: drift {states['drift']}, quality {states['quality']}")
         detail.append(f"{loop.captured()} objects of captures in S3, {loop.counted()} counted")
     upcoming = replay.requests(first + 2)
     deployed = trip.seen("DeployMachineArn")

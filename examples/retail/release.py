@@ -10,7 +10,7 @@ from examples.retail.loop import expect
 from examples.retail.season import plant
 from examples.retail.steps import Trip
 from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.contracts.monitor_report import MonitorReport
+from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
 from mlops_runtime.contracts.rollout import Outcome
 
 
@@ -28,10 +28,10 @@ def travel(trip: Trip, *, count: int = 2) -> None:
     with trip.step(f"replay {count} {replay.period}(s) as live requests") as detail:
         for period in periods:
             report = trip.replay_period(period)
-            week = trip.result.weeks[-1]
+            week, states = trip.result.weeks[-1], monitor_states(report)
             detail.append(
                 f"{replay.period} {period}: {replay.words.loss} {week.loss:.3f}, {replay.words.naive} {week.naive_loss:.3f}, "
-                f"drift {report.drift.state}, quality {report.quality.state}"
+                f"drift {states['drift']}, quality {states['quality']}"
             )
         _wait_for_alarm(trip, report, retrained)
     upcoming = replay.requests(periods[-1] + replay.weeks)
@@ -73,7 +73,8 @@ def _first_model(trip: Trip) -> None:
 def _wait_for_alarm(trip: Trip, report: MonitorReport, seen: set[str]) -> None:
     """Give an alarm the time to start a retraining, where the last report has a violation."""
     deadline = time.monotonic() + 10
-    while MonitorState.VIOLATION in (report.drift.state, report.quality.state) and time.monotonic() < deadline:
+    states = monitor_states(report)
+    while MonitorState.VIOLATION in (states["drift"], states["quality"]) and time.monotonic() < deadline:
         if trip.seen("RetrainMachineArn") - seen:
             return
         time.sleep(0.2)

@@ -7,6 +7,7 @@ from examples.retail.loop import LoopError
 from examples.retail.planted import register_bad_package
 from examples.retail.steps import Trip
 from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import monitor_states
 from mlops_runtime.contracts.rollout import Outcome
 
 LAST_WEEK = 52
@@ -33,8 +34,8 @@ def travel(trip: Trip) -> None:
         trip.promote(deployed, trip.replay.requests(week + 1), detail)
     with trip.step("replay two more weeks on the new model") as detail:
         for later in (week + 1, week + 2):
-            report = trip.replay_period(later)
-            detail.append(f"week {later}: drift {report.drift.state}, quality {report.quality.state}")
+            states = monitor_states(trip.replay_period(later))
+            detail.append(f"week {later}: drift {states['drift']}, quality {states['quality']}")
 
     plant(trip, trip.replay.requests(week + 3))
     trip.verify_audit()
@@ -67,15 +68,15 @@ def _replay_until_alarm(trip: Trip) -> int:
     with trip.step("replay weeks as live requests until the season's change raises an alarm") as detail:
         for week in range(trip.first, LAST_WEEK + 1):
             report = trip.replay_period(week)
-            if MonitorState.VIOLATION in (report.drift.state, report.quality.state):
+            states = monitor_states(report)
+            if MonitorState.VIOLATION in (states["drift"], states["quality"]):
                 deadline = time.monotonic() + 15
                 while time.monotonic() < deadline:
                     if trip.seen("RetrainMachineArn") - seen:
                         drifted = [f.name for f in report.drift.features if f.drifted]
-                        detail.append(f"week {week}: drift {report.drift.state}, quality {report.quality.state}")
-                        detail.append(
-                            f"drifted {', '.join(drifted)}" if drifted else f"quality {dict(report.quality.values)}"
-                        )
+                        detail.append(f"week {week}: drift {states['drift']}, quality {states['quality']}")
+                        values = {} if report.quality is None else dict(report.quality.values)
+                        detail.append(f"drifted {', '.join(drifted)}" if drifted else f"quality {values}")
                         alarms = [name for name, state in trip.loop.alarms().items() if state == "ALARM"]
                         detail.append(f"alarms {', '.join(alarms)}")
                         return week
