@@ -10,6 +10,7 @@ from tests.wheels.conftest import Install, clean_environment
 # what only extras bring: a module may need one of them, and no other
 OF_EXTRAS = {
     "boto3",
+    "botocore",
     "duckdb",
     "jinja2",
     "narwhals",
@@ -75,7 +76,7 @@ def _megabytes(environment: Path) -> float:
 @pytest.mark.parametrize(
     ("name", "extras", "limit"),
     [
-        ("mlops-runtime", (), 45),
+        ("mlops-runtime", (), 10),
         ("mlops-runtime", ("client",), 210),
         ("mlops-runtime", ("monitor",), 110),
         ("mlops-runtime", ("compare",), 70),

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlops_runtime.business_unit.sweep import BUCKET, MARK, PACKAGES
 from mlops_runtime.changes.dead_letters import dead_letter_queues
 from mlops_runtime.changes.plan import Action, Effect, PropertyChange, ResourceChange, StackChanges, holds_data, is_kept
 from mlops_runtime.changes.template import Template, references, unknown
+from mlops_runtime.contracts.sweep import BUCKET, MARK, PACKAGES
 
 FORMAT = "mlops.replacement/1"
 
