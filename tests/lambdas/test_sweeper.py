@@ -11,7 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from mlops_runtime.contracts.sweep import MARK
+from mlops_runtime.business_unit.sweep import MARK
 
 HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "sweeper" / "handler.py"
 

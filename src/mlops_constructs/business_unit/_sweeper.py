@@ -12,7 +12,7 @@ from mlops_constructs._functions import define_custom_resource, define_function
 from mlops_constructs._roles import shared_policy
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.sweep import MARK
+from mlops_runtime.business_unit.sweep import MARK
 
 _BUCKET_ACTIONS = ("s3:GetBucketTagging", "s3:ListBucketVersions")
 _OBJECT_ACTIONS = ("s3:DeleteObject", "s3:DeleteObjectVersion")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlops_runtime.business_unit.sweep import MARK
 from mlops_runtime.changes import Action, ResourceSchema, compare, read_schemas, refusals
 from mlops_runtime.changes.template import Template
-from mlops_runtime.contracts.sweep import MARK
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMAS = read_schemas(json.loads((ROOT / "packages/mlops-cli/src/mlops_cli" / "replacement.json").read_text()))

@@ -10,11 +10,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts.sweep import BUCKET, MARK, PACKAGES
 from mlops_runtime.lambda_protocol import is_made_up, is_missing
 
 BATCH = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 PAGE = 100  # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModelPackages.html
+BUCKET = "Custom::BucketSweep"
+PACKAGES = "Custom::ModelPackageSweep"
+MARK = "mlops:swept"  # tag of what may be emptied: a unit that becomes PRODUCTION loses it before its sweeper goes
 _POLL = 2.0  # seconds until packages that SageMaker is deleting are checked again
 _NAMES = {BUCKET: "BucketName", PACKAGES: "ModelPackageGroupName"}
 

@@ -8,15 +8,15 @@ from typing import Any
 from mlops_runtime.changes.dead_letters import dead_letter_queues
 from mlops_runtime.changes.plan import Action, Effect, PropertyChange, ResourceChange, StackChanges, holds_data, is_kept
 from mlops_runtime.changes.template import Template, references, unknown
-from mlops_runtime.contracts.sweep import BUCKET, MARK, PACKAGES
 
 FORMAT = "mlops.replacement/1"
 
-# what each empties, and the property that names it, on both
+# what each sweep empties, and the property that names it, on both; the tag of what may be emptied
 _SWEPT = {
-    BUCKET: ("AWS::S3::Bucket", "BucketName"),
-    PACKAGES: ("AWS::SageMaker::ModelPackageGroup", "ModelPackageGroupName"),
+    "Custom::BucketSweep": ("AWS::S3::Bucket", "BucketName"),
+    "Custom::ModelPackageSweep": ("AWS::SageMaker::ModelPackageGroup", "ModelPackageGroupName"),
 }
+_MARK = "mlops:swept"
 
 _ATTRIBUTES = ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy", "CreationPolicy")
 _CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
@@ -99,7 +99,7 @@ def _marked(template: Template, body: Mapping[str, Any]) -> bool | None:
     tags = template.properties(body).get("Tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, dict) and isinstance(tag.get("Key"), str) for tag in tags):
         return None
-    return any(tag["Key"] == MARK for tag in tags)
+    return any(tag["Key"] == _MARK for tag in tags)
 
 
 def compare(

@@ -39,7 +39,7 @@ def read(frame: Any) -> nw.DataFrame[Any]:
     """Return a frame of pandas, polars or Arrow, or a Parquet file by its path.
 
     Raises:
-        FrameError: If it is none of these.
+        FrameError: If it is something else.
 
     Example:
         >>> import pyarrow as pa

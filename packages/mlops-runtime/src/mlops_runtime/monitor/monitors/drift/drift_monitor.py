@@ -207,7 +207,7 @@ def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]
     if suspects:
         of = confirming(spec, result.clusters)
         few = (
-            f"; {result.clusters} clusters in the baseline: one window is no evidence"
+            f"; {result.clusters} clusters in the baseline: one window proves nothing"
             if of > spec.alarm_windows
             else ""
         )

@@ -120,7 +120,7 @@ def confirming(spec: MonitorSpec, number: int | None) -> int:
     """Return how many windows must agree: ``alarm_windows``, or all ``of_windows`` where the baseline has fewer than 20 clusters.
 
     With G clusters nothing less than 1 in G + 1 can be said of one window of one cluster without assuming what rare clusters are
-    like: of 18 clusters one window is no evidence, three in a row beyond all of them are.
+    like: of 18 clusters one window proves nothing, three in a row beyond all of them are.
 
     Args:
         spec: ``alarm_windows`` and ``of_windows``.
