@@ -296,7 +296,7 @@ def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedS
         f"online table {name}",
     ]
     assert absent.returncode == 1
-    assert absent.stderr.startswith(f"mlops: DeleteItem of table {name} failed")
+    assert absent.stderr.startswith(f"mlops: PutItem of table {name} failed")
     assert absent.stderr.endswith("are erased; run the same command again for the online table\n")
     assert done.stdout.splitlines() == [
         "price_v1: 1 rows of the online table removed",
