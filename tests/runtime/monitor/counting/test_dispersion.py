@@ -162,7 +162,3 @@ def test_degrees_of_freedom_are_those_of_the_residuals() -> None:
     assert degrees_of_freedom(clusters // 24, hours) == pytest.approx(9)
     assert degrees_of_freedom(clusters, hours) == pytest.approx(24 * 9)
     assert degrees_of_freedom(clusters) == pytest.approx(239)
-    cells, hours, clusters = by_hour(np.random.default_rng(5), days=10)
-    assert design_effects(cells, 2, clusters, hours).freedom == pytest.approx(degrees_of_freedom(clusters, hours))
-    assert design_effects(cells, 2, clusters).freedom == pytest.approx(239)
-    assert design_effects(cells, 2, None).freedom == 0

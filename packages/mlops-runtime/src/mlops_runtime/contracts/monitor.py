@@ -21,7 +21,6 @@ class Dispersion:
     cell_overdispersion: tuple[float, ...]
     cluster_excess: float
     cell_jumps: tuple[float, ...]
-    cluster_freedom: float | None = None
     mean_overdispersion: float | None = None
     spread_overdispersion: float | None = None
 
@@ -42,8 +41,7 @@ class FeatureBaseline:
     ``mean_overdispersion`` that of the mean, ``spread_overdispersion`` of the mean score of spread. All are 1, and
     ``overdispersion_spread`` 0, for independent rows. ``cluster_rows`` are the mean rows of a cluster; ``cluster_excess`` is how
     much more the statistic of a single cluster varies than the design effects explain, as a squared coefficient of variation;
-    ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many; ``cluster_freedom`` is of how many
-    independent residuals of clusters all these were measured, one fewer than clusters. ``unseen_share`` is the
+    ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many. ``unseen_share`` is the
     share of the rows that are of levels not seen before which later rows bring without any drift; ``closed`` is whether none may,
     as far as the baseline can tell or as its plan says. ``given`` is the dispersion about the shares of each row's own stratum, for
     what is compared given conditions. A number of the kind ``boolean`` is 0 or 1, and calls may say ``true`` or
@@ -70,7 +68,6 @@ class FeatureBaseline:
     cluster_rows: float | None = None
     cluster_excess: float | None = None
     cell_jumps: tuple[float, ...] | None = None
-    cluster_freedom: float | None = None
     spread_overdispersion: float | None = None
     kind: Literal["boolean"] | None = None
     closed: bool | None = None

@@ -106,14 +106,12 @@ class Scrutiny:
 class DriftResult(MonitorResult):
     """Drift of each feature. ``left_out`` are features that are counted and not tested, with the reason.
 
-    ``scrutiny`` is what was tested; None where nothing was decided, or another engine decided. ``clusters`` are those of the
-    baseline; None for independent rows. ``uncovered_rows`` are of conditions that the baseline does not know; None without
-    conditions.
+    ``scrutiny`` is what was tested; None where nothing was decided, or another engine decided. ``uncovered_rows`` are of
+    conditions that the baseline does not know; None without conditions.
     """
 
     features: tuple[FeatureDrift, ...] = ()
     scrutiny: Scrutiny | None = None
-    clusters: int | None = None
     left_out: Mapping[str, str] | None = None
     uncovered_rows: int | None = None
 

@@ -34,7 +34,6 @@ from mlops_runtime.monitor.frame_columns import (
     times,
 )
 from mlops_runtime.monitor.monitors.drift.decision import decide, known
-from mlops_runtime.monitor.monitors.drift.persistence import clusters
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise
 from mlops_runtime.monitor.page.window_page import page
 from mlops_runtime.monitor.report_message import verdict
@@ -319,7 +318,6 @@ def _report(
         state=state,
         features=features,
         scrutiny=scrutiny,
-        clusters=clusters(baseline),
         left_out={**(baseline.left_out or {}), **left_out} or None,
         problems=problems or None,
     )

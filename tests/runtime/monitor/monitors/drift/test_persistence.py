@@ -7,7 +7,7 @@ import pytest
 
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, QualityResult
-from mlops_runtime.monitor.monitors.drift.persistence import confirming, decided, neighbours, persist
+from mlops_runtime.monitor.monitors.drift.persistence import decided, neighbours, persist
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import stamp
 
@@ -104,11 +104,3 @@ def test_a_window_of_another_model_or_baseline_or_without_a_decision_says_nothin
 def test_a_first_window_persists_where_one_is_enough() -> None:
     """One of one."""
     assert found(report(MONDAY), spec=MonitorSpec(alarm_windows=1, of_windows=1)).persistent is True
-
-
-def test_few_clusters_ask_all_windows() -> None:
-    """A window of a kind of cluster that 18 never showed is not improbable; three of them are."""
-    assert confirming(TWO_OF_THREE, 18) == 3
-    few = replace(TWO_OF_THREE, alarm_windows=confirming(TWO_OF_THREE, 18))
-    assert found(report(MONDAY, "price"), spec=few).persistent is False
-    assert found(report(MONDAY, "price"), report(MONDAY - DAY, "price"), spec=few).persistent is True

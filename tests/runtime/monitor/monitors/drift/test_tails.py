@@ -11,7 +11,6 @@ from scipy import stats
 from mlops_runtime.monitor.monitors.drift.tails import (
     binomial_tail,
     chi2_point,
-    estimated_tail,
     noncentral_chi2_tail,
     skewed_tail,
     wilson,
@@ -135,27 +134,3 @@ def test_wilson_of_nothing_is_everything() -> None:
 def test_the_point_of_a_chi_square_agrees_with_scipy(df: float) -> None:
     """To one part in a hundred, with fractions of a degree of freedom too."""
     assert chi2_point(df) == pytest.approx(float(stats.chi2.ppf(0.95, df)), rel=0.01)
-
-
-@pytest.mark.parametrize("freedom", [10.0, 19.5, 41.0, 300.0])
-@pytest.mark.parametrize("z", [2.0, 3.5, 5.0])
-def test_a_normal_tail_with_an_estimated_variance_is_students(freedom: float, z: float) -> None:
-    """As far as the tail decides anything."""
-    found = estimated_tail(lambda ratio: skewed_tail(z * ratio**0.5, 0.0), freedom)
-    assert found == pytest.approx(float(stats.t.sf(z, freedom)), rel=0.06)
-
-
-@pytest.mark.parametrize("freedom", [10.0, 41.0])
-@pytest.mark.parametrize("x", [20.0, 40.0, 60.0])
-def test_a_chi_square_with_an_estimated_scale_is_f(freedom: float, x: float) -> None:
-    """Over its degrees of freedom."""
-    found = estimated_tail(lambda ratio: noncentral_chi2_tail(ratio * x, 9, 0.0), freedom)
-    assert found == pytest.approx(float(stats.f.sf(x / 9, 9, freedom)), rel=0.06)
-
-
-def test_a_known_variance_and_a_tail_that_decides_nothing_stay_as_they_are() -> None:
-    """Without clusters there is nothing to estimate; one residual is the least that is taken for an estimate."""
-    assert estimated_tail(lambda ratio: skewed_tail(4 * ratio**0.5, 0.0), None) == skewed_tail(4, 0.0)
-    assert estimated_tail(lambda ratio: skewed_tail(1 * ratio**0.5, 0.0), 5.0) == skewed_tail(1, 0.0)
-    one = estimated_tail(lambda ratio: skewed_tail(4 * ratio**0.5, 0.0), 0.2)
-    assert one == pytest.approx(float(stats.t.sf(4, 1)), rel=0.2)

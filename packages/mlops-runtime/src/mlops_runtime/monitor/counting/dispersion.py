@@ -36,7 +36,6 @@ class DesignEffects:
         excess: By how much the chi-square statistic of a single cluster varies more than if shares were normal between clusters:
             its squared coefficient of variation less that which the spread explains, at least 0. Days are near 0: each is a sum
             over many customers. Households are not: a few of them buy one thing only.
-        freedom: Independent residuals of clusters, of which all this was measured; 0 where nothing was.
     """
 
     mean: float
@@ -45,7 +44,6 @@ class DesignEffects:
     jumps: tuple[float, ...]
     rows: float = 1.0
     excess: float = 0.0
-    freedom: float = 0.0
 
 
 def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Codes | None = None) -> DesignEffects:
@@ -119,7 +117,6 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
         tuple(jumps.tolist()),
         total / number,
         excess,
-        freedom,
     )
 
 

@@ -326,7 +326,6 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes, strata: 
         cluster_rows=effects.rows,
         cluster_excess=effects.excess,
         cell_jumps=effects.jumps,
-        cluster_freedom=effects.freedom or None,
         given=None
         if within is None
         else Dispersion(
@@ -335,7 +334,6 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes, strata: 
             cell_overdispersion=within.cells,
             cluster_excess=within.excess,
             cell_jumps=within.jumps,
-            cluster_freedom=within.freedom or None,
         ),
     )
 

@@ -15,7 +15,7 @@ from mlops_runtime.monitor.counting.problems import (
 )
 from mlops_runtime.monitor.monitors.drift.comparison import coverage
 from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE, decide, known, unreadable
-from mlops_runtime.monitor.monitors.drift.persistence import clusters, confirming, decided, neighbours, persist
+from mlops_runtime.monitor.monitors.drift.persistence import decided, neighbours, persist
 from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_inspect, untested_words
 from mlops_runtime.monitor.monitors.monitor_kind import (
@@ -63,13 +63,9 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> DriftResu
     start = window.start - evidence.hours_merged * HOUR
     package = None if evidence.live is None else evidence.live.model_package_arn
     earlier = decided(evidence.earlier(), baseline_sha256=counts.baseline_sha256, model_package_arn=package)
-    number = clusters(baseline)
-    asking = replace(spec, alarm_windows=confirming(spec, number))
-    features = persist(found, neighbours(earlier, start=start, end=window.end, spec=spec), asking)
+    features = persist(found, neighbours(earlier, start=start, end=window.end, spec=spec), spec)
     features = (*features, *unreadable(counts, spec))
-    return replace(
-        result, clusters=number, features=features, scrutiny=scrutinise(baseline, features), problems=problems or None
-    )
+    return replace(result, features=features, scrutiny=scrutinise(baseline, features), problems=problems or None)
 
 
 def _uncovered_rows(baseline: Baseline, counts: Counts | None) -> int | None:
@@ -171,8 +167,7 @@ def _columns(evidence: Evidence, counts: Counts, spec: MonitorSpec) -> Iterator[
 def _sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
     spec, state = report.spec, result.state
     if state is MonitorState.VIOLATION:
-        of = confirming(spec, result.clusters)
-        windows = "this window" if spec.of_windows == 1 else f"{of} of {spec.of_windows} windows"
+        windows = "this window" if spec.of_windows == 1 else f"{spec.alarm_windows} of {spec.of_windows} windows"
         yield from (f.description or f.name for f in result.features if f.rule == UNREADABLE)
         confirmed = [f for f in result.features if f.rule != UNREADABLE and is_confirmed(f)]
         if confirmed:
@@ -205,13 +200,7 @@ def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]
     spec = report.spec
     suspects = [feature for feature in result.features if feature.drifted]
     if suspects:
-        of = confirming(spec, result.clusters)
-        few = (
-            f"; {result.clusters} clusters in the baseline: one window proves nothing"
-            if of > spec.alarm_windows
-            else ""
-        )
-        yield f"drift in this window, not yet in {of} of {spec.of_windows}: {_names(suspects)}{few}"
+        yield f"drift in this window, not yet in {spec.alarm_windows} of {spec.of_windows}: {_names(suspects)}"
         yield from _mostly_uncovered(result, report)
         return
     uncovered = result.uncovered_rows or 0

@@ -18,7 +18,7 @@ from mlops_runtime.contracts.monitor import FeatureBaseline
 from mlops_runtime.monitor.counting.baseline_cells import spread_scores
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, cdf
 from mlops_runtime.monitor.monitors.drift.rules import Finding, Rule, excess_tail
-from mlops_runtime.monitor.monitors.drift.tails import estimated_tail, skewed_tail
+from mlops_runtime.monitor.monitors.drift.tails import skewed_tail
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import change, number
 
@@ -53,8 +53,7 @@ def mean(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     """Test whether the mean moved by more than matters; None if there is no mean to compare.
 
     That is ``relative_shift`` of an amount's, else the number of standard deviations that makes ``minimum_effect`` of a normal
-    one. The larger of the two standard deviations counts, and the tail is that of a skewed mean; of clustered rows Student's, with
-    one degree of freedom fewer than clusters.
+    one. The larger of the two standard deviations counts, and the tail is that of a skewed mean.
     """
     before, after, deviation = compared.mean, compared.window_mean, compared.deviation
     # a constant has no spread to measure against; another value than it is seen by its share
@@ -71,7 +70,7 @@ def mean(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     if abs(after - before) <= margin:
         return Finding(Rule.MEAN, 1.0, str)
     skewness = math.copysign(1.0, after - before) * _skewness(feature) * math.sqrt(effect / m)
-    p_value = _two_sided((abs(after - before) - margin) / error, skewness, feature)
+    p_value = min(1.0, 2 * skewed_tail((abs(after - before) - margin) / error, skewness))
     return Finding(Rule.MEAN, p_value, lambda: f"mean {change(before, after)}")
 
 
@@ -97,8 +96,9 @@ def ranks(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     if error == 0 or gap <= 0:
         return Finding(Rule.QUANTILE, 1.0, str)
     middle = int(np.argmin(np.abs(shifted.below - 0.5)))
-    p_value = _two_sided(gap / error, 0.0, compared.feature)
-    return Finding(Rule.QUANTILE, p_value, lambda: _moved(compared, shifted, middle))
+    return Finding(
+        Rule.QUANTILE, min(1.0, 2 * skewed_tail(gap / error, 0.0)), lambda: _moved(compared, shifted, middle)
+    )
 
 
 def quantiles(compared: Comparison, spec: MonitorSpec) -> Finding | None:
@@ -187,12 +187,6 @@ def quantile(feature: FeatureBaseline, bins: Wide, level: float) -> float | None
     return float(points[after - 1] + (level - low) / (high - low) * (points[after] - points[after - 1]))
 
 
-def _two_sided(z: float, skewness: float, feature: FeatureBaseline) -> float:
-    """Return the p-value of a standardised mean: of clustered rows its error is an estimate, and the tail Student's."""
-    tail = estimated_tail(lambda ratio: skewed_tail(z * math.sqrt(ratio), skewness), feature.cluster_freedom)
-    return min(1.0, 2 * tail)
-
-
 def _skewness(feature: FeatureBaseline) -> float:
     """Return the skewness of the values as the percentiles tell it: between two of them values are taken for uniform.
 
@@ -240,7 +234,7 @@ def spread(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     wide = max(square, float((seen * scores**2).sum()) - moved**2)
     error = math.sqrt(effect * (square / n + wide / m))
     skewness = math.copysign(1.0, moved) * float((known * scores**3).sum()) / square**1.5 * math.sqrt(effect / m)
-    p_value = _two_sided((abs(moved) - margin) / error, skewness, compared.feature)
+    p_value = min(1.0, 2 * skewed_tail((abs(moved) - margin) / error, skewness))
     return Finding(Rule.SPREAD, p_value, lambda: _words(compared, wider=moved > 0))
 
 

@@ -4,14 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mlops_runtime.contracts.monitor import TESTED, Baseline
+from mlops_runtime.contracts.monitor import TESTED
 from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
 from mlops_runtime.monitor.spec import MonitorSpec
 
 # in lengths of a window and numbers of windows: those of days bridge a weekend, those of hours no night
 _REACH = 2
-# of fewer clusters one window of clusters of a kind that the baseline never had is not improbable: 1 in so many
-_FEW_CLUSTERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,36 +99,6 @@ def persist(
             )
         )
     return tuple(found)
-
-
-def clusters(baseline: Baseline) -> int | None:
-    """Return of how many clusters a baseline's rows are; None for independent rows.
-
-    Example:
-        >>> from mlops_runtime.contracts.monitor import FeatureBaseline
-        >>> price = FeatureBaseline(name="price", type="number", counts=(900, 0), cluster_rows=50.0)
-        >>> clusters(Baseline(features=(price,), rows=900, training_set_id="t", created=""))
-        18
-    """
-    found = [sum(each.counts) / each.cluster_rows for each in baseline.features if each.cluster_rows is not None]
-    return round(max(found)) if found else None
-
-
-def confirming(spec: MonitorSpec, number: int | None) -> int:
-    """Return how many windows must agree: ``alarm_windows``, or all ``of_windows`` where the baseline has fewer than 20 clusters.
-
-    With G clusters nothing less than 1 in G + 1 can be said of one window of one cluster without assuming what rare clusters are
-    like: of 18 clusters one window proves nothing, three in a row beyond all of them are.
-
-    Args:
-        spec: ``alarm_windows`` and ``of_windows``.
-        number: Clusters of the baseline; None for independent rows.
-
-    Example:
-        >>> [confirming(MonitorSpec(), number) for number in (None, 18, 20)]
-        [2, 3, 2]
-    """
-    return spec.of_windows if number is not None and number < _FEW_CLUSTERS else spec.alarm_windows
 
 
 def is_persistent(feature: FeatureDrift, earlier: Iterable[Sequence[FeatureDrift]], spec: MonitorSpec) -> bool:

@@ -10,7 +10,7 @@ from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import unreadable_rows
 from mlops_runtime.monitor.monitors.drift.decision import decide, hours_to_add, unreadable
-from mlops_runtime.monitor.monitors.drift.persistence import PastWindow, clusters, confirming, neighbours, persist
+from mlops_runtime.monitor.monitors.drift.persistence import PastWindow, neighbours, persist
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
@@ -133,8 +133,7 @@ class _Tape:
             for one in reversed(earlier)
             if one.state in TESTED
         )
-        asking = replace(spec, alarm_windows=confirming(spec, clusters(self.baseline)))
-        features = persist(features, neighbours(past, start=first, end=window.end, spec=spec), asking)
+        features = persist(features, neighbours(past, start=first, end=window.end, spec=spec), spec)
         features += unreadable(counts, spec)
         enough = is_enough(scrutinise(self.baseline, features), spec)
         state = MonitorState.OK if enough else MonitorState.INSUFFICIENT_DATA

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline, PairCounts
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, layout
-from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, estimated_tail, noncentral_chi2_tail
+from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, noncentral_chi2_tail
 from mlops_runtime.monitor.spec import MINIMUM_SHARE, MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
 
@@ -66,7 +66,6 @@ def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Find
     chi-square distribution with non-centrality delta * n * m / (n + m). Clustered rows: statistic, degrees of freedom and
     non-centrality are corrected by the mean and the spread of the design effects (Rao and Scott's second order). Where the
     window holds so few clusters that its statistic varies more than that, its variance is matched instead (Satterthwaite's way).
-    Design effects of few clusters are estimates: the tail is that of F with as many degrees of freedom (Fellegi 1980).
 
     Cells of rare levels, and those where fewer than five independent rows are expected, are one cell; it is left out if it too
     has fewer. Which they are depends on the baseline and the window's size, never on what the window holds.
@@ -99,7 +98,6 @@ def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Find
         spec.minimum_effect * total * part / (total + part),
         mean_effect,
         (compared.feature.overdispersion_spread or 0.0) + compared.excess * freedom / 2,
-        estimated=compared.feature.cluster_freedom,
     )
 
     def words() -> str:
@@ -180,13 +178,7 @@ def chi_square(a: Wide, b: Wide) -> tuple[float, int]:
 
 
 def minimum_effect_tail(
-    statistic: float,
-    freedom: int,
-    noncentrality: float,
-    dispersion: float,
-    spread: float | None,
-    *,
-    estimated: float | None = None,
+    statistic: float, freedom: int, noncentrality: float, dispersion: float, spread: float | None
 ) -> float:
     """Return the p-value of a chi-square statistic under the largest effect that does not matter, for clustered rows.
 
@@ -196,14 +188,10 @@ def minimum_effect_tail(
         noncentrality: At the minimum effect, of independent rows.
         dispersion: Mean design effect.
         spread: Squared coefficient of variation of the design effects, and what else makes the statistic vary as much; None is 0.
-        estimated: Degrees of freedom of the design effects, which are estimates. Default: they are known.
     """
     wide = 1 + (spread or 0.0)
     scale = dispersion * wide
-    return estimated_tail(
-        lambda ratio: noncentral_chi2_tail(ratio * statistic / scale, freedom / wide, ratio * noncentrality / scale),
-        estimated,
-    )
+    return noncentral_chi2_tail(statistic / scale, freedom / wide, noncentrality / scale)
 
 
 def excess_tail(

@@ -1,8 +1,6 @@
 """Tails of the distributions that the rules need, in numpy: scipy would add 113 MB and a second to the function's cold start."""
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 
@@ -13,10 +11,6 @@ _Z95 = 1.959963984540054
 _Z90 = 1.6448536269514722
 # degrees of freedom from which a cube is near enough to the chi-square's points
 _CUBE_FROM = 2.0
-# degrees of freedom from which an estimated variance is as good as known
-_MANY = 2000.0
-_DECIDES = 0.05
-_POINTS = 24
 # below it the logarithm of gamma loses nothing; above it Stirling's series has all digits in five terms
 _STIRLING = 15.0
 _STIRLING_TERMS = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
@@ -50,42 +44,6 @@ def noncentral_chi2_tail(x: float, df: float, noncentrality: float) -> float:
     steps = _log_poisson(float(a[0]), y) + np.concatenate([[0.0], np.cumsum(np.log(y / a[1:]))])
     tails = _central_tail(float(a[0]), y) + np.concatenate([[0.0], np.cumsum(np.exp(steps))[:-1]])
     return float(min(1.0, (np.exp(weights) * tails).sum()))
-
-
-def estimated_tail(tail: Callable[[float], float], freedom: float | None) -> float:
-    """Return the tail of a statistic whose variance was estimated, from its tail at each ratio of true to estimated variance.
-
-    That ratio is a chi-square variable over its degrees of freedom: a normal tail becomes Student's, a chi-square's becomes F's. A
-    quadrature of 24 points is exact to 5 % from ten degrees of freedom on, for tails of 1e-6 and more. A tail above 5 % decides
-    nothing and is returned as it is.
-
-    See: Golub and Welsch 1969, "Calculation of Gauss quadrature rules", Mathematics of Computation 23; Fellegi 1980, "Approximate
-    tests of independence and goodness of fit based on stratified multistage samples", JASA 75.
-
-    Args:
-        tail: From the ratio to the probability; at 1 the variance is as estimated.
-        freedom: Degrees of freedom of the estimate; None for a variance that is known.
-
-    Example:
-        >>> normal = lambda ratio: skewed_tail(4.0 * ratio**0.5, 0.0)
-        >>> round(estimated_tail(normal, None), 6), round(estimated_tail(normal, 20.0), 6)
-        (3.2e-05, 0.000352)
-    """
-    known = tail(1.0)
-    if freedom is None or freedom > _MANY or known > _DECIDES:
-        return known
-    ratios, weights = _quadrature(max(1.0, freedom))
-    return min(1.0, sum(weight * tail(ratio) for ratio, weight in zip(ratios, weights, strict=True)))
-
-
-@lru_cache(maxsize=64)
-def _quadrature(freedom: float) -> tuple[list[float], list[float]]:
-    """Return points and weights of a chi-square variable over its degrees of freedom, by the gamma's Jacobi matrix."""
-    order = np.arange(_POINTS, dtype=np.float64)
-    shape = freedom / 2
-    beside = np.sqrt(order[1:] * (order[1:] + shape - 1))
-    points, vectors = np.linalg.eigh(np.diag(2 * order + shape) + np.diag(beside, 1) + np.diag(beside, -1))
-    return (points / shape).tolist(), (vectors[0] ** 2).tolist()
 
 
 def chi2_point(df: float) -> float:
