@@ -24,7 +24,7 @@ from mlops_runtime.features.athena_query import microseconds, remove_all, unload
 from mlops_runtime.features.athena_runs import AthenaError, AthenaRuns, quoted
 from mlops_runtime.features.build_intent import OpenBuild
 from mlops_runtime.features.distributed_build import EntityFile, Files, Layout, Written, laid_out
-from mlops_runtime.features.glue_build import StoredFiles, StoredRows, staged
+from mlops_runtime.features.glue_build import staged, stored_set
 from mlops_runtime.features.row_hashing import BLOCK
 from mlops_runtime.features.training_set import Prepared, TrainingSet, entities_key, folder, place
 from mlops_runtime.features.training_set_files import block_count, parquet_bytes
@@ -106,7 +106,7 @@ class AthenaBuilder:
             self._keep(build, manifest, written)
         finally:
             remove_all(own)
-        return self._stored(manifest)
+        return stored_set(self.sets, content_hash(manifest), manifest)
 
     def _answered(self, layout: Layout, rows: pa.Table, own: Objects, name: str) -> str:
         """Let Athena unload each timeline; return the version of its engine."""
@@ -215,23 +215,6 @@ class AthenaBuilder:
             raise
         self.manifests.add_copy(digest, place(self.sets, target))
         self.manifests.write(manifest)
-
-    def _stored(self, manifest: TrainingSetManifest) -> TrainingSet:
-        prefix = folder(manifest.name, content_hash(manifest))
-        files = StoredFiles(self.sets, {f"{prefix}/{file.path}": file for file in manifest.output.files})
-        counts = manifest.output.matched or {}
-        empty = [
-            each.alias or each.group for each in manifest.features if manifest.output.rows and not counts.get(each.use)
-        ]
-        return TrainingSet(
-            splits=StoredRows(files),
-            files=files,
-            manifest=manifest,
-            warnings=tuple(
-                f"no entity row found a row of group {group}; ask for some of the rows with engine='duckdb', which says why"
-                for group in empty
-            ),
-        )
 
 
 def _entity(plan: SqlPlan, table: str) -> str:

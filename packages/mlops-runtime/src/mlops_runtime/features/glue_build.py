@@ -115,21 +115,32 @@ class GlueBuilder:
         manifest = self.manifests.read(digest)
         if replace(manifest, build=draft.build, output=draft.output) != draft:
             raise GlueBuildError(f"{self.job} built {digest}, which is not the training set that was asked for")
-        prefix = folder(manifest.name, digest)
-        files = StoredFiles(self.sets, {f"{prefix}/{file.path}": file for file in manifest.output.files})
-        counts = manifest.output.matched or {}
-        empty = [
-            each.alias or each.group for each in manifest.features if manifest.output.rows and not counts.get(each.use)
-        ]
-        return TrainingSet(
-            splits=StoredRows(files),
-            files=files,
-            manifest=manifest,
-            warnings=tuple(
-                f"no entity row found a row of group {group}; ask for some of the rows with engine='duckdb', which says why"
-                for group in empty
-            ),
-        )
+        return stored_set(self.sets, digest, manifest)
+
+
+def stored_set(sets: Objects, digest: str, manifest: TrainingSetManifest) -> TrainingSet:
+    """Return a set that an engine elsewhere built and stored; its rows are read when they are asked for.
+
+    Args:
+        sets: Where sets are kept.
+        digest: The manifest's hash.
+        manifest: The set's.
+    """
+    prefix = folder(manifest.name, digest)
+    files = StoredFiles(sets, {f"{prefix}/{file.path}": file for file in manifest.output.files})
+    counts = manifest.output.matched or {}
+    empty = [
+        each.alias or each.group for each in manifest.features if manifest.output.rows and not counts.get(each.use)
+    ]
+    return TrainingSet(
+        splits=StoredRows(files),
+        files=files,
+        manifest=manifest,
+        warnings=tuple(
+            f"no entity row found a row of group {group}; ask for some of the rows with engine='duckdb', which says why"
+            for group in empty
+        ),
+    )
 
 
 class StoredFiles(Mapping[str, bytes]):
