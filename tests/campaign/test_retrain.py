@@ -85,9 +85,12 @@ def test_a_catch_that_is_taken_away_is_missed(retrain: Any, name: str) -> None:
     machine: dict[str, Any] = copy.deepcopy(dict(machine_of(is_automatic=True)))
     del machine["States"][name]["Catch"]
     for scenario in SCENARIOS.values():
-        for label in dict.fromkeys(retrain(**scenario).run(machine=machine).labels):
+        done = retrain(**scenario).run(machine=machine)
+        for label in {label for label, state in zip(done.labels, done.states, strict=True) if state == name}:
             world = retrain(**scenario)
-            result = world.run(Fault(label, "access denied", always=True), machine=machine)
-            if world.broken(result, excused=frozenset({label})):
+            result = world.run(Fault(label, "access denied", always=True, state=name), machine=machine)
+            # the release of the lock has the label of other writes to the row, which excuse nothing
+            excused = frozenset({label}) if name in {"Release", "RecordFailure"} else frozenset()
+            if world.broken(result, excused=excused):
                 return
     pytest.fail("nothing broke")
