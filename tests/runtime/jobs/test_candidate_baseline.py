@@ -210,11 +210,11 @@ def test_fails_when_the_image_has_no_shap(evaluated: Evaluated, monkeypatch: pyt
         make(replace(PLAN, attribution_rows=5), evaluated)
 
 
-def test_fails_when_a_column_has_no_distribution(evaluated: Evaluated) -> None:
-    """An infinite price."""
+def test_infinite_values_do_not_fail_a_training(evaluated: Evaluated) -> None:
+    """A price that is infinite is counted apart."""
     train = evaluated.train.set_column(0, "price", pa.array([np.inf] * 1500))
-    with pytest.raises(JobError, match="'price'"):
-        make(PLAN, replace(evaluated, train=train))
+    price = make(PLAN, replace(evaluated, train=train)).features[0]
+    assert (price.name, price.infinite, sum(price.counts)) == ("price", 1500, 0)
 
 
 def test_every_problem_of_a_plan_is_told(evaluated: Evaluated) -> None:

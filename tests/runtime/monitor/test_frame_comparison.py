@@ -133,8 +133,32 @@ def test_few_rows_say_so() -> None:
     assert compare(table(1), table(2, rows=60), spec=MonitorSpec(minimum_rows=50)).features
 
 
+@pytest.mark.parametrize("where", ["anywhere", "promoted"])
+def test_infinities_of_a_reference_are_a_share_like_any_other(where: str) -> None:
+    """As many are no drift, also where one condition has all; more are; where all are, no value is left to call fine."""
+
+    def ratios(seed: int, share: float) -> pa.Table:
+        random, rows = np.random.default_rng(seed), table(seed)
+        promoted = rows["promoted"].to_numpy(zero_copy_only=False)
+        of = promoted if where == "promoted" else np.ones(len(promoted), dtype=bool)
+        broken = of & (random.random(len(of)) < share)
+        return pa.table({"ratio": np.where(broken, np.inf, random.random(len(of))), "promoted": promoted})
+
+    conditions = [Condition(name="promoted")] if where == "promoted" else []
+    reference = Reference(ratios(1, 0.3), conditions=conditions)
+    quiet = reference.compare(ratios(2, 0.3))
+    assert quiet.state is MonitorState.OK, quiet.verdict
+    more = reference.compare(ratios(3, 0.9))
+    assert more.drifted == ("ratio",)
+    assert {feature.rule for feature in more.features if feature.drifted} == {"infinite"}
+    assert reference.compare(ratios(4, 2.0)).state is not MonitorState.OK
+    assert compare(ratios(5, 2.0), ratios(6, 2.0)).state is (
+        MonitorState.OK if conditions else MonitorState.INSUFFICIENT_DATA
+    )
+
+
 def test_what_cannot_be_compared_is_named_at_once() -> None:
-    """Columns that are named and missing, empty frames, infinities, a reference without any feature."""
+    """Columns that are named and missing, empty frames, a reference without any feature."""
     with pytest.raises(FrameError, match=r"cluster 'a' is not .*; timestamp 'b' is not .*; ignore 'c' is not a column"):
         compare(table(1), table(2), cluster="a", timestamp="b", ignore=["c"])
     with pytest.raises(FrameError, match=r"the reference has no rows; the reference has 'price'"):

@@ -48,13 +48,15 @@ def test_a_32_bit_number_and_its_text_share_a_cell() -> None:
     assert number_cells(to_numbers(["0.1", "0.0999"]), edges).tolist() == [1, 0]
 
 
-def test_what_is_no_number_is_invalid() -> None:
-    """Text, booleans, objects, Python's digit separators and what no 32-bit float holds."""
+def test_what_is_not_a_number_is_apart_from_what_is_infinite() -> None:
+    """Text, booleans, objects and Python's digit separators; and what no 32-bit float holds."""
     values = [1, "2", None, True, "x", {}, 10**400, 1e39, "inf", " ", "1_0", np.float32(4)]
     numbers = to_numbers(values)
     inf = np.inf
-    np.testing.assert_array_equal(numbers, [1, 2, np.nan, inf, inf, inf, inf, inf, inf, np.nan, inf, 4])
-    np.testing.assert_array_equal(to_numbers(["1", "1_0"]), [1, inf])
+    np.testing.assert_array_equal(numbers, [1, 2, np.nan, -inf, -inf, -inf, inf, inf, inf, np.nan, -inf, 4])
+    np.testing.assert_array_equal(to_numbers(["1", "1_0"]), [1, -inf])
+    np.testing.assert_array_equal(to_numbers(np.array([1, -inf], dtype=np.float32)), [1, inf])
+    np.testing.assert_array_equal(to_numbers(["-inf", "-1e39", "x"]), [inf, inf, -inf])
     np.testing.assert_array_equal(to_numbers(np.array([True, False])), [1, 0])
     np.testing.assert_array_equal(to_numbers(Coded(np.array([0, -1]), ("7",))), [7, np.nan])
 

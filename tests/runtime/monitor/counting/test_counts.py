@@ -181,12 +181,13 @@ def test_counts_survive_their_json(lines: Any, baseline: Baseline) -> None:
 
 
 def test_values_land_in_their_cells(lines: Any, baseline: Baseline) -> None:
-    """Known, other and null levels; invalid values are in no cell."""
+    """Known, other and null levels; invalid and infinite values are in no cell."""
     counts = count([lines.call("1,x,north\n2,inf,west\n3,,\n")], baseline)
     price, stock, store = counts.features
     assert sum(price.counts) == 3
     assert (price.sum, price.sum_squares) == (6.0, 14.0)
-    assert (sum(stock.counts), stock.counts[-1], stock.invalid) == (1, 1, 2)
+    assert (sum(stock.counts), stock.counts[-1], stock.invalid, stock.infinite) == (1, 1, 1, 1)
+    assert merge(counts, [counts]).features[1].infinite == 2
     levels = baseline.features[2].levels
     assert store.counts == (*(1 if level == "north" else 0 for level in levels), 1, 1)
 
@@ -424,8 +425,8 @@ def test_values_of_every_kind_are_counted_or_invalid(lines: Any, baseline: Basel
     counts = count([lines.call(f'{{"instances": [{rows}]}}', encoding="JSON")], baseline)
     price, stock, store = counts.features
     assert (counts.rows, counts.problems, counts.malformed) == (6, None, 0)
-    assert (price.counts[-1], price.invalid, sum(price.counts)) == (1, 4, 2)
-    assert (stock.invalid, stock.maximum) == (4, float(np.float32(1e30)))
+    assert (price.counts[-1], price.invalid, price.infinite, sum(price.counts)) == (1, 2, 2, 2)
+    assert (stock.invalid, stock.infinite, stock.maximum) == (2, 2, float(np.float32(1e30)))
     assert (store.counts[-2:], store.invalid) == ((2, 2), 2)
     assert from_json(Counts, canonical_json(counts)) == counts
 

@@ -1,5 +1,7 @@
 """Baselines of features: bins, mass points, ends, levels and their tail."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -77,12 +79,20 @@ def test_the_twenty_most_frequent_levels_are_kept() -> None:
     assert (baseline.tail, len(baseline.known or ())) == (32, 11)
 
 
-def test_fails_for_infinite_training_values() -> None:
-    """Infinity is no value to compare with."""
-    with pytest.raises(
-        BaselineError, match="feature 'x' must be finite or null in the training split, got 1 infinite values"
-    ):
-        number_baseline("x", np.array([1, np.inf], dtype=np.float32))
+def test_infinite_training_values_are_counted_apart() -> None:
+    """Of either sign, in no cell and no cluster; the rest is the baseline of the finite rows."""
+    values, clusters = np.array([1, np.inf, 2, -np.inf, 5, 4], dtype=np.float32), np.array([0, 0, 0, 1, 1, 1])
+    found = number_baseline("x", values, clusters=clusters, strata=clusters)
+    finite = np.isfinite(values)
+    rest = number_baseline("x", values[finite], clusters=clusters[finite], strata=clusters[finite])
+    assert found == replace(rest, infinite=2)
+    assert number_baseline("x", np.array([np.inf])).counts == (0, 0)
+
+
+def test_fails_for_training_values_that_are_not_numbers() -> None:
+    """Text has no place among numbers."""
+    with pytest.raises(BaselineError, match="feature 'x' must be a number or null in the training split, got 1 other"):
+        number_baseline("x", ["1", "high"])
 
 
 @given(

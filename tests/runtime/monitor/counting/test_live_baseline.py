@@ -62,7 +62,7 @@ def test_captures_are_as_good_as_columns(lines: Any, cluster: Any) -> None:
 
 
 def test_what_does_not_fit_is_null_or_left_out(lines: Any) -> None:
-    """Values of another type are null; calls of an earlier model and without an input are none of its rows."""
+    """Values of another type are null, infinite ones apart; calls of an earlier model and without an input are none of its rows."""
     objects = [
         [
             lines.call("x,inf,north", "9", time="2017-07-03T10:00:00Z"),
@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_null_or_left_out(lines: Any) -> None:
         ]
     ]
     baseline = live_baseline(objects, TYPES, created="2017-08-01T00:00:00Z", since="2017-07-02T00:00:00Z")
-    assert (baseline.rows, baseline.features[0].counts[-1], baseline.features[1].counts[-1]) == (2, 1, 1)
+    assert (baseline.rows, baseline.features[0].counts[-1], baseline.features[1].infinite) == (2, 1, 1)
     assert baseline.features[2].levels == ("north", "south")
     assert baseline.prediction is not None
     assert baseline.prediction.counts[-1] == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts.monitor import Baseline, Condition, FeatureBaseline, FeatureCounts
 from mlops_runtime.monitor.counting.baseline import fit_baseline
-from mlops_runtime.monitor.counting.baseline_cells import INVALID, LevelCells, to_coded, to_numbers
+from mlops_runtime.monitor.counting.baseline_cells import INVALID, NOT_A_NUMBER, LevelCells, to_coded, to_numbers
 from mlops_runtime.monitor.counting.tally import ExactSums, Grid, WindowTally, expansion, tally
 
 FINITE = st.floats(-1e300, 1e300)
@@ -106,14 +106,14 @@ BASELINE = fit_baseline(
     pairs=[("price", "store")],
     prediction=COLUMNS["price"],
 )
-VALUE = st.none() | st.floats(-1, 9, width=32) | st.sampled_from(["x", True, float("inf"), 0, 2])
+VALUE = st.none() | st.floats(-1, 9, width=32) | st.sampled_from(["x", True, float("inf"), float("-inf"), 0, 2])
 TEXT = st.none() | st.sampled_from(["", "store 1", "store 2", "new", 3]) | st.integers(0, 45).map("store {}".format)
 ROW = st.tuples(VALUE, VALUE, TEXT, VALUE)
 
 
 def one_by_one(feature: FeatureBaseline, values: list[Any]) -> FeatureCounts:
     """Count values as the contract says."""
-    counts, known, invalid = [0] * len(feature.counts), [], 0
+    counts, known, invalid, infinite = [0] * len(feature.counts), [], 0, 0
     levels = LevelCells(feature) if feature.type == "category" else None
     for value in values:
         if levels is not None:
@@ -123,8 +123,10 @@ def one_by_one(feature: FeatureBaseline, values: list[Any]) -> FeatureCounts:
                 counts[cell] += 1
             continue
         number = float(to_numbers([value])[0])
-        if math.isinf(number):
+        if number == NOT_A_NUMBER:
             invalid += 1
+        elif math.isinf(number):
+            infinite += 1
         elif math.isnan(number):
             counts[-1] += 1
         else:
@@ -134,6 +136,7 @@ def one_by_one(feature: FeatureBaseline, values: list[Any]) -> FeatureCounts:
         name=feature.name,
         counts=tuple(counts),
         invalid=invalid,
+        infinite=infinite or None,
         sum=float(sum(map(Fraction, known))),
         sum_squares=float(sum((Fraction(number) ** 2 for number in known), Fraction(0))),
         minimum=min(known, default=None),
@@ -143,7 +146,15 @@ def one_by_one(feature: FeatureBaseline, values: list[Any]) -> FeatureCounts:
 
 def without_rest(counts: FeatureCounts) -> tuple[Any, ...]:
     """Return all but what the sums leave."""
-    return counts.counts, counts.invalid, counts.sum, counts.sum_squares, counts.minimum, counts.maximum
+    return (
+        counts.counts,
+        counts.invalid,
+        counts.infinite,
+        counts.sum,
+        counts.sum_squares,
+        counts.minimum,
+        counts.maximum,
+    )
 
 
 @given(st.lists(ROW, max_size=30))

@@ -45,7 +45,8 @@ class FeatureBaseline:
     share of the rows that are of levels not seen before which later rows bring without any drift; ``closed`` is whether none may,
     as far as the baseline can tell or as its plan says. ``given`` is the dispersion about the shares of each row's own stratum, for
     what is compared given conditions. A number of the kind ``boolean`` is 0 or 1, and calls may say ``true`` or
-    ``false``, as the model's signature allows.
+    ``false``, as the model's signature allows. ``infinite`` are the rows whose number is infinite or beyond a 32-bit float: they
+    are in none of the cells.
     """
 
     name: str
@@ -72,6 +73,7 @@ class FeatureBaseline:
     kind: Literal["boolean"] | None = None
     closed: bool | None = None
     given: Dispersion | None = None
+    infinite: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +175,8 @@ class FeatureCounts:
     """Mergeable counts of one feature on its baseline's bins, in the baseline's order, with sums for the mean shift.
 
     The exact sum is ``sum`` plus all of ``sum_rest``, each term the nearest double to what the terms before it leave: one form for
-    one value, so that merging in any order gives the same bytes. The same holds of the squares.
+    one value, so that merging in any order gives the same bytes. The same holds of the squares. ``invalid`` values are of another
+    type, ``infinite`` ones are numbers beyond a 32-bit float; neither is in a cell.
     """
 
     name: str
@@ -185,6 +188,7 @@ class FeatureCounts:
     sum_squares_rest: tuple[float, ...] | None = None
     minimum: float | None = None
     maximum: float | None = None
+    infinite: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

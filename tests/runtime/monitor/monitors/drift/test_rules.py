@@ -22,6 +22,7 @@ from mlops_runtime.monitor.monitors.drift.rules import (
     pair_name,
     same_odds_ratios,
     shares,
+    types,
 )
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -300,3 +301,23 @@ def test_the_fit_has_both_margins_and_common_odds_ratios() -> None:
 def test_a_pair_has_a_name() -> None:
     """Both features."""
     assert pair_name(PairBaseline(first="a", second="b", first_groups=(), second_groups=(), counts=())) == "a x b"
+
+
+@pytest.mark.parametrize(
+    ("infinite", "invalid", "rule", "drifts"),
+    [
+        (100, 0, Rule.INFINITE, False),  # as many as in training
+        (600, 0, Rule.INFINITE, True),
+        (0, 0, Rule.TYPE, False),
+        (100, 200, Rule.TYPE, True),  # what training has of infinite values excuses no text
+    ],
+)
+def test_infinite_values_may_be_as_many_as_in_training(infinite: int, invalid: int, rule: Rule, drifts: bool) -> None:
+    """Their share is compared with the baseline's, apart from values of another type."""
+    feature = replace(PRICE, infinite=400)
+    counts = FeatureCounts(name="price", counts=(0, 2000, 1000, 1975, 0, 25), infinite=infinite, invalid=invalid)
+    one = types(plain(feature, counts), SPEC)
+    assert (one.p_value < 1e-6) is drifts
+    assert one.rule is rule or not drifts
+    if rule is Rule.INFINITE and drifts:
+        assert one.words() == "infinite values: from 2.0 % to 11 % of the rows"

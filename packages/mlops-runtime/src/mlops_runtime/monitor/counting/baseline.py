@@ -114,7 +114,7 @@ def fit_baseline(
 
     Raises:
         BaselineError: With every input that has no column, columns of other lengths, identifiers and closed levels that are not
-            inputs, infinite values.
+            inputs, values of another type than their column's. Infinite numbers are counted apart.
         ConditionError: As `conditions.check`, `conditions.check_clusters` and `conditions.strata_of` say.
         PairError: If a pair is not of two of the inputs.
 

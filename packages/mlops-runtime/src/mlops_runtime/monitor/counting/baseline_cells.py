@@ -20,6 +20,8 @@ Cells = npt.NDArray[np.int64]
 
 NULL = -1
 INVALID = -2
+# among numbers, what is neither a number nor null; infinities of either sign are the positive one
+NOT_A_NUMBER = np.float32(-np.inf)
 # values whose cell is remembered; a column of identifiers has no end of them
 _REMEMBERED = 1 << 14
 
@@ -45,16 +47,21 @@ Column = npt.NDArray[Any] | Sequence[Any] | Coded
 
 
 def number_cells(values: Numbers, edges: Numbers) -> Cells:
-    """Return each value's cell: bins left-closed, right-open, then the null cell for NaN, then one for values that are not numbers.
+    """Return each value's cell: bins left-closed, right-open, then null, what is not a number, infinite.
+
+    Args:
+        values: As `to_numbers` returns them.
+        edges: Inner edges of the bins.
 
     Example:
-        >>> number_cells(np.array([0, 1, 5, np.nan, np.inf], dtype=np.float32), np.array([1], dtype=np.float32)).tolist()
-        [0, 1, 1, 2, 3]
+        >>> number_cells(to_numbers([0, 1, 5, None, "x", float("inf")]), np.array([1], dtype=np.float32)).tolist()
+        [0, 1, 1, 2, 3, 4]
     """
     cells = np.searchsorted(edges, values, side="right").astype(np.int64)
     if not np.isfinite(values).all():
         cells[np.isnan(values)] = len(edges) + 1
-        cells[np.isinf(values)] = len(edges) + 2
+        cells[values == NOT_A_NUMBER] = len(edges) + 2
+        cells[np.isposinf(values)] = len(edges) + 3
     return cells
 
 
@@ -203,20 +210,19 @@ class LevelCodes(dict[Any, int]):
 
 
 def to_numbers(values: Column) -> Numbers:
-    """Return a column as 32-bit floats: NaN for null, infinity for values that such a float cannot represent.
+    """Return a column as 32-bit floats: NaN for null, infinity for infinite numbers, minus infinity for what is not a number.
+
+    A number beyond such a float is infinite, whatever its sign.
 
     Args:
         values: JSON values, the text of CSV fields, or an array of numbers or booleans.
 
     Example:
-        >>> to_numbers(["1.5", "", "x", "inf"]).tolist()
-        [1.5, nan, inf, inf]
+        >>> to_numbers(["1.5", "", "x", "-inf", "1e39"]).tolist()
+        [1.5, nan, -inf, inf, inf]
     """
-    if isinstance(values, np.ndarray):
-        if values.dtype == np.float32:
-            return values
-        if values.dtype.kind in "fiub":
-            return _narrow(values.astype(np.float64))
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return _narrow(values)
     listed = _items(values)
     kinds = set(map(type, listed))
     try:
@@ -228,7 +234,10 @@ def to_numbers(values: Column) -> Numbers:
             return _narrow(np.array(listed, dtype=np.float64))
     except (ValueError, OverflowError):  # blanks, text, or an integer beyond a float
         pass
-    return _narrow(np.array([_number(value) for value in listed], dtype=np.float64))
+    read = [_number(value) for value in listed]
+    numbers = _narrow(np.array([np.nan if number is None else number for number in read], dtype=np.float64))
+    numbers[[number is None for number in read]] = NOT_A_NUMBER
+    return numbers
 
 
 _BOOLEANS = {"true": 1, "false": 0}
@@ -252,26 +261,30 @@ def _items(values: Column) -> Sequence[Any]:
     return values.tolist() if isinstance(values, np.ndarray) else values
 
 
-def _narrow(numbers: npt.NDArray[np.float64]) -> Numbers:
+def _narrow(numbers: npt.NDArray[Any]) -> Numbers:
     with np.errstate(over="ignore"):
-        return numbers.astype(np.float32)
+        narrow = numbers.astype(np.float32, copy=False)
+    below = np.isneginf(narrow)
+    return np.where(below, np.float32(np.inf), narrow) if below.any() else narrow
 
 
-def _number(value: Any) -> float:
-    """Return the number, NaN for a null, infinity for what is neither."""
+def _number(value: Any) -> float | None:
+    """Return the number, NaN for a null, None for what is neither."""
     if value is None:
         return np.nan
     if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
-        return np.inf
+        return None
     if isinstance(value, str):
         if not value.strip():
             return np.nan
         if "_" in value:
-            return np.inf
+            return None
     try:
         return float(value)
-    except (ValueError, OverflowError, TypeError):
+    except OverflowError:
         return np.inf
+    except (ValueError, TypeError):
+        return None
 
 
 def _is_level(value: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Condition
-from mlops_runtime.monitor.counting.baseline_cells import INVALID, Coded, Column, to_coded, to_numbers
+from mlops_runtime.monitor.counting.baseline_cells import INVALID, NOT_A_NUMBER, Coded, Column, to_coded, to_numbers
 from mlops_runtime.monitor.counting.dispersion import degrees_of_freedom
 
 MAXIMUM_STRATA = 400
@@ -187,14 +187,16 @@ def part(
     numbers = to_numbers(values)
     if not condition.edges:
         distinct, codes = np.unique(numbers, return_inverse=True)
-        return codes.astype(np.int64), ["null" if np.isnan(n) else f"{n:.9g}" for n in distinct.tolist()]
+        apart = {NOT_A_NUMBER: "invalid", np.inf: "infinite"}
+        return codes.astype(np.int64), ["null" if np.isnan(n) else apart.get(n, f"{n:.9g}") for n in distinct.tolist()]
     edges = np.array(condition.edges, dtype=np.float32)
     codes = np.searchsorted(edges, numbers, side="right").astype(np.int64)
     codes[np.isnan(numbers)] = len(edges) + 1
-    codes[np.isinf(numbers)] = len(edges) + 2
+    codes[numbers == NOT_A_NUMBER] = len(edges) + 2
+    codes[np.isposinf(numbers)] = len(edges) + 3
     shown = [f"{edge:.12g}" for edge in condition.edges]
     between = [f"{low} to {high}" for low, high in pairwise(shown)]
-    return codes, [f"below {shown[0]}", *between, f"{shown[-1]} or more", "null", "invalid"]
+    return codes, [f"below {shown[0]}", *between, f"{shown[-1]} or more", "null", "invalid", "infinite"]
 
 
 def combine(parts: Sequence[tuple[Codes, Sequence[str]]], rows: int) -> tuple[Codes, list[str]]:

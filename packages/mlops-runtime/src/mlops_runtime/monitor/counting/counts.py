@@ -37,7 +37,7 @@ class _FeatureSum:
     def __init__(self, start: FeatureCounts) -> None:
         self._name = start.name
         self._counts = np.array(start.counts, dtype=np.int64)
-        self._invalid = 0
+        self._invalid, self._infinite = 0, 0
         self._sums: list[float] = []
         self._squares: list[float] = []
         self._minimum, self._maximum = start.minimum, start.maximum
@@ -55,6 +55,7 @@ class _FeatureSum:
 
     def _take(self, part: FeatureCounts) -> None:
         self._invalid += part.invalid
+        self._infinite += part.infinite or 0
         self._sums += (part.sum, *(part.sum_rest or ()))
         self._squares += (part.sum_squares, *(part.sum_squares_rest or ()))
         if part.minimum is not None:
@@ -71,6 +72,7 @@ class _FeatureSum:
             sum=total,
             sum_squares=squares,
             invalid=self._invalid,
+            infinite=self._infinite or None,
             sum_rest=rest,
             sum_squares_rest=squares_rest,
             minimum=self._minimum,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Dispersion, FeatureBaseline
 from mlops_runtime.monitor.counting.baseline_cells import (
+    NOT_A_NUMBER,
     Cells,
     Coded,
     Column,
@@ -107,7 +108,7 @@ def number_baseline(
         strata: Code of each row's stratum, for the over-dispersion given conditions. Default: rows have no conditions.
 
     Raises:
-        BaselineError: If a value is infinite or no number.
+        BaselineError: If a value is neither a number nor null. Infinite ones are counted apart.
 
     Example:
         >>> number_baseline("units", np.array([0, 0, 0, 5, 9, np.nan], dtype=np.float32)).counts
@@ -157,7 +158,7 @@ def fit_number(
         strata: As in `number_baseline`.
 
     Raises:
-        BaselineError: If a value is infinite or no number.
+        BaselineError: If a value is neither a number nor null. Infinite ones are counted apart.
 
     Example:
         >>> fit_number("id", np.arange(3), None, "declared").feature.counts
@@ -169,13 +170,15 @@ def fit_number(
     nulls = None if is_whole else np.isnan(numbers)
     ordered = np.sort(numbers if is_whole else numbers[is_finite])
     null = 0 if nulls is None else int(nulls.sum())
-    if (infinite := len(numbers) - len(ordered) - null) > 0:
+    if invalid := int((numbers == NOT_A_NUMBER).sum()):
         raise BaselineError(
-            f"feature {name!r} must be finite or null in the training split, got {infinite} infinite values"
+            f"feature {name!r} must be a number or null in the training split, got {invalid} other values"
         )
+    infinite = len(numbers) - len(ordered) - null
     reason = identifier or (number_identifier(values, ordered) if recognise else None)
     if reason is not None:
-        return Fitted(FeatureBaseline(name=name, type="number", counts=(len(ordered), null)), numbers, nulls, reason)
+        feature = FeatureBaseline(name=name, type="number", counts=(len(ordered), null), infinite=infinite or None)
+        return Fitted(feature, numbers, nulls, reason)
     edges = _edges(ordered)
     with np.errstate(over="ignore"):
         below = np.searchsorted(ordered, edges.astype(np.float32), side="left")
@@ -190,11 +193,15 @@ def fit_number(
         standard_deviation=float(wide.std()) if len(wide) else None,
         bounded=True,
         quantiles=_percentiles(wide),
+        infinite=infinite or None,
     )
     if clusters is not None:
-        cells = number_cells(numbers, edges_of(feature))
+        celled = numbers
+        if infinite:
+            some = ~np.isinf(numbers)
+            celled, clusters, strata = numbers[some], clusters[some], None if strata is None else strata[some]
+        cells, wide_numbers = number_cells(celled, edges_of(feature)), celled.astype(np.float64)
         scores = np.append(spread_scores(np.array(counts, dtype=np.float64)), np.nan)
-        wide_numbers = numbers.astype(np.float64)
         feature = replace(
             _dispersed(feature, cells, clusters, strata),
             mean_overdispersion=mean_design_effect(wide_numbers, clusters),

@@ -11,7 +11,7 @@ from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline import BaselineError, Predicted, Type, fit_baseline
-from mlops_runtime.monitor.counting.baseline_cells import Coded, Column, LevelCodes, to_numbers
+from mlops_runtime.monitor.counting.baseline_cells import NOT_A_NUMBER, Coded, Column, LevelCodes, to_numbers
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader
 from mlops_runtime.monitor.counting.prediction_columns import numbers_of, predicted_classes
 from mlops_runtime.monitor.counting.problems import sentence
@@ -174,7 +174,8 @@ class _Columns:
             return
         for name, values in zip(self._names, zip(*self._rows, strict=True), strict=True):
             if name in self._numbers:
-                self._numbers[name].append(_finite(values))
+                numbers = to_numbers(values)
+                self._numbers[name].append(np.where(numbers == NOT_A_NUMBER, np.float32(np.nan), numbers))
             else:
                 codes = self._levels[name].of(values)
                 self._codes[name].append(np.maximum(codes, -1).astype(np.int32))

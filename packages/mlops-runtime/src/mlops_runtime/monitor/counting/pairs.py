@@ -74,7 +74,7 @@ class PairCounter:
         self.counts = np.zeros(self.size, dtype=np.int64)
 
     def add(self, first: Cells, second: Cells) -> None:
-        """Add rows by their cells; those with a value of another type are left out."""
+        """Add rows by their cells; those with an infinite value or one of another type are left out."""
         cells = self.cells(first, second)
         self.counts += np.bincount(cells[cells >= 0], minlength=self.size)
 
@@ -119,5 +119,5 @@ def pair_baseline(
 
 
 def _lookup(of_cells: Sequence[int]) -> Cells:
-    # the cell past null counts values of another type
-    return np.array([*of_cells, -1], dtype=np.int64)
+    # the cells past null count values of another type and infinite ones
+    return np.array([*of_cells, -1, -1], dtype=np.int64)

@@ -52,6 +52,7 @@ INPUT_NOT_CAPTURED = Kind("input_not_captured", "call has no captured input")
 PREDICTIONS_DIFFER = Kind("predictions_differ", "rows and predictions of a call differ in number")
 UNANNOUNCED = Kind("unannounced", "inference id looks synthetic, and no execution announced it")
 VALUE_TYPE = Kind("value_type", "{}: value is no {}")
+VALUE_INFINITE = Kind("value_infinite", "{}: value is infinite, or beyond a 32-bit float")
 OBJECT_TOO_LARGE = Kind(
     "object_too_large",
     "capture object has more than 2 GiB, too large for a function: use MonitorEngine.processing",
@@ -149,12 +150,12 @@ def unreadable_rows(counts: Counts) -> int:
 
 
 def invalid_values(baseline: Baseline, counts: Counts) -> dict[str, int]:
-    """Return how many values of each feature and of the predictions are of another type, as problems."""
+    """Return how many values of each feature and of the predictions are of another type, or infinite, as problems."""
     pairs = list(zip(baseline.features, counts.features, strict=True))
     pairs += zip(baseline.predicted, counts.predicted, strict=False)
-    return {
-        VALUE_TYPE(feature.name, _WORDS[feature.type]): counted.invalid for feature, counted in pairs if counted.invalid
-    }
+    found = {VALUE_TYPE(feature.name, _WORDS[feature.type]): counted.invalid for feature, counted in pairs}
+    found |= {VALUE_INFINITE(feature.name): counted.infinite or 0 for feature, counted in pairs}
+    return {problem: times for problem, times in found.items() if times}
 
 
 def add(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> dict[str, int] | None:

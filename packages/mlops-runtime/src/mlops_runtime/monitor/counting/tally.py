@@ -18,6 +18,7 @@ import numpy.typing as npt
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline, FeatureCounts, PairCounts, Stratum
 from mlops_runtime.monitor.counting.baseline_cells import (
+    NOT_A_NUMBER,
     Cells,
     Coded,
     Column,
@@ -133,8 +134,8 @@ class NumberTally:
 
     def __init__(self, feature: FeatureBaseline, groups: int) -> None:
         self._name, self._edges, self._groups = feature.name, edges_of(feature), groups
-        # one cell more than the baseline's: values that are not numbers
-        self._size = len(self._edges) + 3
+        # two cells more than the baseline's: values that are not numbers, and infinite ones
+        self._size = len(self._edges) + 4
         self._counts = np.zeros((groups, self._size), dtype=np.int64)
         self._sums, self._squares = ExactSums(groups), ExactSums(groups)
         self._lowest, self._highest = np.full(groups, np.inf), np.full(groups, -np.inf)
@@ -150,7 +151,8 @@ class NumberTally:
         found = number_cells(numbers, self._edges) if cells or groups is not None else None
         null = None if is_whole or not nulls else np.isnan(numbers)
         if groups is None:
-            self._add_ordered(np.sort(known), 0 if is_whole else int(np.isnan(numbers).sum()), len(numbers))
+            rest = (0, 0, 0) if is_whole else _not_finite(numbers)
+            self._add_ordered(np.sort(known), rest)
         else:
             assert found is not None  # noqa: S101 - for the type checker
             codes = groups * self._size + found
@@ -164,11 +166,11 @@ class NumberTally:
         self._squares.add(wide * wide, groups)
         return found, null
 
-    def _add_ordered(self, ordered: Numbers, nulls: int, rows: int) -> None:
+    def _add_ordered(self, ordered: Numbers, rest: tuple[int, int, int]) -> None:
         """Add rows of one group: numbers that are sorted need no search each, only one an edge."""
         below = np.searchsorted(ordered, self._edges, side="left")
         counts = np.diff(below, prepend=0, append=len(ordered))
-        self._counts[0] += np.concatenate([counts, [nulls, rows - nulls - len(ordered)]])
+        self._counts[0] += np.concatenate([counts, rest])
         if len(ordered):
             self._lowest[0] = min(self._lowest[0], float(ordered[0]))
             self._highest[0] = max(self._highest[0], float(ordered[-1]))
@@ -182,10 +184,11 @@ class NumberTally:
         squares, squares_rest = _all(self._squares, chosen)
         return FeatureCounts(
             name=self._name,
-            counts=tuple(counts[:-1].tolist()),
+            counts=tuple(counts[:-2].tolist()),
             sum=total,
             sum_squares=squares,
-            invalid=int(counts[-1]),
+            invalid=int(counts[-2]),
+            infinite=int(counts[-1]) or None,
             sum_rest=rest,
             sum_squares_rest=squares_rest,
             # 0.0 is added so that a negative zero has one form
@@ -349,6 +352,11 @@ class WindowTally:
                     if baseline.predictions is None
                     else tuple(p.result(group) for p in self._predicted),
                 )
+
+
+def _not_finite(numbers: Numbers) -> tuple[int, int, int]:
+    """Return how many numbers are null, not a number, and infinite."""
+    return int(np.isnan(numbers).sum()), int((numbers == NOT_A_NUMBER).sum()), int(np.isposinf(numbers).sum())
 
 
 def _all(sums: ExactSums, groups: Sequence[int]) -> tuple[float, tuple[float, ...] | None]:

@@ -158,7 +158,9 @@ class Comparison:
         minimum: The window's smallest value.
         maximum: Its largest.
         invalid: The window's values that are of another type, under any conditions.
-        sent: All of the window's values, nulls and invalid ones too.
+        sent: All of the window's values, nulls, invalid and infinite ones too.
+        infinite: The window's infinite values, beside those in cells.
+        expected_infinite: The baseline's, scaled as ``expected``.
         strata: The same for each stratum that both have, by its key, with the baseline's own counts. Default: without conditions.
     """
 
@@ -173,6 +175,8 @@ class Comparison:
     maximum: float | None = None
     invalid: int = 0
     sent: int = 0
+    infinite: int = 0
+    expected_infinite: float = 0.0
     strata: Mapping[str, "Comparison"] = field(default_factory=dict)
 
     @cached_property
@@ -275,6 +279,8 @@ def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
         maximum=counts.maximum,
         invalid=counts.invalid,
         sent=_sent(counts),
+        infinite=counts.infinite or 0,
+        expected_infinite=float(feature.infinite or 0),
     )
 
 
@@ -315,12 +321,13 @@ def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCo
     size, pairs = len(feature.counts), list(strata.values())
     before = np.array([a.counts for a, _ in pairs], dtype=np.float64).reshape(len(pairs), size)
     after = np.array([b.counts for _, b in pairs], dtype=np.float64).reshape(len(pairs), size)
-    n, m = before.sum(axis=1), after.sum(axis=1)
+    infinite = np.array([(a.infinite or 0, b.infinite or 0) for a, b in pairs], dtype=np.float64).reshape(len(pairs), 2)
+    n, m = before.sum(axis=1) + infinite[:, 0], after.sum(axis=1) + infinite[:, 1]
     some = (n > 0) & (m > 0)
     if not some.any():
         return Comparison(feature=feature, expected=np.zeros(size), observed=np.zeros(size))
     pairs = [pair for pair, use in zip(pairs, some, strict=True) if use]
-    before, after, n, m = before[some], after[some], n[some], m[some]
+    before, after, infinite, n, m = before[some], after[some], infinite[some], n[some], m[some]
     weights = m / m.sum()
     worth = 1 / (weights**2 / n).sum()
     numeric = feature.type == "number"
@@ -336,15 +343,25 @@ def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCo
         window_deviation=window_deviation,
         minimum=min((b.minimum for _, b in pairs if b.minimum is not None), default=None),
         maximum=max((b.maximum for _, b in pairs if b.maximum is not None), default=None),
+        infinite=int(infinite[:, 1].sum()),
+        expected_infinite=float((weights / n) @ infinite[:, 0] * worth),
         strata={
-            key: Comparison(feature=feature, expected=a, observed=b, invalid=counts.invalid, sent=_sent(counts))
-            for key, a, b, (_, counts) in zip(compress(strata, some), before, after, pairs, strict=True)
+            key: Comparison(
+                feature=feature,
+                expected=a,
+                observed=b,
+                invalid=counts.invalid,
+                sent=_sent(counts),
+                infinite=counts.infinite or 0,
+                expected_infinite=float(known.infinite or 0),
+            )
+            for key, a, b, (known, counts) in zip(compress(strata, some), before, after, pairs, strict=True)
         },
     )
 
 
 def _sent(counts: FeatureCounts) -> int:
-    return sum(counts.counts) + counts.invalid
+    return sum(counts.counts) + counts.invalid + (counts.infinite or 0)
 
 
 def _moments(parts: Sequence[FeatureCounts], weights: Wide) -> tuple[float | None, float | None]:

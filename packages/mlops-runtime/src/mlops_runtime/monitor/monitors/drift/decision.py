@@ -249,7 +249,7 @@ def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline,
 
 
 def _too_few(compared: Comparison, spec: MonitorSpec) -> tuple[UntestedReason, str]:
-    known = compared.sent - compared.invalid
+    known = compared.sent - compared.invalid - compared.infinite
     if known >= spec.minimum_rows > compared.window_rows:
         said = f"{compared.window_rows:.0f} of {known:.0f} values are of conditions that the baseline knows"
         return "condition_unknown", f"{said}, fewer than {spec.minimum_rows}"

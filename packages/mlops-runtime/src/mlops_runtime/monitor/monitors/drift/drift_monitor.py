@@ -128,7 +128,7 @@ def _violation(feature: FeatureDrift) -> Violation:
 def _types(baseline: Baseline, counts: Counts, spec: MonitorSpec) -> Iterator[Violation]:
     kinds = {feature.name: feature.type for feature in baseline.features}
     for counted in counts.features:
-        values = sum(counted.counts) + counted.invalid
+        values = sum(counted.counts) + counted.invalid + (counted.infinite or 0)
         if values and counted.invalid / values > spec.minimum_share:
             share = f"{counted.invalid / values:.2%} of {values} values are not of type {kinds[counted.name]}"
             yield Violation(

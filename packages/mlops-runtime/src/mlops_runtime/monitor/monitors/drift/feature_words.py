@@ -84,6 +84,7 @@ def what_to_do(feature: FeatureDrift) -> str:
         "new_level": "check whether the new levels are meant; the model has never seen them",
         "out_of_range": "check units and defaults at the source; the model has never seen such values",
         "type": "check how the value is written at the source: a decimal comma makes text of a number",
+        "infinite": "check the feed for divisions by zero and for numbers that overflow",
         UNREADABLE: "ask the callers what they changed; rows must have the columns of the model's inputs",
         "association": "check how the two columns are joined or computed: each alone may look as ever",
         "mean": "check units, currency and price lists at the source",

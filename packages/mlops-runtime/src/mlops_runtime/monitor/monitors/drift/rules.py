@@ -15,7 +15,7 @@ Stephan 1940, Annals of Mathematical Statistics 11.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -48,6 +48,7 @@ class Rule(StrEnum):
     VALUE_SHARE = "value_share"
     ASSOCIATION = "association"
     TYPE = "type"
+    INFINITE = "infinite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,19 +146,30 @@ def missing_or_new(compared: Comparison, cells: Layout, spec: MonitorSpec) -> li
 
 
 def types(compared: Comparison, spec: MonitorSpec) -> Finding:
-    """Test whether values came that are of another type: text where a number belongs, an object where a level does.
+    """Test whether values came that no cell holds: of another type, or infinite numbers; with Bonferroni over the two.
 
-    The training split has none, so that their share is tested as that of nulls is, against ``minimum_share``; of all values that
-    were sent, under any conditions. Clustered rows count as often as the feature's most clustered cell comes.
+    The training split has none of another type, so that their share is tested as that of nulls is, against ``minimum_share``; of
+    all values that were sent, under any conditions. Of infinite ones it may have some: their share may rise as that of nulls may.
+    Clustered rows count as often as the feature's most clustered cell comes.
     """
     feature, sent = compared.feature, compared.sent
-    n = float(sum(feature.counts))
-    if compared.invalid == 0 or n == 0:
-        return Finding(Rule.TYPE, 1.0, str)
+    n = float(sum(feature.counts)) + (feature.infinite or 0)
     effect = float(max(1.0, compared.jumps.max()))
-    p_value = excess_tail(compared.invalid, sent, 0.0, n, margin=spec.minimum_share, effect=effect)
-    kind = "number" if feature.type == "number" else "text"
-    return Finding(Rule.TYPE, p_value, lambda: f"{percent(compared.invalid / sent)} of the values are no {kind}")
+    found = [Finding(Rule.TYPE, 1.0, str)]
+    if compared.invalid and n:
+        p_value = excess_tail(compared.invalid, sent, 0.0, n, margin=spec.minimum_share, effect=effect)
+        kind = "number" if feature.type == "number" else "text"
+        said = f"{percent(compared.invalid / sent)} of the values are no {kind}"
+        found.append(Finding(Rule.TYPE, p_value, lambda: said))
+    if compared.infinite and n:
+        rows, known = compared.window_rows + compared.infinite, compared.baseline_rows + compared.expected_infinite
+        before, after = compared.expected_infinite / known, compared.infinite / rows
+        margin = margin_of(before, spec)
+        p_value = excess_tail(compared.infinite, rows, compared.expected_infinite, known, margin=margin, effect=effect)
+        words = f"infinite values: from {percent(before)} to {percent(after)} of the rows"
+        found.append(Finding(Rule.INFINITE, p_value, lambda: words))
+    least = min(found, key=lambda one: one.p_value)
+    return replace(least, p_value=min(1.0, least.p_value * (2 if feature.type == "number" else 1)))
 
 
 def chi_square(a: Wide, b: Wide) -> tuple[float, int]:

@@ -84,10 +84,12 @@ def _rose(compared: Comparison, cells: Layout) -> npt.NDArray[np.bool_]:
     which = [-1] if cells.new is None else [-1, cells.new]
     a = np.array([stratum.expected for stratum in compared.strata.values()])
     b = np.array([stratum.observed for stratum in compared.strata.values()])
-    before, rows = a[:, which] / a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True)
-    spread = np.sqrt(before * (1 - before) / rows + 1 / (rows * a.sum(axis=1, keepdims=True)))
+    known, rows = np.maximum(1.0, a.sum(axis=1, keepdims=True)), np.maximum(1.0, b.sum(axis=1, keepdims=True))
+    before = a[:, which] / known
+    spread = np.sqrt(before * (1 - before) / rows + 1 / (rows * known))
     rose = (b[:, which] / rows - before > _FEW * spread).any(axis=1)
-    return np.asarray(rose | np.array([stratum.invalid > 0 for stratum in compared.strata.values()]))
+    apart = [stratum.invalid > 0 or stratum.infinite > 0 for stratum in compared.strata.values()]
+    return np.asarray(rose | np.array(apart))
 
 
 @dataclass(frozen=True, slots=True)
