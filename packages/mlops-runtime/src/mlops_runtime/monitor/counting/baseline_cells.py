@@ -212,7 +212,7 @@ class LevelCodes(dict[Any, int]):
 def to_numbers(values: Column) -> Numbers:
     """Return a column as 32-bit floats: NaN for null, infinity for infinite numbers, minus infinity for what is not a number.
 
-    A number beyond such a float is infinite, whatever its sign.
+    A number beyond such a float is infinite, of either sign.
 
     Args:
         values: JSON values, the text of CSV fields, or an array of numbers or booleans.
