@@ -10,7 +10,7 @@ from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, Outcome
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms
-from mlops_runtime.rollout.rollback import RollbackError, WayBack, abort_alarm, target_package
+from mlops_runtime.rollout.rollback import Answer, Begun, RollbackError, WayBack, abort_alarm, target_package
 
 GROUP = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast"
 REQUEST = DeployRequest(
@@ -318,3 +318,43 @@ def test_the_alarm_is_the_one_that_the_plan_makes() -> None:
     names = FleetAlarms(spec=SPEC, config=config, previous="old", execution=EXECUTION).names
 
     assert abort_alarm(ENDPOINT, EXECUTION) in names
+
+
+def test_it_is_begun_without_waiting_and_found_again(script: Script) -> None:
+    """Who asks twice, or looks again, follows the same execution to its answer."""
+    way = script.then()
+    begun = way.begin(REQUEST)
+
+    assert isinstance(begun, Begun)
+    assert way.begin(REQUEST) == begun
+    assert way.look(begun) == begun
+    assert script.running() == [begun.execution]
+    script.ends(Outcome.PROMOTED, "1", reason="back to version 1")()
+    answer = way.look(begun)
+    assert isinstance(answer, Answer)
+    assert (answer.is_served, answer.text) == (True, f"PROMOTED: back to version 1; {GROUP}/1 serves")
+
+
+def test_a_rollout_whose_fleet_is_not_there_yet_is_aborted_at_a_later_look(script: Script) -> None:
+    """The alarm exists only once the fleet does."""
+    execution = script.rollout()
+    way = script.then()
+    begun = way.begin(REQUEST)
+
+    assert isinstance(begun, Begun)
+    assert (begun.execution, begun.aborts, begun.is_alarm_set) == (execution, True, False)
+    script.world.cloudwatch.put_metric_alarm(
+        AlarmName=abort_alarm(ENDPOINT, execution),
+        ComparisonOperator="GreaterThanThreshold",
+        EvaluationPeriods=1,
+        Namespace="n",
+        MetricName="m",
+        Period=60,
+        Statistic="Sum",
+        Threshold=0,
+    )
+    seen = way.look(begun)
+    assert isinstance(seen, Begun)
+    assert seen.is_alarm_set
+    found = script.world.cloudwatch.describe_alarms(AlarmNames=[abort_alarm(ENDPOINT, execution)])["MetricAlarms"]
+    assert found[0]["StateValue"] == "ALARM"

@@ -1,4 +1,4 @@
-"""A person's way back: abort the rollout that runs, or start the Deploy machine, then follow it until something serves.
+"""A person's way back: abort the rollout that runs, or start the Deploy machine; then follow it until something serves.
 
 The old fleet is kept while a rollout bakes, so setting the abort alarm rolls back at once. In every case the
 result depends on the version that is live at the end.
@@ -36,6 +36,29 @@ class Answer:
     is_served: bool
     text: str
     record: AuditRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A rollback that has begun.
+
+    Args:
+        request: What was asked for; with a package, if another rollback must follow the execution.
+        execution: What is followed.
+        wanted: The package that must serve at its end. Default: any but the one before.
+        before: The package that served when it began.
+        aborts: The execution is a rollout, and the alarm that takes its new fleet back must fire.
+        is_alarm_set: The alarm fires.
+        is_last: The execution was started for this request: what serves at its end is the answer.
+    """
+
+    request: DeployRequest
+    execution: str
+    wanted: str | None
+    before: str
+    aborts: bool = False
+    is_alarm_set: bool = False
+    is_last: bool = True
 
 
 def target_package(wanted: str, *, group: str, machine_arn: str) -> str:
@@ -102,6 +125,26 @@ class WayBack:
         Raises:
             RollbackError: If no model serves.
         """
+        found = self.begin(request)
+        while isinstance(found, Begun):
+            seen = self.look(found)
+            if isinstance(seen, Begun) and seen.execution == found.execution:
+                self.wait(seen.execution)
+            found = seen
+        return found
+
+    def begin(self, request: DeployRequest) -> Begun | Answer:
+        """Begin a rollback, without waiting; one that was begun or made by the same request is found again.
+
+        Args:
+            request: As of ``go``.
+
+        Returns:
+            What ``look`` follows, or the answer if nothing has to be done.
+
+        Raises:
+            RollbackError: If no model serves.
+        """
         row = self.chain.table.read()
         live = None if row.live is None else from_json(LivePointer, row.live)
         running = self._running()
@@ -119,15 +162,29 @@ class WayBack:
             )
         return self._beside(holder, request, live)
 
-    def _alone(self, request: DeployRequest, live: LivePointer, row: LockRow, running: Sequence[str]) -> Answer:
+    def look(self, begun: Begun) -> Begun | Answer:
+        """Return where a rollback is now: the same while its execution runs, another one that must follow, or the answer.
+
+        Sets the alarm of a rollout that is aborted, once the alarm exists.
+
+        Args:
+            begun: From ``begin``, or from the look before.
+        """
+        if self._status(begun.execution) == "RUNNING":
+            return self._aborted(begun) if begun.aborts and not begun.is_alarm_set else begun
+        answer = self._answer(begun)
+        return answer if begun.is_last or answer.is_served else self._start(begun.request, begun.before)
+
+    def _alone(self, request: DeployRequest, live: LivePointer, row: LockRow, running: Sequence[str]) -> Begun | Answer:
         """Start a rollback, unless it is done, or was asked for already by a command that was interrupted."""
         if live.model_package_arn == request.model_package_arn:
             return Answer(is_served=True, text=f"{live.model_package_arn} serves already; nothing changed")
         begun = next((each for each in running if self._is_asked(request, each)), None)
         if begun is not None:
             self.say(f"this rollback waits for the endpoint already: following {begun}")
-            self._follow(begun)
-            return self._answer(begun, request.model_package_arn, live)
+            return Begun(
+                request=request, execution=begun, wanted=request.model_package_arn, before=live.model_package_arn
+            )
         last = last_record(row)
         if last is not None and request.model_package_arn is None and self._has_done(request, last):
             done = f"record {last.sequence} of {last.at}: {last.outcome.value}: {last.reason}"
@@ -137,7 +194,7 @@ class WayBack:
                 "with --to, or give another reason",
                 record=last,
             )
-        return self._start(request, live)
+        return self._start(request, live.model_package_arn)
 
     def _is_asked(self, request: DeployRequest, execution: str) -> bool:
         """Whether an execution was started with this very rollback: by the same caller, for the same reason."""
@@ -150,57 +207,56 @@ class WayBack:
             return _asked_for(request)[:_QUOTED] in last.reason
         return last.outcome is Outcome.PROMOTED and self._is_asked(request, last.execution)
 
-    def _beside(self, holder: str, request: DeployRequest, live: LivePointer) -> Answer:
+    def _beside(self, holder: str, request: DeployRequest, live: LivePointer) -> Begun:
         """Abort a running rollout, which returns to the version before it, and continue if another one is wanted."""
-        asked = self._request_of(holder)
-        wanted = live.model_package_arn if request.model_package_arn is None else request.model_package_arn
+        asked, before = self._request_of(holder), live.model_package_arn
         if asked is not None and asked.reason is DeployReason.ROLLBACK:
             self.say(f"a rollback runs already: following {holder}")
-            self._follow(holder)
-            answer = self._answer(holder, request.model_package_arn or asked.model_package_arn, live)
-        else:
-            self._abort(holder, request)
-            answer = self._answer(holder, wanted, live)
-            request = replace(request, model_package_arn=wanted)
-        return answer if answer.is_served else self._start(request, live)
+            wanted = request.model_package_arn or asked.model_package_arn
+            return Begun(request=request, execution=holder, wanted=wanted, before=before, is_last=False)
+        self.say(f"a rollout runs: {holder}")
+        wanted = request.model_package_arn or before
+        return self._aborted(
+            Begun(
+                request=replace(request, model_package_arn=wanted),
+                execution=holder,
+                wanted=wanted,
+                before=before,
+                aborts=True,
+                is_last=False,
+            )
+        )
 
-    def _abort(self, execution: str, request: DeployRequest) -> None:
-        alarm = abort_alarm(self.chain.table.endpoint, execution)
-        reason = _asked_for(request)
-        self.say(f"a rollout runs: {execution}")
-        is_set = False
-        while self._status(execution) == "RUNNING":
-            if not is_set and (is_set := self._ring(alarm, reason[:_MAXIMUM_REASON])):
-                self.say(f"{alarm} is set to ALARM: the new fleet is rolled back")
-            self.wait(execution)
+    def _aborted(self, begun: Begun) -> Begun:
+        """Set the alarm that takes a rollout's new fleet back; it exists only while that fleet does."""
+        alarm = abort_alarm(self.chain.table.endpoint, begun.execution)
+        if not self._ring(alarm, _asked_for(begun.request)[:_MAXIMUM_REASON]):
+            return begun
+        self.say(f"{alarm} is set to ALARM: the new fleet is rolled back")
+        return replace(begun, is_alarm_set=True)
 
     def _ring(self, alarm: str, reason: str) -> bool:
         try:
             self.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=reason)
         except ClientError as error:
-            # the alarm exists only while the new fleet does
             if error.response["Error"]["Code"] not in ("ResourceNotFound", "ResourceNotFoundException"):
                 raise
             return False
         return True
 
-    def _start(self, request: DeployRequest, live: LivePointer) -> Answer:
+    def _start(self, request: DeployRequest, before: str) -> Begun:
         name = f"rollback-{short_hash(canonical_json(request).decode())}"
         execution = start_deploy(self.stepfunctions, self.machine_arn, name, request)
         self.say(f"following {execution}")
-        self._follow(execution)
-        return self._answer(execution, request.model_package_arn, live)
+        return Begun(request=request, execution=execution, wanted=request.model_package_arn, before=before)
 
-    def _follow(self, execution: str) -> None:
-        while self._status(execution) == "RUNNING":
-            self.wait(execution)
-
-    def _answer(self, execution: str, wanted: str | None, before: LivePointer) -> Answer:
+    def _answer(self, begun: Begun) -> Answer:
+        execution, wanted = begun.execution, begun.wanted
         row = self.chain.table.read()
         record = self.chain.record_of(execution)
         now = None if row.live is None else from_json(LivePointer, row.live)
         serves = "nothing" if now is None else now.model_package_arn
-        is_served = serves == wanted if wanted is not None else serves not in ("nothing", before.model_package_arn)
+        is_served = serves == wanted if wanted is not None else serves not in ("nothing", begun.before)
         if record is None:
             said = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
         else:
