@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from mlops_cli.aws_account import UserError, account, refusal
+from mlops_cli.aws_account import UserError, account
 from mlops_local.cloud import Cloud
 from mlops_local.saved_state.snapshot_files import _LAST
 
@@ -226,12 +226,3 @@ def test_the_scale_of_the_clock_is_read_where_it_is_embedded(cloud: Cloud) -> No
     """What the cloud was started with or was set to since."""
     with account(None, cloud.home) as chosen:
         assert chosen.clock_scale() == cloud.clock()["scale"]
-
-
-def test_keys_that_the_account_does_not_know_have_a_fix() -> None:
-    """Those of an embedded cloud that has ended, most often."""
-    said = refusal({"Code": "InvalidClientTokenId", "Message": "The security token is invalid."}, "GetCallerIdentity")
-    assert said.startswith(
-        "AWS refused GetCallerIdentity (InvalidClientTokenId): The security token is invalid.; these keys are of"
-    )
-    assert "unset AWS_ACCESS_KEY_ID" in said

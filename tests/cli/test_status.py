@@ -8,15 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from deployed_unit import DeployedUnit
 from tests.cli.running_rollout import BAKING, REPLAY, VERDICT
 
 from mlops_cli import status
-from mlops_cli.status import distance, readable, unit_lines
+from mlops_cli.status import distance, unit_lines
 from mlops_runtime.business_unit.unit_overview import (
     EndpointOverview,
     Lock,
@@ -26,7 +24,7 @@ from mlops_runtime.business_unit.unit_overview import (
 )
 from mlops_runtime.contracts.retraining import Decision, Trigger
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
-from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow, PauseState, UnitEntry
+from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow, PauseState
 from mlops_runtime.retraining.run_history import Run
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -283,59 +281,6 @@ def test_a_unit_that_runs_says_so() -> None:
         "  pipeline demand-forecast",
         "    started   never",
     ]
-
-
-class Denied:
-    """An account in which some units may not be read."""
-
-    def __init__(self, *denied: str, code: str = "AccessDeniedException") -> None:
-        self.denied, self.code = denied, code
-
-    def of_unit(self, unit: str) -> tuple[list[str], list[str]]:
-        """Return endpoints and pipelines, which may be listed."""
-        return [f"{unit}-forecast"], []
-
-    def unit(self, entry: UnitEntry, endpoints: object, pipelines: object) -> UnitOverview:
-        """Return the unit, unless it may not be read."""
-        assert (endpoints, pipelines) == ([f"{entry.unit}-forecast"], [])
-        if entry.unit in self.denied:
-            raise ClientError({"Error": {"Code": self.code, "Message": "not authorized"}}, "GetItem")
-        return replace(UNIT, unit=entry.unit)
-
-
-UNITS = [
-    UnitEntry(
-        unit=name,
-        automation_table="t",
-        audit_bucket="a",
-        artifacts_bucket="a",
-        bus="b",
-        heads_bucket="h",
-        signing_key="s",
-        pause_key="p",
-    )
-    for name in "abc"
-]
-
-
-def test_a_unit_that_may_not_be_read_is_named_and_the_others_are_shown() -> None:
-    """With the reason of each."""
-    account: Any = Denied("a", "c")
-
-    found, unread = readable(UNITS, account, account)
-
-    assert [unit.unit for unit in found] == ["b"]
-    assert list(unread) == ["a", "c"]
-    assert unread["a"].startswith("AWS refused GetItem (AccessDeniedException): not authorized")
-
-
-@pytest.mark.parametrize(("denied", "code"), [("abc", "AccessDenied"), ("b", "ThrottlingException")])
-def test_a_caller_who_may_read_nothing_or_meets_another_error_is_told_so(denied: str, code: str) -> None:
-    """Nothing shown is no answer."""
-    account: Any = Denied(*denied, code=code)
-
-    with pytest.raises(ClientError, match=code):
-        readable(UNITS, account, account)
 
 
 @pytest.mark.parametrize(

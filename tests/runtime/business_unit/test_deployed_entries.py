@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from deployed_unit import DeployedUnit
+from tests.cli.deployed_unit import DeployedUnit
 
-from mlops_cli.aws_account import UserError
-from mlops_cli.deployed_entries import Entries
 from mlops_local.cloud import Cloud
+from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError
 from mlops_runtime.contracts.unit_entries import FeatureStoreEntry, PipelineEntry
 
 
@@ -63,7 +62,8 @@ def test_the_feature_store_of_a_unit_is_found(entries: Entries, deployed: Deploy
 
     assert entries.feature_store(deployed.name) == store
     with pytest.raises(
-        UserError, match=f"business unit 'other' has not published a feature store; deployed are: .*{deployed.name}"
+        NotDeployedError,
+        match=f"business unit 'other' has not published a feature store; deployed are: .*{deployed.name}",
     ):
         entries.feature_store("other")
 
@@ -81,7 +81,7 @@ def test_fails_on_a_name_of_both(entries: Entries, deployed: DeployedUnit) -> No
     deployed.publish(replace(deployed.unit_entry, unit=deployed.endpoint))
 
     with pytest.raises(
-        UserError, match=f"is both a business unit and an endpoint of '{deployed.name}'; rename one of them"
+        NotDeployedError, match=f"is both a business unit and an endpoint of '{deployed.name}'; rename one of them"
     ):
         entries.chain(deployed.endpoint)
 
@@ -90,7 +90,7 @@ def test_fails_on_a_name_of_both(entries: Entries, deployed: DeployedUnit) -> No
 def test_fails_on_what_is_no_name(name: str, entries: Entries) -> None:
     """Nothing is asked for outside the names of units."""
     for look in (entries.unit, entries.endpoint, entries.chain):
-        with pytest.raises(UserError, match="a name consists of letters, digits and hyphens, got"):
+        with pytest.raises(NotDeployedError, match="a name consists of letters, digits and hyphens, got"):
             look(name)
 
 
@@ -98,7 +98,7 @@ def test_fails_on_a_parameter_of_another_version(entries: Entries, deployed: Dep
     """The stack is older or newer than the command."""
     cloud.client("ssm").put_parameter(Name=f"/mlops/{deployed.name}/unit", Value="{}", Type="String", Overwrite=True)
 
-    with pytest.raises(UserError, match=r"cannot be read by this version of mlops: .*\$\.unit is missing"):
+    with pytest.raises(NotDeployedError, match=r"cannot be read by this version of mlops: .*\$\.unit is missing"):
         entries.unit(deployed.name)
     deployed.publish(deployed.unit_entry)
 
@@ -138,7 +138,7 @@ def test_who_may_read_one_unit_finds_it(cloud: Cloud, deployed: DeployedUnit) ->
     assert entries.unit(deployed.name) == deployed.unit_entry
     assert entries.endpoint(deployed.endpoint) == entries.chain(deployed.endpoint) == deployed.endpoint_entry
     assert entries.chain(deployed.name) == deployed.unit_entry
-    with pytest.raises(UserError, match=r"endpoint '.*-x' not found; this caller may not list"):
+    with pytest.raises(NotDeployedError, match=r"endpoint '.*-x' not found; this caller may not list"):
         entries.endpoint(f"{deployed.name}-x")
     with pytest.raises(ClientError, match="AccessDenied"):
         entries.unit("nobody")
@@ -158,7 +158,7 @@ def test_a_pipeline_is_found_by_its_name_or_alone(entries: Entries, deployed: De
     deployed.publish(entry)
     assert entries.pipeline(entry.pipeline) == entry
     deployed.publish(replace(entry, pipeline=f"{deployed.name}-returns"))
-    with pytest.raises(UserError, match=f"name the pipeline: deployed are: .*{deployed.name}-returns"):
+    with pytest.raises(NotDeployedError, match=f"name the pipeline: deployed are: .*{deployed.name}-returns"):
         entries.pipeline(None)
-    with pytest.raises(UserError, match=r"pipeline 'other-one' not found; deployed are: "):
+    with pytest.raises(NotDeployedError, match=r"pipeline 'other-one' not found; deployed are: "):
         entries.pipeline("other-one")

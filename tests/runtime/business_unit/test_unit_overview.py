@@ -22,6 +22,7 @@ from mlops_runtime.business_unit.unit_overview import (
     Lock,
     MonitorOverview,
     Overview,
+    UnitOverview,
     newest_verdict,
 )
 from mlops_runtime.contracts import canonical_json, content_hash
@@ -407,16 +408,17 @@ def test_what_the_guard_refused_since_the_last_run_is_told(
     assert (pipeline.last_run, pipeline.refused, pipeline.unread) == (last_run, refused, "")
 
 
-def test_who_may_not_read_runs_still_has_a_status(world: World) -> None:
-    """The role of people on call may do little; any other error is one."""
-    denied: Any = History(error="AccessDeniedException")
+@pytest.mark.parametrize("code", ["AccessDeniedException", "NoSuchBucket"])
+def test_who_cannot_read_runs_still_has_a_status(world: World, code: str) -> None:
+    """The role of people on call may do little, and a bucket may be gone; any other error is one."""
+    denied: Any = History(error=code)
     slow: Any = History(error="ThrottlingException")
 
     pipeline = replace(world.overview, history=lambda _unit, _pipeline: denied).pipeline(
         world.pipeline_entry, unit=UNIT_ENTRY
     )
 
-    assert (pipeline.last_run, pipeline.unread) == (None, "AccessDeniedException")
+    assert (pipeline.last_run, pipeline.unread) == (None, code)
     with pytest.raises(ClientError, match="ThrottlingException"):
         replace(world.overview, history=lambda _unit, _pipeline: slow).pipeline(world.pipeline_entry, unit=UNIT_ENTRY)
 
@@ -453,3 +455,55 @@ def test_packages_wait_for_an_approval(world: World, answer: list[str] | str, wa
     sagemaker: Any = Packages(answer)
 
     assert replace(world.overview, sagemaker=sagemaker).endpoint(world.endpoint_entry).waiting == waiting
+
+
+class Denied(Overview):
+    """Some units may not be read."""
+
+    def unit(self, entry: UnitEntry, endpoints: Any, pipelines: Any) -> UnitOverview:
+        """Return the unit, unless it may not be read."""
+        assert (endpoints, pipelines) == ([f"{entry.unit}-forecast"], [])
+        if entry.unit in self.dynamodb["denied"]:
+            error = {"Code": self.dynamodb["code"], "Message": "not authorized"}
+            raise ClientError({"Error": error}, "GetItem")
+        return UnitOverview(
+            unit=entry.unit, pause=None, frozen=None, next_freeze=None, last=None, endpoints=(), pipelines=()
+        )
+
+
+class Listed:
+    """Three units, which may be listed."""
+
+    def units(self) -> list[UnitEntry]:
+        """Return the units."""
+        return [replace(UNIT_ENTRY, unit=name) for name in "abc"]
+
+    def of_unit(self, unit: str) -> tuple[list[str], list[str]]:
+        """Return endpoints and pipelines."""
+        return [f"{unit}-forecast"], []
+
+
+def _account(denied: str, code: str) -> tuple[Overview, Any]:
+    nothing: Any = None
+    clients: Any = {"denied": denied, "code": code}
+    return Denied(dynamodb=clients, sagemaker=nothing, stepfunctions=nothing, now=NOW), Listed()
+
+
+def test_a_unit_that_may_not_be_read_is_named_and_the_others_are_shown() -> None:
+    """With the reason of each."""
+    overview, entries = _account("ac", "AccessDeniedException")
+
+    found, unread = overview.readable(entries)
+
+    assert [unit.unit for unit in found] == ["b"]
+    assert list(unread) == ["a", "c"]
+    assert unread["a"].startswith("AWS refused GetItem (AccessDeniedException): not authorized")
+
+
+@pytest.mark.parametrize(("denied", "code"), [("abc", "AccessDenied"), ("b", "ThrottlingException")])
+def test_a_caller_who_may_read_nothing_or_meets_another_error_is_told_so(denied: str, code: str) -> None:
+    """Nothing shown is no answer."""
+    overview, entries = _account(denied, code)
+
+    with pytest.raises(ClientError, match=code):
+        overview.readable(entries)

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops_cli.answers import AsJson, answer, print_json
-from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account
+from mlops_cli.aws_account import Profile, UserError, VerdictError, account
 from mlops_cli.local import Home
 from mlops_cli.printed_tables import console, print_facts, print_table, visible
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.rollout import AuditRecord, LockRow, RolloutVerdict
-    from mlops_runtime.contracts.unit_entries import EndpointEntry, UnitEntry
     from mlops_runtime.rollout.audit_chain import AuditChain
     from mlops_runtime.rollout.kept_minutes import KeptMinutes
-    from mlops_runtime.rollout.seals import PublicKey
 
 app = typer.Typer(
     help="Show and verify the audit log: promotions, rejections, rollbacks and pauses, by whom and why.",
@@ -45,11 +43,12 @@ def show(
     home: Home = None,
 ) -> None:
     """Show the newest records, and the head against which to verify a copy; or one record with the evidence of its verdict."""
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_chain import open_chain
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.contracts import content_hash, to_dict
 
     with account(profile, home) as aws:
-        chain = open_chain(aws, Entries(ssm=aws.client("ssm")).chain(name))
+        chain = open_chain(aws.client, Entries(ssm=aws.client("ssm")).chain(name))
         row = chain.table.read()
         if sequence is not None:
             _show_one(chain, row, sequence, as_json=as_json)
@@ -172,12 +171,13 @@ def verify(
     if folder is not None:
         problems, count = CopyOfChain.read(name, folder).problems(key, head=head, sequence=sequence)
     else:
-        from mlops_cli.deployed_entries import Entries
+        from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
+        from mlops_runtime.business_unit.deployed_entries import Entries
 
         with account(profile, home) as aws:
             entry = Entries(ssm=aws.client("ssm")).chain(name)
-            chain = open_chain(aws, entry)
-            key = key or public_key_of(aws, entry)
+            chain = open_chain(aws.client, entry)
+            key = key or public_key_of(aws.client, entry)
             # a writer may be between row and object: what is wrong must be so twice
             problems = chain.problems(key.is_signed) and chain.problems(key.is_signed)
             count = chain.table.read().audit_sequence
@@ -205,11 +205,12 @@ def export(
     Note the key's fingerprint the first time.
     """
     from mlops_cli.audit_copy import KEY_FILE, CopyOfChain
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
+    from mlops_runtime.business_unit.deployed_entries import Entries
 
     with account(profile, home) as aws:
         entry = Entries(ssm=aws.client("ssm")).chain(name)
-        chain, key = open_chain(aws, entry), public_key_of(aws, entry)
+        chain, key = open_chain(aws.client, entry), public_key_of(aws.client, entry)
         copied = CopyOfChain(
             name=name,
             objects=chain.contents(),
@@ -268,46 +269,3 @@ def _template(path: Path) -> dict[str, Any]:
     if not isinstance(template, dict):
         raise UserError(f"a template must be a JSON object, got a {type(template).__name__} in {path}")
     return template
-
-
-def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain":
-    """Return the chain of an endpoint or unit, for an account; a unit's can be appended to."""
-    from mlops_cli.deployed_entries import Entries
-    from mlops_runtime.contracts.unit_entries import UnitEntry
-    from mlops_runtime.rollout.audit_chain import AuditChain
-    from mlops_runtime.rollout.rollout_table import RolloutTable
-    from mlops_runtime.rollout.seals import Sealer
-
-    pause_key = None
-    if isinstance(entry, UnitEntry):
-        unit, table, key, pause_key = entry, entry.automation_table, entry.unit, entry.pause_key
-    else:
-        unit, table, key = Entries(ssm=aws.client("ssm")).unit(entry.unit), entry.rollout_table, entry.endpoint
-    return AuditChain(
-        s3=aws.client("s3"),
-        bucket=unit.audit_bucket,
-        table=RolloutTable(aws.client("dynamodb"), table, key),
-        heads=_named(unit.heads_bucket, unit.unit),
-        sealer=None if pause_key is None else Sealer(kms=aws.client("kms"), key=pause_key),
-    )
-
-
-def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKey":
-    """Return the public half of the key that signs a chain."""
-    from mlops_cli.deployed_entries import Entries
-    from mlops_runtime.contracts.unit_entries import UnitEntry
-    from mlops_runtime.rollout.seals import PublicKey
-
-    if isinstance(entry, UnitEntry):
-        key = _named(entry.pause_key, entry.unit)
-    else:
-        key = _named(Entries(ssm=aws.client("ssm")).unit(entry.unit).signing_key, entry.unit)
-    return PublicKey(der=aws.client("kms").get_public_key(KeyId=key)["PublicKey"])
-
-
-def _named(value: str | None, unit: str) -> str:
-    if value is None:
-        raise UserError(
-            f"the entry of unit {unit} has no heads bucket or no key; deploy its stack with this version first"
-        )
-    return value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops_runtime.cloud_connection import CloudConnection, EmbeddedCloudError, embedded_options, is_account_chosen
+from mlops_runtime.refused_calls import refusal
 
 if TYPE_CHECKING:
     import boto3
@@ -28,9 +29,6 @@ _WITHOUT_ACCOUNT = (
     "on a laptop without an account: mlops local up, in the project's folder; an embedded cloud that was started in another folder "
     "is used from there, or by --home"
 )
-_UNKNOWN_KEYS = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "InvalidAccessKeyId")
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
-DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
 
 class UserError(Exception):
@@ -102,6 +100,8 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
     from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
+    from mlops_runtime.business_unit.deployed_entries import NotDeployedError
+
     try:
         running = None if profile is not None else embedded_options(home)
         if running is None:
@@ -111,7 +111,7 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
                 print(f"on the embedded cloud at {running['endpoint_url']}", file=sys.stderr)
             chosen = {} if region is None else {"region_name": region}
             yield Account(session=boto3.Session(), options=running | chosen)
-    except EmbeddedCloudError as error:
+    except (EmbeddedCloudError, NotDeployedError) as error:
         raise UserError(str(error)) from error
     except ClientError as error:
         raise UserError(refusal(error.response.get("Error", {}), error.operation_name)) from error
@@ -136,27 +136,6 @@ def _session(profile: str | None, region: str | None) -> "boto3.Session":
     if not session.region_name:  # an empty one would become part of a host's name
         raise NoRegionError
     return session
-
-
-def refusal(error: Mapping[str, Any], operation: str) -> str:
-    """Return what AWS answered to a call, and the fix where one is known, as one line.
-
-    Example:
-        >>> refusal({"Code": "ExpiredToken", "Message": "expired"}, "GetItem")
-        'AWS refused GetItem (ExpiredToken): expired; the credentials have expired: sign in again'
-    """
-    code, message = str(error.get("Code", "unknown")), " ".join(str(error.get("Message", "")).split())
-    fix = ""
-    if code in _EXPIRED:
-        fix = "; the credentials have expired: sign in again"
-    elif code in _UNKNOWN_KEYS:
-        fix = (
-            "; these keys are of another account, or of an embedded cloud that has ended: sign in again, or unset "
-            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
-        )
-    elif code in DENIED:
-        fix = "; docs/operations.md lists what each command needs"
-    return f"AWS refused {operation} ({code}): {message}{fix}"
 
 
 def _stopped_cloud() -> str | None:

@@ -193,7 +193,7 @@ def _trained_from(place: Place) -> list[str]:
     """Return the training sets of the unit's approved packages and of its live models."""
     if place.aws is None or place.unit is None:
         return []
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.contracts import from_json
     from mlops_runtime.contracts.rollout import LivePointer
     from mlops_runtime.registry.package_registry import training_sets_in_use

@@ -100,7 +100,7 @@ def deployed(unit: str, aws: Account) -> Place:
     Raises:
         UserError: If the unit has none.
     """
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.features.batch_delivery import unit_bus
     from mlops_runtime.features.build_processes import ended_on_aws
     from mlops_runtime.features.store_client import FeatureStoreClient
@@ -131,7 +131,7 @@ def package_groups(place: Place) -> list[str]:
     """Return the model package groups of a store's unit; none of a folder."""
     if place.aws is None or place.unit is None:
         return []
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
 
     ssm = place.aws.client("ssm")
     endpoints, pipelines = Entries(ssm=ssm).of_unit(place.unit)

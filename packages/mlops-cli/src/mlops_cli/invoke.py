@@ -49,7 +49,7 @@ def invoke(
 
     Personal fields are hashed or removed first.
     """
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError, PersonalDataError
 
     endpoint, file = optional_first(names, "[ENDPOINT] FILE")

@@ -58,7 +58,7 @@ def put(
     home: Home = None,
 ) -> None:
     """Upload labels by id, as monitors read them. What is there already is not written again; all problems are reported at once."""
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.labels.label_rows import LabelError
     from mlops_runtime.labels.label_upload import upload_labels
     from mlops_runtime.serving.row_file import RowFile, RowFileError

@@ -78,7 +78,7 @@ def register(
 
     A model that was brought before is not measured twice: the run that has it answers.
     """
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
     from mlops_runtime.serving.registration_checks import registrable
     from mlops_runtime.serving.served_model import ModelError

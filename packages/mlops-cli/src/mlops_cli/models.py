@@ -1,7 +1,6 @@
 """``mlops models``: list, show, register, approve and reject the models of a registry; hold their archives against signatures."""
 
 import hashlib
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,8 +18,8 @@ from mlops_cli.printed_tables import console, print_facts, print_table, visible
 from mlops_cli.rollout_wait import InterruptedWaitError, RolloutWait
 
 if TYPE_CHECKING:
-    from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, Review
-    from mlops_runtime.registry.package_registry import Approver, Catalog, Evidence
+    from mlops_runtime.registry.package_approval import Review
+    from mlops_runtime.registry.package_registry import Evidence
     from mlops_runtime.rollout.approval_rollout import ApprovalRollout
     from mlops_runtime.rollout.rollback import Answer
 
@@ -45,12 +44,8 @@ Role = Annotated[
     ),
 ]
 
-_LATEST = "latest"
 _LOOKS = 120  # until a rollout has started: a rule, a queue and a function
 _TABLE_WIDTH = 120  # of a terminal; a narrower one gets lines
-_PACKAGE = re.compile(
-    r"(?:arn:[a-z-]+:sagemaker:[a-z0-9-]+:\d{12}:model-package/)?([a-zA-Z0-9](?:-*[a-zA-Z0-9]){0,62})/(\d{1,9})"
-)
 
 
 @app.command(name="list")
@@ -72,17 +67,21 @@ def list_(
 ) -> None:
     """List the newest packages and whether each can be deployed."""
     from mlops_runtime.registry.package_approval import review
+    from mlops_runtime.registry.package_finder import PackageFinder, PackageNotFoundError
 
     if unit is not None and group is not None:
         raise UserError("give a unit or --group, not both")
-    with account(profile, home) as aws:
+    with account(profile, home) as aws, shown(PackageNotFoundError):
         _, now = aws.caller()
-        catalog = _catalog(aws)
-        wanted = [(group, _rule(aws, group))] if group is not None else [(e.group, e.rule) for e in _chosen(aws, unit)]
+        finder = PackageFinder(client=aws.client)
+        if group is not None:
+            wanted = [(group, finder.rule(group))]
+        else:
+            wanted = [(entry.group, entry.rule) for entry in finder.registries(unit)]
         found = [
             review(description, rule=rule, now=now)
             for name, rule in wanted
-            for description in catalog.newest(name, last)
+            for description in finder.catalog.newest(name, last)
         ]
     if as_json:
         print_json([_as_json(each) for each in found])
@@ -105,12 +104,13 @@ def list_(
 def show(package: Package, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
     """Show a package: the gate's intervals, training set, digests, approver, and what prevents its deployment."""
     from mlops_runtime.registry.package_approval import review
+    from mlops_runtime.registry.package_finder import PackageFinder, PackageNotFoundError
 
-    with account(profile, home) as aws:
+    with account(profile, home) as aws, shown(PackageNotFoundError):
         _, now = aws.caller()
-        catalog = _catalog(aws)
-        description, rule = _described(aws, catalog, package)
-        evidence = catalog.evidence(description)
+        finder = PackageFinder(client=aws.client)
+        description, rule = finder.described(package)
+        evidence = finder.catalog.evidence(description)
         found = review(description, rule=rule, now=now)
     found = replace(found, problems=(*found.problems, *_evidence_problems(found, evidence)))
     if as_json:
@@ -134,14 +134,14 @@ def card(
     home: Home = None,
 ) -> None:
     """Write the model card of a promotion as Markdown, or its passport as JSON, as the recorder signed it."""
-    from mlops_cli.audit import open_chain, public_key_of
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.contracts import to_dict
     from mlops_runtime.rollout.passport import PassportError, model_card, read_passport
 
     with account(profile, home) as aws, shown(PassportError):
         entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)
-        key, found = public_key_of(aws, entry), sorted(open_chain(aws, entry).passports().items())
+        key, found = public_key_of(aws.client, entry), sorted(open_chain(aws.client, entry).passports().items())
         wanted = [content for name, content in found if sequence is None or f"/{sequence:08d}-" in name]
         if not wanted:
             of = "" if sequence is None else f" of record {sequence}"
@@ -216,15 +216,16 @@ def approve(
     """
     from mlops_runtime.registry.model_package import PackageError
     from mlops_runtime.registry.package_approval import is_settled, unapprovable
+    from mlops_runtime.registry.package_finder import PackageFinder
     from mlops_runtime.rollout.approval_rollout import RolloutMissingError
 
     with account(profile, home) as aws, shown(PackageError, RolloutMissingError, ValueError):
         caller, now = aws.caller()
-        catalog = _catalog(aws)
-        description, rule = _described(aws, catalog, package)
+        finder = PackageFinder(client=aws.client)
+        description, rule = finder.described(package)
         package = _version(description)
         rollouts = _rollouts(aws, description["ModelPackageGroupName"]) if wait else {}
-        evidence = catalog.evidence(description)
+        evidence = finder.catalog.evidence(description)
         problems = [*unapprovable(description, rule=rule, now=now), *evidence.problems]
         if problems:
             raise PackageError(package, problems)
@@ -237,7 +238,7 @@ def approve(
             followed = _followed_again(rollouts, description["ModelPackageArn"], package)
         else:
             why = _reason(reason, "approve", package)
-            approver = _approver(aws, caller, rule, role)
+            approver = finder.approver(caller, rule, role)
             if (note := _not_compared(evidence)) is not None:
                 typer.echo(note, err=True)
             said = approver.approve(description, reason=why)
@@ -306,114 +307,23 @@ def reject(
     home: Home = None,
 ) -> None:
     """Reject a package. A live one keeps serving: run `mlops rollback` first."""
+    from mlops_runtime.registry.package_finder import PackageFinder
+
     with account(profile, home) as aws, shown(ValueError):
         caller, _ = aws.caller()
-        description, rule = _described(aws, _catalog(aws), package)
+        finder = PackageFinder(client=aws.client)
+        description, rule = finder.described(package)
         package = _version(description)
         if description["ModelApprovalStatus"] == "Rejected":
             raise UserError(f"{package} is already rejected: {description.get('ApprovalDescription', '')}")
         why = _reason(reason, "reject", package)
-        approver = _approver(aws, caller, rule, role)
+        approver = finder.approver(caller, rule, role)
         said = approver.reject(description, reason=why)
     text = f"rejected {package} as {approver.identity}: {said}"
     if description["ModelApprovalStatus"] == "Approved":
         text += "\nit was approved: a live endpoint keeps serving it until mlops rollback or the next model"
     document = {"package": description["ModelPackageArn"], "rejected_as": approver.identity, "said": said}
     answer(document, text, as_json=as_json)
-
-
-def _catalog(aws: Account) -> "Catalog":
-    from mlops_runtime.registry.package_registry import Catalog
-
-    return Catalog(sagemaker=aws.client("sagemaker"), s3=aws.client("s3"))
-
-
-def _registries(aws: Account) -> "list[RegistryEntry]":
-    from mlops_runtime.registry.package_approval import is_registry_parameter
-
-    pages = aws.client("ssm").get_paginator("get_parameters_by_path").paginate(Path="/mlops/", Recursive=True)
-    parameters = [parameter for page in pages for parameter in page["Parameters"]]
-    return [_entry(parameter) for parameter in parameters if is_registry_parameter(parameter["Name"])]
-
-
-def _rule(aws: Account, group: str) -> "ApprovalRule | None":
-    """Return a group's rule, or nothing if no stack published it. A group's name begins with its unit's, which may have hyphens."""
-    from botocore.exceptions import ClientError
-
-    from mlops_runtime.registry.package_approval import registry_parameter
-
-    ssm, denied = aws.client("ssm"), None
-    for match in re.finditer("-", group):
-        try:
-            answer = ssm.get_parameter(Name=registry_parameter(unit=group[: match.start()], group=group))
-        except ssm.exceptions.ParameterNotFound:
-            continue
-        except ClientError as error:
-            denied = error  # perhaps of another unit, whose name begins alike
-            continue
-        return _entry(answer["Parameter"]).rule
-    if denied is not None:
-        raise denied
-    return None
-
-
-def _entry(parameter: Mapping[str, Any]) -> "RegistryEntry":
-    from mlops_runtime.contracts import ContractError, from_json
-    from mlops_runtime.registry.package_approval import RegistryEntry
-
-    try:
-        return from_json(RegistryEntry, parameter["Value"])
-    except ContractError as error:
-        raise UserError(
-            f"the parameter {parameter['Name']} cannot be read by this version of mlops: {error}; deploy the stack again"
-        ) from error
-
-
-def _chosen(aws: Account, name: str | None) -> "list[RegistryEntry]":
-    entries = _registries(aws)
-    chosen = [entry for entry in entries if name in (None, entry.unit, entry.group)]
-    if chosen:
-        return chosen
-    if not entries:
-        raise UserError(
-            "no stack has published a model registry; deploy a stack with mlops deploy, or name a package group with --group"
-        )
-    there_are = ", ".join(f"{entry.unit} ({entry.group})" for entry in entries)
-    raise UserError(f"no business unit or package group is named {name!r}; known are: {there_are}")
-
-
-def _described(aws: Account, catalog: "Catalog", package: str) -> "tuple[Mapping[str, Any], ApprovalRule | None]":
-    from botocore.exceptions import ClientError
-
-    if package == _LATEST or package.endswith(f"/{_LATEST}"):
-        package = _latest(aws, catalog, package.rpartition("/")[0] or None)
-    match = _PACKAGE.fullmatch(package)
-    if match is None:
-        raise UserError(
-            f"a package is written <group>/<number>, such as demand-forecast/7, or {_LATEST}, got {package!r}"
-        )
-    group = match[1]
-    try:
-        arn = package if package.startswith("arn:") else _arn(catalog, group, match[2])
-        description = catalog.describe(arn)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
-            raise
-        raise UserError(f"package {package!r} not found; list packages with: mlops models list") from error
-    return description, _rule(aws, group)
-
-
-def _latest(aws: Account, catalog: "Catalog", group: str | None) -> str:
-    """Return the ARN of the newest package of a group; without its name of the only group."""
-    groups = [group] if group is not None else [entry.group for entry in _chosen(aws, None)]
-    if len(groups) > 1:
-        raise UserError(f"name the group of the newest package: {', '.join(f'{each}/{_LATEST}' for each in groups)}")
-    newest = catalog.newest(groups[0], 1)
-    if not newest:
-        raise UserError(
-            f"no package is registered in {groups[0]} yet; register one: mlops train or mlops models register"
-        )
-    return str(newest[0]["ModelPackageArn"])
 
 
 def _version(description: Mapping[str, Any]) -> str:
@@ -423,8 +333,8 @@ def _version(description: Mapping[str, Any]) -> str:
 
 def _rollouts(aws: Account, group: str) -> "dict[str, ApprovalRollout]":
     """Return what follows the rollout of an approval, by endpoint."""
-    from mlops_cli.audit import open_chain
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_chain import open_chain
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.rollout.approval_rollout import ApprovalRollout
 
     entries = Entries(ssm=aws.client("ssm")).endpoints_of(group)
@@ -435,7 +345,7 @@ def _rollouts(aws: Account, group: str) -> "dict[str, ApprovalRollout]":
     return {
         entry.endpoint: ApprovalRollout(
             stepfunctions=aws.client("stepfunctions"),
-            chain=open_chain(aws, entry),
+            chain=open_chain(aws.client, entry),
             machine_arn=entry.deploy_machine,
             wait=RolloutWait(aws=aws, endpoint=entry.endpoint),
             say=lambda line: typer.echo(line, err=True),
@@ -443,25 +353,6 @@ def _rollouts(aws: Account, group: str) -> "dict[str, ApprovalRollout]":
         )
         for entry in entries
     }
-
-
-def _arn(catalog: "Catalog", group: str, number: str) -> str:
-    # the group's own ARN has partition, region and account
-    answer = catalog.sagemaker.describe_model_package_group(ModelPackageGroupName=group)
-    return f"{answer['ModelPackageGroupArn'].replace(':model-package-group/', ':model-package/')}/{int(number)}"
-
-
-def _approver(aws: Account, caller: str, rule: "ApprovalRule | None", role: str | None) -> "Approver":
-    """Return who acts: the caller, if in an approver's role or where none is known, else a session of that role."""
-    from mlops_runtime.registry.package_approval import has_role
-    from mlops_runtime.registry.package_registry import Approver
-
-    sagemaker = aws.client("sagemaker")
-    if role is None and rule is not None and rule.approvers and not has_role(caller, rule.approvers):
-        role = rule.approvers[0]
-    if role is None:
-        return Approver(sagemaker=sagemaker, identity=caller)
-    return Approver.in_role(sts=aws.client("sts"), sagemaker=sagemaker, role=role, caller=caller)
 
 
 def _reason(reason: str | None, verb: str, package: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlops_cli.aws_account import UserError, account
-from mlops_cli.deployed_entries import Entries
+from mlops_runtime.business_unit.deployed_entries import Entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from mlops_cli.answers import answer
 from mlops_cli.aws_account import Account, UserError
 
 if TYPE_CHECKING:
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.contracts.retraining import GuardDecision
     from mlops_runtime.contracts.unit_entries import PipelineEntry
     from mlops_runtime.retraining.retraining_request import RetrainingOutcome, RetrainingRequests

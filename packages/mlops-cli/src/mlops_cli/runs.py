@@ -116,7 +116,7 @@ def logs(
 
 def history_of(aws: Account, pipeline: str | None) -> "RunHistory":
     """Return the runs of a pipeline; without a name of the only one."""
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.run_history import RunHistory
 
     entries = Entries(ssm=aws.client("ssm"))

@@ -12,23 +12,20 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from mlops_cli.answers import AsJson, print_json
-from mlops_cli.aws_account import DENIED, Account, Profile, UserError, account, refusal
+from mlops_cli.aws_account import Account, Profile, UserError, account
 from mlops_cli.local import Home
 from mlops_cli.printed_tables import visible
 from mlops_cli.rollout_words import facts
 
 if TYPE_CHECKING:
-    from mlops_cli.deployed_entries import Entries
     from mlops_runtime.business_unit.unit_overview import (
         EndpointOverview,
         Lock,
         MonitorOverview,
-        Overview,
         PipelineOverview,
         UnitOverview,
     )
     from mlops_runtime.contracts.rollout import AuditRecord
-    from mlops_runtime.contracts.unit_entries import UnitEntry
     from mlops_runtime.retraining.run_history import Run
     from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
 
@@ -100,7 +97,7 @@ class _Seen:
 
 
 def _seen(aws: Account, unit: str | None, rollouts: "RolloutReader") -> _Seen:
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.business_unit.unit_overview import Overview
     from mlops_runtime.retraining.run_history import RunHistory
 
@@ -114,7 +111,7 @@ def _seen(aws: Account, unit: str | None, rollouts: "RolloutReader") -> _Seen:
         rollouts=rollouts,
     )
     if unit is None:
-        found, unread = readable(entries.units(), entries, overview)
+        found, unread = overview.readable(entries)
     else:
         found, unread = [overview.unit(entries.unit(unit), *entries.of_unit(unit))], {}
     return _Seen(now=now, caller=by, units=found, unread=unread)
@@ -140,30 +137,6 @@ def _watch(first: _Seen, look: Callable[[], _Seen]) -> NoReturn:
 def _timeless(line: str) -> str:
     """Return a line without how far its times are, and how long a rollout still takes: that passes by itself."""
     return _LEFT if line.startswith(_LEFT) else _DISTANCE.sub("", line)
-
-
-def readable(
-    units: Sequence["UnitEntry"], entries: "Entries", overview: "Overview"
-) -> tuple[list["UnitOverview"], dict[str, str]]:
-    """Return the units that the caller may read, and why not by the name of each of the others.
-
-    Raises:
-        ClientError: If the caller may read none of them, or for another error.
-    """
-    from botocore.exceptions import ClientError
-
-    found: list[UnitOverview] = []
-    unread: dict[str, ClientError] = {}
-    for entry in units:
-        try:
-            found.append(overview.unit(entry, *entries.of_unit(entry.unit)))
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in DENIED:
-                raise
-            unread[entry.unit] = error
-    if unread and not found:
-        raise next(iter(unread.values()))
-    return found, {unit: refusal(error.response["Error"], error.operation_name) for unit, error in unread.items()}
 
 
 def unit_lines(unit: "UnitOverview", now: datetime) -> Iterator[str]:

@@ -87,7 +87,7 @@ def replay(
     home: Home = None,
 ) -> None:
     """Send rows at their own times: the embedded cloud's clock jumps from hour to hour, and what is due on the way runs."""
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.labels.label_rows import LabelError
     from mlops_runtime.serving.endpoint_client import EndpointError, PersonalDataError
     from mlops_runtime.serving.row_calls import RowCalls

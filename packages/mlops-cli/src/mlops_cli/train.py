@@ -54,7 +54,7 @@ def train(
     home: Home = None,
 ) -> None:
     """Ask a pipeline for a retraining, in your own name. Exit 3 where guard or gate refuses, 1 where nothing was decided."""
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
 
     of_data = {

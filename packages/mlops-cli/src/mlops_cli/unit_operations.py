@@ -28,9 +28,9 @@ def resume(unit: Unit, reason: Reason, as_json: AsJson = False, profile: Profile
 
 def _set(unit: str, *, is_paused: bool, reason: str, as_json: bool, profile: str | None, home: Path | None) -> None:
     reason = checked_reason(reason)
-    from mlops_cli.audit import open_chain
-    from mlops_cli.deployed_entries import Entries
     from mlops_runtime.business_unit.automation import paused_reason
+    from mlops_runtime.business_unit.deployed_chain import open_chain
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.business_unit.pause import set_pause
     from mlops_runtime.rollout.audit_chain import AuditError
 
@@ -38,7 +38,7 @@ def _set(unit: str, *, is_paused: bool, reason: str, as_json: bool, profile: str
         entry = Entries(ssm=aws.client("ssm")).unit(unit)
         by, now = aws.caller()
         try:
-            change = set_pause(open_chain(aws, entry), is_paused=is_paused, by=by, reason=reason, now=now)
+            change = set_pause(open_chain(aws.client, entry), is_paused=is_paused, by=by, reason=reason, now=now)
         except AuditError as error:
             raise UserError(f"{error}; check it with: mlops audit verify {unit}") from error
     if change.record is None:
@@ -81,8 +81,8 @@ def rollback(
     home: Home = None,
 ) -> None:
     """Return to the previous version: abort a running rollout, else deploy the version before. Exit 1 unless it serves then."""
-    from mlops_cli.audit import open_chain
-    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.deployed_chain import open_chain
+    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.contracts import to_dict
     from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
     from mlops_runtime.rollout.audit_chain import AuditError
@@ -105,7 +105,7 @@ def rollback(
             way = WayBack(
                 stepfunctions=aws.client("stepfunctions"),
                 cloudwatch=aws.client("cloudwatch"),
-                chain=open_chain(aws, entry),
+                chain=open_chain(aws.client, entry),
                 machine_arn=entry.deploy_machine,
                 wait=RolloutWait(aws=aws, endpoint=endpoint),
                 say=lambda line: typer.echo(line, err=as_json),

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_cli.aws_account import DENIED, UserError
+from botocore.exceptions import ClientError
+
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.unit_entries import (
     ROOT,
@@ -16,11 +17,16 @@ from mlops_runtime.contracts.unit_entries import (
     UnitEntry,
     read_entry,
 )
+from mlops_runtime.refused_calls import DENIED
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
+
+
+class NotDeployedError(ValueError):
+    """What was named is not deployed, or cannot be read by this version; the message says what there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,56 +43,56 @@ class Entries:
         """Return a unit.
 
         Raises:
-            UserError: If the name is not found.
+            NotDeployedError: If the name is not found.
         """
         found = [entry for entry in self._get(_unit_names(name)) if isinstance(entry, UnitEntry)]
         if not found:
-            raise UserError(f"business unit {name!r} not found; {self._there_are(UnitEntry)}")
+            raise NotDeployedError(f"business unit {name!r} not found; {self._there_are(UnitEntry)}")
         return found[0]
 
     def endpoint(self, name: str | None) -> EndpointEntry:
         """Return an endpoint; without a name the only one that there is.
 
         Raises:
-            UserError: If the name is not found, or there is not exactly one.
+            NotDeployedError: If the name is not found, or there is not exactly one.
         """
         if name is None:
             every = [entry for entry in self._all(ROOT) if isinstance(entry, EndpointEntry)]
             if len(every) == 1:
                 return every[0]
-            raise UserError(f"name an endpoint; {self._there_are(EndpointEntry)}")
+            raise NotDeployedError(f"name an endpoint; {self._there_are(EndpointEntry)}")
         found = [entry for entry in self._get(_endpoint_names(name)) if isinstance(entry, EndpointEntry)]
         if not found:
-            raise UserError(f"endpoint {name!r} not found; {self._there_are(EndpointEntry)}")
+            raise NotDeployedError(f"endpoint {name!r} not found; {self._there_are(EndpointEntry)}")
         return found[0]
 
     def pipeline(self, name: str | None) -> PipelineEntry:
         """Return a pipeline; without a name the only one that there is.
 
         Raises:
-            UserError: If the name is not found, or there is not exactly one.
+            NotDeployedError: If the name is not found, or there is not exactly one.
         """
         if name is None:
             found = [entry for entry in self._all(ROOT) if isinstance(entry, PipelineEntry)]
             if len(found) == 1:
                 return found[0]
-            raise UserError(f"name the pipeline: {self._there_are(PipelineEntry)}")
+            raise NotDeployedError(f"name the pipeline: {self._there_are(PipelineEntry)}")
         names = [each.replace("/endpoint/", "/pipeline/") for each in _endpoint_names(name)]
         found = [entry for entry in self._get(names) if isinstance(entry, PipelineEntry)]
         if not found:
-            raise UserError(f"pipeline {name!r} not found; {self._there_are(PipelineEntry)}")
+            raise NotDeployedError(f"pipeline {name!r} not found; {self._there_are(PipelineEntry)}")
         return found[0]
 
     def feature_store(self, unit: str) -> FeatureStoreEntry:
         """Return the feature store of a unit.
 
         Raises:
-            UserError: If the unit has none.
+            NotDeployedError: If the unit has none.
         """
         names = [f"{ROOT}{_checked(unit)}/features"]
         found = [entry for entry in self._get(names) if isinstance(entry, FeatureStoreEntry)]
         if not found:
-            raise UserError(
+            raise NotDeployedError(
                 f"business unit {unit!r} has not published a feature store; {self._there_are(FeatureStoreEntry)}"
             )
         return found[0]
@@ -95,19 +101,19 @@ class Entries:
         """Return what has a chain of audit records: an endpoint or a unit.
 
         Raises:
-            UserError: If the name is not found, or is both.
+            NotDeployedError: If the name is not found, or is both.
         """
         found = self._get([*_endpoint_names(name), *_unit_names(name)])
         endpoint = next((entry for entry in found if isinstance(entry, EndpointEntry)), None)
         unit = next((entry for entry in found if isinstance(entry, UnitEntry)), None)
         if unit is not None and endpoint is not None:
-            raise UserError(
+            raise NotDeployedError(
                 f"{name!r} is both a business unit and an endpoint of {endpoint.unit!r}; rename one of them"
             )
         answer = unit if endpoint is None else endpoint
         if answer is None:
             there_are = self._there_are(EndpointEntry, UnitEntry)
-            raise UserError(f"no endpoint or business unit is named {name!r}; {there_are}")
+            raise NotDeployedError(f"no endpoint or business unit is named {name!r}; {there_are}")
         return answer
 
     def units(self) -> list[UnitEntry]:
@@ -128,8 +134,6 @@ class Entries:
 
     def _get(self, names: Sequence[str]) -> list[Entry]:
         """Return the parameters that exist and that the caller may read."""
-        from botocore.exceptions import ClientError
-
         found: list[Entry] = []
         denied: ClientError | None = None
         for name in names:
@@ -156,8 +160,6 @@ class Entries:
                     yield entry
 
     def _there_are(self, *kinds: type[Entry]) -> str:
-        from botocore.exceptions import ClientError
-
         try:
             names = sorted(name for entry in self._all(ROOT) if isinstance(entry, kinds) for name in [_name(entry)])
         except ClientError:
@@ -175,7 +177,7 @@ def _read(name: str, value: str) -> Entry | None:
     try:
         return read_entry(name, value)
     except ContractError as error:
-        raise UserError(
+        raise NotDeployedError(
             f"the parameter {name} cannot be read by this version of mlops: {error}; deploy the stack again"
         ) from error
 
@@ -192,5 +194,5 @@ def _endpoint_names(name: str) -> list[str]:
 
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise UserError(f"a name consists of letters, digits and hyphens, got {name!r}")
+        raise NotDeployedError(f"a name consists of letters, digits and hyphens, got {name!r}")
     return name

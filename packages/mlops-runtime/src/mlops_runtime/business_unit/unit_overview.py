@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mlops_runtime.business_unit.automation import frozen_reason, pause_of
+from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.contracts import ContractError, from_json, to_dict
 from mlops_runtime.contracts.monitor_report import monitor_states
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome
@@ -20,6 +21,7 @@ from mlops_runtime.contracts.unit_entries import (
     UnitEntry,
 )
 from mlops_runtime.monitor.archive import Archive
+from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.retraining.retraining_start import GuardTable
 from mlops_runtime.retraining.run_history import Run, RunHistory
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain
@@ -33,8 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_stepfunctions import SFNClient
 
-_DENIED = ("AccessDenied", "AccessDeniedException")
-_NOT_READABLE = ("AccessDenied", "NoSuchBucket")
+_NOT_READABLE = (*DENIED, "NoSuchBucket")
 _RUNS = 10  # among which the newest that has begun is found
 _PACKAGES = 5
 _ROLLOUTS = (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.FAILED)
@@ -208,6 +209,28 @@ class Overview:
             pipelines=tuple(self.pipeline(pipeline, unit=entry) for pipeline in pipelines),
         )
 
+    def readable(self, entries: Entries) -> tuple[list[UnitOverview], dict[str, str]]:
+        """Return the units that the caller may read, and why not by the name of each of the others.
+
+        Args:
+            entries: What is deployed.
+
+        Raises:
+            ClientError: If the caller may read none of them, or for another error.
+        """
+        found: list[UnitOverview] = []
+        unread: dict[str, ClientError] = {}
+        for entry in entries.units():
+            try:
+                found.append(self.unit(entry, *entries.of_unit(entry.unit)))
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in DENIED:
+                    raise
+                unread[entry.unit] = error
+        if unread and not found:
+            raise next(iter(unread.values()))
+        return found, {unit: refusal(error.response["Error"], error.operation_name) for unit, error in unread.items()}
+
     def endpoint(
         self, entry: EndpointEntry, *, artifacts: str | None = None, audit: str | None = None
     ) -> EndpointOverview:
@@ -269,7 +292,7 @@ class Overview:
             return self.rollouts.read(execution, self.now), ""
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code not in _DENIED:
+            if code not in DENIED:
                 raise
             return None, code
 
@@ -296,7 +319,7 @@ class Overview:
             return self.history(unit, pipeline).runs(last=_RUNS), ""
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code not in _DENIED:
+            if code not in _NOT_READABLE:
                 raise
             return (), code
 
@@ -311,7 +334,7 @@ class Overview:
             )
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code in _DENIED:
+            if code in DENIED:
                 return None
             if code in ("ValidationException", "ResourceNotFound"):
                 return ()  # the group goes with the stack

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
+from mlops_runtime.refused_calls import DENIED
+
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
 
@@ -26,7 +28,6 @@ _ACCEPTED = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
 )
-_DENIED = ("AccessDeniedException", "AccessDenied")
 
 
 class RegistryError(RuntimeError):
@@ -161,7 +162,7 @@ def _problem(ecr: "ECRClient", uri: str) -> str | None:
         code = error.response["Error"]["Code"]
         if code == "RepositoryNotFoundException":
             return _missing(uri, repository, f"there is no repository {repository!r}")
-        if code in _DENIED:
+        if code in DENIED:
             return (
                 f"image {uri} may not be read: let the policy of repository {repository!r} allow ecr:BatchGetImage to this "
                 f"account ({error.response['Error'].get('Message', code)})"

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from mlops_runtime.contracts import from_dict, from_json, to_dict
 from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, TrainingMetrics, Trigger
+from mlops_runtime.refused_calls import DENIED
 from mlops_runtime.retraining.pipeline_access import PipelineAccess
 from mlops_runtime.retraining.run_comparison import RunComparison, RunError, compared
 from mlops_runtime.retraining.training_metrics import read_log_line
@@ -32,7 +33,6 @@ _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the scrip
 _NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.KNOWN, Decision.RELEASED)
 _ABSENT = ("NoSuchKey", "404")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # of an execution
-_DENIED = ("AccessDenied", "AccessDeniedException")
 _FAILED = "Failed"  # status of a job
 _NEWEST = 100  # lines of a log in which what a failed training wrote of itself stands: it is among its last words
 
@@ -442,7 +442,7 @@ class RunHistory(PipelineAccess):
         try:
             lines = self._newest_lines(name, "train")
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _DENIED:
+            if error.response["Error"]["Code"] not in DENIED:
                 raise
             return None
         return next((found for line in reversed(lines) if (found := read_log_line(line)) is not None), None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.contracts import content_hash
+from mlops_runtime.refused_calls import DENIED
 from mlops_runtime.registry.model_package import registered_metadata
 from mlops_runtime.registry.package_registry import Approver
 from mlops_runtime.verify.account import Place
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, ExecutionListItemTypeDef
 
 _REASON = "mlops verify"
-_DENIED = ("AccessDenied", "AccessDeniedException")
 _X = 2.0
 _FIRST, _SECOND = 3.0, 5.0
 
@@ -92,7 +92,7 @@ class LoopChecks:
         try:
             role.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="PendingManualApproval")
         except ClientError as error:
-            _expect(error.response["Error"]["Code"] in _DENIED, f"PendingManualApproval: {error}")
+            _expect(error.response["Error"]["Code"] in DENIED, f"PendingManualApproval: {error}")
         else:
             raise CheckError("the approvers' role may set PendingManualApproval")
         role.reject(self._describe(package), reason=_REASON)

@@ -1,0 +1,60 @@
+"""The chain of audit records that a deployed unit or endpoint has, and the key that signs it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError
+from mlops_runtime.contracts.unit_entries import EndpointEntry, UnitEntry
+from mlops_runtime.rollout.audit_chain import AuditChain
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.seals import PublicKey, Sealer
+
+
+def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry) -> AuditChain:
+    """Return the chain of an endpoint or unit; a unit's can be appended to.
+
+    Args:
+        client: Returns the client of a service.
+        entry: What has the chain.
+
+    Raises:
+        NotDeployedError: If the unit's stack is of a version without published heads.
+    """
+    pause_key = None
+    if isinstance(entry, UnitEntry):
+        unit, table, key, pause_key = entry, entry.automation_table, entry.unit, entry.pause_key
+    else:
+        unit, table, key = _unit_of(client, entry), entry.rollout_table, entry.endpoint
+    return AuditChain(
+        s3=client("s3"),
+        bucket=unit.audit_bucket,
+        table=RolloutTable(client("dynamodb"), table, key),
+        heads=_named(unit.heads_bucket, unit.unit),
+        sealer=None if pause_key is None else Sealer(kms=client("kms"), key=pause_key),
+    )
+
+
+def public_key_of(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry) -> PublicKey:
+    """Return the public half of the key that signs a chain.
+
+    Args:
+        client: Returns the client of a service.
+        entry: What has the chain.
+
+    Raises:
+        NotDeployedError: If the unit's stack is of a version without that key.
+    """
+    key = entry.pause_key if isinstance(entry, UnitEntry) else _unit_of(client, entry).signing_key
+    return PublicKey(der=client("kms").get_public_key(KeyId=_named(key, entry.unit))["PublicKey"])
+
+
+def _unit_of(client: Callable[[str], Any], entry: EndpointEntry) -> UnitEntry:
+    return Entries(ssm=client("ssm")).unit(entry.unit)
+
+
+def _named(value: str | None, unit: str) -> str:
+    if value is None:
+        raise NotDeployedError(
+            f"the entry of unit {unit} has no heads bucket or no key; deploy its stack with this version first"
+        )
+    return value

@@ -1,0 +1,24 @@
+"""A deployed unit on the shared cloud."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from tests.cli.deployed_unit import DeployedUnit
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.contracts.unit_entries import ROOT
+
+_number = itertools.count(1)
+
+
+@pytest.fixture
+def deployed(cloud: Cloud) -> Iterator[DeployedUnit]:
+    """A unit of its own, with an endpoint that serves nothing yet; nothing stays published that has no tables."""
+    made = DeployedUnit(cloud, f"owner{next(_number)}")
+    yield made
+    ssm = cloud.client("ssm")
+    for page in ssm.get_paginator("get_parameters_by_path").paginate(Path=ROOT, Recursive=True):
+        for name in (parameter["Name"] for parameter in page["Parameters"]):
+            if name.startswith(f"{ROOT}{made.name}"):
+                ssm.delete_parameter(Name=name)
