@@ -49,7 +49,7 @@ class PackageFinder:
             name: Unit or package group. None takes all.
 
         Raises:
-            PackageNotFoundError: If there is none.
+            PackageNotFoundError: If no registry is published, or none has this name.
         """
         entries = self._published()
         chosen = [entry for entry in entries if name in (None, entry.unit, entry.group)]

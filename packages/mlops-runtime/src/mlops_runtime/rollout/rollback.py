@@ -49,7 +49,7 @@ class Begun:
         before: The package that served when it began.
         aborts: The execution is a rollout, and the alarm that takes its new fleet back must fire.
         is_alarm_set: The alarm fires.
-        is_last: The execution was started for this request: what serves at its end is the answer.
+        is_last: The execution was started for this request: its end is the answer.
     """
 
     request: DeployRequest
