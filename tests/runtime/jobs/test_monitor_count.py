@@ -57,7 +57,9 @@ def test_the_counts_are_the_functions_byte_for_byte(s3, settings, baseline, line
     assert count_objects(sizes, settings, processes=2, part_bytes=sizes[f"{PREFIX}/10/large.jsonl"] // 7) == {}
     store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts", captures="captures")
     for key in bodies:
-        expected = canonical_json(count(store.lines("captures", key), baseline, since=SINCE))
+        counts = count(store.lines("captures", key), baseline, since=SINCE, hour=store.object_hour(key))
+        in_parts = key.endswith("large.jsonl")  # whose lines have no numbers in the object
+        expected = canonical_json(replace(counts, problem_lines=None) if in_parts else counts)
         target = store.counts_key(key, content_hash(baseline))
         written = s3.get_object(Bucket="artifacts", Key=target)["Body"].read()
         assert json.loads(written) == json.loads(expected)

@@ -1,6 +1,7 @@
 """Counting by columns against the function's own reader, byte for byte, over whatever callers send."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -94,18 +95,18 @@ def calls(draw: Any) -> bytes:
     return draw(st.sampled_from([line] * 8 + [line[:-1], b"", b"[]", b'{"eventMetadata": {}}']))
 
 
-@given(lines=st.lists(calls(), max_size=12))
+@given(lines=st.lists(calls(), max_size=12), hour=st.sampled_from([None, datetime(2017, 8, 7, 10, tzinfo=UTC)]))
 def test_the_counts_are_the_functions_whatever_is_sent(
-    lines: list[bytes], baseline: Baseline, conditioned: Baseline
+    lines: list[bytes], hour: datetime | None, baseline: Baseline, conditioned: Baseline
 ) -> None:
     """With conditions and without, in batches of one call and of many."""
     for against in (baseline, conditioned):
-        expected = canonical_json(count(lines, against, since=SINCE))
+        expected = canonical_json(count(lines, against, since=SINCE, hour=hour))
         own = canonical_json(count(lines, against, since=SINCE, announced=lambda *_: True))
         for rows in (1, 1 << 15):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(monitor_plain, "_BATCH_ROWS", rows)
-                assert canonical_json(count_lines(lines, against, since=SINCE)) == expected
+                assert canonical_json(count_lines(lines, against, since=SINCE, hour=hour)) == expected
                 counted = count_lines(lines, against, since=SINCE, announced=lambda *_: True)
                 assert canonical_json(counted) == own
 

@@ -14,6 +14,8 @@ from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.counting.counts import empty, merge
+from mlops_runtime.monitor.counting.problems import TIME_ELSEWHERE, sentence
+from mlops_runtime.monitor.report_message import message
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 from mlops_runtime.monitor.window_reading import ANOTHER_BASELINE, LATE, TAKEN_BACK, UNCOUNTED, UNREADABLE
@@ -217,6 +219,7 @@ def test_values_of_another_type_are_told_with_an_object_that_has_some() -> None:
     report = timeline.run(6)
     assert report.problems == {"price: value is no number": 1}
     assert report.problem_objects == {"price: value is no number": key}
+    assert report.problem_lines is None
 
 
 def test_a_problem_is_told_with_the_newest_object_that_has_it() -> None:
@@ -239,6 +242,25 @@ def test_a_problem_is_told_with_the_newest_object_that_has_it() -> None:
         "line is not JSON": "capture/e/v/2017/08/07/20/o20.jsonl",
         UNCOUNTED: "capture/e/v/2017/08/07/21/o21.jsonl",
     }
+    assert report.problem_lines == {"line is not JSON": (len(body.splitlines()) + 1,)}
+    assert "line is not JSON: 2, the newest in " in (said := message(report, "s3://report"))
+    assert f"o20.jsonl, line {len(body.splitlines()) + 1}" in said
+
+
+@pytest.mark.parametrize(("skew", "state"), [(180, "VIOLATION"), (-10 * 24 * 60, "NO_CAPTURE")])
+def test_clocks_that_differ_are_said_and_never_fine(skew: int, state: str) -> None:
+    """Calls whose time lies hours after that of their object, or before the model went live."""
+    timeline = Timeline(window=6, every=6, spec=SPEC)
+    for hour in range(6):
+        timeline.call(hour, 60)
+        timeline.land(f"o{hour}", Captured(hour=hour, rows=60, skew=skew))
+        timeline.count(f"o{hour}", Captured(hour=hour, rows=60, skew=skew))
+    report = timeline.run(6)
+    said = sentence(TIME_ELSEWHERE())
+    assert (report.problems, report.problem_lines) == ({said: 360}, {said: (1, 2, 3)})
+    assert report.drift.state.value == state, report.verdict
+    words = "100 % of 360 calls have an inferenceTime outside the hour of their capture object: clocks differ"
+    assert (words in report.verdict) is (state == "VIOLATION")
 
 
 @pytest.mark.parametrize(("until", "told"), [("07T21:10", False), ("08T00:00", True), ("08T09:00", True)])

@@ -122,7 +122,7 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
     from mlops_runtime.contracts.monitor_report import monitor_states
     from mlops_runtime.monitor import wording
     from mlops_runtime.monitor.page import report_words
-    from mlops_runtime.monitor.report_message import problems
+    from mlops_runtime.monitor.report_message import problem_place, problems
 
     span = f"{wording.moment(report.window_from)} to {wording.moment(report.window_until)} UTC"
     yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
@@ -138,8 +138,8 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
     if report.suppressed is not None:
         yield f"  nothing was published as drift: {wording.seconds(report.suppressed)}"
     for name, times in problems(report):
-        where = (report.problem_objects or {}).get(name)
-        yield f"  problem        {times:,} x {name}{'' if where is None else f', the newest in {where}'}"
+        where = problem_place(report, name)
+        yield f"  problem        {times:,} x {name}{f', the newest in {where}' if where else ''}"
 
 
 def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[str]":

@@ -223,7 +223,8 @@ class Counts:
     ``synthetic`` calls are the platform's own, of any model, which an execution announced; they are counted here and nowhere
     else. ``unannounced`` calls have ids that look like them without an announcement: they count as all others.
     ``problems`` says what could not be counted and how often, by code and arguments: ``{"row_width[3,4]": 2}``; ``malformed`` is
-    the sum of those that are whole lines. ``objects`` is how many capture objects were counted, ``earlier`` how many calls were
+    the sum of those that are whole lines. ``problem_lines`` has the first lines of one object with each problem, from 1; counts of
+    several objects have none. ``objects`` is how many capture objects were counted, ``earlier`` how many calls were
     left out because another model answered.
     """
 
@@ -244,6 +245,7 @@ class Counts:
     objects: int | None = None
     earlier: int | None = None
     predictions: tuple[FeatureCounts, ...] | None = None
+    problem_lines: Mapping[str, tuple[int, ...]] | None = None
     format: Literal["mlops.counts/1"] = "mlops.counts/1"
 
     @property

@@ -179,8 +179,9 @@ class MonitorReport:
     A monitor that is not configured has no result. ``state`` is the one of all monitors, ``verdict`` the whole report in a
     sentence. ``hours_merged`` is how many hours before the window were added to have rows enough. ``suppressed`` is why nothing
     was published as drift: a rollout ran. ``problems`` are those of the counts, and what else went wrong in the whole window, by
-    what and how often; ``problem_objects`` has the newest capture object with each of those that an object has. ``baseline_uri``
-    is where the baseline lies and ``spec`` the thresholds of this run: what a page or a replay needs beside the counts.
+    what and how often; ``problem_objects`` has the newest capture object with each of those that an object has, and
+    ``problem_lines`` the first lines of it with that problem, from 1. ``baseline_uri`` is where the baseline lies and ``spec`` the
+    thresholds of this run: what a page or a replay needs beside the counts.
     ``baseline_flaw`` is why the baseline cannot be used: it is missing or not the one that was approved. ``unannounced_calls``
     have inference ids that look like the platform's own. ``live_since`` is when the evaluated model went live. ``metrics`` are the
     values that the run
@@ -210,6 +211,7 @@ class MonitorReport:
     suppressed: str | None = None
     problems: Mapping[str, int] | None = None
     problem_objects: Mapping[str, str] | None = None
+    problem_lines: Mapping[str, tuple[int, ...]] | None = None
     baseline_uri: str | None = None
     baseline_flaw: str | None = None
     live_since: str | None = None

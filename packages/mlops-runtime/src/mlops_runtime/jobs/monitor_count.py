@@ -56,9 +56,15 @@ class ObjectCounter:
     def count(self, part: Part) -> Counts | None:
         """Count a part; the counts of a whole object are written, and those of a part of it returned."""
         lines = part_lines(self._s3, self._settings.captures, part)
-        counts = count_lines(lines, self._baseline, since=self._settings.since, announced=self._announced)
+        counts = count_lines(
+            lines,
+            self._baseline,
+            since=self._settings.since,
+            announced=self._announced,
+            hour=self._store.object_hour(part.key),
+        )
         if not part.is_whole:
-            return counts
+            return replace(counts, problem_lines=None)  # its lines have other numbers in the object
         self.put(part.key, counts)
         return None
 

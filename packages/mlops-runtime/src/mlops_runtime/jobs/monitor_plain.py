@@ -19,7 +19,7 @@ from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline_cells import Coded, Column
-from mlops_runtime.monitor.counting.capture_lines import is_since
+from mlops_runtime.monitor.counting.capture_lines import KEPT_LINES, is_since, span_of
 from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
 
 _BATCH_ROWS, _BATCH_BYTES = 1 << 15, 1 << 25
@@ -34,6 +34,7 @@ class _Batch:
     predictions: list[str] = field(default_factory=list)
     times: list[np.datetime64] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     bytes: int = 0
 
     @property
@@ -47,14 +48,16 @@ class _Plain:
     Args:
         baseline: What is counted against.
         since: Since when its model serves.
+        hour: The object's; a call of another is not plain.
     """
 
-    def __init__(self, baseline: Baseline, since: str) -> None:
+    def __init__(self, baseline: Baseline, since: str, hour: datetime | None) -> None:
         self._commas = len(baseline.features) - 1
         self._since = since
+        self._earliest, self._latest = span_of(hour)
         self._times: dict[str, np.datetime64 | None] = {}
 
-    def take(self, line: bytes, batch: _Batch) -> bool:
+    def take(self, line: bytes, number: int, batch: _Batch) -> bool:
         """Add a line's call to a batch, if it is plain and of the live model."""
         try:
             record = orjson.loads(line)
@@ -78,6 +81,7 @@ class _Plain:
             return False
         batch.texts.append(text)
         batch.lines.append(line)
+        batch.numbers.append(number)
         batch.bytes += len(line)
         if rows == 1:
             batch.predictions.append(output)
@@ -88,13 +92,14 @@ class _Plain:
         return True
 
     def _time(self, text: Any) -> np.datetime64 | None:
-        """Return a time as captures have it, not a time for none; None for other forms and for a time before the model's."""
+        """Return a time as captures have it, not a time for none; None for other forms, before the model's, of another hour."""
         if text is None or text == "":
             return _MISSING
         if text not in self._times:
             if len(self._times) > _BATCH_ROWS:
                 self._times.clear()
-            self._times[text] = _read_time(text) if is_since(text, self._since) else None
+            is_ours = is_since(text, self._since) and self._earliest <= text < self._latest
+            self._times[text] = _read_time(text) if is_ours else None
         return self._times[text]
 
 
@@ -152,7 +157,12 @@ def _column(values: Any) -> Column:
 
 
 def count_lines(
-    lines: Iterable[bytes], baseline: Baseline, *, since: str = "", announced: IsAnnounced = nobody
+    lines: Iterable[bytes],
+    baseline: Baseline,
+    *,
+    since: str = "",
+    announced: IsAnnounced = nobody,
+    hour: datetime | None = None,
 ) -> Counts:
     """Count one capture object's lines as `mlops_runtime.monitor.counting.counts.count` does, plain ones by columns.
 
@@ -161,6 +171,7 @@ def count_lines(
         baseline: The live model's baseline.
         since: Since when that model serves. Default: all calls count.
         announced: Which calls the platform announced as its own. Default: none.
+        hour: The object's, in UTC: calls of another hour count, and are a problem. Default: it has none.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
@@ -171,33 +182,50 @@ def count_lines(
         >>> count_lines([line.encode()], baseline) == count([line], baseline)
         True
     """
-    return replace(merge(empty(baseline), _parts(lines, baseline, since, announced)), objects=1)
+    found: dict[str, tuple[int, ...]] = {}
+
+    def noted(part: Counts) -> Counts:
+        for problem, numbers in (part.problem_lines or {}).items():
+            found[problem] = tuple(sorted({*found.get(problem, ()), *numbers})[:KEPT_LINES])
+        return part
+
+    parts = _parts(lines, baseline, since, announced, hour)
+    counts = replace(merge(empty(baseline), map(noted, parts)), objects=1)
+    kept = {problem: found[problem] for problem in counts.problems or {} if problem in found}
+    return replace(counts, problem_lines=kept or None)
 
 
-def _parts(lines: Iterable[bytes], baseline: Baseline, since: str, announced: IsAnnounced) -> Iterator[Counts]:
-    plain, columns, batch = _Plain(baseline, since), _Columns(baseline), _Batch()
-    others: list[bytes] = []
-    waiting = 0
-    for line in lines:
-        if plain.take(line, batch):
+def _parts(
+    lines: Iterable[bytes], baseline: Baseline, since: str, announced: IsAnnounced, hour: datetime | None
+) -> Iterator[Counts]:
+    plain, columns, batch, others = _Plain(baseline, since, hour), _Columns(baseline), _Batch(), _Batch()
+    for number, line in enumerate(lines, 1):
+        if plain.take(line, number, batch):
             if batch.is_full:
-                yield _count_batch(batch, columns, baseline, since)
+                yield _count_batch(batch, columns, baseline, since, hour)
                 batch = _Batch()
             continue
-        others.append(line)
-        waiting += len(line)
-        if len(others) >= _BATCH_ROWS or waiting >= _BATCH_BYTES:
-            yield count(others, baseline, since=since, announced=announced)
-            others, waiting = [], 0
+        others.lines.append(line)
+        others.numbers.append(number)
+        others.bytes += len(line)
+        if len(others.lines) >= _BATCH_ROWS or others.bytes >= _BATCH_BYTES:
+            yield _count_others(others, baseline, since, announced, hour)
+            others = _Batch()
     if batch.texts:
-        yield _count_batch(batch, columns, baseline, since)
-    yield count(others, baseline, since=since, announced=announced)
+        yield _count_batch(batch, columns, baseline, since, hour)
+    yield _count_others(others, baseline, since, announced, hour)
 
 
-def _count_batch(batch: _Batch, columns: _Columns, baseline: Baseline, since: str) -> Counts:
+def _count_others(
+    batch: _Batch, baseline: Baseline, since: str, announced: IsAnnounced, hour: datetime | None
+) -> Counts:
+    return count(batch.lines, baseline, since=since, announced=announced, hour=hour, numbers=batch.numbers)
+
+
+def _count_batch(batch: _Batch, columns: _Columns, baseline: Baseline, since: str, hour: datetime | None) -> Counts:
     try:
         found = columns.parse(batch.texts)
     except pa.ArrowInvalid:
-        return count(batch.lines, baseline, since=since)
+        return _count_others(batch, baseline, since, nobody, hour)
     counts = count_columns(found, baseline, predictions=batch.predictions, times=np.array(batch.times))
     return replace(counts, calls=len(batch.texts))

@@ -56,6 +56,7 @@ def build(
         suppressed=evidence.suppressed,
         problems=_problems(evidence) or None,
         problem_objects={sentence(problem): key for problem, key in evidence.problem_objects.items()} or None,
+        problem_lines={sentence(problem): lines for problem, lines in evidence.problem_lines.items()} or None,
         live_since=None if live is None else live.since,
         unannounced_calls=None if evidence.counts is None else evidence.counts.unannounced or 0,
         spec=spec,

@@ -22,6 +22,23 @@ def problems(report: MonitorReport) -> list[tuple[str, int]]:
     return sorted(((n, times) for n, times in found.items() if n != report.baseline_flaw), key=lambda i: (-i[1], i[0]))
 
 
+def problem_place(report: MonitorReport, name: str) -> str:
+    """Return the newest capture object with a problem and its first lines with it; empty where no object has it.
+
+    Example:
+        >>> from mlops_runtime.contracts.monitor_report import DriftResult
+        >>> report = MonitorReport(endpoint="demand", variant="AllTraffic", window_from="", window_until="", rows=0,
+        ...     drift=DriftResult(), baseline_sha256=None, model_package_arn=None,
+        ...     problem_objects={"line is not JSON": "capture/o.jsonl"}, problem_lines={"line is not JSON": (3, 9)})
+        >>> problem_place(report, "line is not JSON")
+        'capture/o.jsonl, lines 3, 9'
+    """
+    place, lines = (report.problem_objects or {}).get(name, ""), (report.problem_lines or {}).get(name, ())
+    if not place or not lines:
+        return place
+    return f"{place}, {'line' if len(lines) == 1 else 'lines'} {', '.join(map(str, lines))}"
+
+
 def problems_text(report: MonitorReport) -> str:
     """Return the three most frequent problems with how often each came, and how many other kinds there are.
 
@@ -110,9 +127,10 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _problems(report: MonitorReport) -> list[str]:
-    told, objects = problems(report), report.problem_objects or {}
+    told = problems(report)
+    newest = {name: place for name, _ in told if (place := problem_place(report, name))}
     lines = [
-        f"{name}: {times:,}{f', the newest in {objects[name]}' if name in objects else ''}"
+        f"{name}: {times:,}{f', the newest in {newest[name]}' if name in newest else ''}"
         for name, times in told[:LISTED]
     ]
     return [*lines, f"{len(told) - LISTED} more kinds"] if len(told) > LISTED else lines

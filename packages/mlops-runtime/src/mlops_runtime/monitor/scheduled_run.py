@@ -74,7 +74,8 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
         _log.error("%s: %s", key, sentence(OBJECT_TOO_LARGE()))
         counts = replace(empty(baseline), malformed=1, problems={OBJECT_TOO_LARGE(): 1}, objects=1)
     else:
-        counts = count(store.lines(bucket, key), baseline, since=live.since, announced=store.announced())
+        lines, hour = store.lines(bucket, key), store.object_hour(key)
+        counts = count(lines, baseline, since=live.since, announced=store.announced(), hour=hour)
     store.put_counts(str(store.counts_key(key, counts.baseline_sha256)), counts)
     told = {
         "rows": counts.rows,

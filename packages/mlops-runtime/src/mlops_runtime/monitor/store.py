@@ -155,6 +155,10 @@ class MonitorStore:
         """Return the hour of a capture object."""
         return hour_of(key, f"capture/{self._endpoint}/{variant}/")
 
+    def object_hour(self, key: str) -> datetime | None:
+        """Return the hour of a capture object of any variant."""
+        return self.capture_hour(key.removeprefix(f"capture/{self._endpoint}/").partition("/")[0], key)
+
     def counts(self, keys: Iterable[str]) -> Iterator[Counts]:
         """Yield counts objects."""
         for key in keys:

@@ -61,6 +61,7 @@ class Evidence:
         newest_label: Hour in which the newest label was uploaded. Default: none was, in the window and the label delay before it.
         problems: What could not be read or counted, and how often, by what `counting.problems` writes or a sentence.
         problem_objects: The newest capture object with each problem that an object has.
+        problem_lines: The first lines of that object with it, from 1, where they are known.
         objects: Counted objects of each hour that was read.
         violations: What an engine that is not ours wrote as violations. Default: ours are made from the rest.
         analyzer: What ran in place of AWS's image of Model Monitor. Default: the image, or another engine.
@@ -83,6 +84,7 @@ class Evidence:
     newest_label: datetime | None = None
     problems: Mapping[str, int] = field(default_factory=dict)
     problem_objects: Mapping[str, str] = field(default_factory=dict)
+    problem_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     objects: Mapping[str, int] = field(default_factory=dict)
     violations: tuple[Violation, ...] | None = None
     analyzer: str | None = None

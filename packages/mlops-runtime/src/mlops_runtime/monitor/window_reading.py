@@ -33,6 +33,7 @@ ANOTHER_BASELINE = "counts of a capture object are of another baseline"
 UNREADABLE = "counts of a capture object cannot be read"
 LATE = "capture object came after its window was decided"
 TAKEN_BACK = "capture object has calls of a rollout that was rolled back"
+_NO_LINES: Mapping[str, tuple[int, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +127,8 @@ def gather(
         newest_label=newest_label,
         earlier=earlier,
         problems={name: times for name, times in problems.items() if times},
-        problem_objects=counting.problem_objects,
+        problem_objects={problem: key for problem, (key, _) in counting.newest.items()},
+        problem_lines={problem: lines for problem, (_, lines) in counting.newest.items() if lines},
         objects=counting.objects,
     )
 
@@ -158,7 +160,7 @@ class _Counting:
     hours_merged: int
     problems: Counter[str]
     objects: dict[str, int]
-    problem_objects: dict[str, str]
+    newest: dict[str, tuple[str, tuple[int, ...]]]
 
 
 @dataclass(slots=True)
@@ -179,7 +181,7 @@ class _Reader:
     malformed: int = 0
     synthetic: int = 0
     calls: int = 0
-    newest: dict[str, str] = field(default_factory=dict)
+    newest: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
 
     def read(self, objects: Sequence[tuple[datetime, Sequence[str]]]) -> Iterator[Counts]:
         parts = self.store.counts_against(self.digest, [keys for _, keys in objects])
@@ -207,14 +209,17 @@ class _Reader:
                 self.taken_back += 1
                 self._found([TAKEN_BACK], keys)
                 continue
-            self._found([*(part.problems or ()), *invalid_values(self.baseline, part)], keys)
+            found = [*(part.problems or ()), *invalid_values(self.baseline, part)]
+            self._found(found, keys, part.problem_lines or {})
             yield part
 
-    def _found(self, problems: Iterable[str], keys: Sequence[str]) -> None:
-        """Keep the newest object of each problem; keys of one variant sort by hour."""
+    def _found(
+        self, problems: Iterable[str], keys: Sequence[str], lines: Mapping[str, tuple[int, ...]] = _NO_LINES
+    ) -> None:
+        """Keep the newest object of each problem, with its lines; keys of one variant sort by hour."""
         key = self.store.capture_key(keys[0])
         for problem in problems:
-            self.newest[problem] = max(self.newest.get(problem, key), key)
+            self.newest[problem] = max(self.newest.get(problem, ("", ())), (key, lines.get(problem, ())))
         if len(self.newest) > 10 * MAXIMUM:
             self.newest = {
                 name: self.newest[name] for name in bounded(dict.fromkeys(self.newest, 1)) if name in self.newest
@@ -271,9 +276,9 @@ def _count(
         hours_merged=merged,
         problems=problems,
         objects=objects,
-        problem_objects={
-            **{name: key for name, key in reader.newest.items() if name in told},
-            **({UNCOUNTED: max(uncounted)} if uncounted else {}),
+        newest={
+            **{name: found for name, found in reader.newest.items() if name in told},
+            **({UNCOUNTED: (max(uncounted), ())} if uncounted else {}),
         },
     )
 

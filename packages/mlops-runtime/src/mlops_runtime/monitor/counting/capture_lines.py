@@ -21,8 +21,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import count
 from operator import itemgetter
 from reprlib import repr as shown
 from typing import Any, NamedTuple
@@ -539,6 +540,25 @@ def _several(text: str, outputs: int) -> Label | None:
 
 
 _MANY_PROBLEMS = 10_000
+# of each problem
+KEPT_LINES = 3
+# an object is named after the hour of its calls; a call that began in one hour may end in the next
+# https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture-endpoint.html
+_TOLERANCE = timedelta(minutes=10)
+
+
+def span_of(hour: datetime | None) -> tuple[str, str]:
+    """Return between which times the calls of an object of an hour may be, as `Call.time` is written; any time without an hour.
+
+    Example:
+        >>> span_of(datetime(2017, 8, 8, 9, tzinfo=UTC))
+        ('2017-08-08T08:50:00Z', '2017-08-08T10:10:00Z')
+    """
+    if hour is None:
+        return "", "~"
+    ends = hour - _TOLERANCE, hour + timedelta(hours=1) + _TOLERANCE
+    first, last = (f"{end.astimezone(UTC).replace(tzinfo=None).isoformat()}Z" for end in ends)
+    return first, last
 
 
 @dataclass(slots=True)
@@ -552,13 +572,15 @@ class LineReader:
         since: Since when the model serves (ISO 8601, UTC). Default: all calls are its own.
         announced: Which calls the platform announced as its own. Default: none.
         columns: As `read_predictions`.
+        hour: Hour of the object, in which its calls must lie but for ten minutes. Default: they may lie in any.
+        problem_lines: The first three lines with each problem.
 
     Example:
         >>> reader = LineReader(("price",))
-        >>> list(reader.read(["{", ""]))
+        >>> list(reader.read(["", "{"]))
         []
-        >>> reader.malformed, dict(reader.problems)
-        (1, {'line_not_json': 1})
+        >>> reader.malformed, dict(reader.problems), reader.problem_lines
+        (1, {'line_not_json': 1}, {'line_not_json': [2]})
     """
 
     names: Sequence[str]
@@ -573,21 +595,32 @@ class LineReader:
     last: str = ""
     problems: Counter[str] = field(default_factory=Counter)
     columns: int | None = None
+    hour: datetime | None = None
+    problem_lines: dict[str, list[int]] = field(default_factory=dict)
 
-    def read(self, lines: Iterable[bytes | str]) -> Iterator[Call]:
-        """Yield the calls of lines that are the model's."""
-        for line in lines:
+    def read(self, lines: Iterable[bytes | str], numbers: Iterable[int] | None = None) -> Iterator[Call]:
+        """Yield the calls of lines that are the model's.
+
+        Args:
+            lines: The lines, blank ones too.
+            numbers: Number of each line in its object. Default: from 1.
+        """
+        earliest, latest = span_of(self.hour)
+        for number, line in zip(count(1) if numbers is None else numbers, lines, strict=False):
             if not line.strip():
                 continue
             try:
                 call = read_call(line, self.names, self.announced, columns=self.columns)
             except CaptureError as error:
                 self.malformed += 1
-                self._add(error.problems)
+                self._add(error.problems, number)
                 continue
             if call.is_synthetic:
                 self.synthetic += 1
-            elif not is_since(call.time, self.since):
+                continue
+            if call.time and not earliest <= call.time < latest:
+                self._add([kinds.TIME_ELSEWHERE()], number)
+            if not is_since(call.time, self.since):
                 self.earlier += 1
             else:
                 self.calls += 1
@@ -596,10 +629,15 @@ class LineReader:
                     self.first = min(self.first or call.time, call.time)
                     self.last = max(self.last, call.time)
                 if call.problems:
-                    self._add(call.problems)
+                    self._add(call.problems, number)
                 yield call
 
-    def _add(self, problems: Iterable[str]) -> None:
+    def _add(self, problems: Sequence[str], number: int) -> None:
         self.problems.update(problems)
+        for problem in problems:
+            kept = self.problem_lines.setdefault(problem, [])
+            if len(kept) < KEPT_LINES and number not in kept:
+                kept.append(number)
         if len(self.problems) > _MANY_PROBLEMS:
             self.problems = Counter(bounded(self.problems))
+            self.problem_lines = {name: kept for name, kept in self.problem_lines.items() if name in self.problems}

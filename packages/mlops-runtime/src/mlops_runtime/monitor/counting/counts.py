@@ -108,7 +108,7 @@ class _RowsSum:
 
 
 def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
-    """Add counts. Any grouping and any order give the same counts, sums included.
+    """Add counts. Any grouping and any order give the same counts, sums included; numbers of lines are left out.
 
     Raises:
         MergeError: If a part was counted against another baseline, or does not have its features.
@@ -265,7 +265,13 @@ def _places(rows: Sequence[Row | None], start: int) -> list[int]:
 
 
 def count(
-    lines: Iterable[bytes | str], baseline: Baseline, *, since: str = "", announced: IsAnnounced = nobody
+    lines: Iterable[bytes | str],
+    baseline: Baseline,
+    *,
+    since: str = "",
+    announced: IsAnnounced = nobody,
+    hour: datetime | None = None,
+    numbers: Iterable[int] | None = None,
 ) -> Counts:
     """Count one capture object's lines; calls that the platform announced are left out and told.
 
@@ -277,6 +283,8 @@ def count(
         since: Since when that model serves (ISO 8601, UTC); earlier calls were another model's and are left out.
             Default: all calls count.
         announced: Which calls the platform announced as its own. Default: none.
+        hour: The object's, in UTC: calls of another hour count, and are a problem. Default: it has none.
+        numbers: Number of each line in the object. Default: from 1.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
@@ -288,10 +296,13 @@ def count(
         (0, 1, 0)
     """
     grid = _grid(_Same(baseline))
-    reader, waiting = LineReader(grid.names, since, announced, columns=baseline.columns), _Waiting(grid)
-    for call in reader.read(lines):
+    reader = LineReader(grid.names, since, announced, columns=baseline.columns, hour=hour)
+    waiting = _Waiting(grid)
+    for call in reader.read(lines, numbers):
         waiting.add(call)
     waiting.flush()
+    problems = bounded(reader.problems)
+    kept = {name: tuple(reader.problem_lines[name]) for name in problems if name in reader.problem_lines}
     return _counts(
         waiting.tally,
         grid,
@@ -303,7 +314,8 @@ def count(
         synthetic=reader.synthetic or None,
         unannounced=reader.unannounced or None,
         earlier=reader.earlier or None,
-        problems=bounded(reader.problems) or None,
+        problems=problems or None,
+        problem_lines=kept or None,
         objects=1,
     )
 

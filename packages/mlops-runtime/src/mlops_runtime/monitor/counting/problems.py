@@ -48,6 +48,7 @@ OUTPUT_WITHOUT_PREDICTIONS = Kind("output_without_predictions", "output has no p
 COLUMN_MISSING = Kind("column_missing", "column {!r} is missing")
 COLUMN_FOREIGN = Kind("column_foreign", "column {!r} is not the model's")
 TIME_INVALID = Kind("time_invalid", "inferenceTime is not a time")
+TIME_ELSEWHERE = Kind("time_elsewhere", "inferenceTime lies outside the hour of its capture object")
 INPUT_NOT_CAPTURED = Kind("input_not_captured", "call has no captured input")
 PREDICTIONS_DIFFER = Kind("predictions_differ", "rows and predictions of a call differ in number")
 UNANNOUNCED = Kind("unannounced", "inference id looks synthetic, and no execution announced it")

@@ -105,7 +105,8 @@ def violations(report: MonitorReport, evidence: Evidence) -> Violations:
     ``extra_column_check`` where as many rows lacked a column, or had one more. Of quality: ``LessThanThreshold`` or
     ``GreaterThanThreshold``, as the metric is better the higher or the lower. Of bias: ``bias_drift_check``. Of attributions:
     ``feature_attribution_drift_check``. What Model Monitor does not check: ``unreadable_rows_check`` where more than 5 % of the
-    rows cannot be read, ``baseline_integrity_check`` of the baseline itself.
+    rows cannot be read, ``call_times_check`` where as many calls have a time outside the hour of their capture object,
+    ``baseline_integrity_check`` of the baseline itself.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html,
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html,

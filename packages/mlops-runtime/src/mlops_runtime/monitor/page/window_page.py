@@ -21,7 +21,7 @@ from mlops_runtime.monitor.monitors.monitor_table import results
 from mlops_runtime.monitor.page import drawings as page_marks
 from mlops_runtime.monitor.page import report_words
 from mlops_runtime.monitor.page.drawings import CellRow, PairTable, Spark, cell_rows, compared, pair_table
-from mlops_runtime.monitor.report_message import problems, problems_text
+from mlops_runtime.monitor.report_message import problem_place, problems, problems_text
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
 
@@ -108,6 +108,7 @@ def page(
         ages=_ages(report),
         problems=problems(report),
         problems_text=problems_text(report),
+        problem_place=problem_place,
         thresholds=_thresholds(report.spec),
         spark={"width": page_marks.SPARK_WIDTH, "height": page_marks.SPARK_HEIGHT},
         words=report_words,

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
 from mlops_runtime.contracts.monitor_report import FeatureDrift, UntestedReason
-from mlops_runtime.monitor.counting.problems import ROWS_OTHER, is_unreadable, sentence, unreadable_rows
+from mlops_runtime.monitor.counting.problems import ROWS_OTHER, TIME_ELSEWHERE, is_unreadable, sentence, unreadable_rows
 from mlops_runtime.monitor.monitors.drift import location, rules, strata
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, conditioned, plain
 from mlops_runtime.monitor.monitors.drift.effect_sizes import effect_sizes, jensen_shannon, l_infinity, psi
@@ -378,8 +378,10 @@ def hours_to_add(rows: int, before: Iterable[int], spec: MonitorSpec) -> int:
     return added
 
 
-UNREADABLE_ROWS = "unreadable_rows"
-UNREADABLE = "unreadable"
+UNREADABLE_ROWS, CALL_TIMES = "unreadable_rows", "call_times"
+UNREADABLE, CLOCK = "unreadable", "clock"
+# rules of calls, not of a feature
+OF_CALLS = frozenset({UNREADABLE, CLOCK})
 MAXIMUM_SHARE = 0.05
 
 
@@ -397,24 +399,44 @@ def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
     """
     broken = unreadable_rows(counts)
     rows = counts.rows + broken
-    if rows < spec.minimum_rows or broken <= MAXIMUM_SHARE * rows:
-        return ()
-    p_value = binomial_tail(broken, rows, MAXIMUM_SHARE)
-    if p_value > spec.significance:
-        return ()
     problems = counts.problems or {}
     kinds = {name: times for name, times in problems.items() if is_unreadable(name) and name != ROWS_OTHER()}
     most = f", most often: {sentence(max(kinds, key=lambda name: kinds[name]))}" if kinds else ""
-    said = f"{percent(broken / rows)} of {rows:,} rows cannot be read{most}"
-    return (
-        FeatureDrift(
-            name=UNREADABLE_ROWS,
-            psi=0.0,
-            p_value=p_value,
-            drifted=True,
-            persistent=True,
-            rule=UNREADABLE,
-            description=said,
-            feed_fault=said,
-        ),
+    return _too_many(broken, rows, f"rows cannot be read{most}", spec, name=UNREADABLE_ROWS, rule=UNREADABLE)
+
+
+def misdated(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
+    """Return the finding that more than 5 % of a window's calls have a time outside the hour of their capture object.
+
+    What a window holds, and which hour of day a call is compared with, then depends on the clock that is asked. Tested as
+    `unreadable` tests rows.
+
+    Example:
+        >>> problems = {TIME_ELSEWHERE(): 300}
+        >>> window = Counts(baseline_sha256="b", rows=300, calls=300, features=(), first="", last="", problems=problems)
+        >>> misdated(window, MonitorSpec())[0].description
+        '100 % of 300 calls have an inferenceTime outside the hour of their capture object: clocks differ'
+    """
+    calls, apart = counts.calls + (counts.earlier or 0), (counts.problems or {}).get(TIME_ELSEWHERE(), 0)
+    said = "calls have an inferenceTime outside the hour of their capture object: clocks differ"
+    return _too_many(apart, calls, said, spec, name=CALL_TIMES, rule=CLOCK)
+
+
+def _too_many(broken: int, of: int, words: str, spec: MonitorSpec, *, name: str, rule: str) -> tuple[FeatureDrift, ...]:
+    if of < spec.minimum_rows or broken <= MAXIMUM_SHARE * of:
+        return ()
+    p_value = binomial_tail(broken, of, MAXIMUM_SHARE)
+    if p_value > spec.significance:
+        return ()
+    said = f"{percent(broken / of)} of {of:,} {words}"
+    finding = FeatureDrift(
+        name=name,
+        psi=0.0,
+        p_value=p_value,
+        drifted=True,
+        persistent=True,
+        rule=rule,
+        description=said,
+        feed_fault=said,
     )
+    return (finding,)

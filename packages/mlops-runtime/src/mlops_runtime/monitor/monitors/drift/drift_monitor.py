@@ -14,7 +14,15 @@ from mlops_runtime.monitor.counting.problems import (
     unreadable_rows,
 )
 from mlops_runtime.monitor.monitors.drift.comparison import coverage
-from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE, decide, known, unreadable
+from mlops_runtime.monitor.monitors.drift.decision import (
+    CLOCK,
+    OF_CALLS,
+    UNREADABLE,
+    decide,
+    known,
+    misdated,
+    unreadable,
+)
 from mlops_runtime.monitor.monitors.drift.persistence import decided, neighbours, persist
 from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_inspect, untested_words
@@ -47,6 +55,7 @@ _CHECKS = {
     Rule.NEW_LEVEL.value: "categorical_values_check",
     Rule.TYPE.value: "data_type_check",
     UNREADABLE: "unreadable_rows_check",
+    CLOCK: "call_times_check",
 }
 
 
@@ -64,7 +73,7 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> DriftResu
     package = None if evidence.live is None else evidence.live.model_package_arn
     earlier = decided(evidence.earlier(), baseline_sha256=counts.baseline_sha256, model_package_arn=package)
     features = persist(found, neighbours(earlier, start=start, end=window.end, spec=spec), spec)
-    features = (*features, *unreadable(counts, spec))
+    features = (*features, *unreadable(counts, spec), *misdated(counts, spec))
     return replace(result, features=features, scrutiny=scrutinise(baseline, features), problems=problems or None)
 
 
@@ -168,8 +177,8 @@ def _sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
     spec, state = report.spec, result.state
     if state is MonitorState.VIOLATION:
         windows = "this window" if spec.of_windows == 1 else f"{spec.alarm_windows} of {spec.of_windows} windows"
-        yield from (f.description or f.name for f in result.features if f.rule == UNREADABLE)
-        confirmed = [f for f in result.features if f.rule != UNREADABLE and is_confirmed(f)]
+        yield from (f.description or f.name for f in result.features if f.rule in OF_CALLS)
+        confirmed = [f for f in result.features if f.rule not in OF_CALLS and is_confirmed(f)]
         if confirmed:
             yield f"drift in {windows}: {_names(confirmed)}"
         yield from _mostly_uncovered(result, report)
@@ -272,11 +281,13 @@ def _advice(result: DriftResult, report: MonitorReport) -> Iterator[str]:
         yield _ADVICE[result.state]
     if any(feature.rule == UNREADABLE for feature in result.features):
         yield "ask the callers what they changed: rows must have the columns of the model's inputs, in their order"
-    broken = [f"{feature.name}: {feature.feed_fault}" for feature in feed_faults(result) if feature.rule != UNREADABLE]
+    if any(feature.rule == CLOCK for feature in result.features):
+        yield "set the clocks of what captures calls and of what answers them by one source of time"
+    broken = [f"{each.name}: {each.feed_fault}" for each in feed_faults(result) if each.rule not in OF_CALLS]
     if broken:
         more = f", {len(broken) - NAMED} more" if len(broken) > NAMED else ""
         yield f"fix the feed before anything is trained on it, {', '.join(broken[:NAMED])}{more}"
-    elif any(feature.rule != UNREADABLE and is_confirmed(feature) for feature in result.features):
+    elif any(feature.rule not in OF_CALLS and is_confirmed(feature) for feature in result.features):
         yield "if the feed is broken, fix it and pause the unit's automation meanwhile; else retrain the model"
     if 2 * (result.uncovered_rows or 0) > report.rows:
         yield "check the conditions on the page: calls of a kind that training had none of need a model that had"

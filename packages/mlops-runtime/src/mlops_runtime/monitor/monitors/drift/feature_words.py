@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mlops_runtime.contracts.monitor_report import FeatureDrift
-from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
+from mlops_runtime.monitor.monitors.drift.decision import CLOCK, OF_CALLS, UNREADABLE
 from mlops_runtime.monitor.monitors.drift.scrutiny import to_inspect
 from mlops_runtime.monitor.wording import number
 
@@ -86,23 +86,24 @@ def what_to_do(feature: FeatureDrift) -> str:
         "type": "check how the value is written at the source: a decimal comma makes text of a number",
         "infinite": "check the feed for divisions by zero and for numbers that overflow",
         UNREADABLE: "ask the callers what they changed; rows must have the columns of the model's inputs",
+        CLOCK: "set the clocks of what captures calls and of what answers them by one source of time",
         "association": "check how the two columns are joined or computed: each alone may look as ever",
         "mean": "check units, currency and price lists at the source",
         "quantile": "check units, currency and price lists at the source",
         "spread": "check whether the feed mixes sources or units now, or gives one where it gave several",
     }.get(feature.rule or "", "compare the feed with its source")
-    if feature.feed_fault is not None and feature.rule not in ("type", UNREADABLE):
+    if feature.feed_fault is not None and feature.rule not in ("type", *OF_CALLS):
         first = f"{first}: {feature.feed_fault}"
     if feature.persistent is False:
         return f"{first}; it alarms if the next windows agree"
-    if feature.rule in ("type", UNREADABLE):
+    if feature.rule in ("type", *OF_CALLS):
         return f"{first}; no training helps"
     return f"{first}; if the world has changed, retrain"
 
 
 def has_psi(feature: FeatureDrift) -> bool:
     """Return whether a feature has a PSI: SageMaker Model Monitor gives none, and what was not tested has none either."""
-    return feature.rule not in ("model_monitor", UNREADABLE) and feature.untested is None
+    return feature.rule not in ("model_monitor", *OF_CALLS) and feature.untested is None
 
 
 def psi_text(feature: FeatureDrift) -> str:

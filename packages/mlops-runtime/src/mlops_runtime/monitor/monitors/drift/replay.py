@@ -9,7 +9,7 @@ from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MonitorSta
 from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import unreadable_rows
-from mlops_runtime.monitor.monitors.drift.decision import decide, hours_to_add, unreadable
+from mlops_runtime.monitor.monitors.drift.decision import decide, hours_to_add, misdated, unreadable
 from mlops_runtime.monitor.monitors.drift.persistence import PastWindow, neighbours, persist
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -134,7 +134,7 @@ class _Tape:
             if one.state in TESTED
         )
         features = persist(features, neighbours(past, start=first, end=window.end, spec=spec), spec)
-        features += unreadable(counts, spec)
+        features += (*unreadable(counts, spec), *misdated(counts, spec))
         enough = is_enough(scrutinise(self.baseline, features), spec)
         state = MonitorState.OK if enough else MonitorState.INSUFFICIENT_DATA
         if any(one.persistent for one in features):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.monitor_report import FeatureDrift, Scrutiny
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
-from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE_ROWS
+from mlops_runtime.monitor.monitors.drift.decision import CALL_TIMES, UNREADABLE_ROWS
 from mlops_runtime.monitor.spec import MonitorSpec
 
 # what people call a large shift; a smaller one of a feature that was not tested is not worth a person's time
@@ -30,7 +30,7 @@ def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureD
         >>> [feature.name for feature in asked(baseline, found)]
         ['price']
     """
-    aside = {NULL_PATTERNS, UNREADABLE_ROWS, *(baseline.left_out or ())}
+    aside = {NULL_PATTERNS, UNREADABLE_ROWS, CALL_TIMES, *(baseline.left_out or ())}
     if baseline.strata is not None:
         aside |= {condition.name for condition in baseline.conditions or () if condition.kind == "column"}
     found = [feature for feature in features if feature.name not in aside]
