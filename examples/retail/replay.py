@@ -30,6 +30,7 @@ class Replay:
         refused_script: Script of a model that golden requests reject. Default: the unit has none.
         is_manual: Whether a person approves its models.
         rows_per_call: How many rows a client sends at once.
+        first: First week that is live; all before it is history.
         whole_every: Which call of the traffic beside a rollout is another client's, which requests a whole period at once: every
             third with 3. Default: there is no such client.
     """
@@ -50,6 +51,7 @@ class Replay:
     is_manual: bool = False
     rows_per_call: int = ROWS_PER_CALL
     whole_every: int | None = None
+    first: int = 31
 
 
 def wape(predictions: Sequence[float], labels: Sequence[float]) -> float:

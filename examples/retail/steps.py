@@ -23,7 +23,6 @@ from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
 from mlops_runtime.features.store_client import FeatureStoreClient
 
 CLOCK_SCALE = 60.0
-FIRST_LIVE_WEEK = 31
 DECIDED = timedelta(minutes=15)  # after a week began its monitor decides: captures have landed by then
 BAKE_SECONDS = 1200  # of every unit's rollout: two steps of ten minutes, or four of five
 
@@ -63,7 +62,6 @@ class Trip:
     Args:
         replay: The unit.
         say: Called with one line a step, when it ended.
-        first: First week that is live; all before it is history. Default: week 31.
         begin: Called with a step's name when it begins. Default: nothing is done.
     """
 
@@ -76,10 +74,9 @@ class Trip:
         replay: Replay,
         say: Callable[[str], None],
         *,
-        first: int = FIRST_LIVE_WEEK,
         begin: Callable[[str], None] = unsaid,
     ) -> None:
-        self.replay, self.result, self.first, self._say, self._begin = replay, Result(), first, say, begin
+        self.replay, self.result, self.first, self._say, self._begin = replay, Result(), replay.first, say, begin
         self._reports: dict[int, MonitorReport] = {}
         self._links: list[Link] = []
 

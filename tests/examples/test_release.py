@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,7 +61,7 @@ def test_three_stacks_deploy_together(outputs: dict[str, dict[str, str]]) -> Non
 def test_a_unit_goes_around_its_loop(unit: str, running: local_cloud.Cloud, outputs: dict[str, dict[str, str]]) -> None:
     """Trained, approved, served, captured and watched, trained again and promoted in steps; of two bad models none stays."""
     replay, _ = UNITS[unit]
-    trip = Trip(replay, lambda _line: None, first=FIRST[unit])
+    trip = Trip(replace(replay, first=FIRST[unit]), lambda _line: None)
     if trip_starts_later(running, FIRST[unit]):
         running.clock_jump(to=week_start(FIRST[unit]))
     trip.meet(running, outputs[replay.stack])

@@ -43,8 +43,9 @@ EVALUATION = EvaluationPlan(
 # 2 % is what an equal candidate needs to pass nine times in ten, at the standard errors measured on the unit's holdouts (ADR 10)
 GATE = GateSpec(metric="wape", minimum_loss=0.22, max_regression=0.02)
 
-# a week is one cluster: the previous month has enough data, and changes slowly enough for an alarm of its own
-SPEC = MonitorSpec(alarm_windows=1, of_windows=1)
+# a week is one cluster: the previous month has enough data, and changes slowly enough for an alarm of its own; of quiet months
+# at most one in twenty alarms by chance
+SPEC = MonitorSpec(alarm_windows=1, of_windows=1, significance=0.05)
 
 GOLDEN = HERE / "golden.jsonl"
 # two trainings on the same weeks are a tenth apart, two seasons up to two; a forecast is asked for by a machine that waits, and

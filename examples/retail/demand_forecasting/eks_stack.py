@@ -30,7 +30,6 @@ from mlops_constructs import (
     RolloutPolicy,
     TrainingJob,
 )
-from mlops_runtime.monitor.spec import MonitorSpec
 
 WEEK, MONTH = cdk.Duration.days(7), cdk.Duration.days(28)
 
@@ -122,8 +121,7 @@ class DemandForecastingOnEks(cdk.Stack):
             endpoint=service,
             window=MONTH,
             interval=WEEK,
-            # a week is one cluster: a month has enough data, and changes slowly enough for an alarm of its own
-            spec=MonitorSpec(alarm_windows=1, of_windows=1),
+            spec=declaration.SPEC,
         )
         DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)
         define_outputs(

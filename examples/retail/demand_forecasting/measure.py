@@ -19,6 +19,7 @@ from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.model_input import model_input
 from mlops_runtime.retraining.registration_gate import evaluate_gate
+from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.onnx_model import load_archive
 
 PERIODS = {"23-30": (23, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44, 52)}
@@ -34,7 +35,12 @@ def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path |
     train(TRAINING_CODE / TRAINING_SCRIPT, folder / "train", model)
     archive = archive_of(model)
     inputs = Inputs(
-        train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive, champion=champion
+        train=built.train,
+        holdout=built.holdout,
+        manifest=built.manifest,
+        candidate=archive,
+        champion=champion,
+        champion_sha256=None if champion is None else hash_of(champion),
     )
     evaluation, _ = evaluate(EVALUATION, inputs, "file:///baseline.json")
     gate = evaluate_gate(evaluation, GATE, uri="file:///evaluation.json", sha256="0" * 64)

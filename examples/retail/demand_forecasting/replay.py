@@ -10,6 +10,7 @@ REPLAY = Replay(
     unit="demand",
     period="week",
     weeks=1,
+    first=37,  # with eight weeks held out, the monitors' baseline has the 20 weeks that make one window of four evidence
     tables=len(FEATURE_GROUPS),
     ingest=data.ingest_weeks,
     requests=data.requests_for_week,

@@ -1,5 +1,7 @@
 """Design effects of clustered rows, over the whole baseline and about the shares of each row's own stratum."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import linalg
@@ -37,7 +39,18 @@ def test_independent_rows_have_none() -> None:
     found = design_effects(cells, 10, np.arange(20_000))
     assert found.mean == pytest.approx(1, abs=0.02)
     assert found.spread == pytest.approx(0, abs=0.02)
-    assert design_effects(cells, 10, None) == design_effects(cells, 10, np.zeros(20_000, dtype=np.int64))
+    alone = design_effects(cells, 10, np.zeros(20_000, dtype=np.int64))
+    assert design_effects(cells, 10, None) == replace(alone, clusters=None)
+    assert (found.clusters, alone.clusters) == (20_000, 1)
+
+
+def test_clusters_are_fewer_by_what_their_strata_take() -> None:
+    """Ten weeks in five strata say as much of how weeks differ as six without."""
+    weeks = np.repeat(np.arange(10), 50)
+    cells = np.random.default_rng(3).integers(0, 4, 500)
+    assert design_effects(cells, 4, weeks).clusters == 10
+    assert design_effects(cells, 4, weeks, weeks % 5).clusters == 6
+    assert design_effects(np.zeros(500, dtype=np.int64), 4, weeks).clusters == 10
 
 
 def test_repeated_rows_have_as_many_as_the_repeats() -> None:

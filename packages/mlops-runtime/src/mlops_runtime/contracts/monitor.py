@@ -23,6 +23,7 @@ class Dispersion:
     cell_jumps: tuple[float, ...]
     mean_overdispersion: float | None = None
     spread_overdispersion: float | None = None
+    clusters: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class FeatureBaseline:
     ``mean_overdispersion`` that of the mean, ``spread_overdispersion`` of the mean score of spread. All are 1, and
     ``overdispersion_spread`` 0, for independent rows. ``cluster_rows`` are the mean rows of a cluster; ``cluster_excess`` is how
     much more the statistic of a single cluster varies than the design effects explain, as a squared coefficient of variation;
-    ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many. ``unseen_share`` is the
+    ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many; ``clusters`` is how many there are, given
+    conditions fewer by what their strata take, and absent for independent rows. ``unseen_share`` is the
     share of the rows that are of levels not seen before which later rows bring without any drift; ``closed`` is whether none may,
     as far as the baseline can tell or as its plan says. ``given`` is the dispersion about the shares of each row's own stratum, for
     what is compared given conditions. A number of the kind ``boolean`` is 0 or 1, and calls may say ``true`` or
@@ -74,6 +76,7 @@ class FeatureBaseline:
     closed: bool | None = None
     given: Dispersion | None = None
     infinite: int | None = None
+    clusters: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ class PairBaseline:
     """Two features that are watched together, in a small table: their cells are put into groups, and pairs of groups counted.
 
     ``first_groups`` has the group of each cell of the first feature's baseline, ``second_groups`` of the second's. ``counts`` is
-    the table row by row: ``(max(first_groups) + 1) * (max(second_groups) + 1)`` entries.
+    the table row by row: ``(max(first_groups) + 1) * (max(second_groups) + 1)`` entries. ``clusters`` is as a feature's.
     """
 
     first: str
@@ -104,6 +107,7 @@ class PairBaseline:
     counts: tuple[int, ...]
     overdispersion: float = 1.0
     overdispersion_spread: float | None = None
+    clusters: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

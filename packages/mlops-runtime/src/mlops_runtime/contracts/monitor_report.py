@@ -38,6 +38,7 @@ class FeatureDrift:
     ``in_part`` why only shares and types were tested, ``reason`` the kind of either. ``psi`` has what chance brings taken out;
     ``raw_psi`` is the index of the cells that are not rare, which is below ``ordinary_psi`` in 95 % of the quiet windows of as many
     rows. ``feed_fault`` is what looks broken in the feed of a feature that drifted; a retraining would learn it.
+    ``few_clusters`` is how many the baseline has where they are fewer than 20: then one window is not evidence.
     """
 
     name: str
@@ -60,6 +61,7 @@ class FeatureDrift:
     null_rate: Measured | None = None
     new_rate: Measured | None = None
     feed_fault: str | None = None
+    few_clusters: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

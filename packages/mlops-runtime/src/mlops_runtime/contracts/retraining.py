@@ -284,7 +284,8 @@ class EvaluationPlan:
 
     ``block`` is the column whose values are the blocks of the gate's bootstrap, ``baselines`` the columns of naive
     predictions. ``cluster`` is the column (a week, a household) whose values vary together: the baseline's over-dispersion is
-    measured between them, so that drift tests do not take clustered rows for independent ones.
+    measured between them, so that drift tests do not take clustered rows for independent ones. The training split should have 40
+    clusters; with fewer than 20 drift alarms only where all windows of the monitor's ``of_windows`` agree.
 
     ``metric`` is a loss a row: ``wape`` (absolute errors over the sum of absolute labels) and ``mae`` for numbers, ``log_loss`` and
     ``brier`` for labels 0 and 1 with predicted probabilities, ``macro_log_loss`` for three or more classes: the mean over classes

@@ -487,3 +487,19 @@ def test_hours_of_the_week_without_times() -> None:
     state, said = states_of(baseline, counts)
     assert state is MonitorState.INSUFFICIENT_DATA
     assert said.startswith("5,000 of 5,000 rows are of conditions")
+
+
+def test_few_clusters_of_the_baseline_are_named() -> None:
+    """Nineteen are, twenty are not; one says nothing of how clusters differ, and is tested in part."""
+    random = np.random.default_rng(4)
+    for number, expected in ((19, 19), (20, None), (1, 1)):
+        rows = random.normal(size=number * 100)
+        baseline = fit_baseline(
+            {"x": rows},
+            types={"x": "number"},
+            training_set_id="t",
+            created="2017-01-01T00:00:00Z",
+            clusters=np.repeat(np.arange(number), 100),
+        )
+        found = decide(baseline, count_columns({"x": random.normal(size=500)}, baseline), SPEC)[0].drift
+        assert (found.few_clusters, found.reason) == (expected, "few_clusters" if number == 1 else None)

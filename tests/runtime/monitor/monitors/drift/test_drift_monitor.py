@@ -146,6 +146,22 @@ def test_drift_states_in_their_order(change: dict[str, Any], expected: MonitorSt
     assert states(changed(FULL, **change))["drift"] is expected
 
 
+def test_few_clusters_are_in_the_sentence() -> None:
+    """What fewer than 20 clusters say of one window is not evidence: all must agree, and where one is all, it says so."""
+    few, many = (replace(QUIET, name=name, drifted=True, few_clusters=of) for name, of in (("few", 18), ("many", None)))
+    waits = changed(FULL, drift=drift_of(few, many))
+    said = report_of(waits).verdict
+    assert (
+        "drift in this window, not yet in 2 of 3: many (PSI 0); drift in this window, not yet in 3 of 3: few (PSI 0); 18 clusters "
+        "in the baseline: one window is not evidence"
+    ) in said
+    alone = changed(FULL, drift=drift_of(replace(few, persistent=True)))
+    said = report_of(alone, MonitorSpec(alarm_windows=1, of_windows=1)).verdict
+    assert "drift in this window: few (PSI 0); 18 clusters in the baseline: one window is not evidence" in said
+    said = report_of(alone).verdict
+    assert "drift in 3 of 3 windows: few (PSI 0);" in said
+
+
 def test_rows_of_unknown_conditions_are_counted(baseline: Baseline) -> None:
     """They were compared with nothing; without conditions there is no such number."""
     strata = tuple(Stratum(key=key, rows=rows, features=()) for key, rows in (("yes", 40), ("no", 7)))

@@ -14,7 +14,7 @@ from mlops_runtime.monitor.monitors.drift import location
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, plain
 from mlops_runtime.monitor.monitors.drift.decision import decide
 from mlops_runtime.monitor.monitors.drift.location import spread
-from mlops_runtime.monitor.monitors.drift.rules import Finding
+from mlops_runtime.monitor.monitors.drift.rules import Finding, distribution
 from mlops_runtime.monitor.spec import MonitorSpec
 
 SPEC = MonitorSpec()
@@ -247,3 +247,27 @@ def test_what_has_no_bins_to_tell_by_is_not_tested() -> None:
     for feature in (level, few):
         counts = np.array(feature.counts, dtype=float)
         assert spread(Comparison(feature=feature, expected=counts, observed=counts), SPEC) is None
+
+
+def test_p_values_of_few_clusters_hold() -> None:
+    """Eight clusters whose means differ: by t and F 1 % of quiet windows lie below 1 %, by z and chi-square 2 to 3 %."""
+    random = np.random.default_rng(8)
+    strict, clusters = MonitorSpec(minimum_effect=1e-6), np.repeat(np.arange(8), 100)
+
+    def drawn(number: int) -> np.ndarray:
+        return np.asarray((random.normal(0, 0.3, (number, 1)) + random.normal(size=(number, 100))).ravel())
+
+    by_t, by_z = [], []
+    for _ in range(600):
+        known = {"training_set_id": "t", "created": "2017-01-01T00:00:00Z", "types": {"x": "number"}}
+        baseline = fit_baseline({"x": drawn(8)}, clusters=clusters, **known)
+        window = count_columns({"x": drawn(10)}, baseline).features[0]
+        for feature, into in ((baseline.features[0], by_t), (replace(baseline.features[0], clusters=None), by_z)):
+            compared = plain(feature, window)
+            one, two = location.mean(compared, strict), spread(compared, strict)
+            assert one is not None
+            assert two is not None
+            into.append([one.p_value, distribution(compared, compared.cells, strict).p_value, two.p_value])
+    low, high = ((np.array(found) < 0.01).mean(axis=0) for found in (by_t, by_z))
+    assert (low <= 0.018).all(), low
+    assert (high >= 0.018).all(), high

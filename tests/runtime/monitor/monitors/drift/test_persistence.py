@@ -104,3 +104,19 @@ def test_a_window_of_another_model_or_baseline_or_without_a_decision_says_nothin
 def test_a_first_window_persists_where_one_is_enough() -> None:
     """One of one."""
     assert found(report(MONDAY), spec=MonitorSpec(alarm_windows=1, of_windows=1)).persistent is True
+
+
+def test_of_few_clusters_all_windows_must_agree() -> None:
+    """Two of three are enough of twenty clusters, of nineteen three are needed."""
+    days = [MONDAY - index * DAY for index in range(2)]
+    one, two = ([report(day, "price") for day in days[:number]] for number in (1, 2))
+    few = replace(drift("price", drifted=True), few_clusters=19)
+    for reports, expected in ((one, False), (two, True)):
+        windows = neighbours(
+            decided(reports, baseline_sha256="b", model_package_arn="p"),
+            start=MONDAY,
+            end=MONDAY + DAY,
+            spec=TWO_OF_THREE,
+        )
+        assert persist([few], windows, TWO_OF_THREE)[0].persistent is expected
+    assert found(*one).persistent is True

@@ -11,6 +11,7 @@ from scipy import stats
 from mlops_runtime.monitor.monitors.drift.tails import (
     binomial_tail,
     chi2_point,
+    estimated_tail,
     noncentral_chi2_tail,
     skewed_tail,
     wilson,
@@ -134,3 +135,24 @@ def test_wilson_of_nothing_is_everything() -> None:
 def test_the_point_of_a_chi_square_agrees_with_scipy(df: float) -> None:
     """To one part in a hundred, with fractions of a degree of freedom too."""
     assert chi2_point(df) == pytest.approx(float(stats.chi2.ppf(0.95, df)), rel=0.01)
+
+
+@pytest.mark.parametrize("freedom", [4, 9, 19, 39, 200])
+@pytest.mark.parametrize("z", [2.0, 4.0, 6.0])
+def test_estimated_variances_make_student_and_fisher(freedom: int, z: float) -> None:
+    """A normal tail becomes t's, a chi-square's F's; without an estimate, or where nothing is decided, neither."""
+    tail = estimated_tail(lambda ratio: skewed_tail(z * np.sqrt(ratio), 0.0), freedom)
+    assert tail == pytest.approx(float(stats.t.sf(z, freedom)), rel=0.02)
+    whole = estimated_tail(lambda ratio: noncentral_chi2_tail(9 * z * ratio, 9, 0), freedom)
+    assert whole == pytest.approx(float(stats.f.sf(z, 9, freedom)), rel=0.02)
+    assert estimated_tail(lambda ratio: skewed_tail(z * np.sqrt(ratio), 0.0), None) == skewed_tail(z, 0.0)
+    assert estimated_tail(lambda _: 0.3, freedom) == 0.3
+    assert estimated_tail(lambda ratio: 0.01 * ratio, 0) == 1.0
+
+
+def test_a_non_central_tail_is_averaged_too() -> None:
+    """Beside the plain mean over many drawn variances: the estimate scales the statistic and what it may be."""
+    ratios = np.random.default_rng(5).chisquare(19, 20_000) / 19
+    expected = float(stats.ncx2.sf(60 * ratios, 9, 12 * ratios).mean())
+    found = estimated_tail(lambda ratio: noncentral_chi2_tail(60 * ratio, 9, 12 * ratio), 19)
+    assert found == pytest.approx(expected, rel=0.05)

@@ -10,7 +10,7 @@ See: Rao and Scott 1981, "The analysis of categorical data from complex sample s
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ class DesignEffects:
         excess: By how much the chi-square statistic of a single cluster varies more than if shares were normal between clusters:
             its squared coefficient of variation less that which the spread explains, at least 0. Days are near 0: each is a sum
             over many customers. Households are not: a few of them buy one thing only.
+        clusters: How many there are, less one for each stratum beyond the first that they are split by; None for independent rows.
     """
 
     mean: float
@@ -44,6 +45,7 @@ class DesignEffects:
     jumps: tuple[float, ...]
     rows: float = 1.0
     excess: float = 0.0
+    clusters: int | None = None
 
 
 def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Codes | None = None) -> DesignEffects:
@@ -74,7 +76,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
     used = known.sum(axis=0) > 0
     ranks = int(used.sum()) - 1
     if ranks < 1:
-        return none
+        return replace(none, clusters=max(1, round(degrees_of_freedom(clusters, strata)) + 1))
     shares = known[:, used] / np.maximum(rows, 1)[:, None]
     products, cubes, number, freedom = np.zeros((ranks + 1, ranks + 1)), np.zeros(ranks + 1), 0, 0.0
     squares, seconds, multinomial = 0.0, np.zeros(ranks + 1), np.zeros(ranks + 1)
@@ -93,7 +95,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
         seconds += (residual**2).sum(axis=0)
         multinomial += (expected * (1 - share)).sum(axis=0)
     if number < 2 or freedom <= 0:
-        return none
+        return replace(none, clusters=1)
     total = float(rows.sum())
     # eigenvalues of this are the design effects, and one 0; only their sum and sum of squares are needed
     relative = products * (number / freedom / total)
@@ -117,6 +119,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
         tuple(jumps.tolist()),
         total / number,
         excess,
+        round(freedom) + 1,
     )
 
 

@@ -333,6 +333,7 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes, strata: 
         cluster_rows=effects.rows,
         cluster_excess=effects.excess,
         cell_jumps=effects.jumps,
+        clusters=effects.clusters,
         given=None
         if within is None
         else Dispersion(
@@ -341,6 +342,7 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes, strata: 
             cell_overdispersion=within.cells,
             cluster_excess=within.excess,
             cell_jumps=within.jumps,
+            clusters=within.clusters,
         ),
     )
 

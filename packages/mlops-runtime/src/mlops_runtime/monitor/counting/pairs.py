@@ -115,6 +115,7 @@ def pair_baseline(
         counts=tuple(np.bincount(found[kept], minlength=counter.size).tolist()),
         overdispersion=effects.mean,
         overdispersion_spread=None if clusters is None else effects.spread,
+        clusters=effects.clusters,
     )
 
 

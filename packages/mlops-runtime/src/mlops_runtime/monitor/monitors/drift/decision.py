@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, PairBaseline
 from mlops_runtime.contracts.monitor_report import FeatureDrift, UntestedReason
 from mlops_runtime.monitor.counting.problems import ROWS_OTHER, TIME_ELSEWHERE, is_unreadable, sentence, unreadable_rows
 from mlops_runtime.monitor.monitors.drift import location, rules, strata
@@ -55,6 +55,8 @@ def known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str,
 MINIMUM_EFFECTIVE_ROWS = 50
 # in windows of fewer clusters than bring it down to this, one cluster of its own kind decides the statistic
 MAXIMUM_EXCESS = 2.0
+# with fewer in the baseline, what no test of one window can exclude is that a cluster came of a kind that the baseline never had
+FEW_CLUSTERS = 20
 # of a feature's significance: for the distribution as a whole, for shares, for where a number lies and how wide; what has no rule
 # gives its part to the others
 _WEIGHTS = (0.35, 0.3, 0.35)
@@ -137,13 +139,16 @@ def decide(
     chosen = [one for one in compared if not spec.features or one.feature.name in spec.features]
     examined = [examine(one, spec, untested=reasons.get(one.feature.name)) for one in chosen]
     drifts = [effect_sizes(one, one.cells) for one in chosen]
-    for drift, test in _pairs(baseline, counts, {one.feature.name: one for one in chosen}, spec):
+    known_clusters = [one.feature.clusters for one in chosen]
+    for pair, drift, test in _pairs(baseline, counts, {one.feature.name: one for one in chosen}, spec):
         drifts.append(drift)
         examined.append(test)
+        known_clusters.append(pair.clusters)
     tested = [index for index, test in enumerate(examined) if test.untested is None]
     rejected = holm([examined[index].p_value for index in tested], spec.significance)
     verdicts = dict(zip(tested, rejected, strict=True))
     inputs = {feature.name for feature in baseline.features}
+    few = {index: known for index, known in enumerate(known_clusters) if known is not None and known < FEW_CLUSTERS}
     faults = {
         index: feed_fault(one, spec)
         for index, one in enumerate(chosen)
@@ -151,7 +156,11 @@ def decide(
     }
     return tuple(
         FeatureDecision(
-            drift=replace(_drift(sizes, test, verdicts.get(index, False)), feed_fault=faults.get(index)),
+            drift=replace(
+                _drift(sizes, test, verdicts.get(index, False)),
+                feed_fault=faults.get(index),
+                few_clusters=few.get(index),
+            ),
             examination=test,
         )
         for index, (sizes, test) in enumerate(zip(drifts, examined, strict=True))
@@ -261,6 +270,11 @@ def _too_few(compared: Comparison, spec: MonitorSpec) -> tuple[UntestedReason, s
 def _too_few_independent(compared: Comparison) -> tuple[UntestedReason, str] | None:
     """Return why the rules whose p-values hold for many independent rows only are not applied; None where they are."""
     feature, n, m = compared.feature, compared.baseline_rows, compared.window_rows
+    if feature.clusters == 1:
+        return (
+            "few_clusters",
+            "all rows of the baseline are of one cluster, which does not say how much clusters differ",
+        )
     for rows, of in ((m, "the window"), (n, "the baseline")):
         worth = effective_rows(feature, rows)
         if worth >= MINIMUM_EFFECTIVE_ROWS:
@@ -309,7 +323,7 @@ def _rare_share(compared: Comparison, cells: Layout) -> float:
 
 def _pairs(
     baseline: Baseline, counts: Counts, chosen: dict[str, Comparison], spec: MonitorSpec
-) -> list[tuple[FeatureDrift, Examination]]:
+) -> list[tuple[PairBaseline, FeatureDrift, Examination]]:
     features = {name: one.feature for name, one in chosen.items()}
     found = []
     for pair, counted in zip(baseline.pairs or (), counts.pairs or (), strict=False):
@@ -335,7 +349,7 @@ def _pairs(
             jensen_shannon=jensen_shannon(a, b),
             l_infinity=l_infinity(a, b, ordered=False),
         )
-        found.append((sizes, test))
+        found.append((pair, sizes, test))
     return found
 
 

@@ -23,7 +23,8 @@ from mlops_runtime.monitor.monitors.drift.decision import (
     misdated,
     unreadable,
 )
-from mlops_runtime.monitor.monitors.drift.persistence import decided, neighbours, persist
+from mlops_runtime.monitor.monitors.drift.feature_words import few_clusters_text
+from mlops_runtime.monitor.monitors.drift.persistence import confirming, decided, neighbours, persist
 from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_inspect, untested_words
 from mlops_runtime.monitor.monitors.monitor_kind import (
@@ -176,11 +177,12 @@ def _columns(evidence: Evidence, counts: Counts, spec: MonitorSpec) -> Iterator[
 def _sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
     spec, state = report.spec, result.state
     if state is MonitorState.VIOLATION:
-        windows = "this window" if spec.of_windows == 1 else f"{spec.alarm_windows} of {spec.of_windows} windows"
         yield from (f.description or f.name for f in result.features if f.rule in OF_CALLS)
         confirmed = [f for f in result.features if f.rule not in OF_CALLS and is_confirmed(f)]
-        if confirmed:
-            yield f"drift in {windows}: {_names(confirmed)}"
+        for needed, features in _by_confirming(confirmed, spec):
+            windows = "this window" if spec.of_windows == 1 else f"{needed} of {spec.of_windows} windows"
+            few = few_clusters_text(features) if spec.of_windows == 1 else ""
+            yield "; ".join(filter(None, (f"drift in {windows}: {_names(features)}", few)))
         yield from _mostly_uncovered(result, report)
     elif state is MonitorState.INSUFFICIENT_DATA:
         yield _too_little(result, report)
@@ -208,8 +210,10 @@ def _look_sentence(result: DriftResult) -> Iterator[str]:
 def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
     spec = report.spec
     suspects = [feature for feature in result.features if feature.drifted]
+    for needed, features in _by_confirming(suspects, spec):
+        waits = f"drift in this window, not yet in {needed} of {spec.of_windows}: {_names(features)}"
+        yield "; ".join(filter(None, (waits, few_clusters_text(features))))
     if suspects:
-        yield f"drift in this window, not yet in {spec.alarm_windows} of {spec.of_windows}: {_names(suspects)}"
         yield from _mostly_uncovered(result, report)
         return
     uncovered = result.uncovered_rows or 0
@@ -222,6 +226,12 @@ def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]
         return
     whole = scrutiny.asked - len(scrutiny.untested) - len(scrutiny.in_part)
     yield "; ".join([f"no drift in {whole} of {scrutiny.asked} features ({rows})", *missing])
+
+
+def _by_confirming(features: Sequence[FeatureDrift], spec: MonitorSpec) -> list[tuple[int, list[FeatureDrift]]]:
+    """Return features by the number of windows that must agree, the fewest first."""
+    needed = {each.name: confirming(each, spec) for each in features}
+    return [(number, [f for f in features if needed[f.name] == number]) for number in sorted({*needed.values()})]
 
 
 def _too_little(result: DriftResult, report: MonitorReport) -> str:

@@ -57,7 +57,7 @@ def told_text(feature: FeatureDrift) -> str:
     """
     limit = feature.in_part or feature.untested
     if feature.drifted:
-        return feature.description or ""
+        return "; ".join(filter(None, (feature.description, few_clusters_text([feature]))))
     told = [] if limit is None else [limit]
     if feature.description is not None and feature.untested is None:
         told.append(f"{feature.description}, not enough to call it drift")
@@ -69,6 +69,19 @@ def told_text(feature: FeatureDrift) -> str:
         elif _NOTICED < feature.raw_psi <= feature.ordinary_psi:
             told.append(f"quiet windows of this size have a PSI of up to {number(feature.ordinary_psi)}")
     return "; ".join(told)
+
+
+def few_clusters_text(features: Sequence[FeatureDrift]) -> str:
+    """Return why one window's drift of features is not evidence: the fewest clusters that the baseline has of one; else nothing.
+
+    Example:
+        >>> few_clusters_text([FeatureDrift(name="price", psi=0.2, p_value=1e-9, drifted=True, few_clusters=18)])
+        '18 clusters in the baseline: one window is not evidence'
+    """
+    fewest = min((each.few_clusters for each in features if each.few_clusters is not None), default=None)
+    if fewest is None:
+        return ""
+    return f"{fewest} {'cluster' if fewest == 1 else 'clusters'} in the baseline: one window is not evidence"
 
 
 def what_to_do(feature: FeatureDrift) -> str:

@@ -3,6 +3,8 @@
 On a wide distribution mean and quantiles hide in quantile bins, and a variance that rises by a third moves ten of them hardly more
 than chance.
 
+Means of clustered rows have Student's t with one fewer degrees of freedom than the baseline has clusters.
+
 See: Welch 1947, "The generalization of Student's problem when several different population variances are involved", Biometrika 34;
 Klotz 1962, "Nonparametric tests for scale", Annals of Mathematical Statistics 33; Kish 1965, "Survey Sampling", 8.2 (design
 effects).
@@ -17,8 +19,8 @@ import numpy.typing as npt
 from mlops_runtime.contracts.monitor import FeatureBaseline
 from mlops_runtime.monitor.counting.baseline_cells import spread_scores
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, cdf
-from mlops_runtime.monitor.monitors.drift.rules import Finding, Rule, excess_tail
-from mlops_runtime.monitor.monitors.drift.tails import skewed_tail
+from mlops_runtime.monitor.monitors.drift.rules import Finding, Rule, cluster_freedom, excess_tail
+from mlops_runtime.monitor.monitors.drift.tails import estimated_tail, skewed_tail
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import change, number
 
@@ -70,7 +72,7 @@ def mean(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     if abs(after - before) <= margin:
         return Finding(Rule.MEAN, 1.0, str)
     skewness = math.copysign(1.0, after - before) * _skewness(feature) * math.sqrt(effect / m)
-    p_value = min(1.0, 2 * skewed_tail((abs(after - before) - margin) / error, skewness))
+    p_value = _two_sided((abs(after - before) - margin) / error, skewness, feature)
     return Finding(Rule.MEAN, p_value, lambda: f"mean {change(before, after)}")
 
 
@@ -96,9 +98,8 @@ def ranks(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     if error == 0 or gap <= 0:
         return Finding(Rule.QUANTILE, 1.0, str)
     middle = int(np.argmin(np.abs(shifted.below - 0.5)))
-    return Finding(
-        Rule.QUANTILE, min(1.0, 2 * skewed_tail(gap / error, 0.0)), lambda: _moved(compared, shifted, middle)
-    )
+    p_value = _two_sided(gap / error, 0.0, compared.feature)
+    return Finding(Rule.QUANTILE, p_value, lambda: _moved(compared, shifted, middle))
 
 
 def quantiles(compared: Comparison, spec: MonitorSpec) -> Finding | None:
@@ -115,8 +116,14 @@ def quantiles(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     p_values = []
     for edge in near:
         found, risen, fallen = (float(of[edge]) for of in (shifted.found, shifted.if_risen, shifted.if_fallen))
-        up = excess_tail((1 - found) * m, m, (1 - risen) * n, n, margin=0.0, effect=effect)
-        p_values.append(min(up, excess_tail(found * m, m, fallen * n, n, margin=0.0, effect=effect)))
+
+        def up(ratio: float, found: float = found, risen: float = risen) -> float:
+            return excess_tail((1 - found) * m, m, (1 - risen) * n, n, margin=0.0, effect=max(1.0, effect / ratio))
+
+        def down(ratio: float, found: float = found, fallen: float = fallen) -> float:
+            return excess_tail(found * m, m, fallen * n, n, margin=0.0, effect=max(1.0, effect / ratio))
+
+        p_values.append(min(estimated_tail(tail, cluster_freedom(compared.feature)) for tail in (up, down)))
     best = int(np.argmin(p_values))
     p_value = min(1.0, 2 * len(near) * p_values[best])
     return Finding(Rule.QUANTILE, p_value, lambda: _moved(compared, shifted, near[best]))
@@ -234,8 +241,14 @@ def spread(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     wide = max(square, float((seen * scores**2).sum()) - moved**2)
     error = math.sqrt(effect * (square / n + wide / m))
     skewness = math.copysign(1.0, moved) * float((known * scores**3).sum()) / square**1.5 * math.sqrt(effect / m)
-    p_value = min(1.0, 2 * skewed_tail((abs(moved) - margin) / error, skewness))
+    p_value = _two_sided((abs(moved) - margin) / error, skewness, compared.feature)
     return Finding(Rule.SPREAD, p_value, lambda: _words(compared, wider=moved > 0))
+
+
+def _two_sided(z: float, skewness: float, feature: FeatureBaseline) -> float:
+    """Return the p-value of a standardised mean; of few clusters, which leave its error uncertain, by t instead of the normal."""
+    tail = estimated_tail(lambda ratio: skewed_tail(z * math.sqrt(ratio), skewness), cluster_freedom(feature))
+    return min(1.0, 2 * tail)
 
 
 def _effect(compared: Comparison) -> float:

@@ -107,11 +107,24 @@ def is_persistent(feature: FeatureDrift, earlier: Iterable[Sequence[FeatureDrift
     Args:
         feature: This window's verdict on it.
         earlier: All verdicts of each earlier window that counts, at most ``of_windows - 1``.
-        spec: ``alarm_windows``.
+        spec: As `confirming` uses it.
     """
     if not feature.drifted:
         return False
-    return sum(_drifted(feature.name, window) for window in earlier) + 1 >= spec.alarm_windows
+    return sum(_drifted(feature.name, window) for window in earlier) + 1 >= confirming(feature, spec)
+
+
+def confirming(feature: FeatureDrift, spec: MonitorSpec) -> int:
+    """Return in how many of the last ``of_windows`` a feature must drift before it alarms.
+
+    That is ``alarm_windows``; with fewer than 20 clusters in the baseline all of them.
+
+    Example:
+        >>> price = FeatureDrift(name="price", psi=0.2, p_value=1e-9, drifted=True)
+        >>> confirming(price, MonitorSpec()), confirming(replace(price, few_clusters=18), MonitorSpec())
+        (2, 3)
+    """
+    return spec.alarm_windows if feature.few_clusters is None else spec.of_windows
 
 
 def _drifted(name: str, features: Iterable[FeatureDrift]) -> bool:

@@ -10,7 +10,8 @@ See: Murphy and Myors 1999, "Testing the hypothesis that treatments have negligi
 Applied Psychology 84; Rao and Scott 1984, "On chi-squared tests for multiway contingency tables", Annals of Statistics 12;
 Cochran 1954, "Some methods for strengthening the common chi-squared tests", Biometrics 10; Bishop, Fienberg and
 Holland 1975, "Discrete Multivariate Analysis", 3.5 (no three-factor interaction, iterative proportional fitting); Deming and
-Stephan 1940, Annals of Mathematical Statistics 11.
+Stephan 1940, Annals of Mathematical Statistics 11; Fellegi 1980, "Approximate tests of independence and goodness of fit based on
+stratified multistage samples", JASA 75 (F with one fewer degrees of freedom than clusters).
 """
 
 import math
@@ -23,7 +24,7 @@ import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline, PairCounts
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, layout
-from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, noncentral_chi2_tail
+from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, estimated_tail, noncentral_chi2_tail
 from mlops_runtime.monitor.spec import MINIMUM_SHARE, MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
 
@@ -99,6 +100,7 @@ def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Find
         spec.minimum_effect * total * part / (total + part),
         mean_effect,
         (compared.feature.overdispersion_spread or 0.0) + compared.excess * freedom / 2,
+        known_by=cluster_freedom(compared.feature),
     )
 
     def words() -> str:
@@ -189,8 +191,24 @@ def chi_square(a: Wide, b: Wide) -> tuple[float, int]:
     return float(statistic), len(both) - 1
 
 
+def cluster_freedom(of: FeatureBaseline | PairBaseline) -> float | None:
+    """Return the degrees of freedom of what clusters say of a variance: one fewer than clusters; None for independent rows.
+
+    Example:
+        >>> cluster_freedom(FeatureBaseline(name="x", type="number", counts=(9, 0), clusters=18))
+        17.0
+    """
+    return None if of.clusters is None else float(of.clusters - 1)
+
+
 def minimum_effect_tail(
-    statistic: float, freedom: int, noncentrality: float, dispersion: float, spread: float | None
+    statistic: float,
+    freedom: int,
+    noncentrality: float,
+    dispersion: float,
+    spread: float | None,
+    *,
+    known_by: float | None = None,
 ) -> float:
     """Return the p-value of a chi-square statistic under the largest effect that does not matter, for clustered rows.
 
@@ -200,10 +218,14 @@ def minimum_effect_tail(
         noncentrality: At the minimum effect, of independent rows.
         dispersion: Mean design effect.
         spread: Squared coefficient of variation of the design effects, and what else makes the statistic vary as much; None is 0.
+        known_by: Degrees of freedom of the design effects' estimate. Default: they are known.
     """
     wide = 1 + (spread or 0.0)
     scale = dispersion * wide
-    return noncentral_chi2_tail(statistic / scale, freedom / wide, noncentrality / scale)
+    return estimated_tail(
+        lambda ratio: noncentral_chi2_tail(ratio * statistic / scale, freedom / wide, ratio * noncentrality / scale),
+        known_by,
+    )
 
 
 def excess_tail(
@@ -351,7 +373,8 @@ def association(
         return Finding(Rule.ASSOCIATION, 1.0, str)
     n, m = tables.sum(axis=(1, 2))
     noncentrality = spec.minimum_effect * n * m / (n + m)
-    p_value = minimum_effect_tail(statistic, freedom, noncentrality, pair.overdispersion, pair.overdispersion_spread)
+    effect, spread = pair.overdispersion, pair.overdispersion_spread
+    p_value = minimum_effect_tail(statistic, freedom, noncentrality, effect, spread, known_by=cluster_freedom(pair))
 
     def words() -> str:
         gap = (tables[1] - fitted[1]) / np.sqrt(np.maximum(fitted[1], 1.0))

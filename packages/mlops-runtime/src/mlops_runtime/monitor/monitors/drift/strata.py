@@ -46,6 +46,7 @@ def together(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
         float(tables.noncentrality[some].sum()),
         float((tables.freedom * tables.effect)[some].sum() / freedom),
         (compared.feature.overdispersion_spread or 0.0) + compared.excess * freedom / 2,
+        known_by=rules.cluster_freedom(compared.feature),
     )
     most = max(np.flatnonzero(some), key=lambda at: float(tables.statistic[at] - tables.freedom[at]))
     key, stratum = list(compared.strata.items())[most]
