@@ -14,6 +14,8 @@ from tests.lambdas.named_layer import name_layer
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, FeatureStore, Profile
 from mlops_local.cloud import Cloud
 from mlops_local.stacks import deployer
+from mlops_runtime.features.ingest_ledger import KEPT, hash_of
+from mlops_runtime.features.ledger_index import INDEX_FILES, LostLedgerError
 from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.features.store_client import FeatureStoreClient
 
@@ -121,3 +123,32 @@ def test_small_files_become_few_and_what_nobody_names_goes(deployed: _Deployed, 
     assert deployed.tags() == 8
     assert deployed.store.latest(STOCK).equals(before)
     assert deployed.store.rebuild(built.id).verdict == "IDENTICAL"
+
+
+def test_what_the_ledger_lost_is_named_and_its_index_made_again(deployed: _Deployed) -> None:
+    """An ingest names the file that is missing and writes nothing; the function may write the index, which the rows say."""
+    day = deployed.now() - timedelta(days=1)
+
+    def ingest(number: int) -> bool:
+        batch = pa.table({"store_id": ["2"], "event_time": [day + timedelta(minutes=number)], "on_hand": [number]})
+        return deployed.store.ingest(STOCK, batch, idempotency_key=f"batch {number}").duplicate
+
+    for number in range(2 * KEPT + 2):
+        ingest(number)
+    listed = deployed.s3.list_objects_v2(Bucket=deployed.outputs["Data"], Prefix="ledger/")["Contents"]
+    kept = [entry["Key"] for entry in sorted(listed, key=lambda entry: entry["LastModified"])]
+    lost = next(key for key in kept if hash_of("batch 0") in key)
+    indexes = [key for key in kept if INDEX_FILES in key]
+    for key in (lost, *indexes):
+        deployed.s3.delete_object(Bucket=deployed.outputs["Data"], Key=key)
+    before = deployed.store.table("stock_v1").metadata_location
+
+    with pytest.raises(LostLedgerError, match="index of the ledger of stock_v1 is missing"):
+        ingest(99)
+    assert deployed.store.table("stock_v1").metadata_location == before
+    deployed.maintain()
+
+    with pytest.raises(LostLedgerError, match=f"missing: s3://.*/{lost.rpartition('/')[2]}"):
+        ingest(0)
+    assert ingest(1)
+    assert not ingest(99)

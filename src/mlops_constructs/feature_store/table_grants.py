@@ -169,14 +169,17 @@ class TableAccess:
         ]
 
     def maintain(self, *, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
-        """Rewrite the tables' files into fewer, remove every version of what no snapshot names, note what early manifests lack."""
+        """Rewrite the tables' files into fewer, remove every version of what no snapshot names, note what early manifests lack.
+
+        An index of the ledger that is missing is made again.
+        """
         kept = manifests.arn_for_objects("manifests/*")
         return [
             self.catalog(update=True),
             *self.listing(manifests, is_writer=True),
             iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn]),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *self.ledger(), kept]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=self.objects()),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), *self.ledger()]),
             iam.PolicyStatement(
                 actions=["s3:PutObject"],
                 resources=[manifests.arn_for_objects("manifests/*/pins/*")],
@@ -205,7 +208,7 @@ class TableAccess:
             iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn, sets.bucket_arn]),
             iam.PolicyStatement(actions=["s3:ListBucketMultipartUploads"], resources=[self.bucket.bucket_arn]),
             iam.PolicyStatement(actions=["sagemaker:DescribeProcessingJob"], resources=[jobs]),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*rows, kept]),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*rows, *self.ledger(), kept]),
             iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), *self.ledger(), asked, kept]),
             iam.PolicyStatement(actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=rows),
             key_statement(self.key, services=["s3"]),

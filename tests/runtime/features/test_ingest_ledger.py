@@ -9,11 +9,17 @@ from mlops_runtime.contracts.features import LEDGER_DAYS
 from mlops_runtime.features import ingest_ledger
 from mlops_runtime.features.batch_ingest import KeyReusedError
 from mlops_runtime.features.ingest_ledger import KEPT, hash_of
+from mlops_runtime.features.ledger_index import INDEX_FILES, LostLedgerError
 
 
 def objects(shop):
     """Return the ledger's files by name."""
-    return {path.stem: path for path in (shop.path / "tables" / "ledger").rglob("*.json")}
+    return {path.stem: path for path in ledger(shop) if not path.name.startswith(INDEX_FILES)}
+
+
+def ledger(shop):
+    """Return all of the ledger's files."""
+    return sorted((shop.path / "tables" / "ledger").rglob("*.json"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def ingest(shop, number, **options):
@@ -32,7 +38,7 @@ def test_each_ingest_is_an_entry(shop):
     assert (entry.key_hash, entry.snapshot_id) == (hash_of("customer 4711"), done.snapshot_id)
     assert entry.at == shop.day(20).isoformat()
     assert entry.content.startswith("h3:")
-    assert ingest_ledger.find(shop.client.table("stock_v1"), hash_of("never")) is None
+    assert ingest_ledger.find(shop.client.table("stock_v1"), hash_of("never"), shop.day(20)) is None
     assert all(b"customer 4711" not in path.read_bytes() for path in shop.path.rglob("*") if path.is_file())
 
 
@@ -130,13 +136,75 @@ def test_a_key_is_an_object_before_its_summary_goes(shop, monkeypatch):
     assert shop.new_client().ingest(shop.STOCK, shop.stock((0, 0, 10)), idempotency_key="batch 0").duplicate
 
 
-def test_an_object_that_is_lost_lets_its_batch_in_again(shop):
-    """It is what remembers the key: nothing else does after 97 days."""
+def test_an_object_that_is_lost_is_named(shop):
+    """Before its batch is written again; other batches land, and so do this one's rows under a key of their own."""
+    for number in range(2 * KEPT + 2):
+        ingest(shop, number)
+    lost = objects(shop)[hash_of("batch 0")]
+    lost.unlink()
+    before = shop.client.table("stock_v1").metadata_location
+
+    with pytest.raises(
+        LostLedgerError, match=f"was ingested into stock_v1 on 2017-01-21.*-{hash_of('batch 0')[:16]}"
+    ) as error:
+        ingest(shop, 0)
+
+    assert error.value.place.endswith(f"{lost.name}")
+    assert shop.client.table("stock_v1").metadata_location == before
+    assert not ingest(shop, 77).duplicate
+    assert not ingest(shop, 0, idempotency_key="once more").duplicate
+
+
+def test_a_key_that_may_be_forgotten_needs_no_object(shop):
+    """90 days after its ingest; an index all of whose keys are as old may be gone too."""
+    for number in range(2 * KEPT + 2):
+        ingest(shop, number)
+    for path in ledger(shop):
+        path.unlink()
+
+    shop.set_day(20 + 90)
+    with pytest.raises(LostLedgerError, match="index of the ledger of stock_v1 is missing"):
+        ingest(shop, 0)
+    shop.set_day(20 + 91)
+    assert not ingest(shop, 0).duplicate
+
+
+def test_the_index_outlives_compactions_erasures_and_snapshots_that_say_nothing(shop):
+    """Each of which commits; an erasure expires snapshots too, whose keys it adds."""
+    for number in range(4 * KEPT):
+        ingest(shop, number)
+    newest = hash_of(f"batch {4 * KEPT - 1}")
+    assert newest not in objects(shop)
+    shop.client.erase({"store_id": "1"}, reason="T-1", in_use=[])
+    table = shop.client.table("stock_v1")
+    for _ in range(2 * KEPT + 1):
+        with table.transaction() as transaction, transaction.update_snapshot().fast_append():
+            pass
+    ingest(shop, 99)
+
+    for path in objects(shop).values():
+        path.unlink()
+    for number in range(4 * KEPT):
+        with pytest.raises(LostLedgerError):
+            ingest(shop, number)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"{")])
+def test_a_lost_index_is_made_again_from_the_rows(shop, damage):
+    """By maintenance; until then no batch is written that could be one of before."""
     for number in range(2 * KEPT + 2):
         ingest(shop, number)
     objects(shop)[hash_of("batch 0")].unlink()
+    damage(next(path for path in reversed(ledger(shop)) if path.name.startswith(INDEX_FILES)))
+    with pytest.raises(LostLedgerError, match=r"index of the ledger of stock_v1 is .*mlops features maintain"):
+        ingest(shop, 99)
 
-    assert not ingest(shop, 0).duplicate
+    shop.client.maintain()
+
+    assert not ingest(shop, 99).duplicate
+    assert ingest(shop, 1).duplicate
+    with pytest.raises(LostLedgerError, match="was ingested"):
+        ingest(shop, 0)
 
 
 def test_an_object_says_what_the_summary_said(shop):

@@ -12,7 +12,16 @@ from mlops_runtime.features.batch_checks import ArrowStream, BatchError, check_g
 from mlops_runtime.features.data_files import data_files
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, sort_columns
-from mlops_runtime.features.ingest_ledger import Entry, committing, entries, find, hash_of, id_end, ingest_summary
+from mlops_runtime.features.ingest_ledger import (
+    Entry,
+    committing,
+    entries,
+    expirable,
+    find,
+    hash_of,
+    id_end,
+    ingest_summary,
+)
 from mlops_runtime.features.key_lookup import rows_of_keys
 from mlops_runtime.features.row_hashing import comparable, content_hash, indices
 from mlops_runtime.features.table_commits import committed
@@ -120,13 +129,14 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
 
     Raises:
         KeyReusedError: If the key was used for another content.
+        LostLedgerError: If the key was ingested and the object that remembers it is missing.
         FeatureTableError: If the table does not fit the group.
         TableBusyError: If other writers committed first, again and again.
     """
     check_table(batch.group, table)
 
     def attempt(fresh: Table) -> Ingested:
-        before = find(fresh, batch.key_hash)
+        before = find(fresh, batch.key_hash, now)
         if before is not None:
             return _duplicate(batch, before)
         ingest_id = f"{fresh.last_sequence_number + 1:019d}{id_end(batch.key_hash)}"
@@ -139,8 +149,8 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
             now=now,
         )
         with (
-            committing(fresh) as transaction,
-            transaction.update_snapshot(snapshot_properties=summary).merge_append() as appended,
+            committing(fresh, summary, expirable(fresh), now) as snapshot,
+            snapshot.merge_append() as appended,
         ):
             for file in data_files(fresh.metadata, batch.rows, fresh.io, ingest_id=ingest_id):
                 appended.append_data_file(file)

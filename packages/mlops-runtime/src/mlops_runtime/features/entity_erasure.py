@@ -187,7 +187,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     _bury(places, record, record.used_by, request.tables)
     taken = [_rewritten(places, request.id, table, found[table.name()[-1]]) for table in tables]
     for table, each in zip(tables, taken, strict=True):
-        expire(table, each, places.remove)
+        expire(table, each, places.remove, places.now)
         places.forget_statistics(table.name()[-1])
     # a build that begins from here on reads none of the rows: those that did are among these, or have closed
     builds = [b for b in places.builds.unclosed() if b.takes_rows or set(b.tables) & set(request.tables)]

@@ -78,7 +78,7 @@ def ingest_source(
         done = IngestedSource(table=group.table_name, files=len(files))
         for file in files:
             key = _file_key(file)
-            if find(load(), key) is not None:
+            if find(load(), key, now()) is not None:
                 done = replace(done, known=done.known + 1)
                 continue
             snapshot = 0

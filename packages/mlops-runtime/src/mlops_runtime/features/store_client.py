@@ -570,6 +570,7 @@ class FeatureStoreClient:
             self.table,
             self.manifests,
             now=_utc_now() if is_folder else self._now(),
+            today=self._now().date(),
             remove=lambda file: remove(file, s3=self._s3),
             keeps_ledger=not is_folder,
             writing=self._writing,

@@ -1,25 +1,32 @@
 """What a store does now and then to stay small: compaction, files that no snapshot names, old keys, tags of early training sets."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 
+import pyarrow.compute as pc
 from pyiceberg.table import Table
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from mlops_runtime.contracts.features import LEDGER_DAYS
+from mlops_runtime.features.feature_group import INGEST_ID
 from mlops_runtime.features.iceberg_tables import FeatureTableError
-from mlops_runtime.features.ingest_ledger import ledger_place
+from mlops_runtime.features.ingest_ledger import ledger_place, lost_index
+from mlops_runtime.features.ledger_index import INDEX_FILES, of_rows
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS
+from mlops_runtime.features.source import IcebergRows
 from mlops_runtime.features.table_commits import committed, refresh
 from mlops_runtime.features.table_compaction import compact, is_due
-from mlops_runtime.features.table_files import listed, listed_below, unnamed
+from mlops_runtime.features.table_files import TableFile, listed, listed_below, unnamed
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 
 # what a writer that is still at work may need is younger
 LITTER_AGE = timedelta(days=1)
 _SWEPT = "swept"
+_log = logging.getLogger("mlops.features")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,7 @@ def maintain_each(
     manifests: Manifests,
     *,
     now: datetime,
+    today: date,
     remove: Callable[[str], None],
     keeps_ledger: bool,
     writing: Callable[[Table], AbstractContextManager[None]],
@@ -56,8 +64,9 @@ def maintain_each(
     Args:
         names: Names of the tables.
         load: Loads one, as ``FeatureStoreClient.table``.
-        manifests: As for `maintain`, and so are the others.
-        now: The time.
+        manifests: As for `maintain`.
+        now: As for `maintain`.
+        today: As for `maintain`.
         remove: Removes a file.
         keeps_ledger: Whether old keys are left to another.
         writing: Says that a table is written to, as long as it is.
@@ -70,7 +79,7 @@ def maintain_each(
         try:
             table = load(name)
             with writing(table):
-                done.append(maintain(table, manifests, now=now, remove=remove, keeps_ledger=keeps_ledger))
+                done.append(maintain(table, manifests, now=now, today=today, remove=remove, keeps_ledger=keeps_ledger))
         except FeatureTableError as error:
             problems.append(str(error))
     if problems:
@@ -79,7 +88,7 @@ def maintain_each(
 
 
 def maintain(
-    table: Table, manifests: Manifests, *, now: datetime, remove: Callable[[str], None], keeps_ledger: bool
+    table: Table, manifests: Manifests, *, now: datetime, today: date, remove: Callable[[str], None], keeps_ledger: bool
 ) -> Maintained:
     """Maintain a table; doing so again does nothing new.
 
@@ -87,10 +96,12 @@ def maintain(
         table: The table.
         manifests: Training sets, which may need a tag.
         now: The time by the clock of the place where files lie.
+        today: The day by the store's clock, which ingests are stamped with.
         remove: Removes a file.
         keeps_ledger: Whether old keys are left to another, as on S3 to the bucket's lifecycle.
     """
     compacted = compact(table, remove)
+    _restore_index(table, today)
     tags = _drop_tags(table, manifests)
     return Maintained(
         table=table.name()[-1],
@@ -134,15 +145,32 @@ def _sweep(table: Table, now: datetime, remove: Callable[[str], None]) -> int:
     return len(loose)
 
 
+def _restore_index(table: Table, today: date) -> None:
+    """Make the ledger's index again from the ids of the table's rows where its file is missing or damaged."""
+    lost = lost_index(table, today)
+    if lost is not None:
+        _log.warning("%s; it is made again", lost)
+        rows = IcebergRows(table.scan(selected_fields=(INGEST_ID,))).read([INGEST_ID])
+        ids = {each for batch in rows for each in pc.unique(batch[INGEST_ID]).to_pylist()}
+        of_rows(ids, today).write(table, lost.place)
+
+
 def _forget(table: Table, now: datetime, remove: Callable[[str], None]) -> int:
-    old = [
-        file
-        for file in listed_below(table, ledger_place(table))
-        if file.uri.endswith(".json") and now - file.written > timedelta(days=LEDGER_DAYS)
-    ]
-    for file in old:
+    there = [file for file in listed_below(table, ledger_place(table)) if file.uri.endswith(".json")]
+    old = [file for file in there if now - file.written > timedelta(days=LEDGER_DAYS)]
+    for file in (*old, *_followed(there, now)):
         remove(file.uri)
-    return len(old)
+    return sum(not _is_index(file) for file in old)
+
+
+def _followed(files: Iterable[TableFile], now: datetime) -> list[TableFile]:
+    """Return the indexes that another one followed a day ago: a writer that began before it may still read them."""
+    indexes = sorted(filter(_is_index, files), key=lambda file: file.written)
+    return [file for file, after in pairwise(indexes) if now - after.written > LITTER_AGE]
+
+
+def _is_index(file: TableFile) -> bool:
+    return file.uri.rpartition("/")[2].startswith(INDEX_FILES)
 
 
 def _drop_tags(table: Table, manifests: Manifests) -> int:

@@ -126,6 +126,7 @@ def ingest(
     Raises:
         BatchError: If the batch does not fit the group, or holds no Parquet; nothing was written.
         KeyReusedError: If the key was used for another content.
+        LostLedgerError: If the key was ingested and the object that remembers it is missing.
         FeatureTableError: If the table does not fit the group.
         TableBusyError: If other writers committed first too often; run it when fewer do.
     """
@@ -141,7 +142,7 @@ def ingest(
 
         def attempt(fresh: Table) -> Ingested:
             _remove(fresh, written)  # an earlier attempt was overtaken, so nothing refers to what it wrote
-            before = ingest_ledger.find(fresh, key_hash)
+            before = ingest_ledger.find(fresh, key_hash, now)
             if before is not None:
                 return _duplicate(group, key, content, before)
             ingest_id = f"{fresh.last_sequence_number + 1:019d}{ingest_ledger.id_end(key_hash)}"
@@ -155,12 +156,12 @@ def ingest(
                 now=now,
             )
             with (
-                ingest_ledger.committing(fresh) as transaction,
-                transaction.update_snapshot(summary).fast_append() as files,
+                ingest_ledger.committing(fresh, summary, ingest_ledger.expirable(fresh), now) as snapshot,
+                snapshot.fast_append() as files,
             ):
                 for file in written:
                     files.append_data_file(file)
-            after = ingest_ledger.find(fresh, key_hash)
+            after = ingest_ledger.find(fresh, key_hash, now)
             assert after is not None, "the commit is what was just made"  # noqa: S101
             return Ingested(
                 table=group.table_name,
