@@ -1,10 +1,12 @@
 """Builds say what they will read before they read it, and keep nothing once an erasure began."""
 
+from uuid import uuid4
+
 import boto3
 import pytest
 from moto import mock_aws
 
-from mlops_runtime.contracts.features import BuildProcess
+from mlops_runtime.contracts.features import BuildProcess, ErasedTable, Erasure
 from mlops_runtime.features import training_set as sets
 from mlops_runtime.features.build_intent import Builds, ErasedDuringBuildError
 from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, Objects
@@ -105,13 +107,26 @@ def test_a_build_that_fails_removes_its_files_and_is_closed(tmp_path):
     assert builds.unclosed() == ()
 
 
-def test_files_that_went_meanwhile_are_named(tmp_path):
-    """An erasure that removed the history removes what a build still reads."""
-    builds = Builds(tmp_path)
-    told = r"files of stock_v1 went while they were read, .*: gone; .*build it again"
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_files_that_an_erasure_took_meanwhile_are_named(tmp_path, has_ended):
+    """One that has not ended removes files that no record names yet."""
+    builds, erasures = Builds(tmp_path), Manifests(tmp_path)
+    erasure = Erasure(id="e1", at="2017-01-02T00:00:00+00:00", reason="T", entities=(), tables=(), used_by=())
+    erasures.begin(erasure)
+    if has_ended:
+        uuid = str(uuid4())
+        erasures.take(
+            "e1",
+            ErasedTable(table="stock_v1", table_uuid=uuid, snapshots=(1,), tags=(), files=("file:///a/gone.avro",)),
+        )
+        erasures.end(erasure)
+    told = r"files of stock_v1 went while they were read, .*: .*gone.avro; .*build it again"
     with pytest.raises(ErasedDuringBuildError, match=told), begin(builds):
-        raise FileNotFoundError("gone")
+        raise FileNotFoundError("gone.avro")
     assert builds.unclosed() == ()
+    if has_ended:
+        with pytest.raises(FileNotFoundError, match="other"), begin(builds):
+            raise FileNotFoundError("other.avro")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from mlops_runtime.features.engine_choice import (
     choose,
     planned,
 )
+from mlops_runtime.features.source import scan_tasks
 
 MEMORY = 1_000_000 * ROW_BYTES + 1_000 * ENTITY_BYTES
 
@@ -85,8 +86,8 @@ def test_a_scan_is_measured_by_metadata_and_filter(tmp_path):
     found = catalog.create_table("features.stock", rows.schema)
     found.append(pa.concat_tables([rows, rows]))
     found.append(pa.table({"event_time": pa.array(days[1:], pa.timestamp("us", "UTC"))}))
-    whole = planned("stock", found.scan())
-    late = planned("stock", found.scan(row_filter="event_time >= '2017-01-02T00:00:00+00:00'"))
+    whole = planned("stock", scan_tasks(found.scan()))
+    late = planned("stock", scan_tasks(found.scan(row_filter="event_time >= '2017-01-02T00:00:00+00:00'")))
     assert (whole.rows, late.rows) == (3, 1)
     sizes = [path.stat().st_size for path in tmp_path.glob("**/*.parquet")]
     assert whole.bytes == sum(sizes)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mlops_runtime.features import key_lookup
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, Entity, Feature, FeatureGroup
-from mlops_runtime.features.iceberg_tables import read_group
 from mlops_runtime.features.key_lookup import rows_of_keys
+from mlops_runtime.features.source import read_group
 from mlops_runtime.features.store_client import FeatureStoreClient
 
 START = datetime(2017, 1, 1, tzinfo=UTC)

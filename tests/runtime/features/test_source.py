@@ -1,15 +1,25 @@
 """Rows read batch by batch: same rows, same order, one file at a time."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from mlops_runtime.features import source
 from mlops_runtime.features.build_intent import ErasedDuringBuildError
+from mlops_runtime.features.iceberg_tables import same_entity
 from mlops_runtime.features.point_in_time import GroupRows, point_in_time
-from mlops_runtime.features.source import DamagedFileError, IcebergRows, TableRows, numbered, take
+from mlops_runtime.features.source import (
+    DamagedFileError,
+    IcebergRows,
+    MissingFileError,
+    TableRows,
+    numbered,
+    read_rows,
+    take,
+)
 
 DAY = [datetime(2017, 1, number, tzinfo=UTC) for number in range(1, 10)]
 
@@ -106,15 +116,83 @@ def test_an_old_snapshot_is_read_as_it_was(table):
     assert rows.read(["units"]).read_all().num_rows == 3
 
 
+def test_rows_are_those_known_in_the_window(filled):
+    """Rows created later, of later events or of older ones are not read."""
+    filled.client.ingest(filled.STOCK, filled.stock((4, 99, 12)))
+    table = filled.client.table("stock_v1")
+    snapshot = table.current_snapshot().snapshot_id
+    rows = read_rows(
+        table, snapshot, ("on_hand",), created_by=filled.day(11), event_by=filled.day(5), since=filled.day(3)
+    )
+    assert sorted(rows["on_hand"].to_pylist()) == [30, 40, 50]
+
+
+def test_the_cut_is_on_the_created_time_and_inclusive(filled):
+    """What `as_of` means: the event time does not count."""
+    filled.client.ingest(filled.STOCK, filled.stock((19, 99, 3)), idempotency_key="announced ahead")
+    table = filled.client.table("stock_v1")
+    snapshot = table.current_snapshot().snapshot_id
+    rows = read_rows(table, snapshot, ("on_hand",), created_by=filled.day(3))
+    assert sorted(rows["on_hand"].to_pylist()) == [0, 10, 20, 30, 99]
+
+
+def test_rows_of_one_entity_are_found(filled):
+    """By each part of the key, times too."""
+    table = filled.client.table("stock_v1")
+    snapshot = table.current_snapshot().snapshot_id
+    where = same_entity({"store_id": "1", "event_time": filled.day(4)})
+    assert read_rows(table, snapshot, ("on_hand",), where=where)["on_hand"].to_pylist() == [40]
+    assert read_rows(table, snapshot, ("on_hand",), where=same_entity({"store_id": "2"})).num_rows == 0
+
+
+FILES = {
+    "data file": lambda table: [task.file.file_path for task in table.scan().plan_files()],
+    "manifest": lambda table: [m.manifest_path for m in table.current_snapshot().manifests(table.io)],
+    "manifest list": lambda table: [table.current_snapshot().manifest_list],
+}
+
+
+@pytest.fixture
+def readings(filled):
+    """Give what reads rows, by name, at a day whose rows are not too old to be the latest."""
+    filled.set_day(10)
+    asked, restated = filled.asked((1, "1")), filled.stock((1, 11, 1))
+    one = pa.table({"store_id": ["1"]})
+    return {
+        "training_set": lambda: filled.client.training_set(asked, [filled.STOCK], name="s"),
+        "latest": lambda: filled.client.latest(filled.STOCK),
+        "latest by key": lambda: filled.client.latest(filled.STOCK, one),
+        "correct": lambda: filled.client.correct(filled.STOCK, restated),
+    }
+
+
+@pytest.mark.parametrize("reading", ["training_set", "latest", "latest by key", "correct"])
+@pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("is_missing", [True, False])
-def test_a_data_file_that_is_missing_or_damaged_is_named(filled, is_missing):
-    """By the file, and not by Arrow's words alone; a missing one is taken for an erasure's."""
-    (task,) = filled.client.table("stock_v1").scan().plan_files()
-    path = Path(task.file.file_path.removeprefix("file://"))
-    if is_missing:
-        path.unlink()
-    else:
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ErasedDuringBuildError if is_missing else DamagedFileError, match=f"data file .*{path.name}"):
+def test_a_file_that_is_missing_or_damaged_is_named(filled, readings, reading, kind, is_missing):
+    """By the file, and not by Arrow's words alone; no erasure is blamed that never was."""
+    for place in FILES[kind](filled.client.table("stock_v1")):
+        path = Path(place.removeprefix("file://"))
+        if is_missing:
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    told = rf"data file .*{path.suffix}" if kind == "data file" else rf"manifest .*{path.suffix}"
+
+    with pytest.raises(MissingFileError if is_missing else DamagedFileError, match=rf"^{told} .*restore it"):
+        readings[reading]()
+
+
+def test_a_file_that_an_erasure_took_is_told_apart(filled, monkeypatch):
+    """The build read the table before, and the file after."""
+    scan_tasks = source.scan_tasks
+
+    def erased_then(scan):
+        tasks = scan_tasks(scan)
+        monkeypatch.setattr(source, "scan_tasks", scan_tasks)
+        filled.new_client().erase({"store_id": "1"}, reason="T-1", in_use=[], wait=timedelta(0))
+        return tasks
+
+    monkeypatch.setattr(source, "scan_tasks", erased_then)
+    with pytest.raises(ErasedDuringBuildError, match=r"data file .*build it again"):
         filled.client.training_set(filled.asked((1, "1")), [filled.STOCK], name="s")

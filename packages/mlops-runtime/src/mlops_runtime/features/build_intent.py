@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from botocore.exceptions import ClientError
+
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.features import BuildIntent, BuildProcess, Fence
-from mlops_runtime.features.training_set_manifest import ManifestError, Objects
+from mlops_runtime.contracts.features import BuildIntent, BuildProcess, ErasedTable, Fence
+from mlops_runtime.features.training_set_manifest import ERASURES, ManifestError, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
 
 T = TypeVar("T")
@@ -110,12 +112,15 @@ class Builds:
             now: The clock.
 
         Raises:
-            ErasedDuringBuildError: If an erasure began meanwhile, or files of the tables went while they were read.
+            ErasedDuringBuildError: If an erasure began meanwhile, or took files of the tables while they were read.
+            MissingFileError: If a file of the tables is not there that no erasure took.
         """
         try:
             with self._opened(tables, places, takes_rows=takes_rows, process=process, now=now) as build:
                 yield build
         except FileNotFoundError as error:
+            if not self._is_erased(str(error)):
+                raise
             raise ErasedDuringBuildError(
                 f"files of {', '.join(tables)} went while they were read, as an erasure removes them: {error}; nothing was kept, "
                 "build it again"
@@ -206,6 +211,21 @@ class Builds:
         for intent in self.unclosed():
             if intent.process.kind == "lock" and not self.is_locked(intent.id):
                 self.close(intent.id)
+
+    def _is_erased(self, missing: str) -> bool:
+        """Return whether an erasure has not ended, or took a file that is missing, by the text that says which.
+
+        A job that may not list erasures does not know; ``MissingFileError`` says both.
+        """
+        try:
+            keys = set(self._objects.keys(ERASURES))
+        except ClientError:
+            return False
+        began = [key for key in keys if key.endswith(".json") and key.count("/") == 1]
+        if any(f"{key.removesuffix('.json')}.done" not in keys for key in began):
+            return True
+        took = [self._document(ErasedTable, key) for key in keys if key.count("/") == 2]
+        return any(file.rpartition("/")[2] in missing for each in took if each is not None for file in each.files)
 
     def is_locked(self, build_id: str) -> bool:
         """Return whether a process holds the lock of a build in a folder."""

@@ -45,14 +45,14 @@ class EngineChoice:
     memory: int
 
 
-def planned(table: str, scan: Any) -> Planned:
+def planned(table: str, tasks: Sequence[Any]) -> Planned:
     """Return what a scan will read: the data files that its filter leaves, whole.
 
     Args:
         table: Name of the table.
-        scan: The scan of pyiceberg, with snapshot and filter.
+        tasks: The data files, as ``scan_tasks`` gives them.
     """
-    files = [task.file for task in scan.plan_files()]
+    files = [task.file for task in tasks]
     return Planned(
         table=table, bytes=sum(file.file_size_in_bytes for file in files), rows=sum(file.record_count for file in files)
     )

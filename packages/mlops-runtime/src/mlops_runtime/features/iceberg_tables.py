@@ -1,6 +1,6 @@
 """Feature tables as Iceberg: schema from group and lock file, checks, and scans of a snapshot."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from mlops_runtime.features.column_type import FeatureType
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureServiceError, group_changes
 from mlops_runtime.features.lock_file import LockedTable
-from mlops_runtime.features.table_types import arrow_schema, declared_types, iceberg_type, is_of_type, read_schema
+from mlops_runtime.features.table_types import arrow_schema, declared_types, iceberg_type, is_of_type
 
 # their constructors take a column's name and a value; what pydantic generates for type checkers does not say so
 _EQUAL: Any = EqualTo
@@ -218,40 +218,6 @@ def row_condition(
     if since is not None:
         conditions.append(_AT_LEAST(EVENT_TIME, _iso(since)))
     return And(AlwaysTrue(), AlwaysTrue(), *conditions)
-
-
-def read_rows(
-    table: Table,
-    snapshot_id: int,
-    columns: Sequence[str],
-    *,
-    created_by: datetime | None = None,
-    event_by: datetime | None = None,
-    since: datetime | None = None,
-    where: BooleanExpression | None = None,
-) -> pa.Table:
-    """Read columns of a snapshot into memory; arguments as for ``scanned``."""
-    scan = scanned(table, snapshot_id, columns, created_by=created_by, event_by=event_by, since=since, where=where)
-    rows = scan.to_arrow()
-    found = read_schema(scan.projection(), table.properties)
-    return rows.cast(pa.schema([found.field(name) for name in rows.column_names])).select(list(columns))
-
-
-def read_group(
-    table: Table,
-    group: FeatureGroup,
-    *,
-    created_by: datetime | None = None,
-    event_by: datetime | None = None,
-    since: datetime | None = None,
-) -> pa.Table:
-    """Read the rows of a group that there are now; features newer than the newest of them are null. Bounds as for ``scanned``."""
-    snapshot = table.current_snapshot()
-    if snapshot is None:
-        return arrow_schema(group).empty_table()
-    there = written_columns(table, group, snapshot.snapshot_id)
-    rows = read_rows(table, snapshot.snapshot_id, there, created_by=created_by, event_by=event_by, since=since)
-    return with_columns(rows, group)
 
 
 def written_columns(table: Table, group: FeatureGroup, snapshot_id: int) -> list[str]:

@@ -18,6 +18,7 @@ from pyiceberg.table import DataScan, FileScanTask, Table
 
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.iceberg_tables import literal, scanned, with_columns, written_columns
+from mlops_runtime.features.source import reading, scan_tasks
 from mlops_runtime.features.table_types import arrow_schema, read_schema
 
 _LISTED = 200  # pyiceberg prunes no files by an In of more values
@@ -50,6 +51,10 @@ def rows_of_keys(
         created_by: As for ``scanned``.
         event_by: As for ``scanned``.
         since: As for ``scanned``.
+
+    Raises:
+        MissingFileError: If a file that the snapshot names is not there; with the file.
+        DamagedFileError: If one cannot be read; with the file.
     """
     snapshot, schema = table.current_snapshot(), arrow_schema(group)
     wanted = keys.group_by(keys.column_names).aggregate([]).drop_null()
@@ -97,8 +102,9 @@ class _Lookup:
         self._values = {name: pc.unique(keys[name]).sort() for name in keys.column_names}
 
     def parts(self) -> Iterator[pa.Table]:
-        for task in self._scan.plan_files():
-            with self._scan.io.new_input(task.file.file_path).open() as file:
+        for task in scan_tasks(self._scan):
+            path = task.file.file_path
+            with reading(path), self._scan.io.new_input(path).open() as file:
                 parquet = pq.ParquetFile(file, pre_buffer=True, read_dictionary=[INGEST_ID])
                 names = _names(parquet.schema_arrow)
                 # another engine's deletes lie beside the files, and files that it added may name no ids

@@ -17,9 +17,10 @@ from pyiceberg.expressions import GreaterThanOrEqual
 from pyiceberg.table import Table
 
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.iceberg_tables import read_rows, scanned, schema_at
+from mlops_runtime.features.iceberg_tables import scanned, schema_at
 from mlops_runtime.features.online_items import ErasedMeanwhileError, ingests_after
 from mlops_runtime.features.online_store import OnlineStore, Published
+from mlops_runtime.features.source import read_rows, scan_tasks, whole
 from mlops_runtime.features.table_types import arrow_schema
 
 _GENERATIONS = 8  # that may end while rows are published
@@ -102,8 +103,8 @@ def _count(table: Table, mark: int, most: int) -> int:
     snapshot = table.current_snapshot()
     assert snapshot is not None  # noqa: S101 - a table with a sequence number has one
     scan = scanned(table, snapshot.snapshot_id, (INGEST_ID,), where=_condition(mark))
-    bound = sum(task.file.record_count for task in scan.plan_files())
-    return bound if bound <= most else scan.to_arrow().num_rows
+    bound = sum(task.file.record_count for task in scan_tasks(scan))
+    return bound if bound <= most else whole(scan).num_rows
 
 
 def _above(table: Table, group: FeatureGroup, mark: int) -> pa.Table:

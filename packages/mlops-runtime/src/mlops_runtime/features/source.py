@@ -1,29 +1,129 @@
-"""Rows that are read in batches, column by column: a feature table need not lie in memory to be joined.
+"""Rows of tables: all of a scan, or in batches, column by column: a feature table need not lie in memory to be joined.
 
 A point-in-time plan reads keys and times first, picks rows by their place, and then reads the columns of those rows alone.
 """
 
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.io.pyarrow import ArrowScan
-from pyiceberg.table import DataScan, FileScanTask
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.schema import Schema
+from pyiceberg.table import DataScan, FileScanTask, Table
 
-from mlops_runtime.features.iceberg_tables import FeatureTableError
-from mlops_runtime.features.table_types import read_schema
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.iceberg_tables import FeatureTableError, scanned, with_columns, written_columns
+from mlops_runtime.features.table_types import arrow_schema, read_schema
 
 PLACE = "place"
 
 
 class MissingFileError(FeatureTableError, FileNotFoundError):
-    """A data file that a snapshot names is not there: an erasure has removed it meanwhile, or something else ever."""
+    """A file that a snapshot names is not there: an erasure has removed it meanwhile, or something else ever."""
 
 
 class DamagedFileError(FeatureTableError):
-    """A data file cannot be read: its bytes are not those that were written."""
+    """A file of a table cannot be read: its bytes are not those that were written."""
+
+
+def read_group(
+    table: Table,
+    group: FeatureGroup,
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+) -> pa.Table:
+    """Read the rows of a group that there are now; features newer than the newest of them are null. Bounds as for ``scanned``.
+
+    Raises:
+        MissingFileError: As for ``whole``, and so is DamagedFileError.
+    """
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return arrow_schema(group).empty_table()
+    there = written_columns(table, group, snapshot.snapshot_id)
+    rows = read_rows(table, snapshot.snapshot_id, there, created_by=created_by, event_by=event_by, since=since)
+    return with_columns(rows, group)
+
+
+def read_rows(
+    table: Table,
+    snapshot_id: int,
+    columns: Sequence[str],
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+    where: BooleanExpression | None = None,
+) -> pa.Table:
+    """Read columns of a snapshot into memory; arguments as for ``scanned``, errors as for ``whole``."""
+    scan = scanned(table, snapshot_id, columns, created_by=created_by, event_by=event_by, since=since, where=where)
+    rows = whole(scan)
+    found = read_schema(scan.projection(), table.properties)
+    return rows.cast(pa.schema([found.field(name) for name in rows.column_names])).select(list(columns))
+
+
+def whole(scan: DataScan) -> pa.Table:
+    """Read a scan into memory, files beside each other.
+
+    Raises:
+        MissingFileError: If a file that its snapshot names is not there; with the file.
+        DamagedFileError: If one cannot be read; with the file.
+    """
+    try:
+        return scan.to_arrow()
+    except Exception:
+        # Arrow names no file that it cannot decode
+        for task in scan_tasks(scan):
+            for _ in _read(scan, scan.projection(), task):
+                pass
+        raise
+
+
+def scan_tasks(scan: DataScan) -> list[FileScanTask]:
+    """Return the data files of a scan, in the order of their names.
+
+    Raises:
+        MissingFileError: If a manifest, or the list of manifests, is not there; with the file.
+        DamagedFileError: If one cannot be read; with the file.
+    """
+    try:
+        return sorted(scan.plan_files(), key=lambda task: task.file.file_path)
+    except Exception:
+        snapshot = scan.snapshot()
+        if snapshot is not None:
+            with _reading_avro(snapshot.manifest_list):
+                manifests = snapshot.manifests(scan.io)
+            for manifest in manifests:
+                with _reading_avro(manifest.manifest_path):
+                    manifest.fetch_manifest_entry(scan.io)
+        raise
+
+
+@contextmanager
+def reading(file: str, *, what: str = "data file") -> Iterator[None]:
+    """Say which file it was that could not be read.
+
+    Raises:
+        MissingFileError: If it is not there.
+        DamagedFileError: If it is not what was written, or not all of it.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"{what} {file} is missing; ask again where an erasure ran meanwhile, else restore it from a backup or version"
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        if "AWS Error" in str(error):  # the network, or rights
+            raise
+        raise DamagedFileError(_damaged(f"{what} {file}", error)) from error
 
 
 class RowSource(Protocol):
@@ -60,40 +160,41 @@ class IcebergRows:
         """Return the rows with these columns alone, in batches."""
         scan = self._scan
         if self._tasks is None:
-            self._tasks = sorted(scan.plan_files(), key=lambda task: task.file.file_path)
+            self._tasks = scan_tasks(scan)
         tasks, schema = self._tasks, pa.schema([self.schema.field(name) for name in columns])
         # columns are asked in the table's order; what the filter needs besides, the scan finds itself
         projected = scan.projection().select(*columns)
-        reader = ArrowScan(scan.table_metadata, scan.io, projected, scan.row_filter, scan.case_sensitive)
 
         def batches() -> Iterator[pa.RecordBatch]:
             for task in tasks:
-                for batch in _read(reader, task):
+                for batch in _read(scan, projected, task):
                     yield batch.select(list(columns)).cast(schema)
 
         return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _read(reader: ArrowScan, task: FileScanTask) -> Iterator[pa.RecordBatch]:
-    """Read a data file.
+def _read(scan: DataScan, columns: Schema, task: FileScanTask) -> Iterator[pa.RecordBatch]:
+    from pyiceberg.io.pyarrow import ArrowScan  # noqa: PLC0415 - loads pandas where that is
 
-    Raises:
-        MissingFileError: If it is not there.
-        DamagedFileError: If it is not Parquet, or not all of it.
-    """
-    file = task.file.file_path
-    try:
+    reader = ArrowScan(scan.table_metadata, scan.io, columns, scan.row_filter, scan.case_sensitive)
+    with reading(task.file.file_path):
         yield from reader.to_record_batches([task])
-    except FileNotFoundError as error:
-        raise MissingFileError(
-            f"data file {file} is missing; ask again where an erasure ran meanwhile, else restore it from a backup or version"
-        ) from error
-    except (pa.ArrowException, OSError) as error:
-        if "AWS Error" in str(error):  # the network, or rights
+
+
+@contextmanager
+def _reading_avro(file: str) -> Iterator[None]:
+    try:
+        with reading(file, what="manifest"):
+            yield
+    except (ValueError, EOFError, LookupError, TypeError, ArithmeticError, zlib.error) as error:
+        if isinstance(error, FeatureTableError):
             raise
-        raise DamagedFileError(
-            f"data file {file} cannot be read: {' '.join(str(error).split())}; restore it from a backup or version"
-        ) from error
+        raise DamagedFileError(_damaged(f"manifest {file}", error)) from error
+
+
+def _damaged(what: str, error: Exception) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"{what} cannot be read: {said}; restore it from a backup or version"
 
 
 class TableRows:

@@ -213,7 +213,7 @@ class FeatureStoreClient:
 
         Raises:
             BatchError: If the batch does not fit the group; with every problem.
-            FeatureTableError: If the table does not fit the group.
+            FeatureTableError: If the table does not fit the group; LostLedgerError, if a file that remembers its key is missing.
             KeyReusedError: If the key was used for other content.
             OnlineStoreError: If the rows of a group with ``online`` are ingested and not all published; ingesting the same batch
                 again, or the next one, publishes them.
@@ -322,6 +322,7 @@ class FeatureStoreClient:
             TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or there is no job for Spark.
             GlueBuildError: If a run of the job ends without a set; nothing is lost. AthenaError, if a query does.
             ErasedDuringBuildError: If an erasure began meanwhile; nothing is kept, and building it again does.
+            MissingFileError: If a file of a table is missing and no erasure took it; DamagedFileError, if one cannot be read.
             PlanError: If keys are of another type, or columns clash.
             FeatureServiceError: If the version of the service is stored with other features, or a group of it changed since.
         """

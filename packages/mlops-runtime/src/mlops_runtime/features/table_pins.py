@@ -28,6 +28,7 @@ from mlops_runtime.features.iceberg_tables import (
     schema_at,
 )
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS, TAG_AGE
+from mlops_runtime.features.source import whole
 from mlops_runtime.features.table_commits import committed
 from mlops_runtime.features.table_types import read_schema
 
@@ -120,8 +121,8 @@ class PinnedRows:
     schema: pa.Schema
 
     def read(self) -> pa.Table:
-        """Read the rows into memory."""
-        return self.scan.to_arrow().cast(self.schema)
+        """Read the rows into memory; errors as for ``whole``."""
+        return whole(self.scan).cast(self.schema)
 
 
 def pinned_rows(

@@ -18,6 +18,7 @@ _MISSING = ("403", "404", "NoSuchKey")
 
 T = TypeVar("T")
 
+ERASURES = "erasures/"
 _RESTORE = "restore the file as it was first written"
 
 
@@ -340,27 +341,27 @@ class Manifests:
 
     def begin(self, erasure: Erasure) -> Erasure:
         """Record an erasure before anything is removed, unless it is; return the record."""
-        key = f"erasures/{erasure.id}.json"
+        key = f"{ERASURES}{erasure.id}.json"
         self._objects.put_once(key, canonical_json(erasure))
         return self._document(Erasure, key) or erasure
 
     def take(self, erasure_id: str, taken: ErasedTable) -> ErasedTable:
         """Record what an erasure is about to remove of a table, unless it is recorded; return the record."""
-        self._objects.put_once(f"erasures/{erasure_id}/{taken.table}.json", canonical_json(taken))
+        self._objects.put_once(f"{ERASURES}{erasure_id}/{taken.table}.json", canonical_json(taken))
         return self.taken(erasure_id, taken.table) or taken
 
     def taken(self, erasure_id: str, table: str) -> ErasedTable | None:
         """Return what an erasure removes of a table, if that is recorded."""
-        return self._document(ErasedTable, f"erasures/{erasure_id}/{table}.json")
+        return self._document(ErasedTable, f"{ERASURES}{erasure_id}/{table}.json")
 
     def end(self, erasure: Erasure) -> Erasure:
         """Record that an erasure is complete, unless it is recorded; return the record."""
-        self._objects.put_once(f"erasures/{erasure.id}.done", canonical_json(erasure))
+        self._objects.put_once(f"{ERASURES}{erasure.id}.done", canonical_json(erasure))
         return self.erased(erasure.id) or erasure
 
     def erased(self, erasure_id: str) -> Erasure | None:
         """Return an erasure if it is complete."""
-        return self._document(Erasure, f"erasures/{erasure_id}.done")
+        return self._document(Erasure, f"{ERASURES}{erasure_id}.done")
 
     def _document(self, kind: type[T], key: str) -> T | None:
         content = self._objects.get(key)

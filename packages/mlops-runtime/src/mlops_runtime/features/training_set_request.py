@@ -19,6 +19,7 @@ from mlops_runtime.features.group_join import GroupJoin, key_problems
 from mlops_runtime.features.iceberg_tables import TableMeaning, scanned, schema_at
 from mlops_runtime.features.join_plans import Semantics
 from mlops_runtime.features.row_hashing import logical_type
+from mlops_runtime.features.source import scan_tasks
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin
 from mlops_runtime.features.table_types import read_schema
 
@@ -356,11 +357,11 @@ def named_tables(request: Request, tables: Sequence[str]) -> dict[str, str]:
 
 def engine_of(found: Located, request: Request) -> EngineChoice:
     """Return the engine for a request, by what Iceberg's metadata says will be read."""
-    scans = [
-        planned(each.table.name()[-1], scanned(each.table, each.snapshot_id, each.columns, created_by=request.as_of))
-        for each in found.groups
-        if each.snapshot_id != NO_SNAPSHOT
-    ]
+    scans = []
+    for each in found.groups:
+        if each.snapshot_id != NO_SNAPSHOT:
+            scan = scanned(each.table, each.snapshot_id, each.columns, created_by=request.as_of)
+            scans.append(planned(each.table.name()[-1], scan_tasks(scan)))
     return choose(scans, request.rows.num_rows, memory=request.memory, forced=request.engine)
 
 

@@ -75,7 +75,7 @@ def _new_rows(client: "FeatureStoreClient", group: FeatureGroup, rows: Any) -> t
     import pyarrow as pa  # noqa: PLC0415 - an extra
     import pyarrow.compute as pc  # noqa: PLC0415 - an extra
 
-    from mlops_runtime.features.iceberg_tables import read_group  # noqa: PLC0415 - an extra
+    from mlops_runtime.features.source import read_group  # noqa: PLC0415 - an extra
 
     keys = [*group.entity_names, EVENT_TIME]
     table = client.table(group.table_name) if group.table_name in client.table_names() else None
