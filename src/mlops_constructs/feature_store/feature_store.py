@@ -58,7 +58,7 @@ from mlops_constructs.feature_store.table_grants import DESCRIBE, MAINTAIN, defi
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.features import LEDGER, LEDGER_DAYS
+from mlops_runtime.contracts.features import LEDGER, LEDGER_DAYS, STAGED_DAYS
 from mlops_runtime.contracts.unit_entries import STORE_PARAMETERS, FeatureStoreEntry
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
@@ -142,11 +142,11 @@ class FeatureStore(OwnedFeatureStore):
             "TrainingSets",
             business_unit=business_unit,
             lifecycle_rules=[
-                # of a Spark build that was killed; a run takes a day at most
+                # of a build by Spark or Athena that was killed; a run of Spark takes a day at most
                 s3.LifecycleRule(
                     id="Staged",
                     prefix="staged/",
-                    expiration=cdk.Duration.days(3),
+                    expiration=cdk.Duration.days(STAGED_DAYS),
                     noncurrent_version_expiration=cdk.Duration.days(1),
                 )
             ],

@@ -137,11 +137,10 @@ def store(cloud):
 
     def client(**options):
         runs = AthenaRuns(cloud.client("athena"), output="s3://athena-answers")
-        given = {"athena": runs, "glue": glue, **options}
+        given = {"athena": runs, "glue": glue, "now": lambda: START + timedelta(days=60), **options}
         return FeatureStoreClient.glue(
             database="athena_store",
             environment=cloud.environment(),
-            now=lambda: START + timedelta(days=60),
             manifests="s3://athena-sets/manifests",
             training_sets="s3://athena-sets",
             s3=s3,

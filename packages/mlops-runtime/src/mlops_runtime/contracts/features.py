@@ -20,6 +20,8 @@ SUFFIX = ".parquet"
 # bucket; it is written when the snapshot goes, and lives a week longer than keys are remembered
 LEDGER = "ledger"
 LEDGER_DAYS = 97
+# what a build stages is staged/<id>/ in the bucket of training sets, of one that was killed so many days
+STAGED_DAYS = 3
 # what an erasure is asked for is erasing/<id>.json in the bucket of training sets, until it is complete
 ERASING = "erasing"
 

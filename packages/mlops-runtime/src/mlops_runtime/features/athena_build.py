@@ -32,6 +32,7 @@ from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.features.training_set_sql import SqlPlan, pieces, timeline_numbers
 
+ROWS_TABLE = "mlops_rows_"
 _PARTITIONS = 100  # https://docs.aws.amazon.com/athena/latest/ug/unload.html
 _EXACT = 4_070_908_800  # 2099-01-01 in seconds: further away a double of seconds is not exact to the microsecond
 _SECOND = 1_000_000
@@ -113,7 +114,7 @@ class AthenaBuilder:
         plan, engine = layout.plan, "unknown"
         if plan is None or not layout.task.rows:
             return engine
-        with self._table(plan, rows, own, f"mlops_rows_{name}") as table:
+        with self._table(plan, rows, own, f"{ROWS_TABLE}{name}") as table:
             size = self.block * self._blocks_of_a_part(layout)
             for timeline, query in enumerate(pieces(plan, "athena")):
                 shown = ", ".join(
@@ -143,7 +144,7 @@ class AthenaBuilder:
             "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
             "SerdeInfo": {"SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"},
         }
-        arn = f"arn:aws:glue:*:*:table/{self.database}/mlops_rows_*"
+        arn = f"arn:aws:glue:*:*:table/{self.database}/{ROWS_TABLE}*"
         statement = allow(
             ["glue:CreateTable", "glue:DeleteTable", "glue:GetTable"],
             arn,

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
@@ -11,6 +13,9 @@ from mlops_runtime.features.training_set_manifest import Manifests, Objects
 
 if TYPE_CHECKING:
     from mlops_runtime.features.training_set import Prepared, TrainingSet
+
+
+_utc_now = partial(datetime.now, UTC)
 
 
 class Builders(TypedDict):
@@ -30,6 +35,7 @@ class BuildEngines:
         athena: Runs statements. ``None``: sets are not asked of Athena.
         database: The database of the feature tables.
         properties: How files are reached, as ``table_catalog.glue_properties`` says.
+        now: The store's clock.
     """
 
     glue: Any = None
@@ -37,10 +43,24 @@ class BuildEngines:
     athena: AthenaRuns | None = None
     database: str = ""
     properties: Mapping[str, str] = field(default_factory=dict)
+    now: Callable[[], datetime] = _utc_now
 
     def staged(self, engine: str | None) -> list[str]:
         """Return the keys below which this process will stage files, by the engine that is asked for."""
         return [f"staged/{uuid4().hex}"] if engine == "athena" and self.athena is not None else []
+
+    def remove_left(self, sets: Objects, now: datetime, *, s3: Any) -> None:
+        """Remove what builds by Athena have left that were killed, see ``athena_leftovers``.
+
+        Args:
+            sets: Where sets belong.
+            now: The time.
+            s3: A boto3 client of S3.
+        """
+        from mlops_runtime.features.athena_leftovers import remove_leftovers  # noqa: PLC0415 - loads what builds sets
+
+        if self.glue is not None:
+            remove_leftovers(self.glue, self.database, sets, now, s3=s3)
 
     def builders(
         self, sets: Objects, manifests: Manifests, build: OpenBuild, *, staged: Sequence[str], s3: Any
@@ -67,6 +87,7 @@ class BuildEngines:
 
             if self.athena is None:
                 raise AssertionError("unreachable")
+            self.remove_left(sets, self.now(), s3=s3)
             builder = AthenaBuilder(
                 runs=self.athena,
                 glue=self.glue,

@@ -180,8 +180,7 @@ class FeatureStoreClient:
             athena: What runs statements of ``engine="athena"``. Default: this engine is refused.
             online: The online store. Default: with ``announce`` the store's function publishes what ingests of groups with
                 ``online`` add, and without it such an ingest is refused, as reads of features are.
-            ended: Whether a job that builds a training set has ended, ``ended_on_aws``: an erasure waits for it. Default: only what
-                was closed has.
+            ended: Whether a job that builds a set has ended, ``ended_on_aws``: an erasure waits. Default: what was closed has.
 
         Raises:
             FeatureStoreError: If there is a job, or Athena, and no client of Glue.
@@ -197,7 +196,9 @@ class FeatureStoreClient:
             manifests=manifests,
             training_sets=training_sets,
             s3=s3,
-            engines=BuildEngines(glue, spark_job, athena, database, glue_properties(given)),
+            engines=BuildEngines(
+                glue, spark_job, athena, database, glue_properties(given), now=_utc_now if now is None else now
+            ),
             online=online,
             ended=ended,
         )
@@ -548,7 +549,7 @@ class FeatureStoreClient:
         )
 
     def maintain(self, tables: Sequence[str] | None = None) -> "tuple[Maintained, ...]":
-        """Maintain tables: compact small files, remove files that no snapshot names, forget old keys, drop replaced tags.
+        """Maintain tables: compact small files, remove files that no snapshot names and of killed builds, forget old keys and tags.
 
         A folder's ingests do this themselves as it becomes due. Doing it again does nothing new. Erasures that are not complete
         are ``resume_erasures``'.
@@ -557,8 +558,7 @@ class FeatureStoreClient:
             tables: Their names. Default: all.
 
         Raises:
-            FeatureTableError: If tables could not be maintained, as where other writers committed first again and again; the
-                others are.
+            FeatureTableError: If tables could not be maintained, as where other writers committed first; the others are.
         """
         from mlops_runtime.features.table_maintenance import maintain_each  # noqa: PLC0415 - loads pandas where that is
 
@@ -566,6 +566,8 @@ class FeatureStoreClient:
         if is_folder:
             self._sets.remove_parts()
             self.builds.close_ended()
+        elif self._set_place is not None:
+            self._engines.remove_left(self._sets, self._now(), s3=self._s3)
         return maintain_each(
             self.table_names() if tables is None else tables,
             self.table,
