@@ -189,16 +189,15 @@ class FeatureStoreClient:
             name = "athena" if spark_job is None else "spark_job"
             raise FeatureStoreError(f"{name} needs a boto3 client of Glue: pass glue=")
         given = os.environ if environment is None else environment
+        clock = _utc_now if now is None else now
         return cls(
             Tables.glue(database, given),
-            now=_utc_now if now is None else now,
+            now=clock,
             announce=announce,
             manifests=manifests,
             training_sets=training_sets,
             s3=s3,
-            engines=BuildEngines(
-                glue, spark_job, athena, database, glue_properties(given), now=_utc_now if now is None else now
-            ),
+            engines=BuildEngines(glue, spark_job, athena, database, glue_properties(given), clock),
             online=online,
             ended=ended,
         )
@@ -551,8 +550,7 @@ class FeatureStoreClient:
     def maintain(self, tables: Sequence[str] | None = None) -> "tuple[Maintained, ...]":
         """Maintain tables: compact small files, remove files that no snapshot names and of killed builds, forget old keys and tags.
 
-        A folder's ingests do this themselves as it becomes due. Doing it again does nothing new. Erasures that are not complete
-        are ``resume_erasures``'.
+        A folder's ingests do this as it becomes due. Doing it again does nothing new. ``resume_erasures`` completes erasures.
 
         Args:
             tables: Their names. Default: all.
