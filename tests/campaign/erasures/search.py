@@ -38,6 +38,15 @@ def in_folder(folder: Path, entities: Collection[str]) -> list[str]:
     return [str(path.relative_to(folder)) for path in files if names(path.read_bytes(), entities)]
 
 
+def in_bucket(s3: Any, bucket: str, entities: Collection[str]) -> list[str]:
+    """Return the keys of a bucket of which a version names an entity."""
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+    there = [
+        {"Key": each["Key"], "VersionId": each["VersionId"]} for page in pages for each in page.get("Versions", ())
+    ]
+    return [of["Key"] for of in there if names(s3.get_object(Bucket=bucket, **of)["Body"].read(), entities)]
+
+
 def in_state(saved: Path, entities: Collection[str]) -> list[str]:
     """Return where the last saved state of an embedded cloud names an entity: its stores and the bytes that they hold.
 

@@ -79,6 +79,25 @@ def test_a_snapshot_that_another_commit_removed_is_looked_for_again(shop):
         committed(table, lambda _: (_ for _ in ()).throw(ValueError("another")))
 
 
+def test_files_that_went_with_the_state_are_not_looked_for_again(shop):
+    """An erasure removes what it took from history; a file that no commit took is missing."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1)))
+    table, tries = shop.client.table("stock_v1"), []
+
+    def read(fresh):
+        tries.append(fresh.last_sequence_number)
+        if len(tries) == 1:
+            shop.new_client().ingest(shop.STOCK, shop.stock((2, 2, 2)))
+            raise FileNotFoundError("snap.avro")
+        if len(tries) == 3:
+            raise FileNotFoundError("data.parquet")
+
+    committed(table, read, retries=Retries(sleep=[].append))
+    assert tries == [1, 2]
+    with pytest.raises(FileNotFoundError, match=r"data\.parquet"):
+        committed(table, read, retries=Retries(sleep=[].append))
+
+
 def test_twelve_writers_at_once_land_all(shop):
     """No batch is lost or doubled."""
     shop.client.ingest(shop.STOCK, shop.stock((0, 0, 0)))

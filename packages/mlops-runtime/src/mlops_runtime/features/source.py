@@ -18,6 +18,7 @@ from pyiceberg.table import DataScan, FileScanTask, Table
 
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.iceberg_tables import FeatureTableError, scanned, with_columns, written_columns
+from mlops_runtime.features.table_files import missing_as_such
 from mlops_runtime.features.table_types import arrow_schema, read_schema
 
 PLACE = "place"
@@ -115,7 +116,8 @@ def reading(file: str, *, what: str = "data file") -> Iterator[None]:
         DamagedFileError: If it is not what was written, or not all of it.
     """
     try:
-        yield
+        with missing_as_such():
+            yield
     except FileNotFoundError as error:
         raise MissingFileError(
             f"{what} {file} is missing; ask again where an erasure ran meanwhile, else restore it from a backup or version"

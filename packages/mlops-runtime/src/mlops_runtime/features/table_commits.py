@@ -11,8 +11,10 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 
 from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.table_files import missing_as_such
 
 T = TypeVar("T")
+_READINGS = 8
 # how pyiceberg says that another commit has removed a snapshot which this one removes too
 _GONE = re.compile(r"Snapshot with snapshot id -?\d+ does not exist")
 
@@ -62,6 +64,7 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
 
     Raises:
         TableBusyError: If each try was overtaken.
+        FileNotFoundError: If a file of the table is missing, and no other commit took it.
     """
     bounds = RETRIES if retries is None else retries
     started, tries = bounds.clock(), 0
@@ -69,9 +72,10 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
         tries += 1
         try:
             refresh(table)
-            return attempt(table)
-        except (CommitFailedException, ValueError) as error:
-            if isinstance(error, ValueError) and not _GONE.match(str(error)):
+            with missing_as_such():
+                return attempt(table)
+        except (CommitFailedException, ValueError, FileNotFoundError) as error:
+            if not _is_overtaken(table, error):
                 raise
             waited = bounds.clock() - started
             if tries >= bounds.tries or waited >= bounds.seconds:
@@ -82,6 +86,36 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
         bounds.sleep(bounds.part() * min(bounds.longest_pause, bounds.first_pause * 2 ** (tries - 1)))
 
 
+def _is_overtaken(table: Table, error: Exception) -> bool:
+    if isinstance(error, FileNotFoundError):
+        known = table.metadata_location
+        steady(table, lambda: None)
+        return table.metadata_location != known
+    return isinstance(error, CommitFailedException) or _GONE.match(str(error)) is not None
+
+
+def steady(table: Table, look: Callable[[], T]) -> T:
+    """Read the newest state of a table, again if it was replaced or files of it went meanwhile.
+
+    Args:
+        table: The table.
+        look: Reads the state that the table then has.
+
+    Raises:
+        CommitFailedException: If it was replaced each time.
+        FileNotFoundError: If files were missing each time.
+    """
+    for tries_left in reversed(range(_READINGS)):
+        try:
+            refresh(table)
+            with missing_as_such():
+                return look()
+        except (CommitFailedException, FileNotFoundError):
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
+
+
 def refresh(table: Table) -> None:
     """Read the newest state of a table, whose commits pyiceberg then tries once.
 
@@ -89,7 +123,8 @@ def refresh(table: Table) -> None:
         CommitFailedException: If it was replaced while it was read.
     """
     try:
-        table.refresh()
+        with missing_as_such():
+            table.refresh()
     except FileNotFoundError as error:
         # the catalog named a metadata file that later commits have removed since
         raise CommitFailedException(f"the state of {table.name()[-1]} was replaced while it was read") from error

@@ -23,7 +23,8 @@ from mlops_runtime.features.feature_group import EVENT_TIME
 from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning
 from mlops_runtime.features.ingest_ledger import newest_summary
 from mlops_runtime.features.row_hashing import in_order
-from mlops_runtime.features.table_commits import refresh
+from mlops_runtime.features.table_commits import steady
+from mlops_runtime.features.table_files import missing_as_such
 
 FAN_IN = 8
 # what is as large stays, and so much is rewritten together at most, in bytes: what a function has the memory for
@@ -46,12 +47,12 @@ def compact(table: Table, remove: Callable[[str], None]) -> int:
         table: The table.
         remove: Removes a file.
     """
-    refresh(table)
-    groups = _groups(list(table.scan().plan_files()))
+    groups = steady(table, lambda: _groups(list(table.scan().plan_files())))
     written: list[str] = []
     try:
         if groups:
-            _rewrite(table, groups, written)
+            with missing_as_such():
+                _rewrite(table, groups, written)
     except (CommitFailedException, ValidationException, FileNotFoundError):
         for file in written:
             remove(file)

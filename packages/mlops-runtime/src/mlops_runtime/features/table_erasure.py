@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import TypeVar
 
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
@@ -14,7 +12,7 @@ from mlops_runtime.contracts.features import ErasedTable
 from mlops_runtime.features.entity_search import meaning
 from mlops_runtime.features.feature_group import INGEST_ID
 from mlops_runtime.features.ingest_ledger import committing, newest_summary
-from mlops_runtime.features.table_commits import committed, refresh
+from mlops_runtime.features.table_commits import committed, refresh, steady
 from mlops_runtime.features.table_files import (
     DATA,
     MANIFEST,
@@ -22,13 +20,12 @@ from mlops_runtime.features.table_files import (
     TableFile,
     listed,
     matching_ids,
+    missing_as_such,
     needed,
     statistics,
     suffixed,
     unnamed,
 )
-
-T = TypeVar("T")
 
 # one manifest without entries of deleted files, however large or few; see committed for why properties of one object can say so
 _MERGED = {
@@ -36,7 +33,6 @@ _MERGED = {
     "commit.manifest.min-count-to-merge": "1",
     "commit.manifest.target-size-bytes": str(1 << 40),
 }
-_TRIES = 8
 _LIST = "snap-"  # how the names of lists of manifests begin; they hold no bounds of keys
 
 
@@ -54,7 +50,7 @@ def held(table: Table, condition: BooleanExpression) -> ErasedTable:
             first=_first(table, condition, holding),
         )
 
-    return _steady(table, look)
+    return steady(table, look)
 
 
 def rewrite(table: Table, condition: BooleanExpression, now: Callable[[], datetime]) -> ErasedTable:
@@ -65,19 +61,16 @@ def rewrite(table: Table, condition: BooleanExpression, now: Callable[[], dateti
     """
 
     def attempt(fresh: Table) -> ErasedTable:
-        try:
-            before = listed(fresh)
-            fresh.metadata = fresh.metadata.model_copy(update={"properties": fresh.metadata.properties | _MERGED})
-            summary = newest_summary(fresh)
-            # a delete lists the files that it takes with their bounds, which are keys; the empty append leaves that list out
-            with fresh.transaction() as transaction:
-                if _matches(fresh, condition, None):
-                    transaction.delete(condition, snapshot_properties=summary)
-                transaction.append(fresh.schema().as_arrow().empty_table(), snapshot_properties=summary)
-            # of the committed state: a writer from now on writes on top of one without the rows
-            return _taken(fresh, condition, before, now())
-        except FileNotFoundError as error:
-            raise CommitFailedException("another erasure removed files that were read") from error
+        before = listed(fresh)
+        fresh.metadata = fresh.metadata.model_copy(update={"properties": fresh.metadata.properties | _MERGED})
+        summary = newest_summary(fresh)
+        # a delete lists the files that it takes with their bounds, which are keys; the empty append leaves that list out
+        with fresh.transaction() as transaction:
+            if _matches(fresh, condition, None):
+                transaction.delete(condition, snapshot_properties=summary)
+            transaction.append(fresh.schema().as_arrow().empty_table(), snapshot_properties=summary)
+        # of the committed state: a writer from now on writes on top of one without the rows
+        return _taken(fresh, condition, before, now())
 
     return committed(table, attempt)
 
@@ -121,7 +114,7 @@ def sweep(
         lists = [f.uri for f in suffixed(loose, [MANIFEST]) if not f.uri.rpartition("/")[2].startswith(_LIST)]
         return [*rows, *(uri for uri in lists if gone & _named_by(table, uri))]
 
-    for uri in _steady(table, look):
+    for uri in steady(table, look):
         remove(uri)
 
 
@@ -134,22 +127,13 @@ def _is_past(table: Table, uri: str, condition: BooleanExpression, *, is_quiet: 
 
 def _named_by(table: Table, manifest: str) -> set[str]:
     try:
-        entries = ManifestFile.from_args(manifest_path=manifest).fetch_manifest_entry(table.io, discard_deleted=False)
+        with missing_as_such():
+            entries = ManifestFile.from_args(manifest_path=manifest).fetch_manifest_entry(
+                table.io, discard_deleted=False
+            )
     except (FileNotFoundError, ValueError, EOFError):  # gone, or not written to its end
         return set()
     return {entry.data_file.file_path for entry in entries}
-
-
-def _steady(table: Table, look: Callable[[], T]) -> T:
-    """Read the newest state of a table, again if files of it went meanwhile."""
-    for tries_left in reversed(range(_TRIES)):
-        try:
-            refresh(table)
-            return look()
-        except (CommitFailedException, FileNotFoundError):
-            if not tries_left:
-                raise
-    raise AssertionError("unreachable")
 
 
 def _holding(table: Table, condition: BooleanExpression) -> list[Snapshot]:

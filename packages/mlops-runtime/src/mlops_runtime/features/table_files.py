@@ -1,6 +1,9 @@
 """Files below a table: what its snapshots name, and what they do not: of killed and overtaken writers, and of expired snapshots."""
 
-from collections.abc import Collection, Iterable
+import errno
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -20,6 +23,26 @@ DATA = ".parquet"
 MANIFEST = ".avro"
 METADATA = ".metadata.json"
 STATISTICS = (".stats", ".puffin")  # sketches of values: https://iceberg.apache.org/puffin-spec/
+# what Arrow says where S3 refuses to read: the refusal is written over the content that was asked for, which leaves its HTTP status
+# alone, and where it is longer than that nothing, see https://github.com/apache/doris/pull/61636
+_REFUSED = re.compile(
+    r"AWS Error (NO_SUCH_KEY|RESOURCE_NOT_FOUND) during GetObject operation|Failed to flush response stream"
+)
+
+
+@contextmanager
+def missing_as_such() -> Iterator[None]:
+    """Give the error of a missing file also where an object of S3 went between its opening and its reading, as a file cannot.
+
+    Raises:
+        FileNotFoundError: If it went, or S3 may have said so; reading again shows.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not _REFUSED.search(str(error)):
+            raise
+        raise FileNotFoundError(errno.ENOENT, f"an object went while it was read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +107,9 @@ def matching_ids(table: Table, file: str, condition: BooleanExpression) -> list[
     _, _, path = PyArrowFileIO.parse_location(file)
     try:
         rows = ds.dataset(path, format="parquet", filesystem=_files(table)).to_table(columns=[INGEST_ID], filter=wanted)
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowInvalid, OSError) as error:
+        if "AWS Error" in str(error) and not _REFUSED.search(str(error)):  # the network, or rights
+            raise
         return None
     return cast("list[str]", rows[INGEST_ID].unique().to_pylist())
 

@@ -18,7 +18,7 @@ from mlops_runtime.features.ingest_ledger import ledger_place, lost_index
 from mlops_runtime.features.ledger_index import INDEX_FILES, of_rows
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS
 from mlops_runtime.features.source import IcebergRows
-from mlops_runtime.features.table_commits import committed, refresh
+from mlops_runtime.features.table_commits import committed, steady
 from mlops_runtime.features.table_compaction import compact, is_due
 from mlops_runtime.features.table_files import TableFile, listed, listed_below, unnamed
 from mlops_runtime.features.training_set_manifest import Manifests, pins
@@ -138,8 +138,7 @@ def _sweep(table: Table, now: datetime, remove: Callable[[str], None]) -> int:
     old = [file for file in listed(table) if now - file.written > LITTER_AGE]
     if not old:
         return 0
-    refresh(table)
-    loose = unnamed(table, old)
+    loose = steady(table, lambda: unnamed(table, old))
     for file in loose:
         remove(file.uri)
     return len(loose)

@@ -1,0 +1,95 @@
+"""Erasures on S3, Glue and DynamoDB of the embedded cloud that meet: objects go between their opening and their reading."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Lock
+
+import pytest
+from pyiceberg.io.pyarrow import PyArrowFile
+from tests.campaign.erasures import search
+from tests.campaign.erasures.stores import ENTITIES, OTHER, SECRET, CloudStore
+from tests.runtime.features.conftest import STOCK, asked
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.contracts.features import Erasure
+from mlops_runtime.features import entity_erasure
+from mlops_runtime.features.build_intent import ErasedDuringBuildError
+
+NOW = timedelta(0)
+
+
+@pytest.fixture(scope="module")
+def _filled(cloud: Cloud) -> CloudStore:
+    return CloudStore.filled(cloud)
+
+
+@pytest.fixture
+def store(_filled: CloudStore) -> CloudStore:
+    """Give a store with rows of two entities and of others, in a bucket that keeps versions."""
+    _filled.put_back()
+    return _filled
+
+
+def erase(store: CloudStore, entity: str = SECRET) -> Erasure:
+    """Erase an entity without waiting."""
+    return store.client().erase({"store_id": entity}, reason="T-1", in_use=(), wait=NOW)
+
+
+def once_open(act: Callable[[], object], is_it: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Act once, when a file is open and not yet read."""
+    opened, first = PyArrowFile.open, Lock()  # pyiceberg opens manifests in several threads
+
+    def then(self: PyArrowFile, seekable: bool = True) -> object:
+        stream = opened(self, seekable)
+        if is_it(self.location) and first.acquire(blocking=False):
+            act()
+        return stream
+
+    monkeypatch.setattr(PyArrowFile, "open", then)
+
+
+@pytest.mark.parametrize("step", ["held", "rewrite"])
+def test_a_manifest_that_another_erasure_removes_while_it_is_read_is_read_again(
+    store: CloudStore, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """While an erasure looks what holds the entity, and after its rewrite, for what goes."""
+    original, others = getattr(entity_erasure, step), []
+
+    def meeting(table: object, *arguments: object) -> object:
+        def other() -> None:
+            others.append(erase(store, OTHER))
+
+        def is_manifest(location: str) -> bool:
+            return "stock_v1" in location and location.endswith("-m0.avro")
+
+        monkeypatch.setattr(entity_erasure, step, original)
+        once_open(other, is_manifest, monkeypatch)
+        return original(table, *arguments)
+
+    monkeypatch.setattr(entity_erasure, step, meeting)
+    done = erase(store)
+
+    assert done.pending == ()
+    # an erasure waits for the rewrite of another
+    assert len(others) == 1
+    assert [each.pending for each in store.client().resume_erasures(wait=NOW)] == ([()] if others[0].pending else [])
+    assert search.in_bucket(store.s3, "erasures", ENTITIES) == []
+
+
+def test_a_data_file_that_goes_while_a_build_reads_it_is_said(
+    store: CloudStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder: the build is refused by name, keeps nothing, and building again does."""
+    records = []
+
+    def is_rows(location: str) -> bool:
+        return "stock_v1" in location and location.endswith(".parquet")
+
+    once_open(lambda: records.append(erase(store)), is_rows, monkeypatch)
+    with pytest.raises(ErasedDuringBuildError, match="build it again"):
+        store.client().training_set(asked((6, "1")), [STOCK], name="beside")
+
+    assert [len(record.pending) for record in records] == [1]
+    assert [each.pending for each in store.client().resume_erasures(wait=NOW)] == [()]
+    assert search.in_bucket(store.s3, "erasures", [SECRET]) == []
+    assert store.client().training_set(asked((6, "1")), [STOCK], name="beside").rows.num_rows == 1
