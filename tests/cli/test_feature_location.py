@@ -273,7 +273,7 @@ def test_what_the_registry_or_an_endpoint_relies_on_is_spared(store: DeployedSto
 
 @pytest.mark.cloud
 def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedStore, features: Run) -> None:
-    """The parameter names the table and the bucket of batches; a table that is not there is an error with what to do."""
+    """The parameter names the table and the bucket of batches; the erasure is pending until the table answers."""
     dynamodb, name = store.unit.cloud.client("dynamodb"), f"{store.unit.name}-online"
     store.client.ingest(STOCK, stock(1, store="2"))
     where = {"incoming_bucket": f"{store.unit.name}-in", "incoming_days": 30, "online_table": name}
@@ -288,19 +288,21 @@ def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedS
     )
     for key in ('stock_v1/["1"]', 'price_v1/["1"]', 'stock_v1/["2"]'):
         dynamodb.put_item(TableName=name, Item={"entity": {"S": key}})
-    done = features("erase", *whom)
+    done = features("maintain")
+    again = features("erase", *whom)
     places = features("list").stdout.splitlines()[-2:]
 
     assert places == [
         f"batches s3://{store.unit.name}-in/incoming/<table>/<key>.parquet",
         f"online table {name}",
     ]
-    assert absent.returncode == 1
-    assert absent.stderr.startswith(f"mlops: PutItem of table {name} failed")
-    assert absent.stderr.endswith("are erased; run the same command again for the online table\n")
-    assert done.stdout.splitlines() == [
-        "price_v1: 1 rows of the online table removed",
-        "stock_v1: 1 rows of the online table removed",
+    assert absent.returncode == 3
+    assert absent.stderr.startswith(f"pending: online store: PutItem of table {name} failed")
+    assert "stock_v1: 3 snapshots" in absent.stdout
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("is complete: T-9\n")
+    assert again.stdout.splitlines() == [
+        "nothing of the entity is left",
         f"not reached: batches as they arrived, s3://{store.unit.name}-in/incoming/, and reports, "
         f"s3://{store.unit.name}-in/rejected/, which go after 30 days; delete every version of those that hold it to be sooner",
         "not reached: copies outside the store, also those of other units that read it; ask every unit with read access",

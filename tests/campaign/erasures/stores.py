@@ -218,6 +218,13 @@ class CloudStore:
             ended=has_ended,
         )
 
+    def online(self, keys: list[str]) -> list[str]:
+        """Return those of some keys of which there is an item."""
+        asked = [{"entity": {"S": key}} for key in keys]
+        found = self.cloud.client("dynamodb").batch_get_item(RequestItems={_TABLE: {"Keys": asked}})
+        there = {item["entity"]["S"] for item in found["Responses"][_TABLE]}
+        return [key for key in keys if key in there]
+
     def put_back(self) -> None:
         """Make the store what it was when it was filled."""
         (kept,) = self.kept

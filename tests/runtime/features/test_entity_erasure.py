@@ -15,7 +15,7 @@ from mlops_runtime.features import table_erasure
 from mlops_runtime.features.entity_erasure import ErasureError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.table_files import listed, unnamed
-from mlops_runtime.features.training_set_manifest import ManifestError
+from mlops_runtime.features.training_set_manifest import ManifestError, Objects
 
 SECRET = "household-4711-of-the-canary"
 BOUND = SECRET[:15]
@@ -147,7 +147,7 @@ def test_the_second_of_two_copies_is_found_after_a_crash(kept, monkeypatch):
     """Also when the tables, or the entity rows by which the set was found, are clean by then."""
     again = kept.client.training_set(kept.asked((7, "1"), (6, SECRET)), [kept.STOCK], name="more")
     assert again.entities is not None
-    erased = module.Objects.erase
+    erased = Objects.erase
     for count in range(8):
         calls = []
 
@@ -158,7 +158,7 @@ def test_the_second_of_two_copies_is_found_after_a_crash(kept, monkeypatch):
             erased(objects, key)
 
         with monkeypatch.context() as broken:
-            broken.setattr(module.Objects, "erase", crash_later)
+            broken.setattr(Objects, "erase", crash_later)
             try:
                 erase(kept)
             except KeyboardInterrupt:
@@ -236,7 +236,7 @@ STEPS = {
     "remove": (None, "mlops_runtime.features.store_client.remove"),
     "builds": (module, "_open"),
     "copies": (module, "_erase_copies"),
-    "parts": (module.Objects, "remove_parts"),
+    "parts": (Objects, "remove_parts"),
     "sweep": (module, "sweep"),
     "end": (module.Manifests, "end"),
 }

@@ -7,13 +7,15 @@ from threading import Lock
 import pytest
 from pyiceberg.io.pyarrow import PyArrowFile
 from tests.campaign.erasures import search
-from tests.campaign.erasures.stores import ENTITIES, OTHER, SECRET, CloudStore
+from tests.campaign.erasures.stores import ENTITIES, ONLINE, OTHER, SECRET, CloudStore
 from tests.runtime.features.conftest import STOCK, asked
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.features import Erasure
 from mlops_runtime.features import entity_erasure
 from mlops_runtime.features.build_intent import ErasedDuringBuildError
+from mlops_runtime.features.online_store import OnlineStore
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 NOW = timedelta(0)
 
@@ -93,3 +95,38 @@ def test_a_data_file_that_goes_while_a_build_reads_it_is_said(
     assert [each.pending for each in store.client().resume_erasures(wait=NOW)] == [()]
     assert search.in_bucket(store.s3, "erasures", [SECRET]) == []
     assert store.client().training_set(asked((6, "1")), [STOCK], name="beside").rows.num_rows == 1
+
+
+def test_one_call_is_the_whole_erasure(store: CloudStore) -> None:
+    """Of a client that knows the online store: also there, and what went is said by table."""
+    client = store.client()
+    client.publish_online(ONLINE)
+    keys = [f'stock_v1/["{each}"]' for each in (SECRET, OTHER)]
+    assert store.online(keys) == keys
+
+    done = erase(store)
+
+    assert (done.pending, done.online) == ((), {"stock_v1": 1})
+    assert client.manifests.erased(done.id) == done
+    assert store.online(keys) == keys[1:]
+
+
+def test_an_online_store_that_does_not_answer_keeps_an_erasure_pending(store: CloudStore) -> None:
+    """All else goes, and the next call completes it."""
+    client = store.client()
+    client.publish_online(ONLINE)
+    lost = FeatureStoreClient.glue(
+        database="erasures",
+        environment=store.cloud.environment(),
+        manifests=store.manifests,
+        training_sets=store.sets,
+        s3=store.s3,
+        online=OnlineStore(store.cloud.client("dynamodb"), table="erasures-absent"),
+    )
+
+    (line,) = lost.erase({"store_id": SECRET}, reason="T-1", in_use=(), wait=NOW).pending
+
+    assert line.startswith("online store: PutItem of table erasures-absent failed")
+    assert [each.pending for each in client.resume_erasures(wait=NOW)] == [()]
+    assert store.online([f'stock_v1/["{SECRET}"]']) == []
+    assert search.in_bucket(store.s3, "erasures", [SECRET]) == []

@@ -59,12 +59,12 @@ def erase(
 ) -> None:
     """Remove an entity's rows from tables, their history and files, training sets and the online table.
 
-    Lists what remains to be done. Exit code 3: a training set is still being built; the erasure is complete once that has ended
-    and this command, or mlops features maintain, ran again.
+    Lists what remains to be done. Exit code 3: a training set is still being built, or the online table does not answer; the
+    erasure is complete once that has ended and this command, or mlops features maintain, ran again.
     """
     key = dict(pairs("--entity", entity))
     _check_reason(reason, key)
-    with opened(path, unit, profile, home) as place:
+    with opened(path, unit, profile, home, erases=True) as place:
         kept = [full_id(place, each) for each in in_use or ()]
         kept += _trained_from(place)
         whom = ", ".join(f"{name}={value}" for name, value in key.items())
@@ -72,24 +72,22 @@ def erase(
         record = _erased(
             place, key, reason=reason, in_use=kept, include_in_use=include_in_use, wait=wait_seconds, ended=ended or ()
         )
-        online = _forgotten(place, key, record)
     left = _left(place)
     if as_json:
         from mlops_runtime.contracts import to_dict
 
-        told = to_dict(record) | {"online": online, "left": left}
-        print_json(told)
+        print_json(to_dict(record) | {"left": left})
         raise typer.Exit(PENDING if record.pending else 0)
     for table in record.tables:
         typer.echo(f"{table.table}: {len(table.snapshots)} snapshots and {len(table.files)} files removed")
-    for name, count in online.items():
-        typer.echo(f"{name}: {count} rows of the online table removed")
+    for name, count in record.online.items():
+        typer.echo(f"{name}: {count} rows of the online store removed")
     for training_set_id in record.used_by:
         typer.echo(f"training set {training_set_id} held it and cannot be built again")
     if record.tables or record.used_by:
         typer.echo(f"erasure {record.id[:16]}: {record.reason}")
-    elif not online:
-        typer.echo("the entity was not found")
+    elif not record.online:
+        typer.echo("nothing of the entity is left")
     for line in left:
         typer.echo(f"not reached: {line}")
     if record.pending:
@@ -102,8 +100,8 @@ def tell_pending(erasure: "Erasure") -> None:
     for line in erasure.pending:
         typer.echo(f"pending: {line}", err=True)
     typer.echo(
-        f"erasure {erasure.id[:16]} is not complete: run mlops features maintain when these have ended; of a process that was "
-        "killed and writes to S3, say so with --ended and the id of its build",
+        f"erasure {erasure.id[:16]} is not complete: run mlops features maintain when these have ended or answer again; of a "
+        "process that was killed and writes to S3, say so with --ended and the id of its build",
         err=True,
     )
 
@@ -147,33 +145,6 @@ def _erased(
         )
     except ErasureError as error:
         raise UserError(str(error).replace("include_in_use=True", "--include-in-use")) from error
-
-
-def _forgotten(place: Place, key: dict[str, str], record: "Erasure") -> dict[str, int]:
-    """Forget the entity in the online table, if there is one; return the items that went, by feature table."""
-    if place.aws is None or place.entry is None or place.entry.online_table is None:
-        return {}
-    from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, feature_types
-    from mlops_runtime.features.online_items import OnlineStoreError
-    from mlops_runtime.features.online_store import OnlineStore
-
-    keys = {}
-    for name in place.client.table_names():
-        table = place.client.table(name)
-        try:
-            entities = TableMeaning.of(name, table.properties).entities
-        except FeatureTableError:
-            continue  # none of ours
-        types = feature_types(table)
-        keys[name] = {each: types[each] for each in entities}
-    online = OnlineStore(place.aws.client("dynamodb"), table=place.entry.online_table)
-    try:
-        until = {each.table: each.until for each in record.tables if each.until is not None}
-        return online.forget_entity(key, keys, until=until)
-    except OnlineStoreError as error:
-        raise UserError(
-            f"{error}; tables and training sets are erased; run the same command again for the online table"
-        ) from error
 
 
 def _left(place: Place) -> list[str]:

@@ -56,7 +56,13 @@ class Place:
 
 @contextmanager
 def opened(
-    path: Path | None, unit: str | None, profile: str | None, home: Path | None, *, may_make: bool = False
+    path: Path | None,
+    unit: str | None,
+    profile: str | None,
+    home: Path | None,
+    *,
+    may_make: bool = False,
+    erases: bool = False,
 ) -> Iterator[Place]:
     """Find a feature store; what it or AWS refuses in the block becomes one line.
 
@@ -66,6 +72,7 @@ def opened(
         profile: Profile of the AWS configuration.
         home: Folder of an embedded cloud.
         may_make: Whether a folder without a store gets one. Default: it is an error.
+        erases: As for `deployed`.
 
     Raises:
         UserError: If neither or both are given, the store is missing, or for an error in the block.
@@ -89,13 +96,19 @@ def opened(
             yield Place(name=path.name, client=FeatureStoreClient.local(path, now=lambda: now), now=now)
             return
         with account(profile, home) as aws:
-            yield deployed(str(unit), aws)
+            yield deployed(str(unit), aws, erases=erases)
     except (ValueError, OSError, AnnounceError) as error:
         raise UserError(" ".join(str(error).split())) from error
 
 
-def deployed(unit: str, aws: Account) -> Place:
+def deployed(unit: str, aws: Account, *, erases: bool = False) -> Place:
     """Return the feature store of a unit.
+
+    Args:
+        unit: The unit.
+        aws: The account.
+        erases: Whether entities are erased: then also from its online store, if it has one. Default: the client does not know that
+            store, to which its function publishes what is ingested.
 
     Raises:
         UserError: If the unit has none.
@@ -103,10 +116,12 @@ def deployed(unit: str, aws: Account) -> Place:
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.features.batch_delivery import unit_bus
     from mlops_runtime.features.build_processes import ended_on_aws
+    from mlops_runtime.features.online_store import OnlineStore
     from mlops_runtime.features.store_client import FeatureStoreClient
 
     entry = Entries(ssm=aws.client("ssm")).feature_store(unit)
     _, now = aws.caller()
+    table = entry.online_table
 
     def announce(detail: "EventDetail") -> None:
         bus = Entries(ssm=aws.client("ssm")).unit(unit).bus
@@ -122,6 +137,7 @@ def deployed(unit: str, aws: Account) -> Place:
         s3=aws.client("s3"),
         glue=aws.client("glue"),
         spark_job=entry.training_set_job,
+        online=OnlineStore(aws.client("dynamodb"), table=table) if erases and table is not None else None,
         ended=ended_on_aws(aws.client("sagemaker"), aws.client("glue")),
     )
     return Place(name=unit, client=client, now=now, unit=unit, aws=aws, entry=entry)

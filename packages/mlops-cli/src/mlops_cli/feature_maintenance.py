@@ -28,7 +28,7 @@ def maintain(
 
     Ingests into a folder do this as it becomes due; run it daily for a deployed store.
     """
-    with opened(path, unit, profile, home) as place:
+    with opened(path, unit, profile, home, erases=True) as place:
         done = place.client.maintain()
         erasures = place.client.resume_erasures(wait=timedelta(0), ended=ended or ())
     is_pending = any(each.pending for each in erasures)

@@ -187,7 +187,8 @@ class ErasedTable:
 class Erasure:
     """An erasure; it never names the entity.
 
-    ``used_by`` are the training sets that held its rows; ``pending`` names what may still write some, so that it is not complete.
+    ``used_by`` are the training sets that held its rows; ``online`` says how many rows of the online store its last step removed,
+    by table; ``pending`` names what may still write some, so that it is not complete.
     """
 
     id: str
@@ -197,6 +198,7 @@ class Erasure:
     tables: tuple[ErasedTable, ...]
     used_by: tuple[str, ...]
     pending: tuple[str, ...] = ()
+    online: Mapping[str, int] = field(default_factory=dict)
     format: Literal["mlops.erasure/1"] = "mlops.erasure/1"
 
 

@@ -11,9 +11,9 @@ See: https://iceberg.apache.org/spec/#snapshots, https://gdpr.eu/article-17-righ
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from uuid import uuid4
 
@@ -30,51 +30,15 @@ from mlops_runtime.contracts.features import (
     Tombstone,
     TrainingSetManifest,
 )
-from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.entity_search import ErasureError, conditions, holds, read, spelled, spelt
+from mlops_runtime.features.erasure_places import Places
+from mlops_runtime.features.online_items import OnlineStoreError
 from mlops_runtime.features.table_erasure import expire, held, rewrite, sweep
 from mlops_runtime.features.table_files import DATA, MANIFEST
 from mlops_runtime.features.training_set import entities_key
-from mlops_runtime.features.training_set_manifest import Manifests, Objects, pins
+from mlops_runtime.features.training_set_manifest import Manifests, pins
 
 _POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Where an erasure works, and how it waits.
-
-    Args:
-        tables: All feature tables of the database.
-        manifests: Manifests, tombstones and records.
-        sets: Entity rows and training sets.
-        builds: Builds of training sets.
-        open: Returns the objects below a place that a copy was written to.
-        remove: Removes a file of a table for good.
-        ended: Whether the process of a build in S3 is known to have ended; in a folder its lock says so.
-        uploads: Names the uploads to a table's files that began before a time and are not complete.
-        deleted: Names the files of a table that were deleted and of which a bucket keeps versions.
-        forget_statistics: Removes what the catalog says of the values in a table's columns, by its name.
-        forget: Removes an entity from the online store, if there is one: rows up to these sequence numbers, by table.
-        now: The clock.
-        wait: How long builds are waited for.
-        pause: Waits so many seconds.
-    """
-
-    tables: Sequence[Table]
-    manifests: Manifests
-    sets: Objects
-    builds: Builds
-    open: Callable[[str], Objects]
-    remove: Callable[[str], None]
-    ended: Callable[[BuildIntent], bool]
-    uploads: Callable[[Table, datetime], Sequence[str]]
-    deleted: Callable[[Table], Sequence[str]]
-    forget_statistics: Callable[[str], None]
-    forget: Callable[[Mapping[str, object], Mapping[str, int]], None]
-    now: Callable[[], datetime]
-    wait: timedelta
-    pause: Callable[[float], None] = time.sleep
 
 
 def erase(
@@ -194,9 +158,13 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     for build in builds:
         places.builds.fence(build.id, request.id)
     pending = [*_open(places, builds), *_uploading(places, tables, taken)]
-    places.forget(entity, {each.table: each.until for each in taken if each.until is not None})
+    online: Mapping[str, int] = {}
+    try:
+        online = places.forget(entity, {each.table: each.until for each in taken if each.until is not None})
+    except OnlineStoreError as error:
+        pending.append(f"online store: {error}")
     if pending:
-        return replace(record, tables=_whole(taken), pending=tuple(pending))
+        return replace(record, tables=_whole(taken), pending=tuple(pending), online=online)
     known = {each.table: each for each in record.tables}
     both = [
         replace(each, first=known[each.table].first, snapshots=(*known[each.table].snapshots, *each.snapshots))
@@ -216,7 +184,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
         for file in places.deleted(table):
             if file.endswith((DATA, MANIFEST)):
                 places.remove(file)
-    erasure = places.manifests.end(replace(record, tables=_whole(taken), used_by=tuple(sorted(used))))
+    erasure = places.manifests.end(replace(record, tables=_whole(taken), used_by=tuple(sorted(used)), online=online))
     places.sets.erase(_key(request.id))
     return erasure
 

@@ -4,10 +4,9 @@ What builds training sets needs DuckDB; what ingests does not load it.
 """
 
 import os
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -16,7 +15,7 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts.events import EventDetail, features_ingested
-from mlops_runtime.contracts.features import BuildIntent, BuildProcess, Erasure
+from mlops_runtime.contracts.features import BuildProcess, Erasure
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.athena_runs import AthenaRuns
 from mlops_runtime.features.batch_checks import ArrowStream
@@ -33,26 +32,23 @@ from mlops_runtime.features.build_engines import BuildEngines
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, FeatureServices
-from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, check_service, feature_types
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.online_publication import INLINE_ROWS, publish_new
 from mlops_runtime.features.online_store import OnlineStore, ServedFeatures
 from mlops_runtime.features.row_files import RowSource
-from mlops_runtime.features.source_ingest import IngestedSource, ingest_source, read_source
+from mlops_runtime.features.set_builds import SetBuilds
+from mlops_runtime.features.source_ingest import IngestedSource, ingest_source
 from mlops_runtime.features.table_catalog import Tables, glue_properties
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
 from mlops_runtime.features.training_set_request import (
-    MEMORY,
     Asked,
     Features,
-    key_types,
-    named_tables,
     requested,
 )
 
 if TYPE_CHECKING:
     from mlops_runtime.features.engine_choice import Engine
-    from mlops_runtime.features.entity_erasure import Places
+    from mlops_runtime.features.erasure_places import Places
     from mlops_runtime.features.rebuild import Rebuild
     from mlops_runtime.features.table_maintenance import Maintained
     from mlops_runtime.features.training_set import TrainingSet
@@ -326,11 +322,9 @@ class FeatureStoreClient:
             PlanError: If keys are of another type, or columns clash.
             FeatureServiceError: If the version of the service is stored with other features, or a group of it changed since.
         """
-        from mlops_runtime.features import training_set as sets  # noqa: PLC0415 - duckdb
-        from mlops_runtime.features.unmatched_groups import UnmatchedGroupWarning  # noqa: PLC0415 - duckdb
-
+        sets = self._set_builds
         request = requested(
-            self._read(entities, features, memory),
+            sets.rows(entities, features, memory),
             features,
             name=name,
             timestamp=timestamp,
@@ -342,30 +336,20 @@ class FeatureStoreClient:
             engine=engine,
             memory=memory,
         )
-        kept, manifests = self._sets, self.manifests
-        if isinstance(features, FeatureService):
-            self._check(features)
-        names = self.table_names()
-        read = dict.fromkeys(named_tables(request, names).values())
-        places = [sets.place(kept, f"sets/{name}"), sets.place(kept, "entities")]
-        staged = self._engines.staged(request.engine)
-        with self.builds.begin(tables=tuple(read), places=[*places, *map(kept.uri, staged)], takes_rows=True) as build:
-            elsewhere = self._engines.builders(kept, manifests, build, staged=staged, s3=self._s3)
-            built = sets.build(self.table, names, request, **elsewhere)
-            if isinstance(features, FeatureService):
-                self.services.put(features.spec)
-            if built.manifest.build.engine == "duckdb":
-                sets.keep(built, kept, manifests, build)
-        for text in built.warnings:
-            warnings.warn(text, UnmatchedGroupWarning, stacklevel=2)
-        return built
+        return sets.build(request, features if isinstance(features, FeatureService) else None)
 
-    def _read(self, entities: ArrowStream | RowSource, features: Features, memory: int | None) -> ArrowStream:
-        if isinstance(entities, RowSource):
-            types = key_types(self.table, self.table_names(), features)
-            rows: ArrowStream = read_source(entities, types, memory=MEMORY if memory is None else memory)
-            return rows
-        return entities
+    @property
+    def _set_builds(self) -> SetBuilds:
+        return SetBuilds(
+            load=self.table,
+            names=self.table_names(),
+            engines=self._engines,
+            sets=self._sets,
+            manifests=self.manifests,
+            builds=self.builds,
+            services=self.services,
+            s3=self._s3,
+        )
 
     def explain(self, entities: ArrowStream, features: Features, **asked: Unpack[Asked]) -> "Explanation":
         """Say how ``training_set`` would build: engine, what is read, plan by table; its ``sql`` is for Spark and Athena.
@@ -491,11 +475,11 @@ class FeatureStoreClient:
         wait: timedelta = _WAIT,
         ended: Collection[str] = (),
     ) -> Erasure:
-        """Remove an entity's rows from tables, history and files, and from the training sets that hold them.
+        """Remove an entity's rows from tables, history and files, from the training sets that hold them, and from the online store.
 
         Training sets that used it get a tombstone and can no longer be built again; the answer lists them. Training sets that are
-        being built are stopped before they keep anything, and waited for; the answer is complete unless it names some in
-        ``pending``. ``resume_erasures``, and any later call, goes on with what is not complete, also after a crash.
+        being built are stopped before they keep anything, and waited for. The answer is complete unless ``pending`` names some of
+        them, or an online store that does not answer: ``resume_erasures``, and any later call, goes on with it, also after a crash.
 
         Args:
             entity: Values by name of key column, of its type or as its text, for example ``{"household_id": "718"}``.
@@ -524,25 +508,17 @@ class FeatureStoreClient:
         return resume(self._places(wait, ended))
 
     def _places(self, wait: timedelta, ended: Collection[str]) -> "Places":
-        from mlops_runtime.features.entity_erasure import Places  # noqa: PLC0415 - duckdb
+        from mlops_runtime.features.erasure_places import places_of  # noqa: PLC0415 - only an erasure needs it
 
-        def has_ended(build: BuildIntent) -> bool:
-            return build.id in ended or (self._ended is not None and self._ended(build.process))
-
-        return Places(
-            tables=[self.table(name) for name in self.table_names()],
+        return places_of(
+            self._tables,
             manifests=self.manifests,
             sets=self._sets,
             builds=self.builds,
-            open=lambda uri: Objects(uri, s3=self._s3),
-            remove=lambda file: remove(file, s3=self._s3),
-            ended=has_ended,
-            uploads=lambda table, before: (
-                [] if self._tables.is_folder else Objects(table.location(), s3=self._s3).uploads(before)
-            ),
-            deleted=lambda table: [] if self._tables.is_folder else Objects(table.location(), s3=self._s3).deleted(),
-            forget_statistics=self._tables.forget_statistics,
-            forget=self._forget_online,
+            s3=self._s3,
+            online=self._online_now,
+            has_ended=self._ended,
+            ended=ended,
             now=self._now,
             wait=wait,
         )
@@ -639,10 +615,6 @@ class FeatureStoreClient:
         """Return the names of the database's tables."""
         return self._tables.names()
 
-    def _check(self, service: FeatureService) -> None:
-        self.services.check(service.spec)
-        check_service(service.spec, self.table)
-
     @property
     def _sets(self) -> Objects:
         if self._set_place is None:
@@ -684,17 +656,7 @@ class FeatureStoreClient:
             most = INLINE_ROWS if is_told else None
             publish_new(lambda: self.table(group.table_name), group, self.online, now=now, most=most)
 
-    def _forget_online(self, entity: Mapping[str, object], until: Mapping[str, int]) -> None:
-        if self._online is None or (isinstance(self._online, Path) and not self._online.exists()):
-            return
-        keys = {}
-        for name in self.table_names():
-            table = self.table(name)
-            try:
-                entities = TableMeaning.of(name, table.properties).entities
-            except FeatureTableError:
-                continue  # none of ours
-            types = feature_types(table)
-            keys[name] = {each: types[each] for each in entities}
-        texts = {name: value.isoformat() if isinstance(value, date) else str(value) for name, value in entity.items()}
-        self.online.forget_entity(texts, keys, until=until)
+    def _online_now(self) -> OnlineStore | None:
+        """Return the online store, if there is one: that of a folder is made by the first ingest that publishes."""
+        is_missing = isinstance(self._online, Path) and not self._online.exists()
+        return None if self._online is None or is_missing else self.online
