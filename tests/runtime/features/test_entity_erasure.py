@@ -233,7 +233,7 @@ STEPS = {
     "take": (module.Manifests, "take"),
     "untag": (table_erasure, "_untag"),
     "expire": (table_erasure, "_drop"),
-    "remove": (None, "mlops_runtime.features.store_client.remove"),
+    "remove": (None, "mlops_runtime.features.erasure_places.remove"),
     "builds": (module, "_open"),
     "copies": (module, "_erase_copies"),
     "parts": (Objects, "remove_parts"),
