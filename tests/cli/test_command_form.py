@@ -43,6 +43,7 @@ OFFLINE = (
     "audit machine",
     "models verify",
     "features lock",
+    "monitor dashboard",
     "serving check",
     "image build",
     "image lock",

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.deployed_unit import DeployedUnit
 from tests.cli.monitored_unit import MonitoredUnit
 from tests.runtime.monitor import reports
@@ -217,3 +218,27 @@ def test_the_status_says_what_the_monitor_found(monitored: MonitoredUnit, monito
     assert "    monitor   drift VIOLATION, quality NO_LABELS_YET, latency " in told.stdout
     assert "engine LAMBDA" in told.stdout
     assert shown["units"][0]["endpoints"][0]["monitor"]["verdict"] == monitored.reports[-1].verdict
+
+
+def test_metrics_are_printed_for_prometheus(monitored: MonitoredUnit, monitor: Run) -> None:
+    """The newest window's, as its run has left them, and the dashboard of them."""
+    told = monitor("metrics", monitored.endpoint)
+    assert told.returncode == 0, told.stderr
+    found = {family.name: family.samples for family in text_string_to_metric_families(told.stdout)}
+    assert {sample.labels["endpoint"] for samples in found.values() for sample in samples} == {monitored.endpoint}
+    end = datetime.fromisoformat(monitored.reports[-1].window_until)
+    assert found["mlops_monitor_window_end_timestamp_seconds"][0].value == end.timestamp()
+    assert json.loads(monitor("metrics", monitored.endpoint, "--json").stdout)["text"] == told.stdout
+    board = monitor("dashboard")
+    assert json.loads(board.stdout) == json.loads(monitor("dashboard", "--json").stdout)
+
+
+def test_a_monitor_without_metrics_says_when_they_come(monitored: MonitoredUnit, monitor: Run) -> None:
+    """Of a unit whose monitor ran before they were written."""
+    s3, key = monitored.unit.s3, f"monitor/{monitored.endpoint}/metrics.prom"
+    kept = s3.get_object(Bucket=monitored.artifacts, Key=key)["Body"].read()
+    s3.delete_object(Bucket=monitored.artifacts, Key=key)
+    told = monitor("metrics", monitored.endpoint)
+    s3.put_object(Bucket=monitored.artifacts, Key=key, Body=kept)
+    assert told.returncode == 1
+    assert "has written no metrics yet; it writes them with each report" in told.stderr

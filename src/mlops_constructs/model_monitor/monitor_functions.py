@@ -46,6 +46,7 @@ from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.instance_storage import takes_volume_key
 from mlops_runtime.monitor.job_start import CHARACTERS_OF_TIME
+from mlops_runtime.monitor.report_keys import metrics_key
 from mlops_runtime.monitor.spec import MonitorSpec
 
 _BALANCER = "AWS/ApplicationELB"
@@ -113,7 +114,7 @@ class MonitorAccess:
         return [
             objects("s3:GetObject", *(self.captures.arn_for_objects(prefix) for prefix in calls)),
             objects("s3:GetObject", own(counts), own(reports), self._artifacts("evaluations")),
-            objects("s3:PutObject", own(reports), own(violations)),
+            objects("s3:PutObject", own(reports), own(violations), own(metrics_key(name))),
             list_objects(self.captures.bucket_arn, *calls),
             list_objects(unit.artifacts.bucket_arn, announced, counts, reports),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),

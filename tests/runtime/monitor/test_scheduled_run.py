@@ -67,6 +67,7 @@ def test_fails_when_the_bus_refuses_the_report() -> None:
         "violations/2017/08/08/00/violations.jsonl",
         "reports/2017-08-08T00/constraint_violations.json",
         "reports/2017-08-08T00/report.json",
+        "metrics.prom",
     ):
         key = f"monitor/demand-forecast/{name}"
         s3_script.add_response("put_object", {}, {"Bucket": "artifacts", "Key": key, "Body": ANY})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Timeline
 
 from mlops_runtime.contracts import canonical_json, content_hash
@@ -77,7 +78,9 @@ def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Ca
         elif rows < SPEC.minimum_rows:
             expected = MonitorState.INSUFFICIENT_DATA
         else:
-            expected = MonitorState.OK
+            apart = sum(o.rows for o in counted if o.hour in inside and not -10 <= o.skew < 70)
+            is_apart = apart > 0.05 * rows and binom.sf(apart - 1, rows, 0.05) <= SPEC.significance
+            expected = MonitorState.VIOLATION if is_apart else MonitorState.OK
         assert (report.drift.state, report.quality.state) == (expected, MonitorState.NO_LABELS_YET)
         assert report.state in (expected, MonitorState.NO_LABELS_YET)
         problems = Counter(report.problems or {})

@@ -1,13 +1,14 @@
-"""``mlops monitor report | explain | replay | baseline``: what a monitor found, why, and what others would have said."""
+"""``mlops monitor``: what a monitor found, why, what others would have said, and its metrics for Prometheus and Grafana."""
 
 import difflib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlops_cli import monitor_baseline, monitor_replay
-from mlops_cli.answers import AsJson, optional_first, print_json
+from mlops_cli.answers import AsJson, answer, optional_first, print_json
 from mlops_cli.aws_account import Profile, UserError, VerdictError
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, Endpoint, WindowEnd, watched
@@ -111,6 +112,32 @@ def explain(
         typer.echo(f"no distribution: {kept.problem}")
     if len(past) > 1:
         print_history(past)
+
+
+@app.command()
+def metrics(endpoint: Endpoint = None, *, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
+    """Print the newest window's metrics as Prometheus text, for node_exporter's textfile directory or a sidecar."""
+    with watched(endpoint, profile, home) as found:
+        text = found.archive.metrics()
+        if text is None:
+            raise UserError(
+                f"the monitor of {found.endpoint} has written no metrics yet; it writes them with each report: "
+                "wait for its schedule"
+            )
+    if as_json:
+        print_json({"endpoint": found.endpoint, "text": text})
+    else:
+        typer.echo(text, nl=False)
+
+
+@app.command()
+def dashboard(*, as_json: AsJson = False) -> None:
+    """Print a Grafana dashboard of these metrics, for Grafana's import or provisioning."""
+    try:
+        from mlops_runtime.monitor.grafana_dashboard import dashboard as made
+    except ImportError as error:
+        raise UserError(f"mlops monitor needs {error.name}; run: pip install 'mlops-runtime[monitor]'") from error
+    answer(made(), json.dumps(made(), indent=2), as_json=as_json)
 
 
 app.command()(monitor_replay.replay)

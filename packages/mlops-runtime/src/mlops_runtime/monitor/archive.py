@@ -12,6 +12,7 @@ from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import TakenBack, is_among
+from mlops_runtime.monitor.report_keys import metrics_key
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import HOUR, Window
 
@@ -65,7 +66,7 @@ class Archive:
     """
 
     def __init__(self, s3: "S3Client", *, endpoint: str, artifacts: str) -> None:
-        self._s3, self._artifacts = s3, artifacts
+        self._s3, self._endpoint, self._artifacts = s3, endpoint, artifacts
         self._store = MonitorStore(s3, endpoint=endpoint, artifacts=artifacts)
 
     def newest(self, now: datetime, *, most: int = 1) -> list[MonitorReport]:
@@ -85,6 +86,11 @@ class Archive:
     def history(self, report: MonitorReport, *, most: int) -> list[MonitorReport]:
         """Return the reports before one, newest first."""
         return self._before(datetime.fromisoformat(report.window_until), most)
+
+    def metrics(self) -> str | None:
+        """Return the newest window's metrics as Prometheus text; None if no window was decided about since they are written."""
+        body = self._body(metrics_key(self._endpoint))
+        return None if body is None else body.decode()
 
     def kept(self, report: MonitorReport) -> Kept:
         """Return a report with its counts and its baseline, as far as they can be used."""
@@ -130,9 +136,14 @@ class Archive:
         uri = self._store.report_uri(datetime.fromisoformat(report.window_until))
         key = uri.removeprefix(f"s3://{self._artifacts}/").replace("report.json", "counts.json")
         try:
-            return from_json(Counts, self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read())
+            body = self._body(key)
+            return None if body is None else from_json(Counts, body)
         except ContractError:
             return None
+
+    def _body(self, key: str) -> bytes | None:
+        try:
+            return self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] not in _MISSING:
                 raise

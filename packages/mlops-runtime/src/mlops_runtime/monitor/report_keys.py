@@ -15,6 +15,16 @@ LONGEST_DAYS = 100
 _DAYS = (2, 10, LONGEST_DAYS)
 
 
+def metrics_key(endpoint: str) -> str:
+    """Return where the metrics of an endpoint's newest window lie, as Prometheus text.
+
+    Example:
+        >>> metrics_key("demand-forecast")
+        'monitor/demand-forecast/metrics.prom'
+    """
+    return f"monitor/{endpoint}/metrics.prom"
+
+
 def report_folder(endpoint: str, end: datetime) -> str:
     """Return the prefix below which the files of a window's report lie, without a slash at its end.
 

@@ -21,6 +21,7 @@ from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 from mlops_runtime.monitor.model_monitor_files import constraints, quality_statistics, statistics
 from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.monitor_table import overall, violations
+from mlops_runtime.monitor.prometheus_text import prometheus_text
 from mlops_runtime.monitor.report import Engine, build
 from mlops_runtime.monitor.report_message import advice, message
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -200,7 +201,9 @@ def publish(
     store.put_violations(b"".join(canonical_json(line) + b"\n" for line in told), window.end)
     uri = store.put_report(report, _files(evidence, found, window, now, spec), window.end)
     _tell_metrics(report.metrics, settings, now, cloudwatch)
-    _send(_published(report), uri, settings, events)
+    published = _published(report)
+    store.put_metrics(prometheus_text(published))
+    _send(published, uri, settings, events)
     synthetic = 0 if evidence.counts is None else evidence.counts.synthetic or 0
     _log.info(json.dumps({**to_dict(report), "synthetic": synthetic}))
     return report

@@ -15,7 +15,7 @@ from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.counting.announced import Announcement, Announcements, read_announcement
 from mlops_runtime.monitor.counting.capture_lines import bounded_lines
-from mlops_runtime.monitor.report_keys import REPORT, report_folder, report_keys
+from mlops_runtime.monitor.report_keys import REPORT, metrics_key, report_folder, report_keys
 from mlops_runtime.monitor.window import Inventory, Window, hour_of, within
 
 if TYPE_CHECKING:
@@ -240,6 +240,10 @@ class MonitorStore:
     def report_uri(self, end: datetime) -> str:
         """Return where the report of the window that ends then lies."""
         return f"s3://{self._artifacts}/{self._folder(end)}/{REPORT}"
+
+    def put_metrics(self, text: str) -> None:
+        """Write the newest window's metrics as Prometheus text: one object an endpoint."""
+        self._s3.put_object(Bucket=self._artifacts, Key=metrics_key(self._endpoint), Body=text.encode())
 
     def put_violations(self, lines: bytes, end: datetime) -> None:
         """Write a window's violations, one JSON object a line, below the hour in which it ends: what Athena reads."""

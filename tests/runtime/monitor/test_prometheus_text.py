@@ -1,0 +1,133 @@
+"""A report as Prometheus text, read back by Prometheus' own Python client."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.runtime.monitor import reports
+
+from mlops_runtime.contracts.monitor import MetricValue, MonitorState
+from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, Measured, MonitorReport, QualityResult
+from mlops_runtime.monitor.prometheus_text import (
+    FAMILIES,
+    FEATURES,
+    PSI,
+    QUALITY,
+    STATE,
+    VALUE,
+    WINDOW_END,
+    prometheus_text,
+)
+from mlops_runtime.monitor.spec import MonitorSpec
+
+Labels = dict[str, str]
+
+
+def read(text: str) -> dict[str, list[tuple[Labels, float]]]:
+    """Return the samples of each family, without the endpoint's own labels."""
+    found: dict[str, list[tuple[Labels, float]]] = {}
+    for family in text_string_to_metric_families(text):
+        assert family.type == "gauge"
+        for sample in family.samples:
+            assert sample.timestamp is None  # a scrape of a window hours old would be stale
+            labels = {name: value for name, value in sample.labels.items() if name not in ("endpoint", "variant")}
+            assert len(labels) == len(sample.labels) - 2
+            found.setdefault(sample.name, []).append((labels, sample.value))
+    return found
+
+
+def report(*features: FeatureDrift, **fields: object) -> MonitorReport:
+    """Return a window's report."""
+    made = MonitorReport(
+        endpoint="demand-forecast",
+        variant="AllTraffic",
+        window_from="2017-08-07T06:00:00Z",
+        window_until="2017-08-08T06:00:00Z",
+        rows=5040,
+        drift=DriftResult(state=MonitorState.VIOLATION, features=features),
+        baseline_sha256=None,
+        model_package_arn=None,
+    )
+    return replace(made, **fields)  # type: ignore[arg-type]
+
+
+def feature(name: str, psi: float = 0.0, **fields: object) -> FeatureDrift:
+    """Return a feature that holds."""
+    return replace(FeatureDrift(name=name, psi=psi, p_value=1.0, drifted=False), **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(reports.SAMPLES))
+def test_every_kind_of_report_is_read(name: str) -> None:
+    """Silence, classes, bias and a changed baseline too; names are those that are declared, no series comes twice."""
+    one = reports.SAMPLES[name]().report
+    found = read(prometheus_text(one))
+    assert found.keys() <= FAMILIES.keys()
+    assert found[WINDOW_END] == [({}, datetime.fromisoformat(one.window_until).timestamp())]
+    for samples in found.values():
+        keys = [tuple(sorted(labels.items())) for labels, _ in samples]
+        assert len(keys) == len(set(keys))
+
+
+def test_each_state_is_a_series() -> None:
+    """One is 1: what was a violation yesterday is 0 today, and not stale."""
+    found = read(prometheus_text(report()))
+    assert [labels["state"] for labels, value in found[STATE] if value == 1] == ["VIOLATION"]
+    assert len(found[STATE]) == len(MonitorState)
+
+
+def test_features_are_bounded() -> None:
+    """The ten that moved most and those of alarms, whatever their PSI; what was not tested has none."""
+    many = [feature(f"f{i:02}", psi=i / 100) for i in range(40)]
+    one = report(*many, feature("odd", psi=9.0, untested="too few"), spec=MonitorSpec(alarm_features=("f00",)))
+    names = {labels["feature"] for labels, _ in read(prometheus_text(one))[PSI]}
+    assert names == {"f00", *(f"f{i}" for i in range(30, 40))}
+
+
+def test_each_feature_has_one_verdict() -> None:
+    """Also one that drifted in this window alone, and one that was tested in part."""
+    found = read(
+        prometheus_text(
+            report(
+                feature("a", drifted=True, persistent=True),
+                feature("b", drifted=True, persistent=False),
+                feature("c", in_part="few rows"),
+                feature("d", untested="few rows"),
+                feature("e"),
+                feature("f"),
+            )
+        )
+    )
+    verdicts = {labels["verdict"]: value for labels, value in found[FEATURES]}
+    assert verdicts == {"drifted": 1, "suspect": 1, "in_part": 1, "untested": 1, "steady": 2}
+
+
+def test_names_that_callers_chose_break_no_line() -> None:
+    """Quotes, backslashes, ends of lines, braces and half a character."""
+    names = ['a "quoted" name', "back\\slash", "two\nlines", 'x"} 1\nother{y="', "caf\u00e9", "\\n"]
+    found = read(prometheus_text(report(*(feature(name, psi=1.0) for name in names))))
+    assert [labels["feature"] for labels, _ in found[PSI]] == names
+    assert read(prometheus_text(report(feature("\ud800", psi=1.0))))[PSI] == [({"feature": "?"}, 1.0)]
+
+
+def test_quality_has_its_interval_and_other_values_their_names() -> None:
+    """What is not known is no sample; what is infinite is one."""
+    metric = Measured(name="wape", value=0.4, low=0.3, high=float("inf"), baseline=0.2)
+    one = report(
+        quality=QualityResult(state=MonitorState.OK, metrics=(metric,)),
+        metrics=(MetricValue("latency", "LatencyRatio", 1.25), MetricValue("drift", "Psi", 0.5, "price")),
+    )
+    found = read(prometheus_text(one))
+    assert {labels["kind"]: value for labels, value in found[QUALITY]} == {
+        "measured": 0.4,
+        "low": 0.3,
+        "high": float("inf"),
+        "holdout": 0.2,
+    }
+    assert found[VALUE] == [({"monitor": "latency", "name": "LatencyRatio"}, 1.25)]
+
+
+def test_the_window_is_dated_in_utc() -> None:
+    """Seconds since 1970."""
+    expected = datetime(2017, 8, 8, 6, tzinfo=UTC).timestamp()
+    assert read(prometheus_text(report()))[WINDOW_END] == [({}, expected)]
