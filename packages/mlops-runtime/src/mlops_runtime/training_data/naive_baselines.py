@@ -50,12 +50,12 @@ def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str
 
 def _mean(train: Any, split: Any, key: str | None, label: str) -> Any:
     labels = _numbers(train, label)
-    overall = pc.mean(labels)
+    overall = _overall(labels)
     if key is None:
         return pa.repeat(overall, split.num_rows)
     grouped = (
         pa.table({"key": _plain(train, key), "label": labels})
-        .group_by("key")
+        .group_by("key", use_threads=False)  # threads would add in the order in which they end
         .aggregate([("label", "sum"), ("label", "count")])
     )
     weight = _WEIGHT if _is_chance(labels) else 0.0
@@ -103,9 +103,9 @@ def _most_frequent(rows: Any) -> Any:
 def _last(train: Any, holdout: Any, key: str, *, label: str, timestamp: str) -> tuple[Any, Any]:
     """Return the newest label of the key before each row of training, and the newest of training for the holdout."""
     labels = _numbers(train, label)
-    overall = pc.mean(labels)
+    overall = _overall(labels)
     rows = pa.table({"key": _plain(train, key), "time": train[timestamp], "label": labels})
-    steps = rows.group_by(["key", "time"]).aggregate([("label", "mean")])
+    steps = rows.group_by(["key", "time"], use_threads=False).aggregate([("label", "mean")])
     steps = steps.sort_by([("key", "ascending"), ("time", "ascending")])
     keys, means = steps["key"].combine_chunks(), steps["label_mean"].combine_chunks()
     same = pc.fill_null(pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1)), False)
@@ -134,6 +134,11 @@ def _plain(table: Any, name: str) -> Any:
 def _numbers(table: Any, name: str) -> Any:
     column = table[name]
     return (column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column).cast(pa.float64(), safe=False)
+
+
+def _overall(labels: Any) -> Any:
+    """Return the mean of all labels, the same one however they are cut into chunks, which Arrow adds up apart."""
+    return pc.mean(labels.combine_chunks())
 
 
 def _is_chance(labels: Any) -> bool:
