@@ -44,6 +44,20 @@ def explain(store: FeatureStoreClient, asked: pa.Table) -> tuple[str, str]:
     return why, statement
 
 
+def query(store: FeatureStoreClient) -> list[tuple[str, int]]:
+    """Ask DuckDB for the newest row of each store, by pyiceberg's reader."""
+    # [start:query]
+    rows = store.table("stock_v1").scan(
+        selected_fields=("store_id", "event_time", "created_time", "ingest_id", "on_hand")
+    )
+    newest = """
+        select store_id, arg_max(on_hand, (event_time, created_time, ingest_id)) from stock group by store_id order by store_id
+    """
+    found = rows.to_duckdb("stock").sql(newest).fetchall()
+    # [end:query]
+    return found
+
+
 def serve(session: "Session", table: str, store: FeatureStoreClient, now: datetime) -> tuple[int, pa.Table]:
     """Publish the newest rows, as after an ingest, and read one as a service does."""
     # [start:online]

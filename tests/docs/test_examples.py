@@ -152,6 +152,19 @@ def test_a_training_set_is_explained_and_served_online(tmp_path: Path) -> None:
     assert (written, served["on_hand"].to_pylist()) == (1, [9])
 
 
+def test_duckdb_reads_a_table_by_pyiceberg(tmp_path: Path) -> None:
+    """A restated row counts by its newest version, and DuckDB is not asked for an extension that it would download."""
+    day = [datetime(2017, 1, n, tzinfo=UTC) for n in (1, 2, 3)]
+    store = FeatureStoreClient.local(tmp_path, now=lambda: day[2])
+    store.ingest(STOCK, pa.table({"store_id": ["7", "8"], "event_time": day[:2], "on_hand": [9, 4]}))
+    store.correct(
+        STOCK,
+        pa.table({"store_id": ["7"], "event_time": day[:1], "on_hand": [5], "shelf": pa.array([None], pa.string())}),
+    )
+
+    assert feature_clients.query(store) == [("7", 5), ("8", 4)]
+
+
 def test_one_service_trains_and_serves(tmp_path: Path) -> None:
     """The same values in the training set and online; the store that never was is null and said."""
     trained, served = feature_service.serve(tmp_path / "store", datetime(2017, 8, 7, tzinfo=UTC))
