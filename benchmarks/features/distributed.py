@@ -21,7 +21,7 @@ from benchmarks.measure import load
 from tests.runtime import spark as local_spark
 
 from mlops_runtime.features import distributed_build, training_set
-from mlops_runtime.features.distributed_build import EntityFile, Files
+from mlops_runtime.features.distributed_build import EntityFiles, Files
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set_request import located, requested
@@ -117,7 +117,7 @@ def main(count: int) -> None:
             spark,
             ready.tables,
             ready.manifest,
-            EntityFile(uri=entities.as_uri(), timestamp="event_timestamp"),
+            EntityFiles(uris=(entities.as_uri(),), timestamp="event_timestamp"),
             catalog="lake",
             files=Files(properties={}),
             staged=(root / "staged").as_uri(),

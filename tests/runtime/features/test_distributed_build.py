@@ -16,7 +16,7 @@ from tests.runtime.spark import shown
 
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features import distributed_build, split_set, training_set
-from mlops_runtime.features.distributed_build import EntityFile, Files
+from mlops_runtime.features.distributed_build import EntityFiles, Files
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.features.iceberg_tables import FeatureTableError
@@ -154,7 +154,7 @@ def both(spark, folder: Path, ready, block: int, here, **entities):
         spark,
         ready.tables,
         ready.manifest,
-        EntityFile(uri=uri.as_uri(), **entities),
+        EntityFiles(uris=(uri.as_uri(),), **entities),
         catalog="lake",
         files=Files(properties={}),
         staged=(folder / "staged").as_uri(),
@@ -251,6 +251,6 @@ def test_parquet_of_entity_rows_has_the_statistics_that_bound_what_is_read() -> 
     """Feature rows after the last entity row are not read."""
     rows = pa.table({"event_timestamp": pa.array([at(3), at(1)], pa.timestamp("us", "UTC"))})
     metadata = pq.read_metadata(io.BytesIO(parquet_bytes(rows)))
-    assert distributed_build._within(metadata, "event_timestamp") == (at(1), at(3))
+    assert distributed_build._within([metadata], "event_timestamp") == (at(1), at(3))
     none = pq.read_metadata(io.BytesIO(parquet_bytes(rows.slice(0, 0))))
-    assert distributed_build._within(none, "event_timestamp") is None
+    assert distributed_build._within([none], "event_timestamp") is None

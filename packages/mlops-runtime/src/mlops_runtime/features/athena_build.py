@@ -23,7 +23,7 @@ from mlops_runtime.features.access_errors import allow, refusals
 from mlops_runtime.features.athena_query import microseconds, remove_all, unload
 from mlops_runtime.features.athena_runs import AthenaError, AthenaRuns, quoted
 from mlops_runtime.features.build_intent import OpenBuild
-from mlops_runtime.features.distributed_build import EntityFile, Files, Layout, Written, laid_out
+from mlops_runtime.features.distributed_build import EntityFiles, Files, Layout, Written, laid_out
 from mlops_runtime.features.glue_build import staged, stored_set
 from mlops_runtime.features.row_hashing import BLOCK
 from mlops_runtime.features.training_set import Prepared, TrainingSet, entities_key, folder, place
@@ -89,7 +89,8 @@ class AthenaBuilder:
             raise TrainingSetError(f"training set {draft.name} has no entity rows of its own")
         self.runs.place()
         build.put_once(self.sets, entities_key(draft.entity_rows), ready.content)
-        entities = EntityFile(uri=self.sets.uri(entities_key(draft.entity_rows)), timestamp=draft.entity_rows.timestamp)
+        uri = self.sets.uri(entities_key(draft.entity_rows))
+        entities = EntityFiles(uris=(uri,), timestamp=draft.entity_rows.timestamp)
         own = Objects(self.sets.uri(staged(name)), s3=self.s3)
         try:
             layout = laid_out(

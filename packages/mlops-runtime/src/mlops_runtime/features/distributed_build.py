@@ -1,8 +1,8 @@
 """A training set built by many tasks: each writes the files of its blocks of rows by the function that a laptop writes them by.
 
-The entity rows lie in one Parquet file in the order of their ``row_id``. Spark is sent their keys and times alone, and picks for
+The entity rows lie in Parquet files in the order of their ``row_id``. Spark is sent their keys and times alone, and picks for
 each the rows that counted, one timeline for all groups with one key; see ``training_set_sql.pieces``. The answers are brought
-together by block. A task reads the entity rows of its block from the file, so that columns of any type keep their bytes, puts the
+together by block. A task reads the entity rows of its block from the files, so that columns of any type keep their bytes, puts the
 features beside them, writes the block's files below a place of their own, each under a name that ends in the task's attempt, and
 answers their hashes. The driver checks that all rows are there and composes the manifest's output; nothing names a file before.
 """
@@ -65,37 +65,45 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntityFile:
-    """Entity rows as one Parquet file, in the order of their ``row_id`` if they have one.
+class EntityFiles:
+    """Entity rows as Parquet files, in the order of their ``row_id`` if they have one.
 
     Attributes:
-        uri: Where it lies.
+        uris: Where they lie, in order.
         timestamp: Their time column.
         splits: Names of the splits, of a set that is split: a column ``split`` says which.
         last: Columns that come after the features.
+        beside: Where those lie, if in files of their own: for each file one with as many rows. Default: among the others.
     """
 
-    uri: str
+    uris: tuple[str, ...]
     timestamp: str
     splits: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     """What tasks are sent.
 
-    ``groups`` has for each its timeline, ``None`` without rows, and the names of its columns in Spark; ``features`` is the
+    ``groups`` has for each its timeline, ``None`` without rows, and the names of its columns in Spark; ``counts`` are the rows of
+    each file of entity rows; ``features`` is the
     schema of all columns in order, as Arrow writes it: a pickled one loses the name of a list's elements, which a file keeps.
     """
 
     files: Files
-    entities: EntityFile
+    entities: EntityFiles
     staged: str
     groups: tuple[tuple[int | None, tuple[str, ...]], ...]
     features: bytes
-    rows: int
+    counts: tuple[int, ...]
     block: int
+
+    @property
+    def rows(self) -> int:
+        """How many entity rows there are."""
+        return sum(self.counts)
 
     @property
     def schema_of_features(self) -> pa.Schema:
@@ -108,11 +116,9 @@ class _Task:
         return [*first, *([] if ROW_ID in columns else [ROW_ID]), *self.schema_of_features.names, *self.entities.last]
 
     def assembled(self, number: int, found: Mapping[int, pa.Table]) -> pa.Table:
-        """Return the rows of a block: entity rows of the file, and beside them the features of each timeline."""
+        """Return the rows of a block: entity rows of the files, and beside them the features of each timeline."""
         start = number * self.block
-        files, path = self.files.at(self.entities.uri)
-        with files.open_input_file(path) as file:
-            rows = _rows(pq.ParquetFile(file), start, min(self.block, self.rows - start))
+        rows = self.entity_rows(start, min(self.block, self.rows - start))
         names = self.names(rows.column_names)
         wanted = {timeline for timeline, _ in self.groups if timeline is not None} if self.rows else set()
         if not wanted <= set(found):
@@ -132,9 +138,27 @@ class _Task:
                 rows = rows.append_column(field, values)
         return rows.select(names)
 
+    def entity_rows(self, start: int, count: int) -> pa.Table:
+        """Return so many entity rows from a place on."""
+        parts, first = [], 0
+        for place, rows in enumerate(self.counts):
+            low, high = max(start, first), min(start + count, first + rows)
+            if low < high:
+                parts.append(self._of_file(place, low - first, high - low))
+            first += rows
+        return pa.concat_tables(parts) if parts else self._of_file(0, 0, 0)
+
+    def _of_file(self, place: int, start: int, count: int) -> pa.Table:
+        rows = _rows(self.files, self.entities.uris[place], start, count)
+        for uri in self.entities.beside[place : place + 1]:
+            beside = _rows(self.files, uri, start, count)
+            for field in beside.schema:
+                rows = rows.append_column(field, beside[field.name])
+        return rows
+
     def schema(self) -> pa.Schema:
         """Return the columns of the result."""
-        return replace(self, rows=0).assembled(0, {}).schema
+        return replace(self, counts=()).assembled(0, {}).schema
 
     def write(self, number: int, rows: pa.Table, attempt: int) -> Block:
         """Write the files of a block, each under a name that ends in the attempt."""
@@ -153,7 +177,7 @@ def build(
     spark: "SparkSession",
     tables: Mapping[str, Table],
     manifest: TrainingSetManifest,
-    entities: EntityFile,
+    entities: EntityFiles,
     *,
     catalog: str,
     files: Files,
@@ -180,7 +204,7 @@ def build(
     plan = found.plan
     queries = ("select row_id, 0 as timeline from entity",) if plan is None else pieces(plan, "spark", catalog=catalog)
     answers = (
-        _answers(spark, found.task, queries, plan, found.metadata)
+        _answers(spark, found.task, queries, plan, found.footers)
         if found.task.rows
         else [found.answer(0, {}, attempt=0)]
     )
@@ -195,13 +219,13 @@ class Layout:
         task: What writes a block.
         plan: The statement's plan; ``None`` where no feature table has rows.
         pinned: The feature tables with rows, by their number in the plan.
-        metadata: The footer of the entity rows.
+        footers: The footers of the entity rows' files.
     """
 
     task: "_Task"
     plan: SqlPlan | None
     pinned: tuple[PinnedTable, ...]
-    metadata: pq.FileMetaData
+    footers: tuple[pq.FileMetaData, ...]
 
     def answer(self, number: int, found: Mapping[int, pa.Table], *, attempt: int) -> "_Answer":
         """Write the files of a block from the rows of each timeline, in the order of their ``row_id``."""
@@ -219,18 +243,16 @@ class Layout:
 def laid_out(
     tables: Mapping[str, Table],
     manifest: TrainingSetManifest,
-    entities: EntityFile,
+    entities: EntityFiles,
     *,
     files: Files,
     staged: str,
     block: int = BLOCK,
 ) -> Layout:
     """Return how the rows of a training set become blocks; arguments and errors are those of ``build``."""
-    source, path = files.at(entities.uri)
-    with source.open_input_file(path) as file:
-        metadata = pq.read_metadata(file)
+    footers = tuple(_footer(files, uri) for uri in entities.uris)
     pinned = [each for each in manifest.features if each.snapshot_id != NO_SNAPSHOT]
-    plan = None if not pinned else _plan(tables, manifest, pinned, metadata, entities.timestamp)
+    plan = None if not pinned else _plan(tables, manifest, pinned, footers, entities.timestamp)
     timelines = [] if plan is None else timeline_numbers(plan)
     groups, features = [], []
     for each in manifest.features:
@@ -241,15 +263,22 @@ def laid_out(
         own = tuple(f"v{number}_{j}" for j in range(len(each.columns)))
         groups.append((None if number is None else timelines[number], own))
     schema = pa.schema(features).serialize().to_pybytes()
-    task = _Task(files, entities, staged.rstrip("/"), tuple(groups), schema, metadata.num_rows, block)
-    return Layout(task=task, plan=plan, pinned=tuple(pinned), metadata=metadata)
+    counts = tuple(footer.num_rows for footer in footers)
+    task = _Task(files, entities, staged.rstrip("/"), tuple(groups), schema, counts, block)
+    return Layout(task=task, plan=plan, pinned=tuple(pinned), footers=footers)
+
+
+def _footer(files: Files, uri: str) -> pq.FileMetaData:
+    source, path = files.at(uri)
+    with source.open_input_file(path) as file:
+        return pq.read_metadata(file)
 
 
 def _plan(
     tables: Mapping[str, Table],
     manifest: TrainingSetManifest,
     pinned: Sequence[PinnedTable],
-    file: pq.FileMetaData,
+    footers: Sequence[pq.FileMetaData],
     timestamp: str,
 ) -> SqlPlan:
     for each in pinned:
@@ -257,7 +286,7 @@ def _plan(
             raise FeatureTableError(
                 f"snapshot {each.snapshot_id} of table {each.table} (tag {each.tag}) was expired; ask for the set again"
             )
-    schema = file.schema.to_arrow_schema()
+    schema = footers[0].schema.to_arrow_schema()
     keys = dict.fromkeys(column for each in pinned for column in each.key_columns.values())
     plain = pa.schema([schema.field(name) for name in dict.fromkeys((*keys, timestamp))])
     cutoff = manifest.semantics.cutoff
@@ -266,7 +295,7 @@ def _plan(
         groups=tuple(sql_group(each, _types(tables[each.table], each)) for each in pinned),
         semantics=manifest.semantics.as_of,
         as_of=None if cutoff is None else datetime.fromisoformat(cutoff),
-        within=_within(file, timestamp),
+        within=_within(footers, timestamp),
     )
 
 
@@ -275,10 +304,10 @@ def _types(table: Table, pinned: PinnedTable) -> dict[str, FeatureType]:
     return declared_types(schema_at(table, pinned.snapshot_id), table.properties)
 
 
-def _within(metadata: pq.FileMetaData, timestamp: str) -> tuple[datetime, datetime] | None:
-    """Return the first and last time of the entity rows by the file's statistics, where it has them."""
-    place = metadata.schema.names.index(timestamp)
-    found = [metadata.row_group(i).column(place).statistics for i in range(metadata.num_row_groups)]
+def _within(footers: Sequence[pq.FileMetaData], timestamp: str) -> tuple[datetime, datetime] | None:
+    """Return the first and last time of the entity rows by the files' statistics, where they have them."""
+    place = footers[0].schema.names.index(timestamp)
+    found = [footer.row_group(i).column(place).statistics for footer in footers for i in range(footer.num_row_groups)]
     if not found or any(each is None or not each.has_min_max for each in found):
         return None
     first, last = min(each.min for each in found), max(each.max for each in found)
@@ -286,11 +315,15 @@ def _within(metadata: pq.FileMetaData, timestamp: str) -> tuple[datetime, dateti
 
 
 def _answers(
-    spark: "SparkSession", task: _Task, queries: Sequence[str], plan: SqlPlan | None, metadata: pq.FileMetaData
+    spark: "SparkSession",
+    task: _Task,
+    queries: Sequence[str],
+    plan: SqlPlan | None,
+    footers: Sequence[pq.FileMetaData],
 ) -> "list[_Answer]":
     """Let tasks write the blocks; return what each says of its own."""
     columns = [task.entities.timestamp] if plan is None else list(plan.entities.columns)
-    _view(spark, task, columns, metadata)
+    _view(spark, task, columns, footers)
     blocks, counted = block_count(task.rows, task.block), 0 if plan is None else len(plan.groups)
     # a timeline's rows hold its own columns alone: those of others would be nulls for each row
     own: dict[int, list[str]] = {n: ["row_id"] for n in range(len(queries))}
@@ -325,30 +358,31 @@ def _answers(
     return [pickle.loads(row[0]) for row in sent]  # noqa: S301 - of our own tasks, over Spark's own channel
 
 
-def _view(spark: "SparkSession", task: _Task, columns: Sequence[str], metadata: pq.FileMetaData) -> None:
+def _view(spark: "SparkSession", task: _Task, columns: Sequence[str], footers: Sequence[pq.FileMetaData]) -> None:
     """Make keys and times of the entity rows a view, a row group a task."""
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only where Spark is
 
-    kinds = metadata.schema.to_arrow_schema()
+    kinds = footers[0].schema.to_arrow_schema()
     names = {"row_id": pa.int64(), "moment": kinds.field(task.entities.timestamp).type}
     names |= {f"c{i}": kinds.field(name).type for i, name in enumerate(columns)}
     schema = pa.schema(list(names.items()))
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        files, path = task.files.at(task.entities.uri)
         for batch in batches:
-            for group, first in zip(batch["number"].to_pylist(), batch["first"].to_pylist(), strict=True):
+            for place in batch.to_pylist():
+                files, path = task.files.at(task.entities.uris[place["file"]])
                 with files.open_input_file(path) as file:
-                    rows = pq.ParquetFile(file).read_row_group(group, columns=list(columns))
-                place = pa.arange(first, first + rows.num_rows)
-                arrays = [place, rows[task.entities.timestamp], *(rows[name] for name in columns)]
+                    rows = pq.ParquetFile(file).read_row_group(place["number"], columns=list(columns))
+                ids = pa.arange(place["first"], place["first"] + rows.num_rows)
+                arrays = [ids, rows[task.entities.timestamp], *(rows[name] for name in columns)]
                 yield from pa.table(arrays, schema=schema).to_batches(max_chunksize=_ROWS_A_BATCH)
 
     groups, first = [], 0
-    for i in range(metadata.num_row_groups):
-        groups.append((i, first))
-        first += metadata.row_group(i).num_rows
-    places = spark.createDataFrame(groups, "number int, first long").repartition(len(groups))
+    for at, footer in enumerate(footers):
+        for i in range(footer.num_row_groups):
+            groups.append((at, i, first))
+            first += footer.row_group(i).num_rows
+    places = spark.createDataFrame(groups, "file int, number int, first long").repartition(len(groups))
     places.mapInArrow(read, from_arrow_schema(schema)).createOrReplaceTempView("entity")
 
 
@@ -420,14 +454,17 @@ def _staged(place: str, path: str, attempt: int) -> str:
     return f"{place}/{path}.{attempt}"
 
 
-def _rows(file: pq.ParquetFile, start: int, count: int) -> pa.Table:
-    """Return so many rows from a place on; the row groups that hold them are read."""
-    groups, first, skipped = [], 0, 0
-    for i in range(file.metadata.num_row_groups):
-        after = first + file.metadata.row_group(i).num_rows
-        if after <= start:
-            skipped = after
-        elif first < start + count:
-            groups.append(i)
-        first = after
-    return file.read_row_groups(groups).slice(start - skipped, count)
+def _rows(files: Files, uri: str, start: int, count: int) -> pa.Table:
+    """Return so many rows of a file from a place on; the row groups that hold them are read."""
+    source, path = files.at(uri)
+    with source.open_input_file(path) as opened:
+        file = pq.ParquetFile(opened)
+        groups, first, skipped = [], 0, 0
+        for i in range(file.metadata.num_row_groups):
+            after = first + file.metadata.row_group(i).num_rows
+            if after <= start:
+                skipped = after
+            elif first < start + count:
+                groups.append(i)
+            first = after
+        return file.read_row_groups(groups).slice(start - skipped, count)

@@ -1,6 +1,6 @@
 """A training set from a plan: labels and features as they were known, split by time into rows to train on and rows held out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -60,8 +60,112 @@ def build(
     return _assembled(ready, block=block)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Labels of both splits, each with its name, and the times by which they were split."""
+
+    rows: pa.Table
+    times: Mapping[str, str]
+
+
+Split = Callable[[Table, PinnedTable, TrainingSetPlan, datetime], Parts]
+
+
+def split_here(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: datetime) -> Parts:
+    """Read the labels of a plan as they were known, and split them, in memory.
+
+    Args:
+        table: The table of the labels.
+        labels: What is read of it.
+        plan: The plan.
+        as_of: Nothing that became known later is used.
+
+    Raises:
+        TrainingSetError: If a split is empty, or a label was known before the time of its prediction.
+    """
+    known = _labels(table, labels, plan, as_of)
+    available = _available(known)
+    early = pc.sum(pc.less(available, known[plan.timestamp])).as_py() or 0
+    cut = cut_of(plan, labels, as_of, newest=pc.max(available).as_py(), early=early)
+    at_cut = _labels(table, labels, plan, cut)
+    train = at_cut.filter(pc.less(at_cut[plan.timestamp], cut))
+    if plan.history_days is not None:
+        train = train.filter(pc.greater_equal(train[plan.timestamp], cut - timedelta(days=plan.history_days)))
+    holdout = known.filter(pc.greater_equal(known[plan.timestamp], cut))
+    until, since = pc.max(_available(train)).as_py(), pc.min(holdout[plan.timestamp]).as_py()
+    times = split_times(plan, as_of, cut, trained_until=until, holdout_from=since)
+    parts = [
+        part.select(list(labels.columns)).append_column(SPLIT, pa.array([name] * part.num_rows))
+        for name, part in zip(SPLITS, (train, holdout), strict=True)
+    ]
+    return Parts(rows=pa.concat_tables(parts), times=times)
+
+
+def cut_of(
+    plan: TrainingSetPlan, labels: PinnedTable, as_of: datetime, *, newest: datetime | None, early: int
+) -> datetime:
+    """Return the time between training and holdout.
+
+    Args:
+        plan: The plan.
+        labels: Their table.
+        as_of: Nothing that became known later is used.
+        newest: When the newest label became known. ``None``: there is no label.
+        early: How many labels were known before the time of their prediction.
+
+    Raises:
+        TrainingSetError: If there is no label, or one was known before the time of its prediction.
+    """
+    if newest is None:
+        raise TrainingSetError(f"training set {plan.name}: no label of {labels.table} was known at {as_of.isoformat()}")
+    if early:
+        raise TrainingSetError(
+            f"training set {plan.name}: {early} labels were known before their {plan.timestamp}, nothing to predict"
+        )
+    return newest - timedelta(days=plan.holdout_days)
+
+
+def split_times(
+    plan: TrainingSetPlan,
+    as_of: datetime,
+    cut: datetime,
+    *,
+    trained_until: datetime | None,
+    holdout_from: datetime | None,
+) -> dict[str, str]:
+    """Return the times of both splits, as manifests write them.
+
+    Args:
+        plan: The plan.
+        as_of: Nothing that became known later is used.
+        cut: The time between the two.
+        trained_until: When the newest label of training became known. ``None``: no row trains.
+        holdout_from: The first time of the rows held out. ``None``: no row is.
+
+    Raises:
+        TrainingSetError: If a split has no row.
+    """
+    if trained_until is None or holdout_from is None:
+        raise TrainingSetError(
+            f"training set {plan.name}: no rows for {SPLITS[trained_until is not None]}; labels known at {as_of.isoformat()} are "
+            f"split at {cut.isoformat()}, change holdout_days ({plan.holdout_days})"
+        )
+    return {
+        "trained_until": iso(trained_until),
+        "holdout_from": iso(holdout_from),
+        "holdout_until": iso(cut + timedelta(days=plan.holdout_days)),
+        "cut": iso(cut),
+    }
+
+
 def prepared(
-    load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: datetime, tag: str | None = None
+    load: Load,
+    tables: Sequence[str],
+    plan: TrainingSetPlan,
+    *,
+    as_of: datetime,
+    tag: str | None = None,
+    split: Split = split_here,
 ) -> Prepared:
     """Split the labels, and tag the current snapshots of the plan's tables.
 
@@ -71,6 +175,7 @@ def prepared(
         plan: Labels, features and split. A group is named by its table, or by its name alone while it has one version.
         as_of: Nothing that became known later is used.
         tag: What names the snapshots to read already. Default: the current ones are read, and tagged here.
+        split: Reads and splits the labels; its rows may be a few that bound the others. Default: all are read into memory.
 
     Raises:
         TrainingSetError: If the plan does not fit the tables, a split is empty, or the tag is not that of this plan.
@@ -112,20 +217,20 @@ def prepared(
         )
     # what cannot be split or joined is refused before anything is tagged
     pinned_labels = pin(labels, snapshots[plan.label_group], own, label_columns)
-    parts = _parts(labels, pinned_labels, plan, as_of)
+    parts = split(labels, pinned_labels, plan, as_of)
     pinned = tuple(_pinned(use, loaded[use.group], snapshots[use.group], own) for use in uses)
     by_name = {table.name()[-1]: table for table in loaded.values()}
     check(parts.rows, plan.timestamp, pinned_groups(by_name, pinned, parts.rows, plan.timestamp, as_of), "known_at")
     if tag is None:
         for group, table in loaded.items():
             tag_snapshot(table, snapshots[group], own)
-    split = {"timestamp": plan.timestamp, "label": plan.label, "holdout_days": str(plan.holdout_days)}
+    said = {"timestamp": plan.timestamp, "label": plan.label, "holdout_days": str(plan.holdout_days)}
     if plan.history_days is not None:
-        split["history_days"] = str(plan.history_days)
+        said["history_days"] = str(plan.history_days)
     if plan.labels is not None:
-        split["labels"] = ",".join(plan.labels)
+        said["labels"] = ",".join(plan.labels)
     if plan.baselines is not None:
-        split["baselines"] = ",".join(plan.baselines)
+        said["baselines"] = ",".join(plan.baselines)
     manifest = TrainingSetManifest(
         name=plan.name,
         semantics=Semantics(as_of="known_at", cutoff=iso(as_of)),
@@ -133,7 +238,7 @@ def prepared(
         features=pinned,
         build=built_by({}),
         output=Output(rows=0, content_hash="", files=(), columns={}),
-        split={**split, **parts.times},
+        split={**said, **parts.times},
         feature_service=None if plan.service is None else service_use(plan.service),
     )
     return Prepared(tables=by_name, manifest=manifest, rows=parts.rows)
@@ -208,52 +313,9 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> Trai
     if labels is None or manifest.semantics.cutoff is None:
         raise TrainingSetError(f"training set {manifest.name} was not made from a plan")
     as_of = datetime.fromisoformat(manifest.semantics.cutoff)
-    parts = _parts(tables[labels.table], labels, plan, as_of)
+    parts = split_here(tables[labels.table], labels, plan, as_of)
     split = {**manifest.split, **parts.times}
     return _assembled(Prepared(tables=tables, manifest=replace(manifest, split=split), rows=parts.rows))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """Labels of both splits, each with its name, and the times by which they were split."""
-
-    rows: pa.Table
-    times: Mapping[str, str]
-
-
-def _parts(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: datetime) -> _Parts:
-    known = _labels(table, labels, plan, as_of)
-    if known.num_rows == 0:
-        raise TrainingSetError(f"training set {plan.name}: no label of {labels.table} was known at {as_of.isoformat()}")
-    available = _available(known)
-    early = pc.sum(pc.less(available, known[plan.timestamp])).as_py()
-    if early:
-        raise TrainingSetError(
-            f"training set {plan.name}: {early} labels were known before their {plan.timestamp}, nothing to predict"
-        )
-    cut = pc.max(available).as_py() - timedelta(days=plan.holdout_days)
-    at_cut = _labels(table, labels, plan, cut)
-    train = at_cut.filter(pc.less(at_cut[plan.timestamp], cut))
-    if plan.history_days is not None:
-        train = train.filter(pc.greater_equal(train[plan.timestamp], cut - timedelta(days=plan.history_days)))
-    holdout = known.filter(pc.greater_equal(known[plan.timestamp], cut))
-    for name, part in zip(SPLITS, (train, holdout), strict=True):
-        if part.num_rows == 0:
-            raise TrainingSetError(
-                f"training set {plan.name}: no rows for {name}; labels known at {as_of.isoformat()} are split at "
-                f"{cut.isoformat()}, change holdout_days ({plan.holdout_days})"
-            )
-    parts = [
-        part.select(list(labels.columns)).append_column(SPLIT, pa.array([name] * part.num_rows))
-        for name, part in zip(SPLITS, (train, holdout), strict=True)
-    ]
-    times = {
-        "trained_until": iso(pc.max(_available(train)).as_py()),
-        "holdout_from": iso(pc.min(holdout[plan.timestamp]).as_py()),
-        "holdout_until": iso(pc.max(available).as_py()),
-        "cut": iso(cut),
-    }
-    return _Parts(rows=pa.concat_tables(parts), times=times)
 
 
 def _assembled(ready: Prepared, *, block: int = BLOCK) -> TrainingSet:

@@ -221,6 +221,65 @@ def pieces(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> tu
     return tuple(queries)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlLabels:
+    """Labels of a plan, of which the newest version of each key and event time counts.
+
+    Args:
+        table: Their table.
+        keys: Columns of its key, in order.
+        columns: Type of each column that is wanted, in order; keys, labels and time are among them.
+        labels: The labels; a row without one of them is none.
+        timestamp: The time of a prediction; a row without one is none.
+    """
+
+    table: SqlTable
+    keys: Sequence[str]
+    columns: Mapping[str, FeatureType]
+    labels: Sequence[str]
+    timestamp: str
+
+
+def newest_labels(labels: SqlLabels, known_by: datetime, *, catalog: str | None = None) -> str:
+    """Return Spark's query for the labels that were known at a time: ``c0``, ``c1`` and so on, ``event`` and ``available``.
+
+    Args:
+        labels: The labels.
+        known_by: Rows of a later created or event time are not read.
+        catalog: The catalog of the table. Default: the session's.
+    """
+    text = _Text("spark", catalog)
+    event, created, ingest = map(text.name, (EVENT_TIME, CREATED_TIME, INGEST_ID))
+    shown = [f"{text.name(name)} as c{i}" for i, name in enumerate(labels.columns)]
+    newest = [f"{created} desc", f"{ingest} desc"]
+    for name in (*labels.labels, labels.timestamp):
+        value = text.name(name)
+        # NaN after all numbers and nulls last, as Arrow sorts
+        newest.append(f"{value} is null")
+        newest += [f"isnan({value})"] if labels.columns[name] in ("float", "double") else []
+        newest.append(f"{value} desc")
+    by, until = ", ".join([*map(text.name, labels.keys), event]), text.moment(known_by)
+    places = list(labels.columns)
+    known = " and ".join(f"c{places.index(name)} is not null" for name in (*labels.labels, labels.timestamp))
+    return (
+        f"select {', '.join(f'c{i}' for i in range(len(places)))}, event, available from (select {', '.join(shown)}, "  # noqa: S608 - quoted
+        f"{event} as event, greatest({event}, {created}) as available, "
+        f"row_number() over (partition by {by} order by {', '.join(newest)}) as version "
+        f"from {text.table(labels.table)} where {created} <= {until} and {event} <= {until}) as versions "
+        f"where version = 1 and {known}"
+    )
+
+
+def moment(time: datetime) -> str:
+    """Return a time as Spark writes it.
+
+    Example:
+        >>> moment(datetime(2017, 1, 2, tzinfo=UTC))
+        "cast('2017-01-02 00:00:00.000000 UTC' as timestamp)"
+    """
+    return _Text("spark", None).moment(time)
+
+
 def timeline_numbers(plan: SqlPlan) -> list[int]:
     """Return the number of each group's timeline in ``pieces``."""
     numbers = {group: i for i, groups in enumerate(_timelines(plan)) for group in groups}

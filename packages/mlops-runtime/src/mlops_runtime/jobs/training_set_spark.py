@@ -31,7 +31,8 @@ from mlops_runtime.contracts.features import BuildProcess, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features import distributed_build, split_set
 from mlops_runtime.features.build_intent import Builds, OpenBuild
-from mlops_runtime.features.distributed_build import EntityFile, Files
+from mlops_runtime.features.distributed_build import EntityFiles, Files
+from mlops_runtime.features.distributed_labels import DistributedLabels
 from mlops_runtime.features.feature_service import FeatureServiceError, FeatureServices
 from mlops_runtime.features.glue_build import DONE, DRAFT, Done, staged
 from mlops_runtime.features.iceberg_tables import FeatureTableError
@@ -41,15 +42,12 @@ from mlops_runtime.features.snapshot_tags import time_of
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
 from mlops_runtime.features.training_set import entities_key, folder
-from mlops_runtime.features.training_set_files import MANIFEST_FILE, SPLITS, parquet_bytes
+from mlops_runtime.features.training_set_files import MANIFEST_FILE
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
-from mlops_runtime.training_data.baseline_names import method_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-ROWS = "rows.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +92,9 @@ class SparkBuild:
                 f"there is no {staged(self.id)}/{DRAFT} in {self.sets}; ask for the training set again"
             )
         names = list(dict.fromkeys(pinned.table for pinned in draft.features))
-        entities = EntityFile(uri=self._uri(entities_key(draft.entity_rows)), timestamp=draft.entity_rows.timestamp)
+        entities = EntityFiles(
+            uris=(self._uri(entities_key(draft.entity_rows)),), timestamp=draft.entity_rows.timestamp
+        )
         with self._open(names, f"sets/{draft.name}", takes_rows=True) as opened:
             tables = {name: self.client.table(name) for name in names}
             manifest, written = self._written(tables, draft, entities)
@@ -104,7 +104,7 @@ class SparkBuild:
     def planned(
         self, plan: TrainingSetPlan, *, as_of: datetime, tables: Sequence[str], output: str, tag: str | None
     ) -> TrainingSetManifest:
-        """Build the set of a plan. Its labels are read by the driver, its features by tasks.
+        """Build the set of a plan. Tasks read and split its labels, see ``distributed_labels``.
 
         Args:
             plan: Labels, features and split.
@@ -119,21 +119,11 @@ class SparkBuild:
         """
         with self._open(tables, output, takes_rows=False) as opened:
             split_set.keep_service(plan, FeatureServices(self.manifests.objects), self.client.table)
-            ready = split_set.prepared(self.client.table, tables, plan, as_of=as_of, tag=tag)
-            columns = ready.rows.column_names
-            made = {name: method[1] for name in plan.baselines or () if (method := method_of(name)) is not None}
-            others = [name for name, key in made.items() if key is not None and key not in columns]
-            if others:
-                raise TrainingSetError(
-                    f"training set {plan.name}: baselines {', '.join(others)} are made of features, which the engine duckdb alone "
-                    "has at hand; leave them out"
-                )
-            rows = split_set.baselined(ready.rows, ready.manifest)
-            key = f"{staged(self.id)}/{ROWS}"
-            self.sets.put_once(key, parquet_bytes(rows))
-            last = tuple(name for name in made if name not in columns)
-            entities = EntityFile(uri=self._uri(key), timestamp=plan.timestamp, splits=SPLITS, last=last)
-            manifest, written = self._written(ready.tables, ready.manifest, entities)
+            labels = DistributedLabels(
+                self.spark, catalog=self.catalog, files=self.files, staged=self._uri(f"{staged(self.id)}/rows")
+            )
+            ready = split_set.prepared(self.client.table, tables, plan, as_of=as_of, tag=tag, split=labels.split)
+            manifest, written = self._written(ready.tables, ready.manifest, labels.entities(ready.manifest))
             self._keep(opened, manifest, written, output)
         return manifest
 
@@ -150,7 +140,7 @@ class SparkBuild:
                         self.sets.erase(key)
 
     def _written(
-        self, tables: Mapping[str, Table], draft: TrainingSetManifest, entities: EntityFile
+        self, tables: Mapping[str, Table], draft: TrainingSetManifest, entities: EntityFiles
     ) -> tuple[TrainingSetManifest, Mapping[str, str]]:
         """Let tasks write the files; return the manifest, and the key of each file by its path."""
         place = f"{staged(self.id)}/files"

@@ -1,0 +1,140 @@
+"""``python -m benchmarks.features.distributed_labels COUNT``: the driver of a plan's set, labels in memory and by tasks.
+
+COUNT labels of six columns with a group of as many rows, in a folder, by a local Spark of two cores. Each way runs in a process
+of its own, of which the driver's Python is the process itself: Java, which is driver and executor here, and the workers are others.
+The peak of its resident memory is that of splitting the labels and writing them for tasks, beside what it had before. What tasks
+then build is compared with DuckDB's set by its content hash. Needs the folder ``share/spark`` of the environment, see ``.ci/run``.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from benchmarks.features.cases import cpu as used_here
+from benchmarks.features.cases import peak
+from benchmarks.features.distributed import BLOCK, DAY, START, cpu, history, times
+from benchmarks.features.distributed import group as stock
+from benchmarks.measure import load
+from tests.runtime import spark as local_spark
+
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features import distributed_build, split_set
+from mlops_runtime.features.distributed_build import Files
+from mlops_runtime.features.distributed_labels import DistributedLabels
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.training_set_files import parquet_bytes
+
+LABELS = FeatureGroup(
+    name="sales",
+    entities=(Entity("customer_id", "long", "customer"),),
+    features=(
+        Feature("asked_at", "timestamp", "time of the prediction"),
+        Feature("units", "double", "sold"),
+        Feature("price", "double", "price"),
+        Feature("shop", "string", "shop"),
+    ),
+    owner="benchmark",
+    description="labels",
+    ttl=timedelta(days=400),
+)
+PLAN = TrainingSetPlan(
+    name="sales",
+    label_group="sales",
+    timestamp="asked_at",
+    label="units",
+    labels=("units", "price", "shop"),
+    features={"orders": ("spend", "visits", "tier")},
+    holdout_days=10,
+)
+NOW = datetime(2020, 1, 1, tzinfo=UTC)
+FILES = Files(properties={})
+
+
+def filled(folder: Path, count: int) -> None:
+    """Write the tables."""
+    store, chance = FeatureStoreClient.local(folder, now=lambda: NOW), np.random.default_rng(3)
+    store.backfill(stock("orders"), history(chance, count))
+    for start in range(0, count, 1_000_000):
+        size = min(1_000_000, count - start)
+        asked = START + chance.integers(0, 95 * DAY, size)
+        rows = {
+            "customer_id": pa.array(range(start, start + size), pa.int64()),
+            "event_time": times(asked + DAY),
+            "created_time": times(asked + DAY),
+            "asked_at": times(asked),
+            "units": chance.random(size),
+            "price": chance.random(size),
+            "shop": np.array([f"shop {i}" for i in range(500)])[chance.integers(0, 500, size)],
+        }
+        store.backfill(LABELS, pa.table(rows))
+
+
+def built(how: str, folder: Path) -> None:
+    """Build the set one way; print what it took."""
+    store = FeatureStoreClient.local(folder / "store", now=lambda: NOW)
+    spark = local_spark.session(folder / f"spark-{how}", cores=2, is_compiled=True)
+    names = ["orders_v1", "sales_v1"]
+    for name in names:
+        local_spark.shown(spark, store.table(name))
+    java = spark._jvm.java.lang.ProcessHandle.current().pid()
+    spark.sql("select 1").collect()
+    before, start, staged = peak(), cpu(java), folder / how
+    own = used_here()
+    digest = ""
+    if how == "tasks":
+        labels = DistributedLabels(spark, catalog="lake", files=FILES, staged=(staged / "rows").as_uri())
+        ready = split_set.prepared(store.table, names, PLAN, as_of=NOW, split=labels.split)
+        entities = labels.entities(ready.manifest)
+        after, used, driver = peak(), cpu(java) - start, used_here() - own
+        found = distributed_build.build(
+            spark,
+            ready.tables,
+            ready.manifest,
+            entities,
+            catalog="lake",
+            files=FILES,
+            staged=(staged / "files").as_uri(),
+            block=BLOCK,
+        )
+        digest = found.output.content_hash
+    else:
+        ready = split_set.prepared(store.table, names, PLAN, as_of=NOW)
+        staged.mkdir()
+        (staged / "rows.parquet").write_bytes(parquet_bytes(ready.rows))
+        after, used, driver = peak(), cpu(java) - start, used_here() - own
+    figures = {"before": before, "after": after, "spark": used, "driver": driver, "hash": digest}
+    print(json.dumps(figures), flush=True)
+    spark.stop()
+
+
+def main(count: int) -> None:
+    """Build both ways, and print a row of the table for each."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        filled(folder / "store", count)
+        store = FeatureStoreClient.local(folder / "store", now=lambda: NOW)
+        here = split_set.build(store.table, store.table_names(), PLAN, as_of=NOW, block=BLOCK)
+        for how in ("memory", "tasks"):
+            command = [sys.executable, "-m", "benchmarks.features.distributed_labels", how, name]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            equal = {"": "-", here.manifest.output.content_hash: "yes"}.get(found["hash"], "NO")
+            print(
+                f"| {count:,} | {how} | {found['before']:.0f} | {found['after']:.0f} | {found['driver']:.1f} | "
+                f"{found['spark']:.1f} | {equal} | {load()} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    if sys.argv[1] in ("memory", "tasks"):
+        built(sys.argv[1], Path(sys.argv[2]))
+    else:
+        for argument in sys.argv[1:]:
+            main(int(argument))

@@ -1,0 +1,215 @@
+"""Labels of a plan, which tasks pick, split by time, sort and write as files of entity rows: none goes through the driver.
+
+Each task writes one file of the order in which ``split_set`` has the rows, training before holdout, so that their numbers are those
+of a set that is built on one machine. The driver is answered how many rows a file has, their times, and the first and last of the
+keys. It reads again only what naive predictions are made of, if a plan asks for some: label, time, split and the key of each.
+"""
+
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.table import Table
+
+from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.distributed_build import EntityFiles, Files
+from mlops_runtime.features.iceberg_tables import schema_at
+from mlops_runtime.features.split_set import Parts, baselined, cut_of, split_times
+from mlops_runtime.features.table_pins import pinned_rows
+from mlops_runtime.features.table_types import declared_types
+from mlops_runtime.features.training_set_files import SPLIT, SPLITS
+from mlops_runtime.features.training_set_request import TrainingSetError
+from mlops_runtime.features.training_set_sql import SqlLabels, SqlTable, moment, newest_labels
+from mlops_runtime.training_data.baseline_names import method_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_ROWS_A_GROUP = 1 << 17
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What a task says of its file: its place in the order, times of both splits, and rows that bound keys and times."""
+
+    number: int
+    uri: str
+    until: datetime | None
+    since: datetime | None
+    bounds: pa.Table
+
+
+class DistributedLabels:
+    """Splits the labels of a plan by tasks; what ``split_set.prepared`` takes as ``split``.
+
+    Args:
+        spark: The session.
+        catalog: The catalog of the tables in Spark.
+        files: How files are reached.
+        staged: Where files go; no other build writes there.
+
+    Attributes:
+        uris: The files of the rows that were split, in order.
+    """
+
+    def __init__(self, spark: "SparkSession", *, catalog: str, files: Files, staged: str) -> None:
+        self._spark, self._catalog, self._files, self._staged = spark, catalog, files, staged.rstrip("/")
+        self.uris: tuple[str, ...] = ()
+
+    def split(self, table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: datetime) -> Parts:
+        """Write the rows of both splits; arguments and errors are those of ``split_set.split_here``.
+
+        Returns:
+            Two rows with the first and the last of each key and time, and the times of the splits.
+        """
+        asked = _asked(table, labels, plan)
+        known = newest_labels(asked, as_of, catalog=self._catalog)
+        at = f"c{list(labels.columns).index(plan.timestamp)}"
+        facts = f"select unix_micros(max(available)), count_if(available < {at}) from ({known}) as known"  # noqa: S608 - quoted
+        newest, early = self._spark.sql(facts).collect()[0]
+        newest = None if newest is None else _EPOCH + timedelta(microseconds=newest)
+        cut = cut_of(plan, labels, as_of, newest=newest, early=early)
+        train = [f"{at} < {moment(cut)}"]
+        if plan.history_days is not None:
+            train.append(f"{at} >= {moment(cut - timedelta(days=plan.history_days))}")
+        at_cut = newest_labels(asked, cut, catalog=self._catalog)
+        keys = [f"c{list(labels.columns).index(name)}" for name in labels.entities]
+        rows = (
+            f"select 0 as part, * from ({at_cut}) as labels where {' and '.join(train)} union all "  # noqa: S608 - quoted
+            f"select 1 as part, * from ({known}) as labels where {at} >= {moment(cut)} "
+            f"order by {', '.join(['part', at, *keys, 'event'])}"
+        )
+        answers = self._written(rows, table, labels, plan)
+        self.uris = tuple(answer.uri for answer in answers)
+        until = max((answer.until for answer in answers if answer.until is not None), default=None)
+        since = min((answer.since for answer in answers if answer.since is not None), default=None)
+        times = split_times(plan, as_of, cut, trained_until=until, holdout_from=since)
+        return Parts(rows=_bounds(pa.concat_tables(answer.bounds for answer in answers)), times=times)
+
+    def entities(self, manifest: TrainingSetManifest) -> EntityFiles:
+        """Return the files, with naive predictions beside them where the manifest asks for some.
+
+        Raises:
+            TrainingSetError: If such a prediction is made of a feature.
+        """
+        label, timestamp = manifest.split["label"], manifest.split["timestamp"]
+        names = (manifest.split.get("baselines") or "").split(",")
+        made = {name: found[1] for name in names if (found := method_of(name)) is not None}
+        columns = () if manifest.entities is None else manifest.entities.columns
+        others = [name for name, key in made.items() if key is not None and key not in columns]
+        if others:
+            raise TrainingSetError(
+                f"training set {manifest.name}: baselines {', '.join(others)} are made of features, which the engine duckdb alone "
+                "has at hand; leave them out"
+            )
+        beside: list[str] = []
+        if made:
+            read = list(dict.fromkeys([label, timestamp, SPLIT, *(key for key in made.values() if key is not None)]))
+            parts = [self._read(uri, read) for uri in self.uris]
+            rows, first = baselined(pa.concat_tables(parts), manifest).select(list(made)), 0
+            for part, uri in zip(parts, self.uris, strict=True):
+                beside.append(f"{uri}.beside")
+                self._write(beside[-1], rows.slice(first, part.num_rows))
+                first += part.num_rows
+        return EntityFiles(uris=self.uris, timestamp=timestamp, splits=SPLITS, last=tuple(made), beside=tuple(beside))
+
+    def _written(self, query: str, table: Table, labels: PinnedTable, plan: TrainingSetPlan) -> list[_Answer]:
+        """Let tasks write rows in order, each a file of its own; return what they say, in order."""
+        kinds = pinned_rows(table, labels, labels.columns).schema
+        schema = pa.schema([*(kinds.field(name) for name in labels.columns), pa.field(SPLIT, pa.string())])
+        text, files, staged = schema.serialize().to_pybytes(), self._files, self._staged
+        at = list(labels.columns).index(plan.timestamp)
+
+        def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            from pyspark import TaskContext  # noqa: PLC0415 - on a worker
+
+            groups = _groups(batches)
+            first = next(groups, None)
+            if first is None:
+                return
+            # a pickled schema loses the name of a list's elements
+            schema, context = pa.ipc.read_schema(pa.py_buffer(text)), TaskContext.get()
+            number, attempt = context.partitionId(), context.taskAttemptId()
+            uri = f"{staged}/{number:06d}.{attempt}.parquet"
+            target, path = files.at(uri)
+            target.create_dir(path.rpartition("/")[0], recursive=True) if uri.startswith("file:") else None
+            bounds, until, since = [], [], []
+            with (
+                target.open_output_stream(path) as sink,
+                pq.ParquetWriter(sink, schema, compression="zstd", version="2.6") as writer,
+            ):
+                for group in chain([first], groups):
+                    of_train = pc.equal(group["part"], 0)
+                    until.append(pc.max(group["available"].filter(of_train)).as_py())
+                    since.append(pc.min(group[f"c{at}"].filter(pc.invert(of_train))).as_py())
+                    split = pa.array(SPLITS).take(group["part"])
+                    columns = [group[f"c{i}"].cast(field.type) for i, field in enumerate(list(schema)[:-1])]
+                    rows = pa.table([*columns, split], schema=schema)
+                    bounds.append(_bounds(rows))
+                    writer.write_table(rows)
+            answer = _Answer(
+                number=number,
+                uri=uri,
+                until=max(filter(None, until), default=None),
+                since=min(filter(None, since), default=None),
+                bounds=pa.concat_tables(bounds),
+            )
+            yield pa.record_batch({"answer": pa.array([pickle.dumps(answer)], pa.binary())})
+
+        self._spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(_ROWS_A_GROUP))
+        sent = self._spark.sql(query).mapInArrow(write, "answer binary").collect()
+        answers = [pickle.loads(row[0]) for row in sent]  # noqa: S301 - of our own tasks, over Spark's own channel
+        return sorted(answers, key=lambda answer: answer.number)
+
+    def _read(self, uri: str, columns: Sequence[str]) -> pa.Table:
+        files, path = self._files.at(uri)
+        with files.open_input_file(path) as file:
+            return pq.read_table(file, columns=list(columns))
+
+    def _write(self, uri: str, rows: pa.Table) -> None:
+        files, path = self._files.at(uri)
+        with files.open_output_stream(path) as sink:
+            pq.write_table(rows, sink, compression="zstd", version="2.6", row_group_size=_ROWS_A_GROUP)
+
+
+def _asked(table: Table, labels: PinnedTable, plan: TrainingSetPlan) -> SqlLabels:
+    types = declared_types(schema_at(table, labels.snapshot_id), table.properties)
+    return SqlLabels(
+        table=SqlTable(database=labels.database, table=labels.table, snapshot_id=labels.snapshot_id),
+        keys=labels.entities,
+        columns={name: types[name] for name in labels.columns},
+        labels=plan.label_columns,
+        timestamp=plan.timestamp,
+    )
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Return rows in tables as large as a row group."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held += [batch] if batch.num_rows else []
+        if sum(each.num_rows for each in held) >= _ROWS_A_GROUP:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _bounds(rows: pa.Table) -> pa.Table:
+    """Return two rows, the first and last of each column by itself; of columns that have no order nulls."""
+    columns = []
+    for field in rows.schema:
+        if pa.types.is_nested(field.type):
+            columns.append(pa.nulls(2, field.type))
+            continue
+        found = pc.min_max(rows[field.name])
+        columns.append(pa.array([found["min"].as_py(), found["max"].as_py()], field.type))
+    return pa.table(columns, schema=rows.schema)
