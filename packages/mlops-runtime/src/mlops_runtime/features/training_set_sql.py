@@ -229,8 +229,8 @@ class SqlLabels:
         table: Their table.
         keys: Columns of its key, in order.
         columns: Type of each column that is wanted, in order; keys, labels and time are among them.
-        labels: The labels; a row without one of them is none.
-        timestamp: The time of a prediction; a row without one is none.
+        labels: The labels; a row without one of them does not count.
+        timestamp: The time of a prediction; a row without one does not count.
     """
 
     table: SqlTable
