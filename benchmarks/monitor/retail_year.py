@@ -15,8 +15,8 @@ from benchmarks.monitor.windows import WEEKS, Rows, clusters_of, columns, retail
 
 from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.monitor.counting.counts import count_columns
-from mlops_runtime.monitor.monitors.drift.comparison import coverage
 from mlops_runtime.monitor.monitors.drift.decision import decide
+from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
 from mlops_runtime.monitor.spec import MonitorSpec
 
 CONDITIONS = (
@@ -72,7 +72,7 @@ def compared(rows: Rows, by: str, *, given: bool) -> dict[str, Any]:
         verdicts = tuple(one.drift for one in decide(baseline, counts, MonitorSpec(), given_conditions=given))
         judged.append(verdicts)
         names.update(one.name for one in verdicts if one.drifted)
-        uncovered.append(sum(coverage(baseline, counts).uncovered.values()) / len(window))
+        uncovered.append(sum(pair_strata(baseline, counts).uncovered.values()) / len(window))
     return asdict(tally(judged)) | {"names": dict(names.most_common()), "uncovered": float(np.mean(uncovered))}
 
 

@@ -7,7 +7,12 @@ import pytest
 from scipy import linalg
 
 from mlops_runtime.monitor.counting import dispersion
-from mlops_runtime.monitor.counting.dispersion import degrees_of_freedom, design_effects, mean_design_effect
+from mlops_runtime.monitor.counting.dispersion import (
+    cluster_hours,
+    degrees_of_freedom,
+    design_effects,
+    mean_design_effect,
+)
 
 
 def clustered(random: np.random.Generator, clusters: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,3 +180,14 @@ def test_degrees_of_freedom_are_those_of_the_residuals() -> None:
     assert degrees_of_freedom(clusters // 24, hours) == pytest.approx(9)
     assert degrees_of_freedom(clusters, hours) == pytest.approx(24 * 9)
     assert degrees_of_freedom(clusters) == pytest.approx(239)
+
+
+def test_clusters_of_time_have_a_length() -> None:
+    """Hours and days; not households, which come at any time, nor one cluster alone; in any order of rows."""
+    times = np.datetime64("2017-03-06T00:30:00") + np.arange(240) * np.timedelta64(1, "h")
+    order = np.random.default_rng(9).permutation(240)
+    assert cluster_hours(np.arange(240)[order], times[order]) == 1.0
+    assert cluster_hours((np.arange(240) // 24)[order], times[order]) == 24.0
+    assert cluster_hours(np.arange(240) % 7, times) is None
+    assert cluster_hours(np.zeros(240, dtype=np.int64), times) is None
+    assert cluster_hours(np.arange(240), np.full(240, np.datetime64("NaT"), dtype="datetime64[s]")) is None

@@ -206,6 +206,22 @@ def test_suspects_are_no_alarm_and_not_hidden() -> None:
     assert "it alarms if the next windows agree" in words
 
 
+def test_windows_that_agree_and_those_of_too_few_rows_are_named() -> None:
+    """Beside each other, by when they ended; of a feature that holds neither."""
+    feature = replace(reports.MOVED[1], agreed_with=("2017-08-04T00:00:00Z",), few_clusters=18)
+    report = reports.report_of(8, (feature, *reports.QUIET[2:]))
+    report = replace(report, drift=replace(report.drift, too_few_rows=("2017-08-05T00:00:00Z",)))
+
+    words = _Words(page(report, baseline=None, counts=None, history=())).text
+
+    assert (
+        "also drifted in the windows until 2017-08-04 00:00 too few rows to say in the windows until 2017-08-05 00:00"
+        in words
+    )
+    assert words.count("too few rows to say") == 1
+    assert "18 clusters in the baseline: one window is not evidence" in words
+
+
 def test_a_rollout_keeps_drift_from_being_told() -> None:
     """The page says so."""
     sample = reports.drifting()

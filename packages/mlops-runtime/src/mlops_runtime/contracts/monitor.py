@@ -134,6 +134,7 @@ class Baseline:
     A model of ``classes`` has their names in the order of its probabilities; ``prediction`` is then the predicted class. A model of
     several numbers has the names of its ``outputs``, and in ``predictions`` a baseline of each instead of ``prediction``.
     ``positive_class`` is the class that counts as positive for bias. A vector has ``width`` numbers, which are not counted.
+    ``cluster_hours`` is how long a cluster lasts where each is a time of its own: 24 for days.
     """
 
     features: tuple[FeatureBaseline, ...]
@@ -160,6 +161,7 @@ class Baseline:
     predictions: tuple[FeatureBaseline, ...] | None = None
     positive_class: str | None = None
     width: int | None = None
+    cluster_hours: float | None = None
     format: Literal["mlops.baseline/1"] = "mlops.baseline/1"
 
     @property

@@ -109,13 +109,15 @@ class DriftResult(MonitorResult):
     """Drift of each feature. ``left_out`` are features that are counted and not tested, with the reason.
 
     ``scrutiny`` is what was tested; None where nothing was decided, or another engine decided. ``uncovered_rows`` are of
-    conditions that the baseline does not know; None without conditions.
+    conditions that the baseline does not know; None without conditions. ``too_few_rows`` is when windows ended, beside those that
+    a feature's persistence counts, that had too few rows to agree or disagree.
     """
 
     features: tuple[FeatureDrift, ...] = ()
     scrutiny: Scrutiny | None = None
     left_out: Mapping[str, str] | None = None
     uncovered_rows: int | None = None
+    too_few_rows: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,8 @@ from mlops_runtime.contracts.monitor import Baseline, Condition, Counts, Feature
 from mlops_runtime.monitor.counting.baseline import category_baseline, fit_baseline, number_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.comparison import (
-    MINIMUM_STRATUM_ROWS,
-    NOT_IN_BASELINE,
     cdf,
     conditioned,
-    coverage,
     layout,
     percentile_rank,
     plain,
@@ -161,33 +158,6 @@ def test_moments_are_those_of_the_reweighted_rows(baseline: Baseline) -> None:
     mean = np.average(narrow, weights=weights)
     assert compared.mean == pytest.approx(mean, rel=1e-9)
     assert compared.deviation == pytest.approx(np.sqrt(np.average((narrow - mean) ** 2, weights=weights)), rel=1e-6)
-
-
-def test_rows_that_the_baseline_does_not_cover_are_named() -> None:
-    """A kind of promotion that it never saw, or hardly."""
-    random = np.random.default_rng(4)
-
-    def kinds(number: int, kind: list[str]) -> dict[str, object]:
-        return {"kind": [kind[i % len(kind)] for i in range(number)], "price": random.lognormal(2, 0.3, number)}
-
-    hardly = kinds(10_000, ["none", "flyer"])
-    hardly["kind"][: MINIMUM_STRATUM_ROWS - 1] = ["rare"] * (MINIMUM_STRATUM_ROWS - 1)  # type: ignore[index]
-    known = fit_baseline(
-        hardly,  # type: ignore[arg-type]
-        types={"kind": "category", "price": "number"},
-        training_set_id="t",
-        created="",
-        conditions=[Condition(name="kind")],
-    )
-    counts = count_columns(kinds(3000, ["flyer", "television", "rare"]), known)  # type: ignore[arg-type]
-    found = coverage(known, counts)
-    assert found.rows == 1000
-    assert found.uncovered == {"rare": 1000, NOT_IN_BASELINE: 1000}
-    assert conditioned(known, counts)[1].window_rows == 1000
-    nothing = count_columns(kinds(500, ["television"]), known)  # type: ignore[arg-type]
-    assert all(
-        one.drift.untested for one in decide(known, nothing, MonitorSpec()) if one.drift.name in ("kind", "price")
-    )
 
 
 def test_plainly_the_counts_stand_as_they_are(baseline: Baseline) -> None:

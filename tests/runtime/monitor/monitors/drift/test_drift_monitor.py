@@ -9,6 +9,8 @@ from tests.runtime.monitor.evidence import (
     FULL,
     KNOWN,
     QUIET,
+    SPEC,
+    WINDOW,
     changed,
     drift_of,
     found,
@@ -23,6 +25,7 @@ from mlops_runtime.contracts.monitor import (
     Stratum,
 )
 from mlops_runtime.monitor.counting.counts import count, empty
+from mlops_runtime.monitor.monitors.monitor_table import MONITORS
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
@@ -170,3 +173,16 @@ def test_rows_of_unknown_conditions_are_counted(baseline: Baseline) -> None:
     counted = changed(FULL, counts=counts, drift=None, traffic=Traffic())
     assert report_of(replace(counted, baseline=known)).drift.uncovered_rows == 7
     assert report_of(replace(counted, baseline=baseline)).drift.uncovered_rows is None
+
+
+@pytest.mark.parametrize(("hours", "warned"), [(None, False), (1.0, True), (24.0, False), (168.0, False)])
+def test_windows_longer_than_an_hour_as_cluster_are_a_problem(
+    lines: Any, baseline: Baseline, hours: float | None, warned: bool
+) -> None:
+    """Hours of one day go together; days and weeks are far enough apart."""
+    known = replace(baseline, cluster_hours=hours)
+    result = MONITORS["drift"].measure(window(known, lines, ["1,2,north"] * 300), WINDOW, SPEC)
+    told = list(result.problems or {})
+    assert [problem.partition(":")[0] for problem in told] == (
+        ["windows of 168 hours hold several clusters of 1 hours, and those of one day go together"] if warned else []
+    )

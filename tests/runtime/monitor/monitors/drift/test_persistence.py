@@ -7,7 +7,7 @@ import pytest
 
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, QualityResult
-from mlops_runtime.monitor.monitors.drift.persistence import decided, neighbours, persist
+from mlops_runtime.monitor.monitors.drift.persistence import neighbours, past_windows, persist, too_few_rows
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import stamp
 
@@ -44,7 +44,7 @@ def found(
     *reports: MonitorReport, start: datetime = MONDAY, spec: MonitorSpec = TWO_OF_THREE, drifted: bool = True
 ) -> FeatureDrift:
     """Return the verdict on the price in the day from a start, after reports, newest first."""
-    earlier = decided(reports, baseline_sha256="b", model_package_arn="p")
+    earlier = past_windows(reports, baseline_sha256="b", model_package_arn="p")
     windows = neighbours(earlier, start=start, end=MONDAY + DAY, spec=spec)
     return persist([drift("price", drifted=drifted)], windows, spec)[0]
 
@@ -113,10 +113,29 @@ def test_of_few_clusters_all_windows_must_agree() -> None:
     few = replace(drift("price", drifted=True), few_clusters=19)
     for reports, expected in ((one, False), (two, True)):
         windows = neighbours(
-            decided(reports, baseline_sha256="b", model_package_arn="p"),
+            past_windows(reports, baseline_sha256="b", model_package_arn="p"),
             start=MONDAY,
             end=MONDAY + DAY,
             spec=TWO_OF_THREE,
         )
         assert persist([few], windows, TWO_OF_THREE)[0].persistent is expected
     assert found(*one).persistent is True
+
+
+def test_windows_of_too_few_rows_are_named() -> None:
+    """Friday's lies between Thursday's and this one; one that shares rows with a window that counts is not named."""
+    few = DriftResult(state=MonitorState.INSUFFICIENT_DATA)
+    friday, thursday = (report(MONDAY - back * DAY, "price") for back in (2, 3))
+    friday = replace(friday, drift=few, hours_merged=168)
+    inside = replace(report(MONDAY - 3 * DAY + DAY / 2), drift=few)
+    old = replace(report(MONDAY - 30 * DAY), drift=few)
+    windows = neighbours(
+        past_windows([friday, inside, thursday, old], baseline_sha256="b", model_package_arn="p"),
+        start=MONDAY,
+        end=MONDAY + DAY,
+        spec=TWO_OF_THREE,
+    )
+    feature = persist([drift("price", drifted=True)], windows, TWO_OF_THREE)[0]
+    assert (feature.persistent, feature.agreed_with) == (True, ("2017-08-04T00:00:00Z",))
+    assert too_few_rows(windows) == ("2017-08-05T00:00:00Z",)
+    assert too_few_rows(windows[1:]) is None

@@ -25,7 +25,7 @@ from mlops_runtime.monitor.counting.baseline_cells import (
     to_numbers,
 )
 from mlops_runtime.monitor.counting.conditions import Times
-from mlops_runtime.monitor.counting.dispersion import Codes
+from mlops_runtime.monitor.counting.dispersion import Codes, cluster_hours
 from mlops_runtime.monitor.counting.feature_baseline import (
     BaselineError,
     category_baseline,
@@ -171,6 +171,7 @@ def fit_baseline(
         conditions=tuple(conditions) or None,
         null_patterns=category_baseline(NULL_PATTERNS, Coded(codes, names), clusters=clusters),
         pairs=_pairs(pairs, features, read, clusters),
+        cluster_hours=None if clusters is None or times is None else cluster_hours(clusters, times),
     )
     predicted = _predicted(prediction, read, clusters, times)
     if predicted is not None:

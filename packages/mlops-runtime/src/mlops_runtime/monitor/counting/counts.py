@@ -103,6 +103,15 @@ class _RowsSum:
     def prediction(self) -> FeatureCounts | None:
         return None if self._prediction is None else self._prediction.result()
 
+    def stratum(self, key: str) -> Stratum:
+        return Stratum(
+            key=key,
+            rows=self.rows,
+            features=self.features(),
+            prediction=self.prediction(),
+            predictions=self.predictions(),
+        )
+
     def predictions(self) -> tuple[FeatureCounts, ...] | None:
         return None if self._predictions is None else tuple(each.result() for each in self._predictions)
 
@@ -158,23 +167,29 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         synthetic=synthetic or None,
         unannounced=unannounced or None,
         earlier=earlier or None,
-        strata=tuple(
-            Stratum(
-                key=key,
-                rows=of_key.rows,
-                features=of_key.features(),
-                prediction=of_key.prediction(),
-                predictions=of_key.predictions(),
-            )
-            for key, of_key in sorted(strata.items())
-        )
-        if has_strata
-        else None,
+        strata=tuple(of_key.stratum(key) for key, of_key in sorted(strata.items())) if has_strata else None,
         null_patterns=None if patterns is None else patterns.result(),
         pairs=tuple(PairCounts(first=a, second=b, counts=tuple(c.tolist())) for (a, b), c in pairs.items()) or None,
         problems=problems,
         objects=objects,
     )
+
+
+def add_strata(key: str, strata: Sequence[Stratum]) -> Stratum:
+    """Return strata of one baseline as one.
+
+    Args:
+        key: Of the sum.
+        strata: At least one.
+
+    Example:
+        >>> add_strata("03h", [Stratum(key=key, rows=20, features=()) for key in ("Mon 03h", "Tue 03h")]).rows
+        40
+    """
+    total = _RowsSum(strata[0])
+    for stratum in strata[1:]:
+        total.add(stratum)
+    return total.stratum(key)
 
 
 def _join(sums: _FeatureSum | None, part: FeatureCounts | None) -> _FeatureSum | None:

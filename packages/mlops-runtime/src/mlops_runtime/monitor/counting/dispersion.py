@@ -142,6 +142,27 @@ def degrees_of_freedom(clusters: Codes, strata: Codes | None = None) -> float:
     return float(len(np.unique(of)) - held.sum())
 
 
+def cluster_hours(clusters: Codes, times: npt.NDArray[np.datetime64]) -> float | None:
+    """Return how long a cluster lasts where each is a time of its own, by the median distance of their starts; else None.
+
+    Args:
+        clusters: As in `design_effects`.
+        times: Each row's time, shape (rows,); rows without are left out.
+
+    Example:
+        >>> hours = np.datetime64("2017-03-06T00") + np.arange(96) * np.timedelta64(1, "h")
+        >>> cluster_hours(np.repeat(np.arange(4), 24), hours), cluster_hours(np.arange(96) % 4, hours)
+        (24.0, None)
+    """
+    known = ~np.isnat(times)
+    order = np.argsort(times[known], kind="stable")
+    codes, at = clusters[known][order], times[known][order].astype("datetime64[s]")
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    if len(starts) < 2 or len(starts) > len(np.unique(codes)):
+        return None
+    return float(np.median(np.diff(at[starts]).astype(np.float64)) / 3600)
+
+
 def mean_design_effect(values: Wide, clusters: Codes | None, strata: Codes | None = None) -> float:
     """Return the design effect of a mean when rows come in clusters, at least 1.
 

@@ -15,7 +15,8 @@ from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport, 
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.monitors.drift import feature_words
-from mlops_runtime.monitor.monitors.drift.comparison import Comparison, coverage
+from mlops_runtime.monitor.monitors.drift.comparison import Comparison
+from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
 from mlops_runtime.monitor.monitors.drift.rules import pair_name
 from mlops_runtime.monitor.monitors.monitor_table import results
 from mlops_runtime.monitor.page import drawings as page_marks
@@ -163,7 +164,7 @@ def _uncovered(report: MonitorReport, baseline: Baseline | None, counts: Counts 
     """Return rows of combinations of conditions that the baseline does not know, the most frequent first."""
     if baseline is None or counts is None or not baseline.strata or not report.drift.uncovered_rows:
         return {}
-    return dict(sorted(coverage(baseline, counts).uncovered.items(), key=lambda item: (-item[1], item[0])))
+    return dict(sorted(pair_strata(baseline, counts).uncovered.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _ages(report: MonitorReport) -> dict[str, float]:

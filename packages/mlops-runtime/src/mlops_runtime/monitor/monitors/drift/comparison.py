@@ -15,7 +15,8 @@ from itertools import compress, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, Stratum
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
+from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
 from mlops_runtime.monitor.wording import number
 
 Wide = npt.NDArray[np.float64]
@@ -136,9 +137,6 @@ def _bins(feature: FeatureBaseline) -> Layout:
     return Layout((*names, "nulls"), values, outside=outside)
 
 
-# fewer baseline rows than these say nothing about a stratum, and would weigh as much as it does in the window
-MINIMUM_STRATUM_ROWS = 50
-NOT_IN_BASELINE = "not in the baseline"
 # as few independent rows in a cell tell nothing about how they come
 _HARDLY = 5
 
@@ -226,43 +224,6 @@ class Comparison:
         return np.asarray(np.array(self.feature.counts) < _HARDLY * np.maximum(1.0, effects), dtype=np.bool_)
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """Which of the window's strata the baseline knows.
-
-    Args:
-        rows: Rows in strata that it does.
-        uncovered: Rows of each stratum that it hardly knows, by key, and of those that it does not know at all.
-    """
-
-    rows: int
-    uncovered: dict[str, int]
-
-
-def coverage(baseline: Baseline, counts: Counts) -> Coverage:
-    """Return which rows of the window can be compared given the conditions, and which are left out of it.
-
-    Example:
-        >>> a, b = (Stratum(key="yes", rows=rows, features=()) for rows in (900, 40))
-        >>> baseline = Baseline(features=(), rows=900, training_set_id="t", created="", strata=(a,))
-        >>> new = Stratum(key="no", rows=7, features=())
-        >>> window = Counts(baseline_sha256="b", rows=47, calls=47, features=(), first="", last="", strata=(b, new))
-        >>> coverage(baseline, window)
-        Coverage(rows=40, uncovered={'no': 7})
-    """
-    known = _known(baseline)
-    strata = counts.strata or ()
-    uncovered = {stratum.key: stratum.rows for stratum in strata if stratum.rows and stratum.key not in known}
-    # rows of no stratum of the baseline are in none of the counts' either
-    rest = counts.rows - sum(stratum.rows for stratum in strata)
-    if rest > 0:
-        uncovered[NOT_IN_BASELINE] = rest
-    return Coverage(
-        rows=sum(stratum.rows for stratum in strata if stratum.key in known),
-        uncovered=uncovered,
-    )
-
-
 def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
     """Return the window beside the whole baseline."""
     observed = np.array(counts.counts, dtype=np.float64)
@@ -290,8 +251,7 @@ def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
     Rows of strata that the baseline does not cover are left out of both. With shares w of the window's rows and n baseline rows
     in each stratum, the baseline is worth (sum w)^2 / sum(w^2 / n) rows.
     """
-    known = _known(baseline)
-    pairs = [(known[stratum.key], stratum) for stratum in counts.strata or () if stratum.key in known]
+    pairs = pair_strata(baseline, counts).pairs
     compared = []
     for index, feature in enumerate(baseline.features):
         one = _standardised(feature, {b.key: (a.features[index], b.features[index]) for a, b in pairs})
@@ -302,10 +262,6 @@ def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
         one = _standardised(feature, predictions)
         compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
     return tuple(compared)
-
-
-def _known(baseline: Baseline) -> dict[str, Stratum]:
-    return {stratum.key: stratum for stratum in baseline.strata or () if stratum.rows >= MINIMUM_STRATUM_ROWS}
 
 
 def _given(feature: FeatureBaseline) -> FeatureBaseline:

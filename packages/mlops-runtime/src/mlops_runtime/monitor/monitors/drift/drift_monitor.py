@@ -13,7 +13,6 @@ from mlops_runtime.monitor.counting.problems import (
     kind_of,
     unreadable_rows,
 )
-from mlops_runtime.monitor.monitors.drift.comparison import coverage
 from mlops_runtime.monitor.monitors.drift.decision import (
     CLOCK,
     OF_CALLS,
@@ -24,7 +23,8 @@ from mlops_runtime.monitor.monitors.drift.decision import (
     unreadable,
 )
 from mlops_runtime.monitor.monitors.drift.feature_words import few_clusters_text
-from mlops_runtime.monitor.monitors.drift.persistence import confirming, decided, neighbours, persist
+from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
+from mlops_runtime.monitor.monitors.drift.persistence import confirming, neighbours, past_windows, persist, too_few_rows
 from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_inspect, untested_words
 from mlops_runtime.monitor.monitors.monitor_kind import (
@@ -41,6 +41,7 @@ from mlops_runtime.monitor.window import HOUR, Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import number, percent
 
+_DAY = 24.0
 _UNCOVERED = "are of conditions that the baseline does not know"
 _ADVICE = {
     MonitorState.NOT_YET_DEPLOYED: "nothing: the first approved model starts it",
@@ -72,16 +73,32 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> DriftResu
     found = tuple(decision.drift for decision in decide(baseline, counts, spec))
     start = window.start - evidence.hours_merged * HOUR
     package = None if evidence.live is None else evidence.live.model_package_arn
-    earlier = decided(evidence.earlier(), baseline_sha256=counts.baseline_sha256, model_package_arn=package)
-    features = persist(found, neighbours(earlier, start=start, end=window.end, spec=spec), spec)
+    earlier = past_windows(evidence.earlier(), baseline_sha256=counts.baseline_sha256, model_package_arn=package)
+    windows = neighbours(earlier, start=start, end=window.end, spec=spec)
+    features = persist(found, windows, spec)
     features = (*features, *unreadable(counts, spec), *misdated(counts, spec))
-    return replace(result, features=features, scrutiny=scrutinise(baseline, features), problems=problems or None)
+    return replace(
+        result,
+        features=features,
+        scrutiny=scrutinise(baseline, features),
+        problems=problems | _too_long(baseline, window.hours + evidence.hours_merged) or None,
+        too_few_rows=too_few_rows(windows),
+    )
+
+
+def _too_long(baseline: Baseline, hours: int) -> dict[str, int]:
+    """Return the problem that a window holds several clusters of one day: they go together, which no design effect knows."""
+    lasts = baseline.cluster_hours
+    if lasts is None or lasts >= _DAY or hours <= lasts:
+        return {}
+    told = f"windows of {hours} hours hold several clusters of {number(lasts)} hours, and those of one day go together"
+    return {f"{told}: name the day as cluster in the model's plan, or shorten the windows": 1}
 
 
 def _uncovered_rows(baseline: Baseline, counts: Counts | None) -> int | None:
     if counts is None or baseline.strata is None:
         return None
-    return sum(coverage(baseline, counts).uncovered.values())
+    return sum(pair_strata(baseline, counts).uncovered.values())
 
 
 def _state(result: DriftResult, evidence: Evidence, spec: MonitorSpec) -> MonitorState:

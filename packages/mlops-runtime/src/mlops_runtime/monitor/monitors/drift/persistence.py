@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mlops_runtime.contracts.monitor import TESTED
+from mlops_runtime.contracts.monitor import TESTED, MonitorState
 from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -14,39 +14,43 @@ _REACH = 2
 
 @dataclass(frozen=True, slots=True)
 class PastWindow:
-    """A window that decided.
+    """An earlier window.
 
     Args:
-        start: When its first row may be from, hours merged into it included.
+        start: When its first row may be from, hours merged into it included if it decided.
         end: When it ended.
-        features: Its verdicts.
+        features: Its verdicts; None if it had too few rows to decide.
     """
 
     start: datetime
     end: datetime
-    features: Sequence[FeatureDrift]
+    features: Sequence[FeatureDrift] | None
 
 
-def decided(
+def past_windows(
     reports: Iterable[MonitorReport], *, baseline_sha256: str, model_package_arn: str | None
 ) -> Iterable[PastWindow]:
-    """Yield the windows of earlier reports whose verdicts count: of this model, against this baseline, not suppressed."""
+    """Yield the windows of earlier reports that count: of this model, against this baseline, not suppressed."""
     for report in reports:
         is_of_this = report.baseline_sha256 == baseline_sha256 and report.model_package_arn == model_package_arn
-        if is_of_this and report.drift.state in TESTED and report.suppressed is None:
-            start, end = (datetime.fromisoformat(at) for at in (report.window_from, report.window_until))
+        if not is_of_this or report.suppressed is not None:
+            continue
+        start, end = (datetime.fromisoformat(at) for at in (report.window_from, report.window_until))
+        if report.drift.state in TESTED:
             yield PastWindow(start - timedelta(hours=report.hours_merged), end, report.drift.features)
+        elif report.drift.state is MonitorState.INSUFFICIENT_DATA:
+            yield PastWindow(start, end, None)
 
 
 def neighbours(earlier: Iterable[PastWindow], *, start: datetime, end: datetime, spec: MonitorSpec) -> list[PastWindow]:
     """Return the newest windows before one that share no hour with a later one and are near, at most ``of_windows - 1``.
 
     Near are those that ended at most twice ``of_windows`` lengths of the window before its start. A window farther back is
-    of another time: that a feature drifted then and does now confirms nothing. A window without a decision neither agrees nor
-    disagrees.
+    of another time: that a feature drifted then and does now confirms nothing. A window of too few rows neither agrees nor
+    disagrees: those are returned too, beside the ``of_windows - 1`` that decided.
 
     Args:
-        earlier: Windows that decided, newest first.
+        earlier: Windows, newest first.
         start: When the window's first row may be from, hours merged into it included.
         end: When it ends.
         spec: ``of_windows``.
@@ -59,14 +63,20 @@ def neighbours(earlier: Iterable[PastWindow], *, start: datetime, end: datetime,
         1
     """
     found: list[PastWindow] = []
+    between: list[PastWindow] = []
+    left, free = spec.of_windows - 1, start
     oldest = start - _REACH * spec.of_windows * (end - start)
     for window in earlier:
-        if len(found) == spec.of_windows - 1 or window.end < oldest:
+        if left == 0 or window.end < oldest:
             break
-        if window.end <= start:
-            found.append(window)
-            start = window.start
-    return found
+        if window.features is None and window.end <= free:
+            between.append(window)
+            free = window.start
+        elif window.features is not None and window.end <= start:
+            found += [*(one for one in between if one.start >= window.end), window]
+            between, left = [], left - 1
+            start = free = window.start
+    return found + between
 
 
 def persist(
@@ -78,7 +88,7 @@ def persist(
 
     Args:
         features: A window's verdicts.
-        windows: Its neighbours.
+        windows: Its neighbours; those of too few rows do not count.
         spec: ``alarm_windows`` and ``of_windows``.
 
     Example:
@@ -89,16 +99,22 @@ def persist(
         True
     """
     found = []
+    decided = [(window, window.features) for window in windows if window.features is not None]
     for feature in features:
-        agreeing = [window for window in windows if feature.drifted and _drifted(feature.name, window.features)]
+        agreeing = [window for window, verdicts in decided if feature.drifted and _drifted(feature.name, verdicts)]
         found.append(
             replace(
                 feature,
-                persistent=is_persistent(feature, [window.features for window in windows], spec),
-                agreed_with=tuple(f"{window.end:%Y-%m-%dT%H:%M:%SZ}" for window in agreeing) or None,
+                persistent=is_persistent(feature, [verdicts for _, verdicts in decided], spec),
+                agreed_with=_ends(agreeing),
             )
         )
     return tuple(found)
+
+
+def too_few_rows(windows: Iterable[PastWindow]) -> tuple[str, ...] | None:
+    """Return when those of the neighbours ended that had too few rows; None if all decided."""
+    return _ends([window for window in windows if window.features is None])
 
 
 def is_persistent(feature: FeatureDrift, earlier: Iterable[Sequence[FeatureDrift]], spec: MonitorSpec) -> bool:
@@ -125,6 +141,10 @@ def confirming(feature: FeatureDrift, spec: MonitorSpec) -> int:
         (2, 3)
     """
     return spec.alarm_windows if feature.few_clusters is None else spec.of_windows
+
+
+def _ends(windows: Iterable[PastWindow]) -> tuple[str, ...] | None:
+    return tuple(f"{window.end:%Y-%m-%dT%H:%M:%SZ}" for window in windows) or None
 
 
 def _drifted(name: str, features: Iterable[FeatureDrift]) -> bool:
