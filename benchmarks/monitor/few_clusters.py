@@ -23,7 +23,7 @@ WINDOWS = {
     "12 households": ("household", 60, 12),
     "30 households": ("household", 60, 30),
 }
-FLAG = "a flag from 2 to 57 %"
+FLAG = "a flag from 1 to 57 %"
 PLANTED = (FLAG, "price +20 %", "10 points of a category")
 MINIMUM_ROWS = 200  # of a cluster
 DRAWS, MOST = 8, 12
@@ -31,7 +31,7 @@ _FLAGGED = "couponed"
 
 
 def flagged(rows: Rows) -> Rows:
-    """Return rows with one more feature: whether a coupon was used, which 2 % were."""
+    """Return rows with one more feature: whether a coupon was used, as in 1 % of them."""
     used = np.where(np.nan_to_num(rows.table.column("coupon_disc").to_numpy()) > 0, "yes", "no")
     column = pa.array(used).dictionary_encode()
     table = rows.table.append_column(_FLAGGED, column)
