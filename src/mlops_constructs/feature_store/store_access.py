@@ -13,6 +13,7 @@ from constructs import Construct, IDependable
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._shared_values import read_value
 from mlops_constructs._validation import raise_if_any
+from mlops_constructs.feature_store._athena import RESULTS, athena_statements
 from mlops_constructs.feature_store._online import (
     forget_online_statements,
     publish_online_statements,
@@ -334,7 +335,44 @@ class UnitFeatureStore(FeatureStoreBase):
             ValidationError: If the grant could not be given from here.
         """
         self._permit(grantee, "build", None)
-        return grant_all(grantee, self.build_statements(), scope=self)
+        return grant_all(grantee, [*self.build_statements(), self._tables(None).names()], scope=self)
+
+    def grant_build_by_athena(
+        self,
+        grantee: iam.IGrantable,
+        *,
+        workgroup: str = "primary",
+        results: s3.IBucket | None = None,
+        results_prefix: str = RESULTS,
+    ) -> iam.Grant:
+        """Grant ``engine="athena"``: queries in a workgroup, tables ``mlops_rows_*``, and what a build stages.
+
+        Args:
+            grantee: Who; ``grant_build_training_sets`` is granted besides.
+            workgroup: Name of the workgroup. Default: ``primary``.
+            results: Bucket of the results of queries, where the workgroup enforces its own. Default: the bucket of training sets,
+                which removes them after three days: ``AthenaRuns(output="s3://<training sets bucket>/staged/athena")``.
+            results_prefix: Prefix of the results in ``results``, without ``/`` at its ends. Default: ``staged/athena``.
+
+        Raises:
+            ValidationError: If the grant could not be given from here, or the store is under Lake Formation, whose administrators
+                alone let others create tables.
+        """
+        if self._access is FeatureAccess.LAKE_FORMATION:
+            problem = (
+                "Athena's build creates a table, which under Lake Formation takes CREATE_TABLE on the whole database; build by "
+                "Spark (TrainingSetJob), or declare the store with access=FeatureAccess.IAM"
+            )
+            raise ValidationError("AthenaNeedsIam", [problem], self)
+        statements = athena_statements(
+            self,
+            database=self._database_name,
+            workgroup=workgroup,
+            sets=self._training_sets,
+            results=results,
+            results_prefix=results_prefix,
+        )
+        return grant_all(grantee, statements, scope=self)
 
     def _permit(
         self,

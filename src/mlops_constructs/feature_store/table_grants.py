@@ -64,6 +64,15 @@ class TableAccess:
             *(stack.format_arn(service="glue", resource="table", resource_name=name) for name in names),
         ]
 
+    def names(self) -> iam.PolicyStatement:
+        """List the tables of the database, which Glue asks for all of them together.
+
+        See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsglue.html
+        """
+        stack = cdk.Stack.of(self.scope)
+        every = stack.format_arn(service="glue", resource="table", resource_name=f"{self.database}/*")
+        return iam.PolicyStatement(actions=["glue:GetTables"], resources=[*self.catalog_arns()[:2], every])
+
     def objects(self, below: str = "*") -> list[str]:
         """ARNs of the tables' objects: one pattern for a whole store, else one a table."""
         folders = [f"{self.database}/*"] if self.is_whole else [f"{self.database}/{table}/*" for table in self.tables]

@@ -10,6 +10,7 @@ import shutil
 import uuid
 from asyncio import to_thread
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,14 @@ from ministack.core.responses import error_response_json
 from ministack.services import athena, glue
 
 from mlops_local import clients, compat, settings
+from mlops_local.athena.caller_rights import MissingRightError, may_find, may_use_bucket, may_use_objects
 
 # https://docs.aws.amazon.com/athena/latest/ug/service-limits.html
 _MAX_STATEMENT = 262_144
 _MAX_PARTITIONS = 100
 _FILE_ROWS = 1 << 18
+# where the results of the query belong that a task runs
+_output: ContextVar[str] = ContextVar("output", default="")
 _TARGET = re.compile(r"\)\s*to\s*'", re.IGNORECASE)
 _MACROS = (
     "create macro from_unixtime_nanos(n) as make_timestamptz(cast(cast(n as hugeint) // 1000 as bigint))",
@@ -71,8 +75,17 @@ def install() -> None:
             return error_response_json("InvalidRequestException", "WorkGroup is disabled.", 400)
         # claim: athena-workgroup-decides-the-place
         settings_of = group.get("Configuration", {})
+        result = settings_of.get("ResultConfiguration", {})
         if settings_of.get("EnforceWorkGroupConfiguration"):
-            data = {**data, "ResultConfiguration": settings_of.get("ResultConfiguration", {})}
+            data = {**data, "ResultConfiguration": result}
+        place = (data.get("ResultConfiguration") or result).get("OutputLocation", "")
+        if place:
+            try:
+                may_use_bucket("s3:GetBucketLocation", place)
+            except MissingRightError:
+                said = f"Unable to verify/create output bucket {place.removeprefix('s3://').partition('/')[0]}"
+                return error_response_json("InvalidRequestException", said, 400)
+        _output.set(place)
         return start(data)
 
     async def run_query(query: str, database: str, catalog: str | None = None) -> dict[str, Any]:
@@ -101,6 +114,15 @@ def answer(statement: str, database: str) -> dict[str, Any]:
         QueryError: If Athena would refuse it.
     """
     unload = _unload(statement)
+    try:
+        if _output.get():
+            may_use_objects("s3:PutObject", [f"{_output.get().rstrip('/')}/{uuid.uuid4()}.csv"])
+        return _answer(statement, unload, database)
+    except MissingRightError as error:
+        raise QueryError(str(error)) from error
+
+
+def _answer(statement: str, unload: _Unload | None, database: str) -> dict[str, Any]:
     rows = _rows(statement if unload is None else unload.query, database)
     if unload is not None:
         _write(rows, unload)
@@ -152,6 +174,7 @@ def _rows(query: str, database: str) -> Any:
 def _register(connection: Any, name: str, table: Any, database: str, folders: list[str]) -> None:
     """Make a table of the catalog known to DuckDB, at the snapshot that the query names."""
     where = table.db or database
+    may_find(where, table.name)
     found = glue._tables.get(f"{where}/{table.name}")
     if found is None:
         raise QueryError(f"TABLE_NOT_FOUND: Table 'awsdatacatalog.{where}.{table.name}' does not exist")
@@ -159,13 +182,23 @@ def _register(connection: Any, name: str, table: Any, database: str, folders: li
         # claim: athena-iceberg-time-travel
         version = table.args.get("version")
         snapshot = None if version is None else int(version.expression.name)
-        connection.register(
-            name, _iceberg(found["Parameters"]["metadata_location"]).scan(snapshot_id=snapshot).to_arrow()
-        )
+        metadata = found["Parameters"]["metadata_location"]
+        scan = _iceberg(metadata).scan(snapshot_id=snapshot)
+        may_use_objects("s3:GetObject", [metadata, *(task.file.file_path for task in scan.plan_files())])
+        connection.register(name, scan.to_arrow())
         return
+    _may_read_below(found["StorageDescriptor"]["Location"])
     files = athena._materialize_table_files(found["StorageDescriptor"]["Location"], folders)
     relation = athena._table_relation(found, files) if files else athena._empty_relation(found)
     connection.execute(f"create view {name} as select * from {relation}")  # noqa: S608 - made of the catalog's entry
+
+
+def _may_read_below(location: str) -> None:
+    may_use_bucket("s3:ListBucket", location)
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
+    pages = clients.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+    may_use_objects("s3:GetObject", [f"s3://{bucket}/{key}" for key in keys])
 
 
 def _iceberg(metadata: str) -> Any:
@@ -208,6 +241,7 @@ def _write(rows: Any, unload: _Unload) -> None:
     import pyarrow.compute as pc  # noqa: PLC0415
 
     s3 = clients.client("s3")
+    may_use_bucket("s3:ListBucket", f"s3://{unload.bucket}/{unload.prefix}")
     if s3.list_objects_v2(Bucket=unload.bucket, Prefix=unload.prefix, MaxKeys=1).get("KeyCount"):
         raise QueryError(
             f"HIVE_PATH_ALREADY_EXISTS: Target directory for table already exists: s3://{unload.bucket}/{unload.prefix}"
@@ -232,6 +266,7 @@ def _write(rows: Any, unload: _Unload) -> None:
             taken = part.slice(start, _FILE_ROWS)
             order = pc.sort_indices(pc.random(taken.num_rows, initializer=chance.getrandbits(32)))
             key = f"{unload.prefix}{folder}{uuid.uuid4().hex}"
+            may_use_objects("s3:PutObject", [f"s3://{unload.bucket}/{key}"])
             s3.put_object(Bucket=unload.bucket, Key=key, Body=_parquet(taken.take(order)))
 
 

@@ -16,7 +16,7 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import extract_access_key_id
-from ministack.services import dynamodb, kms, s3, sns, sqs, sts
+from ministack.services import athena, dynamodb, kms, s3, sns, sqs, sts
 from ministack.services import iam as roles
 
 from mlops_local import compat, settings
@@ -388,6 +388,8 @@ def enforce(  # noqa: PLR0917 - MiniStack's own signature
 def _asked(access_key: str, call: Call, service_context: Mapping[str, Any]) -> Any:
     if call.service == "dynamodb":
         call = replace(call, partition_key=_partition_key(request.resources(call)[0]))
+    if call.service == "athena" and "QueryExecutionId" in call.body:
+        call = replace(call, resource=_workgroup_of(call))
     keys = {**service_context, **request.context(call)}
     checks = [Check(call.action, resource, keys) for resource in request.resources(call)]
     for position, check in enumerate([*checks, *request.dependents(call), *key_checks(call)]):
@@ -414,6 +416,16 @@ def _principal_tags(access_key: str) -> dict[str, str]:
     arn = (sts._sessions.get(access_key) or {}).get("Arn", "")
     role = roles._roles.get_scoped(arn.split(":")[4], None, arn.split("/")[1]) if ":assumed-role/" in arn else None
     return {f"aws:PrincipalTag/{tag['Key']}": tag["Value"] for tag in (role or {}).get("Tags") or ()}
+
+
+def _workgroup_of(call: Call) -> str:
+    """Return the workgroup of a query, on which calls that name the query alone are decided.
+
+    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonathena.html
+    """
+    # claim: athena-queries-are-of-their-workgroup
+    found = athena._executions.get(call.body["QueryExecutionId"]) or {}
+    return f"{call.arn_prefix('athena')}workgroup/{found.get('WorkGroup', 'primary')}"
 
 
 def _partition_key(table_arn: str) -> str | None:

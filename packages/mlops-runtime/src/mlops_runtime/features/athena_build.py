@@ -8,7 +8,7 @@ exact form.
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,7 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.features import TrainingSetManifest
@@ -212,8 +213,10 @@ class AthenaBuilder:
         try:
             build.check()
         except TrainingSetError:
-            for path in written.staged:
-                self.sets.erase(f"{target}/{path}")
+            # a caller who may not leaves them to the erasure, which removes what holds its rows
+            with suppress(ClientError):
+                for path in written.staged:
+                    self.sets.erase(f"{target}/{path}")
             raise
         self.manifests.add_copy(digest, place(self.sets, target))
         self.manifests.write(manifest)

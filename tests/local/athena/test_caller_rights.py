@@ -1,0 +1,76 @@
+"""Athena does nothing that its caller may not do."""
+
+import json
+import time
+
+import boto3
+import pytest
+from tests.local.athena.test_queries import lake
+
+__all__ = ["lake"]
+
+TRUST = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+NEEDED = {
+    "glue:GetTable": "*",
+    "s3:GetBucketLocation": "arn:aws:s3:::athena-lake",
+    "s3:ListBucket": "arn:aws:s3:::athena-lake",
+    "s3:GetObject": "arn:aws:s3:::athena-lake/*",
+    "s3:PutObject": "arn:aws:s3:::athena-lake/*",
+}
+TABLES = "select i.n, h.micros from ice as i join hive as h on i.key = h.key"
+
+
+@pytest.fixture(scope="module")
+def ask(cloud, lake):
+    """Return what asks a query as a role with some of the rights: its state and reason, or why it did not start."""
+    made = cloud.client("iam")
+    role = made.create_role(RoleName="athena-caller", AssumeRolePolicyDocument=json.dumps({"Statement": [TRUST]}))[
+        "Role"
+    ]
+    keys = cloud.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="athena")["Credentials"]
+    athena = boto3.client(
+        "athena",
+        endpoint_url=cloud.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+
+    def asked(statement: str, without: str | None = None) -> str:
+        rights = {"athena:*": "*", **NEEDED}
+        allowed = [{"Effect": "Allow", "Action": a, "Resource": r} for a, r in rights.items() if a != without]
+        made.put_role_policy(
+            RoleName="athena-caller", PolicyName="p", PolicyDocument=json.dumps({"Statement": allowed})
+        )
+        try:
+            query = athena.start_query_execution(
+                QueryString=statement,
+                QueryExecutionContext={"Database": "lake"},
+                ResultConfiguration={"OutputLocation": "s3://athena-lake/out/"},
+            )["QueryExecutionId"]
+        except athena.exceptions.InvalidRequestException as error:
+            return str(error)
+        while (found := athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]["Status"])[
+            "State"
+        ] not in (
+            "SUCCEEDED",
+            "FAILED",
+        ):
+            time.sleep(0.01)
+        return f"{found['State']} {found.get('StateChangeReason', '')}"
+
+    return asked
+
+
+@pytest.mark.parametrize("right", NEEDED)
+def test_a_query_needs_each_right_of_its_caller(ask, right):
+    """To find tables, to read files of both kinds of table, and to write results and what is unloaded."""
+    statement = f"unload ({TABLES}) to 's3://athena-lake/unloaded/{right.partition(':')[2]}/' with (format = 'PARQUET')"
+    found = ask(statement, without=right)
+    if right == "s3:GetBucketLocation":
+        assert found.endswith("Unable to verify/create output bucket athena-lake")
+    else:
+        assert found.startswith("FAILED Insufficient permissions to execute the query. User: ")
+        assert f"is not authorized to perform: {right} on resource: " in found
+    assert ask(statement) == "SUCCEEDED "
