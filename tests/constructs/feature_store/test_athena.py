@@ -60,7 +60,9 @@ def _synthesize(folder: Path) -> Path:
         "RoleArn": role.role_arn,
     }.items():
         cdk.CfnOutput(stack, name, value=value)
-    cdk.App.of(store).synth()
+    app = cdk.App.of(store)
+    assert app is not None
+    app.synth()
     return folder / "assembly"
 
 

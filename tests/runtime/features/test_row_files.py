@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import boto3
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 from moto import mock_aws
@@ -182,3 +183,39 @@ def test_an_object_that_is_replaced_or_goes_while_it_is_read_is_named(bucket):
     bucket.s3.delete_object(Bucket="history", Key="a.csv")
     with pytest.raises(SourceError, match=r"a\.csv: it went while it was read"):
         list(files.pieces(file, {}))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_folders_of_hive_are_columns(tmp_path: Path, kind: str) -> None:
+    """With their declared types, nulls and marks; what a file holds itself counts, and other columns are left out when named."""
+    for name, rows in {
+        "day=2017-01-02/store=a%2Fb": {"units": [1, 2]},
+        "day=__HIVE_DEFAULT_PARTITION__/store=c": {"units": [3]},
+        "day=2017-01-03/store=d": {"units": [4], "store": ["own"]},
+    }.items():
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        write = pq.write_table if kind == "parquet" else pa_csv.write_csv
+        write(pa.table(rows), folder / f"x.{kind}")
+    types = {"day": pa.date32(), "store": pa.string(), "units": pa.int64()}
+    found = RowFiles(tmp_path)
+
+    rows = [row for file in found.files() for piece in found.pieces(file, types) for row in piece.to_pylist()]
+
+    assert set(found.columns(found.files())) == {"units", "day", "store"}
+    assert sorted(rows, key=lambda row: row["units"]) == [
+        {"units": 1, "day": date(2017, 1, 2), "store": "a/b"},
+        {"units": 2, "day": date(2017, 1, 2), "store": "a/b"},
+        {"units": 3, "day": None, "store": "c"},
+        {"units": 4, "day": date(2017, 1, 3), "store": "own"},
+    ]
+    assert {name for file in found.files(columns=["day"]) for name in file.folders} == {"day"}
+
+
+def test_a_folder_of_another_type_is_named(tmp_path: Path) -> None:
+    """With its file and value."""
+    (tmp_path / "day=tuesday").mkdir()
+    pq.write_table(pa.table({"units": [1]}), tmp_path / "day=tuesday" / "x.parquet")
+    found = RowFiles(tmp_path)
+    with pytest.raises(SourceError, match=r"x\.parquet: folder day=tuesday is no date32\[day\], which column 'day' is"):
+        list(found.pieces(found.files()[0], {"day": pa.date32()}))

@@ -165,3 +165,17 @@ def test_entity_rows_that_do_not_go_together_are_refused(lake):
         lake.client.training_set(lake.files("asked/"), [lake.STOCK], name="s")
     with pytest.raises(TrainingSetError, match="there is no feature table of group 'shelf', there are stock_v1"):
         lake.client.training_set(lake.files("asked/"), {"shelf": ["on_hand"]}, name="s")
+
+
+def test_folders_of_hive_are_columns_of_the_group(lake):
+    """A folder of the key is its column; one that the group does not declare is left alone. Of entity rows both are columns."""
+    rows = lake.stock((1, 7, 1.5))
+    lake.put("by-store/year=2017/store_id=9/x.parquet", parquet(rows.drop_columns(["store_id"])))
+    lake.client.ingest_from(lake.STOCK, lake.files("by-store/"), backfill=True)
+    assert lake.new_client().table("stock_v1").scan().to_arrow()["store_id"].to_pylist() == ["9"]
+
+    lake.put("asked/split=train/store_id=9/x.parquet", parquet(lake.asked((1.7, "9")).drop_columns(["store_id"])))
+    built = lake.client.training_set(lake.files("asked/"), [lake.STOCK], name="s")
+    assert built.rows.select(["store_id", "split", "stock__on_hand"]).to_pylist() == [
+        {"store_id": "9", "split": "train", "stock__on_hand": 7}
+    ]

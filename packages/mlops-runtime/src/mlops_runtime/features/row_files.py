@@ -6,12 +6,13 @@ time it is read, so that a piece that was taken already is known again by its co
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, cast, get_args, runtime_checkable
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -38,12 +39,16 @@ _BLOCK = 1 << 23  # of a text file, which is read ahead
 _SAMPLE = 1 << 20
 _READERS = 16
 _SHOWN = 3
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _COLUMN = re.compile(r"In CSV column #(\d+): ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """One file of a source: where it lies, its size, and what says that it is the same file, the ETag in S3."""
+    """One file of a source: where it lies, its size, and what says that it is the same file, the ETag in S3.
+
+    ``folders`` are the columns that names of its folders give, as Hive writes them: ``store_id=7/``.
+    """
 
     uri: str
     key: str
@@ -51,6 +56,7 @@ class SourceFile:
     version: str
     format: Format
     is_compressed: bool = False
+    folders: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,9 @@ class RowFiles:
 
     Files whose names, or those of folders below the place, begin with ``_`` or ``.`` are not read, nor are empty ones, as Athena
     and Spark leave them. A CSV is UTF-8 with commas and points; its empty values and what pandas takes for one are null. Text files
-    may be compressed by gzip, and then end in ``.gz``. Decimals of JSON lines are texts.
+    may be compressed by gzip, and then end in ``.gz``. Decimals of JSON lines are texts. Folders below the place that are called
+    ``column=value``, as Hive, Spark and Athena write partitions, are a column of the files in them that do not hold it themselves:
+    of an ingest where the group declares it, of entity rows in any case.
 
     Args:
         place: ``s3://bucket/prefix``, a folder, or one file.
@@ -133,8 +141,11 @@ class RowFiles:
         """Return the files, which lie where they are."""
         return nullcontext(OpenRows(files=self))
 
-    def files(self) -> tuple[SourceFile, ...]:
+    def files(self, *, columns: Collection[str] | None = None) -> tuple[SourceFile, ...]:
         """Return the files in the order of their names.
+
+        Args:
+            columns: Columns that names of folders may give. Default: any.
 
         Raises:
             SourceError: If there is no file, or the formats are not known or differ.
@@ -165,6 +176,7 @@ class RowFiles:
                 version=version,
                 format=cast("Format", kinds[key]),
                 is_compressed=key.lower().endswith(".gz") and kinds[key] != "parquet",
+                folders={k: v for k, v in _folders(key).items() if columns is None or k in columns},
             )
             for key, uri, size, version in sorted(found)
         )
@@ -183,14 +195,16 @@ class RowFiles:
         """
         with ThreadPoolExecutor(_READERS) as pool:
             heads = list(pool.map(self._tried_head, files))
-        names = tuple(dict.fromkeys(name for head in heads if isinstance(head, _Head) for name in head.schema.names))
+        every = [_all_names(file, head) for file, head in zip(files, heads, strict=True) if isinstance(head, _Head)]
+        names = tuple(dict.fromkeys(name for each in every for name in each))
         told: dict[str, list[str]] = {}
         kinds: dict[str, dict[str, list[str]]] = {}
         for file, head in zip(files, heads, strict=True):
             if isinstance(head, str):
                 told.setdefault(head, []).append(file.key)
                 continue
-            for problem in _absent(names, head.schema.names) if check is None else check(head.schema.names):
+            there = _all_names(file, head)
+            for problem in _absent(names, there) if check is None else check(there):
                 told.setdefault(problem, []).append(file.key)
             for name in head.schema.names if file.format == "parquet" else ():
                 kind = _kind(head.schema.field(name).type)
@@ -224,7 +238,7 @@ class RowFiles:
                 batch = read
                 while count + batch.num_rows >= rows:
                     taken = rows - count
-                    yield pa.Table.from_batches([*held, batch.slice(0, taken)])
+                    yield _with_folders(pa.Table.from_batches([*held, batch.slice(0, taken)]), file, types)
                     held, count, batch = [], 0, batch.slice(taken)
                 if batch.num_rows:
                     held.append(batch)
@@ -232,7 +246,7 @@ class RowFiles:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceError(f"{file.uri}: {self._named(file, _said(error))}") from error
         if held:
-            yield pa.Table.from_batches(held)
+            yield _with_folders(pa.Table.from_batches(held), file, types)
 
     def _batches(self, file: SourceFile, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         with self._opened(file) as raw:
@@ -358,6 +372,32 @@ class _ObjectFile(io.RawIOBase):
             content = bytes(answer["Body"].read())
         self._at += len(content)
         return content
+
+
+def _folders(key: str) -> dict[str, str | None]:
+    """Return the columns that names of folders give; Hive writes a null by a name of its own, and marks in values by ``%``."""
+    pairs = (part.partition("=") for part in key.split("/")[:-1] if "=" in part)
+    return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, _, value in pairs if name}
+
+
+def _all_names(file: SourceFile, head: _Head) -> list[str]:
+    own: list[str] = head.schema.names
+    return [*own, *(name for name in file.folders if name not in own)]
+
+
+def _with_folders(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataType]) -> pa.Table:
+    for name, value in file.folders.items():
+        if name in rows.column_names:
+            continue
+        kind = types.get(name, pa.string())
+        try:
+            column = pa.repeat(pa.scalar(value, pa.string()).cast(kind), rows.num_rows)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SourceError(
+                f"{file.uri}: folder {name}={value} is no {kind}, which column {name!r} is: {_said(error)}"
+            ) from error
+        rows = rows.append_column(name, column)
+    return rows
 
 
 def _absent(columns: Sequence[str], names: Sequence[str]) -> Iterator[str]:

@@ -73,7 +73,7 @@ def ingest_source(
         raise SourceError(f"a source of rows is needed, RowFiles(...) or AthenaQuery(...), got {source!r}")
     types = {field.name: _plain(field.type) for field in arrow_schema(group) if field.name != INGEST_ID}
     with source.opened() as rows:
-        files = rows.files.files()
+        files = rows.files.files(columns=types)
         rows.files.columns(files, partial(_problems, group, is_backfill=is_backfill))
         done = IngestedSource(table=group.table_name, files=len(files))
         for file in files:
