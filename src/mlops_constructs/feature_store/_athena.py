@@ -40,7 +40,7 @@ def athena_statements(
     catalog = [
         stack.format_arn(service="glue", resource="catalog"),
         stack.format_arn(service="glue", resource="database", resource_name=database),
-        # Athena looks into it whatever a query names
+        # Athena reads it too
         stack.format_arn(service="glue", resource="database", resource_name="default"),
         stack.format_arn(service="glue", resource="table", resource_name=f"{database}/mlops_rows_*"),
     ]

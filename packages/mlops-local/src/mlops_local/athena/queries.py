@@ -114,6 +114,7 @@ def answer(statement: str, database: str) -> dict[str, Any]:
         QueryError: If Athena would refuse it.
     """
     unload = _unload(statement)
+    # claim: athena-acts-for-its-caller
     try:
         if _output.get():
             may_use_objects("s3:PutObject", [f"{_output.get().rstrip('/')}/{uuid.uuid4()}.csv"])

@@ -213,7 +213,7 @@ class AthenaBuilder:
         try:
             build.check()
         except TrainingSetError:
-            # a caller who may not leaves them to the erasure, which removes what holds its rows
+            # a caller who may not leaves them to the erasure, which removes those with its rows
             with suppress(ClientError):
                 for path in written.staged:
                     self.sets.erase(f"{target}/{path}")

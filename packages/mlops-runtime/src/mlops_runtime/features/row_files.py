@@ -394,7 +394,7 @@ def _with_folders(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataT
             column = pa.repeat(pa.scalar(value, pa.string()).cast(kind), rows.num_rows)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceError(
-                f"{file.uri}: folder {name}={value} is no {kind}, which column {name!r} is: {_said(error)}"
+                f"{file.uri}: folder {name}={value} does not fit column {name!r}, {kind}: {_said(error)}"
             ) from error
         rows = rows.append_column(name, column)
     return rows
