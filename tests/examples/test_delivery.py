@@ -8,12 +8,15 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
 
 from mlops_constructs import BusinessUnit, Network, Profile
 from mlops_constructs.drift_alarms.drift_alarms import TOLD, define_messages
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.business_unit.key_policy import Place, shared_key_statements
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.chat_notification import ChatNotification, NotificationContent
 from mlops_runtime.contracts.events import DetailType, event_source
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -32,6 +35,11 @@ NETWORK = {
 }
 
 
+def notification(reason: str) -> ChatNotification:
+    """Return what chats show."""
+    return ChatNotification(content=NotificationContent(description=reason, next_steps=("look",)))
+
+
 class Unit(cdk.Stack):
     """A unit whose topic gets what a monitor found."""
 
@@ -45,8 +53,12 @@ class Unit(cdk.Stack):
             network=Network.from_shared_vpc(**NETWORK),
             encryption_key=None if key is None else kms.Key.from_key_arn(self, "Key", key),
         )
-        define_messages(self, "Reported", business_unit=unit, endpoint_name="forecast", outcomes=TOLD, topic=unit.topic)
+        chats = sns.Topic(self, "Chats", master_key=unit.key, enforce_ssl=True)
+        place: dict[str, Any] = {"business_unit": unit, "endpoint_name": "forecast", "outcomes": TOLD}
+        define_messages(self, "Reported", topic=unit.topic, **place)
+        define_messages(self, "Chat", topic=chats, is_chat=True, **place)
         cdk.CfnOutput(self, "Topic", value=unit.topic.topic_arn)
+        cdk.CfnOutput(self, "Channel", value=chats.topic_arn)
         cdk.CfnOutput(self, "Bus", value=unit.bus.event_bus_name)
         cdk.CfnOutput(self, "KeyArn", value=unit.key.key_arn)
         cdk.CfnOutput(self, "DeadLetters", value=unit.dead_letter_queue.queue_url)
@@ -63,19 +75,20 @@ class DeployedUnit:
         outputs = deployer.deploy(cloud, self.assembly)[name]
         self.topic, self.bus, self.key = outputs["Topic"], outputs["Bus"], outputs["KeyArn"]
         self.dead_letters = outputs["DeadLetters"]
-        self.queue = self._subscribe()
+        self.queue = self._subscribe("people", self.topic)
+        self.chats = self._subscribe("chats", outputs["Channel"])
 
-    def _subscribe(self) -> str:
+    def _subscribe(self, name: str, topic: str) -> str:
         sqs = self.cloud.client("sqs")
-        url = str(sqs.create_queue(QueueName=f"{self.name}-people")["QueueUrl"])
-        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.name}-people"
+        url = str(sqs.create_queue(QueueName=f"{self.name}-{name}")["QueueUrl"])
+        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.name}-{name}"
         allow = {
             "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": self.topic}},
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
         }  # fmt: skip
         policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-        self.cloud.client("sns").subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
+        self.cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         return url
 
     def report(self, reason: str) -> None:
@@ -83,6 +96,7 @@ class DeployedUnit:
         detail = {
             "subject": "forecast", "outcome": TOLD[0].value, "reason": reason,
             "attributes": {"advice": "look", "report_uri": "s3://reports/1"},
+            "notification": to_dict(notification(reason)),
         }  # fmt: skip
         entry = {
             "Source": event_source(self.name), "DetailType": DetailType.MONITOR_REPORTED.value,
@@ -134,6 +148,17 @@ def test_a_report_reaches_people(owned: DeployedUnit, wait_for: Callable[..., An
 
     (message,) = wait_for(lambda: owned.read(owned.queue))
     assert "prices moved" in message
+
+
+def test_a_report_reaches_chats(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:
+    """The event's notification alone, as JSON, whatever its words are."""
+    owned.read(owned.chats)
+    said = 'a column "<price>"\nmoved'
+    owned.report(said)
+
+    (body,) = wait_for(lambda: owned.read(owned.chats))
+    assert json.loads(json.loads(body)["Message"]) == to_dict(notification(said))
+    assert wait_for(lambda: owned.read(owned.queue))
 
 
 def test_what_the_topic_refuses_is_a_dead_letter(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:

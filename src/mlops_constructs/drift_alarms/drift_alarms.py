@@ -55,11 +55,12 @@ def define_messages(
     endpoint_name: str,
     outcomes: Sequence[MonitorState],
     topic: sns.ITopic,
+    is_chat: bool = False,
 ) -> None:
     """Define a rule that tells a topic what was found, what to do and where the report is.
 
-    One quoted line for each: EventBridge asks for JSON, delivers the quotes of each line of a text to SNS, and would escape a
-    line's end inside of one. An email's subject is SNS's own: a rule's target has no setting for it.
+    For people, one quoted line for each: EventBridge asks for JSON, delivers the quotes of each line of a text to SNS, and would
+    escape a line's end inside of one. An email's subject is SNS's own: a rule's target has no setting for it.
 
     See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html and
     https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_Target.html
@@ -71,6 +72,8 @@ def define_messages(
         endpoint_name: The endpoint.
         outcomes: States to notify of.
         topic: Topic to notify.
+        is_chat: Whether Amazon Q Developer reads the topic: it shows nothing but its custom notifications, and the report's event
+            holds one. Default: people read it.
     """
     rule = events.Rule(
         scope,
@@ -89,7 +92,8 @@ def define_messages(
         admit_rules(topic)
     # the statement above stands in the topic's policy once, however many rules there are
     named = sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn)
-    target = targets.SnsTopic(named, message=_message())
+    message = events.RuleTargetInput.from_event_path("$.detail.notification") if is_chat else _message()
+    target = targets.SnsTopic(named, message=message)
     add_target(rule, target, dead_letters=business_unit.dead_letter_queue)
 
 
@@ -129,6 +133,9 @@ class DriftAlarms(Construct):
             one that no model has deploys, its alarm never has data, and each report names it as unknown. Default: none has.
         expected_traffic: When calls are expected, so that their absence is an alarm. Default: a report of a monitor that decides
             once a day or less often warns in words when there was no call since the last one; others do not.
+        chat_topic: Topic that Amazon Q Developer in chat applications reads, for Slack and Microsoft Teams: each report with a
+            finding is a notification there, with what to do, in a thread an endpoint. It must be another topic than those of
+            people, whose mail would show JSON. Default: none.
 
     Raises:
         ValidationError: If a limit is not possible, a name is unknown, or the pipeline is of
@@ -151,6 +158,7 @@ class DriftAlarms(Construct):
         severities: Mapping[str, Severity] | None = None,
         max_psi: Mapping[str, float] | None = None,
         expected_traffic: ExpectedTraffic | None = None,
+        chat_topic: sns.ITopic | None = None,
     ) -> None:
         super().__init__(scope, id)
         limit = monitor.spec.maximum_wape_ratio if max_wape_ratio is None else max_wape_ratio
@@ -160,6 +168,7 @@ class DriftAlarms(Construct):
             Severity.CRITICAL: self._unit.topic if critical_topic is None else critical_topic,
             Severity.WARNING: self._unit.topic if warning_topic is None else warning_topic,
         }
+        self._chat = chat_topic
         self._validate(max_wape_ratio, severities, max_psi, expected_traffic, retraining)
         found = list(children(monitor, wape_ratio=limit, severities=severities, psi=max_psi, traffic=expected_traffic))
         self._alarms = self._define_children(found)
@@ -217,6 +226,9 @@ class DriftAlarms(Construct):
             else f"retraining must be of the monitor's endpoint, {watched!r}, whose reports confirm its alarms, got a pipeline "
             f"of {retraining.endpoint_name!r}",
             self._ratio_problem(max_wape_ratio),
+            "chat_topic must be another topic than the unit's and those of the severities, whose mail would show JSON"
+            if self._chat is not None and self._chat in (self._unit.topic, *self._topics.values())
+            else None,
         ]
         known = names(self._monitor, traffic=traffic)
         problems += [
@@ -247,6 +259,8 @@ class DriftAlarms(Construct):
         name = self._monitor.endpoint.endpoint_name
         tell = partial(define_messages, self, business_unit=self._unit, endpoint_name=name)
         tell("Reported", outcomes=TOLD, topic=self._topics[Severity.CRITICAL])
+        if self._chat is not None:
+            tell("Chat", outcomes=TOLD, topic=self._chat, is_chat=True)
         if traffic is not None:
             return
         if self._monitor.interval.to_seconds(integral=False) >= _TELLS_SILENCE.to_seconds(integral=False):

@@ -192,6 +192,26 @@ def test_people_are_told_in_words(demand: Any):
     assert target["DeadLetterConfig"]
 
 
+def test_chats_get_the_notification_of_the_event(define: Callable[..., Any]):
+    """Unchanged, by a topic of their own: a target of a rule cannot say other words to mail than to a chat."""
+    made = define()
+    chats = sns.Topic(made.stack, "Chats", master_key=made.unit.key, enforce_ssl=True)
+    DriftAlarms(made.stack, "Chatty", monitor=made.monitor, chat_topic=chats)
+    rule = made.one("AWS::Events::Rule", "ChattyChat")
+    assert rule["EventPattern"]["detail"] == made.one("AWS::Events::Rule", "ChattyReported")["EventPattern"]["detail"]
+    (target,) = rule["Targets"]
+    assert (target["InputPath"], target["Arn"]) == ("$.detail.notification", made.stack.resolve(chats.topic_arn))
+    statements = made.one("AWS::SNS::TopicPolicy", "Chats")["PolicyDocument"]["Statement"]
+    assert [s["Sid"] for s in statements if "events.amazonaws.com" in str(s)] == ["Rules"]
+
+
+def test_a_topic_of_people_is_none_of_chats(define: Callable[..., Any]):
+    """Their mail would show JSON."""
+    made = define()
+    with pytest.raises(ValidationError, match="chat_topic must be another topic than the unit's"):
+        DriftAlarms(made.stack, "Chatty", monitor=made.monitor, chat_topic=made.unit.topic)
+
+
 def test_without_hours_of_calls_a_report_of_none_is_a_warning(demand: Any, everything: Any, define: Callable[..., Any]):
     """From a day on; what looks oftener sees silence each night, and says at synthesis that it tells nobody."""
     made = define()

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from mlops_runtime.contracts.chat_notification import ChatNotification
+
 
 class DetailType(StrEnum):
     """Detail types of our events."""
@@ -22,7 +24,8 @@ class DetailType(StrEnum):
 class EventDetail:
     """The detail of each of our events. ``subject`` is the endpoint, pipeline or table, ``outcome`` the one-word result.
 
-    A request to register a model has its ``Candidate`` as JSON in the attribute ``candidate``.
+    A request to register a model has its ``Candidate`` as JSON in the attribute ``candidate``. A report of a monitor has its
+    ``notification`` for chats: a rule can hand it on unchanged.
     """
 
     id: str
@@ -30,6 +33,7 @@ class EventDetail:
     outcome: str
     reason: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    notification: ChatNotification | None = None
     version: Literal["mlops.event/1"] = "mlops.event/1"
 
 

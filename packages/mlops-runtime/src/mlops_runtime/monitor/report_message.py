@@ -96,7 +96,7 @@ def message(report: MonitorReport, uri: str) -> str:
         f"Window: {report.window_from} to {report.window_until}, {report.rows:,} rows, {_labelled(report):,} labelled",
         f"Model: {report.model_package_arn or 'none'}",
         *_section("What happened:", _happened(report)),
-        *_section("What to do:", _advice(report)),
+        *_section("What to do:", steps(report)),
         *_section("Left out, and how often:", _problems(report)),
         "",
         f"Report: {uri}",
@@ -119,7 +119,7 @@ def advice(report: MonitorReport) -> str:
         >>> advice(report)
         'ask the callers whether that is meant'
     """
-    return "; ".join(_advice(report)) or "nothing"
+    return "; ".join(steps(report)) or "nothing"
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
@@ -141,7 +141,8 @@ def _happened(report: MonitorReport) -> list[str]:
     return lines if report.baseline_flaw is None else [report.baseline_flaw, *lines]
 
 
-def _advice(report: MonitorReport) -> list[str]:
+def steps(report: MonitorReport) -> list[str]:
+    """Return what to do, a line each."""
     if report.baseline_flaw is not None:
         return [
             "find out who changed or removed it, and put the approved version of the object back; until then nothing is decided",

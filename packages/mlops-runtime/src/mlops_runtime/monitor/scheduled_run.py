@@ -23,6 +23,7 @@ from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.monitor_table import overall, violations
 from mlops_runtime.monitor.prometheus_text import prometheus_text
 from mlops_runtime.monitor.report import Engine, build
+from mlops_runtime.monitor.report_chat import chat_notification
 from mlops_runtime.monitor.report_message import advice, message
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
@@ -267,6 +268,7 @@ def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "Ev
             "advice": advice(report),
             "message": message(report, uri),
         },
+        notification=chat_notification(report, uri),
     )
     entry = {
         "EventBusName": settings.bus,
