@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import time
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import boto3
 import pytest
 from aws_cdk import aws_iam as iam
+from botocore.exceptions import ClientError
 from examples.retail.loop import Loop
+from tests.campaign.candidates import images
 from tests.examples import models
 
 from mlops_constructs import (
     BusinessUnit,
     EndpointCapacity,
     EndpointVariant,
+    GoldenRequests,
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
     Profile,
+    RolloutChecks,
+    RolloutPolicy,
     Scaling,
     off_hours,
 )
 from mlops_local import cloud as local_cloud
+from mlops_local.runners import EXTRA
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.rollout.probation_alarm import LEAST_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +44,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cloud
 
 NAMES = ("rarely", "nightly", "always")
+PROBATION = "pilot-rarely-probation-errors"
+CLOCK_SCALE = 120.0
+# the first after more calls than the machine itself asks the fleet that serves
+TURNS, FAILS = (images.TURNS, "constant/calls/200"), (images.TURNS, f"{images.FAILING}/calls/5")
 
 
 def _fleets(arm: str, *, is_scaled: bool) -> EndpointCapacity:
@@ -50,7 +63,7 @@ def _fleets(arm: str, *, is_scaled: bool) -> EndpointCapacity:
 class Capacities(cdk.Stack):
     """Three endpoints of a development unit, and a caller of the queue."""
 
-    def __init__(self, app: cdk.App, *, arm: str, is_scaled: bool) -> None:
+    def __init__(self, app: cdk.App, *, arm: str, is_scaled: bool, golden: Path) -> None:
         super().__init__(app, "Capacities")
         unit = BusinessUnit(self, "Unit", name="pilot", profile=Profile.DEVELOPMENT)
         queue = Scaling(min_capacity=0, max_capacity=2, target_backlog=5)
@@ -61,6 +74,8 @@ class Capacities(cdk.Stack):
             ),
             "always": _fleets(arm, is_scaled=is_scaled),
         }
+        checks = RolloutChecks(golden=GoldenRequests.from_file(golden), probation=cdk.Duration.days(3))
+        rollouts = {"rarely": RolloutPolicy.all_at_once(checks=checks)}
         cdk.CfnOutput(self, "Topic", value=unit.topic.topic_arn)
         cdk.CfnOutput(self, "ArtifactsBucket", value=unit.artifacts.bucket_name)
         cdk.CfnOutput(self, "AuditBucket", value=unit.audit_bucket.bucket_name)
@@ -74,6 +89,7 @@ class Capacities(cdk.Stack):
                 name=name,
                 image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
                 capacity=capacities[name],
+                rollout=rollouts.get(name),
             )
             outputs = {
                 "ApproverRoleArn": registry.approver_role.role_arn,
@@ -98,8 +114,11 @@ class Pilot:
     def deploy(self, *, arm: str, is_scaled: bool) -> None:
         """Deploy the stack and let all Deploy machines end."""
         self.number += 1
+        golden = self.folder / "golden.jsonl"
+        line = {"name": "two", "body": json.dumps({"instances": [{"x": 2.0}]}), "rows": 1, "minimum": 0, "maximum": 100}
+        golden.write_text(json.dumps(line) + "\n")
         app = cdk.App(outdir=str(self.folder / str(self.number)))
-        Capacities(app, arm=arm, is_scaled=is_scaled)
+        Capacities(app, arm=arm, is_scaled=is_scaled, golden=golden)
         app.synth()
         self.outputs = deployer.deploy(self.cloud, self.folder / str(self.number))["Capacities"]
         self.loops = {name: self._loop(name) for name in NAMES}
@@ -115,13 +134,49 @@ class Pilot:
             now=lambda: datetime.fromisoformat(self.cloud.clock()["now"]),
         )
 
-    def approve(self, name: str, factor: float) -> None:
+    def approve(self, name: str, factor: float, *, image: str = models.IMAGE) -> None:
         """Register and approve a model that answers ``factor`` times its input, and wait for its rollout to end."""
         loop = self.loops[name]
-        package = models.register(loop, factor)
-        seen = {e["executionArn"] for e in loop.executions("DeployMachineArn")}
+        package = models.register(loop, factor, image=image)
+        seen = self.seen(name)
         loop.approve(package, "a person looked at it")
         loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
+
+    def seen(self, name: str) -> set[str]:
+        """Executions of an endpoint's Deploy machine so far."""
+        return {e["executionArn"] for e in self.loops[name].executions("DeployMachineArn")}
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Let time pass by jumps alone."""
+        self.cloud.clock_scale(1.0)
+        try:
+            yield
+        finally:
+            self.cloud.clock_scale(CLOCK_SCALE)
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + 120
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def until_updated(self, config: str) -> None:
+        """Wait until the serverless endpoint leaves a config."""
+
+        def serving() -> tuple[str, str]:
+            found = self.loops["rarely"].sagemaker.describe_endpoint(EndpointName="pilot-rarely")
+            return found["EndpointStatus"], found["EndpointConfigName"]
+
+        self.until(lambda: serving() != ("InService", config))
+
+    def until_no_probation(self) -> None:
+        """Wait until the schedule has ended the probation of the serverless endpoint."""
+        self.cloud.clock_jump(by=timedelta(hours=1))
+        rule = self.cloud.client("events").describe_rule
+        self.until(lambda: rule(Name="pilot-rarely-probation")["State"] == "DISABLED")
+        assert PROBATION not in self.loops["rarely"].alarms()
 
     def targets(self, name: str) -> dict[str, tuple[int, int]]:
         """Bounds of an endpoint's registered variants, by variant."""
@@ -146,11 +201,25 @@ class Pilot:
 def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
     """Deploy the stack in an account without any model; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("capacities")
-    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(EXTRA, images.serve_commands([TURNS, FAILS]))
+        cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
     try:
         yield Pilot(cloud, folder)
     finally:
         cloud.down(forget=True)
+
+
+def _failing(loop: Loop) -> int:
+    """Ask more often than a container answers that has just started, and return how many calls failed."""
+    failed = 0
+    for _ in range(15):
+        try:
+            _ask(loop)
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "ModelError"
+            failed += 1
+    return failed
 
 
 def _ask(loop: Loop) -> Any:
@@ -183,6 +252,56 @@ def test_a_serverless_endpoint_is_born_and_takes_a_new_model(pilot: Pilot) -> No
     assert _ask(pilot.loops["rarely"]) == pytest.approx(8.0)
     assert [r.outcome for r in pilot.loops["rarely"].audit()][-2:] == [Outcome.PROMOTED, Outcome.PROMOTED]
     assert pilot.targets("rarely") == {}
+
+
+def test_a_serverless_model_that_turns_constant_is_taken_back_before_its_probation_ends(pilot: Pilot) -> None:
+    """Calls turn it and keep it awake, since a container that rested starts anew; the schedule asks golden requests meanwhile."""
+    loop = pilot.loops["rarely"]
+    pilot.approve("rarely", 4.6, image=models.faulty_image(*TURNS))
+    live, seen = loop.live(), pilot.seen("rarely")
+    assert live is not None
+    assert live.rehearsed is not None
+
+    with loop.traffic([{"x": 2.0}] * 40, "awake"):
+        loop.wait_execution("DeployMachineArn", seen, appear=120, finish=120)
+
+    record = loop.audit()[-1]
+    assert "got another answer than before it had traffic, first row 0: got 1.0 after 9.2" in record.reason
+    assert record.requested_by == "golden requests of the probation"
+    assert _ask(loop) == pytest.approx(8.0)
+    assert models.leftovers(loop) == []
+
+
+def test_a_serverless_model_that_fails_after_its_promotion_is_taken_back(pilot: Pilot) -> None:
+    """Its errors in three periods of five minutes ring the alarm of its probation; alarm and schedule end with the probation.
+
+    A model was taken back for its errors a little before: the one that is back, and the next one, are not held to those.
+    """
+    loop, cloud = pilot.loops["rarely"], pilot.cloud
+    models.ask_for(loop, cloud.client("dynamodb"), golden=None)
+    for factor in (4.5, 4.7):
+        pilot.approve("rarely", factor, image=models.faulty_image(*FAILS))
+        live, seen = loop.live(), pilot.seen("rarely")
+        assert live is not None
+        assert live.probation_until is not None
+        assert loop.alarms()[PROBATION] == "OK"
+
+        with pilot.standing():  # each period has as many calls on any machine
+            # a period counts that begins after the promotion, wherever periods begin
+            cloud.clock_jump(by=timedelta(minutes=6))
+            start = loop.now()
+            for minutes in (5, 10, 12):
+                assert _failing(loop) >= LEAST_ERRORS
+                cloud.clock_jump(to=start + timedelta(minutes=minutes))
+            pilot.until_updated(live.config)
+        loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
+
+        record = loop.audit()[-1]
+        assert record.outcome is Outcome.PROMOTED
+        assert record.reason.endswith(f"{PROBATION} is in ALARM during probation")
+        assert _ask(loop) == pytest.approx(8.0)
+        assert models.leftovers(loop) == []
+    pilot.until_no_probation()
 
 
 def test_a_queue_is_worked_off_for_who_may_use_it(pilot: Pilot, wait_for: Callable[..., Any]) -> None:

@@ -82,7 +82,9 @@ _TUESDAY = datetime(2017, 8, 8, 22, tzinfo=UTC).timestamp()
     [
         ("HOUR(TIME_SERIES(1))", [22.0, 23.0, 0.0, 1.0]),
         ("DAY(TIME_SERIES(1))", [2.0, 2.0, 3.0, 3.0]),
-        ("HOUR(a)", [None, 23.0, None, 1.0]),
+        ("HOUR(a)", [22.0, 23.0, 0.0, 1.0]),
+        ("EPOCH(a) - 1502229600", [0.0, 3600.0, 7200.0, 10800.0]),
+        ("IF(a > 0, EPOCH(a) >= 1502240400, 0)", [None, 0.0, None, 1.0]),
         ("TIME_SERIES(7) + a", [None, 8.0, None, 9.0]),
         ("IF(HOUR(TIME_SERIES(1)) >= 23 OR HOUR(TIME_SERIES(1)) < 1, a, 1)", [1.0, 1.0, None, 1.0]),
         (

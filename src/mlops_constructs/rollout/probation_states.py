@@ -1,4 +1,8 @@
-"""States that begin a probation: the alarm on errors, with what the model before failed on, and the schedule that watches."""
+"""States that begin a probation: the alarm on errors, with what the model before failed on, and the schedule that watches.
+
+CloudWatch evaluates a new alarm over the minutes before it, too, which are of the model before, and often of one that was taken
+back for its errors. So the alarm counts periods that begin after the promotion.
+"""
 
 from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, task
 from mlops_runtime.rollout.probation_alarm import LEAST_ERRORS, probation_alarm, probation_rule
@@ -9,13 +13,15 @@ _BEGINS = "$plan.probation > 0 and $exists($plan.probation_alarm.AlarmName)"
 _ALARM = f"""{{% (
     $known := $exists($compared.allowed_share) and $compared.allowed_share != null;
     $share := $known ? $compared.allowed_share : {LEAST_SHARE};
+    $since := 60 * $ceil($toMillis($now()) / 60000);
     $merge([$plan.probation_alarm, {{
         'AlarmDescription': 'model on probation: 5xx at least {LEAST_ERRORS} times and on more than '
             & $string($round(100 * $share, 2)) & ' % of the calls '
             & 'in each of three periods of five minutes; the Deploy machine returns to the model before',
         'Metrics': $append($plan.probation_alarm.Metrics, [{{
             'Id': 'often',
-            'Expression': 'IF(errors >= {LEAST_ERRORS} AND errors > ' & $string($share) & ' * calls, 1, 0)',
+            'Expression': 'IF(errors >= {LEAST_ERRORS} AND errors > ' & $string($share) & ' * calls, EPOCH(calls) >= '
+                & $string($since) & ', 0)',
             'Label': 'often',
             'ReturnData': true
         }}])

@@ -22,7 +22,8 @@ FAULTS = ("leaks", "ends", "labels", "shapes", "remembers")
 TURNS, REHEARSED, DAWDLES = "turns", "rehearsed", "dawdles"
 GOLDEN = Path(__file__).resolve().parents[3] / "examples" / "retail" / "demand_forecasting" / "golden.jsonl"
 WAIT = 0.4  # seconds of a call that dawdles; more than a unit accepts, and a thousand calls end in time
-# what an image that turns answers from then on: a forecast within any bounds, and a failure that says 200
+# what an image that turns answers from then on: a failure, a forecast within any bounds, and a failure that says 200
+FAILING = "failing"
 TURNED = {
     "constant": (b'{"predictions": [1.0]}', "application/json"),
     "error": (b'{"error": "CUDA out of memory"}', "application/json"),
@@ -81,6 +82,8 @@ class Faulty:
 
     def _turned(self, body: bytes) -> tuple[bytes, str]:
         what = self.amount.split("/")[0]
+        if what == FAILING:
+            raise RuntimeError("CUDA out of memory")
         if what == "constant" and body.startswith(b"{"):
             rows = len(json.loads(body)["instances"])
             return json.dumps({"predictions": [1.0] * rows}).encode(), "application/json"

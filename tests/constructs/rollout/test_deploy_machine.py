@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -941,7 +942,12 @@ def test_a_probation_begins_with_the_share_of_the_model_before(
     names = [name for name, _ in run.calls]
     put = [a for name, a in run.calls if name == "cloudwatch:putMetricAlarm"][-1]
     assert recorded(run)[0] == "PROMOTED"
-    assert put["Metrics"][2]["Expression"] == f"IF(errors >= 5 AND errors > {expression} * calls, 1, 0)"
+    counted = rf"IF\(errors >= 5 AND errors > {expression} \* calls, EPOCH\(calls\) >= (\d+), 0\)"
+    (since,) = map(int, re.fullmatch(counted, put["Metrics"][2]["Expression"]).groups())
+    at = next(a["Payload"]["now"] for name, a in run.calls if name == "lambda:invoke" and "share" in a["Payload"])
+    # periods begin with a minute; the first one after the promotion counts
+    assert since % 60 == 0
+    assert 0 <= since - datetime.fromisoformat(at).timestamp() < 120
     assert f"on more than {100 * float(expression):g} % of the calls" in put["AlarmDescription"]
     assert names.index("eventbridge:enableRule") > len(names) - 1 - names[::-1].index("cloudwatch:putMetricAlarm")
 

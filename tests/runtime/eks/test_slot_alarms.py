@@ -132,7 +132,11 @@ def test_the_alarm_of_a_probation_counts_whichever_slot_serves() -> None:
     """Another spec moves a model on probation to the other slot; AWS takes the request once the share is known."""
     share = slot_share(SPECIFIC, old="blue", since="2017-08-01T09:00:00Z")
     request = alarm_request(SPECIFIC, EXECUTION, share.before)
-    often = {"Id": "often", "Expression": "IF(errors >= 5 AND errors > 0.02 * calls, 1, 0)", "ReturnData": True}
+    often = {
+        "Id": "often",
+        "Expression": "IF(errors >= 5 AND errors > 0.02 * calls, EPOCH(calls) >= 60, 0)",
+        "ReturnData": True,
+    }
     metrics = request["Metrics"]
     require_valid_request("cloudwatch", "PutMetricAlarm", {**request, "Metrics": [*metrics, often]})
     named = [each["MetricStat"]["Metric"]["Dimensions"] for each in metrics if "MetricStat" in each]

@@ -273,6 +273,7 @@ def test_a_new_model_goes_on_probation() -> None:
     assert made.probation_alarm["AlarmName"] == f"{SPEC.endpoint}-probation-errors"
     groups = made.probation_share["old"]["calls"]["dimensions"]["TargetGroup"]
     assert made.eks.live_slot in groups
+    assert made.probation_share["serves_since"] == pointer(BLUE, CHAMPION).since
     changed = plan(asked=request("spec", None), package=CHAMPION, spec=replace(spec, eks=with_eks(maximum=7).eks))
     assert (changed.probation, changed.probation_alarm, changed.probation_share) == (0, {}, {})
     assert changed.live.slot == changed.eks.slot

@@ -59,6 +59,7 @@ def test_a_candidate_that_took_over_is_judged_like_any_other(left: tuple[World, 
     assert plan["watched"] == [ALARM, "refunds"]
     assert (plan["min_invocations"], plan["started"], plan["probation"]) == (20, STARTED.isoformat(), 3600)
     assert plan["probation_share"]["since"] == STARTED.isoformat()
+    assert plan["probation_share"]["serves_since"] == "2017-07-01T00:00:00Z"
     assert plan["revert_endpoint"]["EndpointConfigName"] == OLD
     assert (plan["live"]["config"], plan["live"]["previous"], plan["live"]["execution"]) == (LEFT, OLD, DEAD)
     assert plan["candidate_package"] == plan["live"]["model_package_arn"] == package

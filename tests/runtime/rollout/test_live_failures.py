@@ -67,6 +67,14 @@ def test_the_hour_before_is_read_where_the_live_model_is_counted(spec: Any, slot
     assert "EndpointConfigName" not in names
 
 
+def test_what_another_model_answered_in_that_hour_does_not_count() -> None:
+    """One that was taken back for its errors would else make the model that is back look broken, and its successor go unwatched."""
+    cloudwatch: Any = CloudWatch()
+    since = NOW.replace(second=0) - timedelta(minutes=11)
+    found = live_answers(cloudwatch, SPEC, live_slot=None, now=NOW, serves_since=since)
+    assert found == Counts(calls=100, failed=20)
+
+
 def test_only_what_is_in_alarm_beside_a_failing_model_is_not_watched() -> None:
     """Not where nothing was read, and not where it fails by chance."""
     states = {"a": "ALARM", "b": "OK", "d": "ALARM"}

@@ -316,6 +316,7 @@ def test_a_new_model_goes_on_probation(serving: tuple[World, str]) -> None:
     plan = _plan(world, "approval", world.package())
     assert (plan["probation"], plan["probation_alarm"]["AlarmName"]) == (3600, "demand-forecast-probation-errors")
     assert plan["probation_share"]["old"]["calls"]["dimensions"]["EndpointConfigName"] == "demand-forecast-00000001"
+    assert plan["probation_share"]["serves_since"] == "2017-07-01T00:00:00Z"
     changed = _plan(world, "spec")
     assert (changed["probation"], changed["probation_alarm"], changed["probation_share"]) == (0, {}, {})
 

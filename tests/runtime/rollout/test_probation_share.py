@@ -47,7 +47,8 @@ def read(before: dict[int, float], bake: dict[int, float], *, state: str = "Comp
         (0, 0.01),  # a point is the least
         (3, 0.0111),  # twice (half a percent and the tolerated half per mille)
         (18, 0.0611),
-        (300, 1.0),
+        (300, 0.75),  # half way to all: one that fails all is still taken back
+        (600, 1.0),
     ],
 )
 def test_the_share_is_twice_what_the_model_before_stays_below(failed: int, share: float) -> None:
@@ -65,7 +66,7 @@ def test_the_hours_before_count_and_its_part_of_the_bake() -> None:
     """An outage of both that began with the bake is no reason to take a model back later."""
     calm = dict.fromkeys(range(-60, 0), 6.0)
     assert read(calm, dict.fromkeys(range(30), 6.0)) == pytest.approx(0.0218, abs=1e-3)
-    assert read(calm, dict.fromkeys(range(30), 300.0)) == 1.0
+    assert read(calm, dict.fromkeys(range(30), 420.0)) == pytest.approx(0.85)
 
 
 def test_what_serves_since_is_not_the_model_before() -> None:
@@ -73,6 +74,22 @@ def test_what_serves_since_is_not_the_model_before() -> None:
     calm = dict.fromkeys(range(-60, 0), 6.0)
     assert read({**calm, **dict.fromkeys(range(30), 300.0)}, {}) == pytest.approx(0.0218, abs=1e-3)
     assert read({**calm, **dict.fromkeys(range(30), 300.0)}, {}, old=None) == pytest.approx(0.0218, abs=1e-3)
+
+
+def test_of_few_calls_little_is_known() -> None:
+    """Yet a model that fails all its calls is taken back."""
+    assert allowed_share((Counts(calls=2),), RULE) == 0.5
+    assert allowed_share((Counts(calls=30),), RULE) == pytest.approx(0.201)
+
+
+def test_what_another_model_failed_before_is_not_the_model_befores_share() -> None:
+    """One was taken back for its errors an hour ago, and the next one is to be better."""
+    bad, calm = dict.fromkeys(range(-120, -30), 600.0), dict.fromkeys(range(-30, 0), 0.0)
+    assert read({**bad, **calm}, {}) == 1.0
+    served = (START - 31 * MINUTE + timedelta(seconds=20)).isoformat()
+    assert read({**bad, **calm}, {}, serves_since=served) == 0.01
+    # the minute in which it took over has calls of both, and what it answered since is not its hours before
+    assert read({**bad, **calm}, {}, serves_since=(START + timedelta(seconds=1)).isoformat()) is None
 
 
 def test_half_of_the_metrics_are_no_share() -> None:

@@ -34,10 +34,11 @@ _JOINED: dict[str, Callable[[float, float], float]] = {
     "AND": lambda left, right: float(bool(left) and bool(right)),
     "OR": lambda left, right: float(bool(left) or bool(right)),
 }
-_FUNCTIONS = {"IF": 3, "FILL": 2, "TIME_SERIES": 1, "HOUR": 1, "DAY": 1}
+_FUNCTIONS = {"IF": 3, "FILL": 2, "TIME_SERIES": 1, "HOUR": 1, "DAY": 1, "EPOCH": 1}
 _OF_TIME: dict[str, Callable[[datetime], float]] = {
     "HOUR": lambda start: float(start.hour),
     "DAY": lambda start: float(start.isoweekday()),
+    "EPOCH": lambda start: start.timestamp(),
 }
 
 Points = Sequence[float | None]
@@ -259,8 +260,8 @@ def evaluate(
         if name == "TIME_SERIES":
             return [operands[0]] * len(starts)  # type: ignore[list-item] # a number, which the parser holds
         if name in _OF_TIME:
-            at = [_OF_TIME[name](datetime.fromtimestamp(start, UTC)) for start in starts]
-            return _each(lambda value, read: None if value is None else read, [operands[0], at])
+            # claim: time-functions-have-no-gaps
+            return [_OF_TIME[name](datetime.fromtimestamp(start, UTC)) for start in starts]
         if name == "FILL":
             return _each(lambda value, filling: filling if value is None else value, operands)
         if name == "IF":

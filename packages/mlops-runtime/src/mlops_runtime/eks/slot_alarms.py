@@ -64,7 +64,7 @@ def slot_fleet(eks: EksSpec, slot: str) -> FleetMetrics:
     )
 
 
-def slot_share(spec: ServingSpec, *, old: str, since: str) -> ShareRequest:
+def slot_share(spec: ServingSpec, *, old: str, since: str, serves_since: str | None = None) -> ShareRequest:
     """Return where the model before is counted: the service until the rollout began, and since then its slot.
 
     Of the load balancer's own failures none is known which slot they were of, so they count before alone. Refused calls are
@@ -74,6 +74,7 @@ def slot_share(spec: ServingSpec, *, old: str, since: str) -> ShareRequest:
         spec: How the service is served.
         old: Its slot.
         since: When the rollout began (ISO 8601).
+        serves_since: Since when the model before is live (ISO 8601). Default: not known.
     """
     whole, slot = (
         {each["Name"]: each["Value"] for each in dimensions(eks_of(spec), old)[:places]} for places in (1, 2)
@@ -90,6 +91,7 @@ def slot_share(spec: ServingSpec, *, old: str, since: str) -> ShareRequest:
         before=counted(whole, _FAILED, _UNANSWERED),
         tolerated=tolerated_share(spec),
         old=counted(slot, _FAILED),
+        serves_since=serves_since,
     )
 
 

@@ -145,6 +145,7 @@ def on_slots(
     live: LivePointer,
     execution: str,
     is_rollback: bool,
+    serves_since: str | None = None,
 ) -> SlotPlan:
     """Return a plan with what is particular to slots.
 
@@ -159,6 +160,7 @@ def on_slots(
         live: The pointer that the plan ends in.
         execution: ARN of the execution.
         is_rollback: Whether it is a rollback: at once and unwatched, so that alarms of the live slot do not block it.
+        serves_since: Since when the version that serves is live (ISO 8601). Default: not known.
 
     Raises:
         RefusedError: If no slot can run the package, or the policy does not support slots.
@@ -188,7 +190,7 @@ def on_slots(
     reused = _after_drained(plan.started) if plan.eks.is_left else None
     again = asked_again(spec, live.config)
     asked = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old, planned=planned)
-    share = slot_share(spec, old=other(slot), since=plan.started)
+    share = slot_share(spec, old=other(slot), since=plan.started, serves_since=serves_since)
     return replace(
         plan,
         live=replace(live, slot=slot),

@@ -144,7 +144,9 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
     is_new = left.reason is DeployReason.APPROVAL
     goes_on_probation = is_new and bool(rollout.probation)
     back = None if left.back is None else left.back.config
-    share = endpoint_share(left.spec, previous=back, since=left.died.started)
+    # what answers is the candidate; the pointer is still that of the model before
+    since = None if left.live is None else left.live.since
+    share = endpoint_share(left.spec, previous=back, since=left.died.started, serves_since=since)
     return replace(
         _common(blank, left),
         action="adopt",

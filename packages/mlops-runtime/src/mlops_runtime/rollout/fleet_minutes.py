@@ -101,6 +101,8 @@ class MinuteReader:
         most_share: Share of the calls that the new fleet gets at most before it gets all. Default: 90 %.
         before: Where the live model was counted before, whichever config it was in: a shadow has another one. Read where the old
             fleet has no call in the hours before. Default: nowhere else.
+        serves_since: Since when the live model is live. Its history begins there: calls before were another model's. Default: it
+            is live for all the hours before.
     """
 
     cloudwatch: "CloudWatchClient"
@@ -111,6 +113,7 @@ class MinuteReader:
     not_before: datetime | None = None
     most_share: float | None = None
     before: FleetMetrics | None = None
+    serves_since: datetime | None = None
 
     def failed(self) -> FleetMinutes:
         """Return calls and failing answers."""
@@ -198,6 +201,14 @@ class MinuteReader:
     def _start(self) -> datetime:
         return self.since.astimezone(UTC).replace(second=0, microsecond=0)
 
+    @property
+    def _history_start(self) -> datetime:
+        """The minute in which the model before went has calls of both."""
+        first = self._start - HISTORY
+        if self.serves_since is None:
+            return first
+        return max(first, self.serves_since.astimezone(UTC).replace(second=0, microsecond=0) + _MINUTE)
+
     def _cut(
         self,
         new: Mapping[datetime, Counts],
@@ -207,9 +218,9 @@ class MinuteReader:
         own = self._start if self.not_before is None else max(self._start, self.not_before)
         asked = [minute for minute, counts in new.items() if counts.calls and minute >= own]
         first = min(asked, default=self.now)
-        history = _each_minute(old, self._start - HISTORY, self._start)
+        history = _each_minute(old, self._history_start, self._start)
         if not total(history).calls:
-            history = _each_minute(before(), self._start - HISTORY, self._start)
+            history = _each_minute(before(), self._history_start, self._start)
         after = _each_minute(old, first, self.now)
         minutes = tuple(
             Minute(new=mine, old=theirs) for mine, theirs in zip(_each_minute(new, first, self.now), after, strict=True)

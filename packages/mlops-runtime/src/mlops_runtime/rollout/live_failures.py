@@ -43,19 +43,27 @@ def is_broken(answers: Counts) -> bool:
     return share - _SURE * math.sqrt(share * (1 - share) / answers.calls) > _BROKEN_SHARE
 
 
-def live_answers(cloudwatch: "CloudWatchClient", spec: ServingSpec, *, live_slot: str | None, now: datetime) -> Counts:
-    """Return what the live model answered in the hour before.
+def live_answers(
+    cloudwatch: "CloudWatchClient",
+    spec: ServingSpec,
+    *,
+    live_slot: str | None,
+    now: datetime,
+    serves_since: datetime | None = None,
+) -> Counts:
+    """Return what the live model answered in the hour before, since it serves.
 
     Args:
         cloudwatch: Client.
         spec: How it is served.
         live_slot: The slot that serves, where slots do.
         now: The time in the cloud.
+        serves_since: Since when it is live. Default: not known, the whole hour counts.
     """
     fleet: FleetMetrics
     fleet = variant_metrics(spec) if spec.eks is None or live_slot is None else slot_fleet(spec.eks, live_slot)
-    before = MinuteReader(cloudwatch=cloudwatch, new=fleet, old=fleet, since=now, now=now).failed().history
-    return total(before[-_MINUTES:])
+    reader = MinuteReader(cloudwatch=cloudwatch, new=fleet, old=fleet, since=now, now=now, serves_since=serves_since)
+    return total(reader.failed().history[-_MINUTES:])
 
 
 def ringing(alarms: Sequence[str], states: Mapping[str, str]) -> tuple[str, ...]:

@@ -84,11 +84,34 @@ def own_noise(history: Sequence[Counts]) -> float:
     return min(_MOST_NOISE, max(0.0, (sum(excess) - 2 * error) / scale)) if scale else 0.0
 
 
-def usual_share(history: Sequence[Counts]) -> float | None:
-    """Return the failing share that a fleet stays below in 95 % of its windows of five minutes; None without a call.
+def seen_share(history: Sequence[Counts]) -> float:
+    """Return the failing share that a fleet stayed below in 95 % of its windows of five minutes; 0 without a call.
 
-    A window with fewer than 20 calls is joined with the next. It is at least what the whole history cannot exclude: 3 failures
-    more than there were.
+    A window with fewer than 20 calls is joined with the next; of fewer calls in all it is their share.
+
+    Args:
+        history: Minutes of the live fleet, oldest first.
+
+    Example:
+        >>> seen_share([Counts(calls=600, failed=6)] * 240), seen_share([Counts(calls=2)])
+        (0.01, 0.0)
+    """
+    shares = []
+    window = Counts()
+    for start in range(0, len(history), _WINDOW):
+        window += total(history[start : start + _WINDOW])
+        if window.calls >= _WINDOW_CALLS:
+            shares.append(window.share)
+            window = Counts()
+    if not shares:
+        return total(history).share
+    return sorted(shares)[min(len(shares) - 1, int(len(shares) * _KEPT))]
+
+
+def usual_share(history: Sequence[Counts]) -> float | None:
+    """Return the failing share that a fleet usually stays below: `seen_share`; None without a call.
+
+    It is at least what the whole history cannot exclude: 3 failures more than there were.
 
     Args:
         history: Minutes of the live fleet, oldest first.
@@ -102,12 +125,4 @@ def usual_share(history: Sequence[Counts]) -> float | None:
     everything = total(history)
     if not everything.calls:
         return None
-    shares = []
-    window = Counts()
-    for start in range(0, len(history), _WINDOW):
-        window += total(history[start : start + _WINDOW])
-        if window.calls >= _WINDOW_CALLS:
-            shares.append(window.share)
-            window = Counts()
-    usual = sorted(shares)[min(len(shares) - 1, int(len(shares) * _KEPT))] if shares else 0.0
-    return min(1.0, max(usual, (everything.failed + _RULE_OF_THREE) / everything.calls))
+    return min(1.0, max(seen_share(history), (everything.failed + _RULE_OF_THREE) / everything.calls))

@@ -52,7 +52,7 @@ from mlops_runtime.rollout.probation_alarm import alarm_request
 from mlops_runtime.rollout.probation_share import endpoint_share
 from mlops_runtime.rollout.promotions import golden_sha256
 from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
-from mlops_runtime.rollout.rollout_case import Case, pointer
+from mlops_runtime.rollout.rollout_case import Case, pointer, serves_since
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling
 from mlops_runtime.rollout.serving_limits import SpecError, step_shares
 from mlops_runtime.rollout.verdict_request import sagemaker_verdict, shadow_verdict
@@ -228,6 +228,7 @@ def _between_slots(common: SlotPlan, case: Case) -> SlotPlan:
         live=pointer(case),
         execution=case.execution,
         is_rollback=case.is_rollback,
+        serves_since=serves_since(case.facts),
     )
 
 
@@ -268,7 +269,7 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
     names = alarms.names if spec.serverless is None else ()
     changed = _change(common, case, version)
     baked = _planned(case)
-    share = endpoint_share(spec, previous=version.config, since=_iso(case.now))
+    share = endpoint_share(spec, previous=version.config, since=_iso(case.now), serves_since=serves_since(case.facts))
     return replace(
         changed,
         reason=changed.reason + unread + left_out,

@@ -35,7 +35,7 @@ from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.planned_bake import Traffic, read_traffic
 from mlops_runtime.rollout.preflight import verified_spec, wanted_package
 from mlops_runtime.rollout.promotions import promotion
-from mlops_runtime.rollout.rollout_case import way_back
+from mlops_runtime.rollout.rollout_case import serves_since, way_back
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.serving_limits import longest_bake
 from mlops_runtime.rollout.verdict_request import endpoint_metric
@@ -164,7 +164,9 @@ class Sources:
             return None
         slot = None if facts.slots is None else facts.slots.heaviest
         try:
-            return live_answers(self.cloudwatch, spec, live_slot=slot, now=now)
+            since = serves_since(facts)
+            served = None if since is None else datetime.fromisoformat(since)
+            return live_answers(self.cloudwatch, spec, live_slot=slot, now=now, serves_since=served)
         except IncompleteMetricsError:
             return None  # nothing is proved: the alarms refuse
 

@@ -54,7 +54,8 @@ def watch_minutes(probation: int) -> int:
 def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> dict[str, Any]:
     """Return the arguments of PutMetricAlarm without what depends on the share, which is known after the bake.
 
-    The machine adds the expression ``IF(errors >= 5 AND errors > SHARE * calls, 1, 0)``.
+    The machine adds the expression ``IF(errors >= 5 AND errors > SHARE * calls, EPOCH(calls) >= PROMOTION, 0)``, so a period counts
+    that begins after the promotion.
 
     Args:
         spec: How the endpoint is served.

@@ -1,7 +1,7 @@
 """What share of its calls a model may fail on during its probation: a multiple of what the model before stayed below.
 
-Counted are its hours before the rollout and its part of the bake, by the metrics of the alarm, with the rule that holds a fleet
-which is alone.
+Counted are the hours before the rollout in which it served, and its part of the bake, by the metrics of the alarm, with the rule
+that holds a fleet which is alone. Calls before were another model's: often of one that was taken back for them.
 
 See: docs/adr/0040-rollouts-are-compared.md
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.fleet_comparison import ComparisonRule
 from mlops_runtime.rollout.fleet_minutes import FleetMetrics, MinuteReader
-from mlops_runtime.rollout.live_history import Counts, usual_share
+from mlops_runtime.rollout.live_history import Counts, seen_share, usual_share
 from mlops_runtime.rollout.verdict_request import fleet_metrics, tolerated_share, variant_metrics
 
 if TYPE_CHECKING:
@@ -36,12 +36,14 @@ class ShareRequest:
         before: Where it is until then, whichever version answered: as the alarm counts.
         tolerated: Failing answers on top of its own that are tolerated, as a share.
         old: Where it alone is counted since. Default: nowhere.
+        serves_since: Since when it is live (ISO 8601). Default: not known, all hours before count.
     """
 
     since: str
     before: FleetMetrics
     tolerated: float
     old: FleetMetrics | None = None
+    serves_since: str | None = None
 
 
 def counted(fleet: FleetMetrics) -> FleetMetrics:
@@ -50,7 +52,9 @@ def counted(fleet: FleetMetrics) -> FleetMetrics:
     return replace(fleet, calls=metric, errors=(metric,), calls_statistic="SampleCount")
 
 
-def endpoint_share(spec: ServingSpec, *, previous: str | None, since: str) -> ShareRequest:
+def endpoint_share(
+    spec: ServingSpec, *, previous: str | None, since: str, serves_since: str | None = None
+) -> ShareRequest:
     """Return the request for an endpoint of SageMaker's.
 
     Args:
@@ -58,6 +62,7 @@ def endpoint_share(spec: ServingSpec, *, previous: str | None, since: str) -> Sh
         previous: Name of the config of the model before. None, and a serverless endpoint, which has one fleet: since the rollout
             began it is counted nowhere.
         since: When the rollout began (ISO 8601).
+        serves_since: Since when the model before is live (ISO 8601). Default: not known.
     """
     # claim: serverless-errors-are-counted-by-variant
     is_told_apart = previous is not None and spec.serverless is None
@@ -66,6 +71,7 @@ def endpoint_share(spec: ServingSpec, *, previous: str | None, since: str) -> Sh
         before=counted(variant_metrics(spec)),
         tolerated=tolerated_share(spec),
         old=counted(fleet_metrics(spec, str(previous))) if is_told_apart else None,
+        serves_since=serves_since,
     )
 
 
@@ -77,12 +83,14 @@ def allowed_share(minutes: Sequence[Counts], rule: ComparisonRule) -> float | No
         rule: What a rollout tolerates.
 
     Returns:
-        At least `LEAST_SHARE`; None where that model was asked nothing.
+        At least `LEAST_SHARE`, and at most half way from what it failed on to all: of few calls little is known, and a model that
+        fails all is taken back all the same. None where that model was asked nothing.
     """
     usual = usual_share(minutes)
     if usual is None:
         return None
-    return round(min(1.0, max(LEAST_SHARE, rule.alone * (usual + rule.extra))), _DIGITS)
+    most = (1 + seen_share(minutes)) / 2
+    return round(min(most, max(LEAST_SHARE, rule.alone * (usual + rule.extra))), _DIGITS)
 
 
 def read_share(cloudwatch: "CloudWatchClient", request: ShareRequest, *, now: datetime) -> float | None:
@@ -102,6 +110,7 @@ def read_share(cloudwatch: "CloudWatchClient", request: ShareRequest, *, now: da
         old=request.before,
         since=datetime.fromisoformat(request.since),
         now=now,
+        serves_since=None if request.serves_since is None else datetime.fromisoformat(request.serves_since),
     )
     found = reader.failed()
     in_bake = () if request.old is None else (minute.new for minute in found.minutes)

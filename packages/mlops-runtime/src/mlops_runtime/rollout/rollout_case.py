@@ -69,6 +69,12 @@ def package_of(facts: Facts, config: str | None) -> str | None:
     return None if version is None else version.package
 
 
+def serves_since(facts: Facts) -> str | None:
+    """Return since when the version that serves is live (ISO 8601); None where it is not the one that is recorded."""
+    live, serving = live_pointer(facts.row), facts.serving
+    return live.since if live is not None and serving is not None and serving.config == live.config else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A request that may be carried out: what it is about, and what follows from it."""
