@@ -20,19 +20,16 @@ from mlops_runtime.rollout.rollout_table import RolloutTable
 
 DIGEST = "sha256:" + "0" * 64
 IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{DIGEST}"
-_SIDE = 256  # a product of two square matrices of it takes about a millisecond
 
 
-def archive(factor: float, *, products: int = 0) -> tuple[bytes, str]:
+def archive(factor: float) -> tuple[bytes, str]:
     """Return ``model.tar.gz`` of a model that multiplies by a factor, and the SHA-256 of its ``model.onnx``.
 
     Args:
         factor: The factor.
-        products: Matrix products that each call computes besides, of about a millisecond each. Default: none.
     """
-    given = "worked" if products else "input"
     graph = helper.make_graph(
-        [*(_busy(products) if products else ()), helper.make_node("Mul", [given, "factor"], ["output"])],
+        [helper.make_node("Mul", ["input", "factor"], ["output"])],
         "times",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 1])],
@@ -73,7 +70,6 @@ def register(
     factor: float,
     *,
     sha256: str | None = None,
-    products: int = 0,
     folder: str | None = None,
     image: str = IMAGE,
 ) -> str:
@@ -83,11 +79,10 @@ def register(
         loop: The deployed endpoint.
         factor: What the model multiplies by.
         sha256: What the package says that the model's hash is. Default: what it is.
-        products: See ``archive``. Default: none.
         folder: Where in the bucket the artefact lies. Default: where the endpoint's role may read.
         image: What serves it. Default: the unit's own.
     """
-    content, model_sha256 = archive(factor, products=products)
+    content, model_sha256 = archive(factor)
     digest, bucket = hashlib.sha256(content).hexdigest(), loop.outputs["ArtifactsBucket"]
     below = f"models/{loop.endpoint}" if folder is None else folder
     key = f"{below}/{digest[:12]}/output/model.tar.gz"
@@ -124,38 +119,3 @@ def leftovers(loop: Loop) -> list[str]:
     alarms = {name for name in loop.alarms() if name.startswith(f"{loop.endpoint}-rollout-")}
     owner = loop.lock_owner()
     return [*((configs | models) - kept), *rehearsals, *alarms, *([] if owner is None else [owner])]
-
-
-def _busy(products: int) -> list[Any]:
-    """Return nodes from ``input`` to the same value as ``worked``, after work that depends on it."""
-    square = helper.make_tensor("square", TensorProto.FLOAT, [_SIDE, _SIDE], [1 / _SIDE] * _SIDE**2)
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("MatMul", ["carried", "carried"], ["next"]),
-        ],
-        "product",
-        [
-            helper.make_tensor_value_info("trip", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("carried", TensorProto.FLOAT, [_SIDE, _SIDE]),
-        ],
-        [
-            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("next", TensorProto.FLOAT, [_SIDE, _SIDE]),
-        ],
-    )
-    zero = helper.make_tensor("nothing", TensorProto.FLOAT, [1], [0.0])
-    return [
-        helper.make_node("Constant", [], ["square"], value=square),
-        helper.make_node("Constant", [], ["nothing"], value=zero),
-        helper.make_node("Constant", [], ["trips"], value=helper.make_tensor("t", TensorProto.INT64, [], [products])),
-        helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("y", TensorProto.BOOL, [], [True])),
-        helper.make_node("ReduceMax", ["input"], ["largest"], keepdims=1),
-        helper.make_node("Mul", ["largest", "nothing"], ["zero"]),
-        helper.make_node("Add", ["square", "zero"], ["start"]),
-        helper.make_node("Loop", ["trips", "yes", "start"], ["product"], body=body),
-        helper.make_node("ReduceMax", ["product"], ["top"], keepdims=0),
-        helper.make_node("Mul", ["top", "nothing"], ["idle"]),
-        helper.make_node("Add", ["input", "idle"], ["worked"]),
-    ]
