@@ -219,6 +219,7 @@ class MinuteReader:
         asked = [minute for minute, counts in new.items() if counts.calls and minute >= own]
         first = min(asked, default=self.now)
         history = _each_minute(old, self._history_start, self._start)
+        # claim: a-first-fleet-is-counted-by-its-variant
         if not total(history).calls:
             history = _each_minute(before(), self._history_start, self._start)
         after = _each_minute(old, first, self.now)
