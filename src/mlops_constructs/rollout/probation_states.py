@@ -1,6 +1,6 @@
 """States that begin a probation: the alarm on errors, with what the model before failed on, and the schedule that watches.
 
-CloudWatch evaluates a new alarm over the minutes before it, too, which are of the model before, and often of one that was taken
+CloudWatch evaluates a new alarm over the minutes before it, too, which are of the model before, and often of one that was rolled
 back for its errors. So the alarm counts periods that begin after the promotion.
 """
 

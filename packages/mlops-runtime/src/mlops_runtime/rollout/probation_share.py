@@ -1,7 +1,7 @@
 """What share of its calls a model may fail on during its probation: a multiple of what the model before stayed below.
 
 Counted are the hours before the rollout in which it served, and its part of the bake, by the metrics of the alarm, with the rule
-that holds a fleet which is alone. Calls before were another model's: often of one that was taken back for them.
+that holds a fleet which is alone. Calls before were another model's: often of one that was rolled back for them.
 
 See: docs/adr/0040-rollouts-are-compared.md
 """
@@ -84,7 +84,7 @@ def allowed_share(minutes: Sequence[Counts], rule: ComparisonRule) -> float | No
 
     Returns:
         At least `LEAST_SHARE`, and at most half way from what it failed on to all: of few calls little is known, and a model that
-        fails all is taken back all the same. None where that model was asked nothing.
+        fails all is rolled back all the same. None where that model was asked nothing.
     """
     usual = usual_share(minutes)
     if usual is None:
