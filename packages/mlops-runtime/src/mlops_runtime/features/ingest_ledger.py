@@ -31,7 +31,7 @@ INGESTED_AT = "mlops.ingested-at"
 INDEX = "mlops.ledger-index"
 
 # snapshots that are kept of the newest; twice as many before the older half goes
-KEPT = 8
+KEPT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
