@@ -1,5 +1,7 @@
 """``python -m benchmarks.monitor [rows [rounds]]``: two sets of rows to verdicts, in turn with the rivals, medians of the rounds.
 
+``ours`` is the engine on Arrow's columns, ``compare`` the same rules in one call on pandas frames.
+
 Each case runs in a process of its own, each rival in its own environment, locked beside its script. Rows are numbers with commas;
 default ``100000``, three rounds. A million rows take about three minutes a round, most of them Evidently's.
 """
@@ -46,12 +48,31 @@ def measured(command: list[str], data: Path, where: Path) -> dict[str, float]:
     return found
 
 
+def weight(python: str) -> float:
+    """Return how many MB are installed beside an interpreter."""
+    asked = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    folder = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def compare_weight() -> float:
+    """Return how many MB `compare` needs, in an environment of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        python = f"{name}/bin/python"
+        subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, name], check=True)
+        package = f"{ROOT / 'packages/mlops-runtime'}[compare]"
+        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, package], check=True)
+        return weight(python)
+
+
 def main() -> None:
     """Measure and print one table."""
     sizes = [int(size) for size in (sys.argv[1] if len(sys.argv) > 1 else "100000").split(",")]
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     keep = Path(tempfile.gettempdir()) / "mlops-benchmarks-monitor"
-    commands = {"ours": [sys.executable, "-m", "benchmarks.monitor.ours"], **{name: python_of(name) for name in RIVALS}}
+    own = {"ours": "benchmarks.monitor.ours", "compare": "benchmarks.monitor.frames"}
+    commands = {case: [sys.executable, "-m", module] for case, module in own.items()}
+    commands |= {name: python_of(name) for name in RIVALS}
     found: dict[tuple[int, str], list[dict[str, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         for size in sizes:
@@ -59,7 +80,7 @@ def main() -> None:
             for number in range(rounds):
                 cases = list(commands)[number % len(commands) :] + list(commands)[: number % len(commands)]
                 for case in cases:
-                    where = ROOT if case == "ours" else Path(name)
+                    where = ROOT if case in own else Path(name)
                     found[size, case].append(measured(commands[case], data, where))
     print(f"{load()}, {rounds} rounds")
     print(
@@ -69,6 +90,10 @@ def main() -> None:
         cpu, rss, drifted = (statistics.median(run[key] for run in runs) for key in ("cpu", "rss", "drifted"))
         ours = statistics.median(run["cpu"] for run in found[size, "ours"])
         print(f"| {size:,} | {case} | {cpu:.2f} | {cpu / ours:.1f}x | {rss:.0f} | {drifted:.0f} |")
+    weights = {"compare": compare_weight(), **{name: weight(commands[name][0]) for name in RIVALS}}
+    print("\n| installed | MB |\n|---|---|")
+    for case, size in weights.items():
+        print(f"| {case} | {size:.0f} |")
 
 
 if __name__ == "__main__":

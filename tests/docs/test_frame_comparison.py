@@ -1,11 +1,13 @@
 """The page's examples of data frames, run."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from examples.pages.frame_comparison import check, drift
+from tests.examples.executed_notebook import Notebook
 
 from mlops_runtime.monitor.frame_comparison import DriftFoundError
 
@@ -36,3 +38,14 @@ def test_a_pipeline_stops_at_the_first_week_that_drifted(tmp_path: Path) -> None
     with pytest.raises(DriftFoundError, match="price"):
         check(table(1), weeks, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.html", "two.html"]
+
+
+def test_the_notebook_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cell by cell on real rows: each cell shows what the page shows."""
+    monkeypatch.chdir(tmp_path)
+    notebook = Notebook(Path(__file__).parents[2] / "docs" / "compare.ipynb")
+    found = notebook.run()
+    if os.environ.get("MLOPS_UPDATE_NOTEBOOK"):
+        notebook.write(found)
+    assert found == [cell["outputs"] for cell in notebook.cells]
+    assert (tmp_path / "drift.html").is_file()

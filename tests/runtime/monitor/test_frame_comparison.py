@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from mlops_runtime.contracts import from_json
@@ -155,6 +156,20 @@ def test_infinities_of_a_reference_are_a_share_like_any_other(where: str) -> Non
     assert compare(ratios(5, 2.0), ratios(6, 2.0)).state is (
         MonitorState.OK if conditions else MonitorState.INSUFFICIENT_DATA
     )
+
+
+def test_a_condition_that_never_occurred_is_said() -> None:
+    """Rows of a promotion that the reference had none of are compared with nothing; nor are they fine."""
+    rows = table(1)
+    reference = rows.filter(pc.invert(rows["promoted"]))
+    found = compare(reference, rows.filter(rows["promoted"]), conditions=[Condition(name="promoted")])
+    assert found.state is MonitorState.INSUFFICIENT_DATA
+    assert (
+        "values are of conditions that the baseline knows"
+        in {each.name: each for each in found.features}["price"].untested
+    )
+    part = compare(reference, rows, conditions=[Condition(name="promoted")])
+    assert part.state is MonitorState.OK, part.verdict
 
 
 def test_what_cannot_be_compared_is_named_at_once() -> None:

@@ -250,6 +250,33 @@ def test_a_problem_is_told_with_the_newest_object_that_has_it() -> None:
     assert f"o20.jsonl, line {len(body.splitlines()) + 1}" in said
 
 
+def test_objects_of_another_models_columns_are_said_and_never_fine() -> None:
+    """Rows that name none of the model's columns cannot be read: no row of nulls, no drift, and no quiet window."""
+    timeline = Timeline(window=6, every=6, spec=SPEC)
+    for hour in range(6):
+        captured = Captured(hour=hour, rows=60)
+        timeline.land(f"o{hour}", captured)
+        key = timeline.key(f"o{hour}", captured)
+        lines = [
+            json.loads(line) for line in timeline.s3.get_object(Bucket="captures", Key=key)["Body"].read().splitlines()
+        ]
+        for line in lines:
+            side = line["captureData"]["endpointInput"]
+            side |= {
+                "encoding": "JSON",
+                "observedContentType": "application/json",
+                "data": '{"instances": [{"age": 41}]}',
+            }
+        body = "\n".join(map(json.dumps, lines)).encode()
+        timeline.s3.put_object(Bucket="captures", Key=key, Body=body)
+        timeline.count(f"o{hour}", captured)
+    report = timeline.run(6)
+    said = "row names none of the model's columns"
+    assert (report.problems, report.problem_lines) == ({said: 360}, {said: (1, 2, 3)})
+    assert report.state is MonitorState.VIOLATION
+    assert f"100 % of 360 rows cannot be read, most often: {said}" in report.verdict
+
+
 @pytest.mark.parametrize(("skew", "state"), [(180, "VIOLATION"), (-10 * 24 * 60, "NO_CAPTURE")])
 def test_clocks_that_differ_are_said_and_never_fine(skew: int, state: str) -> None:
     """Calls whose time lies hours after that of their object, or before the model went live."""
