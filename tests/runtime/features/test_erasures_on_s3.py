@@ -1,8 +1,14 @@
-"""Erasures on S3, Glue and DynamoDB of the embedded cloud that meet: objects go between their opening and their reading."""
+"""Erasures on S3, Glue and DynamoDB of the embedded cloud: beside each other, beside builds and writers that are killed."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from threading import Lock
+from typing import Any
 
 import pytest
 from pyiceberg.io.pyarrow import PyArrowFile
@@ -35,6 +41,18 @@ def store(_filled: CloudStore) -> CloudStore:
 def erase(store: CloudStore, entity: str = SECRET) -> Erasure:
     """Erase an entity without waiting."""
     return store.client().erase({"store_id": entity}, reason="T-1", in_use=(), wait=NOW)
+
+
+def client_with(store: CloudStore, **options: Any) -> FeatureStoreClient:
+    """Return another client of a store."""
+    return FeatureStoreClient.glue(
+        database="erasures",
+        environment=store.cloud.environment(),
+        manifests=store.manifests,
+        training_sets=store.sets,
+        s3=store.s3,
+        **options,
+    )
 
 
 def once_open(act: Callable[[], object], is_it: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,14 +133,7 @@ def test_an_online_store_that_does_not_answer_keeps_an_erasure_pending(store: Cl
     """All else goes, and the next call completes it."""
     client = store.client()
     client.publish_online(ONLINE)
-    lost = FeatureStoreClient.glue(
-        database="erasures",
-        environment=store.cloud.environment(),
-        manifests=store.manifests,
-        training_sets=store.sets,
-        s3=store.s3,
-        online=OnlineStore(store.cloud.client("dynamodb"), table="erasures-absent"),
-    )
+    lost = client_with(store, online=OnlineStore(store.cloud.client("dynamodb"), table="erasures-absent"))
 
     (line,) = lost.erase({"store_id": SECRET}, reason="T-1", in_use=(), wait=NOW).pending
 
@@ -130,3 +141,57 @@ def test_an_online_store_that_does_not_answer_keeps_an_erasure_pending(store: Cl
     assert [each.pending for each in client.resume_erasures(wait=NOW)] == [()]
     assert store.online([f'stock_v1/["{SECRET}"]']) == []
     assert search.in_bucket(store.s3, "erasures", [SECRET]) == []
+
+
+_WRITER = """
+import os
+import signal
+import sys
+from functools import partial
+from pyiceberg.catalog.glue import GlueCatalog
+from mlops_runtime.features import batch_ingest
+from mlops_runtime.features.store_client import FeatureStoreClient
+from tests.campaign.erasures.stores import SECRET
+from tests.runtime.features.conftest import STOCK, day, stock
+
+write = batch_ingest.data_files
+
+def paused(*arguments, **options):
+    print("here", flush=True)
+    sys.stdin.readline()
+    return write(*arguments, **options)
+
+batch_ingest.data_files = paused
+GlueCatalog.commit_table = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+rows = stock((9, 1, 9), (9.5, 2, 9.5)).set_column(0, "store_id", [[SECRET, "1"]])
+FeatureStoreClient.glue(database="erasures", now=partial(day, 20)).ingest(STOCK, rows)
+"""
+
+
+def maintain_later(store: CloudStore) -> None:
+    """Maintain when the newest file is older than a day."""
+    pages = store.s3.get_paginator("list_objects_v2").paginate(Bucket="erasures")
+    newest = max(each["LastModified"] for page in pages for each in page["Contents"])
+    client_with(store, now=partial(datetime.__add__, newest, timedelta(hours=25))).maintain()
+
+
+@pytest.mark.parametrize("then", [erase, maintain_later])
+def test_a_writer_that_writes_when_all_is_erased_and_is_killed(
+    store: CloudStore, then: Callable[[CloudStore], object]
+) -> None:
+    """S3 cannot keep it from that, and nothing knows whom it wrote of: the same erasure removes it, or maintenance a day later."""
+    environment = os.environ | store.cloud.environment()
+    command = [sys.executable, "-c", _WRITER]
+    writer = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "here\n"
+    assert erase(store).pending == ()
+    assert search.in_bucket(store.s3, "erasures", [SECRET]) == []
+    writer.communicate("write\n")
+    assert writer.returncode == -signal.SIGKILL
+    assert {key.rpartition(".")[2] for key in search.in_bucket(store.s3, "erasures", [SECRET])} == {"parquet", "avro"}
+
+    then(store)
+
+    assert search.in_bucket(store.s3, "erasures", [SECRET]) == []
+    assert set(store.client().table("stock_v1").scan().to_arrow()["store_id"].to_pylist()) == {"1", OTHER}
