@@ -24,7 +24,6 @@ from mlops_runtime.features.table_compaction import FAN_IN
 SECRET, OTHER = "household-4711-of-the-campaign", "household-0815-of-the-campaign"
 ENTITIES = (SECRET, OTHER)
 ONLINE = replace(STOCK, online=True)
-_BUCKET, _DATABASE, _TABLE = "erasures", "erasures", "erasures-online"
 _PID = re.compile(r"\b\d+\b")
 
 
@@ -135,21 +134,22 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class CloudStore:
-    """A store of an embedded cloud, whose bucket keeps versions."""
+    """A store of an embedded cloud, whose bucket, of the database's name, keeps versions."""
 
     cloud: Cloud
+    name: str = "erasures"
     kept: list[_Kept] = field(default_factory=list, repr=False)
 
     @classmethod
-    def filled(cls, cloud: Cloud) -> "CloudStore":
+    def filled(cls, cloud: Cloud, name: str = "erasures") -> "CloudStore":
         """Make it, and remember what it consists of."""
-        made = cls(cloud)
+        made = cls(cloud, name)
         s3, glue, dynamodb = (cloud.client(service) for service in ("s3", "glue", "dynamodb"))
-        s3.create_bucket(Bucket=_BUCKET)
-        s3.put_bucket_versioning(Bucket=_BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        glue.create_database(DatabaseInput={"Name": _DATABASE})
+        s3.create_bucket(Bucket=name)
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        glue.create_database(DatabaseInput={"Name": name})
         dynamodb.create_table(
-            TableName=_TABLE,
+            TableName=made.table,
             KeySchema=[{"AttributeName": "entity", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "entity", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
@@ -159,9 +159,9 @@ class CloudStore:
         for group in (SALES, STOCK):
             locked = lock.table(group)
             catalog.create_table(
-                (_DATABASE, group.table_name),
+                (name, group.table_name),
                 iceberg_schema(group, locked),
-                location=f"s3://{_BUCKET}/{_DATABASE}/{group.table_name}",
+                location=f"s3://{name}/{name}/{group.table_name}",
                 partition_spec=iceberg_partition(locked),
                 sort_order=iceberg_sort_order(group, locked),
                 properties=group.properties,
@@ -169,36 +169,42 @@ class CloudStore:
         fill(made.client())
         keys = (
             each["Key"]
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET)
+            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name)
             for each in page["Contents"]
         )
         made.kept.append(
             _Kept(
-                {key: s3.get_object(Bucket=_BUCKET, Key=key)["Body"].read() for key in keys},
-                [_input(table) for table in glue.get_tables(DatabaseName=_DATABASE)["TableList"]],
-                dynamodb.scan(TableName=_TABLE)["Items"],
+                {key: s3.get_object(Bucket=name, Key=key)["Body"].read() for key in keys},
+                [_input(table) for table in glue.get_tables(DatabaseName=name)["TableList"]],
+                dynamodb.scan(TableName=made.table)["Items"],
             )
         )
         return made
 
-    def __getstate__(self) -> tuple[Cloud]:
+    def __getstate__(self) -> tuple[Cloud, str]:
         """Give a process what it needs."""
-        return (self.cloud,)
+        return (self.cloud, self.name)
 
-    def __setstate__(self, state: tuple[Cloud]) -> None:
+    def __setstate__(self, state: tuple[Cloud, str]) -> None:
         """Be the same store in a process."""
         object.__setattr__(self, "cloud", state[0])
+        object.__setattr__(self, "name", state[1])
         object.__setattr__(self, "kept", [])
+
+    @property
+    def table(self) -> str:
+        """Name of the online table."""
+        return f"{self.name}-online"
 
     @property
     def sets(self) -> str:
         """Where training sets lie."""
-        return f"s3://{_BUCKET}"
+        return f"s3://{self.name}"
 
     @property
     def manifests(self) -> str:
         """Where manifests lie."""
-        return f"s3://{_BUCKET}/manifests"
+        return f"s3://{self.name}/manifests"
 
     @property
     def s3(self) -> Any:
@@ -208,40 +214,40 @@ class CloudStore:
     def client(self) -> FeatureStoreClient:
         """Return a client; its clock stands after all rows."""
         return FeatureStoreClient.glue(
-            database=_DATABASE,
+            database=self.name,
             environment=self.cloud.environment(),
             now=partial(day, 20),
             manifests=self.manifests,
             training_sets=self.sets,
             s3=self.s3,
-            online=OnlineStore(self.cloud.client("dynamodb"), table=_TABLE),
+            online=OnlineStore(self.cloud.client("dynamodb"), table=self.table),
             ended=has_ended,
         )
 
     def online(self, keys: list[str]) -> list[str]:
         """Return those of some keys of which there is an item."""
         asked = [{"entity": {"S": key}} for key in keys]
-        found = self.cloud.client("dynamodb").batch_get_item(RequestItems={_TABLE: {"Keys": asked}})
-        there = {item["entity"]["S"] for item in found["Responses"][_TABLE]}
+        found = self.cloud.client("dynamodb").batch_get_item(RequestItems={self.table: {"Keys": asked}})
+        there = {item["entity"]["S"] for item in found["Responses"][self.table]}
         return [key for key in keys if key in there]
 
     def put_back(self) -> None:
         """Make the store what it was when it was filled."""
         (kept,) = self.kept
         s3, glue, dynamodb = (self.cloud.client(service) for service in ("s3", "glue", "dynamodb"))
-        for page in s3.get_paginator("list_object_versions").paginate(Bucket=_BUCKET):
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=self.name):
             there = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
             gone = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in there]
-            s3.delete_objects(Bucket=_BUCKET, Delete={"Objects": gone, "Quiet": True})
+            s3.delete_objects(Bucket=self.name, Delete={"Objects": gone, "Quiet": True})
         for key, content in kept.objects.items():
-            s3.put_object(Bucket=_BUCKET, Key=key, Body=content)
+            s3.put_object(Bucket=self.name, Key=key, Body=content)
         for table in kept.tables:
-            glue.delete_table(DatabaseName=_DATABASE, Name=table["Name"])
-            glue.create_table(DatabaseName=_DATABASE, TableInput=table)
-        for item in dynamodb.scan(TableName=_TABLE)["Items"]:
-            dynamodb.delete_item(TableName=_TABLE, Key={"entity": item["entity"]})
+            glue.delete_table(DatabaseName=self.name, Name=table["Name"])
+            glue.create_table(DatabaseName=self.name, TableInput=table)
+        for item in dynamodb.scan(TableName=self.table)["Items"]:
+            dynamodb.delete_item(TableName=self.table, Key={"entity": item["entity"]})
         for item in kept.items:
-            dynamodb.put_item(TableName=_TABLE, Item=item)
+            dynamodb.put_item(TableName=self.table, Item=item)
 
     def left(self) -> list[str]:
         """Return where the cloud's own storage names an entity, of all services."""

@@ -10,6 +10,7 @@ See: https://iceberg.apache.org/spec/#snapshots, https://gdpr.eu/article-17-righ
 """
 
 import math
+import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ from mlops_runtime.features.training_set import entities_key
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 
 _POLL_SECONDS = 0.2
+_ROWS = re.compile(r"\.parquet(\.\d+)?$")  # of a task of Spark too, whose attempt the name ends in
 
 
 def erase(
@@ -298,4 +300,4 @@ def _unclaimed(places: Places) -> list[str]:
         claimed += [] if given is None else [given]
         claimed += [f"{uri.removeprefix(here)}/" for uri in places.manifests.copies(manifest_id)]
     keys = [key for folder in ("entities/", "sets/", "staged/") for key in places.sets.keys(folder)]
-    return [key for key in keys if key.endswith(".parquet") and not key.startswith(tuple(claimed))]
+    return [key for key in keys if _ROWS.search(key) and not key.startswith(tuple(claimed))]

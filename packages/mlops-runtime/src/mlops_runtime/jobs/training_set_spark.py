@@ -134,6 +134,11 @@ class SparkBuild:
         with self.builds.begin(tables=tables, places=places, takes_rows=takes_rows, process=self.process) as opened:
             try:
                 yield opened
+            except (TrainingSetError, FeatureTableError):
+                raise
+            except Exception:
+                opened.check()  # Spark does not say that an erasure took what it misses
+                raise
             finally:
                 for key in self.sets.keys(f"{staged(self.id)}/"):
                     if key.rpartition("/")[2] not in (DRAFT, DONE):
