@@ -21,6 +21,7 @@ from mlops_runtime.monitor.monitors.drift.rules import pair_name
 from mlops_runtime.monitor.monitors.monitor_table import results
 from mlops_runtime.monitor.page import drawings as page_marks
 from mlops_runtime.monitor.page import report_words
+from mlops_runtime.monitor.page.course import course
 from mlops_runtime.monitor.page.drawings import CellRow, PairTable, Spark, cell_rows, compared, pair_table
 from mlops_runtime.monitor.report_message import problem_place, problems, problems_text
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -101,6 +102,7 @@ def page(
         counts=counts,
         note=note,
         reports=reports,
+        course=course(reports),
         features=parts,
         drifted=[part for part in parts if part.drift.drifted or part.drift.persistent],
         states=dict(sorted(monitor_states(report).items(), key=lambda item: report_words.TONES[item[1]] != "bad")),

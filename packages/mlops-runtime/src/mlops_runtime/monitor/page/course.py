@@ -1,0 +1,147 @@
+"""What each monitor decided since when, and what changed meanwhile, on one axis of time. Coordinates only; the template draws."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
+from mlops_runtime.monitor import wording
+from mlops_runtime.monitor.page import report_words
+
+_ROLLOUT = "rollout"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time in one state, in percent of the axis, and the same in words."""
+
+    start: float
+    width: float
+    tone: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A monitor's stretches, or those of rollouts; ``since`` is the last one of a monitor in words."""
+
+    name: str
+    stretches: tuple[Stretch, ...]
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What changed, where on the axis in percent."""
+
+    at: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Lanes and changes of a history."""
+
+    lanes: tuple[Lane, ...]
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What a report alone decided about: its window without those before."""
+
+    start: datetime
+    end: datetime
+    report: MonitorReport
+
+
+def course(reports: Sequence[MonitorReport]) -> Course | None:
+    """Return the course of a history; None with fewer than two reports.
+
+    A monitor's lane has a stretch for each time that its state stayed the same; windows that overlap count from the one before.
+    What changed is read off the reports: another model went live, another baseline of the same model, other thresholds. While a
+    rollout kept drift from being published there is a stretch of its own.
+
+    Args:
+        reports: Oldest first.
+
+    Example:
+        >>> from mlops_runtime.contracts.monitor import MonitorState
+        >>> from mlops_runtime.contracts.monitor_report import DriftResult
+        >>> states = (MonitorState.OK, MonitorState.VIOLATION, MonitorState.VIOLATION)
+        >>> days = [MonitorReport(endpoint="demand", variant="All", window_from=f"2017-08-0{n}T00:00:00Z",
+        ...     window_until=f"2017-08-0{n + 1}T00:00:00Z", rows=9, baseline_sha256=None, model_package_arn=None,
+        ...     drift=DriftResult(state=state)) for n, state in enumerate(states, 1)]
+        >>> [lane] = course(days).lanes
+        >>> [round(stretch.start) for stretch in lane.stretches], lane.since
+        ([0, 33], 'violated since 2017-08-02 00:00')
+    """
+    if len(reports) < 2:
+        return None
+    pieces = list(_pieces(reports))
+    first, last = pieces[0].start, pieces[-1].end
+    names = dict.fromkeys(name for report in reports for name in monitor_states(report))
+    lanes = [_lane(name, pieces) for name in names]
+    rollouts = tuple(
+        Stretch(
+            _at(piece.start, first, last), _width(piece, first, last), "warn", wording.seconds(piece.report.suppressed)
+        )
+        for piece in pieces
+        if piece.report.suppressed is not None
+    )
+    if rollouts:
+        lanes.append(Lane(_ROLLOUT, rollouts))
+    changes = tuple(Change(_at(at, first, last), words) for at, words in _changes(reports) if first <= at <= last)
+    return Course(tuple(lanes), changes)
+
+
+def _pieces(reports: Sequence[MonitorReport]) -> Iterator[_Piece]:
+    before: datetime | None = None
+    for report in reports:
+        start, end = (datetime.fromisoformat(text) for text in (report.window_from, report.window_until))
+        yield _Piece(start if before is None else min(end, max(start, before)), end, report)
+        before = end
+
+
+def _lane(name: str, pieces: Sequence[_Piece]) -> Lane:
+    first, last = pieces[0].start, pieces[-1].end
+    runs: list[list[_Piece]] = []
+    for piece in pieces:
+        state = monitor_states(piece.report).get(name)
+        if state is None:
+            continue
+        previous = runs[-1][-1] if runs else None
+        goes_on = previous is not None and previous.end >= piece.start
+        if goes_on and previous is not None and monitor_states(previous.report)[name] is state:
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    stretches = []
+    for run in runs:
+        state = monitor_states(run[0].report)[name]
+        said = report_words.state_text(name, state, flaw=run[0].report.baseline_flaw)
+        begins = f"since {wording.moment(run[0].start.isoformat())}{' or before' if run[0].start == first else ''}"
+        start, end = _at(run[0].start, first, last), _at(run[-1].end, first, last)
+        stretches.append(Stretch(start, round(end - start, 2), said.tone, f"{said.word} {begins}"))
+    return Lane(name, tuple(stretches), stretches[-1].words if stretches else "")
+
+
+def _changes(reports: Sequence[MonitorReport]) -> Iterator[tuple[datetime, str]]:
+    for before, now in pairwise(reports):
+        end = datetime.fromisoformat(now.window_until)
+        if now.live_since is not None and now.live_since != before.live_since:
+            model = (now.model_package_arn or "").rpartition(":model-package/")[2]
+            yield datetime.fromisoformat(now.live_since), f"{wording.moment(now.live_since)} model {model} went live"
+        elif before.baseline_sha256 and now.baseline_sha256 and now.baseline_sha256 != before.baseline_sha256:
+            yield end, f"{wording.moment(now.window_until)} another baseline of the same model"
+        if now.spec != before.spec:
+            yield end, f"{wording.moment(now.window_until)} other thresholds"
+
+
+def _at(time: datetime, first: datetime, last: datetime) -> float:
+    return round(100 * ((time - first) / (last - first)), 2)
+
+
+def _width(piece: _Piece, first: datetime, last: datetime) -> float:
+    return round(_at(piece.end, first, last) - _at(piece.start, first, last), 2)
