@@ -181,6 +181,28 @@ def service_role(
     return role
 
 
+def idle_role(
+    scope: Construct, id: str, *, service: str, business_unit: IBusinessUnit, description: str
+) -> ServiceRole:
+    """Define a role that a service may assume and that may do nothing: for what asks for a role and never runs.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        service: The service's principal.
+        business_unit: The unit; gives the permissions boundary.
+        description: What asks for it.
+    """
+    return ServiceRole(
+        scope,
+        id,
+        assumed_by=iam.ServicePrincipal(service, conditions=source_conditions(scope, service)),
+        permissions_boundary=business_unit.permissions_boundary,
+        managed_policies=(),
+        description=description,
+    )
+
+
 def shared_policy(
     scope: Construct, id: str, *, statements: Sequence[iam.PolicyStatement], description: str, wildcard_reason: str
 ) -> iam.ManagedPolicy:

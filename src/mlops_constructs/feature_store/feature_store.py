@@ -20,7 +20,7 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._assets import layer
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import ARCHITECTURE
-from mlops_constructs._roles import ServiceRole
+from mlops_constructs._roles import ServiceRole, idle_role
 from mlops_constructs._shared_values import publish_values
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import check_duration, raise_if_any
@@ -399,7 +399,8 @@ class FeatureStore(OwnedFeatureStore):
         snapshot_retention: cdk.Duration | None,
     ) -> None:
         tables = Construct(self, "Tables")
-        role = self._define_optimizer_role() if maintain or snapshot_retention is not None else None
+        is_run = maintain or snapshot_retention is not None
+        role = self._define_optimizer_role() if is_run else self._define_idle_role()
         for group in self._groups:
             name = "".join(word.capitalize() for word in group.table_name.split("_"))
             location = self._data.s3_url_for_object(f"{self._database_name}/{group.table_name}")
@@ -409,18 +410,27 @@ class FeatureStore(OwnedFeatureStore):
             table.apply_removal_policy(self._unit.profile.removal_policy)
             self._permitted_after.append(table)
             define_ruleset(tables, f"{name}Quality", group=group, table=table, database_name=self._database_name)
-            if role is not None:
-                define_optimizers(
-                    tables,
-                    name,
-                    table=table,
-                    role=role,
-                    location=location,
-                    maintain=maintain,
-                    snapshot_retention=snapshot_retention,
-                )
-        if role is not None and self._access is FeatureAccess.LAKE_FORMATION:
+            define_optimizers(
+                tables,
+                name,
+                table=table,
+                role=role,
+                location=location,
+                maintain=maintain,
+                snapshot_retention=snapshot_retention,
+            )
+        if is_run and self._access is FeatureAccess.LAKE_FORMATION:
             self._lake_formation(self.table_names).permit(role, MAINTAIN)
+
+    def _define_idle_role(self) -> ServiceRole:
+        # claim: disabled-optimizer-needs-no-rights
+        return idle_role(
+            self,
+            "OptimizerRole",
+            service="glue.amazonaws.com",
+            business_unit=self._unit,
+            description=f"Named by the optimizers of feature tables of unit {self._unit.name}, which are disabled",
+        )
 
     def _define_optimizer_role(self) -> ServiceRole:
         return define_optimizer_role(

@@ -1,4 +1,4 @@
-"""One Iceberg v2 table a feature group, by ``IcebergTableInput`` alone, and the optimizers of PRODUCTION.
+"""One Iceberg v2 table a feature group, by ``IcebergTableInput`` alone, and the optimizers of tables.
 
 The older shape (``TableInput`` beside ``MetadataOperation: CREATE``) makes a table whose first update strips its Iceberg metadata.
 

@@ -109,13 +109,20 @@ def test_production_keeps_tables_and_maintains_them(lock_file: Path) -> None:
     assert iceberg["Location"]["Fn::Join"][1][-1] == "/demand_eu_features/stock_v1"
 
 
-def test_development_deletes_tables_and_has_no_optimizers(lock_file: Path) -> None:
-    """Small tables need none."""
+def test_development_deletes_tables_and_disables_retention_alone(lock_file: Path) -> None:
+    """So that an optimizer of the whole catalog expires nothing; its role may do nothing."""
     stack, _ = _store(lock_file, _group("stock"), profile=Profile.DEVELOPMENT)
 
     template = Template.from_stack(stack)
     template.has_resource("AWS::Glue::Table", {"DeletionPolicy": "Delete"})
-    template.resource_count_is("AWS::Glue::TableOptimizer", 0)
+    (retention,) = template.find_resources("AWS::Glue::TableOptimizer").values()
+    configuration = retention["Properties"]["TableOptimizerConfiguration"]
+    assert (retention["Properties"]["Type"], configuration["Enabled"]) == ("retention", False)
+    role = configuration["RoleArn"]["Fn::GetAtt"][0]
+    assert "ManagedPolicyArns" not in template.find_resources("AWS::IAM::Role")[role]["Properties"]
+    for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
+        held = [each["Properties"].get("Roles", ()) for each in template.find_resources(kind).values()]
+        assert not [roles for roles in held if {"Ref": role} in roles]
 
 
 def test_manifests_cannot_be_deleted_for_a_year_in_production(lock_file: Path) -> None:
