@@ -399,7 +399,7 @@ class FeatureStore(OwnedFeatureStore):
         snapshot_retention: cdk.Duration | None,
     ) -> None:
         tables = Construct(self, "Tables")
-        is_run = maintain or snapshot_retention is not None
+        is_run = snapshot_retention is not None or maintain
         role = self._define_optimizer_role() if is_run else self._define_idle_role()
         for group in self._groups:
             name = "".join(word.capitalize() for word in group.table_name.split("_"))
