@@ -247,6 +247,34 @@ def test_fails_when_a_snapshot_is_gone_or_blocks_are_missing(spark, store, tmp_p
         both(spark, tmp_path, ready, 8, here, timestamp="event_timestamp")
 
 
+def test_an_erasure_takes_what_a_killed_build_staged(spark, tmp_path):
+    """The files of all attempts are looked through, though no manifest names them."""
+    client = FeatureStoreClient.local(tmp_path / "store", now=lambda: at(1000))
+    client.backfill(STORES, history(random.Random(3), STORES, 60))
+    shown(spark, client.table("stores_v1"))
+    rows = pa.table({"store_id": ["1", "2"], "event_timestamp": [at(80), at(80)]})
+    found = located(client.table, client.table_names(), requested(rows, [STORES], name="lost"))
+    ready = training_set.prepared(found, requested(rows, [STORES], name="lost"))
+    uri = tmp_path / "rows.parquet"
+    pq.write_table(ready.rows, uri)
+    staged = tmp_path / "store" / "training_sets" / "staged" / "lost" / "files"
+    distributed_build.build(
+        spark,
+        ready.tables,
+        ready.manifest,
+        EntityFiles(uris=(uri.as_uri(),), timestamp="event_timestamp"),
+        catalog="lake",
+        files=Files(properties={}),
+        staged=staged.as_uri(),
+        block=1,
+    )
+    there = [path for path in staged.rglob("*") if path.is_file()]
+    assert sorted(pq.read_table(path)["store_id"][0].as_py() for path in there) == ["1", "2"]
+    client.erase({"store_id": "1"}, reason="asked", in_use=())
+    left = [path for path in staged.rglob("*") if path.is_file()]
+    assert [pq.read_table(path)["store_id"].to_pylist() for path in left] == [["2"]]
+
+
 def test_parquet_of_entity_rows_has_the_statistics_that_bound_what_is_read() -> None:
     """Feature rows after the last entity row are not read."""
     rows = pa.table({"event_timestamp": pa.array([at(3), at(1)], pa.timestamp("us", "UTC"))})

@@ -3,7 +3,7 @@
 The entity rows lie in Parquet files in the order of their ``row_id``. Spark is sent their keys and times alone, and picks for
 each the rows that counted, one timeline for all groups with one key; see ``training_set_sql.pieces``. The answers are brought
 together by block. A task reads the entity rows of its block from the files, so that columns of any type keep their bytes, puts the
-features beside them, writes the block's files below a place of their own, each under a name that ends in the task's attempt, and
+features beside them, writes the block's files below a place of their own, each in a folder of the task's attempt, and
 answers their hashes. The driver checks that all rows are there and composes the manifest's output; nothing names a file before.
 """
 
@@ -161,7 +161,7 @@ class _Task:
         return replace(self, counts=()).assembled(0, {}).schema
 
     def write(self, number: int, rows: pa.Table, attempt: int) -> Block:
-        """Write the files of a block, each under a name that ends in the attempt."""
+        """Write the files of a block in a folder of the attempt."""
         block, content = written_block(
             rows, number, blocks=block_count(self.rows, self.block), splits=self.entities.splits
         )
@@ -451,7 +451,7 @@ def _composed(
 
 
 def _staged(place: str, path: str, attempt: int) -> str:
-    return f"{place}/{path}.{attempt}"
+    return f"{place}/{attempt}/{path}"  # an erasure looks through what ends in .parquet
 
 
 def _rows(files: Files, uri: str, start: int, count: int) -> pa.Table:
