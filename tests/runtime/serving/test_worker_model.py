@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import venv
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,18 @@ def test_a_folder_is_loaded_again(start: Start, tmp_path: Path) -> None:
     digest = model_folders.handler(tmp_path, f"import parts.none\n{model_folders.HANDLER}")
     start().close()
     assert start(expected_sha256=digest).predict(ROWS[:1]).tolist() == [6.0]
+
+
+def test_an_environment_keeps_its_byte_code(start: Start, tmp_path: Path) -> None:
+    """What a model imports of it is compiled once, not at each start of a process: scikit-learn takes two seconds."""
+    venv.create(tmp_path / "environment", symlinks=True)
+    (packages,) = (tmp_path / "environment" / "lib").glob("python*/site-packages")
+    (packages / "beside.py").write_text("")
+    (folder := tmp_path / "model").mkdir()
+    model_folders.handler(folder, f"import beside\n{model_folders.HANDLER}")
+    with pytest.raises(ModelError, match="No module named 'pandas'"):  # after it has run: rows are a frame
+        start(folder, python=tmp_path / "environment" / "bin" / "python")
+    assert [path.suffix for path in (packages / "__pycache__").iterdir()] == [".pyc"]
 
 
 def test_lightgbm_predicts_from_the_matrix(start: Start, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class WorkerProcess:
     def __init__(self, what: str, program: Path, python: Path, *arguments: str) -> None:
         self._what = what
         self._wire, theirs = socket.socketpair()
-        command = [str(python), "-IB", str(program), str(theirs.fileno()), *arguments]
+        command = [str(python), "-I", str(program), str(theirs.fileno()), *arguments]
         try:
             self._process = subprocess.Popen(
                 command,
