@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -307,3 +309,9 @@ def test_a_signature_without_a_lookup_is_as_it_was() -> None:
     """Its bytes and so its hash; with one it reads back."""
     assert "lookup" not in json.loads(canonical_json(replace(SIGNATURE, lookup=None)))
     assert from_json(ModelSignature, canonical_json(SIGNATURE)) == SIGNATURE
+
+
+def test_a_server_without_lookups_loads_no_boto3() -> None:
+    """Which takes as long to load as all else of it."""
+    code = "import sys, mlops_runtime.serving.server; sys.exit('botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

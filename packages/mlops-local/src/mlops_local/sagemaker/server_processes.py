@@ -31,7 +31,7 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subp
     """
     if is_shareable(command, env):
         _, _, module, *arguments = command
-        loads = (module,) if module in _JOBS else (f"{module}.server",)
+        loads = (module,) if module in _JOBS else (f"{module}.server", "boto3")  # which captures and looks up with it
         # the server's import sets it, and its environment is then replaced
         environment = {"ORT_DISABLE_TELEMETRY": "1", **env}
         return _server.start_module(module, arguments, loads=loads, folder=str(cwd), environment=environment)

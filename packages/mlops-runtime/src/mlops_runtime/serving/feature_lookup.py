@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
-import boto3
-from botocore.config import Config
-
 from mlops_runtime.contracts.feature_service import FeatureLookup, ServedGroup
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.features.column_type import ColumnType
@@ -28,7 +25,6 @@ from mlops_runtime.features.online_items import (
     key_problem,
     whole_key,
 )
-from mlops_runtime.features.online_rows import DynamoRows
 from mlops_runtime.serving.request_payload import PayloadError
 from mlops_runtime.serving.served_model import ModelError
 
@@ -119,6 +115,12 @@ class FeatureLookups:
         Raises:
             ModelError: As above.
         """
+        # a server whose model looks nothing up has no use for them, and they take as long to load as all the rest
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
+        from mlops_runtime.features.online_rows import DynamoRows  # noqa: PLC0415
+
         limits = Config(connect_timeout=1, read_timeout=1, retries={"max_attempts": 1}, max_pool_connections=_CALLS)
         return cls(lookup, signature, DynamoRows(boto3.client("dynamodb", config=limits), table))
 
