@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,13 @@ class Snapshot:
     files: list[str]
 
 
+def _document(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the fields of a snapshot; the plain data of its stores is not copied, which takes longer than to write it."""
+    return {each.name: getattr(snapshot, each.name) for each in fields(snapshot)} | {
+        "versions": asdict(snapshot.versions)
+    }
+
+
 @dataclass(slots=True)
 class Writer:
     """Writes one snapshot.
@@ -99,7 +106,7 @@ class Writer:
         snapshot = Snapshot(versions=versions(), port=port, saved=saved, stores=dict(stores), files=sorted(self._files))
         part, last, previous = (self.folder / name for name in ("snapshot.part", _LAST, _PREVIOUS))
         try:
-            _write(part, json.dumps(asdict(snapshot), separators=(",", ":")).encode())
+            _write(part, json.dumps(_document(snapshot), separators=(",", ":")).encode())
             if last.exists():
                 step = self.folder / "previous.part"
                 step.unlink(missing_ok=True)
