@@ -43,6 +43,7 @@ def domains() -> frozenset[str]:
     return endpoint_domains() | _OTHER_DOMAINS
 
 
+@functools.lru_cache(maxsize=1024)  # asked for each request
 def kind(host: str) -> Kind:
     """Return what a host is.
 
