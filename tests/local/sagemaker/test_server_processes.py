@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mlops_local.functions.function_processes import ForkedModule
+from mlops_local.functions.function_processes import ForkedModule, ForkServer
 from mlops_local.sagemaker import server_processes
 
 SERVE = [sys.executable, "-m", "mlops_runtime.serving", "serve"]
@@ -16,24 +18,65 @@ TRAIN = [sys.executable, "-m", "mlops_runtime.jobs.train"]
 
 
 @pytest.mark.parametrize(
-    ("command", "environment", "expected"),
+    ("command", "expected"),
     [
-        (SERVE, {"MLOPS_MODEL_SHA256": "0"}, True),
-        (SERVE, {"PYTHONHASHSEED": "7"}, False),
-        (SERVE, {"OMP_NUM_THREADS": "7"}, False),
-        (["/elsewhere/python", *SERVE[1:]], {}, False),
-        ([*SERVE, "more"], {}, False),
-        ([*TRAIN, "train.py"], {"MLOPS_OPT_ML": "/root"}, True),
-        (TRAIN, {"ARROW_DEFAULT_MEMORY_POOL": "system"}, False),
-        ([*TRAIN[:2], "mlops_runtime.jobs.train_elsewhere"], {}, False),
-        ([sys.executable, "train.py"], {}, False),
+        (SERVE, True),
+        (["/elsewhere/python", *SERVE[1:]], False),
+        ([*SERVE, "more"], False),
+        ([*TRAIN, "train.py"], True),
+        ([*TRAIN[:2], "mlops_runtime.jobs.train_elsewhere"], False),
+        ([sys.executable, "train.py"], False),
     ],
 )
-def test_only_our_server_and_jobs_with_what_they_are_loaded_with_are_shared(
-    command: list[str], environment: dict[str, str], expected: bool
+def test_only_our_server_and_jobs_are_shared(command: list[str], expected: bool) -> None:
+    """Another program has a process of its own."""
+    assert server_processes.is_shareable(command) is expected
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[Any, ForkServer]]:
+    """Start with no process that others are forked from, and end those of the test."""
+    found: dict[Any, ForkServer] = {}
+    monkeypatch.setattr(server_processes, "_servers", found)
+    yield found
+    for server in found.values():
+        server.close()
+
+
+def test_what_is_loaded_has_the_containers_variables_and_none_of_this_machines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, servers: dict[Any, ForkServer]
 ) -> None:
-    """Another program, or a variable that a library reads as it is loaded, has a process of its own."""
-    assert server_processes.is_shareable(command, _read_at_load() | environment) is expected
+    """As it is loaded with them: a machine that tunes OpenBLAS for itself, or keeps ONNX Runtime silent or not, shares too."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    container = {"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "7"}
+
+    process = server_processes.start(SERVE, env=container, cwd=tmp_path)
+    assert isinstance(process, ForkedModule)
+    (server,) = servers.values()
+    assert server._process is not None
+    loaded = Path(f"/proc/{server._process.pid}/environ").read_bytes().split(b"\0")
+
+    _ended(process)
+    assert [each for each in loaded if each.startswith((b"OMP_", b"OPENBLAS_", b"ORT_"))] == [
+        b"ORT_DISABLE_TELEMETRY=1",
+        b"OMP_NUM_THREADS=7",
+    ]
+
+
+def test_sets_of_variables_beyond_a_few_have_processes_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, servers: dict[Any, ForkServer]
+) -> None:
+    """A path that differs from job to job would keep one after another in memory."""
+    monkeypatch.setattr(server_processes, "_MOST", 1)
+    one, other = ({"PATH": os.environ["PATH"], "OMP_NUM_THREADS": number} for number in ("1", "2"))
+
+    processes = [server_processes.start(SERVE, env=env, cwd=tmp_path) for env in (one, other, one)]
+
+    assert [isinstance(process, ForkedModule) for process in processes] == [True, False, True]
+    assert len(servers) == 1
+    for process in processes:
+        _ended(process)
 
 
 def test_a_forked_server_says_what_it_lacks_and_ends(tmp_path: Path) -> None:
@@ -106,6 +149,14 @@ def test_a_forked_server_is_killed_with_its_group(tmp_path: Path) -> None:
     process.stdout.close()
 
 
+def _ended(process: "subprocess.Popen[bytes] | ForkedModule") -> None:
+    """Wait for a server that has no model."""
+    assert process.stdout is not None
+    with process.stdout:
+        assert b"mlops serving" in process.stdout.read()
+    assert process.wait(timeout=60) != 0
+
+
 def _read_at_load() -> dict[str, str]:
-    """What this process, and so the forked ones, load the server with; other tests' libraries may have set some of it."""
+    """What the processes of these tests are loaded with."""
     return {name: value for name, value in os.environ.items() if name.startswith(server_processes._READ_AT_LOAD)}

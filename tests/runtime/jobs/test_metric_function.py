@@ -36,6 +36,7 @@ def test_each_row_gets_the_loss_of_its_label(tmp_path: Path) -> None:
     found = _losses(tmp_path, DISTANCE, list(labels), predictions, given)
     assert found[given] == pytest.approx(np.linalg.norm(labels - predictions, axis=1)[given])
     assert not found[~given].any()
+    assert [path.name for path in tmp_path.iterdir()] == ["metric.py"]  # no byte code beside it
 
 
 def test_labels_may_be_longer_than_predictions(tmp_path: Path) -> None:

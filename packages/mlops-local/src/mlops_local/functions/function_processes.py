@@ -57,10 +57,14 @@ def is_shareable(command: Sequence[str], *, folder: str, environment: Mapping[st
 
 
 class ForkServer:
-    """The process that others are forked from; it starts with the first of them, and again if it has ended."""
+    """The process that others are forked from; it starts with the first of them, and again if it has ended.
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
+    Args:
+        environment: What it loads modules with. Default: this process's.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = environment
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -148,7 +152,9 @@ class ForkServer:
         self._channel, other = socket.socketpair()
         with other:
             command = [sys.executable, "-m", "mlops_local.functions.process_fork", str(other.fileno())]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=[other.fileno()], env=self._environment
+            )
         return self._channel
 
 

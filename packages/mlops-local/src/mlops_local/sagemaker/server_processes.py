@@ -1,11 +1,13 @@
 """Processes of containers; those of our own server and jobs are forked from one that has loaded them: each starts in little time.
 
-A container that sets a variable which Python or a library of theirs reads as it is loaded gets a process of its own.
+What they are forked from has the variables that Python or a library reads as it is loaded from the container, none of this
+machine's: there is one process for each set of them, for a few sets.
 """
 
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +17,9 @@ _SERVER = "mlops_runtime.serving"
 _JOBS = frozenset(f"mlops_runtime.jobs.{name}" for name in ("evaluate", "predict", "train", "training_set"))
 # of variables that are read while what they import is loaded
 _READ_AT_LOAD = ("PYTHON", "LD_", "MALLOC_", "OMP_", "OPENBLAS_", "MKL_", "ORT_", "NPY_", "ARROW_")
-_server = ForkServer()
+_MOST = 4  # sets of variables; each keeps a process with all that is loaded
+_servers: dict[tuple[tuple[str, str], ...], ForkServer] = {}
+_lock = threading.Lock()
 
 
 def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subprocess.Popen[bytes] | ForkedModule":
@@ -29,12 +33,13 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subp
     Raises:
         OSError: If it cannot be started.
     """
-    if is_shareable(command, env):
+    server = _server(env) if is_shareable(command) else None
+    if server is not None:
         _, _, module, *arguments = command
         loads = (module,) if module in _JOBS else (f"{module}.server", "boto3")  # which captures and looks up with it
         # the server's import sets it, and its environment is then replaced
         environment = {"ORT_DISABLE_TELEMETRY": "1", **env}
-        return _server.start_module(module, arguments, loads=loads, folder=str(cwd), environment=environment)
+        return server.start_module(module, arguments, loads=loads, folder=str(cwd), environment=environment)
     return subprocess.Popen(
         list(command),
         env=dict(env),
@@ -46,12 +51,20 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subp
     )
 
 
-def is_shareable(command: Sequence[str], env: Mapping[str, str]) -> bool:
-    """Return whether a process is of our model server or jobs, loaded with what this process's environment says."""
+def is_shareable(command: Sequence[str]) -> bool:
+    """Return whether a process is of our model server or jobs."""
     if list(command[:2]) != [sys.executable, "-m"]:
         return False
     module, *arguments = command[2:]
-    if module not in _JOBS and [module, *arguments] != [_SERVER, "serve"]:
-        return False
-    names = {name for name in {*env, *os.environ} if name.startswith(_READ_AT_LOAD)}
-    return all(env.get(name) == os.environ.get(name) for name in names)
+    return module in _JOBS or [module, *arguments] == [_SERVER, "serve"]
+
+
+def _server(env: Mapping[str, str]) -> ForkServer | None:
+    """Return what has loaded with the variables of a container, if it is of the first few sets of them."""
+    read = {name: value for name, value in env.items() if name.startswith(_READ_AT_LOAD)}
+    key = tuple(sorted(read.items()))
+    with _lock:
+        if key not in _servers and len(_servers) < _MOST:
+            ours = {name: value for name, value in os.environ.items() if not name.startswith(_READ_AT_LOAD)}
+            _servers[key] = ForkServer(ours | read)
+        return _servers.get(key)
