@@ -36,7 +36,8 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subp
     server = _server(env) if is_shareable(command) else None
     if server is not None:
         _, _, module, *arguments = command
-        loads = (module,) if module in _JOBS else (f"{module}.server", "boto3")  # which captures and looks up with it
+        # and what they import later: a job to read a split, a server to capture and to look features up
+        loads = (module, "pyarrow.dataset") if module in _JOBS else (f"{module}.server", "boto3")
         # the server's import sets it, and its environment is then replaced
         environment = {"ORT_DISABLE_TELEMETRY": "1", **env}
         return server.start_module(module, arguments, loads=loads, folder=str(cwd), environment=environment)
