@@ -7,6 +7,7 @@ what they import. The socket ``FD`` brings a request for each process, sent by
 
 import contextlib
 import functools
+import gc
 import importlib
 import io
 import json
@@ -113,6 +114,7 @@ def _serve(channel: socket.socket) -> Request | None:
                 return None
             request = Request(**json.loads(_read(channel, int.from_bytes(header, "big"))))
             _load(tuple(request.loads))
+            gc.freeze()  # or each process looks through all that is loaded as it ends, and has a copy of it then
             pid = os.fork()
             if not pid:
                 signal.set_wakeup_fd(-1)
