@@ -1,5 +1,11 @@
 """CDK constructs of the MLOps platform."""
 
+import gc
+
+# what is imported stays: to look for garbage among it took a third of the time of the import, and again of each synthesis
+_is_collecting = gc.isenabled()
+gc.disable()
+
 from mlops_constructs._errors import ValidationError
 from mlops_constructs.business_unit import BusinessUnit, Freeze, FreezeCalendar, Network, Platform, Profile
 from mlops_constructs.drift_alarms import DriftAlarms, ExpectedTraffic, Severity, UnitDashboard
@@ -105,6 +111,10 @@ from mlops_runtime.contracts.serving import (
 from mlops_runtime.eks.kubernetes_objects import Ref
 from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.monitor.spec import MonitorSpec
+
+gc.freeze()
+if _is_collecting:
+    gc.enable()
 
 __all__ = [
     "Approval",
