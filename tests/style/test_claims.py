@@ -108,6 +108,7 @@ _MECHANISM = frozenset(
         "model_environments",
         "plain_data",
         "saver",
+        "server_processes",
         "snapshot_files",
         "session_processes",
         "routes",
