@@ -184,6 +184,20 @@ def test_files_of_a_set_that_was_never_finished_go_too(kept, monkeypatch):
     assert len(list(kept.path.rglob("sets/one/**/*.parquet"))) == 1
 
 
+def test_what_a_killed_job_staged_goes_with_what_lies_beside_it(kept):
+    """Its tasks' files end in their attempts; columns beside rows say nothing of whose they are. Other files stay."""
+    folder = kept.path / "training_sets" / "staged" / "build"
+    folder.mkdir(parents=True)
+    for name, store_id in (("part-0.parquet.3", SECRET), ("000000.1.parquet", SECRET), ("000001.2.parquet", "1")):
+        pq.write_table(kept.asked((7, store_id)), folder / name)
+        pq.write_table(pa.table({"naive_median": [7.0]}), folder / f"{name}.beside")
+
+    assert erase(kept).pending == ()
+
+    assert found(kept.path) == []
+    assert sorted(path.name for path in folder.iterdir()) == ["000001.2.parquet", "000001.2.parquet.beside"]
+
+
 def test_a_batch_that_lands_meanwhile_stays_remembered(kept, monkeypatch):
     """Its snapshot goes, as it holds the entity's earlier rows; its key does not, and neither do its own rows."""
     rewrite = module.rewrite

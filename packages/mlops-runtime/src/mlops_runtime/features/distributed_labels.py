@@ -24,7 +24,7 @@ from mlops_runtime.features.iceberg_tables import schema_at
 from mlops_runtime.features.split_set import Parts, baselined, cut_of, split_times
 from mlops_runtime.features.table_pins import pinned_rows
 from mlops_runtime.features.table_types import declared_types
-from mlops_runtime.features.training_set_files import SPLIT, SPLITS
+from mlops_runtime.features.training_set_files import BESIDE, SPLIT, SPLITS
 from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.features.training_set_sql import SqlLabels, SqlTable, moment, newest_labels
 from mlops_runtime.training_data.baseline_names import method_of
@@ -116,7 +116,7 @@ class DistributedLabels:
             parts = [self._read(uri, read) for uri in self.uris]
             rows, first = baselined(pa.concat_tables(parts), manifest).select(list(made)), 0
             for part, uri in zip(parts, self.uris, strict=True):
-                beside.append(f"{uri}.beside")
+                beside.append(f"{uri}{BESIDE}")
                 self._write(beside[-1], rows.slice(first, part.num_rows))
                 first += part.num_rows
         return EntityFiles(uris=self.uris, timestamp=timestamp, splits=SPLITS, last=tuple(made), beside=tuple(beside))

@@ -37,6 +37,7 @@ from mlops_runtime.features.online_items import OnlineStoreError
 from mlops_runtime.features.table_erasure import expire, held, rewrite, sweep
 from mlops_runtime.features.table_files import DATA, MANIFEST
 from mlops_runtime.features.training_set import entities_key
+from mlops_runtime.features.training_set_files import BESIDE
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 
 _POLL_SECONDS = 0.2
@@ -177,6 +178,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     _erase_copies(places, used, entity)
     for key in _unclaimed(places):
         if holds(places.sets, key, [entity]):
+            places.sets.erase(f"{key}{BESIDE}")
             places.sets.erase(key)
     places.sets.remove_parts()
     for table, each in zip(tables, taken, strict=True):

@@ -15,6 +15,8 @@ from mlops_runtime.features.row_hashing import BLOCK, block_digest, hash_of_bloc
 ROW_ID = "row_id"
 SPLIT = "split"
 SPLITS = ("train", "holdout")
+# how the name of a staged file ends that has further columns of the rows in the file of the name before
+BESIDE = ".beside"
 # of a plan's set, below its prefix: readers look for it there
 MANIFEST_FILE = "manifest/training_set.json"
 
