@@ -206,6 +206,7 @@ class Stratum:
     features: tuple[FeatureCounts, ...]
     prediction: FeatureCounts | None = None
     predictions: tuple[FeatureCounts, ...] | None = None
+    null_patterns: FeatureCounts | None = None
 
     @property
     def predicted(self) -> tuple[FeatureCounts, ...]:

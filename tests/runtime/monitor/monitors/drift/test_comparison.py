@@ -167,3 +167,27 @@ def test_plainly_the_counts_stand_as_they_are(baseline: Baseline) -> None:
     assert compared.window_rows == 1000
     assert compared.window_mean == pytest.approx(columns["price"].mean(), rel=1e-6)
     assert compared.window_deviation == pytest.approx(columns["price"].std(), rel=1e-5)
+
+
+def test_null_patterns_are_compared_given_the_conditions() -> None:
+    """At night half of the prices are null: a window of nights is quiet, one of days with nights' nulls is not."""
+    random = np.random.default_rng(12)
+
+    def rows(of_hour: np.ndarray, share: np.ndarray) -> dict[str, np.ndarray]:
+        price = np.where(random.random(len(of_hour)) < share, np.nan, random.lognormal(2, 0.3, len(of_hour)))
+        return {"hour": of_hour.astype(float), "price": price, "stock": random.normal(size=len(of_hour))}
+
+    hour = np.tile(np.repeat(np.arange(24), 50), 14)
+    known = fit_baseline(
+        rows(hour, np.where(hour < 6, 0.5, 0.02)),
+        types={"hour": "number", "price": "number", "stock": "number"},
+        training_set_id="t",
+        created="",
+        clusters=np.repeat(np.arange(24 * 14), 50),
+        conditions=[Condition(name="hour")],
+    )
+    night, day = np.repeat(np.arange(6), 200), np.repeat(np.arange(12, 18), 200)
+    for at, share, expected in ((night, 0.5, False), (day, 0.02, False), (day, 0.5, True)):
+        counts = count_columns(rows(at, np.full(len(at), share)), known)
+        found = {one.drift.name: one.drift.drifted for one in decide(known, counts, MonitorSpec())}
+        assert (found["null_patterns"], found["price"], found["stock"]) == (expected, expected, False)

@@ -169,7 +169,7 @@ def fit_baseline(
         source=source,
         left_out=left_out or None,
         conditions=tuple(conditions) or None,
-        null_patterns=category_baseline(NULL_PATTERNS, Coded(codes, names), clusters=clusters),
+        null_patterns=category_baseline(NULL_PATTERNS, Coded(codes, names), clusters=clusters, strata=strata),
         pairs=_pairs(pairs, features, read, clusters),
         cluster_hours=None if clusters is None or times is None else cluster_hours(clusters, times),
     )

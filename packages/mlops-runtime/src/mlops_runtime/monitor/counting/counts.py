@@ -88,12 +88,14 @@ class _RowsSum:
         self._features = [_FeatureSum(feature) for feature in start.features]
         self._prediction = None if start.prediction is None else _FeatureSum(start.prediction)
         self._predictions = None if start.predictions is None else [_FeatureSum(each) for each in start.predictions]
+        self._patterns = None if start.null_patterns is None else _FeatureSum(start.null_patterns)
 
     def add(self, part: Counts | Stratum) -> None:
         self.rows += part.rows
         for mine, other in zip(self._features, part.features, strict=True):
             mine.add(other)
         self._prediction = _join(self._prediction, part.prediction)
+        self._patterns = _join(self._patterns, part.null_patterns)
         for sums, other in zip(self._predictions or (), part.predictions or (), strict=True):
             sums.add(other)
 
@@ -110,7 +112,11 @@ class _RowsSum:
             features=self.features(),
             prediction=self.prediction(),
             predictions=self.predictions(),
+            null_patterns=self.null_patterns(),
         )
+
+    def null_patterns(self) -> FeatureCounts | None:
+        return None if self._patterns is None else self._patterns.result()
 
     def predictions(self) -> tuple[FeatureCounts, ...] | None:
         return None if self._predictions is None else tuple(each.result() for each in self._predictions)
@@ -125,7 +131,6 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
     total = _RowsSum(start)
     names = [feature.name for feature in start.features]
     strata = {stratum.key: _RowsSum(stratum) for stratum in start.strata or ()}
-    patterns = None if start.null_patterns is None else _FeatureSum(start.null_patterns)
     pairs = {(pair.first, pair.second): np.array(pair.counts, dtype=np.int64) for pair in start.pairs or ()}
     has_strata, problems = start.strata is not None, start.problems
     first, last = start.first, start.last
@@ -146,7 +151,6 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
             else:
                 strata[stratum.key] = _RowsSum(stratum)
         has_strata |= part.strata is not None
-        patterns = _join(patterns, part.null_patterns)
         for pair in part.pairs or ():
             _add_pair(pairs, pair)
         problems = add_problems(problems, part.problems) if part.problems else problems
@@ -168,7 +172,7 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         unannounced=unannounced or None,
         earlier=earlier or None,
         strata=tuple(of_key.stratum(key) for key, of_key in sorted(strata.items())) if has_strata else None,
-        null_patterns=None if patterns is None else patterns.result(),
+        null_patterns=total.null_patterns(),
         pairs=tuple(PairCounts(first=a, second=b, counts=tuple(c.tolist())) for (a, b), c in pairs.items()) or None,
         problems=problems,
         objects=objects,

@@ -264,7 +264,7 @@ class WindowTally:
         self._rows = np.zeros(self._groups, dtype=np.int64)
         self._features = [tally(feature, self._groups) for feature in baseline.features]
         self._predicted = [tally(feature, self._groups) for feature in baseline.predicted]
-        self._patterns = None if baseline.null_patterns is None else CategoryTally(baseline.null_patterns, 1)
+        self._patterns = None if baseline.null_patterns is None else CategoryTally(baseline.null_patterns, self._groups)
         self._pairs = [PairCounter(pair) for pair in baseline.pairs or ()]
 
     def add(self, columns: Mapping[str, Column], rows: int, times: Times | None = None) -> Groups | None:
@@ -289,7 +289,7 @@ class WindowTally:
         self._rows += rows if groups is None else np.bincount(groups, minlength=self._groups)
         if self._patterns is not None:
             codes, names = null_patterns(masks, rows)
-            self._patterns.add(Coded(codes, names), None, cells=False, nulls=False)
+            self._patterns.add(Coded(codes, names), groups, cells=False, nulls=False)
         for pair, counter in zip(grid.baseline.pairs or (), self._pairs, strict=True):
             counter.add(cells[pair.first], cells[pair.second])
         return groups
@@ -351,6 +351,7 @@ class WindowTally:
                     predictions=None
                     if baseline.predictions is None
                     else tuple(p.result(group) for p in self._predicted),
+                    null_patterns=None if self._patterns is None else self._patterns.result(group),
                 )
 
 

@@ -246,7 +246,7 @@ def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
 
 
 def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
-    """Return each feature of the window beside the baseline re-weighted to the window's strata, the predictions last.
+    """Return each feature beside the baseline re-weighted to the window's strata; then predictions, then null patterns.
 
     Rows of strata that the baseline does not cover are left out of both. With shares w of the window's rows and n baseline rows
     in each stratum, the baseline is worth (sum w)^2 / sum(w^2 / n) rows.
@@ -261,6 +261,10 @@ def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
         predictions = {b.key: (a.predicted[index], b.predicted[index]) for a, b in pairs if a.predicted and b.predicted}
         one = _standardised(feature, predictions)
         compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
+    if baseline.null_patterns is not None and counts.null_patterns is not None:
+        patterns = {b.key: (a.null_patterns, b.null_patterns) for a, b in pairs if a.null_patterns and b.null_patterns}
+        one = _standardised(baseline.null_patterns, patterns)
+        compared.append(replace(one, sent=_sent(counts.null_patterns)))
     return tuple(compared)
 
 

@@ -111,7 +111,7 @@ def decide(
         counts: The window's.
         spec: Features, effects that matter, significance.
         given_conditions: Whether to compare given the baseline's conditions (see `comparison`). Default: if baseline and counts
-            have strata. Null patterns and pairs are never split by conditions.
+            have strata. Pairs are never split by conditions.
 
     Raises:
         ValueError: If the spec names features that the baseline does not have.
@@ -134,8 +134,6 @@ def decide(
         compared = list(conditioned(baseline, counts))
     else:
         compared = [plain(*pair) for pair in _features(baseline, counts)]
-    if baseline.null_patterns is not None and counts.null_patterns is not None:
-        compared.append(plain(baseline.null_patterns, counts.null_patterns))
     chosen = [one for one in compared if not spec.features or one.feature.name in spec.features]
     examined = [examine(one, spec, untested=reasons.get(one.feature.name)) for one in chosen]
     drifts = [effect_sizes(one, one.cells) for one in chosen]
@@ -254,6 +252,8 @@ def _check_names(baseline: Baseline, spec: MonitorSpec) -> None:
 def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline, FeatureCounts]]:
     pairs = list(zip(baseline.features, counts.features, strict=True))
     pairs += zip(baseline.predicted, counts.predicted, strict=False)
+    if baseline.null_patterns is not None and counts.null_patterns is not None:
+        pairs.append((baseline.null_patterns, counts.null_patterns))
     return pairs
 
 
