@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.monitor import Baseline, Condition, Counts, FeatureBaseline
+from mlops_runtime.contracts.monitor import Baseline, Condition, Counts, FeatureBaseline, FeatureCounts
 from mlops_runtime.monitor.counting.baseline import category_baseline, fit_baseline, number_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.comparison import (
@@ -191,3 +191,20 @@ def test_null_patterns_are_compared_given_the_conditions() -> None:
         counts = count_columns(rows(at, np.full(len(at), share)), known)
         found = {one.drift.name: one.drift.drifted for one in decide(known, counts, MonitorSpec())}
         assert (found["null_patterns"], found["price"], found["stock"]) == (expected, expected, False)
+
+
+def test_a_rare_level_may_be_the_next_clusters_own() -> None:
+    """Households have a store of their own: one that is another's second choice comes as often at once as a store does."""
+    random = np.random.default_rng(13)
+    homes = np.repeat(np.arange(60) % 40, 200)
+    store = np.where(random.random(len(homes)) < 0.05, random.integers(40, 60, len(homes)), homes)
+    clusters = np.repeat(np.arange(60), 200)
+    feature = category_baseline("store", [f"s{at}" for at in store], clusters=clusters)
+    known = plain(feature, FeatureCounts(name="store", counts=feature.counts))
+    kept = known.jumps[: len(feature.levels)]
+    assert kept.min() > 100
+    assert (known.jumps[list(known.cells.rare)] > 100).all()
+    alone = plain(
+        category_baseline("store", [f"s{at}" for at in store]), FeatureCounts(name="store", counts=feature.counts)
+    )
+    assert (alone.jumps == 1).all()

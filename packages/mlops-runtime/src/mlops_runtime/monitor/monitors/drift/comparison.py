@@ -212,11 +212,21 @@ class Comparison:
 
     @cached_property
     def jumps(self) -> Wide:
-        """How many rows of each cell come at once; of cells that the baseline hardly knows their design effect, shape (cells,)."""
+        """How many rows of each cell come at once; of cells that the baseline hardly knows their design effect, shape (cells,).
+
+        Rows of a rare level come at least as those of the column's levels do on average: that a store was one customer's second
+        choice does not say that it is no other customer's first.
+        """
         known = self.feature.cell_jumps
         if known is None:
             return self.design_effects
-        return np.where(self._hardly_known, self.design_effects, np.array(known, dtype=np.float64))
+        jumps = np.where(self._hardly_known, self.design_effects, np.array(known, dtype=np.float64))
+        rare = list(self.cells.rare)
+        if rare:
+            # by what each level adds to the second moment
+            weights = np.array(self.feature.counts, dtype=np.float64)[:-1] * self.design_effects[:-1]
+            jumps[rare] = np.maximum(jumps[rare], float((jumps[:-1] * weights).sum() / max(1.0, weights.sum())))
+        return jumps
 
     @cached_property
     def _hardly_known(self) -> npt.NDArray[np.bool_]:
