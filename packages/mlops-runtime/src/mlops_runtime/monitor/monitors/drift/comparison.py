@@ -214,8 +214,8 @@ class Comparison:
     def jumps(self) -> Wide:
         """How many rows of each cell come at once; of cells that the baseline hardly knows their design effect, shape (cells,).
 
-        Rows of a rare level come at least as those of the column's levels do on average: that a store was one customer's second
-        choice does not say that it is no other customer's first.
+        Rows of a rare level come at least as those of the column's levels do on average: a store that is one customer's second
+        choice may be another's first.
         """
         known = self.feature.cell_jumps
         if known is None:
