@@ -65,9 +65,11 @@ class Request:
 
 def main(descriptor: int) -> None:
     """Load what is shared, then fork a process for each request; in such a process, run its script."""
+    gc.disable()  # what is loaded stays
     with socket.socket(fileno=descriptor) as channel:
         request = _serve(channel)
     if request is not None:
+        gc.enable()
         _run(request)
 
 
