@@ -1,10 +1,13 @@
 """Few files however many batches, the same rows, and no harm where two do it at once."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 
 from mlops_runtime.features import table_compaction
+from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.ingest_ledger import KEPT
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS
@@ -135,3 +138,25 @@ def test_a_table_that_is_written_all_the_time_is_compacted_another_time(many, mo
 
     monkeypatch.setattr("pyiceberg.table.Transaction.commit_transaction", refuse)
     assert compact(many.client.table("stock_v1"), remove) == 0
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_a_file_that_is_missing_or_damaged_is_named(many, caplog, is_missing):
+    """By maintenance as an error; an ingest, whose commit is done, says so in the log."""
+    place = many.client.table("stock_v1").scan().plan_files()
+    path = Path(next(iter(place)).file.file_path.removeprefix("file://"))
+    if is_missing:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    before = many.client.table("stock_v1").metadata_location
+
+    with pytest.raises(FeatureTableError, match=f"data file .*{path.name} .*restore it"):
+        many.client.maintain()
+    assert many.client.table("stock_v1").metadata_location == before
+
+    while not caplog.records:
+        number = many.client.table("stock_v1").last_sequence_number
+        assert number < 60
+        many.client.ingest(many.STOCK, many.stock((5, number, 15)), idempotency_key=f"again {number}")
+    assert "table stock_v1 is not compacted: data file" in caplog.text

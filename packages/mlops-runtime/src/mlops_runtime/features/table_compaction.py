@@ -23,6 +23,7 @@ from mlops_runtime.features.feature_group import EVENT_TIME
 from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning
 from mlops_runtime.features.ingest_ledger import newest_summary
 from mlops_runtime.features.row_hashing import in_order
+from mlops_runtime.features.source import MissingFileError, reading, scan_tasks
 from mlops_runtime.features.table_commits import steady
 from mlops_runtime.features.table_files import missing_as_such
 
@@ -46,16 +47,23 @@ def compact(table: Table, remove: Callable[[str], None]) -> int:
     Args:
         table: The table.
         remove: Removes a file.
+
+    Raises:
+        MissingFileError: If a file is missing that the newest state of the table names; nothing is rewritten.
+        DamagedFileError: If one cannot be read.
     """
-    groups = steady(table, lambda: _groups(list(table.scan().plan_files())))
+    groups = steady(table, lambda: _groups(scan_tasks(table.scan())))
     written: list[str] = []
     try:
         if groups:
             with missing_as_such():
                 _rewrite(table, groups, written)
-    except (CommitFailedException, ValidationException, FileNotFoundError):
+    except (CommitFailedException, ValidationException, FileNotFoundError) as error:
         for file in written:
             remove(file)
+        missing = str(error)
+        if isinstance(error, MissingFileError) and steady(table, lambda: _names(table, missing)):
+            raise
         return 0
     return sum(map(len, groups))
 
@@ -73,9 +81,17 @@ def _rewrite(table: Table, groups: Iterable[Sequence[FileScanTask]], written: li
                 rewritten.append_data_file(file)
 
 
+def _names(table: Table, missing: str) -> bool:
+    return any(task.file.file_path in missing for task in scan_tasks(table.scan()))
+
+
 def _rows(table: Table, tasks: Sequence[FileScanTask]) -> pa.Table:
     schema = table.schema()
-    rows = ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_table(tasks)
+    scan, parts = ArrowScan(table.metadata, table.io, schema, AlwaysTrue()), []
+    for task in tasks:
+        with reading(task.file.file_path):
+            parts.append(scan.to_table([task]))
+    rows = pa.concat_tables(parts, promote_options="permissive")
     if rows.num_rows != sum(task.file.record_count for task in tasks):
         raise FeatureTableError(
             f"files of {table.name()[-1]} hold {rows.num_rows} rows, not as many as their manifests say"

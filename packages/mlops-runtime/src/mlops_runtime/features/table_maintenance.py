@@ -17,7 +17,7 @@ from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.ingest_ledger import ledger_place, lost_index
 from mlops_runtime.features.ledger_index import INDEX_FILES, of_rows
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS
-from mlops_runtime.features.source import IcebergRows
+from mlops_runtime.features.source import DamagedFileError, IcebergRows, MissingFileError
 from mlops_runtime.features.table_commits import committed, steady
 from mlops_runtime.features.table_compaction import compact, is_due
 from mlops_runtime.features.table_files import TableFile, listed, listed_below, unnamed
@@ -115,6 +115,8 @@ def maintain(
 def tend(table: Table, *, now: datetime, remove: Callable[[str], None]) -> None:
     """Do what is due after a commit to a table in a folder: compaction after each eighth, and once a day what else grows.
 
+    The commit is done: a file that is missing or damaged is a warning in the log here, and an error of ``maintain``.
+
     Args:
         table: The table, at the state of the commit.
         now: The time by the machine's clock.
@@ -122,7 +124,10 @@ def tend(table: Table, *, now: datetime, remove: Callable[[str], None]) -> None:
     """
     if not is_due(table):
         return
-    compact(table, remove)
+    try:
+        compact(table, remove)
+    except (DamagedFileError, MissingFileError) as error:
+        _log.warning("table %s is not compacted: %s", table.name()[-1], error)
     mark = f"{ledger_place(table)}/{_SWEPT}"
     before = [file.written for file in listed_below(table, ledger_place(table)) if file.uri == mark]
     if before and now - before[0] < LITTER_AGE:
