@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.examples.test_rollouts import NAME, Shop, linear, synthesize
+from tests.examples.test_rollouts import NAME, Shop
 
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
@@ -35,9 +36,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         cloud.down(forget=True)
 
 
+def made(shop: Shop) -> Path:
+    """Return the assembly that the stack was first deployed from."""
+    return shop.folder / "linear" / "assembly"
+
+
 def changed(shop: Shop, name: str, change: Callable[[dict[str, Any]], None]) -> Path:
-    """Synthesize the stack again and change its template."""
-    assembly = synthesize(shop.folder / name, linear)
+    """Copy the assembly of the stack and change its template."""
+    assembly = shutil.copytree(made(shop), shop.folder / name)
     path = assembly / f"{STACK}.template.json"
     template = json.loads(path.read_text())
     change(template)
@@ -105,7 +111,7 @@ def test_an_update_is_accepted_and_comes_after_the_rollout(shop: Shop) -> None:
 
 def test_an_update_that_fails_leaves_the_spec_before_and_the_promoted_model(shop: Shop) -> None:
     """CloudFormation rolls its stack back; the model that was being rolled out is none of its business."""
-    deployer.deploy(shop.cloud, synthesize(shop.folder / "two", linear))
+    deployer.deploy(shop.cloud, made(shop))
     shop.loop.wait_idle("DeployMachineArn")
     assert instances(shop) == 2
 
@@ -139,7 +145,7 @@ def test_a_delete_stops_the_rollout_and_leaves_nothing(shop: Shop) -> None:
         shop.until_updating()
     before = shop.cloud.clock()["epoch"]
 
-    deployer.destroy(shop.cloud, synthesize(shop.folder / "last", linear))
+    deployer.destroy(shop.cloud, made(shop))
 
     assert shop.cloud.clock()["epoch"] - before <= LONGEST
     sagemaker = shop.loop.sagemaker
