@@ -215,7 +215,7 @@ def test_the_status_says_what_the_monitor_found(monitored: MonitoredUnit, monito
     told = in_process("status", monitored.unit.name)
     shown = json.loads(in_process("status", monitored.unit.name, "--json").stdout)
 
-    assert "    monitor   drift VIOLATION, quality NO_LABELS_YET, latency " in told.stdout
+    assert "    monitor   drift VIOLATION, quality NO_LABELS_YET, estimates INSUFFICIENT_DATA, latency " in told.stdout
     assert "engine LAMBDA" in told.stdout
     assert shown["units"][0]["endpoints"][0]["monitor"]["verdict"] == monitored.reports[-1].verdict
 

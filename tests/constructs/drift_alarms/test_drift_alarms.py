@@ -257,7 +257,7 @@ def test_the_price_is_told(demand: Any):
     Annotations.from_stack(demand.stack).has_info(
         "/Demand/Alarms",
         Match.string_like_regexp(
-            r"watching demand-forecast costs about 13\.50 USD a month: 26 metrics at 0\.30, 12 alarms at 0\.10, "
+            r"watching demand-forecast costs about 14\.40 USD a month: 29 metrics at 0\.30, 12 alarms at 0\.10, "
             r"3 composite alarms at 0\.50, 1 dashboard at 3\.00, .*"
         ),
     )

@@ -119,6 +119,22 @@ def test_a_classifier_has_its_own_metrics(evaluated: Evaluated) -> None:
     assert (baseline.quality["auc"], baseline.quality["recall"], baseline.quality["log_loss"]) == (1.0, 1.0, 0.4)
 
 
+def test_the_holdout_teaches_what_to_expect_before_labels_come(evaluated: Evaluated) -> None:
+    """Of its labelled predictions, in the cells of the training split, by the plan's clusters; of too few rows nothing."""
+    found = make_baseline(PLAN, evaluated, training_set_id="t", created="2017-08-01T00:00:00Z").estimator
+    assert found is not None
+    assert (found.rows, found.groups, found.columns) == (299, 8, ("price", "stock", "store"))
+    assert [sum(cells) for cells in found.labelled] == [299] * 4
+    assert sum(found.scores[0].counts) == 299
+    short = replace(
+        evaluated,
+        holdout=evaluated.holdout.slice(0, 150),
+        predictions=evaluated.predictions[:150],
+        labels=replace(evaluated.labels, actual=evaluated.labels.actual[:150], weights=evaluated.labels.weights[:150]),
+    )
+    assert make_baseline(PLAN, short, training_set_id="t", created="2017-08-01T00:00:00Z").estimator is None
+
+
 def test_the_plan_says_what_is_compared_given_and_watched_together(evaluated: Evaluated) -> None:
     """Conditions have strata that hold all rows, of the holdout's predictions too; pairs have tables; identifiers are left out."""
     plan = replace(

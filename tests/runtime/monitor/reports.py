@@ -20,12 +20,15 @@ from mlops_runtime.contracts.monitor_report import (
     BiasMetric,
     BiasResult,
     DriftResult,
+    EstimateScore,
+    EstimatesResult,
     ExplainabilityResult,
     FeatureDrift,
     LatencyResult,
     Measured,
     MonitorReport,
     QualityResult,
+    ScoredWindow,
     SegmentQuality,
 )
 from mlops_runtime.monitor.report_message import verdict
@@ -325,6 +328,30 @@ def classes() -> Sample:
     return Sample(report=report, baseline=baseline, counts=counts)
 
 
+def estimated() -> Sample:
+    """No labels of the window yet; of the windows before, one was not what was estimated."""
+    scored = tuple(
+        ScoredWindow(
+            window_from=f"2017-08-{day - 1:02}T06:00:00Z",
+            window_until=f"2017-08-{day:02}T06:00:00Z",
+            rows=870,
+            metrics=(EstimateScore(name="wape", estimated=0.4, low=0.37, high=0.43, measured=measured),),
+        )
+        for day, measured in ((5, 0.46), (4, 0.41))
+    )
+    estimates = EstimatesResult(
+        state=MonitorState.OK,
+        rows=1000,
+        metrics=(Measured(name="wape", value=0.4, low=0.37, high=0.43, baseline=0.38, rows=1000),),
+        note="expected from stock, not from the prediction",
+        scored=scored,
+    )
+    quality = QualityResult(state=MonitorState.NO_LABELS_YET)
+    return Sample(
+        report=report_of(8, QUIET, quality=quality, estimates=estimates), baseline=BASELINE, counts=counts_of(BASELINE)
+    )
+
+
 def silent() -> Sample:
     """Nobody called."""
     report = report_of(
@@ -412,5 +439,5 @@ def empty() -> Sample:
 
 SAMPLES = {
     each.__name__: each
-    for each in (quiet, drifting, conditioned, classifier, classes, silent, tampered, wide, hostile, empty)
+    for each in (quiet, drifting, conditioned, classifier, classes, estimated, silent, tampered, wide, hostile, empty)
 }

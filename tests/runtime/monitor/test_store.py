@@ -181,3 +181,14 @@ def test_violations_lie_below_the_hour_in_which_their_window_ends(s3: Any, store
     store.put_violations(b"{}", datetime(2017, 8, 8, 6, tzinfo=UTC))
     key = "monitor/demand-forecast/violations/2017/08/08/06/violations.jsonl"
     assert s3.get_object(Bucket="artifacts", Key=key)["Body"].read() == b"{}"
+
+
+def test_the_report_of_a_window_is_found_by_its_end(store: MonitorStore) -> None:
+    """There is none of a window that was not decided."""
+    report = MonitorReport(
+        endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=3, baseline_sha256=None,
+        model_package_arn=None, drift=DriftResult(), quality=QualityResult(),
+    )  # fmt: skip
+    store.put_report(report, {}, WINDOW.end)
+    assert store.report_of(WINDOW.end) == report
+    assert store.report_of(WINDOW.start) is None

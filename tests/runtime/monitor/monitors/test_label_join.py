@@ -118,6 +118,21 @@ def test_labels_before_the_window_count_for_coverage_alone(lines: Any) -> None:
     assert (len(joined.labelled), joined.due, joined.covered) == (1, 2, 2)
 
 
+def test_calls_that_are_due_have_all_their_labels(lines: Any) -> None:
+    """Also those uploaded before the window, which are not measured again."""
+    captures = [lines.call(None, str(hour), event_id=f"e{hour}", time=at(-hour)) for hour in (30, 29, 28, 3)]
+    labels = [
+        Timed(NOON - timedelta(hours=10), lines.label("e30", [1])),
+        Timed(NOON - timedelta(hours=1), lines.label("e29", [2])),
+        Timed(NOON - timedelta(hours=10), lines.label("e28", [3])),
+        Timed(NOON - timedelta(hours=1), lines.label("e3", [4])),
+    ]
+    joined = join(labels, captures, window_from=at(-2), matured=(at(-30), at(-28)))
+    assert joined.matured.label.tolist() == [1, 2]
+    assert joined.labelled.label.tolist() == [2, 4]
+    assert len(join(labels, captures, window_from=at(-2)).matured) == 0
+
+
 def test_calls_of_a_rollout_that_was_taken_back_are_left_out_with_their_labels(lines: Any) -> None:
     """Nobody knows whose answer it was; their labels are not labels of no call."""
     captures = [lines.call(None, "8", event_id=f"e{hour}", time=at(-hour)) for hour in (4, 3, 2)]

@@ -39,5 +39,5 @@ def test_what_is_not_named_is_counted() -> None:
 
 def test_the_table_has_each_monitor_by_its_name() -> None:
     """In the order in which people read them; each says what OK and VIOLATION mean."""
-    assert list(MONITORS) == ["drift", "quality", "bias", "explainability", "latency"]
+    assert list(MONITORS) == ["drift", "quality", "estimates", "bias", "explainability", "latency"]
     assert all(kind.holds and all(kind.violated) for kind in MONITORS.values())

@@ -110,4 +110,4 @@ def test_a_section_of_the_page_is_of_a_monitor_and_beside_it() -> None:
         for kind, result in results(sample().report)
         if kind.section(result, sample().baseline)
     }
-    assert shown == templates == {"quality", "bias", "explainability", "latency"}
+    assert shown == templates == {"quality", "estimates", "bias", "explainability", "latency"}

@@ -120,6 +120,58 @@ class Facet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedLoss:
+    """A loss of a row, or a product of two, as the sum of ``base`` and an effect of each of the row's cells.
+
+    ``deviations`` has a line for each group of the jackknife: of the base, then of each effect, scaled so that their squares add
+    up to the variance; without it the loss is a product, which only serves for variances. ``design_effect`` is how
+    much more the loss varies than that of independent rows.
+    """
+
+    name: str
+    base: float
+    effects: tuple[float, ...]
+    deviations: tuple[tuple[float, ...], ...] | None = None
+    design_effect: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRates:
+    """Labelled rows, and positives among them, in each cell of a score, a line for each group of the jackknife.
+
+    ``area_lost`` is what the AUC loses by the cells; None where it is not defined, as of classes. ``design_effect`` is how much
+    more positives vary about their cell's share than those of independent rows.
+    """
+
+    rows: tuple[tuple[int, ...], ...]
+    positives: tuple[tuple[int, ...], ...]
+    area_lost: float | None = None
+    design_effect: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimator:
+    """What is known of the labelled holdout, so that performance can be expected before labels come.
+
+    ``rows`` are the labelled rows and ``groups`` how many groups of clusters the jackknife left out in turn. ``columns`` are the
+    features whose cells count; levels of a tail count as one cell. ``labelled`` has the labelled rows in each cell of each
+    column, then of each score. ``scores`` are the finer cells of the prediction, into which live rows are counted too: of a model
+    of classes those of each class's probability, first of the rows that are predicted as another class, then of those that are
+    predicted as this one, then null. ``losses`` are of a regression or a classification, ``alone`` is the first of them by the
+    prediction alone; ``rates`` are of a classification or, one a class, of classes.
+    """
+
+    rows: int
+    groups: int
+    columns: tuple[str, ...]
+    labelled: tuple[tuple[int, ...], ...]
+    scores: tuple[FeatureBaseline, ...]
+    losses: tuple[ExpectedLoss, ...] = ()
+    alone: ExpectedLoss | None = None
+    rates: tuple[ScoreRates, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
     """What live data are compared with; its content hash names it. ``quality`` holds the model's own metrics on its holdout.
 
@@ -135,6 +187,7 @@ class Baseline:
     several numbers has the names of its ``outputs``, and in ``predictions`` a baseline of each instead of ``prediction``.
     ``positive_class`` is the class that counts as positive for bias. A vector has ``width`` numbers, which are not counted.
     ``cluster_hours`` is how long a cluster lasts where each is a time of its own: 24 for days.
+    ``estimator`` is what performance is estimated with before labels come; None without a labelled holdout that is large enough.
     """
 
     features: tuple[FeatureBaseline, ...]
@@ -162,6 +215,7 @@ class Baseline:
     positive_class: str | None = None
     width: int | None = None
     cluster_hours: float | None = None
+    estimator: Estimator | None = None
     format: Literal["mlops.baseline/1"] = "mlops.baseline/1"
 
     @property
@@ -231,8 +285,8 @@ class Counts:
     else. ``unannounced`` calls have ids that look like them without an announcement: they count as all others.
     ``problems`` says what could not be counted and how often, by code and arguments: ``{"row_width[3,4]": 2}``; ``malformed`` is
     the sum of those that are whole lines. ``problem_lines`` has the first lines of one object with each problem, from 1; counts of
-    several objects have none. ``objects`` is how many capture objects were counted, ``earlier`` how many calls were
-    left out because another model answered.
+    several objects have none. ``objects`` is how many capture objects were counted, ``earlier`` how many calls were left out
+    because another model answered. ``scores`` are the predictions in the cells of the estimator's scores; None without one.
     """
 
     baseline_sha256: str
@@ -253,6 +307,7 @@ class Counts:
     earlier: int | None = None
     predictions: tuple[FeatureCounts, ...] | None = None
     problem_lines: Mapping[str, tuple[int, ...]] | None = None
+    scores: tuple[tuple[int, ...], ...] | None = None
     format: Literal["mlops.counts/1"] = "mlops.counts/1"
 
     @property
@@ -329,6 +384,6 @@ def metric_dimensions(endpoint: str, variant: str, monitor: str) -> dict[str, st
     Args:
         endpoint: Name of the endpoint.
         variant: Name of the variant.
-        monitor: ``drift``, ``quality``, ``bias``, ``explainability`` or ``latency``.
+        monitor: ``drift``, ``quality``, ``estimates``, ``bias``, ``explainability`` or ``latency``.
     """
     return {"Endpoint": endpoint, "Variant": variant, "Monitor": monitor}

@@ -144,6 +144,48 @@ class QualityResult(MonitorResult):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateScore:
+    """One metric of an earlier window: as it was estimated, with its interval, and as labels then showed it."""
+
+    name: str
+    estimated: float
+    low: float
+    high: float
+    measured: float
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether what labels showed lies outside the interval."""
+        return not self.low <= self.measured <= self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredWindow:
+    """The estimates of an earlier window beside its ``rows`` labelled predictions; its first metric says whether it was right."""
+
+    window_from: str
+    window_until: str
+    rows: int
+    metrics: tuple[EstimateScore, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatesResult(MonitorResult):
+    """Performance as it is expected before labels come.
+
+    ``rows`` are the predictions of the window. ``metrics`` are estimates with their intervals, beside the holdout's; they are
+    kept where ``not_estimable`` says that they are not to be believed because the last ones were wrong, so that they can be
+    scored. ``note`` says what else is to be known. ``scored`` are earlier windows whose labels came, the newest first.
+    """
+
+    rows: int = 0
+    metrics: tuple[Measured, ...] = ()
+    not_estimable: str | None = None
+    note: str | None = None
+    scored: tuple[ScoredWindow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BiasResult(MonitorResult):
     """Bias by facet: of predictions alone, and of labels where there are some."""
 
@@ -203,6 +245,7 @@ class MonitorReport:
     model_package_arn: str | None
     drift: DriftResult
     quality: QualityResult | None = None
+    estimates: EstimatesResult | None = None
     bias: BiasResult | None = None
     explainability: ExplainabilityResult | None = None
     latency: LatencyResult | None = None

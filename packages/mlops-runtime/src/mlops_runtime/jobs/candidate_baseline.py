@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_runtime.contracts.model import ModelSignature
-from mlops_runtime.contracts.monitor import Baseline, Facet
+from mlops_runtime.contracts.monitor import Baseline, Estimator, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.jobs.holdout_labels import Labels
 from mlops_runtime.jobs.holdout_losses import Wide, is_classification
@@ -25,6 +25,7 @@ from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError
 from mlops_runtime.monitor.monitors.attributions import attributions
 from mlops_runtime.monitor.monitors.bias_metrics import flip_test
 from mlops_runtime.monitor.monitors.classes import one_class
+from mlops_runtime.monitor.monitors.estimates.estimator_fit import Holdout, fit_estimator
 from mlops_runtime.monitor.monitors.label_join import column_text
 from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
@@ -60,9 +61,9 @@ class Evaluated:
 def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id: str, created: str) -> Baseline:
     """Return the baseline that live traffic of a candidate is compared with.
 
-    Features are of the training split, predictions, quality, bias and attributions of the holdout. Segments are those of the plan
-    that are inputs of the model, since only these are captured; facets may be other columns, and their bias is known of the holdout
-    alone.
+    Features are of the training split, predictions, quality, estimator, bias and attributions of the holdout. Segments are those
+    of the plan that are inputs of the model, since only these are captured; facets may be other columns, and their bias is known of
+    the holdout alone.
 
     Args:
         plan: What is compared given, watched together, kept apart and explained.
@@ -117,6 +118,7 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
     values, deviations = _bias(plan, evaluated, given, baseline.segments or ())
     return replace(
         baseline,
+        estimator=_estimator(plan, evaluated, baseline, given),
         quality={**_quality(baseline, evaluated, given), **evaluated.quality},
         bias=values or None,
         bias_deviation=deviations or None,
@@ -229,6 +231,19 @@ def _quality(baseline: Baseline, evaluated: Evaluated, given: Any) -> dict[str, 
         return {}
     values = Target.of(baseline).values(rows)
     return {name: value for name, value in values.items() if not np.isnan(value)}
+
+
+def _estimator(plan: EvaluationPlan, evaluated: Evaluated, baseline: Baseline, given: Any) -> Estimator | None:
+    """Return what live performance is estimated with; None for several outputs and vectors, and of too few labelled rows."""
+    labels = evaluated.labels
+    if labels.outputs is not None or labels.width is not None:
+        return None
+    rows = Rows.of(evaluated.predictions, np.where(given, labels.actual, np.nan))
+    columns, clusters = (
+        _columns(evaluated.holdout, evaluated.model.signature),
+        _clusters(evaluated.holdout, plan.cluster),
+    )
+    return fit_estimator(baseline, Holdout(columns=columns, rows=rows, clusters=clusters))
 
 
 def _bias(

@@ -7,7 +7,7 @@ from mlops_runtime.monitor.monitors.quality_metrics import CLASSES
 from mlops_runtime.monitor.monitors.quality_metrics import METRICS as METRICS_OF_QUALITY
 from mlops_runtime.monitor.spec import MonitorSpec
 
-Monitor = Literal["drift", "quality", "bias", "explainability", "latency"]
+Monitor = Literal["drift", "quality", "estimates", "bias", "explainability", "latency"]
 # by the value of the dimension Monitor; of quality besides those below
 METRICS: Mapping[Monitor, tuple[str, ...]] = {
     "drift": (
@@ -22,6 +22,8 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
         "UnannouncedCalls",
     ),
     "quality": ("SampleCount", "WapeRatio", "WapeRatioLow", "QualityViolations", "LabelCoverage", "LabelLagHours"),
+    # one of them: of a regression, a classification or classes, which only the baseline knows
+    "estimates": ("EstimatedWape", "EstimatedAuc", "EstimatedMacroRecall"),
     "bias": ("BiasViolations",),
     "explainability": ("Ndcg",),
     "latency": ("LatencyRatio", "LatencyViolations"),
@@ -39,7 +41,7 @@ def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
 
     Example:
         >>> len(metric_names(MonitorSpec())), metric_names(MonitorSpec(alarm_features=("price",)))[-1]
-        (26, 'drift/Psi/price')
+        (29, 'drift/Psi/price')
     """
     names = [f"{monitor}/{name}" for monitor, of_monitor in METRICS.items() for name in of_monitor]
     names += [f"quality/{camel(name)}" for name in quality_names(spec)]

@@ -256,6 +256,15 @@ class MonitorStore:
             if key.endswith(f"/{REPORT}"):
                 yield from_json(MonitorReport, self._artifact(key))
 
+    def report_of(self, end: datetime) -> MonitorReport | None:
+        """Return the report of the window that ended at a time; None if it was not decided."""
+        try:
+            return from_json(MonitorReport, self._artifact(f"{self._folder(end)}/{REPORT}"))
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _GONE:
+                raise
+            return None
+
     def earlier_inventory(self, end: datetime) -> Inventory | None:
         """Return the objects that the newest run before a time read; None if there was no run."""
         for days in _DAYS:

@@ -44,6 +44,21 @@ class Window:
         """Return the window with ``hours`` more before it."""
         return Window(self.start - timedelta(hours=hours), self.end)
 
+    def due(self, delay_hours: int, period_hours: int) -> "Window":
+        """Return the earlier window whose labels are due by now: the oldest whose calls are all read back.
+
+        Args:
+            delay_hours: How long labels take.
+            period_hours: How often it is decided, and so by how much windows differ.
+
+        Example:
+            >>> window = Window.before(datetime(2017, 8, 8, 0, 15, tzinfo=UTC), 24)
+            >>> window.due(50, 24).end.isoformat(), window.due(0, 24) == window
+            ('2017-08-06T00:00:00+00:00', True)
+        """
+        back = timedelta(hours=delay_hours // period_hours * period_hours)
+        return Window(self.start - back, self.end - back)
+
     def newest(self, hours: int) -> "Window":
         """Return its last ``hours``, or all of it where it has no more.
 

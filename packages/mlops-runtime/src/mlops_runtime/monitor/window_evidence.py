@@ -11,6 +11,7 @@ from mlops_runtime.monitor.counting.problems import unreadable_rows
 from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.monitors.label_join import Joined
 from mlops_runtime.monitor.monitors.latency_measures import LatencyHour
+from mlops_runtime.monitor.window import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,8 @@ class Evidence:
         problem_lines: The first lines of that object with it, from 1, where they are known.
         objects: Counted objects of each hour that was read.
         violations: What an engine that is not ours wrote as violations. Default: ours are made from the rest.
+        matured: The earlier window whose labels are due by now. Default: none is scored.
+        matured_report: What was decided over it. Default: it was not watched, or is this window.
         analyzer: What ran in place of AWS's image of Model Monitor. Default: the image, or another engine.
     """
 
@@ -87,6 +90,8 @@ class Evidence:
     problem_lines: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     objects: Mapping[str, int] = field(default_factory=dict)
     violations: tuple[Violation, ...] | None = None
+    matured: Window | None = None
+    matured_report: MonitorReport | None = None
     analyzer: str | None = None
 
     @property

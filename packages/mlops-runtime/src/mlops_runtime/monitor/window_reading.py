@@ -104,7 +104,8 @@ def gather(
     counting = _count(
         window, place, captured=captured, calls=calls, live=live, baseline=baseline, spec=spec, aside=aside
     )
-    labels, newest_label = _labels(window, live, baseline, spec, place, aside=aside)
+    matured = window.due(spec.label_delay_hours, place.period_hours)
+    labels, newest_label = _labels(window, live, baseline, spec, place, aside=aside, matured=matured)
     if newest_label is None and not place.store.has_labels():
         # labels of a model that was live no longer cannot be late
         newest_label = since
@@ -125,6 +126,8 @@ def gather(
         hours_merged=counting.hours_merged,
         labels=labels,
         newest_label=newest_label,
+        matured=matured,
+        matured_report=None if matured == window else place.store.report_of(matured.end),
         earlier=earlier,
         problems={name: times for name, times in problems.items() if times},
         problem_objects={problem: key for problem, (key, _) in counting.newest.items()},
@@ -324,6 +327,7 @@ def _labels(
     place: Place,
     *,
     aside: Sequence[TakenBack],
+    matured: Window,
 ) -> tuple[Joined, datetime | None]:
     store, before = place.store, window.extended(spec.label_delay_hours)
     uploaded = store.label_hours(before)
@@ -337,5 +341,6 @@ def _labels(
         label_delay_hours=spec.label_delay_hours,
         aside=aside,
         announced=store.announced(),
+        matured=(stamp(matured.start), stamp(matured.end)),
     )
     return joined, max((hour for hour, _, _ in uploaded), default=None)

@@ -132,6 +132,7 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
     names = [feature.name for feature in start.features]
     strata = {stratum.key: _RowsSum(stratum) for stratum in start.strata or ()}
     pairs = {(pair.first, pair.second): np.array(pair.counts, dtype=np.int64) for pair in start.pairs or ()}
+    scores = [np.array(counts, dtype=np.int64) for counts in start.scores or ()]
     has_strata, problems = start.strata is not None, start.problems
     first, last = start.first, start.last
     calls, malformed = start.calls, start.malformed
@@ -153,6 +154,7 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         has_strata |= part.strata is not None
         for pair in part.pairs or ():
             _add_pair(pairs, pair)
+        scores = [mine + np.array(other) for mine, other in zip(scores, part.scores or (), strict=True)]
         problems = add_problems(problems, part.problems) if part.problems else problems
         first, last = min(first or part.first, part.first or first), max(last, part.last)
         calls, malformed = calls + part.calls, malformed + part.malformed
@@ -174,6 +176,7 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         strata=tuple(of_key.stratum(key) for key, of_key in sorted(strata.items())) if has_strata else None,
         null_patterns=total.null_patterns(),
         pairs=tuple(PairCounts(first=a, second=b, counts=tuple(c.tolist())) for (a, b), c in pairs.items()) or None,
+        scores=tuple(tuple(mine.tolist()) for mine in scores) or None,
         problems=problems,
         objects=objects,
     )
@@ -274,6 +277,7 @@ class _Waiting:
             of_rows = np.append(np.empty(0, dtype=np.int64) if groups is None else groups, unknown)
             groups = of_rows[np.array(self._row_of, dtype=np.int64)]
         self.tally.add_predictions(prediction_columns(self._predictions, self._grid.baseline), groups)
+        self.tally.add_scores(self._predictions)
         self._clear()
 
 
@@ -372,7 +376,9 @@ def count_columns(
         block = {name: _cut(columns[name], start, stop) for name in grid.names}
         groups = window.add(block, stop - start, None if times is None else times[start:stop])
         if predictions is not None:
-            window.add_predictions(prediction_columns(_cut(predictions, start, stop), baseline), groups)
+            predicted = _cut(predictions, start, stop)
+            window.add_predictions(prediction_columns(predicted, baseline), groups)
+            window.add_scores(predicted)
     known = None if times is None else times[~np.isnat(times)]
     bounds = ("", "") if known is None or len(known) == 0 else (_text(known.min()), _text(known.max()))
     return _counts(window, grid, rows=rows, calls=rows, first=bounds[0], last=bounds[1], objects=1)
@@ -393,6 +399,7 @@ def _counts(window: WindowTally, grid: Grid, **facts: Any) -> Counts:
         strata=window.strata(),
         null_patterns=window.null_patterns(),
         pairs=window.pairs(),
+        scores=window.scores(),
         **facts,
     )
 

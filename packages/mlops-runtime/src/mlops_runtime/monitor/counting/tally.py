@@ -32,6 +32,7 @@ from mlops_runtime.monitor.counting.baseline_cells import (
 )
 from mlops_runtime.monitor.counting.conditions import RowKeys, Times
 from mlops_runtime.monitor.counting.pairs import PairCounter
+from mlops_runtime.monitor.counting.score_cells import score_cells, scores_of
 
 Wide = npt.NDArray[np.float64]
 Groups = Cells
@@ -266,6 +267,7 @@ class WindowTally:
         self._predicted = [tally(feature, self._groups) for feature in baseline.predicted]
         self._patterns = None if baseline.null_patterns is None else CategoryTally(baseline.null_patterns, self._groups)
         self._pairs = [PairCounter(pair) for pair in baseline.pairs or ()]
+        self._scores = [np.zeros(len(score.counts), dtype=np.int64) for score in scores_of(baseline)]
 
     def add(self, columns: Mapping[str, Column], rows: int, times: Times | None = None) -> Groups | None:
         """Add rows.
@@ -310,6 +312,15 @@ class WindowTally:
             groups = np.full(size, self._groups - 1, dtype=np.int64)
         for counted, values in zip(self._predicted, columns, strict=True):
             counted.add(values, groups, cells=False, nulls=False)
+
+    def add_scores(self, predictions: Column) -> None:
+        """Add predictions to the cells of the estimator's scores."""
+        added = zip(self._scores, score_cells(predictions, self._grid.baseline), strict=True)
+        self._scores = [counts + np.bincount(cells, minlength=len(counts)) for counts, cells in added]
+
+    def scores(self) -> tuple[tuple[int, ...], ...] | None:
+        """Return the counts of the scores; None without an estimator."""
+        return tuple(tuple(counts.tolist()) for counts in self._scores) or None
 
     def features(self) -> tuple[FeatureCounts, ...]:
         """Return the counts of the features."""

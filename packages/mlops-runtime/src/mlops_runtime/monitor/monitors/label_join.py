@@ -61,6 +61,7 @@ class Joined:
     Args:
         labelled: Rows with a finite prediction and a label that was uploaded in the window.
         predicted: Rows with a finite prediction of calls in the window, with a label or without.
+        matured: Rows with a finite prediction and a label of calls whose labels are due by now, whenever those were uploaded.
         unmatched: Label records, uploaded in the window where that is known, for which no call was captured.
         unreadable: Their labels that are not 32-bit numbers; an empty one is a row without a label.
         mismatched: Calls with other numbers of labels, uploaded in the window where that is known, than of predictions: they are
@@ -77,6 +78,7 @@ class Joined:
 
     labelled: Rows
     predicted: Rows
+    matured: Rows
     unmatched: int
     unreadable: int
     mismatched: int
@@ -105,6 +107,7 @@ def join(
     announced: IsAnnounced = nobody,
     classes: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
+    matured: tuple[str, str] | None = None,
 ) -> Joined:
     """Join labels with the calls that they are of.
 
@@ -127,6 +130,8 @@ def join(
         announced: Which calls the platform announced as its own. Default: none.
         classes: The model's classes: a label is the name of one. Default: labels are numbers.
         outputs: The outputs of a model of several numbers: a label has a number of each. Default: one.
+        matured: From when until when (ISO 8601, UTC) calls were made of which labels uploaded before the window count as well, in
+            ``matured``. Default: there is no such time.
     """
     sample = _Sample(maximum_rows)
     known, malformed = _hold(labels, sample, classes, None if outputs is None else len(outputs))
@@ -152,6 +157,7 @@ def join(
         is_due = bool(due_until and call.time) and call.time[:19] <= due_until[:19]
         seen[key] = (_DUE | _COVERED if held is not None else _DUE) if is_due else 0
         labels_of: Sequence[Label | None] | None = None
+        is_new = True
         if held is not None:
             found += 1
             at = _time(call.time)
@@ -162,22 +168,26 @@ def join(
             if labels_of is None:
                 mismatched += _is_new(held, start)
             elif start is not None and held.uploaded is not None and held.uploaded < start:
-                labels_of = None
+                is_new = False
+        is_matured = matured is not None and bool(call.time) and matured[0][:19] <= call.time[:19] < matured[1][:19]
+        if not is_new and not is_matured:
+            labels_of = None
         in_window = not window_from or is_since(call.time, window_from)
         if labels_of is not None or (unlabelled and in_window):
-            reader.add(call, labels_of, in_window=in_window)
+            reader.add(call, labels_of, in_window=in_window, is_new=is_new, is_matured=is_matured)
         while max(reader.size, len(seen)) > maximum_rows and sample.halve():
             seen = {key: state for key, state in seen.items() if sample.keeps(key)}
             reader.prune(sample.bound)
         if found == len(known) and not looks_on:
             break
-    labelled, predicted = reader.result()
+    labelled, predicted, due = reader.result()
     # labels before the window were reported by earlier runs
     new = [key for key, held in known.items() if sample.keeps(key) and _is_new(held, start)]
     states = list(seen.values())
     return Joined(
         labelled=labelled,
         predicted=predicted,
+        matured=due,
         unmatched=sum(key not in seen for key in new),
         unreadable=sum(_is_unreadable(label) for key in new for label in known[key].labels),
         mismatched=mismatched,
@@ -280,7 +290,8 @@ class _Reader:
         self._bounds = _arrays(2)
         self._codes = [array("q") for _ in self._columns]
         self._texts: list[dict[str, int]] = [{} for _ in self._columns]
-        self._calls, self._checksums, self._in_window = array("q"), array("Q"), array("b")
+        self._calls, self._checksums = array("q"), array("Q")
+        self._in_window, self._is_new, self._is_matured = array("b"), array("b"), array("b")
 
     @property
     def size(self) -> int:
@@ -313,13 +324,15 @@ class _Reader:
         numbers = numbers_of(value, self._width)
         return None if numbers is None or max(map(abs, numbers)) > LARGEST else numbers
 
-    def add(self, call: Call, labels: Sequence[Label | None] | None, *, in_window: bool) -> None:
+    def add(
+        self, call: Call, labels: Sequence[Label | None] | None, *, in_window: bool, is_new: bool, is_matured: bool
+    ) -> None:
         rows = call.rows if call.rows is not None and len(call.rows) == len(call.predictions or ()) else None
         code, checksum = (self._calls[-1] + 1) if self._calls else 0, _checksum(call.join_key)
         for index, value in enumerate(call.predictions or ()):
             prediction = self._prediction(value)
             label = None if labels is None else labels[index]
-            if prediction is None and label is not None and not _is_unreadable(label):
+            if prediction is None and label is not None and is_new and not _is_unreadable(label):
                 self.unpredicted += 1
             if prediction is None or (label is None and not self._is_kept):
                 continue
@@ -337,6 +350,8 @@ class _Reader:
             self._calls.append(code)
             self._checksums.append(checksum)
             self._in_window.append(in_window)
+            self._is_new.append(is_new)
+            self._is_matured.append(is_matured)
 
     def prune(self, bound: int) -> None:
         kept = np.frombuffer(self._checksums, dtype=np.uint64) < bound
@@ -348,9 +363,12 @@ class _Reader:
             list(map(shorter, of)) for of in (self._predictions, self._labels, self._bounds)
         )
         self._codes = [shorter(values) for values in self._codes]
-        self._calls, self._checksums, self._in_window = map(shorter, (self._calls, self._checksums, self._in_window))
+        self._calls, self._checksums = map(shorter, (self._calls, self._checksums))
+        self._in_window, self._is_new, self._is_matured = map(
+            shorter, (self._in_window, self._is_new, self._is_matured)
+        )
 
-    def result(self) -> tuple[Rows, Rows]:
+    def result(self) -> tuple[Rows, Rows, Rows]:
         prediction, label = _table(self._predictions, self._width), _table(self._labels, self._label_width)
         low, high = (np.array(values, dtype=np.float64) for values in self._bounds)
         names = [feature.name for _, feature in self._columns]
@@ -361,10 +379,12 @@ class _Reader:
         rows = Rows(
             call=_integers(self._calls), prediction=prediction, label=label, low=low, high=high, columns=columns
         )
-        in_window: Mask = np.array(self._in_window, dtype=np.bool_)
+        in_window, is_new, is_matured = (
+            np.array(flags, dtype=np.bool_) for flags in (self._in_window, self._is_new, self._is_matured)
+        )
         missing = np.isnan(label)
         has_label: Mask = np.logical_not(missing if self._label_width is None else np.asarray(missing.any(axis=1)))
-        return rows.where(has_label), rows.where(in_window)
+        return rows.where(has_label & is_new), rows.where(in_window), rows.where(has_label & is_matured)
 
 
 def _arrays(width: int | None) -> "list[array[float]]":
@@ -408,6 +428,7 @@ def join_window(
     label_delay_hours: int = 0,
     aside: Sequence[TakenBack] = (),
     announced: IsAnnounced = nobody,
+    matured: tuple[str, str] | None = None,
 ) -> Joined:
     """Join what the monitors of quality and bias need: rows with the columns of segments and facets.
 
@@ -421,6 +442,7 @@ def join_window(
         label_delay_hours: How long labels take.
         aside: As `join`.
         announced: As `join`.
+        matured: As `join`.
     """
     inputs = () if baseline is None else baseline.features
     facets = set() if baseline is None else captured_facets(baseline)
@@ -440,6 +462,7 @@ def join_window(
         maximum_rows=MAXIMUM_ROWS if baseline is None else maximum_rows(baseline),
         classes=None if baseline is None else baseline.classes,
         outputs=None if baseline is None else baseline.outputs,
+        matured=matured,
     )
 
 

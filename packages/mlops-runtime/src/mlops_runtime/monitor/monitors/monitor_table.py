@@ -15,6 +15,7 @@ from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.monitors import staleness
 from mlops_runtime.monitor.monitors.bias import BIAS
 from mlops_runtime.monitor.monitors.drift.drift_monitor import DRIFT
+from mlops_runtime.monitor.monitors.estimates.estimates_monitor import ESTIMATES
 from mlops_runtime.monitor.monitors.explainability import EXPLAINABILITY
 from mlops_runtime.monitor.monitors.latency import LATENCY
 from mlops_runtime.monitor.monitors.monitor_kind import DATASET, MonitorKind
@@ -24,7 +25,7 @@ from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 
 # in the order in which people read them
-_KINDS: tuple[MonitorKind[Any], ...] = (DRIFT, QUALITY, BIAS, EXPLAINABILITY, LATENCY)
+_KINDS: tuple[MonitorKind[Any], ...] = (DRIFT, QUALITY, ESTIMATES, BIAS, EXPLAINABILITY, LATENCY)
 MONITORS: Mapping[str, MonitorKind[Any]] = {kind.name: kind for kind in _KINDS}
 # from what asks for a person to what asks for nothing
 _ORDER = (
@@ -43,8 +44,8 @@ _ORDER = (
 def decide(evidence: Evidence, window: Window, spec: MonitorSpec) -> dict[Monitor, Any]:
     """Return the result of each monitor, with its state; monitors that are not configured are left out.
 
-    Drift and quality always have one. Bias has one where the baseline names facets, explainability where something was explained,
-    latency where it is published.
+    Drift and quality always have one. Estimates have one where an engine of ours counted, bias where the
+    baseline names facets, explainability where something was explained, latency where it is published.
 
     Example:
         >>> from datetime import UTC, datetime

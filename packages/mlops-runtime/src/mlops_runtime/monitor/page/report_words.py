@@ -61,7 +61,7 @@ def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) ->
     """Return what a monitor's state means.
 
     Args:
-        monitor: ``drift``, ``quality``, ``bias``, ``explainability`` or ``latency``.
+        monitor: ``drift``, ``quality``, ``estimates``, ``bias``, ``explainability`` or ``latency``.
         state: Its state.
         flaw: Why the baseline cannot be used. Default: it can.
 
@@ -92,9 +92,9 @@ def said(report: MonitorReport, monitor: str) -> StateText:
 def tone(report: MonitorReport) -> str:
     """Return the worst tone of a report: ``bad``; ``warn`` for many problems or features that were not wholly tested.
 
-    Else it is ``good`` if anything was tested, else ``unknown``.
+    Else it is ``good`` if anything was tested, which an estimate is not, else ``unknown``.
     """
-    tones = [TONES[state] for state in monitor_states(report).values()]
+    tones = [TONES[state] for monitor, state in monitor_states(report).items() if monitor != "estimates"]
     if report.baseline_flaw is not None or "bad" in tones:
         return "bad"
     scrutiny = report.drift.scrutiny

@@ -1,0 +1,98 @@
+"""The fine cells of a prediction by which performance is estimated: forty bins, with an edge at the decision threshold.
+
+numpy only. Bins are made once, of the labelled holdout; live predictions are only counted into them, so that counts of any parts of
+a window add up. Of a model of classes each class's probability has bins of its own, twice: of rows that are predicted as another
+class, and of those that are predicted as this one.
+"""
+
+import numpy as np
+
+from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
+from mlops_runtime.monitor.counting.baseline_cells import (
+    Cells,
+    Coded,
+    Column,
+    Numbers,
+    edges_of,
+    number_cells,
+    to_numbers,
+)
+from mlops_runtime.monitor.counting.prediction_columns import numbers_of
+
+BINS = 40
+SCORE = "score"
+# with fewer a bin says little: small holdouts have fewer bins
+_ROWS_OF_A_BIN = 50
+
+
+def scores_of(baseline: Baseline) -> tuple[FeatureBaseline, ...]:
+    """Return the scores into whose cells predictions are counted; none without an estimator."""
+    return () if baseline.estimator is None else baseline.estimator.scores
+
+
+def score_edges(values: Numbers, threshold: float | None = None) -> tuple[float, ...]:
+    """Return the inner edges of a score's bins: quantiles, both ends, and the threshold above which a prediction is positive.
+
+    Args:
+        values: Finite scores of the labelled rows.
+        threshold: A score above it is a predicted positive. Default: none.
+
+    Example:
+        >>> score_edges(np.arange(100, dtype=np.float32), threshold=50.0)[1:]
+        (50.0, 50.000003814697266, 99.00000762939453)
+    """
+    bins = max(2, min(BINS, len(values) // _ROWS_OF_A_BIN))
+    ordered = np.sort(values)
+    inner = ordered[-(-len(ordered) * np.arange(1, bins) // bins)]
+    # a value on an edge is of the bin above it: the first number above the threshold begins the predicted positives
+    above = np.nextafter(
+        np.array([ordered[-1], *([] if threshold is None else [threshold])], np.float32), np.float32(np.inf)
+    )
+    return tuple((np.unique(np.concatenate([ordered[:1], inner, above])).astype(np.float64) + 0.0).tolist())
+
+
+def score_cells(predictions: Column, baseline: Baseline) -> list[Cells]:
+    """Return each prediction's cell of each score; predictions that are not finite numbers are null.
+
+    Args:
+        predictions: One a row, of a model of classes a list each.
+        baseline: The estimator's.
+
+    Example:
+        >>> from mlops_runtime.contracts.monitor import Estimator
+        >>> score = FeatureBaseline(name="score", type="number", edges=(0.5,), counts=(1, 1, 0))
+        >>> estimator = Estimator(rows=2, groups=2, columns=(), labelled=((1, 1),), scores=(score,))
+        >>> baseline = Baseline(features=(), rows=2, training_set_id="t", created="", estimator=estimator)
+        >>> [cells.tolist() for cells in score_cells([0.2, "0.7", None], baseline)]
+        [[0, 1, 2]]
+    """
+    scores = scores_of(baseline)
+    if not scores:
+        return []
+    if baseline.classes is None:
+        cells = number_cells(to_numbers(predictions), edges_of(scores[0]))
+        return [np.minimum(cells, len(scores[0].counts) - 1)]
+    listed = [None] * len(predictions.codes) if isinstance(predictions, Coded) else predictions
+    numbers = [numbers_of(value, len(scores)) for value in listed]
+    given = np.array([value is not None for value in numbers], dtype=np.bool_)
+    table = np.array([value for value in numbers if value is not None], dtype=np.float64).reshape(-1, len(scores))
+    # what is far from a probability is of an outer bin, not infinite
+    return class_cells(np.clip(table, -1, 2).astype(np.float32), given, scores)
+
+
+def class_cells(table: Numbers, given: np.ndarray, scores: tuple[FeatureBaseline, ...]) -> list[Cells]:
+    """Return each row's cell of each class's score.
+
+    Args:
+        table: The probabilities of the rows that have some, rows by classes.
+        given: Which rows have some, shape (rows,).
+        scores: Of the classes.
+    """
+    predicted = table.argmax(axis=1) if len(table) else np.empty(0, dtype=np.int64)
+    found = []
+    for place, score in enumerate(scores):
+        edges = edges_of(score)
+        cells = np.full(len(given), len(score.counts) - 1, dtype=np.int64)
+        cells[given] = number_cells(table[:, place], edges) + (predicted == place) * (len(edges) + 1)
+        found.append(cells)
+    return found

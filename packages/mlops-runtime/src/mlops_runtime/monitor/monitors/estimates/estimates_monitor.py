@@ -1,0 +1,112 @@
+"""The monitor of estimates: performance as it is expected before labels come. It is never a violation, nor OK by itself.
+
+What it cannot see is another relation between inputs and label (concept drift): the share of positives, and the loss, of a cell are
+taken to be the holdout's. Only labels show that, and scored windows say so afterwards.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mlops_runtime.contracts.monitor import Baseline, MetricValue, MonitorState
+from mlops_runtime.contracts.monitor_report import EstimatesResult, Measured, MonitorReport
+from mlops_runtime.monitor.metric_names import METRICS, camel
+from mlops_runtime.monitor.monitors.estimates.expectation import (
+    expected_metrics,
+    other_column,
+    predictions_of,
+    shown_columns,
+)
+from mlops_runtime.monitor.monitors.estimates.scored_windows import scored_windows
+from mlops_runtime.monitor.monitors.estimates.support import NO_HOLDOUT, unsupported, were_wrong
+from mlops_runtime.monitor.monitors.monitor_kind import MonitorKind, StateText, silence
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Window
+from mlops_runtime.monitor.window_evidence import Evidence
+from mlops_runtime.monitor.wording import interval
+
+
+def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> EstimatesResult | None:
+    baseline, counts = evidence.baseline, evidence.counts
+    if baseline is None or counts is None:
+        return None
+    estimator = baseline.estimator
+    if estimator is None:
+        return EstimatesResult(not_estimable=_without(baseline))
+    rows = predictions_of(counts)
+    found = EstimatesResult(rows=rows)
+    if rows < spec.minimum_rows:
+        found = replace(found, not_estimable=f"{rows:,} predictions are too few, {spec.minimum_rows:,} are needed")
+    elif reason := unsupported(shown_columns(estimator, baseline, counts), estimator.rows):
+        found = replace(found, not_estimable=reason)
+    else:
+        other = other_column(estimator, baseline, counts)
+        note = None if other is None else f"expected from {other}, not from the prediction"
+        found = replace(found, metrics=expected_metrics(estimator, baseline, counts), note=note)
+    scored = scored_windows(evidence, window, found, spec.minimum_labels)
+    return replace(found, scored=scored, not_estimable=found.not_estimable or were_wrong(scored))
+
+
+def _without(baseline: Baseline) -> str:
+    """Return why a baseline has no estimator."""
+    if baseline.target in ("outputs", "vector"):
+        return f"a model of {'several outputs' if baseline.target == 'outputs' else 'vectors'} has no estimate"
+    return NO_HOLDOUT
+
+
+def _state(result: EstimatesResult, evidence: Evidence, _spec: MonitorSpec) -> MonitorState:
+    silent = silence(evidence.traffic)
+    if silent is not None:
+        return silent
+    return MonitorState.OK if _shown(result) else MonitorState.INSUFFICIENT_DATA
+
+
+def _shown(result: EstimatesResult) -> tuple[Measured, ...]:
+    """Return the estimates that are to be believed."""
+    return result.metrics if result.not_estimable is None else ()
+
+
+def _metrics(result: EstimatesResult, _report: MonitorReport) -> Iterator[MetricValue]:
+    if result.state is not MonitorState.OK:
+        return
+    for metric in _shown(result):
+        name = f"Estimated{camel(metric.name)}"
+        if name in METRICS["estimates"] and metric.value is not None:
+            yield MetricValue("estimates", name, metric.value)
+
+
+def _sentence(result: EstimatesResult, _report: MonitorReport) -> Iterator[str]:
+    if result.state is MonitorState.OK:
+        yield f"estimated {_known_by(result)}"
+    elif result.state is MonitorState.INSUFFICIENT_DATA and (result.metrics or result.rows):
+        yield f"not estimable: {result.not_estimable}"
+
+
+def _known_by(result: EstimatesResult) -> str:
+    metric = result.metrics[0]
+    name = metric.name.upper() if len(metric.name) <= 4 else metric.name.replace("_", " ")
+    return f"{name} {interval(metric)}{'' if result.note is None else f' ({result.note})'}"
+
+
+def _meaning(result: EstimatesResult, _report: MonitorReport) -> StateText | None:
+    if result.state is MonitorState.OK:
+        return StateText("unknown", "estimated", f"expected before labels come, not measured: {_known_by(result)}")
+    if result.state is MonitorState.INSUFFICIENT_DATA:
+        return StateText("unknown", "not estimable", result.not_estimable or "no metric is defined")
+    return None
+
+
+def _section(result: EstimatesResult, _baseline: Baseline | None) -> EstimatesResult | None:
+    return result if result.metrics or result.scored or result.not_estimable else None
+
+
+ESTIMATES = MonitorKind(
+    name="estimates",
+    measure=_measure,
+    state=_state,
+    metrics=_metrics,
+    sentence=_sentence,
+    section=_section,
+    holds="performance was estimated",
+    violated=("an estimate is never a violation", "wait for labels, which alone show one"),
+    meaning=_meaning,
+)

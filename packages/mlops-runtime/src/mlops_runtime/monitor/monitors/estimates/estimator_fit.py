@@ -1,0 +1,341 @@
+"""Learn from a labelled holdout what performance to expect of rows without labels. numpy only.
+
+Two estimators, both of counts alone, which add up over any parts of a window:
+
+- of a classification the share of positives in each of forty bins of the score: with the bins' counts it gives the confusion matrix
+  and the AUC that are expected (confidence-based performance estimation with rates that were measured instead of calibrated);
+- of any loss that is a mean over rows a ridge regression of the row's loss on the indicators of the cells of all columns and of the
+  prediction. Its mean over a window is linear in the counts of the cells: the generalised regression estimator.
+
+Both take the share of positives, and the loss, of a cell to be what they were: they know of other inputs, and never of another
+relation between inputs and label (concept drift). Twenty replicates, each without one group of clusters, say how much of the
+holdout's chance is in them.
+
+See: J. Bialek and others, Estimating Model Performance Under Covariate Shift Without Labels, arXiv 2401.08348 (2024), for CBPE and
+its limits; C.-E. Saerndal, B. Swensson, J. Wretman, Model Assisted Survey Sampling (1992), 6.4, for the regression estimator;
+J.-C. Deville, C.-E. Saerndal, Calibration estimators in survey sampling, JASA 87 (1992); K. Wolter, Introduction to Variance
+Estimation (2007), 4, for the jackknife over groups of clusters.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.contracts.monitor import Baseline, Estimator, ExpectedLoss, FeatureBaseline, ScoreRates
+from mlops_runtime.monitor.counting.baseline_cells import (
+    Cells,
+    Coded,
+    Column,
+    LevelCells,
+    edges_of,
+    number_cells,
+    to_numbers,
+)
+from mlops_runtime.monitor.counting.score_cells import class_cells, score_edges
+from mlops_runtime.monitor.monitors.classification import Ranking, usable_rows
+from mlops_runtime.monitor.monitors.label_measures import Target
+from mlops_runtime.monitor.monitors.rows import Codes, Mask, Rows, Wide
+
+GROUPS = 20
+MINIMUM_ROWS = 200
+# evenly spaced ones of a larger holdout: more add less than the window's own chance
+MAXIMUM_ROWS = 100_000
+_FEWEST_GROUPS = 2
+_RIDGE = 1.0
+_CLIP = 1e-15  # as the measured log loss
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdout:
+    """The labelled rows of a holdout.
+
+    Args:
+        columns: Values by the name of their column, of all inputs.
+        rows: Predictions and labels, NaN where a row has none; of classes a label is the place of its class.
+        clusters: Code of each row's cluster. Default: rows are taken for independent.
+    """
+
+    columns: Mapping[str, Column]
+    rows: Rows
+    clusters: Codes | None = None
+
+
+def fit_estimator(baseline: Baseline, holdout: Holdout) -> Estimator | None:
+    """Return what performance is estimated with; None where the holdout cannot tell.
+
+    That is where fewer than 200 rows have a prediction and a label, all are of one cluster, or the model gives neither a number, a
+    probability nor probabilities of classes.
+
+    Args:
+        baseline: In whose cells live rows are counted; of which target the model is.
+        holdout: The labelled rows, which the model was not trained on.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from mlops_runtime.monitor.counting.baseline import fit_baseline
+        >>> x = np.arange(400.0)
+        >>> baseline = fit_baseline({"x": x}, types={"x": "number"}, training_set_id="t", created="2017-08-01T00:00:00Z")
+        >>> baseline = replace(baseline, target="regression")
+        >>> found = fit_estimator(baseline, Holdout(columns={"x": x}, rows=Rows.of(x, x + 1)))
+        >>> [(loss.name, round(loss.base + loss.effects[1], 1)) for loss in found.losses[:2]]
+        [('absolute', 1.0), ('squared', 1.0)]
+    """
+    if baseline.target not in ("regression", "classification", "classes"):
+        return None
+    given = np.isfinite(holdout.rows.prediction.reshape(len(holdout.rows), -1)).all(axis=1)
+    chosen = np.flatnonzero(given & np.isfinite(holdout.rows.label) & _usable(holdout.rows, baseline))
+    if len(chosen) > MAXIMUM_ROWS:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, MAXIMUM_ROWS).astype(np.int64)]
+    clusters = np.arange(len(chosen)) if holdout.clusters is None else holdout.clusters[chosen]
+    clusters = np.unique(clusters, return_inverse=True)[1].astype(np.int64)
+    groups = min(GROUPS, int(clusters.max(initial=-1)) + 1)
+    if len(chosen) < MINIMUM_ROWS or groups < _FEWEST_GROUPS:
+        return None
+    drawn = _Drawn(clusters=clusters, group=clusters % groups, groups=groups)
+    kept = np.zeros(len(holdout.rows), dtype=np.bool_)
+    kept[chosen] = True
+    rows, threshold = holdout.rows.where(kept), Target.of(baseline).threshold
+    features = [f for f in baseline.features if f.name not in (baseline.left_out or {})]
+    columns = [_feature_cells(feature, _take(holdout.columns[feature.name], chosen)) for feature in features]
+    scores, cells = _scores(rows, baseline, threshold)
+    every = [*zip(columns, map(width, features), strict=True), *zip(cells, map(width, scores), strict=True)]
+    losses = _losses(rows, baseline, threshold)
+    return Estimator(
+        rows=len(chosen),
+        groups=groups,
+        columns=tuple(feature.name for feature in features),
+        labelled=tuple(tuple(np.bincount(cell, minlength=size)[:size].tolist()) for cell, size in every),
+        scores=tuple(_counted(score, cell) for score, cell in zip(scores, cells, strict=True)),
+        losses=_fit(_laid_out(every), losses, drawn) if losses else (),
+        alone=_fit(_laid_out(every[-1:]), dict(list(losses.items())[:1]), drawn)[0] if losses else None,
+        rates=_rates(rows, baseline, scores, cells, drawn),
+    )
+
+
+def width(feature: FeatureBaseline) -> int:
+    """Return how many cells of a feature or a score count: levels of the tail are one.
+
+    Example:
+        >>> width(FeatureBaseline(name="store", type="category", levels=("a",), tail=32, counts=(9, *[0] * 32, 0, 1)))
+        4
+    """
+    return len(feature.counts) - max(0, (feature.tail or 0) - 1)
+
+
+def as_wide(feature: FeatureBaseline, counts: Sequence[int]) -> Wide:
+    """Return the counts of a feature with its tail as one cell.
+
+    Example:
+        >>> store = FeatureBaseline(name="store", type="category", levels=("a",), tail=2, counts=(9, 1, 2, 0, 1))
+        >>> as_wide(store, store.counts).tolist()
+        [9.0, 3.0, 0.0, 1.0]
+    """
+    found = np.array(counts, dtype=np.float64)
+    tail = feature.tail or 0
+    if tail <= 1:
+        return found
+    start = len(feature.levels)
+    return np.concatenate([found[:start], [found[start : start + tail].sum()], found[start + tail :]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Of each row its cluster and the group of clusters that is left out together."""
+
+    clusters: Codes
+    group: Codes
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The cells of a column's rows, how many there are, and where the first one's effect stands."""
+
+    cells: Cells
+    size: int
+    start: int
+
+
+def _laid_out(columns: Sequence[tuple[Cells, int]]) -> list[_Cells]:
+    """Return columns one after another behind the constant; a value that no live row may have is of the last cell, null."""
+    starts = np.cumsum([1, *(size for _, size in columns)]).tolist()
+    return [
+        _Cells(np.minimum(cells, size - 1), size, start) for (cells, size), start in zip(columns, starts, strict=False)
+    ]
+
+
+def _usable(rows: Rows, baseline: Baseline) -> Mask:
+    """Return which rows can be evaluated as those of live labels."""
+    places = usable_rows(Rows.of(rows.prediction, rows.label), baseline).call  # each row is a call of its own
+    found = np.zeros(len(rows), dtype=np.bool_)
+    found[places] = True
+    return found
+
+
+def _take(values: Column, chosen: Cells) -> Column:
+    if isinstance(values, Coded):
+        return Coded(values.codes[chosen], values.levels)
+    return np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)[chosen]
+
+
+def _feature_cells(feature: FeatureBaseline, values: Column) -> Cells:
+    """Return each row's cell, the tail as one; values that cannot be read have one more."""
+    if feature.type == "number":
+        return number_cells(to_numbers(values), edges_of(feature))
+    cells, tail, start = LevelCells(feature).of(values), feature.tail or 0, len(feature.levels)
+    if tail <= 1:
+        return cells
+    return np.where(cells < start, cells, np.maximum(start, cells - tail + 1))
+
+
+def _scores(rows: Rows, baseline: Baseline, threshold: float) -> tuple[list[FeatureBaseline], list[Cells]]:
+    narrow = rows.prediction.astype(np.float32)
+    if baseline.classes is None:
+        edges = score_edges(narrow, threshold if baseline.target == "classification" else None)
+        score = FeatureBaseline(
+            name="prediction", type="number", edges=edges, counts=(0,) * (len(edges) + 2), bounded=True
+        )
+        return [score], [number_cells(narrow, edges_of(score))]
+    scores = []
+    for place, name in enumerate(baseline.classes):
+        edges = score_edges(narrow[:, place])
+        counts = (0,) * (2 * (len(edges) + 1) + 1)
+        scores.append(FeatureBaseline(name=name, type="number", edges=edges, counts=counts, bounded=True))
+    return scores, class_cells(narrow, np.ones(len(narrow), dtype=np.bool_), tuple(scores))
+
+
+def _counted(score: FeatureBaseline, cells: Cells) -> FeatureBaseline:
+    counts = np.bincount(cells, minlength=len(score.counts))
+    return FeatureBaseline(
+        name=score.name, type="number", edges=score.edges, counts=tuple(counts.tolist()), bounded=True
+    )
+
+
+def _losses(rows: Rows, baseline: Baseline, threshold: float) -> dict[str, Wide]:
+    """Return the losses of each row, the one that stands for the others first; of classes none, whose rates say all."""
+    if baseline.classes is not None:
+        return {}
+    error = rows.prediction - rows.label
+    if baseline.target == "classification":
+        right = np.where(rows.label == 1, rows.prediction, 1 - rows.prediction)
+        return {
+            "wrong": ((rows.prediction > threshold) != (rows.label == 1)).astype(np.float64),
+            "squared": error**2,
+            "log_loss": -np.log(np.clip(right, _CLIP, 1.0)),
+        }
+    return {"absolute": np.abs(error), "squared": error**2, "actual": np.abs(rows.label)}
+
+
+def _fit(columns: Sequence[_Cells], losses: Mapping[str, Wide], drawn: _Drawn) -> tuple[ExpectedLoss, ...]:
+    """Return each loss, and each product of two, as a sum over the cells of columns."""
+    names = list(losses)
+    pairs = [(first, second) for place, first in enumerate(names) for second in names[place:]]
+    wanted = np.stack([*losses.values(), *(losses[first] * losses[second] for first, second in pairs)], axis=1)
+    parts = [np.flatnonzero(drawn.group == group) for group in range(drawn.groups)]
+    gram, moments = _equations(columns, wanted, np.arange(len(wanted)))
+    whole = _solve(gram, moments)
+    # the equations of a group are made again, not held: of many columns they are large
+    without = (_equations(columns, wanted[:, : len(names)], part) for part in parts)
+    spread = np.stack([_solve(gram - less, moments[:, : len(names)] - lost) for less, lost in without])
+    spread = (spread - spread.mean(axis=0)) * np.sqrt((drawn.groups - 1) / drawn.groups)
+    fitted = np.tile(whole[0, : len(names)], (len(wanted), 1))
+    for column in columns:
+        fitted += whole[column.start + column.cells, : len(names)]
+    residuals = wanted[:, : len(names)] - fitted
+    return (
+        *(
+            ExpectedLoss(
+                name=name,
+                base=_short(whole[0, place], 7),
+                effects=tuple(_short(value, 7) for value in whole[1:, place]),
+                deviations=tuple(tuple(_short(value, 4) for value in line) for line in spread[:, :, place]),
+                design_effect=_design_effect(residuals[:, place], drawn),
+            )
+            for place, name in enumerate(names)
+        ),
+        *(
+            ExpectedLoss(
+                name="*".join(pair),
+                base=_short(whole[0, place], 7),
+                effects=tuple(_short(value, 7) for value in whole[1:, place]),
+            )
+            for place, pair in enumerate(pairs, start=len(names))
+        ),
+    )
+
+
+def _equations(columns: Sequence[_Cells], wanted: Wide, part: Cells) -> tuple[Matrix, Matrix]:
+    """Return the normal equations of a constant and the cells' indicators: tables of counts of each two columns."""
+    size = columns[-1].start + columns[-1].size
+    gram, moments = np.zeros((size, size)), np.zeros((size, wanted.shape[1]))
+    of_part = wanted[part]
+    gram[0, 0], moments[0] = len(part), of_part.sum(axis=0)
+    cells = [column.cells[part] for column in columns]
+    for place, (one, mine) in enumerate(zip(columns, cells, strict=True)):
+        rows = slice(one.start, one.start + one.size)
+        gram[0, rows] = gram[rows, 0] = np.bincount(mine, minlength=one.size)
+        for loss in range(wanted.shape[1]):
+            moments[rows, loss] = np.bincount(mine, weights=of_part[:, loss], minlength=one.size)
+        for other, theirs in zip(columns[place:], cells[place:], strict=True):
+            table = np.bincount(mine * other.size + theirs, minlength=one.size * other.size)
+            across = slice(other.start, other.start + other.size)
+            gram[rows, across] = table.reshape(one.size, other.size)
+            gram[across, rows] = gram[rows, across].T
+    return gram, moments
+
+
+def _solve(gram: Matrix, moments: Matrix) -> Matrix:
+    penalty = np.full(len(gram), _RIDGE)
+    penalty[0] = 0.0
+    return np.asarray(np.linalg.solve(gram + np.diag(penalty), moments))
+
+
+def _rates(
+    rows: Rows, baseline: Baseline, scores: Sequence[FeatureBaseline], cells: Sequence[Cells], drawn: _Drawn
+) -> tuple[ScoreRates, ...]:
+    """Return the labelled rows and positives of each score, by group; of a regression none."""
+    if baseline.classes is None and baseline.target != "classification":
+        return ()
+    found = []
+    for place, (score, cell) in enumerate(zip(scores, cells, strict=True)):
+        positive = rows.label == (1 if baseline.classes is None else place)
+        size = len(score.counts) - 1
+        counted = np.bincount(drawn.group * size + cell, minlength=drawn.groups * size).reshape(-1, size)
+        held = np.bincount((drawn.group * size + cell)[positive], minlength=drawn.groups * size).reshape(-1, size)
+        share = held.sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
+        found.append(
+            ScoreRates(
+                rows=tuple(map(tuple, counted.tolist())),
+                positives=tuple(map(tuple, held.tolist())),
+                area_lost=_area_lost(rows, cell) if baseline.classes is None else None,
+                design_effect=_design_effect(positive - share[cell], drawn),
+            )
+        )
+    return tuple(found)
+
+
+def _area_lost(rows: Rows, cells: Cells) -> float | None:
+    """Return by how much the AUC of the cells is below that of the scores."""
+    exact, binned = _area(rows.prediction, rows.label), _area(cells.astype(np.float64), rows.label)
+    return None if exact is None or binned is None else _short(exact - binned, 7)
+
+
+def _area(score: Wide, label: Wide) -> float | None:
+    area = float(Ranking(Rows.of(score, label)).areas(np.ones((1, len(score))))[0][0])
+    return area if np.isfinite(area) else None
+
+
+def _design_effect(residuals: Wide, drawn: _Drawn) -> float:
+    """Return how much more clustered residuals vary than independent ones, at least 1."""
+    total = float((residuals**2).sum())
+    sums = np.bincount(drawn.clusters, weights=residuals)
+    return max(1.0, _short(float((sums**2).sum()) / total, 4)) if total > 0 else 1.0
+
+
+def _short(value: float, digits: int) -> float:
+    """Return a number to a few digits: a baseline is read by every counting function."""
+    return float(f"{value:.{digits - 1}e}") + 0.0

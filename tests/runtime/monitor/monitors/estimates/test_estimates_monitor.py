@@ -1,0 +1,170 @@
+"""The monitor of estimates over days of captures and late labels: states, words, metrics, page, never a violation."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from tests.runtime.monitor.monitors.estimates.holdouts import NAMES, Window, learnt, window
+from tests.runtime.monitor.timeline import LIVE, START, Timeline
+
+from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorState
+from mlops_runtime.contracts.monitor_report import EstimatesResult, MonitorReport
+from mlops_runtime.monitor.monitors.estimates.estimates_monitor import ESTIMATES
+from mlops_runtime.monitor.monitors.monitor_table import violations
+from mlops_runtime.monitor.page.report_words import said, tone
+from mlops_runtime.monitor.page.window_page import page
+from mlops_runtime.monitor.scheduled_run import count_object
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import HOUR
+from mlops_runtime.monitor.window import Window as Hours
+from mlops_runtime.monitor.window_evidence import Evidence
+
+BASELINE = learnt("regression", 5000, 1)
+SPEC = MonitorSpec(label_delay_hours=48, merge_hours=0)
+DAY = Hours(START, START + timedelta(days=1))
+
+
+class Days:
+    """An endpoint whose days are captured, counted and, two days later, labelled."""
+
+    def __init__(self, baseline: Baseline = BASELINE) -> None:
+        """Begin with a live model."""
+        self.baseline = baseline
+        self.line = Timeline(window=24, every=24, spec=SPEC)
+        self.line.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(baseline))
+        self.line.table.live = replace(LIVE, baseline_sha256=content_hash(baseline), training_set_id="t")
+
+    def day(self, number: int, shown: Window, *, labelled: bool = True) -> MonitorReport:
+        """Capture a day, upload its labels two days after, and decide on the morning after the day."""
+        for hour in (3, 15):
+            at = START + timedelta(days=number, hours=hour)
+            self.line.call(24 * number + hour, 10)
+            part = slice(0, None, 2) if hour == 3 else slice(1, None, 2)
+            rows = np.stack([shown.columns[name][part] for name in NAMES], axis=1).tolist()
+            sides = {
+                "endpointInput": "\n".join(",".join(map(str, row)) for row in rows),
+                "endpointOutput": "\n".join(map(str, shown.rows.prediction[part].tolist())),
+            }
+            captured = {
+                name: {"observedContentType": "text/csv", "mode": name[8:].upper(), "encoding": "CSV", "data": data}
+                for name, data in sides.items()
+            }
+            event = {"eventId": f"{number}-{hour}"}
+            told = {"captureData": captured, "eventMetadata": {**event, "inferenceTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}}
+            key = f"capture/e/v/{at:%Y/%m/%d/%H}/a.jsonl"
+            self.line.s3.put_object(Bucket="captures", Key=key, Body=json.dumps(told).encode())
+            detail = {"bucket": {"name": "captures"}, "object": {"key": key}}
+            count_object(json.dumps({"detail": detail}), self.line.store, self.line.table)  # type: ignore[arg-type] # in memory
+            data = {"data": "\n".join(map(str, shown.rows.label[part].tolist())), "encoding": "CSV"}
+            label = json.dumps({"groundTruthData": data, "eventMetadata": event, "eventVersion": "0"})
+            if labelled:
+                upload = at + 30 * HOUR
+                self.line.s3.put_object(
+                    Bucket="captures", Key=f"labels/e/{upload:%Y/%m/%d/%H}/{number}-{hour}.jsonl", Body=label.encode()
+                )
+        return self.line.run(24 * (number + 1))
+
+
+def result_of(report: MonitorReport) -> EstimatesResult:
+    """Return what a report says of estimates."""
+    assert report.estimates is not None
+    return report.estimates
+
+
+def values(report: MonitorReport) -> dict[str, float]:
+    """Return the metrics of estimates that were published."""
+    return {each.name: each.value for each in report.metrics if each.monitor == "estimates"}
+
+
+def test_estimates_come_at_once_and_are_scored_when_labels_do() -> None:
+    """Each day is estimated; two days later its labels stand beside what was estimated, in words, metrics and page."""
+    days = Days()
+    reports = [days.day(number, window("regression", 600, number)) for number in range(4)]
+    first = result_of(reports[0])
+    assert (first.state, first.rows, first.scored) == (MonitorState.OK, 600, ())
+    assert values(reports[0]) == {"EstimatedWape": first.metrics[0].value}
+    assert reports[0].quality is not None and reports[0].quality.state is MonitorState.NO_LABELS_YET
+    assert "no labels yet; estimated WAPE 0.1" in reports[0].verdict
+    assert said(reports[0], "estimates").word == "estimated"
+    last = result_of(reports[3])
+    assert [each.window_until for each in last.scored] == [reports[1].window_until, reports[0].window_until]
+    shown = window("regression", 600, 0)
+    assert last.scored[1].rows == 600
+    by_name = {each.name: each for each in last.scored[1].metrics}
+    assert by_name["mae"].measured == pytest.approx(np.abs(shown.rows.prediction - shown.rows.label).mean())
+    assert by_name["mae"].estimated == first.metrics[1].value
+    text = page(reports[3], baseline=BASELINE, counts=None, history=reports)
+    assert "Estimated beside measured" in text and "expected before labels come, not measured" in text
+    assert from_json(MonitorReport, canonical_json(reports[3])) == reports[3]
+
+
+def test_after_two_wrong_estimates_of_three_none_is_believed_and_all_are_kept() -> None:
+    """Another relation of inputs and label is not seen until labels say so; then nothing is published."""
+    days = Days()
+    reports = [days.day(number, window("regression", 600, number, concept=2.0)) for number in range(6)]
+    assert [result_of(report).state for report in reports] == [MonitorState.OK] * 3 + [
+        MonitorState.INSUFFICIENT_DATA
+    ] * 3
+    last = result_of(reports[5])
+    assert last.metrics and values(reports[5]) == {}
+    assert "not estimable: the last estimates were wrong: labels of 3 of the last 3 windows" in reports[5].verdict
+    assert "EstimatedWape" in {name for report in reports[:3] for name in values(report)}
+    text = page(reports[5], baseline=BASELINE, counts=None, history=())
+    assert "Not estimable: the last estimates were wrong" in text
+
+
+def test_without_labels_nothing_is_scored() -> None:
+    """And the estimate goes on."""
+    days = Days()
+    reports = [days.day(number, window("regression", 600, number), labelled=False) for number in range(4)]
+    assert all(result_of(report).state is MonitorState.OK and not result_of(report).scored for report in reports)
+
+
+def estimated(baseline: Baseline, counts: Counts | None, spec: MonitorSpec = SPEC) -> EstimatesResult | None:
+    """Return what is measured of counts."""
+    evidence = Evidence(live=LIVE, baseline=baseline, counts=counts)
+    return ESTIMATES.measure(evidence, DAY, spec)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "rows", "shift", "why"),
+    [
+        (
+            replace(BASELINE, estimator=None),
+            1000,
+            0.0,
+            "the baseline has no labelled holdout with predictions, of at least 200",
+        ),
+        (replace(BASELINE, estimator=None, target="outputs"), 1000, 0.0, "a model of several outputs has no estimate"),
+        (BASELINE, 199, 0.0, "199 predictions are too few, 200 are needed"),
+        (BASELINE, 1000, 2.5, "a: the window is like "),
+    ],
+)
+def test_what_is_not_estimable_is_said_with_its_number(baseline: Baseline, rows: int, shift: float, why: str) -> None:
+    """A state of its own, no violation, no metric."""
+    counts = window("regression", rows, 3, shift=shift).counts(baseline)
+    found = estimated(baseline, counts)
+    assert found is not None and found.not_estimable is not None and found.not_estimable.startswith(why)
+    assert found.metrics == ()
+
+
+def test_another_engine_has_no_estimates() -> None:
+    """SageMaker Model Monitor counts otherwise; nor is there any without a baseline."""
+    assert estimated(BASELINE, None) is None
+    evidence = Evidence(live=LIVE)
+    assert ESTIMATES.measure(evidence, DAY, SPEC) is None
+
+
+def test_it_is_never_a_violation_and_makes_no_report_good() -> None:
+    """What is expected is not tested."""
+    days = Days()
+    report = days.day(0, window("regression", 600, 1, noise=1.0))
+    found = result_of(report)
+    assert found.state is MonitorState.OK and found.note == "expected from d, not from the prediction"
+    assert list(ESTIMATES.violations(found, Evidence(), SPEC)) == []
+    assert all(line.constraint_check_type != "estimates" for line in violations(report, Evidence()).violations)
+    quiet = replace(report, drift=replace(report.drift, state=MonitorState.INSUFFICIENT_DATA, scrutiny=None))
+    assert tone(quiet) == "unknown"
