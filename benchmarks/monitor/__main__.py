@@ -28,7 +28,11 @@ def python_of(rival: str) -> list[str]:
     Args:
         rival: Start of the script's name.
     """
-    script = FOLDER / f"{rival}_drift.py"
+    return environment_of(FOLDER / f"{rival}_drift.py")
+
+
+def environment_of(script: Path) -> list[str]:
+    """Return the command of a script in its own environment, which is made where it is missing."""
     subprocess.run(["uv", "sync", "--quiet", "--locked", "--script", str(script)], check=True)
     found = ["uv", "python", "find", "--script", str(script)]
     python = subprocess.run(found, check=True, capture_output=True, text=True).stdout.strip()
