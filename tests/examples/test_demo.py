@@ -85,7 +85,7 @@ def test_the_page_needs_nothing_from_elsewhere(demo: tuple[subprocess.CompletedP
 
     assert page.count("<svg") == 4
     assert {link.partition("/")[0] for link in links} == {f"{demo[1].stem}.files"}
-    assert {"report-31.html", "record-1.json"} < {link.partition("/")[2] for link in links}
+    assert {"report-37.html", "record-1.json"} < {link.partition("/")[2] for link in links}
     assert [link for link in links if not (demo[1].parent / link).is_file()] == []
 
 
