@@ -130,6 +130,7 @@ def test_an_approved_pickle_serves(clinic: Clinic) -> None:
     answer = clinic.cloud.client("sagemaker-runtime").invoke_endpoint(
         EndpointName=clinic.loop.endpoint, ContentType="application/json", Body=json.dumps({"instances": rows})
     )
+    assert answer["CustomAttributes"] == f"model={clinic.package['CustomerMetadataProperties']['model_sha256'][:12]}"
     predictions = np.array(json.loads(answer["Body"].read())["predictions"])
     error = np.abs(predictions - holdout["progression"].to_numpy())
     assert error.mean() == pytest.approx(clinic.loop.evaluation_of(clinic.package).metrics["candidate"], rel=0.02)

@@ -135,7 +135,8 @@ def test_left_out_columns_are_looked_up(rows: FileRows) -> None:
     assert (answer.status_code, answer.json()) == (200, {"predictions": [6.0]})
     assert model.rows == [[3.0, 5.0, "b", 1.0, 0.5, 7.5]]
     assert answer.headers["x-features-missing"] == "0"
-    assert answer.headers["x-amzn-sagemaker-custom-attributes"] == "features-missing=0"
+    version = answer.headers["x-model-version"]
+    assert answer.headers["x-amzn-sagemaker-custom-attributes"] == f"model={version}; features-missing=0"
 
 
 def test_columns_of_the_request_win(rows: FileRows) -> None:

@@ -163,6 +163,8 @@ def test_an_answer_says_which_model_gave_it_and_for_which_id(app: Any, models: A
     body = {"instances": [ROW]}
     given_id = call(app, "POST", "/invocations", json=body, headers={"x-amzn-sagemaker-inference-id": "mine"})
     assert (given_id.headers["x-model-version"], given_id.headers["x-inference-id"]) == (version, "mine")
+    # of these, SageMaker passes on the custom attributes alone
+    assert given_id.headers["x-amzn-sagemaker-custom-attributes"] == f"model={version}"
     made = {call(app, "POST", "/invocations", json=body).headers["x-inference-id"] for _ in range(3)}
     assert len(made) == 3
 

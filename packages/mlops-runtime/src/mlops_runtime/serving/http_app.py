@@ -64,7 +64,11 @@ class _Head(NamedTuple):
 
 
 class _Inference(NamedTuple):
-    """An inference that was answered; the last two are payloads as ``/invocations`` has them, for capture."""
+    """An inference that was answered.
+
+    ``request`` and ``response`` are payloads as ``/invocations`` has them, for capture; ``missing`` counts the features that a
+    lookup did not find, where there is one.
+    """
 
     content: bytes
     content_type: str
@@ -72,7 +76,7 @@ class _Inference(NamedTuple):
     inference_id: str | None
     request: tuple[bytes, str] | None
     response: tuple[bytes, str] | None
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    missing: int | None = None
 
 
 class _Answer(NamedTuple):
@@ -164,6 +168,8 @@ class Application:
         self._event_id = event_ids()
         self._metrics = server_metrics.Metrics({"name": name, "sha256": model.sha256})
         self._model_header = (b"x-model-version", self._version.encode())
+        # SageMaker drops other headers: a caller of InvokeEndpoint gets custom attributes alone
+        self._attributes = b"model=" + self._version.encode()
         self._clock = clock
         self._inline_seconds = inline_seconds
         self._lookups = lookups
@@ -257,8 +263,14 @@ class Application:
             is_short = len(call.request) + len(call.response) <= _INLINE_BYTES
             self._recorder.record(at, line(call) if is_short else await asyncio.to_thread(line, call))
         identity = event_id if inference.inference_id is None else inference.inference_id
-        headers = (self._model_header, (b"x-inference-id", identity.encode()), *inference.headers)
+        headers = (self._model_header, (b"x-inference-id", identity.encode()), *self._said(inference.missing))
         return _Answer(200, inference.content, inference.content_type, inference.rows, headers)
+
+    def _said(self, missing: int | None) -> tuple[tuple[bytes, bytes], ...]:
+        if missing is None:
+            return ((_ATTRIBUTES, self._attributes),)
+        count = b"%d" % missing
+        return ((_ATTRIBUTES, self._attributes + b"; features-missing=" + count), (_MISSING, count))
 
     async def _in_thread(self, function: Callable[..., _Inference], *arguments: Any) -> _Inference:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -273,13 +285,11 @@ class Application:
     def _invocations(self, head: _Head, body: bytes, is_captured: bool) -> _Inference:
         accepted(head.accept)
         rows, given = self._reader.instances(head.content_type, body)
-        headers: tuple[tuple[bytes, bytes], ...] = ()
+        missing = None
         is_filled = self._lookups is not None and given == JSON
         if self._lookups is not None and is_filled:
             found = self._lookups.fill(rows)
-            # a caller of InvokeEndpoint gets custom attributes alone
-            count = b"%d" % found.missing
-            rows, headers = found.instances, ((_MISSING, count), (_ATTRIBUTES, b"features-missing=" + count))
+            rows, missing = found.instances, found.missing
         predictions = _predict(self._model, self._reader.rows(rows, given))
         content, kind = encode(predictions, head.accept)
         request = response = None
@@ -287,7 +297,7 @@ class Application:
             # what the model got, by which monitors evaluate
             asked = orjson.dumps({"instances": rows}) if is_filled else body
             request, response = (asked, head.content_type or JSON), (content, kind)
-        return _Inference(content, kind, len(predictions), head.inference_id, request, response, headers)
+        return _Inference(content, kind, len(predictions), head.inference_id, request, response, missing)
 
     def _v2(self, head: _Head, body: bytes, is_captured: bool) -> _Inference:
         kind = (head.content_type or JSON).partition(";")[0].strip().lower()
