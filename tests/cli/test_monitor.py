@@ -9,13 +9,17 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.deployed_unit import DeployedUnit
 from tests.cli.monitored_unit import MonitoredUnit
 from tests.runtime.monitor import reports
 
+from mlops_cli import monitor as monitor_command
 from mlops_cli.monitor import feature_lines, report_lines
+from mlops_cli.monitor_place import watched
 from mlops_local.cloud import Cloud
+from mlops_runtime.contracts.rollout import AuditRecord
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -58,6 +62,26 @@ def test_a_window_is_shown_and_written_as_a_page(monitored: MonitoredUnit, monit
     assert "No distributions" not in page
     assert "values are distinct" in page
     assert "minimum rows" in page
+
+
+def test_the_page_is_given_what_people_did(monitored: MonitoredUnit, monitor: Run, in_process: Run) -> None:
+    """Records of the endpoint and of its unit; who may not read them still gets the page."""
+    for verb in ("pause", "resume"):
+        assert in_process(verb, monitored.unit.name, "--reason", "stock-taking").returncode == 0
+    with watched(monitored.endpoint, None, monitored.cloud.home) as found:
+        records, unread = monitor_command._records(found)
+
+    assert [record.outcome.value for record in records] == ["PROMOTED", "PAUSED", "RESUMED"]
+    assert unread == ""
+    refused = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+
+    def denied() -> list[AuditRecord]:
+        raise ClientError(refused, "GetObject")
+
+    assert monitor_command._records(replace(found, records=denied)) == (
+        (),
+        "AWS refused GetObject (AccessDeniedException): no; docs/operations.md lists what each command needs",
+    )
 
 
 def test_another_window_is_named_by_the_hour_in_which_it_ended(monitored: MonitoredUnit, monitor: Run) -> None:

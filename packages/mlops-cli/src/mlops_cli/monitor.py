@@ -17,7 +17,9 @@ from mlops_cli.monitor_tables import print_distribution, print_features, print_h
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mlops_cli.monitor_place import Watched
     from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
+    from mlops_runtime.contracts.rollout import AuditRecord
     from mlops_runtime.monitor.archive import Kept
     from mlops_runtime.monitor.page.drawings import CellRow
 
@@ -51,8 +53,10 @@ def report(
         told = found.report(window)
         path = Path("monitor.html") if output is None and not as_json else output
         kept = None if path is None else found.archive.kept(told)
+        unread = ""
         if path is not None and kept is not None:
-            _write(path, kept, found.archive.history(told, most=_HISTORY))
+            records, unread = _records(found)
+            _write(path, kept, found.archive.history(told, most=_HISTORY), records)
         is_violated = MonitorState.VIOLATION in monitor_states(told).values()
     if as_json:
         print_json(_plain(told))
@@ -62,6 +66,8 @@ def report(
         print_features(told)
         if kept is not None and kept.problem:
             typer.echo(f"the page has no distributions: {short_flaw(kept.problem)}")
+        if unread:
+            typer.echo(f"the page has no promotions, rollbacks and pauses: {unread}")
         typer.echo(f"page: {path}")
     if is_violated:
         raise typer.Exit(VerdictError.code)
@@ -193,11 +199,25 @@ def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[s
             yield f"  {name} {wording.interval_text(rate)}{was}"
 
 
-def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None:
+def _records(found: "Watched") -> "tuple[Sequence[AuditRecord], str]":
+    """Return the audit records of an endpoint and its unit; none, and why, where the caller may not read them."""
+    from botocore.exceptions import ClientError
+
+    from mlops_runtime.refused_calls import DENIED, refusal
+
+    try:
+        return found.records(), ""
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DENIED:
+            raise
+        return (), refusal(error.response["Error"], error.operation_name)
+
+
+def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]", records: "Sequence[AuditRecord]") -> None:
     from mlops_runtime.monitor.page.window_page import page
 
     told = kept.report
-    text = page(told, baseline=kept.baseline, counts=kept.counts, history=history)
+    text = page(told, baseline=kept.baseline, counts=kept.counts, history=history, records=records)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -16,15 +16,17 @@ from mlops_cli.aws_account import UserError, account
 from mlops_runtime.business_unit.deployed_entries import Entries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mlops_runtime.contracts.monitor_report import MonitorReport
+    from mlops_runtime.contracts.rollout import AuditRecord
     from mlops_runtime.monitor.archive import Archive
     from mlops_runtime.monitor.store import MonitorStore
     from mlops_runtime.rollout.rollout_table import RolloutTable
 
 NEWEST = "newest"
 _LISTED = 5  # windows that an error names
+_RECORDS = 50  # newest ones of each chain
 _PACED = 13  # newest windows that say how often there is one
 
 Endpoint = Annotated[
@@ -50,6 +52,7 @@ class Watched:
         rollout: The endpoint's row: what is live.
         captured: Its captures; None where the endpoint captures nothing.
         now: The time in the cloud.
+        records: Returns the newest audit records of the endpoint and of its unit. Default: none.
     """
 
     endpoint: str
@@ -57,6 +60,7 @@ class Watched:
     rollout: "RolloutTable"
     captured: "MonitorStore | None"
     now: datetime
+    records: "Callable[[], Sequence[AuditRecord]]" = tuple
 
     def report(self, window: str) -> "MonitorReport":
         """Return the report of a window.
@@ -130,6 +134,7 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
         UserError: If the name is not found, several match without one, or for an error in the block.
     """
     try:
+        from mlops_runtime.business_unit.deployed_chain import open_chain
         from mlops_runtime.contracts import ContractError
         from mlops_runtime.monitor.archive import Archive
         from mlops_runtime.monitor.store import MonitorStore
@@ -138,7 +143,8 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
         with account(profile, home) as aws:
             entries = Entries(ssm=aws.client("ssm"))
             entry = entries.endpoint(endpoint)
-            artifacts = entries.unit(entry.unit).artifacts_bucket
+            unit = entries.unit(entry.unit)
+            artifacts = unit.artifacts_bucket
             _, now = aws.caller()
             yield Watched(
                 endpoint=entry.endpoint,
@@ -150,6 +156,12 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
                     aws.client("s3"), endpoint=entry.endpoint, artifacts=artifacts, captures=entry.capture_bucket
                 ),
                 now=now,
+                records=lambda: [
+                    record
+                    for owner in (entry, unit)
+                    for chain in (open_chain(aws.client, owner),)
+                    for record in chain.newest(chain.table.read(), _RECORDS)
+                ],
             )
     except ImportError as error:
         raise UserError(f"mlops monitor needs {error.name}; run: pip install 'mlops-runtime[monitor]'") from error

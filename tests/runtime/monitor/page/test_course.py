@@ -7,6 +7,7 @@ import pytest
 
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import DriftResult, MonitorReport, QualityResult
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.monitor.page.course import course
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import stamp
@@ -95,3 +96,42 @@ def test_one_report_has_no_course() -> None:
     """Nor has none."""
     assert course([report(0, OK)]) is None
     assert course([]) is None
+
+
+def record(outcome: Outcome, at: str, package: int | None = None) -> AuditRecord:
+    """Return an audit record of a person's act."""
+    return AuditRecord(
+        endpoint="demand",
+        sequence=1,
+        previous="0" * 64,
+        outcome=outcome,
+        reason="",
+        execution="e",
+        at=at,
+        requested_by="arn:aws:sts::123456789012:assumed-role/Approver/ann",
+        candidate_package=None if package is None else ARN.format(package),
+    )
+
+
+def test_what_people_did_is_on_the_same_axis() -> None:
+    """Promotions once, as their records have the person; refusals changed nothing; what came before the axis is left out."""
+    live = "2017-08-02T06:00:00Z"
+    reports = [report(0, OK), *(report(day, BAD, live_since=live, model_package_arn=ARN.format(2)) for day in (1, 2))]
+    records = [
+        record(Outcome.PAUSED, "2017-08-03T12:00:00Z"),
+        record(Outcome.PROMOTED, live, 2),
+        record(Outcome.REFUSED, "2017-08-03T00:00:00Z", 3),
+        record(Outcome.ROLLED_BACK, "2017-07-01T00:00:00Z", 1),
+    ]
+
+    found = course(reports, records)
+
+    assert found is not None
+    assert [change.words for change in found.changes] == [
+        "2017-08-02 06:00 model demand/2 went live, asked for by ann",
+        "2017-08-03 12:00 automation was paused by ann",
+    ]
+    assert [round(change.at) for change in found.changes] == [42, 83]
+    without = course(reports)
+    assert without is not None
+    assert [change.words for change in without.changes] == ["2017-08-02 06:00 model demand/2 went live"]

@@ -1,15 +1,26 @@
 """What each monitor decided since when, and what changed meanwhile, on one axis of time. Coordinates only; the template draws."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
 from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.page import report_words
+from mlops_runtime.registry.package_approval import person_of
 
 _ROLLOUT = "rollout"
+_MODEL = ":model-package/"
+# what a record says was done, and to which model if to one; the others changed nothing that a monitor sees
+_DONE = {
+    Outcome.PROMOTED: "went live, asked for",
+    Outcome.ROLLED_BACK: "was rolled back, asked for",
+    Outcome.REJECTED: "was rejected, asked for",
+    Outcome.PAUSED: "automation was paused",
+    Outcome.RESUMED: "automation was resumed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +67,17 @@ class _Piece:
     report: MonitorReport
 
 
-def course(reports: Sequence[MonitorReport]) -> Course | None:
+def course(reports: Sequence[MonitorReport], records: Sequence[AuditRecord] = ()) -> Course | None:
     """Return the course of a history; None with fewer than two reports.
 
     A monitor's lane has a stretch for each time that its state stayed the same; windows that overlap count from the one before.
-    What changed is read off the reports: another model went live, another baseline of the same model, other thresholds. While a
-    rollout kept drift from being published there is a stretch of its own.
+    What changed is read off the reports: another model went live, another baseline of the same model, other thresholds; with
+    records also rollouts that were taken back, rejections and pauses, each with the person. While a rollout kept drift from being
+    published there is a stretch of its own.
 
     Args:
         reports: Oldest first.
+        records: Audit records of the endpoint and of its unit, in any order. Default: what changed is read off the reports alone.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import MonitorState
@@ -92,8 +105,16 @@ def course(reports: Sequence[MonitorReport]) -> Course | None:
     )
     if rollouts:
         lanes.append(Lane(_ROLLOUT, rollouts))
-    changes = tuple(Change(_at(at, first, last), words) for at, words in _changes(reports) if first <= at <= last)
-    return Course(tuple(lanes), changes)
+    done = [(datetime.fromisoformat(record.at), record) for record in records if record.outcome in _DONE]
+    known = {at for at, record in done if record.outcome is Outcome.PROMOTED}
+    found = [*_changes(reports, known), *((at, _words(record)) for at, record in done)]
+    changes = sorted((at, words) for at, words in found if first <= at <= last)
+    return Course(tuple(lanes), tuple(Change(_at(at, first, last), words) for at, words in changes))
+
+
+def _words(record: AuditRecord) -> str:
+    model = "" if record.candidate_package is None else f"model {record.candidate_package.rpartition(_MODEL)[2]} "
+    return f"{wording.moment(record.at)} {model}{_DONE[record.outcome]} by {person_of(record.requested_by)}"
 
 
 def _pieces(reports: Sequence[MonitorReport]) -> Iterator[_Piece]:
@@ -127,12 +148,15 @@ def _lane(name: str, pieces: Sequence[_Piece]) -> Lane:
     return Lane(name, tuple(stretches), stretches[-1].words if stretches else "")
 
 
-def _changes(reports: Sequence[MonitorReport]) -> Iterator[tuple[datetime, str]]:
+def _changes(reports: Sequence[MonitorReport], known: Collection[datetime]) -> Iterator[tuple[datetime, str]]:
+    """Yield what reports say has changed; promotions whose records are known are said by these."""
     for before, now in pairwise(reports):
         end = datetime.fromisoformat(now.window_until)
         if now.live_since is not None and now.live_since != before.live_since:
-            model = (now.model_package_arn or "").rpartition(":model-package/")[2]
-            yield datetime.fromisoformat(now.live_since), f"{wording.moment(now.live_since)} model {model} went live"
+            model = (now.model_package_arn or "").rpartition(_MODEL)[2]
+            at = datetime.fromisoformat(now.live_since)
+            if at not in known:
+                yield at, f"{wording.moment(now.live_since)} model {model} went live"
         elif before.baseline_sha256 and now.baseline_sha256 and now.baseline_sha256 != before.baseline_sha256:
             yield end, f"{wording.moment(now.window_until)} another baseline of the same model"
         if now.spec != before.spec:

@@ -12,6 +12,7 @@ import jinja2
 
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport, monitor_states
+from mlops_runtime.contracts.rollout import AuditRecord
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.monitors.drift import feature_words
@@ -74,6 +75,7 @@ def page(
     baseline: Baseline | None,
     counts: Counts | None,
     history: Sequence[MonitorReport],
+    records: Sequence[AuditRecord] = (),
 ) -> str:
     """Return the page of one window.
 
@@ -82,6 +84,7 @@ def page(
         baseline: What it was decided against; without it, or if the counts are not of it, there are no distributions.
         counts: The window's counts.
         history: Reports of other windows, in any order; those before this one are its history.
+        records: Audit records of the endpoint and of its unit, which the axis of time shows. Default: none is shown.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import MonitorState
@@ -102,7 +105,7 @@ def page(
         counts=counts,
         note=note,
         reports=reports,
-        course=course(reports),
+        course=course(reports, records),
         features=parts,
         drifted=[part for part in parts if part.drift.drifted or part.drift.persistent],
         states=dict(sorted(monitor_states(report).items(), key=lambda item: report_words.TONES[item[1]] != "bad")),
