@@ -72,7 +72,7 @@ def course(reports: Sequence[MonitorReport], records: Sequence[AuditRecord] = ()
 
     A monitor's lane has a stretch for each time that its state stayed the same; windows that overlap count from the one before.
     What changed is read off the reports: another model went live, another baseline of the same model, other thresholds; with
-    records also rollouts that were taken back, rejections and pauses, each with the person. While a rollout kept drift from being
+    records also rollbacks, rejections and pauses, each with the person. While a rollout kept drift from being
     published there is a stretch of its own.
 
     Args:
