@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.manifest import write_manifest
 
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.table_commits import Retries, TableBusyError, committed
@@ -96,6 +97,63 @@ def test_files_that_went_with_the_state_are_not_looked_for_again(shop):
     assert tries == [1, 2]
     with pytest.raises(FileNotFoundError, match=r"data\.parquet"):
         committed(table, read, retries=Retries(sleep=[].append))
+
+
+def _overtaken_once(shop, fail):
+    """Commit what fails when another writer comes first; return at which sequence numbers it was tried."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1)))
+    table, tries = shop.client.table("stock_v1"), []
+
+    def attempt(fresh):
+        tries.append(fresh.last_sequence_number)
+        if len(tries) == 1:
+            shop.new_client().ingest(shop.STOCK, shop.stock((2, 2, 2)))
+            fail(fresh)
+
+    committed(table, attempt, retries=Retries(sleep=[].append))
+    return tries
+
+
+def test_a_manifest_that_went_while_manifests_were_merged_is_looked_for_again(shop):
+    """Pyiceberg's writer hides that it is missing behind an error of its own."""
+
+    def merge(fresh):
+        output = fresh.io.new_output(f"{fresh.location()}/metadata/merged.avro")
+        with write_manifest(2, fresh.spec(), fresh.schema(), output, 1, "deflate"):
+            raise FileNotFoundError("m0.avro")
+
+    assert _overtaken_once(shop, merge) == [1, 2]
+
+
+def test_a_snapshot_that_a_commit_builds_on_and_that_went_is_looked_for_again(shop):
+    """Another commit has expired it."""
+
+    def build(_):
+        raise ValidationException("Cannot find starting snapshot 3638895103562449187")
+
+    assert _overtaken_once(shop, build) == [1, 2]
+
+
+def test_a_state_that_is_replaced_at_each_reading_is_overtaken(shop):
+    """Many write at once: it is tried again later, and not a missing file."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1)))
+    table, tries = shop.client.table("stock_v1"), []
+    read = table.refresh
+
+    def replaced():
+        raise FileNotFoundError("00011.metadata.json")
+
+    def attempt(_):
+        tries.append(1)
+        table.refresh = replaced if len(tries) == 1 else read
+        if len(tries) == 1:
+            raise FileNotFoundError("m0.avro")
+
+    def pause(_):
+        table.refresh = read
+
+    committed(table, attempt, retries=Retries(sleep=pause))
+    assert len(tries) == 2
 
 
 def test_twelve_writers_at_once_land_all(shop):

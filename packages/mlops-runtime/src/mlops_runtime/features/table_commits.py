@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.table import Table
 
 from mlops_runtime.features.iceberg_tables import FeatureTableError
@@ -15,8 +15,8 @@ from mlops_runtime.features.table_files import missing_as_such
 
 T = TypeVar("T")
 _READINGS = 8
-# how pyiceberg says that another commit has removed a snapshot which this one removes too
-_GONE = re.compile(r"Snapshot with snapshot id -?\d+ does not exist")
+# how pyiceberg says that another commit has removed a snapshot which this one removes too, or builds on
+_GONE = re.compile(r"Snapshot with snapshot id -?\d+ does not exist|Cannot find starting snapshot -?\d+")
 
 
 class TableBusyError(FeatureTableError):
@@ -74,7 +74,7 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
             refresh(table)
             with missing_as_such():
                 return attempt(table)
-        except (CommitFailedException, ValueError, FileNotFoundError) as error:
+        except (CommitFailedException, ValidationException, ValueError, FileNotFoundError) as error:
             if not _is_overtaken(table, error):
                 raise
             waited = bounds.clock() - started
@@ -89,7 +89,10 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
 def _is_overtaken(table: Table, error: Exception) -> bool:
     if isinstance(error, FileNotFoundError):
         known = table.metadata_location
-        steady(table, lambda: None)
+        try:
+            steady(table, lambda: None)
+        except CommitFailedException:
+            return True
         return table.metadata_location != known
     return isinstance(error, CommitFailedException) or _GONE.match(str(error)) is not None
 

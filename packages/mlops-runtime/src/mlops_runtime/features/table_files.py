@@ -28,17 +28,27 @@ STATISTICS = (".stats", ".puffin")  # sketches of values: https://iceberg.apache
 _REFUSED = re.compile(
     r"AWS Error (NO_SUCH_KEY|RESOURCE_NOT_FOUND) during GetObject operation|Failed to flush response stream"
 )
+# pyiceberg's writer of manifests says this where what it writes from could not be read
+_EMPTY = "An empty manifest file has been written"
 
 
 @contextmanager
 def missing_as_such() -> Iterator[None]:
     """Give the error of a missing file also where an object of S3 went between its opening and its reading, as a file cannot.
 
+    And where pyiceberg hides that error behind another.
+
     Raises:
         FileNotFoundError: If it went, or S3 may have said so; reading again shows.
     """
     try:
         yield
+    except ValueError as error:
+        hidden = error.__context__
+        if str(error) != _EMPTY or not isinstance(hidden, OSError):
+            raise
+        with missing_as_such():
+            raise hidden from None
     except OSError as error:
         if not _REFUSED.search(str(error)):
             raise
