@@ -146,7 +146,8 @@ def _bucket(
         lifecycle_rules=[
             s3.LifecycleRule(
                 noncurrent_version_expiration=cdk.Duration.days(noncurrent_days),
-                abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
+                # the parts of one are in no listing of objects, and may hold rows that were erased
+                abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
             ),
             *lifecycle_rules,
         ],
