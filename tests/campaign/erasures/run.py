@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -78,7 +79,7 @@ def schedule(store: Store, seed: int, scratch: Path) -> dict[str, Any]:
         _signal(process, "go on")
         process.join()
     codes = {kind: process.exitcode or 0 for kind, process in processes.items()}
-    done = _completed(store.client(), [entity for kind, entity in ERASED.items() if codes[kind]])
+    done = _completed(store, [entity for kind, entity in ERASED.items() if codes[kind]])
     return {
         "seed": seed,
         "on": "cloud" if isinstance(store, CloudStore) else "folder",
@@ -101,12 +102,15 @@ def _await_intents(client: FeatureStoreClient, processes: list[BaseProcess]) -> 
 
 def _signal(process: BaseProcess, what: str) -> None:
     if process.pid is not None and process.is_alive():
-        os.kill(process.pid, {"pause": signal.SIGSTOP, "go on": signal.SIGCONT, "kill": signal.SIGKILL}[what])
+        with suppress(ProcessLookupError):  # it ended in between
+            os.kill(process.pid, {"pause": signal.SIGSTOP, "go on": signal.SIGCONT, "kill": signal.SIGKILL}[what])
 
 
-def _completed(client: FeatureStoreClient, again: list[str]) -> list[Erasure]:
+def _completed(store: Store, again: list[str]) -> list[Erasure]:
     """Complete the erasures; one that was killed may not have been written down, and is asked for once more."""
+    client = store.client()
     client.maintain()
+    store.abort_uploads()
     done = list(client.resume_erasures(wait=NOW))
     return [*done, *(client.erase({"store_id": entity}, reason="T-2", in_use=(), wait=NOW) for entity in again)]
 
@@ -129,7 +133,8 @@ def section(rows: list[dict[str, Any]], on: datetime) -> str:
         "",
         "Two training-set jobs, two clients that build sets from rows of their own, a compaction, an ingest, a publication to the",
         "online store, and two erasures of different entities run at once on one store, in processes that are paused and killed at",
-        "any time. Then what is pending is completed, and every byte is searched: in a folder those of tables, catalog, training",
+        "any time. Then uploads that are not complete are aborted, as the bucket's lifecycle does a day after they began, what is",
+        "pending is completed, and every byte is searched: in a folder those of tables, catalog, training",
         "sets, manifests and `online.db` with its log; on the embedded cloud those of all that its services store, old versions",
         "of objects included, but for the requests that DynamoDB remembers for ten minutes.",
         "",

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,6 +48,9 @@ class Store(Protocol):
 
     def put_back(self) -> None:
         """Make the store what it was when it was filled."""
+
+    def abort_uploads(self) -> None:
+        """Abort uploads that are not complete, as the bucket's lifecycle does a day after they began."""
 
     def left(self) -> list[str]:
         """Return where it names an entity."""
@@ -117,6 +121,9 @@ class FolderStore:
         """Make the store what it was when it was filled."""
         shutil.rmtree(self._store)
         shutil.copytree(self.place / "copy", self._store)
+
+    def abort_uploads(self) -> None:
+        """Do nothing: a folder has none."""
 
     def left(self) -> list[str]:
         """Return the files that name an entity."""
@@ -212,11 +219,11 @@ class CloudStore:
         return self.cloud.client("s3")
 
     def client(self) -> FeatureStoreClient:
-        """Return a client; its clock stands after all rows."""
+        """Return a client with the cloud's clock, by which uploads began; it stands after all rows."""
         return FeatureStoreClient.glue(
             database=self.name,
             environment=self.cloud.environment(),
-            now=partial(day, 20),
+            now=lambda: datetime.fromisoformat(self.cloud.clock()["now"]),
             manifests=self.manifests,
             training_sets=self.sets,
             s3=self.s3,
@@ -235,6 +242,7 @@ class CloudStore:
         """Make the store what it was when it was filled."""
         (kept,) = self.kept
         s3, glue, dynamodb = (self.cloud.client(service) for service in ("s3", "glue", "dynamodb"))
+        self.abort_uploads()
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=self.name):
             there = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
             gone = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in there]
@@ -248,6 +256,13 @@ class CloudStore:
             dynamodb.delete_item(TableName=self.table, Key={"entity": item["entity"]})
         for item in kept.items:
             dynamodb.put_item(TableName=self.table, Item=item)
+
+    def abort_uploads(self) -> None:
+        """Abort uploads that are not complete, as the bucket's lifecycle does a day after they began."""
+        s3 = self.s3
+        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.name):
+            for each in page.get("Uploads", ()):
+                s3.abort_multipart_upload(Bucket=self.name, Key=each["Key"], UploadId=each["UploadId"])
 
     def left(self) -> list[str]:
         """Return where the cloud's own storage names an entity, of all services."""
