@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from mlops_cli import model_registration, models
 from mlops_cli.aws_account import UserError
+from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.retraining import Candidate
@@ -41,7 +42,7 @@ def onnx(tmp_path: Path) -> Path:
 
 def _register(*arguments: object) -> tuple[int, str]:
     result = CliRunner().invoke(models.app, ["register", *map(str, arguments)])
-    if isinstance(result.exception, UserError):
+    if isinstance(result.exception, UserError | NotDeployedError):
         return 1, str(result.exception)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -72,7 +72,9 @@ def test_the_days_that_drifted_are_normal_against_themselves(
     assert content_hash(found) in made.stdout
     assert f"mlops monitor replay {monitored.endpoint} --baseline {file}" in made.stdout
 
-    shown = json.loads(run("replay", "--json", "--set", "alarm_windows=1", "--baseline", str(file)).stdout)
+    shown = json.loads(
+        run("replay", "--json", "--set", "of_windows=1", "--set", "alarm_windows=1", "--baseline", str(file)).stdout
+    )
     states = [window["state"] for window in shown["with_settings"]]
     assert states == ["VIOLATION"] * (DAYS - DRIFTING) + ["OK"] * DRIFTING
     assert {window["rows"] for window in shown["with_settings"]} == {len(HOURS) * 200}

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from mlops_cli import retraining_verdict, train
 from mlops_cli.__main__ import app
 from mlops_cli.aws_account import UserError
+from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 from mlops_runtime.contracts.retraining import Decision
 
 
@@ -22,7 +23,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 def _train(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, ["train", *arguments])
-    if isinstance(result.exception, UserError):
+    if isinstance(result.exception, UserError | NotDeployedError):
         return 1, str(result.exception)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

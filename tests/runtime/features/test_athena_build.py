@@ -155,7 +155,15 @@ def store(cloud):
         staged = s3.list_objects_v2(Bucket="athena-sets", Prefix="staged/").get("Contents", [])
         return [name for name in tables if name.startswith("mlops_rows")] + [each["Key"] for each in staged]
 
-    return SimpleNamespace(client=client(), new_client=client, s3=s3, glue=glue, left=left, cloud=cloud)
+    yield SimpleNamespace(client=client(), new_client=client, s3=s3, glue=glue, left=left, cloud=cloud)
+    # another file makes it again on the same cloud
+    for each in glue.get_tables(DatabaseName="athena_store")["TableList"]:
+        glue.delete_table(DatabaseName="athena_store", Name=each["Name"])
+    glue.delete_database(Name="athena_store")
+    for bucket in ("athena-tables", "athena-sets", "athena-answers"):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for each in page.get("Contents", ()):
+                s3.delete_object(Bucket=bucket, Key=each["Key"])
 
 
 def same(found, wanted) -> None:
