@@ -110,20 +110,23 @@ class DynamoRows:
             )
 
     def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
-        """Delete an item, with ``order`` only if it has this one, with ``before`` if its ingest id sorts before that.
+        """Delete an item, with ``order`` only if it has this one, with ``before`` only if its ingest id sorts before that.
+
+        An item without an ingest id goes whatever ``before`` is: what may be erased, is.
 
         Raises:
             OnlineStoreError: If DynamoDB fails.
         """
+        is_before = f"(attribute_not_exists(#{INGEST_ID}) OR #{INGEST_ID} < :{INGEST_ID})"
         wanted = {
-            name: (sign, value)
-            for name, sign, value in ((ORDER, "=", order), (INGEST_ID, "<", before))
+            name: (clause, value)
+            for name, clause, value in ((ORDER, f"#{ORDER} = :{ORDER}", order), (INGEST_ID, is_before, before))
             if value is not None
         }
         condition: Any = {}
         if wanted:
             condition = {
-                "ConditionExpression": " AND ".join(f"#{name} {sign} :{name}" for name, (sign, _) in wanted.items()),
+                "ConditionExpression": " AND ".join(clause for clause, _ in wanted.values()),
                 "ExpressionAttributeNames": {f"#{name}": name for name in wanted},
                 "ExpressionAttributeValues": {f":{name}": {"S": value} for name, (_, value) in wanted.items()},
             }
@@ -344,7 +347,9 @@ class FileRows:
             )
 
     def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
-        """Delete an item, with ``order`` only if it has this one, with ``before`` if its ingest id sorts before that.
+        """Delete an item, with ``order`` only if it has this one, with ``before`` only if its ingest id sorts before that.
+
+        An item without an ingest id goes whatever ``before`` is: what may be erased, is.
 
         Raises:
             OnlineStoreError: If the file cannot be written.
@@ -352,7 +357,7 @@ class FileRows:
         with self._said():
             statement = (
                 "delete from online where entity = ? and (? is null or version = ?) "
-                "and (? is null or json_extract(item, ?) < ?)"
+                "and (? is null or coalesce(json_extract(item, ?), '') < ?)"
             )
             ingest = f'$."{INGEST_ID}".S'
             return bool(self._file.execute(statement, (key, order, order, before, ingest, before)).rowcount)
