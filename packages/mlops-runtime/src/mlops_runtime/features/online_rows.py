@@ -112,7 +112,7 @@ class DynamoRows:
     def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
         """Delete an item, with ``order`` only if it has this one, with ``before`` only if its ingest id sorts before that.
 
-        An item without an ingest id goes whatever ``before`` is: what may be erased, is.
+        An item without an ingest id goes with any ``before``: it may be of the rows that are erased.
 
         Raises:
             OnlineStoreError: If DynamoDB fails.
@@ -349,7 +349,7 @@ class FileRows:
     def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
         """Delete an item, with ``order`` only if it has this one, with ``before`` only if its ingest id sorts before that.
 
-        An item without an ingest id goes whatever ``before`` is: what may be erased, is.
+        An item without an ingest id goes with any ``before``: it may be of the rows that are erased.
 
         Raises:
             OnlineStoreError: If the file cannot be written.
