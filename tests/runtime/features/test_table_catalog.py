@@ -82,6 +82,25 @@ def test_a_folder_follows_what_a_deployment_would_change(filled):
     assert "mlops.ttl-seconds" not in filled.new_client().table("grown_v1").properties
 
 
+def test_a_folder_grows_a_vector_with_its_length(filled):
+    """In one commit; who does not declare it yet goes on as with any other column, and another length is refused."""
+    extra = Feature("extra", "vector(2)", "x", nullable=True)
+    grown = replace(filled.STOCK, features=(*filled.STOCK.features, extra))
+    batch = filled.stock((12, 1, 12)).append_column("extra", pa.array([[1.0, 2.0]], pa.list_(pa.float32())))
+    before = filled.client.table("stock_v1").metadata
+
+    filled.new_client().ingest(grown, batch)
+
+    after = filled.new_client().table("stock_v1")
+    assert [1.0, 2.0] in after.scan().to_arrow()["extra"].to_pylist()
+    assert len(after.metadata.metadata_log) == len(before.metadata_log) + 2  # the columns, then the rows
+    assert filled.new_client().ingest(grown, batch).duplicate
+    assert filled.new_client().ingest(filled.STOCK, filled.stock((13, 1, 13))).rows == 1
+    longer = replace(grown, features=(*filled.STOCK.features, replace(extra, type="vector(3)")))
+    with pytest.raises(FeatureTableError, match=r"property mlops\.vector\.extra is '2', declared is '3'"):
+        filled.new_client().ingest(longer, filled.stock((14, 1, 14)))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -16,7 +16,7 @@ from pyiceberg.types import NestedField
 
 from mlops_runtime.contracts.feature_service import FeatureServiceSpec, ServedColumn, ServedGroup
 from mlops_runtime.features.column_type import FeatureType
-from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, FeatureGroup
+from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, VECTOR, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureServiceError, group_changes
 from mlops_runtime.features.lock_file import LockedTable
 from mlops_runtime.features.table_types import arrow_schema, declared_types, iceberg_type, is_of_type
@@ -126,7 +126,10 @@ def check_table(group: FeatureGroup, table: Table) -> None:
             problems.append(f"column {column.name!r} is required, declared is nullable")
     others = sorted(set(found) - {column.name for column in group.columns})
     problems += [f"column {name!r} is required but not declared" for name in others if found[name].required]
-    meaning = {k: v for k, v in table.properties.items() if k.startswith("mlops.")} | group.properties
+    undeclared = {f"{VECTOR}{name}" for name in others}
+    meaning = {
+        k: v for k, v in table.properties.items() if k.startswith("mlops.") and k not in undeclared
+    } | group.properties
     for key in sorted(set(meaning) - _WORDS):
         if table.properties.get(key) != group.properties.get(key):
             problems.append(

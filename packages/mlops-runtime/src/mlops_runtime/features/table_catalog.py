@@ -10,7 +10,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType, NestedField
 
-from mlops_runtime.features.feature_group import WRITE_PROPERTIES, FeatureGroup
+from mlops_runtime.features.feature_group import VECTOR, WRITE_PROPERTIES, FeatureGroup
 from mlops_runtime.features.iceberg_tables import (
     FeatureTableError,
     TableMeaning,
@@ -183,21 +183,24 @@ class Tables:
         TableMeaning.of(group.table_name, table.properties)
         known = {field.name: field for field in table.schema().fields}
         fields = iceberg_schema(group, locked).fields
-        if any(field.name not in known or _grows(known[field.name], field) for field in fields):
-            with table.update_schema() as update:
-                for field in fields:
-                    old = known.get(field.name)
-                    if old is None:
-                        update.add_column(field.name, field.field_type, doc=field.doc)
-                    elif _grows(old, field):
-                        update.update_column(field.name, field.field_type, required=field.required)
-        declared = {key: value for key, value in properties.items() if key in _CHANGEABLE}
+        # what a new column means comes with it: how long a vector is, a reader does not see by its type
+        taken = _CHANGEABLE | {f"{VECTOR}{field.name}" for field in fields if field.name not in known}
+        declared = {key: value for key, value in properties.items() if key in taken}
         changed = {key: value for key, value in declared.items() if table.properties.get(key) != value}
         changed |= {key: value for key, value in _FOLDER_PROPERTIES.items() if key not in table.properties}
         dropped = sorted(_CHANGEABLE & set(table.properties) - set(declared))
-        if changed or dropped:
-            with table.transaction() as transaction:
+        with table.transaction() as transaction:
+            if any(field.name not in known or _grows(known[field.name], field) for field in fields):
+                with transaction.update_schema() as update:
+                    for field in fields:
+                        old = known.get(field.name)
+                        if old is None:
+                            update.add_column(field.name, field.field_type, doc=field.doc)
+                        elif _grows(old, field):
+                            update.update_column(field.name, field.field_type, required=field.required)
+            if changed:
                 transaction.set_properties(changed)
+            if dropped:
                 transaction.remove_properties(*dropped)
         return table
 
