@@ -27,6 +27,12 @@ TYPES = {
     "note": pa.string(),
 }
 
+WRITERS = {
+    "parquet": pq.write_table,
+    "csv": pa_csv.write_csv,
+    "jsonl": lambda rows, path: path.write_text("".join(f"{json.dumps(row)}\n" for row in rows.to_pylist())),
+}
+
 
 @pytest.fixture
 def bucket(monkeypatch):
@@ -75,6 +81,20 @@ def test_json_lines_have_the_declared_types(tmp_path):
         {"store_id": "007", "event_time": DAY, "day": None, "price": Decimal("1.50"), "seen": [1.0, None]},
         {"store_id": "8", "event_time": DAY, "day": date(2017, 1, 2), "price": None, "seen": None},
     ]
+
+
+def test_json_lines_have_no_column_that_no_line_has(tmp_path, monkeypatch):
+    """One that is null in every line is there; one that comes late is in the pieces with a value of it."""
+    (tmp_path / "a.jsonl").write_text('{"store_id": "7", "day": null}\n')
+    assert rows_of(RowFiles(tmp_path)) == [{"store_id": "7", "day": None}]
+    monkeypatch.setattr(row_files, "_SAMPLE", 64)
+    monkeypatch.setattr(row_files, "_PIECE_BYTES", 64)
+    (tmp_path / "a.jsonl").write_text('{"store_id": "7"}\n' * 4 + '{"store_id": "8", "note": "x"}\n')
+    assert rows_of(RowFiles(tmp_path)) == [{"store_id": "7"}] * 4 + [{"store_id": "8", "note": "x"}]
+    (tmp_path / "note=y").mkdir()
+    (tmp_path / "a.jsonl").rename(tmp_path / "note=y" / "a.jsonl")
+    with pytest.raises(SourceError, match="lines after its first 64 bytes have column 'note', which its folder gives"):
+        rows_of(RowFiles(tmp_path))
 
 
 def test_files_are_read_in_order_and_hidden_ones_are_not(bucket):
@@ -185,7 +205,7 @@ def test_an_object_that_is_replaced_or_goes_while_it_is_read_is_named(bucket):
         list(files.pieces(file, {}))
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
 def test_folders_of_hive_are_columns(tmp_path: Path, kind: str) -> None:
     """With their declared types, nulls and marks; what a file holds itself counts, and other columns are left out when named."""
     for name, rows in {
@@ -195,8 +215,7 @@ def test_folders_of_hive_are_columns(tmp_path: Path, kind: str) -> None:
     }.items():
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        write = pq.write_table if kind == "parquet" else pa_csv.write_csv
-        write(pa.table(rows), folder / f"x.{kind}")
+        WRITERS[kind](pa.table(rows), folder / f"x.{kind}")
     types = {"day": pa.date32(), "store": pa.string(), "units": pa.int64()}
     found = RowFiles(tmp_path)
 

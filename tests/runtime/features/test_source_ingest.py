@@ -106,6 +106,14 @@ def test_text_files_get_the_types_of_the_group(lake):
     assert lake.client.ingest_from(lake.STOCK, lake.files("csv/")).known == 2
 
 
+def test_json_lines_without_created_time_are_known_from_now_on(lake):
+    """As rows of CSV and Parquet are, and a key from a folder is theirs."""
+    lake.put("json/store_id=7/a.jsonl", b'{"event_time": "2017-01-02T00:00:00Z", "on_hand": 3}\n')
+    assert lake.client.ingest_from(lake.STOCK, lake.files("json/")).rows == 1
+    (row,) = lake.client.table("stock_v1").scan().to_arrow().to_pylist()
+    assert (row["store_id"], row["on_hand"], row["created_time"]) == ("7", 3, lake.day(20))
+
+
 def test_every_problem_is_named_before_anything_is_written(lake):
     """Columns that are missing or not declared in any file; a table is not even made."""
     lake.put("stock/2.parquet", parquet(lake.stock((9, 9, 9)).drop_columns(["event_time", "created_time"])))

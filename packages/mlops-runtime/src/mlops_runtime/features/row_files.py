@@ -230,7 +230,8 @@ class RowFiles:
             SourceError: If it was replaced while it was read, is gone, or a value is not of its type.
             SourceAccessError: If it may not be read.
         """
-        rows = self._head(file).piece
+        head = self._head(file)
+        rows = head.piece
         held: list[pa.RecordBatch] = []
         count = 0
         try:
@@ -238,7 +239,7 @@ class RowFiles:
                 batch = read
                 while count + batch.num_rows >= rows:
                     taken = rows - count
-                    yield _with_folders(pa.Table.from_batches([*held, batch.slice(0, taken)]), file, types)
+                    yield _with_folders(_own(head, [*held, batch.slice(0, taken)], file), file, types)
                     held, count, batch = [], 0, batch.slice(taken)
                 if batch.num_rows:
                     held.append(batch)
@@ -246,7 +247,7 @@ class RowFiles:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceError(f"{file.uri}: {self._named(file, _said(error))}") from error
         if held:
-            yield _with_folders(pa.Table.from_batches(held), file, types)
+            yield _with_folders(_own(head, held, file), file, types)
 
     def _batches(self, file: SourceFile, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         with self._opened(file) as raw:
@@ -383,6 +384,20 @@ def _folders(key: str) -> dict[str, str | None]:
 def _all_names(file: SourceFile, head: _Head) -> list[str]:
     own: list[str] = head.schema.names
     return [*own, *(name for name in file.folders if name not in own)]
+
+
+def _own(head: _Head, batches: list[pa.RecordBatch], file: SourceFile) -> pa.Table:
+    """Return a piece with the columns that its file has: Arrow adds those that were asked for and that no line of JSON has."""
+    rows = pa.Table.from_batches(batches)
+    for name in [name for name in rows.column_names if name not in head.schema.names]:
+        if rows[name].null_count == rows.num_rows:
+            rows = rows.drop_columns([name])
+        elif name in file.folders:
+            raise SourceError(
+                f"{file.uri}: lines after its first {_SAMPLE:,} bytes have column {name!r}, which its folder gives too; "
+                "leave it out of the lines, or write it in the first"
+            )
+    return rows
 
 
 def _with_folders(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataType]) -> pa.Table:
