@@ -108,6 +108,20 @@ def test_the_manifest_is_complete_and_is_its_id(filled):
     assert pq.read_table(f"{copy}/{file.path}") == built.rows
 
 
+def test_no_value_of_a_row_is_printed(filled):
+    """Sets get into logs: names and sizes of files may, keys and values may not."""
+    built = filled.client.training_set(filled.asked((3, "1"), (3, "PERSON-1")), ON_HAND, name="shelves")
+    again = filled.client.rebuild(built.id)
+    (file,) = built.manifest.output.files
+
+    for printed in (repr(built), repr(again)):
+        assert "PERSON-1" not in printed
+        assert "PAR1" not in printed
+        assert f"path={file.path!r}" in printed
+        assert f"bytes={file.bytes}" in printed
+    assert again.training_set.rows == built.rows
+
+
 def test_as_of_cuts_the_created_time_under_both_semantics(filled):
     """Inclusive, whatever the event time; a restatement that was created later is not read."""
     filled.client.ingest(filled.STOCK, filled.stock((3, 77, 5)))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
@@ -51,13 +51,14 @@ class TrainingSet:
     """Rows by split, the Parquet bytes of each, and the manifest that describes them.
 
     A set that is not split has one split without a name. ``entities`` are the bytes of the entity rows, if they were supplied.
-    ``warnings`` name groups of which no row was found, with the cause.
+    ``warnings`` name groups of which no row was found, with the cause. ``repr`` shows no value of a row, so that none gets into a
+    log: the manifest alone, which has the path, size and hash of each file.
     """
 
-    splits: Mapping[str, pa.Table]
-    files: Mapping[str, bytes]
+    splits: Mapping[str, pa.Table] = field(repr=False)
+    files: Mapping[str, bytes] = field(repr=False)
     manifest: TrainingSetManifest
-    entities: bytes | None = None
+    entities: bytes | None = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -95,8 +96,8 @@ class Prepared:
 
     tables: Mapping[str, Table]
     manifest: TrainingSetManifest
-    rows: pa.Table
-    content: bytes | None = None
+    rows: pa.Table = field(repr=False)
+    content: bytes | None = field(default=None, repr=False)
 
 
 def build(
