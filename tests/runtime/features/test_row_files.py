@@ -192,6 +192,24 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, name, body, problem):
         rows_of(RowFiles(tmp_path), {**TYPES, "seen": pa.list_(pa.int64())})
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv.gz"])
+def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
+    """Whatever Arrow says of it, when its rows are read as when its head is."""
+    if kind == "parquet":
+        rows = pa.table({"store_id": [f"{n:08}" for n in range(1000)]})
+        whole = parquet(rows, compression="none", use_dictionary=False)
+        # the length of a text
+        damaged = whole.replace(b"\x08\0\0\x0000000500", b"\xff\xff\xff\xff00000500")
+    else:
+        whole = gzip.compress(b"store_id\n" + b"0123456789\n" * 99)
+        damaged = whole[:20] + b"\xff" * 9 + whole[29:]
+    assert damaged != whole
+    (tmp_path / f"a.{kind}").write_bytes(damaged)
+    found = RowFiles(tmp_path)
+    with pytest.raises(SourceError, match=rf"a\.{kind}: "):
+        list(found.pieces(found.files()[0], {}))
+
+
 def test_an_object_that_is_replaced_or_goes_while_it_is_read_is_named(bucket):
     """Rows of two versions are never mixed."""
     bucket.put("a.csv", b"x\n1\n")

@@ -40,6 +40,7 @@ _SAMPLE = 1 << 20
 _READERS = 16
 _SHOWN = 3
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeError)  # what Arrow raises for bytes that are not what they should be
 _COLUMN = re.compile(r"In CSV column #(\d+): ")
 
 
@@ -230,7 +231,9 @@ class RowFiles:
             SourceError: If it was replaced while it was read, is gone, or a value is not of its type.
             SourceAccessError: If it may not be read.
         """
-        head = self._head(file)
+        head = self._tried_head(file)
+        if isinstance(head, str):
+            raise SourceError(f"{file.uri}: {head}")
         rows = head.piece
         held: list[pa.RecordBatch] = []
         count = 0
@@ -244,8 +247,8 @@ class RowFiles:
                 if batch.num_rows:
                     held.append(batch)
                     count += batch.num_rows
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise SourceError(f"{file.uri}: {self._named(file, _said(error))}") from error
+        except _UNREADABLE as error:
+            raise SourceError(f"{file.uri}: {self._named(head, _said(error))}") from error
         if held:
             yield _with_folders(_own(head, held, file), file, types)
 
@@ -257,17 +260,18 @@ class RowFiles:
             stream = _plain(raw, file)
             yield from (_open_csv if file.format == "csv" else _open_jsonl)(stream, types)
 
-    def _named(self, file: SourceFile, said: str) -> str:
+    @staticmethod
+    def _named(head: _Head, said: str) -> str:
         """Return what Arrow says of a value, with the name of the column in place of its number."""
         number = _COLUMN.match(said)
         if number is None:
             return said
-        return f"column {self._head(file).schema.names[int(number[1])]!r}: {said.removeprefix(number[0])}"
+        return f"column {head.schema.names[int(number[1])]!r}: {said.removeprefix(number[0])}"
 
     def _tried_head(self, file: SourceFile) -> _Head | str:
         try:
             return self._head(file)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except _UNREADABLE as error:
             return f"it is not {file.format}: {_said(error)}"
 
     def _head(self, file: SourceFile) -> _Head:
