@@ -136,16 +136,26 @@ def test_a_key_is_an_object_before_its_summary_goes(shop, monkeypatch):
     assert shop.new_client().ingest(shop.STOCK, shop.stock((0, 0, 10)), idempotency_key="batch 0").duplicate
 
 
-def test_an_object_that_is_lost_is_named(shop):
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_bytes(b""), r"is damaged \(Expecting value"),
+        (lambda path: path.write_bytes(path.read_bytes()[:40]), r"is damaged \(Unterminated string"),
+        (lambda path: path.write_bytes(b"[]"), r"is damaged \("),
+        (lambda path: path.write_bytes(b"\xff"), r"is damaged \("),
+    ],
+)
+def test_an_object_that_is_lost_is_named(shop, damage, what):
     """Before its batch is written again; other batches land, and so do this one's rows under a key of their own."""
     for number in range(2 * KEPT + 2):
         ingest(shop, number)
     lost = objects(shop)[hash_of("batch 0")]
-    lost.unlink()
+    damage(lost)
     before = shop.client.table("stock_v1").metadata_location
 
     with pytest.raises(
-        LostLedgerError, match=f"was ingested into stock_v1 on 2017-01-21.*-{hash_of('batch 0')[:16]}"
+        LostLedgerError, match=f"was ingested into stock_v1 on 2017-01-21.*-{hash_of('batch 0')[:16]}.*{what}"
     ) as error:
         ingest(shop, 0)
 
@@ -153,6 +163,23 @@ def test_an_object_that_is_lost_is_named(shop):
     assert shop.client.table("stock_v1").metadata_location == before
     assert not ingest(shop, 77).duplicate
     assert not ingest(shop, 0, idempotency_key="once more").duplicate
+
+
+@pytest.mark.parametrize("content", [b"", b'{"at": "2017'])
+def test_an_object_that_no_commit_counts_on_may_be_torn(shop, content):
+    """It is as if it were not there: the batch is written, once, and then the whole object."""
+    ingest(shop, 0)
+    place = shop.path / "tables/ledger/features/stock_v1" / str(shop.client.table("stock_v1").metadata.table_uuid)
+    place.mkdir(parents=True)
+    torn = place / f"{hash_of('batch 1')}.json"
+    torn.write_bytes(content)
+
+    assert not ingest(shop, 1).duplicate
+    for number in range(2, 2 * KEPT + 2):
+        ingest(shop, number)
+
+    assert json.loads(torn.read_text())["key_hash"] == hash_of("batch 1")
+    assert ingest(shop, 1).duplicate
 
 
 def test_a_key_that_may_be_forgotten_needs_no_object(shop):

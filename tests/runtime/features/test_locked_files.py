@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 
 from mlops_runtime.features import locked_files as module
-from mlops_runtime.features.locked_files import is_held, remove_parts, write_once
+from mlops_runtime.features.locked_files import is_held, remove_parts, write_once, write_whole
 
 # writes a file whose second half never comes
 _WRITER = """
@@ -20,8 +20,8 @@ from mlops_runtime.features import locked_files
 def stop(*_):
     print("here", flush=True)
     sys.stdin.read()
-locked_files.os.link = stop
-locked_files.write_once(Path(sys.argv[1]), b"secret")
+setattr(locked_files.os if sys.argv[2] == "link" else Path, sys.argv[2], stop)
+getattr(locked_files, sys.argv[3])(Path(sys.argv[1]), b"secret")
 """
 
 
@@ -49,11 +49,15 @@ def test_a_lock_lasts_as_long_as_the_file_is_open(tmp_path):
     assert not is_held(tmp_path / "b")
 
 
-def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+@pytest.mark.parametrize(("last", "call"), [("link", "write_once"), ("replace", "write_whole")])
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path, last, call):
     """Its lock says so, however long it is paused."""
     place = tmp_path / "a" / "b.parquet"
     writer = subprocess.Popen(
-        [sys.executable, "-c", _WRITER, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _WRITER, str(place), last, call],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert writer.stdout is not None
     assert writer.stdout.readline() == "here\n"
@@ -85,6 +89,19 @@ def test_a_file_that_goes_before_its_lock_is_made_again(tmp_path, monkeypatch):
     file.close()
     assert once
     assert (tmp_path / "a").read_bytes() == b"1"
+
+
+def test_a_file_that_is_replaced_is_the_old_or_the_new(tmp_path, monkeypatch):
+    """Of a writer that fails the old, and no half of the new."""
+    path = tmp_path / "deep" / "a.json"
+    write_whole(path, b"old")
+    write_whole(path, b"new")
+    monkeypatch.setattr(Path, "replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_whole(path, b"newer")
+
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path, monkeypatch):

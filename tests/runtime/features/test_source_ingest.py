@@ -1,5 +1,6 @@
 """Rows of many files into a group, each once, and entity rows out of files."""
 
+import json
 from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
@@ -94,6 +95,19 @@ def test_nothing_is_ingested_twice_after_a_crash(lake, monkeypatch, step):
     lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     assert crashes > 1
     assert on_hand(lake) == [0, 10, 20, 30, 40, 50, 60, 70]
+
+
+def test_a_note_that_is_torn_is_written_again(lake):
+    """Its file is read again, whose rows are known."""
+    lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
+    torn, _ = sorted((lake.path / "tables/ledger").rglob("*.json"))
+    torn.write_bytes(b"")
+
+    again = lake.new_client().ingest_from(lake.STOCK, lake.files(), backfill=True)
+
+    assert (again.known, again.duplicates, len(on_hand(lake))) == (1, 1, 8)
+    assert json.loads(torn.read_text())["key_hash"] == torn.stem
+    assert lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True).known == 2
 
 
 def test_text_files_get_the_types_of_the_group(lake):

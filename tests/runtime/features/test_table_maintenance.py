@@ -63,6 +63,18 @@ def test_keys_are_forgotten_after_ninety_seven_days(busy):
     assert objects[1].exists()
 
 
+def test_halves_of_killed_writers_go(busy):
+    """Beside the objects of the ledger, which are written whole."""
+    place = next((busy.path / "tables/ledger").rglob("*.json"))
+    half = place.with_name(f".{place.name}.1.part")
+    half.write_bytes(b"")
+
+    busy.client.maintain()
+
+    assert not half.exists()
+    assert place.exists()
+
+
 def test_a_folder_is_swept_once_a_day_by_its_ingests(busy):
     """What a day's commits left goes with a later one."""
     litter = busy.path / "tables/features/stock_v1/metadata/litter.avro"

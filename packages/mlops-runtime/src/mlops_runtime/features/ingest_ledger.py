@@ -22,6 +22,7 @@ from pyiceberg.table.update.snapshot import ExpireSnapshots, UpdateSnapshot
 
 from mlops_runtime.contracts.features import LEDGER
 from mlops_runtime.features.ledger_index import DIGITS, REMEMBERED, LedgerIndex, LostLedgerError, read_index
+from mlops_runtime.features.table_files import put
 from mlops_runtime.features.table_freshness import EVENT_TIME_MAX
 
 KEY_HASH = "mlops.idempotency-key-sha256"
@@ -93,22 +94,26 @@ def find(table: Table, key_hash: str, now: datetime) -> Entry | None:
         now: The time; keys that were ingested 90 days before may be forgotten.
 
     Raises:
-        LostLedgerError: If the key was ingested and its object is missing, or the index that would say so.
+        LostLedgerError: If the key was ingested and its object is missing or damaged, or the index that would say so.
     """
     for entry in entries(table):
         if entry.key_hash == key_hash:
             return entry
+    place = _place(table, key_hash)
     try:
-        with table.io.new_input(_place(table, key_hash)).open() as file:
+        with table.io.new_input(place).open() as file:
             return Entry(**json.loads(file.read()))
     except FileNotFoundError:
-        day = _index(table, now.date()).day_of(key_hash)
+        what = "is missing"
+    except (ValueError, TypeError) as error:
+        what = f"is damaged ({error})"
+    # an object counts once the index names it
+    day = _index(table, now.date()).day_of(key_hash)
     if day is None or day < now.date() - REMEMBERED:
         return None
-    place = _place(table, key_hash)
     raise LostLedgerError(
         f"this batch was ingested into {table.name()[-1]} on {day}, its rows have ids that end with {id_end(key_hash)!r}; but the "
-        f"object of the ledger that remembers it is missing: {place}. Nothing was written. Restore the object from a backup or a "
+        f"object of the ledger that remembers it {what}: {place}. Nothing was written. Restore the object from a backup or a "
         "version of the bucket; if the rows shall be written once more, give another idempotency_key",
         place,
     )
@@ -156,8 +161,7 @@ def lost_index(table: Table, today: date) -> LostLedgerError | None:
 
 def note(table: Table, entry: Entry) -> None:
     """Write an object of the ledger; doing so again writes the same."""
-    with table.io.new_output(_place(table, entry.key_hash)).create(overwrite=True) as file:
-        file.write(json.dumps(asdict(entry), sort_keys=True).encode())
+    put(table, _place(table, entry.key_hash), json.dumps(asdict(entry), sort_keys=True).encode())
 
 
 def expirable(table: Table) -> list[int]:

@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta
 from pyiceberg.table import Table
 
 from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.table_files import put
 
 REMEMBERED = timedelta(days=90)
 INDEX_FILES = "index-"
@@ -61,8 +62,7 @@ class LedgerIndex:
 
     def write(self, table: Table, place: str) -> None:
         """Write it to a file."""
-        with table.io.new_output(place).create(overwrite=True) as file:
-            file.write(self._bytes())
+        put(table, place, self._bytes())
 
     def _bytes(self) -> bytes:
         return json.dumps({day.isoformat(): sorted(self.days[day]) for day in sorted(self.days)}).encode()

@@ -1,4 +1,4 @@
-"""Files that are written once and whole, and whose writer holds a lock that ends with its process.
+"""Files that appear whole, and whose writer holds a lock that ends with its process.
 
 See: https://man7.org/linux/man-pages/man2/flock.2.html
 """
@@ -36,6 +36,19 @@ def write_once(path: Path, content: bytes) -> IO[bytes] | None:
     finally:
         half.unlink(missing_ok=True)
     return file
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, or replace it; a reader sees all of the new content or what was there, also if this process ends now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{uuid4().hex}{_PART}")
+    try:
+        with _locked(half) as file:
+            file.write(content)
+            file.flush()
+            half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def is_held(path: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from mlops_runtime.features.feature_group import INGEST_ID
+from mlops_runtime.features.locked_files import remove_parts, write_whole
 
 DATA = ".parquet"
 MANIFEST = ".avro"
@@ -61,6 +63,20 @@ class TableFile:
 
     uri: str
     written: datetime
+
+
+def put(table: Table, uri: str, content: bytes) -> None:
+    """Write a file beside a table, or replace it; readers see all of it or what was there, as with each object of S3."""
+    if uri.startswith("file://"):
+        write_whole(_path(uri), content)
+        return
+    with table.io.new_output(uri).create(overwrite=True) as file:
+        file.write(content)
+
+
+def remove_halves(location: str) -> None:
+    """Remove what writers below a folder left that ended inside of ``put``."""
+    remove_parts(_path(location))
 
 
 def listed(table: Table) -> list[TableFile]:
@@ -127,6 +143,10 @@ def matching_ids(table: Table, file: str, condition: BooleanExpression) -> list[
 def suffixed(files: Iterable[TableFile], suffixes: Collection[str]) -> list[TableFile]:
     """Return the files whose names end in one of some suffixes."""
     return [file for file in files if file.uri.endswith(tuple(suffixes))]
+
+
+def _path(uri: str) -> Path:
+    return Path(uri.removeprefix("file://"))
 
 
 def _files(table: Table) -> FileSystem:

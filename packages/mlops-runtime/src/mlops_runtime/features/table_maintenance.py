@@ -20,7 +20,7 @@ from mlops_runtime.features.snapshot_tags import KEPT_TAGS
 from mlops_runtime.features.source import DamagedFileError, IcebergRows, MissingFileError
 from mlops_runtime.features.table_commits import committed, steady
 from mlops_runtime.features.table_compaction import compact, is_due
-from mlops_runtime.features.table_files import TableFile, listed, listed_below, unnamed
+from mlops_runtime.features.table_files import TableFile, listed, listed_below, put, remove_halves, unnamed
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 
 # what a writer that is still at work may need is younger
@@ -132,8 +132,7 @@ def tend(table: Table, *, now: datetime, remove: Callable[[str], None]) -> None:
     before = [file.written for file in listed_below(table, ledger_place(table)) if file.uri == mark]
     if before and now - before[0] < LITTER_AGE:
         return
-    with table.io.new_output(mark).create(overwrite=True) as file:
-        file.write(now.isoformat().encode())
+    put(table, mark, now.isoformat().encode())
     _sweep(table, now, remove)
     _forget(table, now, remove)
 
@@ -160,6 +159,7 @@ def _restore_index(table: Table, today: date) -> None:
 
 
 def _forget(table: Table, now: datetime, remove: Callable[[str], None]) -> int:
+    remove_halves(ledger_place(table))
     there = [file for file in listed_below(table, ledger_place(table)) if file.uri.endswith(".json")]
     old = [file for file in there if now - file.written > timedelta(days=LEDGER_DAYS)]
     for file in (*old, *_followed(there, now)):
