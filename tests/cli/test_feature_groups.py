@@ -121,6 +121,40 @@ def test_an_empty_store_says_so(in_process: Run, tmp_path: Path) -> None:
     assert (shown.returncode, shown.stdout) == (0, "feature store empty has no group yet\n")
 
 
+def test_list_shows_what_can_be_read_and_names_the_rest(feature_shop: FeatureShop, in_process: Run) -> None:
+    """One damaged table hides no other, and ends the command with 1."""
+    table = Tables.local(feature_shop.path, "features", FeatureLock()).load("price_v1")
+    newest = Path(table.metadata_location.removeprefix("file://"))
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[: len(whole) // 2])
+    try:
+        shown = in_process("features", "list", "--path", feature_shop.path)
+        told = in_process("features", "list", "--path", feature_shop.path, "--json")
+        other = in_process("features", "show", "stock", "--path", feature_shop.path)
+        itself = in_process("features", "show", "price", "--path", feature_shop.path)
+    finally:
+        newest.write_bytes(whole)
+
+    assert shown.returncode == told.returncode == itself.returncode == 1
+    assert other.returncode == 0
+    assert "stock_v1" in shown.stdout
+    assert shown.stderr.startswith("mlops: price_v1 is not shown: file ")
+    assert newest.name in shown.stderr
+    assert "restore it" in shown.stderr
+    assert [group["table"] for group in json.loads(told.stdout)["groups"]] == ["stock_v1"]
+    assert all(len(each.stderr.splitlines()) == 1 for each in (shown, told, itself))
+
+
+def test_a_damaged_catalog_is_one_line(in_process: Run, tmp_path: Path) -> None:
+    """With the file."""
+    (tmp_path / "catalog.db").write_bytes(b"garbage" * 1000)
+
+    found = in_process("features", "list", "--path", tmp_path)
+
+    assert (found.returncode, found.stdout, len(found.stderr.splitlines())) == (1, "", 1)
+    assert "catalog.db cannot be read: file is not a database" in found.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -4,6 +4,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from threading import Barrier
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pytest
 
 from mlops_runtime.features.feature_group import Entity, Feature
 from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.source import DamagedFileError
 from mlops_runtime.features.table_catalog import MovedFolderError, Tables, glue_properties
 
 
@@ -147,3 +149,20 @@ def test_a_folder_that_was_moved_or_copied_is_named(filled, tmp_path, is_copied)
     if not is_copied:
         shutil.move(target, filled.path)
     assert filled.client.training_set(filled.asked((1, "1")), [filled.STOCK], name="s").rows.num_rows == 1
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\0\xff", b'{"format-version": 2}'])
+def test_a_damaged_state_of_a_table_is_named(filled, content):
+    """With its file and what helps; other tables are read as ever."""
+    newest = Path(filled.client.table("stock_v1").metadata_location.removeprefix("file://"))
+    newest.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=f"^file .*{newest.name} of table stock_v1 cannot be read: .*restore it"):
+        filled.new_client().table("stock_v1")
+    assert filled.new_client().table("sales_v1").name()[-1] == "sales_v1"
+
+
+def test_a_damaged_catalog_is_named(filled):
+    """No store is made in its place."""
+    (filled.path / "catalog.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(DamagedFileError, match=r"catalog\.db cannot be read: file is not a database; restore it"):
+        filled.new_client()

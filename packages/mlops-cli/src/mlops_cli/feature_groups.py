@@ -1,5 +1,6 @@
 """``mlops features list | show | who-used | catalog``: what a feature store holds, and who uses it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,10 +40,16 @@ def list_(
     """List feature groups: rows, newest event and its age, snapshots, training sets that read them."""
     with opened(path, unit, profile, home) as place:
         found = _collected(place)
+    shown = [_as_json(found, group) for group in found.groups] if as_json else []
+    unread = UserError("; ".join(found.problems), document={"groups": shown}) if found.problems else None
     if as_json:
-        print_json([_as_json(found, group) for group in found.groups])
+        if unread:
+            raise unread
+        print_json(shown)
         return
     if not found.groups:
+        if unread:
+            raise unread
         typer.echo(f"feature store {found.name} has no group yet")
         _print_places(place)
         return
@@ -62,6 +69,8 @@ def list_(
         ],
     )
     _print_places(place)
+    if unread:
+        raise unread
 
 
 def show(
@@ -75,8 +84,9 @@ def show(
 ) -> None:
     """Show a feature group: columns with their ids, the history of the schema, snapshots, who used it."""
     with opened(path, unit, profile, home) as place:
-        found = _collected(place)
         table = table_of(place, group)
+        place.client.table(table)  # of others it does not matter whether they can be read
+        found = _collected(place)
         facts = next((each for each in found.groups if each.table == table), None)
     if facts is None:
         raise UserError(f"table {table} is not a feature table; list feature tables with: mlops features list")
@@ -222,9 +232,16 @@ def _declared(groups: str | None, lock_file: Path | None) -> "tuple[tuple[Featur
 
 def _collected(place: Place, **known: Any) -> "Catalogue":
     from mlops_runtime.features.catalogue import catalogue
+    from mlops_runtime.features.iceberg_tables import FeatureTableError
 
-    tables = [place.client.table(name) for name in place.client.table_names()]
-    return catalogue(tables, place.client.manifests, name=place.name, now=place.now, **known)
+    tables, unread = [], []
+    for name in place.client.table_names():
+        try:
+            tables.append(place.client.table(name))
+        except FeatureTableError as error:
+            unread.append(f"{name} is not shown: {error}")
+    found = catalogue(tables, place.client.manifests, name=place.name, now=place.now, **known)
+    return replace(found, problems=(*unread, *found.problems))
 
 
 def _as_json(found: "Catalogue", group: "GroupFacts") -> dict[str, Any]:

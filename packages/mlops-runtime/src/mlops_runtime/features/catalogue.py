@@ -213,7 +213,7 @@ class Catalogue:
         sets: Training sets by name and id.
         models: Model packages that say what they were trained from.
         others: Tables of the database that are not feature tables.
-        problems: Manifests that cannot be read, and why.
+        problems: Tables and manifests that cannot be read, and why.
     """
 
     name: str

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import NoSuchTableError, ValidationError
 from pyiceberg.table import Table
 from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType, NestedField
 
@@ -19,6 +19,7 @@ from mlops_runtime.features.iceberg_tables import (
     iceberg_sort_order,
 )
 from mlops_runtime.features.lock_file import FeatureLock
+from mlops_runtime.features.source import DamagedFileError
 
 _WIDENINGS = ((IntegerType(), LongType()), (FloatType(), DoubleType()))
 _FIRST_TRIES = 8
@@ -53,9 +54,14 @@ class Tables:
 
     @classmethod
     def local(cls, path: Path, database: str, lock: FeatureLock | None) -> "Tables":
-        """Keep tables below a folder, which is made when missing."""
+        """Keep tables below a folder, which is made when missing.
+
+        Raises:
+            FeatureTableError: If it can be neither made nor used.
+            DamagedFileError: If its catalog is not one.
+        """
         from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, which functions do not have
-        from sqlalchemy.exc import IntegrityError, OperationalError  # noqa: PLC0415
+        from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError  # noqa: PLC0415
 
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -73,6 +79,10 @@ class Tables:
             except (IntegrityError, OperationalError):  # another process is creating the folder's catalog
                 if not tries_left:
                     raise
+            except DatabaseError as error:
+                raise DamagedFileError(
+                    f"catalog {path.resolve()}/catalog.db cannot be read: {error.orig}; restore it from a backup"
+                ) from error
         return cls(catalog, database, FeatureLock() if lock is None else lock, warehouse=warehouse)
 
     @classmethod
@@ -91,6 +101,7 @@ class Tables:
         Raises:
             FeatureTableError: If it does not exist.
             MovedFolderError: If the folder was moved or copied.
+            DamagedFileError: If the file of its newest state cannot be read; with the file.
         """
         try:
             return self._loaded(name)
@@ -113,12 +124,31 @@ class Tables:
                 f"table {name} of the store in {self._warehouse.removesuffix('/tables')} has no file {error.filename or error}; a "
                 "folder that was moved is read where it was made: move it back, and bring what should lie here by ingest_from"
             ) from error
+        except (ValidationError, UnicodeDecodeError) as error:
+            said = " ".join(str(error).split()).partition(" [type=")[0]
+            raise DamagedFileError(
+                f"file {self._newest_metadata(name)} of table {name} cannot be read: {said}; restore it from a backup or version"
+            ) from error
         if self._warehouse is not None and not table.metadata_location.startswith(f"{self._warehouse}/"):
             raise MovedFolderError(
                 f"the store in {self._warehouse.removesuffix('/tables')} was moved or copied: its table {name} names "
                 f"its files by whole paths, {table.metadata_location}; open it there, and bring what should lie here by ingest_from"
             )
         return table
+
+    def _newest_metadata(self, name: str) -> str:
+        """Return the file that the catalog names as a table's newest state, which it cannot load."""
+        if isinstance(self._catalog, GlueCatalog):
+            found = self._catalog.glue.get_table(DatabaseName=self.database, Name=name)
+            return str(found["Table"]["Parameters"]["metadata_location"])
+        from pyiceberg.catalog.sql import IcebergTables, SqlCatalog  # noqa: PLC0415 - as for `local`
+        from sqlalchemy import select  # noqa: PLC0415
+        from sqlalchemy.orm import Session  # noqa: PLC0415
+
+        assert isinstance(self._catalog, SqlCatalog)  # noqa: S101 - there are two kinds
+        columns = IcebergTables.table_namespace == self.database, IcebergTables.table_name == name
+        with Session(self._catalog.engine) as session:
+            return str(session.scalar(select(IcebergTables.metadata_location).where(*columns)))
 
     def forget_statistics(self, name: str) -> None:
         """Remove what Glue's catalog says of the values in a table's columns: smallest and largest ones; a folder says nothing.
