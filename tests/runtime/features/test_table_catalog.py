@@ -114,13 +114,17 @@ def test_a_folder_grows_a_vector_with_its_length(filled):
     ],
 )
 def test_a_folder_does_not_follow_what_readers_would_not_survive(filled, change, message):
-    """Also when nobody remembers the earlier declaration."""
+    """Also by a process that does not know the earlier declaration; the table stays as it is, and a new version helps."""
     group = replace(filled.STOCK, **change)
+    before = filled.client.table("stock_v1").metadata_location
     values = {"shop_id": ["1"], "store_id": ["1"], "event_time": [filled.day(1)], "on_hand": ["x"]}
     batch = pa.table({name: values[name] for name in (group.entity_names[0], "event_time")})
     batch = batch.append_column("on_hand", [["x"]] if "features" in change else [[1]])
-    with pytest.raises(FeatureTableError, match=message):
-        filled.new_client().ingest(group, batch)
+    fix = r"; put that back in FeatureGroup\('stock', version=1\), or set version=2"
+    with pytest.raises(FeatureTableError, match=f"{message}{fix}"):
+        filled.new_client().ingest(replace(group, ttl=timedelta(days=9)), batch)
+    assert filled.new_client().table("stock_v1").metadata_location == before
+    assert filled.new_client().ingest(replace(group, version=2), batch).rows == 1
 
 
 def test_many_may_open_a_new_folder_at_once(tmp_path):

@@ -10,6 +10,7 @@ from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, G
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import DataScan, Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
 from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform, Transform
 from pyiceberg.types import NestedField
@@ -108,8 +109,15 @@ def feature_types(table: Table) -> dict[str, FeatureType]:
     return declared_types(table.schema(), table.properties)
 
 
-def check_table(group: FeatureGroup, table: Table) -> None:
+def check_table(
+    group: FeatureGroup, table: Table | TableMetadata, *, fix: str = "deploy the feature store first"
+) -> None:
     """Check that a table can take the rows of a group.
+
+    Args:
+        group: The group.
+        table: The table, or what its metadata is about to be.
+        fix: What helps if it cannot. Default: a deployment, which brings the table to its group.
 
     Raises:
         FeatureTableError: With each column that is absent or has another type, and each property that differs.
@@ -136,9 +144,7 @@ def check_table(group: FeatureGroup, table: Table) -> None:
                 f"property {key} is {table.properties.get(key)!r}, declared is {group.properties.get(key)!r}"
             )
     if problems:
-        raise FeatureTableError(
-            f"table {group.table_name} does not fit its group: {'; '.join(problems)}; deploy the feature store first"
-        )
+        raise FeatureTableError(f"table {group.table_name} does not fit its group: {'; '.join(problems)}; {fix}")
 
 
 def check_service(spec: FeatureServiceSpec, load: Callable[[str], Table]) -> None:

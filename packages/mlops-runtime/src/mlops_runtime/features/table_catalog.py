@@ -14,6 +14,7 @@ from mlops_runtime.features.feature_group import VECTOR, WRITE_PROPERTIES, Featu
 from mlops_runtime.features.iceberg_tables import (
     FeatureTableError,
     TableMeaning,
+    check_table,
     iceberg_partition,
     iceberg_schema,
     iceberg_sort_order,
@@ -191,7 +192,8 @@ class Tables:
         """Load the table of a group; in a folder, make it, or change it as a deployment would: new and wider columns, time to live.
 
         Raises:
-            FeatureTableError: If it does not exist, and groups create no tables.
+            FeatureTableError: If it does not exist, and groups create no tables; in a folder also if it can follow the group only
+                in part: then it stays as it is.
             FeatureLockError: If readers of the table would not survive what the group changes.
         """
         if self._local_lock is None:
@@ -232,6 +234,9 @@ class Tables:
                 transaction.set_properties(changed)
             if dropped:
                 transaction.remove_properties(*dropped)
+            declaration = f"FeatureGroup({group.name!r}, version={group.version})"
+            fix = f"put that back in {declaration}, or set version={group.version + 1}, which is a table of its own"
+            check_table(group, transaction.table_metadata, fix=fix)
         return table
 
 
