@@ -28,13 +28,13 @@ ACCEPTED = {
 }
 # expressions made of others' parts
 MADE = {
-    "mlops_cli/feature_erase.py": "re.escape of a value between assertions of one character",
     "mlops_cli/feature_location.py": "a counted class",
     "mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
     "mlops_local/metric_statistics.py": "counted numbers",
     "mlops_local/sagemaker/api_shapes.py": "botocore's patterns, matched only within the length that the shape allows",
     "mlops_runtime/aws_api/api_request.py": "botocore's patterns over definitions of the developer's machines",
     "mlops_runtime/eks/slot_limits.py": "a counted class",
+    "mlops_runtime/features/erasure_arguments.py": "re.escape of a value between assertions of one character",
     "mlops_runtime/features/feature_group.py": "a declaration's pattern over its own values; RE2 checks batches",
     "mlops_runtime/features/glue_quality_rules.py": "a declaration's pattern over an empty string",
     "mlops_runtime/rollout/deploy_guard.py": "parts of an ARN, escaped, with a class and a counted number",

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -48,3 +50,11 @@ def test_an_entity_keeps_its_types_when_it_is_written_down(value):
     """A number is not its text: a table of texts is not touched when a later call goes on."""
     again = read(spelt({"store_id": value}))
     assert (again, type(again["store_id"])) == ({"store_id": value}, type(value))
+
+
+def test_values_of_numpy_and_pandas_keep_their_types():
+    """As they derive from Python's: a call that goes on knows these alone."""
+    time = datetime(2017, 1, 1, tzinfo=UTC)
+    again = read(spelt({"store_id": np.str_("7"), "at": pd.Timestamp(time)}))
+    assert again == {"store_id": "7", "at": time}
+    assert [type(value) for value in again.values()] == [str, datetime]

@@ -1,6 +1,5 @@
 """``mlops features erase``: erase an entity from tables, training sets and the online table, and list the copies that remain."""
 
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -109,13 +108,9 @@ def tell_pending(erasure: "Erasure") -> None:
 def _check_reason(reason: str, key: dict[str, str]) -> None:
     if not reason.strip():
         raise UserError(f"--reason must not be empty, for example a ticket number, got {reason!r}")
-    # as a word of its own: store 7 is not in "ticket 4711" or "T-7"
-    said = [
-        name
-        for name, value in key.items()
-        if re.search(rf"(?<![\w-]){re.escape(value)}(?![\w-])", reason, re.IGNORECASE)
-    ]
-    if said:
+    from mlops_runtime.features.erasure_arguments import named_in
+
+    if said := named_in(reason, key):
         raise UserError(
             f"--reason says the {', '.join(said)} that is to be erased, and the reason stays in the records; "
             "give a ticket number instead"

@@ -89,7 +89,10 @@ def _is_in(rows: pa.Table, entity: Mapping[str, object]) -> bool:
 
 def spelt(entity: Mapping[str, object]) -> dict[str, str]:
     """Return an entity as texts that ``read`` returns with their types."""
-    return {name: f"{type(value).__name__}:{value}" for name, value in entity.items()}
+    # also of what derives from these, as values of numpy and pandas do; a datetime is a date too
+    kinds = {str: "str", int: "int", datetime: "datetime", date: "date"}
+    named = {name: next(kinds[kind] for kind in kinds if isinstance(value, kind)) for name, value in entity.items()}
+    return {name: f"{named[name]}:{value}" for name, value in entity.items()}
 
 
 def read(spelling: Mapping[str, str]) -> dict[str, object]:

@@ -483,17 +483,21 @@ class FeatureStoreClient:
 
         Args:
             entity: Values by name of key column, of its type or as its text, for example ``{"household_id": "718"}``.
-            reason: Why, for the records: a ticket's number, never the entity.
+            reason: Why, for the records: a ticket's number, never the entity. One that says a value of it is refused: as a word
+                of its own, or a text of six letters or more anywhere.
             in_use: Ids of training sets that models were trained from which serve or may serve again: ``training_sets_in_use``.
             include_in_use: Whether these too may be taken. Default: they may not, and nothing is erased.
             wait: How long builds of training sets are waited for. Default: a minute.
             ended: Ids of pending builds whose processes are known to have ended, where nothing but their user says so.
 
         Raises:
-            ErasureError: If no table has the key in the values' types, an id in use is unknown, or a set in use would be taken.
+            ErasureError: If arguments are of other types, the reason names the entity, no table has the key in the values' types,
+                an id in use is unknown, or a set in use would be taken. Nothing was erased.
         """
         from mlops_runtime.features.entity_erasure import erase  # noqa: PLC0415 - duckdb
+        from mlops_runtime.features.erasure_arguments import check_arguments  # noqa: PLC0415 - only an erasure needs it
 
+        check_arguments(entity, reason=reason, in_use=in_use, include_in_use=include_in_use, wait=wait, ended=ended)
         return erase(self._places(wait, ended), entity, reason=reason, in_use=in_use, include_in_use=include_in_use)
 
     def resume_erasures(self, *, wait: timedelta = _WAIT, ended: Collection[str] = ()) -> tuple[Erasure, ...]:
@@ -502,9 +506,14 @@ class FeatureStoreClient:
         Args:
             wait: As for ``erase``.
             ended: As for ``erase``.
+
+        Raises:
+            ErasureError: If these are of other types.
         """
         from mlops_runtime.features.entity_erasure import resume  # noqa: PLC0415 - duckdb
+        from mlops_runtime.features.erasure_arguments import check_waits  # noqa: PLC0415 - only an erasure needs it
 
+        check_waits(wait, ended)
         return resume(self._places(wait, ended))
 
     def _places(self, wait: timedelta, ended: Collection[str]) -> "Places":
