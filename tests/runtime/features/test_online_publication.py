@@ -10,6 +10,7 @@ from mlops_runtime.features.feature_service import FeatureService, FeatureServic
 from mlops_runtime.features.online_items import ErasedMeanwhileError, OnlineStoreError
 from mlops_runtime.features.online_publication import publish_new
 from mlops_runtime.features.online_store import OnlineStore
+from mlops_runtime.features.source import MissingFileError
 from mlops_runtime.features.store_client import FeatureStoreClient, FeatureStoreError
 from mlops_runtime.features.table_catalog import Tables
 
@@ -230,6 +231,22 @@ def test_who_is_refused_again_and_again_says_so(shop):
     with pytest.raises(ErasedMeanwhileError, match="stock_v1 was rewritten 8 times while its rows were published"):
         publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
     assert shop.client.publish_online(STOCK) == 1
+
+
+def test_a_missing_file_is_named(shop):
+    """Not as an erasure, which gives the table another state; what was committed is published once the file is back."""
+    shop.client.ingest(STOCK, stock(("a", 1, 10)))
+    (file,) = shop.path.glob("tables/**/*.parquet")
+    away = file.rename(shop.path / "away")
+    (shop.path / "online.db").unlink()
+
+    with pytest.raises(OnlineStoreError, match=f"{file.name} is missing.*publish them again") as raised:
+        shop.opened().ingest(STOCK, stock(("b", 1, 20)))
+    assert isinstance(raised.value.__cause__, MissingFileError)
+    assert not isinstance(raised.value, ErasedMeanwhileError)
+
+    away.rename(file)
+    assert shop.opened().publish_online(STOCK) == 2
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.expressions import GreaterThanOrEqual
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.iceberg_tables import scanned, schema_at
-from mlops_runtime.features.online_items import ErasedMeanwhileError, ingests_after
+from mlops_runtime.features.online_items import ErasedMeanwhileError, Generation, OnlineStoreError, ingests_after
 from mlops_runtime.features.online_store import OnlineStore, Published
-from mlops_runtime.features.source import read_rows, scan_tasks, whole
+from mlops_runtime.features.source import MissingFileError, read_rows, scan_tasks, whole
 from mlops_runtime.features.table_types import arrow_schema
 
 _GENERATIONS = 8  # that may end while rows are published
@@ -55,14 +56,25 @@ def publish_new(
         What was done; ``None`` if there are more rows than ``most``, of which then none is published.
 
     Raises:
-        OnlineStoreError: If rows cannot be published; publishing again goes on from there.
-        ErasedMeanwhileError: If erasures came again and again, or files are missing.
+        OnlineStoreError: If rows cannot be published, also as a file of the table is missing; publishing again goes on from there.
+        ErasedMeanwhileError: If erasures came again and again.
     """
+    missing_at: Snapshot | None = None
     for _ in range(_GENERATIONS):
         try:
-            return _publish(load, group, online, now=now, most=most)
+            generation = online.generation(group.table_name)  # before the rows are read, which it is the generation of
+            table = load()
+            return _publish(table, group, online, generation=generation, now=now, most=most)
         except ErasedMeanwhileError as error:
             ended: Exception = error
+        except MissingFileError as error:
+            ended, current = error, table.current_snapshot()
+            if current == missing_at:  # an erasure makes another state before it removes a file
+                raise OnlineStoreError(
+                    f"rows of {group.table_name} are in the table, and not all of them are online: {error}; then publish them "
+                    "again, by the next ingest or publish_online"
+                ) from error
+            missing_at = current
         except FileNotFoundError as error:
             ended = error
     raise ErasedMeanwhileError(
@@ -71,10 +83,8 @@ def publish_new(
 
 
 def _publish(
-    load: Callable[[], Table], group: FeatureGroup, online: OnlineStore, *, now: datetime, most: int | None
+    table: Table, group: FeatureGroup, online: OnlineStore, *, generation: Generation, now: datetime, most: int | None
 ) -> Publication | None:
-    generation = online.generation(group.table_name)  # before the rows are read, which it is the generation of
-    table = load()
     name, uuid = table.name()[-1], str(table.metadata.table_uuid)
     mark, upto = online.published(name, uuid), _sequence(table)
     if upto <= mark:
