@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -58,15 +59,49 @@ def rows_of(files: RowFiles, types=TYPES) -> list[dict]:
 
 
 def test_a_csv_has_the_declared_types(tmp_path):
-    """Keys keep their zeros, times their zone and microseconds; empty values are null, a quoted one is a text."""
+    """Keys keep their zeros, times their zone and microseconds; empty values are null, a quoted one and a word are texts."""
     (tmp_path / "a.csv").write_text(
         'store_id,event_time,day,price,note\n007,2017-01-01T00:00:00Z,2017-01-02,1.50,"NA"\n'
         "8,2017-01-01 01:00:00.000001+01:00,,NA,NA\n"
+        '9, 2017-01-01T00:00:00Z ,null,"2",\n'
     )
     assert rows_of(RowFiles(tmp_path)) == [
         {"store_id": "007", "event_time": DAY, "day": date(2017, 1, 2), "price": Decimal("1.50"), "note": "NA"},
-        {"store_id": "8", "event_time": DAY.replace(microsecond=1), "day": None, "price": None, "note": None},
+        {"store_id": "8", "event_time": DAY.replace(microsecond=1), "day": None, "price": None, "note": "NA"},
+        {"store_id": "9", "event_time": DAY, "day": None, "price": Decimal(2), "note": None},
     ]
+
+
+def test_a_csv_has_nan_among_floats_and_nulls_of_numbers(tmp_path):
+    """Also of columns without a declared type, as the beginning of the file has them."""
+    (tmp_path / "a.csv").write_text('a,b,c,d,e\nnan,nan,1,NA,\nNA,7,NA,"",\n')
+    first, second = rows_of(RowFiles(tmp_path), {"a": pa.float64(), "b": pa.int64()})
+    assert math.isnan(first.pop("a"))
+    assert first == {"b": None, "c": 1, "d": None, "e": None}
+    assert second == {"a": None, "b": 7, "c": None, "d": None, "e": None}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_times_of_text_files_are_as_in_a_frame(tmp_path, kind):
+    """Without a zone or with nanoseconds; those that have no declared type keep their zone; a mixture is refused."""
+    types = {"a": pa.timestamp("us", "UTC"), "b": pa.timestamp("us", "UTC"), "f": pa.timestamp("us", "UTC")}
+    folder = tmp_path / "f=2017-01-01 00:00:00"
+    folder.mkdir()
+    rows = pa.table({"a": ["2017-01-01"], "b": ["2017-01-01T00:00:00.000000001Z"], "c": ["2017-01-01T00:00:00Z"]})
+    WRITERS[kind](rows, folder / f"a.{kind}")
+    files = RowFiles(tmp_path)
+    (piece,) = files.pieces(files.files()[0], types)
+    assert {field.name: field.type for field in piece.schema} == {
+        "a": pa.timestamp("us"),
+        "b": pa.timestamp("ns", "UTC"),
+        "c": pa.timestamp("us", "UTC"),
+        "f": pa.timestamp("us"),
+    }
+    WRITERS[kind](pa.table({"a": ["2017-01-01", "2017-01-01T00:00:00Z"]}), folder / f"a.{kind}")
+    with pytest.raises(
+        SourceError, match=r"column 'a': .*'2017-01-01' .*; times are ISO 8601, all with a zone or all w"
+    ):
+        list(files.pieces(files.files()[0], types))
 
 
 def test_json_lines_have_the_declared_types(tmp_path):
@@ -180,9 +215,9 @@ def test_places_without_rows_are_refused(bucket, place, options, problem):
 @pytest.mark.parametrize(
     ("name", "body", "problem"),
     [
-        ("a.csv", "store_id,day\n1,yesterday\n", "a.csv: column 'day': .*date32.*yesterday"),
+        ("a.csv", "store_id,day\n1,yesterday\n", "a.csv: column 'day': .*yesterday.*date32"),
         ("a.csv", "store_id,seen\n1,[]\n", "a CSV has no lists, which seen holds; write Parquet or JSON lines"),
-        ("a.jsonl", '{"store_id": "1", "event_time": "2017-01-01"}\n', "a.jsonl: .*2017-01-01"),
+        ("a.jsonl", '{"store_id": "1", "event_time": "at noon"}\n', "a.jsonl: column 'event_time': .*at noon"),
     ],
 )
 def test_a_value_of_another_type_is_named(tmp_path: Path, name, body, problem):
@@ -196,8 +231,7 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, name, body, problem):
 def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
     """Whatever Arrow says of it, when its rows are read as when its head is."""
     if kind == "parquet":
-        rows = pa.table({"store_id": [f"{n:08}" for n in range(1000)]})
-        whole = parquet(rows, compression="none", use_dictionary=False)
+        whole = parquet(pa.table({"store_id": [f"{n:08}" for n in range(1000)]}), compression="none")
         # the length of a text
         damaged = whole.replace(b"\x08\0\0\x0000000500", b"\xff\xff\xff\xff00000500")
     else:

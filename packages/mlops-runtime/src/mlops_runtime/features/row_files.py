@@ -15,6 +15,7 @@ from typing import IO, Any, Literal, Protocol, cast, get_args, runtime_checkable
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
@@ -96,10 +97,12 @@ class RowFiles:
     r"""Rows of files: what ``ingest_from`` and ``training_set`` take.
 
     Files whose names, or those of folders below the place, begin with ``_`` or ``.`` are not read, nor are empty ones, as Athena
-    and Spark leave them. A CSV is UTF-8 with commas and points; its empty values and what pandas takes for one are null. Text files
-    may be compressed by gzip, and then end in ``.gz``. Decimals of JSON lines are texts. Folders below the place that are called
-    ``column=value``, as Hive, Spark and Athena write partitions, are a column of the files in them that do not hold it themselves:
-    of an ingest where the group declares it, of entity rows in any case.
+    and Spark leave them. A CSV is UTF-8 with commas and points; an empty value is null where it is not quoted, and in columns that
+    are not texts also ``NA``, ``N/A``, ``n/a``, ``#N/A``, ``NULL``, ``null`` and ``nan``, which is NaN among floats. Text files may
+    be compressed by gzip, and then end in ``.gz``. Decimals of JSON lines are texts. Times of text files are ISO 8601; without a
+    zone, or finer than a microsecond, they are what they are in a frame. Folders below the place that are called ``column=value``,
+    as Hive, Spark and Athena write partitions, are a column of the files in them that do not hold it themselves: of an ingest where
+    the group declares it, of entity rows in any case.
 
     Args:
         place: ``s3://bucket/prefix``, a folder, or one file.
@@ -234,15 +237,16 @@ class RowFiles:
         head = self._tried_head(file)
         if isinstance(head, str):
             raise SourceError(f"{file.uri}: {head}")
+        kinds = {**_seen(head, file.format), **types}
         rows = head.piece
         held: list[pa.RecordBatch] = []
         count = 0
         try:
-            for read in self._batches(file, types):
+            for read in self._batches(file, kinds):
                 batch = read
                 while count + batch.num_rows >= rows:
                     taken = rows - count
-                    yield _with_folders(_own(head, [*held, batch.slice(0, taken)], file), file, types)
+                    yield _finished(head, [*held, batch.slice(0, taken)], file, kinds)
                     held, count, batch = [], 0, batch.slice(taken)
                 if batch.num_rows:
                     held.append(batch)
@@ -250,15 +254,15 @@ class RowFiles:
         except _UNREADABLE as error:
             raise SourceError(f"{file.uri}: {self._named(head, _said(error))}") from error
         if held:
-            yield _with_folders(_own(head, held, file), file, types)
+            yield _finished(head, held, file, kinds)
 
-    def _batches(self, file: SourceFile, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, file: SourceFile, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         with self._opened(file) as raw:
             if file.format == "parquet":
                 yield from pq.ParquetFile(pa.PythonFile(raw, mode="r")).iter_batches(batch_size=_READ_ROWS)
                 return
             stream = _plain(raw, file)
-            yield from (_open_csv if file.format == "csv" else _open_jsonl)(stream, types)
+            yield from (_open_csv if file.format == "csv" else _open_jsonl)(stream, kinds)
 
     @staticmethod
     def _named(head: _Head, said: str) -> str:
@@ -390,6 +394,13 @@ def _all_names(file: SourceFile, head: _Head) -> list[str]:
     return [*own, *(name for name in file.folders if name not in own)]
 
 
+def _finished(
+    head: _Head, batches: list[pa.RecordBatch], file: SourceFile, types: Mapping[str, pa.DataType]
+) -> pa.Table:
+    rows = _own(head, batches, file)
+    return _with_folders(rows if file.format == "parquet" else _with_types(rows, file, types), file, types)
+
+
 def _own(head: _Head, batches: list[pa.RecordBatch], file: SourceFile) -> pa.Table:
     """Return a piece with the columns that its file has: Arrow adds those that were asked for and that no line of JSON has."""
     rows = pa.Table.from_batches(batches)
@@ -410,7 +421,8 @@ def _with_folders(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataT
             continue
         kind = types.get(name, pa.string())
         try:
-            column = pa.repeat(pa.scalar(value, pa.string()).cast(kind), rows.num_rows)
+            one = _typed(pa.chunked_array([[value]], pa.string()), kind)
+            column = pa.repeat(one[0], rows.num_rows)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceError(
                 f"{file.uri}: folder {name}={value} does not fit column {name!r}, {kind}: {_said(error)}"
@@ -425,35 +437,86 @@ def _absent(columns: Sequence[str], names: Sequence[str]) -> Iterator[str]:
             yield f"column {name!r} is missing, which other files have"
 
 
-def _open_csv(stream: Any, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    lists = [name for name, kind in types.items() if pa.types.is_nested(kind)]
+def _open_csv(stream: Any, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    # as texts, which get their types later: Arrow has one list of nulls for the columns of every type
+    texts = {name: kind if _is_bytes(kind) else pa.string() for name, kind in kinds.items()}
     reader = pa_csv.open_csv(
         stream,
         read_options=pa_csv.ReadOptions(block_size=_BLOCK),
         convert_options=pa_csv.ConvertOptions(
-            column_types={name: kind for name, kind in types.items() if name not in lists},
-            null_values=list(NULLS),
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
+            column_types=texts, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         ),
     )
-    if held := [name for name in lists if name in reader.schema.names]:
+    if held := [name for name in reader.schema.names if pa.types.is_nested(kinds[name])]:
         raise pa.ArrowInvalid(f"a CSV has no lists, which {', '.join(held)} holds; write Parquet or JSON lines")
     yield from reader
 
 
-def _open_jsonl(stream: Any, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+def _open_jsonl(stream: Any, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
     # JSON has texts for times and dates, of which Arrow reads those of some types alone
-    times = {name: kind for name, kind in types.items() if pa.types.is_timestamp(kind) or pa.types.is_date(kind)}
-    plain = {**types, **dict.fromkeys(times, pa.string())}
-    reader = pa_json.open_json(
+    plain = {name: pa.string() if _is_time(kind) else kind for name, kind in kinds.items()}
+    yield from pa_json.open_json(
         stream,
         read_options=pa_json.ReadOptions(block_size=_BLOCK),
         parse_options=pa_json.ParseOptions(explicit_schema=pa.schema(list(plain.items())) if plain else None),
     )
-    for batch in reader:
-        columns = {name: batch[name].cast(times.get(name, batch[name].type)) for name in batch.schema.names}
-        yield pa.record_batch(columns)
+
+
+def _seen(head: _Head, format_: Format) -> dict[str, pa.DataType]:
+    """Return types of a text file's columns by what its beginning has: of a CSV all, of JSON the times, whose zones Arrow drops."""
+    return {
+        field.name: field.type
+        for field in head.schema
+        if format_ == "csv" or (format_ == "jsonl" and _is_time(field.type))
+    }
+
+
+def _with_types(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataType]) -> pa.Table:
+    """Return rows of a text file with the types of columns that were read as texts."""
+    typed = _typed_csv if file.format == "csv" else _typed
+    for place, name in enumerate(rows.column_names):
+        kind = types.get(name, rows[name].type)
+        if kind == rows[name].type or not pa.types.is_string(rows[name].type):
+            continue
+        try:
+            rows = rows.set_column(place, name, typed(rows[name], kind))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SourceError(f"{file.uri}: column {name!r}: {_said(error)}") from error
+    return rows
+
+
+def _typed(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return values of a type out of texts; times keep that they have no zone, or nanoseconds, as those of a frame do."""
+    if not pa.types.is_timestamp(kind):
+        return texts.cast(kind)
+    problems = []
+    for unit, zone in (("us", "UTC"), ("us", None), ("ns", "UTC"), ("ns", None)):
+        try:
+            return texts.cast(pa.timestamp(unit, zone))
+        except pa.ArrowInvalid as error:
+            problems.append(str(error).partition(": expected ")[0])
+    raise pa.ArrowInvalid(f"{problems[0]}; times are ISO 8601, all with a zone or all without")
+
+
+def _typed_csv(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return _typed(texts, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        trimmed = pc.utf8_trim_whitespace(texts)
+        words = [each for each in NULLS if not (pa.types.is_floating(kind) and each.lower() == "nan")]
+        absent = pc.is_in(trimmed, value_set=pa.array(words))
+        values = pc.if_else(absent, pa.scalar(None, pa.string()), trimmed)
+        if pa.types.is_null(kind):  # the beginning has no value
+            return pa.chunked_array([pa.nulls(len(texts))]) if values.null_count == len(texts) else texts
+        return _typed(values, kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def _plain(raw: IO[bytes], file: SourceFile) -> Any:
