@@ -18,8 +18,8 @@ def test_rows_of_files_have_the_keys_of_the_tables(filled: SimpleNamespace) -> N
     builds, rows = filled.client._set_builds, filled.asked((6, "1"), (7, "1"))
     pq.write_table(rows, filled.path / "rows.parquet")
 
-    assert builds.rows(rows, [filled.STOCK], None) is rows
-    read = builds.rows(RowFiles(filled.path / "rows.parquet"), [filled.STOCK], None)
+    assert builds.rows(rows, [filled.STOCK], "event_timestamp", None) is rows
+    read = builds.rows(RowFiles(filled.path / "rows.parquet"), [filled.STOCK], "event_timestamp", None)
     assert pa.table(read)["store_id"].to_pylist() == ["1", "1"]
 
 

@@ -14,6 +14,7 @@ from tests.runtime.features.test_row_files import parquet
 from mlops_runtime.features import row_files, source_ingest
 from mlops_runtime.features.access_errors import SourceError
 from mlops_runtime.features.batch_checks import BatchError
+from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.row_files import RowFiles
 from mlops_runtime.features.source_ingest import IngestedSource
 from mlops_runtime.features.store_client import FeatureStoreClient
@@ -120,6 +121,18 @@ def test_text_files_get_the_types_of_the_group(lake):
     assert lake.client.ingest_from(lake.STOCK, lake.files("csv/")).known == 2
 
 
+def test_times_of_text_files_are_as_those_of_a_frame(lake):
+    """Of a group with a zone and finer times; of another they are refused with the fix."""
+    declared = {name: getattr(lake.STOCK, name) for name in lake.STOCK.__slots__}
+    zoned = FeatureGroup(**declared | {"name": "zoned", "time_zone": "America/New_York", "finer_times": "truncate"})
+    lake.put("naive/a.csv", b"store_id,event_time,on_hand\n7,2017-01-02T00:00:00.000000001,NA\n")
+    with pytest.raises(BatchError, match="without a time zone; say which, for example UTC, or declare time_zone="):
+        lake.client.ingest_from(lake.STOCK, lake.files("naive/"))
+    lake.client.ingest_from(zoned, lake.files("naive/"))
+    (row,) = lake.client.table("zoned_v1").scan().to_arrow().to_pylist()
+    assert (row["event_time"], row["on_hand"]) == (lake.day(1) + timedelta(hours=5), None)
+
+
 def test_json_lines_without_created_time_are_known_from_now_on(lake):
     """As rows of CSV and Parquet are, and a key from a folder is theirs."""
     lake.put("json/store_id=7/a.jsonl", b'{"event_time": "2017-01-02T00:00:00Z", "on_hand": 3}\n')
@@ -174,6 +187,20 @@ def test_entity_rows_of_files(lake):
     times = pa.array([lake.day(4) + timedelta(hours=16)] * 2 + [lake.day(0) + timedelta(hours=16)])
     same = same.set_column(1, "event_timestamp", times)
     assert lake.client.training_set(same, {"stock": ["on_hand"]}, name="s").id == built.id
+
+
+@pytest.mark.parametrize("fraction", ["", ".5"])
+def test_times_of_entity_rows_in_json_keep_their_zone(lake, fraction):
+    """With a fraction or without; the zone that is given is of those that have none."""
+    lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
+    for name, time in (("zone", f"2017-01-05T16:00:00{fraction}Z"), ("naive", f"2017-01-05T11:00:00{fraction}")):
+        lake.put(f"{name}/a.jsonl", f'{{"store_id": "1", "event_timestamp": "{time}"}}\n'.encode())
+    built = [
+        lake.client.training_set(lake.files(f"{name}/"), [lake.STOCK], name="s", time_zone="America/New_York")
+        for name in ("zone", "naive")
+    ]
+    time = lake.day(4) + timedelta(hours=16, seconds=float(fraction or 0))
+    assert [each.rows["event_timestamp"].to_pylist() for each in built] == [[time], [time]]
 
 
 def test_entity_rows_that_do_not_go_together_are_refused(lake):

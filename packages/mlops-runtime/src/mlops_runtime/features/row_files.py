@@ -237,7 +237,7 @@ class RowFiles:
         head = self._tried_head(file)
         if isinstance(head, str):
             raise SourceError(f"{file.uri}: {head}")
-        kinds = {**_seen(head, file.format), **types}
+        kinds = {**types, **_seen(head, file.format), **types}  # declared columns come first in JSON's rows
         rows = head.piece
         held: list[pa.RecordBatch] = []
         count = 0

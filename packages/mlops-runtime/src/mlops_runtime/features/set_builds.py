@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from pyiceberg.table import Table
 
 from mlops_runtime.features.batch_checks import ArrowStream
@@ -45,10 +46,12 @@ class SetBuilds:
     services: FeatureServices
     s3: Any
 
-    def rows(self, entities: ArrowStream | RowSource, features: Features, memory: int | None) -> ArrowStream:
+    def rows(
+        self, entities: ArrowStream | RowSource, features: Features, timestamp: str, memory: int | None
+    ) -> ArrowStream:
         """Return entity rows; those of files or of a query are read into memory, with keys of the types of the tables."""
         if isinstance(entities, RowSource):
-            types = key_types(self.load, self.names, features)
+            types = {timestamp: pa.timestamp("us", "UTC"), **key_types(self.load, self.names, features)}
             rows: ArrowStream = read_source(entities, types, memory=MEMORY if memory is None else memory)
             return rows
         return entities

@@ -324,7 +324,7 @@ class FeatureStoreClient:
         """
         sets = self._set_builds
         request = requested(
-            sets.rows(entities, features, memory),
+            sets.rows(entities, features, timestamp, memory),
             features,
             name=name,
             timestamp=timestamp,
