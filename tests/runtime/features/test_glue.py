@@ -17,6 +17,7 @@ from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema, iceberg_sort_order
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.source import DamagedFileError
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import Tables, glue_properties
 
@@ -126,6 +127,19 @@ def test_another_catalog_reads_what_the_client_wrote_by_tag_and_snapshot(store: 
     assert repr(built.rows["stock__embedding"].to_pylist()) == "[[2.0, nan], None]"
     assert repr(sorted(table.scan().to_arrow()["embedding"].to_pylist())) == "[[1.0, nan], [2.0, nan], [3.0, nan]]"
     assert store.client.rebuild(built.id).verdict is Verdict.IDENTICAL
+
+
+def test_a_damaged_state_of_a_table_is_named(store: SimpleNamespace) -> None:
+    """With the object that the catalog names, which pyiceberg does not say."""
+    location = store.client.table("stock_v1").metadata_location
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    whole = store.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    store.s3.put_object(Bucket=bucket, Key=key, Body=whole[: len(whole) // 2])
+    try:
+        with pytest.raises(DamagedFileError, match=f"^file {location} of table stock_v1 cannot be read: .*restore it"):
+            store.client.table("stock_v1")
+    finally:
+        store.s3.put_object(Bucket=bucket, Key=key, Body=whole)
 
 
 def test_an_erasure_leaves_no_version_of_any_file(store: SimpleNamespace) -> None:
