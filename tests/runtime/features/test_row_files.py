@@ -3,7 +3,7 @@
 import gzip
 import json
 import math
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +79,16 @@ def test_a_csv_has_nan_among_floats_and_nulls_of_numbers(tmp_path):
     assert math.isnan(first.pop("a"))
     assert first == {"b": None, "c": 1, "d": None, "e": None}
     assert second == {"a": None, "b": 7, "c": None, "d": None, "e": None}
+
+
+def test_a_csv_has_bytes_times_of_day_and_columns_that_are_there_twice(tmp_path):
+    """Whoever takes the rows refuses the last by name."""
+    (tmp_path / "a.csv").write_bytes(b"raw,at,n,n\n\xff,12:30:00,1,2\n,,,\n")
+    files = RowFiles(tmp_path)
+    (piece,) = files.pieces(files.files()[0], {"raw": pa.binary()})
+    assert piece.column_names == ["raw", "at", "n", "n"]
+    assert piece.select([0, 1]).to_pylist() == [{"raw": b"\xff", "at": time(12, 30)}, {"raw": None, "at": None}]
+    assert [piece.column(place).to_pylist() for place in (2, 3)] == [[1, None], [2, None]]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

@@ -439,7 +439,7 @@ def _absent(columns: Sequence[str], names: Sequence[str]) -> Iterator[str]:
 
 def _open_csv(stream: Any, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
     # as texts, which get their types later: Arrow has one list of nulls for the columns of every type
-    texts = {name: kind if _is_bytes(kind) else pa.string() for name, kind in kinds.items()}
+    texts = {name: pa.string() if _is_text_first(kind) else kind for name, kind in kinds.items()}
     reader = pa_csv.open_csv(
         stream,
         read_options=pa_csv.ReadOptions(block_size=_BLOCK),
@@ -474,12 +474,13 @@ def _seen(head: _Head, format_: Format) -> dict[str, pa.DataType]:
 def _with_types(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataType]) -> pa.Table:
     """Return rows of a text file with the types of columns that were read as texts."""
     typed = _typed_csv if file.format == "csv" else _typed
-    for place, name in enumerate(rows.column_names):
-        kind = types.get(name, rows[name].type)
-        if kind == rows[name].type or not pa.types.is_string(rows[name].type):
+    for place, name in enumerate(rows.column_names):  # a name may be there twice, which the checks of a batch refuse
+        column = rows.column(place)
+        kind = types.get(name, column.type)
+        if kind == column.type or not pa.types.is_string(column.type):
             continue
         try:
-            rows = rows.set_column(place, name, typed(rows[name], kind))
+            rows = rows.set_column(place, name, typed(column, kind))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceError(f"{file.uri}: column {name!r}: {_said(error)}") from error
     return rows
@@ -511,8 +512,9 @@ def _typed_csv(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return _typed(values, kind)
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _is_text_first(kind: pa.DataType) -> bool:
+    """Return whether Arrow makes values of a type out of texts; bytes need not be texts, and times of day it only reads."""
+    return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_time(kind))
 
 
 def _is_time(kind: pa.DataType) -> bool:
