@@ -1,6 +1,7 @@
 """The right to be forgotten: no row, no file, no copy is left, and what was taken is on the record."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,11 +10,13 @@ from pyiceberg.avro.file import AvroFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Transaction
 from tests.runtime.features.conftest import Kept, fill, shop_at
+from tests.runtime.features.test_source import FILES
 
 from mlops_runtime.features import entity_erasure as module
 from mlops_runtime.features import table_erasure
 from mlops_runtime.features.entity_erasure import ErasureError
 from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.source import DamagedFileError, MissingFileError
 from mlops_runtime.features.table_files import listed, unnamed
 from mlops_runtime.features.training_set_manifest import ManifestError, Objects
 
@@ -381,7 +384,7 @@ def test_files_of_an_ingest_that_was_killed_or_overtaken_are_erased(kept, monkey
     for store_id in (SECRET, "1"):
         batch = kept.stock((8, 8, 8)).set_column(0, "store_id", [[store_id]])
         with monkeypatch.context() as patched:
-            patched.setattr(Transaction, "commit_transaction", lambda _: 1 / 0)
+            patched.setattr(Transaction, "commit_transaction", lambda commit: commit._updates and 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 kept.client.ingest(kept.STOCK, batch)
     erase(kept)
@@ -401,3 +404,45 @@ def test_files_that_nothing_can_read_are_erased(kept):
     erase(kept)
 
     assert found(kept.path) == []
+
+
+def truncated(path):
+    """Leave the first half of a file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def overwritten(path):
+    """Replace the pages of a data file, and leave what says where they are."""
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 400 + content[404:])
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b""), truncated, overwritten]
+)
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_that_is_missing_or_damaged_is_named(filled, kind, damage):
+    """As for reads, with what restores it; each other file stays."""
+    (place, *_) = FILES[kind](filled.client.table("stock_v1"))
+    path = Path(place.removeprefix("file://"))
+    damage(path)
+    files = sorted(filled.path.rglob("*"))
+    kind_told = "data file" if kind == "data file" else "manifest"
+
+    with pytest.raises(
+        (MissingFileError, DamagedFileError),
+        match=rf"^{kind_told} .*{path.name} (is missing|cannot be read).*restore it",
+    ):
+        filled.new_client().erase({"store_id": "1"}, reason="T-1", in_use=())
+    assert sorted(filled.path.rglob("*")) == files
+
+
+def test_entity_rows_that_cannot_be_read_are_named(kept):
+    """Whether they hold the entity is not known: nothing is erased."""
+    path = next(iter(sorted(kept.path.rglob("entities/*.parquet"))))
+    path.write_bytes(b"")
+    files = sorted(kept.path.rglob("*"))
+
+    with pytest.raises(DamagedFileError, match=rf"data file .*{path.name} cannot be read.*restore it"):
+        erase(kept)
+    assert sorted(kept.path.rglob("*")) == files

@@ -109,6 +109,22 @@ def test_rebuild_of_given_rows_reads_them_back(filled):
     )
 
 
+@pytest.mark.parametrize("damage", [lambda old: old[:-9], lambda old: old[:0], lambda old: old[:40] + b"x" + old[41:]])
+def test_entity_rows_of_other_bytes_are_damaged(filled, damage):
+    """With the file and what restores it; nothing is built of them."""
+    built = filled.client.training_set(filled.asked((1.5, "1"), (3, "2")), {"stock": ["on_hand"]}, name="shelves")
+    (path,) = filled.path.rglob("entities/*.parquet")
+    content = damage(path.read_bytes())
+    path.unlink()
+    path.write_bytes(content)
+
+    again = filled.new_client().rebuild(built.id)
+
+    assert (again.verdict, again.training_set) == (Verdict.DAMAGED, None)
+    assert again.reason.startswith(f"entity rows entities/{path.name} have the SHA-256 ")
+    assert again.reason.endswith("; restore the file from a backup or version")
+
+
 def test_expiry_keeps_a_tagged_snapshot(filled, built):
     """The tag protects what a manifest needs from the retention of snapshots."""
     filled.client.ingest(filled.STOCK, filled.stock((12, 1, 12)))

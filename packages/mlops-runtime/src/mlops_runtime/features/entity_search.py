@@ -14,6 +14,7 @@ from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.features.column_type import FeatureType
 from mlops_runtime.features.iceberg_tables import TableMeaning, feature_types, same_entity
 from mlops_runtime.features.row_hashing import logical_type
+from mlops_runtime.features.source import reading
 from mlops_runtime.features.table_types import arrow_types
 from mlops_runtime.features.training_set_manifest import Objects
 
@@ -66,9 +67,10 @@ def spelled(manifest: TrainingSetManifest, entity: Mapping[str, object]) -> list
 def holds(objects: Objects, key: str | None, spellings: Iterable[Mapping[str, object]]) -> bool:
     """Return whether a Parquet file holds rows of an entity, by the columns of one of its spellings."""
     content = None if key is None else objects.get(key)
-    if content is None:
+    if key is None or content is None:
         return False
-    rows = pq.read_table(io.BytesIO(content))
+    with reading(objects.uri(key)):
+        rows = pq.read_table(io.BytesIO(content))
     return any(_is_in(rows, entity) for entity in spellings)
 
 

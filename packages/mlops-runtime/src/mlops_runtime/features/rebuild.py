@@ -30,7 +30,8 @@ class Verdict(StrEnum):
 class Rebuild:
     """Outcome of a rebuild: the verdict, why, and the rows where they could be built.
 
-    ``DAMAGED``: the rows are the same, and a stored file is missing or has other bytes than the manifest says.
+    ``DAMAGED``: the rows are the same, and a stored file is missing or has other bytes than the manifest says; or the entity rows
+    have, and nothing could be built.
     ``same_bytes`` says whether the files have the same bytes too, as they do with the same versions of Arrow and DuckDB.
     """
 
@@ -71,9 +72,15 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
     if manifest.entity_rows is not None:
         key = training_set.entities_key(manifest.entity_rows)
         content = None if sets is None else sets.get(key)
-        missing += [] if content else [f"entity rows {key} are not there"]
+        missing += [] if content is not None else [f"entity rows {key} are not there"]
     if missing:
         return Rebuild(verdict=Verdict.IMPOSSIBLE, reason="; ".join(dict.fromkeys(missing)))
+    if manifest.entity_rows is not None and content is not None:
+        found = hashlib.sha256(content).hexdigest()
+        if found != manifest.entity_rows.sha256:
+            key = training_set.entities_key(manifest.entity_rows)
+            reason = f"entity rows {key} have the SHA-256 {found}; restore the file from a backup or version"
+            return Rebuild(verdict=Verdict.DAMAGED, reason=reason)
     try:
         if content is None:
             again = split_set.assemble(tables, manifest)

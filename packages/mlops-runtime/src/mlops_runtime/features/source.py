@@ -108,6 +108,30 @@ def scan_tasks(scan: DataScan) -> list[FileScanTask]:
 
 
 @contextmanager
+def naming_files(table: Table) -> Iterator[None]:
+    """Say which file it was where a table's rewriting, which reads files itself, could not read one.
+
+    Raises:
+        MissingFileError: If a file that a snapshot names is not there.
+        DamagedFileError: If one cannot be read.
+    """
+    try:
+        yield
+    except FeatureTableError:
+        raise
+    except Exception:
+        known: set[str] = set()
+        for snapshot in table.metadata.snapshots:
+            scan = table.scan(snapshot_id=snapshot.snapshot_id)
+            for task in scan_tasks(scan):
+                if task.file.file_path not in known:
+                    known.add(task.file.file_path)
+                    for _ in _read(scan, scan.projection(), task):
+                        pass
+        raise
+
+
+@contextmanager
 def reading(file: str, *, what: str = "data file") -> Iterator[None]:
     """Say which file it was that could not be read.
 
@@ -188,7 +212,7 @@ def _reading_avro(file: str) -> Iterator[None]:
     try:
         with reading(file, what="manifest"):
             yield
-    except (ValueError, EOFError, LookupError, TypeError, ArithmeticError, zlib.error) as error:
+    except (ValueError, EOFError, LookupError, TypeError, ArithmeticError, SystemError, zlib.error) as error:
         if isinstance(error, FeatureTableError):
             raise
         raise DamagedFileError(_damaged(f"manifest {file}", error)) from error

@@ -493,6 +493,8 @@ class FeatureStoreClient:
         Raises:
             ErasureError: If arguments are of other types, the reason names the entity, no table has the key in the values' types,
                 an id in use is unknown, or a set in use would be taken. Nothing was erased.
+            MissingFileError: If a file of a table is not there, and so is DamagedFileError, if one cannot be read: restore it, and
+                erase again.
         """
         from mlops_runtime.features.entity_erasure import erase  # noqa: PLC0415 - duckdb
         from mlops_runtime.features.erasure_arguments import check_arguments  # noqa: PLC0415 - only an erasure needs it

@@ -12,6 +12,7 @@ from mlops_runtime.contracts.features import ErasedTable
 from mlops_runtime.features.entity_search import meaning
 from mlops_runtime.features.feature_group import INGEST_ID
 from mlops_runtime.features.ingest_ledger import committing, newest_summary
+from mlops_runtime.features.source import naming_files
 from mlops_runtime.features.table_commits import committed, refresh, steady
 from mlops_runtime.features.table_files import (
     DATA,
@@ -50,7 +51,8 @@ def held(table: Table, condition: BooleanExpression) -> ErasedTable:
             first=_first(table, condition, holding),
         )
 
-    return steady(table, look)
+    with naming_files(table):
+        return steady(table, look)
 
 
 def rewrite(table: Table, condition: BooleanExpression, now: Callable[[], datetime]) -> ErasedTable:
@@ -72,14 +74,16 @@ def rewrite(table: Table, condition: BooleanExpression, now: Callable[[], dateti
         # of the committed state: a writer from now on writes on top of one without the rows
         return _taken(fresh, condition, before, now())
 
-    return committed(table, attempt)
+    with naming_files(table):
+        return committed(table, attempt)
 
 
 def expire(table: Table, taken: ErasedTable, remove: Callable[[str], None], now: Callable[[], datetime]) -> None:
     """Remove tags, snapshots and files that an erasure takes."""
     if str(table.metadata.table_uuid) != taken.table_uuid:
         return
-    committed(table, lambda fresh: _drop(fresh, taken.snapshots, now()))
+    with naming_files(table):
+        committed(table, lambda fresh: _drop(fresh, taken.snapshots, now()))
     for file in taken.files:
         remove(file)
 
@@ -114,7 +118,9 @@ def sweep(
         lists = [f.uri for f in suffixed(loose, [MANIFEST]) if not f.uri.rpartition("/")[2].startswith(_LIST)]
         return [*rows, *(uri for uri in lists if gone & _named_by(table, uri))]
 
-    for uri in steady(table, look):
+    with naming_files(table):
+        going = steady(table, look)
+    for uri in going:
         remove(uri)
 
 
