@@ -179,7 +179,7 @@ def test_an_endpoint_must_be_named_where_there_are_several(
 
     told = monitor("report")
     assert told.returncode == 1
-    assert "name an endpoint; deployed are: " in told.stderr
+    assert "name the endpoint: deployed are: " in told.stderr
     assert monitored.endpoint in told.stderr
     unwatched = monitor("report", bare.endpoint)
     assert unwatched.returncode == 1

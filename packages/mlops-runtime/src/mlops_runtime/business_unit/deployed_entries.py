@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -21,6 +21,8 @@ from mlops_runtime.refused_calls import DENIED
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
+
+E = TypeVar("E", EndpointEntry, PipelineEntry)
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 
@@ -56,15 +58,7 @@ class Entries:
         Raises:
             NotDeployedError: If the name is not found, or there is not exactly one.
         """
-        if name is None:
-            every = [entry for entry in self._all(ROOT) if isinstance(entry, EndpointEntry)]
-            if len(every) == 1:
-                return every[0]
-            raise NotDeployedError(f"name an endpoint; {self._there_are(EndpointEntry)}")
-        found = [entry for entry in self._get(_endpoint_names(name)) if isinstance(entry, EndpointEntry)]
-        if not found:
-            raise NotDeployedError(f"endpoint {name!r} not found; {self._there_are(EndpointEntry)}")
-        return found[0]
+        return self._one(EndpointEntry, "endpoint", name)
 
     def pipeline(self, name: str | None) -> PipelineEntry:
         """Return a pipeline; without a name the only one that there is.
@@ -72,16 +66,7 @@ class Entries:
         Raises:
             NotDeployedError: If the name is not found, or there is not exactly one.
         """
-        if name is None:
-            found = [entry for entry in self._all(ROOT) if isinstance(entry, PipelineEntry)]
-            if len(found) == 1:
-                return found[0]
-            raise NotDeployedError(f"name the pipeline: {self._there_are(PipelineEntry)}")
-        names = [each.replace("/endpoint/", "/pipeline/") for each in _endpoint_names(name)]
-        found = [entry for entry in self._get(names) if isinstance(entry, PipelineEntry)]
-        if not found:
-            raise NotDeployedError(f"pipeline {name!r} not found; {self._there_are(PipelineEntry)}")
-        return found[0]
+        return self._one(PipelineEntry, "pipeline", name)
 
     def feature_store(self, unit: str) -> FeatureStoreEntry:
         """Return the feature store of a unit.
@@ -131,6 +116,19 @@ class Entries:
     def endpoints_of(self, group: str) -> list[EndpointEntry]:
         """Return the endpoints that serve models of a package group."""
         return [entry for entry in self._all(ROOT) if isinstance(entry, EndpointEntry) and entry.group == group]
+
+    def _one(self, kind: type[E], what: str, name: str | None) -> E:
+        """Return what has a name, or without one the only one of its kind."""
+        if name is None:
+            every = [entry for entry in self._all(ROOT) if isinstance(entry, kind)]
+            if len(every) == 1:
+                return every[0]
+            raise NotDeployedError(f"name the {what}: {self._there_are(kind)}")
+        names = [each.replace("/endpoint/", f"/{what}/") for each in _endpoint_names(name)]
+        found = [entry for entry in self._get(names) if isinstance(entry, kind)]
+        if not found:
+            raise NotDeployedError(f"{what} {name!r} not found; {self._there_are(kind)}")
+        return found[0]
 
     def _get(self, names: Sequence[str]) -> list[Entry]:
         """Return the parameters that exist and that the caller may read."""
