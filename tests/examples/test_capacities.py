@@ -275,7 +275,7 @@ def test_a_serverless_model_that_turns_constant_is_taken_back_before_its_probati
 def test_a_serverless_model_that_fails_after_its_promotion_is_taken_back(pilot: Pilot) -> None:
     """Its errors in three periods of five minutes ring the alarm of its probation; alarm and schedule end with the probation.
 
-    A model was taken back for its errors a little before: the one that is back, and the next one, are not held to those.
+    A model was rolled back for its errors a little before: neither the one before it nor the next one is held to those.
     """
     loop, cloud = pilot.loops["rarely"], pilot.cloud
     models.ask_for(loop, cloud.client("dynamodb"), golden=None)

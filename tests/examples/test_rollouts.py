@@ -414,7 +414,7 @@ def test_a_metric_of_the_unit_takes_a_rollout_back(shop: Shop) -> None:
     def complain() -> None:
         shop.until_updating()
         data = [{"MetricName": "Complaints", "Value": 9.0}]
-        while shop.loop.lock_owner() is not None:  # they go on: what rang still does when the machine asks
+        while shop.loop.lock_owner() is not None:  # they go on, so that the alarm still fires when the machine asks
             shop.cloud.client("cloudwatch").put_metric_data(Namespace="Shop", MetricData=data)
             time.sleep(0.1)
 

@@ -502,7 +502,7 @@ def test_a_unit_that_may_not_be_read_is_named_and_the_others_are_shown() -> None
 
 @pytest.mark.parametrize(("denied", "code"), [("abc", "AccessDenied"), ("b", "ThrottlingException")])
 def test_a_caller_who_may_read_nothing_or_meets_another_error_is_told_so(denied: str, code: str) -> None:
-    """Nothing shown is no answer."""
+    """An empty list would say that nothing is deployed."""
     overview, entries = _account(denied, code)
 
     with pytest.raises(ClientError, match=code):

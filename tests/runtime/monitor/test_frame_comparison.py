@@ -136,7 +136,7 @@ def test_few_rows_say_so() -> None:
 
 @pytest.mark.parametrize("where", ["anywhere", "promoted"])
 def test_infinities_of_a_reference_are_a_share_like_any_other(where: str) -> None:
-    """As many are no drift, also where one condition has all; more are; where all are, no value is left to call fine."""
+    """The same share is fine, also where one condition has all; a larger one is drift; where all are, nothing is left to test."""
 
     def ratios(seed: int, share: float) -> pa.Table:
         random, rows = np.random.default_rng(seed), table(seed)

@@ -111,7 +111,7 @@ def test_names_that_callers_chose_break_no_line() -> None:
 
 
 def test_quality_has_its_interval_and_other_values_their_names() -> None:
-    """What is not known is no sample; what is infinite is one."""
+    """An unknown value has no sample, an infinite one has."""
     metric = Measured(name="wape", value=0.4, low=0.3, high=float("inf"), baseline=0.2)
     one = report(
         quality=QualityResult(state=MonitorState.OK, metrics=(metric,)),

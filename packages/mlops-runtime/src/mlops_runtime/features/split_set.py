@@ -110,11 +110,11 @@ def cut_of(
         plan: The plan.
         labels: Their table.
         as_of: Nothing that became known later is used.
-        newest: When the newest label became known. ``None``: there is no label.
+        newest: When the newest label became known. ``None``: labels are missing.
         early: How many labels were known before the time of their prediction.
 
     Raises:
-        TrainingSetError: If there is no label, or one was known before the time of its prediction.
+        TrainingSetError: If labels are missing, or one was known before the time of its prediction.
     """
     if newest is None:
         raise TrainingSetError(f"training set {plan.name}: no label of {labels.table} was known at {as_of.isoformat()}")

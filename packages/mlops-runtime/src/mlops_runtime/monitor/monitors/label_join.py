@@ -131,7 +131,7 @@ def join(
         classes: The model's classes: a label is the name of one. Default: labels are numbers.
         outputs: The outputs of a model of several numbers: a label has a number of each. Default: one.
         matured: From when until when (ISO 8601, UTC) calls were made of which labels uploaded before the window count as well, in
-            ``matured``. Default: there is no such time.
+            ``matured``. Default: no such span.
     """
     sample = _Sample(maximum_rows)
     known, malformed = _hold(labels, sample, classes, None if outputs is None else len(outputs))
