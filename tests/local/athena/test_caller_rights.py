@@ -5,9 +5,6 @@ import time
 
 import boto3
 import pytest
-from tests.local.athena.test_queries import lake
-
-__all__ = ["lake"]
 
 TRUST = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
 NEEDED = {

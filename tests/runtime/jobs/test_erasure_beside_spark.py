@@ -173,10 +173,12 @@ def test_an_erasure_while_the_job_stands_at_a_step_leaves_nothing(
 
     with ThreadPoolExecutor(1) as pool:
         built = pool.submit(client_of(store).training_set, rows, [STOCK], name="beside", engine="spark")
-        wait_for(lambda: (tmp_path / "here").exists() or built.done(), seconds=240)
-        staged = [key for key in search.in_bucket(store.s3, NAME, [SECRET]) if key.startswith("staged/")]
-        pending = erase(store).pending
-        (tmp_path / "go").touch()
+        try:
+            wait_for(lambda: (tmp_path / "here").exists() or built.done(), seconds=240)
+            staged = [key for key in search.in_bucket(store.s3, NAME, [SECRET]) if key.startswith("staged/")]
+            pending = erase(store).pending
+        finally:  # or the pool would wait for the job, and the job for its sign
+            (tmp_path / "go").touch()
         problem = built.exception()
 
     assert len(pending) == 2, problem  # that of the client, and of its job
