@@ -1,0 +1,81 @@
+"""The static files of the console, by address, with the headers that they are served with.
+
+They need no build: a browser gets the files of ``pages/`` as they are. Only ``index.html`` has a name that stays; everything else
+stands under a folder named by the hash of all of it, so that a browser may keep it for ever and never mixes two versions.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PAGES = Path(__file__).with_name("pages")
+INDEX = "/"
+# scripts and styles of our own files alone; Trusted Types refuse every way to make markup of a string
+# https://www.w3.org/TR/CSP3/ https://www.w3.org/TR/trusted-types/
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_FOLDER = "static"
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_FOR_EVER = "public, max-age=31536000, immutable"
+_NEVER = "no-store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFile:
+    """One file as it is served: ``content_type`` and ``cache_control`` are its headers beside ``HEADERS``."""
+
+    content: bytes
+    content_type: str
+    cache_control: str
+
+
+def page_files() -> dict[str, PageFile]:
+    """Return the files of the console by their address on its host.
+
+    Example:
+        >>> files = page_files()
+        >>> files["/"].content_type, files["/"].cache_control
+        ('text/html; charset=utf-8', 'no-store')
+    """
+    found = {
+        path.relative_to(PAGES).as_posix(): path.read_bytes()
+        for path in sorted(PAGES.rglob("*"))
+        if path.suffix in _TYPES
+    }
+    index = found.pop("index.html")
+    digest = hashlib.sha256()
+    for name, content in found.items():
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    folder = f"{_FOLDER}/{digest.hexdigest()[:16]}"
+    made = {f"/{folder}/{name}": _file(name, content, _FOR_EVER) for name, content in found.items()}
+    return {INDEX: _file("index.html", index.replace(b'"static/', f'"/{folder}/'.encode()), _NEVER), **made}
+
+
+def _file(name: str, content: bytes, cache_control: str) -> PageFile:
+    return PageFile(content=content, content_type=_TYPES[Path(name).suffix], cache_control=cache_control)

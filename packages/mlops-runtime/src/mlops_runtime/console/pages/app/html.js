@@ -1,0 +1,7 @@
+// What every page draws with: Preact's elements written as HTML, and its hooks.
+import {h} from '../vendor/preact.js';
+import htm from '../vendor/htm.js';
+
+export const html = htm.bind(h);
+export {render, Fragment} from '../vendor/preact.js';
+export {useCallback, useEffect, useId, useMemo, useRef, useState} from '../vendor/hooks.js';

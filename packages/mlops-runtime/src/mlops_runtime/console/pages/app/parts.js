@@ -1,0 +1,89 @@
+// What pages are made of: states, times, tables, and what stands there while nothing, or only old data, is known.
+import {html, useEffect, useRef, useState} from './html.js';
+import {distance, length, person, said, setNow, tone, utc} from './words.js';
+
+export const State = ({of, title}) => html`<span class=${`state ${tone(of)}`} title=${title}>${said(of)}</span>`;
+
+// A time in UTC with its distance; distances go on while nothing else changes.
+export function Time({at, only}) {
+  const [, tick] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => tick((n) => n + 1), 10000);
+    return () => clearInterval(timer);
+  }, []);
+  if (!at) return html`<span class="soft">never</span>`;
+  return html`<time datetime=${at} title=${utc(at)}>${only ? distance(at) : `${utc(at)} (${distance(at)})`}</time>`;
+}
+
+export const By = ({who}) => html`<span title=${who}>${person(who) || 'unknown'}</span>`;
+
+// What the answer lacks is named, never filled in.
+export const Unknown = ({why}) => html`<span class="soft">${why ?? 'not known here'}</span>`;
+
+export const Facts = ({of}) => html`<dl class="facts">${of.filter(Boolean).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
+
+export const Card = ({title, id, children}) => html`<section class="card" aria-labelledby=${id}><h2 id=${id}>${title}</h2>${children}</section>`;
+
+export const Note = ({kind = '', role, children}) => html`<div class=${`note ${kind}`} role=${role}>${children}</div>`;
+
+// A page's resource: waiting, refused, or data; data that could not be read again stays, with its age in sight.
+export function Read({of, what, children}) {
+  const {data, error, at} = of;
+  if (data?.now) setNow(data.now);
+  if (!data && error) return html`<${Note} kind="bad" role="alert"><p>${what} cannot be read: ${error.message}</p>${hint(error)}<//>`;
+  if (!data) return html`<p role="status">Reading ${what}…</p>`;
+  return html`
+    ${error && html`<${Note} kind="warn" role="status"><p>This is ${what} as it was <${Age} at=${at} /> ago. It cannot be read again: ${error.message}</p>${hint(error)}<//>`}
+    ${children(data)}`;
+}
+
+function Age({at}) {
+  const [, tick] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => tick((n) => n + 1), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return length((Date.now() - at) / 1000);
+}
+
+function hint({status}) {
+  if (status === 401) return html`<p>Open the address that <code>mlops console</code> has printed: it signs you in.</p>`;
+  if (status === 403) return html`<p>Your role may not read this. Ask the owner of the unit for the right that is named.</p>`;
+  return null;
+}
+
+// Columns: {name, of: row => value to show, sort: row => key, number}. A header with `sort` is a button.
+export function Table({label, columns, rows, empty, rowKey, start}) {
+  const [by, setBy] = useState(start);
+  if (!rows.length) return html`<p class="soft">${empty}</p>`;
+  const column = by && columns[by.column];
+  const shown = column?.sort ? [...rows].sort((a, b) => (by.down ? -1 : 1) * compare(column.sort(a), column.sort(b))) : rows;
+  const order = (at) => setBy({column: at, down: by?.column === at ? !by.down : false});
+  return html`<table class="stack" aria-label=${label}>
+    <thead><tr>${columns.map((each, at) => html`<th scope="col" class=${each.number ? 'number' : ''}
+      aria-sort=${each.sort && by?.column === at ? (by.down ? 'descending' : 'ascending') : undefined}>${each.sort
+        ? html`<button type="button" class="quiet" onClick=${() => order(at)}>${each.name}<span aria-hidden="true">${by?.column === at ? (by.down ? ' ↓' : ' ↑') : ''}</span></button>`
+        : each.name}</th>`)}</tr></thead>
+    <tbody>${shown.map((row) => html`<tr key=${rowKey?.(row)}>${columns.map((each, at) => at === 0
+      ? html`<th scope="row">${each.of(row)}</th>`
+      : html`<td data-label=${each.name} class=${each.number ? 'number' : ''}><span>${each.of(row)}</span></td>`)}</tr>`)}</tbody>
+  </table>`;
+}
+
+function compare(a, b) {
+  if (a === b) return 0;
+  if (a === null || a === undefined) return 1; // what is not known stands last
+  if (b === null || b === undefined) return -1;
+  return a < b ? -1 : 1;
+}
+
+// A page's heading takes the focus when the page opens, so that a reader without eyes hears where they are.
+export function Title({children, crumbs}) {
+  const heading = useRef();
+  useEffect(() => {
+    document.title = heading.current.textContent;
+    if (document.activeElement === document.body) heading.current.focus();
+  }, []);
+  return html`${crumbs && html`<p class="crumbs"><a href="#/">Models</a>${crumbs.map(([name, to]) => html` / <a href=${to}>${name}</a>`)}</p>`}
+    <h1 tabindex="-1" ref=${heading}>${children}</h1>`;
+}
