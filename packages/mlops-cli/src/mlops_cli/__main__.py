@@ -12,6 +12,7 @@ import typer
 
 from mlops_cli import (
     add,
+    api,
     assets,
     audit,
     demo,
@@ -81,6 +82,7 @@ app.add_typer(traffic.app, name="traffic")
 app.add_typer(features.app, name="features")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(serving.app, name="serving")
+app.add_typer(api.app, name="api")
 app.add_typer(image.app, name="image")
 app.add_typer(terraform.app, name="terraform")
 

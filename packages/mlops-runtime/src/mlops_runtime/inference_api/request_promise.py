@@ -1,0 +1,298 @@
+"""What an API promises to take: a JSON schema of draft-04, which is what API Gateway checks bodies by.
+
+The schema lies in git and does not follow the live model. What a candidate would refuse of it is found before it gets traffic.
+See: https://docs.aws.amazon.com/apigateway/latest/developerguide/models-mappings-models.html
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+
+DRAFT = "http://json-schema.org/draft-04/schema#"
+# rows of a call, where nothing else is said
+MAX_ROWS = 100
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html: bytes of a model of an API
+MAX_BYTES = 400_000
+
+_LARGEST = 2**53  # of the integers below, a 64-bit float has each
+_INTEGER_TEXT = "^-?(0|[1-9][0-9]*)$"
+_NULL = "null"
+_WORDS = {
+    "number": "a number",
+    "integer": "an integer",
+    "boolean": "true or false",
+    "text": "text",
+    "integer text": "an integer or its text",
+}
+# what else a model takes that takes the first
+_TAKES = {"number": ("number", "integer"), "text": ("text",), "integer text": ("integer text",)}
+
+
+class PromiseError(ValueError):
+    """A schema is not a promise of an API; the message has every problem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisedColumn:
+    """One column of the promise: ``kind`` is what a value may be; it may be ``is_nullable``, and a row must have it or may not."""
+
+    name: str
+    kind: str
+    is_nullable: bool
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPromise:
+    """What a schema promises.
+
+    Args:
+        columns: Of a row, by the schema's order.
+        arrays: Names of the columns of a row that is an array, in its order; None where rows are objects alone.
+        max_rows: Rows of a call at most.
+    """
+
+    columns: tuple[PromisedColumn, ...]
+    arrays: tuple[str, ...] | None
+    max_rows: int
+
+
+def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, arrays: bool = True) -> dict[str, Any]:
+    """Return the schema of the requests of a model: ``{"instances": [...]}``, each row an object by column or an array in order.
+
+    A column that is not nullable is required. Categories are not enumerated: a model takes an unknown one.
+
+    Args:
+        signature: The model's columns.
+        max_rows: Rows of a call at most.
+        arrays: Whether rows may be arrays. Then a later model cannot have further columns. Default: they may.
+
+    Raises:
+        PromiseError: If ``max_rows`` is below 1, or the model looks features up, for which there is no promise yet.
+
+    Example:
+        >>> price = SignatureColumn(name="price", type="number")
+        >>> schema = request_schema(ModelSignature(inputs=(price,), output="units"), arrays=False)
+        >>> schema["properties"]["instances"]["items"]["required"]
+        ['price']
+    """
+    problems = [f"max_rows must be 1 or more, got {max_rows}"] if max_rows < 1 else []
+    if signature.lookup is not None:
+        problems.append(
+            "the model looks features up by key, so that callers may leave columns out, and such requests cannot be promised "
+            "yet; take a signature without lookup"
+        )
+    if problems:
+        raise PromiseError("; ".join(problems))
+    required = [column.name for column in signature.inputs if not column.nullable]
+    row: dict[str, Any] = {
+        "type": "object",
+        "properties": {column.name: _column_schema(column) for column in signature.inputs},
+        "additionalProperties": False,
+    }
+    if required:  # draft-04 allows no empty list
+        row["required"] = required
+    width = len(signature.inputs)
+    items = [{"title": column.name, **_column_schema(column)} for column in signature.inputs]
+    listed = {"type": "array", "minItems": width, "maxItems": width, "items": items, "additionalItems": False}
+    return {
+        "$schema": DRAFT,
+        "title": f"Rows for {signature.output}",
+        "type": "object",
+        "required": ["instances"],
+        "properties": {
+            "instances": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": max_rows,
+                "items": {"anyOf": [row, listed]} if arrays else row,
+            }
+        },
+        "additionalProperties": False,
+    }
+
+
+def _column_schema(column: SignatureColumn) -> dict[str, Any]:
+    null = [{"type": _NULL}] if column.nullable else []
+    if column.type == "category" and column.kind == "integer":
+        whole = {"type": "integer"}
+        return {"anyOf": [whole, {"type": "string", "pattern": _INTEGER_TEXT}, *null]}
+    if column.kind == "boolean":
+        # as numbers too, which is how data sets hold them
+        return {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0, "maximum": 1}, *null]}
+    if column.type == "number" and column.kind == "integer":
+        return {"type": _or_null("integer", column), "minimum": -_LARGEST, "maximum": _LARGEST}
+    return {"type": _or_null("number" if column.type == "number" else "string", column)}
+
+
+def _or_null(kind: str, column: SignatureColumn) -> str | list[str]:
+    return [kind, _NULL] if column.nullable else kind
+
+
+def read_promise(content: str | bytes, name: str) -> tuple[dict[str, Any], RequestPromise]:
+    """Return a schema from a file and what it promises.
+
+    It may be narrower than `request_schema` wrote it: bounds and enumerations of a column are kept as they are.
+
+    Args:
+        content: JSON.
+        name: Of the file, for messages.
+
+    Raises:
+        PromiseError: With everything for which it is not such a schema.
+    """
+    try:
+        schema = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise PromiseError(f"{name} is not JSON: {error}") from error
+    problems: list[str] = []
+    promise = _promise(schema, problems)
+    if len(content) > MAX_BYTES:
+        problems.append(f"it has {len(content)} bytes, API Gateway takes {MAX_BYTES}")
+    if problems or promise is None:
+        raise PromiseError(f"{name} is not a promise of requests as mlops api schema writes it: {'; '.join(problems)}")
+    return schema, promise
+
+
+def _promise(schema: Any, problems: list[str]) -> RequestPromise | None:
+    if not isinstance(schema, dict):
+        problems.append("it must be a JSON object")
+        return None
+    if schema.get("$schema") != DRAFT:
+        problems.append(f"$schema must be {DRAFT!r}, which API Gateway knows, got {schema.get('$schema')!r}")
+    if schema.get("required") != ["instances"]:
+        problems.append(f"required must be ['instances'], got {schema.get('required')!r}")
+    if schema.get("type") != "object":
+        problems.append(f"type must be 'object', got {schema.get('type')!r}")
+    found = schema.get("properties")
+    instances = found.get("instances") if isinstance(found, dict) else None
+    if not isinstance(instances, dict) or instances.get("type") != "array":
+        problems.append("properties.instances must have type 'array'")
+        return None
+    most = instances.get("maxItems")
+    if type(most) is not int or most < 1:
+        problems.append(f"maxItems of instances must say how many rows a call may have, got {most!r}")
+    if type(instances.get("minItems")) is not int or instances["minItems"] < 1:
+        problems.append(f"minItems of instances must be 1 or more, got {instances.get('minItems')!r}")
+    items = instances.get("items")
+    forms = items.get("anyOf", [items]) if isinstance(items, dict) else []
+    rows = [form for form in forms if isinstance(form, dict) and form.get("type") == "object"]
+    lists = [form for form in forms if isinstance(form, dict) and form.get("type") == "array"]
+    if len(rows) != 1 or len(lists) > 1 or len(rows) + len(lists) != len(forms):
+        problems.append("items of instances must be an object, or anyOf an object and an array")
+        return None
+    columns = tuple(_columns(rows[0], problems))
+    arrays = tuple(_array_names(lists[0], {column.name for column in columns}, problems)) if lists else None
+    return None if problems else RequestPromise(columns=columns, arrays=arrays, max_rows=int(most or 0))
+
+
+def _columns(row: Mapping[str, Any], problems: list[str]) -> Iterator[PromisedColumn]:
+    properties, required = row.get("properties"), row.get("required", [])
+    if row.get("additionalProperties") is not False:
+        problems.append("additionalProperties of a row must be false: a model refuses columns that it does not know")
+    if not isinstance(properties, dict) or not properties:
+        problems.append("properties of a row must name its columns")
+        return
+    if not isinstance(required, list) or any(name not in properties for name in required):
+        problems.append(f"required of a row must name columns, got {required!r}")
+        return
+    for name, schema in properties.items():
+        kind, is_nullable = _kind(schema)
+        if kind is None:
+            problems.append(f"column {name!r} must be a number, an integer, a boolean or a string, got {schema!r}")
+        else:
+            yield PromisedColumn(name=name, kind=kind, is_nullable=is_nullable, is_required=name in required)
+
+
+def _kind(schema: Any) -> tuple[str | None, bool]:
+    """Return what values a column's schema allows, None if it is not one of ours."""
+    if not isinstance(schema, dict):
+        return None, False
+    parts = schema.get("anyOf", [schema])
+    types: set[str] = set()
+    for part in parts if isinstance(parts, list) else ():
+        given = part.get("type") if isinstance(part, dict) else None
+        types |= {str(each) for each in (given if isinstance(given, list) else [given])}
+    is_nullable = _NULL in types
+    kinds = {
+        frozenset({"number"}): "number",
+        frozenset({"integer"}): "integer",
+        frozenset({"number", "integer"}): "number",
+        frozenset({"boolean"}): "boolean",
+        frozenset({"boolean", "integer"}): "boolean",
+        frozenset({"string"}): "text",
+        frozenset({"string", "integer"}): "integer text",
+    }
+    return kinds.get(frozenset(types - {_NULL})), is_nullable
+
+
+def _array_names(form: Mapping[str, Any], columns: set[str], problems: list[str]) -> Iterator[str]:
+    items = form.get("items")
+    names = [str(each.get("title")) for each in items if isinstance(each, dict)] if isinstance(items, list) else []
+    if set(names) != columns or len(names) != len(columns):
+        problems.append("items of a row that is an array must have each column once, its name as title")
+        return
+    if (form.get("minItems"), form.get("maxItems")) != (len(names), len(names)):
+        problems.append(f"minItems and maxItems of a row that is an array must be {len(names)}")
+    yield from names
+
+
+def promise_problems(promise: RequestPromise, signature: ModelSignature, name: str) -> list[str]:
+    """Return every reason why a model would refuse a request that the promise allows; empty if it takes all of them.
+
+    Args:
+        promise: What the API promises.
+        signature: Of the model that is to serve.
+        name: Of the file with the schema, such as ``forecast.schema.json``.
+
+    Example:
+        >>> old = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
+        >>> new = ModelSignature(inputs=(*old.inputs, SignatureColumn(name="stock", type="number")), output="units")
+        >>> schema = json.dumps(request_schema(old, arrays=False))
+        >>> promise_problems(read_promise(schema, "units.schema.json")[1], new, "units.schema.json")
+        ["units.schema.json does not require column 'stock', which the model needs; publish v2"]
+    """
+    promised = {column.name: column for column in promise.columns}
+    inputs = {column.name: column for column in signature.inputs}
+    found = [
+        f"{name} allows column {each!r}, which the model does not have; publish v2"
+        for each in promised
+        if each not in inputs
+    ]
+    for each, column in inputs.items():
+        found += _column_problems(promised.get(each), column, name)
+    if promise.arrays is not None and promise.arrays != tuple(inputs):
+        found.append(_array_problem(promise.arrays, tuple(inputs), name))
+    return found
+
+
+def _column_problems(promised: PromisedColumn | None, column: SignatureColumn, name: str) -> Iterator[str]:
+    is_missing = promised is None or not promised.is_required
+    if not column.nullable and is_missing:
+        yield f"{name} does not require column {column.name!r}, which the model needs; publish v2"
+    if promised is None:
+        return
+    if not column.nullable and promised.is_nullable:
+        yield f"{name} allows null in column {column.name!r}, which the model refuses; publish v2"
+    kind = _kind_of(column)
+    if promised.kind not in _TAKES.get(kind, (kind,)):
+        yield f"{name} says that column {column.name!r} is {_WORDS[promised.kind]}, the model takes {_WORDS[kind]}; publish v2"
+
+
+def _kind_of(column: SignatureColumn) -> str:
+    if column.type == "category":
+        return "integer text" if column.kind == "integer" else "text"
+    return column.kind if column.kind in ("integer", "boolean") else "number"
+
+
+def _array_problem(promised: Sequence[str], inputs: Sequence[str], name: str) -> str:
+    if len(promised) != len(inputs):
+        return f"{name} allows rows as arrays of {len(promised)} values, the model takes {len(inputs)}; publish v2"
+    at = next(place for place, pair in enumerate(zip(promised, inputs, strict=True)) if pair[0] != pair[1])
+    return (
+        f"{name} allows rows as arrays with {promised[at]!r} as value {at + 1}, the model takes {inputs[at]!r} there; "
+        "keep the order of columns, or publish v2"
+    )
