@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Timeline
@@ -57,6 +57,7 @@ def play(timeline: Timeline, objects: list[Captured], calls: set[int], at: int) 
 
 
 @given(OBJECTS, st.sets(st.integers(0, HOURS - 1), max_size=20))
+@example([Captured(hour=hour, rows=60) for hour in (0, 24) for _ in range(12)], set())
 @SLOW
 def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Captured], calls: set[int]) -> None:
     """States follow from what had arrived and been counted by then; in the end each counted object is in one hour, once."""
