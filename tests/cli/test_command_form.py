@@ -118,6 +118,7 @@ OPTIONS = {
     "--no-git": "a project is no repository",
     "--no-wait": "end before the verdict",
     "--now": "rows are sent at once",
+    "--open": "show it in the browser",
     "--output": "file, folder or place in S3 that is written",
     "--packages": "environments and packages beside a state",
     "--path": "folder of a feature store",

@@ -15,6 +15,7 @@ from mlops_cli import (
     api,
     assets,
     audit,
+    console,
     demo,
     doctor,
     features,
@@ -67,6 +68,7 @@ app.command()(stacks.destroy)
 app.command()(plan.plan)
 app.command()(demo.demo)
 app.command()(status.status)
+app.command()(console.console)
 app.command()(invoke.invoke)
 app.command()(doctor.doctor)
 app.command()(verify.verify)

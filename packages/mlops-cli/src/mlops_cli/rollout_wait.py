@@ -10,8 +10,8 @@ import typer
 
 from mlops_cli.aws_account import Account, UserError
 from mlops_cli.printed_tables import visible
-from mlops_cli.rollout_words import answers, doing, jump, needs, remaining
 from mlops_runtime.refused_calls import DENIED
+from mlops_runtime.rollout.rollout_words import answers, doing, jump, needs, remaining
 
 if TYPE_CHECKING:
     from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -54,16 +55,18 @@ class CloudConnection:
     session: Any
     options: dict[str, Any] = field(default_factory=dict)
     made: dict[tuple[str, str | None], Any] = field(default_factory=dict, repr=False, compare=False)
+    _making: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def client(self, service: str, region: str | None = None) -> Any:
         """Return the client of a service; one that is in few Regions names one of them."""
-        if (service, region) not in self.made:
-            from botocore.config import Config  # noqa: PLC0415 - slow
+        with self._making:  # https://docs.aws.amazon.com/boto3/latest/guide/session.html: a session is not thread-safe
+            if (service, region) not in self.made:
+                from botocore.config import Config  # noqa: PLC0415 - slow
 
-            config = Config(connect_timeout=5, retries={"mode": "standard"}, max_pool_connections=_CONNECTIONS)
-            options = self.options if region is None else {**self.options, "region_name": region}
-            self.made[service, region] = self.session.client(service, config=config, **options)
-        return self.made[service, region]
+                config = Config(connect_timeout=5, retries={"mode": "standard"}, max_pool_connections=_CONNECTIONS)
+                options = self.options if region is None else {**self.options, "region_name": region}
+                self.made[service, region] = self.session.client(service, config=config, **options)
+            return self.made[service, region]
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which libraries that are not boto3 reach the same account, with the keys as of now."""

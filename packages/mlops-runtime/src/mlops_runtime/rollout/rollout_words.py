@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mlops_runtime.rollout.rollout_progress import RolloutProgress
+from mlops_runtime.contracts.rollout import DeployReason
+from mlops_runtime.rollout.rollout_progress import Phase, RolloutProgress
+from mlops_runtime.rollout.verdict import BAD_ODDS
 
 _HOUR, _MINUTE = 3600, 60
 _ALL = 100
@@ -31,11 +31,8 @@ def _count(number: int, unit: str) -> str:
     return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
-def doing(progress: "RolloutProgress") -> str:
+def doing(progress: RolloutProgress) -> str:
     """Return what a rollout does now, without times; with traffic the number of its step."""
-    from mlops_runtime.contracts.rollout import DeployReason
-    from mlops_runtime.rollout.rollout_progress import Phase
-
     is_back = progress.asked == DeployReason.ROLLBACK
     if progress.step:
         end = f", alarms and answers are read {_last_time(progress)}" if progress.phase is Phase.JUDGING else ""
@@ -59,19 +56,19 @@ def doing(progress: "RolloutProgress") -> str:
     return found
 
 
-def _last_time(progress: "RolloutProgress") -> str:
+def _last_time(progress: RolloutProgress) -> str:
     is_last = not progress.is_between_slots or progress.step == progress.steps
     return "a last time" if is_last else "before it gets all of the traffic"
 
 
-def _needed_when(progress: "RolloutProgress") -> str:
+def _needed_when(progress: RolloutProgress) -> str:
     if not progress.step:
         return "while it has traffic"
     is_first = progress.is_between_slots and progress.step < progress.steps
     return "before it gets all of the traffic" if is_first else "before its last step ends"
 
 
-def remaining(progress: "RolloutProgress", now: datetime) -> str:
+def remaining(progress: RolloutProgress, now: datetime) -> str:
     """Return how long it still takes; empty where nothing is known."""
     parts = []
     if progress.until is not None:
@@ -85,7 +82,7 @@ def remaining(progress: "RolloutProgress", now: datetime) -> str:
     return f"{', '.join(parts)}{most}"
 
 
-def _steps(progress: "RolloutProgress") -> str:
+def _steps(progress: RolloutProgress) -> str:
     """Name the steps before the first: a bake of ten minutes in two steps takes twenty."""
     if progress.step or progress.steps < 2:
         return ""
@@ -94,7 +91,7 @@ def _steps(progress: "RolloutProgress") -> str:
     return f" ({progress.steps} steps{how})"
 
 
-def answers(progress: "RolloutProgress") -> str:
+def answers(progress: RolloutProgress) -> str:
     """Return what both fleets answered by now; empty where they are not compared."""
     verdict = progress.verdict
     if not progress.is_watched:
@@ -104,11 +101,8 @@ def answers(progress: "RolloutProgress") -> str:
     return f"{'stopped ' if verdict.action == 'stop' else ''}{verdict.sentence}"
 
 
-def needs(progress: "RolloutProgress", endpoint: str) -> str:
+def needs(progress: RolloutProgress, endpoint: str) -> str:
     """Return what a promotion lacks, of calls with the command that sends them; empty where there is nothing to say."""
-    from mlops_runtime.rollout.rollout_progress import Phase
-    from mlops_runtime.rollout.verdict import BAD_ODDS
-
     verdict, is_over = progress.verdict, progress.phase in (Phase.GOING_BACK, Phase.RECORDING)
     if not progress.is_watched or is_over or (verdict is not None and verdict.action == "stop"):
         return ""
@@ -124,7 +118,7 @@ def needs(progress: "RolloutProgress", endpoint: str) -> str:
     return "time alone" if progress.step else ""
 
 
-def facts(progress: "RolloutProgress", endpoint: str, now: datetime) -> Iterator[tuple[str, str]]:
+def facts(progress: RolloutProgress, endpoint: str, now: datetime) -> Iterator[tuple[str, str]]:
     """Yield what there is to say, each with its name."""
     yield "step" if progress.step else "doing", doing(progress)
     for name, text in (
@@ -137,7 +131,7 @@ def facts(progress: "RolloutProgress", endpoint: str, now: datetime) -> Iterator
             yield name, text
 
 
-def jump(progress: "RolloutProgress", now: datetime) -> str:
+def jump(progress: RolloutProgress, now: datetime) -> str:
     """Return the span by which the embedded cloud's clock reaches the end of the step, as ``mlops local clock`` takes it."""
     rest = timedelta() if progress.until is None else datetime.fromisoformat(progress.until) - now
     return f"{max(1, math.ceil(rest.total_seconds() / _MINUTE))}m"

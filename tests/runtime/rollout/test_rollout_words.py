@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.cli.running_rollout import BAKING, NOW, REPLAY, STARTING, VERDICT
 
-from mlops_cli.rollout_words import answers, doing, facts, jump, length, needs, remaining
 from mlops_runtime.rollout.rollout_progress import Phase
+from mlops_runtime.rollout.rollout_words import answers, doing, facts, jump, length, needs, remaining
 
 
 def test_a_step_is_said_with_its_share_its_rest_its_answers_and_what_it_lacks() -> None:

@@ -1,0 +1,123 @@
+"""A server on 127.0.0.1 for the console's pages and API, for one person: it holds a token and refuses everything of other origins.
+
+Any page in the person's browser, and any program of the machine, may send requests here. A foreign ``Host`` (DNS rebinding), a
+foreign ``Origin`` or site, a call without the token, and a write that a form could send are refused before anything is done.
+"""
+
+import hmac
+import secrets
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.http_message import HttpAnswer, HttpRequest, refused
+from mlops_runtime.console.page_files import HEADERS, page_files
+from mlops_runtime.console.route import ROOT
+
+_MAX_BODY = 64 * 1024
+_SECONDS = 30  # that a connection may be silent
+
+
+class ConsoleServer(ThreadingHTTPServer):
+    """The server; ``address`` opens it, with the token in the fragment, which browsers send to no server.
+
+    Args:
+        api: What answers below ``/api/``.
+        port: On 127.0.0.1. Default: a free one.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, api: ConsoleApi, *, port: int = 0) -> None:
+        self.api, self.files, self.token = api, page_files(), secrets.token_urlsafe(32)
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.host = f"127.0.0.1:{self.server_port}"
+
+    @property
+    def address(self) -> str:
+        """What a browser opens."""
+        return f"http://{self.host}/#token={self.token}"
+
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        """Return the answer to a request that came from anywhere."""
+        given = request.headers
+        if given.get("host") != self.host:
+            return refused(403, "foreign host", f"the console is at http://{self.host}, and answers by no other name")
+        if given.get("origin", f"http://{self.host}") != f"http://{self.host}":
+            return refused(403, "foreign page", "a page of another origin may not use the console")
+        is_api = request.path.startswith("/api/")
+        if is_api and given.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return refused(403, "foreign page", "a page of another site may not use the console")
+        if is_api:
+            given_token = given.get("authorization", "").encode("utf-8", "replace")
+            if not hmac.compare_digest(given_token, f"Bearer {self.token}".encode()):
+                detail = "the token is missing or of another console: open the address that mlops console printed"
+                return refused(401, "no token", detail, headers={"WWW-Authenticate": "Bearer"})
+            return self.api.answer(request)
+        if request.method not in ("GET", "HEAD"):
+            return refused(
+                405, "method not allowed", f"pages take GET; the API is below {ROOT}/", headers={"Allow": "GET, HEAD"}
+            )
+        file = self.files.get(request.path)
+        if file is None:
+            return refused(404, "not found", "the console has no such file; open it at its address without a path")
+        headers = {"Content-Type": file.content_type, "Cache-Control": file.cache_control}
+        return HttpAnswer(status=200, headers=headers, body=file.content)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ConsoleServer
+    protocol_version = "HTTP/1.1"
+    timeout = _SECONDS
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):  # of any method: which one an address takes, the API says
+            return self._answer
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing: a person's console is quiet."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer a malformed request as any other."""
+        self.close_connection = True
+        self._send(refused(int(code), "bad request", message or explain or "not HTTP"))
+
+    def version_string(self) -> str:
+        """Return the name of the server, without versions."""
+        return "mlops-console"
+
+    def _answer(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdecimal()) or "Transfer-Encoding" in self.headers:
+            self.send_error(411, "a body needs a Content-Length")
+            return
+        if int(length) > _MAX_BODY:
+            self.send_error(413, f"a body has at most {_MAX_BODY} bytes, got {int(length)}")
+            return
+        doubled = {name.lower() for name in self.headers if len(self.headers.get_all(name, [])) > 1}
+        if doubled:
+            self.send_error(400, f"these headers came more than once: {', '.join(sorted(doubled))}")
+            return
+        parts = urlsplit(self.path)
+        self._send(
+            self.server.answer(
+                HttpRequest(
+                    method=self.command,
+                    path=parts.path,
+                    query=dict(reversed(parse_qsl(parts.query, keep_blank_values=True))),
+                    headers={name.lower(): value for name, value in self.headers.items()},
+                    body=self.rfile.read(int(length)),
+                )
+            )
+        )
+
+    def _send(self, found: HttpAnswer) -> None:
+        self.send_response(found.status)
+        for name, value in {"Cache-Control": "no-store", **HEADERS, **found.headers, "Content-Length": str(len(found.body))}.items():
+            if not (name == "Content-Length" and found.status == 304):
+                self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(found.body)

@@ -1,0 +1,162 @@
+"""The console's API: from a request to its answer; every refusal is a problem with its fix."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_runtime.business_unit.deployed_entries import NotDeployedError
+from mlops_runtime.cloud_connection import EmbeddedCloudError
+from mlops_runtime.console import model_pages
+from mlops_runtime.console.http_message import (
+    JSON,
+    Call,
+    Connection,
+    HttpAnswer,
+    HttpRequest,
+    RefusedRequestError,
+    answer,
+    refused,
+)
+from mlops_runtime.console.openapi import document
+from mlops_runtime.console.route import ROOT, Role, Route
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.refused_calls import DENIED, refusal
+from mlops_runtime.registry.package_approval import person_of
+
+_TITLES = {
+    400: "bad request",
+    403: "not allowed",
+    404: "not found",
+    405: "method not allowed",
+    409: "changed since",
+    415: "not JSON",
+    422: "not valid",
+    502: "cloud refused",
+    503: "cloud unreachable",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Me:
+    """Who acts, in the name of the session, when in the cloud, and which operations the roles that can be taken allow.
+
+    ``clock_scale`` is how many seconds pass in the embedded cloud in a real one; null on AWS.
+    """
+
+    caller: str
+    person: str
+    roles: tuple[Role, ...]
+    operations: tuple[str, ...]
+    now: datetime
+    clock_scale: float | None
+
+
+def routes() -> tuple[Route, ...]:
+    """Return every operation but ``me``, which the API adds."""
+    return (
+        Route(
+            method="GET",
+            path="/units",
+            operation="listUnits",
+            summary="List the units by name",
+            act=model_pages.units,
+            gives=model_pages.Units,
+        ),
+        Route(
+            method="GET",
+            path="/units/{unit}",
+            operation="readUnit",
+            summary="Read the models of a unit, the worst first",
+            act=model_pages.unit,
+            gives=model_pages.UnitPage,
+        ),
+        Route(
+            method="GET",
+            path="/units/{unit}/endpoints/{endpoint}",
+            operation="readEndpoint",
+            summary="Read one model: its versions, the cause, the changes of 24 hours",
+            act=model_pages.endpoint,
+            gives=model_pages.EndpointPage,
+        ),
+    )
+
+
+class ConsoleApi:
+    """The API on one account.
+
+    Args:
+        connect: Returns the connection in which a role's operations are done.
+        roles: Roles that can be taken. Default: all.
+    """
+
+    def __init__(self, connect: Callable[[Role], Connection], *, roles: tuple[Role, ...] = tuple(Role)) -> None:
+        self._connect, self._roles = connect, roles
+        me = Route(
+            method="GET",
+            path="/me",
+            operation="me",
+            summary="Tell who acts, and what is allowed",
+            act=self._me,
+            gives=Me,
+        )
+        self.routes = (me, *routes())
+
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        """Return the answer to a request; one that is refused gets a problem."""
+        try:
+            return self._answer(request)
+        except RefusedRequestError as error:
+            return refused(error.status, _TITLES[error.status], error.detail, error.problems)
+        except NotDeployedError as error:
+            return refused(404, _TITLES[404], str(error))
+        except ClientError as error:
+            status = 403 if error.response["Error"]["Code"] in DENIED else 502
+            return refused(status, _TITLES[status], refusal(error.response["Error"], error.operation_name))
+        except (BotoCoreError, EmbeddedCloudError) as error:
+            return refused(503, _TITLES[503], " ".join(str(error).split()))
+
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
+        if request.path == f"{ROOT}/openapi.json" and request.method == "GET":
+            return answer(200, document(self.routes), seen=request.headers.get("if-none-match"))
+        matches = [(route, found) for route in self.routes if (found := route.match(request.path)) is not None]
+        if not matches:
+            raise RefusedRequestError(404, "no operation has this address; GET /api/v1/openapi.json lists them")
+        chosen = next(((route, found) for route, found in matches if route.method == request.method), None)
+        if chosen is None:
+            allowed = ", ".join(route.method for route, _ in matches)
+            return refused(405, _TITLES[405], f"this address takes {allowed}", headers={"Allow": allowed})
+        route, names = chosen
+        body: object = None
+        if route.takes is not None:
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+                raise RefusedRequestError(415, f"the body must be {JSON}")
+            try:
+                body = from_json(route.takes, request.body)
+            except ContractError as error:
+                raise RefusedRequestError(422, str(error)) from error
+        cloud = self._connect(route.role)
+        identity, clock = cloud.identity(), cloud.clock()
+        now = (identity.answered if clock is None else clock.now).replace(microsecond=0)
+        call = Call(
+            cloud=cloud,
+            caller=identity.arn,
+            now=now,
+            names=names,
+            query=request.query,
+            body=body,
+            headers=request.headers,
+        )
+        return answer(route.status, route.act(call), seen=request.headers.get("if-none-match"))
+
+    def _me(self, call: Call) -> Me:
+        clock = call.cloud.clock()
+        return Me(
+            caller=call.caller,
+            person=person_of(call.caller),
+            roles=self._roles,
+            operations=tuple(route.operation for route in self.routes if route.role in self._roles),
+            now=call.now,
+            clock_scale=None if clock is None else clock.scale,
+        )

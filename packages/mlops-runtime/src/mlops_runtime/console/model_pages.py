@@ -1,0 +1,333 @@
+"""What the first two pages show: units, the models of a unit with their states, and one model."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.business_unit.deployed_chain import open_chain
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.business_unit.unit_overview import EndpointOverview, Overview, PipelineOverview, UnitOverview
+from mlops_runtime.business_unit.unit_words import automation, run_words
+from mlops_runtime.console.http_message import Call, RefusedRequestError
+from mlops_runtime.console.model_state import ORDER, ModelState, state_of
+from mlops_runtime.contracts import ContractError
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
+from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry, UnitEntry
+from mlops_runtime.monitor.archive import Archive
+from mlops_runtime.refused_calls import DENIED, refusal
+from mlops_runtime.registry.package_approval import person_of
+from mlops_runtime.retraining.run_history import RunHistory
+from mlops_runtime.rollout.rollout_progress import RolloutReader
+from mlops_runtime.rollout.rollout_words import facts
+
+T = TypeVar("T")
+
+_CHANGES = timedelta(hours=24)
+_RECORDS = 50  # newest ones of a chain among which those of a day are, and the version before
+_BAD = (Outcome.ROLLED_BACK, Outcome.FAILED, Outcome.REFUSED, Outcome.REJECTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitNames:
+    """A unit with the names of its endpoints and pipelines."""
+
+    unit: str
+    endpoints: tuple[str, ...]
+    pipelines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """Every unit by name; ``now`` is the time in the cloud."""
+
+    now: datetime
+    units: tuple[UnitNames, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """One model of a unit.
+
+    ``says`` explains ``state`` in a sentence, in the words of the monitor or the record. ``monitors`` has the state of each
+    monitor in the newest window, which ended at ``monitored_until``; empty where nothing watches. ``retrained`` is what came of
+    the newest retraining, ``rollout`` where the one that runs is. ``waiting`` are packages that wait for an approval; null where
+    they may not be read.
+    """
+
+    endpoint: str
+    state: ModelState
+    says: str
+    version: int | None
+    package: str | None
+    since: str | None
+    monitors: Mapping[str, str] = field(default_factory=dict)
+    monitored_until: str | None = None
+    pipeline: str | None = None
+    retrained: str | None = None
+    rollout: str | None = None
+    probation_until: str | None = None
+    waiting: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitPage:
+    """The models of a unit, the worst first. ``automation`` says whether it runs, or what stops it; then ``is_stopped``."""
+
+    now: datetime
+    unit: str
+    automation: str
+    is_stopped: bool
+    is_paused: bool
+    next_freeze: str | None
+    models: tuple[ModelRow, ...]
+    pipelines: tuple[PipelineOverview, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedVersion:
+    """A version that serves, or did: ``package`` is its ARN, ``config`` what SageMaker or the cluster calls it."""
+
+    version: int | None
+    package: str | None
+    config: str
+    since: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something that happened: ``kind`` is an outcome of the audit log in lower case, or ``window`` of a monitor."""
+
+    at: str
+    kind: str
+    says: str
+    who: str | None = None
+    is_bad: bool = False
+    sequence: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutFact:
+    """One line about a rollout that runs, as ``mlops status`` prints it: ``name`` is ``step``, ``left``, ``answers``..."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointPage:
+    """One model. ``cause`` is the last verdict in its own words, of the monitor or of the rollout.
+
+    ``sequence`` is of the newest audit record: what a change names as seen. ``changes`` are of the last 24 hours, newest first;
+    ``unread`` says why some are not shown. ``overview`` is what ``mlops status --json`` prints of the endpoint.
+    """
+
+    now: datetime
+    unit: str
+    automation: str
+    is_stopped: bool
+    is_paused: bool
+    row: ModelRow
+    cause: str
+    serves: ServedVersion | None
+    before: ServedVersion | None
+    rollout: tuple[RolloutFact, ...]
+    changes: tuple[Change, ...]
+    sequence: int
+    unread: tuple[str, ...]
+    overview: EndpointOverview
+
+
+def units(call: Call) -> Units:
+    """List the units by name."""
+    entries = Entries(ssm=call.cloud.client("ssm"))
+    found = []
+    for entry in entries.units():
+        endpoints, pipelines = entries.of_unit(entry.unit)
+        names = tuple(each.endpoint for each in endpoints), tuple(each.pipeline for each in pipelines)
+        found.append(UnitNames(unit=entry.unit, endpoints=names[0], pipelines=names[1]))
+    return Units(now=call.now, units=tuple(found))
+
+
+def unit(call: Call) -> UnitPage:
+    """Return the models of a unit."""
+    entries = Entries(ssm=call.cloud.client("ssm"))
+    entry = entries.unit(call.names["unit"])
+    endpoints, pipelines = entries.of_unit(entry.unit)
+    found = _overview(call).unit(entry, endpoints, pipelines)
+    of = _pipelines(pipelines)
+    rows = [_row(each, of.get(each.endpoint), found.pipelines, call.now) for each in found.endpoints]
+    return UnitPage(
+        now=call.now,
+        unit=entry.unit,
+        automation=automation(found, call.now),
+        is_stopped=_is_paused(found) or found.frozen is not None,
+        is_paused=_is_paused(found),
+        next_freeze=None if found.next_freeze is None else found.next_freeze.start.isoformat(),
+        models=tuple(sorted(rows, key=lambda row: (ORDER.index(row.state), row.endpoint))),
+        pipelines=found.pipelines,
+    )
+
+
+def endpoint(call: Call) -> EndpointPage:
+    """Return one model."""
+    entries = Entries(ssm=call.cloud.client("ssm"))
+    entry = entries.unit(call.names["unit"])
+    endpoints, pipelines = entries.of_unit(entry.unit)
+    own = next((each for each in endpoints if each.endpoint == call.names["endpoint"]), None)
+    if own is None:
+        names = ", ".join(each.endpoint for each in endpoints) or "none"
+        raise RefusedRequestError(404, f"unit {entry.unit} has no endpoint {call.names['endpoint']!r}; it has {names}")
+    pipeline = _pipelines(pipelines).get(own.endpoint)
+    found = _overview(call).unit(entry, [own], [each for each in pipelines if each.pipeline == pipeline])
+    (overview,) = found.endpoints
+    row = _row(overview, pipeline, found.pipelines, call.now)
+    since, unread = call.now - _CHANGES, _Unread()
+    chain, of_unit = open_chain(call.cloud.client, own), open_chain(call.cloud.client, entry)
+    head = chain.table.read()
+    records = unread.read("records", lambda: chain.newest(head, _RECORDS))
+    pauses = unread.read("pauses", lambda: of_unit.newest(of_unit.table.read(), _RECORDS))
+    windows = unread.read("windows of the monitor", lambda: _windows(call, own, entry, since))
+    changes = [*_of_records([*records, *pauses], since), *_of_windows(windows)]
+    return EndpointPage(
+        now=call.now,
+        unit=entry.unit,
+        automation=automation(found, call.now),
+        is_stopped=_is_paused(found) or found.frozen is not None,
+        is_paused=_is_paused(found),
+        row=row,
+        cause=row.says,
+        serves=None if overview.live is None else _served(overview.live),
+        before=_before(overview.live, records),
+        rollout=()
+        if overview.progress is None
+        else tuple(
+            RolloutFact(name=name, text=text) for name, text in facts(overview.progress, own.endpoint, call.now)
+        ),
+        changes=tuple(sorted(changes, key=lambda change: change.at, reverse=True)),
+        sequence=head.audit_sequence,
+        unread=tuple(unread.reasons),
+        overview=overview,
+    )
+
+
+class _Unread:
+    """Parts of a page that the caller may not read, or that this version cannot; the page names them and shows the rest."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def read(self, what: str, look: Callable[[], list[T]]) -> list[T]:
+        """Return what is found; nothing, and the reason among ``reasons``, where it cannot be read."""
+        try:
+            return look()
+        except ContractError as error:
+            self.reasons.append(f"{what}: {error}")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in (*DENIED, "NoSuchBucket"):
+                raise
+            self.reasons.append(f"{what}: {refusal(error.response['Error'], error.operation_name)}")
+        return []
+
+
+def _overview(call: Call) -> Overview:
+    client = call.cloud.client
+    return Overview(
+        dynamodb=client("dynamodb"),
+        sagemaker=client("sagemaker"),
+        stepfunctions=client("stepfunctions"),
+        s3=client("s3"),
+        now=call.now,
+        history=lambda owner, pipeline: RunHistory(client=client, unit=owner, pipeline=pipeline),
+        rollouts=RolloutReader(stepfunctions=client("stepfunctions")),
+    )
+
+
+def _pipelines(entries: list[PipelineEntry]) -> dict[str, str]:
+    """Return the pipeline of each endpoint that one retrains."""
+    return {each.endpoint or each.pipeline: each.pipeline for each in entries}
+
+
+def _is_paused(found: UnitOverview) -> bool:
+    return found.pause is not None and found.pause.is_paused
+
+
+def _row(
+    found: EndpointOverview, pipeline: str | None, pipelines: tuple[PipelineOverview, ...], now: datetime
+) -> ModelRow:
+    state, says = state_of(found)
+    last = next((each.last_run for each in pipelines if each.pipeline == pipeline), None)
+    live, monitor = found.live, found.monitor
+    return ModelRow(
+        endpoint=found.endpoint,
+        state=state,
+        says=says,
+        version=None if live is None else _number(live.model_package_arn),
+        package=None if live is None else live.model_package_arn,
+        since=None if live is None else live.since,
+        monitors={} if monitor is None else monitor.states,
+        monitored_until=None if monitor is None else monitor.window_until or None,
+        pipeline=pipeline,
+        retrained=None if last is None else run_words(last, now),
+        rollout=None
+        if found.progress is None
+        else "; ".join(text for _, text in facts(found.progress, found.endpoint, now)),
+        probation_until=found.probation_until,
+        waiting=None if found.waiting is None else tuple(_version(arn) for arn in found.waiting),
+    )
+
+
+def _number(package: str | None) -> int | None:
+    number = "" if package is None else package.rpartition("/")[2]
+    return int(number) if number.isdecimal() else None
+
+
+def _version(package: str) -> str:
+    """Return ``<group>/<number>`` of a package."""
+    return package.partition(":model-package/")[2]
+
+
+def _served(live: LivePointer) -> ServedVersion:
+    return ServedVersion(
+        version=_number(live.model_package_arn), package=live.model_package_arn, config=live.config, since=live.since
+    )
+
+
+def _before(live: LivePointer | None, records: list[AuditRecord]) -> ServedVersion | None:
+    """Return the version that a rollback returns to."""
+    if live is None or live.previous is None:
+        return None
+    package = live.previous_package or next(
+        (each.serving_package for each in reversed(records) if each.serving_config == live.previous), None
+    )
+    return ServedVersion(version=_number(package), package=package, config=live.previous)
+
+
+def _of_records(records: list[AuditRecord], since: datetime) -> Iterator[Change]:
+    for each in records:
+        if datetime.fromisoformat(each.at) >= since:
+            version = _number(each.candidate_package or each.serving_package)
+            which = "" if version is None else f" version {version}"
+            yield Change(
+                at=each.at,
+                kind=each.outcome.value.lower(),
+                says=f"{each.outcome.value}{which}{f': {each.reason}' if each.reason else ''}",
+                who=person_of(each.requested_by),
+                is_bad=each.outcome in _BAD,
+                sequence=each.sequence,
+            )
+
+
+def _windows(call: Call, endpoint: EndpointEntry, unit: UnitEntry, since: datetime) -> list[MonitorReport]:
+    archive = Archive(call.cloud.client("s3"), endpoint=endpoint.endpoint, artifacts=unit.artifacts_bucket)
+    return [each for each in archive.newest(call.now, most=24) if datetime.fromisoformat(each.window_until) >= since]
+
+
+def _of_windows(reports: list[MonitorReport]) -> Iterator[Change]:
+    for each in reports:
+        is_bad = MonitorState.VIOLATION in monitor_states(each).values()
+        yield Change(at=each.window_until, kind="window", says=each.verdict, is_bad=is_bad)

@@ -1,0 +1,70 @@
+"""How a model fares, in a word and a sentence, the worst first."""
+
+from enum import StrEnum
+
+from mlops_runtime.business_unit.unit_overview import GONE, NOT_YET_DEPLOYED, EndpointOverview
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.rollout.rollout_words import doing
+
+_BROKEN = ("Failed", "UpdateRollbackFailed")
+_BLIND = (MonitorState.MONITOR_NOT_RUN, MonitorState.NO_CAPTURE, MonitorState.BASELINE_OLDER_THAN_MODEL)
+
+
+class ModelState(StrEnum):
+    """How a model fares; of several that are true the worst, which comes first here."""
+
+    GONE = "gone"
+    BROKEN = "broken"
+    VIOLATED = "limits violated"
+    TAKEN_BACK = "rolled back"
+    NOT_WATCHED = "not watched"
+    WAITING = "waits for an approval"
+    ROLLING_OUT = "rollout runs"
+    PROBATION = "on probation"
+    UNKNOWN = "not known yet"
+    SERVES = "serves"
+    NOT_YET_DEPLOYED = "not deployed"
+
+
+ORDER = tuple(ModelState)
+
+
+def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
+    """Return how a model fares, and why in a sentence: in the words of its monitor or of its record where they say it.
+
+    Args:
+        found: The endpoint.
+    """
+    monitor, last = found.monitor, found.rollout
+    states = set() if monitor is None else set(monitor.states.values())
+    if found.state == GONE:
+        return (
+            ModelState.GONE,
+            "its endpoint was deleted outside of the platform: deploy its stack, or approve a package again",
+        )
+    if found.state in _BROKEN:
+        return ModelState.BROKEN, f"SageMaker says that its endpoint is {found.state}; see its rollout and its log"
+    if found.state == NOT_YET_DEPLOYED and not found.waiting and not found.running:
+        return ModelState.NOT_YET_DEPLOYED, "nothing serves yet: the first approval deploys a model"
+    if MonitorState.VIOLATION.value in states and monitor is not None:
+        return ModelState.VIOLATED, monitor.verdict or "a monitor's limit is violated"
+    if last is not None and last.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED):
+        return ModelState.TAKEN_BACK, f"record {last.sequence}: {last.outcome.value}: {last.reason}"
+    if monitor is not None and monitor.unread:
+        return ModelState.NOT_WATCHED, f"its monitor's report is not shown: {monitor.unread}"
+    if states & {state.value for state in _BLIND} and monitor is not None:
+        return ModelState.NOT_WATCHED, monitor.verdict or "its monitor could not decide"
+    if found.waiting:
+        return ModelState.WAITING, f"{_versions(found.waiting)} waits for an approval"
+    if found.running:
+        return ModelState.ROLLING_OUT, "an execution runs" if found.progress is None else doing(found.progress)
+    if found.probation_until is not None:
+        return ModelState.PROBATION, f"it is watched until {found.probation_until} and rolled back by itself"
+    if monitor is not None and MonitorState.OK.value not in states:
+        return ModelState.UNKNOWN, monitor.verdict or "its monitors have nothing to decide on yet"
+    return ModelState.SERVES, "" if monitor is None else monitor.verdict or ""
+
+
+def _versions(packages: tuple[str, ...]) -> str:
+    return ", ".join(package.partition(":model-package/")[2] for package in packages)

@@ -1,0 +1,79 @@
+"""The OpenAPI 3.1 document of the routes, made from the JSON schemas of the contracts that they take and give.
+
+See: https://spec.openapis.org/oas/v3.1.0, whose schemas are JSON Schema 2020-12, as the contracts' are.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mlops_runtime.console.http_message import JSON, PROBLEM, Problem
+from mlops_runtime.console.route import NAME, ROOT, Route
+from mlops_runtime.contracts import json_schema
+
+_READ = (401, 403, 404, 405, 422, 502, 503)
+_WRITE = (400, 409, 411, 413, 415)
+
+
+def document(routes: Sequence[Route]) -> dict[str, Any]:
+    """Return the document.
+
+    Args:
+        routes: Every operation.
+
+    Example:
+        >>> document(())["openapi"]
+        '3.1.0'
+    """
+    schemas: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "MLOps console",
+            "version": "1",
+            "summary": "What people read and do of units and models",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": ROOT}],
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}, "schemas": schemas},
+    }
+
+
+def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+    problem = {"description": "Refused, with the fix", **_content(Problem, schemas, PROBLEM)}
+    codes = (*_READ, *(_WRITE if route.takes else ()))
+    found: dict[str, Any] = {
+        "operationId": route.operation,
+        "summary": route.summary,
+        "description": f"In the role {route.role.value}.",
+        "parameters": [
+            *(_parameter("path", name, f"Name of the {name}", f"^{NAME}$", is_required=True) for name in route.names),
+            *(_parameter("query", each.name, each.description, each.pattern) for each in route.query),
+        ],
+        "responses": {
+            str(route.status): {"description": "Done", **_content(route.gives, schemas, JSON)},
+            **{str(code): problem for code in codes},
+        },
+    }
+    if route.method == "GET":
+        found["responses"]["304"] = {"description": "As the caller has seen it (If-None-Match)"}
+    if route.takes is not None:
+        found["requestBody"] = {"required": True, **_content(route.takes, schemas, JSON)}
+    return found
+
+
+def _parameter(place: str, name: str, description: str, pattern: str, *, is_required: bool = False) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": place, "required": is_required, "description": description, "schema": schema}
+
+
+def _content(kind: type, schemas: dict[str, Any], media: str) -> dict[str, Any]:
+    text = json.dumps(json_schema(kind)).replace('"#/$defs/', '"#/components/schemas/')
+    found = json.loads(text)
+    schemas |= found.pop("$defs") | {kind.__name__: {name: value for name, value in found.items() if name != "$schema"}}
+    return {"content": {media: {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}}

@@ -1,0 +1,49 @@
+"""The API on the shared embedded cloud, with a unit of its own."""
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from tests.cli.deployed_unit import DeployedUnit
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.cloud_connection import CloudConnection, embedded_options
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.http_message import HttpRequest
+
+Ask = Callable[..., tuple[int, dict[str, Any]]]
+
+_number = itertools.count(1)
+
+
+@pytest.fixture
+def unit(cloud: Cloud) -> DeployedUnit:
+    """A unit with an endpoint that serves nothing yet."""
+    return DeployedUnit(cloud, f"console{next(_number)}")
+
+
+@pytest.fixture
+def api(cloud: Cloud) -> ConsoleApi:
+    """The API, as root of the embedded account."""
+    options = embedded_options(cloud.home)
+    assert options is not None
+    connection = CloudConnection(session=boto3.Session(), options=options)
+    return ConsoleApi(lambda _role: connection)
+
+
+@pytest.fixture
+def ask(api: ConsoleApi) -> Ask:
+    """Return status and document of an answer: ``ask("GET", "/units")``."""
+
+    def asked(method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, Any]]:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        content = b"" if body is None else json.dumps(body).encode()
+        if body is not None:
+            given = {"content-type": "application/json", **given}
+        found = api.answer(HttpRequest(method=method, path=f"/api/v1{path}", headers=given, body=content))
+        return found.status, json.loads(found.body or b"{}")
+
+    return asked

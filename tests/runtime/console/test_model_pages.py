@@ -1,0 +1,54 @@
+"""Units, models and one model, as they are deployed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.cli.deployed_unit import DeployedUnit
+
+from mlops_runtime.contracts.rollout import Outcome
+
+Ask = Callable[..., tuple[int, dict[str, Any]]]
+
+
+def test_units_are_listed_by_name(ask: Ask, unit: DeployedUnit) -> None:
+    """With what each has."""
+    status, found = ask("GET", "/units")
+
+    assert status == 200
+    assert {"unit": unit.name, "endpoints": [unit.endpoint], "pipelines": []} in found["units"]
+
+
+def test_a_unit_shows_its_models(ask: Ask, unit: DeployedUnit) -> None:
+    """Before the first rollout nothing serves; afterwards the pointer without an endpoint is what needs a person."""
+    _, before = ask("GET", f"/units/{unit.name}")
+    unit.serve(2)
+    status, found = ask("GET", f"/units/{unit.name}")
+
+    assert [model["state"] for model in before["models"]] == ["not deployed"]
+    assert (status, found["automation"], found["is_stopped"]) == (200, "runs", False)
+    (model,) = found["models"]
+    assert (model["endpoint"], model["state"], model["version"]) == (unit.endpoint, "gone", 2)
+    assert model["package"] == unit.package(2)
+
+
+def test_a_model_shows_what_serves_and_what_a_rollback_returns_to(ask: Ask, unit: DeployedUnit) -> None:
+    """The version before is that of the record whose config the pointer names; the sequence is what writes name as seen."""
+    unit.serve(1)
+    unit.serve(2, previous=unit.pointer(1).config)
+
+    status, found = ask("GET", f"/units/{unit.name}/endpoints/{unit.endpoint}")
+
+    assert status == 200
+    assert (found["serves"]["version"], found["sequence"]) == (2, 2)
+    assert found["before"]["config"] == unit.pointer(1).config
+    assert found["overview"]["last"]["outcome"] == Outcome.PROMOTED.value
+
+
+def test_what_is_not_there_is_named(ask: Ask, unit: DeployedUnit) -> None:
+    """With what there is."""
+    status, found = ask("GET", f"/units/{unit.name}/endpoints/other")
+    missing, of_unit = ask("GET", "/units/never")
+
+    assert (status, found["title"]) == (404, "not found")
+    assert found["detail"] == f"unit {unit.name} has no endpoint 'other'; it has {unit.endpoint}"
+    assert (missing, unit.name in of_unit["detail"]) == (404, True)

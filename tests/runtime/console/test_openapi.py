@@ -1,0 +1,43 @@
+"""The document describes what is answered."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from tests.cli.deployed_unit import DeployedUnit
+
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.openapi import document
+
+Ask = Callable[..., tuple[int, dict[str, Any]]]
+
+
+def test_the_document_is_valid(api: ConsoleApi) -> None:
+    """By a validator of others."""
+    OpenAPIV31SpecValidator(document(api.routes)).validate()
+
+
+def test_it_is_served(ask: Ask, api: ConsoleApi) -> None:
+    """To generators of clients."""
+    status, found = ask("GET", "/openapi.json")
+
+    assert (status, found) == (200, json.loads(json.dumps(document(api.routes))))
+
+
+def test_answers_are_as_described(ask: Ask, api: ConsoleApi, unit: DeployedUnit) -> None:
+    """Each read is held to its schema."""
+    from jsonschema import Draft202012Validator
+
+    unit.serve(2)
+    found = document(api.routes)
+    names = {"unit": unit.name, "endpoint": unit.endpoint}
+    checked = 0
+    for path, operations in found["paths"].items():
+        if "get" in operations:
+            (media,) = operations["get"]["responses"]["200"]["content"].values()
+            status, answered = ask("GET", path.format(**names))
+            assert status == 200
+            Draft202012Validator({**media["schema"], "components": found["components"]}).validate(answered)
+            checked += 1
+    assert checked == 4
