@@ -115,7 +115,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, found: HttpAnswer) -> None:
         self.send_response(found.status)
-        for name, value in {"Cache-Control": "no-store", **HEADERS, **found.headers, "Content-Length": str(len(found.body))}.items():
+        for name, value in {
+            "Cache-Control": "no-store",
+            **HEADERS,
+            **found.headers,
+            "Content-Length": str(len(found.body)),
+        }.items():
             if not (name == "Content-Length" and found.status == 304):
                 self.send_header(name, value)
         self.end_headers()
