@@ -1,0 +1,64 @@
+"""The worst that is true of a model is its state, in words of who found it."""
+
+from dataclasses import replace
+
+import pytest
+from tests.cli.running_rollout import BAKING
+from tests.runtime.business_unit.unit_samples import EMPTY, ENDPOINT, LIVE, RECORD
+
+from mlops_runtime.business_unit.unit_overview import EndpointOverview, MonitorOverview
+from mlops_runtime.console.model_state import ORDER, ModelState, state_of
+from mlops_runtime.contracts.rollout import Outcome
+
+SERVING = replace(EMPTY, state="InService", live=LIVE)
+VIOLATED = MonitorOverview(states={"drift": "VIOLATION", "quality": "OK"}, verdict="display_share drifted")
+FINE = MonitorOverview(states={"drift": "OK"}, verdict="all is as in training")
+PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3"
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "says"),
+    [
+        (EMPTY, ModelState.NOT_YET_DEPLOYED, "nothing serves yet"),
+        (SERVING, ModelState.SERVES, ""),
+        (replace(SERVING, monitor=FINE), ModelState.SERVES, "all is as in training"),
+        (replace(SERVING, state="GONE"), ModelState.GONE, "deleted outside of the platform"),
+        (replace(SERVING, state="Failed"), ModelState.BROKEN, "Failed"),
+        (replace(SERVING, monitor=VIOLATED), ModelState.VIOLATED, "display_share drifted"),
+        (
+            replace(SERVING, rollout=replace(RECORD, outcome=Outcome.ROLLED_BACK, reason="errors")),
+            ModelState.TAKEN_BACK,
+            "record 4: ROLLED_BACK: errors",
+        ),
+        (
+            replace(SERVING, monitor=MonitorOverview(states={}, unread="AccessDenied")),
+            ModelState.NOT_WATCHED,
+            "AccessDenied",
+        ),
+        (
+            replace(SERVING, monitor=MonitorOverview(states={"drift": "NO_CAPTURE"}, verdict="nothing came")),
+            ModelState.NOT_WATCHED,
+            "nothing came",
+        ),
+        (replace(EMPTY, waiting=(PACKAGE,)), ModelState.WAITING, "demand-forecast/3 waits for an approval"),
+        (replace(ENDPOINT, progress=BAKING), ModelState.ROLLING_OUT, "1 of 2: 50 % of the traffic"),
+        (replace(SERVING, probation_until="2017-08-10T12:30:00Z"), ModelState.PROBATION, "2017-08-10T12:30:00Z"),
+        (
+            replace(SERVING, monitor=MonitorOverview(states={"drift": "NO_TRAFFIC"})),
+            ModelState.UNKNOWN,
+            "nothing to decide",
+        ),
+    ],
+)
+def test_each_state_has_its_sentence(found: EndpointOverview, state: ModelState, says: str) -> None:
+    """One that is unknown is never said to serve well."""
+    assert state_of(found)[0] is state
+    assert says in state_of(found)[1]
+
+
+def test_the_worst_comes_first() -> None:
+    """A violated limit goes before a rollout that runs, and a lost endpoint before both."""
+    both = replace(ENDPOINT, progress=BAKING, monitor=VIOLATED)
+
+    assert state_of(both)[0] is ModelState.VIOLATED
+    assert state_of(replace(both, state="GONE"))[0] is ORDER[0]
