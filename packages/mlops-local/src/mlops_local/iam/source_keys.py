@@ -65,6 +65,8 @@ ROWS = (
     Row(service="sagemaker.amazonaws.com", action="sts:AssumeRole", keys=(ARN, ACCOUNT)),
     # claim: glue-sends-no-keys-to-roles
     Row(service="glue.amazonaws.com", action="sts:AssumeRole"),
+    # claim: gateway-sends-no-keys-to-roles
+    Row(service="apigateway.amazonaws.com", action="sts:AssumeRole"),
     # claim: lambda-sends-no-keys-to-roles
     Row(service="lambda.amazonaws.com", action="sts:AssumeRole"),
     # claim: lake-formation-sends-itself-to-roles

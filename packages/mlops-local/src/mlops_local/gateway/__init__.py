@@ -1,0 +1,13 @@
+"""API Gateway's REST APIs on the embedded cloud: integrations with services, mappings and templates, as on AWS.
+
+MiniStack keeps the APIs and their records; the way of a request through them is ours.
+"""
+
+from mlops_local.gateway import execution, method_checks, template_types
+
+
+def install() -> None:
+    """Take over the requests to REST APIs."""
+    execution.install()
+    method_checks.install()
+    template_types.install()

@@ -1,0 +1,115 @@
+"""One request to a REST API on its way: what the caller sent, where it goes, and the variables of ``$context``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from ministack.core.responses import new_uuid
+
+from mlops_local import clock, compat
+
+compat.expect("ministack.core.responses", new_uuid="()")
+
+Record = Mapping[str, Any]
+_JSON = "application/json"
+
+
+class Answer(NamedTuple):
+    """What the caller gets."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Variables(dict[str, Any]):
+    """Variables of ``$context``: one that is not set is empty text, as on AWS."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request, filled in as it is routed.
+
+    Args:
+        account: Owner of the API.
+        region: Where it is.
+        api: The record of the API.
+        stage: The record of the stage.
+        method: The verb, in capitals.
+        path: The path below the stage.
+        headers: The caller's, names in lower case.
+        query: Values of each parameter.
+        body: What the caller sent.
+        resource: The record of the resource that serves the path. Default: it is not routed yet.
+        served: The record of the method. Default: as above.
+        path_parameters: Values of the resource's ``{names}``.
+        context: ``$context``, made of the above.
+    """
+
+    account: str
+    region: str
+    api: Record
+    stage: Record
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, list[str]]
+    body: bytes
+    resource: Record = field(default_factory=dict)
+    served: Record = field(default_factory=dict)
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
+    context: Variables = field(default_factory=Variables)
+
+    def __post_init__(self) -> None:
+        now = clock.utcnow()
+        self.context |= {
+            "accountId": self.account, "apiId": self.api["id"], "stage": self.stage["stageName"], "httpMethod": self.method,
+            "path": f"/{self.stage['stageName']}{self.path}", "protocol": "HTTP/1.1", "requestId": new_uuid(),
+            "extendedRequestId": new_uuid(), "requestTime": now.strftime("%d/%b/%Y:%H:%M:%S +0000"),
+            "requestTimeEpoch": int(now.timestamp() * 1000),
+            "domainName": self.headers.get("host", ""),
+            "identity": Variables(sourceIp="127.0.0.1", userAgent=self.headers.get("user-agent", "")),
+        }  # fmt: skip
+
+    @property
+    def integration(self) -> Record:
+        """The record of the method's integration."""
+        found: Record = self.served.get("methodIntegration") or {}
+        return found
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the body without its parameters; AWS takes JSON where the caller names none."""
+        return media_type(self.headers.get("content-type") or _JSON)
+
+    def text(self, content: bytes, kind: str) -> bytes:
+        """Return a payload as AWS hands it on: text in UTF-8 unless its type is a binary one of the API."""
+        # claim: gateway-payloads-are-text
+        if is_binary(kind, self.api.get("binaryMediaTypes") or ()):
+            return content
+        return content.decode(errors="replace").encode()
+
+
+def media_type(value: str) -> str:
+    """Return a media type in lower case and without parameters.
+
+    Example:
+        >>> media_type("Application/JSON; charset=utf-8")
+        'application/json'
+    """
+    return value.split(";", 1)[0].strip().lower()
+
+
+def is_binary(kind: str, patterns: Any) -> bool:
+    """Return whether a media type is among an API's ``binaryMediaTypes``.
+
+    Example:
+        >>> is_binary("image/png", ["image/*"]), is_binary("text/csv", ["image/*"])
+        (True, False)
+    """
+    wanted = media_type(kind)
+    return any(fnmatchcase(wanted, media_type(pattern)) for pattern in patterns)

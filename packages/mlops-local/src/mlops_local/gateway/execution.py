@@ -1,0 +1,201 @@
+"""The way of one request through a REST API: routing, authorization, limits, checks, integration, answer."""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services import apigateway_v1 as v1
+
+from mlops_local import compat
+from mlops_local.gateway import integration_responses, mapping_templates, service_integrations
+from mlops_local.gateway.exchange import Answer, Exchange
+from mlops_local.gateway.integration_requests import UnsupportedMediaTypeError, template
+from mlops_local.gateway.integration_responses import MappingError
+from mlops_local.gateway.mapping_templates import TemplateError
+from mlops_local.gateway.parameter_mappings import Payload
+from mlops_local.gateway.service_integrations import RoleError
+
+compat.expect(
+    "ministack.services.apigateway_v1",
+    _GatewayError=type,
+    _authorize_request_v1="(api_id, stage_name, method_obj, method, request_path, resource, headers, body, query_params, "
+    "path_params, stage, owner_account_id, owner_region)",
+    _check_api_key="(method_obj, api_id, stage_name, headers)",
+    _check_quota="(key, api_id, stage_name)",
+    _check_request_validation="(method_obj, api_id, request, headers, body, query_params)",
+    _check_throttle="(stage, api_id, stage_name, resource_path, http_method, key)",
+    _gateway_error_response="(error, request)",
+    _gw_error="(response_type, message)",
+    _handle_execute_in_scope="(api_id, stage_name, method, path, headers, body, query_params, owner_account_id, owner_region)",
+    _iam_caller_identity="(headers, query_params)",
+    _invoke_http_proxy_v1="(integration, path, method, headers, body, query_params, path_params=None)",
+    _invoke_lambda_custom_v1=object,
+    _invoke_lambda_proxy_v1=object,
+    _invoke_sqs_v1=object,
+    _match_greedy_fallback="(api_id, segments, http_method)",
+    _match_resource_tree="(api_id, segments)",
+    _parse_service_integration_uri="(uri)",
+    _rest_apis=object,
+    _stages_v1=object,
+)
+
+LOGGER = logging.getLogger(__name__)
+Response = tuple[int, dict[str, str], bytes]
+_JSON = {"Content-Type": "application/json"}
+
+
+def install() -> None:
+    """Answer the requests of all REST APIs."""
+    v1._handle_execute_in_scope = execute
+
+
+async def execute(  # noqa: PLR0917 - MiniStack's own signature
+    api_id: str,
+    stage_name: str,
+    method: str,
+    path: str,
+    headers: Any,
+    body: bytes,
+    query: Any,
+    account: str,
+    region: str,
+) -> Response:
+    """Answer one request to a stage of an API."""
+    api, stage = v1._rest_apis.get(api_id), v1._stages_v1.get(api_id, {}).get(stage_name)
+    if not api:
+        return 404, dict(_JSON), b'{"message":"Not Found"}'
+    if not stage:  # no gateway response applies: the request never reaches a deployment
+        return 403, {**_JSON, "x-amzn-ErrorType": "ForbiddenException"}, b'{"message":"Forbidden"}'
+    exchange = Exchange(account, region, api, stage, method, path, headers or {}, query or {}, body or b"")
+    answer = await _answer(exchange)
+    if isinstance(answer, v1._GatewayError):
+        response: Response = v1._gateway_error_response(answer, _described(exchange))
+        return response
+    return answer.status, {**answer.headers, "x-amzn-requestid": exchange.context["requestId"]}, answer.body
+
+
+async def _answer(exchange: Exchange) -> Any:
+    """Return an answer, or MiniStack's description of an error of the gateway's own."""
+    if not _route(exchange):  # claim: gateway-knows-no-404
+        return v1._gw_error("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
+    error = await _refusal(exchange)
+    return error if error is not None else await _integrated(exchange)
+
+
+def _route(exchange: Exchange) -> bool:
+    segments = [part for part in exchange.path.strip("/").split("/") if part]
+    for resource, parameters in (
+        v1._match_resource_tree(exchange.api["id"], segments),
+        v1._match_greedy_fallback(exchange.api["id"], segments, exchange.method),
+    ):
+        methods = (resource or {}).get("resourceMethods", {})
+        served = methods.get(exchange.method) or methods.get("ANY")
+        if served:
+            exchange.resource, exchange.served, exchange.path_parameters = resource, served, parameters or {}
+            exchange.context |= {"resourcePath": resource["path"], "resourceId": resource["id"]}
+            return True
+    return False
+
+
+async def _refusal(exchange: Exchange) -> Any:
+    """Return why the gateway itself refuses a request, in the order in which AWS looks."""
+    api_id, stage_name, path = exchange.api["id"], exchange.stage["stageName"], exchange.resource["path"]
+    refused, authorizer = await v1._authorize_request_v1(
+        api_id, stage_name, exchange.served, exchange.method, exchange.path, exchange.resource, exchange.headers, exchange.body,
+        exchange.query, exchange.path_parameters, exchange.stage, exchange.account, exchange.region,
+    )  # fmt: skip
+    if refused is not None:
+        return refused
+    exchange.context["authorizer"] = authorizer or {}
+    refused, key = v1._check_api_key(exchange.served, api_id, stage_name, exchange.headers)
+    checks: tuple[Callable[[], Any], ...] = (
+        lambda: v1._check_throttle(exchange.stage, api_id, stage_name, path, exchange.method, key),
+        lambda: v1._check_quota(key, api_id, stage_name),
+        lambda: v1._check_request_validation(
+            exchange.served, api_id, _described(exchange), exchange.headers, exchange.body, exchange.query
+        ),
+    )
+    for check in checks:
+        if refused is not None:
+            return refused
+        refused = check()
+    return refused
+
+
+async def _integrated(exchange: Exchange) -> Any:
+    try:
+        return await _by_kind(exchange)
+    except UnsupportedMediaTypeError:
+        return v1._gw_error("UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type")
+    except TimeoutError:
+        return v1._gw_error("INTEGRATION_TIMEOUT", "Endpoint request timed out")
+    except (RoleError, MappingError, TemplateError) as error:  # AWS: the reason stands in the execution log alone
+        # claim: gateway-hides-configuration-errors
+        LOGGER.warning("API %s, %s %s: %s", exchange.api["id"], exchange.method, exchange.path, error)
+        return v1._gw_error("API_CONFIGURATION_ERROR", "Internal server error")
+
+
+async def _by_kind(exchange: Exchange) -> Any:
+    integration, kind = exchange.integration, exchange.integration.get("type", "")
+    uri = service_integrations.service_uri(integration.get("uri") or "") if kind == "AWS" else None
+    if uri is not None:
+        return await service_integrations.serve(exchange, uri)
+    if kind == "MOCK":
+        return _mock(exchange)
+    if kind in {"HTTP", "HTTP_PROXY"}:
+        template(exchange) if kind == "HTTP" else None
+        found = await v1._invoke_http_proxy_v1(
+            integration, exchange.path, exchange.method, exchange.headers, exchange.body, exchange.query,
+            exchange.path_parameters,
+        )  # fmt: skip
+        return _plain(found)
+    if kind in {"AWS", "AWS_PROXY"}:
+        return _plain(await _function(exchange, is_proxy=kind == "AWS_PROXY"))
+    raise MappingError(f"the method has no integration that the embedded cloud answers, got type {kind!r}")
+
+
+async def _function(exchange: Exchange, *, is_proxy: bool) -> Any:
+    """Leave functions and queues to MiniStack."""
+    spec = v1._parse_service_integration_uri(exchange.integration.get("uri", ""))
+    is_queue = not is_proxy and spec is not None and spec[1] == "sqs"
+    if not is_proxy:
+        template(exchange)
+    invoke = v1._invoke_lambda_proxy_v1 if is_proxy else v1._invoke_sqs_v1 if is_queue else v1._invoke_lambda_custom_v1
+    is_signed = (exchange.served.get("authorizationType") or "").upper() == "AWS_IAM"
+    return await invoke(
+        exchange.integration, exchange.api["id"], exchange.stage["stageName"], exchange.stage, exchange.resource, exchange.path,
+        exchange.method, exchange.headers, exchange.body, exchange.query, exchange.path_parameters,
+        owner_account_id=exchange.account, owner_region=exchange.region,
+        binary_media_types=exchange.api.get("binaryMediaTypes") or [],
+        authorizer_context=exchange.context["authorizer"] or None,
+        caller_identity=v1._iam_caller_identity(exchange.headers, exchange.query) if is_signed else None,
+    )  # fmt: skip
+
+
+def _plain(response: Any) -> Any:
+    return response if isinstance(response, v1._GatewayError) else Answer(*response)
+
+
+def _mock(exchange: Exchange) -> Answer:
+    """Answer without a service; the request template says with which status."""
+    # claim: gateway-mocks-are-mapped
+    text = template(exchange)
+    override = mapping_templates.overrides()
+    rendered = (
+        "" if text is None else mapping_templates.render(text, exchange, exchange.body, {"requestOverride": override})
+    )
+    try:
+        status = int(json.loads(rendered)["statusCode"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise MappingError(f"the template of a MOCK must give a statusCode, got {rendered!r}") from error
+    return integration_responses.answer(exchange, status, Payload({}, b""))
+
+
+def _described(exchange: Exchange) -> dict[str, Any]:
+    """Describe a request as MiniStack's gateway responses want it."""
+    return {
+        "api_id": exchange.api["id"], "stage_name": exchange.stage["stageName"], "stage": exchange.stage,
+        "headers": exchange.headers, "query_params": exchange.query, "path_params": exchange.path_parameters,
+        "resource_path": exchange.resource.get("path", ""), "request_id": exchange.context["requestId"],
+    }  # fmt: skip

@@ -1,0 +1,211 @@
+"""Mapping templates of API Gateway in VTL: airspeed evaluates them, here are the objects that they see.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
+"""
+
+import base64
+import json
+import re
+import urllib.parse
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import airspeed
+
+from mlops_local.gateway.exchange import Exchange, Variables
+from mlops_local.gateway.json_paths import PathError, find
+
+_ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "/": "\\/",
+    "'": "\\'",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\b": "\\b",
+    "\f": "\\f",
+}
+
+
+class TemplateError(ValueError):
+    """A template that cannot be evaluated; on AWS the call answers 500."""
+
+
+class Overrides(dict[str, Any]):
+    """``requestOverride`` or a part of it: each value may be set once, https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-override-request-response-parameters.html."""
+
+    # claim: gateway-overrides-once
+    def __setitem__(self, name: str, given: Any) -> None:
+        if name in self:
+            raise TemplateError(f"{name} is overridden twice")
+        super().__setitem__(name, given)
+
+
+def overrides() -> Overrides:
+    """Return an empty override, of a request or of a response."""
+    return Overrides(header=Overrides(), path=Overrides(), querystring=Overrides())
+
+
+def render(template: str, exchange: Exchange, body: bytes, override: Mapping[str, Overrides]) -> str:
+    """Evaluate a template.
+
+    Args:
+        template: VTL.
+        exchange: The request.
+        body: ``$input.body``: of the request, or of the integration's answer.
+        override: ``requestOverride`` or ``responseOverride``; what the template sets is in it afterwards.
+
+    Raises:
+        TemplateError: Wrong syntax, a call that fails, a value that is overridden twice.
+    """
+    # claim: gateway-templates-are-vtl
+    seen = {
+        "input": _Input(exchange, body.decode(errors="replace")),
+        "util": _Util(),
+        "context": Variables(exchange.context, **override),
+        "stageVariables": Variables(exchange.stage.get("variables") or {}),
+    }
+    try:
+        return str(_compiled(template).merge(seen))
+    except TemplateError:
+        raise
+    except Exception as error:  # of what a template may call, each has its own
+        cause = error.__cause__ if isinstance(error.__cause__, TemplateError) else error
+        raise TemplateError(f"the template cannot be evaluated: {cause}") from error
+
+
+@lru_cache(maxsize=256)
+def _compiled(template: str) -> Any:
+    made = airspeed.Template(template)
+    made.ensure_compiled()
+    return made
+
+
+class _Input:
+    """``$input``."""
+
+    def __init__(self, exchange: Exchange, text: str) -> None:
+        self.body = text
+        self._exchange = exchange
+
+    def path(self, path: str) -> Any:
+        """Return the object at a path."""
+        # claim: gateway-templates-are-vtl
+        try:
+            document = json.loads(self.body) if self.body.strip() else {}
+        except ValueError:
+            return None
+        try:
+            return find(document, path)
+        except PathError as error:
+            raise TemplateError(str(error)) from error
+
+    def json(self, path: str) -> str:
+        """Return what is at a path as JSON; the whole body as it is."""
+        found = self.path(path)
+        return "" if found is None else json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+
+    def params(self, name: str | None = None) -> Any:
+        """Return a parameter of path, query or header, in this order; without a name all of them."""
+        exchange = self._exchange
+        query = {key: values[-1] for key, values in exchange.query.items()}
+        if name is None:
+            return {"path": dict(exchange.path_parameters), "querystring": query, "header": dict(exchange.headers)}
+        found = exchange.path_parameters.get(name) or query.get(name)
+        return found or exchange.headers.get(name.lower(), "")
+
+
+class _Util:
+    """``$util``."""
+
+    @staticmethod
+    def escapeJavaScript(text: object) -> str:  # noqa: N802 - AWS's name
+        """Escape as Java's ``StringEscapeUtils`` does."""
+        return "".join(_ESCAPES.get(c) or (c if " " <= c <= "~" else f"\\u{ord(c):04X}") for c in _java_text(text))
+
+    @staticmethod
+    def parseJson(text: str) -> Any:  # noqa: N802 - AWS's name
+        """Return the object that a JSON text stands for."""
+        return json.loads(text)
+
+    @staticmethod
+    def urlEncode(text: object) -> str:  # noqa: N802 - AWS's name
+        """Encode for ``application/x-www-form-urlencoded``."""
+        return urllib.parse.quote_plus(_java_text(text), safe="*-._")
+
+    @staticmethod
+    def urlDecode(text: str) -> str:  # noqa: N802 - AWS's name
+        """Undo ``urlEncode``."""
+        return urllib.parse.unquote_plus(text)
+
+    @staticmethod
+    def base64Encode(text: object) -> str:  # noqa: N802 - AWS's name
+        """Encode text in UTF-8."""
+        return base64.b64encode(_java_text(text).encode()).decode()
+
+    @staticmethod
+    def base64Decode(text: str) -> str:  # noqa: N802 - AWS's name
+        """Undo ``base64Encode``."""
+        return base64.b64decode(text).decode(errors="replace")
+
+
+def _java_text(node: object) -> str:
+    """Write a value as Java does: ``true``, ``{a=1}``."""
+    if isinstance(node, bool):
+        return str(node).lower()
+    if node is None:
+        return "null"
+    if isinstance(node, Mapping):
+        return "{" + ", ".join(f"{key}={_java_text(each)}" for key, each in node.items()) + "}"
+    if isinstance(node, list):
+        return json.dumps(node, separators=(",", ":"), ensure_ascii=False)
+    return str(node)
+
+
+def _write_reference(self: Any, stream: Any, namespace: Any, loader: Any) -> None:
+    """Write what ``$name`` stands for; one without a value is written as it stands, ``$!name`` not at all."""
+    found = self.expression.calculate(namespace, loader) if self.expression is not None else None
+    if found is None and self.alternate is not None:
+        found = self.alternate.calculate(namespace, loader)
+    if found is None:
+        stream.write("" if self.silent and self.expression is not None else self.my_text())
+    else:
+        stream.write(_java_text(found))
+
+
+_TEXT_METHODS: dict[str, Callable[..., Any]] = {
+    "toString": lambda self: self,
+    "equals": lambda self, other: self == other,
+    "equalsIgnoreCase": lambda self, other: self.lower() == str(other).lower(),
+    "isEmpty": lambda self: not self,
+    "substring": lambda self, begin, end=None: self[begin:end],
+    "toLowerCase": lambda self: self.lower(),
+    "toUpperCase": lambda self: self.upper(),
+    "trim": lambda self: self.strip(),
+    "indexOf": lambda self, part: self.find(part),
+    "endsWith": lambda self, end: self.endswith(end),
+    # airspeed's own is true for a text that only begins so: `{id}` would be a path
+    "matches": lambda self, pattern: re.fullmatch(pattern, self) is not None,
+}
+_MAP_METHODS: dict[str, Callable[..., Any]] = {
+    "containsKey": lambda self, name: name in self,
+    "size": len,
+}
+
+
+def _speak_java() -> None:
+    """Give airspeed what Velocity has: hyphens in names, methods of Java's strings and maps, its texts of values."""
+    airspeed.FormalReference.evaluate_raw = _write_reference
+    # https://velocity.apache.org/engine/1.7/user-guide.html#variables
+    airspeed.NameOrCall.NAME = re.compile(r"([_a-z](?:[a-z0-9_-]*[a-z0-9_])?)", re.IGNORECASE)
+    part = r"[a-z_](?:[a-z0-9_-]*[a-z0-9_])?"
+    airspeed.SetDirective.PLACE = re.compile(rf"\s*\$({part}(?:\.{part})*)", re.IGNORECASE)
+    methods: dict[type, dict[str, Callable[..., Any]]] = vars(airspeed)["__additional_methods__"]
+    methods[str].update(_TEXT_METHODS)
+    methods[dict].update(_MAP_METHODS)
+    methods[Variables] = methods[Overrides] = methods[dict]
+
+
+_speak_java()

@@ -1,0 +1,88 @@
+"""What AWS refuses of integrations and their responses, and what the embedded cloud refuses by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ministack.services import apigateway_v1 as v1
+
+from mlops_local import compat
+from mlops_local.gateway.service_integrations import SERVICES, service_uri
+
+compat.expect(
+    "ministack.services.apigateway_v1",
+    _put_integration="(api_id, resource_id, http_method, data)",
+    _put_integration_response="(api_id, resource_id, http_method, status_code, data)",
+    _resources=object,
+    _v1_error="(code, message, status)",
+)
+
+Properties = dict[str, Any]
+
+
+def install() -> None:
+    """Refuse what AWS refuses, and keep the members that MiniStack drops."""
+    integrate, respond = v1._put_integration, v1._put_integration_response
+
+    # claim: gateway-needs-a-role-for-services
+    def put_integration(api_id: str, resource_id: str, http_method: str, data: Properties) -> Any:
+        problem = integration_problem(data)
+        if problem:
+            return v1._v1_error("BadRequestException", problem, 400)
+        answer = integrate(api_id, resource_id, http_method, data)
+        found = method(api_id, resource_id, http_method).get("methodIntegration")
+        if found is not None:
+            found |= {name: data[name] for name in ("connectionId", "integrationTarget") if data.get(name)}
+        return answer
+
+    # claim: gateway-responses-are-declared
+    def put_integration_response(api_id: str, resource_id: str, http_method: str, code: str, data: Properties) -> Any:
+        problem = response_problem(method(api_id, resource_id, http_method), code, data)
+        if problem:
+            return v1._v1_error("BadRequestException", problem, 400)
+        return respond(api_id, resource_id, http_method, code, data)
+
+    v1._put_integration, v1._put_integration_response = put_integration, put_integration_response
+
+
+def integration_problem(data: Mapping[str, Any]) -> str | None:
+    """Return why AWS, or the embedded cloud by name, refuses an integration.
+
+    Example:
+        >>> integration_problem({"type": "AWS", "uri": "arn:aws:apigateway:us-east-1:kinesis:action/PutRecord"})[:48]
+        'the embedded cloud has no integration with kines'
+    """
+    # claim: gateway-needs-a-role-for-services
+    if data.get("type") != "AWS":
+        return None
+    uri = data.get("uri") or ""
+    spec = v1._parse_service_integration_uri(uri)
+    service = spec[1] if spec else ""
+    if service not in {*SERVICES, "lambda", "sqs"}:
+        return f"the embedded cloud has no integration with {service or uri}; it has {', '.join([*SERVICES, 'sqs', 'lambda'])}"
+    if service in SERVICES and service_uri(uri) is None:
+        return f"the embedded cloud reaches {service} by path, got {uri}; write {service}:path/..."
+    if service in SERVICES and ":role/" not in (data.get("credentials") or ""):
+        return "Role ARN must be specified for AWS integrations"
+    return None
+
+
+def response_problem(owner: Mapping[str, Any], code: str, data: Mapping[str, Any]) -> str | None:
+    """Return why AWS refuses an integration response."""
+    # claim: gateway-responses-are-declared
+    declared = (owner.get("methodResponses") or {}).get(code)
+    known = (declared or {}).get("responseParameters") or {}
+    unknown = [target for target in data.get("responseParameters") or {} if target not in known]
+    if declared is None:
+        wrong = "No method response exists for method."
+    elif unknown:
+        wrong = ", ".join(f"Invalid mapping expression parameter specified: {target}" for target in unknown)
+    else:
+        return None
+    return f"Invalid mapping expression specified: Validation Result: warnings : [], errors : [{wrong}]"
+
+
+def method(api_id: str, resource_id: str, http_method: str) -> Properties:
+    """Return the record of a method, empty where it does not exist."""
+    resource = v1._resources.get(api_id, {}).get(resource_id) or {}
+    found: Properties = resource.get("resourceMethods", {}).get(http_method) or {}
+    return found

@@ -1,0 +1,80 @@
+"""Expressions of API Gateway's parameter mappings: what a header, path part or query parameter is made of.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-parameter-mapping-sources.html
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mlops_local.gateway.exchange import Exchange
+from mlops_local.gateway.json_paths import PathError, find
+
+
+class Payload(NamedTuple):
+    """What an integration answered: headers with names in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def value(source: str, exchange: Exchange, payload: Payload | None = None) -> str | None:
+    """Return what an expression stands for.
+
+    Args:
+        source: ``method.request.header.x``, ``context.requestId``, ``'constant'``, ``integration.response.header.x``, ...
+        exchange: The request.
+        payload: The integration's answer. Default: it has not answered yet.
+
+    Returns:
+        The value, or ``None`` where the request or answer has nothing of the kind: AWS leaves the parameter out.
+    """
+    # claim: gateway-parameters-are-mapped
+    if len(source) > 1 and source[0] == source[-1] == "'":
+        return source[1:-1]
+    where, _, name = source.partition(".")
+    if where == "context":
+        return _text(_down(exchange.context, name.split(".")))
+    if where == "stageVariables":
+        return _text((exchange.stage.get("variables") or {}).get(name))
+    if source.startswith("method.request."):
+        return _of_request(source.removeprefix("method.request."), exchange)
+    if source.startswith("integration.response.") and payload is not None:
+        kind, _, name = source.removeprefix("integration.response.").partition(".")
+        if kind in {"header", "multivalueheader"}:
+            return payload.headers.get(name.lower())
+        return _of_body(payload.body, name)
+    return None
+
+
+def _of_request(source: str, exchange: Exchange) -> str | None:
+    kind, _, name = source.partition(".")
+    if kind in {"header", "multivalueheader"}:
+        return exchange.headers.get(name.lower())
+    if kind == "path":
+        return exchange.path_parameters.get(name)
+    if kind in {"querystring", "multivaluequerystring"}:
+        found = exchange.query.get(name) or [""]
+        return (found[-1] if kind == "querystring" else ",".join(found)) or None
+    return _of_body(exchange.body, name)
+
+
+def _of_body(body: bytes, path: str) -> str | None:
+    if not path:
+        return body.decode(errors="replace")
+    try:
+        return _text(find(json.loads(body), f"$.{path}"))
+    except (ValueError, PathError):
+        return None
+
+
+def _down(node: Any, names: list[str]) -> Any:
+    for name in names:
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node
+
+
+def _text(node: Any) -> str | None:
+    if node is None or node == "":
+        return None
+    return node if isinstance(node, str) else json.dumps(node, separators=(",", ":"))

@@ -1,0 +1,87 @@
+"""Integrations of type ``AWS`` with SageMaker's runtime and S3: a service answers the caller, without a function between.
+
+https://docs.aws.amazon.com/apigateway/latest/api/API_PutIntegration.html#apigw-PutIntegration-request-uri
+"""
+
+import logging
+import re
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from mlops_local.gateway import integration_requests, integration_responses, service_calls
+from mlops_local.gateway.exchange import Answer, Exchange
+from mlops_local.gateway.integration_requests import IntegrationRequest
+from mlops_local.gateway.parameter_mappings import Payload
+from mlops_local.gateway.service_calls import ServiceCall
+from mlops_local.iam.authorization import AccessDeniedError
+
+LOGGER = logging.getLogger(__name__)
+_URI = re.compile(r"arn:[\w-]+:apigateway:([\w-]+):([\w.-]+):path/(.*)", re.DOTALL)
+# how the URI names a service, and what signatures for it name
+SERVICES = {"runtime.sagemaker": "sagemaker", "s3": "s3"}
+
+
+class RoleError(RuntimeError):
+    """API Gateway may not take the integration's role: 500."""
+
+
+class ServiceUri(NamedTuple):
+    """What an integration's ``uri`` names: the service's Region, its name in signatures, and a path with its query."""
+
+    region: str
+    service: str
+    path: str
+
+
+def service_uri(uri: str) -> ServiceUri | None:
+    """Read the URI of a service that is reached by path; ``None`` for all else.
+
+    Example:
+        >>> service_uri("arn:aws:apigateway:us-east-1:runtime.sagemaker:path/endpoints/demand/invocations")
+        ServiceUri(region='us-east-1', service='sagemaker', path='/endpoints/demand/invocations')
+    """
+    found = _URI.fullmatch(uri)
+    if found is None or found[2] not in SERVICES:
+        return None
+    return ServiceUri(found[1], SERVICES[found[2]], "/" + found[3].removeprefix("/"))
+
+
+async def serve(exchange: Exchange, uri: ServiceUri) -> Answer:
+    """Answer a request by the service that its integration names.
+
+    Raises:
+        RoleError: The role may not be taken.
+        TimeoutError: Nothing within the integration's timeout.
+        UnsupportedMediaTypeError: The body's type is refused.
+        TemplateError: A template cannot be evaluated.
+        MappingError: The answer cannot be mapped.
+    """
+    # claim: gateway-calls-services-as-its-role
+    request = integration_requests.build(exchange)
+    source = (
+        f"arn:aws:execute-api:{exchange.region}:{exchange.account}:{exchange.api['id']}/{exchange.stage['stageName']}"
+    )
+    try:
+        session = service_calls.assume(
+            str(exchange.integration.get("credentials") or ""),
+            source_arn=f"{source}/{exchange.method}{exchange.resource['path']}",
+            account=exchange.account,
+            region=exchange.region,
+        )
+    except AccessDeniedError as error:
+        raise RoleError(str(error)) from error
+    # claim: gateway-integrations-time-out
+    timeout = int(exchange.integration.get("timeoutInMillis") or 29_000) / 1000
+    found = await service_calls.send(_call(exchange, uri, request), session, region=uri.region, timeout=timeout)
+    return integration_responses.answer(exchange, found.status, Payload(found.headers, found.body))
+
+
+def _call(exchange: Exchange, uri: ServiceUri, request: IntegrationRequest) -> ServiceCall:
+    path, _, fixed = uri.path.partition("?")
+    for name, value in request.path.items():
+        path = path.replace("{" + name + "}", value)
+    verb = exchange.integration.get("httpMethod") or "POST"
+    query = {**dict(parse_qsl(fixed, keep_blank_values=True)), **request.query}
+    return ServiceCall(
+        uri.service, exchange.method if verb == "ANY" else verb, path, query, request.headers, request.body
+    )

@@ -1,0 +1,103 @@
+"""CloudFormation types of REST APIs as far as MiniStack leaves them out: methods with their validators, validators at all."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ministack.services import apigateway_v1 as v1
+from ministack.services.cloudformation import provisioners
+
+from mlops_local import compat
+from mlops_local.gateway import method_checks
+
+compat.expect(
+    "ministack.services.apigateway_v1",
+    _create_request_validator="(api_id, data)",
+    _delete_request_validator="(api_id, validator_id)",
+    _request_validators=object,
+)
+compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+
+Properties = dict[str, Any]
+Created = tuple[str, dict[str, Any]]
+_HANDLERS = provisioners._RESOURCE_HANDLERS
+_FLAGS = {
+    "name": "Name",
+    "validateRequestBody": "ValidateRequestBody",
+    "validateRequestParameters": "ValidateRequestParameters",
+}
+
+
+class MethodError(ValueError):
+    """AWS refuses a method of a template."""
+
+
+def install() -> None:
+    """Complete the handlers."""
+    # claim: gateway-responses-are-declared
+    handler = _HANDLERS["AWS::ApiGateway::Method"]
+    handler["create"], handler["update"] = _checked(handler["create"]), _checked(handler["update"])
+    # claim: gateway-validators-are-resources
+    _HANDLERS["AWS::ApiGateway::RequestValidator"] = {
+        "create": _create_validator, "update": _update_validator, "delete": _delete_validator,
+    }  # fmt: skip
+
+
+def _checked(change: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a method of a template fail where AWS refuses it, and add the properties that MiniStack drops."""
+
+    # claim: gateway-responses-are-declared
+    def changed(*arguments: Any) -> Any:
+        given: Properties = arguments[-2]
+        integration = given.get("Integration") or {}
+        declared = {_status(each): _lower(each) for each in given.get("MethodResponses") or ()}
+        problems = [method_checks.integration_problem(_lower(integration))]
+        problems += [
+            method_checks.response_problem({"methodResponses": declared}, _status(each), _lower(each))
+            for each in integration.get("IntegrationResponses") or ()
+        ]
+        found = [problem for problem in problems if problem]
+        if found:
+            raise MethodError(f"AWS::ApiGateway::Method {given.get('HttpMethod', 'ANY')}: {json.dumps(found)}")
+        made = change(*arguments)
+        record = method_checks.method(
+            given.get("RestApiId", ""), given.get("ResourceId", ""), given.get("HttpMethod", "ANY")
+        )
+        record["requestValidatorId"] = given.get("RequestValidatorId")
+        if record.get("methodIntegration"):
+            kept = ("connectionId", "integrationTarget", "contentHandling")
+            record["methodIntegration"] |= {
+                name: value for name, value in _lower(integration).items() if name in kept and value
+            }
+        return made
+
+    return changed
+
+
+def _create_validator(_logical_id: str, given: Properties, _stack: str) -> Created:
+    answer = v1._create_request_validator(given["RestApiId"], _validator(given))
+    made = json.loads(answer[2])
+    return made["id"], {"RequestValidatorId": made["id"]}
+
+
+def _update_validator(physical_id: str, old: Properties, new: Properties, stack: str) -> Created:
+    if any(old.get(name) != new.get(name) for name in ("RestApiId", "Name")):
+        return _create_validator(physical_id, new, stack)
+    v1._request_validators[new["RestApiId"]][physical_id] |= _validator(new)
+    return physical_id, {"RequestValidatorId": physical_id}
+
+
+def _delete_validator(physical_id: str, given: Properties) -> None:
+    v1._delete_request_validator(given["RestApiId"], physical_id)
+
+
+def _validator(given: Mapping[str, Any]) -> Properties:
+    return {to: given[name] for to, name in _FLAGS.items() if name in given}
+
+
+def _status(response: Mapping[str, Any]) -> str:
+    return str(response.get("StatusCode", "200"))
+
+
+def _lower(given: Mapping[str, Any]) -> Properties:
+    return {name[0].lower() + name[1:]: value for name, value in given.items()}

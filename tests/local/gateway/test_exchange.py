@@ -1,0 +1,45 @@
+"""What is known of one request."""
+
+from typing import Any
+
+import pytest
+
+from mlops_local.gateway.exchange import Exchange, is_binary, media_type
+
+
+def made(body: bytes = b"{}", **more: Any) -> Exchange:
+    """Make a request to a stage that is not routed."""
+    given: dict[str, Any] = {"headers": {}, "query": {}, "method": "POST", "path": "/x/y", **more}
+    api = {"id": "a1", "binaryMediaTypes": given.pop("binary", [])}
+    stage = {"stageName": "live", "variables": {"colour": "red"}}
+    return Exchange(account="1", region="us-east-1", api=api, stage=stage, body=body, **given)
+
+
+def test_the_context_names_the_request() -> None:
+    """Its id is new each time; what is not set is empty."""
+    first, second = made().context, made().context
+    assert (first["path"], first["httpMethod"], first["apiId"], first["stage"]) == ("/live/x/y", "POST", "a1", "live")
+    assert first["requestId"] != second["requestId"]
+    assert first["unheard"] == ""
+
+
+def test_a_body_without_a_type_is_json() -> None:
+    """Parameters and case of a type do not count."""
+    assert made().content_type == "application/json"
+    assert made(headers={"content-type": "Text/CSV; header=present"}).content_type == "text/csv"
+    assert media_type(" Text/CSV ;x") == "text/csv"
+
+
+@pytest.mark.parametrize(
+    ("kind", "patterns", "is_so"),
+    [("image/png", ["image/*"], True), ("application/json", ["*/*"], True), ("image/png", ["image/jpeg"], False)],
+)
+def test_binary_types_are_patterns(kind: str, patterns: list[str], is_so: bool) -> None:
+    """``*/*`` makes JSON binary as well."""
+    assert is_binary(kind, patterns) is is_so
+
+
+def test_text_loses_what_is_not_utf_8() -> None:
+    """A binary type keeps its bytes."""
+    assert made().text(b"\xff", "text/plain") == "\ufffd".encode()
+    assert made(binary=["text/plain"]).text(b"\xff", "text/plain") == b"\xff"

@@ -1,0 +1,78 @@
+"""From the integration's answer to the caller's."""
+
+from typing import Any
+
+import pytest
+from tests.local.gateway.test_exchange import made
+
+from mlops_local.gateway.exchange import Exchange
+from mlops_local.gateway.integration_responses import MappingError, answer
+from mlops_local.gateway.parameter_mappings import Payload
+
+CSV = Payload({"content-type": "text/csv", "x-version": "12"}, b"1\n")
+
+
+def answered(
+    responses: dict[str, dict[str, Any]], accept: str = "", declared: tuple[str, ...] | None = None
+) -> Exchange:
+    """Make a request whose method has integration responses."""
+    exchange = made(headers={"accept": accept} if accept else {})
+    exchange.served = {
+        "methodResponses": {code: {} for code in (responses if declared is None else declared)},
+        "methodIntegration": {
+            "integrationResponses": {code: {"statusCode": code, **r} for code, r in responses.items()}
+        },
+    }
+    return exchange
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 200), (424, 502), (500, 502), (400, 200), (4240, 200)])
+def test_a_pattern_fits_the_whole_status(status: int, code: int) -> None:
+    """What fits none is answered by the response without a pattern."""
+    exchange = answered({"200": {}, "502": {"selectionPattern": "424|5\\d\\d"}})
+    assert answer(exchange, status, CSV).status == code
+
+
+def test_headers_are_mapped_and_the_type_is_json_otherwise() -> None:
+    """A mapped type replaces it; a header without a value is left out, a break in one as well."""
+    mapped = {
+        "method.response.header.X-Model-Version": "integration.response.header.X-Version",
+        "method.response.header.content-type": "integration.response.header.Content-Type",
+        "method.response.header.X-Absent": "integration.response.header.Absent",
+        "method.response.header.X-Split": "'a\r\nb'",
+    }
+    found = answer(answered({"200": {"responseParameters": mapped}}), 200, CSV)
+    assert found.headers == {"content-type": "text/csv", "X-Model-Version": "12", "X-Split": "ab"}
+    assert answer(answered({"200": {}}), 200, CSV).headers == {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "body"),
+    [("text/csv", b"csv"), ("text/html, application/json;q=0.9", b"json"), ("text/html", b"csv"), ("", b"csv")],
+)
+def test_a_template_is_picked_by_accept(accept: str, body: bytes) -> None:
+    """Else by the type of the answer."""
+    templates = {"application/json": "json", "text/csv": "csv"}
+    assert answer(answered({"200": {"responseTemplates": templates}}, accept), 200, CSV).body == body
+
+
+def test_a_template_sets_the_status() -> None:
+    """By what the integration answered."""
+    text = "#if($input.body.contains('1'))#set($context.responseOverride.status = 409)#end{}"
+    found = answer(answered({"200": {"responseTemplates": {"application/json": text}}}), 200, CSV)
+    assert (found.status, found.body) == (409, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("responses", "declared"),
+    [
+        ({}, None),
+        ({"502": {"selectionPattern": "5.."}}, None),
+        ({"200": {}}, ()),
+        ({"200": {"selectionPattern": "["}}, None),
+    ],
+)
+def test_what_cannot_be_mapped_is_an_error(responses: dict[str, Any], declared: tuple[str, ...] | None) -> None:
+    """No response for the status, none that the method declares, a pattern with a wrong syntax."""
+    with pytest.raises(MappingError):
+        answer(answered(responses, declared=declared), 200, CSV)

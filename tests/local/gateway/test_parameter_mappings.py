@@ -1,0 +1,43 @@
+"""What the expressions of parameter mappings stand for."""
+
+import pytest
+from tests.local.gateway.test_exchange import made
+
+from mlops_local.gateway.parameter_mappings import Payload, value
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("'constant'", "constant"),
+        ("context.httpMethod", "POST"),
+        ("context.identity.userAgent", "tests"),
+        ("context.absent", None),
+        ("stageVariables.colour", "red"),
+        ("method.request.header.X-One", "1"),
+        ("method.request.header.absent", None),
+        ("method.request.querystring.q", "b"),
+        ("method.request.multivaluequerystring.q", "a,b"),
+        ("method.request.path.id", "7"),
+        ("method.request.body", '{"a": {"b": [1]}}'),
+        ("method.request.body.a.b", "[1]"),
+        ("integration.response.header.X-Two", "2"),
+        ("integration.response.body.error", "gone"),
+        ("integration.response.body.absent", None),
+    ],
+)
+def test_a_parameter_is_what_its_expression_says(source: str, found: str | None) -> None:
+    """Nothing where there is nothing."""
+    exchange = made(
+        b'{"a": {"b": [1]}}',
+        headers={"x-one": "1", "user-agent": "tests"},
+        query={"q": ["a", "b"]},
+        path_parameters={"id": "7"},
+    )
+    assert value(source, exchange, Payload({"x-two": "2"}, b'{"error": "gone"}')) == found
+
+
+def test_the_integration_has_not_answered_yet() -> None:
+    """Its headers are nothing then, and a body that is not JSON has no parts."""
+    assert value("integration.response.header.X-Two", made()) is None
+    assert value("method.request.body.a", made(b"a,b")) is None
