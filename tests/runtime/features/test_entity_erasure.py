@@ -15,6 +15,7 @@ from tests.runtime.features.test_source import FILES
 from mlops_runtime.features import entity_erasure as module
 from mlops_runtime.features import table_erasure
 from mlops_runtime.features.entity_erasure import ErasureError
+from mlops_runtime.features.ledger_index import INDEX_FILES, LostLedgerError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.source import DamagedFileError, MissingFileError
 from mlops_runtime.features.table_files import listed, unnamed
@@ -91,15 +92,51 @@ def test_nothing_of_the_entity_is_left(kept):
 
 
 def test_training_sets_that_held_it_have_tombstones(kept):
-    """And cannot be built again; others can."""
+    """And cannot be built again; others can. They name the tables that had its rows, not others with such a key."""
     record = erase(kept)
 
     for built in (kept.one, kept.both):
         again = kept.client.rebuild(built.id)
         assert again.verdict is Verdict.IMPOSSIBLE
-        assert again.reason == f"erasure {record.id} of {record.at} (ticket 7) took rows of sales_v1, stock_v1"
+        assert again.reason == f"erasure {record.id} of {record.at} (ticket 7) took rows of stock_v1"
     assert kept.client.rebuild(kept.before.id).verdict is Verdict.IDENTICAL
     assert [use.is_erased for use in kept.client.who_used(kept.STOCK)] == [True, True]
+
+
+def test_a_set_whose_entity_rows_alone_held_it_has_a_tombstone(kept):
+    """It names no table: rows of none went."""
+    built = kept.client.training_set(kept.asked((6, "1"), (6, "ghost")), [kept.STOCK], name="ghost")
+
+    record = kept.client.erase({"store_id": "ghost"}, reason="T-8", in_use=[])
+
+    assert record.used_by == (built.id,)
+    again = kept.client.rebuild(built.id)
+    assert again.reason == f"erasure {record.id} of {record.at} (T-8) took rows of the entity rows that were given"
+
+
+@pytest.mark.parametrize("resumes", [True, False], ids=["resumed", "erased again"])
+def test_an_erasure_that_a_lost_index_stops_is_completed_after_maintenance(kept, resumes):
+    """The snapshots that go hold keys which the ledger cannot take; until then each call says so, and the record stays."""
+    small_batches(kept)
+    (newest, *_) = sorted(kept.path.rglob(f"ledger/**/{INDEX_FILES}*"), key=lambda path: -path.stat().st_mtime_ns)
+    newest.unlink()
+    for call in (lambda: erase(kept), kept.client.resume_erasures, lambda: erase(kept)):
+        with pytest.raises(LostLedgerError, match=f"{newest.name}.*mlops features maintain"):
+            call()
+    assert found(kept.path)
+
+    kept.new_client().maintain()
+    if resumes:
+        (done,) = kept.new_client().resume_erasures()
+        assert done.pending == ()
+    else:
+        erase(kept)
+
+    assert found(kept.path) == []
+    assert kept.client.resume_erasures() == ()
+    assert kept.client.rebuild(kept.both.id).verdict is Verdict.IMPOSSIBLE
+    batch = kept.stock((5, 9, 5)).set_column(0, "store_id", [[SECRET]])
+    assert kept.client.ingest(kept.STOCK, batch, idempotency_key="alone").duplicate
 
 
 def test_files_of_a_set_without_the_entity_stay(kept):

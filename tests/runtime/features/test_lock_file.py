@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import sys
 from dataclasses import replace
 
@@ -43,6 +44,20 @@ def test_new_table_gets_ids_in_column_order(path):
     assert [(p.id, p.source_id, p.name, p.transform) for p in table.partition] == [
         (1000, 2, "event_time_month", "month")
     ]
+
+
+def test_a_file_that_cannot_be_written_to_its_end_stays_as_it_was(path):
+    """The ids of before are all there, and no half of it lies beside it."""
+    before = path.read_text()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_lock([replace(STOCK, features=(ON_HAND, PRICE, COLOUR))], path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_text_is_stable_with_one_line_a_column(path):

@@ -1,6 +1,7 @@
 """Tables by name, and where Glue is."""
 
 import shutil
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -9,11 +10,14 @@ from threading import Barrier
 
 import pyarrow as pa
 import pytest
+from sqlalchemy import event
 
+from mlops_runtime.features import table_catalog
 from mlops_runtime.features.feature_group import Entity, Feature
 from mlops_runtime.features.iceberg_tables import FeatureTableError
-from mlops_runtime.features.source import DamagedFileError
-from mlops_runtime.features.table_catalog import MovedFolderError, Tables, glue_properties
+from mlops_runtime.features.lock_file import FeatureLockError
+from mlops_runtime.features.source import DamagedFileError, MissingFileError
+from mlops_runtime.features.table_catalog import MovedFolderError, Tables, UnusableCatalogError, glue_properties
 
 
 def test_tables_are_listed_and_loaded_by_name(filled):
@@ -99,8 +103,11 @@ def test_a_folder_grows_a_vector_with_its_length(filled):
     assert filled.new_client().ingest(grown, batch).duplicate
     assert filled.new_client().ingest(filled.STOCK, filled.stock((13, 1, 13))).rows == 1
     longer = replace(grown, features=(*filled.STOCK.features, replace(extra, type="vector(3)")))
-    with pytest.raises(FeatureTableError, match=r"property mlops\.vector\.extra is '2', declared is '3'"):
+    with pytest.raises(FeatureLockError, match=r"'extra' .* has type 'vector\(2\)' and cannot become 'vector\(3\)'"):
         filled.new_client().ingest(longer, filled.stock((14, 1, 14)))
+
+
+_ON_HAND = Feature("on_hand", "long", "x", nullable=True)
 
 
 @pytest.mark.parametrize(
@@ -108,23 +115,33 @@ def test_a_folder_grows_a_vector_with_its_length(filled):
     [
         (
             {"entities": (Entity("shop_id", "string", "x"),)},
-            "property mlops.entities is 'store_id', declared is 'shop_id'",
+            r"entities are \['shop_id'\], the table was made with \['store_id'\]",
         ),
-        ({"features": (Feature("on_hand", "string", "x"),)}, "column 'on_hand' is long, declared is string"),
+        ({"partition": "day"}, "partition is 'day', the table was made with 'month'"),
+        ({"features": (Feature("on_hand", "string", "x"),)}, "'on_hand' .* has type 'long' and cannot become 'string'"),
+        ({"features": (replace(_ON_HAND, nullable=False),)}, "'on_hand' .* is nullable and may hold nulls"),
+        (
+            {"features": (_ON_HAND, Feature("extra", "long", "x"))},
+            "new column 'extra' has no value in the rows already there; set nullable=True",
+        ),
     ],
 )
 def test_a_folder_does_not_follow_what_readers_would_not_survive(filled, change, message):
-    """Also by a process that does not know the earlier declaration; the table stays as it is, and a new version helps."""
+    """By a process that does not know the earlier declaration as by one that does; the table stays, and a new version helps."""
     group = replace(filled.STOCK, **change)
+    values = {"shop_id": ["1"], "store_id": ["1"], "event_time": [filled.day(1)], "on_hand": [1], "extra": [1]}
+    values |= {"on_hand": ["x"]} if group.features[0].type == "string" else {}
+    batch = pa.table({name: values[name] for name in (*group.entity_names, "event_time", *group.feature_names)})
+    knows = filled.new_client()
+    knows.ingest(filled.STOCK, filled.stock((12, 1, 12)))
     before = filled.client.table("stock_v1").metadata_location
-    values = {"shop_id": ["1"], "store_id": ["1"], "event_time": [filled.day(1)], "on_hand": ["x"]}
-    batch = pa.table({name: values[name] for name in (group.entity_names[0], "event_time")})
-    batch = batch.append_column("on_hand", [["x"]] if "features" in change else [[1]])
-    fix = r"; put that back in FeatureGroup\('stock', version=1\), or set version=2"
-    with pytest.raises(FeatureTableError, match=f"{message}{fix}"):
-        filled.new_client().ingest(replace(group, ttl=timedelta(days=9)), batch)
+    new = filled.new_client()
+    for client in (new, knows):
+        with pytest.raises(FeatureLockError, match=f"{message}.* or set version=2"):
+            client.ingest(replace(group, ttl=timedelta(days=9)), batch)
     assert filled.new_client().table("stock_v1").metadata_location == before
-    assert filled.new_client().ingest(replace(group, version=2), batch).rows == 1
+    assert new.ingest(replace(group, version=2), batch).rows == 1
+    assert new.ingest(filled.STOCK, filled.stock((13, 1, 13))).rows == 1
 
 
 def test_many_may_open_a_new_folder_at_once(tmp_path):
@@ -170,3 +187,76 @@ def test_a_damaged_catalog_is_named(filled):
     (filled.path / "catalog.db").write_bytes(b"garbage" * 1000)
     with pytest.raises(DamagedFileError, match=r"catalog\.db cannot be read: file is not a database; restore it"):
         filled.new_client()
+
+
+def test_a_state_that_is_missing_alone_is_named(filled):
+    """The folder did not move: others of its tables are read as ever."""
+    newest = Path(filled.client.table("stock_v1").metadata_location.removeprefix("file://"))
+    newest.unlink()
+    with pytest.raises(MissingFileError, match=f"^file .*{newest.name} of table stock_v1 is missing; restore it"):
+        filled.new_client().table("stock_v1")
+    assert filled.new_client().table("sales_v1").name()[-1] == "sales_v1"
+
+
+def test_a_state_that_later_commits_removed_is_not_missing(filled, monkeypatch):
+    """A reader may look its name up before they do."""
+    tables = filled.client._tables
+    load, stale = tables._catalog.load_table, [FileNotFoundError("of a state before")]
+
+    def raced(name):
+        if stale:
+            raise stale.pop()
+        return load(name)
+
+    monkeypatch.setattr(tables._catalog, "load_table", raced)
+    assert tables.load("stock_v1").name()[-1] == "stock_v1"
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b""), lambda path: path.unlink()])
+def test_a_catalog_that_was_emptied_is_no_new_store(filled, damage):
+    """There are tables, so that there was a catalog; none is made in its place."""
+    damage(filled.path / "catalog.db")
+    with pytest.raises(
+        DamagedFileError, match=r"catalog\.db is (empty|missing), and there are tables beside it; restore it"
+    ):
+        filled.new_client()
+    assert not (filled.path / "catalog.db").exists() or not (filled.path / "catalog.db").stat().st_size
+
+
+def test_a_catalog_that_is_empty_before_there_is_a_table_is_made(tmp_path):
+    """Its maker was killed, or has just begun."""
+    (tmp_path / "catalog.db").touch()
+    assert Tables.local(tmp_path, "features", None).names() == ()
+
+
+def test_a_locked_catalog_is_named(filled, monkeypatch):
+    """By opening and by a commit, after the time that both wait for a lock."""
+    monkeypatch.setattr(table_catalog, "_BUSY_SECONDS", 0.01)
+    opened = filled.new_client()
+    holder = sqlite3.connect(filled.path / "catalog.db", isolation_level=None)
+    try:
+        holder.execute("begin exclusive")
+        for call in (filled.new_client, lambda: opened.ingest(filled.STOCK, filled.stock((12, 1, 12)))):
+            with pytest.raises(
+                UnusableCatalogError, match=r"catalog\.db cannot be used: database is locked; .*try again"
+            ):
+                call()
+    finally:
+        holder.close()
+    assert opened.ingest(filled.STOCK, filled.stock((12, 1, 12))).rows == 1
+
+
+@pytest.mark.parametrize(
+    ("pragma", "message"),
+    [("query_only=on", "attempt to write a readonly database"), ("max_page_count=1", "database or disk is full")],
+)
+def test_a_catalog_that_cannot_be_written_is_named(filled, pragma, message):
+    """Other tables are read as ever."""
+    client = filled.new_client()
+    engine = client._tables._catalog.engine
+    engine.dispose()
+    event.listen(engine, "connect", lambda connection, _: connection.execute(f"pragma {pragma}"))
+    with pytest.raises(UnusableCatalogError, match=f"catalog\\.db cannot be used: {message}; .*free space"):
+        for number in range(50):
+            client.ingest(replace(filled.STOCK, name=f"stock{number}"), filled.stock((12, 1, 12)))
+    assert client.table("stock_v1").scan().to_arrow().num_rows == 10

@@ -145,7 +145,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
             used_by=tuple(sorted(users)),
         )
     )
-    _bury(places, record, record.used_by, request.tables)
+    _bury(places, record, record.used_by, record.tables)
     taken = [_rewritten(places, request.id, table, found[table.name()[-1]]) for table in tables]
     for table, each in zip(tables, taken, strict=True):
         expire(table, each, places.remove, places.now)
@@ -168,7 +168,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
         for each in taken
     ]
     used = set(record.used_by) | _users(places, both, entity).keys()
-    _bury(places, record, used, request.tables)
+    _bury(places, record, used, both)
     _erase_copies(places, used, entity)
     for key in _unclaimed(places):
         if holds(places.sets, key, [entity]):
@@ -235,10 +235,12 @@ def _uploading(places: Places, tables: Sequence[Table], taken: Sequence[ErasedTa
     ]
 
 
-def _bury(places: Places, record: Erasure, users: Iterable[str], tables: tuple[str, ...]) -> None:
+def _bury(places: Places, record: Erasure, users: Iterable[str], tables: Iterable[ErasedTable]) -> None:
+    """Write tombstones, which name the tables that had rows of the entity."""
+    had = tuple(each.table for each in tables if each.snapshots or each.first is not None)
     for manifest_id in users:
         places.manifests.bury(
-            Tombstone(manifest_id=manifest_id, erasure=record.id, at=record.at, reason=record.reason, tables=tables)
+            Tombstone(manifest_id=manifest_id, erasure=record.id, at=record.at, reason=record.reason, tables=had)
         )
 
 

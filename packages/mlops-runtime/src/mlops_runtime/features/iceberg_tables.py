@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
@@ -13,13 +13,13 @@ from pyiceberg.table import DataScan, Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
 from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform, Transform
-from pyiceberg.types import NestedField
+from pyiceberg.types import ListType, NestedField
 
 from mlops_runtime.contracts.feature_service import FeatureServiceSpec, ServedColumn, ServedGroup
 from mlops_runtime.features.column_type import FeatureType
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, VECTOR, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureServiceError, group_changes
-from mlops_runtime.features.lock_file import LockedTable
+from mlops_runtime.features.lock_file import FeatureLock, LockedField, LockedPartition, LockedSchema, LockedTable
 from mlops_runtime.features.table_types import arrow_schema, declared_types, iceberg_type, is_of_type
 
 # their constructors take a column's name and a value; what pydantic generates for type checkers does not say so
@@ -79,6 +79,39 @@ def iceberg_schema(group: FeatureGroup, locked: LockedTable) -> Schema:
         ),
         identifier_field_ids=list(locked.identifier_field_ids),
     )
+
+
+def lock_of(table: Table, group: FeatureGroup) -> FeatureLock:
+    """Return what a table was made with as a lock file says it, without columns that a group does not know and may leave null."""
+    known, types, spec = {column.name for column in group.columns}, feature_types(table), table.spec()
+    fields = tuple(
+        LockedField(
+            id=field.field_id,
+            name=field.name,
+            type=types[field.name],
+            required=field.required,
+            element_id=field.field_type.element_id if isinstance(field.field_type, ListType) else None,
+        )
+        for field in table.schema().fields
+        if field.required or field.name in known
+    )
+    partition = tuple(
+        LockedPartition(
+            id=part.field_id,
+            source_id=part.source_id,
+            name=part.name,
+            transform=cast("Literal['month', 'day']", str(part.transform)),
+        )
+        for part in spec.fields
+    )
+    locked = LockedTable(
+        entities=TableMeaning.of(group.table_name, table.properties).entities,
+        next_field_id=table.metadata.last_column_id + 1,
+        partition_spec_id=spec.spec_id,
+        partition=partition,
+        schemas=(LockedSchema(id=table.schema().schema_id, fields=fields),),
+    )
+    return FeatureLock(tables={group.table_name: locked})
 
 
 def iceberg_partition(locked: LockedTable) -> PartitionSpec:

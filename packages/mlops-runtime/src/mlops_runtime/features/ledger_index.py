@@ -23,7 +23,7 @@ DIGITS = 16
 
 
 class LostLedgerError(FeatureTableError):
-    """A file is missing, or damaged, that says which batches a table has; nothing was written. ``place`` is where it lay."""
+    """A file is missing, or damaged, that says which batches a table has; no batch was written. ``place`` is where it lay."""
 
     def __init__(self, message: str, place: str) -> None:
         super().__init__(message)
@@ -100,7 +100,7 @@ def read_index(table: Table, place: str, today: date) -> LedgerIndex:
 
 def _lost(table: Table, place: str, what: str) -> str:
     return (
-        f"index of the ledger of {table.name()[-1]} {what}: {place}; without it a batch could be written twice. Nothing was "
+        f"index of the ledger of {table.name()[-1]} {what}: {place}; without it a batch could be written twice. No batch was "
         "written. Restore the file from a backup or a version of the bucket, or run `mlops features maintain`, which makes it "
         "again from the rows of the table"
     )

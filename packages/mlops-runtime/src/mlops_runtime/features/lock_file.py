@@ -260,7 +260,9 @@ def write_lock(groups: Sequence[FeatureGroup], path: Path) -> FeatureLock:
     before = FeatureLock._parsed(text, path.name)
     after = before.extend(groups)
     if after.render() != text or not path.exists():
-        path.write_text(after.render())
+        from mlops_runtime.features.locked_files import write_whole  # noqa: PLC0415 - locks of files, which no synthesis needs
+
+        write_whole(path, after.render().encode())
     return after
 
 

@@ -55,9 +55,10 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
     """
     manifest, tombstone = manifests.pinned(manifest_id), manifests.tombstone(manifest_id)
     if tombstone is not None:
+        taken = ", ".join(tombstone.tables) or "the entity rows that were given"
         return Rebuild(
             verdict=Verdict.IMPOSSIBLE,
-            reason=f"erasure {tombstone.erasure} of {tombstone.at} ({tombstone.reason}) took rows of {', '.join(tombstone.tables)}",
+            reason=f"erasure {tombstone.erasure} of {tombstone.at} ({tombstone.reason}) took rows of {taken}",
         )
     tables: dict[str, Table] = {}
     missing: list[str] = []

@@ -210,6 +210,7 @@ class FeatureStoreClient:
         Raises:
             BatchError: If the batch does not fit the group; with every problem.
             FeatureTableError: If the table does not fit the group; LostLedgerError, if a file that remembers its key is missing.
+            FeatureLockError: In a folder, if readers of the table would not survive what the group changes.
             KeyReusedError: If the key was used for other content.
             OnlineStoreError: If the rows of a group with ``online`` are ingested and not all published; ingesting the same batch
                 again, or the next one, publishes them.
@@ -494,7 +495,7 @@ class FeatureStoreClient:
             ErasureError: If arguments are of other types, the reason names the entity, no table has the key in the values' types,
                 an id in use is unknown, or a set in use would be taken. Nothing was erased.
             MissingFileError: If a file of a table is not there, and so is DamagedFileError, if one cannot be read: restore it, and
-                erase again.
+                erase again. LostLedgerError, if it is of the ledger: ``maintain`` makes an index again, then erase again.
         """
         from mlops_runtime.features.entity_erasure import erase  # noqa: PLC0415 - duckdb
         from mlops_runtime.features.erasure_arguments import check_arguments  # noqa: PLC0415 - only an erasure needs it

@@ -1,8 +1,11 @@
 """Feature tables by name: in a folder, where groups make them, and in Glue, where CloudFormation alone does."""
 
 import re
+import sqlite3
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
@@ -13,14 +16,17 @@ from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType, Nested
 from mlops_runtime.features.feature_group import VECTOR, WRITE_PROPERTIES, FeatureGroup
 from mlops_runtime.features.iceberg_tables import (
     FeatureTableError,
-    TableMeaning,
     check_table,
     iceberg_partition,
     iceberg_schema,
     iceberg_sort_order,
+    lock_of,
 )
 from mlops_runtime.features.lock_file import FeatureLock
-from mlops_runtime.features.source import DamagedFileError
+from mlops_runtime.features.source import DamagedFileError, MissingFileError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import ExceptionContext
 
 _WIDENINGS = ((IntegerType(), LongType()), (FloatType(), DoubleType()))
 _FIRST_TRIES = 8
@@ -35,6 +41,10 @@ _CHANGEABLE = {"mlops.description", "mlops.owner", "mlops.tags", "mlops.ttl-seco
 
 class MovedFolderError(FeatureTableError):
     """A store's folder is not where it was made; its tables name their files by whole paths."""
+
+
+class UnusableCatalogError(FeatureTableError):
+    """A folder's catalog is locked for long, may not be written, or its disk is full; what was asked for was not committed."""
 
 
 class Tables:
@@ -59,9 +69,11 @@ class Tables:
 
         Raises:
             FeatureTableError: If it can be neither made nor used.
-            DamagedFileError: If its catalog is not one.
+            UnusableCatalogError: If its catalog stays locked, or cannot be made.
+            DamagedFileError: If its catalog is not one, or is empty or missing where there are tables.
         """
         from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, which functions do not have
+        from sqlalchemy import event  # noqa: PLC0415
         from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError  # noqa: PLC0415
 
         try:
@@ -70,20 +82,23 @@ class Tables:
             raise FeatureTableError(
                 f"a store needs a folder that can be made or is there, got {path}: {error}"
             ) from error
-        uri = f"sqlite:///{path.resolve()}/catalog.db?timeout={_BUSY_SECONDS}"
-        warehouse = path.resolve().as_uri() + "/tables"
+        path = path.resolve()
+        file = path / "catalog.db"
+        _check_catalog(file, path / "tables")
+        uri = f"sqlite:///{file}?timeout={_BUSY_SECONDS}"
+        warehouse = f"{path.as_uri()}/tables"
+        until = time.monotonic() + _BUSY_SECONDS
         for tries_left in reversed(range(_FIRST_TRIES)):
             try:
                 catalog = SqlCatalog("local", uri=uri, warehouse=warehouse)
                 catalog.create_namespace_if_not_exists(database)
                 break
-            except (IntegrityError, OperationalError):  # another process is creating the folder's catalog
-                if not tries_left:
-                    raise
+            except (IntegrityError, OperationalError) as error:  # another process is creating the folder's catalog
+                if not tries_left or time.monotonic() >= until:
+                    raise _unusable(file, error.orig) from error
             except DatabaseError as error:
-                raise DamagedFileError(
-                    f"catalog {path.resolve()}/catalog.db cannot be read: {error.orig}; restore it from a backup"
-                ) from error
+                raise _damaged(file, error.orig) from error
+        event.listen(catalog.engine, "handle_error", lambda context: _typed(file, context))
         return cls(catalog, database, FeatureLock() if lock is None else lock, warehouse=warehouse)
 
     @classmethod
@@ -102,7 +117,9 @@ class Tables:
         Raises:
             FeatureTableError: If it does not exist.
             MovedFolderError: If the folder was moved or copied.
-            DamagedFileError: If the file of its newest state cannot be read; with the file.
+            MissingFileError: If the file of its newest state is missing; with the file, and so is DamagedFileError, if it cannot be
+                read.
+            UnusableCatalogError: If the folder's catalog stays locked.
         """
         try:
             return self._loaded(name)
@@ -121,6 +138,13 @@ class Tables:
         except FileNotFoundError as error:
             if self._warehouse is None:
                 raise
+            newest = self._newest_metadata(name)
+            if newest.startswith(f"{self._warehouse}/"):
+                if Path(newest.removeprefix("file://")).exists():  # later commits removed the one that was read before
+                    return self._loaded(name)
+                raise MissingFileError(
+                    f"file {newest} of table {name} is missing; restore it from a backup or version"
+                ) from error
             raise MovedFolderError(
                 f"table {name} of the store in {self._warehouse.removesuffix('/tables')} has no file {error.filename or error}; a "
                 "folder that was moved is read where it was made: move it back, and bring what should lie here by ingest_from"
@@ -198,8 +222,8 @@ class Tables:
         """
         if self._local_lock is None:
             return self.load(group.table_name)
-        self._local_lock = self._local_lock.extend([group])
-        locked = self._local_lock.table(group)
+        extended = self._local_lock.extend([group])
+        locked = extended.table(group)
         properties = group.properties | {"mlops.description": group.description}
         name = (self.database, group.table_name)
         try:
@@ -212,7 +236,8 @@ class Tables:
                 sort_order=iceberg_sort_order(group, locked),
                 properties=properties | _FOLDER_PROPERTIES,
             )
-        TableMeaning.of(group.table_name, table.properties)
+        # of another process, which declared the group otherwise
+        lock_of(table, group).extend([group])
         known = {field.name: field for field in table.schema().fields}
         fields = iceberg_schema(group, locked).fields
         # what a new column means comes with it: how long a vector is, a reader does not see by its type
@@ -237,7 +262,36 @@ class Tables:
             declaration = f"FeatureGroup({group.name!r}, version={group.version})"
             fix = f"put that back in {declaration}, or set version={group.version + 1}, which is a table of its own"
             check_table(group, transaction.table_metadata, fix=fix)
+        self._local_lock = extended
         return table
+
+
+def _check_catalog(file: Path, tables: Path) -> None:
+    """Check that a catalog is there where tables are, which come after it."""
+    has_tables = tables.is_dir() and any(tables.iterdir())
+    what = "missing" if not file.exists() else "empty" if not file.stat().st_size else ""
+    if has_tables and what:
+        raise DamagedFileError(f"catalog {file} is {what}, and there are tables beside it; restore it from a backup")
+
+
+def _typed(file: Path, context: "ExceptionContext") -> None:
+    """Raise what SQLite says of a catalog as an error of ours; what pyiceberg knows, a name that is taken, passes."""
+    error = context.original_exception
+    if isinstance(error, sqlite3.OperationalError):
+        raise _unusable(file, error) from error
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
+        raise _damaged(file, error) from error
+
+
+def _unusable(file: Path, error: BaseException | None) -> UnusableCatalogError:
+    return UnusableCatalogError(
+        f"catalog {file} cannot be used: {error}; a lock is waited for {_BUSY_SECONDS} s, and nothing was committed. End the "
+        "process that holds it, make file and folder writable, or free space, and try again"
+    )
+
+
+def _damaged(file: Path, error: BaseException | None) -> DamagedFileError:
+    return DamagedFileError(f"catalog {file} cannot be read: {error}; restore it from a backup")
 
 
 def _grows(old: NestedField, new: NestedField) -> bool:
