@@ -19,6 +19,7 @@ from mlops_runtime.contracts.features import BuildProcess
 from mlops_runtime.features import entity_erasure, table_compaction, table_maintenance
 from mlops_runtime.features import training_set as sets
 from mlops_runtime.features.build_intent import Builds, ErasedDuringBuildError, OpenBuild
+from mlops_runtime.features.entity_search import ErasureError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.table_pins import tag_snapshot
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
@@ -273,14 +274,19 @@ def test_a_compaction_that_is_overtaken_leaves_nothing(shop: SimpleNamespace, mo
 
 
 def test_a_user_may_say_that_a_process_has_ended(shop: SimpleNamespace) -> None:
-    """Where nothing else does."""
+    """Where nothing else does; of a build that there is, by its whole id."""
     begin = shop.client.builds.begin(
         tables=["stock_v1"], places=[], takes_rows=True, process=BuildProcess(kind="other", name="a notebook")
     )
     build = begin.__enter__()
     record = erase(shop)
     assert record.pending == (f"build {build.intent.id} by a notebook, since {build.intent.at}",)
-    assert shop.client.resume_erasures(wait=NOW, ended=["another"])[0].pending == record.pending
+    said = f"ended names 'another', which no build in .* is called; open is {build.intent.id} by a notebook; give whole ids"
+    with pytest.raises(ErasureError, match=said):
+        shop.client.resume_erasures(wait=NOW, ended=["another", build.intent.id])
+    with pytest.raises(ErasureError, match=said):
+        shop.client.erase({"store_id": SECRET}, reason="T-9", in_use=[], wait=NOW, ended=["another"])
+    assert shop.client.resume_erasures(wait=NOW)[0].pending == record.pending
     assert shop.client.resume_erasures(wait=NOW, ended=[build.intent.id])[0].pending == ()
 
 

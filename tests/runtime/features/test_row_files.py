@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import os
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -225,9 +226,9 @@ def test_places_without_rows_are_refused(bucket, place, options, problem):
 @pytest.mark.parametrize(
     ("name", "body", "problem"),
     [
-        ("a.csv", "store_id,day\n1,yesterday\n", "a.csv: column 'day': .*yesterday.*date32"),
+        ("a.csv", "store_id,day\n1,yesterday\n", "a.csv, row 1: column 'day': .*yesterday.*date32"),
         ("a.csv", "store_id,seen\n1,[]\n", "a CSV has no lists, which seen holds; write Parquet or JSON lines"),
-        ("a.jsonl", '{"store_id": "1", "event_time": "at noon"}\n', "a.jsonl: column 'event_time': .*at noon"),
+        ("a.jsonl", '{"store_id": "1", "event_time": "at noon"}\n', "a.jsonl, row 1: column 'event_time': .*at noon"),
     ],
 )
 def test_a_value_of_another_type_is_named(tmp_path: Path, name, body, problem):
@@ -235,6 +236,38 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, name, body, problem):
     (tmp_path / name).write_text(body)
     with pytest.raises(SourceError, match=problem):
         rows_of(RowFiles(tmp_path), {**TYPES, "seen": pa.list_(pa.int64())})
+
+
+def test_the_row_of_a_value_of_another_type_is_named(tmp_path, monkeypatch):
+    """Also beyond the first piece, and of a column that is not declared, whose type the beginning of a CSV says."""
+    monkeypatch.setattr(row_files, "_SAMPLE", 64)
+    monkeypatch.setattr(row_files, "_PIECE_ROWS", 16)
+    (tmp_path / "a.csv").write_text("store_id,units\n" + "".join(f"{n},{n}\n" for n in range(40)) + "x,ten\n40,40\n")
+    said = r"a\.csv, row 41: column 'units': .*'ten'.*int64; it is not declared, and has the type of the first 64 bytes"
+    with pytest.raises(SourceError, match=said):
+        rows_of(RowFiles(tmp_path), {"store_id": pa.string()})
+    with pytest.raises(SourceError, match=r"a\.csv, row 41: column 'store_id': .*'x'.*int32$"):
+        rows_of(RowFiles(tmp_path), {"store_id": pa.int32(), "units": pa.string()})
+
+
+@pytest.mark.parametrize("types", [{"x": pa.float64()}, {}], ids=["declared", "seen"])
+def test_a_number_that_no_float_holds_is_refused_by_row(tmp_path, types):
+    """An infinite number is one that is written so."""
+    (tmp_path / "a.csv").write_text("x\n1.5\ninf\n-Infinity\n1e308\n")
+    assert [row["x"] for row in rows_of(RowFiles(tmp_path), types)] == [1.5, math.inf, -math.inf, 1e308]
+    (tmp_path / "a.csv").write_text("x\n1.5\ninf\n-1e400\n")
+    with pytest.raises(SourceError, match=r"a\.csv, row 3: column 'x': '-1e400' is beyond the range of double"):
+        rows_of(RowFiles(tmp_path), types)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_floats_of_text_files_are_as_in_a_frame(tmp_path, kind):
+    """Doubles, so that the checks of a batch see which the declared type does not hold."""
+    WRITERS[kind](pa.table({"x": [1e39]}), tmp_path / f"a.{kind}")
+    (piece,) = (
+        each for file in RowFiles(tmp_path).files() for each in RowFiles(tmp_path).pieces(file, {"x": pa.float32()})
+    )
+    assert piece["x"].to_pylist() == [1e39]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv.gz"])
@@ -291,6 +324,36 @@ def test_folders_of_hive_are_columns(tmp_path: Path, kind: str) -> None:
         {"units": 4, "day": date(2017, 1, 3), "store": "own"},
     ]
     assert {name for file in found.files(columns=["day"]) for name in file.folders} == {"day"}
+
+
+def test_folders_that_give_a_column_two_values_are_refused(tmp_path: Path) -> None:
+    """The inner one does not count more than the outer."""
+    for name in ("bed=1/bed=2", "bed=1/day=1", "bed=3/bed=3"):
+        (tmp_path / name).mkdir(parents=True)
+        pq.write_table(pa.table({"units": [1]}), tmp_path / name / "x.parquet")
+    found = RowFiles(tmp_path)
+    with pytest.raises(
+        SourceError, match=r"folders give column 'bed' several values \(bed=1/bed=2/x\.parquet\); rename"
+    ):
+        found.files()
+    assert {file.folders.get("day") for file in found.files(columns=["day"])} == {None, "1"}
+
+
+def test_a_file_that_is_written_again_has_another_version(tmp_path: Path) -> None:
+    """Also where its size and the time that it says are those of before."""
+    path = tmp_path / "a.csv"
+    path.write_text("x\n1\n")
+    (before,) = RowFiles(tmp_path).files()
+    about = path.stat()
+
+    def again() -> str:
+        path.write_text("x\n2\n")
+        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+        return RowFiles(tmp_path).files()[0].version
+
+    # clocks of file systems step by milliseconds
+    assert any(again() != before.version for _ in range(10_000))
+    assert path.stat().st_mtime_ns == about.st_mtime_ns
 
 
 def test_a_folder_of_another_type_is_named(tmp_path: Path) -> None:

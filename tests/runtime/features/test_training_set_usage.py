@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from tests.runtime.features.conftest import Kept, fill, shop_at
 
+from mlops_runtime.features.feature_group import Feature
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.training_set_request import TrainingSetError
@@ -139,6 +141,16 @@ def test_fails_for_a_column_and_a_snapshot_that_never_were(sets):
     filled, *_ = sets
     with pytest.raises(FeatureTableError, match=r"has no column 'on_hnd', it has store_id, .*; no snapshot 7: it was"):
         filled.client.who_used(filled.STOCK, snapshot=7, column="on_hnd")
+
+
+def test_what_a_list_holds_is_not_a_column(filled):
+    """Iceberg gives it a name of its own."""
+    codes = replace(filled.STOCK, name="codes", features=(Feature("codes", "list<string>", "codes"),))
+    batch = pa.table({"store_id": ["1"], "event_time": [filled.day(1)], "codes": [["a"]]})
+    filled.client.ingest(codes, batch)
+    there = "it has store_id, event_time, created_time, ingest_id, codes$"
+    with pytest.raises(FeatureTableError, match=f"has no column 'codes.element', {there}"):
+        filled.client.who_used(codes, column="codes.element")
 
 
 def test_a_group_is_named_as_in_a_training_set(sets):

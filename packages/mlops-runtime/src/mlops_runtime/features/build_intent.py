@@ -92,6 +92,9 @@ class Builds:
     def __init__(self, place: str | Path, *, s3: Any = None) -> None:
         self._objects = Objects(place, s3=s3)
 
+    def __str__(self) -> str:
+        return str(self._objects)
+
     @contextmanager
     def begin(
         self,
@@ -189,6 +192,11 @@ class Builds:
             if f"builds/{each}.closed" not in keys
             and (intent := self._document(BuildIntent, f"builds/{each}.json")) is not None
         )
+
+    def ids(self) -> frozenset[str]:
+        """Return the ids of the builds that were opened; in a folder, of those that are not closed."""
+        keys = self._objects.keys("builds/")
+        return frozenset(key.removeprefix("builds/").removesuffix(".json") for key in keys if key.endswith(".json"))
 
     def fence(self, build_id: str, erasure: str | None) -> Fence:
         """Write a build's fence, of an erasure or of the build itself, unless there is one; return the one that counts."""

@@ -11,6 +11,7 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import BuildIntent, BuildProcess
 from mlops_runtime.features.build_intent import Builds
+from mlops_runtime.features.entity_search import ErasureError
 from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, feature_types
 from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.features.table_catalog import Tables
@@ -81,7 +82,11 @@ def places_of(
         ended: Ids of builds whose processes are known to have ended.
         now: The clock.
         wait: How long builds are waited for.
+
+    Raises:
+        ErasureError: If ``ended`` names a build that never was.
     """
+    _check_ended(builds, ended)
 
     def below(table: Table) -> Objects | None:
         return None if tables.is_folder else Objects(table.location(), s3=s3)
@@ -104,6 +109,16 @@ def places_of(
         now=now,
         wait=wait,
     )
+
+
+def _check_ended(builds: Builds, ended: Collection[str]) -> None:
+    unknown = sorted(map(repr, set(ended) - builds.ids())) if ended else []
+    if unknown:
+        known = ", ".join(f"{build.id} by {build.process.name}" for build in builds.unclosed()) or "not one"
+        raise ErasureError(
+            f"ended names {', '.join(unknown)}, which no build in {builds} is called; open is {known}; give whole ids, as they "
+            "stand in pending"
+        )
 
 
 def _forgotten(

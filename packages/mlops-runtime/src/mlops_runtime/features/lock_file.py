@@ -262,6 +262,7 @@ def write_lock(groups: Sequence[FeatureGroup], path: Path) -> FeatureLock:
     if after.render() != text or not path.exists():
         from mlops_runtime.features.locked_files import write_whole  # noqa: PLC0415 - locks of files, which no synthesis needs
 
+        path.parent.stat()  # a folder that is missing is a slip, and is not made
         write_whole(path, after.render().encode())
     return after
 

@@ -6,10 +6,12 @@ time it is read, so that a piece that was taken already is known again by its co
 
 import io
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, cast, get_args, runtime_checkable
 from urllib.parse import unquote
@@ -98,11 +100,12 @@ class RowFiles:
 
     Files whose names, or those of folders below the place, begin with ``_`` or ``.`` are not read, nor are empty ones, as Athena
     and Spark leave them. A CSV is UTF-8 with commas and points; an empty value is null where it is not quoted, and in columns that
-    are not texts also ``NA``, ``N/A``, ``n/a``, ``#N/A``, ``NULL``, ``null`` and ``nan``, which is NaN among floats. Text files may
-    be compressed by gzip, and then end in ``.gz``. Decimals of JSON lines are texts. Times of text files are ISO 8601; without a
-    zone, or finer than a microsecond, they are what they are in a frame. Folders below the place that are called ``column=value``,
-    as Hive, Spark and Athena write partitions, are a column of the files in them that do not hold it themselves: of an ingest where
-    the group declares it, of entity rows in any case.
+    are not texts also ``NA``, ``N/A``, ``n/a``, ``#N/A``, ``NULL``, ``null`` and ``nan``, which is NaN among floats; a column that
+    is not declared has the type of the first MiB, and a row that does not fit it is refused. Text files may be compressed by gzip,
+    and then end in ``.gz``. Decimals of JSON lines are texts. Times of text files are ISO 8601; without a zone, or finer than a
+    microsecond, they are what they are in a frame. Folders below the place that are called ``column=value``, as Hive, Spark and
+    Athena write partitions, are a column of the files in them that do not hold it themselves: of an ingest where the group declares
+    it, of entity rows in any case.
 
     Args:
         place: ``s3://bucket/prefix``, a folder, or one file.
@@ -152,7 +155,7 @@ class RowFiles:
             columns: Columns that names of folders may give. Default: any.
 
         Raises:
-            SourceError: If there is no file, or the formats are not known or differ.
+            SourceError: If there is no file, the formats are not known or differ, or folders give a column several values.
             SourceAccessError: If the bucket may not be listed.
         """
         listed = self._listed_folder() if self._folder is not None else self._listed_bucket()
@@ -170,6 +173,17 @@ class RowFiles:
         if len(formats) > 1:
             said = ", ".join(f"{len(keys)} {kind} ({_names(keys)})" for kind, keys in sorted(formats.items()))
             problems.append(f"files have several formats: {said}; give a narrower place")
+        folders = {
+            key: [(name, value) for name, value in _folders(key) if columns is None or name in columns] for key in kinds
+        }
+        several: dict[str, list[str]] = {}
+        for key, given in folders.items():
+            for name in {name for name, value in given if value != dict(given)[name]}:
+                several.setdefault(name, []).append(key)
+        problems += [
+            f"folders give column {name!r} several values ({_names(keys)}); rename all but one"
+            for name, keys in several.items()
+        ]
         if problems:
             raise SourceError(f"{self._place}: {'; '.join(problems)}", problems)
         return tuple(
@@ -180,7 +194,7 @@ class RowFiles:
                 version=version,
                 format=cast("Format", kinds[key]),
                 is_compressed=key.lower().endswith(".gz") and kinds[key] != "parquet",
-                folders={k: v for k, v in _folders(key).items() if columns is None or k in columns},
+                folders=dict(folders[key]),
             )
             for key, uri, size, version in sorted(found)
         )
@@ -238,23 +252,27 @@ class RowFiles:
         if isinstance(head, str):
             raise SourceError(f"{file.uri}: {head}")
         kinds = {**types, **_seen(head, file.format), **types}  # declared columns come first in JSON's rows
+        if file.format != "parquet":
+            # as a frame has them, so that the checks of a batch see what the declared type does not hold
+            kinds = {name: pa.float64() if pa.types.is_float32(kind) else kind for name, kind in kinds.items()}
         rows = head.piece
         held: list[pa.RecordBatch] = []
-        count = 0
+        count, start = 0, 1
+        finished = partial(_finished, head, file=file, types=kinds, declared=types)
         try:
             for read in self._batches(file, kinds):
                 batch = read
                 while count + batch.num_rows >= rows:
                     taken = rows - count
-                    yield _finished(head, [*held, batch.slice(0, taken)], file, kinds)
-                    held, count, batch = [], 0, batch.slice(taken)
+                    yield finished([*held, batch.slice(0, taken)], start=start)
+                    held, count, batch, start = [], 0, batch.slice(taken), start + rows
                 if batch.num_rows:
                     held.append(batch)
                     count += batch.num_rows
         except _UNREADABLE as error:
             raise SourceError(f"{file.uri}: {self._named(head, _said(error))}") from error
         if held:
-            yield _finished(head, held, file, kinds)
+            yield finished(held, start=start)
 
     def _batches(self, file: SourceFile, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         with self._opened(file) as raw:
@@ -312,7 +330,8 @@ class RowFiles:
         for path in paths:
             about = path.stat()
             name = path.name if path == folder else path.relative_to(folder).as_posix()
-            listed.append((name, str(path), about.st_size, f"{about.st_mtime_ns}-{about.st_size}"))
+            # a program may set the time of the content back, and not that of the change
+            listed.append((name, str(path), about.st_size, f"{about.st_ctime_ns}-{about.st_mtime_ns}-{about.st_size}"))
         return listed
 
     def _listed_bucket(self) -> list[tuple[str, str, int, str]]:
@@ -383,10 +402,10 @@ class _ObjectFile(io.RawIOBase):
         return content
 
 
-def _folders(key: str) -> dict[str, str | None]:
+def _folders(key: str) -> list[tuple[str, str | None]]:
     """Return the columns that names of folders give; Hive writes a null by a name of its own, and marks in values by ``%``."""
     pairs = (part.partition("=") for part in key.split("/")[:-1] if "=" in part)
-    return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, _, value in pairs if name}
+    return [(unquote(name), None if value == _HIVE_NULL else unquote(value)) for name, _, value in pairs if name]
 
 
 def _all_names(file: SourceFile, head: _Head) -> list[str]:
@@ -395,10 +414,18 @@ def _all_names(file: SourceFile, head: _Head) -> list[str]:
 
 
 def _finished(
-    head: _Head, batches: list[pa.RecordBatch], file: SourceFile, types: Mapping[str, pa.DataType]
+    head: _Head,
+    batches: list[pa.RecordBatch],
+    *,
+    start: int,
+    file: SourceFile,
+    types: Mapping[str, pa.DataType],
+    declared: Collection[str],
 ) -> pa.Table:
     rows = _own(head, batches, file)
-    return _with_folders(rows if file.format == "parquet" else _with_types(rows, file, types), file, types)
+    if file.format != "parquet":
+        rows = _with_types(rows, start, file, types, declared)
+    return _with_folders(rows, file, types)
 
 
 def _own(head: _Head, batches: list[pa.RecordBatch], file: SourceFile) -> pa.Table:
@@ -471,8 +498,10 @@ def _seen(head: _Head, format_: Format) -> dict[str, pa.DataType]:
     }
 
 
-def _with_types(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataType]) -> pa.Table:
-    """Return rows of a text file with the types of columns that were read as texts."""
+def _with_types(
+    rows: pa.Table, start: int, file: SourceFile, types: Mapping[str, pa.DataType], declared: Collection[str]
+) -> pa.Table:
+    """Return rows of a text file from number ``start`` on, with the types of columns that were read as texts."""
     typed = _typed_csv if file.format == "csv" else _typed
     for place, name in enumerate(rows.column_names):  # a name may be there twice, which the checks of a batch refuse
         column = rows.column(place)
@@ -482,14 +511,37 @@ def _with_types(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataTyp
         try:
             rows = rows.set_column(place, name, typed(column, kind))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise SourceError(f"{file.uri}: column {name!r}: {_said(error)}") from error
+            row = start + _first_unfit(column, partial(typed, kind=kind))
+            seen = f"; it is not declared, and has the type of the first {_SAMPLE:,} bytes: write Parquet, which says types"
+            raise SourceError(
+                f"{file.uri}, row {row:,}: column {name!r}: {_said(error)}{'' if name in declared else seen}"
+            ) from error
     return rows
+
+
+def _first_unfit(texts: pa.ChunkedArray, typed: Callable[[pa.ChunkedArray], object]) -> int:
+    """Return the place of the first text that does not go with those before it."""
+
+    def is_unfit(count: int) -> bool:
+        try:
+            typed(texts.slice(0, count))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return True
+        return False
+
+    return bisect_left(range(1, len(texts)), True, key=is_unfit)
 
 
 def _typed(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     """Return values of a type out of texts; times keep that they have no zone, or nanoseconds, as those of a frame do."""
     if not pa.types.is_timestamp(kind):
-        return texts.cast(kind)
+        values = texts.cast(kind)
+        if pa.types.is_floating(kind) and pc.any(infinite := pc.is_inf(values)).as_py():
+            # Arrow gives what is too large as infinite, which a file that means it writes in letters
+            lost = texts.filter(pc.and_(infinite, pc.match_substring_regex(texts, "[0-9]")))
+            if len(lost):
+                raise pa.ArrowInvalid(f"{lost[0].as_py()!r} is beyond the range of {kind}")
+        return values
     problems = []
     for unit, zone in (("us", "UTC"), ("us", None), ("ns", "UTC"), ("ns", None)):
         try:

@@ -493,7 +493,7 @@ class FeatureStoreClient:
 
         Raises:
             ErasureError: If arguments are of other types, the reason names the entity, no table has the key in the values' types,
-                an id in use is unknown, or a set in use would be taken. Nothing was erased.
+                an id in use or ended is unknown, or a set in use would be taken. Nothing was erased.
             MissingFileError: If a file of a table is not there, and so is DamagedFileError, if one cannot be read: restore it, and
                 erase again. LostLedgerError, if it is of the ledger: ``maintain`` makes an index again, then erase again.
         """
@@ -511,7 +511,7 @@ class FeatureStoreClient:
             ended: As for ``erase``.
 
         Raises:
-            ErasureError: If these are of other types.
+            ErasureError: If these are of other types, or ``ended`` names a build that never was.
         """
         from mlops_runtime.features.entity_erasure import resume  # noqa: PLC0415 - duckdb
         from mlops_runtime.features.erasure_arguments import check_waits  # noqa: PLC0415 - only an erasure needs it

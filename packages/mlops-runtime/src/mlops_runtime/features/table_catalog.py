@@ -184,7 +184,7 @@ class Tables:
         if not isinstance(self._catalog, GlueCatalog):
             return
         glue, table = self._catalog.glue, {"DatabaseName": self.database, "TableName": name}
-        columns = self.load(name).schema().column_names
+        columns = [field.name for field in self.load(name).schema().fields]
         for start in range(0, len(columns), _COLUMNS_A_CALL):
             # claim: column-statistics-hold-values
             found = glue.get_column_statistics_for_table(**table, ColumnNames=columns[start : start + _COLUMNS_A_CALL])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 import pyarrow as pa
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
@@ -83,8 +84,8 @@ def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column
     sequences = {p.snapshot_id: p.sequence for p in own}
     sequences |= {each.snapshot_id: each.sequence_number for each in table.metadata.snapshots}
     problems = []
-    if column is not None and not any(column in schema.column_names for schema in table.schemas().values()):
-        problems.append(f"no column {column!r}, it has {', '.join(table.schema().column_names)}")
+    if column is not None and not any(column in _columns(schema) for schema in table.schemas().values()):
+        problems.append(f"no column {column!r}, it has {', '.join(_columns(table.schema()))}")
     if snapshot is not None and snapshot not in sequences:
         problems.append(f"no snapshot {snapshot}: it was expired, or never was")
     if problems:
@@ -160,6 +161,11 @@ def difference(a: TrainingSet, b: TrainingSet) -> Difference:
         only_a=only[0],
         only_b=only[1],
     )
+
+
+def _columns(schema: Schema) -> list[str]:
+    """Return the names of columns; pyiceberg's own has what lists hold too."""
+    return [field.name for field in schema.fields]
 
 
 def _holds(pinned: PinnedTable, snapshot: int, sequences: Mapping[int, int | None]) -> bool:
