@@ -13,10 +13,9 @@ from tests.runtime.monitor.timeline import MemoryS3
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash
 from mlops_runtime.contracts.monitor import Baseline
-from mlops_runtime.contracts.monitor_report import DriftResult, MonitorReport, QualityResult
 from mlops_runtime.monitor.counting.counts import empty
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
-from mlops_runtime.monitor.window import Inventory, Window
+from mlops_runtime.monitor.window import Window
 
 WINDOW = Window(datetime(2017, 8, 7, 10, tzinfo=UTC), datetime(2017, 8, 9, 1, tzinfo=UTC))
 
@@ -58,7 +57,6 @@ def test_a_window_lists_its_hours_only(s3: Any, store: MonitorStore) -> None:
         s3.put_object(Bucket="captures", Key=f"labels/demand-forecast/{hour}/l.jsonl", Body=hour.encode())
     prefix = "capture/demand-forecast/AllTraffic"
     assert store.capture_keys("AllTraffic", WINDOW) == [f"{prefix}/{hour}/a.jsonl" for hour in hours[1:4]]
-    assert list(store.captures("AllTraffic", WINDOW)) == [b"1", b"2"] * 3
     uploaded = store.label_hours(WINDOW)
     assert [key for _, _, key in uploaded] == [f"labels/demand-forecast/{hour}/l.jsonl" for hour in hours[1:4]]
     assert uploaded[1][0] == datetime(2017, 8, 8, 23, tzinfo=UTC)
@@ -153,42 +151,8 @@ def test_a_window_is_shown_with_the_baseline_that_it_was_decided_against(
         store.decided_baseline(uri, digest)
 
 
-def test_earlier_reports_come_newest_first_and_those_of_the_window_and_later_do_not(store: MonitorStore) -> None:
-    """A run that is repeated sees what the first one saw; what lies too far back is not looked at."""
-    ends = [datetime(2017, 8, day, tzinfo=UTC) for day in (1, 7, 8, 9, 10)]
-    for end in ends:
-        report = MonitorReport(
-            endpoint="demand-forecast", variant="v", window_from="", window_until=end.isoformat(), rows=0,
-            drift=DriftResult(), quality=QualityResult(), baseline_sha256=None, model_package_arn=None,
-        )  # fmt: skip
-        objects = Inventory(since="", until=end.isoformat(), hours={})
-        uri = store.put_report(report, {"objects.json": canonical_json(objects)}, end)
-        assert (
-            uri
-            == store.report_uri(end)
-            == f"s3://artifacts/monitor/demand-forecast/reports/{end:%Y-%m-%dT%H}/report.json"
-        )
-    found = [report.window_until for report in store.earlier_reports(ends[3], since=ends[1])]
-    assert found == [ends[2].isoformat(), ends[1].isoformat()]
-    newest = store.earlier_inventory(ends[3])
-    assert newest is not None
-    assert newest.until == ends[2].isoformat()
-    assert store.earlier_inventory(ends[0]) is None
-
-
 def test_violations_lie_below_the_hour_in_which_their_window_ends(s3: Any, store: MonitorStore) -> None:
     """That is the partition which Athena works out."""
     store.put_violations(b"{}", datetime(2017, 8, 8, 6, tzinfo=UTC))
     key = "monitor/demand-forecast/violations/2017/08/08/06/violations.jsonl"
     assert s3.get_object(Bucket="artifacts", Key=key)["Body"].read() == b"{}"
-
-
-def test_the_report_of_a_window_is_found_by_its_end(store: MonitorStore) -> None:
-    """There is none of a window that was not decided."""
-    report = MonitorReport(
-        endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=3, baseline_sha256=None,
-        model_package_arn=None, drift=DriftResult(), quality=QualityResult(),
-    )  # fmt: skip
-    store.put_report(report, {}, WINDOW.end)
-    assert store.report_of(WINDOW.end) == report
-    assert store.report_of(WINDOW.start) is None

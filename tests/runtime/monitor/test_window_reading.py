@@ -5,9 +5,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import boto3
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from moto import mock_aws
 from scipy.stats import binom
 from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Timeline
 
@@ -377,6 +379,38 @@ def test_the_work_grows_with_the_objects_and_no_faster() -> None:
     Hashed.times = 0
     timeline.run(24)
     assert 0 < Hashed.times <= 5 * 500
+
+
+def test_a_run_lists_and_reads_each_object_once() -> None:
+    """Captures of the window and of the label delay before it, counts, labels, and what runs before it wrote."""
+    listed: Counter[str] = Counter()
+    read: Counter[str] = Counter()
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+        for bucket in ("artifacts", "captures"):
+            s3.create_bucket(Bucket=bucket)
+        timeline = Timeline(window=24, every=12, spec=replace(SPEC, label_delay_hours=36, merge_hours=24), s3=s3)
+        moved = [Captured(hour=hour, rows=20, skew=600 if hour > 60 else 0) for hour in range(96)]
+        for captured in moved:
+            timeline.land(f"o{captured.hour}", captured)
+            timeline.count(f"o{captured.hour}", captured)
+            event = {"eventMetadata": {"eventId": f"o{captured.hour}-0"}, "groundTruthData": {"data": "1"}}
+            key = f"labels/e/{START + captured.hour * HOUR:%Y/%m/%d/%H}/l.jsonl"
+            s3.put_object(Bucket="captures", Key=key, Body=json.dumps(event).encode())
+        for at in range(24, 96, 12):
+            timeline.run(at)
+        s3.meta.events.register(
+            "after-call.s3.ListObjectsV2",
+            lambda parsed, **_: listed.update(entry["Key"] for entry in parsed.get("Contents", [])),
+        )
+        s3.meta.events.register(
+            "before-call.s3.GetObject", lambda params, **_: read.update([params["url_path"].partition("/")[2]])
+        )
+        report = timeline.run(96)
+    assert report.drift.state is MonitorState.VIOLATION
+    assert sum("capture/" in key for key in read) == 60
+    assert sum("report.json" in key for key in read) >= 2
+    assert {key: times for times_of in (listed, read) for key, times in times_of.items() if times > 1} == {}
 
 
 def test_objects_wait_while_the_baseline_is_not_the_approved_one() -> None:

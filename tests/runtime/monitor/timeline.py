@@ -5,7 +5,7 @@ import json
 import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from botocore.exceptions import ClientError
@@ -19,6 +19,9 @@ from mlops_runtime.monitor.scheduled_run import DecideSettings, count_object, de
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.monitor.window import HOUR
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 START = datetime(2017, 8, 7, tzinfo=UTC)
 TRAINED = np.random.default_rng(1).normal(10, 2, 2000).astype(np.float32)
@@ -159,11 +162,14 @@ class Captured:
 class Timeline:
     """An endpoint, its captures and its monitor; hours count from the start."""
 
-    def __init__(self, *, window: int = 24, every: int = 6, spec: MonitorSpec | None = None) -> None:
-        """Begin with a model that has been serving, and nothing captured."""
-        self.s3, self.cloudwatch, self.table, self.bus = MemoryS3(), MemoryCloudWatch(), MemoryTable(), MemoryBus()
+    def __init__(
+        self, *, window: int = 24, every: int = 6, spec: MonitorSpec | None = None, s3: "S3Client | None" = None
+    ) -> None:
+        """Begin with a model that has been serving, and nothing captured, in memory unless a client is given."""
+        self.s3: Any = MemoryS3() if s3 is None else s3
+        self.cloudwatch, self.table, self.bus = MemoryCloudWatch(), MemoryTable(), MemoryBus()
         self.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(BASELINE))
-        self.store: Any = MonitorStore(self.s3, endpoint="e", artifacts="artifacts", captures="captures")  # type: ignore[arg-type]
+        self.store: Any = MonitorStore(self.s3, endpoint="e", artifacts="artifacts", captures="captures")
         self.settings = DecideSettings(
             endpoint="e",
             variant="v",

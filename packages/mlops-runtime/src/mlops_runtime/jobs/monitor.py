@@ -100,8 +100,12 @@ def run(options: Options, count: Count, clients: Clients) -> tuple[MonitorReport
         live = from_json(LivePointer, text)
         baseline = _baseline(live, store)
         if baseline is not None:
-            failed = _count_rest(live, baseline, options, store, count)
-            explained = _explain(live, baseline, options, store, clients.s3)
+            window = Window.before(options.now, settings.window_hours)
+            looked_at = window.extended(settings.spec.merge_hours)
+            sizes = store.capture_sizes(settings.variant, looked_at)
+            failed = _count_rest(sizes, looked_at, live, baseline, options=options, store=store, count=count)
+            own = {key: size for key, size in sizes.items() if _is_in(window, store.object_hour(key))}
+            explained = _explain(own, live, baseline, options=options, store=store, s3=clients.s3)
             measured = {} if explained is None else {"explainability": explained}
     report = decide_window(
         options.now,
@@ -124,13 +128,22 @@ def _baseline(live: LivePointer, store: MonitorStore) -> Baseline | None:
         return None
 
 
+def _is_in(window: Window, hour: datetime | None) -> bool:
+    return hour is not None and window.holds(hour)
+
+
 def _count_rest(
-    live: LivePointer, baseline: Baseline, options: Options, store: MonitorStore, count: Count
+    sizes: Mapping[str, int],
+    window: Window,
+    live: LivePointer,
+    baseline: Baseline,
+    *,
+    options: Options,
+    store: MonitorStore,
+    count: Count,
 ) -> dict[str, str]:
     settings = options.settings
-    window = Window.before(options.now, settings.window_hours).extended(settings.spec.merge_hours)
     counted = {key for objects in store.counts_by_hour(settings.variant, window).values() for key in objects}
-    sizes = store.capture_sizes(settings.variant, window)
     rest = {key: size for key, size in sizes.items() if (target := store.counts_key(key)) and target not in counted}
     told = {"objects": len(sizes), "to_count": len(rest), "bytes": sum(rest.values())}
     _log.info(json.dumps({"monitor": settings.endpoint, **told}))
@@ -145,15 +158,20 @@ def _count_rest(
 
 
 def _explain(
-    live: LivePointer, baseline: Baseline, options: Options, store: MonitorStore, s3: "S3Client"
+    sizes: Mapping[str, int],
+    live: LivePointer,
+    baseline: Baseline,
+    *,
+    options: Options,
+    store: MonitorStore,
+    s3: "S3Client",
 ) -> ExplainabilityResult | None:
     if not options.attribution_rows:
         return None
-    window = Window.before(options.now, options.settings.window_hours)
     found = explain(
         live,
         baseline,
-        store.capture_sizes(options.settings.variant, window),
+        sizes,
         s3=s3,
         captures=options.captures,
         rows=options.attribution_rows,

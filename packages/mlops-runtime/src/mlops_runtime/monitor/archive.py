@@ -77,11 +77,11 @@ class Archive:
     def at(self, end: datetime) -> MonitorReport | None:
         """Return the report of the window that ended in an hour; None if it does not exist."""
         hour = end.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        return next(iter(self._store.earlier_reports(hour + HOUR, since=hour)), None)
+        return next(self._store.past_runs(hour + HOUR, since=hour).reports(), None)
 
     def on(self, day: datetime) -> list[MonitorReport]:
         """Return the reports of the windows that ended on a day, newest first."""
-        return list(self._store.earlier_reports(day + timedelta(days=1), since=day))
+        return list(self._store.past_runs(day + timedelta(days=1), since=day).reports())
 
     def history(self, report: MonitorReport, *, most: int) -> list[MonitorReport]:
         """Return the reports before one, newest first."""
@@ -127,7 +127,7 @@ class Archive:
     def _before(self, end: datetime, most: int) -> list[MonitorReport]:
         found: list[MonitorReport] = []
         for days in _DAYS:
-            found = list(islice(self._store.earlier_reports(end, since=end - timedelta(days=days)), most))
+            found = list(islice(self._store.past_runs(end, since=end - timedelta(days=days)).reports(), most))
             if len(found) == most:
                 break
         return found

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -15,17 +15,15 @@ from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.counting.announced import Announcement, Announcements, read_announcement
 from mlops_runtime.monitor.counting.capture_lines import bounded_lines
-from mlops_runtime.monitor.report_keys import REPORT, metrics_key, report_folder, report_keys
-from mlops_runtime.monitor.window import Inventory, Window, hour_of, within
+from mlops_runtime.monitor.past_runs import PastRuns
+from mlops_runtime.monitor.report_keys import REPORT, metrics_key, report_folder
+from mlops_runtime.monitor.window import Window, hour_of, within
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 _CHUNK = 1 << 20
-_OBJECTS = "objects.json"
-# how far back the run before is looked for: an hourly monitor's lies within days, that of a yearly one within two years
-_DAYS = (10, 100, 800)
 # against which baseline an object was counted
 _BASELINE = re.compile(r"\.baseline-[0-9a-f]{16}(?=\.json$)")
 # a variant, the hour, and what SageMaker calls the object
@@ -187,11 +185,6 @@ class MonitorStore:
             return ContractError(f"{(own or keys)[0]}: {error}")
         return next((c for c in found if c.baseline_sha256 == baseline_sha256), max(found, key=lambda c: c.last))
 
-    def captures(self, variant: str, window: Window) -> Iterator[bytes]:
-        """Yield the capture lines of a window."""
-        for key in self.capture_keys(variant, window):
-            yield from self.lines(self._captures, key)
-
     def label_hours(self, window: Window) -> list[tuple[datetime, datetime, str]]:
         """Return the ground truth objects that were uploaded in a window: hour, time and key, in the order of their upload."""
         prefix = f"labels/{self._endpoint}/"
@@ -250,31 +243,9 @@ class MonitorStore:
         key = f"monitor/{self._endpoint}/violations/{end:%Y/%m/%d/%H}/violations.jsonl"
         self._s3.put_object(Bucket=self._artifacts, Key=key, Body=lines)
 
-    def earlier_reports(self, end: datetime, *, since: datetime) -> Iterator[MonitorReport]:
-        """Yield the reports of windows that ended before a time, newest first, each read when it is asked for."""
-        for key in reversed(self._report_keys(end, since)):
-            if key.endswith(f"/{REPORT}"):
-                yield from_json(MonitorReport, self._artifact(key))
-
-    def report_of(self, end: datetime) -> MonitorReport | None:
-        """Return the report of the window that ended at a time; None if it was not decided."""
-        try:
-            return from_json(MonitorReport, self._artifact(f"{self._folder(end)}/{REPORT}"))
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
-                raise
-            return None
-
-    def earlier_inventory(self, end: datetime) -> Inventory | None:
-        """Return the objects that the newest run before a time read; None if there was no run."""
-        for days in _DAYS:
-            keys = [key for key in self._report_keys(end, end - timedelta(days=days)) if key.endswith(f"/{_OBJECTS}")]
-            if keys:
-                return from_json(Inventory, self._artifact(keys[-1]))
-        return None
-
-    def _report_keys(self, end: datetime, since: datetime) -> list[str]:
-        return report_keys(self._s3, self._artifacts, self._endpoint, since=since, until=end)
+    def past_runs(self, until: datetime, *, since: datetime) -> PastRuns:
+        """Return the runs whose windows ended before a time, from ``since`` on."""
+        return PastRuns(self._s3, self._artifacts, self._endpoint, since=since, until=until)
 
     def _artifact(self, key: str) -> bytes:
         return self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read()
@@ -287,16 +258,14 @@ class MonitorStore:
         return {entry["Key"]: entry["Size"] for entry in self._entries(bucket, prefix, window)}
 
     def _entries(self, bucket: str, prefix: str, window: Window) -> "Iterator[ObjectTypeDef]":
-        """Yield the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours; one listing a day."""
-        pages = self._s3.get_paginator("list_objects_v2")
-        day = window.start.astimezone(UTC).replace(hour=0)
-        while day < window.end:
-            for page in pages.paginate(Bucket=bucket, Prefix=f"{prefix}{day:%Y/%m/%d}/"):
-                for entry in page.get("Contents", []):
-                    hour = hour_of(entry["Key"], prefix)
-                    if hour is not None and window.holds(hour):
-                        yield entry
-            day += timedelta(days=1)
+        """Yield the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours, in one listing: their keys sort by time."""
+        first, end = (f"{prefix}{time.astimezone(UTC):%Y/%m/%d/%H}" for time in (window.start, window.end))
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, StartAfter=first):
+            for entry in page.get("Contents", []):
+                if entry["Key"] >= end:
+                    return
+                if hour_of(entry["Key"], prefix) is not None:
+                    yield entry
 
 
 def _baseline_of(uri: str, body: bytes) -> Baseline:

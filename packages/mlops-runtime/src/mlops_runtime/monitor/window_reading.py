@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts
-from mlops_runtime.contracts.monitor_report import MonitorReport, MonitorResult
+from mlops_runtime.contracts.monitor_report import MonitorResult
 from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack, is_among, taken_back
 from mlops_runtime.monitor.call_metrics import Calls, calls_of, latency_of, sources
 from mlops_runtime.monitor.counting.capture_lines import is_since
@@ -17,7 +17,8 @@ from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, invalid_values, unreadable_rows
 from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.monitors.drift.decision import hours_to_add
-from mlops_runtime.monitor.monitors.label_join import Joined, Timed, join_window
+from mlops_runtime.monitor.monitors.label_join import Timed, captured_facets, join_window
+from mlops_runtime.monitor.past_runs import PastRuns
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import HOUR, Inventory, Window, late_objects, stamp
@@ -85,38 +86,55 @@ def gather(
     since = datetime.fromisoformat(live.since)
     source, latency_source = sources(place.endpoint, place.variant, place.traffic)
     calls = calls_of(place.cloudwatch, source, window.newest(place.period_hours), since=since)
-    captured = place.store.capture_sizes(place.variant, window)
+    baseline, flaw = None, None
+    try:
+        baseline = place.store.read_baseline(live.baseline_uri, live.baseline_sha256)
+    except BaselineIntegrityError as error:
+        flaw = str(error)
+    reading = window.extended(spec.label_delay_hours)
+    uploaded = [] if baseline is None else place.store.label_hours(reading)
+    is_joined = bool(uploaded) or (baseline is not None and bool(captured_facets(baseline)))
+    # one listing: of the window, and of the label delay before it where its calls are read
+    listed = place.store.capture_keys(place.variant, reading if is_joined else window)
+    hours = {key: hour for key in listed if (hour := place.store.capture_hour(place.variant, key))}
+    captured = {key: hour for key, hour in hours.items() if window.holds(hour)}
     evidence = Evidence(
         live=live,
         measured=measured,
         latency_hours=None if latency_source is None else latency_of(place.cloudwatch, latency_source, window),
         suppressed=suppressed(row, now),
         newest_call=calls.newest,
-        newest_capture=max(
-            filter(None, (place.store.capture_hour(place.variant, key) for key in captured)), default=None
-        ),
+        newest_capture=max(captured.values(), default=None),
+        flaw=flaw,
     )
-    try:
-        baseline = place.store.read_baseline(live.baseline_uri, live.baseline_sha256)
-    except BaselineIntegrityError as error:
-        return replace(evidence, flaw=str(error))
+    if baseline is None:
+        return evidence
+    longest = max(window.hours + spec.merge_hours, place.period_hours)
+    past = place.store.past_runs(window.end, since=window.start - 2 * spec.of_windows * longest * HOUR)
     aside = taken_back(row)
     counting = _count(
-        window, place, captured=captured, calls=calls, live=live, baseline=baseline, spec=spec, aside=aside
+        window, place, captured=captured, past=past, calls=calls, live=live, baseline=baseline, spec=spec, aside=aside
     )
     matured = window.due(spec.label_delay_hours, place.period_hours)
-    labels, newest_label = _labels(window, live, baseline, spec, place, aside=aside, matured=matured)
+    labels = join_window(
+        (Timed(hour, line, written) for hour, written, key in uploaded for line in place.store.object_lines(key)),
+        (line for key in listed for line in place.store.object_lines(key)),
+        since=live.since,
+        window_from=stamp(window.start),
+        now=window.end,
+        baseline=baseline,
+        label_delay_hours=spec.label_delay_hours,
+        aside=aside,
+        announced=place.store.announced(),
+        matured=(stamp(matured.start), stamp(matured.end)),
+    )
+    newest_label = max((hour for hour, _, _ in uploaded), default=None)
     if newest_label is None and not place.store.has_labels():
         # labels of a model that was live no longer cannot be late
         newest_label = since
     problems = counting.problems
     if not counting.objects:  # an engine that is not ours: only this reports them
         problems["line of captures cannot be read"] += labels.malformed - labels.malformed_labels
-    longest = max(window.hours + spec.merge_hours, place.period_hours)
-
-    def earlier() -> Iterator[MonitorReport]:
-        return place.store.earlier_reports(window.end, since=window.start - 2 * spec.of_windows * longest * HOUR)
-
     return replace(
         evidence,
         baseline=baseline,
@@ -127,8 +145,8 @@ def gather(
         labels=labels,
         newest_label=newest_label,
         matured=matured,
-        matured_report=None if matured == window else place.store.report_of(matured.end),
-        earlier=earlier,
+        matured_report=None if matured == window else past.report_of(matured.end),
+        earlier=past.reports,
         problems={name: times for name, times in problems.items() if times},
         problem_objects={problem: key for problem, (key, _) in counting.newest.items()},
         problem_lines={problem: lines for problem, (_, lines) in counting.newest.items() if lines},
@@ -233,7 +251,8 @@ def _count(
     window: Window,
     place: Place,
     *,
-    captured: Iterable[str],
+    captured: Mapping[str, datetime],
+    past: PastRuns,
     calls: Calls,
     live: LivePointer,
     baseline: Baseline,
@@ -250,10 +269,10 @@ def _count(
     counts, merged = _merge_back(counts, window, by_hour, reader, spec=spec, live=live, baseline=baseline)
     counted = {key for _, objects in own for key in objects}
     uncounted = [key for key in captured if (target := store.counts_key(key)) and target not in counted]
-    uncounted_newest = [key for key in uncounted if (h := store.capture_hour(place.variant, key)) and recent.holds(h)]
+    uncounted_newest = [key for key in uncounted if recent.holds(captured[key])]
     newest = sum(len(objects) for hour, objects in own if recent.holds(hour))
     objects = {stamp(hour): len(of_hour) for hour, of_hour in by_hour.items()}
-    late = late_objects(store.earlier_inventory(window.end), _inventory(objects, looked_at))
+    late = late_objects(past.inventory(), _inventory(objects, looked_at))
     problems += Counter(
         {
             UNCOUNTED: len(uncounted),
@@ -317,30 +336,3 @@ def inventory(evidence: Evidence, window: Window, spec: MonitorSpec) -> Inventor
 
 def _inventory(objects: Mapping[str, int], looked_at: Window) -> Inventory:
     return Inventory(since=stamp(looked_at.start), until=stamp(looked_at.end), hours=objects)
-
-
-def _labels(
-    window: Window,
-    live: LivePointer,
-    baseline: Baseline,
-    spec: MonitorSpec,
-    place: Place,
-    *,
-    aside: Sequence[TakenBack],
-    matured: Window,
-) -> tuple[Joined, datetime | None]:
-    store, before = place.store, window.extended(spec.label_delay_hours)
-    uploaded = store.label_hours(before)
-    joined = join_window(
-        (Timed(hour, line, written) for hour, written, key in uploaded for line in store.object_lines(key)),
-        store.captures(place.variant, before),
-        since=live.since,
-        window_from=stamp(window.start),
-        now=window.end,
-        baseline=baseline,
-        label_delay_hours=spec.label_delay_hours,
-        aside=aside,
-        announced=store.announced(),
-        matured=(stamp(matured.start), stamp(matured.end)),
-    )
-    return joined, max((hour for hour, _, _ in uploaded), default=None)
