@@ -260,6 +260,19 @@ def test_a_number_that_no_float_holds_is_refused_by_row(tmp_path, types):
         rows_of(RowFiles(tmp_path), types)
 
 
+def test_the_row_of_json_lines_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """In the file, where Arrow counts from the beginning of a block."""
+    monkeypatch.setattr(row_files, "_BLOCK", 64)
+    monkeypatch.setattr(row_files, "_SAMPLE", 64)
+    good = ['{"x": 1.5}'] * 40
+    (tmp_path / "a.jsonl").write_text("\n".join([*good, '{"x": 1e400}', *good]))
+    with pytest.raises(SourceError, match=r"a\.jsonl: .*too big to be stored in double\. in row 41$"):
+        rows_of(RowFiles(tmp_path), {"x": pa.float64()})
+    (tmp_path / "a.jsonl").write_text("\n".join([*good[:2], '{"x": 1e400}', *good]))
+    with pytest.raises(SourceError, match=r"a\.jsonl: .*too big to be stored in double\. in row 3$"):
+        rows_of(RowFiles(tmp_path), {"x": pa.float64()})
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_floats_of_text_files_are_as_in_a_frame(tmp_path, kind):
     """Doubles, so that the checks of a batch see which the declared type does not hold."""
@@ -268,6 +281,12 @@ def test_floats_of_text_files_are_as_in_a_frame(tmp_path, kind):
         each for file in RowFiles(tmp_path).files() for each in RowFiles(tmp_path).pieces(file, {"x": pa.float32()})
     )
     assert piece["x"].to_pylist() == [1e39]
+
+
+def test_floats_in_lists_of_json_lines_are_as_in_a_frame(tmp_path):
+    """As those beside them."""
+    (tmp_path / "a.jsonl").write_text('{"x": [0.5, 1e39]}\n')
+    assert rows_of(RowFiles(tmp_path), {"x": pa.list_(pa.float32())}) == [{"x": [0.5, 1e39]}]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv.gz"])

@@ -253,8 +253,7 @@ class RowFiles:
             raise SourceError(f"{file.uri}: {head}")
         kinds = {**types, **_seen(head, file.format), **types}  # declared columns come first in JSON's rows
         if file.format != "parquet":
-            # as a frame has them, so that the checks of a batch see what the declared type does not hold
-            kinds = {name: pa.float64() if pa.types.is_float32(kind) else kind for name, kind in kinds.items()}
+            kinds = {name: _wide(kind) for name, kind in kinds.items()}
         rows = head.piece
         held: list[pa.RecordBatch] = []
         count, start = 0, 1
@@ -270,7 +269,7 @@ class RowFiles:
                     held.append(batch)
                     count += batch.num_rows
         except _UNREADABLE as error:
-            raise SourceError(f"{file.uri}: {self._named(head, _said(error))}") from error
+            raise SourceError(f"{file.uri}: {self._named(head, _placed(error, start + count))}") from error
         if held:
             yield finished(held, start=start)
 
@@ -294,7 +293,7 @@ class RowFiles:
         try:
             return self._head(file)
         except _UNREADABLE as error:
-            return f"it is not {file.format}: {_said(error)}"
+            return f"it is not {file.format}: {_placed(error, 1)}"
 
     def _head(self, file: SourceFile) -> _Head:
         """Return the columns of a file and how many of its rows are a piece, which its first bytes or its footer decide."""
@@ -564,6 +563,13 @@ def _typed_csv(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return _typed(values, kind)
 
 
+def _wide(kind: pa.DataType) -> pa.DataType:
+    """Return floats as a frame has them, so that the checks of a batch see what the declared type does not hold."""
+    if pa.types.is_list(kind):
+        return pa.list_(_wide(kind.value_type))
+    return pa.float64() if pa.types.is_float32(kind) else kind
+
+
 def _is_text_first(kind: pa.DataType) -> bool:
     """Return whether Arrow makes values of a type out of texts; bytes need not be texts, and times of day it only reads."""
     return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_time(kind))
@@ -616,6 +622,13 @@ def _is_hidden(key: str) -> bool:
 def _names(keys: Sequence[str]) -> str:
     more = len(keys) - _SHOWN
     return ", ".join(keys[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _placed(error: Exception, first: int) -> str:
+    """Return what Arrow says of a block of JSON lines, whose rows it counts from 0; the first has the number ``first``."""
+    said = _said(error)
+    before, mark, row = said.rpartition(" in row ")
+    return f"{before}{mark}{int(row) + first:,}" if row.isdecimal() else said
 
 
 def _said(error: Exception) -> str:
