@@ -36,6 +36,7 @@ from mlops_constructs.feature_store import (
     TrainingSetJob,
 )
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
+from mlops_constructs.inference_api import Access, InferenceApi, Quota, RequestSchema
 from mlops_constructs.model_endpoint import (
     DataCapture,
     EndpointCapacity,
@@ -117,6 +118,7 @@ if _is_collecting:
     gc.enable()
 
 __all__ = [
+    "Access",
     "Approval",
     "AsynchronousInference",
     "AsynchronousSpec",
@@ -169,6 +171,7 @@ __all__ = [
     "ITrainingSetJob",
     "IUnitFeatureStore",
     "IWatchedModel",
+    "InferenceApi",
     "MetricOptions",
     "MetricRule",
     "ModelEndpoint",
@@ -189,7 +192,9 @@ __all__ = [
     "PrebuiltImage",
     "ProcessingStep",
     "Profile",
+    "Quota",
     "Ref",
+    "RequestSchema",
     "RetrainingPipeline",
     "Rollout",
     "RolloutAccess",

@@ -23,7 +23,9 @@ MAXIMUM_POLICY_CHARACTERS = 6144
 _WITHOUT_SOURCE_CONTEXT = frozenset({"lambda.amazonaws.com"})
 # no page says whether these send their account: the condition holds where they do and does not lock them out where they do not
 # (docs/adr/0020-conditions-that-services-meet.md)
-_PERHAPS_SOURCE_CONTEXT = frozenset({"glue.amazonaws.com", "logdelivery.elasticloadbalancing.amazonaws.com"})
+_PERHAPS_SOURCE_CONTEXT = frozenset(
+    {"apigateway.amazonaws.com", "glue.amazonaws.com", "logdelivery.elasticloadbalancing.amazonaws.com"}
+)
 # upper bounds of what an intrinsic becomes at deployment
 _RENDERED_LENGTHS = {"AWS::Partition": 10, "AWS::Region": 14, "AWS::AccountId": 12, "AWS::URLSuffix": 20}
 _RENDERED_ARN = 110

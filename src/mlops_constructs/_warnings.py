@@ -77,6 +77,11 @@ CLOSED_MODEL_MONITOR = ConstructWarning(
     text="SageMaker Model Monitor is closed to new customers since 2026-07-30: the deployment fails in an account that did not use "
     "it before, and as long as endpoint '{endpoint}' does not exist; the other engines have neither limit",
 )
+NO_API_THROTTLE = ConstructWarning(
+    id="mlops-constructs:InferenceApi.noThrottle",
+    text="model '{model}' has no max_rate: one caller may take what all others need, up to the account's limit; measure what "
+    "the endpoint answers (mlops traffic), give add_model(max_rate=), or acknowledge this warning",
+)
 ALL_WARNINGS = (
     DEVELOPMENT_DESTROYS_DATA,
     SHARED_KEY,
@@ -91,6 +96,7 @@ ALL_WARNINGS = (
     SHARED_SUBNETS,
     SNAPSHOT_RETENTION,
     CLOSED_MODEL_MONITOR,
+    NO_API_THROTTLE,
 )
 
 

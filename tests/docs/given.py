@@ -1,5 +1,6 @@
 """What the examples of constructs' docstrings take as given: a stack, a unit and whatever else they name."""
 
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -10,10 +11,13 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 import mlops_constructs as mlops
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.features.lock_file import write_lock
+from mlops_runtime.inference_api.request_promise import request_schema
 
+PRICE = SignatureColumn(name="price", type="number")
 ACCOUNT = "111111111111"
 
 
@@ -43,6 +47,9 @@ class Given:
             (folder / name).write_text("print('done')\n")
         (folder / "golden.jsonl").write_text(
             '{"name": "small", "body": "{\\"price\\": 2.5}", "rows": 1, "minimum": 0}\n'
+        )
+        (folder / "forecast.schema.json").write_text(
+            json.dumps(request_schema(ModelSignature(inputs=(PRICE,), output="units"), max_rows=50))
         )
         write_lock([*self.GROUPS, *self.PRICES], folder / "features.lock.json")
         self._folder = folder

@@ -12,13 +12,14 @@ from examples.pages import feature_clients, feature_service, feature_sets, rollo
 from examples.pages.business_unit import Units
 from examples.pages.feature_groups import STOCK
 from examples.pages.feature_store import FeatureStores
+from examples.pages.inference_api import Forecasts, with_partners
 from examples.pages.model_endpoint import Endpoints
 from examples.pages.model_registry import SERVED, TRAINED, Registries
 from examples.pages.monitors import Monitors
 from examples.pages.sagemaker_monitor import SageMakerMonitored
 from moto import mock_aws
 
-from mlops_constructs import Network, RolloutKind
+from mlops_constructs import Network, Profile, RolloutKind
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
 from mlops_runtime.features.rebuild import Verdict
@@ -37,6 +38,9 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, assertions.
     )
     registries = Registries(app, "Registries", network=network)
     stacks = [Units(app, "Units"), registries, Endpoints(app, "Endpoints", network=network, image=SERVED)]
+    forecasts = Forecasts(app, "Forecasts", profile=Profile.PRODUCTION, image=SERVED, network=network)
+    with_partners(forecasts.api)
+    stacks.append(forecasts)
     stacks.append(FeatureStores(app, "FeatureStores", network=network))
     stacks.append(Monitors(app, "Monitors", network=network, image=SERVED, explainer=SERVED))
     stacks.append(SageMakerMonitored(app, "SageMakerMonitored", network=network, image=SERVED))
@@ -50,6 +54,15 @@ def test_units_endpoints_and_registries_synthesize(templates: dict[str, assertio
     templates["Units"].resource_count_is("AWS::Events::EventBus", 2)
     templates["Endpoints"].resource_count_is("Custom::MLOpsServingSpec", 3)
     templates["Registries"].resource_count_is("AWS::SageMaker::ModelPackageGroup", 1)
+
+
+def test_the_api_synthesizes(templates: dict[str, assertions.Template]) -> None:
+    """A model that signed callers with a key may ask."""
+    found = templates["Forecasts"]
+    found.has_resource_properties(
+        "AWS::ApiGateway::Method", {"HttpMethod": "POST", "AuthorizationType": "AWS_IAM", "ApiKeyRequired": True}
+    )
+    found.resource_count_is("AWS::ApiGateway::UsagePlanKey", 1)
 
 
 def test_the_feature_store_synthesizes(templates: dict[str, assertions.Template]) -> None:

@@ -21,6 +21,9 @@ _HIPAA, _R4, _R5, _PCI = "HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "
 RULE_FAMILIES: dict[str, tuple[str, ...]] = {
     "ALBHttpToHttpsRedirection": (_HIPAA, _R4, _R5, _PCI),
     "ALBWAFEnabled": (_R4, _R5, _PCI),
+    "APIGWCacheEnabledAndEncrypted": (_HIPAA, _R4, _R5, _PCI),
+    "APIGWExecutionLoggingEnabled": (_HIPAA, _R4, _R5, _PCI),
+    "APIGWSSLEnabled": (_HIPAA, _R5, _PCI),
     "CloudWatchAlarmAction": (_HIPAA, _R4, _R5),
     "DynamoDBInBackupPlan": (_HIPAA, _R4, _R5),
     "ELBDeletionProtectionEnabled": (_HIPAA, _R4, _R5),
@@ -35,6 +38,7 @@ RULE_FAMILIES: dict[str, tuple[str, ...]] = {
     "SQSRedrivePolicy": ("Serverless",),
     "SageMakerEndpointConfigurationKMSKeyConfigured": (_HIPAA, _R4, _R5, _PCI),
     "SecretsManagerRotationEnabled": (_HIPAA, _R5),
+    "WAFv2LoggingEnabled": (_HIPAA, _R4, _R5, _PCI),
     "VPCDefaultSecurityGroupClosed": (_HIPAA, _R4, _R5, _PCI),
 }
 

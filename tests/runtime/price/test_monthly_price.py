@@ -185,3 +185,18 @@ def test_programs_get_the_same_with_its_sources() -> None:
     assert document["stacks"][0]["after"]["lines"][1]["resources"] == ["Spec"]
     assert document["total"]["before"] == {"idle": [0, 0], "serving": [0, 0]}
     assert document["sources"]["key_month"] == "https://aws.amazon.com/kms/pricing/"
+
+
+def test_an_api_costs_its_firewall_and_its_calls() -> None:
+    """The firewall each month, a million calls where they are made: 3.50 of API Gateway and 0.60 of the firewall."""
+    resources = {
+        "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {}},
+        "Firewall": {"Type": "AWS::WAFv2::WebACL", "Properties": {"Rules": [{}, {}, {}]}},
+    }
+    price = monthly_price(Template(document={"Resources": resources}), price_table("us-east-1"))
+
+    assert (price.idle, price.serving) == ((8.0, 8.0), (8.0, 12.1))
+    assert [line.what for line in price.lines] == [
+        "1 web firewall with 3 rules",
+        "up to a million calls of 1 API at 4.10",
+    ]

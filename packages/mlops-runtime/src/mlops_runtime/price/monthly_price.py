@@ -106,6 +106,7 @@ def monthly_price(template: Template, table: PriceTable) -> MonthlyPrice:
     for name, body in template.resources().items():
         by_type[str(body["Type"])][name] = template.properties(body)
     lines = [*_network(by_type, table), *_keys(by_type, table), *_watching(by_type, table), *_standing(by_type, table)]
+    lines += _doors(by_type, table)
     unpriced = [f"{name}: the table has no price of {kind}" for kind in _UNPRICED_TYPES for name in by_type[kind]]
     for name, properties in by_type["Custom::MLOpsServingSpec"].items():
         spec = _serving_spec(properties.get("Spec"))
@@ -186,6 +187,21 @@ def _standing(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> It
         high = len(groups) * LOG_GB * table.usd["log_gb"]
         what = f"{_counted(len(groups), 'log group')} at up to {LOG_GB} GB each"
         yield PriceLine(what=what, resources=groups, low=0.0, high=round(high, 2))
+
+
+def _doors(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
+    """Yield firewalls, and what the first million calls of APIs cost where they are made; bodies over 16 KB cost more."""
+    firewalls = by_type["AWS::WAFv2::WebACL"]
+    if firewalls:
+        rules = sum(_length(properties.get("Rules")) for properties in firewalls.values())
+        price = len(firewalls) * table.usd["firewall_month"] + rules * table.usd["firewall_rule_month"]
+        what = f"{_counted(len(firewalls), 'web firewall')} with {_counted(rules, 'rule')}"
+        yield _line(what, tuple(firewalls), price)
+    apis = tuple(by_type["AWS::ApiGateway::RestApi"])
+    if apis:
+        each = table.usd["api_million_requests"] + (table.usd["firewall_million_requests"] if firewalls else 0)
+        what = f"up to a million calls of {_counted(len(apis), 'API')} at {each:.2f}"
+        yield PriceLine(what=what, resources=apis, low=0.0, high=round(len(apis) * each, 2), is_serving=True)
 
 
 def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:

@@ -42,8 +42,12 @@ class PricedUsage:
 # claim: price-list-names-usage-types
 USAGES: Mapping[str, PricedUsage] = {
     "alarm_month": PricedUsage(service="AmazonCloudWatch", usage="CW:AlarmMonitorUsage"),
+    "api_million_requests": PricedUsage(service="AmazonApiGateway", usage="ApiGatewayRequest", times=1e6),
     "composite_alarm_month": PricedUsage(service="AmazonCloudWatch", usage="CW:CompositeAlarmMonitorUsage"),
     "dashboard_month": PricedUsage(service="AmazonCloudWatch", usage="DashboardsUsageHour"),
+    "firewall_million_requests": PricedUsage(service="awswaf", usage="RequestV2-Tier1", times=1e6),
+    "firewall_month": PricedUsage(service="awswaf", usage="WebACLV2"),
+    "firewall_rule_month": PricedUsage(service="awswaf", usage="RuleV2"),
     "interface_endpoint_hour": PricedUsage(service="AmazonVPC", usage="VpcEndpoint-Hours"),
     "key_month": PricedUsage(service="awskms", usage="KMS-Keys"),
     "load_balancer_hour": PricedUsage(service="AWSELB", usage="LoadBalancerUsage", family="Load Balancer-Application"),

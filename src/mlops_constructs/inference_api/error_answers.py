@@ -1,0 +1,172 @@
+"""What callers get where a model does not answer: ``application/problem+json`` (RFC 9457) without a word of AWS.
+
+SageMaker's own errors name account, region and log group, and an integration with one answer for everything would give them with
+status 200. So every status has an answer here, and what is unknown is 502.
+"""
+
+import json
+from collections.abc import Mapping
+
+from aws_cdk import aws_apigateway as gateway
+
+PROBLEM = "application/problem+json"
+JSON = "application/json"
+INFERENCE_ID, MODEL_VERSION, RETRY_AFTER = "X-Inference-Id", "X-Model-Version", "Retry-After"
+# statuses of our server that say what is wrong with a request
+REFUSALS = (400, 413, 415)
+STATUSES = ("200", *map(str, REFUSALS), "429", "502", "503")
+
+# by what API Gateway calls the cause: status, code, sentence. None of them quotes AWS, whose own messages hold ARNs
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+_REFUSED: Mapping[str, tuple[int, str, str]] = {
+    "BadRequestParameters": (400, "invalid_request", "a header or parameter is missing"),
+    "MissingAuthenticationToken": (403, "not_allowed", "there is no such path, or the request is not signed"),
+    "AccessDenied": (403, "not_allowed", "the caller may not ask this model"),
+    "ExpiredToken": (403, "not_allowed", "the credentials have expired"),
+    "InvalidSignature": (403, "not_allowed", "the signature does not fit the request"),
+    "InvalidApiKey": (403, "not_allowed", "the key is missing, or of no plan of this API"),
+    "WafFiltered": (403, "not_allowed", "the request is too large, or was taken for an attack"),
+    "Unauthorized": (401, "not_known", "the token is missing, has expired, or lacks the scope"),
+    "AuthorizerFailure": (500, "failed", "the token could not be checked"),
+    "AuthorizerConfigurationError": (500, "failed", "the token could not be checked"),
+    "ResourceNotFound": (404, "not_found", "there is no such path"),
+    "RequestTooLarge": (413, "too_large", "the body is larger than the API takes"),
+    "UnsupportedMediaType": (415, "wrong_type", "the body must be application/json"),
+    "Throttled": (429, "too_many_requests", "there are more calls than the model answers; try again"),
+    "QuotaExceeded": (429, "quota_spent", "the calls of the plan are spent"),
+    "IntegrationTimeout": (504, "too_slow", "the model did not answer in time; it may have counted the call"),
+    "IntegrationFailure": (504, "failed", "the model could not be asked"),
+    "ApiConfigurationError": (500, "failed", "the call failed"),
+}
+_TYPES = {
+    "BadRequestParameters": gateway.ResponseType.BAD_REQUEST_PARAMETERS,
+    "MissingAuthenticationToken": gateway.ResponseType.MISSING_AUTHENTICATION_TOKEN,
+    "AccessDenied": gateway.ResponseType.ACCESS_DENIED,
+    "ExpiredToken": gateway.ResponseType.EXPIRED_TOKEN,
+    "InvalidSignature": gateway.ResponseType.INVALID_SIGNATURE,
+    "InvalidApiKey": gateway.ResponseType.INVALID_API_KEY,
+    "WafFiltered": gateway.ResponseType.WAF_FILTERED,
+    "Unauthorized": gateway.ResponseType.UNAUTHORIZED,
+    "AuthorizerFailure": gateway.ResponseType.AUTHORIZER_FAILURE,
+    "AuthorizerConfigurationError": gateway.ResponseType.AUTHORIZER_CONFIGURATION_ERROR,
+    "ResourceNotFound": gateway.ResponseType.RESOURCE_NOT_FOUND,
+    "RequestTooLarge": gateway.ResponseType.REQUEST_TOO_LARGE,
+    "UnsupportedMediaType": gateway.ResponseType.UNSUPPORTED_MEDIA_TYPE,
+    "Throttled": gateway.ResponseType.THROTTLED,
+    "QuotaExceeded": gateway.ResponseType.QUOTA_EXCEEDED,
+    "IntegrationTimeout": gateway.ResponseType.INTEGRATION_TIMEOUT,
+    "IntegrationFailure": gateway.ResponseType.INTEGRATION_FAILURE,
+    "ApiConfigurationError": gateway.ResponseType.API_CONFIGURATION_ERROR,
+}
+
+
+def problem(status: int, code: str, sentence: str) -> str:
+    """Return the template of a problem, with the id of the request.
+
+    Example:
+        >>> json.loads(problem(404, "not_found", "there is no such path"))["title"]
+        'not_found'
+    """
+    return json.dumps(
+        {"type": "about:blank", "title": code, "status": status, "detail": sentence, "request_id": "$context.requestId"}
+    )
+
+
+def define_gateway_answers(api: gateway.RestApi) -> None:
+    """Define what API Gateway itself answers: one problem for each of its causes, and the schema's own message of a bad body.
+
+    Args:
+        api: The API.
+    """
+    for name, (status, code, sentence) in _REFUSED.items():
+        # resources of the API itself, whose ids are the causes
+        api.add_gateway_response(
+            name,
+            type=_TYPES[name],
+            status_code=str(status),
+            templates={JSON: problem(status, code, sentence)},
+            response_headers=_headers(is_busy=name == "Throttled"),
+        )
+    checked = problem(400, "invalid_request", "the body is not as the schema of the model says")
+    api.add_gateway_response(
+        "BadRequestBody",
+        type=gateway.ResponseType.BAD_REQUEST_BODY,
+        status_code="400",
+        templates={JSON: f'{checked[:-1]}, "problems": ["$context.error.validationErrorString"]}}'},
+        response_headers=_headers(),
+    )
+    for name, kind, sentence in (
+        ("Default4xx", gateway.ResponseType.DEFAULT_4_XX, "the request was refused"),
+        ("Default5xx", gateway.ResponseType.DEFAULT_5_XX, "the call failed"),
+    ):
+        body = json.dumps(
+            {"type": "about:blank", "title": "failed", "detail": sentence, "request_id": "$context.requestId"}
+        )
+        api.add_gateway_response(name, type=kind, templates={JSON: body}, response_headers=_headers())
+
+
+def _headers(*, is_busy: bool = False) -> dict[str, str]:
+    return {"Content-Type": f"'{PROBLEM}'", **({RETRY_AFTER: "'1'"} if is_busy else {})}
+
+
+def model_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
+    """Return what a caller gets for each status of SageMaker's runtime.
+
+    Of a container's own refusal (400, 413, 415) callers get its words, where the container is our server, whose words are of the
+    request alone. SageMaker says 400 where there is no such endpoint.
+
+    Args:
+        own_server: Whether our server serves the model.
+    """
+    problems = {"method.response.header.Content-Type": f"'{PROBLEM}'", **_id()}
+    failed = problem(502, "model_error", "the model failed on this request")
+    return [
+        gateway.IntegrationResponse(
+            status_code="200",
+            selection_pattern="200",
+            response_parameters={
+                "method.response.header.Content-Type": "integration.response.header.Content-Type",
+                f"method.response.header.{MODEL_VERSION}": "integration.response.header.X-Amzn-SageMaker-Custom-Attributes",
+                **_id(),
+            },
+        ),
+        gateway.IntegrationResponse(
+            status_code="429",
+            selection_pattern="429",
+            response_parameters={**problems, f"method.response.header.{RETRY_AFTER}": "'1'"},
+            response_templates={JSON: problem(429, "too_many_requests", "there are more calls than the model answers")},
+        ),
+        gateway.IntegrationResponse(
+            status_code="503",
+            selection_pattern=r"400|5\d{2}",
+            response_parameters=problems,
+            response_templates={JSON: problem(503, "not_served", "the model is not served now; try again later")},
+        ),
+        gateway.IntegrationResponse(
+            status_code="502",
+            response_parameters=problems,
+            response_templates={JSON: _refusals(failed) if own_server else failed},
+        ),
+    ]
+
+
+def _id() -> dict[str, str]:
+    return {f"method.response.header.{INFERENCE_ID}": "context.requestId"}
+
+
+def _refusals(failed: str) -> str:
+    is_refusal = " || ".join(f"$status == {status}" for status in REFUSALS)
+    return (
+        "#set($status = $input.path('$.OriginalStatusCode'))"
+        f"#if({is_refusal})"
+        "#set($context.responseOverride.status = $status)"
+        "$input.path('$.OriginalMessage')"
+        f"#else{failed}#end"
+    )
+
+
+def method_answers() -> list[gateway.MethodResponse]:
+    """Return the statuses and headers that a prediction may have."""
+    named = ("Content-Type", INFERENCE_ID, MODEL_VERSION, RETRY_AFTER)
+    headers = {f"method.response.header.{name}": False for name in named}
+    return [gateway.MethodResponse(status_code=status, response_parameters=headers) for status in STATUSES]

@@ -1,0 +1,554 @@
+"""The API through which callers ask models of a unit: a REST API straight to SageMaker, with no function in the way."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import aws_apigateway as gateway
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct, IValidation
+from mlops_constructs._arguments import checked, shown
+from mlops_constructs._roles import service_role
+from mlops_constructs._unit_resources import define_log_group
+from mlops_constructs._validation import check_duration, check_pattern, check_range, check_whole, raise_if_any
+from mlops_constructs._warnings import NO_API_THROTTLE, warn
+from mlops_constructs.eks_inference import EksInferenceService
+from mlops_constructs.inference_api.api_access import Access
+from mlops_constructs.inference_api.api_alarms import define_alarms
+from mlops_constructs.inference_api.api_findings import acknowledge_api, acknowledge_method
+from mlops_constructs.inference_api.error_answers import JSON, define_gateway_answers, method_answers, model_answers
+from mlops_constructs.inference_api.request_schema import RequestSchema
+from mlops_constructs.inference_api.usage_plans import Quota
+from mlops_constructs.inference_api.web_firewall import INSPECTED, define_firewall
+from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint
+from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase
+from mlops_constructs.model_endpoint.model_endpoint import ModelEndpoint
+from mlops_constructs.unit_interface import IBusinessUnit, Profile
+
+STAGE = "live"
+# value objects of the API in its template, from which `mlops api export` writes OpenAPI
+METADATA = "mlops-constructs:InferenceApi"
+INFERENCE_HEADER = "integration.request.header.X-Amzn-SageMaker-Inference-Id"
+_SERVICE = "apigateway.amazonaws.com"
+_NAME = r"[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?"
+_NAME_ALLOWED = "1 to 32 lower-case letters, digits or hyphens, starting with a letter"
+# an integration of a regional API; more needs a quota of the account: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+_LONGEST = cdk.Duration.seconds(29)
+_SHORTEST = cdk.Duration.seconds(1)
+# calls a second, and at once, of all APIs of an account and region, unless it has more
+_HIGHEST_RATE, _HIGHEST_BURST = 10_000, 5_000
+_DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """A model of the API: its own methods, and what bounds them."""
+
+    request: RequestSchema
+    timeout: cdk.Duration
+    methods: tuple[gateway.Method, ...]
+    max_rate: float | None
+
+
+@checked("InvalidInferenceApi")
+class InferenceApi(Construct):
+    """Define the API of a unit's models: ``POST /v1/models/{model}/predictions`` and ``GET /v1/models/{model}``. Stateless.
+
+    API Gateway checks who calls and what, and asks SageMaker itself: no function stands in the way. Bodies are checked by the
+    promised schema, each call gets an id by which labels are joined (``X-Inference-Id``), and errors say nothing of AWS. A web
+    firewall, an encrypted access log, a limit for each model and two alarms belong to it. The access log needs the role
+    for CloudWatch that an account's API Gateway has once a region.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        access: Who may ask. Default: callers that sign with IAM, and have `grant_predict`.
+        max_body_size: Largest body, up to 64 KiB, which the firewall reads. Default: 64 KiB.
+
+    Raises:
+        ValidationError: If keys alone are to open an API of PRODUCTION, or the firewall cannot read bodies of that size.
+
+    Example:
+        >>> api = InferenceApi(self, "Api", business_unit=unit)
+        >>> api.add_model("forecast", endpoint, request=RequestSchema.from_file("forecast.schema.json"), max_rate=20)
+        >>> plan = api.add_plan("partners", rate=20, burst=40, quota=Quota.per_day(50_000))
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        access: Access | None = None,
+        max_body_size: cdk.Size | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        self._unit = business_unit
+        self._access = Access.iam() if access is None else access
+        size = cdk.Size.kibibytes(INSPECTED[-1]) if max_body_size is None else max_body_size
+        raise_if_any(self, "InvalidInferenceApi", self._problems(size))
+        self._largest = int(size.to_bytes())
+        self._models: dict[str, _Model] = {}
+        self._plans: dict[str, gateway.UsagePlan] = {}
+        self._domain: str | None = None
+        self._log_group = define_log_group(self, "AccessLog", business_unit=business_unit)
+        self._api = self._define_api()
+        define_gateway_answers(self._api)
+        self._validator = gateway.RequestValidator(
+            self, "Validator", rest_api=self._api, validate_request_body=True, validate_request_parameters=True
+        )
+        self._authorizer = self._define_authorizer()
+        self._trees = self._define_trees()
+        stage = self._api.deployment_stage
+        define_firewall(self, "Firewall", stage_arn=stage.stage_arn, max_body_size=size, name=self._name)
+        self._alarms = define_alarms(
+            self,
+            name=self._name,
+            stage=STAGE,
+            unit=business_unit.name,
+            log_group=self._log_group,
+            topic=business_unit.topic,
+        )
+        self._invoke = iam.PolicyStatement(actions=["sagemaker:InvokeEndpoint"])
+        self._role: iam.IRole | None = None
+        self.node.add_validation(_ApiCheck(self._models, self._plans, self._access))
+        acknowledge_api(self._api)
+        business_unit.tag(self)
+
+    @property
+    def rest_api(self) -> gateway.RestApi:
+        """The REST API."""
+        return self._api
+
+    @property
+    def url(self) -> str:
+        """URL of the API, without a slash at its end."""
+        stack = cdk.Stack.of(self)
+        if self._domain is not None:
+            return f"https://{self._domain}"
+        return f"https://{self._api.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{STAGE}"
+
+    @property
+    def alarms(self) -> dict[str, cloudwatch.Alarm]:
+        """The alarms: ``late`` of calls that API Gateway gave up waiting for, ``errors`` of answers with 5xx."""
+        return dict(self._alarms)
+
+    def add_model(
+        self,
+        name: str,
+        endpoint: IModelEndpoint,
+        *,
+        request: RequestSchema,
+        timeout: cdk.Duration | None = None,
+        max_rate: float | None = None,
+        own_server: bool = True,
+    ) -> None:
+        """Let callers ask a model.
+
+        Args:
+            name: Name in the path, 1 to 32 lower-case letters, digits, hyphens; it stays when the model changes.
+            endpoint: A SageMaker endpoint that answers at once.
+            request: What the API promises to take.
+            timeout: How long API Gateway waits, 1 to 29 seconds. Set the container's own below it: an answer that comes later is
+                lost, while the model has counted the call. Default: 29 seconds.
+            max_rate: Calls a second that the model was measured to answer, 1 to 10,000; above it callers get 429. Default: only the
+                account's limit, with a warning.
+            own_server: Whether our server serves the model, so that callers get its words of what is wrong with a row. Default:
+                it does. A container of others may quote anything in its errors, so callers get 502 instead.
+
+        Raises:
+            ValidationError: With every reason why the API could not ask the model, or could not keep what it promises.
+        """
+        longest = _LONGEST if timeout is None else timeout
+        problems = [
+            check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
+            f"name must be one of its own, got {name!r} twice" if name in self._models else None,
+            check_duration("timeout", longest, minimum=_SHORTEST, maximum=_LONGEST, whole="milliseconds"),
+            check_range("max_rate", max_rate, minimum=1, maximum=_HIGHEST_RATE),
+            self._body_problem(request),
+            *_endpoint_problems(endpoint),
+        ]
+        raise_if_any(self, "InvalidInferenceApi", problems)
+        self._invoke.add_resources(endpoint.endpoint_arn)
+        methods = self._define_methods(name, endpoint.endpoint_name, request, longest, own_server=own_server)
+        self._models[name] = _Model(request=request, timeout=longest, methods=methods, max_rate=max_rate)
+        if max_rate is None:
+            warn(self, NO_API_THROTTLE, model=name)
+        if self._plans or self._access.is_by_key:
+            self._ask_for_keys(methods)
+        self._describe()
+
+    def add_plan(self, name: str, *, rate: float, burst: int, quota: Quota | None = None) -> gateway.UsagePlan:
+        """Define how much each of its keys may ask for; from then on every call needs a key, beside what `Access` asks for.
+
+        A plan throttles methods that require a key alone. Nothing ties a key to a caller: who has another's key spends its quota.
+
+        Args:
+            name: Name of the plan, as for models.
+            rate: Calls a second of a key, in the long run.
+            burst: Calls at once of a key.
+            quota: Calls in a span of time. Default: any number.
+
+        Returns:
+            The plan, to which keys are added.
+
+        Raises:
+            ValidationError: If a name is taken or a number not possible.
+        """
+        problems = [
+            check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
+            f"name must be one of its own, got {name!r} twice" if name in self._plans else None,
+            check_range("rate", rate, minimum=0.1, maximum=_HIGHEST_RATE),
+            check_whole("burst", burst, minimum=1, maximum=_HIGHEST_BURST),
+        ]
+        raise_if_any(self, "InvalidInferenceApi", problems)
+        plan = self._api.add_usage_plan(
+            f"Plan-{name}",
+            name=f"{self._unit.name}-{name}",
+            throttle=gateway.ThrottleSettings(rate_limit=rate, burst_limit=burst),
+            quota=None if quota is None else gateway.QuotaSettings(limit=quota.calls, period=quota.period),
+            api_stages=[gateway.UsagePlanPerApiStage(api=self._api, stage=self._api.deployment_stage)],
+        )
+        self._plans[name] = plan
+        for model in self._models.values():
+            self._ask_for_keys(model.methods)
+        self._describe()
+        return plan
+
+    def grant_predict(self, grantee: iam.IGrantable, model: str) -> iam.Grant:
+        """Grant asking one model, by requests signed with IAM.
+
+        Args:
+            grantee: Who.
+            model: Name of the model.
+
+        Raises:
+            ValidationError: If the API has no such model, or does not take signed requests.
+        """
+        problems = [
+            None
+            if self._access.signs
+            else "access takes no requests signed with IAM; use Access.iam() or Access.both(...)",
+            None
+            if model in self._models
+            else f"model must be one of {', '.join(self._models) or 'those that add_model adds'}, got {model!r}",
+        ]
+        raise_if_any(self, "InvalidGrant", problems)
+        path = f"/v1/models/{model}"
+        return iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["execute-api:Invoke"],
+            resource_arns=[
+                self._api.arn_for_execute_api("POST", f"{path}/predictions", STAGE),
+                self._api.arn_for_execute_api("GET", path, STAGE),
+            ],
+        )
+
+    def with_domain(self, name: str, certificate: acm.ICertificate) -> gateway.DomainName:
+        """Answer under a name of one's own alone; API Gateway's own address is closed, or it would be a way round the name.
+
+        Args:
+            name: The name, such as ``models.example.com``.
+            certificate: Certificate for it, of the same region.
+
+        Returns:
+            The domain, to which a record of DNS points.
+
+        Raises:
+            ValidationError: If the API has a name already, or it cannot be one.
+        """
+        problems = [
+            None if self._domain is None else f"name must be the only one, the API has {self._domain}",
+            check_pattern(
+                "name", name, pattern=_DOMAIN, allowed="a name of DNS in lower case, such as models.example.com"
+            ),
+        ]
+        raise_if_any(self, "InvalidInferenceApi", problems)
+        self._domain = name
+        domain = self._api.add_domain_name(
+            "Domain",
+            domain_name=name,
+            certificate=certificate,
+            endpoint_type=gateway.EndpointType.REGIONAL,
+            security_policy=gateway.SecurityPolicy.TLS_1_2,
+        )
+        _resource(self._api).add_property_override("DisableExecuteApiEndpoint", True)
+        self._change({"domain": name})
+        self._describe()
+        return domain
+
+    @property
+    def _name(self) -> str:
+        return f"{self._unit.name}-predictions"
+
+    def _problems(self, size: cdk.Size) -> list[str | None]:
+        largest = INSPECTED[-1] * 1024
+        is_allowed = size.is_unresolved() or (1024 <= size.to_bytes() <= largest and size.to_bytes() % 1024 == 0)
+        return [
+            "max_body_size must be whole KiB from 1 to 64, which the firewall reads, got "
+            f"{'a token' if size.is_unresolved() else f'{size.to_bytes():g} bytes'}"
+            if size.is_unresolved() or not is_allowed
+            else None,
+            "access by keys alone is not possible in PRODUCTION: a key identifies a caller and does not authenticate; use "
+            "Access.iam() or Access.cognito(...), and add_plan for keys beside it"
+            if self._access.is_by_key and self._unit.profile is Profile.PRODUCTION
+            else None,
+        ]
+
+    def _body_problem(self, request: RequestSchema) -> str | None:
+        if request.smallest_body <= self._largest:
+            return None
+        return (
+            f"{request.name} promises {request.promise.max_rows} rows a call, which have {request.smallest_body} bytes at least, "
+            f"and max_body_size is {self._largest}: promise fewer rows (mlops api schema --max-rows), or allow larger bodies"
+        )
+
+    def _define_api(self) -> gateway.RestApi:
+        fields = gateway.AccessLogField
+        columns = {
+            "id": fields.context_request_id(),
+            "time": fields.context_request_time_epoch(),
+            "method": fields.context_http_method(),
+            "path": fields.context_resource_path(),
+            "status": fields.context_status(),
+            "cause": fields.context_error_response_type(),
+            "caller": fields.context_identity_user_arn(),
+            "client": fields.context_authorizer_claims("client_id"),
+            "key": fields.context_identity_api_key_id(),
+            "source": fields.context_identity_source_ip(),
+            "milliseconds": fields.context_response_latency(),
+            "model_milliseconds": fields.context_integration_latency(),
+            "model_status": fields.context_integration_status(),
+            "bytes": fields.context_response_length(),
+        }
+        return gateway.RestApi(
+            self,
+            "Resource",
+            rest_api_name=self._name,
+            description=f"Predictions of the models of {self._unit.name}",
+            endpoint_configuration=gateway.EndpointConfiguration(types=[gateway.EndpointType.REGIONAL]),
+            # one role an account: who sets it in a stack takes it from all others
+            cloud_watch_role=False,
+            binary_media_types=[],
+            deploy_options=gateway.StageOptions(
+                stage_name=STAGE,
+                tracing_enabled=True,
+                metrics_enabled=True,
+                data_trace_enabled=False,
+                access_log_destination=gateway.LogGroupLogDestination(self._log_group),
+                access_log_format=gateway.AccessLogFormat.custom(json.dumps(columns)),
+            ),
+        )
+
+    def _define_authorizer(self) -> gateway.CognitoUserPoolsAuthorizer | None:
+        if self._access.pool is None:
+            return None
+        return gateway.CognitoUserPoolsAuthorizer(self, "Authorizer", cognito_user_pools=[self._access.pool])
+
+    def _define_trees(self) -> list[tuple[gateway.Resource, bool]]:
+        """Define where models stand, each with whether its callers bring tokens."""
+        root = self._api.root.add_resource("v1")
+        first = (root.add_resource("models"), not self._access.signs and self._authorizer is not None)
+        if not self._access.signs or self._authorizer is None:
+            return [first]
+        return [first, (root.add_resource("token").add_resource("models"), True)]
+
+    def _define_methods(
+        self, name: str, endpoint_name: str, request: RequestSchema, timeout: cdk.Duration, *, own_server: bool
+    ) -> tuple[gateway.Method, ...]:
+        model = gateway.CfnModel(
+            self._api,
+            f"Model-{name}",
+            rest_api_id=self._api.rest_api_id,
+            content_type=JSON,
+            name=name.title().replace("-", ""),
+            description=f"What is promised to be taken, from {request.name}",
+            schema=request.schema,
+        )
+        self._change({name: dict(request.schema)}, waits_for=model)
+        bodies = gateway.Model.from_model_name(model, "Name", model.ref)
+        role = self._invoking_role()
+        made: list[gateway.Method] = []
+        for tree, has_token in self._trees:
+            resource = tree.add_resource(name)
+            authorizer = self._authorizer if has_token else None
+            kind = gateway.AuthorizationType.IAM if self._access.signs else gateway.AuthorizationType.NONE
+            scopes = [self._access.scope] if has_token and self._access.scope is not None else None
+            predict = resource.add_resource("predictions").add_method(
+                "POST",
+                gateway.AwsIntegration(
+                    service="runtime.sagemaker",
+                    path=f"endpoints/{endpoint_name}/invocations",
+                    integration_http_method="POST",
+                    options=gateway.IntegrationOptions(
+                        credentials_role=role,
+                        # an undeclared type would walk past the schema
+                        passthrough_behavior=gateway.PassthroughBehavior.NEVER,
+                        request_templates={JSON: "$input.body"},
+                        request_parameters={
+                            # a caller's own id would be the join key of others' labels
+                            INFERENCE_HEADER: "context.requestId",
+                            "integration.request.header.Content-Type": f"'{JSON}'",
+                            "integration.request.header.Accept": f"'{JSON}'",
+                        },
+                        timeout=timeout,
+                        integration_responses=model_answers(own_server=own_server),
+                    ),
+                ),
+                request_models={JSON: bodies},
+                request_validator=self._validator,
+                method_responses=method_answers(),
+                authorization_type=gateway.AuthorizationType.COGNITO if has_token else kind,
+                authorizer=authorizer,
+                authorization_scopes=scopes,
+            )
+            show = resource.add_method(
+                "GET",
+                gateway.MockIntegration(
+                    passthrough_behavior=gateway.PassthroughBehavior.NEVER,
+                    request_templates={JSON: '{"statusCode": 200}'},
+                    integration_responses=[
+                        gateway.IntegrationResponse(status_code="200", response_templates={JSON: _shown(name, request)})
+                    ],
+                ),
+                method_responses=[gateway.MethodResponse(status_code="200")],
+                authorization_type=gateway.AuthorizationType.COGNITO if has_token else kind,
+                authorizer=authorizer,
+                authorization_scopes=scopes,
+            )
+            made += [predict, show]
+            for method in (predict, show):
+                acknowledge_method(method, signs=self._access.signs and not has_token, is_by_key=self._access.is_by_key)
+        return tuple(made)
+
+    def _invoking_role(self) -> iam.IRole:
+        """Return the role in which API Gateway asks endpoints; made with the first, since a policy needs a resource."""
+        if self._role is None:
+            self._role = service_role(
+                self,
+                "Role",
+                service=_SERVICE,
+                statements=[self._invoke],
+                business_unit=self._unit,
+                description=f"Asks the endpoints of {self._name}",
+            )
+        return self._role
+
+    def _ask_for_keys(self, methods: tuple[gateway.Method, ...]) -> None:
+        for method in methods:
+            _resource(method).add_property_override("ApiKeyRequired", True)
+            self._change({method.node.path: "key"})
+
+    def _change(self, change: Mapping[str, object], *, waits_for: Construct | None = None) -> None:
+        """Deploy again when something changes that CDK's own hash of the API does not hold: AWS would serve the old one."""
+        deployment = self._api.latest_deployment
+        assert deployment is not None  # noqa: S101 - the API deploys itself
+        deployment.add_to_logical_id(change)
+        if waits_for is not None:
+            deployment.node.add_dependency(waits_for)
+
+    def _describe(self) -> None:
+        """Write limits of the stage, and what callers may know of the API, as they are now."""
+        stage = self._api.deployment_stage.node.default_child
+        assert isinstance(stage, gateway.CfnStage)  # noqa: S101
+        every = gateway.CfnStage.MethodSettingProperty(
+            resource_path="/*",
+            http_method="*",
+            metrics_enabled=True,
+            data_trace_enabled=False,
+            throttling_rate_limit=_HIGHEST_RATE,
+            throttling_burst_limit=_HIGHEST_BURST,
+        )
+        limited = [
+            gateway.CfnStage.MethodSettingProperty(
+                resource_path=f"/{path.replace('/', '~1')}",
+                http_method="POST",
+                metrics_enabled=True,
+                data_trace_enabled=False,
+                throttling_rate_limit=model.max_rate,
+                # a second of calls at once, so that one second's unevenness is not refused
+                throttling_burst_limit=min(math.ceil(model.max_rate), _HIGHEST_BURST),
+            )
+            for name, model in self._models.items()
+            if model.max_rate is not None
+            for path in self._paths(name)
+        ]
+        stage.method_settings = [every, *limited]
+        described = {
+            "unit": self._unit.name,
+            "url": self.url,
+            "signs": self._access.signs,
+            "scope": self._access.scope,
+            "has_keys": bool(self._plans) or self._access.is_by_key,
+            "max_body_size": self._largest,
+            "models": {
+                name: {
+                    "schema": model.request.schema,
+                    "seconds": model.timeout.to_milliseconds() / 1000,
+                    "max_rate": model.max_rate,
+                }
+                for name, model in self._models.items()
+            },
+        }
+        _resource(self._api).add_metadata(METADATA, described)
+
+    def _paths(self, name: str) -> list[str]:
+        trees = ["/v1/models", "/v1/token/models"][: len(self._trees)]
+        return [f"{tree}/{name}/predictions" for tree in trees]
+
+
+def _endpoint_problems(endpoint: object) -> list[str | None]:
+    if isinstance(endpoint, EksInferenceService):
+        return [
+            f"endpoint {endpoint.endpoint_name} runs on EKS, which the API cannot ask yet; give a ModelEndpoint, or call its "
+            "load balancer"
+        ]
+    if not isinstance(endpoint, ModelEndpointBase):
+        return [f"endpoint must be a ModelEndpoint, got {shown(endpoint)}"]
+    if not isinstance(endpoint, ModelEndpoint):
+        return []
+    return [
+        f"endpoint {endpoint.endpoint_name} is asynchronous, and the API takes no jobs yet; serve the model by instances or "
+        "without servers, or call InvokeEndpointAsync"
+        if endpoint.exchange is not None
+        else None,
+        f"endpoint {endpoint.endpoint_name} has personal fields that clients hash before they send, which callers of an API do "
+        "not; take DataCapture(personal_data=) away, or let callers use EndpointClient"
+        if endpoint.personal_key is not None
+        else None,
+    ]
+
+
+def _shown(name: str, request: RequestSchema) -> str:
+    """Return the template of what a model takes; ``$`` and ``#`` begin something there, so they are written as JSON escapes."""
+    text = json.dumps({"model": name, "content_types": [JSON], "request": request.schema})
+    return text.replace("$", "\\u0024").replace("#", "\\u0023")
+
+
+def _resource(construct: Construct) -> cdk.CfnResource:
+    child = construct.node.default_child
+    assert isinstance(child, cdk.CfnResource)  # noqa: S101 - each of CDK's constructs here has one
+    return child
+
+
+@jsii.implements(IValidation)
+class _ApiCheck:
+    """At the end of synthesis: what would deploy and do nothing."""
+
+    def __init__(self, models: Mapping[str, _Model], plans: Mapping[str, gateway.UsagePlan], access: Access) -> None:
+        self._models, self._plans, self._access = models, plans, access
+
+    def validate(self) -> list[str]:
+        if not self._models:
+            return ["the API has no model, and API Gateway deploys none without a method; call add_model"]
+        if self._access.is_by_key and not self._plans:
+            return ["access by keys needs a plan, or every call is refused; call add_plan"]
+        return []

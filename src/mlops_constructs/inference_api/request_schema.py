@@ -1,0 +1,77 @@
+"""The requests that an API promises to take, from a file that lies in git."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_constructs._arguments import checked
+from mlops_constructs._errors import ValidationError
+from mlops_runtime.inference_api.request_promise import PromiseError, RequestPromise, read_promise
+
+_SMALLEST = {"text": "", "boolean": 0, "number": 0, "integer": 0, "integer text": 0}
+
+
+@checked("InvalidRequestSchema")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSchema:
+    """Say which requests an API takes of a model: a promise to its callers, which does not follow the live model.
+
+    Args:
+        name: Name of the file, for messages.
+        schema: JSON schema of draft-04, which API Gateway checks bodies by.
+
+    Raises:
+        ValidationError: With everything for which it is not as ``mlops api schema`` writes it.
+
+    Example:
+        >>> RequestSchema.from_file("forecast.schema.json").promise.max_rows
+        50
+    """
+
+    name: str
+    schema: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        try:
+            read_promise(json.dumps(self.schema), self.name)
+        except PromiseError as error:
+            raise ValidationError("InvalidRequestSchema", [str(error)]) from error
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "RequestSchema":
+        """Read what ``mlops api schema`` has written; bounds and enumerations of columns may be added by hand.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ValidationError: With everything for which it is not such a schema.
+        """
+        try:
+            schema = json.loads(Path(path).read_bytes())
+        except OSError as error:
+            problem = f"path must be a file that mlops api schema has written, got {str(path)!r}: {error.strerror}"
+            raise ValidationError("InvalidRequestSchema", [problem]) from error
+        except (ValueError, RecursionError) as error:
+            raise ValidationError("InvalidRequestSchema", [f"{Path(path).name} is not JSON: {error}"]) from error
+        if not isinstance(schema, dict):
+            problem = f"{Path(path).name} must be a JSON object as mlops api schema writes it"
+            raise ValidationError("InvalidRequestSchema", [problem])
+        return cls(name=Path(path).name, schema=schema)
+
+    @property
+    def promise(self) -> RequestPromise:
+        """What the schema says of columns and rows."""
+        return read_promise(json.dumps(self.schema), self.name)[1]
+
+    @property
+    def smallest_body(self) -> int:
+        """Bytes that a call with as many rows as are promised has at least."""
+        promise = self.promise
+        rows: list[object] = [{c.name: _SMALLEST[c.kind] for c in promise.columns if c.is_required}]
+        if promise.arrays is not None:
+            rows.append([_SMALLEST[column.kind] for column in promise.columns])
+        bodies = (json.dumps({"instances": [row] * promise.max_rows}, separators=(",", ":")) for row in rows)
+        return min(len(body.encode()) for body in bodies)
