@@ -68,7 +68,7 @@ class RequestSchema:
 
     @property
     def smallest_body(self) -> int:
-        """Bytes that a call with as many rows as are promised has at least."""
+        """Bytes that a call with the largest promised number of rows has at least."""
         promise = self.promise
         rows: list[object] = [{c.name: _SMALLEST[c.kind] for c in promise.columns if c.is_required}]
         if promise.arrays is not None:

@@ -89,7 +89,7 @@ def _managed(priority: int, rules: str, name: str) -> waf.CfnWebACL.RuleProperty
 
 
 def _visible(name: str) -> waf.CfnWebACL.VisibilityConfigProperty:
-    # sampled requests hold headers, and whoever may see them reads callers' tokens
+    # sampled requests hold headers, and with them callers' tokens
     return waf.CfnWebACL.VisibilityConfigProperty(
         cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False
     )

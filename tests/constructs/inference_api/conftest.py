@@ -74,7 +74,7 @@ class Door:
     @property
     def template(self) -> dict[str, Any]:
         """The template; the stack cannot be added to afterwards."""
-        return Template.from_stack(self.stack).to_json()
+        return dict(Template.from_stack(self.stack).to_json())
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
         """Properties of all resources of a type, by logical id."""

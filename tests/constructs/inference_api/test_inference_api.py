@@ -39,6 +39,7 @@ def pool(door: Any, construct_id: str = "Pool") -> cognito.IUserPool:
 
 def method(door: Any, part: str) -> dict[str, Any]:
     """Properties of the one method whose logical id ends with a part and a hash."""
+    found: dict[str, Any]
     (found,) = (each for name, each in door.resources(METHOD).items() if name[:-8].endswith(part))
     return found
 
@@ -197,9 +198,8 @@ def test_another_schema_or_endpoint_is_deployed(make_door: Callable[..., Any]) -
     doors = [make_door(name) for name in ("one", "same", "schema", "timeout", "server")]
     doors[2].file.write_text(doors[2].file.read_text().replace('"maxItems": 50', '"maxItems": 49'))
     doors[2].request = type(doors[2].request).from_file(doors[2].file)
-    for door, more in zip(
-        doors, ({}, {}, {}, {"timeout": cdk.Duration.seconds(5)}, {"own_server": False}), strict=True
-    ):
+    changes: list[dict[str, Any]] = [{}, {}, {}, {"timeout": cdk.Duration.seconds(5)}, {"own_server": False}]
+    for door, more in zip(doors, changes, strict=True):
         door.api().add_model("forecast", door.endpoint, request=door.request, max_rate=20, **more)
 
     found = [deployment(door) for door in doors]
