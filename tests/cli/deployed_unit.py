@@ -135,6 +135,7 @@ class DeployedUnit:
             execution=owner,
             at="2017-07-01T00:00:00Z",
             requested_by="arn:aws:sts::000000000000:assumed-role/Approver/ann",
+            serving_config=pointer.config,
             serving_package=self.package(version),
             verdict=verdict,
         )

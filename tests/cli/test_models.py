@@ -4,140 +4,19 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.model_registry import BUCKET, GROUP, Registry
 from tests.signing import SigningKms
 
 from mlops_local import cloud
-from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.model import (
-    ComparedPredictions,
-    Evaluation,
-    GateCheck,
-    GateResult,
-    GateVerdict,
-    ModelPackageSpec,
-)
-from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
-from mlops_runtime.registry.model_package import package_request, registered_metadata
-from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, bound_by, registry_parameter
-from mlops_runtime.retraining.loss_intervals import UNBOUNDED
+from mlops_runtime.registry.package_approval import bound_by
 from mlops_runtime.rollout.archive_signatures import archive_signature, signed_message
 from mlops_runtime.rollout.rollback import Answer
-
-GROUP, BUCKET = "demand-forecast", "artifacts"
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
-    ],
-}
-POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "sagemaker:UpdateModelPackage", "Resource": "*"}],
-}
-
-
-class Registry:
-    """A group with packages and their evidence, and the role in which people approve."""
-
-    def __init__(self, running: cloud.Cloud) -> None:
-        self.home = running.home
-        self.sagemaker, self.s3 = running.client("sagemaker"), running.client("s3")
-        self.s3.create_bucket(Bucket=BUCKET)
-        self.sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
-        iam = running.client("iam")
-        role = iam.create_role(RoleName="Approver", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
-        iam.put_role_policy(RoleName="Approver", PolicyName="Approve", PolicyDocument=json.dumps(POLICY))
-        models = (f"s3://{BUCKET}/models/{GROUP}/",)
-        rule = ApprovalRule(approvers=(role["Arn"],), timeout_seconds=7 * 86400, artifacts=models)
-        entry = RegistryEntry(group=GROUP, unit="demand", rule=rule)
-        name = registry_parameter(unit="demand", group=GROUP)
-        running.client("ssm").put_parameter(Name=name, Value=canonical_json(entry).decode(), Type="String")
-
-    def register(
-        self,
-        execution: str,
-        *,
-        artifact: str = f"models/{GROUP}/job/output/model.tar.gz",
-        flavor: Flavor | None = None,
-        trust: Trust | None = None,
-        pickled: tuple[str, ...] | None = None,
-        left_out: str | None = None,
-        service: str | None = None,
-    ) -> str:
-        """Register a package that passed the gate, and return its name."""
-        prefix = f"s3://{BUCKET}/evaluations/{GROUP}/{execution}"
-        spec = ModelPackageSpec(
-            group=GROUP,
-            image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
-            artifact_uri=f"s3://{BUCKET}/{artifact}",
-            artifact_sha256="a" * 64,
-            model_sha256="b" * 64,
-            training_set_id="c" * 64,
-            execution=f"arn:aws:states:us-east-1:000000000000:execution:Retrain:{execution}",
-            baseline_uri=f"{prefix}/baseline.json",
-            baseline_sha256="8" * 64,
-            evaluation_uri=f"{prefix}/evaluation.json",
-            flavor=flavor,
-            trust=trust,
-            feature_service=service,
-        )
-        sha256 = self._write_evidence(spec, execution, pickled, left_out)
-        request = package_request(spec)
-        metadata = request["CustomerMetadataProperties"] | {"evaluation_sha256": sha256}
-        container = request["InferenceSpecification"]["Containers"][0]
-        request["CustomerMetadataProperties"] = registered_metadata(container, metadata)
-        arn: str = self.sagemaker.create_model_package(**request)["ModelPackageArn"]
-        return arn.rpartition(":model-package/")[2]
-
-    def describe(self, package: str) -> dict[str, Any]:
-        """Return what SageMaker says of a package."""
-        arn = f"arn:aws:sagemaker:us-east-1:000000000000:model-package/{package}"
-        return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
-
-    def _write_evidence(
-        self, spec: ModelPackageSpec, execution: str, pickled: tuple[str, ...] | None, left_out: str | None
-    ) -> str:
-        evaluation = Evaluation(
-            metric="wape",
-            metrics={"candidate": 0.31, "champion": 0.33},
-            blocks=(),
-            rows=1200,
-            trained_until="2017-01-01",
-            holdout_from="2017-01-02",
-            holdout_until="2017-02-01",
-            artifact_sha256=spec.artifact_sha256,
-            model_sha256=spec.model_sha256,
-            training_set_id=spec.training_set_id,
-            baseline_uri=spec.baseline_uri,
-            baseline_sha256=spec.baseline_sha256,
-            pickled=pickled,
-            champion_left_out=left_out,
-            compared=ComparedPredictions(rows=1200, largest_difference=1e-7),
-        )
-        content = canonical_json(evaluation)
-        sha256 = hashlib.sha256(content).hexdigest()
-        check = GateCheck(
-            rival="champion", passed=True, low=-0.08, high=-0.01, limit=0.02, reason="better", segment="store=7"
-        )
-        if left_out is not None:
-            check = replace(check, low=-UNBOUNDED, high=-UNBOUNDED, reason="not compared", segment=None)
-        gate = GateResult(
-            verdict=GateVerdict.PASSED,
-            checks=(check,),
-            evaluation_uri=spec.evaluation_uri,
-            evaluation_sha256=sha256,
-            reason="better",
-        )
-        self.s3.put_object(Bucket=BUCKET, Key=f"evaluations/{GROUP}/{execution}/evaluation.json", Body=content)
-        self.s3.put_object(Bucket=BUCKET, Key=f"gates/{GROUP}/{execution}.json", Body=canonical_json(gate))
-        return sha256
 
 
 @pytest.fixture(scope="module")

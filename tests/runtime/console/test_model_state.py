@@ -56,6 +56,19 @@ def test_each_state_has_its_sentence(found: EndpointOverview, state: ModelState,
     assert says in state_of(found)[1]
 
 
+def test_a_window_of_the_version_before_says_nothing_of_this_one() -> None:
+    """After a rollback for drift the version that serves again is not blamed for it."""
+    old = replace(VIOLATED, window_until="2017-08-08T10:00:00Z")
+
+    assert state_of(replace(SERVING, monitor=old)) == (
+        ModelState.UNKNOWN,
+        "no window of the monitor has ended since version 2 serves",
+    )
+    assert (
+        state_of(replace(SERVING, monitor=replace(old, window_until="2017-08-08T12:00:00Z")))[0] is ModelState.VIOLATED
+    )
+
+
 def test_the_worst_comes_first() -> None:
     """A violated limit goes before a rollout that runs, and a lost endpoint before both."""
     both = replace(ENDPOINT, progress=BAKING, monitor=VIOLATED)

@@ -4,7 +4,7 @@ import pytest
 
 from mlops_runtime.console.route import Route
 
-ROUTE = Route(method="GET", path="/units/{unit}/endpoints/{endpoint}", operation="x", summary="", act=str, gives=str)
+ROUTE = Route(method="GET", path="/units/{unit}/endpoints/{endpoint}", operation="x", summary="", act=str)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +18,7 @@ from mlops_cli.rollout_wait import InterruptedWaitError, RolloutWait
 
 if TYPE_CHECKING:
     from mlops_runtime.registry.package_approval import Review
-    from mlops_runtime.registry.package_registry import Evidence
+    from mlops_runtime.registry.package_case import PackageCase
     from mlops_runtime.rollout.approval_rollout import ApprovalRollout
     from mlops_runtime.rollout.rollback import Answer
 
@@ -103,23 +102,20 @@ def list_(
 @app.command()
 def show(package: Package, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
     """Show a package: the gate's intervals, training set, digests, approver, and what prevents its deployment."""
-    from mlops_runtime.registry.package_approval import review
+    from mlops_runtime.registry.package_case import PackageCase
     from mlops_runtime.registry.package_finder import PackageFinder, PackageNotFoundError
 
     with account(profile, home) as aws, shown(PackageNotFoundError):
         _, now = aws.caller()
-        finder = PackageFinder(client=aws.client)
-        description, rule = finder.described(package)
-        evidence = finder.catalog.evidence(description)
-        found = review(description, rule=rule, now=now)
-    found = replace(found, problems=(*found.problems, *_evidence_problems(found, evidence)))
+        case = PackageCase.read(PackageFinder(client=aws.client), package, now)
     if as_json:
         from mlops_runtime.contracts import to_dict
 
+        evidence = case.evidence
         given = {"gate": evidence.gate, "metrics": evidence.evaluation and evidence.evaluation.metrics}
-        print_json(_as_json(found) | to_dict(given))
+        print_json(_as_json(case.review) | to_dict(given))
         return
-    _print(found, evidence)
+    _print(case)
 
 
 @app.command()
@@ -215,22 +211,17 @@ def approve(
     Refuses a package that cannot be deployed, with every reason.
     """
     from mlops_runtime.registry.model_package import PackageError
-    from mlops_runtime.registry.package_approval import is_settled, unapprovable
+    from mlops_runtime.registry.package_case import PackageCase
     from mlops_runtime.registry.package_finder import PackageFinder
     from mlops_runtime.rollout.approval_rollout import RolloutMissingError
 
     with account(profile, home) as aws, shown(PackageError, RolloutMissingError, ValueError):
         caller, now = aws.caller()
-        finder = PackageFinder(client=aws.client)
-        description, rule = finder.described(package)
-        package = _version(description)
+        case = PackageCase.read(PackageFinder(client=aws.client), package, now)
+        package, description = case.version, case.description
         rollouts = _rollouts(aws, description["ModelPackageGroupName"]) if wait else {}
-        evidence = finder.catalog.evidence(description)
-        problems = [*unapprovable(description, rule=rule, now=now), *evidence.problems]
-        if problems:
-            raise PackageError(package, problems)
-        is_approved = not again and is_settled(description, rule=rule, now=now)
-        if is_approved:
+        case.require_approvable()
+        if case.is_settled and not again:
             document, text = {"package": description["ModelPackageArn"]}, _approved_text(package, description)
             if not wait:
                 raise UserError(f"{text}; to request its rollout again, add --again")
@@ -238,16 +229,11 @@ def approve(
             followed = _followed_again(rollouts, description["ModelPackageArn"], package)
         else:
             why = _reason(reason, "approve", package)
-            approver = finder.approver(caller, rule, role)
-            if (note := _not_compared(evidence)) is not None:
-                typer.echo(note, err=True)
-            said = approver.approve(description, reason=why)
-            document = {
-                "package": description["ModelPackageArn"],
-                "approved_as": approver.identity,
-                "said": said,
-            }
-            text = f"approved {package} as {approver.identity}: {said}"
+            if case.not_compared is not None:
+                typer.echo(visible(case.not_compared), err=True)
+            identity, said = case.approve(caller=caller, reason=why, role=role)
+            document = {"package": description["ModelPackageArn"], "approved_as": identity, "said": said}
+            text = f"approved {package} as {identity}: {said}"
             if wait:
                 typer.echo(text, err=True)
                 followed = _followed(rollouts, description["ModelPackageArn"], package, now)
@@ -307,28 +293,22 @@ def reject(
     home: Home = None,
 ) -> None:
     """Reject a package. A live one keeps serving: run `mlops rollback` first."""
+    from mlops_runtime.registry.package_case import PackageCase
     from mlops_runtime.registry.package_finder import PackageFinder
 
     with account(profile, home) as aws, shown(ValueError):
-        caller, _ = aws.caller()
-        finder = PackageFinder(client=aws.client)
-        description, rule = finder.described(package)
-        package = _version(description)
+        caller, now = aws.caller()
+        case = PackageCase.read(PackageFinder(client=aws.client), package, now)
+        package, description = case.version, case.description
         if description["ModelApprovalStatus"] == "Rejected":
             raise UserError(f"{package} is already rejected: {description.get('ApprovalDescription', '')}")
         why = _reason(reason, "reject", package)
-        approver = finder.approver(caller, rule, role)
-        said = approver.reject(description, reason=why)
-    text = f"rejected {package} as {approver.identity}: {said}"
+        identity, said = case.reject(caller=caller, reason=why, role=role)
+    text = f"rejected {package} as {identity}: {said}"
     if description["ModelApprovalStatus"] == "Approved":
         text += "\nit was approved: a live endpoint keeps serving it until mlops rollback or the next model"
-    document = {"package": description["ModelPackageArn"], "rejected_as": approver.identity, "said": said}
+    document = {"package": description["ModelPackageArn"], "rejected_as": identity, "said": said}
     answer(document, text, as_json=as_json)
-
-
-def _version(description: Mapping[str, Any]) -> str:
-    """Return <group>/<number> of a package."""
-    return str(description["ModelPackageArn"]).partition(":model-package/")[2]
 
 
 def _rollouts(aws: Account, group: str) -> "dict[str, ApprovalRollout]":
@@ -363,26 +343,17 @@ def _reason(reason: str | None, verb: str, package: str) -> str:
     return str(typer.prompt(f"Why {verb} {package}?"))
 
 
-def _evidence_problems(found: "Review", evidence: "Evidence") -> tuple[str, ...]:
-    return tuple(problem for problem in evidence.problems if problem not in found.problems)
-
-
 def _as_json(found: "Review") -> dict[str, Any]:
     from mlops_runtime.contracts import to_dict
 
     return dict(to_dict(found))
 
 
-def _not_compared(evidence: "Evidence") -> str | None:
-    """Return what a person who approves must know: nothing says that the package is better than the live model."""
-    left_out = None if evidence.evaluation is None else evidence.evaluation.champion_left_out
-    return None if left_out is None else visible(f"the champion is not compared: {left_out}")
-
-
-def _print(found: "Review", evidence: "Evidence") -> None:
+def _print(case: "PackageCase") -> None:
     from mlops_runtime.retraining.loss_intervals import UNBOUNDED
     from mlops_runtime.retraining.registration_gate import compared_text
 
+    found, evidence = case.review, case.evidence
     meta = found.metadata
     facts = (
         ("package", found.arn),
@@ -419,8 +390,8 @@ def _print(found: "Review", evidence: "Evidence") -> None:
         ]
         heads = ("against", "over", "relative loss", "must be below", "passed")
         print_table(heads, checks, title=f"gate {evidence.gate.verdict.value}")
-    if (note := _not_compared(evidence)) is not None:
-        typer.echo(note)
+    if case.not_compared is not None:
+        typer.echo(visible(case.not_compared))
     for problem in found.problems:
         typer.echo(visible(f"problem: {problem}"))
     if found.approval == "PendingManualApproval" and not found.problems:

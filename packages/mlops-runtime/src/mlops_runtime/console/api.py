@@ -1,14 +1,18 @@
 """The console's API: from a request to its answer; every refusal is a problem with its fix."""
 
-from collections.abc import Callable
+import hashlib
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 from mlops_runtime.cloud_connection import EmbeddedCloudError
-from mlops_runtime.console import model_pages
 from mlops_runtime.console.http_message import (
     JSON,
     Call,
@@ -20,11 +24,13 @@ from mlops_runtime.console.http_message import (
     refused,
 )
 from mlops_runtime.console.openapi import document
-from mlops_runtime.console.route import ROOT, Role, Route
+from mlops_runtime.console.route import KEY, ROOT, Role, Route
+from mlops_runtime.console.route_table import ROUTES
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import person_of
 
+_KEYS = 1000  # newest writes that are remembered
 _TITLES = {
     400: "bad request",
     403: "not allowed",
@@ -53,36 +59,6 @@ class Me:
     clock_scale: float | None
 
 
-def routes() -> tuple[Route, ...]:
-    """Return every operation but ``me``, which the API adds."""
-    return (
-        Route(
-            method="GET",
-            path="/units",
-            operation="listUnits",
-            summary="List the units by name",
-            act=model_pages.units,
-            gives=model_pages.Units,
-        ),
-        Route(
-            method="GET",
-            path="/units/{unit}",
-            operation="readUnit",
-            summary="Read the models of a unit, the worst first",
-            act=model_pages.unit,
-            gives=model_pages.UnitPage,
-        ),
-        Route(
-            method="GET",
-            path="/units/{unit}/endpoints/{endpoint}",
-            operation="readEndpoint",
-            summary="Read one model: its versions, the cause, the changes of 24 hours",
-            act=model_pages.endpoint,
-            gives=model_pages.EndpointPage,
-        ),
-    )
-
-
 class ConsoleApi:
     """The API on one account.
 
@@ -93,15 +69,9 @@ class ConsoleApi:
 
     def __init__(self, connect: Callable[[Role], Connection], *, roles: tuple[Role, ...] = tuple(Role)) -> None:
         self._connect, self._roles = connect, roles
-        me = Route(
-            method="GET",
-            path="/me",
-            operation="me",
-            summary="Tell who acts, and what is allowed",
-            act=self._me,
-            gives=Me,
-        )
-        self.routes = (me, *routes())
+        me = Route(method="GET", path="/me", operation="me", summary="Tell who acts, and what is allowed", act=self._me)
+        self.routes = (me, *ROUTES)
+        self._writing, self._done = Lock(), OrderedDict[str, tuple[str, HttpAnswer]]()
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Return the answer to a request; one that is refused gets a problem."""
@@ -128,14 +98,46 @@ class ConsoleApi:
             allowed = ", ".join(route.method for route, _ in matches)
             return refused(405, _TITLES[405], f"this address takes {allowed}", headers={"Allow": allowed})
         route, names = chosen
-        body: object = None
-        if route.takes is not None:
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-                raise RefusedRequestError(415, f"the body must be {JSON}")
-            try:
-                body = from_json(route.takes, request.body)
-            except ContractError as error:
-                raise RefusedRequestError(422, str(error)) from error
+        if route.role not in self._roles:
+            had = ", ".join(self._roles)
+            raise RefusedRequestError(
+                403, f"{route.operation} is done in the role {route.role.value}; this console has {had}"
+            )
+        if route.takes is None:
+            return self._done_call(route, names, request, None)
+        return self._write(route, names, request, route.takes)
+
+    def _write(self, route: Route, names: Mapping[str, str], request: HttpRequest, takes: type) -> HttpAnswer:
+        """Do a write once for its key: the same request is answered as before, another with its key is refused.
+
+        Writes come one after the other, so that of two at once the second sees what the first has done.
+        """
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+            raise RefusedRequestError(415, f"the body must be {JSON}")
+        key = request.headers.get("idempotency-key", "")
+        if re.fullmatch(KEY, key) is None:
+            raise RefusedRequestError(
+                400, "Idempotency-Key must be 8 to 64 letters, digits, - and _: a new one for each write"
+            )
+        try:
+            body = from_json(takes, request.body)
+        except ContractError as error:
+            raise RefusedRequestError(422, str(error)) from error
+        asked = hashlib.sha256(b"\0".join((route.operation.encode(), request.path.encode(), request.body))).hexdigest()
+        with self._writing:
+            before = self._done.get(key)
+            if before is not None and before[0] != asked:
+                raise RefusedRequestError(422, f"Idempotency-Key {key} was of another request; take a new one")
+            if before is not None:
+                return before[1]
+            found = self._done_call(route, names, request, body)
+            if json.loads(found.body).get("is_final", True):
+                self._done[key] = asked, found
+            while len(self._done) > _KEYS:
+                self._done.popitem(last=False)
+        return found
+
+    def _done_call(self, route: Route, names: Mapping[str, str], request: HttpRequest, body: object) -> HttpAnswer:
         cloud = self._connect(route.role)
         identity, clock = cloud.identity(), cloud.clock()
         now = (identity.answered if clock is None else clock.now).replace(microsecond=0)

@@ -83,6 +83,9 @@ class Connection(Protocol):
     def clock(self) -> Clock | None:
         """Return what the embedded clock says; None elsewhere."""
 
+    def move_clock(self, to: datetime) -> None:
+        """Move the embedded cloud's clock."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:

@@ -22,6 +22,7 @@ from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import person_of
 from mlops_runtime.retraining.run_history import RunHistory
+from mlops_runtime.rollout.rollback import package_before
 from mlops_runtime.rollout.rollout_progress import RolloutReader
 from mlops_runtime.rollout.rollout_words import facts
 
@@ -76,10 +77,14 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitPage:
-    """The models of a unit, the worst first. ``automation`` says whether it runs, or what stops it; then ``is_stopped``."""
+    """The models of a unit, the worst first. ``automation`` says whether it runs, or what stops it; then ``is_stopped``.
+
+    ``sequence`` is of the unit's newest audit record: what a pause names as seen.
+    """
 
     now: datetime
     unit: str
+    sequence: int
     automation: str
     is_stopped: bool
     is_paused: bool
@@ -164,6 +169,7 @@ def unit(call: Call) -> UnitPage:
     return UnitPage(
         now=call.now,
         unit=entry.unit,
+        sequence=0 if found.last is None else found.last.sequence,
         automation=automation(found, call.now),
         is_stopped=_is_paused(found) or found.frozen is not None,
         is_paused=_is_paused(found),
@@ -301,9 +307,7 @@ def _before(live: LivePointer | None, records: list[AuditRecord]) -> ServedVersi
     """Return the version that a rollback returns to."""
     if live is None or live.previous is None:
         return None
-    package = live.previous_package or next(
-        (each.serving_package for each in reversed(records) if each.serving_config == live.previous), None
-    )
+    package = package_before(live, records)
     return ServedVersion(version=_number(package), package=package, config=live.previous)
 
 

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from mlops_runtime.business_unit.unit_overview import GONE, NOT_YET_DEPLOYED, EndpointOverview
+from mlops_runtime.business_unit.unit_overview import GONE, NOT_YET_DEPLOYED, EndpointOverview, MonitorOverview
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.rollout.rollout_words import doing
@@ -36,7 +36,11 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
     Args:
         found: The endpoint.
     """
-    monitor, last = found.monitor, found.rollout
+    monitor, last, live = found.monitor, found.rollout, found.live
+    if monitor is not None and live is not None and monitor.window_until and monitor.window_until <= live.since:
+        # what it found is about the version before, such as one that was rolled back for it
+        says = f"no window of the monitor has ended since version {live.model_package_arn.rpartition('/')[2]} serves"
+        monitor = MonitorOverview(states={}, verdict=says)
     states = set() if monitor is None else set(monitor.states.values())
     if found.state == GONE:
         return (

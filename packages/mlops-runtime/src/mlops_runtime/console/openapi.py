@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlops_runtime.console.http_message import JSON, PROBLEM, Problem
-from mlops_runtime.console.route import NAME, ROOT, Route
+from mlops_runtime.console.route import KEY, NAME, PATTERNS, ROOT, Route
 from mlops_runtime.contracts import json_schema
 
 _READ = (401, 403, 404, 405, 422, 502, 503)
@@ -52,7 +52,10 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "description": f"In the role {route.role.value}.",
         "parameters": [
-            *(_parameter("path", name, f"Name of the {name}", f"^{NAME}$", is_required=True) for name in route.names),
+            *(
+                _parameter("path", name, f"The {name}", f"^{PATTERNS.get(name, NAME)}$", is_required=True)
+                for name in route.names
+            ),
             *(_parameter("query", each.name, each.description, each.pattern) for each in route.query),
         ],
         "responses": {
@@ -63,6 +66,9 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     if route.method == "GET":
         found["responses"]["304"] = {"description": "As the caller has seen it (If-None-Match)"}
     if route.takes is not None:
+        found["parameters"].append(
+            _parameter("header", "Idempotency-Key", "The same key is the same request", f"^{KEY}$", is_required=True)
+        )
         found["requestBody"] = {"required": True, **_content(route.takes, schemas, JSON)}
     return found
 

@@ -4,13 +4,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, get_type_hints
 from urllib.parse import unquote
 
 from mlops_runtime.console.http_message import Call
 
 ROOT = "/api/v1"
 NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"  # of units, endpoints, pipelines and package groups
+KEY = r"[A-Za-z0-9_-]{8,64}"  # of Idempotency-Key
+# of the other parameters of paths
+PATTERNS = {"number": r"[1-9][0-9]{0,8}", "execution": r"[A-Za-z0-9_-]{1,80}", "event": r"[A-Za-z0-9-]{1,64}"}
 
 
 class Role(StrEnum):
@@ -39,8 +42,7 @@ class Route:
         path: Below the root, with parameters in braces, such as ``/units/{unit}``.
         operation: Its name: what ``GET /me`` lists, and clients that are generated call it.
         summary: What it does.
-        act: Does it.
-        gives: Contract of the answer.
+        act: Does it; what it returns is the contract of the answer.
         takes: Contract of the body. Default: it takes none.
         status: Of the answer. Default: 200.
         role: Whose right it is. Default: the reader's.
@@ -52,11 +54,16 @@ class Route:
     operation: str
     summary: str
     act: Callable[[Call], Any]
-    gives: type
     takes: type | None = None
     status: int = 200
     role: Role = Role.READER
     query: tuple[Parameter, ...] = ()
+
+    @property
+    def gives(self) -> type:
+        """Contract of the answer."""
+        found: type = get_type_hints(self.act)["return"]
+        return found
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,7 +74,7 @@ class Route:
         """Return the parameters of a path that is this route's, decoded; None of another.
 
         Example:
-            >>> route = Route(method="GET", path="/units/{unit}", operation="unit", summary="", act=str, gives=str)
+            >>> route = Route(method="GET", path="/units/{unit}", operation="unit", summary="", act=str)
             >>> dict(route.match("/api/v1/units/retail")), route.match("/api/v1/units/a%2Fb")
             ({'unit': 'retail'}, None)
         """
@@ -76,8 +83,11 @@ class Route:
             return None
         found: dict[str, str] = {}
         for part, each in zip(map(unquote, parts), wanted, strict=True):
-            if each.startswith("{") and re.fullmatch(NAME, part):
-                found[each[1:-1]] = part
-            elif each != part:
+            if not each.startswith("{"):
+                if each != part:
+                    return None
+            elif re.fullmatch(PATTERNS.get(each[1:-1], NAME), part) is None:
                 return None
+            else:
+                found[each[1:-1]] = part
         return found

@@ -203,7 +203,9 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
                 "title": name,
                 "type": "object",
                 "properties": {
-                    _json_name(f): _schema(_hints(typing.cast(type, kind))[f.name], definitions) for f in fields
+                    _json_name(f): _schema(_hints(typing.cast(type, kind))[f.name], definitions)
+                    | f.metadata.get("schema", {})
+                    for f in fields
                 },
                 "required": [
                     _json_name(f)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 _MAXIMUM_REASON = 1023  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
+_RECORDS = 50  # newest ones, among which that of the version before is
 _QUOTED = 150  # characters of it that a record quotes in any case
 
 
@@ -87,6 +88,18 @@ def target_package(wanted: str, *, group: str, machine_arn: str) -> str:
     return stem + version
 
 
+def package_before(live: LivePointer, records: Sequence[AuditRecord]) -> str | None:
+    """Return the package of the version before the live one; None where records do not show it.
+
+    Args:
+        live: The live version.
+        records: Of the endpoint, the newest last.
+    """
+    if live.previous is None or live.previous_package is not None:
+        return live.previous_package
+    return next((each.serving_package for each in reversed(records) if each.serving_config == live.previous), None)
+
+
 def abort_alarm(endpoint: str, execution: str) -> str:
     """Return the name of the alarm that takes an execution's new fleet back."""
     return f"{alarm_prefix(endpoint)}{version_name(endpoint, execution).rpartition('-')[2]}-{ABORT}"
@@ -133,11 +146,12 @@ class WayBack:
             found = seen
         return found
 
-    def begin(self, request: DeployRequest) -> Begun | Answer:
+    def begin(self, request: DeployRequest, *, name: str | None = None) -> Begun | Answer:
         """Begin a rollback, without waiting; one that was begun or made by the same request is found again.
 
         Args:
             request: As of ``go``.
+            name: Of the execution that it starts; one of this name that was started before is followed. Default: by the request.
 
         Returns:
             What ``look`` follows, or the answer if nothing has to be done.
@@ -147,7 +161,7 @@ class WayBack:
         """
         row = self.chain.table.read()
         live = None if row.live is None else from_json(LivePointer, row.live)
-        running = self._running()
+        running = self.running()
         holder = row.owner if row.owner in running else None
         if live is None:
             raise RollbackError(
@@ -155,7 +169,7 @@ class WayBack:
                 + ("to; the first rollout runs" if holder else "from; approve a model package first")
             )
         if holder is None:
-            return self._alone(request, live, row, running)
+            return self._alone(request, live, row, running, name)
         if len(running) > 1:
             self.say(
                 f"{len(running) - 1} more executions wait for the endpoint and go on afterwards: mlops status shows them"
@@ -175,7 +189,15 @@ class WayBack:
         answer = self._answer(begun)
         return answer if begun.is_last or answer.is_served else self._start(begun.request, begun.before)
 
-    def _alone(self, request: DeployRequest, live: LivePointer, row: LockRow, running: Sequence[str]) -> Begun | Answer:
+    def before(self) -> str | None:
+        """Return the package that a rollback returns to; None where the newest records do not show it."""
+        row = self.chain.table.read()
+        live = None if row.live is None else from_json(LivePointer, row.live)
+        return None if live is None else package_before(live, self.chain.newest(row, _RECORDS))
+
+    def _alone(
+        self, request: DeployRequest, live: LivePointer, row: LockRow, running: Sequence[str], name: str | None
+    ) -> Begun | Answer:
         """Start a rollback, unless it is done, or was asked for already by a command that was interrupted."""
         if live.model_package_arn == request.model_package_arn:
             return Answer(is_served=True, text=f"{live.model_package_arn} serves already; nothing changed")
@@ -194,7 +216,7 @@ class WayBack:
                 "with --to, or give another reason",
                 record=last,
             )
-        return self._start(request, live.model_package_arn)
+        return self._start(request, live.model_package_arn, name)
 
     def _is_asked(self, request: DeployRequest, execution: str) -> bool:
         """Whether an execution was started with this very rollback: by the same caller, for the same reason."""
@@ -244,8 +266,8 @@ class WayBack:
             return False
         return True
 
-    def _start(self, request: DeployRequest, before: str) -> Begun:
-        name = f"rollback-{short_hash(canonical_json(request).decode())}"
+    def _start(self, request: DeployRequest, before: str, name: str | None = None) -> Begun:
+        name = name or f"rollback-{short_hash(canonical_json(request).decode())}"
         execution = start_deploy(self.stepfunctions, self.machine_arn, name, request)
         self.say(f"following {execution}")
         return Begun(request=request, execution=execution, wanted=request.model_package_arn, before=before)
@@ -263,7 +285,8 @@ class WayBack:
             said = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
         return Answer(is_served=is_served, text=f"{said}; {serves} serves", record=record)
 
-    def _running(self) -> list[str]:
+    def running(self) -> list[str]:
+        """Return the executions of the Deploy machine that run or wait."""
         pages = self.stepfunctions.get_paginator("list_executions").paginate(
             stateMachineArn=self.machine_arn, statusFilter="RUNNING"
         )

@@ -1,0 +1,182 @@
+"""Packages that wait for a person, one of them with its evidence, and the person's decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlops_runtime.console.http_message import Call, RefusedRequestError
+from mlops_runtime.console.write_requests import DecisionBody
+from mlops_runtime.contracts.model import GateResult
+from mlops_runtime.registry.model_package import PackageError
+from mlops_runtime.registry.package_approval import Review, person_of
+from mlops_runtime.registry.package_case import PackageCase
+from mlops_runtime.registry.package_finder import PackageFinder, PackageNotFoundError
+
+_PENDING = "PendingManualApproval"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A package that waits: ``package`` is ``<group>/<number>``, as `mlops models` names it."""
+
+    unit: str
+    group: str
+    package: str
+    registered: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """Every package that waits for a person, the newest first."""
+
+    now: datetime
+    waiting: tuple[Waiting, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagePage:
+    """One package: ``review`` and ``gate`` are what `mlops models show --json` prints, with everything that forbids an approval.
+
+    ``metrics`` are the losses of candidate, champion and baselines over ``rows`` of one holdout by ``metric``. ``champion`` is the
+    version that is ``live`` on an endpoint of the group, null where none is. ``note`` is what a person who approves must know.
+    """
+
+    now: datetime
+    review: Review
+    gate: GateResult | None
+    metric: str | None
+    rows: int | None
+    metrics: Mapping[str, float]
+    note: str | None
+    can_approve: bool
+    can_reject: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A decision that SageMaker has taken: in whose name, and the description that it carries. ``changed`` is false of a repeat."""
+
+    package: str
+    approval: str
+    identity: str
+    said: str
+    changed: bool
+
+
+def approvals(call: Call) -> Approvals:
+    """List the packages that wait."""
+    finder, found = PackageFinder(client=call.cloud.client), []
+    sagemaker = call.cloud.client("sagemaker")
+    try:
+        registries = finder.registries(None)
+    except PackageNotFoundError:
+        registries = []  # no stack has a registry yet, so nothing waits
+    for registry in registries:
+        pages = sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=registry.group, ModelPackageType="Versioned", ModelApprovalStatus=_PENDING
+        )
+        found += [
+            Waiting(
+                unit=registry.unit,
+                group=registry.group,
+                package=str(each["ModelPackageArn"]).partition(":model-package/")[2],
+                registered=each["CreationTime"],
+            )
+            for page in pages
+            for each in page["ModelPackageSummaryList"]
+        ]
+    return Approvals(now=call.now, waiting=tuple(sorted(found, key=lambda each: each.registered, reverse=True)))
+
+
+def package(call: Call) -> PackagePage:
+    """Return one package."""
+    case = _case(call)
+    review, evaluation = case.review, case.evidence.evaluation
+    return PackagePage(
+        now=call.now,
+        review=review,
+        gate=case.evidence.gate,
+        metric=None if evaluation is None else evaluation.metric,
+        rows=None if evaluation is None else evaluation.rows,
+        metrics={} if evaluation is None else evaluation.metrics,
+        note=case.not_compared,
+        can_approve=not review.problems and review.approval == _PENDING,
+        can_reject=review.approval != "Rejected",
+    )
+
+
+def approve(call: Call) -> Decided:
+    """Approve a package.
+
+    Raises:
+        RefusedRequestError: If it has changed since it was shown, or cannot be deployed, with every reason.
+    """
+    case, body = _case(call), call.body
+    if case.is_settled and _is_own(case, body, call.caller):
+        return _repeated(case)
+    _require_seen(case, body)
+    try:
+        case.require_approvable()
+        identity, said = case.approve(caller=call.caller, reason=body.reason.strip())
+    except PackageError as error:
+        raise RefusedRequestError(409, str(error), *error.problems) from error
+    except ValueError as error:
+        raise RefusedRequestError(422, str(error)) from error
+    return Decided(package=case.version, approval="Approved", identity=identity, said=said, changed=True)
+
+
+def reject(call: Call) -> Decided:
+    """Reject a package; a live one keeps serving until a rollback or the next model.
+
+    Raises:
+        RefusedRequestError: If it has changed since it was shown.
+    """
+    case, body = _case(call), call.body
+    if case.description["ModelApprovalStatus"] == "Rejected" and _is_own(case, body, call.caller):
+        return _repeated(case)
+    _require_seen(case, body)
+    try:
+        identity, said = case.reject(caller=call.caller, reason=body.reason.strip())
+    except ValueError as error:
+        raise RefusedRequestError(422, str(error)) from error
+    return Decided(package=case.version, approval="Rejected", identity=identity, said=said, changed=True)
+
+
+def _case(call: Call) -> PackageCase:
+    named = f"{call.names['group']}/{call.names['number']}"
+    try:
+        return PackageCase.read(PackageFinder(client=call.cloud.client), named, call.now)
+    except PackageNotFoundError as error:
+        raise RefusedRequestError(404, str(error)) from error
+
+
+def _is_own(case: PackageCase, body: DecisionBody, caller: str) -> bool:
+    """Whether a package carries this very decision already: an answer was lost on its way."""
+    review = case.review
+    return (
+        review.changed_by is not None
+        and person_of(review.changed_by) == person_of(caller)
+        and review.description.startswith(body.reason.strip())
+    )
+
+
+def _repeated(case: PackageCase) -> Decided:
+    review = case.review
+    return Decided(
+        package=case.version,
+        approval=review.approval,
+        identity=review.changed_by or "",
+        said=review.description,
+        changed=False,
+    )
+
+
+def _require_seen(case: PackageCase, body: DecisionBody) -> None:
+    review = case.review
+    if (review.approval, review.binding) != (body.expect.approval, body.expect.binding):
+        by = "" if review.changed_by is None else f" by {person_of(review.changed_by)}"
+        raise RefusedRequestError(
+            409,
+            f"{case.version} has changed since it was shown: it is {review.approval}{by}, with the content {review.binding}. "
+            "Read it again, then decide",
+        )

@@ -1,0 +1,124 @@
+"""Bodies of writes: why, and what the person saw. What differs by now is refused, so that two people do nothing twice."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+_MAX_REASON = 500
+_MAX_MINUTES = 92 * 24 * 60
+# neither control characters nor line and paragraph separators
+_TEXT = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
+_REASON: Mapping[str, Any] = {
+    "schema": {
+        "minLength": 1,
+        "maxLength": _MAX_REASON,
+        "pattern": rf"^{_TEXT}*[^\s\u0000-\u001f\u007f-\u009f]{_TEXT}*$",
+    }
+}
+_COUNT: Mapping[str, Any] = {"schema": {"minimum": 0}}
+_LONE = re.compile(_TEXT + "*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoned:
+    """A write with its reason, which goes on the record.
+
+    Raises:
+        ValueError: If the reason is blank, longer than 500 characters, or more than one line.
+    """
+
+    reason: str = field(metadata=_REASON)
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise ValueError("reason must not be blank; it is kept in the audit record")
+        if len(self.reason) > _MAX_REASON:
+            raise ValueError(
+                f"reason must be at most {_MAX_REASON} characters, got {len(self.reason)}; name a ticket instead"
+            )
+        if _LONE.fullmatch(self.reason) is None:
+            raise ValueError("reason must be one line without control characters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenVersion:
+    """What the person saw of an endpoint: the sequence of its newest audit record, and the package that served."""
+
+    sequence: int = field(metadata=_COUNT)
+    package: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackBody(Reasoned):
+    """A rollback. ``to`` is a version's number; without it the version before, or while a rollout runs the one that serves."""
+
+    expect: SeenVersion
+    to: int | None = field(default=None, metadata={"schema": {"minimum": 1, "maximum": 999_999_999}})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortBody(Reasoned):
+    """An end of the rollout that runs."""
+
+    expect: SeenVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenUnit:
+    """What the person saw of a unit: the sequence of its newest audit record."""
+
+    sequence: int = field(metadata=_COUNT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseBody(Reasoned):
+    """A pause of a unit's automation, or its end."""
+
+    expect: SeenUnit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPipeline:
+    """What the person saw of a pipeline: the execution that it last started."""
+
+    last_execution: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingBody(Reasoned):
+    """A request for a retraining."""
+
+    expect: SeenPipeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPackage:
+    """What the person saw of a package: its approval, and the hash of its whole content."""
+
+    approval: str
+    binding: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionBody(Reasoned):
+    """An approval or a rejection."""
+
+    expect: SeenPackage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockBody:
+    """How far the embedded cloud's clock moves, in minutes: up to 92 days, as `mlops local clock --jump` takes it day by day."""
+
+    minutes: int = field(metadata={"schema": {"minimum": 1, "maximum": _MAX_MINUTES}})
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.minutes <= _MAX_MINUTES:
+            raise ValueError(f"minutes must be from 1 to {_MAX_MINUTES}, got {self.minutes}")
+
+    @property
+    def span(self) -> timedelta:
+        """The same as a span."""
+        return timedelta(minutes=self.minutes)

@@ -1,0 +1,111 @@
+"""A person's decision on a package, from what the page showed."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from tests.cli.model_registry import Registry
+
+from mlops_local import cloud
+from mlops_runtime.cloud_connection import CloudConnection, embedded_options
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.http_message import HttpRequest
+from mlops_runtime.console.route import Role
+from mlops_runtime.registry.package_approval import bound_by
+
+Ask = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One embedded cloud for these tests."""
+    running = cloud.up(tmp_path_factory.mktemp("console") / "cloud")
+    try:
+        yield Registry(running)
+    finally:
+        running.down(forget=True)
+
+
+def asking(registry: Registry, *roles: Role) -> Ask:
+    """Return what asks the API in some roles."""
+    options = embedded_options(registry.home)
+    assert options is not None
+    connection = CloudConnection(session=boto3.Session(), options=options)
+    api = ConsoleApi(lambda _role: connection, roles=roles or tuple(Role))
+
+    def ask(method: str, path: str, body: object = None, key: str = "") -> tuple[int, dict[str, Any]]:
+        headers = {"content-type": "application/json", "idempotency-key": key}
+        content = b"" if body is None else json.dumps(body).encode()
+        found = api.answer(HttpRequest(method=method, path=f"/api/v1{path}", headers=headers, body=content))
+        return found.status, json.loads(found.body)
+
+    return ask
+
+
+def seen(page: dict[str, Any]) -> dict[str, str]:
+    """What a person saw of a package."""
+    return {"approval": page["review"]["approval"], "binding": page["review"]["binding"]}
+
+
+def test_a_package_is_approved_as_it_was_shown(registry: Registry) -> None:
+    """In the approvers' role, bound to its content; a lost answer is asked for again without a second approval."""
+    package, ask = registry.register("good"), asking(registry)
+    _, waiting = ask("GET", "/approvals")
+    _, page = ask("GET", f"/packages/{package}")
+    body = {"reason": "better in all stores", "expect": seen(page)}
+
+    status, decided = ask("POST", f"/packages/{package}/approval", body, "key-of-ann")
+    other, repeated = asking(registry)("POST", f"/packages/{package}/approval", body, "key-of-ann")
+    stale, problem = ask("POST", f"/packages/{package}/rejection", {**body, "reason": "worse"}, "key-of-ben")
+
+    assert package in [each["package"] for each in waiting["waiting"]]
+    assert (page["can_approve"], page["metrics"], page["gate"]["verdict"]) == (
+        True,
+        {"candidate": 0.31, "champion": 0.33},
+        "PASSED",
+    )
+    assert (status, decided["changed"]) == (200, True)
+    assert decided["identity"].startswith("arn:aws:sts::000000000000:assumed-role/Approver/")
+    assert (other, repeated["changed"]) == (200, False)
+    assert (stale, "has changed since it was shown: it is Approved by root" in problem["detail"]) == (409, True)
+    description = registry.describe(package)
+    assert bound_by(description) == description["CustomerMetadataProperties"]["container_sha256"]
+
+
+def test_what_forbids_an_approval_is_named_whole(registry: Registry) -> None:
+    """The button is not offered, and the request is refused."""
+    package, ask = registry.register("astray", artifact="elsewhere/model.tar.gz"), asking(registry)
+    _, page = ask("GET", f"/packages/{package}")
+    body = {"reason": "better", "expect": seen(page)}
+
+    status, problem = ask("POST", f"/packages/{package}/approval", body, "key-of-ann")
+
+    assert page["can_approve"] is False
+    assert (status, problem["problems"]) == (409, page["review"]["problems"])
+    assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
+
+
+def test_a_role_without_the_right_is_refused(registry: Registry) -> None:
+    """On call may not approve, and is not offered to."""
+    package, ask = registry.register("kept"), asking(registry, Role.READER, Role.ON_CALL)
+    _, me = ask("GET", "/me")
+    _, page = ask("GET", f"/packages/{package}")
+
+    status, problem = ask(
+        "POST", f"/packages/{package}/approval", {"reason": "better", "expect": seen(page)}, "key-of-ann"
+    )
+
+    assert ("approve" in me["operations"], "rollBack" in me["operations"]) == (False, True)
+    assert (status, problem["detail"]) == (
+        403,
+        "approve is done in the role approver; this console has reader, on-call",
+    )
+
+
+def test_a_package_that_is_not_there_is_named(registry: Registry) -> None:
+    """With what lists them."""
+    status, problem = asking(registry)("GET", "/packages/demand-forecast/999")
+
+    assert (status, "mlops models list" in problem["detail"]) == (404, True)
