@@ -10,7 +10,6 @@ from examples.pages import monitor_reports
 from moto import mock_aws
 from tests.runtime.monitor import reports
 
-from mlops_cli.monitor_place import hour
 from mlops_cli.monitor_replay import changed
 from mlops_constructs.retraining.retraining_checks import monitoring_problems
 from mlops_runtime.contracts import canonical_json
@@ -19,6 +18,7 @@ from mlops_runtime.contracts.rollout import LockRow
 from mlops_runtime.monitor.counting.capture_lines import read_labels
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.monitor.watched_endpoint import hour
 from mlops_runtime.monitor.window import HOUR, Window
 
 NOW = datetime(2017, 8, 8, 9, tzinfo=UTC)

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import boto3
 import pytest
@@ -43,7 +44,12 @@ def ask(api: ConsoleApi) -> Ask:
         content = b"" if body is None else json.dumps(body).encode()
         if body is not None:
             given = {"content-type": "application/json", **given}
-        found = api.answer(HttpRequest(method=method, path=f"/api/v1{path}", headers=given, body=content))
+        where, _, query = path.partition("?")
+        found = api.answer(
+            HttpRequest(
+                method=method, path=f"/api/v1{where}", query=dict(parse_qsl(query)), headers=given, body=content
+            )
+        )
         return found.status, json.loads(found.body or b"{}")
 
     return asked

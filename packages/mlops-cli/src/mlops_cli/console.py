@@ -23,9 +23,11 @@ def console(
     home: Home = None,
 ) -> None:
     """Serve the web console to this machine until interrupted. Its address has a token: what opens it acts with your rights."""
-    from mlops_cli.console_server import ConsoleServer
-    from mlops_runtime.console.api import ConsoleApi
-
+    try:
+        from mlops_cli.console_server import ConsoleServer
+        from mlops_runtime.console.api import ConsoleApi
+    except ImportError as error:
+        raise UserError(f"mlops console needs {error.name}; run: pip install 'mlops-runtime[monitor]'") from error
     with account(profile, home) as aws, ended_by_sigterm():
         aws.caller()  # what is wrong with the credentials is said here, not in the first page
         try:

@@ -15,13 +15,13 @@ from mlops_cli.monitor_place import NEWEST, Endpoint, WindowEnd, watched
 from mlops_cli.monitor_tables import print_distribution, print_features, print_history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from mlops_cli.monitor_place import Watched
     from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
     from mlops_runtime.contracts.rollout import AuditRecord
     from mlops_runtime.monitor.archive import Kept
     from mlops_runtime.monitor.page.drawings import CellRow
+    from mlops_runtime.monitor.watched_endpoint import Watched
 
 app = typer.Typer(help="Show monitor reports and replay thresholds.", no_args_is_help=True)
 
@@ -48,6 +48,7 @@ def report(
     with watched(endpoint, profile, home) as found:
         from mlops_runtime.contracts.monitor import MonitorState
         from mlops_runtime.contracts.monitor_report import monitor_states
+        from mlops_runtime.monitor.page.report_lines import report_lines
         from mlops_runtime.monitor.report_message import short_flaw
 
         told = found.report(window)
@@ -110,6 +111,8 @@ def explain(
         }
         print_json(shown)
         return
+    from mlops_runtime.monitor.page.report_lines import feature_lines
+
     for line in feature_lines(told, drift):
         typer.echo(line)
     if rows:
@@ -148,55 +151,6 @@ def dashboard(*, as_json: AsJson = False) -> None:
 
 app.command()(monitor_replay.replay)
 app.command()(monitor_baseline.baseline)
-
-
-def report_lines(report: "MonitorReport") -> "Iterator[str]":
-    """Yield what a person reads of a report before its features."""
-    from mlops_runtime.contracts.monitor_report import monitor_states
-    from mlops_runtime.monitor import wording
-    from mlops_runtime.monitor.page import report_words
-    from mlops_runtime.monitor.report_message import problem_place, problems
-
-    span = f"{wording.moment(report.window_from)} to {wording.moment(report.window_until)} UTC"
-    yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
-    yield report_words.verdict(report)
-    if report.baseline_flaw is not None:
-        yield f"  {report.baseline_flaw}"
-    if report.engine is not None:
-        yield f"  {'engine':<14} {report_words.engine_text(report)}"
-    for monitor, state in monitor_states(report).items():
-        said = report_words.said(report, monitor)
-        do = f"; do: {said.do}" if said.do and said.tone != "good" else ""
-        yield f"  {monitor:<14} {state.value:<17} {said.means}{do}"
-    if report.suppressed is not None:
-        yield f"  nothing was published as drift: {wording.seconds(report.suppressed)}"
-    for name, times in problems(report):
-        where = problem_place(report, name)
-        yield f"  problem        {times:,} x {name}{f', the newest in {where}' if where else ''}"
-
-
-def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[str]":
-    """Yield what a person reads of one feature before its distribution."""
-    from mlops_runtime.monitor import wording
-    from mlops_runtime.monitor.monitors.drift import feature_words
-    from mlops_runtime.monitor.wording import number
-
-    _, word = feature_words.drift_word(drift, suppressed=report.suppressed is not None)
-    span = f"{wording.moment(report.window_from)} to {wording.moment(report.window_until)} UTC"
-    yield f"{drift.name} of {report.endpoint}, {span}: {word}"
-    if drift.description is not None:
-        yield f"  {drift.description}"
-    yield f"  do: {feature_words.what_to_do(drift)}"
-    numbers = [("Jensen-Shannon", drift.jensen_shannon), ("L-infinity", drift.l_infinity)]
-    numbers += [("Wasserstein", drift.wasserstein), ("mean moved, in sd", drift.mean_shift)]
-    shown = [f"PSI {feature_words.psi_text(drift)}"] if feature_words.has_psi(drift) else []
-    shown += [f"{name} {number(value)}" for name, value in numbers if value is not None]
-    rule = "" if drift.rule is None else f", by the rule {drift.rule.replace('_', ' ')}"
-    yield f"  {', '.join([*shown, f'p-value {wording.p_text(drift.p_value)}'])}{rule}"
-    for name, rate in (("nulls", drift.null_rate), ("new", drift.new_rate)):
-        if rate is not None:
-            was = "" if rate.baseline is None else f", was {wording.value_text(rate, rate.baseline)}"
-            yield f"  {name} {wording.interval_text(rate)}{was}"
 
 
 def _records(found: "Watched") -> "tuple[Sequence[AuditRecord], str]":
@@ -243,15 +197,9 @@ def _feature(report: "MonitorReport", name: str) -> "FeatureDrift":
 
 
 def _rows(kept: "Kept", name: str) -> "tuple[CellRow, ...]":
-    from mlops_runtime.monitor.page.drawings import cell_rows, compared
+    from mlops_runtime.monitor.page.drawings import distribution
 
-    if kept.baseline is None or kept.counts is None:
-        return ()
-    try:
-        comparison = compared(kept.baseline, kept.counts).get(name)
-    except ValueError:
-        return ()
-    return () if comparison is None else cell_rows(comparison)
+    return () if kept.baseline is None or kept.counts is None else distribution(kept.baseline, kept.counts, name)
 
 
 def _plain(value: object) -> Any:

@@ -10,12 +10,13 @@ import typer
 from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
-from mlops_cli.monitor_place import NEWEST, Endpoint, Watched, watched, whole_hour
+from mlops_cli.monitor_place import NEWEST, Endpoint, watched
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor import Baseline, Condition
     from mlops_runtime.contracts.rollout import TakenBack
     from mlops_runtime.monitor.archive import HourlyCounts
+    from mlops_runtime.monitor.watched_endpoint import Watched
     from mlops_runtime.monitor.window import Window
 
 _WEEKS = 4  # that are read where no time is named
@@ -58,6 +59,8 @@ def baseline(
         from mlops_runtime.monitor.window import Window
 
         newest = found.report(NEWEST)
+        from mlops_runtime.monitor.watched_endpoint import whole_hour
+
         until = whole_hour("--to", newest.window_until if end is None else end)
         since = until - timedelta(weeks=_WEEKS) if start is None else whole_hour("--from", start)
         if since >= until:
@@ -136,7 +139,7 @@ def read(path: Path, live: "Baseline") -> "Baseline":
 
 
 def recount(
-    found: Watched,
+    found: "Watched",
     variant: str,
     window: "Window",
     against: "Baseline",

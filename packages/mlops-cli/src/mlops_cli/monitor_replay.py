@@ -14,7 +14,7 @@ from mlops_cli import monitor_baseline
 from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
-from mlops_cli.monitor_place import NEWEST, Endpoint, Watched, watched, whole_hour
+from mlops_cli.monitor_place import NEWEST, Endpoint, watched
 from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlops_runtime.monitor.archive import HourlyCounts
     from mlops_runtime.monitor.monitors.drift.replay import ReplayedWindow
     from mlops_runtime.monitor.spec import MonitorSpec
+    from mlops_runtime.monitor.watched_endpoint import Watched
 
 _WINDOWS = 28  # that are replayed where no time is named
 _LONGEST = 24 * 90  # hours: a monitor's window and its schedule are no longer
@@ -133,7 +134,7 @@ class _Replayed:
 
 
 def _span(
-    found: Watched,
+    found: "Watched",
     newest: "MonitorReport",
     start: str | None,
     end: str | None,
@@ -145,6 +146,8 @@ def _span(
 
     hours = window_hours or int(length(newest))
     every = every_hours or found.period_hours(newest) or hours
+    from mlops_runtime.monitor.watched_endpoint import whole_hour
+
     until = whole_hour("--to", newest.window_until if end is None else end)
     back = timedelta(hours=hours + every * (_WINDOWS - 1))
     since = until - back if start is None else whole_hour("--from", start)
@@ -159,7 +162,7 @@ def _span(
 
 
 def _replayed(
-    found: Watched, newest: "MonitorReport", span: _Span, settings: Sequence[str], against: Path | None
+    found: "Watched", newest: "MonitorReport", span: _Span, settings: Sequence[str], against: Path | None
 ) -> _Replayed:
     from mlops_runtime.contracts.rollout import taken_back
     from mlops_runtime.monitor.monitors.drift.decision import known

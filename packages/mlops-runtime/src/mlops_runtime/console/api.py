@@ -103,6 +103,10 @@ class ConsoleApi:
             raise RefusedRequestError(
                 403, f"{route.operation} is done in the role {route.role.value}; this console has {had}"
             )
+        for each in route.query:
+            value = request.query.get(each.name)
+            if (value is None and each.is_required) or (value is not None and re.search(each.pattern, value) is None):
+                raise RefusedRequestError(422, f"{each.name} must be {each.description}, got {value!r}")
         if route.takes is None:
             return self._done_call(route, names, request, None)
         return self._write(route, names, request, route.takes)

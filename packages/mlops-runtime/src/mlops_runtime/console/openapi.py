@@ -11,8 +11,8 @@ from mlops_runtime.console.http_message import JSON, PROBLEM, Problem
 from mlops_runtime.console.route import KEY, NAME, PATTERNS, ROOT, Route
 from mlops_runtime.contracts import json_schema
 
-_READ = (401, 403, 404, 405, 422, 502, 503)
-_WRITE = (400, 409, 411, 413, 415)
+_READ = (400, 401, 403, 404, 405, 411, 413, 422, 502, 503)
+_WRITE = (409, 415)
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
@@ -56,7 +56,10 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
                 _parameter("path", name, f"The {name}", f"^{PATTERNS.get(name, NAME)}$", is_required=True)
                 for name in route.names
             ),
-            *(_parameter("query", each.name, each.description, each.pattern) for each in route.query),
+            *(
+                _parameter("query", each.name, each.description, each.pattern, is_required=each.is_required)
+                for each in route.query
+            ),
         ],
         "responses": {
             str(route.status): {"description": "Done", **_content(route.gives, schemas, JSON)},

@@ -67,7 +67,7 @@ def roll_back(call: Call) -> RollbackBegun:
 
 
 def abort(call: Call) -> RollbackBegun:
-    """Abort the rollout that runs: its new fleet is taken back, and the version that served before it keeps serving.
+    """Abort the rollout that runs: its new fleet is rolled back, and the version that served before it keeps serving.
 
     Raises:
         RefusedRequestError: If what the person saw has changed, or no rollout runs.

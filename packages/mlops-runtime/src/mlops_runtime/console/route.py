@@ -26,11 +26,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a query: its name, what it is, and the pattern of its values."""
+    """One parameter of a query: its name, what it is, the pattern of its values, and whether it may be left out."""
 
     name: str
     description: str
     pattern: str
+    is_required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

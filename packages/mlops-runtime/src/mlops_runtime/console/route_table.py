@@ -1,7 +1,7 @@
 """Every operation of the console in a table: address, what does it, the body that it takes, and the role."""
 
-from mlops_runtime.console import approval_pages, model_pages, rollback_calls, unit_calls
-from mlops_runtime.console.route import Role, Route
+from mlops_runtime.console import approval_pages, audit_pages, drift_pages, model_pages, rollback_calls, unit_calls
+from mlops_runtime.console.route import Parameter, Role, Route
 from mlops_runtime.console.write_requests import (
     AbortBody,
     ClockBody,
@@ -16,6 +16,14 @@ _ENDPOINT = f"{_UNIT}/endpoints/{{endpoint}}"
 _RETRAININGS = f"{_UNIT}/pipelines/{{pipeline}}/retrainings"
 _PACKAGE = "/packages/{group}/{number}"
 
+_AUDIT = "/audit/{name}"
+_WINDOW = Parameter(
+    name="window",
+    description="newest (the default), the hour in which it ended, or the day if it is the day's only one",
+    pattern=r"^(newest|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}(:[0-9]{2}){0,2}(Z|[+-][0-9]{2}:[0-9]{2})?)?)$",
+)
+_FEATURE = Parameter(name="feature", description="The feature", pattern=r"^[^\x00-\x1f]{1,256}$", is_required=True)
+
 _READS = (
     ("/units", "listUnits", "List the units by name", model_pages.units),
     (_UNIT, "readUnit", "Read the models of a unit, the worst first", model_pages.unit),
@@ -29,6 +37,23 @@ _READS = (
     (f"{_RETRAININGS}/{{event}}", "followRetraining", "Tell what came of a request to retrain", unit_calls.retraining),
     ("/approvals", "listApprovals", "List the packages that wait for a person", approval_pages.approvals),
     (_PACKAGE, "readPackage", "Read one package with its evidence", approval_pages.package),
+    (f"{_ENDPOINT}/drift", "readDrift", "Read what a monitor found in a window", drift_pages.window, _WINDOW),
+    (
+        f"{_ENDPOINT}/drift/feature",
+        "readFeatureDrift",
+        "Read one feature of a window",
+        drift_pages.feature,
+        _WINDOW,
+        _FEATURE,
+    ),
+    (_AUDIT, "readAudit", "Read the newest records of an endpoint or unit", audit_pages.records),
+    (f"{_AUDIT}/verification", "verifyAudit", "Check that a chain of records is whole", audit_pages.verify),
+    (
+        f"{_AUDIT}/records/{{number}}",
+        "readRecord",
+        "Read one record with the evidence of its verdict",
+        audit_pages.record,
+    ),
 )
 _WRITES = (
     (
@@ -66,7 +91,10 @@ _WRITES = (
 )
 
 ROUTES = (
-    *(Route(method="GET", path=path, operation=name, summary=says, act=act) for path, name, says, act in _READS),
+    *(
+        Route(method="GET", path=path, operation=name, summary=says, act=act, query=tuple(query))
+        for path, name, says, act, *query in _READS
+    ),
     *(
         Route(method="POST", path=path, operation=name, summary=says, act=act, takes=takes, role=role, status=status)
         for path, name, says, act, takes, role, status in _WRITES

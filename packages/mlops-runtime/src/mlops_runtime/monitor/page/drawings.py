@@ -185,6 +185,21 @@ def compared(baseline: Baseline, counts: Counts) -> Mapping[str, Comparison]:
     return found
 
 
+def distribution(baseline: Baseline, counts: Counts, name: str) -> tuple[CellRow, ...]:
+    """Return a feature's distribution in a window beside the baseline's; nothing where the two cannot be compared.
+
+    Args:
+        baseline: The baseline.
+        counts: The window's.
+        name: Name of the feature.
+    """
+    try:
+        comparison = compared(baseline, counts).get(name)
+    except ValueError:
+        return ()
+    return () if comparison is None else cell_rows(comparison)
+
+
 def cell_rows(comparison: Comparison) -> tuple[CellRow, ...]:
     """Return a feature's distribution; rare levels are one row, empty cells that hold nothing on either side none.
 

@@ -1,0 +1,133 @@
+"""The audit log of an endpoint or a unit: its newest records, one with the evidence of its verdict, and whether it is whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.console.http_message import Call, RefusedRequestError
+from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts.rollout import AuditRecord
+from mlops_runtime.registry.package_approval import person_of
+from mlops_runtime.rollout.kept_minutes import MinutesError, read_bytes, read_minutes
+
+_NEWEST = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedRecord:
+    """A record with its SHA-256, and the name of who asked for it."""
+
+    record: AuditRecord
+    sha256: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPage:
+    """The newest records of a chain, the newest first; ``head`` and ``sequence`` are what a copy is verified against.
+
+    ``missing`` is the sequence of a record that is missing or changed, so that no older one can be shown; null where none is.
+    """
+
+    now: datetime
+    name: str
+    head: str
+    sequence: int
+    bucket: str
+    records: tuple[HashedRecord, ...]
+    missing: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPage:
+    """One record. ``minutes`` are those that its verdict was computed from, ``computed`` the sentence that they give now.
+
+    ``unread`` says why they are not shown; empty where they are, or where no fleets were compared.
+    """
+
+    now: datetime
+    record: HashedRecord
+    minutes: Mapping[str, Any] | None
+    computed: str | None
+    unread: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether a chain is whole: every changed, missing, reordered, forked, forged or unsigned record is a finding."""
+
+    now: datetime
+    name: str
+    is_whole: bool
+    records: int
+    findings: tuple[str, ...]
+    key: str
+
+
+def records(call: Call) -> AuditPage:
+    """Return the newest records of a chain."""
+    name = call.names["name"]
+    chain = open_chain(call.cloud.client, Entries(ssm=call.cloud.client("ssm")).chain(name))
+    row = chain.table.read()
+    found = chain.newest(row, _NEWEST)
+    is_cut = len(found) < min(_NEWEST, row.audit_sequence)
+    return AuditPage(
+        now=call.now,
+        name=name,
+        head=row.audit_head,
+        sequence=row.audit_sequence,
+        bucket=chain.bucket,
+        records=tuple(map(_hashed, reversed(found))),
+        missing=row.audit_sequence - len(found) if is_cut else None,
+    )
+
+
+def record(call: Call) -> RecordPage:
+    """Return one record with the evidence of its verdict.
+
+    Raises:
+        RefusedRequestError: If the chain has no such record that can be read.
+    """
+    name, sequence = call.names["name"], int(call.names["number"])
+    chain = open_chain(call.cloud.client, Entries(ssm=call.cloud.client("ssm")).chain(name))
+    row = chain.table.read()
+    found = chain.newest(row, row.audit_sequence - sequence + 1) if sequence <= row.audit_sequence else []
+    if not found or found[0].sequence != sequence:
+        raise RefusedRequestError(404, f"{name} has no record {sequence} that can be read; verify the chain")
+    minutes, unread = None, ""
+    if found[0].verdict is not None:
+        try:
+            minutes = read_minutes(read_bytes(chain.s3, found[0].verdict))
+        except MinutesError as error:
+            unread = str(error)
+    return RecordPage(
+        now=call.now,
+        record=_hashed(found[0]),
+        minutes=None if minutes is None else minutes.document,
+        computed=None if minutes is None else minutes.sentence(),
+        unread=unread,
+    )
+
+
+def verify(call: Call) -> Verification:
+    """Check a whole chain with the public half of its key."""
+    name = call.names["name"]
+    entry = Entries(ssm=call.cloud.client("ssm")).chain(name)
+    chain, key = open_chain(call.cloud.client, entry), public_key_of(call.cloud.client, entry)
+    # a writer may be between row and object: what is wrong must be so twice
+    findings = chain.problems(key.is_signed) and chain.problems(key.is_signed)
+    return Verification(
+        now=call.now,
+        name=name,
+        is_whole=not findings,
+        records=chain.table.read().audit_sequence,
+        findings=tuple(findings),
+        key=key.fingerprint,
+    )
+
+
+def _hashed(found: AuditRecord) -> HashedRecord:
+    return HashedRecord(record=found, sha256=content_hash(found), who=person_of(found.requested_by))

@@ -1,0 +1,70 @@
+"""How times are read, and how often a monitor decides."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.runtime.monitor import reports
+
+from mlops_runtime.monitor.watched_endpoint import Watched, WatchedError, hour, whole_hour
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2017-08-08T06", "2017-08-08T06:00:00+00:00"),
+        ("2017-08-08", "2017-08-08T00:00:00+00:00"),
+        ("2017-08-08T06:59:01Z", "2017-08-08T06:00:00+00:00"),
+        ("2017-08-08T08:10+02:00", "2017-08-08T06:00:00+00:00"),
+    ],
+)
+def test_a_time_is_read_to_its_hour(text: str, at: str) -> None:
+    """UTC where it says nothing else."""
+    assert hour("--from", text).isoformat() == at
+
+
+def test_what_is_no_time_is_refused() -> None:
+    """By the option that it was given for."""
+    with pytest.raises(WatchedError, match="--to must be a time such as 2017-08-08T06 or 2017-08-08, got 'tomorrow'"):
+        hour("--to", "tomorrow")
+
+
+def test_a_span_begins_and_ends_with_an_hour() -> None:
+    """What lies within one is refused and not cut: nobody would see it."""
+    assert whole_hour("--from", "2017-08-08T08:00+02:00").isoformat() == "2017-08-08T06:00:00+00:00"
+    for text in ("2017-08-08T06:30", "2017-08-08T06:00:01Z", "2017-08-08T06:00+05:30"):
+        with pytest.raises(
+            WatchedError, match=r"--from must be a whole hour, UTC, got '2017-08-08T06.*; take 2017-08-08T0"
+        ):
+            whole_hour("--from", text)
+
+
+@pytest.mark.parametrize(
+    ("back", "every"),
+    [
+        ([0, 168, 336, 504], 168),
+        ([0, 1, 168, 336, 504], 168),  # once by hand
+        ([0, 1, 2, 3, 168, 336, 504], 168),  # and again and again
+        ([0, 24, 29, 48, 72], 24),
+        ([0, 1, 2, 3, 60, 61], 1),  # it was off for a while
+        ([0], None),
+        ([0, 1], None),  # either may be by hand
+        ([0, 1, 168], None),
+    ],
+)
+def test_it_is_decided_as_often_as_by_the_schedule(back: list[int], every: int | None) -> None:
+    """Whatever runs were started by hand between."""
+    newest = reports.report_of(8, reports.QUIET)
+    end = datetime.fromisoformat(newest.window_until)
+    past = [replace(newest, window_until=(end - timedelta(hours=hours)).isoformat()) for hours in back]
+
+    class Shelf:
+        def history(self, report: object, *, most: int) -> list[object]:
+            assert report is past[0]
+            return [*past[1:]][:most]
+
+    archive: Any = Shelf()
+    found = Watched(endpoint="e", archive=archive, rollout=archive, captured=None, now=end)
+
+    assert found.period_hours(past[0]) == every
