@@ -39,6 +39,8 @@ MADE = {
     "mlops_local/metric_statistics.py": "counted numbers",
     "mlops_local/sagemaker/api_shapes.py": "botocore's patterns, matched only within the length that the shape allows",
     "mlops_runtime/aws_api/api_request.py": "botocore's patterns over definitions of the developer's machines",
+    "mlops_runtime/console/api.py": "the table's own patterns of a key and of queries, each a counted class",
+    "mlops_runtime/console/route.py": "the table's own patterns of names in a path, counted",
     "mlops_runtime/eks/slot_limits.py": "a counted class",
     "mlops_runtime/features/erasure_arguments.py": "re.escape of a value between assertions of one character",
     "mlops_runtime/features/feature_group.py": "a declaration's pattern over its own values; RE2 checks batches",

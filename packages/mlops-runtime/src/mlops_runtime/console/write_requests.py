@@ -18,7 +18,7 @@ _REASON: Mapping[str, Any] = {
     }
 }
 _COUNT: Mapping[str, Any] = {"schema": {"minimum": 0}}
-_LONE = re.compile(_TEXT + "*")
+_LINE = re.compile(r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Reasoned:
             raise ValueError(
                 f"reason must be at most {_MAX_REASON} characters, got {len(self.reason)}; name a ticket instead"
             )
-        if _LONE.fullmatch(self.reason) is None:
+        if _LINE.fullmatch(self.reason) is None:
             raise ValueError("reason must be one line without control characters")
 
 
