@@ -83,7 +83,8 @@ def iceberg_schema(group: FeatureGroup, locked: LockedTable) -> Schema:
 
 def lock_of(table: Table, group: FeatureGroup) -> FeatureLock:
     """Return what a table was made with as a lock file says it, without columns that a group does not know and may leave null."""
-    known, types, spec = {column.name for column in group.columns}, feature_types(table), table.spec()
+    known, types = {column.name for column in group.columns}, feature_types(table)
+    spec = table.specs()[min(table.specs())]  # users may have added partitions since
     fields = tuple(
         LockedField(
             id=field.field_id,
