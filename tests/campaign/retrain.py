@@ -77,6 +77,10 @@ def machine_of(*, is_automatic: bool) -> Mapping[str, Any]:
                     "Subject": "a model waits",
                     "Message": "{% $package & ' waits: ' & $reason %}",
                 },
+                waiting_notification={
+                    "TopicArn": "arn:aws:sns:us-east-1:123456789012:chat",
+                    "Message": "{% $string({'version': '1.0', 'source': 'custom', 'content': {'description': $reason}}) %}",
+                },
             ),
         )
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import get_args
+from typing import Any, get_args
 
 import aws_cdk as cdk
 import jsii
@@ -14,7 +14,7 @@ from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import key_statement
 from mlops_constructs._validation import check_pattern, raise_if_any
-from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message
+from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message, waiting_notification
 from mlops_constructs.model_registry.package_permissions import READ, UPDATE, status_conditions
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
@@ -56,6 +56,7 @@ class RegistryBase(Construct):
         self._unit = business_unit
         self._group_name = f"{business_unit.name}-{name}"
         self._approval = Approval.manual() if approval is None else approval
+        raise_if_any(self, "InvalidModelRegistry", [self._chat_problem()])
         self._group_arn: str
         self._entry_arn: str
         self._approver: iam.IRole
@@ -148,20 +149,38 @@ class RegistryBase(Construct):
         Args:
             variables: Expressions, as ``mlops_constructs.model_registry.approval.waiting_message`` wants them.
         """
-        return waiting_message(
-            topic_arn=self.topic.topic_arn,
-            group_name=self._group_name,
-            days=self._timeout_seconds / 86400,
-            approver_arn=self.approver_role.role_arn,
-            variables=variables,
-        )
+        return waiting_message(topic_arn=self.topic.topic_arn, **self._waiting(variables))
+
+    def waiting_notification(self, variables: Mapping[str, str]) -> dict[str, object] | None:
+        """Return the arguments of ``sns:publish`` that show in a chat that a package waits; None without a chat.
+
+        Args:
+            variables: As ``waiting_message``.
+        """
+        topic = self._approval.chat_topic
+        return None if topic is None else waiting_notification(topic_arn=topic.topic_arn, **self._waiting(variables))
+
+    def _waiting(self, variables: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "group_name": self._group_name,
+            "days": self._timeout_seconds / 86400,
+            "approver_arn": self.approver_role.role_arn,
+            "variables": variables,
+        }
 
     def notify_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a machine needs to publish that message."""
-        topic = self.topic
-        key = self._unit.key if self._approval.topic is None else topic.master_key
-        publish = iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn])
-        return [publish] if key is None else [publish, key_statement(key, services=["sns"])]
+        """Return what a machine needs to publish these messages."""
+        topics = [topic for topic in (self.topic, self._approval.chat_topic) if topic is not None]
+        keys = [self._unit.key if topic is self._unit.topic else topic.master_key for topic in topics]
+        publish = iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn for topic in topics])
+        # one statement a key: topics may share one
+        used = {key.key_arn: key for key in keys if key is not None}
+        return [publish, *(key_statement(key, services=["sns"]) for key in used.values())]
+
+    def _chat_problem(self) -> str | None:
+        if self._approval.chat_topic is None or self._approval.chat_topic not in (self._unit.topic, self.topic):
+            return None
+        return "chat_topic must be another topic than the unit's and that of people, whose mail would show JSON"
 
     def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant listing and reading the packages.

@@ -78,8 +78,12 @@ class IModelRegistry(Protocol):
         """Return the arguments of ``sns:publish`` that tell people that a package waits."""
         ...
 
+    def waiting_notification(self, variables: Mapping[str, str]) -> dict[str, object] | None:
+        """Return the arguments of ``sns:publish`` that show in a chat that a package waits; None without a chat."""
+        ...
+
     def notify_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a machine needs to publish that message."""
+        """Return what a machine needs to publish these messages."""
         ...
 
     def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:

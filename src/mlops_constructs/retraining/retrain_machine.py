@@ -105,8 +105,8 @@ _NO_SERVER = """{{% 'the model that serves {endpoint} is of a container of other
 class Registration:
     """Where packages are registered and who approves them; ARNs and names may be tokens.
 
-    ``waiting_message`` are the arguments of ``sns:publish``, ``code_sha256`` names the training code. ``content_types`` is what the
-    image takes.
+    ``waiting_message`` and, with a chat, ``waiting_notification`` are arguments of ``sns:publish``, ``code_sha256`` names
+    the training code. ``content_types`` is what the image takes.
     """
 
     group_name: str
@@ -114,6 +114,7 @@ class Registration:
     code_sha256: str
     is_automatic: bool
     waiting_message: Mapping[str, object]
+    waiting_notification: Mapping[str, object] | None = None
     content_types: Sequence[str] = ("application/json", "text/csv")
 
 
@@ -126,6 +127,7 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
         plan: Where, and by whom.
         partition: AWS partition.
     """
+    told = "Registered" if plan.waiting_notification is None else "TellChat"
     states: dict[str, State] = {
         "Register": task(
             "aws-sdk:sagemaker:createModelPackage",
@@ -140,11 +142,19 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
             "sns:publish",
             dict(plan.waiting_message),
             partition=partition,
-            next_state="Registered",
-            catch="Registered",
+            next_state=told,
+            catch=told,
         ),
         "Registered": assign("WasBrought", outcome="REGISTERED"),
     }
+    if plan.waiting_notification is not None:
+        states["TellChat"] = task(
+            "sns:publish",
+            dict(plan.waiting_notification),
+            partition=partition,
+            next_state="Registered",
+            catch="Registered",
+        )
     if not plan.is_automatic:
         return states
     approval = {

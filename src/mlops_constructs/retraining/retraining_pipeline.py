@@ -211,6 +211,7 @@ class RetrainingPipeline(Construct):
                 code_sha256=code.asset_hash,
                 is_automatic=registry.approval.is_automatic,
                 waiting_message=registry.waiting_message(MESSAGE_VARIABLES),
+                waiting_notification=registry.waiting_notification(MESSAGE_VARIABLES),
                 **({} if training.serving is None else {"content_types": tuple(training.serving.content_types)}),
             ),
         )

@@ -13,8 +13,10 @@ from aws_cdk import aws_sns as sns
 
 from mlops_constructs import Approval, ValidationError
 from mlops_constructs._state_machine import task
-from mlops_constructs.model_registry.approval import policy_description, waiting_message
+from mlops_constructs.model_registry.approval import policy_description, waiting_message, waiting_notification
 from mlops_runtime.aws_api import check_machine
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.chat_notification import ChatNotification, NotificationContent, NotificationMetadata
 from mlops_runtime.registry.package_approval import bound_by, is_automatic
 
 BOUND = "ab" * 32
@@ -97,6 +99,50 @@ def test_people_hear_what_waits_and_what_to_type(run_machine: Callable[..., Any]
         "",
         "It may be approved for 7 days, in role arn:aws:iam::123456789012:role/Approver.",
     ]
+
+
+def test_chats_show_what_waits_and_what_to_type(run_machine: Callable[..., Any]) -> None:
+    """As Amazon Q Developer shows it; what callers name their columns is no markup there."""
+    arguments = waiting_notification(
+        topic_arn="arn:aws:sns:us-east-1:123456789012:chats",
+        group_name="demand-forecast",
+        days=7,
+        approver_arn="arn:aws:iam::123456789012:role/Approver",
+        variables=VARIABLES,
+    )
+    machine = _machine("sns:publish", arguments)
+
+    said = run_machine(machine, {**GIVEN, "reason": "<!here> @all & 5"}, lambda *_: {}).arguments("sns:publish")
+    notification = from_json(ChatNotification, said["Message"])
+
+    assert check_machine(machine) == []
+    assert (said["TopicArn"], "Subject" in said) == (arguments["TopicArn"], False)
+    assert notification == ChatNotification(
+        id=GIVEN["package"],
+        content=NotificationContent(
+            title="demand-forecast: a model waits for approval",
+            description="Model package demand-forecast/7 passed the gate and waits for approval. "
+            "&lt;!here&gt; @\u200ball &amp; 5",
+            next_steps=(
+                "`mlops models show demand-forecast/7`",
+                '`mlops models approve demand-forecast/7 --reason "why"`',
+                '`mlops models reject demand-forecast/7 --reason "why"`',
+                "It may be approved for 7 days, in role arn:aws:iam::123456789012:role/Approver.",
+            ),
+            keywords=("demand-forecast", "PendingManualApproval"),
+        ),
+        metadata=NotificationMetadata(
+            thread_id="demand-forecast",
+            summary="demand-forecast/7 waits for approval",
+            event_type="MLOps Approval Waits",
+            related_resources=(GIVEN["package"], "s3://a/e.json"),
+            additional_context={
+                "trained by": GIVEN["execution"],
+                "training set": "c" * 64,
+                "model (SHA-256)": "d" * 64,
+            },
+        ),
+    )
 
 
 def test_automatic_asks_nobody() -> None:

@@ -150,6 +150,30 @@ def test_people_hear_on_the_units_topic_or_another() -> None:
     assert stack.resolve(theirs[1]["Resource"]) == stack.resolve(key.key_arn)
 
 
+def test_chats_hear_by_a_topic_of_their_own() -> None:
+    """The machine may publish to both topics, and use each key through SNS alone; mail never shows JSON."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    key = kms.Key(stack, "Key")
+    chats = sns.Topic(stack, "Chats", master_key=key, enforce_ssl=True)
+    approval = Approval.automatic(chat_topic=chats)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", approval=approval)
+
+    publish, *use = (stack.resolve(s.to_statement_json()) for s in registry.notify_statements())
+
+    assert publish["Resource"] == stack.resolve([unit.topic.topic_arn, chats.topic_arn])
+    assert [s["Resource"] for s in use] == stack.resolve([unit.key.key_arn, key.key_arn])
+    said = registry.waiting_notification(dict.fromkeys(WAITING, "$x"))
+    assert said is not None
+    assert said["TopicArn"] == chats.topic_arn
+    for topic, own in ((unit.topic, None), (chats, chats)):
+        with pytest.raises(ValidationError, match="chat_topic must be another topic"):
+            ModelRegistry(
+                stack, f"R{own is None}", business_unit=unit, name="other",
+                approval=Approval.manual(topic=own, chat_topic=topic),
+            )  # fmt: skip
+
+
 def test_a_topic_of_another_stack_brings_its_own_key_policy() -> None:
     """Its key is not known here."""
     stack = cdk.Stack(cdk.App(), "S")

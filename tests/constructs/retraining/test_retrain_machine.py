@@ -157,6 +157,16 @@ def test_a_package_carries_all_that_an_approval_is_bound_to(is_automatic: bool):
     assert ("Approve" in states) is is_automatic
 
 
+def test_a_chat_hears_of_what_waits_and_a_lost_message_changes_nothing():
+    """After people, whether their message went or not; a machine without a chat has no such state."""
+    told = replace(PLAN, waiting_notification={"TopicArn": "t", "Message": "m"})
+    states = registration_states(told, partition="aws")
+    for name, after in (("TellPeople", "TellChat"), ("TellChat", "Registered")):
+        assert (states[name]["Next"], {catch["Next"] for catch in states[name]["Catch"]}) == (after, {after})
+    assert states["TellChat"]["Arguments"] == told.waiting_notification
+    assert "TellChat" not in registration_states(PLAN, partition="aws")
+
+
 def test_the_policys_approval_names_its_binding():
     """Preflight compares it with the package."""
     description = registration_states(PLAN, partition="aws")["Approve"]["Arguments"]["ApprovalDescription"]

@@ -14,6 +14,7 @@ import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Template
 
 from mlops_constructs import (
@@ -28,6 +29,7 @@ from mlops_constructs import (
     TrainingSetSource,
     ValidationError,
 )
+from mlops_constructs.compliance.harness import check
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 from mlops_runtime.layers import glue_wheels
 
@@ -580,3 +582,17 @@ def test_refuses_a_job_of_another_store_and_one_for_a_set_from_s3(refused: Calla
     source = TrainingSetSource.s3(bucket=foundation.unit.artifacts, prefix="exports/a", label="units")
     with pytest.raises(ValidationError, match=r"builds sets of a TrainingSetPlan, got one from S3; leave it out"):
         refused(retraining={"training_set_job": other, "training_set": source, "store": None})
+
+
+def test_a_chat_hears_of_what_waits_and_nothing_is_left_to_ask(define: Callable[..., Any]) -> None:
+    """The machine may publish to people and to the chat, and no pack has a question about it."""
+    scratch = cdk.Stack(cdk.App(), "Scratch")
+    chats = sns.Topic.from_topic_arn(scratch, "Chats", "arn:aws:sns:us-east-1:123456789012:chats")
+    made = define(registry={"approval": Approval.automatic(chat_topic=chats)})
+    (publish,) = (s for s in made.statements("RetrainingRetrain") if "sns:Publish" in s["Action"])
+    assert [chats.topic_arn in str(publish), "UnitTopic" in str(publish)] == [True, True]
+    assert "TellChat" in json.dumps(made.one("AWS::StepFunctions::StateMachine", "Retrain"))
+    app = made.stack.node.root
+    assert isinstance(app, cdk.App)
+    (found,) = check(app).stacks
+    assert found.problems == []
