@@ -1,6 +1,6 @@
 """Windows of rows with and without drift: independent ones with a known shift, and real retail rows that come in clusters.
 
-Both are tables for anybody to look at; ``columns`` makes of them what our engine counts.
+Both are tables; ``columns`` makes of them what our engine counts.
 """
 
 from collections.abc import Iterator
@@ -27,6 +27,8 @@ SHIFTS = {
     "price +10 %": "n0",
     "price +5 %": "n10",
     "dear tail +25 %": "n5",
+    "dearest 1 % become 3 %": "n10",
+    "cut off at the 95 % point": "n10",
     "zeros 60 to 70 %": "n3",
     "zeros 0 to 2 %": "n1",
     "a default in 10 %": "n7",
@@ -95,6 +97,8 @@ def _shifted(found: pa.Table, shift: str, random: np.random.Generator) -> pa.Tab
         "price +10 %": lambda: x * 1.1,
         "price +5 %": lambda: x * 1.05,
         "dear tail +25 %": lambda: np.where(x > np.nanquantile(x, 0.85), x * 1.25, x),
+        "dearest 1 % become 3 %": lambda: np.where(some < 0.02, random.choice(x[x > np.nanquantile(x, 0.99)], rows), x),
+        "cut off at the 95 % point": lambda: np.minimum(x, np.nanquantile(x, 0.95)),
         "zeros 60 to 70 %": lambda: np.where(some < 0.25, 0.0, x),
         "zeros 0 to 2 %": lambda: np.where(some < 0.02, 0.0, x),
         "a default in 10 %": lambda: np.where(some < 0.10, 0.5, x),

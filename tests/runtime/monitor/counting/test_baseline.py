@@ -12,6 +12,7 @@ from mlops_runtime.monitor.counting.baseline import BaselineError, Predicted, cl
 from mlops_runtime.monitor.counting.conditions import ConditionError
 from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.counting.pairs import PairError
+from mlops_runtime.monitor.counting.tail_cells import tenths
 
 
 def test_cluster_codes_follow_equality() -> None:
@@ -108,7 +109,9 @@ def test_clustered_rows_have_their_design_effects() -> None:
     for feature in (*baseline.features, baseline.null_patterns, baseline.prediction):
         assert feature.overdispersion == pytest.approx(5, rel=0.1)
         assert feature.overdispersion_spread is not None
-        assert len(feature.cell_overdispersion or ()) == len(feature.counts)
+        assert len(feature.cell_overdispersion or ()) == len(tenths(feature).counts)
+        assert feature.tail_jumps is None or feature.tail_jumps == pytest.approx([5] * 6, rel=0.2)
+    assert baseline.features[0].tail_jumps is not None
     assert baseline.features[0].mean_overdispersion == pytest.approx(5, rel=0.1)
     assert (baseline.pairs or ())[0].overdispersion == pytest.approx(5, rel=0.1)
     alone = fit({"price": price, "store": store}, types).features

@@ -309,7 +309,7 @@ def test_fails_to_merge_counts_that_do_not_fit(baseline: Baseline) -> None:
     with pytest.raises(MergeError, match=r"must have its features, got \['price'\]"):
         merge(counts, [replace(counts, features=counts.features[:1])])
     short = replace(counts.features[0], counts=(1, 2))
-    with pytest.raises(MergeError, match="counts of feature 'price' must have 13 cells, got 2"):
+    with pytest.raises(MergeError, match="counts of feature 'price' must have 17 cells, got 2"):
         merge(counts, [replace(counts, features=(short, *counts.features[1:]))])
 
 

@@ -12,6 +12,7 @@ from mlops_runtime.monitor.counting.dispersion import (
     degrees_of_freedom,
     design_effects,
     mean_design_effect,
+    union_jumps,
 )
 
 
@@ -191,3 +192,17 @@ def test_clusters_of_time_have_a_length() -> None:
     assert cluster_hours(np.arange(240) % 7, times) is None
     assert cluster_hours(np.zeros(240, dtype=np.int64), times) is None
     assert cluster_hours(np.arange(240), np.full(240, np.datetime64("NaT"), dtype="datetime64[s]")) is None
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_union_of_cells_comes_as_one_cell_would(given: bool) -> None:
+    """Of single cells it says what `design_effects` does, of several what that says of them as one; in pieces too."""
+    random = np.random.default_rng(21)
+    clusters, strata = np.repeat(np.arange(200), 10), random.integers(0, 3, 2000) if given else None
+    cells = (random.integers(0, 2, 200)[clusters] + random.integers(0, 3, 2000)).astype(np.int64)
+    unions = np.array([[True, False, False, False], [True, True, False, False], [False, False, False, True]])
+    found = union_jumps(cells, unions, clusters, strata)
+    each = design_effects(cells, 4, clusters, strata).jumps
+    merged = design_effects(np.where(cells < 2, 0, 1), 2, clusters, strata).jumps
+    assert found == pytest.approx((each[0], merged[0], each[3]))
+    assert union_jumps(cells, unions, None) == union_jumps(cells, unions, np.zeros(2000, dtype=np.int64)) == (1.0,) * 3

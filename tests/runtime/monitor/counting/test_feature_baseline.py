@@ -17,6 +17,7 @@ from mlops_runtime.monitor.counting.feature_baseline import (
     number_baseline,
     unseen_share,
 )
+from mlops_runtime.monitor.counting.tail_cells import tenths
 
 
 def test_unseen_levels_are_foreseen() -> None:
@@ -37,9 +38,12 @@ FLOAT = st.floats(width=32, allow_infinity=False)
 
 
 def test_a_continuous_feature_has_ten_bins_of_equal_mass() -> None:
-    """Deciles of a continuous feature hold a tenth each; nulls have their own cell."""
+    """Deciles of a continuous feature hold a tenth each, which six more edges part at the ends; nulls have their own cell."""
     values = np.append(np.random.default_rng(1).normal(size=10_000), [np.nan] * 7).astype(np.float32)
-    baseline = number_baseline("x", values)
+    whole = number_baseline("x", values)
+    assert whole.counts[1:5] == (100, 150, 250, 499)
+    assert whole.counts[-6:-2] == (501, 250, 150, 100)
+    baseline = tenths(whole)
     zero = baseline.edges.index(0.0)
     # two ends, nine deciles, zero and what is next to it
     assert len(baseline.edges) == 13

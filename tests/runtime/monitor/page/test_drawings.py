@@ -162,7 +162,8 @@ def test_a_pair_is_a_table_by_groups() -> None:
     """Groups are named by their first and last cell that the baseline holds."""
     counts = reports.counts_of(reports.BASELINE)
     assert counts.pairs is not None
-    table = pair_table(reports.PAIR, counts.pairs[0], compared(reports.BASELINE, counts))
+    features = {feature.name: feature for feature in reports.BASELINE.features}
+    table = pair_table(reports.PAIR, counts.pairs[0], features)
 
     assert table.rows == ("0.5 to 1 … 1.49 to 1.99", "1.99 to 2.49 … 4.99 to 12", "null")
     assert table.columns[0] == "value 0"

@@ -24,6 +24,7 @@ class Dispersion:
     mean_overdispersion: float | None = None
     spread_overdispersion: float | None = None
     clusters: int | None = None
+    tail_jumps: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,8 @@ class FeatureBaseline:
     """One feature of a baseline.
 
     ``number``: ``edges`` are the inner edges of the quantile bins (n edges, n + 1 bins, bin i holds edges[i-1] <= x < edges[i]).
-    With ``bounded`` the two outer bins count values outside the baseline's range, so they are empty in it.
+    With ``bounded`` the two outer bins count values outside the baseline's range, so they are empty in it. ``tail_edges`` are those
+    of the edges that part an outer tenth, where there are rows enough; fields other than ``counts`` take the tenth for one bin.
     ``category``: ``levels`` are the most frequent levels. ``counts`` has one entry a bin or level, then what other levels there are
     (categories only), then null. Other levels are one cell ``other``; or, with ``tail``, that many cells into which levels fall by
     their CRC-32 modulo ``tail``, then a cell for levels that are new: those whose CRC-32 is not in ``known``. Without ``known``
@@ -43,7 +45,8 @@ class FeatureBaseline:
     ``overdispersion_spread`` 0, for independent rows. ``cluster_rows`` are the mean rows of a cluster; ``cluster_excess`` is how
     much more the statistic of a single cluster varies than the design effects explain, as a squared coefficient of variation;
     ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many; ``clusters`` is how many there are, given
-    conditions fewer by what their strata take, and absent for independent rows. ``unseen_share`` is the
+    conditions fewer by what their strata take, and absent for independent rows. ``tail_jumps`` is how many of the rows beyond each
+    tail edge come at once. ``unseen_share`` is the
     share of the rows that are of levels not seen before which later rows bring without any drift; ``closed`` is whether none may,
     as far as the baseline can tell or as its plan says. ``given`` is the dispersion about the shares of each row's own stratum, for
     what is compared given conditions. A number of the kind ``boolean`` is 0 or 1, and calls may say ``true`` or
@@ -77,6 +80,8 @@ class FeatureBaseline:
     given: Dispersion | None = None
     infinite: int | None = None
     clusters: int | None = None
+    tail_edges: tuple[float, ...] | None = None
+    tail_jumps: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +159,8 @@ class Estimator:
     """What is known of the labelled holdout, so that performance can be expected before labels come.
 
     ``rows`` are the labelled rows and ``groups`` how many groups of clusters the jackknife left out in turn. ``columns`` are the
-    features whose cells count; levels of a tail count as one cell. ``labelled`` has the labelled rows in each cell of each
+    features whose cells count; levels of a tail count as one cell, and so do the cells of an outer tenth where one of them has
+    fewer than 30 labelled rows. ``labelled`` has the labelled rows in each cell of each
     column, then of each score. ``scores`` are the finer cells of the prediction, into which live rows are counted too: of a model
     of classes those of each class's probability, first of the rows that are predicted as another class, then of those that are
     predicted as this one, then null. ``losses`` are of a regression or a classification, ``alone`` is the first of them by the

@@ -160,6 +160,22 @@ def test_moments_are_those_of_the_reweighted_rows(baseline: Baseline) -> None:
     assert compared.deviation == pytest.approx(np.sqrt(np.average((narrow - mean) ** 2, weights=weights)), rel=1e-6)
 
 
+def test_tails_are_those_of_the_reweighted_rows(baseline: Baseline) -> None:
+    """Beyond each edge the shares of the rows of each stratum, by the window's mix; clusters as about their own strata."""
+    counts = window(baseline, 4000, 0.6)
+    compared = conditioned(baseline, counts)[1]
+    assert compared.tails is not None
+    feature = baseline.features[1]
+    at = list(feature.edges).index((feature.tail_edges or ())[-1])
+    known = {stratum.key: stratum.features[1].counts for stratum in baseline.strata or ()}
+    seen = {stratum.key: stratum.features[1].counts for stratum in counts.strata or ()}
+    share = sum(sum(known[key][at + 1 : -1]) / sum(known[key]) * sum(seen[key]) for key in seen) / 4000
+    assert compared.tails.expected[-1] / compared.baseline_rows == pytest.approx(share)
+    assert compared.tails.observed[-1] == sum(sum(one[at + 1 : -1]) for one in seen.values())
+    assert compared.tails.names[-1].startswith("from ")
+    assert {len(stratum.expected) for stratum in compared.strata.values()} == {len(compared.expected)}
+
+
 def test_plainly_the_counts_stand_as_they_are(baseline: Baseline) -> None:
     """Means and deviations of the window's values."""
     columns = rows(np.random.default_rng(3), 1000, 0.2)

@@ -243,7 +243,7 @@ def test_values_of_another_type_drift(
             assert found.rule == "type"
             assert found.description == f"{percent(price.count('12,50') / 2000)} of the values are no number"
     counts = count_columns({"price": price, "promo": ["no"] * 2000}, baseline)
-    few = replace(counts, features=(replace(counts.features[0], counts=(0,) * 12, invalid=2), counts.features[1]))
+    few = replace(counts, features=(replace(counts.features[0], counts=(0,) * 17, invalid=2), counts.features[1]))
     if broken == 1.0:
         assert decide(baseline, few, SPEC)[0].drift.untested is not None
 

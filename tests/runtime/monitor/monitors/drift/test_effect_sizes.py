@@ -10,7 +10,7 @@ from scipy.spatial import distance
 from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
-from mlops_runtime.monitor.monitors.drift.comparison import layout, plain
+from mlops_runtime.monitor.monitors.drift.comparison import plain
 from mlops_runtime.monitor.monitors.drift.effect_sizes import (
     area_between,
     effect_sizes,
@@ -112,7 +112,8 @@ def sizes(before: object, after: object, kind: str) -> FeatureDrift:
     baseline = fit_baseline(columns, types={"x": kind}, training_set_id="t", created="")  # type: ignore[arg-type, dict-item]
     feature = baseline.features[0]
     counts = count_columns({"x": after}, baseline).features[0]  # type: ignore[dict-item]
-    return effect_sizes(plain(feature, counts), layout(feature))
+    compared = plain(feature, counts)
+    return effect_sizes(compared, compared.cells)
 
 
 def test_numbers() -> None:

@@ -10,6 +10,7 @@ from scipy import stats
 
 from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts, PairBaseline, PairCounts
 from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, layout, plain
 from mlops_runtime.monitor.monitors.drift.rules import (
     Finding,
@@ -51,7 +52,7 @@ def compared(feature: FeatureBaseline, *cells: int) -> Comparison:
 
 def found(comparison: Comparison, rule: Rule, spec: MonitorSpec = SPEC) -> Finding:
     """Return what one rule on shares says."""
-    return next(one for one in shares(comparison, layout(comparison.feature), spec) if one.rule is rule)
+    return next(one for one in shares(comparison, comparison.cells, spec) if one.rule is rule)
 
 
 def test_a_cell_that_is_pooled_is_named_where_it_alone_moved() -> None:
@@ -202,7 +203,7 @@ def test_a_new_default_within_a_bin_is_seen_by_the_bin_that_grows() -> None:
         window = np.searchsorted(baseline.edges, values.astype(np.float32), side="right")
         counts = np.bincount(window, minlength=len(baseline.counts)).tolist()
         compared = plain(baseline, FeatureCounts(name="x", counts=tuple(counts)))
-        findings = shares(compared, layout(baseline), MonitorSpec())
+        findings = shares(compared, compared.cells, MonitorSpec())
         return min(one.p_value for one in findings if one.rule is Rule.VALUE_SHARE)
 
     live = random.normal(0, 1, 20_000)
@@ -210,6 +211,48 @@ def test_a_new_default_within_a_bin_is_seen_by_the_bin_that_grows() -> None:
     # a mean that moves as far as does not count
     assert smallest(random.normal(0.09, 1, 1_000_000)) > 0.01
     assert smallest(live) == 1.0
+
+
+def test_a_tail_that_grows_or_is_cut_off_is_seen() -> None:
+    """Twice as many rows beyond the 97.5 % point move no tenth by a fifth; neither does a cap at the 95 % point."""
+    random = np.random.default_rng(12)
+    training = random.lognormal(0, 1, 20_000)
+    types_of = {"x": "number"}
+    baseline = fit_baseline({"x": training}, types=types_of, training_set_id="t", created="").features[0]
+
+    def tail(values: np.ndarray) -> Finding:
+        window = np.searchsorted(baseline.edges, values.astype(np.float32), side="right")
+        counts = np.bincount(window, minlength=len(baseline.counts)).tolist()
+        return found(plain(baseline, FeatureCounts(name="x", counts=tuple(counts))), Rule.TAIL)
+
+    live = random.lognormal(0, 1, 20_000)
+    assert tail(live).p_value == 1.0
+    dear = np.where(random.random(20_000) < 0.026, random.choice(live[live > np.quantile(live, 0.975)], 20_000), live)
+    grown = tail(dear)
+    assert grown.p_value < 1e-6
+    assert grown.words() == "tail from 7.17 up: from 2.5 % to 5.0 % of the rows"
+    capped = tail(np.minimum(live, np.quantile(training, 0.95) - 0.01))
+    assert capped.p_value < 1e-9
+    assert capped.words() == "tail from 5.22 up: from 5.0 % to 0 % of the rows"
+    # a mean that moves as far as does not count
+    assert tail(random.lognormal(0.09, 1, 1_000_000)).p_value == 1.0
+
+
+def test_a_tail_in_clusters_counts_as_often_as_it_comes() -> None:
+    """Fifty clusters of a hundred rows: one of them is all dear, and another one in the window is no drift."""
+    random = np.random.default_rng(13)
+    values, clusters = random.normal(0, 1, 5_000), np.repeat(np.arange(50), 100)
+    values[:100] += 4
+    window = random.normal(0, 1, 2_000)
+    window[:200] += 4
+
+    def tail(clusters: np.ndarray | None) -> float:
+        fitted = fit_baseline({"x": values}, types={"x": "number"}, training_set_id="t", created="", clusters=clusters)
+        counts = count_columns({"x": window}, fitted).features[0]
+        return found(plain(fitted.features[0], counts), Rule.TAIL).p_value
+
+    assert tail(None) < 1e-9
+    assert tail(clusters) > 0.01
 
 
 def test_without_bins_there_is_none_that_grows() -> None:

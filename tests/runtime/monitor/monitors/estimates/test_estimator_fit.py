@@ -13,6 +13,8 @@ from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.baseline_cells import Coded
 from mlops_runtime.monitor.monitors.estimates.estimator_fit import Holdout, fit_estimator
+from mlops_runtime.monitor.monitors.estimates.expectation import shown_columns
+from mlops_runtime.monitor.monitors.estimates.support import unsupported
 from mlops_runtime.monitor.monitors.rows import Rows
 
 
@@ -132,3 +134,18 @@ def test_what_cannot_be_learnt_is_none(why: str) -> None:
     target = "outputs" if why == "outputs" else "regression"
     found = fit_estimator(replace(baseline, target=target), Holdout(columns=held.columns, rows=rows, clusters=clusters))
     assert found is None
+
+
+def test_a_tail_of_few_labelled_rows_is_a_part_of_its_tenth() -> None:
+    """Of 2,000 rows the 1 % edges have no thirty on a side; with 5,000 they do, in the same baseline's cells."""
+    large = learnt("regression", 5000, 1)
+    cells = len(large.features[0].counts)
+    assert {len(labelled) for labelled in estimator_of(large).labelled[:4]} == {cells}
+    few = window("regression", 2000, 2)
+    found = fit_estimator(large, Holdout(columns=few.columns, rows=few.rows))
+    assert found is not None
+    assert {len(labelled) for labelled in found.labelled[:4]} == {cells - 6}
+    columns = shown_columns(found, large, window("regression", 3000, 3).counts(large))
+    assert [len(column.rows) for column in columns] == [len(labelled) for labelled in found.labelled]
+    assert {float(column.rows.sum()) for column in columns} == {3000.0}
+    assert unsupported(columns, found.rows) is None

@@ -78,22 +78,19 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
     if ranks < 1:
         return replace(none, clusters=max(1, round(degrees_of_freedom(clusters, strata)) + 1))
     shares = known[:, used] / np.maximum(rows, 1)[:, None]
-    products, cubes, number, freedom = np.zeros((ranks + 1, ranks + 1)), np.zeros(ranks + 1), 0, 0.0
-    squares, seconds, multinomial = 0.0, np.zeros(ranks + 1), np.zeros(ranks + 1)
+    products, number, freedom, squares = np.zeros((ranks + 1, ranks + 1)), 0, 0.0, 0.0
+    batches = _Batches(ranks + 1)
     for table, mix in _tables(cells, size, clusters, strata):
         number += len(table)
-        sizes = mix.sum(axis=1, keepdims=True)
-        freedom += float((1 - (mix**2 / np.maximum(rows, 1)).sum(axis=1) / sizes[:, 0]).sum())
+        freedom += _freedom(mix, rows)
         expected = mix @ shares
         residual = table[:, used] - expected
-        share = expected / sizes
+        share = expected / mix.sum(axis=1, keepdims=True)
         # of a cell that none of the cluster's strata has there is no residual either
         scaled = residual / np.sqrt(np.where(share > 0, share, 1.0))
         products += scaled.T @ scaled
         squares += float(((scaled**2).sum(axis=1) ** 2).sum())
-        cubes += (np.abs(residual) ** 3).sum(axis=0)
-        seconds += (residual**2).sum(axis=0)
-        multinomial += (expected * (1 - share)).sum(axis=0)
+        batches.add(residual, expected * (1 - share))
     if number < 2 or freedom <= 0:
         return replace(none, clusters=1)
     total = float(rows.sum())
@@ -105,10 +102,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
         second = freedom**2 / ((freedom - 1) * (freedom + 2)) * (second - first**2 / freedom)
         spread = min(float(ranks - 1), max(0.0, ranks * second / first**2 - 1))
     single, jumps = np.ones(size), np.ones(size)
-    some = np.where(multinomial > 0, multinomial, 1.0)
-    single[used] = np.maximum(1.0, seconds / some * (number / freedom))
-    jumps[used] = np.divide(cubes, seconds, out=np.ones(ranks + 1), where=seconds > 0)
-    jumps = np.maximum(jumps, single)
+    single[used], jumps[used] = batches.effects(number / freedom)
     # of one cluster
     mean = float(np.trace(products)) / number
     excess = 0.0 if mean == 0 else max(0.0, squares / number / mean**2 - 1 - 2 * (1 + spread) / ranks)
@@ -121,6 +115,67 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
         excess,
         round(freedom) + 1,
     )
+
+
+def union_jumps(
+    cells: Codes, unions: npt.NDArray[np.bool_], clusters: Codes | None, strata: Codes | None = None
+) -> tuple[float, ...]:
+    """Return how many rows of each union of cells come at once, as `DesignEffects.jumps` says it of one cell.
+
+    Args:
+        cells: As in `design_effects`.
+        unions: Which cells each holds, shape (unions, cells).
+        clusters: As in `design_effects`.
+        strata: As in `design_effects`.
+
+    Example:
+        >>> unions = np.array([[True, True, False], [False, True, True]])
+        >>> found = union_jumps(np.array([0, 1, 1, 2, 2, 2]), unions, np.array([0, 0, 0, 1, 1, 1]))
+        >>> [round(jumps, 9) for jumps in found]
+        [6.0, 1.2]
+    """
+    number_of, size = unions.shape
+    if clusters is None or len(cells) == 0:
+        return (1.0,) * number_of
+    strata = np.zeros(len(cells), dtype=np.int64) if strata is None else strata
+    width = int(strata.max()) + 1
+    known = np.bincount(strata * size + cells, minlength=width * size).reshape(width, size)
+    rows, members = known.sum(axis=1).astype(np.float64), unions.T.astype(np.float64)
+    shares = known @ members / np.maximum(rows, 1)[:, None]
+    batches, number, freedom = _Batches(number_of), 0, 0.0
+    for table, mix in _tables(cells, size, clusters, strata):
+        number += len(table)
+        freedom += _freedom(mix, rows)
+        expected = mix @ shares
+        batches.add(table @ members - expected, expected * (1 - expected / mix.sum(axis=1, keepdims=True)))
+    if number < 2 or freedom <= 0:
+        return (1.0,) * number_of
+    return tuple(batches.effects(number / freedom)[1].tolist())
+
+
+class _Batches:
+    """Moments of what clusters bring of each cell, or union of cells, beyond what they are expected to."""
+
+    def __init__(self, size: int) -> None:
+        self._cubes, self._seconds, self._multinomial = np.zeros(size), np.zeros(size), np.zeros(size)
+
+    def add(self, residual: Wide, multinomial: Wide) -> None:
+        """Add clusters: their residuals, and the variance that independent rows would have, each of shape (clusters, cells)."""
+        self._cubes += (np.abs(residual) ** 3).sum(axis=0)
+        self._seconds += (residual**2).sum(axis=0)
+        self._multinomial += multinomial.sum(axis=0)
+
+    def effects(self, scale: float) -> tuple[Wide, Wide]:
+        """Return the design effect and the jumps of each; of few clusters the variance is ``scale`` times what they show."""
+        some = np.where(self._multinomial > 0, self._multinomial, 1.0)
+        single = np.maximum(1.0, self._seconds / some * scale)
+        jumps = np.divide(self._cubes, self._seconds, out=np.ones(len(single)), where=self._seconds > 0)
+        return single, np.maximum(jumps, single)
+
+
+def _freedom(mix: Wide, rows: Wide) -> float:
+    """Return the degrees of freedom of some clusters' residuals, see `degrees_of_freedom`."""
+    return float((1 - (mix**2 / np.maximum(rows, 1)).sum(axis=1) / mix.sum(axis=1)).sum())
 
 
 def degrees_of_freedom(clusters: Codes, strata: Codes | None = None) -> float:

@@ -28,7 +28,8 @@ from mlops_runtime.monitor.counting.baseline_cells import (
     to_coded,
     to_numbers,
 )
-from mlops_runtime.monitor.counting.dispersion import Codes, design_effects, mean_design_effect
+from mlops_runtime.monitor.counting.dispersion import Codes, design_effects, mean_design_effect, union_jumps
+from mlops_runtime.monitor.counting.tail_cells import beyond_edges, tail_edges
 
 
 def unseen_share(levels: Codes, clusters: Codes | None) -> float:
@@ -97,8 +98,9 @@ def number_baseline(
 ) -> FeatureBaseline:
     """Return the baseline of a numeric feature.
 
-    The inner edges are the values' deciles. A value that holds a tenth or more of the rows (a default) gets a bin of its own: its
-    share may drift while all quantiles stay. So does zero, whenever it lies in the range: what is zero today may not be tomorrow.
+    The inner edges are the values' deciles, and six in the tails where there are rows enough (`tail_cells`). A value that holds a
+    tenth or more of the rows (a default) gets a bin of its own: its share may drift while all quantiles stay. So does zero,
+    whenever it lies in the range: what is zero today may not be tomorrow.
     The two outer bins count values outside the range. Without any known value there is one bin.
 
     Args:
@@ -180,9 +182,7 @@ def fit_number(
         feature = FeatureBaseline(name=name, type="number", counts=(len(ordered), null), infinite=infinite or None)
         return Fitted(feature, numbers, nulls, reason)
     edges = _edges(ordered)
-    with np.errstate(over="ignore"):
-        below = np.searchsorted(ordered, edges.astype(np.float32), side="left")
-    counts = np.diff(below, prepend=0, append=len(ordered)).tolist()
+    counts = _counted(ordered, edges)
     wide = ordered.astype(np.float64)
     feature = FeatureBaseline(
         name=name,
@@ -195,8 +195,8 @@ def fit_number(
         quantiles=_percentiles(wide),
         infinite=infinite or None,
     )
+    celled = numbers
     if clusters is not None:
-        celled = numbers
         if infinite:
             some = ~np.isinf(numbers)
             celled, clusters, strata = numbers[some], clusters[some], None if strata is None else strata[some]
@@ -214,6 +214,9 @@ def fit_number(
                 spread_overdispersion=mean_design_effect(scores[cells], clusters, strata),
             )
             feature = replace(feature, given=given)
+    tails = tail_edges(ordered, feature.edges)
+    if tails:
+        feature = _with_tails(feature, tails, ordered, celled, clusters=clusters, strata=strata)
     return Fitted(feature, numbers, nulls, None)
 
 
@@ -345,6 +348,35 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes, strata: 
             clusters=within.clusters,
         ),
     )
+
+
+def _with_tails(
+    feature: FeatureBaseline,
+    tails: tuple[float, ...],
+    ordered: Numbers,
+    celled: Numbers,
+    *,
+    clusters: Codes | None,
+    strata: Codes | None,
+) -> FeatureBaseline:
+    """Return a feature with edges in its tails, and how its rows come there."""
+    edges = np.sort([*feature.edges, *tails])
+    counts = (*_counted(ordered, edges), feature.counts[-1])
+    feature = replace(feature, edges=tuple(edges.tolist()), counts=counts, tail_edges=tails)
+    if clusters is None:
+        return feature
+    cells, unions = number_cells(celled, edges_of(feature)), beyond_edges(feature)
+    feature = replace(feature, tail_jumps=union_jumps(cells, unions, clusters))
+    if feature.given is None:
+        return feature
+    return replace(feature, given=replace(feature.given, tail_jumps=union_jumps(cells, unions, clusters, strata)))
+
+
+def _counted(ordered: Numbers, edges: npt.NDArray[np.float64]) -> tuple[int, ...]:
+    """Return how many of sorted values lie in each bin."""
+    with np.errstate(over="ignore"):
+        below = np.searchsorted(ordered, edges.astype(np.float32), side="left")
+    return tuple(np.diff(below, prepend=0, append=len(ordered)).tolist())
 
 
 def _edges(ordered: Numbers) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, PairBaseline, PairCounts
+from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, FeatureBaseline, PairBaseline, PairCounts
 from mlops_runtime.contracts.monitor_report import Measured, MonitorReport
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, conditioned, layout, plain
 from mlops_runtime.monitor.wording import number
@@ -239,7 +239,7 @@ def cell_rows(comparison: Comparison) -> tuple[CellRow, ...]:
     return _marked([row for row in rows if row.kind == "cell" or row.before or row.after])
 
 
-def pair_table(pair: PairBaseline, counts: PairCounts, features: Mapping[str, Comparison]) -> PairTable:
+def pair_table(pair: PairBaseline, counts: PairCounts, features: Mapping[str, FeatureBaseline]) -> PairTable:
     """Return a pair's joint distribution.
 
     Raises:
@@ -261,19 +261,18 @@ def pair_table(pair: PairBaseline, counts: PairCounts, features: Mapping[str, Co
     )
 
 
-def _group_names(comparison: Comparison | None, groups: tuple[int, ...]) -> tuple[str, ...]:
+def _group_names(feature: FeatureBaseline | None, groups: tuple[int, ...]) -> tuple[str, ...]:
     names = []
     for group in range(max(groups) + 1):
         members = [cell for cell, of in enumerate(groups) if of == group]
         if group == max(groups):
             names.append("null")
-        elif comparison is None:
+        elif feature is None:
             names.append(f"group {group + 1}")
         else:
-            cells = layout(comparison.feature).names
-            levels = comparison.feature.levels
+            cells, levels = layout(feature).names, feature.levels
             # an empty cell at a group's end, such as out of range, has no name
-            held = [cell for cell in members if comparison.feature.counts[cell]] or members
+            held = [cell for cell in members if feature.counts[cell]] or members
             known = [levels[cell] if cell < len(levels) else cells[cell] for cell in held]
             names.append(known[0] if len(known) == 1 else f"{known[0]} … {known[-1]}")
     return tuple(names)

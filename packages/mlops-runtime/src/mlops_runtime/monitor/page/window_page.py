@@ -161,7 +161,7 @@ def _table(name: str, window: _Window) -> PairTable | None:
         return None
     for pair, counted in zip(window.baseline.pairs or (), window.counts.pairs or (), strict=False):
         if name == pair_name(pair) and len(pair.counts) == len(counted.counts):
-            return pair_table(pair, counted, window.comparisons)
+            return pair_table(pair, counted, {feature.name: feature for feature in window.baseline.features})
     return None
 
 

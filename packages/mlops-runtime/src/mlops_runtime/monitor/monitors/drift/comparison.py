@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
+from mlops_runtime.monitor.counting.tail_cells import beyond_edges, of_tenths, tenths
 from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
 from mlops_runtime.monitor.wording import number
 
@@ -141,12 +142,29 @@ def _bins(feature: FeatureBaseline) -> Layout:
 _HARDLY = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One feature's cells in the baseline and in the window.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tails:
+    """Rows beyond each tail edge of a number, away from the middle.
 
     Args:
-        feature: The baseline's feature.
+        names: What each is called in a sentence.
+        expected: Rows of the baseline, scaled as ``Comparison.expected``, shape (edges,).
+        observed: Rows of the window.
+        jumps: How many rows of each come at once.
+    """
+
+    names: tuple[str, ...]
+    expected: Wide
+    observed: Wide
+    jumps: Wide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One feature's cells in the baseline and in the window; the finer cells of its tails are those of the outer tenths.
+
+    Args:
+        feature: The baseline's feature, without edges in its tails.
         expected: Its counts by cell, scaled to their effective number of rows, shape (cells,).
         observed: The window's counts by cell.
         mean: Of the baseline's known values; None for categories.
@@ -159,6 +177,7 @@ class Comparison:
         sent: All of the window's values, nulls, invalid and infinite ones too.
         infinite: The window's infinite values, beside those in cells.
         expected_infinite: The baseline's, scaled as ``expected``.
+        tails: Rows beyond the edges in the tails. Default: the baseline has none.
         strata: The same for each stratum that both have, by its key, with the baseline's own counts. Default: without conditions.
     """
 
@@ -175,6 +194,7 @@ class Comparison:
     sent: int = 0
     infinite: int = 0
     expected_infinite: float = 0.0
+    tails: Tails | None = None
     strata: Mapping[str, "Comparison"] = field(default_factory=dict)
 
     @cached_property
@@ -236,12 +256,13 @@ class Comparison:
 
 def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
     """Return the window beside the whole baseline."""
-    observed = np.array(counts.counts, dtype=np.float64)
+    expected, observed = (np.array(cells, dtype=np.float64) for cells in (feature.counts, counts.counts))
     mean, deviation = _moments([counts], np.ones(1))
     return Comparison(
-        feature=feature,
-        expected=np.array(feature.counts, dtype=np.float64),
-        observed=observed,
+        feature=tenths(feature),
+        expected=of_tenths(feature, expected),
+        observed=of_tenths(feature, observed),
+        tails=_tails(feature, expected, observed),
         mean=feature.mean,
         deviation=feature.standard_deviation,
         window_mean=mean if feature.type == "number" else None,
@@ -295,7 +316,8 @@ def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCo
     n, m = before.sum(axis=1) + infinite[:, 0], after.sum(axis=1) + infinite[:, 1]
     some = (n > 0) & (m > 0)
     if not some.any():
-        return Comparison(feature=feature, expected=np.zeros(size), observed=np.zeros(size))
+        nothing = of_tenths(feature, np.zeros(size))
+        return Comparison(feature=tenths(feature), expected=nothing, observed=nothing)
     pairs = [pair for pair, use in zip(pairs, some, strict=True) if use]
     before, after, infinite, n, m = before[some], after[some], infinite[some], n[some], m[some]
     weights = m / m.sum()
@@ -303,10 +325,12 @@ def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCo
     numeric = feature.type == "number"
     mean, deviation = _moments([a for a, _ in pairs], weights / n) if numeric else (None, None)
     window_mean, window_deviation = _moments([b for _, b in pairs], np.ones(len(pairs))) if numeric else (None, None)
+    expected, observed, whole = (weights / n) @ before * worth, after.sum(axis=0), tenths(feature)
     return Comparison(
-        feature=feature,
-        expected=(weights / n) @ before * worth,
-        observed=after.sum(axis=0),
+        feature=whole,
+        expected=of_tenths(feature, expected),
+        observed=of_tenths(feature, observed),
+        tails=_tails(feature, expected, observed),
         mean=mean,
         deviation=deviation,
         window_mean=window_mean,
@@ -317,7 +341,7 @@ def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCo
         expected_infinite=float((weights / n) @ infinite[:, 0] * worth),
         strata={
             key: Comparison(
-                feature=feature,
+                feature=whole,
                 expected=a,
                 observed=b,
                 invalid=counts.invalid,
@@ -325,9 +349,25 @@ def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCo
                 infinite=counts.infinite or 0,
                 expected_infinite=float(known.infinite or 0),
             )
-            for key, a, b, (known, counts) in zip(compress(strata, some), before, after, pairs, strict=True)
+            for key, a, b, (known, counts) in zip(
+                compress(strata, some), of_tenths(feature, before), of_tenths(feature, after), pairs, strict=True
+            )
         },
     )
+
+
+def _tails(feature: FeatureBaseline, expected: Wide, observed: Wide) -> Tails | None:
+    """Return the tails of counts by cell; None without edges in them."""
+    if not feature.tail_edges:
+        return None
+    beyond = beyond_edges(feature)
+    # the first bin is of a lower tail
+    names = [
+        f"below {number(edge)}" if below else f"from {number(edge)} up"
+        for edge, below in zip(feature.tail_edges, beyond[:, 0], strict=True)
+    ]
+    jumps = np.array(feature.tail_jumps or (1.0,) * len(names), dtype=np.float64)
+    return Tails(names=tuple(names), expected=beyond @ expected, observed=beyond @ observed, jumps=jumps)
 
 
 def _sent(counts: FeatureCounts) -> int:

@@ -9,7 +9,7 @@ See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scand
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -138,7 +138,7 @@ def decide(
     examined = [examine(one, spec, untested=reasons.get(one.feature.name)) for one in chosen]
     drifts = [effect_sizes(one, one.cells) for one in chosen]
     known_clusters = [one.feature.clusters for one in chosen]
-    for pair, drift, test in _pairs(baseline, counts, {one.feature.name: one for one in chosen}, spec):
+    for pair, drift, test in _pairs(baseline, counts, {one.feature.name for one in chosen}, spec):
         drifts.append(drift)
         examined.append(test)
         known_clusters.append(pair.clusters)
@@ -322,9 +322,9 @@ def _rare_share(compared: Comparison, cells: Layout) -> float:
 
 
 def _pairs(
-    baseline: Baseline, counts: Counts, chosen: dict[str, Comparison], spec: MonitorSpec
+    baseline: Baseline, counts: Counts, chosen: Collection[str], spec: MonitorSpec
 ) -> list[tuple[PairBaseline, FeatureDrift, Examination]]:
-    features = {name: one.feature for name, one in chosen.items()}
+    features = {feature.name: feature for feature in baseline.features if feature.name in chosen}
     found = []
     for pair, counted in zip(baseline.pairs or (), counts.pairs or (), strict=False):
         if pair.first not in features or pair.second not in features:

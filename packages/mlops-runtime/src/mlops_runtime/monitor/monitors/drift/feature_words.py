@@ -96,6 +96,7 @@ def what_to_do(feature: FeatureDrift) -> str:
         "null_share": "ask the feed's owner why values are missing",
         "new_level": "check whether the new levels are meant; the model has never seen them",
         "out_of_range": "check units and defaults at the source; the model has never seen such values",
+        "tail": "compare the largest and smallest values with their source: a cap, another unit in some rows, or a new kind of row",
         "type": "check how the value is written at the source: a decimal comma makes text of a number",
         "infinite": "check the feed for divisions by zero and for numbers that overflow",
         UNREADABLE: "ask the callers what they changed; rows must have the columns of the model's inputs",

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline, PairCounts
-from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, layout
+from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, Tails, layout
 from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, estimated_tail, noncentral_chi2_tail
 from mlops_runtime.monitor.spec import MINIMUM_SHARE, MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
@@ -47,6 +47,7 @@ class Rule(StrEnum):
     NEW_LEVEL = "new_level"
     OUT_OF_RANGE = "out_of_range"
     VALUE_SHARE = "value_share"
+    TAIL = "tail"
     ASSOCIATION = "association"
     TYPE = "type"
     INFINITE = "infinite"
@@ -120,7 +121,7 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
     value was rare, by nothing where a closed list has a new level, else by what makes ``minimum_effect`` on one cell. Values and
     levels are many: Bonferroni over them. A share
     of 0 in the baseline is one that up to one more row, or cluster, would have shown. A bin that grows alone, as by a new default
-    within it, is tested too.
+    within it, is tested too, and each tail for which the baseline has an edge.
 
     Clustered rows count as often as they come: by the cell's jumps alone, which a few clusters of their own kind make larger than
     its design effect. The binomial on rows over jumps is the tail of a sum of batches with the right second and third moments; the
@@ -133,6 +134,8 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
         findings.append(_values(compared, cells, spec))
     if compared.feature.type == "number":
         findings.append(_bins(compared, cells, spec))
+    if compared.tails is not None:
+        findings.append(_tail(compared, compared.tails, spec))
     return findings
 
 
@@ -313,6 +316,26 @@ def _bins(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
         return Finding(Rule.VALUE_SHARE, 1.0, str)
     moved = f"{cells.names[which[at]]}: from {percent(a[at] / n)} to {percent(b[at] / m)} of the rows"
     return Finding(Rule.VALUE_SHARE, min(1.0, best * len(which)), lambda: moved)
+
+
+def _tail(compared: Comparison, tails: Tails, spec: MonitorSpec) -> Finding:
+    """Test whether more or fewer rows lie beyond an edge in the tails, with the margin of a bin that grows."""
+    n, m = compared.baseline_rows, compared.window_rows
+    before, after = tails.expected / n, tails.observed / m
+    margins = np.maximum(spec.minimum_share, _BIN_PART * np.sqrt(spec.minimum_effect * before * (1 - before)))
+    best, at = 1.0, 0
+    for place in np.flatnonzero(np.abs(after - before) > margins):
+        found, known = float(tails.observed[place]), float(tails.expected[place])
+        if after[place] < before[place]:
+            found, known = m - found, n - known
+        p_value = excess_tail(found, m, known, n, margin=float(margins[place]), effect=float(tails.jumps[place]))
+        if p_value < best:
+            best, at = p_value, int(place)
+    if best == 1:
+        return Finding(Rule.TAIL, 1.0, str)
+    moved = f"tail {tails.names[at]}: from {percent(before[at])} to {percent(after[at])} of the rows"
+    # a tail may grow or shrink
+    return Finding(Rule.TAIL, min(1.0, best * 2 * len(margins)), lambda: moved)
 
 
 def _named(cells: Layout, pooled: npt.NDArray[np.bool_], before: Wide, after: Wide) -> str:

@@ -34,6 +34,7 @@ from mlops_runtime.monitor.counting.baseline_cells import (
     to_numbers,
 )
 from mlops_runtime.monitor.counting.score_cells import class_cells, score_edges
+from mlops_runtime.monitor.counting.tail_cells import tenths
 from mlops_runtime.monitor.monitors.classification import Ranking, usable_rows
 from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.rows import Codes, Mask, Rows, Wide
@@ -42,6 +43,8 @@ GROUPS = 20
 MINIMUM_ROWS = 200
 # evenly spaced ones of a larger holdout: more add less than the window's own chance
 MAXIMUM_ROWS = 100_000
+# a cell with fewer labelled rows is thin
+THIN = 30
 _FEWEST_GROUPS = 2
 _RIDGE = 1.0
 _CLIP = 1e-15  # as the measured log loss
@@ -100,9 +103,9 @@ def fit_estimator(baseline: Baseline, holdout: Holdout) -> Estimator | None:
     kept[chosen] = True
     rows, threshold = holdout.rows.where(kept), Target.of(baseline).threshold
     features = [f for f in baseline.features if f.name not in (baseline.left_out or {})]
-    columns = [_feature_cells(feature, _take(holdout.columns[feature.name], chosen)) for feature in features]
+    columns = [_column_cells(feature, _take(holdout.columns[feature.name], chosen)) for feature in features]
     scores, cells = _scores(rows, baseline, threshold)
-    every = [*zip(columns, map(width, features), strict=True), *zip(cells, map(width, scores), strict=True)]
+    every = [*columns, *zip(cells, map(width, scores), strict=True)]
     losses = _losses(rows, baseline, threshold)
     return Estimator(
         rows=len(chosen),
@@ -180,6 +183,18 @@ def _take(values: Column, chosen: Cells) -> Column:
     if isinstance(values, Coded):
         return Coded(values.codes[chosen], values.levels)
     return np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)[chosen]
+
+
+def _column_cells(feature: FeatureBaseline, values: Column) -> tuple[Cells, int]:
+    """Return each row's cell and how many there are: those of the tails where none is thin, else the tenths."""
+    if feature.tail_edges:
+        cells = _feature_cells(feature, values)
+        inner = np.searchsorted(feature.edges, feature.tail_edges)
+        labelled = np.bincount(cells, minlength=len(feature.counts))
+        if min(labelled[inner].min(), labelled[inner + 1].min()) >= THIN:
+            return cells, width(feature)
+        feature = tenths(feature)
+    return _feature_cells(feature, values), width(feature)
 
 
 def _feature_cells(feature: FeatureBaseline, values: Column) -> Cells:

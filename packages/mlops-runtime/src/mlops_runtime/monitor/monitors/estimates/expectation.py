@@ -13,6 +13,7 @@ import numpy as np
 from mlops_runtime.contracts.monitor import Baseline, Counts, Estimator, ExpectedLoss, FeatureBaseline
 from mlops_runtime.contracts.monitor_report import Measured
 from mlops_runtime.monitor.counting.baseline_cells import Cells, edges_of
+from mlops_runtime.monitor.counting.tail_cells import of_tenths, tenths
 from mlops_runtime.monitor.monitors.estimates.estimator_fit import as_wide
 from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.quality_metrics import metric_of
@@ -51,9 +52,15 @@ def shown_columns(estimator: Estimator, baseline: Baseline, counts: Counts) -> l
     scores = counts.scores or tuple(tuple(0 for _ in score.counts) for score in estimator.scores)
     pairs += zip(estimator.scores, scores, strict=True)
     return [
-        Shown(feature.name, feature, as_wide(feature, rows), np.array(labelled, dtype=np.float64))
-        for (feature, rows), labelled in zip(pairs, estimator.labelled, strict=True)
+        _shown(*pair, np.array(rows, dtype=np.float64)) for pair, rows in zip(pairs, estimator.labelled, strict=True)
     ]
+
+
+def _shown(feature: FeatureBaseline, counts: Sequence[int], labelled: Wide) -> Shown:
+    rows = as_wide(feature, counts)
+    if len(rows) > len(labelled):  # too few labelled rows for cells in the tails
+        feature, rows = tenths(feature), of_tenths(feature, rows)
+    return Shown(feature.name, feature, rows, labelled)
 
 
 def predictions_of(counts: Counts) -> int:

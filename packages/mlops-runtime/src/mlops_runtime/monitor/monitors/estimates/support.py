@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlops_runtime.contracts.monitor_report import ScoredWindow
+from mlops_runtime.monitor.monitors.estimates.estimator_fit import THIN
 from mlops_runtime.monitor.monitors.estimates.expectation import Shown
 from mlops_runtime.monitor.monitors.rows import Mask
 from mlops_runtime.monitor.wording import percent
 
 NO_HOLDOUT = "the baseline has no labelled holdout with predictions, of at least 200 rows and 2 clusters"
-# of the labelled rows; a cell with fewer than that many of them is thin
+# of the labelled rows
 _LEAST_ROWS = 0.1
 _MAXIMUM_BEYOND = 0.01
-_MAXIMUM_THIN = 0.05
-_THIN = 30
+_MAXIMUMTHIN = 0.05
 _WRONG, _OF_LAST = 2, 3
 
 
@@ -52,10 +52,10 @@ def unsupported(columns: Sequence[Shown], labelled: int) -> str | None:
         return f"{name}: {percent(beyond[name])} of the rows are beyond the range of the labelled rows, at most {most} may be"
     thin = {column.name: float(column.shares[_thin(column)].sum()) for column in columns}
     name = max(thin, key=lambda each: thin[each])
-    if thin[name] > _MAXIMUM_THIN:
+    if thin[name] > _MAXIMUMTHIN:
         return (
-            f"{name}: {percent(thin[name])} of the rows have values with fewer than {_THIN} labelled rows, at most "
-            f"{percent(_MAXIMUM_THIN).replace('5.0', '5')} may have"
+            f"{name}: {percent(thin[name])} of the rows have values with fewer than {THIN} labelled rows, at most "
+            f"{percent(_MAXIMUMTHIN).replace('5.0', '5')} may have"
         )
     return None
 
@@ -82,7 +82,7 @@ def _alike(column: Shown) -> float:
 
 
 def _thin(column: Shown) -> Mask:
-    return np.asarray(column.labelled < _THIN)
+    return np.asarray(column.labelled < THIN)
 
 
 def _outer(column: Shown) -> Mask:
