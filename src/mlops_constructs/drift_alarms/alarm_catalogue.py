@@ -231,6 +231,19 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
         description=f"a metric of the live model is worse than its limit ({limits or 'from the holdout'}), with the whole of its "
         "interval; the newest report shows each by segment: check that the labels are right, then train again or roll back",
     )
+    if spec.estimate_limits:
+        limits = ", ".join(f"{name} {limit:g}" for name, limit in spec.estimate_limits.items())
+        yield Child(
+            name="estimates",
+            id="Estimates",
+            severity=Severity.WARNING,
+            metric=monitor.metric_estimates_beyond_limits,
+            threshold=1,
+            comparison=_AT_LEAST,
+            description=f"before labels come, a metric is expected to be worse than its limit ({limits}), with the whole of its "
+            "interval, and labels confirmed earlier estimates; nothing is measured yet: check which inputs moved, and that "
+            "labels come",
+        )
     yield Child(
         name="bias",
         id="Bias",

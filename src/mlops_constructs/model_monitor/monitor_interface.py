@@ -98,6 +98,10 @@ class IModelMonitor(Protocol):
         """Return the number of quality metrics that are worse than their limits, of ``quality_limits`` or from the holdout."""
         ...
 
+    def metric_estimates_beyond_limits(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Return the number of estimates, before labels come, that are worse than ``estimate_limits``; no data without any."""
+        ...
+
     def metric_label_coverage(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the share of the predictions due a label that have one."""
         ...

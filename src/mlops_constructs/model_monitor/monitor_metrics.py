@@ -15,7 +15,7 @@ from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.model_monitor.monitor_engine import MonitorEngine
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
-from mlops_runtime.monitor.metric_names import Monitor, metric_names
+from mlops_runtime.monitor.metric_names import BEYOND_LIMITS, Monitor, metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
 
 
@@ -148,6 +148,10 @@ class MonitorBase(Construct):
     def metric_quality_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of quality metrics that are worse than their limits, of ``quality_limits`` or from the holdout."""
         return self._metric("quality", "QualityViolations", options)
+
+    def metric_estimates_beyond_limits(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Return the number of estimates, before labels come, that are worse than ``estimate_limits``; no data without any."""
+        return self._metric("estimates", BEYOND_LIMITS, options)
 
     def metric_label_coverage(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the share of the predictions due a label that have one."""

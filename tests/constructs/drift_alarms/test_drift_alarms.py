@@ -51,7 +51,7 @@ def everything(define_once: Callable[..., Any]) -> Any:
     """Every alarm that there is, and a topic of their own for those on call."""
     return define_once(
         monitor={
-            "spec": MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12}),
+            "spec": MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12}, estimate_limits={"wape": 0.4}),
             "engine": MonitorEngine.processing(image=IMAGE, attribution_rows=100),
         },
         alarms={
@@ -91,9 +91,26 @@ def test_missing_data_breach_only_for_heartbeats(everything: Any):
     assert {name for name, treated in missing.items() if treated == "breaching"} == HEARTBEATS
     assert {missing[name] for name in set(missing) - HEARTBEATS} == {"ignore"}
     assert set(everything.alarms.alarms) == {
-        "suspect", "features", "baseline", "explainability", "quality", "limits", "bias", "latency", "labels", "capture",
-        "unannounced", "heartbeat", "traffic", "psi/price",
+        "suspect", "features", "baseline", "explainability", "quality", "limits", "estimates", "bias", "latency", "labels",
+        "capture", "unannounced", "heartbeat", "traffic", "psi/price",
     }  # fmt: skip
+
+
+def test_estimates_alarm_only_where_limits_ask_for_it(demand: Any, everything: Any):
+    """A warning, which nothing retrains on; without limits there is no alarm and no metric."""
+    assert "estimates" not in demand.alarms.alarms
+    alarm = _children(everything)["AlarmsEstimates"]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["TreatMissingData"]) == (
+        "EstimatesBeyondLimits",
+        1,
+        "ignore",
+    )
+    assert (
+        "demand-forecast: warning: before labels come, a metric is expected to be worse than its limit (wape 0.4)"
+        in (alarm["AlarmDescription"])
+    )
+    assert len(alarm["AlarmDescription"]) <= 1024
+    assert "AlarmsEstimates" in _named(everything, _composite(everything, "Warning")["AlarmRule"])
 
 
 def test_each_description_says_what_happened_and_what_to_do(demand: Any):
@@ -134,7 +151,7 @@ def test_severities_can_differ(everything: Any):
     """The description and the composite alarm follow."""
     critical, warning = (_composite(everything, part) for part in ("Critical", "Warning"))
     assert {"AlarmsSuspect", "AlarmsLabels", "AlarmsTraffic"} < _named(everything, critical["AlarmRule"])
-    assert _named(everything, warning["AlarmRule"]) == {"AlarmsPsiprice", "AlarmsCritical"}
+    assert _named(everything, warning["AlarmRule"]) == {"AlarmsEstimates", "AlarmsPsiprice", "AlarmsCritical"}
     assert _children(everything)["AlarmsSuspect"]["AlarmDescription"].startswith("demand-forecast: critical: ")
 
 

@@ -10,9 +10,9 @@ from mlops_runtime.monitor.spec import MonitorSpec
 def test_names_are_few_and_each_once() -> None:
     """Thirty at most, whatever the baseline has; each feature that alarms and each further limit is one more."""
     names = metric_names(MonitorSpec())
-    more = MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12, "mae": 8})
+    more = MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12, "mae": 8}, estimate_limits={"mae": 9})
     assert len(names) == len(set(names)) == 29
-    assert set(metric_names(more)) - set(names) == {"quality/Mae", "drift/Psi/price"}
+    assert set(metric_names(more)) - set(names) == {"quality/Mae", "estimates/EstimatesBeyondLimits", "drift/Psi/price"}
 
 
 def test_synthesis_needs_no_numpy_for_them() -> None:

@@ -69,6 +69,17 @@ def test_fails_for_a_repeated_feature_and_for_an_alarm_on_an_untested_one() -> N
             "quality_limits must be metrics of one kind of model, got rmse of a regression and auc of a classification",
         ),
         ({"quality_limits": ["auc"]}, "quality_limits must be limits by name, such as {'wape': 0.5}, got ['auc']"),
+        (
+            {"estimate_limits": {"r2": 0.8}},
+            "estimate_limits must be of wape, mae, rmse, auc, f1, precision, recall, accuracy, brier, log_loss, "
+            "macro_recall, got 'r2'",
+        ),
+        ({"estimate_limits": {"recall/barbera": 0.8}}, "macro_recall, got 'recall/barbera'"),
+        ({"estimate_limits": {"auc": 8}}, "estimate_limits of auc must be from 0 up to 1, got 8"),
+        (
+            {"estimate_limits": {"auc": 0.8, "mae": 2}},
+            "estimate_limits must be metrics of one kind of model, got mae of a regression and auc of a classification",
+        ),
         ({"latency_limits": {"p42": 3}}, "latency_limits must be of p50, p95, p99, got 'p42'"),
         ({"latency_limits": {"p99": -3}}, "latency_limits of p99 must be above 0, got -3"),
         ({"features": "price"}, "features must be a tuple of features' names, such as ('price',), got 'price'"),

@@ -176,6 +176,8 @@ class EstimatesResult(MonitorResult):
     ``rows`` are the predictions of the window. ``metrics`` are estimates with their intervals, beside the holdout's; they are
     kept where ``not_estimable`` says that they are not to be believed because the last ones were wrong, so that they can be
     scored. ``note`` says what else is to be known. ``scored`` are earlier windows whose labels came, the newest first.
+    ``beyond_limits`` is how many estimates are worse than ``estimate_limits`` with their whole interval, 0 unless labels confirmed
+    earlier estimates; None where nothing is asked of them.
     """
 
     rows: int = 0
@@ -183,6 +185,7 @@ class EstimatesResult(MonitorResult):
     not_estimable: str | None = None
     note: str | None = None
     scored: tuple[ScoredWindow, ...] = ()
+    beyond_limits: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ from mlops_runtime.monitor.monitors.quality_metrics import METRICS as METRICS_OF
 from mlops_runtime.monitor.spec import MonitorSpec
 
 Monitor = Literal["drift", "quality", "estimates", "bias", "explainability", "latency"]
+# of estimates that have limits
+BEYOND_LIMITS = "EstimatesBeyondLimits"
 # by the value of the dimension Monitor; of quality besides those below
 METRICS: Mapping[Monitor, tuple[str, ...]] = {
     "drift": (
@@ -22,7 +24,7 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
         "UnannouncedCalls",
     ),
     "quality": ("SampleCount", "WapeRatio", "WapeRatioLow", "QualityViolations", "LabelCoverage", "LabelLagHours"),
-    # one of them: of a regression, a classification or classes, which only the baseline knows
+    # one of them: of a regression, a classification or classes, which only the baseline knows; with limits one more
     "estimates": ("EstimatedWape", "EstimatedAuc", "EstimatedMacroRecall"),
     "bias": ("BiasViolations",),
     "explainability": ("Ndcg",),
@@ -45,6 +47,7 @@ def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
     """
     names = [f"{monitor}/{name}" for monitor, of_monitor in METRICS.items() for name in of_monitor]
     names += [f"quality/{camel(name)}" for name in quality_names(spec)]
+    names += [f"estimates/{BEYOND_LIMITS}"] if spec.estimate_limits else []
     return (*names, *(f"drift/Psi/{feature}" for feature in spec.alarm_features))
 
 

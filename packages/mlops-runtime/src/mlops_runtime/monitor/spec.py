@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlops_runtime.monitor.monitors.quality_metrics import KINDS, METRICS, SHARE, Range, kinds_of, metric_of
+from mlops_runtime.monitor.monitors.quality_metrics import ESTIMATED, KINDS, METRICS, SHARE, Range, kinds_of, metric_of
 
 MINIMUM_SHARE = 0.0025
 _ABOVE_0: Range = False, "above 0", lambda value: value > 0
@@ -57,6 +57,8 @@ class MonitorSpec:
         maximum_wape_ratio: Live WAPE over the holdout's, at least 1, above which quality is a ``VIOLATION``. Default: 1.25.
         quality_limits: Worst allowed value by metric, such as ``{"wape": 0.4, "rmse": 12}`` of a regression or ``{"auc": 0.7}`` of
             a classification: violated when the whole interval is worse. Default: none.
+        estimate_limits: Worst allowed estimate by metric, before labels come: a warning that `DriftAlarms` makes an alarm of, when
+            the whole interval is worse and labels confirmed two of the last three estimates; never a violation. Default: none.
         maximum_bias_shift: Distance of a bias metric from its baseline's that counts; violated when the whole interval is farther.
             Default: 0.05.
         minimum_ndcg: Similarity of the features' ranking by attribution to the baseline's, below which explainability is a
@@ -90,6 +92,7 @@ class MonitorSpec:
     maximum_wape_ratio: float = 1.25
     label_delay_hours: int = 192
     quality_limits: Mapping[str, float] = field(default_factory=dict)
+    estimate_limits: Mapping[str, float] | None = None
     maximum_bias_shift: float = 0.05
     minimum_ndcg: float = 0.9
     latency_limits: Mapping[str, float] = field(default_factory=dict)
@@ -101,10 +104,16 @@ class MonitorSpec:
             *_numbers(self),
             *_features(self),
             *_limits("quality_limits", self.quality_limits, _quality_ranges(self.quality_limits)),
+            *_limits(
+                "estimate_limits",
+                {} if self.estimate_limits is None else self.estimate_limits,
+                _estimate_ranges(self.estimate_limits),
+            ),
             *_limits("latency_limits", self.latency_limits, LATENCY_PERCENTILES),
         ]
-        if isinstance(self.quality_limits, Mapping):
-            problems += _mixed(self.quality_limits)
+        for name in ("quality_limits", "estimate_limits"):
+            if isinstance(limits := getattr(self, name), Mapping):
+                problems += _mixed(name, limits)
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -163,7 +172,16 @@ def _quality_ranges(limits: object) -> dict[str, Range]:
     return {name: metric_of(name).limit for name in (*METRICS, *fitting)}
 
 
-def _mixed(limits: Mapping[str, float]) -> Iterator[str]:
+def _estimate_ranges(limits: object) -> dict[str, Range]:
+    """Return the range of each metric that can be expected before labels come."""
+    return {
+        name: allowed
+        for name, allowed in _quality_ranges(limits).items()
+        if "".join(name.partition("/")[:2]) in ESTIMATED
+    }
+
+
+def _mixed(setting: str, limits: Mapping[str, float]) -> Iterator[str]:
     """Yield that no model has all of some metrics, with one of each kind."""
     names = [name for name in limits if isinstance(name, str) and kinds_of(name)]
     if not names or set.intersection(*(set(kinds_of(name)) for name in names)):
@@ -172,7 +190,7 @@ def _mixed(limits: Mapping[str, float]) -> Iterator[str]:
     own = [name for name in names if first in kinds_of(name)]
     others = [name for name in names if name not in own]
     yield (
-        f"quality_limits must be metrics of one kind of model, got {', '.join(own)} of a {first} and {', '.join(others)} of a "
+        f"{setting} must be metrics of one kind of model, got {', '.join(own)} of a {first} and {', '.join(others)} of a "
         f"{kinds_of(others[0])[0]}"
     )
 

@@ -30,10 +30,10 @@ DAY = Hours(START, START + timedelta(days=1))
 class Days:
     """An endpoint whose days are captured, counted and, two days later, labelled."""
 
-    def __init__(self, baseline: Baseline = BASELINE) -> None:
+    def __init__(self, baseline: Baseline = BASELINE, spec: MonitorSpec = SPEC) -> None:
         """Begin with a live model."""
         self.baseline = baseline
-        self.line = Timeline(window=24, every=24, spec=SPEC)
+        self.line = Timeline(window=24, every=24, spec=spec)
         self.line.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(baseline))
         self.line.table.live = replace(LIVE, baseline_sha256=content_hash(baseline), training_set_id="t")
 
@@ -114,6 +114,29 @@ def test_after_two_wrong_estimates_of_three_none_is_believed_and_all_are_kept() 
     assert "EstimatedWape" in {name for report in reports[:3] for name in values(report)}
     text = page(reports[5], baseline=BASELINE, counts=None, history=())
     assert "Not estimable: the last estimates were wrong" in text
+
+
+def test_estimates_beyond_a_limit_warn_once_labels_confirmed_earlier_ones() -> None:
+    """Two of the last three: then an estimate whose whole interval is worse counts, in a metric and words; a violation never."""
+    spec = replace(SPEC, estimate_limits={"wape": 0.15, "wape/weight": 0.3})
+    days = Days(spec=spec)
+    reports = [
+        days.day(number, window("regression", 600, number, noise=0.0 if number < 5 else 1.0)) for number in range(6)
+    ]
+    beyond = [values(report)["EstimatesBeyondLimits"] for report in reports]
+    assert beyond == [0, 0, 0, 0, 0, 1]
+    last = result_of(reports[5])
+    wape = last.metrics[0]
+    assert (wape.limit, wape.violated, last.state) == (0.15, True, MonitorState.OK)
+    assert "estimated WAPE beyond its limit of 0.15, not measured yet" in reports[5].verdict
+    assert "estimate_limits names 'wape/weight', estimated are wape, mae, rmse" in (last.note or "")
+    assert list(ESTIMATES.violations(last, Evidence(), spec)) == []
+    text = page(reports[5], baseline=BASELINE, counts=None, history=())
+    assert "limit 0.15, beyond it" in text
+    # as bad from the start: nothing has confirmed an estimate yet
+    early = Days(spec=spec)
+    first = result_of(early.day(0, window("regression", 600, 0, noise=1.0)))
+    assert (first.beyond_limits, first.metrics[0].limit, first.metrics[0].violated) == (0, 0.15, None)
 
 
 def test_without_labels_nothing_is_scored() -> None:

@@ -303,7 +303,7 @@ def measured(
             limit = default_limit(name, holdout, spec)
         violated = None
         if spec is not None and len(rows) >= spec.minimum_labels and limit is not None and bounds is not None:
-            violated = _is_worse(name, bounds.low, bounds.high, limit)
+            violated = is_worse(name, bounds.low, bounds.high, limit)
         found.append(
             Measured(
                 name=name,
@@ -334,7 +334,13 @@ def default_limit(name: str, holdout: Mapping[str, float], spec: MonitorSpec) ->
     return None if known is None or default is None or "/" in name else default(known, spec.maximum_wape_ratio)
 
 
-def _is_worse(name: str, low: float, high: float, limit: float) -> bool:
+def is_worse(name: str, low: float, high: float, limit: float) -> bool:
+    """Return whether the whole interval of a metric is worse than its limit; of bias on either side.
+
+    Example:
+        >>> is_worse("wape", 0.3, 0.5, 0.4), is_worse("auc", 0.6, 0.65, 0.7)
+        (False, True)
+    """
     if name.partition("/")[0] == "bias":
         return low > abs(limit) or high < -abs(limit)
     return high < limit if metric_of(name).higher_is_better else low > limit

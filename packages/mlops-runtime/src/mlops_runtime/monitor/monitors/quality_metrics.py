@@ -147,6 +147,11 @@ METRICS: Mapping[str, QualityMetric] = {metric.name: metric for metric in (*REGR
 # what a model of classes or of several numbers has besides, of each class or output as ``recall/<class>``
 OF_EACH_CLASS = ("recall", "ece")
 OF_EACH_OUTPUT = ("wape", "mae", "bias")
+# those that can be expected before labels come, of an output as ``wape/<output>``
+ESTIMATED = (
+    *("wape", "mae", "rmse", "auc", "f1", "precision", "recall", "accuracy", "brier", "log_loss", "macro_recall"),
+    *("wape/", "mae/"),
+)
 # which kinds of model have a metric, by its name or as ``<name>/``
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "regression": tuple(metric.name for metric in REGRESSION),

@@ -4,12 +4,12 @@ What it cannot see is another relation between inputs and label (concept drift):
 taken to be the holdout's. Only labels show that, and scored windows say so afterwards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from mlops_runtime.contracts.monitor import Baseline, MetricValue, MonitorState
 from mlops_runtime.contracts.monitor_report import EstimatesResult, Measured, MonitorReport
-from mlops_runtime.monitor.metric_names import METRICS, camel
+from mlops_runtime.monitor.metric_names import BEYOND_LIMITS, METRICS, camel
 from mlops_runtime.monitor.monitors.estimates.expectation import (
     expected_metrics,
     other_column,
@@ -17,12 +17,13 @@ from mlops_runtime.monitor.monitors.estimates.expectation import (
     shown_columns,
 )
 from mlops_runtime.monitor.monitors.estimates.scored_windows import scored_windows
-from mlops_runtime.monitor.monitors.estimates.support import NO_HOLDOUT, unsupported, were_wrong
+from mlops_runtime.monitor.monitors.estimates.support import NO_HOLDOUT, unsupported, were_confirmed, were_wrong
+from mlops_runtime.monitor.monitors.label_measures import is_worse
 from mlops_runtime.monitor.monitors.monitor_kind import MonitorKind, StateText, silence
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
-from mlops_runtime.monitor.wording import interval
+from mlops_runtime.monitor.wording import interval, number
 
 
 def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> EstimatesResult | None:
@@ -43,7 +44,33 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> Estimates
         note = None if other is None else f"expected from {other}, not from the prediction"
         found = replace(found, metrics=expected_metrics(estimator, baseline, counts), note=note)
     scored = scored_windows(evidence, window, found, spec.minimum_labels)
-    return replace(found, scored=scored, not_estimable=found.not_estimable or were_wrong(scored))
+    found = replace(found, scored=scored, not_estimable=found.not_estimable or were_wrong(scored))
+    return _limited(found, spec.estimate_limits) if spec.estimate_limits else found
+
+
+def _limited(found: EstimatesResult, limits: Mapping[str, float]) -> EstimatesResult:
+    """Return estimates beside their limits; a limit of what is not estimated is noted."""
+    confirmed = found.not_estimable is None and were_confirmed(found.scored)
+    metrics = tuple(
+        replace(
+            metric,
+            limit=limits.get(metric.name),
+            violated=is_worse(metric.name, metric.low, metric.high, limits[metric.name])
+            if confirmed and metric.name in limits and metric.low is not None and metric.high is not None
+            else None,
+        )
+        for metric in found.metrics
+    )
+    notes = [] if found.note is None else [found.note]
+    if unknown := sorted(set(limits) - {metric.name for metric in metrics}) if metrics else []:
+        known = ", ".join(metric.name for metric in metrics)
+        notes.append(f"estimate_limits names {', '.join(map(repr, unknown))}, estimated are {known}")
+    return replace(
+        found,
+        metrics=metrics,
+        note="; ".join(notes) or None,
+        beyond_limits=sum(metric.violated is True for metric in metrics),
+    )
 
 
 def _without(baseline: Baseline) -> str:
@@ -66,6 +93,8 @@ def _shown(result: EstimatesResult) -> tuple[Measured, ...]:
 
 
 def _metrics(result: EstimatesResult, _report: MonitorReport) -> Iterator[MetricValue]:
+    if result.beyond_limits is not None:
+        yield MetricValue("estimates", BEYOND_LIMITS, result.beyond_limits)
     if result.state is not MonitorState.OK:
         return
     for metric in _shown(result):
@@ -77,14 +106,20 @@ def _metrics(result: EstimatesResult, _report: MonitorReport) -> Iterator[Metric
 def _sentence(result: EstimatesResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.OK:
         yield f"estimated {_known_by(result)}"
+        for metric in result.metrics:
+            if metric.violated and metric.limit is not None:
+                yield f"estimated {_written(metric.name)} beyond its limit of {number(metric.limit)}, not measured yet"
     elif result.state is MonitorState.INSUFFICIENT_DATA and (result.metrics or result.rows):
         yield f"not estimable: {result.not_estimable}"
 
 
 def _known_by(result: EstimatesResult) -> str:
     metric = result.metrics[0]
-    name = metric.name.upper() if len(metric.name) <= 4 else metric.name.replace("_", " ")
-    return f"{name} {interval(metric)}{'' if result.note is None else f' ({result.note})'}"
+    return f"{_written(metric.name)} {interval(metric)}{'' if result.note is None else f' ({result.note})'}"
+
+
+def _written(name: str) -> str:
+    return name.upper() if len(name) <= 4 else name.replace("_", " ")
 
 
 def _meaning(result: EstimatesResult, _report: MonitorReport) -> StateText | None:

@@ -15,7 +15,8 @@ NO_HOLDOUT = "the baseline has no labelled holdout with predictions, of at least
 _LEAST_ROWS = 0.1
 _MAXIMUM_BEYOND = 0.01
 _MAXIMUMTHIN = 0.05
-_WRONG, _OF_LAST = 2, 3
+# of the last estimates that labels came for: what confirms the next ones, or makes them not to be believed
+_ENOUGH, _OF_LAST = 2, 3
 
 
 def unsupported(columns: Sequence[Shown], labelled: int) -> str | None:
@@ -70,11 +71,21 @@ def were_wrong(scored: Sequence[ScoredWindow]) -> str | None:
     """
     last = scored[:_OF_LAST]
     wrong = sum(window.metrics[0].is_outside for window in last)
-    if wrong < _WRONG:
+    if wrong < _ENOUGH:
         return None
     return (
         f"the last estimates were wrong: labels of {wrong} of the last {len(last)} windows lay outside their intervals"
     )
+
+
+def were_confirmed(scored: Sequence[ScoredWindow]) -> bool:
+    """Return whether labels confirmed earlier estimates: two of the last three lay inside their intervals.
+
+    Args:
+        scored: The newest first.
+    """
+    last = scored[:_OF_LAST]
+    return sum(not window.metrics[0].is_outside for window in last) >= _ENOUGH
 
 
 def _alike(column: Shown) -> float:
