@@ -2,13 +2,19 @@
 
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from ministack.services import apigateway_v1 as v1
 
 from mlops_local import compat
-from mlops_local.gateway import integration_responses, mapping_templates, service_integrations
+from mlops_local.gateway import (
+    deployments,
+    gateway_responses,
+    integration_responses,
+    mapping_templates,
+    request_checks,
+    service_integrations,
+)
 from mlops_local.gateway.exchange import Answer, Exchange
 from mlops_local.gateway.integration_requests import UnsupportedMediaTypeError, template
 from mlops_local.gateway.integration_responses import MappingError
@@ -19,13 +25,6 @@ from mlops_local.gateway.service_integrations import RoleError
 compat.expect(
     "ministack.services.apigateway_v1",
     _GatewayError=type,
-    _authorize_request_v1="(api_id, stage_name, method_obj, method, request_path, resource, headers, body, query_params, "
-    "path_params, stage, owner_account_id, owner_region)",
-    _check_api_key="(method_obj, api_id, stage_name, headers)",
-    _check_quota="(key, api_id, stage_name)",
-    _check_request_validation="(method_obj, api_id, request, headers, body, query_params)",
-    _check_throttle="(stage, api_id, stage_name, resource_path, http_method, key)",
-    _gateway_error_response="(error, request)",
     _gw_error="(response_type, message)",
     _handle_execute_in_scope="(api_id, stage_name, method, path, headers, body, query_params, owner_account_id, owner_region)",
     _iam_caller_identity="(headers, query_params)",
@@ -33,8 +32,6 @@ compat.expect(
     _invoke_lambda_custom_v1=object,
     _invoke_lambda_proxy_v1=object,
     _invoke_sqs_v1=object,
-    _match_greedy_fallback="(api_id, segments, http_method)",
-    _match_resource_tree="(api_id, segments)",
     _parse_service_integration_uri="(uri)",
     _rest_apis=object,
     _stages_v1=object,
@@ -70,8 +67,7 @@ async def execute(  # noqa: PLR0917 - MiniStack's own signature
     exchange = Exchange(account, region, api, stage, method, path, headers or {}, query or {}, body or b"")
     answer = await _answer(exchange)
     if isinstance(answer, v1._GatewayError):
-        response: Response = v1._gateway_error_response(answer, _described(exchange))
-        return response
+        answer = gateway_responses.answer(answer, exchange)
     return answer.status, {**answer.headers, "x-amzn-requestid": exchange.context["requestId"]}, answer.body
 
 
@@ -79,48 +75,17 @@ async def _answer(exchange: Exchange) -> Any:
     """Return an answer, or MiniStack's description of an error of the gateway's own."""
     if not _route(exchange):  # claim: gateway-knows-no-404
         return v1._gw_error("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
-    error = await _refusal(exchange)
+    error = await request_checks.refusal(exchange)
     return error if error is not None else await _integrated(exchange)
 
 
 def _route(exchange: Exchange) -> bool:
-    segments = [part for part in exchange.path.strip("/").split("/") if part]
-    for resource, parameters in (
-        v1._match_resource_tree(exchange.api["id"], segments),
-        v1._match_greedy_fallback(exchange.api["id"], segments, exchange.method),
-    ):
-        methods = (resource or {}).get("resourceMethods", {})
-        served = methods.get(exchange.method) or methods.get("ANY")
-        if served:
-            exchange.resource, exchange.served, exchange.path_parameters = resource, served, parameters or {}
-            exchange.context |= {"resourcePath": resource["path"], "resourceId": resource["id"]}
-            return True
-    return False
-
-
-async def _refusal(exchange: Exchange) -> Any:
-    """Return why the gateway itself refuses a request, in the order in which AWS looks."""
-    api_id, stage_name, path = exchange.api["id"], exchange.stage["stageName"], exchange.resource["path"]
-    refused, authorizer = await v1._authorize_request_v1(
-        api_id, stage_name, exchange.served, exchange.method, exchange.path, exchange.resource, exchange.headers, exchange.body,
-        exchange.query, exchange.path_parameters, exchange.stage, exchange.account, exchange.region,
-    )  # fmt: skip
-    if refused is not None:
-        return refused
-    exchange.context["authorizer"] = authorizer or {}
-    refused, key = v1._check_api_key(exchange.served, api_id, stage_name, exchange.headers)
-    checks: tuple[Callable[[], Any], ...] = (
-        lambda: v1._check_throttle(exchange.stage, api_id, stage_name, path, exchange.method, key),
-        lambda: v1._check_quota(key, api_id, stage_name),
-        lambda: v1._check_request_validation(
-            exchange.served, api_id, _described(exchange), exchange.headers, exchange.body, exchange.query
-        ),
-    )
-    for check in checks:
-        if refused is not None:
-            return refused
-        refused = check()
-    return refused
+    found = deployments.route(deployments.served_id(exchange.api["id"], exchange.stage), exchange.method, exchange.path)
+    if found is None:
+        return False
+    exchange.resource, exchange.served, exchange.path_parameters = found
+    exchange.context |= {"resourcePath": exchange.resource["path"], "resourceId": exchange.resource["id"]}
+    return True
 
 
 async def _integrated(exchange: Exchange) -> Any:
@@ -190,12 +155,3 @@ def _mock(exchange: Exchange) -> Answer:
     except (ValueError, KeyError, TypeError) as error:
         raise MappingError(f"the template of a MOCK must give a statusCode, got {rendered!r}") from error
     return integration_responses.answer(exchange, status, Payload({}, b""))
-
-
-def _described(exchange: Exchange) -> dict[str, Any]:
-    """Describe a request as MiniStack's gateway responses want it."""
-    return {
-        "api_id": exchange.api["id"], "stage_name": exchange.stage["stageName"], "stage": exchange.stage,
-        "headers": exchange.headers, "query_params": exchange.query, "path_params": exchange.path_parameters,
-        "resource_path": exchange.resource.get("path", ""), "request_id": exchange.context["requestId"],
-    }  # fmt: skip

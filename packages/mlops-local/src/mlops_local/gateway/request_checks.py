@@ -1,0 +1,97 @@
+"""What the gateway itself refuses, in the order in which AWS checks: size, caller, key, rates, parameters and body."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ministack.services import apigateway_v1 as v1
+
+from mlops_local import compat
+from mlops_local.gateway import deployments, schema_problems
+from mlops_local.gateway.exchange import Exchange
+
+compat.expect(
+    "ministack.services.apigateway_v1",
+    _GatewayError=type,
+    _authorize_request_v1="(api_id, stage_name, method_obj, method, request_path, resource, headers, body, query_params, "
+    "path_params, stage, owner_account_id, owner_region)",
+    _check_api_key="(method_obj, api_id, stage_name, headers)",
+    _check_quota="(key, api_id, stage_name)",
+    _check_request_validation="(method_obj, api_id, request, headers, body, query_params)",
+    _check_throttle="(stage, api_id, stage_name, resource_path, http_method, key)",
+    _gw_error="(response_type, message)",
+    _model_schema="(api_id, model_name)",
+)
+
+LIMIT = 10 * 1024 * 1024
+_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]*/[0-9]{8}/[^/]*/([^/]*)/aws4_request")
+
+
+async def refusal(exchange: Exchange) -> Any:
+    """Return MiniStack's description of why a request is refused, or ``None``; fill in who calls.
+
+    Args:
+        exchange: A routed request.
+    """
+    if len(exchange.body) > LIMIT:
+        # claim: gateway-takes-10-megabytes
+        return v1._gw_error("REQUEST_TOO_LARGE", "Request Too Long")
+    refused = await _caller(exchange)
+    if refused is not None:
+        return refused
+    api_id, stage_name = exchange.api["id"], exchange.stage["stageName"]
+    # claim: gateway-plans-are-of-methods-that-require-keys
+    refused, key = v1._check_api_key(exchange.served, api_id, stage_name, exchange.headers)
+    if key is not None:
+        exchange.context["identity"] |= {"apiKeyId": key["id"]}
+    return (
+        refused
+        or v1._check_throttle(exchange.stage, api_id, stage_name, exchange.resource["path"], exchange.method, key)
+        or v1._check_quota(key, api_id, stage_name)
+        or _invalid(exchange)
+    )
+
+
+async def _caller(exchange: Exchange) -> Any:
+    kind = (exchange.served.get("authorizationType") or "NONE").upper()
+    scope = _SCOPE.match(exchange.headers.get("authorization", ""))
+    if kind == "AWS_IAM" and scope is not None and scope[1] != "execute-api":
+        # claim: gateway-callers-sign-for-execute-api
+        text = "Credential should be scoped to correct service: 'execute-api'. "
+        return v1._GatewayError("INVALID_SIGNATURE", text, "InvalidSignatureException")
+    refused, authorizer = await v1._authorize_request_v1(
+        exchange.api["id"], exchange.stage["stageName"], exchange.served, exchange.method, exchange.path, exchange.resource,
+        exchange.headers, exchange.body, exchange.query, exchange.path_parameters, exchange.stage, exchange.account,
+        exchange.region,
+    )  # fmt: skip
+    exchange.context["authorizer"] = authorizer or {}
+    claims: Mapping[str, Any] = (authorizer or {}).get("claims") or {}
+    if (
+        kind == "COGNITO_USER_POOLS"
+        and claims.get("token_use") == "access"
+        and not exchange.served.get("authorizationScopes")
+    ):
+        # claim: gateway-access-tokens-need-scopes
+        return v1._gw_error("UNAUTHORIZED", "Unauthorized")
+    return refused
+
+
+def _invalid(exchange: Exchange) -> Any:
+    """Return why parameters or body are refused; a body whose type has no model is not checked."""
+    # claim: gateway-validates-types-with-a-model
+    models = exchange.served.get("requestModels") or {}
+    name = models.get(exchange.content_type) or models.get("$default")
+    served = deployments.served_id(exchange.api["id"], exchange.stage)
+    # MiniStack falls back to the model of JSON: it sees the one that counts, under the type that it looks for
+    method = {**exchange.served, "requestModels": {exchange.content_type: name} if name else {}}
+    headers = {**exchange.headers, "content-type": exchange.content_type}
+    refused = v1._check_request_validation(
+        method, served, {"path_params": exchange.path_parameters}, headers, exchange.body, exchange.query
+    )
+    if refused is not None and refused.response_type == "BAD_REQUEST_BODY":
+        exchange.context["error"] = {
+            "validationErrorString": schema_problems.text(v1._model_schema(served, name), exchange.body)
+        }
+    elif refused is not None:
+        exchange.context["error"] = {"validationErrorString": refused.message}
+    return refused

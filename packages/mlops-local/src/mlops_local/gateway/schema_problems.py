@@ -1,0 +1,102 @@
+"""Why a body does not fit its model, as ``$context.error.validationErrorString`` words it.
+
+API Gateway's texts are those of the Java library json-schema-validator.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from jsonschema import Draft4Validator
+from jsonschema.exceptions import ValidationError
+from referencing import Registry
+
+_SHOWN = 20
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array"), (dict, "object"),
+)  # fmt: skip
+
+
+def text(schema: Any, body: bytes) -> str:
+    """Return the problems of a body.
+
+    Args:
+        schema: The model's, in draft-04; nothing is found where it is not an object.
+        body: What the caller sent.
+
+    Example:
+        >>> text({"type": "object", "required": ["rows"]}, b"{}")
+        '[object has missing required properties (["rows"])]'
+    """
+    # claim: gateway-words-schema-problems
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return "[invalid JSON]"
+    if not isinstance(schema, dict):
+        return "[]"
+    try:
+        found = list(Draft4Validator(schema, registry=Registry()).iter_errors(document))  # which fetches nothing
+    except Exception:  # a schema that the library cannot follow: a reference to another model, endless nesting
+        return "[instance does not match the schema]"
+    problems: dict[str, None] = {}
+    for error in found:
+        problems.setdefault(
+            _missing(error) if error.validator == "required" else _WORDS.get(error.validator, _other)(error)
+        )
+    return f"[{', '.join(list(problems)[:_SHOWN])}]"
+
+
+def _missing(error: ValidationError) -> str:
+    wanted = sorted(name for name in error.validator_value if name not in error.instance)
+    return f"object has missing required properties ({_list(wanted)})"
+
+
+def _type(error: ValidationError) -> str:
+    kind = next((name for kind, name in _KINDS if isinstance(error.instance, kind)), "null")
+    allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+    return f"instance type ({kind}) does not match any allowed primitive type (allowed: {_list(sorted(allowed))})"
+
+
+def _additional(error: ValidationError) -> str:
+    known = error.schema.get("properties", {})
+    return (
+        "object instance has properties which are not allowed by the schema: "
+        f"{_list(sorted(name for name in error.instance if name not in known))}"
+    )
+
+
+def _short(error: ValidationError) -> str:
+    count = f"{error.validator_value} elements but instance has {len(error.instance)} elements"
+    return f"array is too short: must have at least {count}"
+
+
+def _long(error: ValidationError) -> str:
+    count = f"{error.validator_value} elements but instance has {len(error.instance)} elements"
+    return f"array is too long: must have at most {count}"
+
+
+def _low(error: ValidationError) -> str:
+    return f"numeric instance is lower than the required minimum (minimum: {error.validator_value}, found: {error.instance})"
+
+
+def _high(error: ValidationError) -> str:
+    return f"numeric instance is greater than the required maximum (maximum: {error.validator_value}, found: {error.instance})"
+
+
+def _enum(error: ValidationError) -> str:
+    return f"instance value ({json.dumps(error.instance)}) not found in enum (possible values: {_list(error.validator_value)})"
+
+
+def _other(error: ValidationError) -> str:
+    return f"instance failed to match {error.validator}"
+
+
+def _list(values: Any) -> str:
+    return json.dumps(values, separators=(",", ":"))
+
+
+_WORDS: dict[str, Callable[[ValidationError], str]] = {
+    "type": _type, "additionalProperties": _additional, "minItems": _short, "maxItems": _long, "minimum": _low,
+    "maximum": _high, "enum": _enum,
+}  # fmt: skip

@@ -1,0 +1,142 @@
+"""What the gateway refuses before an integration is asked."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from tests.local.gateway.conftest import Api, Front
+from tests.local.gateway.test_execution import OK
+
+from mlops_local.gateway.request_checks import LIMIT
+
+GOOD, BAD = b'{"rows": [1]}', b'{"row": 1}'
+SCHEMA = '{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "required": ["rows"]}'
+
+
+def checking(front: Front, api: Api, models: dict[str, str], **integration: Any) -> Api:
+    """Give an API a method whose body is validated."""
+    client = front.gateway
+    client.create_model(restApiId=api.id, name="Rows", contentType="application/json", schema=SCHEMA)
+    validator = client.create_request_validator(
+        restApiId=api.id, name="all", validateRequestBody=True, validateRequestParameters=True
+    )["id"]
+    method = {
+        "requestModels": models,
+        "requestValidatorId": validator,
+        "requestParameters": {"method.request.querystring.needed": True},
+    }
+    api.method("/x", {"200": {}}, method=method, **{**OK, **integration})
+    return api.deploy()
+
+
+@pytest.mark.parametrize(
+    ("models", "kind", "status"),
+    [
+        ({"application/json": "Rows"}, "application/json", 400),
+        ({"application/json": "Rows"}, "", 400),
+        ({"application/json": "Rows"}, "Application/JSON; charset=utf-8", 400),
+        ({"application/json": "Rows"}, "text/csv", 200),
+        ({"$default": "Rows"}, "text/csv", 400),
+        ({"$default": "Rows"}, "application/json", 400),
+    ],
+)
+def test_a_body_is_validated_by_the_model_of_its_type(
+    front: Front, make_api: Callable[..., Api], models: dict[str, str], kind: str, status: int
+) -> None:
+    """A type without a model walks past the schema, unless $default has one."""
+    templates = {"application/json": '{"statusCode": 200}', "text/csv": '{"statusCode": 200}'}
+    api = checking(front, make_api(), models, requestTemplates=templates)
+    assert api.call("/x?needed=1", BAD, content_type=kind).status == status
+    assert api.call("/x?needed=1", GOOD, content_type=kind).status == 200
+
+
+def test_parameters_are_checked_for_presence_alone(front: Front, make_api: Callable[..., Api]) -> None:
+    """Any value will do."""
+    api = checking(front, make_api(), {"application/json": "Rows"})
+    found = api.call("/x", GOOD)
+    assert (found.status, found.json) == (400, {"message": "Missing required request parameters: [needed]"})
+    assert api.call("/x?needed=%20", GOOD).status == 200
+
+
+def test_a_body_over_10_megabytes_is_refused(front: Front, make_api: Callable[..., Api]) -> None:
+    """One of 10 is not."""
+    api = make_api()
+    api.method("/x", {"200": {}}, **OK)
+    api.deploy()
+    assert [api.call("/x", b" " * size).status for size in (LIMIT, LIMIT + 1)] == [200, 413]
+
+
+def test_a_caller_signs_for_the_gateway(front: Front, make_api: Callable[..., Api]) -> None:
+    """A signature for another service, or none, is refused."""
+    api = make_api()
+    api.method("/x", {"200": {}}, method={"authorizationType": "AWS_IAM"}, **OK)
+    api.deploy()
+    assert [api.call("/x", sign=service).status for service in ("execute-api", "s3", "sagemaker", None)] == [
+        200,
+        403,
+        403,
+        403,
+    ]
+    assert "scoped to correct service" in api.call("/x", sign="s3").json["message"]
+
+
+class Person(NamedTuple):
+    """A pool and the tokens of its one user."""
+
+    pool: str
+    tokens: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def person(front: Front) -> Iterator[Person]:
+    """Sign a user in."""
+    client = front.cloud.client("cognito-idp")
+    pool = client.create_user_pool(PoolName="people")["UserPool"]
+    app = client.create_user_pool_client(
+        UserPoolId=pool["Id"], ClientName="app", ExplicitAuthFlows=["ALLOW_ADMIN_USER_PASSWORD_AUTH"]
+    )["UserPoolClient"]["ClientId"]
+    client.admin_create_user(UserPoolId=pool["Id"], Username="ann")
+    client.admin_set_user_password(UserPoolId=pool["Id"], Username="ann", Password="Aa1!aaaaaa", Permanent=True)
+    signed = client.admin_initiate_auth(
+        UserPoolId=pool["Id"], ClientId=app, AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": "ann", "PASSWORD": "Aa1!aaaaaa"},
+    )  # fmt: skip
+    yield Person(pool["Arn"], signed["AuthenticationResult"])
+    client.delete_user_pool(UserPoolId=pool["Id"])
+
+
+@pytest.mark.parametrize(
+    ("scopes", "id_token", "access_token"),
+    [([], 200, 401), (["aws.cognito.signin.user.admin"], 401, 200), (["orders/read"], 401, 401)],
+)
+def test_an_access_token_needs_a_scope_of_the_method(
+    front: Front, make_api: Callable[..., Api], person: Person, scopes: list[str], id_token: int, access_token: int
+) -> None:
+    """Without scopes ID tokens pass alone, with them access tokens alone."""
+    api = make_api()
+    authorizer = front.gateway.create_authorizer(
+        restApiId=api.id, name="people", type="COGNITO_USER_POOLS", providerARNs=[person.pool],
+        identitySource="method.request.header.Authorization",
+    )["id"]  # fmt: skip
+    method = {"authorizationType": "COGNITO_USER_POOLS", "authorizerId": authorizer, "authorizationScopes": scopes}
+    api.method("/x", {"200": {}}, method=method, **OK)
+    api.deploy()
+    given = [person.tokens["IdToken"], person.tokens["AccessToken"], person.tokens["IdToken"][:-6] + "AAAAAA", ""]
+    assert [api.call("/x", authorization=token).status for token in given] == [id_token, access_token, 401, 401]
+
+
+def test_a_plan_throttles_only_where_a_key_is_required(front: Front, make_api: Callable[..., Api]) -> None:
+    """A key that a method does not ask for counts nothing."""
+    api, client = make_api(), front.gateway
+    api.method("/free", {"200": {}}, **OK)
+    api.method("/key", {"200": {}}, method={"apiKeyRequired": True}, **OK)
+    api.deploy()
+    key = client.create_api_key(name=api.id, enabled=True)
+    plan = client.create_usage_plan(
+        name=api.id, apiStages=[{"apiId": api.id, "stage": "live"}], throttle={"rateLimit": 0.01, "burstLimit": 2}
+    )
+    client.create_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+    value = client.get_api_key(apiKey=key["id"], includeValue=True)["value"]
+    assert {api.call("/free", x_api_key=value).status for _ in range(5)} == {200}
+    assert [api.call("/key", x_api_key=value).status for _ in range(3)] == [200, 200, 429]
+    assert [api.call("/key", x_api_key=wrong).status for wrong in ("", "wrong")] == [403, 403]
