@@ -190,6 +190,7 @@ class Cloud:
             "log": str(self.log_path),
             "processes": len(session_processes.members(self.pid)),
             "recorded": [f"{row.stack}/{row.logical_id} ({row.resource_type})" for row in recorded],
+            "web_acl_rules_without_effect": self.call("/_mlops/web-acls")["undecided"],
             "monitoring": self.call("/_mlops/monitoring")["monitoring"],
             "clusters": self.call("/_mlops/clusters")["clusters"],
             "model_processes": self.call("/_mlops/model-environments"),

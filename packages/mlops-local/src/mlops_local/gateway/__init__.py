@@ -3,12 +3,13 @@
 MiniStack keeps the APIs and their records; the way of a request through them is ours.
 """
 
-from mlops_local.gateway import deployments, execution, method_checks, template_types
+from mlops_local.gateway import deployments, execution, firewall, method_checks, template_types
 
 
 def install() -> None:
     """Take over the requests to REST APIs."""
     deployments.install()
     execution.install()
+    firewall.install()
     method_checks.install()
     template_types.install()

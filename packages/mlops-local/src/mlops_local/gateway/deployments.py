@@ -1,4 +1,4 @@
-"""What a stage serves: the API as it was when its deployment was made, whatever has changed since.
+"""What a stage serves: the API as it was when its deployment was made, without later changes.
 
 The copy lies in MiniStack's own stores under an id of its own, so that it is routed, validated and saved like an API.
 """
@@ -73,7 +73,7 @@ def served_id(api_id: str, stage: Mapping[str, Any]) -> str:
 
 
 def route(served: str, method: str, path: str) -> tuple[Record, Record, dict[str, str]] | None:
-    """Find what serves a request: resource, method and values of the path's parameters.
+    """Find the resource and method of a request, and the values of the path's parameters.
 
     Args:
         served: What :func:`served_id` gives.

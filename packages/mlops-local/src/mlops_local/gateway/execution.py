@@ -2,13 +2,17 @@
 
 import json
 import logging
+import time
 from typing import Any
 
 from ministack.services import apigateway_v1 as v1
 
 from mlops_local import compat
 from mlops_local.gateway import (
+    access_logs,
+    call_metrics,
     deployments,
+    firewall,
     gateway_responses,
     integration_responses,
     mapping_templates,
@@ -65,16 +69,34 @@ async def execute(  # noqa: PLR0917 - MiniStack's own signature
     if not stage:  # no gateway response applies: the request never reaches a deployment
         return 403, {**_JSON, "x-amzn-ErrorType": "ForbiddenException"}, b'{"message":"Forbidden"}'
     exchange = Exchange(account, region, api, stage, method, path, headers or {}, query or {}, body or b"")
+    began = time.perf_counter()
     answer = await _answer(exchange)
     if isinstance(answer, v1._GatewayError):
         answer = gateway_responses.answer(answer, exchange)
+    _record(exchange, answer, time.perf_counter() - began)
     return answer.status, {**answer.headers, "x-amzn-requestid": exchange.context["requestId"]}, answer.body
+
+
+def _record(exchange: Exchange, answer: Answer, seconds: float) -> None:
+    """Count a request and write its line."""
+    context = exchange.context
+    integration: float | None = context.pop("integrationSeconds", None)
+    if integration is not None:
+        context["integrationLatency"] = round(integration * 1000)
+        context["integration"] = {"latency": context["integrationLatency"], "status": context["integrationStatus"]}
+    context |= {
+        "status": answer.status, "responseLength": len(answer.body), "responseLatency": round(seconds * 1000),
+    }  # fmt: skip
+    call_metrics.count(exchange, answer.status, seconds, integration)
+    access_logs.write(exchange)
 
 
 async def _answer(exchange: Exchange) -> Any:
     """Return an answer, or MiniStack's description of an error of the gateway's own."""
     if not _route(exchange):  # claim: gateway-knows-no-404
         return v1._gw_error("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
+    if firewall.blocks(exchange):
+        return v1._gw_error("WAF_FILTERED", "Forbidden")
     error = await request_checks.refusal(exchange)
     return error if error is not None else await _integrated(exchange)
 
@@ -89,6 +111,7 @@ def _route(exchange: Exchange) -> bool:
 
 
 async def _integrated(exchange: Exchange) -> Any:
+    began = time.perf_counter()
     try:
         return await _by_kind(exchange)
     except UnsupportedMediaTypeError:
@@ -99,6 +122,9 @@ async def _integrated(exchange: Exchange) -> Any:
         # claim: gateway-hides-configuration-errors
         LOGGER.warning("API %s, %s %s: %s", exchange.api["id"], exchange.method, exchange.path, error)
         return v1._gw_error("API_CONFIGURATION_ERROR", "Internal server error")
+    finally:
+        if exchange.integration.get("type") != "MOCK":
+            exchange.context["integrationSeconds"] = time.perf_counter() - began
 
 
 async def _by_kind(exchange: Exchange) -> Any:

@@ -19,6 +19,7 @@ compat.expect(
     _check_quota="(key, api_id, stage_name)",
     _check_request_validation="(method_obj, api_id, request, headers, body, query_params)",
     _check_throttle="(stage, api_id, stage_name, resource_path, http_method, key)",
+    _iam_caller_identity="(headers, query_params)",
     _gw_error="(response_type, message)",
     _model_schema="(api_id, model_name)",
 )
@@ -28,7 +29,7 @@ _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]*/[0-9]{8}/[^/]*/([^/]*)/a
 
 
 async def refusal(exchange: Exchange) -> Any:
-    """Return MiniStack's description of why a request is refused, or ``None``; fill in who calls.
+    """Return MiniStack's description of why a request is refused, or ``None``; fill in the caller.
 
     Args:
         exchange: A routed request.
@@ -65,6 +66,9 @@ async def _caller(exchange: Exchange) -> Any:
         exchange.region,
     )  # fmt: skip
     exchange.context["authorizer"] = authorizer or {}
+    if kind == "AWS_IAM" and refused is None:
+        known = v1._iam_caller_identity(exchange.headers, exchange.query) or {}
+        exchange.context["identity"] |= {name: value for name, value in known.items() if value}
     claims: Mapping[str, Any] = (authorizer or {}).get("claims") or {}
     if (
         kind == "COGNITO_USER_POOLS"

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from jsonschema import Draft4Validator
-from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 _SHOWN = 20
@@ -47,18 +46,18 @@ def text(schema: Any, body: bytes) -> str:
     return f"[{', '.join(list(problems)[:_SHOWN])}]"
 
 
-def _missing(error: ValidationError) -> str:
+def _missing(error: Any) -> str:
     wanted = sorted(name for name in error.validator_value if name not in error.instance)
     return f"object has missing required properties ({_list(wanted)})"
 
 
-def _type(error: ValidationError) -> str:
+def _type(error: Any) -> str:
     kind = next((name for kind, name in _KINDS if isinstance(error.instance, kind)), "null")
     allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
     return f"instance type ({kind}) does not match any allowed primitive type (allowed: {_list(sorted(allowed))})"
 
 
-def _additional(error: ValidationError) -> str:
+def _additional(error: Any) -> str:
     known = error.schema.get("properties", {})
     return (
         "object instance has properties which are not allowed by the schema: "
@@ -66,29 +65,29 @@ def _additional(error: ValidationError) -> str:
     )
 
 
-def _short(error: ValidationError) -> str:
+def _short(error: Any) -> str:
     count = f"{error.validator_value} elements but instance has {len(error.instance)} elements"
     return f"array is too short: must have at least {count}"
 
 
-def _long(error: ValidationError) -> str:
+def _long(error: Any) -> str:
     count = f"{error.validator_value} elements but instance has {len(error.instance)} elements"
     return f"array is too long: must have at most {count}"
 
 
-def _low(error: ValidationError) -> str:
+def _low(error: Any) -> str:
     return f"numeric instance is lower than the required minimum (minimum: {error.validator_value}, found: {error.instance})"
 
 
-def _high(error: ValidationError) -> str:
+def _high(error: Any) -> str:
     return f"numeric instance is greater than the required maximum (maximum: {error.validator_value}, found: {error.instance})"
 
 
-def _enum(error: ValidationError) -> str:
+def _enum(error: Any) -> str:
     return f"instance value ({json.dumps(error.instance)}) not found in enum (possible values: {_list(error.validator_value)})"
 
 
-def _other(error: ValidationError) -> str:
+def _other(error: Any) -> str:
     return f"instance failed to match {error.validator}"
 
 
@@ -96,7 +95,7 @@ def _list(values: Any) -> str:
     return json.dumps(values, separators=(",", ":"))
 
 
-_WORDS: dict[str, Callable[[ValidationError], str]] = {
+_WORDS: dict[str, Callable[[Any], str]] = {
     "type": _type, "additionalProperties": _additional, "minItems": _short, "maxItems": _long, "minimum": _low,
     "maximum": _high, "enum": _enum,
 }  # fmt: skip

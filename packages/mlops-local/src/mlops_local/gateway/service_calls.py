@@ -19,13 +19,14 @@ from mlops_local import compat, settings
 from mlops_local.iam import authorization
 from mlops_local.iam.signatures import with_signatures
 from mlops_local.routes import Application
+from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.core.responses", request_scope="(account_id, region)")
 
 _APPLICATION = with_signatures(app.app)
 # the sessions of the roles that API Gateway takes are named so in CloudTrail
 _SESSION = "BackplaneAssumeRoleSession"
-_running: set[asyncio.Task[Any]] = set()
+_running: set[asyncio.Task[Any]] = kept_stores.leave(__name__, "_running", set(), why="calls on their way")
 
 
 class ServiceCall(NamedTuple):

@@ -73,6 +73,7 @@ async def serve(exchange: Exchange, uri: ServiceUri) -> Answer:
     # claim: gateway-integrations-time-out
     timeout = int(exchange.integration.get("timeoutInMillis") or 29_000) / 1000
     found = await service_calls.send(_call(exchange, uri, request), session, region=uri.region, timeout=timeout)
+    exchange.context["integrationStatus"] = found.status
     return integration_responses.answer(exchange, found.status, Payload(found.headers, found.body))
 
 

@@ -15,6 +15,7 @@ compat.expect(
     _create_request_validator="(api_id, data)",
     _delete_request_validator="(api_id, validator_id)",
     _request_validators=object,
+    _stages_v1=object,
 )
 compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
@@ -37,6 +38,8 @@ def install() -> None:
     # claim: gateway-responses-are-declared
     handler = _HANDLERS["AWS::ApiGateway::Method"]
     handler["create"], handler["update"] = _checked(handler["create"]), _checked(handler["update"])
+    stages = _HANDLERS["AWS::ApiGateway::Stage"]
+    stages["create"], stages["update"] = _logging(stages["create"]), _logging(stages["update"])
     # claim: gateway-validators-are-resources
     _HANDLERS["AWS::ApiGateway::RequestValidator"] = {
         "create": _create_validator, "update": _update_validator, "delete": _delete_validator,
@@ -69,6 +72,20 @@ def _checked(change: Callable[..., Any]) -> Callable[..., Any]:
             record["methodIntegration"] |= {
                 name: value for name, value in _lower(integration).items() if name in kept and value
             }
+        return made
+
+    return changed
+
+
+def _logging(change: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep where a stage writes its access logs."""
+
+    def changed(*arguments: Any) -> Any:
+        made = change(*arguments)
+        given: Properties = arguments[-2]
+        stage = v1._stages_v1.get(given["RestApiId"], {}).get(given.get("StageName", ""))
+        if stage is not None:
+            stage["accessLogSettings"] = _lower(given.get("AccessLogSetting") or {})
         return made
 
     return changed
