@@ -22,6 +22,7 @@ from mlops_local import cloud
 SERVER = Path(__file__).parents[1] / "sagemaker/scripts/server.py"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tiny@sha256:" + "0" * 64
 ENDPOINT = "tiny"
+RUNNERS = json.dumps({"tiny": {"serve": [str(SERVER)], "train": [str(SERVER)]}})
 PREDICTIONS = f"arn:aws:apigateway:us-east-1:runtime.sagemaker:path/endpoints/{ENDPOINT}/invocations"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "apigateway.amazonaws.com"}, "Action": "sts:AssumeRole"}
 _number = itertools.count(1)
@@ -151,13 +152,12 @@ def send(address: str, verb: str, body: bytes, headers: dict[str, str]) -> Seen:
 @pytest.fixture(scope="session")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     """Start a cloud with a tiny model in service."""
-    rows = {"tiny": {"serve": [str(SERVER)], "train": [str(SERVER)]}}
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MLOPS_LOCAL_RUNNERS", json.dumps(rows))
+        environment.setenv("MLOPS_LOCAL_RUNNERS", RUNNERS)
         running = cloud.up(tmp_path_factory.mktemp("gateway"))
     try:
         made = Front(running, running.client("apigateway"))
-        _serve_tiny(made)
+        serve_tiny(made)
         yield made
     finally:
         running.down(forget=True)
@@ -169,7 +169,8 @@ def make_api(front: Front) -> Callable[..., Api]:
     return front.api
 
 
-def _serve_tiny(front: Front) -> None:
+def serve_tiny(front: Front) -> None:
+    """Put the tiny model in service."""
     running, bucket = front.cloud, "models"
     running.client("s3").create_bucket(Bucket=bucket)
     buffer = io.BytesIO()

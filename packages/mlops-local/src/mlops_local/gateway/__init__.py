@@ -3,7 +3,15 @@
 MiniStack keeps the APIs and their records; the way of a request through them is ours.
 """
 
-from mlops_local.gateway import deployments, execution, firewall, method_checks, template_types
+from mlops_local.gateway import (
+    deployments,
+    distribution_origins,
+    execution,
+    firewall,
+    method_checks,
+    template_types,
+    vpc_links,
+)
 
 
 def install() -> None:
@@ -13,3 +21,5 @@ def install() -> None:
     firewall.install()
     method_checks.install()
     template_types.install()
+    vpc_links.install()
+    distribution_origins.install()

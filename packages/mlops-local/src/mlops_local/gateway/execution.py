@@ -14,12 +14,14 @@ from mlops_local.gateway import (
     deployments,
     firewall,
     gateway_responses,
+    http_integrations,
     integration_responses,
     mapping_templates,
     request_checks,
     service_integrations,
 )
 from mlops_local.gateway.exchange import Answer, Exchange
+from mlops_local.gateway.http_integrations import BackendError
 from mlops_local.gateway.integration_requests import UnsupportedMediaTypeError, template
 from mlops_local.gateway.integration_responses import MappingError
 from mlops_local.gateway.mapping_templates import TemplateError
@@ -32,7 +34,6 @@ compat.expect(
     _gw_error="(response_type, message)",
     _handle_execute_in_scope="(api_id, stage_name, method, path, headers, body, query_params, owner_account_id, owner_region)",
     _iam_caller_identity="(headers, query_params)",
-    _invoke_http_proxy_v1="(integration, path, method, headers, body, query_params, path_params=None)",
     _invoke_lambda_custom_v1=object,
     _invoke_lambda_proxy_v1=object,
     _invoke_sqs_v1=object,
@@ -116,6 +117,9 @@ async def _integrated(exchange: Exchange) -> Any:
         return await _by_kind(exchange)
     except UnsupportedMediaTypeError:
         return v1._gw_error("UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type")
+    except BackendError as error:
+        LOGGER.info("API %s, %s %s: %s", exchange.api["id"], exchange.method, exchange.path, error)
+        return v1._gw_error("INTEGRATION_FAILURE", "Network error communicating with endpoint")
     except TimeoutError:
         return v1._gw_error("INTEGRATION_TIMEOUT", "Endpoint request timed out")
     except (RoleError, MappingError, TemplateError) as error:  # AWS: the reason stands in the execution log alone
@@ -135,12 +139,7 @@ async def _by_kind(exchange: Exchange) -> Any:
     if kind == "MOCK":
         return _mock(exchange)
     if kind in {"HTTP", "HTTP_PROXY"}:
-        template(exchange) if kind == "HTTP" else None
-        found = await v1._invoke_http_proxy_v1(
-            integration, exchange.path, exchange.method, exchange.headers, exchange.body, exchange.query,
-            exchange.path_parameters,
-        )  # fmt: skip
-        return _plain(found)
+        return await http_integrations.serve(exchange)
     if kind in {"AWS", "AWS_PROXY"}:
         return _plain(await _function(exchange, is_proxy=kind == "AWS_PROXY"))
     raise MappingError(f"the method has no integration that the embedded cloud answers, got type {kind!r}")

@@ -19,7 +19,7 @@ from botocore.credentials import Credentials
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, sigv4
 from ministack.core.responses import get_account_id, get_region, set_request_account_id
-from ministack.services import alb, cognito, ecr, lambda_svc, s3
+from ministack.services import alb, cloudfront, cognito, ecr, lambda_svc, s3
 
 from mlops_local import compat, settings
 from mlops_local.routes import Application, Receive, Scope, Send
@@ -32,6 +32,7 @@ compat.expect(
     _credential_failure="(service, iam_action, request_id, denied, headers)",
     _is_ecr_registry_path="(path)",
     _is_potential_alb_request="(host, path)",
+    _parse_cloudfront_dataplane_host="(host)",
     _parse_execute_api_url="(host, path)",
     _parse_lambda_url="(host, path)",
     _request_account_scope="(access_key_id)",
@@ -63,6 +64,7 @@ compat.expect(
 )
 compat.expect("ministack.core.sigv4", decode_header_value="(value)")
 compat.expect("ministack.services.alb", _find_lb_by_name="(name)", find_lb_for_host="(host)")
+compat.expect("ministack.services.cloudfront", find_distribution_for_label="(label)")
 compat.expect("ministack.services.cognito", _get_pool_unscoped="(pool_id)")
 compat.expect("ministack.services.ecr", _get_authorization_token="(data)")  # noqa: S106 - a signature
 compat.expect(
@@ -307,6 +309,10 @@ def _is_open(request: _Request) -> bool:
     if path.startswith(_SIGNED) or path in app._RDS_DATA_PATHS:
         return False
     if app._parse_execute_api_url(host, path) or app._parse_lambda_url(host, path):
+        return True
+    # claim: viewers-of-distributions-are-unsigned
+    label = app._parse_cloudfront_dataplane_host(host)
+    if label is not None and cloudfront.find_distribution_for_label(label) is not None:
         return True
     if (request.method, path) in _COGNITO_PAGES or _is_key_of_pool(request) or _is_of_balancer(request):
         return True
