@@ -16,7 +16,7 @@ from mlops_local.gateway.integration_responses import MappingError
 from mlops_local.gateway.parameter_mappings import Payload
 
 _PREFIX = "integration.request."
-# of one connection alone, or made anew for each
+# of one connection alone, or made again for each
 _OWN = frozenset({"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization", "te", "trailer",
                   "transfer-encoding", "upgrade"})  # fmt: skip
 _REMAPPED = frozenset({"connection", "content-length", "date", "server", "www-authenticate"})
@@ -111,6 +111,7 @@ def _call(exchange: Exchange, path: Mapping[str, str], query: str, headers: Mapp
 
 def _send(call: _Call) -> tuple[int, Payload, list[tuple[str, str]]]:
     kind = http.client.HTTPSConnection if call.scheme == "https" else http.client.HTTPConnection
+    # claim: gateway-names-broken-backends
     connection = kind(call.host, call.port, timeout=call.timeout)
     try:
         connection.request(call.method, call.path, call.body or None, dict(call.headers))

@@ -36,6 +36,7 @@ async def ask(method: str, path: str, query: str, headers: Mapping[str, str], bo
         headers: With the host.
         body: What is sent.
     """
+    # claim: gateway-calls-services-as-its-role
     given = {**headers, "content-length": str(len(body))}
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method,
