@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,37 @@ def test_what_exists_and_is_no_promise_is_refused(in_process: Run, folder: Path)
         "mlops: other.json is not a promise of requests as mlops api schema writes it: $schema"
     )
     assert "cannot use none/request.schema.json: No such file or directory" in nowhere.stderr
+
+
+APP = """
+import aws_cdk as cdk
+from examples.pages.inference_api import Forecasts
+from mlops_constructs import ModelImage, Network, Profile
+
+app = cdk.App()
+network = Network.from_shared_vpc(vpc_id="vpc-1", availability_zones=["a", "b"], subnet_ids=["s-1", "s-2"])
+image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "1" * 64)
+Forecasts(app, "Forecasts", profile=Profile.DEVELOPMENT, image=image, network=network)
+app.synth()
+"""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_an_api_is_exported_from_its_app(
+    in_process: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the paths that its stack has; a unit without an API is named with those that have one."""
+    (tmp_path / "app.py").write_text(APP)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = f"{sys.executable} {tmp_path / 'app.py'}"
+
+    made = in_process("api", "export", "--app", command, "--output", tmp_path / "openapi.json", "--json")
+    other = in_process("api", "export", "pricing", "--app", command, "--output", tmp_path / "none.json")
+
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["paths"] == ["/v1/models/forecast", "/v1/models/forecast/predictions"]
+    document = json.loads((tmp_path / "openapi.json").read_text())
+    assert document["info"]["title"] == "Models of forecasts"
+    assert other.stderr == "mlops: the app has no InferenceApi of unit 'pricing'; it has APIs of: forecasts\n"
+    assert not (tmp_path / "none.json").exists()

@@ -45,6 +45,7 @@ OFFLINE = (
     "features lock",
     "monitor dashboard",
     "serving check",
+    "api export",
     "api schema",
     "image build",
     "image lock",

@@ -30,10 +30,8 @@ from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint
 from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase
 from mlops_constructs.model_endpoint.model_endpoint import ModelEndpoint
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
+from mlops_runtime.inference_api.open_api import METADATA, STAGE
 
-STAGE = "live"
-# value objects of the API in its template, from which `mlops api export` writes OpenAPI
-METADATA = "mlops-constructs:InferenceApi"
 INFERENCE_HEADER = "integration.request.header.X-Amzn-SageMaker-Inference-Id"
 _SERVICE = "apigateway.amazonaws.com"
 _NAME = r"[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?"
@@ -54,6 +52,7 @@ class _Model:
     timeout: cdk.Duration
     methods: tuple[gateway.Method, ...]
     max_rate: float | None
+    own_server: bool
 
 
 @checked("InvalidInferenceApi")
@@ -179,7 +178,9 @@ class InferenceApi(Construct):
         raise_if_any(self, "InvalidInferenceApi", problems)
         self._invoke.add_resources(endpoint.endpoint_arn)
         methods = self._define_methods(name, endpoint.endpoint_name, request, longest, own_server=own_server)
-        self._models[name] = _Model(request=request, timeout=longest, methods=methods, max_rate=max_rate)
+        self._models[name] = _Model(
+            request=request, timeout=longest, methods=methods, max_rate=max_rate, own_server=own_server
+        )
         if max_rate is None:
             warn(self, NO_API_THROTTLE, model=name)
         if self._plans or self._access.is_by_key:
@@ -484,16 +485,15 @@ class InferenceApi(Construct):
         stage.method_settings = [every, *limited]
         described = {
             "unit": self._unit.name,
-            "url": self.url,
+            "domain": self._domain,
             "signs": self._access.signs,
             "scope": self._access.scope,
             "has_keys": bool(self._plans) or self._access.is_by_key,
-            "max_body_size": self._largest,
             "models": {
                 name: {
                     "schema": model.request.schema,
                     "seconds": model.timeout.to_milliseconds() / 1000,
-                    "max_rate": model.max_rate,
+                    "own_server": model.own_server,
                 }
                 for name, model in self._models.items()
             },

@@ -1,13 +1,17 @@
 """``mlops api``: what an API of models promises its callers."""
 
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError, VerdictError, shown
+from mlops_cli.stacks import App, synthesize_app
+from mlops_runtime.inference_api.open_api import METADATA, open_api
 from mlops_runtime.inference_api.request_promise import (
     MAX_ROWS,
     PromiseError,
@@ -20,11 +24,6 @@ if TYPE_CHECKING:
     from mlops_runtime.contracts.model import ModelSignature
 
 app = typer.Typer(help="Describe the API of models to its callers.", no_args_is_help=True)
-
-
-@app.callback()
-def api() -> None:
-    """Keep ``schema`` a sub-command, so that later verbs find room beside it."""
 
 
 @app.command()
@@ -64,6 +63,43 @@ def schema(
     if problems:
         raise VerdictError("; ".join(problems), document={**document, "problems": problems})
     answer(document, f"{output} exists and is unchanged; the model takes all that it promises", as_json=as_json)
+
+
+@app.command()
+def export(
+    unit: Annotated[str | None, typer.Argument(help="Unit of the API. Default: the only one of the app.")] = None,
+    *,
+    output: Annotated[Path, typer.Option(help="File to write.")] = Path("openapi.json"),
+    app: App = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe the API of a unit to its callers, as OpenAPI 3.1, from the app."""
+    with tempfile.TemporaryDirectory() as folder:
+        synthesize_app(app, Path(folder))
+        found = {str(each["unit"]): each for each in _described(Path(folder))}
+    names = ", ".join(sorted(found)) or "none"
+    if unit is None and len(found) != 1:
+        raise UserError(f"the app must have one InferenceApi, or name the unit of one; it has APIs of: {names}")
+    name = next(iter(found)) if unit is None else unit
+    if name not in found:
+        raise UserError(f"the app has no InferenceApi of unit {name!r}; it has APIs of: {names}")
+    document = open_api(found[name])
+    try:
+        output.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}; give another file with --output") from error
+    paths = sorted(document["paths"])
+    answer({"file": str(output), "unit": name, "paths": paths}, f"wrote {output}: {len(paths)} paths", as_json=as_json)
+
+
+def _described(assembly: Path) -> Iterator[dict[str, Any]]:
+    """Yield what the APIs of an assembly say of themselves."""
+    for template in sorted(assembly.rglob("*.template.json")):
+        for resource in json.loads(template.read_text("utf-8")).get("Resources", {}).values():
+            described = resource.get("Metadata", {}).get(METADATA)
+            if described is not None:
+                # CloudFormation's templates leave out what is not there
+                yield {"domain": None, "scope": None, **described}
 
 
 def _signature(path: Path) -> "ModelSignature":

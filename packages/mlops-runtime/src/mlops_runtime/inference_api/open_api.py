@@ -1,0 +1,191 @@
+"""The API of a unit for its callers: OpenAPI 3.1, made from what the construct writes into its template.
+
+Schemas of OpenAPI 3.1 are of JSON Schema 2020-12, those of API Gateway of draft-04.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# where the construct writes the value objects of an API: metadata of its resource in the template
+METADATA = "mlops-constructs:InferenceApi"
+STAGE = "live"
+
+_JSON, _PROBLEM = "application/json", "application/problem+json"
+_SIGNED, _TOKEN, _KEY = "signed", "token", "key"
+_REFUSALS = {
+    "400": "The body breaks the schema, or the model refuses a row; problems says why.",
+    "401": "The token is missing, has expired, or lacks the scope.",
+    "403": "The caller may not ask, or the body is larger than the API takes.",
+    "413": "The body is larger than 10 MB.",
+    "415": "The body is not application/json.",
+    "429": "There are more calls than the model or the plan allows.",
+    "502": "The model failed on this request.",
+    "503": "The model is not served now.",
+    "504": "The model did not answer in time; it may have counted the call.",
+}
+
+
+def open_api(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the OpenAPI document of an API.
+
+    Args:
+        described: The value under `METADATA` in its template.
+
+    Example:
+        >>> api = {"unit": "demand", "signs": True, "scope": None, "has_keys": False, "domain": None, "models": {}}
+        >>> open_api(api)["info"]["title"]
+        'Models of demand'
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Models of {described['unit']}",
+            "version": "1",
+            "description": "Predictions. X-Inference-Id of an answer is the id by which its labels are sent.",
+        },
+        "servers": [_server(described["domain"])],
+        "paths": {
+            path: item
+            for tree, scheme in _trees(described)
+            for name, model in described["models"].items()
+            for path, item in _paths(tree, name, model, _security(described, scheme), is_token=scheme == _TOKEN)
+        },
+        "components": {"securitySchemes": dict(_schemes(described)), "schemas": {"Problem": _problem()}},
+    }
+
+
+def current_schema(schema: Any) -> Any:
+    """Return a schema of draft-04 in 2020-12: items by place are named apart.
+
+    Example:
+        >>> current_schema({"type": "array", "items": [{"type": "null"}], "additionalItems": False})
+        {'type': 'array', 'prefixItems': [{'type': 'null'}], 'items': False}
+    """
+    if not isinstance(schema, dict):
+        return [current_schema(each) for each in schema] if isinstance(schema, list) else schema
+    found: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name == "properties":  # names of columns, which may be those of keywords
+            found[name] = {column: current_schema(each) for column, each in value.items()}
+        elif name == "items" and isinstance(value, list):
+            found["prefixItems"] = current_schema(value)
+            found["items"] = schema.get("additionalItems", True)
+        elif name in ("required", "enum"):
+            found[name] = value
+        elif name not in ("$schema", "additionalItems"):
+            found[name] = current_schema(value)
+    return found
+
+
+def _server(domain: str | None) -> dict[str, Any]:
+    if domain is not None:
+        return {"url": f"https://{domain}"}
+    return {
+        "url": f"https://{{api}}.execute-api.{{region}}.amazonaws.com/{STAGE}",
+        "variables": {
+            "api": {"default": "api-id", "description": "Id of the API, as its stack was given it."},
+            "region": {"default": "us-east-1"},
+        },
+    }
+
+
+def _trees(described: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Return where models stand, each with how its callers are known beside a key."""
+    if described["signs"]:
+        signed: list[tuple[str, str | None]] = [("/v1/models", _SIGNED)]
+        return [*signed, ("/v1/token/models", _TOKEN)] if described["scope"] is not None else signed
+    return [("/v1/models", None if described["scope"] is None else _TOKEN)]
+
+
+def _schemes(described: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if described["signs"]:
+        yield (
+            _SIGNED,
+            {
+                "type": "apiKey",
+                "name": "Authorization",
+                "in": "header",
+                "description": "AWS Signature Version 4 for the service execute-api.",
+                "x-amazon-apigateway-authtype": "awsSigv4",
+            },
+        )
+    if described["scope"] is not None:
+        words = f"Access token of the user pool with the scope {described['scope']}."
+        yield _TOKEN, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": words}
+    if described["has_keys"]:
+        yield _KEY, {"type": "apiKey", "name": "x-api-key", "in": "header"}
+
+
+def _security(described: Mapping[str, Any], scheme: str | None) -> list[dict[str, list[str]]]:
+    named = [*([] if scheme is None else [scheme]), *([_KEY] if described["has_keys"] else [])]
+    return [{name: [] for name in named}]
+
+
+def _paths(
+    tree: str, name: str, model: Mapping[str, Any], security: list[dict[str, list[str]]], *, is_token: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    suffix = f"{name.replace('-', '_')}{'_by_token' if is_token else ''}"
+    refusals = {status: _refusal(words) for status, words in _REFUSALS.items() if is_token or status != "401"}
+    yield (
+        f"{tree}/{name}/predictions",
+        {
+            "post": {
+                "operationId": f"predict_{suffix}",
+                "summary": f"Ask {name} for predictions, one a row",
+                "description": f"Answers within {model['seconds']:g} seconds, or not at all.",
+                "security": security,
+                "requestBody": {"required": True, "content": {_JSON: {"schema": current_schema(model["schema"])}}},
+                "responses": {
+                    "200": {
+                        "description": "The predictions, in the order of the rows.",
+                        "headers": {
+                            "X-Inference-Id": {"required": True, "schema": {"type": "string"}},
+                            "X-Model-Version": {"schema": {"type": "string"}},
+                        },
+                        "content": {_JSON: {"schema": _predictions() if model["own_server"] else {}}},
+                    },
+                    **refusals,
+                },
+            }
+        },
+    )
+    described = {"type": "object", "required": ["model", "content_types", "request"]}
+    shown = {"description": "Its name, and the JSON schema of its requests.", "content": {_JSON: {"schema": described}}}
+    kept = {status: refusal for status, refusal in refusals.items() if status in ("401", "403", "415", "429")}
+    yield (
+        f"{tree}/{name}",
+        {
+            "get": {
+                "operationId": f"show_{suffix}",
+                "summary": f"Show what {name} takes",
+                "security": security,
+                "responses": {"200": shown, **kept},
+            }
+        },
+    )
+
+
+def _refusal(words: str) -> dict[str, Any]:
+    return {"description": words, "content": {_PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+
+
+def _predictions() -> dict[str, Any]:
+    number = {"type": "number"}
+    rows = {"type": "array", "items": {"anyOf": [number, {"type": "array", "items": number}]}}
+    return {"type": "object", "required": ["predictions"], "properties": {"predictions": rows}}
+
+
+def _problem() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "description": "RFC 9457; of a row that the model refuses its own words, with problems.",
+        "properties": {
+            "type": text,
+            "title": text,
+            "status": {"type": "integer"},
+            "detail": text,
+            "request_id": text,
+            "problems": {"type": "array", "items": text},
+        },
+    }
