@@ -3,18 +3,22 @@
 COUNT labels of six columns with a group of as many rows, in a folder, by a local Spark of two cores. Each way runs in a process
 of its own, of which the driver's Python is the process itself: Java, which is driver and executor here, and the workers are others.
 The peak of its resident memory is that of splitting the labels and writing them for tasks, beside what it had before. What tasks
-then build is compared with DuckDB's set by its content hash. Needs the folder ``share/spark`` of the environment, see ``.ci/run``.
+then build is compared with DuckDB's set by its content hash. Naive predictions are made of labels that tasks have split, by the
+driver of columns that it reads, and by tasks; each label has a customer of its own, so a key has one row. Needs the
+folder ``share/spark`` of the environment, see ``.ci/run``.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from benchmarks.features.cases import cpu as used_here
 from benchmarks.features.cases import peak
 from benchmarks.features.distributed import BLOCK, DAY, START, cpu, history, times
@@ -22,13 +26,14 @@ from benchmarks.features.distributed import group as stock
 from benchmarks.measure import load
 from tests.runtime import spark as local_spark
 
+from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features import distributed_build, split_set
-from mlops_runtime.features.distributed_build import Files
+from mlops_runtime.features.distributed_build import EntityFiles, Files
 from mlops_runtime.features.distributed_labels import DistributedLabels
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.features.training_set_files import parquet_bytes
+from mlops_runtime.features.training_set_files import BESIDE, SPLITS, parquet_bytes
 
 LABELS = FeatureGroup(
     name="sales",
@@ -52,6 +57,8 @@ PLAN = TrainingSetPlan(
     features={"orders": ("spend", "visits", "tier")},
     holdout_days=10,
 )
+NAIVE = replace(PLAN, labels=None, baselines=("naive_median", "naive_mean", "naive_last_by_customer_id"))
+HOW = ("memory", "tasks", "naive by the driver", "naive by tasks")
 NOW = datetime(2020, 1, 1, tzinfo=UTC)
 FILES = Files(properties={})
 
@@ -75,6 +82,20 @@ def filled(folder: Path, count: int) -> None:
         store.backfill(LABELS, pa.table(rows))
 
 
+def guessed_here(labels: DistributedLabels, manifest: TrainingSetManifest) -> EntityFiles:
+    """Make naive predictions in this process, which reads what they are made of, and write them beside the labels."""
+    paths = [uri.removeprefix("file://") for uri in labels.uris]
+    columns = [PLAN.label, PLAN.timestamp, "split", "customer_id"]
+    parts = [pq.read_table(path, columns=columns) for path in paths]
+    names = NAIVE.baselines or ()
+    rows, first = split_set.baselined(pa.concat_tables(parts), manifest).select(list(names)), 0
+    for part, path in zip(parts, paths, strict=True):
+        pq.write_table(rows.slice(first, part.num_rows), f"{path}{BESIDE}")
+        first += part.num_rows
+    beside = tuple(f"{uri}{BESIDE}" for uri in labels.uris)
+    return EntityFiles(uris=labels.uris, timestamp=PLAN.timestamp, splits=SPLITS, last=tuple(names), beside=beside)
+
+
 def built(how: str, folder: Path) -> None:
     """Build the set one way; print what it took."""
     store = FeatureStoreClient.local(folder / "store", now=lambda: NOW)
@@ -86,11 +107,11 @@ def built(how: str, folder: Path) -> None:
     spark.sql("select 1").collect()
     before, start, staged = peak(), cpu(java), folder / how
     own = used_here()
-    digest = ""
-    if how == "tasks":
+    digest, plan = "", NAIVE if how.startswith("naive") else PLAN
+    if how != "memory":
         labels = DistributedLabels(spark, catalog="lake", files=FILES, staged=(staged / "rows").as_uri())
-        ready = split_set.prepared(store.table, names, PLAN, as_of=NOW, split=labels.split)
-        entities = labels.entities(ready.manifest)
+        ready = split_set.prepared(store.table, names, plan, as_of=NOW, split=labels.split)
+        entities = guessed_here(labels, ready.manifest) if how == HOW[2] else labels.entities(ready.manifest)
         after, used, driver = peak(), cpu(java) - start, used_here() - own
         found = distributed_build.build(
             spark,
@@ -119,12 +140,16 @@ def main(count: int) -> None:
         folder = Path(name)
         filled(folder / "store", count)
         store = FeatureStoreClient.local(folder / "store", now=lambda: NOW)
-        here = split_set.build(store.table, store.table_names(), PLAN, as_of=NOW, block=BLOCK)
-        for how in ("memory", "tasks"):
+        here = {
+            plan.labels: split_set.build(store.table, store.table_names(), plan, as_of=NOW, block=BLOCK).manifest
+            for plan in (PLAN, NAIVE)
+        }
+        for how in HOW:
             command = [sys.executable, "-m", "benchmarks.features.distributed_labels", how, name]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
-            equal = {"": "-", here.manifest.output.content_hash: "yes"}.get(found["hash"], "NO")
+            own = here[NAIVE.labels if how.startswith("naive") else PLAN.labels]
+            equal = {"": "-", own.output.content_hash: "yes"}.get(found["hash"], "NO")
             print(
                 f"| {count:,} | {how} | {found['before']:.0f} | {found['after']:.0f} | {found['driver']:.1f} | "
                 f"{found['spark']:.1f} | {equal} | {load()} |",
@@ -133,7 +158,7 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] in ("memory", "tasks"):
+    if sys.argv[1] in HOW:
         built(sys.argv[1], Path(sys.argv[2]))
     else:
         for argument in sys.argv[1:]:

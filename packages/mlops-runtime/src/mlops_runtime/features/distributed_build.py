@@ -8,10 +8,10 @@ answers their hashes. The driver checks that all rows are there and composes the
 """
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,7 +31,7 @@ from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.features.training_set_sql import SqlEntities, SqlPlan, SqlTable, pieces, sql_group, timeline_numbers
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 _ROWS_A_BATCH = 1 << 16
 _ENTITY = SqlTable(database="session", table="entity", snapshot_id=0)  # a view, which the queries know by name
@@ -250,7 +250,7 @@ def laid_out(
     block: int = BLOCK,
 ) -> Layout:
     """Return how the rows of a training set become blocks; arguments and errors are those of ``build``."""
-    footers = tuple(_footer(files, uri) for uri in entities.uris)
+    footers = tuple(footer(files, uri) for uri in entities.uris)
     pinned = [each for each in manifest.features if each.snapshot_id != NO_SNAPSHOT]
     plan = None if not pinned else _plan(tables, manifest, pinned, footers, entities.timestamp)
     timelines = [] if plan is None else timeline_numbers(plan)
@@ -268,7 +268,8 @@ def laid_out(
     return Layout(task=task, plan=plan, pinned=tuple(pinned), footers=footers)
 
 
-def _footer(files: Files, uri: str) -> pq.FileMetaData:
+def footer(files: Files, uri: str) -> pq.FileMetaData:
+    """Return the footer of a Parquet file."""
     source, path = files.at(uri)
     with source.open_input_file(path) as file:
         return pq.read_metadata(file)
@@ -367,23 +368,64 @@ def _view(spark: "SparkSession", task: _Task, columns: Sequence[str], footers: S
     names |= {f"c{i}": kinds.field(name).type for i, name in enumerate(columns)}
     schema = pa.schema(list(names.items()))
 
-    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for place in batch.to_pylist():
-                files, path = task.files.at(task.entities.uris[place["file"]])
-                with files.open_input_file(path) as file:
-                    rows = pq.ParquetFile(file).read_row_group(place["number"], columns=list(columns))
-                ids = pa.arange(place["first"], place["first"] + rows.num_rows)
-                arrays = [ids, rows[task.entities.timestamp], *(rows[name] for name in columns)]
-                yield from pa.table(arrays, schema=schema).to_batches(max_chunksize=_ROWS_A_BATCH)
+    def made(_: int, first: int, rows: pa.Table) -> pa.Table:
+        ids = pa.arange(first, first + rows.num_rows)
+        return pa.table([ids, rows[task.entities.timestamp], *(rows[name] for name in columns)], schema=schema)
 
-    groups, first = [], 0
-    for at, footer in enumerate(footers):
-        for i in range(footer.num_row_groups):
-            groups.append((at, i, first))
-            first += footer.row_group(i).num_rows
-    places = spark.createDataFrame(groups, "file int, number int, first long").repartition(len(groups))
-    places.mapInArrow(read, from_arrow_schema(schema)).createOrReplaceTempView("entity")
+    groups = RowGroups.of(task.files, task.entities.uris, footers)
+    read = list(dict.fromkeys([*columns, task.entities.timestamp]))
+    groups.mapped(spark, read, made, from_arrow_schema(schema)).createOrReplaceTempView("entity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowGroups:
+    """Parquet files in an order, which tasks read, a row group each.
+
+    Attributes:
+        files: How files are reached.
+        uris: Where they lie.
+        counts: The rows of each row group, for each file.
+    """
+
+    files: Files
+    uris: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, files: Files, uris: Sequence[str], footers: Sequence[pq.FileMetaData]) -> "RowGroups":
+        """Return those of files with these footers."""
+        counts = tuple(tuple(each.row_group(i).num_rows for i in range(each.num_row_groups)) for each in footers)
+        return cls(files=files, uris=tuple(uris), counts=counts)
+
+    def mapped(
+        self, spark: "SparkSession", columns: Sequence[str], make: Callable[[int, int, pa.Table], pa.Table], kinds: Any
+    ) -> "DataFrame":
+        """Return what a function makes of each row group.
+
+        Args:
+            spark: The session.
+            columns: What is read of it.
+            make: Called with the file's place in the order, the number of the first row among those of all files, and the rows.
+            kinds: Names and types of what it returns, as Spark has them.
+        """
+        files, uris, names = self.files, self.uris, list(columns)
+
+        def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                for place in batch.to_pylist():
+                    source, path = files.at(uris[place["file"]])
+                    with source.open_input_file(path) as file:
+                        rows = pq.ParquetFile(file).read_row_group(place["number"], columns=names)
+                    made = make(place["file"], place["first"], rows)
+                    yield from made.to_batches(max_chunksize=_ROWS_A_BATCH)
+
+        groups, first = [], 0
+        for at, counts in enumerate(self.counts):
+            for i, count in enumerate(counts):
+                groups.append((at, i, first))
+                first += count
+        places = spark.createDataFrame(groups, "file int, number int, first long").repartition(len(groups))
+        return places.mapInArrow(read, kinds)
 
 
 def _runs(batch: pa.RecordBatch) -> Iterator[tuple[int, int, pa.RecordBatch]]:

@@ -2,11 +2,11 @@
 
 Each task writes one file of the order in which ``split_set`` has the rows, training before holdout, so that their numbers are those
 of a set that is built on one machine. The driver is answered how many rows a file has, their times, and the first and last of the
-keys. It reads again only what naive predictions are made of, if a plan asks for some: label, time, split and the key of each.
+keys. Naive predictions are made by tasks too, see ``distributed_baselines``.
 """
 
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -19,12 +19,13 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.distributed_baselines import DistributedBaselines
 from mlops_runtime.features.distributed_build import EntityFiles, Files
 from mlops_runtime.features.iceberg_tables import schema_at
-from mlops_runtime.features.split_set import Parts, baselined, cut_of, split_times
+from mlops_runtime.features.split_set import Parts, cut_of, split_times
 from mlops_runtime.features.table_pins import pinned_rows
 from mlops_runtime.features.table_types import declared_types
-from mlops_runtime.features.training_set_files import BESIDE, SPLIT, SPLITS
+from mlops_runtime.features.training_set_files import SPLIT, SPLITS
 from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.features.training_set_sql import SqlLabels, SqlTable, moment, newest_labels
 from mlops_runtime.training_data.baseline_names import method_of
@@ -98,28 +99,25 @@ class DistributedLabels:
         """Return the files, with naive predictions beside them where the manifest asks for some.
 
         Raises:
-            TrainingSetError: If such a prediction is made of a feature.
+            TrainingSetError: If such a prediction is made of a feature, or by a column whose values are not whole.
         """
         label, timestamp = manifest.split["label"], manifest.split["timestamp"]
         names = (manifest.split.get("baselines") or "").split(",")
-        made = {name: found[1] for name in names if (found := method_of(name)) is not None}
+        made = {name: found for name in names if (found := method_of(name)) is not None}
         columns = () if manifest.entities is None else manifest.entities.columns
-        others = [name for name, key in made.items() if key is not None and key not in columns]
+        others = [name for name, (_, key) in made.items() if key is not None and key not in columns]
         if others:
             raise TrainingSetError(
                 f"training set {manifest.name}: baselines {', '.join(others)} are made of features, which the engine duckdb alone "
                 "has at hand; leave them out"
             )
-        beside: list[str] = []
+        beside: tuple[str, ...] = ()
         if made:
-            read = list(dict.fromkeys([label, timestamp, SPLIT, *(key for key in made.values() if key is not None)]))
-            parts = [self._read(uri, read) for uri in self.uris]
-            rows, first = baselined(pa.concat_tables(parts), manifest).select(list(made)), 0
-            for part, uri in zip(parts, self.uris, strict=True):
-                beside.append(f"{uri}{BESIDE}")
-                self._write(beside[-1], rows.slice(first, part.num_rows))
-                first += part.num_rows
-        return EntityFiles(uris=self.uris, timestamp=timestamp, splits=SPLITS, last=tuple(made), beside=tuple(beside))
+            baselines = DistributedBaselines(
+                self._spark, uris=self.uris, files=self._files, label=label, timestamp=timestamp
+            )
+            beside = baselines.write(made)
+        return EntityFiles(uris=self.uris, timestamp=timestamp, splits=SPLITS, last=tuple(made), beside=beside)
 
     def _written(self, query: str, table: Table, labels: PinnedTable, plan: TrainingSetPlan) -> list[_Answer]:
         """Let tasks write rows in order, each a file of its own; return what they say, in order."""
@@ -168,16 +166,6 @@ class DistributedLabels:
         sent = self._spark.sql(query).mapInArrow(write, "answer binary").collect()
         answers = [pickle.loads(row[0]) for row in sent]  # noqa: S301 - of our own tasks, over Spark's own channel
         return sorted(answers, key=lambda answer: answer.number)
-
-    def _read(self, uri: str, columns: Sequence[str]) -> pa.Table:
-        files, path = self._files.at(uri)
-        with files.open_input_file(path) as file:
-            return pq.read_table(file, columns=list(columns))
-
-    def _write(self, uri: str, rows: pa.Table) -> None:
-        files, path = self._files.at(uri)
-        with files.open_output_stream(path) as sink:
-            pq.write_table(rows, sink, compression="zstd", version="2.6", row_group_size=_ROWS_A_GROUP)
 
 
 def _asked(table: Table, labels: PinnedTable, plan: TrainingSetPlan) -> SqlLabels:

@@ -1,19 +1,35 @@
 """Naive predictions that every model must beat, made of the training split alone; no script can make its own rival.
 
-A baseline is a column of the training set, and its name says how it is made (``baseline_names``).
+A baseline is a column of the training set, and its name says how it is made (``baseline_names``). All are made of tallies, which
+add up: those of pieces of the training split, merged in any order, are the tally of the whole. So a set has the same bits however
+its rows are ordered, cut, or spread over machines. Sums of labels are whole numbers, one for each power of two, hence exact, and
+means are rounded once.
 
-See: R. Hyndman, G. Athanasopoulos, Forecasting: principles and practice, 3rd edition (2021), section 5.2, on simple methods.
+See: R. Hyndman, G. Athanasopoulos, Forecasting: principles and practice, 3rd edition (2021), section 5.2, on simple methods;
+U. Kulisch, V. Snyder, The exact dot product as basic tool for long interval arithmetic, Computing 91 (2011), on exact sums.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_runtime.training_data.baseline_names import method_of
 
 _WEIGHT = 2.0  # rows at the overall rate: a key with one label 0 does not prove that 1 is impossible
+_MANTISSA, _LOW = 53, 27  # bits of a double; its lower ones: 2^36 halves fit 64 bits
+_SUMS = ("high", "low", "odd", "other", "count")
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """What is predicted for a row of which training knows nothing, and whether all labels are 0 or 1."""
+
+    value: Any
+    is_chance: bool
 
 
 def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str, timestamp: str) -> tuple[Any, Any]:
@@ -39,91 +55,180 @@ def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str
         if method is None:
             continue
         kind, key = method
-        if kind == "last" and key is not None:
-            columns = _last(train, holdout, key, label=label, timestamp=timestamp)
+        tally = tallied(train, kind, key, label=label, timestamp=timestamp)
+        overall = overall_of(merged(tally, without=("key", "time")), kind)
+        guesses = None if key is None else guesses_of(merged(tally), kind, overall)
+        if guesses is None:
+            columns = tuple(pa.repeat(overall.value, split.num_rows) for split in (train, holdout))
+        elif kind == "last":
+            before = _before(_plain(train, key), times(train, timestamp), guesses)
+            newest = _looked_up(_plain(holdout, key), guesses.filter(pc.is_null(guesses["time"])))
+            columns = tuple(pc.fill_null(found, overall.value) for found in (before, newest))
         else:
-            guess = {"usual": _usual, "median": _median, "mean": _mean}[kind]
-            columns = tuple(guess(train, split, key, label) for split in (train, holdout))
+            found = (_looked_up(_plain(split, key), guesses) for split in (train, holdout))
+            columns = tuple(pc.fill_null(each, overall.value) for each in found)
         train, holdout = (_put(split, name, column) for split, column in zip((train, holdout), columns, strict=True))
     return train, holdout
 
 
-def _mean(train: Any, split: Any, key: str | None, label: str) -> Any:
-    labels = _numbers(train, label)
-    overall = _overall(labels)
-    if key is None:
-        return pa.repeat(overall, split.num_rows)
-    grouped = (
-        pa.table({"key": _plain(train, key), "label": labels})
-        .group_by("key", use_threads=False)  # threads would add in the order in which they end
-        .aggregate([("label", "sum"), ("label", "count")])
-    )
-    weight = _WEIGHT if _is_chance(labels) else 0.0
-    sums = pc.add(grouped["label_sum"], pc.multiply(overall, weight))
-    means = pc.divide(sums, pc.add(grouped["label_count"].cast(pa.float64()), weight))
-    return _looked_up(_plain(split, key), grouped["key"], means, overall)
+def tallied(rows: Any, kind: str, key: str | None, *, label: str, timestamp: str) -> Any:
+    """Return the tally of rows of the training split, of which those without a label count for nothing.
+
+    Args:
+        rows: The rows, an Arrow table.
+        kind: How the baseline is made, as ``method_of`` says.
+        key: The column whose values have histories of their own.
+        label: The label.
+        timestamp: The column with the time of prediction, which ``last`` alone reads.
+
+    Returns:
+        A table with the columns ``key``, for ``last`` ``time``, then of medians and usual classes ``label`` and ``count``, of means
+        ``exponent`` with the sums of the labels of that power of two.
+
+    Example:
+        >>> rows = pa.table({"store": ["a", "a", "b"], "units": [1.0, 3.0, 3.0]})
+        >>> tallied(rows, "median", "store", label="units", timestamp="day").to_pylist()[0]
+        {'key': 'a', 'label': 1.0, 'count': 1}
+    """
+    rows = rows.filter(pc.is_valid(rows[label]))
+    columns = {} if key is None else {"key": _plain(rows, key)}
+    if kind in ("median", "usual"):
+        column = numbers(rows, label) if kind == "median" else _plain(rows, label)
+        # zero has one sign, or it would be two labels
+        columns["label"] = pc.add(column, 0.0) if pa.types.is_floating(column.type) else column
+        return merged(pa.table({**columns, "count": pa.repeat(1, rows.num_rows)}))
+    if kind == "last":
+        columns["time"] = times(rows, timestamp)
+    values = numbers(rows, label).to_numpy()
+    finite = np.isfinite(values)
+    mantissa, exponent = np.frexp(np.where(finite, values, 0.0))
+    whole = np.ldexp(mantissa, _MANTISSA).astype(np.int64)
+    columns["exponent"] = exponent.astype(np.int32) - _MANTISSA
+    columns["high"], columns["low"] = whole >> _LOW, whole & ((1 << _LOW) - 1)
+    columns["odd"] = np.where(finite, 0.0, values)
+    columns["other"] = (~np.isin(values, (0.0, 1.0))).astype(np.int64)
+    columns["count"] = np.ones(len(values), np.int64)
+    return merged(pa.table(columns))
 
 
-def _median(train: Any, split: Any, key: str | None, label: str) -> Any:
-    labels = _numbers(train, label)
-    overall = _medians(pa.table({"key": pa.repeat(0, train.num_rows), "label": labels}))["label"][0]
-    if key is None:
-        return pa.repeat(overall, split.num_rows)
-    found = _medians(pa.table({"key": _plain(train, key), "label": labels}))
-    return _looked_up(_plain(split, key), found["key"], found["label"], overall)
+def merged(tally: Any, *, without: Sequence[str] = ()) -> Any:
+    """Return one tally for several that stand below each other, which it may tell apart less.
+
+    Args:
+        tally: Their rows.
+        without: Columns that go.
+    """
+    sums = [name for name in _SUMS if name in tally.column_names]
+    by = [name for name in tally.column_names if name not in (*sums, *without)]
+    # the order of groups is that of rows without threads
+    found = tally.group_by(by, use_threads=False).aggregate([(name, "sum") for name in sums])
+    return found.select([*by, *(f"{name}_sum" for name in sums)]).rename_columns([*by, *sums])
 
 
-def _medians(rows: Any) -> Any:
-    """Return a row for each key with the median of its labels; of an even number the mean of the two in the middle."""
-    ordered = rows.filter(pc.is_valid(rows["label"])).sort_by([("key", "ascending"), ("label", "ascending")])
-    counts = ordered.group_by("key", use_threads=False).aggregate([("label", "count")])
-    sizes = counts["label_count"]
-    starts = pc.subtract(pc.cumulative_sum(sizes), sizes)
-    two = [pc.take(ordered["label"], pc.add(starts, pc.divide(each, 2))) for each in (pc.subtract(sizes, 1), sizes)]
-    return pa.table({"key": counts["key"], "label": pc.divide(pc.add(*two), 2.0)})
+def overall_of(tally: Any, kind: str) -> Overall:
+    """Return what is predicted where training knows nothing of a row, from a tally without keys and times."""
+    whole = tally.add_column(0, "key", pa.repeat(0, tally.num_rows))
+    is_chance = kind == "mean" and not pc.sum(tally["other"]).as_py()
+    found = {"usual": _most_frequent, "median": _medians}.get(kind, _means)(whole)["value"]
+    return Overall(found[0] if len(found) else pa.scalar(None, found.type), is_chance)
 
 
-def _usual(train: Any, split: Any, key: str | None, label: str) -> Any:
-    labels = _plain(train, label)
-    overall = _most_frequent(pa.table({"key": pa.repeat(0, train.num_rows), "label": labels}))["label"][0]
-    if key is None:
-        return pa.repeat(overall, split.num_rows)
-    found = _most_frequent(pa.table({"key": _plain(train, key), "label": labels}))
-    return _looked_up(_plain(split, key), found["key"], found["label"], overall)
+def guesses_of(tally: Any, kind: str, overall: Overall) -> Any:
+    """Return what is predicted for each key of a merged tally, which has all of the key or nothing.
+
+    Args:
+        tally: The tally.
+        kind: How the baseline is made.
+        overall: Of all keys.
+
+    Returns:
+        A table of ``key`` and ``value``; for ``last`` also ``time``: of each the value before, and without a time the newest.
+    """
+    if kind == "last":
+        return _steps(tally)
+    if kind == "mean":
+        return _means(tally, overall if overall.is_chance else None)
+    return (_most_frequent if kind == "usual" else _medians)(tally)
 
 
-def _most_frequent(rows: Any) -> Any:
-    """Return a row for each key with its most frequent label; of equals the first by name."""
-    counts = rows.group_by(["key", "label"]).aggregate([([], "count_all")])
-    ordered = counts.sort_by([("count_all", "descending"), ("label", "ascending")])
+def _means(tally: Any, overall: Overall | None = None, by: Sequence[str] = ("key",)) -> Any:
+    """Return the mean of each group of a tally, rounded once; of chances with rows at the overall rate."""
+    lists = [("exponent", "list"), ("high", "list"), ("low", "list")]
+    sums = [("odd", "sum"), ("count", "sum")]
+    groups = tally.group_by(list(by), use_threads=False).aggregate([*lists, *sums])
+    parts = [groups[f"{name}_list"].to_pylist() for name, _ in lists]
+    means = []
+    for exponents, highs, lows, odd, count in zip(
+        *parts, groups["odd_sum"].to_pylist(), groups["count_sum"].to_pylist(), strict=True
+    ):
+        if odd:  # also NaN; its sign says nothing
+            means.append(odd if odd == odd else float("nan"))  # noqa: PLR0124 - NaN
+        elif overall is None:
+            means.append(_quotient(exponents, highs, lows, count))
+        else:
+            means.append((_quotient(exponents, highs, lows, 1) + overall.value.as_py() * _WEIGHT) / (count + _WEIGHT))
+    return pa.table([*(groups[name] for name in by), pa.array(means, pa.float64())], names=[*by, "value"])
+
+
+def _quotient(exponents: Sequence[int], highs: Sequence[int], lows: Sequence[int], divisor: int) -> float:
+    """Return an exact sum divided by a whole number, rounded as Python divides whole numbers: to the nearest double."""
+    least = min(*exponents, 0)
+    whole = sum(((high << _LOW) + low) << (at - least) for at, high, low in zip(exponents, highs, lows, strict=True))
+    return whole / (divisor << -least)
+
+
+def _medians(tally: Any) -> Any:
+    """Return the median of each key's labels; of an even number the mean of the two in the middle."""
+    ordered = tally.sort_by([("key", "ascending"), ("label", "ascending")])
+    groups = ordered.group_by("key", use_threads=False).aggregate([("count", "sum")])
+    sizes, reached = groups["count_sum"].to_numpy(), np.cumsum(ordered["count"].to_numpy())
+    starts, labels = np.cumsum(sizes) - sizes, ordered["label"].to_numpy()
+    low, high = (labels[np.searchsorted(reached, starts + at, "right")] for at in ((sizes - 1) // 2, sizes // 2))
+    return pa.table({"key": groups["key"], "value": pa.array(middle(low, high), pa.float64())})
+
+
+def middle(low: Any, high: Any) -> Any:
+    """Return the median from the two labels in the middle, which may be one."""
+    return (low + high) / 2.0
+
+
+def _most_frequent(tally: Any) -> Any:
+    """Return the most frequent label of each key; of equals the first by name."""
+    ordered = tally.sort_by([("count", "descending"), ("label", "ascending")])
     chosen = ordered.group_by("key", use_threads=False).aggregate([("label", "first")])
-    return pa.table({"key": chosen["key"], "label": chosen["label_first"]})
+    return pa.table({"key": chosen["key"], "value": chosen["label_first"]})
 
 
-def _last(train: Any, holdout: Any, key: str, *, label: str, timestamp: str) -> tuple[Any, Any]:
-    """Return the newest label of the key before each row of training, and the newest of training for the holdout."""
-    labels = _numbers(train, label)
-    overall = _overall(labels)
-    rows = pa.table({"key": _plain(train, key), "time": train[timestamp], "label": labels})
-    steps = rows.group_by(["key", "time"], use_threads=False).aggregate([("label", "mean")])
-    steps = steps.sort_by([("key", "ascending"), ("time", "ascending")])
-    keys, means = steps["key"].combine_chunks(), steps["label_mean"].combine_chunks()
-    same = pc.fill_null(pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1)), False)
-    none = pa.nulls(1, means.type)
-    before = pa.concat_arrays([none, pc.if_else(same, means.slice(0, len(means) - 1), pa.nulls(len(same), means.type))])
-    is_newest = pa.concat_arrays([pc.invert(same), pa.array([True])])
-    joined = rows.append_column("row", pa.array(range(rows.num_rows))).join(
-        pa.table({"key": keys, "time": steps["time"], "before": before}), ["key", "time"]
-    )
-    of_training = pc.fill_null(joined.sort_by("row")["before"], overall)
-    newest = _looked_up(_plain(holdout, key), keys.filter(is_newest), means.filter(is_newest), overall)
-    return of_training, newest
+def _steps(tally: Any) -> Any:
+    """Return for each key and time the mean of its time before, and without a time the newest mean of the key."""
+    means = _means(tally, by=("key", "time")).sort_by([("key", "ascending"), ("time", "ascending")])
+    keys, moments, values = (means[name].combine_chunks() for name in ("key", "time", "value"))
+    one, other = keys.slice(1), keys.slice(0, max(len(keys) - 1, 0))
+    # null is a key too
+    same = pc.or_(pc.fill_null(pc.equal(one, other), False), pc.and_(pc.is_null(one), pc.is_null(other)))
+    none = pa.nulls(min(len(keys), 1), values.type)
+    before = pa.concat_arrays([none, pc.if_else(same, values.slice(0, len(same)), pa.nulls(len(same), values.type))])
+    is_newest = pa.concat_arrays([pc.invert(same), pa.array([True] * len(none), pa.bool_())])
+    newest = keys.filter(is_newest)
+    parts = [
+        pa.table({"key": keys, "time": moments, "value": before}),
+        pa.table({"key": newest, "time": pa.nulls(len(newest), moments.type), "value": values.filter(is_newest)}),
+    ]
+    return pa.concat_tables(parts)
 
 
-def _looked_up(wanted: Any, keys: Any, values: Any, default: Any) -> Any:
-    known = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
-    places = pc.index_in(wanted.cast(known.type), value_set=known)
-    return pc.fill_null(pc.take(values, places), default)
+def _before(keys: Any, moments: Any, steps: Any) -> Any:
+    """Return the value of each key and time, null for others."""
+    known = pc.unique(steps["key"])
+    numbered = steps.set_column(0, "key", pc.index_in(steps["key"], value_set=known)).filter(pc.is_valid(steps["time"]))
+    places = pc.index_in(keys.cast(known.type), value_set=known)
+    wanted = pa.table({"key": places, "time": moments, "row": pa.arange(0, len(keys))})
+    return wanted.join(numbered, ["key", "time"]).sort_by("row")["value"]
+
+
+def _looked_up(wanted: Any, guesses: Any) -> Any:
+    known = guesses["key"].combine_chunks()
+    return pc.take(guesses["value"], pc.index_in(wanted.cast(known.type), value_set=known))
 
 
 def _plain(table: Any, name: str) -> Any:
@@ -131,18 +236,16 @@ def _plain(table: Any, name: str) -> Any:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
-def _numbers(table: Any, name: str) -> Any:
+def times(table: Any, name: str) -> Any:
+    """Return a column of times, of timestamps as whole numbers."""
+    column = table[name]
+    return column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+
+
+def numbers(table: Any, name: str) -> Any:
+    """Return a column as doubles, of truth values 1 and 0."""
     column = table[name]
     return (column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column).cast(pa.float64(), safe=False)
-
-
-def _overall(labels: Any) -> Any:
-    """Return the mean of all labels, the same one however they are cut into chunks, which Arrow adds up apart."""
-    return pc.mean(labels.combine_chunks())
-
-
-def _is_chance(labels: Any) -> bool:
-    return bool(pc.all(pc.is_in(labels, value_set=pa.array([0.0, 1.0]))).as_py())
 
 
 def _put(split: Any, name: str, column: Any) -> Any:
