@@ -207,6 +207,35 @@ def test_a_build_that_is_killed_is_waited_for_until_then(shop: SimpleNamespace, 
     assert shop.client.builds.unclosed() == ()
 
 
+_JOINED_ELSEWHERE = """
+import os, sys
+from mlops_runtime.features.group_join import GroupJoin
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.training_set_manifest import Manifests
+from tests.runtime.features.conftest import STOCK, asked
+
+Manifests.add_copy = lambda *_: os._exit(9)
+rows = asked((6, "1"), (6, "1")).append_column("rival_id", [["2", sys.argv[2]]])
+join = GroupJoin(group=STOCK, name="rival", on={"store_id": "rival_id"})
+FeatureStoreClient.local(sys.argv[1]).training_set(rows, [join], name="killed")
+"""
+
+
+def test_a_killed_build_has_the_entity_by_another_column(shop: SimpleNamespace) -> None:
+    """What it joined on is known after its intent is gone, and rows of others by that column stay."""
+    command = [sys.executable, "-c", _JOINED_ELSEWHERE, str(shop.path), SECRET]
+    assert subprocess.run(command, check=False).returncode == 9
+    shop.new_client().maintain()
+    assert shop.client.builds.unclosed() == ()
+    held = set(found(shop.path))
+    assert any("entities" in str(each) for each in held)
+    assert any("sets" in str(each) for each in held)
+
+    assert erase(shop).pending == ()
+
+    assert found(shop.path) == []
+
+
 def test_an_erasure_waits_for_a_build_that_ends(shop: SimpleNamespace) -> None:
     """As long as it is given."""
     begin = shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True)

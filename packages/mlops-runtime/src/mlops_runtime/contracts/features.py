@@ -253,6 +253,14 @@ class BuildIntent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedColumns:
+    """Columns that builds join on instead of key columns, by those; an erasure looks there too, in files that no manifest names."""
+
+    columns: Mapping[str, str]
+    format: Literal["mlops.joined-columns/1"] = "mlops.joined-columns/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fence:
     """Whether a build may keep its files: not, once an ``erasure`` wrote this first; the build itself writes it without one."""
 

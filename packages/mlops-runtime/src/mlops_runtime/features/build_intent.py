@@ -8,7 +8,7 @@ ended, and removes the entity's files. So no file is left that holds rows, which
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,12 +18,13 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.features import BuildIntent, BuildProcess, ErasedTable, Fence
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
+from mlops_runtime.contracts.features import BuildIntent, BuildProcess, ErasedTable, Fence, JoinedColumns
 from mlops_runtime.features.training_set_manifest import ERASURES, ManifestError, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
 
 T = TypeVar("T")
+_JOINED = ".joined"
 
 
 class ErasedDuringBuildError(TrainingSetError):
@@ -72,7 +73,7 @@ class Builds:
     """The builds of a feature store.
 
     Below the place of its manifests: ``builds/<id>.json``, ``builds/<id>.fence`` and, at the end, ``builds/<id>.closed``; in a
-    folder the first two go instead.
+    folder the first two go instead. ``builds/<hash>.joined``, one for all builds that join on the same columns, stays.
 
     Args:
         place: A folder, or an ``s3://`` prefix.
@@ -102,6 +103,7 @@ class Builds:
         tables: Sequence[str],
         places: Sequence[str],
         takes_rows: bool,
+        joined: Iterable[Mapping[str, str]] = (),
         process: BuildProcess | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Iterator[OpenBuild]:
@@ -111,6 +113,7 @@ class Builds:
             tables: Names of the tables that will be read.
             places: Below which files will be written.
             takes_rows: Whether entity rows are given, which are written too.
+            joined: Of each use of a group that is joined on other columns these, by key column.
             process: What builds. Default: the job that this process runs in, else this process.
             now: The clock.
 
@@ -118,6 +121,10 @@ class Builds:
             ErasedDuringBuildError: If an erasure began meanwhile, or took files of the tables while they were read.
             MissingFileError: If a file of the tables is not there that no erasure took.
         """
+        for each in joined:
+            if each:
+                columns = JoinedColumns(columns=dict(each))
+                self._objects.put_once(f"builds/{content_hash(columns)}{_JOINED}", canonical_json(columns))
         try:
             with self._opened(tables, places, takes_rows=takes_rows, process=process, now=now) as build:
                 yield build
@@ -197,6 +204,16 @@ class Builds:
         """Return the ids of the builds that were opened; in a folder, of those that are not closed."""
         keys = self._objects.keys("builds/")
         return frozenset(key.removeprefix("builds/").removesuffix(".json") for key in keys if key.endswith(".json"))
+
+    def joined(self) -> list[Mapping[str, str]]:
+        """Return the columns that builds have joined on instead of key columns, by those.
+
+        Raises:
+            ManifestError: If some cannot be read.
+        """
+        keys = [key for key in self._objects.keys("builds/") if key.endswith(_JOINED)]
+        found = (self._document(JoinedColumns, key) for key in sorted(keys))
+        return [each.columns for each in found if each is not None]
 
     def fence(self, build_id: str, erasure: str | None) -> Fence:
         """Write a build's fence, of an erasure or of the build itself, unless there is one; return the one that counts."""

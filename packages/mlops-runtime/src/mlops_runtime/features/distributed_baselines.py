@@ -266,6 +266,6 @@ def _bits_of(labels: np.ndarray) -> np.ndarray:
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
-def _label_of(bits: int) -> np.float64:
+def _label_of(bits: int) -> float:
     found = np.uint64(bits)
-    return np.array([found ^ _SIGN if found & _SIGN else ~found], np.uint64).view(np.float64)[0]
+    return float(np.array([found ^ _SIGN if found & _SIGN else ~found], np.uint64).view(np.float64)[0])

@@ -31,7 +31,7 @@ from mlops_runtime.contracts.features import (
     Tombstone,
     TrainingSetManifest,
 )
-from mlops_runtime.features.entity_search import ErasureError, conditions, holds, read, spelled, spelt
+from mlops_runtime.features.entity_search import ErasureError, conditions, holds, read, respelled, spelled, spelt
 from mlops_runtime.features.erasure_places import Places
 from mlops_runtime.features.online_items import OnlineStoreError
 from mlops_runtime.features.table_erasure import expire, held, rewrite, sweep
@@ -170,8 +170,9 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     used = set(record.used_by) | _users(places, both, entity).keys()
     _bury(places, record, used, both)
     _erase_copies(places, used, entity)
+    spellings = respelled(entity, places.builds.joined())
     for key in _unclaimed(places):
-        if holds(places.sets, key, [entity]):
+        if holds(places.sets, key, spellings):
             places.sets.erase(f"{key}{BESIDE}")
             places.sets.erase(key)
     places.sets.remove_parts()

@@ -64,6 +64,17 @@ def spelled(manifest: TrainingSetManifest, entity: Mapping[str, object]) -> list
     return [entity, *({columns[name]: value for name, value in entity.items()} for columns in others)]
 
 
+def respelled(entity: Mapping[str, object], joined: Iterable[Mapping[str, str]]) -> list[Mapping[str, object]]:
+    """Return the entity by its keys, and by the columns that were ever joined on instead.
+
+    Example:
+        >>> respelled({"store_id": "7"}, [{"store_id": "home_store"}, {"sku": "article"}])
+        [{'store_id': '7'}, {'home_store': '7'}]
+    """
+    others = [columns for columns in joined if set(columns) & set(entity)]
+    return [entity, *({columns.get(name, name): value for name, value in entity.items()} for columns in others)]
+
+
 def holds(objects: Objects, key: str | None, spellings: Iterable[Mapping[str, object]]) -> bool:
     """Return whether a Parquet file holds rows of an entity, by the columns of one of its spellings."""
     content = None if key is None else objects.get(key)

@@ -12,6 +12,7 @@ from mlops_runtime.features.batch_checks import ArrowStream
 from mlops_runtime.features.build_engines import BuildEngines
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.feature_service import FeatureService, FeatureServices
+from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.features.iceberg_tables import check_service
 from mlops_runtime.features.row_files import RowSource
 from mlops_runtime.features.source_ingest import read_source
@@ -72,8 +73,9 @@ class SetBuilds:
         read = dict.fromkeys(named_tables(request, self.names).values())
         places = [training_set.place(self.sets, f"sets/{request.name}"), training_set.place(self.sets, "entities")]
         staged = self.engines.staged(request.engine)
+        joined = [use.on for use in request.features if isinstance(use, GroupJoin) and use.on]
         with self.builds.begin(
-            tables=tuple(read), places=[*places, *map(self.sets.uri, staged)], takes_rows=True
+            tables=tuple(read), places=[*places, *map(self.sets.uri, staged)], takes_rows=True, joined=joined
         ) as build:
             elsewhere = self.engines.builders(self.sets, self.manifests, build, staged=staged, s3=self.s3)
             built = training_set.build(self.load, self.names, request, **elsewhere)

@@ -68,7 +68,8 @@ def training_set(
         ErasedDuringBuildError: If an erasure began meanwhile; no manifest is written.
     """
     place, kept = output.rstrip("/"), Manifests(manifests, s3=s3)
-    with Builds(manifests, s3=s3).begin(tables=tables, places=[place], takes_rows=False) as build:
+    joined = [use.on for use in plan.uses]
+    with Builds(manifests, s3=s3).begin(tables=tables, places=[place], takes_rows=False, joined=joined) as build:
         keep_service(plan, FeatureServices(kept.objects), client.table)
         built = client.split_training_set(plan, as_of=as_of, tables=tables, tag=tag)
         files = {**built.files, MANIFEST_FILE: canonical_json(built.manifest)}

@@ -95,7 +95,7 @@ class SparkBuild:
         entities = EntityFiles(
             uris=(self._uri(entities_key(draft.entity_rows)),), timestamp=draft.entity_rows.timestamp
         )
-        with self._open(names, f"sets/{draft.name}", takes_rows=True) as opened:
+        with self._open(names, f"sets/{draft.name}", takes_rows=True, joined=[]) as opened:
             tables = {name: self.client.table(name) for name in names}
             manifest, written = self._written(tables, draft, entities)
             self._keep(opened, manifest, written, folder(draft.name, content_hash(manifest)))
@@ -117,7 +117,7 @@ class SparkBuild:
             TrainingSetError: If the plan does not fit the tables or this engine, or rows are missing in the end.
             ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
         """
-        with self._open(tables, output, takes_rows=False) as opened:
+        with self._open(tables, output, takes_rows=False, joined=[use.on for use in plan.uses]) as opened:
             split_set.keep_service(plan, FeatureServices(self.manifests.objects), self.client.table)
             labels = DistributedLabels(
                 self.spark, catalog=self.catalog, files=self.files, staged=self._uri(f"{staged(self.id)}/rows")
@@ -128,10 +128,14 @@ class SparkBuild:
         return manifest
 
     @contextmanager
-    def _open(self, tables: Sequence[str], target: str, *, takes_rows: bool) -> Iterator[OpenBuild]:
-        """Open the build; at its end nothing that was staged stays but the draft and what is done."""
+    def _open(
+        self, tables: Sequence[str], target: str, *, takes_rows: bool, joined: Sequence[Mapping[str, str]]
+    ) -> Iterator[OpenBuild]:
+        """Open the build, whose client has said what its own rows are joined on; at its end draft and what is done stay."""
         places = [self._uri(staged(self.id)), self._uri(target)]
-        with self.builds.begin(tables=tables, places=places, takes_rows=takes_rows, process=self.process) as opened:
+        with self.builds.begin(
+            tables=tables, places=places, takes_rows=takes_rows, joined=joined, process=self.process
+        ) as opened:
             try:
                 yield opened
             except (TrainingSetError, FeatureTableError):

@@ -54,21 +54,25 @@ def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str
         method = method_of(name)
         if method is None:
             continue
-        kind, key = method
-        tally = tallied(train, kind, key, label=label, timestamp=timestamp)
-        overall = overall_of(merged(tally, without=("key", "time")), kind)
-        guesses = None if key is None else guesses_of(merged(tally), kind, overall)
-        if guesses is None:
-            columns = tuple(pa.repeat(overall.value, split.num_rows) for split in (train, holdout))
-        elif kind == "last":
-            before = _before(_plain(train, key), times(train, timestamp), guesses)
-            newest = _looked_up(_plain(holdout, key), guesses.filter(pc.is_null(guesses["time"])))
-            columns = tuple(pc.fill_null(found, overall.value) for found in (before, newest))
-        else:
-            found = (_looked_up(_plain(split, key), guesses) for split in (train, holdout))
-            columns = tuple(pc.fill_null(each, overall.value) for each in found)
-        train, holdout = (_put(split, name, column) for split, column in zip((train, holdout), columns, strict=True))
+        made = _made(train, holdout, *method, label=label, timestamp=timestamp)
+        train, holdout = (_put(split, name, column) for split, column in zip((train, holdout), made, strict=True))
     return train, holdout
+
+
+def _made(train: Any, holdout: Any, kind: str, key: str | None, *, label: str, timestamp: str) -> tuple[Any, Any]:
+    """Return what is predicted for the rows of both splits."""
+    tally = tallied(train, kind, key, label=label, timestamp=timestamp)
+    overall = overall_of(merged(tally, without=("key", "time")), kind)
+    if key is None:
+        return pa.repeat(overall.value, train.num_rows), pa.repeat(overall.value, holdout.num_rows)
+    guesses = guesses_of(merged(tally), kind, overall)
+    if kind == "last":
+        found = _before(_plain(train, key), times(train, timestamp), guesses)
+        guesses = guesses.filter(pc.is_null(guesses["time"]))
+    else:
+        found = _looked_up(_plain(train, key), guesses)
+    held = _looked_up(_plain(holdout, key), guesses)
+    return pc.fill_null(found, overall.value), pc.fill_null(held, overall.value)
 
 
 def tallied(rows: Any, kind: str, key: str | None, *, label: str, timestamp: str) -> Any:
@@ -153,20 +157,22 @@ def guesses_of(tally: Any, kind: str, overall: Overall) -> Any:
 
 def _means(tally: Any, overall: Overall | None = None, by: Sequence[str] = ("key",)) -> Any:
     """Return the mean of each group of a tally, rounded once; of chances with rows at the overall rate."""
-    lists = [("exponent", "list"), ("high", "list"), ("low", "list")]
-    sums = [("odd", "sum"), ("count", "sum")]
-    groups = tally.group_by(list(by), use_threads=False).aggregate([*lists, *sums])
-    parts = [groups[f"{name}_list"].to_pylist() for name, _ in lists]
-    means = []
-    for exponents, highs, lows, odd, count in zip(
-        *parts, groups["odd_sum"].to_pylist(), groups["count_sum"].to_pylist(), strict=True
-    ):
-        if odd:  # also NaN; its sign says nothing
-            means.append(odd if odd == odd else float("nan"))  # noqa: PLR0124 - NaN
-        elif overall is None:
-            means.append(_quotient(exponents, highs, lows, count))
+    lists, sums = ("exponent", "high", "low"), ("high", "low", "odd", "count")
+    groups = tally.group_by(list(by), use_threads=False).aggregate(
+        [*((name, "list") for name in lists), *((name, "sum") for name in sums), ("exponent", "min")]
+    )
+    high, low, odd, counts = (groups[f"{name}_sum"].to_numpy() for name in sums)
+    # right where a group has one label, as those of one key and time have
+    means = np.ldexp((high * (1 << _LOW) + low).astype(np.float64), groups["exponent_min"].to_numpy())
+    several = np.flatnonzero((counts > 1) | (overall is not None))
+    parts = [groups[f"{name}_list"].take(pa.array(several)).to_pylist() for name in lists]
+    for place, exponents, highs, lows in zip(several.tolist(), *parts, strict=True):
+        if overall is None:
+            means[place] = _quotient(exponents, highs, lows, int(counts[place]))
         else:
-            means.append((_quotient(exponents, highs, lows, 1) + overall.value.as_py() * _WEIGHT) / (count + _WEIGHT))
+            ones = _quotient(exponents, highs, lows, 1)
+            means[place] = (ones + overall.value.as_py() * _WEIGHT) / (int(counts[place]) + _WEIGHT)
+    means = np.where(odd == 0.0, means, np.where(np.isnan(odd), np.nan, odd))  # the sign of NaN says nothing
     return pa.table([*(groups[name] for name in by), pa.array(means, pa.float64())], names=[*by, "value"])
 
 
