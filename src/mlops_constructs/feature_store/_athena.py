@@ -12,7 +12,7 @@ RESULTS = "staged/athena"
 _RUN = ("athena:GetQueryExecution", "athena:GetWorkGroup", "athena:StartQueryExecution", "athena:StopQueryExecution")
 # https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html
 _ROWS_TABLE = ("glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetPartitions", "glue:GetTable")
-# https://docs.aws.amazon.com/athena/latest/ug/security-iam-awsmanpol.html
+# claim: athena-writes-in-parts
 _WRITE = ("s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject")
 _BUCKET = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads")
 
@@ -40,7 +40,7 @@ def athena_statements(
     catalog = [
         stack.format_arn(service="glue", resource="catalog"),
         stack.format_arn(service="glue", resource="database", resource_name=database),
-        # Athena reads it too
+        # claim: athena-needs-the-default-database
         stack.format_arn(service="glue", resource="database", resource_name="default"),
         stack.format_arn(service="glue", resource="table", resource_name=f"{database}/mlops_rows_*"),
     ]

@@ -304,6 +304,8 @@ class MonitorTables(Construct):
                 resources=[
                     stack.format_arn(service="glue", resource="catalog"),
                     stack.format_arn(service="glue", resource="database", resource_name=self._database),
+                    # claim: athena-needs-the-default-database
+                    stack.format_arn(service="glue", resource="database", resource_name="default"),
                     *(stack.format_arn(service="glue", resource="table", resource_name=name) for name in tables),
                 ],
             ),

@@ -23,6 +23,7 @@ from mlops_constructs import (
     Profile,
     ValidationError,
 )
+from mlops_constructs.compliance.harness import check
 from mlops_local.cloud import Cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.features.athena_runs import AthenaRuns
@@ -159,3 +160,17 @@ def test_lake_formation_is_refused_by_name(tmp_path: Path) -> None:
     role = iam.Role(cdk.Stack.of(store), "Scientist", assumed_by=iam.AccountRootPrincipal())
     with pytest.raises(ValidationError, match=r"AthenaNeedsIam.*CREATE_TABLE on the whole database; build by Spark"):
         store.grant_build_by_athena(role)
+
+
+def test_cdk_nag_finds_two_patterns_and_nothing_else(tmp_path: Path) -> None:
+    """Tables of entity rows and staged files, whose names are made later; that a grant is inline is its own role's matter."""
+    store = _store(tmp_path)
+    stack = cdk.Stack.of(store)
+    store.grant_build_by_athena(iam.Role(stack, "Scientist", assumed_by=iam.AccountRootPrincipal()))
+    app = cdk.App.of(store)
+    assert app is not None
+    found = [each for each in check(app).problems if "Scientist" in each and "NoInlinePolicy" not in each]
+    assert len(found) == 2
+    assert all("AwsSolutions-IAM5[Resource::" in each for each in found)
+    assert sorted(each.partition("]")[0].rpartition("/")[2] for each in found) == ["*", "mlops_rows_*"]
+    assert any(".Arn>/staged/*]" in each for each in found)

@@ -8,6 +8,7 @@ import pytest
 
 TRUST = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
 NEEDED = {
+    "glue:GetDatabase": "*",
     "glue:GetTable": "*",
     "s3:GetBucketLocation": "arn:aws:s3:::athena-lake",
     "s3:ListBucket": "arn:aws:s3:::athena-lake",
@@ -34,8 +35,8 @@ def ask(cloud, lake):
         aws_session_token=keys["SessionToken"],
     )
 
-    def asked(statement: str, without: str | None = None) -> str:
-        rights = {"athena:*": "*", **NEEDED}
+    def asked(statement: str, without: str | None = None, **narrower: str) -> str:
+        rights = {"athena:*": "*", **NEEDED, **narrower}
         allowed = [{"Effect": "Allow", "Action": a, "Resource": r} for a, r in rights.items() if a != without]
         made.put_role_policy(
             RoleName="athena-caller", PolicyName="p", PolicyDocument=json.dumps({"Statement": allowed})
@@ -71,3 +72,14 @@ def test_a_query_needs_each_right_of_its_caller(ask, right):
         assert found.startswith("FAILED Insufficient permissions to execute the query. User: ")
         assert f"is not authorized to perform: {right} on resource: " in found
     assert ask(statement) == "SUCCEEDED "
+
+
+def test_rights_on_the_database_of_a_query_are_not_enough(ask):
+    """Athena reads the database ``default`` too, whichever is named."""
+    database = "arn:aws:glue:us-east-1:*:database/"
+    named = {"glue:GetDatabase": ["arn:aws:glue:us-east-1:*:catalog", f"{database}lake"]}
+    found = ask(TABLES, **named)
+    assert "is not authorized to perform: glue:GetDatabase on resource: " in found
+    assert "database/default" in found
+    named["glue:GetDatabase"].append(f"{database}default")
+    assert ask(TABLES, **named) == "SUCCEEDED "

@@ -25,6 +25,16 @@ def may_find(database: str, table: str) -> None:
     _ask(_call("glue", "glue:GetTable", "*", {"DatabaseName": database, "Name": table}))
 
 
+def may_use_catalog() -> None:
+    """Check that the caller may read the database ``default``, without which Athena does not work with Glue's catalog.
+
+    Raises:
+        MissingRightError: If not.
+    """
+    # claim: athena-needs-the-default-database
+    _ask(_call("glue", "glue:GetDatabase", "*", {"Name": "default"}))
+
+
 def may_use_bucket(action: str, uri: str) -> None:
     """Check that the caller may list a bucket or find where it is.
 

@@ -18,7 +18,13 @@ from ministack.core.responses import error_response_json
 from ministack.services import athena, glue
 
 from mlops_local import clients, compat, settings
-from mlops_local.athena.caller_rights import MissingRightError, may_find, may_use_bucket, may_use_objects
+from mlops_local.athena.caller_rights import (
+    MissingRightError,
+    may_find,
+    may_use_bucket,
+    may_use_catalog,
+    may_use_objects,
+)
 
 # https://docs.aws.amazon.com/athena/latest/ug/service-limits.html
 _MAX_STATEMENT = 262_144
@@ -116,6 +122,7 @@ def answer(statement: str, database: str) -> dict[str, Any]:
     unload = _unload(statement)
     # claim: athena-acts-for-its-caller
     try:
+        may_use_catalog()
         if _output.get():
             may_use_objects("s3:PutObject", [f"{_output.get().rstrip('/')}/{uuid.uuid4()}.csv"])
         return _answer(statement, unload, database)
