@@ -167,8 +167,8 @@ def test_cdk_nag_finds_two_patterns_and_nothing_else(tmp_path: Path) -> None:
     store = _store(tmp_path)
     stack = cdk.Stack.of(store)
     store.grant_build_by_athena(iam.Role(stack, "Scientist", assumed_by=iam.AccountRootPrincipal()))
-    app = cdk.App.of(store)
-    assert app is not None
+    app = stack.node.root
+    assert isinstance(app, cdk.App)
     found = [each for each in check(app).problems if "Scientist" in each and "NoInlinePolicy" not in each]
     assert len(found) == 2
     assert all("AwsSolutions-IAM5[Resource::" in each for each in found)
