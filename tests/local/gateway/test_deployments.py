@@ -8,6 +8,8 @@ from botocore.exceptions import ClientError
 from tests.local.gateway.conftest import Api, Front
 from tests.local.gateway.test_execution import OK
 
+from mlops_local.cloud import Cloud
+
 
 def test_a_change_is_served_after_the_next_deployment(front: Front, make_api: Callable[..., Api]) -> None:
     """Not before: neither a new method, nor another authorization, nor a deleted one."""
@@ -52,3 +54,18 @@ def test_an_api_that_answers_nothing_is_not_deployed(
         front.gateway.put_method(restApiId=api.id, resourceId=api.root, httpMethod="GET", authorizationType="NONE")
     with pytest.raises(ClientError, match=words):
         api.deploy()
+
+
+def test_what_was_deployed_is_served_after_a_restart(own_cloud: Callable[..., Cloud]) -> None:
+    """With changes that were not deployed still waiting."""
+    running = own_cloud()
+    api = Front(running, running.client("apigateway")).api()
+    api.method("/x", {"200": {}}, **OK)
+    api.deploy()
+    api.method("/y", {"200": {}}, **OK)
+    running.down()
+    again = own_cloud()
+    same = Api(Front(again, again.client("apigateway")), api.id, api.root)
+    assert [same.call(path).status for path in ("/x", "/y")] == [200, 403]
+    same.deploy()
+    assert same.call("/y").status == 200

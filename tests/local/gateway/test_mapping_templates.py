@@ -53,6 +53,21 @@ def test_the_template_of_aws_for_all_parameters_works() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "reference"),
+    [
+        ('#set($s = "{0.__init__.__globals__}")', "$s.format($input)"),
+        ("#set($x = $input.path)", "$x.__self__"),
+        ("", "$util.__class__.__mro__"),
+        ("", "$input._exchange.account"),
+        ("", "$input.params().__class__.__base__"),
+    ],
+)
+def test_a_template_reaches_nothing_of_the_process(given: str, reference: str) -> None:
+    """A reference to what AWS's objects do not have is written as it stands."""
+    assert rendered(given + reference) == reference
+
+
 def test_a_template_overrides_status_and_headers() -> None:
     """With hyphens in their names."""
     override, exchange = overrides(), made()

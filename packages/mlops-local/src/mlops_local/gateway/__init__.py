@@ -9,6 +9,7 @@ from mlops_local.gateway import (
     execution,
     firewall,
     method_checks,
+    model_checks,
     template_types,
     vpc_links,
 )
@@ -20,6 +21,7 @@ def install() -> None:
     execution.install()
     firewall.install()
     method_checks.install()
+    model_checks.install()
     template_types.install()
     vpc_links.install()
     distribution_origins.install()

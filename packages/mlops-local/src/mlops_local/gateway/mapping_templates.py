@@ -191,12 +191,30 @@ _TEXT_METHODS: dict[str, Callable[..., Any]] = {
 }
 _MAP_METHODS: dict[str, Callable[..., Any]] = {
     "containsKey": lambda self, name: name in self,
+    "get": lambda self, name: self.get(name),
+    "keySet": list,
     "size": len,
+    "values": lambda self: list(self.values()),
 }
+# what templates may use of Python's own; all else would lead from a template to the process that evaluates it
+_MEMBERS: dict[type, frozenset[str]] = {
+    str: frozenset({"replace", "split"}),
+    _Input: frozenset({"body", "json", "params", "path"}),
+    _Util: frozenset({"base64Decode", "base64Encode", "escapeJavaScript", "parseJson", "urlDecode", "urlEncode"}),
+}
+
+
+def _member(owner: object, name: str) -> Any:
+    """Stand in for ``getattr`` in airspeed."""
+    # claim: gateway-templates-are-vtl
+    if name not in _MEMBERS.get(type(owner), ()):
+        raise AttributeError(name)
+    return getattr(owner, name)
 
 
 def _speak_java() -> None:
     """Give airspeed what Velocity has: hyphens in names, methods of Java's strings and maps, its texts of values."""
+    airspeed.getattr = _member
     airspeed.FormalReference.evaluate_raw = _write_reference
     # https://velocity.apache.org/engine/1.7/user-guide.html#variables
     airspeed.NameOrCall.NAME = re.compile(r"([_a-z](?:[a-z0-9_-]*[a-z0-9_])?)", re.IGNORECASE)
