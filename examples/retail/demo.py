@@ -88,5 +88,7 @@ def _say_how_to_look(trip: Trip, home: Path, say: Callable[[str], None]) -> None
         f"kept: the embedded cloud at {trip.running.endpoint_url}; its clock shows {now} UTC and runs {CLOCK_SCALE:.0f} times"
     )
     say(f"as fast, so that a week, until its monitor decides again, takes {7 * 24 / CLOCK_SCALE:.1f} hours")
-    say(f"look: mlops status {where}; mlops monitor report {where}; mlops models list {where}")
+    say(
+        f"look: mlops status {where}; mlops monitor report {where}; mlops models list {where}; mlops console --open {where}"
+    )
     say(f"end:  mlops local down {where}")

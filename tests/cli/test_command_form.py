@@ -139,7 +139,7 @@ OPTIONS = {
     "--repository": "of images",
     "--request": "file that is sent",
     "--requirements": "lock of an environment",
-    "--role": "to assume",
+    "--role": "to act in, or to assume",
     "--runtime": "wheel of mlops-runtime",
     "--scale": "speed of the embedded clock",
     "--semantics": "of a join",

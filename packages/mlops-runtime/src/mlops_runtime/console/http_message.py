@@ -1,7 +1,7 @@
 """A request to the console and its answer, apart from the server or function that carries them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -73,9 +73,8 @@ class HttpAnswer:
 class Connection(Protocol):
     """The account that calls go to, as a ``CloudConnection`` is."""
 
-    @property
-    def client(self) -> Callable[[str], Any]:
-        """Returns the client of a service."""
+    def client(self, service: str, /) -> Any:
+        """Return the client of a service."""
 
     def identity(self) -> Identity:
         """Return in whose name calls are made."""
