@@ -18,6 +18,21 @@ def test_units_are_listed_by_name(ask: Ask, unit: DeployedUnit) -> None:
     assert {"unit": unit.name, "endpoints": [unit.endpoint], "pipelines": []} in found["units"]
 
 
+def test_a_unit_of_another_version_is_named(ask: Ask, unit: DeployedUnit) -> None:
+    """The others are listed, and its own page says why."""
+    name = f"/mlops/{unit.name}/endpoint/{unit.endpoint}"
+    unit.cloud.client("ssm").put_parameter(Name=name, Value="{}", Type="String", Overwrite=True)
+    try:
+        status, found = ask("GET", "/units")
+        own, problem = ask("GET", f"/units/{unit.name}")
+    finally:
+        unit.publish(unit.endpoint_entry)
+
+    assert (status, unit.name in [each["unit"] for each in found["units"]]) == (200, False)
+    assert "cannot be read by this version of mlops" in found["unread"][unit.name]
+    assert (own, problem["detail"]) == (404, found["unread"][unit.name])
+
+
 def test_a_unit_shows_its_models(ask: Ask, unit: DeployedUnit) -> None:
     """Before the first rollout nothing serves; afterwards the pointer without an endpoint is what needs a person."""
     _, before = ask("GET", f"/units/{unit.name}")

@@ -113,6 +113,29 @@ class Entries:
             [entry for entry in entries if isinstance(entry, PipelineEntry)],
         )
 
+    def by_unit(self) -> tuple[dict[str, list[Entry]], dict[str, str]]:
+        """Return what each unit has published, in one listing of all; and why not, of a unit that this version cannot read.
+
+        Returns:
+            Entries by the name of the unit, its own first, and the reason by the name of each unit that is left out.
+        """
+        found: dict[str, list[Entry]] = {}
+        unread: dict[str, str] = {}
+        for name, value in self._values(ROOT):
+            unit = name.removeprefix(ROOT).partition("/")[0]
+            try:
+                entry = _read(name, value)
+            except NotDeployedError as error:
+                unread[unit] = str(error)
+                continue
+            if entry is not None:
+                found.setdefault(unit, []).append(entry)
+        return {
+            unit: sorted(entries, key=lambda entry: not isinstance(entry, UnitEntry))
+            for unit, entries in found.items()
+            if unit not in unread and any(isinstance(entry, UnitEntry) for entry in entries)
+        }, unread
+
     def endpoints_of(self, group: str) -> list[EndpointEntry]:
         """Return the endpoints that serve models of a package group."""
         return [entry for entry in self._all(ROOT) if isinstance(entry, EndpointEntry) and entry.group == group]
@@ -151,11 +174,15 @@ class Entries:
         return found
 
     def _all(self, path: str) -> Iterator[Entry]:
+        for name, value in self._values(path):
+            entry = _read(name, value)
+            if entry is not None:
+                yield entry
+
+    def _values(self, path: str) -> Iterator[tuple[str, str]]:
         for page in self.ssm.get_paginator("get_parameters_by_path").paginate(Path=path, Recursive=True):
             for parameter in page["Parameters"]:
-                entry = _read(parameter["Name"], parameter["Value"])
-                if entry is not None:
-                    yield entry
+                yield parameter["Name"], parameter["Value"]
 
     def _there_are(self, *kinds: type[Entry]) -> str:
         try:

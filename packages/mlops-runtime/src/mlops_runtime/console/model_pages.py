@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from mlops_runtime.business_unit.deployed_chain import open_chain
 from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.business_unit.unit_overview import EndpointOverview, Overview, PipelineOverview, UnitOverview
-from mlops_runtime.business_unit.unit_words import automation, run_words
+from mlops_runtime.business_unit.unit_words import automation, moment, run_words
 from mlops_runtime.console.http_message import Call, RefusedRequestError
 from mlops_runtime.console.model_state import ORDER, ModelState, state_of
 from mlops_runtime.contracts import ContractError
@@ -29,7 +29,7 @@ from mlops_runtime.rollout.rollout_words import facts
 T = TypeVar("T")
 
 _CHANGES = timedelta(hours=24)
-_RECORDS = 50  # newest ones of a chain among which those of a day are, and the version before
+_RECORDS = 20  # newest ones of a chain among which those of a day are, and the version before
 _BAD = (Outcome.ROLLED_BACK, Outcome.FAILED, Outcome.REFUSED, Outcome.REJECTED)
 
 
@@ -44,10 +44,11 @@ class UnitNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Units:
-    """Every unit by name; ``now`` is the time in the cloud."""
+    """Every unit by name; ``unread`` says by name why others cannot be read by this version. ``now`` is the time in the cloud."""
 
     now: datetime
     units: tuple[UnitNames, ...]
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,9 @@ class ModelRow:
     """One model of a unit.
 
     ``says`` explains ``state`` in a sentence, in the words of the monitor or the record. ``monitors`` has the state of each
-    monitor in the newest window, which ended at ``monitored_until``; empty where nothing watches. ``retrained`` is what came of
-    the newest retraining, ``rollout`` where the one that runs is. ``waiting`` are packages that wait for an approval; null where
-    they may not be read.
+    monitor in the newest window, which ended at ``monitored_until``; empty where nothing watches. ``retrained`` is when the newest
+    retraining started, and on the page of one model what came of it; ``rollout`` is where the one that runs is. ``waiting`` are
+    packages that wait for an approval; null where they may not be read.
     """
 
     endpoint: str
@@ -149,13 +150,19 @@ class EndpointPage:
 
 def units(call: Call) -> Units:
     """List the units by name."""
-    entries = Entries(ssm=call.cloud.client("ssm"))
-    found = []
-    for entry in entries.units():
-        endpoints, pipelines = entries.of_unit(entry.unit)
-        names = tuple(each.endpoint for each in endpoints), tuple(each.pipeline for each in pipelines)
-        found.append(UnitNames(unit=entry.unit, endpoints=names[0], pipelines=names[1]))
-    return Units(now=call.now, units=tuple(found))
+    by_unit, unread = Entries(ssm=call.cloud.client("ssm")).by_unit()
+    return Units(
+        now=call.now,
+        units=tuple(
+            UnitNames(
+                unit=unit,
+                endpoints=tuple(each.endpoint for each in found if isinstance(each, EndpointEntry)),
+                pipelines=tuple(each.pipeline for each in found if isinstance(each, PipelineEntry)),
+            )
+            for unit, found in by_unit.items()
+        ),
+        unread=unread,
+    )
 
 
 def unit(call: Call) -> UnitPage:
@@ -189,7 +196,7 @@ def endpoint(call: Call) -> EndpointPage:
         names = ", ".join(each.endpoint for each in endpoints) or "none"
         raise RefusedRequestError(404, f"unit {entry.unit} has no endpoint {call.names['endpoint']!r}; it has {names}")
     pipeline = _pipelines(pipelines).get(own.endpoint)
-    found = _overview(call).unit(entry, [own], [each for each in pipelines if each.pipeline == pipeline])
+    found = _overview(call, runs=True).unit(entry, [own], [each for each in pipelines if each.pipeline == pipeline])
     (overview,) = found.endpoints
     row = _row(overview, pipeline, found.pipelines, call.now)
     since, unread = call.now - _CHANGES, _Unread()
@@ -240,7 +247,8 @@ class _Unread:
         return []
 
 
-def _overview(call: Call) -> Overview:
+def _overview(call: Call, *, runs: bool = False) -> Overview:
+    """Return what reads a unit; with runs what came of the last retraining too, which takes several calls for each of them."""
     client = call.cloud.client
     return Overview(
         dynamodb=client("dynamodb"),
@@ -248,7 +256,7 @@ def _overview(call: Call) -> Overview:
         stepfunctions=client("stepfunctions"),
         s3=client("s3"),
         now=call.now,
-        history=lambda owner, pipeline: RunHistory(client=client, unit=owner, pipeline=pipeline),
+        history=(lambda owner, pipeline: RunHistory(client=client, unit=owner, pipeline=pipeline)) if runs else None,
         rollouts=RolloutReader(stepfunctions=client("stepfunctions")),
     )
 
@@ -266,7 +274,7 @@ def _row(
     found: EndpointOverview, pipeline: str | None, pipelines: tuple[PipelineOverview, ...], now: datetime
 ) -> ModelRow:
     state, says = state_of(found)
-    last = next((each.last_run for each in pipelines if each.pipeline == pipeline), None)
+    retrained = next((_retrained(each, now) for each in pipelines if each.pipeline == pipeline), None)
     live, monitor = found.live, found.monitor
     return ModelRow(
         endpoint=found.endpoint,
@@ -278,13 +286,20 @@ def _row(
         monitors={} if monitor is None else monitor.states,
         monitored_until=None if monitor is None else monitor.window_until or None,
         pipeline=pipeline,
-        retrained=None if last is None else run_words(last, now),
+        retrained=retrained,
         rollout=None
         if found.progress is None
         else "; ".join(text for _, text in facts(found.progress, found.endpoint, now)),
         probation_until=found.probation_until,
         waiting=None if found.waiting is None else tuple(_version(arn) for arn in found.waiting),
     )
+
+
+def _retrained(found: PipelineOverview, now: datetime) -> str:
+    """Return what came of the newest retraining, or when it started where that was not read."""
+    if found.last_run is not None:
+        return run_words(found.last_run, now)
+    return "never" if found.last_started is None else f"started {moment(found.last_started, now)}"
 
 
 def _number(package: str | None) -> int | None:
