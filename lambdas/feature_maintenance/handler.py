@@ -12,13 +12,18 @@ import boto3
 from mlops_runtime.features.store_client import FeatureStoreClient
 
 logging.getLogger("mlops.features").setLevel(logging.INFO)
-_s3 = boto3.client("s3")
+_glue, _s3 = boto3.client("glue"), boto3.client("s3")
 
 
 def handler(event: dict[str, Any], _: object) -> list[dict[str, Any]]:
     """Maintain every table as of the time that the schedule's event carries."""
     now = datetime.fromisoformat(event["time"])
     client = FeatureStoreClient.glue(
-        database=os.environ["DATABASE"], manifests=os.environ["MANIFESTS"], s3=_s3, now=lambda: now
+        database=os.environ["DATABASE"],
+        manifests=os.environ["MANIFESTS"],
+        training_sets=os.environ.get("TRAINING_SETS"),  # where builds by Athena are granted
+        s3=_s3,
+        glue=_glue,
+        now=lambda: now,
     )
     return [asdict(each) for each in client.maintain(json.loads(os.environ["TABLES"]))]

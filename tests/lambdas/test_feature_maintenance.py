@@ -9,6 +9,7 @@ from typing import Any
 import aws_cdk as cdk
 import pyarrow as pa
 import pytest
+from aws_cdk import aws_iam as iam
 from tests.lambdas.named_layer import name_layer
 
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, FeatureStore, Profile
@@ -42,6 +43,7 @@ def _synthesize(folder: Path) -> Path:
         lock_file=folder / "features.lock.json",
         ingest=FeatureIngest(),
     )
+    store.grant_build_by_athena(iam.Role(stack, "Scientist", assumed_by=iam.AccountRootPrincipal()))
     for name, value in {
         "Data": store.data_bucket.bucket_name,
         "TrainingSets": store.training_sets_bucket.bucket_name,
@@ -79,10 +81,11 @@ class _Deployed:
     def tags(self) -> int:
         return sum(name.startswith("ts-") for name in self.store.table("stock_v1").metadata.refs)
 
-    def maintain(self) -> list[dict[str, Any]]:
+    def maintain(self, at: datetime | None = None) -> list[dict[str, Any]]:
         """Call the function as its schedule does."""
+        now = self.now() if at is None else at
         answer = self.cloud.client("lambda").invoke(
-            FunctionName=self.outputs["Function"], Payload=json.dumps({"time": self.now().isoformat()})
+            FunctionName=self.outputs["Function"], Payload=json.dumps({"time": now.isoformat()})
         )
         said = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, said
@@ -152,3 +155,30 @@ def test_what_the_ledger_lost_is_named_and_its_index_made_again(deployed: _Deplo
         ingest(0)
     assert ingest(1)
     assert not ingest(99)
+
+
+def test_what_a_killed_build_by_athena_left_goes_three_days_later(deployed: _Deployed) -> None:
+    """The table of its entity rows and what it staged; another's table stays, and so does what is not staged."""
+    glue, sets = deployed.cloud.client("glue"), deployed.outputs["TrainingSets"]
+    database = "maintained_unit_features"
+    for name in ("mlops_rows_killed", "mlops_others"):
+        glue.create_table(DatabaseName=database, TableInput={"Name": name})
+    for key in ("staged/killed/rows/rows.parquet", "sets/killed/part-0.parquet"):
+        deployed.s3.put_object(Bucket=sets, Key=key, Body=b"rows")
+    made = glue.get_table(DatabaseName=database, Name="mlops_rows_killed")["Table"]["CreateTime"]
+
+    def left() -> tuple[set[str], set[str]]:
+        tables = {each["Name"] for each in glue.get_tables(DatabaseName=database)["TableList"]}
+        keys = {each["Key"] for each in deployed.s3.list_objects_v2(Bucket=sets).get("Contents", [])}
+        return {each for each in tables if each.startswith("mlops_")}, {each for each in keys if "killed" in each}
+
+    deployed.maintain(made + timedelta(days=2.9))
+    assert left() == (
+        {"mlops_rows_killed", "mlops_others"},
+        {"staged/killed/rows/rows.parquet", "sets/killed/part-0.parquet"},
+    )
+
+    deployed.maintain(made + timedelta(days=3.1))
+
+    assert left() == ({"mlops_others"}, {"sets/killed/part-0.parquet"})
+    glue.delete_table(DatabaseName=database, Name="mlops_others")

@@ -7,11 +7,12 @@ from aws_cdk import aws_s3 as s3
 from constructs import IConstruct
 
 RESULTS = "staged/athena"
+ROWS_TABLE = "mlops_rows_"  # what names of tables of entity rows begin with
 
 # a caller's rights pass through Athena: https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html
 _RUN = ("athena:GetQueryExecution", "athena:GetWorkGroup", "athena:StartQueryExecution", "athena:StopQueryExecution")
 # https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html
-_ROWS_TABLE = ("glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetPartitions", "glue:GetTable")
+_CATALOG = ("glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetPartitions", "glue:GetTable")
 # claim: athena-writes-in-parts
 _WRITE = ("s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject")
 _BUCKET = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads")
@@ -42,14 +43,14 @@ def athena_statements(
         stack.format_arn(service="glue", resource="database", resource_name=database),
         # claim: athena-needs-the-default-database
         stack.format_arn(service="glue", resource="database", resource_name="default"),
-        stack.format_arn(service="glue", resource="table", resource_name=f"{database}/mlops_rows_*"),
+        stack.format_arn(service="glue", resource="table", resource_name=f"{database}/{ROWS_TABLE}*"),
     ]
     statements = [
         iam.PolicyStatement(
             actions=list(_RUN),
             resources=[stack.format_arn(service="athena", resource="workgroup", resource_name=workgroup)],
         ),
-        iam.PolicyStatement(actions=list(_ROWS_TABLE), resources=catalog),
+        iam.PolicyStatement(actions=list(_CATALOG), resources=catalog),
         iam.PolicyStatement(
             actions=[*_WRITE, "s3:DeleteObject", "s3:DeleteObjectVersion"], resources=[sets.arn_for_objects("staged/*")]
         ),

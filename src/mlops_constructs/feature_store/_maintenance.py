@@ -1,15 +1,17 @@
-"""The function that maintains feature tables once a day."""
+"""The function that maintains feature tables once a day, and what it may remove of builds by Athena that were killed."""
 
 import json
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._functions import add_target, define_function
+from mlops_constructs.feature_store._athena import ROWS_TABLE
 from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
 
@@ -66,3 +68,31 @@ def define_maintenance(
     )
     add_target(rule, targets.LambdaFunction(function), dead_letters=business_unit.dead_letter_queue)
     return function
+
+
+def let_remove_leftovers(function: lambda_.Function, *, tables: TableAccess, sets: s3.IBucket) -> None:
+    """Let the function remove what builds by Athena leave that are killed: tables of entity rows, and what was staged.
+
+    Args:
+        function: The function.
+        tables: All tables of the store.
+        sets: Bucket of training sets.
+    """
+    stack = cdk.Stack.of(function)
+    rows = stack.format_arn(service="glue", resource="table", resource_name=f"{tables.database}/{ROWS_TABLE}*")
+    function.add_environment("TRAINING_SETS", f"s3://{sets.bucket_name}")
+    assert function.role is not None  # noqa: S101 - a function that is defined here has one
+    policy = function.role.node.find_child("Policy")
+    assert isinstance(policy, iam.ManagedPolicy)  # noqa: S101 - what service_role defines
+    policy.add_statements(
+        tables.names(),
+        iam.PolicyStatement(actions=["glue:DeleteTable"], resources=[*tables.catalog_arns()[:2], rows]),
+        iam.PolicyStatement(
+            actions=["s3:ListBucket", "s3:ListBucketVersions"],
+            resources=[sets.bucket_arn],
+            conditions={"StringLike": {"s3:prefix": "staged/*"}},
+        ),
+        iam.PolicyStatement(
+            actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=[sets.arn_for_objects("staged/*")]
+        ),
+    )

@@ -32,7 +32,7 @@ from mlops_constructs.feature_store._freshness import (
     define_freshness_alarms,
     define_freshness_function,
 )
-from mlops_constructs.feature_store._maintenance import define_maintenance
+from mlops_constructs.feature_store._maintenance import define_maintenance, let_remove_leftovers
 from mlops_constructs.feature_store._online import define_online_table, define_publisher
 from mlops_constructs.feature_store.feature_ingest import (
     REMEMBERED_DAYS,
@@ -177,6 +177,8 @@ class FeatureStore(OwnedFeatureStore):
         self._online = define_online_table(self, "Online", business_unit=business_unit) if online or served else None
         if self._online is not None and served:
             wheels = self._define_publisher(served, self._online, wheels)
+        self._maintenance: lambda_.Function | None = None
+        self._removes_leftovers = False
         if maintenance or (maintenance is None and wheels is not None):
             self._define_maintenance(wheels)
         if snapshot_retention is not None:
@@ -443,11 +445,16 @@ class FeatureStore(OwnedFeatureStore):
             is_vended=self._access is FeatureAccess.LAKE_FORMATION,
         )
 
+    def _let_remove_leftovers(self) -> None:
+        if self._maintenance is not None and not self._removes_leftovers:
+            let_remove_leftovers(self._maintenance, tables=self._tables(None), sets=self._training_sets)
+            self._removes_leftovers = True
+
     def _define_maintenance(self, wheels: lambda_.ILayerVersion | None) -> None:
         tables = self._tables(None)
         if wheels is None:
             wheels = layer(self, "MaintenanceLayer", name="features", architecture=ARCHITECTURE)
-        function = define_maintenance(
+        self._maintenance = function = define_maintenance(
             self, "Maintenance", business_unit=self._unit, tables=tables, manifests=self._manifests, wheels=wheels
         )
         if self._access is FeatureAccess.LAKE_FORMATION:

@@ -347,6 +347,8 @@ class UnitFeatureStore(FeatureStoreBase):
     ) -> iam.Grant:
         """Grant ``engine="athena"``: queries in a workgroup, tables ``mlops_rows_*``, and what a build stages.
 
+        The daily function of a store that is defined here then removes what builds leave that were killed, three days later.
+
         Args:
             grantee: Who; ``grant_build_training_sets`` is granted besides.
             workgroup: Name of the workgroup. Default: ``primary``.
@@ -372,7 +374,11 @@ class UnitFeatureStore(FeatureStoreBase):
             results=results,
             results_prefix=results_prefix,
         )
+        self._let_remove_leftovers()
         return grant_all(grantee, statements, scope=self)
+
+    def _let_remove_leftovers(self) -> None:
+        """Give the function that maintains the store, where one is, the rights to remove what such builds leave."""
 
     def _permit(
         self,

@@ -4,7 +4,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_iam as iam
 
 from mlops_constructs import FeatureGroup, FeatureIngest, FeatureStore
 from mlops_constructs.feature_store.store_access import FeatureAccess
@@ -86,3 +88,21 @@ def test_lake_formation_lets_the_function_rewrite(
     permissions = resources(store, "AWS::LakeFormation::PrincipalPermissions").values()
     principals = [p["Principal"]["DataLakePrincipalIdentifier"] for p in permissions if "DELETE" in p["Permissions"]]
     assert any("FeaturesMaintenanceRole" in json.dumps(principal) for principal in principals)
+
+
+def test_builds_by_athena_let_it_remove_what_they_leave(
+    define_store: DefineStore, group: Group, resources: Resources
+) -> None:
+    """Two grants bring the rights once; without one it knows no training sets."""
+    store = define_store(group(), ingest=FeatureIngest())
+    for name in ("One", "Other"):
+        store.grant_build_by_athena(iam.Role(cdk.Stack.of(store), name, assumed_by=iam.AccountRootPrincipal()))
+
+    function = _named(resources(store, "AWS::Lambda::Function"), "FeaturesMaintenance")
+    assert "TRAINING_SETS" in function["Environment"]["Variables"]
+    policy = _named(resources(store, "AWS::IAM::ManagedPolicy"), "FeaturesMaintenanceRolePolicy")
+    statements = policy["PolicyDocument"]["Statement"]
+    (deletes,) = [s for s in statements if s["Action"] == "glue:DeleteTable"]
+    assert json.dumps(deletes["Resource"][-1]).endswith('/mlops_rows_*"]]}')
+    staged = [s["Resource"]["Fn::Join"][1][-1] for s in statements if "s3:DeleteObject" in s["Action"]]
+    assert staged == ["/demand_features/*", "/staged/*"]
