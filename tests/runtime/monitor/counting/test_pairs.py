@@ -5,8 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.monitor import FeatureBaseline
-from mlops_runtime.monitor.counting.pairs import GROUPS, PairCounter, PairError, check, groups, pair_baseline
+from mlops_runtime.contracts.monitor import FeatureBaseline, PairDispersion
+from mlops_runtime.monitor.counting.pairs import (
+    GROUPS,
+    PairCounter,
+    PairError,
+    check,
+    groups,
+    pair_baseline,
+    pair_baselines,
+)
 
 
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=70))
@@ -62,7 +70,47 @@ def test_tables_are_those_of_brute_force(rows: list[tuple[int, int]]) -> None:
     assert list(pair.counts) == expected
     counter = PairCounter(pair)
     counter.add(cells["a"], cells["b"])
-    assert counter.counts.tolist() == expected
+    assert counter.counts.tolist() == [expected]
+
+
+def test_strata_have_tables_of_their_own_that_add_up() -> None:
+    """Each row is in the table of its group; two passes give what one does."""
+    random = np.random.default_rng(6)
+    features = {name: FeatureBaseline(name=name, type="category", counts=(10, 10, 0)) for name in "ab"}
+    first, second, strata = (random.integers(0, 2, 300) for _ in range(3))
+    pair = pair_baseline(("a", "b"), features, {"a": first, "b": second}, None, strata)
+    assert pair.given == PairDispersion(overdispersion=1.0)
+    counter = PairCounter(pair, 2)
+    for rows in (slice(0, 100), slice(100, 300)):
+        counter.add(first[rows], second[rows], strata[rows])
+    assert tuple(counter.counts.sum(axis=0).tolist()) == pair.counts
+    of_one = np.bincount(first[strata == 1] * 3 + second[strata == 1], minlength=9)
+    assert counter.counts[1].tolist() == of_one.tolist()
+
+
+def test_what_strata_explain_is_not_variance_of_clusters() -> None:
+    """Days of promotions pair otherwise than others: given that, rows are independent."""
+    random = np.random.default_rng(7)
+    features = {name: FeatureBaseline(name=name, type="category", counts=(10, 10, 0)) for name in "ab"}
+    days = np.repeat(np.arange(60), 100)
+    promoted = (days % 2).astype(np.int64)
+    first = random.integers(0, 2, len(days))
+    second = np.where(random.random(len(days)) < 0.2 + 0.6 * promoted, first, 1 - first)
+    pair = pair_baseline(("a", "b"), features, {"a": first, "b": second}, days, promoted)
+    assert pair.given is not None
+    assert (pair.given.overdispersion < 1.3, pair.overdispersion > 5) == (True, True)
+    assert pair.given.clusters == 59
+
+
+def test_the_first_pairs_that_have_room_are_kept_by_stratum() -> None:
+    """20,000 cells of all strata: 400 strata of 36 cells have room for one pair."""
+    random = np.random.default_rng(8)
+    features = {name: FeatureBaseline(name=name, type="category", counts=(9, 9, 9, 9, 9, 0)) for name in "abc"}
+    cells = {name: random.integers(0, 5, 4000) for name in "abc"}
+    pairs = [("a", "b"), ("b", "c"), ("a", "c")]
+    found = pair_baselines(pairs, features, cells, None, np.arange(4000) % 400)
+    assert [pair.given is not None for pair in found] == [True, False, False]
+    assert all(pair.given is None for pair in pair_baselines(pairs, features, cells, None, None))
 
 
 def test_clustered_pairs_are_overdispersed() -> None:

@@ -98,11 +98,22 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairDispersion:
+    """How much more the rows of one pair vary than independent ones; the fields are those of `PairBaseline`."""
+
+    overdispersion: float
+    overdispersion_spread: float | None = None
+    clusters: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairBaseline:
     """Two features that are watched together, in a small table: their cells are put into groups, and pairs of groups counted.
 
     ``first_groups`` has the group of each cell of the first feature's baseline, ``second_groups`` of the second's. ``counts`` is
     the table row by row: ``(max(first_groups) + 1) * (max(second_groups) + 1)`` entries. ``clusters`` is as a feature's.
+    ``given`` is the dispersion about the tables of each row's own stratum; without it, of a baseline with conditions, the tables of
+    the strata are not kept, and the pair is compared without conditions.
     """
 
     first: str
@@ -113,6 +124,7 @@ class PairBaseline:
     overdispersion: float = 1.0
     overdispersion_spread: float | None = None
     clusters: int | None = None
+    given: PairDispersion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,8 +270,20 @@ class FeatureCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairCounts:
+    """Counts of two features' table, in the order of the baseline's."""
+
+    first: str
+    second: str
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
-    """Counts of the rows of one combination of conditions; ``key`` has one part a condition, joined by ``|``."""
+    """Counts of the rows of one combination of conditions; ``key`` has one part a condition, joined by ``|``.
+
+    ``pairs`` are the tables of the pairs that are compared given conditions.
+    """
 
     key: str
     rows: int
@@ -267,20 +291,12 @@ class Stratum:
     prediction: FeatureCounts | None = None
     predictions: tuple[FeatureCounts, ...] | None = None
     null_patterns: FeatureCounts | None = None
+    pairs: tuple[PairCounts, ...] | None = None
 
     @property
     def predicted(self) -> tuple[FeatureCounts, ...]:
         """The counts of the predictions, in the order of `Baseline.predicted`."""
         return (self.predictions or ()) if self.prediction is None else (self.prediction,)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairCounts:
-    """Counts of two features' table, in the order of the baseline's."""
-
-    first: str
-    second: str
-    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts, PairBaseline, PairCounts
+from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts, PairBaseline
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, layout, plain
@@ -288,8 +288,7 @@ def judged(before: np.ndarray, after: np.ndarray, *, overdispersion: float = 1.0
         counts=tuple(before.tolist()),
         overdispersion=overdispersion,
     )
-    counts = PairCounts(first="price", second="store", counts=tuple(after.tolist()))
-    return association(pair, counts, (PAIRED_PRICE, PAIRED_STORE), MonitorSpec())
+    return association(pair, [(before, after)], (PAIRED_PRICE, PAIRED_STORE), MonitorSpec())
 
 
 def test_a_changed_correlation_is_seen_and_said() -> None:

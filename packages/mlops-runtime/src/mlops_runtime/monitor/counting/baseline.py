@@ -106,7 +106,7 @@ def fit_baseline(
         clusters: Code of each row's cluster (a household, a day), whose rows vary together. Default: rows are independent.
         times: When each row was predicted, UTC. Default: unknown.
         conditions: What live rows are compared given. Default: nothing.
-        pairs: Pairs of features whose joint table is kept. Default: none.
+        pairs: Pairs of features whose joint table is kept, given conditions by stratum up to 20,000 counts. Default: none.
         identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
         closed_levels: Columns of text of which no other level may come. Default: those that `feature_baseline.is_closed` finds.
         prediction: Predictions of the same rows, or of others. Default: none.
@@ -170,7 +170,7 @@ def fit_baseline(
         left_out=left_out or None,
         conditions=tuple(conditions) or None,
         null_patterns=category_baseline(NULL_PATTERNS, Coded(codes, names), clusters=clusters, strata=strata),
-        pairs=_pairs(pairs, features, read, clusters),
+        pairs=_pairs(pairs, features, read, clusters, strata),
         cluster_hours=None if clusters is None or times is None else cluster_hours(clusters, times),
     )
     predicted = _predicted(prediction, read, clusters, times)
@@ -265,13 +265,14 @@ def _pairs(
     features: Mapping[str, FeatureBaseline],
     columns: Mapping[str, Column],
     clusters: Codes | None,
+    strata: Codes | None,
 ) -> tuple[PairBaseline, ...] | None:
     cells = {}
     for name in {name for pair in pairs for name in pair}:
         feature, values = features[name], columns[name]
         of_text = feature.type == "category"
         cells[name] = LevelCells(feature).of(values) if of_text else number_cells(to_numbers(values), edges_of(feature))
-    return tuple(feature_pairs.pair_baseline(pair, features, cells, clusters) for pair in pairs) or None
+    return feature_pairs.pair_baselines(pairs, features, cells, clusters, strata) or None
 
 
 def _predicted(

@@ -89,6 +89,8 @@ class _RowsSum:
         self._prediction = None if start.prediction is None else _FeatureSum(start.prediction)
         self._predictions = None if start.predictions is None else [_FeatureSum(each) for each in start.predictions]
         self._patterns = None if start.null_patterns is None else _FeatureSum(start.null_patterns)
+        self._pairs: dict[tuple[str, str], np.ndarray] = {}
+        self._add_pairs(start)
 
     def add(self, part: Counts | Stratum) -> None:
         self.rows += part.rows
@@ -98,6 +100,16 @@ class _RowsSum:
         self._patterns = _join(self._patterns, part.null_patterns)
         for sums, other in zip(self._predictions or (), part.predictions or (), strict=True):
             sums.add(other)
+        self._add_pairs(part)
+
+    def _add_pairs(self, part: Counts | Stratum) -> None:
+        for pair in part.pairs or ():
+            key = pair.first, pair.second
+            known = self._pairs.get(key)
+            if known is not None and len(known) != len(pair.counts):
+                raise MergeError(f"counts of pair {key!r} must have {len(known)} cells, got {len(pair.counts)}")
+            counts = np.array(pair.counts, dtype=np.int64)
+            self._pairs[key] = counts if known is None else known + counts
 
     def features(self) -> tuple[FeatureCounts, ...]:
         return tuple(feature.result() for feature in self._features)
@@ -113,7 +125,12 @@ class _RowsSum:
             prediction=self.prediction(),
             predictions=self.predictions(),
             null_patterns=self.null_patterns(),
+            pairs=self.pairs(),
         )
+
+    def pairs(self) -> tuple[PairCounts, ...] | None:
+        found = (PairCounts(first=a, second=b, counts=tuple(c.tolist())) for (a, b), c in self._pairs.items())
+        return tuple(found) or None
 
     def null_patterns(self) -> FeatureCounts | None:
         return None if self._patterns is None else self._patterns.result()
@@ -131,7 +148,6 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
     total = _RowsSum(start)
     names = [feature.name for feature in start.features]
     strata = {stratum.key: _RowsSum(stratum) for stratum in start.strata or ()}
-    pairs = {(pair.first, pair.second): np.array(pair.counts, dtype=np.int64) for pair in start.pairs or ()}
     scores = [np.array(counts, dtype=np.int64) for counts in start.scores or ()]
     has_strata, problems = start.strata is not None, start.problems
     first, last = start.first, start.last
@@ -152,8 +168,6 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
             else:
                 strata[stratum.key] = _RowsSum(stratum)
         has_strata |= part.strata is not None
-        for pair in part.pairs or ():
-            _add_pair(pairs, pair)
         scores = [mine + np.array(other) for mine, other in zip(scores, part.scores or (), strict=True)]
         problems = add_problems(problems, part.problems) if part.problems else problems
         first, last = min(first or part.first, part.first or first), max(last, part.last)
@@ -175,7 +189,7 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         earlier=earlier or None,
         strata=tuple(of_key.stratum(key) for key, of_key in sorted(strata.items())) if has_strata else None,
         null_patterns=total.null_patterns(),
-        pairs=tuple(PairCounts(first=a, second=b, counts=tuple(c.tolist())) for (a, b), c in pairs.items()) or None,
+        pairs=total.pairs(),
         scores=tuple(tuple(mine.tolist()) for mine in scores) or None,
         problems=problems,
         objects=objects,
@@ -206,16 +220,6 @@ def _join(sums: _FeatureSum | None, part: FeatureCounts | None) -> _FeatureSum |
         return _FeatureSum(part)
     sums.add(part)
     return sums
-
-
-def _add_pair(pairs: dict[tuple[str, str], np.ndarray], part: PairCounts) -> None:
-    key = part.first, part.second
-    if key not in pairs:
-        pairs[key] = np.array(part.counts, dtype=np.int64)
-    elif len(pairs[key]) != len(part.counts):
-        raise MergeError(f"counts of pair {key!r} must have {len(pairs[key])} cells, got {len(part.counts)}")
-    else:
-        pairs[key] += part.counts
 
 
 def _both(one: int | None, other: int | None) -> int | None:

@@ -1,14 +1,17 @@
 """Pairs of features in small tables: cells of either are put into at most five groups of about equal rows, and null."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline
+from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline, PairDispersion
 from mlops_runtime.monitor.counting.baseline_cells import Cells
 from mlops_runtime.monitor.counting.dispersion import design_effects
 
 GROUPS = 5
+# of all strata of a baseline; each object of counts has those of its own strata
+MAXIMUM_STRATA_CELLS = 20_000
 
 
 class PairError(ValueError):
@@ -58,25 +61,28 @@ class PairCounter:
 
     Args:
         pair: Its baseline; counts need not be known.
+        strata: How many groups of rows have a table of their own. Default: one table.
 
     Example:
         >>> pair = PairBaseline(first="a", second="b", first_groups=(0, 1), second_groups=(0, 1), counts=())
         >>> counter = PairCounter(pair)
         >>> counter.add(np.array([0, 0, 1]), np.array([0, 1, 1]))
         >>> counter.counts.tolist()
-        [1, 1, 0, 1]
+        [[1, 1, 0, 1]]
     """
 
-    def __init__(self, pair: PairBaseline) -> None:
+    def __init__(self, pair: PairBaseline, strata: int = 1) -> None:
         self._first, self._second = _lookup(pair.first_groups), _lookup(pair.second_groups)
         self._width = max(pair.second_groups) + 1
         self.size = (max(pair.first_groups) + 1) * self._width
-        self.counts = np.zeros(self.size, dtype=np.int64)
+        self.counts = np.zeros((strata, self.size), dtype=np.int64)
 
-    def add(self, first: Cells, second: Cells) -> None:
-        """Add rows by their cells; those with an infinite value or one of another type are left out."""
+    def add(self, first: Cells, second: Cells, strata: Cells | None = None) -> None:
+        """Add rows by their cells and their group; those with an infinite value or one of another type are left out."""
         cells = self.cells(first, second)
-        self.counts += np.bincount(cells[cells >= 0], minlength=self.size)
+        known = cells >= 0
+        at = cells if strata is None else strata * self.size + cells
+        self.counts += np.bincount(at[known], minlength=self.counts.size).reshape(self.counts.shape)
 
     def cells(self, first: Cells, second: Cells) -> Cells:
         """Return each row's cell of the table, -1 for a row that is left out."""
@@ -84,8 +90,42 @@ class PairCounter:
         return np.where((row < 0) | (column < 0), -1, row * self._width + column)
 
 
+def table_size(pair: PairBaseline) -> int:
+    """Return how many cells a pair's table has."""
+    return (max(pair.first_groups) + 1) * (max(pair.second_groups) + 1)
+
+
+def pair_baselines(
+    pairs: Sequence[Sequence[str]],
+    features: Mapping[str, FeatureBaseline],
+    cells: Mapping[str, Cells],
+    clusters: Cells | None,
+    strata: Cells | None,
+) -> tuple[PairBaseline, ...]:
+    """Return the baselines of pairs; the first ones, up to 20,000 cells of all strata, are compared given conditions.
+
+    Args:
+        pairs: The two features of each.
+        features: Their baselines.
+        cells: Their rows' cells.
+        clusters: As `pair_baseline`.
+        strata: As `pair_baseline`.
+    """
+    found: list[PairBaseline] = []
+    room = 0 if strata is None else MAXIMUM_STRATA_CELLS // len(np.unique(strata))
+    for pair in pairs:
+        one = pair_baseline(pair, features, cells, clusters, strata)
+        room -= table_size(one)
+        found.append(one if room >= 0 else replace(one, given=None))
+    return tuple(found)
+
+
 def pair_baseline(
-    names: Sequence[str], features: Mapping[str, FeatureBaseline], cells: Mapping[str, Cells], clusters: Cells | None
+    names: Sequence[str],
+    features: Mapping[str, FeatureBaseline],
+    cells: Mapping[str, Cells],
+    clusters: Cells | None,
+    strata: Cells | None = None,
 ) -> PairBaseline:
     """Return the baseline of a pair.
 
@@ -94,6 +134,7 @@ def pair_baseline(
         features: Their baselines.
         cells: Their rows' cells.
         clusters: Code of each row's cluster. Default: rows are taken for independent.
+        strata: Code of each row's stratum. Default: there are no conditions.
     """
     first, second = names
     empty = PairBaseline(
@@ -106,7 +147,9 @@ def pair_baseline(
     counter = PairCounter(empty)
     found = counter.cells(cells[first], cells[second])
     kept = found >= 0
-    effects = design_effects(found[kept], counter.size, None if clusters is None else clusters[kept])
+    own = None if clusters is None else clusters[kept]
+    effects = design_effects(found[kept], counter.size, own)
+    within = None if strata is None else design_effects(found[kept], counter.size, own, strata[kept])
     return PairBaseline(
         first=first,
         second=second,
@@ -116,6 +159,13 @@ def pair_baseline(
         overdispersion=effects.mean,
         overdispersion_spread=None if clusters is None else effects.spread,
         clusters=effects.clusters,
+        given=None
+        if within is None
+        else PairDispersion(
+            overdispersion=within.mean,
+            overdispersion_spread=None if clusters is None else within.spread,
+            clusters=within.clusters,
+        ),
     )
 
 

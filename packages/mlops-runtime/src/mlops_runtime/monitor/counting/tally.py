@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline, FeatureCounts, PairCounts, Stratum
+from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline, FeatureCounts, PairBaseline, PairCounts, Stratum
 from mlops_runtime.monitor.counting.baseline_cells import (
     NOT_A_NUMBER,
     Cells,
@@ -266,7 +266,7 @@ class WindowTally:
         self._features = [tally(feature, self._groups) for feature in baseline.features]
         self._predicted = [tally(feature, self._groups) for feature in baseline.predicted]
         self._patterns = None if baseline.null_patterns is None else CategoryTally(baseline.null_patterns, self._groups)
-        self._pairs = [PairCounter(pair) for pair in baseline.pairs or ()]
+        self._pairs = [PairCounter(p, 1 if p.given is None else self._groups) for p in baseline.pairs or ()]
         self._scores = [np.zeros(len(score.counts), dtype=np.int64) for score in scores_of(baseline)]
 
     def add(self, columns: Mapping[str, Column], rows: int, times: Times | None = None) -> Groups | None:
@@ -293,7 +293,7 @@ class WindowTally:
             codes, names = null_patterns(masks, rows)
             self._patterns.add(Coded(codes, names), groups, cells=False, nulls=False)
         for pair, counter in zip(grid.baseline.pairs or (), self._pairs, strict=True):
-            counter.add(cells[pair.first], cells[pair.second])
+            counter.add(cells[pair.first], cells[pair.second], None if pair.given is None else groups)
         return groups
 
     def add_predictions(self, columns: Sequence[Column], groups: Groups | None) -> None:
@@ -341,8 +341,12 @@ class WindowTally:
     def pairs(self) -> tuple[PairCounts, ...] | None:
         """Return the tables of the pairs; None if the baseline has none."""
         counted = zip(self._grid.baseline.pairs or (), self._pairs, strict=True)
-        tables = (PairCounts(first=p.first, second=p.second, counts=tuple(c.counts.tolist())) for p, c in counted)
-        return tuple(tables) or None
+        return tuple(_pair_counts(pair, counter.counts.sum(axis=0)) for pair, counter in counted) or None
+
+    def _pairs_of(self, group: int) -> tuple[PairCounts, ...] | None:
+        counted = zip(self._grid.baseline.pairs or (), self._pairs, strict=True)
+        kept = (_pair_counts(pair, counter.counts[group]) for pair, counter in counted if pair.given is not None)
+        return tuple(kept) or None
 
     def strata(self) -> tuple[Stratum, ...] | None:
         """Return the counts of the strata that have rows; None without conditions."""
@@ -363,7 +367,12 @@ class WindowTally:
                     if baseline.predictions is None
                     else tuple(p.result(group) for p in self._predicted),
                     null_patterns=None if self._patterns is None else self._patterns.result(group),
+                    pairs=self._pairs_of(group),
                 )
+
+
+def _pair_counts(pair: PairBaseline, counts: Cells) -> PairCounts:
+    return PairCounts(first=pair.first, second=pair.second, counts=tuple(counts.tolist()))
 
 
 def _not_finite(numbers: Numbers) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scand
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, 
 from mlops_runtime.monitor.monitors.drift.effect_sizes import effect_sizes, jensen_shannon, l_infinity, psi
 from mlops_runtime.monitor.monitors.drift.feed_faults import feed_fault
 from mlops_runtime.monitor.monitors.drift.location import spread
+from mlops_runtime.monitor.monitors.drift.pair_tables import at_the_windows_mix, stratum_tables
 from mlops_runtime.monitor.monitors.drift.rules import Finding, Rule, association, pair_name
 from mlops_runtime.monitor.monitors.drift.tails import binomial_tail
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -111,7 +112,7 @@ def decide(
         counts: The window's.
         spec: Features, effects that matter, significance.
         given_conditions: Whether to compare given the baseline's conditions (see `comparison`). Default: if baseline and counts
-            have strata. Pairs are never split by conditions.
+            have strata.
 
     Raises:
         ValueError: If the spec names features that the baseline does not have.
@@ -138,7 +139,7 @@ def decide(
     examined = [examine(one, spec, untested=reasons.get(one.feature.name)) for one in chosen]
     drifts = [effect_sizes(one, one.cells) for one in chosen]
     known_clusters = [one.feature.clusters for one in chosen]
-    for pair, drift, test in _pairs(baseline, counts, {one.feature.name for one in chosen}, spec):
+    for pair, drift, test in _pairs(baseline, counts, {one.feature.name for one in chosen}, spec, given=given):
         drifts.append(drift)
         examined.append(test)
         known_clusters.append(pair.clusters)
@@ -322,27 +323,37 @@ def _rare_share(compared: Comparison, cells: Layout) -> float:
 
 
 def _pairs(
-    baseline: Baseline, counts: Counts, chosen: Collection[str], spec: MonitorSpec
+    baseline: Baseline, counts: Counts, chosen: Collection[str], spec: MonitorSpec, *, given: bool
 ) -> list[tuple[PairBaseline, FeatureDrift, Examination]]:
     features = {feature.name: feature for feature in baseline.features if feature.name in chosen}
     found = []
-    for pair, counted in zip(baseline.pairs or (), counts.pairs or (), strict=False):
-        if pair.first not in features or pair.second not in features:
+    for place, known in enumerate(baseline.pairs or ()):
+        if known.first not in features or known.second not in features or counts.pairs is None:
             continue
-        finding = association(pair, counted, (features[pair.first], features[pair.second]), spec)
-        a, b = np.array(pair.counts, dtype=np.float64), np.array(counted.counts, dtype=np.float64)
+        pair = known
+        whole = np.array(known.counts, dtype=np.float64), np.array(counts.pairs[place].counts, dtype=np.float64)
+        looks = [[whole]]
+        if given and known.given is not None:
+            pair = replace(known, **{each.name: getattr(known.given, each.name) for each in fields(known.given)})
+            by_stratum = stratum_tables(baseline, counts, known)
+            whole = at_the_windows_mix(by_stratum, len(whole[0]))
+            looks = [[whole], by_stratum] if len(by_stratum) > 1 else [[whole]]
+        a, b = whole
         untested = None
         if b.sum() / max(1.0, pair.overdispersion) < MINIMUM_EFFECTIVE_ROWS or b.sum() < spec.minimum_rows:
             untested = f"{b.sum():.0f} rows have both values, which is too few"
+        names = features[known.first], features[known.second]
+        findings = [] if untested else [association(pair, tables, names, spec) for tables in looks]
+        finding = min(findings, key=lambda one: one.p_value, default=None)
         test = Examination(
-            p_value=1.0 if untested else finding.p_value,
-            rule=None if untested else finding.rule,
-            description=None if untested else finding.words() or None,
+            p_value=1.0 if finding is None else min(1.0, finding.p_value * len(findings)),
+            rule=None if finding is None else finding.rule,
+            description=None if finding is None else finding.words() or None,
             untested=untested,
             reason="few_rows" if untested else None,
         )
         sizes = FeatureDrift(
-            name=pair_name(pair),
+            name=pair_name(known),
             psi=psi(a, b, dispersion=pair.overdispersion),
             p_value=1.0,
             drifted=False,

@@ -23,6 +23,7 @@ from mlops_runtime.monitor.monitors.drift.decision import (
     unreadable,
 )
 from mlops_runtime.monitor.monitors.drift.feature_words import few_clusters_text
+from mlops_runtime.monitor.monitors.drift.pair_tables import compared_without_conditions
 from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
 from mlops_runtime.monitor.monitors.drift.persistence import confirming, neighbours, past_windows, persist, too_few_rows
 from mlops_runtime.monitor.monitors.drift.rules import Rule
@@ -81,7 +82,10 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> DriftResu
         result,
         features=features,
         scrutiny=scrutinise(baseline, features),
-        problems=problems | _too_long(baseline, window.hours + evidence.hours_merged) or None,
+        problems=problems
+        | compared_without_conditions(baseline)
+        | _too_long(baseline, window.hours + evidence.hours_merged)
+        or None,
         too_few_rows=too_few_rows(windows),
     )
 

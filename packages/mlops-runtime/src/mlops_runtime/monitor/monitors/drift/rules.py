@@ -22,7 +22,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline, PairCounts
+from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, Tails, layout
 from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, estimated_tail, noncentral_chi2_tail
 from mlops_runtime.monitor.spec import MINIMUM_SHARE, MonitorSpec
@@ -374,32 +374,43 @@ def pair_name(pair: PairBaseline) -> str:
 
 
 def association(
-    pair: PairBaseline, counts: PairCounts, features: tuple[FeatureBaseline, FeatureBaseline], spec: MonitorSpec
+    pair: PairBaseline,
+    tables: Sequence[tuple[Wide, Wide]],
+    features: tuple[FeatureBaseline, FeatureBaseline],
+    spec: MonitorSpec,
 ) -> Finding:
-    """Test whether the association of two features moved by more than ``minimum_effect``.
+    """Test whether the association of two features moved by more than ``minimum_effect``, in one table or in several together.
 
     The model is that both tables have the same odds ratios, each with margins of its own: what it expects is fitted by iterative
     proportions. Pearson's statistic has (rows - 1) * (columns - 1) degrees of freedom, non-central at the minimum effect. Groups
-    that either table hardly has are left out of both.
+    that either table hardly has are left out of both. Of several tables the statistics, degrees of freedom and non-centralities
+    add up.
+
+    Args:
+        pair: Its groups, and how much more its rows vary than independent ones.
+        tables: The counts of the baseline and of the window, each of shape (cells,); given conditions one pair of them a stratum.
+        features: The two baselines.
+        spec: ``minimum_effect``.
     """
     shape = (max(pair.first_groups) + 1, max(pair.second_groups) + 1)
-    tables = np.array([pair.counts, counts.counts], dtype=np.float64).reshape(2, *shape)
-    tables, rows, columns = _filled(tables, pair.overdispersion)
-    if min(len(rows), len(columns)) < _FEWEST_GROUPS:
+    found = [_fit(np.array(both, dtype=np.float64).reshape(2, *shape), pair.overdispersion) for both in tables]
+    fits = [fit for fit in found if fit is not None]
+    if not fits:
         return Finding(Rule.ASSOCIATION, 1.0, str)
-    fitted = same_odds_ratios(tables)
-    some = fitted > 0
-    statistic = float(((tables[some] - fitted[some]) ** 2 / fitted[some]).sum())
-    # a cell that neither table has says nothing
-    freedom = (len(rows) - 1) * (len(columns) - 1) - int((tables.sum(axis=0) == 0).sum())
-    if freedom <= 0:
-        return Finding(Rule.ASSOCIATION, 1.0, str)
-    n, m = tables.sum(axis=(1, 2))
-    noncentrality = spec.minimum_effect * n * m / (n + m)
-    effect, spread = pair.overdispersion, pair.overdispersion_spread
-    p_value = minimum_effect_tail(statistic, freedom, noncentrality, effect, spread, known_by=cluster_freedom(pair))
+    sizes = [fit.tables.sum(axis=(1, 2)) for fit in fits]
+    p_value = minimum_effect_tail(
+        sum(fit.statistic for fit in fits),
+        sum(fit.freedom for fit in fits),
+        spec.minimum_effect * sum(float(n * m / (n + m)) for n, m in sizes),
+        pair.overdispersion,
+        pair.overdispersion_spread,
+        known_by=cluster_freedom(pair),
+    )
+    most = max(fits, key=lambda fit: fit.statistic - fit.freedom)
 
     def words() -> str:
+        tables, fitted, rows, columns = most.tables, most.fitted, most.rows, most.columns
+        m = tables[1].sum()
         gap = (tables[1] - fitted[1]) / np.sqrt(np.maximum(fitted[1], 1.0))
         row, column = np.unravel_index(int(np.argmax(np.abs(gap))), gap.shape)
         more = "more" if gap[row, column] > 0 else "less"
@@ -409,6 +420,31 @@ def association(
         return f"{left} with {right} {more} often than either alone explains: {share} of the rows instead of {alone}"
 
     return Finding(Rule.ASSOCIATION, p_value, words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Two tables without the groups that either hardly has, what they would hold with common odds ratios, and their statistic."""
+
+    tables: Wide
+    fitted: Wide
+    rows: list[int]
+    columns: list[int]
+    statistic: float
+    freedom: int
+
+
+def _fit(tables: Wide, effect: float) -> _Fit | None:
+    """Return the fit; None where the tables have too few groups."""
+    tables, rows, columns = _filled(tables, effect)
+    if min(len(rows), len(columns)) < _FEWEST_GROUPS:
+        return None
+    fitted = same_odds_ratios(tables)
+    some = fitted > 0
+    statistic = float(((tables[some] - fitted[some]) ** 2 / fitted[some]).sum())
+    # a cell that neither table has says nothing
+    freedom = (len(rows) - 1) * (len(columns) - 1) - int((tables.sum(axis=0) == 0).sum())
+    return None if freedom <= 0 else _Fit(tables, fitted, rows, columns, statistic, freedom)
 
 
 def same_odds_ratios(tables: Wide) -> Wide:

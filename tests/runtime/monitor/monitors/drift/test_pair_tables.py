@@ -1,0 +1,99 @@
+"""Pairs given conditions: level and power beside the comparison without them, on seeded windows; what has no room is named."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mlops_runtime.contracts.monitor import Baseline, Condition, Counts
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.counts import count_columns, empty, merge
+from mlops_runtime.monitor.monitors.drift.decision import FeatureDecision, decide
+from mlops_runtime.monitor.monitors.drift.pair_tables import compared_without_conditions, stratum_tables
+from mlops_runtime.monitor.spec import MonitorSpec
+
+TYPES = {"price": "number", "units": "number", "promoted": "category"}
+PROMOTED, DAYS, ROWS = Condition(name="promoted"), 60, 100
+
+
+def rows(
+    random: np.random.Generator, days: int, share: float, correlation: tuple[float, float] = (0.0, 0.8)
+) -> tuple[dict[str, npt.ArrayLike], npt.NDArray[np.int64]]:
+    """Return columns and clusters of days; price and units go together as much as the day's kind, ordinary or promoted, says."""
+    clusters = np.repeat(np.arange(days), ROWS)
+    promoted = np.repeat(random.random(days) < share, ROWS)
+    price = random.normal(size=days * ROWS)
+    r = np.where(promoted, correlation[1], correlation[0])
+    units = r * price + np.sqrt(1 - r**2) * random.normal(size=days * ROWS)
+    texts = np.where(promoted, "yes", "no")
+    return {"price": price, "units": units, "promoted": texts.tolist()}, clusters
+
+
+@pytest.fixture(scope="module")
+def baseline() -> Baseline:
+    """60 days, of which a third are promoted."""
+    columns, clusters = rows(np.random.default_rng(1), DAYS, 1 / 3)
+    return fit_baseline(
+        columns, types=TYPES, training_set_id="t", created="", clusters=clusters, conditions=[PROMOTED],
+        pairs=[("price", "units")],
+    )  # fmt: skip
+
+
+def window(baseline: Baseline, seed: int, share: float, correlation: tuple[float, float] = (0.0, 0.8)) -> Counts:
+    """Count 20 days."""
+    return count_columns(rows(np.random.default_rng(seed), 20, share, correlation)[0], baseline)
+
+
+def found(baseline: Baseline, counts: Counts, *, given: bool = True) -> FeatureDecision:
+    """Return what is decided of the pair."""
+    return decide(baseline, counts, MonitorSpec(minimum_rows=50), given_conditions=given)[-1]
+
+
+def test_more_promotions_are_not_drift_of_a_pair(baseline: Baseline) -> None:
+    """All days promoted, as the plan says: without conditions nearly each window alarms, given them none of 40 does."""
+    windows = [window(baseline, seed, 0.9) for seed in range(100, 140)]
+    assert sum(found(baseline, counts).drift.drifted for counts in windows) == 0
+    assert sum(found(baseline, counts, given=False).drift.drifted for counts in windows) >= 36
+
+
+def test_quiet_windows_stay_quiet(baseline: Baseline) -> None:
+    """None of 60 with the baseline's mix."""
+    assert not any(found(baseline, window(baseline, seed, 1 / 3)).drift.drifted for seed in range(200, 260))
+
+
+@pytest.mark.parametrize("correlation", [(0.5, 0.8), (0.0, 0.2), (0.4, 0.4)])
+def test_a_pair_that_comes_apart_in_either_stratum_is_found(
+    baseline: Baseline, correlation: tuple[float, float]
+) -> None:
+    """On ordinary days, on promoted ones, and on both in opposite directions."""
+    decision = found(baseline, window(baseline, 3, 0.5, correlation))
+    assert decision.drift.drifted
+    assert decision.drift.rule == "association"
+    assert "more often than either alone explains" in str(decision.drift.description).replace("less", "more")
+
+
+def test_tables_by_stratum_add_up_over_objects(baseline: Baseline) -> None:
+    """Merged counts of two objects have the tables of one pass over both."""
+    columns = rows(np.random.default_rng(4), 20, 0.5)[0]
+    half = len(columns["promoted"]) // 2  # type: ignore[arg-type] # a list
+    parts = [{name: values[at] for name, values in columns.items()} for at in (slice(0, half), slice(half, None))]  # type: ignore[index]
+    merged = merge(empty(baseline), [count_columns(part, baseline) for part in parts])
+    whole = count_columns(columns, baseline)
+    assert [s.pairs for s in merged.strata or ()] == [s.pairs for s in whole.strata or ()]
+    (pair,) = baseline.pairs or ()
+    tables = stratum_tables(baseline, merged, pair)
+    assert sum(after for _, after in tables).tolist() == list((whole.pairs or ())[0].counts)  # type: ignore[union-attr] # arrays
+
+
+def test_a_pair_without_tables_by_stratum_is_named(baseline: Baseline) -> None:
+    """With why, and what to do; it is compared as without conditions."""
+    (pair,) = baseline.pairs or ()
+    apart = replace(baseline, pairs=(replace(pair, given=None),))
+    assert compared_without_conditions(baseline) == {}
+    assert list(compared_without_conditions(apart)) == [
+        "price x units is compared without conditions: its tables of 2 strata have 72 cells, and all pairs may have 20,000; watch "
+        "fewer pairs, or give fewer conditions"
+    ]
+    counts = window(baseline, 5, 0.9)
+    assert found(apart, counts).drift == found(baseline, counts, given=False).drift
