@@ -39,6 +39,11 @@ def test_a_mock_answers_what_its_templates_say(make_api: Callable[..., Api]) -> 
         ({**OK, "passthroughBehavior": "NEVER"}, {"content_type": "text/csv"}, 415),
         ({"type": "MOCK", "requestTemplates": {"application/json": "{}"}}, {}, 500),
         ({"type": "MOCK", "requestTemplates": {"application/json": "#if(1"}}, {}, 500),
+        (
+            {"type": "HTTP", "uri": "http://127.0.0.1:1", "requestParameters": {"integration.request.body.x": "'1'"}},
+            {},
+            500,
+        ),
     ],
 )
 def test_what_the_gateway_cannot_send_on_is_its_own_error(

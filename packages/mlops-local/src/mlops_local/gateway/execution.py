@@ -71,7 +71,11 @@ async def execute(  # noqa: PLR0917 - MiniStack's own signature
         return 403, {**_JSON, "x-amzn-ErrorType": "ForbiddenException"}, b'{"message":"Forbidden"}'
     exchange = Exchange(account, region, api, stage, method, path, headers or {}, query or {}, body or b"")
     began = time.perf_counter()
-    answer = await _answer(exchange)
+    try:
+        answer = await _answer(exchange)
+    except Exception:  # MiniStack would send its text to the caller
+        LOGGER.exception("API %s, %s %s failed", api_id, method, path)
+        answer = v1._gw_error("DEFAULT_5XX", "Internal server error")
     if isinstance(answer, v1._GatewayError):
         answer = gateway_responses.answer(answer, exchange)
     _record(exchange, answer, time.perf_counter() - began)
