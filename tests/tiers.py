@@ -22,7 +22,13 @@ _QUICK_SECONDS = 0.02  # of a test that was not slow
 _STARTS_A_CLOUD = {"up", "connect"}  # of mlops_local.cloud
 _LONG = ("campaign", "demo", "spark")
 # files whose tests share one Spark session, see ``tests.runtime.spark.shared``
-_SHARING = ("test_distributed_build.py", "test_distributed_labels.py", "test_ingest_spark.py", "test_table_history.py")
+_SHARING = (
+    "test_distributed_baselines.py",
+    "test_distributed_build.py",
+    "test_distributed_labels.py",
+    "test_ingest_spark.py",
+    "test_table_history.py",
+)
 
 
 def key(item: pytest.Item) -> str:
