@@ -87,6 +87,7 @@ def define_gateway_answers(api: gateway.RestApi) -> None:
             templates={JSON: problem(status, code, sentence)},
             response_headers=_headers(is_busy=name == "Throttled"),
         )
+    # claim: gateway-escapes-validation-errors
     checked = problem(400, "invalid_request", "the body is not as the schema of the model says")
     api.add_gateway_response(
         "BadRequestBody",

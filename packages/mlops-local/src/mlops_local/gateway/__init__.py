@@ -4,6 +4,7 @@ MiniStack keeps the APIs and their records; the way of a request through them is
 """
 
 from mlops_local.gateway import (
+    access_denials,
     deployments,
     distribution_origins,
     execution,
@@ -17,6 +18,7 @@ from mlops_local.gateway import (
 
 def install() -> None:
     """Take over the requests to REST APIs."""
+    access_denials.install()
     deployments.install()
     execution.install()
     firewall.install()

@@ -1,0 +1,34 @@
+"""A program that asks a model through its API: a request signed with IAM, and what to keep of the answer."""
+
+# [start:ask]
+import json
+from typing import NamedTuple
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+
+
+class Prediction(NamedTuple):
+    """The predictions of a call, and the id by which their labels are sent."""
+
+    values: list[float]
+    inference_id: str
+
+
+def ask(url: str, rows: list[dict[str, object]]) -> Prediction:
+    """Ask a model; an answer other than 200 raises, with the problem that it has."""
+    session = boto3.Session()
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise RuntimeError("there are no credentials of AWS; take the role that may ask the model")
+    signed = AWSRequest("POST", url, data=json.dumps({"instances": rows}), headers={"Content-Type": "application/json"})
+    SigV4Auth(credentials, "execute-api", session.region_name).add_auth(signed)
+    answer = URLLib3Session(timeout=30).send(signed.prepare())
+    if answer.status_code != 200:
+        raise RuntimeError(answer.text)
+    return Prediction(json.loads(answer.content)["predictions"], answer.headers["X-Inference-Id"])
+
+
+# [end:ask]

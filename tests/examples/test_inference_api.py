@@ -1,0 +1,310 @@
+"""The API of models on the embedded cloud with IAM on: what callers get of a model that a rollout put behind it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_iam as iam
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from examples.pages import inference_caller
+from examples.retail.loop import Loop
+from tests.examples import models
+
+from mlops_constructs import (
+    BusinessUnit,
+    DataCapture,
+    EndpointCapacity,
+    InferenceApi,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+    RequestSchema,
+)
+from mlops_local import cloud as local_cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.inference_api.request_promise import request_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.cloud
+
+JSON = "application/json"
+PATH = "/v1/models/doubled/predictions"
+SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
+SCHEMA = request_schema(SIGNATURE, max_rows=2000)
+GOLDEN = [
+    b'{"instances": [{"x": 2.0}]}',
+    b'{"instances":[{"x":-1e-7},{"x":0},{"x":3.4e37}]}',
+    b'{"instances": [[1], [2.5], [1000000]]}',
+    b'{"instances": [\n\t{"x": 1.0000000000000002}]}',
+    json.dumps({"instances": [[number / 7] for number in range(500)]}).encode(),
+]
+# nothing of the account, of AWS or of a program's inside may be in an answer
+FORBIDDEN = re.compile(rb"arn:|000000000000|[Aa]mazon|AWS|aws-|CloudWatch|SageMaker|Traceback|log group|s3://")
+
+
+class Answer(NamedTuple):
+    """What a caller got; names of headers in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Door:
+    """The deployed stack with a model that serves."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud = cloud
+        self.outputs = deployer.deploy(cloud, synthesize(folder))["Door"]
+        self.loop = Loop(
+            client=cloud.client,
+            outputs=self.outputs,
+            unit="pilot",
+            now=lambda: datetime.fromisoformat(cloud.clock()["now"]),
+        )
+        self.loop.wait_idle("DeployMachineArn")
+        seen = {each["executionArn"] for each in self.loop.executions("DeployMachineArn")}
+        self.loop.approve(models.register(self.loop, 2.0), "a person looked at it")
+        self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
+
+    def keys(self, role: str) -> Credentials:
+        """Take a role as a caller does."""
+        taken = self.cloud.client("sts").assume_role(RoleArn=self.outputs[role], RoleSessionName="caller")[
+            "Credentials"
+        ]
+        return Credentials(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+
+    def call(
+        self, body: bytes, *, path: str = PATH, verb: str = "POST", role: str | None = "ShopRole", kind: str = JSON
+    ) -> Answer:
+        """Call the API without an SDK, signed in a role if one is given."""
+        address = f"{self.cloud.endpoint_url}/_aws/execute-api/{self.outputs['ApiId']}/live{path}"
+        headers = {"content-type": kind}
+        if role is not None:
+            request = AWSRequest(verb, address, data=body, headers=headers)
+            SigV4Auth(self.keys(role), "execute-api", "us-east-1").add_auth(request)
+            headers = dict(request.headers)
+        parts = urlsplit(address)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+        try:
+            connection.request(verb, parts.path, body or None, headers)
+            response = connection.getresponse()
+            return Answer(response.status, {n.lower(): v for n, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+
+def synthesize(folder: Path) -> Path:
+    """Synthesize a unit with an endpoint and its API, a caller who may ask, and one who may not."""
+    app = cdk.App(outdir=str(folder / "cdk.out"))
+    stack = cdk.Stack(app, "Door")
+    unit = BusinessUnit(stack, "Unit", name="pilot", profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="door")
+    endpoint = ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name="door",
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+        capture=DataCapture(sampling_percent=100),
+    )
+    (folder / "doubled.schema.json").write_text(json.dumps(SCHEMA))
+    api = InferenceApi(stack, "Api", business_unit=unit)
+    request = RequestSchema.from_file(folder / "doubled.schema.json")
+    api.add_model("doubled", endpoint, request=request, max_rate=1000)
+    shop, other = (iam.Role(stack, name, assumed_by=iam.AccountRootPrincipal()) for name in ("Shop", "Other"))
+    api.grant_predict(shop, "doubled")
+    outputs = {
+        "ApiId": api.rest_api.rest_api_id,
+        "ShopRole": shop.role_arn,
+        "OtherRole": other.role_arn,
+        "ApproverRoleArn": registry.approver_role.role_arn,
+        "EndpointName": endpoint.endpoint_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder / "cdk.out"
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """Deploy the stack, and let its first model serve; the last test of this file takes the endpoint away."""
+    folder = tmp_path_factory.mktemp("door")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    try:
+        yield Door(cloud, folder)
+    finally:
+        local_cloud.connect(cloud.home).down(forget=True)
+
+
+def test_answers_are_those_of_invoke_endpoint(door: Door) -> None:
+    """Byte for byte, over golden requests; with the id of the call, and which model answered."""
+    runtime = door.cloud.client("sagemaker-runtime")
+    for body in GOLDEN:
+        direct = runtime.invoke_endpoint(EndpointName=door.outputs["EndpointName"], Body=body, ContentType=JSON)
+        answer = door.call(body)
+
+        assert (answer.status, answer.body) == (200, direct["Body"].read())
+        assert answer.headers["content-type"] == direct["ContentType"]
+        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-inference-id"])
+        assert re.match(r"model=[0-9a-f]{12}", answer.headers["x-model-version"])
+
+
+REFUSED = {
+    "no rows": b'{"instances": []}',
+    "another key": b'{"rows": [[1]]}',
+    "a text": b'{"instances": [{"x": "2"}]}',
+    "a missing column": b'{"instances": [{}]}',
+    "an unknown column": b'{"instances": [{"x": 1, "y": 2}]}',
+    "a longer row": b'{"instances": [[1, 2]]}',
+    "no JSON": b"x",
+    "nothing": b"",
+    "too many rows": json.dumps({"instances": [[1]] * 2001}).encode(),
+    # the schema allows it, the server does not
+    "a number beyond 32 bits": b'{"instances": [[1e300]]}',
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None:
+    """What is wrong with the request alone, in JSON."""
+    answer = door.call(REFUSED[case])
+
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert json.loads(answer.body)["problems"]
+    assert not FORBIDDEN.search(answer.body)
+
+
+def test_only_granted_callers_are_answered(door: Door) -> None:
+    """Unsigned, signed without a grant, another path."""
+    answers = [
+        door.call(GOLDEN[0], role=None),
+        door.call(GOLDEN[0], role="OtherRole"),
+        door.call(GOLDEN[0], path="/v1/models/other/predictions"),
+    ]
+
+    assert [answer.status for answer in answers] == [403, 403, 403]
+    for answer in answers:
+        assert json.loads(answer.body).get("title") == "not_allowed", answer
+        assert not FORBIDDEN.search(answer.body)
+
+
+def test_an_undeclared_type_never_reaches_the_model(door: Door) -> None:
+    """It would walk past the schema."""
+    answer = door.call(b"2.0\n", kind="text/csv")
+
+    assert answer.status == 415
+    assert json.loads(answer.body)["title"] == "wrong_type"
+
+
+def test_the_firewall_refuses_larger_bodies_than_it_reads(door: Door) -> None:
+    """Above our own bound; a body of more than AWS's 8 KB passes, as the golden ones show."""
+    answer = door.call(b'{"instances": [[1]]}' + b" " * 64 * 1024)
+
+    assert len(GOLDEN[-1]) > 8 * 1024
+    assert answer.status == 403
+    assert not FORBIDDEN.search(answer.body)
+
+
+def test_a_model_says_what_it_takes(door: Door) -> None:
+    """The promise itself."""
+    answer = door.call(b"", path="/v1/models/doubled", verb="GET")
+
+    assert answer.status == 200
+    assert json.loads(answer.body) == {"model": "doubled", "content_types": [JSON], "request": SCHEMA}
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "capabilities" / "inference_api.md"
+
+
+def code(language: str) -> str:
+    """The one block of the page in a language, about this model."""
+    (found,) = re.findall(rf"^```{language}\n(curl.*?|import.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return str(found).replace('"price": 2.0', '"x": 2.0').replace("/v1/models/forecast/", "/v1/models/doubled/")
+
+
+@pytest.fixture
+def caller(door: Door) -> dict[str, str]:
+    """The environment of a program of the shop."""
+    keys = door.keys("ShopRole")
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "API_URL": f"{door.cloud.endpoint_url}/_aws/execute-api/{door.outputs['ApiId']}/live",
+        "AWS_ACCESS_KEY_ID": str(keys.access_key),
+        "AWS_SECRET_ACCESS_KEY": str(keys.secret_key),
+        "AWS_SESSION_TOKEN": str(keys.token),
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def test_curl_of_the_page_is_answered(caller: dict[str, str]) -> None:
+    """It signs by itself."""
+    run = subprocess.run(["sh", "-c", code("sh")], env=caller, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert json.loads(run.stdout) == {"predictions": [4.0]}
+
+
+def test_python_of_the_page_is_answered(caller: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the id for labels."""
+    for name, value in caller.items():
+        monkeypatch.setenv(name, value)
+
+    found = inference_caller.ask(f"{caller['API_URL']}{PATH}", [{"x": 2.0}])
+
+    assert found.values == [4.0]
+    assert re.fullmatch(r"[0-9a-f-]{36}", found.inference_id)
+
+
+def test_typescript_of_the_page_is_answered(caller: dict[str, str], tmp_path: Path) -> None:
+    """As Node.js runs it, which removes types and checks none."""
+    call = f'console.log(JSON.stringify(await ask(process.env.API_URL + "{PATH}", [{{ x: 2.0 }}])));\n'
+    (tmp_path / "ask.mts").write_text(code("typescript") + call)
+
+    run = subprocess.run(
+        ["node", "--experimental-strip-types", "--no-warnings", str(tmp_path / "ask.mts")],
+        env=caller, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert json.loads(run.stdout)["values"] == [4.0]
+
+
+def test_a_model_that_is_gone_is_503(door: Door) -> None:
+    """Without the account and the name of the endpoint, which SageMaker's own words have."""
+    sagemaker = door.cloud.client("sagemaker")
+    sagemaker.delete_endpoint(EndpointName=door.outputs["EndpointName"])
+    sagemaker.get_waiter("endpoint_deleted").wait(
+        EndpointName=door.outputs["EndpointName"], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+
+    answer = door.call(GOLDEN[0])
+
+    assert answer.status == 503
+    assert json.loads(answer.body)["title"] == "not_served"
+    assert not FORBIDDEN.search(answer.body)
