@@ -362,3 +362,28 @@ def make_caller(cloud: Cloud) -> Callable[[], Callable[[str], Any]]:
         return lambda service: session.client(service, endpoint_url=cloud.endpoint_url)
 
     return make
+
+
+def test_an_api_needs_a_role_for_its_access_log(on_cloud: Run, cloud: Cloud, tmp_path: Path, unique_stack: str) -> None:
+    """Which an account has once a region: the plan says so before the deployment fails."""
+    artifact = {
+        "type": "aws:cloudformation:stack",
+        "environment": "aws://unknown-account/unknown-region",
+        "properties": {"templateFile": "stack.template.json"},
+    }
+    stage = {"RestApiId": "a", "StageName": "live", "AccessLogSetting": {"DestinationArn": "arn", "Format": "x"}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"version": "36.0.0", "artifacts": {unique_stack: artifact}}))
+    resources = {"Stage": {"Type": "AWS::ApiGateway::Stage", "Properties": stage}}
+    (tmp_path / "stack.template.json").write_text(json.dumps({"Resources": resources}))
+    role = {"op": "replace", "path": "/cloudwatchRoleArn"}
+    gateway = cloud.client("apigateway")
+
+    missing = on_cloud("plan", "--app", str(tmp_path)).stderr
+    gateway.update_account(patchOperations=[{**role, "value": "arn:aws:iam::000000000000:role/logs"}])
+    try:
+        present = on_cloud("plan", "--app", str(tmp_path)).stderr
+    finally:
+        gateway.update_account(patchOperations=[{**role, "value": ""}])
+
+    assert f"stack {unique_stack}: API Gateway has no role for CloudWatch in this account and region" in missing
+    assert "no role for CloudWatch" not in present

@@ -72,6 +72,10 @@ class Door:
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
         self.cloud = cloud
+        # once an account and region, by the platform: access logs need it
+        role = "arn:aws:iam::000000000000:role/api-gateway-logs"
+        operations = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}]
+        cloud.client("apigateway").update_account(patchOperations=operations)
         self.outputs = deployer.deploy(cloud, synthesize(folder))["Door"]
         self.loop = Loop(
             client=cloud.client,

@@ -165,6 +165,43 @@ def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) ->
     return notes
 
 
+def read_log_roles(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return which stacks an account refuses whose API Gateway has no role for CloudWatch, with the fix.
+
+    There is one role an account and region, so that no stack may set it for all others.
+
+    Args:
+        aws: The account that the stacks are for.
+        templates: The new template of each stack by the stack's name.
+    """
+    logging = sorted(stack for stack, template in templates.items() if _has_access_log(template))
+    if not logging:
+        return []
+    from botocore.exceptions import ClientError
+
+    try:
+        if aws.client("apigateway").get_account().get("cloudwatchRoleArn"):
+            return []
+    except ClientError as error:
+        return [f"stack {stack}: cannot check whether API Gateway may write access logs: {error}" for stack in logging]
+    fix = (
+        "make a role for apigateway.amazonaws.com with AmazonAPIGatewayPushToCloudWatchLogs, then aws apigateway update-account "
+        "--patch-operations op=replace,path=/cloudwatchRoleArn,value=ROLE_ARN"
+    )
+    return [
+        f"stack {stack}: API Gateway has no role for CloudWatch in this account and region, so its stage with an access log is "
+        f"refused; {fix}"
+        for stack in logging
+    ]
+
+
+def _has_access_log(template: Mapping[str, Any]) -> bool:
+    return any(
+        resource.get("Type") == "AWS::ApiGateway::Stage" and resource.get("Properties", {}).get("AccessLogSetting")
+        for resource in template.get("Resources", {}).values()
+    )
+
+
 def _given(template: Mapping[str, Any]) -> Iterator[str]:
     """Yield the subnets of functions that sign, as JSON, where the template does not make them."""
     resources = template.get("Resources", {})

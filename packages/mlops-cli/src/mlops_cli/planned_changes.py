@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mlops_cli.aws_account import UserError
-from mlops_cli.plan_checks import KeyFindings, read_keys, read_networks
+from mlops_cli.plan_checks import KeyFindings, read_keys, read_log_roles, read_networks
 from mlops_cli.unit_owners import OwnedUnit, owned_units
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class PlannedChanges:
         cloudformation = aws.client("cloudformation")
         versions, stuck = read_versions(cloudformation, templates)
         keys = read_keys(aws, templates, allow=allowed)
-        networks = read_networks(aws, templates)
+        networks, log_roles = read_networks(aws, templates), read_log_roles(aws, templates)
         schemas = _schemas()
         found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
         owned = list(owned_units(cloudformation, templates))
@@ -102,7 +102,7 @@ class PlannedChanges:
             existing=tuple(existing),
             owned=tuple(owned),
             keys=keys,
-            notes=(*keys.notes, *networks),
+            notes=(*keys.notes, *networks, *log_roles),
             stuck=tuple(stuck),
             unused=tuple(name for name in unused_names(found, allowed) if name not in keys.allowed),
         )

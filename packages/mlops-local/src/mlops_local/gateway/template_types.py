@@ -14,6 +14,7 @@ compat.expect(
     "ministack.services.apigateway_v1",
     _create_request_validator="(api_id, data)",
     _delete_request_validator="(api_id, validator_id)",
+    _get_account="()",
     _request_validators=object,
     _stages_v1=object,
 )
@@ -31,6 +32,10 @@ _FLAGS = {
 
 class MethodError(ValueError):
     """AWS refuses a method of a template."""
+
+
+class StageError(ValueError):
+    """AWS refuses a stage of a template."""
 
 
 def install() -> None:
@@ -78,11 +83,15 @@ def _checked(change: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _logging(change: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep where a stage writes its access logs."""
+    """Keep where a stage writes its access logs, which an account without a role for it cannot have in CloudWatch."""
 
     def changed(*arguments: Any) -> Any:
-        made = change(*arguments)
         given: Properties = arguments[-2]
+        destination = str((given.get("AccessLogSetting") or {}).get("DestinationArn") or "")
+        # claim: gateway-logs-need-the-accounts-role
+        if destination.split(":")[2:3] == ["logs"] and not json.loads(v1._get_account()[2]).get("cloudwatchRoleArn"):
+            raise StageError("CloudWatch Logs role ARN must be set in account settings to enable logging")
+        made = change(*arguments)
         stage = v1._stages_v1.get(given["RestApiId"], {}).get(given.get("StageName", ""))
         if stage is not None:
             stage["accessLogSettings"] = _lower(given.get("AccessLogSetting") or {})
