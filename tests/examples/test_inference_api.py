@@ -46,7 +46,8 @@ pytestmark = pytest.mark.cloud
 
 JSON = "application/json"
 PATH = "/v1/models/doubled/predictions"
-SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
+# of 64-bit floats, so that the schema allows numbers that this model refuses
+SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y", passes="values")
 SCHEMA = request_schema(SIGNATURE, max_rows=2000)
 GOLDEN = [
     b'{"instances": [{"x": 2.0}]}',

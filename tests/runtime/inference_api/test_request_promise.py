@@ -41,11 +41,11 @@ ANY = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(2**54), 2**54),
-    st.floats(-1e30, 1e30),
+    st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from(["a", "new", "", "7", "-20", "07", "7.0"]),
 )
 RIGHT = {
-    ("number", None): st.integers(-9, 9) | st.floats(-1e30, 1e30),
+    ("number", None): st.integers(-9, 9) | st.floats(-1e38, 1e38),
     ("number", "integer"): st.integers(-(2**53), 2**53),
     ("number", "boolean"): st.booleans() | st.integers(0, 1),
     ("category", None): st.sampled_from(["a", "new", ""]),

@@ -18,6 +18,8 @@ MAX_ROWS = 100
 MAX_BYTES = 400_000
 
 _LARGEST = 2**53  # of the integers below, a 64-bit float has each
+# the largest number of 32 bits, which is what a model gets that does not pass values
+_LARGEST_FLOAT = 3.4028234663852886e38
 _INTEGER_TEXT = "^-?(0|[1-9][0-9]*)$"
 _NULL = "null"
 _WORDS = {
@@ -90,13 +92,13 @@ def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, array
     required = [column.name for column in signature.inputs if not column.nullable]
     row: dict[str, Any] = {
         "type": "object",
-        "properties": {column.name: _column_schema(column) for column in signature.inputs},
+        "properties": {column.name: _column_schema(column, signature) for column in signature.inputs},
         "additionalProperties": False,
     }
     if required:  # draft-04 allows no empty list
         row["required"] = required
     width = len(signature.inputs)
-    items = [{"title": column.name, **_column_schema(column)} for column in signature.inputs]
+    items = [{"title": column.name, **_column_schema(column, signature)} for column in signature.inputs]
     listed = {"type": "array", "minItems": width, "maxItems": width, "items": items, "additionalItems": False}
     return {
         "$schema": DRAFT,
@@ -115,7 +117,7 @@ def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, array
     }
 
 
-def _column_schema(column: SignatureColumn) -> dict[str, Any]:
+def _column_schema(column: SignatureColumn, signature: ModelSignature) -> dict[str, Any]:
     null = [{"type": _NULL}] if column.nullable else []
     if column.type == "category" and column.kind == "integer":
         whole = {"type": "integer"}
@@ -125,7 +127,11 @@ def _column_schema(column: SignatureColumn) -> dict[str, Any]:
         return {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0, "maximum": 1}, *null]}
     if column.type == "number" and column.kind == "integer":
         return {"type": _or_null("integer", column), "minimum": -_LARGEST, "maximum": _LARGEST}
-    return {"type": _or_null("number" if column.type == "number" else "string", column)}
+    if column.type == "category":
+        return {"type": _or_null("string", column)}
+    is_narrow = signature.passes != "values"
+    bounds = {"minimum": -_LARGEST_FLOAT, "maximum": _LARGEST_FLOAT} if is_narrow else {}
+    return {"type": _or_null("number", column), **bounds}
 
 
 def _or_null(kind: str, column: SignatureColumn) -> str | list[str]:
