@@ -9,13 +9,16 @@ from pathlib import Path
 from threading import Barrier
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import event
+from tests.runtime.features.conftest import STOCK, asked, fill, shop_at
 
 from mlops_runtime.features import table_catalog
 from mlops_runtime.features.feature_group import Entity, Feature
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.lock_file import FeatureLockError
+from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.source import DamagedFileError, MissingFileError
 from mlops_runtime.features.table_catalog import MovedFolderError, Tables, UnusableCatalogError, glue_properties
 
@@ -47,6 +50,28 @@ def test_fails_for_a_place_that_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FeatureTableError, match=r"a store needs a folder that can be made or is there, got .*file"):
         Tables.local(tmp_path / "file", "features", None)
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "p%41", "s;t=1", "b[1]*"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    """All files of a store are below its folder, whose name other programs would write in another way."""
+    shop = shop_at(tmp_path / name)
+    fill(shop)
+    shop.client.ingest(shop.STOCK, shop.stock((10, 1, 10)))
+    built = shop.new_client().training_set(asked((6, "1")), [STOCK], name="daily")
+    assert shop.new_client().rebuild(built.id).verdict is Verdict.IDENTICAL
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert shop.client.erase({"store_id": "1"}, reason="T-1", in_use=(), wait=timedelta(0)).pending == ()
+    tables = (tmp_path / name / "tables").rglob("*.parquet")
+    assert [pq.read_metadata(file).num_rows for file in tables] == []
+
+
+@pytest.mark.parametrize("name", ["h#x", "q?x"])
+def test_a_folder_whose_name_would_end_a_uri_is_refused(tmp_path, name):
+    """Before it is made."""
+    with pytest.raises(FeatureTableError, match=r"a store's folder has no [#?] in its path, .*; name another folder"):
+        Tables.local(tmp_path / name, "features", None)
+    assert not (tmp_path / name).exists()
 
 
 def test_glue_reads_region_endpoints_and_keys_from_the_environment():

@@ -35,6 +35,7 @@ _COLUMNS_A_CALL = 100
 _VERSION = re.compile(r"_v\d+$")
 # a deployed store's writers may delete nothing: there maintenance removes old metadata files
 _FOLDER_PROPERTIES = {**WRITE_PROPERTIES, "write.metadata.delete-after-commit.enabled": "true"}
+_ENDS_A_PATH = "?#"
 _BUSY_SECONDS = 60  # SQLite's locks, which the catalog's commits wait for
 _CHANGEABLE = {"mlops.description", "mlops.owner", "mlops.tags", "mlops.ttl-seconds", "mlops.ttl-bound"}
 
@@ -68,25 +69,29 @@ class Tables:
         """Keep tables below a folder, which is made when missing.
 
         Raises:
-            FeatureTableError: If it can be neither made nor used.
+            FeatureTableError: If it can be neither made nor used, or its path has a ``?`` or ``#``.
             UnusableCatalogError: If its catalog stays locked, or cannot be made.
             DamagedFileError: If its catalog is not one, or is empty or missing where there are tables.
         """
         from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, which functions do not have
-        from sqlalchemy import event  # noqa: PLC0415
+        from sqlalchemy import URL, event  # noqa: PLC0415
         from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError  # noqa: PLC0415
 
+        path = path.resolve()
+        if cut := sorted(set(_ENDS_A_PATH).intersection(str(path))):
+            raise FeatureTableError(
+                f"a store's folder has no {' or '.join(cut)} in its path, where URIs end one, got {path}; name another folder"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FeatureTableError(
                 f"a store needs a folder that can be made or is there, got {path}: {error}"
             ) from error
-        path = path.resolve()
         file = path / "catalog.db"
         _check_catalog(file, path / "tables")
-        uri = f"sqlite:///{file}?timeout={_BUSY_SECONDS}"
-        warehouse = f"{path.as_uri()}/tables"
+        uri = URL.create("sqlite", database=str(file), query={"timeout": str(_BUSY_SECONDS)}).render_as_string()
+        warehouse = f"file://{path}/tables"  # as pyiceberg reads it, which decodes no %20
         until = time.monotonic() + _BUSY_SECONDS
         for tries_left in reversed(range(_FIRST_TRIES)):
             try:

@@ -76,7 +76,7 @@ class Objects:
         return (
             f"s3://{self._bucket}/{self._prefix}{key}"
             if self._folder is None
-            else (self._folder / key).absolute().as_uri()
+            else f"file://{(self._folder / key).absolute()}"
         )
 
     def copy(self, key: str, target: str) -> None:
