@@ -1,6 +1,14 @@
 """Every operation of the console in a table: address, what does it, the body that it takes, and the role."""
 
-from mlops_runtime.console import approval_pages, audit_pages, drift_pages, model_pages, rollback_calls, unit_calls
+from mlops_runtime.console import (
+    approval_pages,
+    audit_pages,
+    drift_pages,
+    lineage_pages,
+    model_pages,
+    rollback_calls,
+    unit_calls,
+)
 from mlops_runtime.console.route import Parameter, Role, Route
 from mlops_runtime.console.write_requests import (
     AbortBody,
@@ -37,6 +45,7 @@ _READS = (
     (f"{_RETRAININGS}/{{event}}", "followRetraining", "Tell what came of a request to retrain", unit_calls.retraining),
     ("/approvals", "listApprovals", "List the packages that wait for a person", approval_pages.approvals),
     (_PACKAGE, "readPackage", "Read one package with its evidence", approval_pages.package),
+    (f"{_PACKAGE}/lineage", "readLineage", "Tell from which rows and code a package was made", lineage_pages.lineage),
     (f"{_ENDPOINT}/drift", "readDrift", "Read what a monitor found in a window", drift_pages.window, _WINDOW),
     (
         f"{_ENDPOINT}/drift/feature",
