@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pyarrow.parquet as pq
 import pytest
 from deployed_unit import DeployedUnit
@@ -19,6 +20,9 @@ from pyiceberg.catalog.glue import GlueCatalog
 
 from mlops_cli.aws_account import UserError
 from mlops_cli.feature_location import load_groups, pairs, read_parquet
+from mlops_runtime.cloud_connection import CloudConnection, embedded_options
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.http_message import HttpRequest
 from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
 from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema
@@ -380,3 +384,26 @@ def _asked() -> Any:
     import pyarrow as pa
 
     return pa.table({"store_id": ["1"], "event_timestamp": [day(5)]})
+
+
+@pytest.mark.cloud
+def test_the_console_finds_what_the_command_finds(store: DeployedStore, features: Run) -> None:
+    """Hits in the same words, and the readers of a table; a column that never was is named."""
+    options = embedded_options(store.unit.cloud.home)
+    assert options is not None
+    connection = CloudConnection(session=boto3.Session(), options=options)
+    api = ConsoleApi(lambda _role: connection)
+
+    def ask(path: str, **query: str) -> tuple[int, dict[str, Any]]:
+        found = api.answer(HttpRequest(method="GET", path=f"/api/v1/units/{store.unit.name}{path}", query=query))
+        return found.status, json.loads(found.body)
+
+    status, page = ask("/features", text="stock")
+    told = json.loads(features("find", "stock", "--json").stdout)
+    readers, users = ask(f"/features/{STOCK.table_name}/users")
+    missing, problem = ask(f"/features/{STOCK.table_name}/users", column="weight")
+
+    assert (status, page["hits"], page["problems"]) == (200, told, [])
+    assert told != []
+    assert (readers, users["users"]) == (200, [])
+    assert (missing, "weight" in problem["detail"]) == (404, True)

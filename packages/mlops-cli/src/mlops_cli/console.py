@@ -35,6 +35,10 @@ class InRole:
         """Return the client of a service, in the role."""
         return self.taken.client(service)
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment of libraries that are not boto3, in the role."""
+        return self.taken.environment()
+
     def identity(self) -> "Identity":
         """Return the session of the role."""
         return self.taken.identity()

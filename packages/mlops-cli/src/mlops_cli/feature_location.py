@@ -19,7 +19,6 @@ from mlops_cli.aws_account import Account, UserError, account
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlops_runtime.contracts.events import EventDetail
     from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
     from mlops_runtime.features.feature_group import FeatureGroup
     from mlops_runtime.features.store_client import FeatureStoreClient
@@ -113,33 +112,10 @@ def deployed(unit: str, aws: Account, *, erases: bool = False) -> Place:
     Raises:
         UserError: If the unit has none.
     """
-    from mlops_runtime.business_unit.deployed_entries import Entries
-    from mlops_runtime.features.batch_delivery import unit_bus
-    from mlops_runtime.features.build_processes import ended_on_aws
-    from mlops_runtime.features.online_store import OnlineStore
-    from mlops_runtime.features.store_client import FeatureStoreClient
+    from mlops_runtime.features.deployed_store import open_store
 
-    entry = Entries(ssm=aws.client("ssm")).feature_store(unit)
     _, now = aws.caller()
-    table = entry.online_table
-
-    def announce(detail: "EventDetail") -> None:
-        bus = Entries(ssm=aws.client("ssm")).unit(unit).bus
-        unit_bus(aws.client("events"), bus=bus, unit=unit)(detail)
-
-    client = FeatureStoreClient.glue(
-        database=entry.database,
-        environment=aws.environment(),
-        now=lambda: now,
-        announce=announce,
-        manifests=f"s3://{entry.manifests_bucket}/manifests",
-        training_sets=f"s3://{entry.training_sets_bucket}",
-        s3=aws.client("s3"),
-        glue=aws.client("glue"),
-        spark_job=entry.training_set_job,
-        online=OnlineStore(aws.client("dynamodb"), table=table) if erases and table is not None else None,
-        ended=ended_on_aws(aws.client("sagemaker"), aws.client("glue")),
-    )
+    client, entry = open_store(aws.client, aws.environment(), unit=unit, now=now, erases=erases)
     return Place(name=unit, client=client, now=now, unit=unit, aws=aws, entry=entry)
 
 

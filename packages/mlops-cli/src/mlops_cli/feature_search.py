@@ -95,5 +95,6 @@ def _descriptions(place: Place) -> dict[str, str]:
     """Return what the Glue catalog says that the tables of a deployed store are about."""
     if place.aws is None or place.entry is None:
         return {}
-    pages = place.aws.client("glue").get_paginator("get_tables").paginate(DatabaseName=place.entry.database)
-    return {table["Name"]: table.get("Description", "") for page in pages for table in page["TableList"]}
+    from mlops_runtime.features.deployed_store import descriptions
+
+    return descriptions(place.aws.client, place.entry.database)

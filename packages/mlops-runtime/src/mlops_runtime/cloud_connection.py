@@ -71,13 +71,14 @@ class CloudConnection:
     def environment(self) -> dict[str, str]:
         """Return the environment in which libraries that are not boto3 reach the same account, with the keys as of now."""
         # the embedded cloud's are in the options: a session without any would ask the metadata service of an instance
-        keys = None if self.options else self.session.get_credentials()
+        is_embedded = "aws_access_key_id" in self.options
+        keys = None if is_embedded else self.session.get_credentials()
         frozen = None if keys is None else keys.get_frozen_credentials()
         values = {
             "AWS_REGION": self.options.get("region_name", self.session.region_name),
             "AWS_ACCESS_KEY_ID": self.options.get("aws_access_key_id", frozen and frozen.access_key),
             "AWS_SECRET_ACCESS_KEY": self.options.get("aws_secret_access_key", frozen and frozen.secret_key),
-            "AWS_SESSION_TOKEN": None if self.options else frozen and frozen.token,
+            "AWS_SESSION_TOKEN": None if is_embedded else frozen and frozen.token,
             "AWS_ENDPOINT_URL": self.options.get("endpoint_url", os.environ.get("AWS_ENDPOINT_URL")),
         }
         if not self.options:

@@ -76,6 +76,9 @@ class Connection(Protocol):
     def client(self, service: str, /) -> Any:
         """Return the client of a service."""
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which libraries that are not boto3 reach the same account."""
+
     def identity(self) -> Identity:
         """Return in whose name calls are made."""
 

@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from mlops_runtime.business_unit.deployed_chain import open_chain
 from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError
 from mlops_runtime.console.http_message import Call, RefusedRequestError
-from mlops_runtime.contracts.features import FeatureServiceUse, PinnedTable
+from mlops_runtime.contracts.feature_service import FeatureServiceUse
+from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.features.training_set_manifest import ManifestError, Manifests
 from mlops_runtime.refused_calls import DENIED, refusal

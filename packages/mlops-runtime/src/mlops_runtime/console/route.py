@@ -13,7 +13,12 @@ ROOT = "/api/v1"
 NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"  # of units, endpoints, pipelines and package groups
 KEY = r"[A-Za-z0-9_-]{8,64}"  # of Idempotency-Key
 # of the other parameters of paths
-PATTERNS = {"number": r"[1-9][0-9]{0,8}", "execution": r"[A-Za-z0-9_-]{1,80}", "event": r"[A-Za-z0-9-]{1,64}"}
+PATTERNS = {
+    "number": r"[1-9][0-9]{0,8}",
+    "execution": r"[A-Za-z0-9_-]{1,80}",
+    "event": r"[A-Za-z0-9-]{1,64}",
+    "table": r"[A-Za-z0-9_]{1,128}",
+}
 
 
 class Role(StrEnum):

@@ -4,6 +4,7 @@ from mlops_runtime.console import (
     approval_pages,
     audit_pages,
     drift_pages,
+    feature_pages,
     lineage_pages,
     model_pages,
     rollback_calls,
@@ -31,6 +32,13 @@ _WINDOW = Parameter(
     pattern=r"^(newest|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}(:[0-9]{2}){0,2}(Z|[+-][0-9]{2}:[0-9]{2})?)?)$",
 )
 _FEATURE = Parameter(name="feature", description="The feature", pattern=r"^[^\x00-\x1f]{1,256}$", is_required=True)
+_TEXT = Parameter(
+    name="text",
+    description="Words, all of which must occur",
+    pattern=r"^[^\x00-\x1f]*[A-Za-z0-9][^\x00-\x1f]*$",
+    is_required=True,
+)
+_COLUMN = Parameter(name="column", description="A feature or key column alone", pattern=r"^[A-Za-z0-9_]{1,128}$")
 
 _READS = (
     ("/units", "listUnits", "List the units by name", model_pages.units),
@@ -45,6 +53,14 @@ _READS = (
     (f"{_RETRAININGS}/{{event}}", "followRetraining", "Tell what came of a request to retrain", unit_calls.retraining),
     ("/approvals", "listApprovals", "List the packages that wait for a person", approval_pages.approvals),
     (_PACKAGE, "readPackage", "Read one package with its evidence", approval_pages.package),
+    (f"{_UNIT}/features", "findFeatures", "Find feature groups and services by words", feature_pages.find, _TEXT),
+    (
+        f"{_UNIT}/features/{{table}}/users",
+        "listUsers",
+        "List the training sets that read a table",
+        feature_pages.users,
+        _COLUMN,
+    ),
     (f"{_PACKAGE}/lineage", "readLineage", "Tell from which rows and code a package was made", lineage_pages.lineage),
     (f"{_ENDPOINT}/drift", "readDrift", "Read what a monitor found in a window", drift_pages.window, _WINDOW),
     (

@@ -1,0 +1,63 @@
+"""The client of the feature store that a unit has deployed, found by the store's parameter."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts.events import EventDetail
+from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
+from mlops_runtime.features.batch_delivery import unit_bus
+from mlops_runtime.features.build_processes import ended_on_aws
+from mlops_runtime.features.online_store import OnlineStore
+from mlops_runtime.features.store_client import FeatureStoreClient
+
+
+def open_store(
+    client: Callable[[str], Any],
+    environment: Mapping[str, str],
+    *,
+    unit: str,
+    now: datetime,
+    erases: bool = False,
+) -> tuple[FeatureStoreClient, FeatureStoreEntry]:
+    """Return the client of a unit's feature store, and what the store says of itself.
+
+    Args:
+        client: Returns the client of a service.
+        environment: In which libraries that are not boto3 reach the same account.
+        unit: Name of the unit.
+        now: The time in the cloud.
+        erases: Whether entities are erased: then also from its online store, if it has one. Default: the client does not know that
+            store, to which its function publishes what is ingested.
+
+    Raises:
+        NotDeployedError: If the unit has none.
+    """
+    entries = Entries(ssm=client("ssm"))
+    entry = entries.feature_store(unit)
+    table = entry.online_table
+
+    def announce(detail: EventDetail) -> None:
+        unit_bus(client("events"), bus=entries.unit(unit).bus, unit=unit)(detail)
+
+    made = FeatureStoreClient.glue(
+        database=entry.database,
+        environment=dict(environment),
+        now=lambda: now,
+        announce=announce,
+        manifests=f"s3://{entry.manifests_bucket}/manifests",
+        training_sets=f"s3://{entry.training_sets_bucket}",
+        s3=client("s3"),
+        glue=client("glue"),
+        spark_job=entry.training_set_job,
+        online=OnlineStore(client("dynamodb"), table=table) if erases and table is not None else None,
+        ended=ended_on_aws(client("sagemaker"), client("glue")),
+    )
+    return made, entry
+
+
+def descriptions(client: Callable[[str], Any], database: str) -> dict[str, str]:
+    """Return what the Glue catalog says that the tables of a database are about."""
+    pages = client("glue").get_paginator("get_tables").paginate(DatabaseName=database)
+    return {table["Name"]: table.get("Description", "") for page in pages for table in page["TableList"]}
