@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlops_local.functions.function_processes import ForkedModule, ForkServer
+from mlops_local.saved_state import kept_stores
 
 _SERVER = "mlops_runtime.serving"
 _JOBS = frozenset(f"mlops_runtime.jobs.{name}" for name in ("evaluate", "predict", "train", "training_set"))
 # of variables that are read while what they import is loaded
 _READ_AT_LOAD = ("PYTHON", "LD_", "MALLOC_", "OMP_", "OPENBLAS_", "MKL_", "ORT_", "NPY_", "ARROW_")
 _MOST = 4  # sets of variables; each keeps a process with all that is loaded
-_servers: dict[tuple[tuple[str, str], ...], ForkServer] = {}
+_servers: dict[tuple[tuple[str, str], ...], ForkServer] = kept_stores.leave(
+    __name__, "_servers", {}, why="processes of this run"
+)
 _lock = threading.Lock()
 
 
