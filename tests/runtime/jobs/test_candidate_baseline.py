@@ -135,6 +135,24 @@ def test_the_holdout_teaches_what_to_expect_before_labels_come(evaluated: Evalua
     assert make_baseline(PLAN, short, training_set_id="t", created="2017-08-01T00:00:00Z").estimator is None
 
 
+def test_each_of_several_outputs_has_an_estimate(evaluated: Evaluated) -> None:
+    """Scores and losses of its own; a row without a prediction teaches nothing."""
+    doubled = replace(
+        evaluated,
+        predictions=np.stack([evaluated.predictions, 2 * evaluated.predictions], axis=1),
+        labels=replace(
+            evaluated.labels,
+            actual=np.stack([evaluated.labels.actual, 2 * evaluated.labels.actual], axis=1),
+            outputs=("units", "pairs"),
+        ),
+    )
+    found = make_baseline(PLAN, doubled, training_set_id="t", created="2017-08-01T00:00:00Z").estimator
+    assert found is not None
+    assert (found.rows, [score.name for score in found.scores]) == (299, ["prediction/units", "prediction/pairs"])
+    base = {loss.name: loss.base for loss in found.losses}
+    assert base["absolute/pairs"] == pytest.approx(2 * base["absolute/units"], rel=1e-4)
+
+
 def test_the_plan_says_what_is_compared_given_and_watched_together(evaluated: Evaluated) -> None:
     """Conditions have strata that hold all rows, of the holdout's predictions too; pairs have tables; identifiers are left out."""
     plan = replace(

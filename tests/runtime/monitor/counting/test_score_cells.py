@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.runtime.monitor.monitors.estimates.holdouts import CLASSES, estimator_of, learnt, window
+from tests.runtime.monitor.monitors.estimates.holdouts import CLASSES, Kind, estimator_of, learnt, window
 
 from mlops_runtime.monitor.counting.baseline_cells import Coded
 from mlops_runtime.monitor.counting.counts import count
@@ -42,14 +42,24 @@ def test_predictions_that_are_not_numbers_are_null() -> None:
         [null] for null in nulls
     ]
 
+    outputs = learnt("outputs", 500, 1)
+    found = score_cells([[10.0, 5], ["10", "5"], [1e39, 5], [10.0], None, [10, "x"]], outputs)
+    for cells, score, one in zip(found, estimator_of(outputs).scores, (10.0, 5.0), strict=True):
+        null = len(score.counts) - 1
+        inside = int(np.searchsorted(score.edges, one, side="right"))
+        assert cells.tolist() == [inside, inside, null if one == 10.0 else inside, null, null, null]
 
-def test_lines_and_columns_are_counted_alike(lines: Any) -> None:
+
+@pytest.mark.parametrize("kind", ["classes", "outputs"])
+def test_lines_and_columns_are_counted_alike(lines: Any, kind: Kind) -> None:
     """A capture line of several rows, and the same rows as columns."""
-    baseline, shown = learnt("classes", 500, 1), window("classes", 50, 2)
+    baseline, shown = learnt(kind, 500, 1), window(kind, 50, 2)
     data = "\n".join(",".join(map(str, row)) for row in zip(*(v.tolist() for v in shown.columns.values()), strict=True))
     output = "\n".join(",".join(map(str, row)) for row in shown.rows.prediction.tolist())
     assert count([lines.call(data, output)], baseline).scores == shown.counts(baseline).scores
     counts = shown.counts(baseline).scores
-    assert counts is not None and [sum(each) for each in counts] == [50] * 3
+    assert counts is not None and [sum(each) for each in counts] == [50] * len(counts)
+    if kind == "outputs":
+        return
     predicted = [sum(each[len(each) // 2 : -1]) for each in counts]
     assert sum(predicted) == 50

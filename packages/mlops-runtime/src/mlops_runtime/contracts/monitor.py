@@ -175,8 +175,9 @@ class Estimator:
     fewer than 30 labelled rows. ``labelled`` has the labelled rows in each cell of each
     column, then of each score. ``scores`` are the finer cells of the prediction, into which live rows are counted too: of a model
     of classes those of each class's probability, first of the rows that are predicted as another class, then of those that are
-    predicted as this one, then null. ``losses`` are of a regression or a classification, ``alone`` is the first of them by the
-    prediction alone; ``rates`` are of a classification or, one a class, of classes.
+    predicted as this one, then null; of several outputs one an output. ``losses`` are of a regression or a classification,
+    ``alone`` is the first of them by the prediction alone; of outputs they are ``<loss>/<output>``, over the cells of the columns
+    and then of the output's own score. ``rates`` are of a classification or, one a class, of classes.
     """
 
     rows: int

@@ -234,11 +234,12 @@ def _quality(baseline: Baseline, evaluated: Evaluated, given: Any) -> dict[str, 
 
 
 def _estimator(plan: EvaluationPlan, evaluated: Evaluated, baseline: Baseline, given: Any) -> Estimator | None:
-    """Return what live performance is estimated with; None for several outputs and vectors, and of too few labelled rows."""
+    """Return what live performance is estimated with; None for vectors, and of too few labelled rows."""
     labels = evaluated.labels
-    if labels.outputs is not None or labels.width is not None:
+    if labels.width is not None:
         return None
-    rows = Rows.of(evaluated.predictions, np.where(given, labels.actual, np.nan))
+    known = given if labels.outputs is None else given[:, np.newaxis]
+    rows = Rows.of(evaluated.predictions, np.where(known, labels.actual, np.nan))
     columns, clusters = (
         _columns(evaluated.holdout, evaluated.model.signature),
         _clusters(evaluated.holdout, plan.cluster),

@@ -13,9 +13,10 @@ from mlops_runtime.monitor.monitors.estimates.estimator_fit import Holdout, fit_
 from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.rows import Codes, Rows
 
-Kind = Literal["regression", "classification", "classes"]
+Kind = Literal["regression", "classification", "classes", "outputs"]
 NAMES = ("a", "b", "c", "d")
 CLASSES = ("w", "x", "y")
+OUTPUTS = ("weight", "waist")
 _WEIGHTS = np.random.default_rng(5).normal(0, 1, (4, 3))
 
 
@@ -54,6 +55,10 @@ def window(kind: Kind, rows: int, seed: int, *, shift: float = 0, noise: float =
         score = 10 + 3 * x[:, 0] - x[:, 1]
         wide = np.exp(0.6 * x[:, 3]) * (1 + 0.3 * np.abs(x[:, 0]))
         label = score + wide * random.normal(0, 1, rows) + concept
+    elif kind == "outputs":
+        score = np.stack([10 + 3 * x[:, 0] - x[:, 1], 5 + x[:, 2]], axis=1)
+        wide = np.stack([np.exp(0.6 * x[:, 3]), np.full(rows, 0.5)], axis=1)
+        label = score + wide * random.normal(0, 1, (rows, 2)) + concept
     else:
         logits = x @ _WEIGHTS
         score = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -73,6 +78,7 @@ def learnt(kind: Kind, rows: int, seed: int, *, clusters: Codes | None = None, *
         created="2017-08-01T00:00:00Z",
     )
     baseline = replace(baseline, target=kind, classes=CLASSES if kind == "classes" else None)
+    baseline = replace(baseline, outputs=OUTPUTS if kind == "outputs" else None)
     found = Target.of(baseline).values(held.rows)
     estimator = fit_estimator(baseline, Holdout(columns=held.columns, rows=held.rows, clusters=clusters))
     return replace(baseline, estimator=estimator, quality={name: v for name, v in found.items() if np.isfinite(v)})

@@ -122,17 +122,19 @@ def test_levels_of_a_tail_are_one_cell_and_identifiers_none() -> None:
     assert len(found.labelled[0]) == 20 + 1 + 2 and sum(found.labelled[0]) == 1000
 
 
-@pytest.mark.parametrize("why", ["few rows", "no labels", "one cluster", "outputs"])
+@pytest.mark.parametrize("why", ["few rows", "no labels", "one cluster", "vectors", "many outputs"])
 def test_what_cannot_be_learnt_is_none(why: str) -> None:
-    """Of fewer than 200 labelled rows, of one cluster, of several outputs."""
+    """Of fewer than 200 labelled rows, of one cluster, of vectors, of more than 20 outputs."""
     held = window("regression", 150 if why == "few rows" else 400, 1)
     rows = replace(held.rows, label=np.full(400, np.nan)) if why == "no labels" else held.rows
     baseline = fit_baseline(
         held.columns, types=dict.fromkeys(NAMES, "number"), training_set_id="t", created="2017-08-01T00:00:00Z"
     )
     clusters = np.zeros(400, dtype=np.int64) if why == "one cluster" else None
-    target = "outputs" if why == "outputs" else "regression"
-    found = fit_estimator(replace(baseline, target=target), Holdout(columns=held.columns, rows=rows, clusters=clusters))
+    target = {"vectors": "vector", "many outputs": "outputs"}.get(why, "regression")
+    outputs = tuple(map(str, range(21))) if why == "many outputs" else None
+    baseline = replace(baseline, target=target, outputs=outputs)
+    found = fit_estimator(baseline, Holdout(columns=held.columns, rows=rows, clusters=clusters))
     assert found is None
 
 

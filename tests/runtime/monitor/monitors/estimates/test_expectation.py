@@ -15,11 +15,14 @@ from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.monitors.estimates.expectation import expected_metrics, other_column
 from mlops_runtime.monitor.monitors.label_measures import Target
 
-BASELINES: dict[Kind, Baseline] = {kind: learnt(kind, 5000, 1) for kind in ("regression", "classification", "classes")}
+BASELINES: dict[Kind, Baseline] = {
+    kind: learnt(kind, 5000, 1) for kind in ("regression", "classification", "classes", "outputs")
+}
 NAMES = {
     "regression": ["wape", "mae", "rmse"],
     "classification": ["auc", "f1", "precision", "recall", "accuracy", "brier", "log_loss"],
     "classes": ["macro_recall", "accuracy"],
+    "outputs": ["wape", "wape/weight", "wape/waist", "mae/weight", "mae/waist"],
 }
 
 
@@ -66,6 +69,8 @@ def test_counts_of_hours_give_the_same_as_one_pass(kind: Kind, seed: int, cuts: 
         ("regression", {"shift": 0.7}, ["wape", "mae"]),
         ("regression", {"noise": 0.7}, ["mae"]),
         ("classes", {}, ["macro_recall", "accuracy"]),
+        ("outputs", {}, ["wape", "wape/weight", "wape/waist", "mae/waist"]),
+        ("outputs", {"noise": 0.7}, ["wape", "wape/weight", "wape/waist", "mae/waist"]),
     ],
 )
 def test_intervals_cover_what_labels_show(kind: Kind, changes: dict[str, float], names: list[str]) -> None:
@@ -93,6 +98,16 @@ def test_other_inputs_are_expected_and_another_concept_is_not() -> None:
     found, measured = expected("classification", 5000, 7, concept=0.8)
     assert found["auc"].value == pytest.approx(quiet["auc"].value)
     assert measured["auc"] < (found["auc"].low or 0) - 0.02
+
+
+def test_each_output_is_expected_by_its_own_score() -> None:
+    """What makes one output noisier moves its estimate and the mean of both, and leaves the other one's where it was."""
+    quiet, _ = expected("outputs", 5000, 7)
+    noisy, measured = expected("outputs", 5000, 7, noise=0.7)
+    for name in ("wape", "wape/weight"):
+        assert noisy[name].value == pytest.approx(measured[name], rel=0.05)
+        assert (noisy[name].value or 0) > 1.1 * (quiet[name].value or 0)
+    assert noisy["mae/waist"].value == pytest.approx(quiet["mae/waist"].value, rel=0.03)
 
 
 def test_a_column_that_the_prediction_does_not_know_is_named() -> None:

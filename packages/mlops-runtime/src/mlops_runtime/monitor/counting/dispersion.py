@@ -134,7 +134,7 @@ def union_jumps(
         >>> [round(jumps, 9) for jumps in found]
         [6.0, 1.2]
     """
-    number_of, size = unions.shape
+    number_of, size = len(unions), unions.shape[1]
     if clusters is None or len(cells) == 0:
         return (1.0,) * number_of
     strata = np.zeros(len(cells), dtype=np.int64) if strata is None else strata
@@ -150,7 +150,8 @@ def union_jumps(
         batches.add(table @ members - expected, expected * (1 - expected / mix.sum(axis=1, keepdims=True)))
     if number < 2 or freedom <= 0:
         return (1.0,) * number_of
-    return tuple(batches.effects(number / freedom)[1].tolist())
+    jumps: list[float] = batches.effects(number / freedom)[1].tolist()
+    return tuple(jumps)
 
 
 class _Batches:

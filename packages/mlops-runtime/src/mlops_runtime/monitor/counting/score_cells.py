@@ -2,7 +2,7 @@
 
 numpy only. Bins are made once, of the labelled holdout; live predictions are only counted into them, so that counts of any parts of
 a window add up. Of a model of classes each class's probability has bins of its own, twice: of rows that are predicted as another
-class, and of those that are predicted as this one.
+class, and of those that are predicted as this one. Of a model of several outputs each output has bins of its own.
 """
 
 import numpy as np
@@ -69,15 +69,35 @@ def score_cells(predictions: Column, baseline: Baseline) -> list[Cells]:
     scores = scores_of(baseline)
     if not scores:
         return []
-    if baseline.classes is None:
+    if baseline.classes is None and baseline.outputs is None:
         cells = number_cells(to_numbers(predictions), edges_of(scores[0]))
         return [np.minimum(cells, len(scores[0].counts) - 1)]
     listed = [None] * len(predictions.codes) if isinstance(predictions, Coded) else predictions
     numbers = [numbers_of(value, len(scores)) for value in listed]
     given = np.array([value is not None for value in numbers], dtype=np.bool_)
     table = np.array([value for value in numbers if value is not None], dtype=np.float64).reshape(-1, len(scores))
+    if baseline.outputs is not None:
+        with np.errstate(over="ignore"):
+            return output_cells(table.astype(np.float32), given, scores)
     # what is far from a probability is of an outer bin, not infinite
     return class_cells(np.clip(table, -1, 2).astype(np.float32), given, scores)
+
+
+def output_cells(table: Numbers, given: np.ndarray, scores: tuple[FeatureBaseline, ...]) -> list[Cells]:
+    """Return each row's cell of each output's score; a number beyond a 32-bit float is null.
+
+    Args:
+        table: The outputs of the rows that have some, rows by outputs.
+        given: Which rows have some, shape (rows,).
+        scores: Of the outputs.
+    """
+    found = []
+    for place, score in enumerate(scores):
+        null = len(score.counts) - 1
+        cells = np.full(len(given), null, dtype=np.int64)
+        cells[given] = np.where(np.isfinite(table[:, place]), number_cells(table[:, place], edges_of(score)), null)
+        found.append(cells)
+    return found
 
 
 def class_cells(table: Numbers, given: np.ndarray, scores: tuple[FeatureBaseline, ...]) -> list[Cells]:

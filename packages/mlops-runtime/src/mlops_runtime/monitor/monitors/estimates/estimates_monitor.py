@@ -10,6 +10,7 @@ from dataclasses import replace
 from mlops_runtime.contracts.monitor import Baseline, MetricValue, MonitorState
 from mlops_runtime.contracts.monitor_report import EstimatesResult, Measured, MonitorReport
 from mlops_runtime.monitor.metric_names import BEYOND_LIMITS, METRICS, camel
+from mlops_runtime.monitor.monitors.estimates.estimator_fit import MAXIMUM_OUTPUTS
 from mlops_runtime.monitor.monitors.estimates.expectation import (
     expected_metrics,
     other_column,
@@ -75,8 +76,12 @@ def _limited(found: EstimatesResult, limits: Mapping[str, float]) -> EstimatesRe
 
 def _without(baseline: Baseline) -> str:
     """Return why a baseline has no estimator."""
-    if baseline.target in ("outputs", "vector"):
-        return f"a model of {'several outputs' if baseline.target == 'outputs' else 'vectors'} has no estimate"
+    if baseline.target == "vector":
+        return "a model of vectors has no estimate"
+    if len(baseline.outputs or ()) > MAXIMUM_OUTPUTS:
+        return (
+            f"a model of {len(baseline.outputs or ())} outputs has no estimate, at most {MAXIMUM_OUTPUTS} may have one"
+        )
     return NO_HOLDOUT
 
 

@@ -33,7 +33,7 @@ from mlops_runtime.monitor.counting.baseline_cells import (
     number_cells,
     to_numbers,
 )
-from mlops_runtime.monitor.counting.score_cells import class_cells, score_edges
+from mlops_runtime.monitor.counting.score_cells import class_cells, output_cells, score_edges
 from mlops_runtime.monitor.counting.tail_cells import tenths
 from mlops_runtime.monitor.monitors.classification import Ranking, usable_rows
 from mlops_runtime.monitor.monitors.label_measures import Target
@@ -43,6 +43,8 @@ GROUPS = 20
 MINIMUM_ROWS = 200
 # evenly spaced ones of a larger holdout: more add less than the window's own chance
 MAXIMUM_ROWS = 100_000
+# each output's losses take 40 to 80 kB of a baseline that every counting function reads
+MAXIMUM_OUTPUTS = 20
 # a cell with fewer labelled rows is thin
 THIN = 30
 _FEWEST_GROUPS = 2
@@ -70,8 +72,8 @@ class Holdout:
 def fit_estimator(baseline: Baseline, holdout: Holdout) -> Estimator | None:
     """Return what performance is estimated with; None where the holdout cannot tell.
 
-    That is where fewer than 200 rows have a prediction and a label, all are of one cluster, or the model gives neither a number, a
-    probability nor probabilities of classes.
+    That is where fewer than 200 rows have a prediction and a label, all are of one cluster, or the model gives vectors or more than
+    20 outputs.
 
     Args:
         baseline: In whose cells live rows are counted; of which target the model is.
@@ -87,10 +89,13 @@ def fit_estimator(baseline: Baseline, holdout: Holdout) -> Estimator | None:
         >>> [(loss.name, round(loss.base + loss.effects[1], 1)) for loss in found.losses[:2]]
         [('absolute', 1.0), ('squared', 1.0)]
     """
-    if baseline.target not in ("regression", "classification", "classes"):
+    if baseline.target not in ("regression", "classification", "classes", "outputs"):
         return None
+    if len(baseline.outputs or ()) > MAXIMUM_OUTPUTS:
+        return None
+    labels = holdout.rows.label.reshape(len(holdout.rows), -1)
     given = np.isfinite(holdout.rows.prediction.reshape(len(holdout.rows), -1)).all(axis=1)
-    chosen = np.flatnonzero(given & np.isfinite(holdout.rows.label) & _usable(holdout.rows, baseline))
+    chosen = np.flatnonzero(given & np.isfinite(labels).all(axis=1) & _usable(holdout.rows, baseline))
     if len(chosen) > MAXIMUM_ROWS:
         chosen = chosen[np.linspace(0, len(chosen) - 1, MAXIMUM_ROWS).astype(np.int64)]
     clusters = np.arange(len(chosen)) if holdout.clusters is None else holdout.clusters[chosen]
@@ -106,15 +111,22 @@ def fit_estimator(baseline: Baseline, holdout: Holdout) -> Estimator | None:
     columns = [_column_cells(feature, _take(holdout.columns[feature.name], chosen)) for feature in features]
     scores, cells = _scores(rows, baseline, threshold)
     every = [*columns, *zip(cells, map(width, scores), strict=True)]
-    losses = _losses(rows, baseline, threshold)
+    alone = None
+    if baseline.outputs is not None:
+        losses = _of_outputs(rows, baseline.outputs, every, drawn)
+    elif of_row := _losses(rows, baseline, threshold):
+        losses = _fit(_laid_out(every), of_row, drawn)
+        alone = _fit(_laid_out(every[-1:]), dict(list(of_row.items())[:1]), drawn)[0]
+    else:
+        losses = ()
     return Estimator(
         rows=len(chosen),
         groups=groups,
         columns=tuple(feature.name for feature in features),
         labelled=tuple(tuple(np.bincount(cell, minlength=size)[:size].tolist()) for cell, size in every),
         scores=tuple(_counted(score, cell) for score, cell in zip(scores, cells, strict=True)),
-        losses=_fit(_laid_out(every), losses, drawn) if losses else (),
-        alone=_fit(_laid_out(every[-1:]), dict(list(losses.items())[:1]), drawn)[0] if losses else None,
+        losses=losses,
+        alone=alone,
         rates=_rates(rows, baseline, scores, cells, drawn),
     )
 
@@ -209,14 +221,22 @@ def _feature_cells(feature: FeatureBaseline, values: Column) -> Cells:
 
 def _scores(rows: Rows, baseline: Baseline, threshold: float) -> tuple[list[FeatureBaseline], list[Cells]]:
     narrow = rows.prediction.astype(np.float32)
-    if baseline.classes is None:
+    if baseline.classes is None and baseline.outputs is None:
         edges = score_edges(narrow, threshold if baseline.target == "classification" else None)
         score = FeatureBaseline(
             name="prediction", type="number", edges=edges, counts=(0,) * (len(edges) + 2), bounded=True
         )
         return [score], [number_cells(narrow, edges_of(score))]
     scores = []
-    for place, name in enumerate(baseline.classes):
+    if baseline.outputs is not None:
+        for place, name in enumerate(baseline.outputs):
+            edges = score_edges(narrow[:, place])
+            counts = (0,) * (len(edges) + 2)
+            scores.append(
+                FeatureBaseline(name=f"prediction/{name}", type="number", edges=edges, counts=counts, bounded=True)
+            )
+        return scores, output_cells(narrow, np.ones(len(narrow), dtype=np.bool_), tuple(scores))
+    for place, name in enumerate(baseline.classes or ()):
         edges = score_edges(narrow[:, place])
         counts = (0,) * (2 * (len(edges) + 1) + 1)
         scores.append(FeatureBaseline(name=name, type="number", edges=edges, counts=counts, bounded=True))
@@ -234,15 +254,31 @@ def _losses(rows: Rows, baseline: Baseline, threshold: float) -> dict[str, Wide]
     """Return the losses of each row, the one that stands for the others first; of classes none, whose rates say all."""
     if baseline.classes is not None:
         return {}
-    error = rows.prediction - rows.label
     if baseline.target == "classification":
         right = np.where(rows.label == 1, rows.prediction, 1 - rows.prediction)
         return {
             "wrong": ((rows.prediction > threshold) != (rows.label == 1)).astype(np.float64),
-            "squared": error**2,
+            "squared": (rows.prediction - rows.label) ** 2,
             "log_loss": -np.log(np.clip(right, _CLIP, 1.0)),
         }
-    return {"absolute": np.abs(error), "squared": error**2, "actual": np.abs(rows.label)}
+    return _errors(rows.prediction, rows.label)
+
+
+def _errors(prediction: Wide, label: Wide, suffix: str = "") -> dict[str, Wide]:
+    error = prediction - label
+    return {f"absolute{suffix}": np.abs(error), f"squared{suffix}": error**2, f"actual{suffix}": np.abs(label)}
+
+
+def _of_outputs(
+    rows: Rows, outputs: Sequence[str], columns: Sequence[tuple[Cells, int]], drawn: _Drawn
+) -> tuple[ExpectedLoss, ...]:
+    """Return the losses of each output by the cells of the features and of its own score, as ``absolute/<output>``."""
+    features = columns[: len(columns) - len(outputs)]
+    found: list[ExpectedLoss] = []
+    for place, name in enumerate(outputs):
+        of_row = _errors(rows.prediction[:, place], rows.label[:, place], f"/{name}")
+        found += _fit(_laid_out([*features, columns[len(features) + place]]), of_row, drawn)
+    return tuple(found)
 
 
 def _fit(columns: Sequence[_Cells], losses: Mapping[str, Wide], drawn: _Drawn) -> tuple[ExpectedLoss, ...]:

@@ -72,7 +72,8 @@ def expected_metrics(estimator: Estimator, baseline: Baseline, counts: Counts) -
     """Return the metrics that are expected of a window's predictions, beside the holdout's; the first is the one it is known by.
 
     Of a regression WAPE, MAE and RMSE; of a classification AUC, F1, precision, recall, accuracy, Brier score and log loss; of
-    classes macro recall and accuracy. One that is not defined is left out.
+    classes macro recall and accuracy; of several outputs the mean WAPE, then WAPE and MAE of each. One that is not defined is left
+    out.
 
     Args:
         estimator: What the holdout taught.
@@ -146,6 +147,9 @@ def _of_losses(
     losses = {loss.name: loss for loss in estimator.losses}
     if not losses:
         return
+    if baseline.outputs is not None:
+        yield from _of_each_output(losses, baseline.outputs, columns, rows)
+        return
     at = _design(columns)
     means = {name: _mean(loss, at) for name, loss in losses.items()}
 
@@ -157,13 +161,41 @@ def _of_losses(
         yield "brier", means["squared"], deviation({"squared": 1.0})
         yield "log_loss", means["log_loss"], deviation({"log_loss": 1.0})
         return
-    if means["actual"] > 0:
-        wape = means["absolute"] / means["actual"]
-        yield "wape", wape, deviation({"absolute": 1 / means["actual"], "actual": -wape / means["actual"]})
-    yield "mae", means["absolute"], deviation({"absolute": 1.0})
+    yield from _errors(losses, at, rows)
     if means["squared"] > 0:
         rmse = means["squared"] ** 0.5
         yield "rmse", rmse, deviation({"squared": 0.5 / rmse})
+
+
+def _errors(
+    losses: Mapping[str, ExpectedLoss], at: Wide, rows: int, suffix: str = ""
+) -> Iterator[tuple[str, float, float]]:
+    """Yield WAPE, where it is defined, and MAE of a regression or of one output."""
+    absolute, actual = f"absolute{suffix}", f"actual{suffix}"
+    error, size = _mean(losses[absolute], at), _mean(losses[actual], at)
+    if size > 0:
+        wape = error / size
+        yield f"wape{suffix}", wape, _deviation({absolute: 1 / size, actual: -wape / size}, losses, at, rows)
+    yield f"mae{suffix}", error, _deviation({absolute: 1.0}, losses, at, rows)
+
+
+def _of_each_output(
+    losses: Mapping[str, ExpectedLoss], outputs: Sequence[str], columns: Sequence[Shown], rows: int
+) -> Iterator[tuple[str, float, float]]:
+    """Yield the mean of the outputs' WAPEs, then each metric of each output.
+
+    The mean's deviation is the mean of theirs, the most that it can be: that of outputs whose errors go together.
+    """
+    features = columns[: len(columns) - len(outputs)]
+    found: list[tuple[str, float, float]] = []
+    for place, name in enumerate(outputs):
+        at = _design([*features, columns[len(features) + place]])
+        found += _errors(losses, at, rows, f"/{name}")
+    wapes = [(value, deviation) for name, value, deviation in found if name.startswith("wape/")]
+    if len(wapes) == len(outputs):
+        value, deviation = np.mean(wapes, axis=0).tolist()
+        yield "wape", value, deviation
+    yield from sorted(found, key=lambda metric: not metric[0].startswith("wape/"))
 
 
 def _mean(loss: ExpectedLoss, at: Wide) -> float:
