@@ -93,7 +93,9 @@ def unit_error(rows: Rows, by: str, *, given: bool, share: float) -> dict[str, A
         found.update(
             one.drift.name
             for one in decided
-            if one.drift.drifted and one.drift.name in PRICES and (one.drift.rule in ("out_of_range", "tail") or share == 1)
+            if one.drift.drifted
+            and one.drift.name in PRICES
+            and (one.drift.rule in ("out_of_range", "tail") or share == 1)
         )
     return {"windows": trials, "found": dict(found)}
 
