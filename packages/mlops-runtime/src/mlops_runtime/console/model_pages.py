@@ -128,8 +128,9 @@ class RolloutFact:
 class EndpointPage:
     """One model. ``cause`` is the last verdict in its own words, of the monitor or of the rollout.
 
-    ``sequence`` is of the newest audit record: what a change names as seen. ``changes`` are of the last 24 hours, newest first;
-    ``unread`` says why some are not shown. ``overview`` is what ``mlops status --json`` prints of the endpoint.
+    ``sequence`` is of the newest audit record, ``unit_sequence`` of the unit's own: what a change names as seen. ``changes`` are of
+    the last 24 hours, newest first; ``unread`` says why some are not shown. ``overview`` and ``retraining`` are what
+    ``mlops status --json`` prints of the endpoint and of its pipeline, null where no pipeline retrains it.
     """
 
     now: datetime
@@ -144,8 +145,10 @@ class EndpointPage:
     rollout: tuple[RolloutFact, ...]
     changes: tuple[Change, ...]
     sequence: int
+    unit_sequence: int
     unread: tuple[str, ...]
     overview: EndpointOverview
+    retraining: PipelineOverview | None
 
 
 def units(call: Call) -> Units:
@@ -223,8 +226,10 @@ def endpoint(call: Call) -> EndpointPage:
         ),
         changes=tuple(sorted(changes, key=lambda change: change.at, reverse=True)),
         sequence=head.audit_sequence,
+        unit_sequence=0 if found.last is None else found.last.sequence,
         unread=tuple(unread.reasons),
         overview=overview,
+        retraining=next(iter(found.pipelines), None),
     )
 
 

@@ -2,45 +2,59 @@
 import {useEffect, useState} from './html.js';
 
 const BASE = '/api/v1';
+const AT_ONCE = 6; // calls; a fleet of many units is read in turns
 const HIDDEN = 10; // a page that lies behind others asks that much less often
+const QUICK = 3, QUIET = 30; // seconds between two looks: while a rollout runs, and otherwise
 const kept = new Map(); // by path: what was answered last, so that a page that is opened again shows it at once
 const asking = new Set(); // what asks again now, of every resource in sight
-let token = '';
+const waiting = [];
+let token = '', running = 0;
 
-// A refusal of the API (RFC 9457) or of the way to it.
+// A refusal of the API (RFC 9457), or of the way to it.
 export class Problem extends Error {
-  constructor(status, title, detail, body = {}) {
+  constructor(status, title, detail, problems = []) {
     super(detail || title);
-    Object.assign(this, {status, title, body});
+    Object.assign(this, {status, title, problems});
   }
 }
 
 // The address that `mlops console` prints carries the token behind its #, which no server and no log sees.
 export function signIn() {
-  const found = location.hash.match(/^#token=([\w-]+)$/);
+  const found = location.hash.match(/^#token=([\w-]+)(?:&to=(\/[\w/-]*))?$/);
   if (found) {
     sessionStorage.setItem('token', found[1]); // of this tab alone; the next start of the command makes another
-    history.replaceState(null, '', '#/');
+    history.replaceState(null, '', `#${found[2] ?? '/'}`);
   }
+  addEventListener('hashchange', () => location.hash.startsWith('#token=') && location.reload()); // the address of another start
   token = sessionStorage.getItem('token') ?? '';
   return token !== '';
 }
 
 async function call(path, options = {}) {
-  let answer;
+  while (running >= AT_ONCE) await new Promise((go) => waiting.push(go));
+  running += 1;
+  try {
+    return await answered(path, options);
+  } finally {
+    running -= 1;
+    waiting.shift()?.();
+  }
+}
+
+async function answered(path, options) {
+  let answer, body;
   try {
     answer = await fetch(BASE + path, {...options, cache: 'no-store', headers: {Authorization: `Bearer ${token}`, ...options.headers}});
+    const isJson = (answer.headers.get('Content-Type') ?? '').includes('json');
+    body = isJson ? await answer.json() : {};
   } catch {
-    throw new Problem(0, 'no answer', 'The console does not answer. Check that mlops console still runs, and the network.');
+    throw new Problem(0, 'no answer', 'the console does not answer. Check that mlops console still runs.');
   }
-  if (answer.status === 304) return {status: 304};
-  const isJson = (answer.headers.get('Content-Type') ?? '').includes('json');
-  const body = isJson ? await answer.json() : {};
-  if (!answer.ok) throw new Problem(answer.status, body.title ?? `status ${answer.status}`, body.detail, body);
+  if (!answer.ok && answer.status !== 304) throw new Problem(answer.status, body.title ?? `status ${answer.status}`, body.detail, body.problems);
   return {status: answer.status, body, etag: answer.headers.get('ETag')};
 }
 
-// Ask for a change. `expect` is what the person saw; a repeated click is the same change, by its key.
+// Ask for a change. `key` names the click, so that a repeated request is the same change.
 export async function change(path, body, key) {
   const {body: answer} = await call(path, {
     method: 'POST',
@@ -48,45 +62,67 @@ export async function change(path, body, key) {
     body: JSON.stringify(body),
   });
   for (const ask of asking) ask();
+  if (answer.is_final === false) setTimeout(() => change(path, body, key).catch(() => {}), 1000 * QUICK); // a fleet that has not begun to start
   return answer;
 }
 
-// What a path answers: {data, at, error}. After a refusal the old data stays, with the time at which it was read.
-export function useResource(path, every) {
-  const [state, set] = useState(kept.get(path) ?? {});
-  useEffect(() => {
-    let timer = 0, isOn = true, isBusy = false;
-    if (!path) return undefined;
-    set(kept.get(path) ?? {});
-    const ask = async () => {
-      clearTimeout(timer);
-      if (isBusy) return;
-      isBusy = true;
-      const before = kept.get(path) ?? {};
-      let next;
-      try {
-        const found = await call(path, before.etag ? {headers: {'If-None-Match': before.etag}} : {});
-        next = found.status === 304 ? {...before, at: Date.now(), error: undefined} : {data: found.body, etag: found.etag, at: Date.now()};
-      } catch (error) {
-        next = {...before, error};
-      }
-      isBusy = false;
-      kept.set(path, next);
-      if (!isOn) return;
-      set(next);
-      const seconds = typeof every === 'function' ? every(next.data) : every;
-      timer = setTimeout(ask, 1000 * seconds * (document.hidden ? HIDDEN : 1));
-    };
-    const seen = () => document.hidden || ask();
-    asking.add(ask);
-    document.addEventListener('visibilitychange', seen);
-    ask();
-    return () => {
-      isOn = false;
-      clearTimeout(timer);
-      asking.delete(ask);
-      document.removeEventListener('visibilitychange', seen);
-    };
-  }, [path]);
-  return path ? state : {};
+// Read a path once, when a person asks for it.
+export const read = async (path) => (await call(path)).body;
+
+// Keep asking for a path and hand over {data, at, error}: after a refusal the old data, with the time at which it was read.
+function watch(path, every, set) {
+  let timer = 0, isOn = true, isBusy = false;
+  const ask = async () => {
+    clearTimeout(timer);
+    if (isBusy) return;
+    isBusy = true;
+    const before = kept.get(path) ?? {};
+    let next;
+    try {
+      const found = await call(path, before.etag ? {headers: {'If-None-Match': before.etag}} : {});
+      next = found.status === 304 ? {...before, at: Date.now(), error: undefined} : {data: found.body, etag: found.etag, at: Date.now()};
+    } catch (error) {
+      next = {...before, error};
+    }
+    isBusy = false;
+    kept.set(path, next);
+    if (!isOn) return;
+    set(next);
+    const seconds = every ? every(next.data) : QUIET;
+    timer = setTimeout(ask, 1000 * seconds * (document.hidden ? HIDDEN : 1));
+  };
+  const seen = () => document.hidden || ask();
+  asking.add(ask);
+  document.addEventListener('visibilitychange', seen);
+  ask();
+  return () => {
+    isOn = false;
+    clearTimeout(timer);
+    asking.delete(ask);
+    document.removeEventListener('visibilitychange', seen);
+  };
 }
+
+// What a path answers, again every 30 seconds, or as often as `every` says of the data; nothing without a path.
+export function useResource(path, every) {
+  const [state, set] = useState({});
+  useEffect(() => {
+    set(kept.get(path) ?? {});
+    return path ? watch(path, every, set) : undefined;
+  }, [path]);
+  return state;
+}
+
+// The same of several paths, by path.
+export function useResources(paths, every) {
+  const [states, set] = useState({});
+  useEffect(() => {
+    set(Object.fromEntries(paths.map((path) => [path, kept.get(path) ?? {}])));
+    const ends = paths.map((path) => watch(path, every, (next) => set((all) => ({...all, [path]: next}))));
+    return () => ends.forEach((end) => end());
+  }, [paths.join()]);
+  return states;
+}
+
+// How often to ask about something that may be in a rollout.
+export const inRollout = (isRunning) => (isRunning ? QUICK : QUIET);

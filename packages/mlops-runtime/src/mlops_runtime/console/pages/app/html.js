@@ -3,5 +3,5 @@ import {h} from '../vendor/preact.js';
 import htm from '../vendor/htm.js';
 
 export const html = htm.bind(h);
-export {render, Fragment} from '../vendor/preact.js';
-export {useCallback, useEffect, useId, useMemo, useRef, useState} from '../vendor/hooks.js';
+export {render} from '../vendor/preact.js';
+export {useEffect, useId, useLayoutEffect, useMemo, useRef, useState} from '../vendor/hooks.js';

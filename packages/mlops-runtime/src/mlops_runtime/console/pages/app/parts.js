@@ -1,4 +1,4 @@
-// What pages are made of: states, times, tables, and what stands there while nothing, or only old data, is known.
+// What pages are made of: states, times, tables, and what is shown while nothing, or only old data, is known.
 import {html, useEffect, useRef, useState} from './html.js';
 import {distance, length, person, said, setNow, tone, utc} from './words.js';
 
@@ -29,7 +29,7 @@ export const Note = ({kind = '', role, children}) => html`<div class=${`note ${k
 // A page's resource: waiting, refused, or data; data that could not be read again stays, with its age in sight.
 export function Read({of, what, children}) {
   const {data, error, at} = of;
-  if (data?.now) setNow(data.now);
+  if (data?.now) setNow(data.now, at);
   if (!data && error) return html`<${Note} kind="bad" role="alert"><p>${what} cannot be read: ${error.message}</p>${hint(error)}<//>`;
   if (!data) return html`<p role="status">Reading ${what}…</p>`;
   return html`
@@ -77,12 +77,15 @@ function compare(a, b) {
   return a < b ? -1 : 1;
 }
 
-// A page's heading takes the focus when the page opens, so that a reader without eyes hears where they are.
+let isFirst = true; // the browser itself reads the page that it opens
+
+// A page's heading takes the focus when a link leads to it, so that who cannot see it hears where they are.
 export function Title({children, crumbs}) {
   const heading = useRef();
   useEffect(() => {
     document.title = heading.current.textContent;
-    if (document.activeElement === document.body) heading.current.focus();
+    if (!isFirst) heading.current.focus();
+    isFirst = false;
   }, []);
   return html`${crumbs && html`<p class="crumbs"><a href="#/">Models</a>${crumbs.map(([name, to]) => html` / <a href=${to}>${name}</a>`)}</p>`}
     <h1 tabindex="-1" ref=${heading}>${children}</h1>`;

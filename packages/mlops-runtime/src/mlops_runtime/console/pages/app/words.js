@@ -1,14 +1,18 @@
 // How times, numbers, names and states read.
 
-let ahead = 0; // milliseconds by which the cloud's clock is ahead of this browser's
+let readAt = Date.now(), readNow = Date.now(), scale = 1;
 
-// Every answer says what time it is in the cloud; distances are from there.
-export function setNow(iso) {
+// Every answer says what time it is in the cloud; distances are from there. The embedded clock may go faster than the browser's.
+export function setNow(iso, at = Date.now()) {
   const found = Date.parse(iso);
-  if (!Number.isNaN(found)) ahead = found - Date.now();
+  if (!Number.isNaN(found) && at >= readAt) [readNow, readAt] = [found, at];
 }
 
-export const now = () => Date.now() + ahead;
+export function setScale(found) {
+  scale = found ?? 1;
+}
+
+export const now = () => readNow + scale * (Date.now() - readAt);
 
 const UNITS = [['d', 86400], ['h', 3600], ['min', 60], ['s', 1]];
 
@@ -28,34 +32,48 @@ export function distance(iso) {
 }
 
 export const utc = (iso) => `${new Date(iso).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+export const clock = (iso) => new Date(iso).toISOString().slice(11, 16);
 
-// ".../model-package/demand-forecast/7" is "version 7".
-export function version(arn) {
-  return arn ? `version ${arn.split('/').pop()}` : 'no version';
-}
+// ".../model-package/demand-forecast/7" is "version 7", null is "no version".
+export const version = (number) => (number === null || number === undefined ? 'an unknown version' : `version ${number}`);
+
+// "demand-forecast/7" of the ARN of a package.
+export const packageName = (arn) => (arn ? arn.split(':model-package/').pop() : '');
 
 // The person of an ARN or address: what follows the last slash.
 export const person = (by) => (by ? by.split('/').pop() : '');
 
-// "2.3 %" of 0.0231, "1,204.5" of 1204.52; three figures are all that anybody compares.
+// Three figures are all that people compare.
 export function number(value, unit = '') {
   if (value === null || value === undefined) return 'unknown';
+  if (typeof value !== 'number') return String(value);
   const size = Math.abs(value);
   const digits = Number.isInteger(value) || size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : size >= 0.001 ? 3 : 5;
   return value.toLocaleString('en', {maximumFractionDigits: digits}) + unit;
 }
 
-export const percent = (share) => (share === null || share === undefined ? 'unknown' : number(100 * share, ' %'));
+export const share = (value) => (value === null || value === undefined ? 'unknown' : number(100 * value, ' %'));
+export const bare = (text) => text.replaceAll('_', ' ');
 
-// OK is good, what breaks a promise is bad; what is merely not known is neither, and never red.
+// The worst first, as the API says it of a model.
+export const ORDER = [
+  'gone', 'broken', 'limits violated', 'rolled back', 'not watched', 'waits for an approval', 'rollout runs', 'on probation', 'not known yet',
+  'serves', 'not deployed',
+];
+
+// A kept promise is good, a broken one is bad; a state that is merely not known is neither, and never red.
 const TONES = {
-  OK: 'good', InService: 'good', Approved: 'good', PROMOTED: 'good', SUCCEEDED: 'good', passed: 'good', intact: 'good',
-  VIOLATION: 'bad', Failed: 'bad', FAILED: 'bad', ROLLED_BACK: 'bad', REJECTED: 'bad', Rejected: 'bad', GONE: 'bad', failed: 'bad', broken: 'bad',
-  BASELINE_OLDER_THAN_MODEL: 'warn', NO_CAPTURE: 'warn', Updating: 'warn', Creating: 'warn', RUNNING: 'warn', PAUSED: 'warn', PendingManualApproval: 'warn',
+  good: ['serves', 'OK', 'InService', 'Approved', 'PROMOTED', 'REGISTERED', 'SUCCEEDED', 'RESUMED', 'passed', 'intact'],
+  bad: [
+    'gone', 'broken', 'limits violated', 'rolled back', 'VIOLATION', 'Failed', 'FAILED', 'GONE', 'ROLLED_BACK', 'REJECTED', 'Rejected', 'failed', 'UpdateRollbackFailed',
+    'drifted',
+  ],
+  warn: [
+    'not watched', 'waits for an approval', 'rollout runs', 'on probation', 'NO_CAPTURE', 'BASELINE_OLDER_THAN_MODEL', 'Updating', 'Creating', 'RUNNING', 'PAUSED',
+    'PendingManualApproval', 'REFUSED', 'ASKED', 'stopped',
+  ],
 };
-const SAID = {
-  InService: 'in service', NOT_YET_DEPLOYED: 'not yet deployed', GONE: 'gone', RECORDED: 'as recorded', PendingManualApproval: 'waits for approval',
-};
+const SAID = {InService: 'in service', PendingManualApproval: 'waits for approval'};
 
-export const tone = (state) => TONES[state] ?? 'soft';
-export const said = (state) => SAID[state] ?? (/^[A-Z_]+$/.test(state) && state !== 'OK' ? state.toLowerCase().replaceAll('_', ' ') : state);
+export const tone = (state) => Object.keys(TONES).find((each) => TONES[each].includes(state)) ?? 'soft';
+export const said = (state) => SAID[state] ?? (/^[A-Z_]+$/.test(state) && state !== 'OK' ? bare(state.toLowerCase()) : state);

@@ -1,0 +1,107 @@
+// Page 5: whether a person would sign. Intervals of the gate, digests, and what forbids a deployment.
+import {html} from './html.js';
+import {useResource} from './api.js';
+import {packagePage} from './addresses.js';
+import {Ask} from './ask.js';
+import {By, Card, Facts, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
+import {number, share} from './words.js';
+
+const FEW = 12;
+const UNBOUNDED = 1e9; // how the gate writes that a rival had no loss, or was not compared
+
+export function Approval({group, package: of, may}) {
+  const name = `${group}/${of}`, path = `/packages/${encodeURIComponent(group)}/${encodeURIComponent(of)}`;
+  const found = useResource(path);
+  return html`<${Title} crumbs=${[]}>Package ${name}<//>
+    <${Read} of=${found} what="the package">${(data) => html`<${Shown} ...${{data, name, path, may}} />`}<//>`;
+}
+
+// Every package that waits, the newest first.
+export function Approvals() {
+  const found = useResource('/approvals');
+  return html`<${Title}>Approvals<//><${Read} of=${found} what="the packages that wait">${({waiting}) => html`<div class="card"><${Table} label="Packages that wait" rows=${waiting}
+    rowKey=${(each) => each.package} empty="No package waits for a person." columns=${WAITING} /></div>`}<//>`;
+}
+
+const WAITING = [
+  {name: 'Package', of: (each) => html`<a href=${packagePage(each.package)}>${each.package}</a>`},
+  {name: 'Unit', sort: (each) => each.unit, of: (each) => each.unit},
+  {name: 'Registered', sort: (each) => each.registered, of: (each) => html`<${Time} at=${each.registered} />`},
+];
+
+function Shown({data, name, path, may}) {
+  const {review, gate} = data;
+  return html`
+    <p class="lead"><${State} of=${review.approval} /> ${review.changed_by && html` by <${By} who=${review.changed_by} />`} ${review.changed && html`<${Time} at=${review.changed} />`}</p>
+    ${review.description && html`<p>${review.description}</p>`}
+    ${review.problems.length > 0 && html`<${Note} kind="bad" role="status"><p><strong>It cannot be deployed:</strong></p><ul>${review.problems.map((each) => html`<li>${each}</li>`)}</ul><//>`}
+    ${data.note && html`<${Note} kind="warn"><p>Nothing says that it is better than the model that serves: ${data.note}.</p><//>`}
+    <${Buttons} ...${{data, name, path, may}} />
+    <${Card} id="gate" title="What the gate decided">${gate ? html`<${Gate} of=${gate} />` : html`<${Unknown} why="The gate's result cannot be read." />`}<//>
+    <div class="columns">
+      <${Card} id="losses" title="Losses on the holdout">${data.metric ? html`<${Losses} of=${data} />` : html`<${Unknown} why="The evaluation cannot be read." />`}<//>
+      <${Card} id="origin" title="What it is"><${Facts} of=${[
+        ['registered', html`<${Time} at=${review.registered} />`],
+        ['training set', review.metadata.training_set_id ? html`<${Digest} of=${review.metadata.training_set_id} />` : html`<${Unknown} />`],
+        ['loaded by', review.metadata.flavor ? `${review.metadata.flavor}, trusted with ${review.metadata.trust}` : 'onnx, which is data'],
+        ['model', html`<${Digest} of=${review.metadata.model_sha256} />`],
+        ['archive', html`<${Digest} of=${review.metadata.artifact_sha256} />`],
+        ['container', html`<${Digest} of=${review.binding} />`],
+        ['image', html`<code>${review.image || 'unknown'}</code>`],
+        ['code', review.metadata.code ? html`<code>${review.metadata.code}</code>` : html`<${Unknown} />`],
+      ]} /><//>
+    </div>`;
+}
+
+const Digest = ({of}) => (of ? html`<code>${of}</code>` : html`<${Unknown} />`);
+
+function Buttons({data, name, path, may}) {
+  const {review} = data;
+  const expect = {approval: review.approval, binding: review.binding};
+  if (!may('approve') && !may('reject')) return html`<p class="small soft">Your role may not approve or reject.</p>`;
+  return html`<div class="buttons">
+    ${may('approve') && review.approval === 'PendingManualApproval' && html`<${Ask} label="Approve" kind="main" title=${`Approve ${name}`} go="Approve and roll out" path=${`${path}/approval`} body=${{expect}}
+      disabled=${!data.can_approve} done=${() => 'Approved. Its rollout starts by itself.'}>
+      <p>A rollout of <strong>${name}</strong> starts now: golden requests first, then a part of the traffic. The model that serves stays until the new one has passed. Your name stands on the record.</p><//>`}
+    ${may('reject') && data.can_reject && html`<${Ask} label="Reject" title=${`Reject ${name}`} go="Reject now" path=${`${path}/rejection`} body=${{expect}} done=${() => 'Rejected.'}>
+      <p><strong>${name}</strong> will not be deployed. ${review.approval === 'Approved' ? 'An endpoint that serves it goes on until you roll it back.' : 'The model that serves does not change.'}</p><//>`}
+  </div>${review.problems.length > 0 && html`<p class="small soft">It cannot be approved, for the reasons above.</p>`}`;
+}
+
+function Gate({of}) {
+  const failed = of.checks.filter((each) => !each.passed);
+  const shown = [...failed, ...of.checks.filter((each) => each.passed)].slice(0, Math.max(FEW, failed.length));
+  return html`<p><${State} of=${of.verdict === 'PASSED' ? 'passed' : 'failed'} /> ${of.verdict === 'PASSED' ? '' : of.reason}</p>
+    <${Table} label="Checks of the gate" rows=${shown} rowKey=${(each) => `${each.rival} ${each.segment}`} empty="Nothing was compared." columns=${CHECKS} />
+    ${shown.length < of.checks.length && html`<details><summary>The ${of.checks.length - shown.length} other checks, all passed</summary>
+      <${Table} label="Other checks" rows=${of.checks.filter((each) => !shown.includes(each))} rowKey=${(each) => `${each.rival} ${each.segment}`} columns=${CHECKS} /></details>`}
+    ${of.verdict === 'PASSED' && html`<details><summary>In the gate's own words</summary><p>${of.reason}</p></details>`}
+    ${of.coverage?.map((each) => html`<p class="small soft">Of ${number(each.segments)} segments of ${each.column}, ${number(each.compared)} are compared by themselves; ${share(each.untested_rows)} of the rows are in no interval.</p>`)}`;
+}
+
+const CHECKS = [
+  {name: 'Against', sort: (each) => each.rival, of: (each) => each.rival},
+  {name: 'Over', sort: (each) => each.segment ?? '', of: (each) => each.segment ?? 'all rows'},
+  {name: 'Relative loss', sort: (each) => each.high, of: (each) => (Math.abs(each.high) >= UNBOUNDED ? html`<span class="soft">not compared</span>` : html`<${Interval} of=${each} />`)},
+  {name: 'Limit', number: true, of: (each) => signed(each.limit)},
+  {name: 'Verdict', sort: (each) => (each.passed ? 1 : 0), of: (each) => html`<${State} of=${each.passed ? 'passed' : 'failed'} />`},
+];
+
+const signed = (value) => `${value > 0 ? '+' : ''}${number(Math.round(1000 * value) / 10)} %`;
+
+// Where the interval lies between 30 % better and 30 % worse; the words beside it say the same.
+function Interval({of}) {
+  const x = (value) => `${Math.min(100, Math.max(0, 50 + (value * 100) / 0.6))}%`;
+  return html`<span class="interval"><svg width="100%" height="16" aria-hidden="true">
+    <line class="axis" x1="50%" x2="50%" y1="0" y2="16" /><line class="limit" x1=${x(of.limit)} x2=${x(of.limit)} y1="0" y2="16" />
+    <line class=${of.passed ? 'span' : 'span bad'} x1=${x(of.low)} x2=${x(of.high)} y1="8" y2="8" /></svg> ${of.low === of.high ? signed(of.low) : `${signed(of.low)} to ${signed(of.high)}`}</span>`;
+}
+
+function Losses({of}) {
+  const rows = Object.entries(of.metrics).sort(([, a], [, b]) => a - b), own = of.metrics.candidate;
+  return html`<${Table} label="Losses" rows=${rows} rowKey=${([name]) => name} empty="Nothing was measured." columns=${[
+    {name: 'Model', of: ([name]) => name},
+    {name: of.metric.toUpperCase(), number: true, of: ([, loss]) => number(loss)},
+    {name: 'Candidate', number: true, of: ([name, loss]) => (name === 'candidate' || !loss ? '' : signed((own - loss) / loss))},
+  ]} /><p class="small soft">Over ${number(of.rows)} rows; a lower loss is better.</p>`;
+}

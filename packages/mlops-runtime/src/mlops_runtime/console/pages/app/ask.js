@@ -1,0 +1,58 @@
+// The dialog before every change: what will happen, and why the person wants it. Nothing is asked for without a reason.
+import {html, useEffect, useId, useRef, useState} from './html.js';
+import {change} from './api.js';
+
+// A button that opens a dialog. `path` is asked for with {reason, ...body}; what was seen goes along, so that a stale page changes nothing.
+export function Ask({label, kind = '', title, go, path, body = {}, done, follow, children, disabled}) {
+  const dialog = useRef(), opener = useRef(), id = useId();
+  const [state, set] = useState({});
+  const [isOpen, open] = useState(false);
+  useEffect(() => {
+    if (isOpen) dialog.current.showModal();
+  }, [isOpen]);
+  const start = () => {
+    set({key: crypto.randomUUID()}); // of this opening: a second click asks for the same change
+    open(true);
+  };
+  const closed = () => {
+    open(false);
+    opener.current?.focus();
+  };
+  const send = async (event) => {
+    event.preventDefault();
+    const fields = Object.fromEntries(new FormData(event.target));
+    set((before) => ({...before, isBusy: true, error: undefined}));
+    try {
+      const reason = fields.reason.replace(/\s+/g, ' ').trim(); // records are of one line
+      const answer = await change(path, {...body, reason}, state.key);
+      dialog.current?.close();
+      set({said: done(answer)});
+      follow?.(answer);
+    } catch (error) {
+      set((before) => ({...before, isBusy: false, error}));
+    }
+  };
+  return html`<span>
+    <button type="button" class=${kind} ref=${opener} disabled=${disabled} onClick=${start}>${label}</button>
+    <span class="hidden" role="status" aria-live="polite">${state.said}</span>
+    ${state.said && html`<span class="small soft said">${state.said}</span>`}
+    ${isOpen && html`<dialog ref=${dialog} aria-labelledby=${`${id}-title`} onClose=${closed}>
+      <form onSubmit=${send}>
+        <h2 id=${`${id}-title`}>${title}</h2>
+        ${children}
+        <label>Reason<textarea name="reason" required maxlength="500" autofocus aria-describedby=${`${id}-kept`}></textarea></label>
+        <p class="small soft" id=${`${id}-kept`}>The reason is kept in the audit log with your name.</p>
+        ${state.error && html`<div class="note bad" role="alert"><p>${refusal(state.error)}</p>${state.error.problems?.length > 0 && html`<ul>${state.error.problems.map((each) => html`<li>${each}</li>`)}</ul>`}</div>`}
+        <div class="buttons">
+          <button type="submit" class=${kind || 'main'} disabled=${state.isBusy}>${state.isBusy ? 'Asking…' : go}</button>
+          <button type="button" onClick=${() => dialog.current.close()}>Cancel</button>
+        </div>
+      </form></dialog>`}
+  </span>`;
+}
+
+function refusal({status, message}) {
+  if (status === 409) return `Nothing was changed, since this page is out of date: ${message} Close this, see what is there now, and decide again.`;
+  if (status === 0) return `It is not known whether this was done: ${message} Ask again: the same request is not done twice.`;
+  return `Nothing was changed: ${message}`;
+}

@@ -1,0 +1,71 @@
+// Page 8: who did what to a model or a unit, and whether the log is intact.
+import {html, useState} from './html.js';
+import {read, useResource} from './api.js';
+import {modelPage} from './addresses.js';
+import {By, Card, Facts, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
+import {number, packageName} from './words.js';
+
+export function Audit({unit, endpoint}) {
+  const path = `/audit/${encodeURIComponent(endpoint ?? unit)}`, found = useResource(path);
+  const crumbs = [[unit, `#/?unit=${encodeURIComponent(unit)}`], ...(endpoint ? [[endpoint, modelPage(unit, endpoint)]] : [])];
+  return html`<${Title} crumbs=${crumbs}>Audit log of ${endpoint ?? unit}<//>
+    <${Read} of=${found} what="the audit log">${(data) => html`<${Shown} data=${data} path=${path} />`}<//>`;
+}
+
+function Shown({data, path}) {
+  return html`
+    ${data.missing !== null && data.missing !== undefined && html`<${Note} kind="bad" role="alert"><p>Record ${data.missing} is missing or changed, so that no older one can be shown. Verify the log.</p><//>`}
+    <${Card} id="whole" title="Is it intact?"><${Verify} path=${path} />
+      <${Facts} of=${[
+        ['head', html`<${Copied} of=${data.head} />`],
+        ['at sequence', number(data.sequence)],
+        ['bucket', html`<code>${data.bucket}</code>`],
+      ]} />
+      <p class="small soft">Keep the head elsewhere: a copy of the log is verified against it, and without AWS: <code>mlops audit verify ${data.name} --folder COPY --head HEAD</code></p><//>
+    <${Card} id="records" title="Records, the newest first"><${Table} label="Records" rows=${data.records} rowKey=${({record}) => record.sequence} empty="There is no record yet." columns=${COLUMNS} />
+      <div class="buttons"><${Download} data=${data} /></div><//>`;
+}
+
+const COLUMNS = [
+  {name: 'Number', of: ({record}) => record.sequence},
+  {name: 'When', sort: ({record}) => record.at, of: ({record}) => html`<${Time} at=${record.at} />`},
+  {name: 'Outcome', sort: ({record}) => record.outcome, of: ({record}) => html`<${State} of=${record.outcome} />`},
+  {name: 'Serves then', of: ({record}) => (record.serving_package ? packageName(record.serving_package) : html`<${Unknown} why="nothing" />`)},
+  {name: 'Asked by', sort: ({who}) => who, of: ({record}) => html`<${By} who=${record.requested_by} />`},
+  {name: 'Reason', of: ({record, sha256}) => html`${record.reason}${record.verdict && html`<br /><span class="small">${record.verdict.sentence}</span>`}<br /><code class="small soft" title="SHA-256 of the record">${sha256.slice(0, 16)}</code>`},
+];
+
+function Verify({path}) {
+  const [state, set] = useState({});
+  const verify = async () => {
+    set({isBusy: true});
+    try {
+      set({found: await read(`${path}/verification`)});
+    } catch (error) {
+      set({error});
+    }
+  };
+  const {found, error, isBusy} = state;
+  return html`<div class="buttons"><button type="button" onClick=${verify} disabled=${isBusy}>${isBusy ? 'Verifying…' : 'Verify every record'}</button></div>
+    <div role="status" aria-live="polite">${found && html`<${Note} kind=${found.is_whole ? 'good' : 'bad'}><p><${State} of=${found.is_whole ? 'intact' : 'broken'} /> ${number(found.records)} records, signed with the key <code>${found.key}</code>.</p>
+      ${found.findings.length > 0 && html`<ul>${found.findings.map((each) => html`<li>${each}</li>`)}</ul>`}<//>`}
+      ${error && html`<${Note} kind="bad"><p>It cannot be verified: ${error.message}</p><//>`}</div>`;
+}
+
+function Copied({of}) {
+  const [isCopied, copied] = useState(false);
+  const copy = () => navigator.clipboard.writeText(of).then(() => copied(true), () => {});
+  return html`<code>${of}</code> <button type="button" class="quiet" onClick=${copy}>Copy the head</button> <span role="status">${isCopied ? 'copied' : ''}</span>`;
+}
+
+// What is shown, as a file: it is made here, so no other address is asked for.
+function Download({data}) {
+  const save = () => {
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(new Blob([JSON.stringify(data, null, 1)], {type: 'application/json'}));
+    link.download = `${data.name}-audit.json`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
+  return html`<button type="button" onClick=${save}>Download what is shown</button>`;
+}

@@ -1,0 +1,95 @@
+// Page 2: what is wrong with a model, and what can be done.
+import {html, useState} from './html.js';
+import {inRollout, useResource} from './api.js';
+import {auditPage, driftPage, packagePage, resource, rolloutPage} from './addresses.js';
+import {Ask} from './ask.js';
+import {By, Card, Facts, Read, State, Time, Title, Unknown} from './parts.js';
+import {Timeline} from './timeline.js';
+import {bare, now, version} from './words.js';
+
+const DAY = 24 * 3600 * 1000;
+export const every = (data) => inRollout(data?.overview.running.length > 0);
+
+export function Model({unit, endpoint, may}) {
+  const found = useResource(resource(unit, endpoint), every);
+  return html`<${Title} crumbs=${[[unit, `#/?unit=${encodeURIComponent(unit)}`]]}>${endpoint}<//>
+    <${Read} of=${found} what="the model">${(data) => html`<${Shown} ...${{data, unit, endpoint, may}} />`}<//>`;
+}
+
+function Shown({data, unit, endpoint, may}) {
+  const {row, overview, serves, before} = data;
+  return html`
+    <p class="lead"><${State} of=${row.state} /> <strong id="serves">${serves ? `${version(serves.version)} serves` : 'nothing serves yet'}</strong>${serves?.since && html` since <${Time} at=${serves.since} />`}${
+      before && html`; ${version(before.version)} before`}.</p>
+    ${data.is_stopped && html`<div class="note warn"><p>Automation is ${data.automation}</p></div>`}
+    <section class="card" aria-label="Cause" aria-live="polite"><p class="lead" id="cause">${data.cause || 'Nothing stands out: every monitor is within its limits.'}</p>
+      <${Buttons} ...${{data, unit, endpoint, may}} /></section>
+    ${data.unread?.map((each) => html`<div class="note warn" role="status"><p>Not shown: ${each}</p></div>`)}
+    <${Card} id="changed" title="What changed in the last 24 hours"><${Timeline} changes=${data.changes} empty="Nothing was recorded, and no monitor has decided."
+      from=${new Date(Math.min(now(), Date.parse(data.now)) - DAY).toISOString()} until=${data.now} /><//>
+    <div class="columns">
+      <${Card} id="monitors" title="Monitors"><${Monitors} of=${overview.monitor} unit=${unit} endpoint=${endpoint} /><//>
+      <${Card} id="served" title="How it is served"><${Facts} of=${[
+        ['endpoint', html`<${State} of=${overview.state} />`],
+        ['configuration', overview.serving_config ?? html`<${Unknown} why="none" />`],
+        ['as the stack asks', {true: 'yes', false: 'not yet'}[overview.is_desired] ?? html`<${Unknown} why="nothing is served" />`],
+        overview.probation_until && ['on probation', html`until <${Time} at=${overview.probation_until} />`],
+        overview.last && ['newest record', html`<a href=${auditPage(unit, endpoint)}>${overview.last.sequence}</a> <${State} of=${overview.last.outcome} /> <${Time} at=${overview.last.at} /> by <${By} who=${overview.last.requested_by} />`],
+      ]} /><//>
+      <${Card} id="retraining" title="Retraining"><${Facts} of=${[
+        ['pipeline', row.pipeline ?? html`<${Unknown} why="none retrains it" />`],
+        ['last run', row.retrained ?? html`<${Unknown} why="none yet" />`],
+        ['waits for approval', row.waiting === null || row.waiting === undefined ? html`<${Unknown} why="not shown: your role may not list packages" />`
+          : row.waiting.length ? row.waiting.map((name) => html`<a href=${packagePage(name)}>${name}</a> `) : 'nothing'],
+      ]} /><//>
+    </div>`;
+}
+
+function Buttons({data, unit, endpoint, may}) {
+  const {overview, serves, before, retraining} = data, isRunning = overview.running.length > 0;
+  const [followed, follow] = useState('');
+  const path = (more) => resource(unit, endpoint, more);
+  return html`<div class="buttons">
+    ${isRunning && html`<a class="button" href=${rolloutPage(unit, endpoint)}>See the rollout</a>`}
+    ${serves && may('rollBack') && html`<${Ask} label="Roll back" kind="danger" title=${`Roll ${endpoint} back`} go="Roll back now" path=${path('/rollbacks')} body=${{expect: seen(data)}}
+      done=${() => 'Rolling back…'} follow=${(answer) => answer.execution && follow(answer.execution)} disabled=${!before && !isRunning}>
+      ${isRunning ? html`<p>The rollout that runs is aborted: <strong>${version(serves.version)}</strong> goes on and gets all of the traffic.</p>`
+        : html`<p>${before ? html`<strong>${version(before.version)}</strong> will serve in place of ${version(serves.version)}.` : 'No version is left to return to.'} Callers see no gap.</p>
+          ${before && html`<${Earlier} of=${before} />`}`}<//>`}
+    ${may(data.is_paused ? 'resumeUnit' : 'pauseUnit') && html`<${Pause} ...${{data, unit}} />`}
+    ${retraining && may('retrain') && html`<${Ask} label="Retrain" title=${`Retrain ${endpoint}`} go="Retrain now" path=${`/units/${encodeURIComponent(unit)}/pipelines/${encodeURIComponent(retraining.pipeline)}/retrainings`}
+      body=${{expect: {last_execution: retraining.last_execution ?? null}}} done=${() => 'Asked for a retraining. The guard decides whether it starts.'}>
+      <p>The pipeline <strong>${retraining.pipeline}</strong> trains on all that is known now. Its gate compares the candidate with ${serves ? version(serves.version) : 'its limits'}, and an approval comes before any traffic. The model that serves does not change now.</p><//>`}
+  </div>
+  ${followed && html`<${Followed} path=${path(`/rollbacks/${encodeURIComponent(followed)}`)} />`}
+  ${serves && !may('rollBack') && html`<p class="small soft">Your role may not roll back.</p>`}`;
+}
+
+// What a change names as seen: of a page that is out of date nothing is done.
+export const seen = ({sequence, serves}) => ({sequence, package: serves?.package ?? null});
+
+function Followed({path}) {
+  const {data, error} = useResource(path, (found) => inRollout(!found?.is_over));
+  const text = data ? (data.is_over ? data.says : 'The rollback runs.') : error ? `The rollback cannot be followed: ${error.message}` : '';
+  return html`<div class=${`note ${data?.is_over ? (data.is_served ? 'good' : 'bad') : ''}`} role="status" id="rollback"><p>${text}</p></div>`;
+}
+
+// How the version that would serve did when it served, as far as the records say.
+function Earlier({of}) {
+  return html`<p class="small">How ${version(of.version)} did when it served last is not known here; its records say who promoted it and why.</p>`;
+}
+
+function Pause({data, unit}) {
+  const isPaused = data.is_paused;
+  return html`<${Ask} label=${isPaused ? 'Resume automation' : 'Pause automation'} title=${`${isPaused ? 'Resume' : 'Pause'} the automation of ${unit}`} go=${isPaused ? 'Resume now' : 'Pause now'}
+    path=${`/units/${encodeURIComponent(unit)}/${isPaused ? 'resume' : 'pause'}`} body=${{expect: {sequence: data.unit_sequence}}} done=${() => (isPaused ? 'Automation runs again.' : 'Automation is paused.')}>
+    <p>${isPaused ? 'Retrainings and rollouts that the platform starts by itself are allowed again' : 'No retraining and no rollout starts by itself until a person resumes it; rollouts that run go on'}, for every model of <strong>${unit}</strong>. The models that serve do not change.</p><//>`;
+}
+
+export function Monitors({of, unit, endpoint}) {
+  if (!of) return html`<p class="soft">Nothing watches this model, or nothing was decided yet.</p>`;
+  if (of.unread) return html`<p class="soft">The report is not shown: ${of.unread}</p>`;
+  return html`<${Facts} of=${Object.entries(of.states).map(([name, state]) => [bare(name), html`<${State} of=${state} />`])} />
+    <p class="small soft">Window until ${of.window_until ? html`<${Time} at=${of.window_until} />` : 'an unknown time'}.${of.suppressed && ` Nothing was published as drift: ${of.suppressed}.`}</p>
+    <p><a href=${driftPage(unit, endpoint)}>Which feature, and since when</a></p>`;
+}

@@ -1,0 +1,58 @@
+// Page 1: what needs a person now. Every model of every unit, the worst first.
+import {html} from './html.js';
+import {useResource, useResources, inRollout} from './api.js';
+import {choose, modelPage, packagePage, rolloutPage, useAddress} from './addresses.js';
+import {Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
+import {ORDER, bare, setNow} from './words.js';
+
+const every = (data) => inRollout(data?.models.some((each) => each.rollout));
+
+export function Models() {
+  const units = useResource('/units');
+  return html`<${Title}>Models<//><${Read} of=${units} what="the list of units">${({units: found}) => (found.length
+    ? html`<${Fleet} names=${found.map((each) => each.unit)} />`
+    : html`<p>No business unit is deployed here. Deploy a stack with: <code>mlops deploy</code></p>`)}<//>`;
+}
+
+function Fleet({names}) {
+  const {query} = useAddress();
+  const unit = query.get('unit') ?? '', state = query.get('state') ?? '';
+  const shown = names.filter((name) => !unit || name === unit);
+  const path = (name) => `/units/${encodeURIComponent(name)}`;
+  const found = useResources(shown.map(path), every);
+  const of = shown.map((name) => ({name, ...found[path(name)]}));
+  const read = of.filter((each) => each.data);
+  for (const each of read) setNow(each.data.now, each.at);
+  const rows = read.flatMap(({name, data}) => data.models.map((model) => ({...model, unit: name})))
+    .filter((each) => !state || each.state === state)
+    .sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.endpoint.localeCompare(b.endpoint));
+  const missing = of.filter((each) => !each.data && !each.error);
+  const select = (next) => choose('/', {unit, state, ...next});
+  return html`
+    ${read.filter((each) => each.data.is_stopped).map(({name, data}) => html`<${Note} kind="warn"><p><strong>${name}</strong>: automation is ${data.automation}</p><//>`)}
+    ${of.filter((each) => each.error).map(({name, error, data, at}) => html`<${Note} kind=${data ? 'warn' : 'bad'} role="status"><p><strong>${name}</strong> ${data
+      ? html`is shown as it was <${Time} at=${new Date(at).toISOString()} />: ${error.message}` : `cannot be read: ${error.message}`}</p><//>`)}
+    <form class="filters" onSubmit=${(event) => event.preventDefault()}>
+      <${Choice} label="Unit" all="All units" value=${unit} values=${names} set=${(value) => select({unit: value})} />
+      <${Choice} label="State" all="All states" value=${state} values=${ORDER} set=${(value) => select({state: value})} />
+    </form>
+    <p class="small soft" role="status">${missing.length ? `Reading ${missing.length} of ${shown.length} units…` : `${rows.length} ${rows.length === 1 ? 'model' : 'models'} in ${read.length} ${read.length === 1 ? 'unit' : 'units'}`}</p>
+    <div class="card"><${Table} label="Models" rows=${rows} rowKey=${(row) => `${row.unit}/${row.endpoint}`} columns=${COLUMNS}
+      empty=${missing.length ? 'Not read yet.' : 'No model is like that.'} /></div>
+    <p class="small soft">Owner and cost a day are not known here.</p>`;
+}
+
+const Choice = ({label, all, value, values, set}) => html`<label>${label}<select value=${value} onChange=${(event) => set(event.target.value)}>
+  <option value="">${all}</option>${values.map((each) => html`<option value=${each} selected=${each === value}>${each}</option>`)}</select></label>`;
+
+const COLUMNS = [
+  {name: 'Model', sort: (row) => row.endpoint, of: (row) => html`<a href=${modelPage(row.unit, row.endpoint)}>${row.endpoint}</a><br /><span class="small soft">${row.unit}</span>`},
+  {name: 'State', sort: (row) => ORDER.indexOf(row.state), of: (row) => html`<${State} of=${row.state} />${row.says && html`<br /><span class="small">${row.says}</span>`}
+    ${row.waiting === undefined ? html`<br /><span class="small soft">packages that wait are not shown: your role may not list them</span>` : row.waiting?.map((name) => html`<br /><a class="small" href=${packagePage(name)}>Decide on ${name}</a>`)}`},
+  {name: 'Serves', sort: (row) => row.since, of: (row) => (row.package
+    ? html`<strong>${row.version ? `version ${row.version}` : 'a version'}</strong><br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},
+  {name: 'Monitors', of: (row) => (Object.keys(row.monitors ?? {}).length
+    ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why="nothing watches it, or nothing was decided" />`)},
+  {name: 'Last retraining', of: (row) => (row.retrained ? html`<span class="small">${row.retrained}</span>` : html`<${Unknown} why=${row.pipeline ? 'none yet' : 'no pipeline'} />`)},
+  {name: 'Rollout', of: (row) => (row.rollout ? html`<a href=${rolloutPage(row.unit, row.endpoint)}>See it</a><br /><span class="small">${row.rollout.split('; ').slice(0, 2).join('; ')}</span>` : html`<span class="soft">none</span>`)},
+];
