@@ -44,7 +44,7 @@ def test_every_address_that_a_file_names_exists() -> None:
     missing = []
     for address, each in files.items():
         if address.endswith(".js"):
-            for name in re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", each.content.decode()):
+            for name in re.findall(r"""(?:from|import)\s*\(?\s*["']([\w@./-]+)["']""", each.content.decode()):
                 parts = address.split("/")[:-1]
                 for step in name.split("/"):
                     parts = parts[:-1] if step == ".." else parts if step == "." else [*parts, step]

@@ -1,0 +1,140 @@
+"""The console as a person has it: ``mlops console`` in a process of its own, and Chromium with the real policy of its pages."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from tests.cli.deployed_unit import DeployedUnit
+from tests.cli.monitored_unit import MonitoredUnit
+from tests.console.registered_package import registered
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.contracts.rollout import Outcome
+
+HOSTILE = "<img src=x onerror=alert(1)> & <script>alert(2)</script>"
+LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (390, 1280)]
+_HEIGHTS = {390: 844, 1280: 800}
+_PATIENCE = 30_000  # milliseconds for what is waited for; a machine of many tests is slow
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests of a process."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed; apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def shop(cloud: Cloud) -> DeployedUnit:
+    """A unit whose model serves on a cluster and drifts, as its monitor found, with a hostile reason in its records."""
+    unit = MonitoredUnit(DeployedUnit(cloud, "browsed")).unit
+    unit.endpoint_entry = replace(unit.endpoint_entry, target="EKS")
+    unit.publish(unit.endpoint_entry)
+    unit.serve(2, Outcome.PROMOTED, HOSTILE, previous=unit.pointer(1).config, previous_package=unit.package(1))
+    return unit
+
+
+@pytest.fixture(scope="module")
+def package(shop: DeployedUnit) -> str:
+    """A package of it that waits for a person."""
+    return registered(shop)
+
+
+@pytest.fixture(scope="module")
+def address(cloud: Cloud, shop: DeployedUnit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The console of the shared embedded cloud."""
+    with console(cloud.home, tmp_path_factory.mktemp("console")) as opened:
+        yield opened
+
+
+@contextmanager
+def console(home: Path, folder: Path) -> Iterator[str]:
+    """Serve the console of an embedded cloud; gives the address that the command prints, with its token."""
+    command = [sys.executable, "-m", "mlops_cli", "console", "--home", str(home)]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=os.environ) as running:
+        try:
+            assert running.stdout is not None
+            line = running.stdout.readline()
+            assert line.startswith("console: "), line
+            yield line.removeprefix("console: ").strip()
+        finally:
+            running.terminate()
+
+
+class Visit:
+    """One tab: what a person sees and types, and what the browser complained about meanwhile."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.complaints: list[str] = []
+        page.set_default_timeout(_PATIENCE)
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def open(self, path: str = "/") -> Page:
+        """Open a page by the address that signs in, and wait until it has read what it shows."""
+        self.page.goto("about:blank")  # another fragment alone would not load the page anew
+        self.page.goto(f"{self.address}&to={path}" if path != "/" else self.address)
+        self.page.get_by_role("heading", level=1).wait_for()
+        self.settle()
+        return self.page
+
+    def settle(self) -> None:
+        """Wait until nothing is being read."""
+        self.page.locator("main:not(:has([role=status]:text-matches('^Reading')))").wait_for()
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds, under the page's own policy."""
+        found = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
+        return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+    def is_too_wide(self) -> bool:
+        """Return whether the page scrolls sideways."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+    def small_targets(self) -> list[str]:
+        """Return what can be pressed and is lower than 44 px, links within sentences aside."""
+        return list(
+            self.page.evaluate(
+                """[...document.querySelectorAll('button, select, input, textarea, nav a, .button, td a, th a')]
+                  .filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 44)
+                  .map((each) => each.outerHTML.slice(0, 120))"""
+            )
+        )
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Callable[..., Visit]]:
+    """Open a tab of a console, ``visit(address, scheme="dark", width=390)``, which has given no error at its end."""
+    opened: list[Visit] = []
+
+    def made(address: str, *, scheme: str = "light", width: int = 1280) -> Visit:
+        context = chromium.new_context(
+            color_scheme="dark" if scheme == "dark" else "light",
+            viewport={"width": width, "height": _HEIGHTS[width]},
+            reduced_motion="reduce",
+        )
+        opened.append(Visit(context.new_page(), address))
+        return opened[-1]
+
+    yield made
+    for each in opened:
+        each.page.context.close()
+    assert [complaint for each in opened for complaint in each.complaints] == []

@@ -1,0 +1,128 @@
+"""Every page in the browser: readable on any screen, light and dark, and deaf to what data would have it do."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+from tests.cli.deployed_unit import DeployedUnit
+from tests.console.conftest import HOSTILE, LOOKS, Visit
+
+from mlops_runtime.console.model_state import ModelState
+from mlops_runtime.console.page_files import PAGES
+
+Open = Callable[..., Visit]
+DIALOGS = {
+    "/units/{unit}/endpoints/{endpoint}": ("Roll back", "Pause automation"),
+    "/packages/{package}": ("Reject",),
+}
+
+
+def paths(shop: DeployedUnit, package: str) -> list[str]:
+    """Addresses of the pages behind the #."""
+    model = f"/units/{shop.name}/endpoints/{shop.endpoint}"
+    more = [f"{model}/{page}" for page in ("rollout", "drift", "audit")]
+    return ["/", "/approvals", model, *more, f"/units/{shop.name}/audit", f"/packages/{package}"]
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_every_page_can_be_read(
+    visit: Open, address: str, shop: DeployedUnit, package: str, scheme: str, width: int
+) -> None:
+    """axe-core finds nothing, nothing scrolls sideways, and what can be pressed is 44 px high."""
+    tab, found = visit(address, scheme=scheme, width=width), {}
+    for path in paths(shop, package):
+        tab.open(path)
+        found[path] = [*tab.violations(), *tab.small_targets(), *(["too wide"] if tab.is_too_wide() else [])]
+
+    assert found == {path: [] for path in paths(shop, package)}
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_every_dialog_can_be_read(
+    visit: Open, address: str, shop: DeployedUnit, package: str, scheme: str, width: int
+) -> None:
+    """The same of each dialog; it says what will happen, wants a reason, and Escape gives the focus back to its button."""
+    tab = visit(address, scheme=scheme, width=width)
+    found = {}
+    for path, names in DIALOGS.items():
+        page = tab.open(path.format(unit=shop.name, endpoint=shop.endpoint, package=package))
+        for name in names:
+            button = page.get_by_role("button", name=name, exact=True)
+            button.focus()
+            page.keyboard.press("Enter")
+            dialog = page.get_by_role("dialog")
+            expect(dialog.get_by_label("Reason")).to_be_focused()
+            found[name] = [*tab.violations(), *tab.small_targets(), *(["too wide"] if tab.is_too_wide() else [])]
+            page.keyboard.press("Escape")
+            expect(dialog).to_have_count(0)
+            expect(button).to_be_focused()
+
+    assert found == {name: [] for names in DIALOGS.values() for name in names}
+
+
+def test_text_of_others_stays_text(visit: Open, address: str, shop: DeployedUnit) -> None:
+    """A reason with markup in it is shown letter by letter."""
+    page = visit(address).open(f"/units/{shop.name}/endpoints/{shop.endpoint}/rollout")
+
+    expect(page.get_by_text(HOSTILE)).to_be_visible()
+    expect(page.locator("main img, main script")).to_have_count(0)
+
+
+def test_states_are_in_the_order_of_the_api() -> None:
+    """The pages sort by the API's own words."""
+    words = (PAGES / "app" / "words.js").read_text().partition("ORDER = [")[2].partition("]")[0]
+
+    assert [each.strip(" '\n") for each in words.split(",") if each.strip()] == [each.value for each in ModelState]
+
+
+def test_choices_stand_in_the_address(visit: Open, address: str, shop: DeployedUnit) -> None:
+    """Unit and state survive a reload, and can be sent to another person."""
+    tab = visit(address)
+    page = tab.open("/")
+    page.get_by_label("Unit").select_option(shop.name)
+    page.get_by_label("State").select_option("gone")
+    expect(page.get_by_text("No model is like that.")).to_be_visible()
+    page.reload()
+
+    expect(page.get_by_label("Unit")).to_have_value(shop.name)
+    page.get_by_label("State").select_option("limits violated")
+    expect(page.get_by_role("link", name=shop.endpoint, exact=True)).to_be_visible()
+
+
+def test_keys_alone_go_everywhere(visit: Open, address: str, shop: DeployedUnit) -> None:
+    """Tab and Enter lead past the menu into the content, and to a model's page, whose heading then has the focus."""
+    tab = visit(address)
+    page = tab.open("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    link = page.get_by_role("link", name=shop.endpoint, exact=True)
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if link.evaluate("(each) => each === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", level=1, name=shop.endpoint)).to_be_focused()
+
+
+def test_old_data_stays_with_its_age(visit: Open, address: str, shop: DeployedUnit) -> None:
+    """Where the console does not answer any more, the page says how old it is, and what to check."""
+    tab = visit(address)
+    page = tab.open(f"/units/{shop.name}/endpoints/{shop.endpoint}")
+    expect(page.locator("#serves")).to_have_text("version 2 serves")
+    page.route("**/api/**", lambda route: route.abort())
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    expect(page.get_by_text("ago. It cannot be read again")).to_be_visible()
+    expect(page.locator("#serves")).to_have_text("version 2 serves")
+    tab.complaints.clear()  # the browser names what was cut off
+
+
+def test_nobody_reads_without_the_token(visit: Open, address: str) -> None:
+    """A page that was opened without it asks for the address that has it."""
+    tab = visit(address)
+    tab.page.goto(address.partition("#")[0])
+
+    expect(tab.page.get_by_role("alert")).to_contain_text("mlops console")
