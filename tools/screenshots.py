@@ -1,5 +1,10 @@
-"""Take the documentation's screenshots with headless Chromium: ``python -m tools.screenshots demo-report.html``."""
+"""Take the documentation's screenshots with headless Chromium.
 
+``python -m tools.screenshots demo-report.html`` takes the page of ``mlops demo``; after ``mlops demo --keep``,
+``python -m tools.screenshots ADDRESS`` takes the console at the address that ``mlops console --home .mlops/demo`` has printed.
+"""
+
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,5 +45,34 @@ def take(page: Path, image: Path, *, width: int = 1100, height: int = 900) -> No
         )
 
 
+def take_console(address: str) -> None:
+    """Write pictures of the demo's model and of its second package, as the console shows them.
+
+    Args:
+        address: What ``mlops console`` has printed.
+    """
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - of the console alone
+
+    model = "/units/demand/endpoints/demand-forecast"
+    pages = {
+        "console_model": model,
+        "console_drift": f"{model}/drift",
+        "console_package": "/packages/demand-forecast/2",
+    }
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(color_scheme="light", viewport={"width": 1180, "height": 900})
+        for name, path in pages.items():
+            page.goto("about:blank")
+            page.goto(f"{address}&to={path}")
+            page.get_by_role("heading", level=1).wait_for()
+            page.locator("main:not(:has([role=status]:text-matches('^Reading')))").wait_for()
+            page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
+        browser.close()
+
+
 if __name__ == "__main__":
-    take(Path(sys.argv[1]), IMAGES / "demo_report.png")
+    if sys.argv[1].startswith("http"):
+        take_console(sys.argv[1])
+    else:
+        take(Path(sys.argv[1]), IMAGES / "demo_report.png")

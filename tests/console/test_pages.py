@@ -126,3 +126,18 @@ def test_nobody_reads_without_the_token(visit: Open, address: str) -> None:
     tab.page.goto(address.partition("#")[0])
 
     expect(tab.page.get_by_role("alert")).to_contain_text("mlops console")
+
+
+def test_the_clock_is_the_clouds_and_goes_on(visit: Open, address: str, shop: DeployedUnit) -> None:
+    """A jump of the embedded clock is seen at once; an answer that has not changed since does not take the time back."""
+    tab = visit(address)
+    page = tab.open(f"/units/{shop.name}/endpoints/{shop.endpoint}")
+    clock = "import(document.querySelector('script[type=module]').src.replace('main.js', 'words.js')).then((it) => it.now())"
+    before = page.evaluate(clock)
+    with page.expect_response("**/api/v1/me"):
+        page.get_by_role("button", name="+ 1 hour").click()
+    expect(page.get_by_text("Moved 1 hour forward.")).to_be_visible()
+    with page.expect_response(lambda answer: answer.status == 304):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    assert page.evaluate(clock) - before > 3_599_000  # answers name whole seconds

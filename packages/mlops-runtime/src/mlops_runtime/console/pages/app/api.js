@@ -5,6 +5,7 @@ const BASE = '/api/v1';
 const AT_ONCE = 6; // calls; a fleet of many units is read in turns
 const HIDDEN = 10; // a page that lies behind others asks that much less often
 const QUICK = 3, QUIET = 30; // seconds between two looks: while a rollout runs, and otherwise
+const CLOCKED = '/me'; // is always sent, as it says what time it is
 const kept = new Map(); // by path: what was answered last, so that a page that is opened again shows it at once
 const asking = new Set(); // what asks again now, of every resource in sight
 const waiting = [];
@@ -69,7 +70,8 @@ export async function change(path, body, key) {
 // Read a path once, when a person asks for it.
 export const read = async (path) => (await call(path)).body;
 
-// Keep asking for a path and hand over {data, at, error}: after a refusal the old data, with the time at which it was read.
+// Keep asking for a path and hand over {data, at, told, error}: after a refusal the old data, true until `at`. What has not changed
+// is not sent again, so its time in the cloud is that of `told`.
 function watch(path, every, set) {
   let timer = 0, isOn = true, isBusy = false;
   const ask = async () => {
@@ -79,8 +81,9 @@ function watch(path, every, set) {
     const before = kept.get(path) ?? {};
     let next;
     try {
-      const found = await call(path, before.etag ? {headers: {'If-None-Match': before.etag}} : {});
-      next = found.status === 304 ? {...before, at: Date.now(), error: undefined} : {data: found.body, etag: found.etag, at: Date.now()};
+      const found = await call(path, before.etag && path !== CLOCKED ? {headers: {'If-None-Match': before.etag}} : {});
+      const at = Date.now();
+      next = found.status === 304 ? {...before, at, error: undefined} : {data: found.body, etag: found.etag, at, told: at};
     } catch (error) {
       next = {...before, error};
     }

@@ -4,6 +4,7 @@ import {signIn, useResource} from './api.js';
 import {useAddress} from './addresses.js';
 import {Approval, Approvals} from './approval.js';
 import {Audit} from './audit.js';
+import {Clock} from './clock.js';
 import {Drift} from './drift.js';
 import {Model} from './model.js';
 import {Models} from './models.js';
@@ -36,7 +37,7 @@ function Frame({isKnown}) {
   const {path} = useAddress();
   const me = useResource(isKnown ? '/me' : null);
   const {data} = me;
-  if (data) setNow(data.now, me.at);
+  if (data) setNow(data.now, me.told);
   setScale(data?.clock_scale);
   const operations = data?.operations ?? [];
   const may = (operation) => operations.includes(operation);
@@ -47,6 +48,7 @@ function Frame({isKnown}) {
       <nav aria-label="Pages">${MENU.map(([to, name]) => html`<a href=${`#${to}`} aria-current=${path === to ? 'page' : undefined}>${name}</a>`)}</nav>
       <span class="who">${data && html`<${By} who=${data.person ?? data.caller} /> as ${data.roles.join(', ')}`}</span>
     </header>
+    ${data?.clock_scale && may('moveClock') && html`<${Clock} scale=${data.clock_scale} />`}
     <main id="main" tabindex="-1">${isKnown
       ? html`${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Who you are cannot be read: ${me.error.message}</p><//>`}<${Page} path=${path} may=${may} />`
       : html`<${Title}>Not signed in<//><${Note} kind="bad" role="alert"><p>Open the address that <code>mlops console</code> has printed: it carries the token of this start of the command.</p><//>`}</main>`;

@@ -22,7 +22,7 @@ function Fleet({names}) {
   const found = useResources(shown.map(path), every);
   const of = shown.map((name) => ({name, ...found[path(name)]}));
   const read = of.filter((each) => each.data);
-  for (const each of read) setNow(each.data.now, each.at);
+  for (const each of read) setNow(each.data.now, each.told);
   const rows = read.flatMap(({name, data}) => data.models.map((model) => ({...model, unit: name})))
     .filter((each) => !state || each.state === state)
     .sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.endpoint.localeCompare(b.endpoint));

@@ -29,7 +29,7 @@ export const Note = ({kind = '', role, children}) => html`<div class=${`note ${k
 // A page's resource: waiting, refused, or data; data that could not be read again stays, with its age in sight.
 export function Read({of, what, children}) {
   const {data, error, at} = of;
-  if (data?.now) setNow(data.now, at);
+  if (data?.now) setNow(data.now, of.told);
   if (!data && error) return html`<${Note} kind="bad" role="alert"><p>${what} cannot be read: ${error.message}</p>${hint(error)}<//>`;
   if (!data) return html`<p role="status">Reading ${what}…</p>`;
   return html`

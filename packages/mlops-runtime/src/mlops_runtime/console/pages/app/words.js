@@ -5,7 +5,7 @@ let readAt = Date.now(), readNow = Date.now(), scale = 1;
 // Every answer says what time it is in the cloud; distances are from there. The embedded clock may go faster than the browser's.
 export function setNow(iso, at = Date.now()) {
   const found = Date.parse(iso);
-  if (!Number.isNaN(found) && at >= readAt) [readNow, readAt] = [found, at];
+  if (!Number.isNaN(found) && at > readAt) [readNow, readAt] = [found, at];
 }
 
 export function setScale(found) {
