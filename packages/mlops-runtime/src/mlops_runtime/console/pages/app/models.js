@@ -9,9 +9,9 @@ const every = (data) => inRollout(data?.models.some((each) => each.rollout));
 
 export function Models() {
   const units = useResource('/units');
-  return html`<${Title}>Models<//><${Read} of=${units} what="the list of units">${({units: found}) => (found.length
-    ? html`<${Fleet} names=${found.map((each) => each.unit)} />`
-    : html`<p>No business unit is deployed here. Deploy a stack with: <code>mlops deploy</code></p>`)}<//>`;
+  return html`<${Title}>Models<//><${Read} of=${units} what="the list of units">${({units: found, unread}) => html`
+    ${Object.entries(unread ?? {}).map(([name, why]) => html`<${Note} kind="bad"><p><strong>${name}</strong> cannot be read: ${why}</p><//>`)}
+    ${found.length ? html`<${Fleet} names=${found.map((each) => each.unit)} />` : html`<p>No business unit is deployed here. Deploy a stack with: <code>mlops deploy</code></p>`}`}<//>`;
 }
 
 function Fleet({names}) {
