@@ -73,11 +73,15 @@ export const read = async (path) => (await call(path)).body;
 // Keep asking for a path and hand over {data, at, told, error}: after a refusal the old data, true until `at`. What has not changed
 // is not sent again, so its time in the cloud is that of `told`.
 function watch(path, every, set) {
-  let timer = 0, isOn = true, isBusy = false;
+  let timer = 0, isOn = true, isBusy = false, isStale = false;
   const ask = async () => {
     clearTimeout(timer);
-    if (isBusy) return;
+    if (isBusy) {
+      isStale = true; // what is being read may be from before the change
+      return;
+    }
     isBusy = true;
+    isStale = false;
     const before = kept.get(path) ?? {};
     let next;
     try {
@@ -91,6 +95,10 @@ function watch(path, every, set) {
     kept.set(path, next);
     if (!isOn) return;
     set(next);
+    if (isStale) {
+      ask();
+      return;
+    }
     const seconds = every ? every(next.data) : QUIET;
     timer = setTimeout(ask, 1000 * seconds * (document.hidden ? HIDDEN : 1));
   };

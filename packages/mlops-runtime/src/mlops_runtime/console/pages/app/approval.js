@@ -16,7 +16,6 @@ export function Approval({group, package: of, may}) {
     <${Read} of=${found} what="the package">${(data) => html`<${Shown} ...${{data, name, path, may}} />`}<//>`;
 }
 
-// Every package that waits, the newest first.
 export function Approvals() {
   const found = useResource('/approvals');
   return html`<${Title}>Approvals<//><${Read} of=${found} what="the packages that wait">${({waiting}) => html`<div class="card"><${Table} label="Packages that wait" rows=${waiting}
@@ -89,7 +88,6 @@ const CHECKS = [
 
 const signed = (value) => `${value > 0 ? '+' : ''}${number(Math.round(1000 * value) / 10)} %`;
 
-// Where the interval lies between 30 % better and 30 % worse; the words beside it say the same.
 function Interval({of}) {
   const x = (value) => `${Math.min(100, Math.max(0, 50 + (value * 100) / 0.6))}%`;
   return html`<span class="interval"><svg width="100%" height="16" aria-hidden="true">

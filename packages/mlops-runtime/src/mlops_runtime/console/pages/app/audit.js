@@ -1,13 +1,13 @@
 // Page 8: who did what to a model or a unit, and whether the log is intact.
 import {html, useState} from './html.js';
 import {read, useResource} from './api.js';
-import {modelPage} from './addresses.js';
+import {modelPage, unitPage} from './addresses.js';
 import {By, Card, Facts, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
 import {number, packageName} from './words.js';
 
 export function Audit({unit, endpoint}) {
   const path = `/audit/${encodeURIComponent(endpoint ?? unit)}`, found = useResource(path);
-  const crumbs = [[unit, `#/?unit=${encodeURIComponent(unit)}`], ...(endpoint ? [[endpoint, modelPage(unit, endpoint)]] : [])];
+  const crumbs = [[unit, unitPage(unit)], ...(endpoint ? [[endpoint, modelPage(unit, endpoint)]] : [])];
   return html`<${Title} crumbs=${crumbs}>Audit log of ${endpoint ?? unit}<//>
     <${Read} of=${found} what="the audit log">${(data) => html`<${Shown} data=${data} path=${path} />`}<//>`;
 }

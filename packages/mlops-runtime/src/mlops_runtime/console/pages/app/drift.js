@@ -1,7 +1,7 @@
 // Page 4: which feature moved, since when, whether it is the feed or the world, and what to do.
 import {html, useMemo, useState} from './html.js';
 import {useResource} from './api.js';
-import {modelPage, resource} from './addresses.js';
+import {modelPage, resource, unitPage} from './addresses.js';
 import {Line} from './chart.js';
 import {Card, Note, Read, State, Table, Time, Title} from './parts.js';
 import {bare, number, said, share} from './words.js';
@@ -10,7 +10,7 @@ const FEW = 20; // features that are shown before a person asks for all
 
 export function Drift({unit, endpoint}) {
   const path = resource(unit, endpoint, '/drift'), found = useResource(path);
-  const crumbs = [[unit, `#/?unit=${encodeURIComponent(unit)}`], [endpoint, modelPage(unit, endpoint)]];
+  const crumbs = [[unit, unitPage(unit)], [endpoint, modelPage(unit, endpoint)]];
   return html`<${Title} crumbs=${crumbs}>Monitors of ${endpoint}<//>
     <${Read} of=${found} what="the newest window">${(data) => html`<${Window} data=${data} path=${path} />`}<//>`;
 }
@@ -49,7 +49,6 @@ const QUALITY = [
 ];
 const isKnown = (value) => value !== null && value !== undefined;
 
-// What is known of a feature is asked for when a person opens it: bins and past windows, never rows.
 function Feature({of, isFirst, path, until}) {
   const [isOpen, open] = useState(isFirst || of.drifted);
   return html`<details class="card" open=${isOpen} onToggle=${(event) => open(event.currentTarget.open)}>
@@ -79,7 +78,6 @@ function Shown({of, name}) {
     </div>`;
 }
 
-// A row a cell: the baseline above, the window below; the widest is the whole width.
 function Cells({of}) {
   const most = Math.max(...of.flatMap((each) => [each.before, each.after])) || 1;
   return html`<ul class="legend"><li><${Key} kind="before" />baseline</li><li><${Key} kind="now" />this window</li></ul>

@@ -1,7 +1,7 @@
 // Page 2: what is wrong with a model, and what can be done.
 import {html, useState} from './html.js';
 import {inRollout, useResource} from './api.js';
-import {auditPage, driftPage, packagePage, resource, rolloutPage} from './addresses.js';
+import {auditPage, driftPage, packagePage, resource, rolloutPage, unitPage} from './addresses.js';
 import {Ask} from './ask.js';
 import {By, Card, Facts, Read, State, Time, Title, Unknown} from './parts.js';
 import {Timeline} from './timeline.js';
@@ -12,7 +12,7 @@ export const every = (data) => inRollout(data?.overview.running.length > 0);
 
 export function Model({unit, endpoint, may}) {
   const found = useResource(resource(unit, endpoint), every);
-  return html`<${Title} crumbs=${[[unit, `#/?unit=${encodeURIComponent(unit)}`]]}>${endpoint}<//>
+  return html`<${Title} crumbs=${[[unit, unitPage(unit)]]}>${endpoint}<//>
     <${Read} of=${found} what="the model">${(data) => html`<${Shown} ...${{data, unit, endpoint, may}} />`}<//>`;
 }
 
@@ -55,7 +55,7 @@ function Buttons({data, unit, endpoint, may}) {
       done=${() => 'Rolling back…'} follow=${(answer) => answer.execution && follow(answer.execution)} disabled=${!before && !isRunning}>
       ${isRunning ? html`<p>The rollout that runs is aborted: <strong>${version(serves.version)}</strong> goes on and gets all of the traffic.</p>`
         : html`<p>${before ? html`<strong>${version(before.version)}</strong> will serve in place of ${version(serves.version)}.` : 'No version is left to return to.'} Callers see no gap.</p>
-          ${before && html`<${Earlier} of=${before} />`}`}<//>`}
+          ${before && html`<p class="small">How it did when it served last is not known here.</p>`}`}<//>`}
     ${may(data.is_paused ? 'resumeUnit' : 'pauseUnit') && html`<${Pause} ...${{data, unit}} />`}
     ${retraining && may('retrain') && html`<${Ask} label="Retrain" title=${`Retrain ${endpoint}`} go="Retrain now" path=${`/units/${encodeURIComponent(unit)}/pipelines/${encodeURIComponent(retraining.pipeline)}/retrainings`}
       body=${{expect: {last_execution: retraining.last_execution ?? null}}} done=${() => 'Asked for a retraining. The guard decides whether it starts.'}>
@@ -72,11 +72,6 @@ function Followed({path}) {
   const {data, error} = useResource(path, (found) => inRollout(!found?.is_over));
   const text = data ? (data.is_over ? data.says : 'The rollback runs.') : error ? `The rollback cannot be followed: ${error.message}` : '';
   return html`<div class=${`note ${data?.is_over ? (data.is_served ? 'good' : 'bad') : ''}`} role="status" id="rollback"><p>${text}</p></div>`;
-}
-
-// How the version that would serve did when it served, as far as the records say.
-function Earlier({of}) {
-  return html`<p class="small">How ${version(of.version)} did when it served last is not known here; its records say who promoted it and why.</p>`;
 }
 
 function Pause({data, unit}) {

@@ -4,7 +4,6 @@ import {distance, length, person, said, setNow, tone, utc} from './words.js';
 
 export const State = ({of, title}) => html`<span class=${`state ${tone(of)}`} title=${title}>${said(of)}</span>`;
 
-// A time in UTC with its distance; distances go on while nothing else changes.
 export function Time({at, only}) {
   const [, tick] = useState(0);
   useEffect(() => {
@@ -17,7 +16,6 @@ export function Time({at, only}) {
 
 export const By = ({who}) => html`<span title=${who}>${person(who) || 'unknown'}</span>`;
 
-// What the answer lacks is named, never filled in.
 export const Unknown = ({why}) => html`<span class="soft">${why ?? 'not known here'}</span>`;
 
 export const Facts = ({of}) => html`<dl class="facts">${of.filter(Boolean).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;

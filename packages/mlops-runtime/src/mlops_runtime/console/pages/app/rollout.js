@@ -1,7 +1,7 @@
 // Page 3: whether a rollout goes well, and how to stop it.
 import {html} from './html.js';
 import {useResource} from './api.js';
-import {modelPage, packagePage, resource} from './addresses.js';
+import {modelPage, packagePage, resource, unitPage} from './addresses.js';
 import {Ask} from './ask.js';
 import {Card, Facts, Note, Read, State, Time, Title, Unknown} from './parts.js';
 import {length, now, number, packageName, version} from './words.js';
@@ -9,7 +9,7 @@ import {every, seen} from './model.js';
 
 export function Rollout({unit, endpoint, may}) {
   const found = useResource(resource(unit, endpoint), every);
-  return html`<${Title} crumbs=${[[unit, `#/?unit=${encodeURIComponent(unit)}`], [endpoint, modelPage(unit, endpoint)]]}>Rollout of ${endpoint}<//>
+  return html`<${Title} crumbs=${[[unit, unitPage(unit)], [endpoint, modelPage(unit, endpoint)]]}>Rollout of ${endpoint}<//>
     <${Read} of=${found} what="the rollout">${(data) => html`<div aria-live="polite">${data.overview.progress
       ? html`<${Running} ...${{data, unit, endpoint, may}} />` : html`<${Ended} ...${{data}} />`}</div>`}<//>`;
 }

@@ -16,7 +16,6 @@ export const now = () => readNow + scale * (Date.now() - readAt);
 
 const UNITS = [['d', 86400], ['h', 3600], ['min', 60], ['s', 1]];
 
-// 5400 is "1 h 30 min".
 export function length(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const at = UNITS.findIndex(([, size]) => whole >= size);
@@ -34,16 +33,12 @@ export function distance(iso) {
 export const utc = (iso) => `${new Date(iso).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 export const clock = (iso) => new Date(iso).toISOString().slice(11, 16);
 
-// ".../model-package/demand-forecast/7" is "version 7", null is "no version".
 export const version = (number) => (number === null || number === undefined ? 'an unknown version' : `version ${number}`);
 
-// "demand-forecast/7" of the ARN of a package.
 export const packageName = (arn) => (arn ? arn.split(':model-package/').pop() : '');
 
-// The person of an ARN or address: what follows the last slash.
 export const person = (by) => (by ? by.split('/').pop() : '');
 
-// Three figures are all that people compare.
 export function number(value, unit = '') {
   if (value === null || value === undefined) return 'unknown';
   if (typeof value !== 'number') return String(value);
