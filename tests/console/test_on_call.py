@@ -117,6 +117,7 @@ def test_a_pause_is_seen_at_once_and_ended(visit: Open, address: str, endpoint: 
     page.get_by_role("button", name="Pause now").click()
     expect(page.get_by_text("paused since")).to_be_visible()
     page.get_by_role("link", name="Models").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Models")
     expect(page.get_by_text("stocktaking")).to_be_visible()
     page.go_back()
     page.get_by_role("button", name="Resume automation").click()
