@@ -76,6 +76,7 @@ def ask_for_rollback(page: Page, reason: str) -> None:
     """Two clicks and a reason."""
     page.get_by_role("button", name="Roll back", exact=True).click()
     expect(page.get_by_role("dialog")).to_contain_text("version 1 will serve in place of version 2")
+    expect(page.get_by_label("Reason")).to_be_focused()
     page.keyboard.type(reason)
     page.get_by_role("button", name="Roll back now").click()
 
@@ -113,6 +114,7 @@ def test_a_pause_is_seen_at_once_and_ended(visit: Open, address: str, endpoint: 
     tab = visit(address)
     page = tab.open(MODEL)
     page.get_by_role("button", name="Pause automation").click()
+    expect(page.get_by_label("Reason")).to_be_focused()
     page.keyboard.type("stocktaking")
     page.get_by_role("button", name="Pause now").click()
     expect(page.get_by_text("paused since")).to_be_visible()
@@ -121,6 +123,7 @@ def test_a_pause_is_seen_at_once_and_ended(visit: Open, address: str, endpoint: 
     expect(page.get_by_text("stocktaking")).to_be_visible()
     page.go_back()
     page.get_by_role("button", name="Resume automation").click()
+    expect(page.get_by_label("Reason")).to_be_focused()
     page.keyboard.type("counted")
     page.get_by_role("button", name="Resume now").click()
 

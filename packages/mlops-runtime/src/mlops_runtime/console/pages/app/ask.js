@@ -1,5 +1,5 @@
 // The dialog before every change: what will happen, and why the person wants it. Nothing is asked for without a reason.
-import {html, useEffect, useId, useRef, useState} from './html.js';
+import {html, useId, useLayoutEffect, useRef, useState} from './html.js';
 import {change} from './api.js';
 
 // A button that opens a dialog. `path` is asked for with {reason, ...body}; what was seen goes along, so that a stale page changes nothing.
@@ -7,7 +7,7 @@ export function Ask({label, kind = '', title, go, path, body = {}, done, follow,
   const dialog = useRef(), opener = useRef(), id = useId();
   const [state, set] = useState({});
   const [isOpen, open] = useState(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (isOpen) dialog.current.showModal();
   }, [isOpen]);
   const start = () => {
@@ -34,8 +34,7 @@ export function Ask({label, kind = '', title, go, path, body = {}, done, follow,
   };
   return html`<span>
     <button type="button" class=${kind} ref=${opener} disabled=${disabled} onClick=${start}>${label}</button>
-    <span class="hidden" role="status" aria-live="polite">${state.said}</span>
-    ${state.said && html`<span class="small soft said">${state.said}</span>`}
+    <span class="small soft" role="status" aria-live="polite">${state.said}</span>
     ${isOpen && html`<dialog ref=${dialog} aria-labelledby=${`${id}-title`} onClose=${closed}>
       <form onSubmit=${send}>
         <h2 id=${`${id}-title`}>${title}</h2>
