@@ -255,6 +255,25 @@ def test_a_tail_in_clusters_counts_as_often_as_it_comes() -> None:
     assert tail(clusters) > 0.01
 
 
+def test_a_tail_comes_in_clusters_as_large_as_those_of_its_tenth() -> None:
+    """Five clusters of fifty lie in the upper tenth, with a fifth of their rows beyond the last edge: two may lie there wholly."""
+    random = np.random.default_rng(14)
+    values, clusters = random.normal(0, 1, 5_000), np.repeat(np.arange(50), 100)
+    values[:500] = 10 + np.tile(np.arange(100) / 100, 5)
+    baseline = fit_baseline(
+        {"x": values}, types={"x": "number"}, training_set_id="t", created="", clusters=clusters
+    ).features[0]
+    window = random.normal(0, 1, 2_000)
+    window[:200] = 10.995
+    window[200:300] = 10 + np.arange(100) / 100
+    counts = np.bincount(
+        np.searchsorted(baseline.edges, window.astype(np.float32), side="right"), minlength=len(baseline.counts)
+    )
+    compared = plain(baseline, FeatureCounts(name="x", counts=tuple(counts.tolist())))
+    assert max(baseline.tail_jumps or ()) < compared.jumps.max()
+    assert found(compared, Rule.TAIL).p_value > 0.01
+
+
 def test_without_bins_there_is_none_that_grows() -> None:
     """A constant's cells are its value and what lies outside."""
     constant = fit_baseline({"x": np.full(900, 7.0)}, types={"x": "number"}, training_set_id="t", created="").features[

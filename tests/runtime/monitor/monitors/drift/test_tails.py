@@ -137,6 +137,16 @@ def test_the_point_of_a_chi_square_agrees_with_scipy(df: float) -> None:
     assert chi2_point(df) == pytest.approx(float(stats.chi2.ppf(0.95, df)), rel=0.01)
 
 
+@pytest.mark.parametrize("df", [2.0, 9.0, 40.0])
+@pytest.mark.parametrize("freedom", [4.0, 8.0, 19.0, 200.0])
+def test_the_point_of_an_estimated_chi_square_agrees_with_scipy(df: float, freedom: float) -> None:
+    """It is F's, to three parts in a hundred; below two degrees of freedom, or of the estimate, it is at least F's."""
+    assert chi2_point(df, freedom) == pytest.approx(float(df * stats.f.isf(0.05, df, freedom)), rel=0.035)
+    assert chi2_point(0.5, freedom) >= float(0.5 * stats.f.isf(0.05, 0.5, freedom)) * 0.99
+    assert chi2_point(df, 1e9) == pytest.approx(chi2_point(df))
+    assert np.isfinite(chi2_point(df, 0.0))
+
+
 @pytest.mark.parametrize("freedom", [4, 9, 19, 39, 200])
 @pytest.mark.parametrize("z", [2.0, 4.0, 6.0])
 def test_estimated_variances_make_student_and_fisher(freedom: int, z: float) -> None:

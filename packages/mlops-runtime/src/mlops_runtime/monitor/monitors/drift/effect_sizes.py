@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor_report import FeatureDrift, Measured
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, cdf
-from mlops_runtime.monitor.monitors.drift.rules import MINIMUM_EXPECTED
+from mlops_runtime.monitor.monitors.drift.rules import MINIMUM_EXPECTED, cluster_freedom
 from mlops_runtime.monitor.monitors.drift.tails import chi2_point, wilson
 
 Wide = npt.NDArray[np.float64]
@@ -54,24 +54,32 @@ def ordinary_psi(compared: Comparison, cells: int) -> float:
     """Return the raw PSI below which 95 % of the quiet windows of as many rows stay, from the design effects alone.
 
     The PSI of a quiet window is about the chi-square statistic of homogeneity over the harmonic number of rows: of clustered rows
-    a weighted sum of chi-squares, matched by its mean and variance (Satterthwaite's way), as in `rules.distribution`.
+    a weighted sum of chi-squares, matched by its mean and variance (Satterthwaite's way), as in `rules.distribution`. A baseline of
+    few clusters does not know its design effects well: the point is then one of Fisher's F, by the statistic's degrees of freedom
+    times one fewer than clusters (Thomas and Rao 1987; with one fewer alone 99 % of quiet windows are below it).
 
     Args:
         compared: The window beside its baseline.
         cells: How many cells the index is of.
 
     Example:
+        >>> from dataclasses import replace
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
         >>> feature = FeatureBaseline(name="x", type="number", counts=(500, 500, 0))
         >>> half = np.array([500.0, 500.0, 0.0])
         >>> round(ordinary_psi(Comparison(feature=feature, expected=half, observed=half), 2), 4)
         0.0077
+        >>> few = replace(feature, clusters=9)
+        >>> round(ordinary_psi(Comparison(feature=few, expected=half, observed=half), 2), 4)
+        0.0115
     """
-    freedom = max(1, cells - 1)
+    freedom = max(1.0, cells - 1.0)
     wide = 1 + (compared.feature.overdispersion_spread or 0.0) + compared.excess * freedom / 2
     scale = max(1.0, compared.feature.overdispersion) * wide
     rows = 1 / compared.baseline_rows + 1 / compared.window_rows
-    return scale * chi2_point(freedom / wide) * rows
+    freedom /= wide
+    clusters = cluster_freedom(compared.feature)
+    return scale * chi2_point(freedom, None if clusters is None else clusters * freedom) * rows
 
 
 def jensen_shannon(a: Wide, b: Wide) -> float:

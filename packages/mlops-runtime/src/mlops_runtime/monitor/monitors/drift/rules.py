@@ -322,13 +322,17 @@ def _tail(compared: Comparison, tails: Tails, spec: MonitorSpec) -> Finding:
     """Test whether more or fewer rows lie beyond an edge in the tails, with the margin of a bin that grows."""
     n, m = compared.baseline_rows, compared.window_rows
     before, after = tails.expected / n, tails.observed / m
+    # few clusters reach into a tail: one that lies there wholly brings its rows at once, like one in the outer tenth
+    bins = np.flatnonzero(compared.expected[:-1] > 0)
+    outer = float(compared.jumps[[bins[0], bins[-1]]].max()) if len(bins) else 1.0
+    jumps = np.maximum(tails.jumps, outer)
     margins = np.maximum(spec.minimum_share, _BIN_PART * np.sqrt(spec.minimum_effect * before * (1 - before)))
     best, at = 1.0, 0
     for place in np.flatnonzero(np.abs(after - before) > margins):
         found, known = float(tails.observed[place]), float(tails.expected[place])
         if after[place] < before[place]:
             found, known = m - found, n - known
-        p_value = excess_tail(found, m, known, n, margin=float(margins[place]), effect=float(tails.jumps[place]))
+        p_value = excess_tail(found, m, known, n, margin=float(margins[place]), effect=float(jumps[place]))
         if p_value < best:
             best, at = p_value, int(place)
     if best == 1:
