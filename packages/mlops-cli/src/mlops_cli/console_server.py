@@ -7,13 +7,15 @@ foreign ``Origin`` or site, a call without the token, and a write that a form co
 import hmac
 import secrets
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from mlops_runtime.console.api import ConsoleApi
 from mlops_runtime.console.http_message import HttpAnswer, HttpRequest, refused
 from mlops_runtime.console.page_files import HEADERS, page_files
 from mlops_runtime.console.route import ROOT
+
+if TYPE_CHECKING:
+    from mlops_runtime.console.api import ConsoleApi
 
 _MAX_BODY = 64 * 1024
 _SECONDS = 30  # that a connection may be silent
@@ -29,7 +31,7 @@ class ConsoleServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, api: ConsoleApi, *, port: int = 0) -> None:
+    def __init__(self, api: "ConsoleApi", *, port: int = 0) -> None:
         self.api, self.files, self.token = api, page_files(), secrets.token_urlsafe(32)
         super().__init__(("127.0.0.1", port), _Handler)
         self.host = f"127.0.0.1:{self.server_port}"
