@@ -21,7 +21,16 @@ def paths(shop: DeployedUnit, package: str) -> list[str]:
     """Addresses of the pages behind the #."""
     model = f"/units/{shop.name}/endpoints/{shop.endpoint}"
     more = [f"{model}/{page}" for page in ("rollout", "drift", "audit")]
-    return ["/", "/approvals", model, *more, f"/units/{shop.name}/audit", f"/packages/{package}"]
+    return [
+        "/",
+        "/approvals",
+        model,
+        *more,
+        f"/units/{shop.name}/audit",
+        f"/packages/{package}",
+        f"/packages/{package}/lineage",
+        f"/units/{shop.name}/features",
+    ]
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)

@@ -1,36 +1,38 @@
 // The frame of every page, and which page an address shows.
-import {html, render, useEffect} from './html.js';
+import {html, render, useEffect, useState} from './html.js';
 import {signIn, useResource} from './api.js';
 import {useAddress} from './addresses.js';
-import {Approval, Approvals} from './approval.js';
-import {Audit} from './audit.js';
 import {Clock} from './clock.js';
-import {Drift} from './drift.js';
-import {Model} from './model.js';
-import {Models} from './models.js';
 import {By, Note, Title} from './parts.js';
-import {Rollout} from './rollout.js';
 import {setNow, setScale} from './words.js';
 
 const NAME = '([\\w%.-]+)';
+// each page is loaded when it is first opened
 const PAGES = [
-  ['/', Models, []],
-  ['/approvals', Approvals, []],
-  [`/units/${NAME}/endpoints/${NAME}`, Model, ['unit', 'endpoint']],
-  [`/units/${NAME}/endpoints/${NAME}/rollout`, Rollout, ['unit', 'endpoint']],
-  [`/units/${NAME}/endpoints/${NAME}/audit`, Audit, ['unit', 'endpoint']],
-  [`/units/${NAME}/audit`, Audit, ['unit']],
-  [`/packages/${NAME}/${NAME}`, Approval, ['group', 'package']],
-  [`/units/${NAME}/endpoints/${NAME}/drift`, Drift, ['unit', 'endpoint']],
+  ['/', () => import('./models.js'), 'Models', []],
+  ['/approvals', () => import('./approval.js'), 'Approvals', []],
+  [`/units/${NAME}/endpoints/${NAME}`, () => import('./model.js'), 'Model', ['unit', 'endpoint']],
+  [`/units/${NAME}/endpoints/${NAME}/rollout`, () => import('./rollout.js'), 'Rollout', ['unit', 'endpoint']],
+  [`/units/${NAME}/endpoints/${NAME}/audit`, () => import('./audit.js'), 'Audit', ['unit', 'endpoint']],
+  [`/units/${NAME}/audit`, () => import('./audit.js'), 'Audit', ['unit']],
+  [`/units/${NAME}/features`, () => import('./features.js'), 'Features', ['unit']],
+  [`/packages/${NAME}/${NAME}/lineage`, () => import('./lineage.js'), 'Lineage', ['group', 'package']],
+  [`/packages/${NAME}/${NAME}`, () => import('./approval.js'), 'Approval', ['group', 'package']],
+  [`/units/${NAME}/endpoints/${NAME}/drift`, () => import('./drift.js'), 'Drift', ['unit', 'endpoint']],
 ];
 const MENU = [['/', 'Models'], ['/approvals', 'Approvals']];
 
 function Page({path, may}) {
-  for (const [pattern, Shown, names] of PAGES) {
-    const found = path.match(new RegExp(`^${pattern}$`));
-    if (found) return html`<${Shown} key=${path} may=${may} ...${Object.fromEntries(names.map((name, at) => [name, decodeURIComponent(found[at + 1])]))} />`;
-  }
-  return html`<${Title}>No such page<//><p>The address <code>${path}</code> is not one of the console's. <a href="#/">See the models</a>.</p>`;
+  const [loaded, set] = useState({});
+  const page = PAGES.find(([pattern]) => new RegExp(`^${pattern}$`).test(path));
+  useEffect(() => {
+    page?.[1]().then((found) => set({path, Shown: found[page[2]]}), () => set({path}));
+  }, [path]);
+  if (!page) return html`<${Title}>No such page<//><p>The address <code>${path}</code> is not one of the console's. <a href="#/">See the models</a>.</p>`;
+  if (loaded.path !== path) return html`<p role="status">Reading the page…</p>`;
+  if (!loaded.Shown) return html`<${Note} kind="bad" role="alert"><p>The page cannot be loaded. Check that mlops console still runs, and load this address again.</p><//>`;
+  const values = path.match(new RegExp(`^${page[0]}$`)).slice(1).map(decodeURIComponent);
+  return html`<${loaded.Shown} key=${path} may=${may} ...${Object.fromEntries(page[3].map((name, at) => [name, values[at]]))} />`;
 }
 
 function Frame({isKnown}) {

@@ -34,6 +34,7 @@ function Shown({data, unit, endpoint, may}) {
         ['configuration', overview.serving_config ?? html`<${Unknown} why="none" />`],
         ['as the stack asks', {true: 'yes', false: 'not yet'}[overview.is_desired] ?? html`<${Unknown} why="nothing is served" />`],
         overview.probation_until && ['on probation', html`until <${Time} at=${overview.probation_until} />`],
+        ['unit', html`<a href=${`#/units/${encodeURIComponent(unit)}/features`}>features</a>, <a href=${`#/units/${encodeURIComponent(unit)}/audit`}>audit log</a>`],
         overview.last && ['newest record', html`<a href=${auditPage(unit, endpoint)}>${overview.last.sequence}</a> <${State} of=${overview.last.outcome} /> <${Time} at=${overview.last.at} /> by <${By} who=${overview.last.requested_by} />`],
       ]} /><//>
       <${Card} id="retraining" title="Retraining"><${Facts} of=${[

@@ -1,0 +1,37 @@
+// Page 7: from which rows and code a package was made, and where it served.
+import {html} from './html.js';
+import {useResource} from './api.js';
+import {packagePage} from './addresses.js';
+import {By, Card, Facts, Note, Read, Table, Time, Title, Unknown} from './parts.js';
+import {bare, number} from './words.js';
+
+export function Lineage({group, package: of}) {
+  const name = `${group}/${of}`, found = useResource(`/packages/${encodeURIComponent(group)}/${encodeURIComponent(of)}/lineage`);
+  return html`<${Title} crumbs=${[[name, packagePage(name)]]}>Lineage of ${name}<//>
+    <${Read} of=${found} what="the lineage">${(data) => html`<${Shown} data=${data} />`}<//>`;
+}
+
+function Shown({data}) {
+  const set = data.training_set;
+  return html`
+    ${data.unread.map((each) => html`<${Note} kind="warn"><p>Not shown: ${each}</p><//>`)}
+    <${Card} id="served" title="Where it served"><${Table} label="Promotions" rows=${data.promotions} empty="Nowhere yet, as far as the newest records say." columns=${SERVED} /><//>
+    <${Card} id="code" title="Code and run"><${Facts} of=${Object.entries(data.code).map(([name, value]) => [bare(name), html`<code>${value}</code>`])} /><//>
+    <${Card} id="set" title="Training set"><${Facts} of=${[
+      ['id', data.training_set_id ? html`<code>${data.training_set_id}</code>` : html`<${Unknown} />`],
+      ...(set ? [['name', set.name], ['rows', number(set.rows)], ['built by', set.engine], ...Object.entries({...set.split, ...set.source}).map(([name, value]) => [bare(name), value])] : []),
+    ]} />${!set && html`<p class="soft">It is not one of the unit's feature store, so the rows behind it are not known here.</p>`}<//>
+    ${set && html`<${Card} id="reads" title="Tables that it read, as they were"><${Table} label="Tables" rows=${set.reads} empty="None." columns=${READS} /><//>`}`;
+}
+
+const SERVED = [
+  {name: 'Endpoint', of: (each) => each.endpoint},
+  {name: 'Record', number: true, of: (each) => each.sequence},
+  {name: 'Since', of: (each) => html`<${Time} at=${each.at} />`},
+  {name: 'Asked by', of: (each) => html`<${By} who=${each.who} />`},
+];
+const READS = [
+  {name: 'Table', of: (each) => each.table},
+  {name: 'Snapshot', of: (each) => html`<code>${each.snapshot}</code>`},
+  {name: 'Columns', of: (each) => each.columns.join(', ')},
+];
