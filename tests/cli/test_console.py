@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_an_iam_role_is_taken_by_name(cloud: Cloud, deployed: DeployedUnit, tmp_
         status, problem = ask(f"/units/{deployed.name}")
 
     assert f":assumed-role/{name}/root" in me["caller"]
-    assert me["now"] <= deployed.cloud.clock()["now"].replace("+00:00", "Z")
+    assert datetime.fromisoformat(me["now"]) <= datetime.fromisoformat(deployed.cloud.clock()["now"])
     assert (listed, deployed.name in [each["unit"] for each in units["units"]]) == (200, True)
     assert (status, problem["title"]) == (403, "not allowed")
     assert "docs/operations.md lists what each command needs" in problem["detail"]
