@@ -1,6 +1,5 @@
 """What a notebook does with a model, in an account of moto and with a server that adds 1."""
 
-import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -135,16 +134,6 @@ def test_a_model_that_was_brought_before_is_its_run(
         run.wait(timeout=0)
     _decided(account, monkeypatch, Decision.KNOWN)
     with pytest.raises(RefusedError, match="r"):
-        _model(account).register(tmp_path)
-
-
-def test_a_registration_needs_numpy(account: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Which the client does not bring."""
-    monkeypatch.setitem(sys.modules, "numpy", None)
-    for name in [name for name in sys.modules if name.startswith("mlops_runtime.serving.model_packing")]:
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, "mlops_runtime.serving.registration_checks", raising=False)
-    with pytest.raises(UnitError, match=r"register needs .*, which is not installed; run: pip install"):
         _model(account).register(tmp_path)
 
 

@@ -24,6 +24,7 @@ from mlops_runtime.retraining.retraining_request import RetrainingRequests, refu
 from mlops_runtime.retraining.run_history import RunHistory, Step
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.serving.live_baseline import ModelInputs, live_baseline
+from mlops_runtime.serving.registration_checks import UnfitModelError, registrable
 from mlops_runtime.serving.row_calls import AnsweredCall, RowCalls
 from mlops_runtime.training_data.published_set import publish
 
@@ -204,16 +205,9 @@ class Model:
 
         Raises:
             ModelError: If it cannot be read.
-            UnitError: If gate, evaluation or server would refuse it, with every problem, or numpy is not installed; nothing is
-                uploaded then.
+            UnitError: If gate, evaluation or server would refuse it, with every problem; nothing is uploaded then.
             RefusedError: If the guard refuses.
         """
-        try:  # reading a model needs numpy, which the client does not bring; pandas does
-            from mlops_runtime.serving.registration_checks import UnfitModelError, registrable  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            raise UnitError(
-                f"register needs {error.name}, which is not installed; run: pip install {error.name}"
-            ) from error
         entry, requests = self._trained(), self._requests()
         mine = None if predictions is None else Path(predictions)
         with tempfile.TemporaryDirectory(prefix="mlops-register-") as folder:
