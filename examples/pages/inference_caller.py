@@ -2,12 +2,14 @@
 
 # [start:ask]
 import json
-from typing import NamedTuple
+import os
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 
 
 class Prediction(NamedTuple):
@@ -25,7 +27,10 @@ def ask(url: str, rows: list[dict[str, object]]) -> Prediction:
         raise RuntimeError("there are no credentials of AWS; take the role that may ask the model")
     signed = AWSRequest("POST", url, data=json.dumps({"instances": rows}), headers={"Content-Type": "application/json"})
     SigV4Auth(credentials, "execute-api", session.region_name).add_auth(signed)
-    answer = URLLib3Session(timeout=30).send(signed.prepare())
+    # as boto3's own clients: through the proxy of the environment, and with its certificates
+    trusted: Any = os.environ.get("AWS_CA_BUNDLE") or True
+    http = URLLib3Session(timeout=30, proxies=get_environ_proxies(url), verify=trusted)
+    answer = http.send(signed.prepare())
     if answer.status_code != 200:
         raise RuntimeError(answer.text)
     return Prediction(json.loads(answer.content)["predictions"], answer.headers["X-Inference-Id"])

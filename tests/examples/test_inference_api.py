@@ -255,21 +255,23 @@ def code(language: str) -> str:
 
 @pytest.fixture
 def caller(door: Door) -> dict[str, str]:
-    """The environment of a program of the shop."""
+    """The environment of a program of the shop, in the shell of ``mlops local env`` and with what the page says of it."""
     keys = door.keys("ShopRole")
-    return {
+    shell = door.cloud.environment()
+    return shell | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "API_URL": f"{door.cloud.endpoint_url}/_aws/execute-api/{door.outputs['ApiId']}/live",
+        "API_URL": f"https://{door.outputs['ApiId']}.execute-api.us-east-1.amazonaws.com/live",
         "AWS_ACCESS_KEY_ID": str(keys.access_key),
         "AWS_SECRET_ACCESS_KEY": str(keys.secret_key),
         "AWS_SESSION_TOKEN": str(keys.token),
-        "AWS_DEFAULT_REGION": "us-east-1",
+        "NODE_USE_ENV_PROXY": "1",
     }
 
 
 def test_curl_of_the_page_is_answered(caller: dict[str, str]) -> None:
     """It signs by itself."""
-    run = subprocess.run(["sh", "-c", code("sh")], env=caller, capture_output=True, text=True, check=False, timeout=60)
+    asked = code("sh").replace("curl ", 'curl --cacert "$AWS_CA_BUNDLE" ', 1)
+    run = subprocess.run(["sh", "-c", asked], env=caller, capture_output=True, text=True, check=False, timeout=60)
 
     assert (run.returncode, run.stderr) == (0, "")
     assert json.loads(run.stdout) == {"predictions": [4.0]}

@@ -5,6 +5,7 @@ MiniStack keeps the APIs and their records; the way of a request through them is
 
 from mlops_local.gateway import (
     access_denials,
+    api_hosts,
     deployments,
     distribution_origins,
     execution,
@@ -19,6 +20,7 @@ from mlops_local.gateway import (
 def install() -> None:
     """Take over the requests to REST APIs."""
     access_denials.install()
+    api_hosts.install()
     deployments.install()
     execution.install()
     firewall.install()

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from ministack.services import cloudfront
 
 from mlops_local import compat, settings
 from mlops_local.gateway import own_front
+from mlops_local.gateway.api_hosts import api_of
 
 compat.expect(
     "ministack.services.cloudfront",
@@ -20,8 +20,6 @@ compat.expect(
     _origin_request_headers="(origin, headers, client_ip, viewer_x_forwarded_for)",
 )
 compat.expect("ministack.services.apigateway_v1", find_api_scope="(api_id)")
-
-_HOST = re.compile(r"([a-z0-9]{6,12})\.execute-api\.[a-z0-9-]+\.amazonaws\.com")
 
 
 def install() -> None:
@@ -33,8 +31,8 @@ def install() -> None:
         viewer_is_https: bool, client_ip: str, viewer_xff: str, dist_arn: str,
     ) -> Any:  # fmt: skip
         host = str(origin["domain_name"]).lower()
-        found = _HOST.fullmatch(host)
-        if found is None or v1.find_api_scope(found[1]) is None:
+        found = api_of(host)
+        if found is None or v1.find_api_scope(found[0]) is None:
             return await fetch(
                 origin, method, uri, query, headers, body, viewer_is_https, client_ip, viewer_xff, dist_arn
             )
@@ -45,7 +43,7 @@ def install() -> None:
         if sent.get("host", host).partition(":")[0].lower() != host:  # as when a policy forwards the viewer's
             return 403, "Forbidden", {"content-type": "application/json"}, b'{"message":"Forbidden"}'
         sent["host"] = f"127.0.0.1:{settings.port}"
-        path = f"/_aws/execute-api/{found[1]}{origin.get('origin_path') or ''}{uri}"
+        path = f"/_aws/execute-api/{found[0]}{origin.get('origin_path') or ''}{uri}"
         asked = own_front.ask(method, path, query, sent, body or b"")
         try:
             answer = await asyncio.wait_for(
