@@ -24,7 +24,6 @@ def test_units_and_endpoints_are_found_by_name(entries: Entries, deployed: Deplo
     assert entries.endpoint(deployed.endpoint) == deployed.endpoint_entry
     assert entries.chain(deployed.name) == deployed.unit_entry
     assert entries.chain(deployed.endpoint) == deployed.endpoint_entry
-    assert deployed.unit_entry in entries.units()
 
 
 def test_everything_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit) -> None:
@@ -47,6 +46,10 @@ def test_everything_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit)
 
     assert sorted(e.endpoint for e in endpoints) == [deployed.endpoint, *(e.endpoint for e in more)]
     assert pipelines == [pipeline]
+    assert entries.whole_unit(deployed.name) == (deployed.unit_entry, endpoints, pipelines)
+    assert entries.whole_unit(deployed.name) in entries.whole_units()
+    with pytest.raises(NotDeployedError, match=f"business unit 'none' not found; deployed are: .*{deployed.name}"):
+        entries.whole_unit("none")
 
 
 def test_the_feature_store_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit) -> None:
@@ -89,7 +92,7 @@ def test_fails_on_a_name_of_both(entries: Entries, deployed: DeployedUnit) -> No
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "a b", "-a", "a-", "ä"])
 def test_fails_on_what_is_no_name(name: str, entries: Entries) -> None:
     """Nothing is asked for outside the names of units."""
-    for look in (entries.unit, entries.endpoint, entries.chain):
+    for look in (entries.unit, entries.whole_unit, entries.endpoint, entries.chain):
         with pytest.raises(NotDeployedError, match="a name consists of letters, digits and hyphens, got"):
             look(name)
 

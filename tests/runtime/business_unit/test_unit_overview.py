@@ -3,6 +3,7 @@
 What a unit has deployed and does now, read from moto's services.
 """
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from tests.runtime.business_unit.unit_samples import ENDPOINT as ENDPOINT_OVERVIEW
 from tests.runtime.monitor import reports
 
 from mlops_runtime.business_unit.unit_overview import (
@@ -27,7 +29,7 @@ from mlops_runtime.business_unit.unit_overview import (
 )
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.retraining import Decision, Trigger
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome, audit_key
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, audit_key
 from mlops_runtime.contracts.unit_entries import (
     EndpointEntry,
     FreezeSpec,
@@ -474,13 +476,9 @@ class Denied(Overview):
 class Listed:
     """Three units, which may be listed."""
 
-    def units(self) -> list[UnitEntry]:
-        """Return the units."""
-        return [replace(UNIT_ENTRY, unit=name) for name in "abc"]
-
-    def of_unit(self, unit: str) -> tuple[list[str], list[str]]:
-        """Return endpoints and pipelines."""
-        return [f"{unit}-forecast"], []
+    def whole_units(self) -> list[tuple[UnitEntry, list[str], list[str]]]:
+        """Return the units with endpoints and pipelines."""
+        return [(replace(UNIT_ENTRY, unit=name), [f"{name}-forecast"], []) for name in "abc"]
 
 
 def _account(denied: str, code: str) -> tuple[Overview, Any]:
@@ -507,3 +505,28 @@ def test_a_caller_who_may_read_nothing_or_meets_another_error_is_told_so(denied:
 
     with pytest.raises(ClientError, match=code):
         overview.readable(entries)
+
+
+class Meeting(Overview):
+    """Each endpoint waits for others that are read at the same time."""
+
+    def endpoint(
+        self, entry: EndpointEntry, *, artifacts: str | None = None, audit: str | None = None
+    ) -> EndpointOverview:
+        """Return once three have been asked for."""
+        assert (artifacts, audit) == (UNIT_ENTRY.artifacts_bucket, UNIT_ENTRY.audit_bucket)
+        self.dynamodb["met"].wait(timeout=60)
+        return replace(ENDPOINT_OVERVIEW, endpoint=entry.endpoint)
+
+
+def test_three_parts_of_a_unit_are_read_at_once_in_their_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fleet's page takes as long as the slowest calls, not as all of them."""
+    monkeypatch.setattr(RolloutTable, "read", lambda table: LockRow(endpoint=table.endpoint))
+    clients: Any = {"met": threading.Barrier(3)}  # broken after a minute, if fewer come
+    entries = [replace(world.endpoint_entry, endpoint=f"demand-{number}") for number in range(6)]
+
+    unit = Meeting(dynamodb=clients, sagemaker=world.sagemaker, stepfunctions=world.stepfunctions, now=NOW).unit(
+        UNIT_ENTRY, entries, []
+    )
+
+    assert [each.endpoint for each in unit.endpoints] == [each.endpoint for each in entries]

@@ -27,11 +27,16 @@ def unit(cloud: Cloud) -> DeployedUnit:
 
 
 @pytest.fixture
-def api(cloud: Cloud) -> ConsoleApi:
-    """The API, as root of the embedded account."""
+def connection(cloud: Cloud) -> CloudConnection:
+    """What the API calls, as root of the embedded account."""
     options = embedded_options(cloud.home)
     assert options is not None
-    connection = CloudConnection(session=boto3.Session(), options=options)
+    return CloudConnection(session=boto3.Session(), options=options)
+
+
+@pytest.fixture
+def api(connection: CloudConnection) -> ConsoleApi:
+    """The API, as root of the embedded account."""
     return ConsoleApi(lambda _role: connection)
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.cli.deployed_unit import DeployedUnit
+from tests.cli.deployed_unit import DONE, DeployedUnit
 
+from mlops_runtime.cloud_connection import CloudConnection
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.contracts.unit_entries import PipelineEntry
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -67,3 +69,40 @@ def test_what_is_not_there_is_named(ask: Ask, unit: DeployedUnit) -> None:
     assert (status, found["title"]) == (404, "not found")
     assert found["detail"] == f"unit {unit.name} has no endpoint 'other'; it has {unit.endpoint}"
     assert (missing, unit.name in of_unit["detail"]) == (404, True)
+
+
+def test_a_unit_reads_nothing_twice(ask: Ask, unit: DeployedUnit, connection: CloudConnection) -> None:
+    """One listing of its parameters, and eight calls for each model with its pipeline; the time needs no call of AWS."""
+    unit.publish(
+        PipelineEntry(
+            pipeline=unit.endpoint,
+            unit=unit.name,
+            group=unit.endpoint,
+            retraining_table=f"{unit.name}-retraining",
+            retrain_machine=unit.make_machine("retrain", DONE),
+            queue_url="none",
+            endpoint=unit.endpoint,
+        )
+    )
+    asked: list[str] = []
+
+    def count(params: Any, model: Any, **_: Any) -> None:
+        asked.append(f"{model.name} {params}")
+
+    for service in ("dynamodb", "s3", "sagemaker", "ssm", "stepfunctions", "sts"):
+        connection.client(service).meta.events.register("provide-client-params.*.*", count)
+    status, _ = ask("GET", f"/units/{unit.name}")
+
+    assert status == 200
+    assert sorted(set(asked)) == sorted(asked)
+    assert sorted(each.partition(" ")[0] for each in asked) == [
+        "DescribeEndpoint",
+        "GetItem",
+        "GetItem",
+        "GetItem",
+        "GetParametersByPath",
+        "ListExecutions",
+        "ListExecutions",
+        "ListModelPackages",
+        "ListObjectsV2",
+    ]

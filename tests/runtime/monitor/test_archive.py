@@ -63,6 +63,15 @@ def test_the_newest_come_first(shelf: Shelf) -> None:
     assert shelf.archive.newest(NOW - timedelta(days=30)) == []
 
 
+def test_a_model_that_nothing_watches_costs_two_calls(shelf: Shelf) -> None:
+    """One for the last days, one for whether there is any report."""
+    asked: list[str] = []
+    shelf.s3.meta.events.register("provide-client-params.s3.*", lambda model, **_: asked.append(model.name))
+
+    assert Archive(shelf.s3, endpoint="other", artifacts="artifacts").newest(NOW) == []
+    assert asked == ["ListObjectsV2", "ListObjectsV2"]
+
+
 def test_a_window_is_found_by_the_hour_in_which_it_ended(shelf: Shelf) -> None:
     """Whatever the minute."""
     found = shelf.archive.at(NOW - timedelta(days=3))

@@ -17,6 +17,7 @@ from mlops_runtime.rollout.live_fleet import (
     Version,
     read_description,
     read_serving,
+    read_status,
     read_version,
 )
 
@@ -99,6 +100,7 @@ def test_an_endpoint_is_read_down_to_its_package(world: World) -> None:
     serving = read_serving(world.sagemaker, ENDPOINT)
     assert serving is not None
     assert (serving.status, serving.config, serving.is_answering) == ("InService", "v1", True)
+    assert read_status(world.sagemaker, ENDPOINT) == ("InService", "v1")
     assert serving.version == Version(
         config="v1",
         variants=(Variant(name="AllTraffic", instance_type="ml.m5.xlarge", instance_count=3, weight=1.0),),
@@ -111,6 +113,7 @@ def test_an_endpoint_is_read_down_to_its_package(world: World) -> None:
 def test_what_does_not_exist_is_none(world: World) -> None:
     """Endpoint, config, package."""
     assert read_serving(world.sagemaker, ENDPOINT) is None
+    assert read_status(world.sagemaker, ENDPOINT) is None
     assert read_version(world.sagemaker, "v1") is None
     arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/7"
     assert read_description(world.sagemaker, arn) is None

@@ -43,6 +43,11 @@ class InRole:
         """Return the session of the role."""
         return self.taken.identity()
 
+    def now(self) -> "datetime":
+        """Return the time in the cloud."""
+        clock = self.clock()
+        return self.identity().answered if clock is None else clock.now
+
     def clock(self) -> "Clock | None":
         """Return what the embedded clock says; None elsewhere."""
         return self.base.clock()

@@ -103,7 +103,7 @@ def _seen(aws: Account, unit: str | None, rollouts: "RolloutReader") -> _Seen:
     if unit is None:
         found, unread = overview.readable(entries)
     else:
-        found, unread = [overview.unit(entries.unit(unit), *entries.of_unit(unit))], {}
+        found, unread = [overview.unit(*entries.whole_unit(unit))], {}
     return _Seen(now=now, caller=by, units=found, unread=unread)
 
 

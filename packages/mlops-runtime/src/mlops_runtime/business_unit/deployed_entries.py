@@ -49,7 +49,7 @@ class Entries:
         """
         found = [entry for entry in self._get(_unit_names(name)) if isinstance(entry, UnitEntry)]
         if not found:
-            raise NotDeployedError(f"business unit {name!r} not found; {self._there_are(UnitEntry)}")
+            raise self._no_unit(name)
         return found[0]
 
     def endpoint(self, name: str | None) -> EndpointEntry:
@@ -101,17 +101,30 @@ class Entries:
             raise NotDeployedError(f"no endpoint or business unit is named {name!r}; {there_are}")
         return answer
 
-    def units(self) -> list[UnitEntry]:
-        """Return every unit."""
-        return [entry for entry in self._all(ROOT) if isinstance(entry, UnitEntry)]
+    def whole_units(self) -> list[tuple[UnitEntry, list[EndpointEntry], list[PipelineEntry]]]:
+        """Return every unit with its endpoints and pipelines, in one listing."""
+        entries = list(self._all(ROOT))
+        return [
+            (own, *_of_kinds([each for each in entries if each.unit == own.unit]))
+            for own in entries
+            if isinstance(own, UnitEntry)
+        ]
+
+    def whole_unit(self, name: str) -> tuple[UnitEntry, list[EndpointEntry], list[PipelineEntry]]:
+        """Return a unit with its endpoints and pipelines, in one listing.
+
+        Raises:
+            NotDeployedError: If the name is not found.
+        """
+        entries = list(self._all(f"{ROOT}{_checked(name)}/"))
+        own = next((entry for entry in entries if isinstance(entry, UnitEntry)), None)
+        if own is None:
+            raise self._no_unit(name)
+        return own, *_of_kinds(entries)
 
     def of_unit(self, unit: str) -> tuple[list[EndpointEntry], list[PipelineEntry]]:
         """Return the endpoints and pipelines of a unit."""
-        entries = list(self._all(f"{ROOT}{unit}/"))
-        return (
-            [entry for entry in entries if isinstance(entry, EndpointEntry)],
-            [entry for entry in entries if isinstance(entry, PipelineEntry)],
-        )
+        return _of_kinds(list(self._all(f"{ROOT}{unit}/")))
 
     def by_unit(self) -> tuple[dict[str, list[Entry]], dict[str, str]]:
         """Return what each unit has published, in one listing of all; and why not, of a unit that this version cannot read.
@@ -184,12 +197,22 @@ class Entries:
             for parameter in page["Parameters"]:
                 yield parameter["Name"], parameter["Value"]
 
+    def _no_unit(self, name: str) -> NotDeployedError:
+        return NotDeployedError(f"business unit {name!r} not found; {self._there_are(UnitEntry)}")
+
     def _there_are(self, *kinds: type[Entry]) -> str:
         try:
             names = sorted(name for entry in self._all(ROOT) if isinstance(entry, kinds) for name in [_name(entry)])
         except ClientError:
             return "this caller may not list the deployed names (ssm:GetParametersByPath)"
         return f"deployed are: {', '.join(names)}" if names else "none is deployed; deploy a stack with: mlops deploy"
+
+
+def _of_kinds(entries: Sequence[Entry]) -> tuple[list[EndpointEntry], list[PipelineEntry]]:
+    return (
+        [entry for entry in entries if isinstance(entry, EndpointEntry)],
+        [entry for entry in entries if isinstance(entry, PipelineEntry)],
+    )
 
 
 def _name(entry: Entry) -> str:

@@ -1,6 +1,7 @@
 """What a unit has deployed and what it does now: tables, SageMaker, state machines, and what its monitors found."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.retraining.retraining_start import GuardTable
 from mlops_runtime.retraining.run_history import Run, RunHistory
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain
-from mlops_runtime.rollout.live_fleet import read_serving
+from mlops_runtime.rollout.live_fleet import read_status
 from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _NOT_READABLE = (*DENIED, "NoSuchBucket")
 _RUNS = 10  # among which the newest that has begun is found
 _PACKAGES = 5
+_UNITS_AT_ONCE = 4
+_PARTS_AT_ONCE = 3  # of a unit; the console reads six units at once, which is 18 of the 20 connections of a client
 _ROLLOUTS = (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.FAILED)
 
 NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
@@ -194,7 +197,12 @@ class Overview:
         self, entry: UnitEntry, endpoints: Sequence[EndpointEntry], pipelines: Sequence[PipelineEntry]
     ) -> UnitOverview:
         """Return the unit of an entry with its endpoints and pipelines."""
-        row = RolloutTable(self.dynamodb, entry.automation_table, entry.unit).read()
+        artifacts, audit = entry.artifacts_bucket, entry.audit_bucket
+        with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+            reading = pool.map(lambda each: self.endpoint(each, artifacts=artifacts, audit=audit), endpoints)
+            pipelines_read = pool.map(lambda each: self.pipeline(each, unit=entry), pipelines)
+            row = RolloutTable(self.dynamodb, entry.automation_table, entry.unit).read()
+            found, retraining = tuple(reading), tuple(pipelines_read)
         freeze = FreezeSpec() if entry.freeze is None else entry.freeze
         return UnitOverview(
             unit=entry.unit,
@@ -202,11 +210,8 @@ class Overview:
             frozen=frozen_reason(freeze, self.now),
             next_freeze=next((window for window in freeze.windows if window.start > self.now), None),
             last=_last(row),
-            endpoints=tuple(
-                self.endpoint(endpoint, artifacts=entry.artifacts_bucket, audit=entry.audit_bucket)
-                for endpoint in endpoints
-            ),
-            pipelines=tuple(self.pipeline(pipeline, unit=entry) for pipeline in pipelines),
+            endpoints=found,
+            pipelines=retraining,
         )
 
     def readable(self, entries: Entries) -> tuple[list[UnitOverview], dict[str, str]]:
@@ -220,13 +225,16 @@ class Overview:
         """
         found: list[UnitOverview] = []
         unread: dict[str, ClientError] = {}
-        for entry in entries.units():
+        units = entries.whole_units()
+        with ThreadPoolExecutor(_UNITS_AT_ONCE) as pool:
+            reading = [(each[0].unit, pool.submit(self.unit, *each)) for each in units]
+        for name, each in reading:
             try:
-                found.append(self.unit(entry, *entries.of_unit(entry.unit)))
+                found.append(each.result())
             except ClientError as error:
                 if error.response["Error"]["Code"] not in DENIED:
                     raise
-                unread[entry.unit] = error
+                unread[name] = error
         if unread and not found:
             raise next(iter(unread.values()))
         return found, {unit: refusal(error.response["Error"], error.operation_name) for unit, error in unread.items()}
@@ -246,14 +254,14 @@ class Overview:
         progress, unread = self._progress(row.owner if row.owner in running else None)
         live = None if row.live is None else from_json(LivePointer, row.live)
         is_eks = entry.target == "EKS"
-        serving = None if is_eks else read_serving(self.sagemaker, entry.endpoint)
+        status, config = (None if is_eks else read_status(self.sagemaker, entry.endpoint)) or (None, None)
         missing = NOT_YET_DEPLOYED if live is None else RECORDED if is_eks else GONE
         probation = None if live is None or live.probation_until is None else live.probation_until
         return EndpointOverview(
             endpoint=entry.endpoint,
-            state=missing if serving is None else serving.status,
+            state=missing if status is None else status,
             live=live,
-            serving_config=None if serving is None else serving.config,
+            serving_config=config,
             desired=row.desired,
             is_desired=None if live is None or row.desired is None else live.spec_uri == row.desired,
             running=running,

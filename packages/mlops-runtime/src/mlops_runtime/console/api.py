@@ -143,12 +143,9 @@ class ConsoleApi:
 
     def _done_call(self, route: Route, names: Mapping[str, str], request: HttpRequest, body: object) -> HttpAnswer:
         cloud = self._connect(route.role)
-        identity, clock = cloud.identity(), cloud.clock()
-        now = (identity.answered if clock is None else clock.now).replace(microsecond=0)
         call = Call(
             cloud=cloud,
-            caller=identity.arn,
-            now=now,
+            now=cloud.now().replace(microsecond=0),
             names=names,
             query=request.query,
             body=body,
@@ -157,10 +154,10 @@ class ConsoleApi:
         return answer(route.status, route.act(call), seen=request.headers.get("if-none-match"))
 
     def _me(self, call: Call) -> Me:
-        clock = call.cloud.clock()
+        caller, clock = call.caller, call.cloud.clock()
         return Me(
-            caller=call.caller,
-            person=person_of(call.caller),
+            caller=caller,
+            person=person_of(caller),
             roles=self._roles,
             operations=tuple(route.operation for route in self.routes if route.role in self._roles),
             now=call.now,

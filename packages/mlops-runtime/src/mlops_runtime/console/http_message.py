@@ -82,6 +82,9 @@ class Connection(Protocol):
     def identity(self) -> Identity:
         """Return in whose name calls are made."""
 
+    def now(self) -> datetime:
+        """Return the time in the cloud."""
+
     def clock(self) -> Clock | None:
         """Return what the embedded clock says; None elsewhere."""
 
@@ -95,7 +98,6 @@ class Call:
 
     Args:
         cloud: The account, in the role of the operation.
-        caller: ARN of the person's session.
         now: The time in the cloud.
         names: Parameters of the path.
         query: Parameters of the query.
@@ -104,12 +106,16 @@ class Call:
     """
 
     cloud: Connection
-    caller: str
     now: datetime
     names: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def caller(self) -> str:
+        """ARN of the person's session, which is asked of the cloud."""
+        return self.cloud.identity().arn
 
 
 def answer(status: int, document: object, *, seen: str | None = None) -> HttpAnswer:

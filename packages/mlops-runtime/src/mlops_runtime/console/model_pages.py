@@ -170,9 +170,7 @@ def units(call: Call) -> Units:
 
 def unit(call: Call) -> UnitPage:
     """Return the models of a unit."""
-    entries = Entries(ssm=call.cloud.client("ssm"))
-    entry = entries.unit(call.names["unit"])
-    endpoints, pipelines = entries.of_unit(entry.unit)
+    entry, endpoints, pipelines = Entries(ssm=call.cloud.client("ssm")).whole_unit(call.names["unit"])
     found = _overview(call).unit(entry, endpoints, pipelines)
     of = _pipelines(pipelines)
     rows = [_row(each, of.get(each.endpoint), found.pipelines, call.now) for each in found.endpoints]
@@ -191,9 +189,7 @@ def unit(call: Call) -> UnitPage:
 
 def endpoint(call: Call) -> EndpointPage:
     """Return one model."""
-    entries = Entries(ssm=call.cloud.client("ssm"))
-    entry = entries.unit(call.names["unit"])
-    endpoints, pipelines = entries.of_unit(entry.unit)
+    entry, endpoints, pipelines = Entries(ssm=call.cloud.client("ssm")).whole_unit(call.names["unit"])
     own = next((each for each in endpoints if each.endpoint == call.names["endpoint"]), None)
     if own is None:
         names = ", ".join(each.endpoint for each in endpoints) or "none"

@@ -12,7 +12,7 @@ from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import TakenBack, is_among
-from mlops_runtime.monitor.report_keys import metrics_key
+from mlops_runtime.monitor.report_keys import metrics_key, reports_prefix
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import HOUR, Window
 
@@ -128,9 +128,14 @@ class Archive:
         found: list[MonitorReport] = []
         for days in _DAYS:
             found = list(islice(self._store.past_runs(end, since=end - timedelta(days=days)).reports(), most))
-            if len(found) == most:
+            if len(found) == most or (not found and days == _DAYS[0] and not self._has_reports()):
                 break
         return found
+
+    def _has_reports(self) -> bool:
+        """Return whether there is any, however old: one call for a model that nothing watches."""
+        prefix = reports_prefix(self._endpoint)
+        return self._s3.list_objects_v2(Bucket=self._artifacts, Prefix=prefix, MaxKeys=1)["KeyCount"] > 0
 
     def _counts(self, report: MonitorReport) -> Counts | None:
         uri = self._store.report_uri(datetime.fromisoformat(report.window_until))

@@ -25,6 +25,16 @@ def metrics_key(endpoint: str) -> str:
     return f"monitor/{endpoint}/metrics.prom"
 
 
+def reports_prefix(endpoint: str) -> str:
+    """Return the prefix of all reports of an endpoint.
+
+    Example:
+        >>> reports_prefix("demand-forecast")
+        'monitor/demand-forecast/reports/'
+    """
+    return f"monitor/{endpoint}/reports/"
+
+
 def report_folder(endpoint: str, end: datetime) -> str:
     """Return the prefix below which the files of a window's report lie, without a slash at its end.
 
@@ -32,14 +42,14 @@ def report_folder(endpoint: str, end: datetime) -> str:
         >>> report_folder("demand-forecast", datetime(2017, 8, 8, 6, tzinfo=UTC))
         'monitor/demand-forecast/reports/2017-08-08T06'
     """
-    return f"monitor/{endpoint}/reports/{end.astimezone(UTC):%Y-%m-%dT%H}"
+    return f"{reports_prefix(endpoint)}{end.astimezone(UTC):%Y-%m-%dT%H}"
 
 
 def report_keys(s3: "S3Client", bucket: str, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
     """Return the keys of the files of reports between two times, oldest first; their names sort by time."""
     found: list[str] = []
     pages = s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=f"monitor/{endpoint}/reports/", StartAfter=report_folder(endpoint, since)
+        Bucket=bucket, Prefix=reports_prefix(endpoint), StartAfter=report_folder(endpoint, since)
     )
     for page in pages:
         for entry in page.get("Contents", []):

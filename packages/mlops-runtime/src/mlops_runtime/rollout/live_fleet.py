@@ -156,6 +156,12 @@ def read_serving(sagemaker: "SageMakerClient", endpoint: str) -> Serving | None:
     )
 
 
+def read_status(sagemaker: "SageMakerClient", endpoint: str) -> tuple[str, str] | None:
+    """Return the status and the config of an endpoint in one call, or None if there is no such endpoint."""
+    description = _describe(sagemaker, "describe_endpoint", EndpointName=endpoint)
+    return None if description is None else (str(description["EndpointStatus"]), str(description["EndpointConfigName"]))
+
+
 def read_version(sagemaker: "SageMakerClient", config: str) -> Version | None:
     """Return an endpoint config with its model and package, or None if config or model no longer exist."""
     description = _describe(sagemaker, "describe_endpoint_config", EndpointConfigName=config)
