@@ -36,7 +36,7 @@ from mlops_constructs.feature_store import (
     TrainingSetJob,
 )
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
-from mlops_constructs.inference_api import Access, InferenceApi, Quota, RequestSchema
+from mlops_constructs.inference_api import Access, InferenceApi, Quota
 from mlops_constructs.model_endpoint import (
     DataCapture,
     EndpointCapacity,
@@ -54,6 +54,7 @@ from mlops_constructs.model_endpoint.endpoint_capacity import AsynchronousInfere
 from mlops_constructs.model_endpoint.endpoint_interface import IWatchedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import EndpointMetricOptions, MetricOptions
 from mlops_constructs.model_endpoint.online_features import OnlineFeatures
+from mlops_constructs.model_endpoint.request_schema import RequestSchema
 from mlops_constructs.model_monitor import (
     ModelMonitor,
     MonitorBaseline,

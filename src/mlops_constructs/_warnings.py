@@ -82,6 +82,12 @@ NO_API_THROTTLE = ConstructWarning(
     text="model '{model}' has no max_rate: one caller may take what all others need, up to the account's limit; measure what "
     "the endpoint answers (mlops traffic), give add_model(max_rate=), or acknowledge this warning",
 )
+UNCHECKED_PROMISE = ConstructWarning(
+    id="mlops-constructs:InferenceApi.uncheckedPromise",
+    text="no rollout of '{endpoint}' compares its models with {file}, which model '{model}' promises: call "
+    "ModelEndpoint.keep_promise in the app that defines it, or compare each model with mlops api schema, and acknowledge this "
+    "warning",
+)
 ALL_WARNINGS = (
     DEVELOPMENT_DESTROYS_DATA,
     SHARED_KEY,
@@ -97,6 +103,7 @@ ALL_WARNINGS = (
     SNAPSHOT_RETENTION,
     CLOSED_MODEL_MONITOR,
     NO_API_THROTTLE,
+    UNCHECKED_PROMISE,
 )
 
 

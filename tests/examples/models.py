@@ -11,6 +11,7 @@ import onnx
 from examples.retail.loop import Loop
 from onnx import TensorProto, helper
 from tests.campaign.candidates import images
+from tests.passed import EVALUATION
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
@@ -18,26 +19,28 @@ from mlops_runtime.contracts.rollout import ServingSpec, spec_key
 from mlops_runtime.registry.model_package import registered_metadata
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
+INPUTS = (SignatureColumn(name="x", type="number"),)
 DIGEST = "sha256:" + "0" * 64
 IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{DIGEST}"
 
 
-def archive(factor: float) -> tuple[bytes, str]:
+def archive(factor: float, inputs: tuple[SignatureColumn, ...] = INPUTS) -> tuple[bytes, str]:
     """Return ``model.tar.gz`` of a model that multiplies by a factor, and the SHA-256 of its ``model.onnx``.
 
     Args:
         factor: The factor.
+        inputs: Columns whose sum it multiplies. Default: one number.
     """
     graph = helper.make_graph(
-        [helper.make_node("Mul", ["input", "factor"], ["output"])],
+        [helper.make_node("MatMul", ["input", "factor"], ["output"])],
         "times",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, len(inputs)])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])],
+        [helper.make_tensor("factor", TensorProto.FLOAT, [len(inputs), 1], [factor] * len(inputs))],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
     onnx.checker.check_model(model)
-    signature = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
+    signature = ModelSignature(inputs=inputs, output="y")
     files = {"model.onnx": model.SerializeToString(), "signature.json": json.dumps(to_dict(signature)).encode()}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -72,6 +75,7 @@ def register(
     sha256: str | None = None,
     folder: str | None = None,
     image: str = IMAGE,
+    inputs: tuple[SignatureColumn, ...] = INPUTS,
 ) -> str:
     """Register a model of the loop's endpoint, pending, and return its package.
 
@@ -81,16 +85,26 @@ def register(
         sha256: What the package says that the model's hash is. Default: what it is.
         folder: Where in the bucket the artefact lies. Default: where the endpoint's role may read.
         image: What serves it. Default: the unit's own.
+        inputs: Its columns. Default: one number.
     """
-    content, model_sha256 = archive(factor)
+    content, model_sha256 = archive(factor, inputs)
     digest, bucket = hashlib.sha256(content).hexdigest(), loop.outputs["ArtifactsBucket"]
     below = f"models/{loop.endpoint}" if folder is None else folder
     key = f"{below}/{digest[:12]}/output/model.tar.gz"
     loop.s3.put_object(Bucket=bucket, Key=key, Body=content)
     stated = model_sha256 if sha256 is None else sha256
-    texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
+    evaluated = canonical_json(
+        replace(EVALUATION, artifact_sha256=digest, signature=ModelSignature(inputs=inputs, output="y"))
+    )
+    evaluation = f"evaluations/{loop.endpoint}/{digest[:12]}/evaluation.json"
+    loop.s3.put_object(Bucket=bucket, Key=evaluation, Body=evaluated)
+    texts = ("training_set_id", "execution", "baseline_uri")
     metadata = {"artifact_sha256": digest, "model_sha256": stated, "baseline_sha256": "8" * 64}
     metadata |= {t: f"s3://none/{t}" for t in texts}
+    metadata |= {
+        "evaluation_uri": f"s3://{bucket}/{evaluation}",
+        "evaluation_sha256": hashlib.sha256(evaluated).hexdigest(),
+    }
     container = {
         "Image": image,
         "ModelDataUrl": f"s3://{bucket}/{key}",

@@ -37,6 +37,7 @@ from mlops_constructs import (
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.inference_api.request_promise import request_schema
 
 if TYPE_CHECKING:
@@ -84,10 +85,14 @@ class Door:
             unit="pilot",
             now=lambda: datetime.fromisoformat(cloud.clock()["now"]),
         )
+        self.approve(models.register(self.loop, 2.0))
+
+    def approve(self, package: str, error: str | None = None) -> None:
+        """Approve a package, and wait for the end of its rollout: success, or the error that is named."""
         self.loop.wait_idle("DeployMachineArn")
         seen = {each["executionArn"] for each in self.loop.executions("DeployMachineArn")}
-        self.loop.approve(models.register(self.loop, 2.0), "a person looked at it")
-        self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
+        self.loop.approve(package, "a person looked at it")
+        self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
 
     def keys(self, role: str) -> Credentials:
         """Take a role as a caller does."""
@@ -203,6 +208,22 @@ def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None
     assert answer.headers["content-type"] == "application/problem+json"
     assert json.loads(answer.body)["problems"]
     assert not FORBIDDEN.search(answer.body)
+
+
+def test_a_candidate_that_breaks_the_promise_never_gets_traffic(door: Door) -> None:
+    """It needs a column that callers do not send; it is refused by name, and what served answers the same."""
+    before, live = door.call(GOLDEN[0]), door.loop.live()
+    stock = SignatureColumn(name="stock", type="number")
+    door.approve(models.register(door.loop, 3.0, inputs=(*models.INPUTS, stock)), error="REFUSED")
+
+    refusal = door.loop.audit()[-1]
+    assert refusal.outcome is Outcome.REFUSED
+    assert "doubled.schema.json does not require column 'stock', which the model needs; publish v2" in refusal.reason
+    assert "as arrays of 1 values, the model takes 2; publish v2" in refusal.reason
+    assert door.loop.live() == live
+    after = door.call(GOLDEN[0])
+    assert (after.status, after.body) == (200, before.body)
+    assert after.headers["x-model-version"] == before.headers["x-model-version"]
 
 
 def test_only_granted_callers_are_answered(door: Door) -> None:

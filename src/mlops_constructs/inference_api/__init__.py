@@ -2,7 +2,6 @@
 
 from mlops_constructs.inference_api.api_access import Access
 from mlops_constructs.inference_api.inference_api import InferenceApi
-from mlops_constructs.inference_api.request_schema import RequestSchema
 from mlops_constructs.inference_api.usage_plans import Quota
 
-__all__ = ["Access", "InferenceApi", "Quota", "RequestSchema"]
+__all__ = ["Access", "InferenceApi", "Quota"]

@@ -17,18 +17,18 @@ from mlops_constructs._arguments import checked, shown
 from mlops_constructs._roles import service_role
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs._validation import check_duration, check_pattern, check_range, check_whole, raise_if_any
-from mlops_constructs._warnings import NO_API_THROTTLE, warn
+from mlops_constructs._warnings import NO_API_THROTTLE, UNCHECKED_PROMISE, warn
 from mlops_constructs.eks_inference import EksInferenceService
 from mlops_constructs.inference_api.api_access import Access
 from mlops_constructs.inference_api.api_alarms import define_alarms
 from mlops_constructs.inference_api.api_findings import acknowledge_api, acknowledge_method
 from mlops_constructs.inference_api.error_answers import JSON, define_gateway_answers, method_answers, model_answers
-from mlops_constructs.inference_api.request_schema import RequestSchema
 from mlops_constructs.inference_api.usage_plans import Quota
 from mlops_constructs.inference_api.web_firewall import INSPECTED, define_firewall
-from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint
+from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint, Ownership
 from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase
 from mlops_constructs.model_endpoint.model_endpoint import ModelEndpoint
+from mlops_constructs.model_endpoint.request_schema import RequestSchema
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
 from mlops_runtime.inference_api.open_api import METADATA, STAGE
 
@@ -150,7 +150,9 @@ class InferenceApi(Construct):
         max_rate: float | None = None,
         own_server: bool = True,
     ) -> None:
-        """Let callers ask a model.
+        """Let callers ask a model, and hold each candidate of its endpoint to the promise.
+
+        An endpoint whose models another app or CloudFormation deploys is not held to it from here: a warning says so.
 
         Args:
             name: Name in the path, 1 to 32 lower-case letters, digits, hyphens; it stays when the model changes.
@@ -177,6 +179,10 @@ class InferenceApi(Construct):
         ]
         raise_if_any(self, "InvalidInferenceApi", problems)
         self._invoke.add_resources(endpoint.endpoint_arn)
+        if isinstance(endpoint, ModelEndpoint) and endpoint.ownership is Ownership.PIPELINE:
+            endpoint.keep_promise(request)
+        else:
+            warn(self, UNCHECKED_PROMISE, model=name, endpoint=endpoint.endpoint_name, file=request.name)
         methods = self._define_methods(name, endpoint.endpoint_name, request, longest, own_server=own_server)
         self._models[name] = _Model(
             request=request, timeout=longest, methods=methods, max_rate=max_rate, own_server=own_server

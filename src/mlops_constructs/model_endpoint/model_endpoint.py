@@ -33,6 +33,7 @@ from mlops_constructs.model_endpoint.endpoint_role import (
 from mlops_constructs.model_endpoint.label_access import grant_labels
 from mlops_constructs.model_endpoint.online_features import OnlineFeatures
 from mlops_constructs.model_endpoint.owned_endpoint import CloudFormationEndpoint
+from mlops_constructs.model_endpoint.request_schema import RequestSchema
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout import RolloutChecks, RolloutPolicy, SageMakerTarget
@@ -241,6 +242,23 @@ class ModelEndpoint(ModelEndpointBase):
     def alarms(self) -> dict[str, cloudwatch.IAlarm]:
         """Alarms of whichever fleet serves, by what they watch: ``errors``."""
         return dict(self._alarms)
+
+    def keep_promise(self, request: RequestSchema) -> None:
+        """Refuse each candidate that would refuse what an API allows; `InferenceApi.add_model` calls this in the same app.
+
+        Preflight and the gate of each pipeline compare the signature of a candidate. The live model stays, and a way back is not
+        held to it. The promise is part of the serving spec, so the live model is deployed again under it.
+
+        Args:
+            request: What the API promises to take.
+
+        Raises:
+            ValidationError: If the stack owns the endpoint: then there is no Deploy machine that compares.
+
+        Example:
+            >>> endpoint.keep_promise(RequestSchema.from_file("forecast.schema.json"))
+        """
+        self.rollout.keep_promise(request.promise)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant invoking the endpoint, and reading the key for hashes of personal fields if it has one.

@@ -35,6 +35,7 @@ from mlops_constructs.rollout.rollout_policy import RolloutPolicy, RolloutTarget
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import RequestPromise
 from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.rollout.definition_hash import definition_sha256
 from mlops_runtime.rollout.deploy_guard import ALARM, APPROVAL, DEPLOYED, DIED, EXECUTION, STACK
@@ -46,6 +47,12 @@ _RENDERED_REASON = (
 )
 _MODELS_REASON = (
     "a candidate is the model of any execution of a pipeline of the registry; "
+    "rejected: one key, which changes with every approval"
+)
+
+
+_EVALUATIONS_REASON = (
+    "a candidate was evaluated by any execution of a pipeline of the registry; "
     "rejected: one key, which changes with every approval"
 )
 
@@ -109,6 +116,8 @@ class Rollout(Construct):
         self._preflight = self._define_preflight()
         self._model_readers = [self._preflight.role, execution_role]
         self._models: iam.ManagedPolicy | None = None
+        self._evaluations: iam.ManagedPolicy | None = None
+        self._pipelines = [spec.endpoint]
         registry.serve(spec.endpoint, self._read_models_of)
         self._record = self._define_record()
         self._golden = self._define_golden(spec.rollout, slot_urls)
@@ -123,7 +132,7 @@ class Rollout(Construct):
         self._images: list[str] = []
         self._readers: dict[str, Callable[[str], None]] = {}
         self._spec_function = self._define_spec_function()
-        self._spec_resource = self._define_spec(spec, self._spec_function)
+        self._spec, self._spec_resource = spec, self._define_spec(spec, self._spec_function)
         business_unit.publish_entry(self, "Entry", self._entry(target, spec, url))
 
     @property
@@ -167,6 +176,31 @@ class Rollout(Construct):
             others_read(pipeline)
             read_models_of(other)
         self._readers[pipeline] = read_models_of
+
+    def keep_promise(self, promise: RequestPromise) -> None:
+        """Refuse candidates that do not take what an API promises; preflight then reads evaluations, which have signatures.
+
+        Args:
+            promise: What the API promises.
+        """
+        promises = self._spec.promises or ()
+        if promise in promises:
+            return
+        self._spec = replace(self._spec, promises=(*promises, promise))
+        resource = self._spec_resource.node.default_child
+        assert isinstance(resource, cdk.CfnResource)  # noqa: S101 - what CustomResource defines
+        resource.add_property_override("Spec", cdk.Stack.of(self).to_json_string(to_dict(self._spec)))
+        if self._evaluations is None:
+            self._evaluations = shared_policy(
+                self,
+                "Evaluations",
+                statements=[self._evaluations_of(pipeline) for pipeline in self._pipelines],
+                description=f"Reads what candidates of {self._endpoint_name} were measured by",
+                wildcard_reason=_EVALUATIONS_REASON,
+            )
+            role = self._preflight.role
+            assert role is not None  # noqa: S101 - of every function here
+            role.add_managed_policy(self._evaluations)
 
     def require_image(self, image: ModelImage) -> None:
         """Refuse a deployment while the registry does not have an image, instead of the first job or model that needs it.
@@ -234,6 +268,9 @@ class Rollout(Construct):
 
     def _read_models_of(self, pipeline: str) -> None:
         """Let preflight and the model's containers read what a pipeline of another name registers."""
+        self._pipelines.append(pipeline)
+        if self._evaluations is not None:
+            self._evaluations.add_statements(self._evaluations_of(pipeline))
         models = self._unit.artifacts.arn_for_objects(f"models/{pipeline}/*")
         statement = iam.PolicyStatement(actions=["s3:GetObject"], resources=[models])
         if self._models is not None:
@@ -249,6 +286,10 @@ class Rollout(Construct):
         for role in self._model_readers:
             if role is not None:
                 role.add_managed_policy(self._models)
+
+    def _evaluations_of(self, pipeline: str) -> iam.PolicyStatement:
+        evaluations = self._unit.artifacts.arn_for_objects(f"evaluations/{pipeline}/*")
+        return iam.PolicyStatement(actions=["s3:GetObject"], resources=[evaluations])
 
     def _define_record(self) -> lambda_.Function:
         function = define_function(

@@ -25,7 +25,7 @@ from mlops_constructs import (
     RequestSchema,
     ValidationError,
 )
-from mlops_constructs._warnings import NO_API_THROTTLE
+from mlops_constructs._warnings import NO_API_THROTTLE, UNCHECKED_PROMISE
 from mlops_constructs.compliance.harness import check
 
 METHOD = "AWS::ApiGateway::Method"
@@ -264,6 +264,24 @@ def test_a_model_without_a_measured_rate_is_warned_of(door: Any) -> None:
     door.api().add_model("forecast", door.endpoint, request=door.request)
 
     pattern = Match.string_like_regexp(f".*'forecast'.*{NO_API_THROTTLE.id}.*")
+    assert Annotations.from_stack(door.stack).find_warning("/Demand/Api", pattern)
+
+
+def test_the_rollouts_of_its_endpoint_keep_the_promise(door: Any) -> None:
+    """Without another call."""
+    door.api_with_model()
+
+    (spec,) = (each["Spec"] for each in door.resources("Custom::MLOpsServingSpec").values())
+    assert '"promises":[' in json.dumps(spec).replace('\\"', '"').replace(" ", "")
+    assert not Annotations.from_stack(door.stack).find_warning("*", Match.string_like_regexp(UNCHECKED_PROMISE.id))
+
+
+def test_a_promise_that_no_rollout_compares_is_warned_of(door: Any) -> None:
+    """With endpoint and file: what another app deploys."""
+    endpoint = ModelEndpoint.from_endpoint_name(door.stack, "Other", endpoint_name="other-prices")
+    door.api().add_model("prices", endpoint, request=door.request, max_rate=20)
+
+    pattern = Match.string_like_regexp(f".*'other-prices'.*forecast.schema.json.*'prices'.*{UNCHECKED_PROMISE.id}.*")
     assert Annotations.from_stack(door.stack).find_warning("/Demand/Api", pattern)
 
 

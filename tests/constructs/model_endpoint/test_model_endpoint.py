@@ -6,6 +6,7 @@ Model endpoints in a template.
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
@@ -22,6 +23,7 @@ from mlops_constructs import (
     ModelImage,
     ModelRegistry,
     Ownership,
+    RequestSchema,
     RolloutKind,
     RolloutPolicy,
     Scaling,
@@ -30,6 +32,10 @@ from mlops_constructs import (
 )
 from mlops_constructs.model_endpoint.model_endpoint import default_policy
 from mlops_local.alarm_evaluation import problems
+from mlops_runtime.contracts import from_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.serving import RequestPromise
+from mlops_runtime.inference_api.request_promise import request_schema
 
 TWO = EndpointCapacity.instances("ml.m5.large", instance_count=2)
 
@@ -236,6 +242,40 @@ def test_local_storage_goes_without_a_key(serve: Callable[..., Any]):
     )
     with pytest.raises(ValidationError, match=r"kms_key cannot be used with ml\.g5"):
         serve(capacity, encrypt_volumes=True)
+
+
+def test_a_promise_is_in_the_serving_spec_and_lets_preflight_read_evaluations(
+    serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Once, however often it is given; without one preflight reads none."""
+    signature = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
+    (tmp_path / "units.schema.json").write_text(json.dumps(request_schema(signature)))
+    request = RequestSchema.from_file(tmp_path / "units.schema.json")
+    plain, promised = (serve(EndpointCapacity.instances("ml.m5.large", instance_count=2)) for _ in range(2))
+    for _ in range(2):
+        promised.endpoint.keep_promise(request)
+
+    assert "promises" not in _spec(plain)
+    (promise,) = _spec(promised)["promises"]
+    assert from_dict(RequestPromise, promise) == request.promise
+    read = promised.allowed("Evaluations")["s3:GetObject"]
+    assert [each["Fn::Join"][1][-1] for each in read] == ["/evaluations/demand-forecast/*"]
+    assert plain.allowed("Evaluations") == {}
+
+
+def test_a_stack_that_names_its_model_compares_none(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """There is no Deploy machine."""
+    signature = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
+    (tmp_path / "units.schema.json").write_text(json.dumps(request_schema(signature)))
+    package = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1"
+    owned = serve(
+        EndpointCapacity.instances("ml.m5.large", instance_count=2),
+        ownership=Ownership.CLOUDFORMATION,
+        model_package_arn=package,
+    )
+
+    with pytest.raises(ValidationError, match="an endpoint with ownership CLOUDFORMATION has no rollout"):
+        owned.endpoint.keep_promise(RequestSchema.from_file(tmp_path / "units.schema.json"))
 
 
 def test_isolation_can_be_switched_off(serve: Callable[..., Any]):

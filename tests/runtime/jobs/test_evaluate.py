@@ -98,6 +98,14 @@ def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_an_evaluation_has_the_signature_of_its_candidate(inputs: Inputs) -> None:
+    """By which a promise of an API is compared with it; stored and read as it is."""
+    evaluation = evaluate(PLAN, inputs, URI)[0]
+    assert evaluation.signature is not None
+    assert [column.name for column in evaluation.signature.inputs] == ["price", "stock", "store"]
+    assert from_json(Evaluation, canonical_json(evaluation)).signature == evaluation.signature
+
+
 def test_metrics_are_sums_over_blocks(inputs: Inputs, models: Any) -> None:
     """WAPE and blocks equal what pandas-free arithmetic over the rows gives."""
     evaluation, baseline = evaluate(PLAN, inputs, URI)

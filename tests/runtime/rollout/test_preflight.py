@@ -266,6 +266,22 @@ def test_refuses_an_approval_that_does_not_count(serving: tuple[World, str]) -> 
     assert plan["reason"].endswith("does not count: eve approved it; too late")
 
 
+def test_a_candidate_that_breaks_a_promise_gets_no_traffic(serving: tuple[World, str]) -> None:
+    """A person's approval does not change it; the live model is deployed again, and the reason says what it breaks."""
+    world, _ = serving
+    broken = ("a.schema.json allows column 'x', which the model does not have; publish v2", "another")
+    package = world.package()
+    plan = _plan(world, "approval", package, promises=broken)
+    assert plan["action"] == "refuse"
+    assert plan["reason"] == f"{package} breaks what an API promises: {broken[0]}; another"
+    assert plan["create_model"] == {}
+
+    world.store(replace(SPEC, instance_count=4))
+    plan = _plan(world, "spec", promises=broken)
+    assert plan["action"] == "update"
+    assert plan["reason"].endswith(f"the model that serves breaks what an API promises: {broken[0]}; another")
+
+
 def test_a_spec_change_keeps_the_way_back_and_replaces_its_version(serving: tuple[World, str]) -> None:
     """The previous model stays reachable; the config that served the same model goes."""
     world, first = serving

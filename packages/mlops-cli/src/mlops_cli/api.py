@@ -59,7 +59,7 @@ def schema(
         return
     with shown(PromiseError):
         promise = read_promise(promised, output.name)[1]
-    problems = promise_problems(promise, model, output.name)
+    problems = promise_problems(promise, model)
     if problems:
         raise VerdictError("; ".join(problems), document={**document, "problems": problems})
     answer(document, f"{output} exists and is unchanged; the model takes all that it promises", as_json=as_json)

@@ -207,7 +207,7 @@ class Evaluation:
     ``champion_left_out`` why it was not measured. ``metric_sha256`` is of the file with the unit's metric function, which made
     the losses of ``custom_loss``.
     ``compared`` says what came of the team's own predictions, where some were given and fit the holdout. ``feature_service`` is the
-    one that the training set was made for.
+    one that the training set was made for. ``signature`` is the candidate's.
     """
 
     metric: Metric
@@ -245,6 +245,7 @@ class Evaluation:
     label_means: tuple[float, ...] | None = None
     compared: ComparedPredictions | None = None
     feature_service: FeatureServiceUse | None = None
+    signature: ModelSignature | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 

@@ -14,6 +14,7 @@ from mlops_runtime.contracts.serving import (
     EksSpec,
     GoldenSpec,
     MetricRule,
+    RequestPromise,
     ScalingSpec,
     ServerlessSpec,
     ShadowSpec,
@@ -67,7 +68,7 @@ class ServingSpec:
     """How an endpoint is served, without saying which model: the desired version is the newest object in S3.
 
     A serverless endpoint, and one on EKS, has an empty ``instance_type`` and an ``instance_count`` of 0. ``online_table`` is where
-    the server looks up features, if the model does.
+    the server looks up features, if the model does. ``promises`` are what APIs allow their callers to ask of it.
     """
 
     endpoint: str
@@ -88,6 +89,7 @@ class ServingSpec:
     variants: tuple[VariantSpec, ...] | None = None
     eks: EksSpec | None = None
     online_table: str | None = None
+    promises: tuple[RequestPromise, ...] | None = None
     format: Literal["mlops.serving-spec/1"] = "mlops.serving-spec/1"
 
 

@@ -5,6 +5,31 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 SLOTS = ("blue", "green")
+# what the values of a promised column may be
+PromisedKind = Literal["number", "integer", "boolean", "text", "integer text"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisedColumn:
+    """One column of the promise: ``kind`` is what a value may be; it may be ``is_nullable``, and a row must have it or may not."""
+
+    name: str
+    kind: PromisedKind
+    is_nullable: bool
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPromise:
+    """What the schema in the file ``name`` promises callers of an API: columns of a row, in order, and rows of a call at most.
+
+    ``arrays`` are the columns of a row that is an array, in its order. Default: rows are objects alone.
+    """
+
+    name: str
+    columns: tuple[PromisedColumn, ...]
+    max_rows: int
+    arrays: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ See: https://docs.aws.amazon.com/apigateway/latest/developerguide/models-mapping
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.serving import PromisedColumn, PromisedKind, RequestPromise
 
 DRAFT = "http://json-schema.org/draft-04/schema#"
 # rows of a call, where nothing else is said
@@ -22,7 +22,7 @@ _LARGEST = 2**53  # of the integers below, a 64-bit float has each
 _LARGEST_FLOAT = 3.4028234663852886e38
 _INTEGER_TEXT = "^-?(0|[1-9][0-9]*)$"
 _NULL = "null"
-_WORDS = {
+_WORDS: dict[PromisedKind, str] = {
     "number": "a number",
     "integer": "an integer",
     "boolean": "true or false",
@@ -30,36 +30,15 @@ _WORDS = {
     "integer text": "an integer or its text",
 }
 # what else a model takes that takes the first
-_TAKES = {"number": ("number", "integer"), "text": ("text",), "integer text": ("integer text",)}
+_TAKES: dict[PromisedKind, tuple[PromisedKind, ...]] = {
+    "number": ("number", "integer"),
+    "text": ("text",),
+    "integer text": ("integer text",),
+}
 
 
 class PromiseError(ValueError):
     """A schema is not a promise of an API; the message has every problem."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromisedColumn:
-    """One column of the promise: ``kind`` is what a value may be; it may be ``is_nullable``, and a row must have it or may not."""
-
-    name: str
-    kind: str
-    is_nullable: bool
-    is_required: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestPromise:
-    """What a schema promises.
-
-    Args:
-        columns: Of a row, by the schema's order.
-        arrays: Names of the columns of a row that is an array, in its order; None where rows are objects alone.
-        max_rows: Rows of a call at most.
-    """
-
-    columns: tuple[PromisedColumn, ...]
-    arrays: tuple[str, ...] | None
-    max_rows: int
 
 
 def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, arrays: bool = True) -> dict[str, Any]:
@@ -155,7 +134,7 @@ def read_promise(content: str | bytes, name: str) -> tuple[dict[str, Any], Reque
     except (ValueError, RecursionError) as error:
         raise PromiseError(f"{name} is not JSON: {error}") from error
     problems: list[str] = []
-    promise = _promise(schema, problems)
+    promise = _promise(schema, name, problems)
     if len(content) > MAX_BYTES:
         problems.append(f"it has {len(content)} bytes, API Gateway takes {MAX_BYTES}")
     if problems or promise is None:
@@ -163,7 +142,7 @@ def read_promise(content: str | bytes, name: str) -> tuple[dict[str, Any], Reque
     return schema, promise
 
 
-def _promise(schema: Any, problems: list[str]) -> RequestPromise | None:
+def _promise(schema: Any, name: str, problems: list[str]) -> RequestPromise | None:
     if not isinstance(schema, dict):
         problems.append("it must be a JSON object")
         return None
@@ -192,7 +171,7 @@ def _promise(schema: Any, problems: list[str]) -> RequestPromise | None:
         return None
     columns = tuple(_columns(rows[0], problems))
     arrays = tuple(_array_names(lists[0], {column.name for column in columns}, problems)) if lists else None
-    return None if problems else RequestPromise(columns=columns, arrays=arrays, max_rows=int(most or 0))
+    return None if problems else RequestPromise(name=name, columns=columns, arrays=arrays, max_rows=int(most or 0))
 
 
 def _columns(row: Mapping[str, Any], problems: list[str]) -> Iterator[PromisedColumn]:
@@ -213,7 +192,7 @@ def _columns(row: Mapping[str, Any], problems: list[str]) -> Iterator[PromisedCo
             yield PromisedColumn(name=name, kind=kind, is_nullable=is_nullable, is_required=name in required)
 
 
-def _kind(schema: Any) -> tuple[str | None, bool]:
+def _kind(schema: Any) -> tuple[PromisedKind | None, bool]:
     """Return what values a column's schema allows, None if it is not one of ours."""
     if not isinstance(schema, dict):
         return None, False
@@ -223,7 +202,7 @@ def _kind(schema: Any) -> tuple[str | None, bool]:
         given = part.get("type") if isinstance(part, dict) else None
         types |= {str(each) for each in (given if isinstance(given, list) else [given])}
     is_nullable = _NULL in types
-    kinds = {
+    kinds: dict[frozenset[str], PromisedKind] = {
         frozenset({"number"}): "number",
         frozenset({"integer"}): "integer",
         frozenset({"number", "integer"}): "number",
@@ -246,21 +225,25 @@ def _array_names(form: Mapping[str, Any], columns: set[str], problems: list[str]
     yield from names
 
 
-def promise_problems(promise: RequestPromise, signature: ModelSignature, name: str) -> list[str]:
+def promise_problems(promise: RequestPromise, signature: ModelSignature) -> list[str]:
     """Return every reason why a model would refuse a request that the promise allows; empty if it takes all of them.
 
     Args:
         promise: What the API promises.
         signature: Of the model that is to serve.
-        name: Of the file with the schema, such as ``forecast.schema.json``.
 
     Example:
         >>> old = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
         >>> new = ModelSignature(inputs=(*old.inputs, SignatureColumn(name="stock", type="number")), output="units")
         >>> schema = json.dumps(request_schema(old, arrays=False))
-        >>> promise_problems(read_promise(schema, "units.schema.json")[1], new, "units.schema.json")
+        >>> promise_problems(read_promise(schema, "units.schema.json")[1], new)
         ["units.schema.json does not require column 'stock', which the model needs; publish v2"]
     """
+    name = promise.name
+    if signature.lookup is not None:
+        return [
+            f"the model looks features up by key, which cannot be compared with {name} yet; serve it without that API"
+        ]
     promised = {column.name: column for column in promise.columns}
     inputs = {column.name: column for column in signature.inputs}
     found = [
@@ -273,6 +256,23 @@ def promise_problems(promise: RequestPromise, signature: ModelSignature, name: s
     if promise.arrays is not None and promise.arrays != tuple(inputs):
         found.append(_array_problem(promise.arrays, tuple(inputs), name))
     return found
+
+
+def broken_promises(promises: Sequence[RequestPromise], signature: ModelSignature | None) -> list[str]:
+    """Return every reason why a candidate would refuse what APIs allow of its endpoint; empty if it takes all of it.
+
+    Args:
+        promises: What APIs promise of the endpoint.
+        signature: The candidate's. Default: its evaluation has none, so that nothing can be compared.
+
+    Example:
+        >>> broken_promises([], None)
+        []
+    """
+    if signature is not None:
+        return [problem for promise in promises for problem in promise_problems(promise, signature)]
+    names = ", ".join(promise.name for promise in promises)
+    return [f"its evaluation has no signature to compare with {names}; train or register it again"] if names else []
 
 
 def _column_problems(promised: PromisedColumn | None, column: SignatureColumn, name: str) -> Iterator[str]:
@@ -288,7 +288,7 @@ def _column_problems(promised: PromisedColumn | None, column: SignatureColumn, n
         yield f"{name} says that column {column.name!r} is {_WORDS[promised.kind]}, the model takes {_WORDS[kind]}; publish v2"
 
 
-def _kind_of(column: SignatureColumn) -> str:
+def _kind_of(column: SignatureColumn) -> PromisedKind:
     if column.type == "category":
         return "integer text" if column.kind == "integer" else "text"
     return column.kind if column.kind in ("integer", "boolean") else "number"

@@ -220,6 +220,7 @@ def _evaluated(
         holdout_until=times["holdout_until"],
         artifact_sha256=hash_of(inputs.candidate),
         model_sha256=candidate.sha256,
+        signature=candidate.signature,
         signature_sha256=candidate.signature_sha256,
         **_loading(inputs, candidate),
         training_set_id=training_set_id,

@@ -121,6 +121,7 @@ class Facts:
         never_served: Whether the endpoint is one of ours that failed before it ever served.
         quotas: How many instances the account may have; None where nothing needs to be asked.
         trust: Why the registry does not allow loading the package's model.
+        promises: Why the package's model would refuse what APIs promise of the endpoint.
         traffic: What the live fleet answers; None where no bake depends on it.
         answers: What it answered in the hour before; None where no alarm of the policy is in ALARM.
     """
@@ -144,6 +145,7 @@ class Facts:
     never_served: bool = False
     quotas: Quotas | None = None
     trust: tuple[str, ...] = ()
+    promises: tuple[str, ...] = ()
     traffic: Traffic | None = None
     answers: Counts | None = None
 

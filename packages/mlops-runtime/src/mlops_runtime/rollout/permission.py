@@ -61,10 +61,10 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
     """Return the package that the request is about, if the registry says that it may be deployed.
 
     Its archive must be what was signed, if it says that it was. An approval counts only if an approver gave it in time for what the
-    package holds now. A way back leads only to a container that the audit chain shows as promoted: it went through that, and a rule
-    that changed since must not block it. A spec deploys again the version that the live pointer names by its hash; a
-    live version that was never promoted needs a valid approval. None of them loads a model that the registry does not allow any
-    more: where pickles are forbidden, an endpoint need not be isolated.
+    package holds now, and for a model that takes what APIs promise of the endpoint. A way back leads only to a container that the
+    audit chain shows as promoted: it went through that, and a rule that changed since must not block it. A spec deploys again the
+    version that the live pointer names by its hash; a live version that was never promoted needs a valid approval. None of them
+    loads a model that the registry does not allow any more: where pickles are forbidden, an endpoint need not be isolated.
 
     Raises:
         RefusedError: If it does not exist, belongs elsewhere, or is not approved.
@@ -86,6 +86,8 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
     if request.reason is DeployReason.APPROVAL:
         if facts.approval:
             raise RefusedError(f"the approval of {package.arn} does not count: {'; '.join(facts.approval)}")
+        if facts.promises:
+            raise RefusedError(f"{package.arn} breaks what an API promises: {'; '.join(facts.promises)}")
         _check_not_resting(facts, facts.package)
     else:
         _check_promoted(request, facts, package)

@@ -392,13 +392,18 @@ def _why(case: Case, version: Version) -> str:
     because = case.request.comment if alarm is None else f"{alarm} is in ALARM during probation"
     what = {
         DeployReason.APPROVAL: f"approved: {package}",
-        DeployReason.SPEC: "the serving spec changed",
+        DeployReason.SPEC: "the serving spec changed" + _unkept(case.facts.promises),
         DeployReason.ROLLBACK: f"back to {package}" + ("" if because is None else f": {because}"),
     }[case.request.reason]
     if live is None or live.config != version.config:
         recorded = "nothing" if live is None else live.config
         return f"{what}; the endpoint serves {version.config}, but {recorded} is recorded"
     return what
+
+
+def _unkept(problems: tuple[str, ...]) -> str:
+    """Return what a promise that came after the model finds: it serves already, so nothing would be gained by refusing it."""
+    return f"; the model that serves breaks what an API promises: {'; '.join(problems)}" if problems else ""
 
 
 def _by(request: DeployRequest, package: RegisteredPackage) -> str | None:

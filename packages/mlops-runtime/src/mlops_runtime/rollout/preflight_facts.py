@@ -20,6 +20,7 @@ from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
 from mlops_runtime.rollout.execution_names import ENDPOINT_TAG, version_name
 from mlops_runtime.rollout.fleet_minutes import IncompleteMetricsError
 from mlops_runtime.rollout.instance_quota import Quotas
+from mlops_runtime.rollout.kept_promises import package_promises
 from mlops_runtime.rollout.live_failures import live_answers, ringing
 from mlops_runtime.rollout.live_fleet import (
     MAXIMUM,
@@ -146,6 +147,7 @@ class Sources:
             leftovers=self._leftovers(row, facts, execution),
             quotas=quotas,
             trust=() if registered is None else self._trust(registered),
+            promises=self._promises(request, spec, package, registered),
             traffic=self._traffic(request, spec, now),
         )
 
@@ -169,6 +171,18 @@ class Sources:
             return live_answers(self.cloudwatch, spec, live_slot=slot, now=now, serves_since=served)
         except IncompleteMetricsError:
             return None  # nothing is proved: the alarms refuse
+
+    def _promises(
+        self,
+        request: DeployRequest,
+        spec: ServingSpec | None,
+        package: Mapping[str, Any] | None,
+        registered: RegisteredPackage | None,
+    ) -> tuple[str, ...]:
+        """Return what APIs allow that the model would refuse; a way back is not held to it, as what was live must serve again."""
+        if spec is None or package is None or registered is None or request.reason is DeployReason.ROLLBACK:
+            return ()
+        return package_promises(self.s3, self.bucket, spec.promises or (), package)
 
     def _trust(self, registered: RegisteredPackage) -> tuple[str, ...]:
         spec = registered.spec

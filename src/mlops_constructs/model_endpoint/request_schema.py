@@ -8,7 +8,8 @@ from typing import Any
 
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
-from mlops_runtime.inference_api.request_promise import PromiseError, RequestPromise, read_promise
+from mlops_runtime.contracts.serving import RequestPromise
+from mlops_runtime.inference_api.request_promise import PromiseError, read_promise
 
 _SMALLEST = {"text": "", "boolean": 0, "number": 0, "integer": 0, "integer text": 0}
 
