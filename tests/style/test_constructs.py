@@ -201,6 +201,7 @@ BETWEEN_CONSTRUCTS = {
     "EksTenant.claim",
     "IBusinessUnit.publish_entry",
     "IEksTenant.claim",
+    "Rollout.keep_promise",
 }
 
 
