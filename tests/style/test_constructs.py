@@ -201,7 +201,6 @@ BETWEEN_CONSTRUCTS = {
     "EksTenant.claim",
     "IBusinessUnit.publish_entry",
     "IEksTenant.claim",
-    "Rollout.keep_promise",
 }
 
 
