@@ -6,26 +6,15 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.business_unit.automation import Automation
-from mlops_runtime.contracts import from_dict, from_json
-from mlops_runtime.contracts.retraining import Candidate, GateSpec
+from mlops_runtime.contracts import from_dict
+from mlops_runtime.contracts.retraining import Candidate
 from mlops_runtime.retraining.registration_gate import Judge, time_of
 from mlops_runtime.retraining.training_artifacts import Artifacts
 
 logging.getLogger().setLevel(logging.INFO)
 
-S3 = boto3.client("s3")
-BUCKET, PIPELINE = os.environ["ARTIFACTS_BUCKET"], os.environ["PIPELINE"]
-ARTIFACTS = Artifacts(s3=S3, bucket=BUCKET, pipeline=PIPELINE)
-JUDGE = Judge(
-    s3=S3,
-    bucket=BUCKET,
-    pipeline=PIPELINE,
-    spec=from_json(GateSpec, os.environ["GATE"]),
-    signing_key=os.environ["SIGNING_KEY"],
-    automation=Automation.from_environment(os.environ, boto3.client("dynamodb")),
-    trust=tuple(os.environ["MLOPS_TRUST"].split(",")) if "MLOPS_TRUST" in os.environ else None,
-)
+JUDGE = Judge.from_environment(os.environ, boto3.client)
+ARTIFACTS = Artifacts(s3=JUDGE.s3, bucket=JUDGE.bucket, pipeline=JUDGE.pipeline)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:

@@ -50,15 +50,17 @@ from mlops_constructs._roles import SERVICE, container_statements, service_role
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.business_unit.pause import set_pause
-from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source, features_ingested
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
 from mlops_runtime.contracts.retraining import EvaluationPlan, RetrainRequest, TrainingSetPlan, Trigger
-from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, Outcome
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, Outcome, ServingSpec, spec_key
 from mlops_runtime.features.batch_delivery import unit_bus
 from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.inference_api.request_promise import read_promise, request_schema
 from mlops_runtime.jobs.job_environment import split_argument
 from mlops_runtime.registry.model_package import read_package
 from mlops_runtime.rollout.archive_signatures import signature_uri, signed_digest
@@ -659,6 +661,28 @@ def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) 
     assert record.requested_by == sample.cloud.client("sts").get_caller_identity()["UserId"]
     assert sample.loop.newest_package()["ModelPackageArn"] == package["ModelPackageArn"]
     assert sample.owner("ExportsTable") is None
+
+
+def test_a_candidate_that_breaks_a_promise_is_never_registered(sample: Sample) -> None:
+    """The stack says that an API promises ``price`` alone: the gate, with its own role, names the column that is needed too."""
+    table = RolloutTable(sample.dynamodb, sample.outputs["RolloutTable"], f"{UNIT}-{MODEL}")
+    bucket, stored = sample.outputs["ArtifactsBucket"], str(table.read().desired)
+    price = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
+    promise = read_promise(json.dumps(request_schema(price, arrays=False)), "sales.schema.json")[1]
+    content = sample.loop.s3.get_object(Bucket=bucket, Key=stored.removeprefix(f"s3://{bucket}/"))["Body"].read()
+    spec = replace(from_json(ServingSpec, content), promises=(promise,))
+    key = spec_key(spec.endpoint, content_hash(spec))
+    sample.loop.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(spec))
+    before = sample.loop.newest_package()["ModelPackageArn"]
+    table.set_desired(f"s3://{bucket}/{key}")
+    try:
+        output = sample.retrain("third")
+    finally:
+        table.set_desired(stored)
+
+    assert output["outcome"] == "REJECTED"
+    assert "sales.schema.json does not require column 'promoted', which the model needs; publish v2" in output["reason"]
+    assert sample.loop.newest_package()["ModelPackageArn"] == before
 
 
 def test_jobs_write_to_the_streams_of_their_own_jobs(sample: Sample) -> None:

@@ -348,8 +348,8 @@ class RetrainingAccess:
         ]
         return [*statements, *self.registry.approve_statements(), *self.registry.notify_statements()]
 
-    def gate(self) -> list[iam.PolicyStatement]:
-        """Copy what was trained to where it is written once; read an evaluation, write the gate's result.
+    def gate(self, rollout_table: dynamodb.ITable) -> list[iam.PolicyStatement]:
+        """Copy what was trained to where it is written once; read an evaluation and what APIs promise, write the gate's result.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         """
@@ -363,6 +363,9 @@ class RetrainingAccess:
                 self._artifacts("gates"),
                 self.business_unit.artifacts.arn_for_objects(f"evaluations/{self.pipeline}/*/{METRICS_FILE}"),
             ),
+            # the desired spec has what APIs promise
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn]),
+            _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint}/*")),
             # the copy's hash, as S3 made it
             _objects("s3:GetObject", archives),
             iam.PolicyStatement(

@@ -163,7 +163,7 @@ class RetrainingPipeline(Construct):
         self._table = define_table(
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
-        gate_function = self._define_gate(gate)
+        gate_function = self._define_gate(gate, endpoint)
         tags_function = self._define_tags(source, training)
         code = s3_assets.Asset(self, "Code", path=str(training.source), exclude=["**/__pycache__"])
         step_code = (
@@ -456,7 +456,7 @@ class RetrainingPipeline(Construct):
             training_set=None if source.is_built else f"s3://{source.bucket.bucket_name}/{source.prefix}",
         )
 
-    def _define_gate(self, gate: GateSpec) -> lambda_.Function:
+    def _define_gate(self, gate: GateSpec, endpoint: IServedModel) -> lambda_.Function:
         return define_function(
             self,
             "Gate",
@@ -468,10 +468,12 @@ class RetrainingPipeline(Construct):
                 "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
                 "PIPELINE": self._pipeline,
                 "SIGNING_KEY": self._unit.signing_key.key_arn,
+                "ENDPOINT": endpoint.endpoint_name,
+                "ROLLOUT_TABLE": endpoint.rollout.table.table_name,
                 **self._access.registry.trust_environment,
                 **self._unit.automation_environment,
             },
-            statements=self._access.gate(),
+            statements=self._access.gate(endpoint.rollout.table),
             timeout=cdk.Duration.minutes(5),
             memory_size=1024,
             wildcard_reason=WILDCARD_REASON,

@@ -143,6 +143,17 @@ def test_guard_and_gate_know_whether_automation_rests(demand: Any):
     assert (gate["UNIT"], "FREEZE" in gate, "AUTOMATION_TABLE" in gate) == ("demand", True, True)
 
 
+def test_the_gate_reads_what_apis_promise_of_the_endpoint(demand: Any):
+    """Its row and its specs, and those of no other."""
+    statements = demand.statements("RetrainingGateRole")
+    (row,) = [s for s in statements if s["Action"] == "dynamodb:GetItem" and "Rollout" in json.dumps(s["Resource"])]
+    assert "EndpointRolloutTable" in json.dumps(row["Resource"])
+    read = json.dumps([s["Resource"] for s in statements if "s3:GetObject" in actions([s])])
+    assert re.findall(r"/specs/([^\"]+)", read) == ["demand-forecast/*"]
+    gate = demand.one("AWS::Lambda::Function", "RetrainingGate")["Environment"]["Variables"]
+    assert gate["ENDPOINT"] == "demand-forecast"
+
+
 def test_a_function_tags_and_the_job_cannot_commit(demand: Any):
     """The one role of retraining that changes a table's entry reads no row and writes over no file; the job writes below none."""
     job, tags = (demand.statements(f"Retraining{name}Role") for name in ("TrainingSet", "Tags"))

@@ -16,11 +16,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout_world import NOW, World
+from rollout_world import SPEC as SERVED
 
 from mlops_runtime.business_unit.automation import Automation, read_freeze
-from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.model import ComparedPredictions, Evaluation, GateResult, GateVerdict
+from mlops_runtime.contracts import ContractError, canonical_json, from_json, to_dict
+from mlops_runtime.contracts.model import (
+    ComparedPredictions,
+    Evaluation,
+    GateResult,
+    GateVerdict,
+    ModelSignature,
+    SignatureColumn,
+)
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
+from mlops_runtime.inference_api.request_promise import read_promise, request_schema
 from mlops_runtime.jobs.holdout_losses import Rows, block_losses, period_losses, row_losses, segment_losses
 from mlops_runtime.registry.model_package import container_sha256
 from mlops_runtime.retraining.loss_intervals import UNBOUNDED
@@ -411,6 +420,7 @@ def _judge(world: World, windows: str = "[]") -> Judge:
         automation=Automation(
             freeze=read_freeze(f'{{"windows": {windows}}}'), table=RolloutTable(world.dynamodb, "rollout", "demand")
         ),
+        endpoint=RolloutTable(world.dynamodb, "rollout", "demand-forecast"),
     )
 
 
@@ -476,6 +486,27 @@ def test_answers_with_what_the_package_will_carry(world: World) -> None:
         "ModelDataUrl": "s3://artifacts/models/demand-forecast/one/model.tar.gz",
         "Environment": {"MLOPS_MODEL_SHA256": "b" * 64, "MLOPS_SIGNATURE_SHA256": ""},
     }
+
+
+def test_a_candidate_that_breaks_what_an_api_promises_is_not_registered(world: World) -> None:
+    """By the desired spec of the endpoint; one that keeps it passes, and one without a signature cannot be compared."""
+    price, stock = (SignatureColumn(name=name, type="number") for name in ("price", "stock"))
+    kept = ModelSignature(inputs=(price,), output="units")
+    promise = read_promise(json.dumps(request_schema(kept, arrays=False)), "units.schema.json")[1]
+    world.store(replace(SERVED, promises=(promise,)))
+
+    _put(world, _document(20.0) | {"signature": to_dict(kept)})
+    assert _answer(world)["verdict"] == "PASSED"
+
+    _put(world, _document(20.0) | {"signature": to_dict(replace(kept, inputs=(price, stock)))})
+    answer = _answer(world)
+    assert answer["verdict"] == "FAILED"
+    assert answer["reason"] == "units.schema.json does not require column 'stock', which the model needs; publish v2"
+
+    _put(world, _document(20.0))
+    assert str(_answer(world)["reason"]).startswith("its evaluation has no signature to compare with units.schema.json")
+    world.store()
+    assert _answer(world)["verdict"] == "PASSED"
 
 
 def test_while_automation_rests_the_machine_may_not_approve(world: World) -> None:

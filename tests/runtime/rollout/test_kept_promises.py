@@ -14,7 +14,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.inference_api.request_promise import read_promise, request_schema
 from mlops_runtime.registry.model_package import package_request, registered_metadata
-from mlops_runtime.rollout.kept_promises import package_promises
+from mlops_runtime.rollout.kept_promises import desired_promises, package_promises
 
 PRICE, STOCK = (SignatureColumn(name=name, type="number") for name in ("price", "stock"))
 SIGNATURE = ModelSignature(inputs=(PRICE,), output="units")
@@ -68,6 +68,15 @@ def test_an_answer_of_s3_that_says_nothing_of_the_model_is_an_error(world: World
     described = {"CustomerMetadataProperties": {"evaluation_uri": "s3://nowhere/evaluations/one.json"}}
     with pytest.raises(ClientError, match="NoSuchBucket"):
         package_promises(world.s3, "nowhere", (PROMISE,), described)
+
+
+def test_what_is_promised_is_of_the_desired_spec(world: World) -> None:
+    """Nothing before the stack has stored one, or where no API asks the endpoint."""
+    assert desired_promises(world.s3, "artifacts", world.table) == ()
+    world.store(replace(SPEC, promises=(PROMISE,)))
+    assert desired_promises(world.s3, "artifacts", world.table) == (PROMISE,)
+    world.store()
+    assert desired_promises(world.s3, "artifacts", world.table) == ()
 
 
 def test_facts_have_what_a_candidate_breaks_except_on_a_way_back(world: World) -> None:

@@ -2,11 +2,12 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import (
     ComparedPredictions,
@@ -17,6 +18,8 @@ from mlops_runtime.contracts.model import (
     SegmentCoverage,
 )
 from mlops_runtime.contracts.retraining import GateSpec
+from mlops_runtime.contracts.serving import RequestPromise
+from mlops_runtime.inference_api.request_promise import broken_promises
 from mlops_runtime.registry.model_package import ABSENT, MLOPS_TRUST, MODEL_SHA256, registered_metadata
 from mlops_runtime.registry.package_approval import trust_problems
 from mlops_runtime.retraining.evaluation_evidence import loss_of, problems
@@ -31,11 +34,11 @@ from mlops_runtime.retraining.loss_intervals import (
     two_way_bound,
 )
 from mlops_runtime.retraining.segment_checks import coverage, coverage_text, segment_checks
+from mlops_runtime.rollout.kept_promises import desired_promises
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-    from mlops_runtime.business_unit.automation import Automation
 
 _MAXIMUM_REASON = 1500
 
@@ -52,6 +55,7 @@ def evaluate_gate(
     sha256: str,
     now: datetime | None = None,
     trust: Sequence[str] | None = None,
+    promises: Sequence[RequestPromise] = (),
 ) -> GateResult:
     """Return the verdict with every comparison behind it.
 
@@ -67,12 +71,15 @@ def evaluate_gate(
         sha256: Hash of its bytes.
         now: The time of the decision; a holdout that ends later is made up. Default: it is not compared.
         trust: What loading a model may do. Default: read data and run code of the model's own.
+        promises: What APIs allow of the endpoint; a candidate that would refuse it fails. Default: nothing.
     """
     found = trust_problems(evaluation.flavor, evaluation.trust, allowed=trust)
     found += [*problems(evaluation, spec, now), *_too_few(evaluation)]
     checks = () if found else (*_checks(evaluation, spec), *segment_checks(evaluation, spec))
     covered = coverage(evaluation, checks)
-    failures = found + [check.reason for check in checks if not check.passed]
+    failures = (
+        found + broken_promises(promises, evaluation.signature) + [check.reason for check in checks if not check.passed]
+    )
     return GateResult(
         verdict=GateVerdict.FAILED if failures else GateVerdict.PASSED,
         checks=checks,
@@ -184,6 +191,7 @@ class Judge:
         spec: When a candidate may be registered.
         signing_key: ARN of the key that the archive of a candidate that passes is signed with.
         automation: Whether the unit's automation is paused.
+        endpoint: The endpoint's row, which names the spec with what APIs promise of it.
         trust: What loading a model may do. Default: read data and run code of the model's own.
     """
 
@@ -192,8 +200,29 @@ class Judge:
     pipeline: str
     spec: GateSpec
     signing_key: str
-    automation: "Automation"
+    automation: Automation
+    endpoint: RolloutTable
     trust: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "Judge":
+        """Read from the variables that the construct gives to the function.
+
+        Args:
+            environ: The variables.
+            client: Makes a client of a service.
+        """
+        dynamodb = client("dynamodb")
+        return cls(
+            s3=client("s3"),
+            bucket=environ["ARTIFACTS_BUCKET"],
+            pipeline=environ["PIPELINE"],
+            spec=from_json(GateSpec, environ["GATE"]),
+            signing_key=environ["SIGNING_KEY"],
+            automation=Automation.from_environment(environ, dynamodb),
+            endpoint=RolloutTable(dynamodb, environ["ROLLOUT_TABLE"], environ["ENDPOINT"]),
+            trust=tuple(environ["MLOPS_TRUST"].split(",")) if "MLOPS_TRUST" in environ else None,
+        )
 
     def judge(
         self,
@@ -230,7 +259,15 @@ class Judge:
         content = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         evaluation = from_json(Evaluation, content)
         digest = hashlib.sha256(content).hexdigest()
-        result = evaluate_gate(evaluation, self.spec, uri=evaluation_uri, sha256=digest, now=now, trust=self.trust)
+        result = evaluate_gate(
+            evaluation,
+            self.spec,
+            uri=evaluation_uri,
+            sha256=digest,
+            now=now,
+            trust=self.trust,
+            promises=desired_promises(self.s3, self.bucket, self.endpoint),
+        )
         gate_key = f"gates/{self.pipeline}/{execution.rpartition(':')[2]}.json"
         self.s3.put_object(
             Bucket=self.bucket, Key=gate_key, Body=canonical_json(result), ContentType="application/json"

@@ -10,11 +10,32 @@ from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.serving import RequestPromise
 from mlops_runtime.inference_api.request_promise import broken_promises
+from mlops_runtime.rollout.preflight import verified_spec
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _GONE = ("NoSuchKey", "AccessDenied")  # S3 says that it is forbidden of what is gone to whom may not list
+
+
+def desired_promises(s3: "S3Client", bucket: str, table: RolloutTable) -> tuple[RequestPromise, ...]:
+    """Return what APIs promise of an endpoint, as its stack says now.
+
+    Args:
+        s3: Client.
+        bucket: Artifacts bucket.
+        table: The endpoint's row.
+
+    Raises:
+        ContractError: If the desired spec is something else.
+        SpecError: If it was changed after it was stored.
+    """
+    uri = table.read().desired
+    if uri is None:
+        return ()
+    content = s3.get_object(Bucket=bucket, Key=uri.removeprefix(f"s3://{bucket}/"))["Body"].read()
+    return verified_spec(uri, content).promises or ()
 
 
 def package_promises(
