@@ -460,6 +460,8 @@ class BusinessUnit(Construct):
             heads_bucket=self._records.heads.bucket_name,
             signing_key=self._records.signing_key.key_arn,
             pause_key=self._records.pause_key.key_arn,
+            owner=self._owner,
+            cost_center=self._cost_center,
         )
 
     def _define_network(self, network: Network) -> None:

@@ -1,6 +1,7 @@
 """Units, models and one model, as they are deployed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tests.cli.deployed_unit import DONE, DeployedUnit
@@ -58,7 +59,25 @@ def test_a_model_shows_what_serves_and_what_a_rollback_returns_to(ask: Ask, unit
     assert status == 200
     assert (found["serves"]["version"], found["sequence"]) == (2, 2)
     assert found["before"]["config"] == unit.pointer(1).config
+    assert found["before_did"] == [
+        "It served from 2017-07-01 00:00 UTC until 2017-07-01 00:00 UTC, record 2: PROMOTED.",
+        "No verdict of its rollout is among the newest records.",
+        "No window of its monitor ended meanwhile.",
+    ]
     assert found["overview"]["last"]["outcome"] == Outcome.PROMOTED.value
+
+
+def test_a_unit_and_its_models_have_an_owner(ask: Ask, unit: DeployedUnit) -> None:
+    """As its stack has published; null where an older one has not."""
+    before = [
+        ask("GET", path)[1].get("owner")
+        for path in (f"/units/{unit.name}", f"/units/{unit.name}/endpoints/{unit.endpoint}")
+    ]
+    unit.publish(replace(unit.unit_entry, owner="ann", cost_center="shops"))
+    after = [ask("GET", path)[1] for path in (f"/units/{unit.name}", f"/units/{unit.name}/endpoints/{unit.endpoint}")]
+
+    assert before == [None, None]
+    assert [(each["owner"], each["cost_center"]) for each in after] == [("ann", "shops")] * 2
 
 
 def test_what_is_not_there_is_named(ask: Ask, unit: DeployedUnit) -> None:

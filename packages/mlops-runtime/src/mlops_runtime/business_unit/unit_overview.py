@@ -160,7 +160,10 @@ class PipelineOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOverview:
-    """One unit: paused by whom, frozen by what, the next freeze, and everything that it has deployed."""
+    """One unit: paused by whom, frozen by what, the next freeze, and everything that it has deployed.
+
+    ``owner`` answers for it and ``cost_center`` pays; None where its stack is of a version that did not publish them.
+    """
 
     unit: str
     pause: PauseState | None
@@ -169,6 +172,8 @@ class UnitOverview:
     last: AuditRecord | None
     endpoints: tuple[EndpointOverview, ...]
     pipelines: tuple[PipelineOverview, ...]
+    owner: str | None = None
+    cost_center: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +217,8 @@ class Overview:
             last=_last(row),
             endpoints=found,
             pipelines=retraining,
+            owner=entry.owner,
+            cost_center=entry.cost_center,
         )
 
     def readable(self, entries: Entries) -> tuple[list[UnitOverview], dict[str, str]]:

@@ -13,11 +13,12 @@ from mlops_runtime.business_unit.unit_overview import EndpointOverview, Overview
 from mlops_runtime.business_unit.unit_words import automation, moment, run_words
 from mlops_runtime.console.http_message import Call, RefusedRequestError
 from mlops_runtime.console.model_state import ORDER, ModelState, state_of
+from mlops_runtime.console.served_stint import stint_of
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
-from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry, UnitEntry
+from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import person_of
@@ -80,11 +81,14 @@ class ModelRow:
 class UnitPage:
     """The models of a unit, the worst first. ``automation`` says whether it runs, or what stops it; then ``is_stopped``.
 
+    ``owner`` answers for the unit and ``cost_center`` pays for it; null where its stack has not published them.
     ``sequence`` is of the unit's newest audit record: what a pause names as seen.
     """
 
     now: datetime
     unit: str
+    owner: str | None
+    cost_center: str | None
     sequence: int
     automation: str
     is_stopped: bool
@@ -128,6 +132,8 @@ class RolloutFact:
 class EndpointPage:
     """One model. ``cause`` is the last verdict in its own words, of the monitor or of the rollout.
 
+    ``before_did`` says in sentences how the version before did while it served: when, the verdict of its rollout, and what its
+    monitor found last. ``owner`` and ``cost_center`` are of the unit.
     ``sequence`` is of the newest audit record, ``unit_sequence`` of the unit's own: what a change names as seen. ``changes`` are of
     the last 24 hours, newest first; ``unread`` says why some are not shown. ``overview`` and ``retraining`` are what
     ``mlops status --json`` prints of the endpoint and of its pipeline, null where no pipeline retrains it.
@@ -135,6 +141,8 @@ class EndpointPage:
 
     now: datetime
     unit: str
+    owner: str | None
+    cost_center: str | None
     automation: str
     is_stopped: bool
     is_paused: bool
@@ -142,6 +150,7 @@ class EndpointPage:
     cause: str
     serves: ServedVersion | None
     before: ServedVersion | None
+    before_did: tuple[str, ...]
     rollout: tuple[RolloutFact, ...]
     changes: tuple[Change, ...]
     sequence: int
@@ -177,6 +186,8 @@ def unit(call: Call) -> UnitPage:
     return UnitPage(
         now=call.now,
         unit=entry.unit,
+        owner=entry.owner,
+        cost_center=entry.cost_center,
         sequence=0 if found.last is None else found.last.sequence,
         automation=automation(found, call.now),
         is_stopped=_is_paused(found) or found.frozen is not None,
@@ -199,22 +210,27 @@ def endpoint(call: Call) -> EndpointPage:
     (overview,) = found.endpoints
     row = _row(overview, pipeline, found.pipelines, call.now)
     since, unread = call.now - _CHANGES, _Unread()
+    archive = Archive(call.cloud.client("s3"), endpoint=own.endpoint, artifacts=entry.artifacts_bucket)
     chain, of_unit = open_chain(call.cloud.client, own), open_chain(call.cloud.client, entry)
     head = chain.table.read()
     records = unread.read("records", lambda: chain.newest(head, _RECORDS))
     pauses = unread.read("pauses", lambda: of_unit.newest(of_unit.table.read(), _RECORDS))
-    windows = unread.read("windows of the monitor", lambda: _windows(call, own, entry, since))
+    windows = unread.read("windows of the monitor", lambda: _windows(archive, call.now, since))
+    before = _before(overview.live, records)
     changes = [*_of_records([*records, *pauses], since), *_of_windows(windows)]
     return EndpointPage(
         now=call.now,
         unit=entry.unit,
+        owner=entry.owner,
+        cost_center=entry.cost_center,
         automation=automation(found, call.now),
         is_stopped=_is_paused(found) or found.frozen is not None,
         is_paused=_is_paused(found),
         row=row,
         cause=row.says,
         serves=None if overview.live is None else _served(overview.live),
-        before=_before(overview.live, records),
+        before=before,
+        before_did=_before_did(call.now, archive, before, records, unread),
         rollout=()
         if overview.progress is None
         else tuple(
@@ -342,9 +358,20 @@ def _of_records(records: list[AuditRecord], since: datetime) -> Iterator[Change]
             )
 
 
-def _windows(call: Call, endpoint: EndpointEntry, unit: UnitEntry, since: datetime) -> list[MonitorReport]:
-    archive = Archive(call.cloud.client("s3"), endpoint=endpoint.endpoint, artifacts=unit.artifacts_bucket)
-    return [each for each in archive.newest(call.now, most=24) if datetime.fromisoformat(each.window_until) >= since]
+def _before_did(
+    now: datetime, archive: Archive, before: ServedVersion | None, records: list[AuditRecord], unread: _Unread
+) -> tuple[str, ...]:
+    """Return how the version before did, with the newest window of the monitor that ended while it served."""
+    stint = None if before is None else stint_of(before.package, records)
+    if stint is None:
+        return ()
+    until = now if stint.ended is None else datetime.fromisoformat(stint.ended.at)
+    found = unread.read("what the monitor found of the version before", lambda: archive.newest(until))
+    return stint.says(next((each.verdict for each in found if stint.has(each.window_until)), None))
+
+
+def _windows(archive: Archive, now: datetime, since: datetime) -> list[MonitorReport]:
+    return [each for each in archive.newest(now, most=24) if datetime.fromisoformat(each.window_until) >= since]
 
 
 def _of_windows(reports: list[MonitorReport]) -> Iterator[Change]:

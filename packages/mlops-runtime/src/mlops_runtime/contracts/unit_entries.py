@@ -48,7 +48,7 @@ class UnitEntry:
     """Parameter ``/mlops/<unit>/unit``: what the command needs to know of a unit. Without ``freeze`` it is never frozen.
 
     ``signing_key`` is the ARN of the key that signs the records of its endpoints, ``pause_key`` of the one that signs those of its
-    own chain; ``heads_bucket`` is where heads are published.
+    own chain; ``heads_bucket`` is where heads are published. ``owner`` answers for the unit, ``cost_center`` pays for it.
     """
 
     unit: str
@@ -60,6 +60,8 @@ class UnitEntry:
     heads_bucket: str | None = None
     signing_key: str | None = None
     pause_key: str | None = None
+    owner: str | None = None
+    cost_center: str | None = None
     format: Literal["mlops.unit-entry/1"] = "mlops.unit-entry/1"
 
 

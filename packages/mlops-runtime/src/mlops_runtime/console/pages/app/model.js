@@ -34,6 +34,8 @@ function Shown({data, unit, endpoint, may}) {
         ['configuration', overview.serving_config ?? html`<${Unknown} why="none" />`],
         ['as the stack asks', {true: 'yes', false: 'not yet'}[overview.is_desired] ?? html`<${Unknown} why="nothing is served" />`],
         overview.probation_until && ['on probation', html`until <${Time} at=${overview.probation_until} />`],
+        ['owner', data.owner ?? html`<${Unknown} why="not published: deploy the unit's stack again" />`],
+        data.cost_center && ['paid by', data.cost_center],
         ['unit', html`<a href=${`#/units/${encodeURIComponent(unit)}/features`}>features</a>, <a href=${`#/units/${encodeURIComponent(unit)}/audit`}>audit log</a>`],
         overview.last && ['newest record', html`<a href=${auditPage(unit, endpoint)}>${overview.last.sequence}</a> <${State} of=${overview.last.outcome} /> <${Time} at=${overview.last.at} /> by <${By} who=${overview.last.requested_by} />`],
       ]} /><//>
@@ -56,7 +58,7 @@ function Buttons({data, unit, endpoint, may}) {
       done=${() => 'Rolling back…'} follow=${(answer) => answer.execution && follow(answer.execution)} disabled=${!before && !isRunning}>
       ${isRunning ? html`<p>The rollout that runs is aborted: <strong>${version(serves.version)}</strong> goes on and gets all of the traffic.</p>`
         : html`<p>${before ? html`<strong>${version(before.version)}</strong> will serve in place of ${version(serves.version)}.` : 'No version is left to return to.'} Callers see no gap.</p>
-          ${before && html`<p class="small">How it did when it served last is not known here.</p>`}`}<//>`}
+          ${before && html`<p class="small">${data.before_did.length ? data.before_did.join(' ') : 'How it did when it served last is not among the newest records.'}</p>`}`}<//>`}
     ${may(data.is_paused ? 'resumeUnit' : 'pauseUnit') && html`<${Pause} ...${{data, unit}} />`}
     ${retraining && may('retrain') && html`<${Ask} label="Retrain" title=${`Retrain ${endpoint}`} go="Retrain now" path=${`/units/${encodeURIComponent(unit)}/pipelines/${encodeURIComponent(retraining.pipeline)}/retrainings`}
       body=${{expect: {last_execution: retraining.last_execution ?? null}}} done=${() => 'Asked for a retraining. The guard decides whether it starts.'}>

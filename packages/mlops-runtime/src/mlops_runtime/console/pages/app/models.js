@@ -23,7 +23,7 @@ function Fleet({names}) {
   const of = shown.map((name) => ({name, ...found[path(name)]}));
   const read = of.filter((each) => each.data);
   for (const each of read) setNow(each.data.now, each.told);
-  const rows = read.flatMap(({name, data}) => data.models.map((model) => ({...model, unit: name})))
+  const rows = read.flatMap(({name, data}) => data.models.map((model) => ({...model, unit: name, owner: data.owner})))
     .filter((each) => !state || each.state === state)
     .sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.endpoint.localeCompare(b.endpoint));
   const missing = of.filter((each) => !each.data && !each.error);
@@ -39,7 +39,7 @@ function Fleet({names}) {
     <p class="small soft" role="status">${missing.length ? `Reading ${missing.length} of ${shown.length} units…` : `${rows.length} ${rows.length === 1 ? 'model' : 'models'} in ${read.length} ${read.length === 1 ? 'unit' : 'units'}`}</p>
     <div class="card"><${Table} label="Models" rows=${rows} rowKey=${(row) => `${row.unit}/${row.endpoint}`} columns=${COLUMNS}
       empty=${missing.length ? 'Not read yet.' : 'No model is like that.'} /></div>
-    <p class="small soft">Owner and cost a day are not known here.</p>`;
+    <p class="small soft">Cost a day is not known here.</p>`;
 }
 
 const Choice = ({label, all, value, values, set}) => html`<label>${label}<select value=${value} onChange=${(event) => set(event.target.value)}>
@@ -51,6 +51,7 @@ const COLUMNS = [
     ${row.waiting === undefined ? html`<br /><span class="small soft">packages that wait are not shown: your role may not list them</span>` : row.waiting?.map((name) => html`<br /><a class="small" href=${packagePage(name)}>Decide on ${name}</a>`)}`},
   {name: 'Serves', sort: (row) => row.since, of: (row) => (row.package
     ? html`<strong>${row.version ? `version ${row.version}` : 'a version'}</strong><br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},
+  {name: 'Owner', sort: (row) => row.owner, of: (row) => row.owner ?? html`<${Unknown} why="not published" />`},
   {name: 'Monitors', of: (row) => (Object.keys(row.monitors ?? {}).length
     ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why="nothing watches it, or nothing was decided" />`)},
   {name: 'Last retraining', of: (row) => (row.retrained ? html`<span class="small">${row.retrained}</span>` : html`<${Unknown} why=${row.pipeline ? 'none yet' : 'no pipeline'} />`)},
