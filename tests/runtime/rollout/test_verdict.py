@@ -65,6 +65,11 @@ def test_thin_traffic_says_what_it_cannot_exclude() -> None:
     )
 
 
+def test_one_answer_excludes_nothing() -> None:
+    """In digits and not in powers of ten."""
+    assert judge(compared((1, 0, 1, 0))).sentence.endswith("; a failing share of up to 100 % cannot be excluded")
+
+
 def test_no_answer_is_no_evidence() -> None:
     """Nothing is claimed of no calls."""
     found = judge(compared())

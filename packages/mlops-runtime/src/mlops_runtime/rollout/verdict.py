@@ -159,7 +159,8 @@ def _means(new: Counts, *, is_enough: bool) -> str:
     if is_enough:
         return "; shown to fail on less than one point more"
     if new.failed == 0 and 0 < new.calls < _FEW_CALLS:
-        return f"; a failing share of up to {_excluded(new.calls):.2g} % cannot be excluded"
+        share = float(f"{_excluded(new.calls):.2g}")
+        return f"; a failing share of up to {share:g} % cannot be excluded"
     return ""
 
 
