@@ -114,7 +114,9 @@ def _set(call: Call, entries: Entries, unit: str, training_set: str, unread: lis
     try:
         place = f"s3://{entries.feature_store(unit).manifests_bucket}/manifests"
         manifest = Manifests(place, s3=call.cloud.client("s3")).read(training_set)
-    except (NotDeployedError, ManifestError) as error:
+    except NotDeployedError:  # a unit without a store has no set of one
+        return None
+    except ManifestError as error:
         unread.append(f"training set: {error}")
         return None
     except ClientError as error:
