@@ -1,9 +1,10 @@
 """Every page in the browser: readable on any screen, light and dark, and deaf to what data would have it do."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 from tests.cli.deployed_unit import DeployedUnit
 from tests.console.conftest import HOSTILE, LOOKS, Visit
 
@@ -75,6 +76,63 @@ def test_text_of_others_stays_text(visit: Open, address: str, shop: DeployedUnit
 
     expect(page.get_by_text(HOSTILE)).to_be_visible()
     expect(page.locator("main img, main script")).to_have_count(0)
+
+
+def answered(page: Page, address: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Let the API's answers at an address come to the page as ``change`` leaves them."""
+
+    def fulfil(route: Route) -> None:
+        answer = route.fetch(headers={**route.request.headers, "if-none-match": ""})
+        data = answer.json()
+        change(data)
+        route.fulfill(response=answer, json=data)
+
+    page.route(address, fulfil)
+
+
+def test_a_model_without_monitor_and_predecessor(visit: Open, address: str, shop: DeployedUnit) -> None:
+    """Nothing is claimed of monitors, and why there is no way back is said; the button looks as if it did nothing."""
+    tab, path = visit(address), f"/units/{shop.name}/endpoints/{shop.endpoint}"
+    page = tab.open(path)
+    back = page.get_by_role("button", name="Roll back", exact=True)
+    colour = "each => getComputedStyle(each).backgroundColor"
+    red = back.evaluate(colour)
+
+    def first(data: dict[str, Any]) -> None:
+        data |= {"cause": "", "before": None, "overview": {**data["overview"], "monitor": None, "running": []}}
+
+    answered(page, f"**/api/v1{path}", first)
+    tab.open(path)
+    expect(page.locator("#cause")).to_have_text("Nothing stands out, but no monitor has decided on this model yet.")
+    expect(page.get_by_text("there is nothing to roll back to")).to_be_visible()
+    expect(back).to_be_disabled()
+    assert back.evaluate(colour) != red
+
+
+def test_wide_intervals_are_drawn_whole(visit: Open, address: str, package: str) -> None:
+    """Two that differ look different, also far from the limit; the heads of a table stand on one line."""
+    tab, path = visit(address), f"/packages/{package}"
+
+    def better(data: dict[str, Any]) -> None:
+        for check, low in zip(data["gate"]["checks"], (-0.9, -0.6), strict=True):
+            check |= {"low": low, "high": low + 0.1}
+
+    answered(tab.page, f"**/api/v1{path}", better)
+    page = tab.open(path)
+    ends = page.locator("#gate ~ table .interval line.span").evaluate_all(
+        "all => all.map((each) => [each.getAttribute('x1'), each.getAttribute('x2')].map(parseFloat))"
+    )
+    heads = page.locator("#gate ~ table thead th").evaluate_all(
+        """all => all.map((each) => {
+          const words = document.createRange();
+          words.selectNodeContents(each.querySelector('button')?.firstChild ?? each);
+          const {top, bottom} = words.getBoundingClientRect();
+          return (top + bottom) / 2;
+        })"""
+    )
+
+    assert sorted(end for both in ends for end in both) == pytest.approx([0, 50 / 9, 50 / 3, 200 / 9])
+    assert max(heads) - min(heads) < 2
 
 
 def test_states_are_in_the_order_of_the_api() -> None:

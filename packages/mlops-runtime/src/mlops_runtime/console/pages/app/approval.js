@@ -60,9 +60,9 @@ function Buttons({data, name, path, may}) {
   if (!may('approve') && !may('reject')) return html`<p class="small soft">Your role may not approve or reject.</p>`;
   return html`<div class="buttons">
     ${may('approve') && review.approval === 'PendingManualApproval' && html`<${Ask} label="Approve" kind="main" title=${`Approve ${name}`} go="Approve and roll out" path=${`${path}/approval`} body=${{expect}}
-      disabled=${!data.can_approve} done=${() => 'Approved. Its rollout starts by itself.'}>
+      kept="on the package, and in the passport of its promotion," disabled=${!data.can_approve} done=${() => 'Approved. Its rollout starts by itself.'}>
       <p>A rollout of <strong>${name}</strong> starts now: golden requests first, then a part of the traffic. The model that serves stays until the new one has passed. Your name stands on the record.</p><//>`}
-    ${may('reject') && data.can_reject && html`<${Ask} label="Reject" title=${`Reject ${name}`} go="Reject now" path=${`${path}/rejection`} body=${{expect}} done=${() => 'Rejected.'}>
+    ${may('reject') && data.can_reject && html`<${Ask} label="Reject" title=${`Reject ${name}`} go="Reject now" path=${`${path}/rejection`} body=${{expect}} kept="on the package" done=${() => 'Rejected.'}>
       <p><strong>${name}</strong> will not be deployed. ${review.approval === 'Approved' ? 'An endpoint that serves it goes on until you roll it back.' : 'The model that serves does not change.'}</p><//>`}
   </div>${review.problems.length > 0 && html`<p class="small soft">It cannot be approved, for the reasons above.</p>`}`;
 }
@@ -70,26 +70,30 @@ function Buttons({data, name, path, may}) {
 function Gate({of}) {
   const failed = of.checks.filter((each) => !each.passed);
   const shown = [...failed, ...of.checks.filter((each) => each.passed)].slice(0, Math.max(FEW, failed.length));
+  const columns = checks(reach(of.checks));
   return html`<p><${State} of=${of.verdict === 'PASSED' ? 'passed' : 'failed'} /> ${of.verdict === 'PASSED' ? '' : of.reason}</p>
-    <${Table} label="Checks of the gate" rows=${shown} rowKey=${(each) => `${each.rival} ${each.segment}`} empty="Nothing was compared." columns=${CHECKS} />
+    <${Table} label="Checks of the gate" rows=${shown} rowKey=${(each) => `${each.rival} ${each.segment}`} empty="Nothing was compared." columns=${columns} />
     ${shown.length < of.checks.length && html`<details><summary>The ${of.checks.length - shown.length} other checks, all passed</summary>
-      <${Table} label="Other checks" rows=${of.checks.filter((each) => !shown.includes(each))} rowKey=${(each) => `${each.rival} ${each.segment}`} columns=${CHECKS} /></details>`}
+      <${Table} label="Other checks" rows=${of.checks.filter((each) => !shown.includes(each))} rowKey=${(each) => `${each.rival} ${each.segment}`} columns=${columns} /></details>`}
     ${of.verdict === 'PASSED' && html`<details><summary>In the gate's own words</summary><p>${of.reason}</p></details>`}
     ${of.coverage?.map((each) => html`<p class="small soft">Of ${number(each.segments)} segments of ${each.column}, ${number(each.compared)} are compared by themselves; ${share(each.untested_rows)} of the rows are in no interval.</p>`)}`;
 }
 
-const CHECKS = [
+// How far the plots go to both sides of zero: as far as the intervals, at least 30 % and at most 100 %.
+const reach = (of) => Math.min(1, Math.max(0.3, ...of.flatMap(({low, high, limit}) => [low, high, limit].map(Math.abs).filter((each) => each < UNBOUNDED))));
+
+const checks = (far) => [
   {name: 'Against', sort: (each) => each.rival, of: (each) => each.rival},
   {name: 'Over', sort: (each) => each.segment ?? '', of: (each) => each.segment ?? 'all rows'},
-  {name: 'Relative loss', sort: (each) => each.high, of: (each) => (Math.abs(each.high) >= UNBOUNDED ? html`<span class="soft">not compared</span>` : html`<${Interval} of=${each} />`)},
+  {name: 'Relative loss', sort: (each) => each.high, of: (each) => (Math.abs(each.high) >= UNBOUNDED ? html`<span class="soft">not compared</span>` : html`<${Interval} of=${each} far=${far} />`)},
   {name: 'Limit', number: true, of: (each) => signed(each.limit)},
   {name: 'Verdict', sort: (each) => (each.passed ? 1 : 0), of: (each) => html`<${State} of=${each.passed ? 'passed' : 'failed'} />`},
 ];
 
 const signed = (value) => `${value > 0 ? '+' : ''}${number(Math.round(1000 * value) / 10)} %`;
 
-function Interval({of}) {
-  const x = (value) => `${Math.min(100, Math.max(0, 50 + (value * 100) / 0.6))}%`;
+function Interval({of, far}) {
+  const x = (value) => `${Math.min(100, Math.max(0, 50 + (value * 50) / far))}%`;
   return html`<span class="interval"><svg width="100%" height="16" aria-hidden="true">
     <line class="axis" x1="50%" x2="50%" y1="0" y2="16" /><line class="limit" x1=${x(of.limit)} x2=${x(of.limit)} y1="0" y2="16" />
     <line class=${of.passed ? 'span' : 'span bad'} x1=${x(of.low)} x2=${x(of.high)} y1="8" y2="8" /></svg> ${of.low === of.high ? signed(of.low) : `${signed(of.low)} to ${signed(of.high)}`}</span>`;

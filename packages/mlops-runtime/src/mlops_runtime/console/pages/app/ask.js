@@ -3,7 +3,8 @@ import {html, useId, useLayoutEffect, useRef, useState} from './html.js';
 import {change} from './api.js';
 
 // A button that opens a dialog. `path` is asked for with {reason, ...body}; what was seen goes along, so that a stale page changes nothing.
-export function Ask({label, kind = '', title, go, path, body = {}, done, follow, children, disabled}) {
+// `kept` says where the reason is read later.
+export function Ask({label, kind = '', title, go, path, body = {}, done, follow, children, disabled, kept = 'in the audit log'}) {
   const dialog = useRef(), opener = useRef(), id = useId();
   const [state, set] = useState({});
   const [isOpen, open] = useState(false);
@@ -40,7 +41,7 @@ export function Ask({label, kind = '', title, go, path, body = {}, done, follow,
         <h2 id=${`${id}-title`}>${title}</h2>
         ${children}
         <label>Reason<textarea name="reason" required maxlength="500" autofocus aria-describedby=${`${id}-kept`}></textarea></label>
-        <p class="small soft" id=${`${id}-kept`}>The reason is kept in the audit log with your name.</p>
+        <p class="small soft" id=${`${id}-kept`}>The reason is kept ${kept} with your name.</p>
         ${state.error && html`<div class="note bad" role="alert"><p>${refusal(state.error)}</p>${state.error.problems?.length > 0 && html`<ul>${state.error.problems.map((each) => html`<li>${each}</li>`)}</ul>`}</div>`}
         <div class="buttons">
           <button type="submit" class=${kind || 'main'} disabled=${state.isBusy}>${state.isBusy ? 'Asking…' : go}</button>
@@ -51,7 +52,7 @@ export function Ask({label, kind = '', title, go, path, body = {}, done, follow,
 }
 
 function refusal({status, message}) {
-  if (status === 409) return `Nothing was changed, since this page is out of date: ${message} Close this, see what is there now, and decide again.`;
-  if (status === 0) return `It is not known whether this was done: ${message} Ask again: the same request is not done twice.`;
+  if (status === 409) return `Nothing was changed, since this page is out of date: ${message}. Close this, see what is there now, and decide again.`;
+  if (status === 0) return `It is not known whether this was done: ${message}. Ask again: the same request is not done twice.`;
   return `Nothing was changed: ${message}`;
 }

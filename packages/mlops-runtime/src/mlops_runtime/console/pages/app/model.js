@@ -22,7 +22,7 @@ function Shown({data, unit, endpoint, may}) {
     <p class="lead"><${State} of=${row.state} /> <strong id="serves">${serves ? `${version(serves.version)} serves` : 'nothing serves yet'}</strong>${serves?.since && html` since <${Time} at=${serves.since} />`}${
       before && html`; ${version(before.version)} before`}.</p>
     ${data.is_stopped && html`<div class="note warn"><p>Automation is ${data.automation}</p></div>`}
-    <section class="card" aria-label="Cause" aria-live="polite"><p class="lead" id="cause">${data.cause || 'Nothing stands out: every monitor is within its limits.'}</p>
+    <section class="card" aria-label="Cause" aria-live="polite"><p class="lead" id="cause">${data.cause || (overview.monitor ? 'Nothing stands out: every monitor is within its limits.' : 'Nothing stands out, but no monitor has decided on this model yet.')}</p>
       <${Buttons} ...${{data, unit, endpoint, may}} /></section>
     ${data.unread?.map((each) => html`<div class="note warn" role="status"><p>Not shown: ${each}</p></div>`)}
     <${Card} id="changed" title="What changed in the last 24 hours"><${Timeline} changes=${data.changes} empty="Nothing was recorded, and no monitor has decided."
@@ -57,14 +57,15 @@ function Buttons({data, unit, endpoint, may}) {
     ${serves && may('rollBack') && html`<${Ask} label="Roll back" kind="danger" title=${`Roll ${endpoint} back`} go="Roll back now" path=${path('/rollbacks')} body=${{expect: seen(data)}}
       done=${() => 'Rolling back…'} follow=${(answer) => answer.execution && follow(answer.execution)} disabled=${!before && !isRunning}>
       ${isRunning ? html`<p>The rollout that runs is aborted: <strong>${version(serves.version)}</strong> goes on and gets all of the traffic.</p>`
-        : html`<p>${before ? html`<strong>${version(before.version)}</strong> will serve in place of ${version(serves.version)}.` : 'No version is left to return to.'} Callers see no gap.</p>
-          ${before && html`<p class="small">${data.before_did.length ? data.before_did.join(' ') : 'How it did when it served last is not among the newest records.'}</p>`}`}<//>`}
+        : html`<p><strong>${version(before?.version)}</strong> will serve in place of ${version(serves.version)}. Callers see no gap.</p>
+          <p class="small">${data.before_did.length ? data.before_did.join(' ') : 'How it did when it served last is not among the newest records.'}</p>`}<//>`}
     ${may(data.is_paused ? 'resumeUnit' : 'pauseUnit') && html`<${Pause} ...${{data, unit}} />`}
     ${retraining && may('retrain') && html`<${Ask} label="Retrain" title=${`Retrain ${endpoint}`} go="Retrain now" path=${`/units/${encodeURIComponent(unit)}/pipelines/${encodeURIComponent(retraining.pipeline)}/retrainings`}
       body=${{expect: {last_execution: retraining.last_execution ?? null}}} done=${() => 'Asked for a retraining. The guard decides whether it starts.'}>
       <p>The pipeline <strong>${retraining.pipeline}</strong> trains on all that is known now. Its gate compares the candidate with ${serves ? version(serves.version) : 'its limits'}, and an approval comes before any traffic. The model that serves does not change now.</p><//>`}
   </div>
   ${followed && html`<${Followed} path=${path(`/rollbacks/${encodeURIComponent(followed)}`)} />`}
+  ${serves && !before && !isRunning && html`<p class="small soft">No version served before this one, so there is nothing to roll back to.</p>`}
   ${serves && !may('rollBack') && html`<p class="small soft">Your role may not roll back.</p>`}`;
 }
 

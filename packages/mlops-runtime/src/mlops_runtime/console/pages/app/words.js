@@ -25,9 +25,10 @@ export function length(seconds) {
   return `${Math.floor(whole / size)} ${unit}${rest ? ` ${rest} ${next[0]}` : ''}`;
 }
 
+// What an answer says may be some seconds younger than its own time.
 export function distance(iso) {
   const seconds = (now() - Date.parse(iso)) / 1000;
-  return seconds >= 0 ? `${length(seconds)} ago` : `in ${length(-seconds)}`;
+  return seconds > -5 ? `${length(seconds)} ago` : `in ${length(-seconds)}`;
 }
 
 export const utc = (iso) => `${new Date(iso).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
