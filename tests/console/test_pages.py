@@ -109,6 +109,23 @@ def test_a_model_without_monitor_and_predecessor(visit: Open, address: str, shop
     assert back.evaluate(colour) != red
 
 
+def test_a_rollback_that_runs_is_not_rolled_back(visit: Open, address: str, shop: DeployedUnit) -> None:
+    """Who would press the same button again reads that it ends the way back, and how much traffic is there already."""
+    tab, path = visit(address), f"/units/{shop.name}/endpoints/{shop.endpoint}"
+    package = f"arn:aws:sagemaker:us-east-1:000000000000:model-package/{shop.endpoint}/1"
+
+    def way_back(data: dict[str, Any]) -> None:
+        progress = {"asked": "rollback", "percent": 100, "package": package}
+        data["overview"] |= {"running": ["rollback-1"], "progress": progress}
+
+    answered(tab.page, f"**/api/v1{path}", way_back)
+    page = tab.open(path)
+    expect(page.locator("#share")).to_have_text(f"{shop.endpoint}/1 has 100 % of the traffic.")
+    expect(page.get_by_role("button", name="Roll back", exact=True)).to_have_count(0)
+    page.get_by_role("button", name="Abort the rollback").click()
+    expect(page.get_by_role("dialog")).to_contain_text("The rollback that runs is aborted: version 2 goes on")
+
+
 def test_wide_intervals_are_drawn_whole(visit: Open, address: str, package: str) -> None:
     """Two that differ look different, also far from the limit; the heads of a table stand on one line."""
     tab, path = visit(address), f"/packages/{package}"

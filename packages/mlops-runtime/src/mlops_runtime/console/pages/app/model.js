@@ -5,7 +5,7 @@ import {auditPage, driftPage, packagePage, resource, rolloutPage, unitPage} from
 import {Ask} from './ask.js';
 import {By, Card, Facts, Read, State, Time, Title, Unknown} from './parts.js';
 import {Timeline} from './timeline.js';
-import {bare, now, version} from './words.js';
+import {bare, now, packageName, version} from './words.js';
 
 const DAY = 24 * 3600 * 1000;
 export const every = (data) => inRollout(data?.overview.running.length > 0);
@@ -20,7 +20,7 @@ function Shown({data, unit, endpoint, may}) {
   const {row, overview, serves, before} = data;
   return html`
     <p class="lead"><${State} of=${row.state} /> <strong id="serves">${serves ? `${version(serves.version)} serves` : 'nothing serves yet'}</strong>${serves?.since && html` since <${Time} at=${serves.since} />`}${
-      before && html`; ${version(before.version)} before`}.</p>
+      before && html`; ${version(before.version)} before`}.${overview.progress?.percent > 0 && html` <span id="share">${packageName(overview.progress.package)} has ${overview.progress.percent} % of the traffic.</span>`}</p>
     ${data.is_stopped && html`<div class="note warn"><p>Automation is ${data.automation}</p></div>`}
     <section class="card" aria-label="Cause" aria-live="polite"><p class="lead" id="cause">${data.cause || (overview.monitor ? 'Nothing stands out: every monitor is within its limits.' : 'Nothing stands out, but no monitor has decided on this model yet.')}</p>
       <${Buttons} ...${{data, unit, endpoint, may}} /></section>
@@ -50,13 +50,14 @@ function Shown({data, unit, endpoint, may}) {
 
 function Buttons({data, unit, endpoint, may}) {
   const {overview, serves, before, retraining} = data, isRunning = overview.running.length > 0;
+  const isWayBack = overview.progress?.asked === 'rollback';
   const [followed, follow] = useState('');
   const path = (more) => resource(unit, endpoint, more);
   return html`<div class="buttons">
     ${isRunning && html`<a class="button" href=${rolloutPage(unit, endpoint)}>See the rollout</a>`}
-    ${serves && may('rollBack') && html`<${Ask} label="Roll back" kind="danger" title=${`Roll ${endpoint} back`} go="Roll back now" path=${path('/rollbacks')} body=${{expect: seen(data)}}
+    ${serves && may('rollBack') && html`<${Ask} label=${isWayBack ? 'Abort the rollback' : 'Roll back'} kind="danger" title=${isWayBack ? `Abort the rollback of ${endpoint}` : `Roll ${endpoint} back`} go=${isWayBack ? 'Abort it now' : 'Roll back now'} path=${path('/rollbacks')} body=${{expect: seen(data)}}
       done=${() => 'Rolling back…'} follow=${(answer) => answer.execution && follow(answer.execution)} disabled=${!before && !isRunning}>
-      ${isRunning ? html`<p>The rollout that runs is aborted: <strong>${version(serves.version)}</strong> goes on and gets all of the traffic.</p>`
+      ${isRunning ? html`<p>The ${isWayBack ? 'rollback' : 'rollout'} that runs is aborted: <strong>${version(serves.version)}</strong> goes on and gets all of the traffic.</p>`
         : html`<p><strong>${version(before?.version)}</strong> will serve in place of ${version(serves.version)}. Callers see no gap.</p>
           <p class="small">${data.before_did.length ? data.before_did.join(' ') : 'How it did when it served last is not among the newest records.'}</p>`}<//>`}
     ${may(data.is_paused ? 'resumeUnit' : 'pauseUnit') && html`<${Pause} ...${{data, unit}} />`}

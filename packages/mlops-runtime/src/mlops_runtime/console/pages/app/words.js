@@ -38,7 +38,7 @@ export const version = (number) => (number === null || number === undefined ? 'a
 
 export const packageName = (arn) => (arn ? arn.split(':model-package/').pop() : '');
 
-export const person = (by) => (by ? by.split('/').pop() : '');
+export const person = (by) => (by ? by.split('/').pop().split(':').pop() : '');
 
 export function number(value, unit = '') {
   if (value === null || value === undefined) return 'unknown';
