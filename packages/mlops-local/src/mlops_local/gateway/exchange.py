@@ -1,5 +1,8 @@
 """One request to a REST API on its way: what the caller sent, where it goes, and the variables of ``$context``."""
 
+import base64
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -13,6 +16,8 @@ compat.expect("ministack.core.responses", new_uuid="()")
 
 Record = Mapping[str, Any]
 _JSON = "application/json"
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_EXTENDED = 11  # bytes of an id that no caller chooses
 
 
 class Answer(NamedTuple):
@@ -68,8 +73,10 @@ class Exchange:
         now = clock.utcnow()
         self.context |= {
             "accountId": self.account, "apiId": self.api["id"], "stage": self.stage["stageName"], "httpMethod": self.method,
-            "path": f"/{self.stage['stageName']}{self.path}", "protocol": "HTTP/1.1", "requestId": new_uuid(),
-            "extendedRequestId": new_uuid(), "requestTime": now.strftime("%d/%b/%Y:%H:%M:%S +0000"),
+            "path": f"/{self.stage['stageName']}{self.path}", "protocol": "HTTP/1.1",
+            "requestId": _request_id(self.headers.get("x-amzn-requestid")),
+            "extendedRequestId": base64.urlsafe_b64encode(os.urandom(_EXTENDED)).decode(),
+            "requestTime": now.strftime("%d/%b/%Y:%H:%M:%S +0000"),
             "requestTimeEpoch": int(now.timestamp() * 1000),
             "domainName": self.headers.get("host", ""),
             "identity": Variables(sourceIp="127.0.0.1", userAgent=self.headers.get("user-agent", "")),
@@ -92,6 +99,13 @@ class Exchange:
         if is_binary(kind, self.api.get("binaryMediaTypes") or ()):
             return content
         return content.decode(errors="replace").encode()
+
+
+def _request_id(given: str | None) -> str:
+    # claim: callers-may-choose-request-ids
+    if given is None:
+        return str(new_uuid())
+    return given if _UUID.fullmatch(given) else f"{new_uuid()}_REPLACED_INVALID_REQUEST_ID"
 
 
 def media_type(value: str) -> str:

@@ -79,7 +79,8 @@ async def execute(  # noqa: PLR0917 - MiniStack's own signature
     if isinstance(answer, v1._GatewayError):
         answer = gateway_responses.answer(answer, exchange)
     _record(exchange, answer, time.perf_counter() - began)
-    return answer.status, {**answer.headers, "x-amzn-requestid": exchange.context["requestId"]}, answer.body
+    named = {"x-amzn-requestid": exchange.context["requestId"], "x-amz-apigw-id": exchange.context["extendedRequestId"]}
+    return answer.status, {**answer.headers, **named}, answer.body
 
 
 def _record(exchange: Exchange, answer: Answer, seconds: float) -> None:
