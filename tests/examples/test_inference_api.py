@@ -10,7 +10,7 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aws_cdk as cdk
@@ -41,7 +41,7 @@ from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.inference_api.request_promise import request_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.cloud
 
@@ -102,7 +102,14 @@ class Door:
         return Credentials(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
 
     def call(
-        self, body: bytes, *, path: str = PATH, verb: str = "POST", role: str | None = "ShopRole", kind: str = JSON
+        self,
+        body: bytes,
+        *,
+        path: str = PATH,
+        verb: str = "POST",
+        role: str | None = "ShopRole",
+        kind: str = JSON,
+        request_id: str | None = None,
     ) -> Answer:
         """Call the API without an SDK, signed in a role if one is given."""
         address = f"{self.cloud.endpoint_url}/_aws/execute-api/{self.outputs['ApiId']}/live{path}"
@@ -111,6 +118,8 @@ class Door:
             request = AWSRequest(verb, address, data=body, headers=headers)
             SigV4Auth(self.keys(role), "execute-api", "us-east-1").add_auth(request)
             headers = dict(request.headers)
+        if request_id is not None:
+            headers["x-amzn-requestid"] = request_id
         parts = urlsplit(address)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
         try:
@@ -180,7 +189,7 @@ def test_answers_are_those_of_invoke_endpoint(door: Door) -> None:
 
         assert (answer.status, answer.body) == (200, direct["Body"].read())
         assert answer.headers["content-type"] == direct["ContentType"]
-        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-inference-id"])
+        assert re.fullmatch(r"[\w-]{15}=", answer.headers["x-inference-id"])
         assert re.match(r"model=[0-9a-f]{12}", answer.headers["x-model-version"])
 
 
@@ -238,6 +247,26 @@ def test_only_granted_callers_are_answered(door: Door) -> None:
     for answer in answers:
         assert json.loads(answer.body).get("title") == "not_allowed", answer
         assert not FORBIDDEN.search(answer.body)
+
+
+def test_a_caller_cannot_choose_the_id_by_which_labels_are_joined(door: Door, wait_for: Callable[..., Any]) -> None:
+    """It may choose the request's, by which it finds its calls in the access log; the prediction's id is the gateway's."""
+    chosen = "01234567-89ab-cdef-0123-456789abcdef"
+    answers = [door.call(GOLDEN[0], request_id=chosen) for _ in range(2)]
+
+    assert [answer.headers["x-amzn-requestid"] for answer in answers] == [chosen, chosen]
+    ids = {answer.headers["x-inference-id"] for answer in answers}
+    assert len(ids) == 2
+    assert chosen not in ids
+    logs, stack = door.cloud.client("logs"), door.cloud.client("cloudformation")
+    found = stack.describe_stack_resources(StackName="Door")["StackResources"]
+    (group,) = [each["PhysicalResourceId"] for each in found if each["LogicalResourceId"].startswith("ApiAccessLog")]
+
+    def logged() -> list[str]:
+        lines = [json.loads(each["message"]) for each in logs.filter_log_events(logGroupName=group)["events"]]
+        return [line["id"] for line in lines if line["request"] == chosen]
+
+    assert set(wait_for(lambda: found if len(found := logged()) == 2 else [])) == ids
 
 
 def test_an_undeclared_type_never_reaches_the_model(door: Door) -> None:
@@ -306,7 +335,7 @@ def test_python_of_the_page_is_answered(caller: dict[str, str], monkeypatch: pyt
     found = inference_caller.ask(f"{caller['API_URL']}{PATH}", [{"x": 2.0}])
 
     assert found.values == [4.0]
-    assert re.fullmatch(r"[0-9a-f-]{36}", found.inference_id)
+    assert re.fullmatch(r"[\w-]{15}=", found.inference_id)
 
 
 def test_typescript_of_the_page_is_answered(caller: dict[str, str], tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def model_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
 
 
 def _id() -> dict[str, str]:
-    return {f"method.response.header.{INFERENCE_ID}": "context.requestId"}
+    return {f"method.response.header.{INFERENCE_ID}": "context.extendedRequestId"}
 
 
 def _refusals(failed: str) -> str:

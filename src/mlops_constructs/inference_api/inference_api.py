@@ -321,7 +321,9 @@ class InferenceApi(Construct):
     def _define_api(self) -> gateway.RestApi:
         fields = gateway.AccessLogField
         columns = {
-            "id": fields.context_request_id(),
+            "id": fields.context_extended_request_id(),
+            # of the caller, where it sends a UUID as x-amzn-RequestId
+            "request": fields.context_request_id(),
             "time": fields.context_request_time_epoch(),
             "method": fields.context_http_method(),
             "path": fields.context_resource_path(),
@@ -401,8 +403,9 @@ class InferenceApi(Construct):
                         passthrough_behavior=gateway.PassthroughBehavior.NEVER,
                         request_templates={JSON: "$input.body"},
                         request_parameters={
-                            # a caller's own id would be the join key of others' labels
-                            INFERENCE_HEADER: "context.requestId",
+                            # callers may choose requestId, which would be the join key of others' labels
+                            # claim: callers-may-choose-request-ids
+                            INFERENCE_HEADER: "context.extendedRequestId",
                             "integration.request.header.Content-Type": f"'{JSON}'",
                             "integration.request.header.Accept": f"'{JSON}'",
                         },

@@ -61,7 +61,7 @@ def test_a_prediction_goes_straight_to_sagemaker(signed: Any) -> None:
     assert integration["PassthroughBehavior"] == "NEVER"
     assert integration["RequestTemplates"] == {"application/json": "$input.body"}
     header = "integration.request.header.X-Amzn-SageMaker-Inference-Id"
-    assert integration["RequestParameters"][header] == "context.requestId"
+    assert integration["RequestParameters"][header] == "context.extendedRequestId"
     assert integration["TimeoutInMillis"] == 29_000
     (validator,) = signed.resources("AWS::ApiGateway::RequestValidator")
     assert found["RequestValidatorId"] == {"Ref": validator}
@@ -99,7 +99,7 @@ def test_only_a_right_answer_is_200(signed: Any) -> None:
         "502": None,
     }
     parameters = answers["200"]["ResponseParameters"]
-    assert parameters["method.response.header.X-Inference-Id"] == "context.requestId"
+    assert parameters["method.response.header.X-Inference-Id"] == "context.extendedRequestId"
     assert (
         parameters["method.response.header.X-Model-Version"]
         == "integration.response.header.X-Amzn-SageMaker-Custom-Attributes"

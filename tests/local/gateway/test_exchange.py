@@ -1,5 +1,6 @@
 """What is known of one request."""
 
+import re
 from typing import Any
 
 import pytest
@@ -20,7 +21,21 @@ def test_the_context_names_the_request() -> None:
     first, second = made().context, made().context
     assert (first["path"], first["httpMethod"], first["apiId"], first["stage"]) == ("/live/x/y", "POST", "a1", "live")
     assert first["requestId"] != second["requestId"]
+    assert first["extendedRequestId"] != second["extendedRequestId"]
     assert first["unheard"] == ""
+
+
+CHOSEN = "01234567-89ab-cdef-0123-456789abcdef"
+
+
+@pytest.mark.parametrize("given", [CHOSEN, "not-a-uuid", '{"id": 1}', ""])
+def test_a_caller_may_choose_the_id_of_a_request_alone(given: str) -> None:
+    """A UUID is taken, another value is replaced; the extended id is of the gateway."""
+    context = made(headers={"x-amzn-requestid": given}).context
+
+    replaced = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_REPLACED_INVALID_REQUEST_ID"
+    assert context["requestId"] == CHOSEN if given == CHOSEN else re.fullmatch(replaced, context["requestId"])
+    assert re.fullmatch(r"[\w-]{15}=", context["extendedRequestId"])
 
 
 def test_a_body_without_a_type_is_json() -> None:
