@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from botocore.exceptions import ClientError
@@ -11,6 +11,7 @@ from mlops_runtime.business_unit.deployed_chain import open_chain
 from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.business_unit.unit_overview import EndpointOverview, Overview, PipelineOverview, UnitOverview
 from mlops_runtime.business_unit.unit_words import automation, moment, run_words
+from mlops_runtime.console.alarm_changes import alarm_changes
 from mlops_runtime.console.http_message import Call, RefusedRequestError
 from mlops_runtime.console.model_state import ORDER, ModelState, state_of
 from mlops_runtime.console.served_stint import stint_of
@@ -110,7 +111,10 @@ class ServedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that happened: ``kind`` is an outcome of the audit log in lower case, or ``window`` of a monitor."""
+    """Something that happened.
+
+    ``kind`` is an outcome of the audit log in lower case, ``window`` of a monitor, or ``alarm`` and ``alarm ended``.
+    """
 
     at: str
     kind: str
@@ -217,7 +221,8 @@ def endpoint(call: Call) -> EndpointPage:
     pauses = unread.read("pauses", lambda: of_unit.newest(of_unit.table.read(), _RECORDS))
     windows = unread.read("windows of the monitor", lambda: _windows(archive, call.now, since))
     before = _before(overview.live, records)
-    changes = [*_of_records([*records, *pauses], since), *_of_windows(windows)]
+    alarms = unread.read("alarms", lambda: list(_alarms(call, own.endpoint, since)))
+    changes = [*_of_records([*records, *pauses], since), *_of_windows(windows), *alarms]
     return EndpointPage(
         now=call.now,
         unit=entry.unit,
@@ -372,6 +377,12 @@ def _before_did(
 
 def _windows(archive: Archive, now: datetime, since: datetime) -> list[MonitorReport]:
     return [each for each in archive.newest(now, most=24) if datetime.fromisoformat(each.window_until) >= since]
+
+
+def _alarms(call: Call, endpoint: str, since: datetime) -> Iterator[Change]:
+    for at, is_fired, says in alarm_changes(call.cloud.client("cloudwatch"), endpoint, since):
+        kind = "alarm" if is_fired else "alarm ended"
+        yield Change(at=f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", kind=kind, says=says, is_bad=is_fired)
 
 
 def _of_windows(reports: list[MonitorReport]) -> Iterator[Change]:

@@ -62,7 +62,7 @@ const TONES = {
   good: ['serves', 'OK', 'InService', 'Approved', 'PROMOTED', 'REGISTERED', 'SUCCEEDED', 'RESUMED', 'passed', 'intact'],
   bad: [
     'gone', 'broken', 'limits violated', 'rolled back', 'VIOLATION', 'Failed', 'FAILED', 'GONE', 'ROLLED_BACK', 'REJECTED', 'Rejected', 'failed', 'UpdateRollbackFailed',
-    'drifted',
+    'drifted', 'ALARM',
   ],
   warn: [
     'not watched', 'waits for an approval', 'rollout runs', 'on probation', 'NO_CAPTURE', 'BASELINE_OLDER_THAN_MODEL', 'Updating', 'Creating', 'RUNNING', 'PAUSED',
