@@ -70,7 +70,7 @@ def test_an_alarm_of_a_rollout_is_known_by_its_name_after_its_deletion(alarmed: 
 
 
 def test_what_was_before_is_not_shown(alarmed: DeployedUnit) -> None:
-    """The history goes back further."""
+    """The history has older changes too."""
     later = datetime.now(UTC) + timedelta(days=400)
 
     assert list(alarm_changes(alarmed.cloud.client("cloudwatch"), alarmed.endpoint, later)) == []
