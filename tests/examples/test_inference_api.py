@@ -205,6 +205,7 @@ REFUSED = {
     "too many rows": json.dumps({"instances": [[1]] * 2001}).encode(),
     # the schema allows it, the server does not
     "a number beyond 32 bits": b'{"instances": [[1e300]]}',
+    "a number beyond 64 bits": b'{"instances": [[1e999]]}',
 }
 
 
@@ -215,7 +216,14 @@ def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None
 
     assert answer.status == 400
     assert answer.headers["content-type"] == "application/problem+json"
-    assert json.loads(answer.body)["problems"]
+    told = json.loads(answer.body)
+    assert (told["type"], told["status"], bool(told["detail"]), bool(told["problems"])) == (
+        "about:blank",
+        400,
+        True,
+        True,
+    )
+    assert told["request_id"]
     assert not FORBIDDEN.search(answer.body)
 
 

@@ -13,7 +13,11 @@ PROBLEM = "application/problem+json"
 JSON = "application/json"
 INFERENCE_ID, MODEL_VERSION, RETRY_AFTER = "X-Inference-Id", "X-Model-Version", "Retry-After"
 # statuses of our server that say what is wrong with a request
-REFUSALS = (400, 413, 415)
+REFUSALS: Mapping[int, tuple[str, str]] = {
+    400: ("invalid_request", "the model refuses the request; `problems` says why"),
+    413: ("too_large", "the body is larger than the model takes"),
+    415: ("wrong_type", "the model takes no body of this type"),
+}
 STATUSES = ("200", *map(str, REFUSALS), "429", "502", "503")
 
 # by what API Gateway calls the cause: status, code, sentence. None of them quotes AWS, whose own messages hold ARNs
@@ -113,8 +117,8 @@ def _headers(*, is_busy: bool = False) -> dict[str, str]:
 def model_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
     """Return what a caller gets for each status of SageMaker's runtime.
 
-    Of a container's own refusal (400, 413, 415) callers get its words, where the container is our server, whose words are of the
-    request alone. SageMaker says 400 where there is no such endpoint.
+    Of a container's own refusal (400, 413, 415) callers get a problem with its words, where the container is our server, whose
+    words are of the request alone. SageMaker says 400 where there is no such endpoint.
 
     Args:
         own_server: Whether our server serves the model.
@@ -156,14 +160,13 @@ def _id() -> dict[str, str]:
 
 
 def _refusals(failed: str) -> str:
-    is_refusal = " || ".join(f"$status == {status}" for status in REFUSALS)
-    return (
-        "#set($status = $input.path('$.OriginalStatusCode'))"
-        f"#if({is_refusal})"
-        "#set($context.responseOverride.status = $status)"
-        "$input.path('$.OriginalMessage')"
-        f"#else{failed}#end"
+    """Return a template that puts our server's own ``error`` and ``problems`` into a problem, and answers ``failed`` for all else."""
+    said = "$input.path('$.OriginalMessage').substring(1)"  # an object of JSON, whose texts are escaped already
+    branches = (
+        f"if($status == {status})#set($context.responseOverride.status = $status){problem(status, *words)[:-1]}, {said}"
+        for status, words in REFUSALS.items()
     )
+    return f"#set($status = $input.path('$.OriginalStatusCode'))#{'#else'.join(branches)}#else{failed}#end"
 
 
 def method_answers() -> list[gateway.MethodResponse]:

@@ -1,8 +1,10 @@
 """What callers get where a model does not answer."""
 
 import json
+from typing import Any
 
 import aws_cdk as cdk
+import pytest
 from aws_cdk import aws_apigateway as gateway
 from aws_cdk.assertions import Template
 
@@ -13,6 +15,8 @@ from mlops_constructs.inference_api.error_answers import (
     model_answers,
     problem,
 )
+from mlops_local.gateway.exchange import Exchange
+from mlops_local.gateway.mapping_templates import Overrides, overrides, render
 
 
 def test_a_problem_has_the_id_of_its_request() -> None:
@@ -38,8 +42,46 @@ def test_only_our_server_is_quoted() -> None:
     )
 
     assert "$input.path('$.OriginalMessage')" in own
-    assert "$status == 400 || $status == 413 || $status == 415" in own
     assert "$input" not in other
+
+
+@pytest.mark.parametrize(("status", "title"), [(400, "invalid_request"), (413, "too_large"), (415, "wrong_type")])
+def test_a_refusal_of_our_server_is_a_problem(status: int, title: str) -> None:
+    """With the server's own words, as the gateway evaluates the template."""
+    said = {"error": "it's wrong", "problems": ['"y" of row 1 is not finite']}
+
+    answer, override = _evaluated(status, said)
+
+    assert override["status"] == status
+    assert answer == {
+        **said,
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": answer["detail"],
+        "request_id": "r-1",
+    }
+
+
+def test_another_failure_of_our_server_is_not_quoted() -> None:
+    """Its status stays that of the integration's answer."""
+    answer, override = _evaluated(500, {"error": "secret"})
+
+    assert (answer["status"], "status" in override) == (502, False)
+    assert "secret" not in json.dumps(answer)
+
+
+def _evaluated(status: int, said: dict[str, Any]) -> tuple[dict[str, Any], Overrides]:
+    template = next(
+        (answer.response_templates or {})[JSON]
+        for answer in model_answers(own_server=True)
+        if answer.status_code == "502"
+    )
+    asked = Exchange("000000000000", "us-east-1", {"id": "a"}, {"stageName": "live"}, "POST", "/", {}, {}, b"")
+    asked.context["requestId"] = "r-1"
+    body = json.dumps({"OriginalStatusCode": status, "OriginalMessage": json.dumps(said)}).encode()
+    override = overrides()
+    return json.loads(render(template, asked, body, {"responseOverride": override})), override
 
 
 def test_each_answer_is_declared() -> None:

@@ -179,13 +179,14 @@ def _problem() -> dict[str, Any]:
     text = {"type": "string"}
     return {
         "type": "object",
-        "description": "RFC 9457; of a row that the model refuses its own words, with problems.",
+        "description": "RFC 9457; where the model refuses a request, error and problems are its own words.",
         "properties": {
             "type": text,
             "title": text,
             "status": {"type": "integer"},
             "detail": text,
             "request_id": text,
+            "error": text,
             "problems": {"type": "array", "items": text},
         },
     }
