@@ -1,9 +1,11 @@
-"""What IAM denies at a REST API, in the API's own words."""
+"""What signatures and IAM deny at a REST API, in the API's own words."""
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from botocore.credentials import Credentials
 
 ANSWER = {"200": {"responseTemplates": {"application/json": "{}"}}}
@@ -53,3 +55,50 @@ def test_a_granted_caller_is_answered(front: Any, make_api: Callable[..., Any]) 
 
     assert api.call("/rows", sign="execute-api", credentials=_caller(front, allowed)).status == 200
     assert api.call("/rows").status == 403
+
+
+def test_a_failed_signature_is_worded_by_the_api(front: Any, make_api: Callable[..., Any]) -> None:
+    """A wrong secret, and a key that no one has; without responses of its own in the words of API Gateway."""
+    root = front.cloud.root_keys()["aws_access_key_id"]
+    callers = Credentials(root, "guessed"), Credentials("AKIAUNKNOWNUNKNOWN00", "x")
+    api = make_api()
+    api.method("/rows", ANSWER, method={"authorizationType": "AWS_IAM"}, **MOCK)
+    api.deploy()
+    plain = [api.call("/rows", sign="execute-api", credentials=each) for each in callers]
+    for kind, status in (("INVALID_SIGNATURE", "404"), ("DEFAULT_4XX", "410")):
+        front.gateway.put_gateway_response(
+            restApiId=api.id,
+            responseType=kind,
+            statusCode=status,
+            responseTemplates={"application/json": '{"id": "$context.requestId"}'},
+        )
+    api.deploy()
+    worded = [api.call("/rows", sign="execute-api", credentials=each) for each in callers]
+
+    assert [(seen.status, seen.headers["x-amzn-errortype"]) for seen in plain] == [
+        (403, "InvalidSignatureException"),
+        (403, "UnrecognizedClientException"),
+    ]
+    assert all(set(seen.json) == {"message"} for seen in plain)
+    assert [seen.status for seen in worded] == [404, 410]
+    assert all(seen.json == {"id": seen.headers["x-amzn-requestid"]} for seen in worded)
+
+
+@pytest.mark.parametrize("is_api_there", [True, False])
+@pytest.mark.parametrize("keys", ["granted", "not granted", "wrong"])
+def test_what_is_not_there_is_forbidden(
+    front: Any, make_api: Callable[..., Any], keys: str, *, is_api_there: bool
+) -> None:
+    """Whoever asks: no text names the account or the API."""
+    asked = make_api() if is_api_there else replace(make_api(), id="nosuchapi1")
+    credentials = {
+        "granted": lambda: None,
+        "not granted": lambda: _caller(front),
+        "wrong": lambda: Credentials("AKIAUNKNOWNUNKNOWN00", "x"),
+    }[keys]()
+
+    # nothing is deployed, so there is no stage
+    seen = asked.call("/rows", sign="execute-api", credentials=credentials)
+
+    assert (seen.status, seen.json) == (403, {"message": "Forbidden"})
+    assert seen.headers["x-amzn-errortype"] == "ForbiddenException"

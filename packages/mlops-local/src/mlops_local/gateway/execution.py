@@ -20,6 +20,7 @@ from mlops_local.gateway import (
     request_checks,
     service_integrations,
 )
+from mlops_local.gateway.access_denials import forbidden
 from mlops_local.gateway.exchange import Answer, Exchange
 from mlops_local.gateway.http_integrations import BackendError
 from mlops_local.gateway.integration_requests import UnsupportedMediaTypeError, template
@@ -67,8 +68,8 @@ async def execute(  # noqa: PLR0917 - MiniStack's own signature
     api, stage = v1._rest_apis.get(api_id), v1._stages_v1.get(api_id, {}).get(stage_name)
     if not api:
         return 404, dict(_JSON), b'{"message":"Not Found"}'
-    if not stage:  # no gateway response applies: the request never reaches a deployment
-        return 403, {**_JSON, "x-amzn-ErrorType": "ForbiddenException"}, b'{"message":"Forbidden"}'
+    if not stage:
+        return forbidden()
     exchange = Exchange(account, region, api, stage, method, path, headers or {}, query or {}, body or b"")
     began = time.perf_counter()
     try:

@@ -19,7 +19,7 @@ from botocore.credentials import Credentials
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, sigv4
 from ministack.core.responses import get_account_id, get_region, set_request_account_id
-from ministack.services import alb, cloudfront, cognito, ecr, lambda_svc, s3
+from ministack.services import alb, apigateway_v1, cloudfront, cognito, ecr, lambda_svc, s3
 
 from mlops_local import compat, settings
 from mlops_local.routes import Application, Receive, Scope, Send
@@ -64,6 +64,10 @@ compat.expect(
 )
 compat.expect("ministack.core.sigv4", decode_header_value="(value)")
 compat.expect("ministack.services.alb", _find_lb_by_name="(name)", find_lb_for_host="(host)")
+compat.expect(
+    "ministack.services.apigateway_v1",
+    authentication_error_response="(api_id, stage_name, error, headers, query_params)",
+)
 compat.expect("ministack.services.cloudfront", find_distribution_for_label="(label)")
 compat.expect("ministack.services.cognito", _get_pool_unscoped="(pool_id)")
 compat.expect("ministack.services.ecr", _get_authorization_token="(data)")  # noqa: S106 - a signature
@@ -308,7 +312,7 @@ def _is_open(request: _Request) -> bool:
     host, path = request.headers.get("host", ""), request.path
     if path.startswith(_SIGNED) or path in app._RDS_DATA_PATHS:
         return False
-    if app._parse_execute_api_url(host, path) or app._parse_lambda_url(host, path):
+    if _api(request) or app._parse_lambda_url(host, path):
         return True
     # claim: viewers-of-distributions-are-unsigned
     label = app._parse_cloudfront_dataplane_host(host)
@@ -323,6 +327,14 @@ def _is_open(request: _Request) -> bool:
         service, request.method, path, request.headers, request.body, request.parameters()
     )
     return action is not None and bool(iam_evaluator._served_unsigned(service, action))
+
+
+def _api(request: _Request) -> tuple[str, str, str] | None:
+    """Return id, stage and path of the API that a request calls; MiniStack serves some paths before it reads hosts."""
+    if request.path.startswith(_SIGNED):
+        return None
+    found: tuple[str, str, str] | None = app._parse_execute_api_url(request.headers.get("host", ""), request.path)
+    return found
 
 
 def _is_of_balancer(request: _Request) -> bool:
@@ -360,8 +372,14 @@ def _failure(request: _Request, code: str, message: str) -> Response:
     """Word an error as the service does in its protocol."""
     if _is_internal(request.path):
         return _json(403, code, message)
+    error, named = iam_evaluator.AuthError(code, message), _api(request)
+    if named is not None:
+        # claim: gateway-words-failed-signatures
+        answer: Response = apigateway_v1.authentication_error_response(
+            *named[:2], error, request.headers, request.query
+        )
+        return answer
     # claim: authentication-errors-by-protocol
-    error = iam_evaluator.AuthError(code, message)
     identifier = str(uuid.uuid4())
     status, headers, body = app._credential_failure(request.service(), "", identifier, error, request.headers)
     return status, {**headers, "x-amzn-requestid": identifier}, body
