@@ -160,7 +160,7 @@ def _id() -> dict[str, str]:
 
 
 def _refusals(failed: str) -> str:
-    """Return a template that puts our server's own ``error`` and ``problems`` into a problem, and answers ``failed`` for all else."""
+    """Return a template: our server's own ``error`` and ``problems`` in a problem, ``failed`` for all else."""
     said = "$input.path('$.OriginalMessage').substring(1)"  # an object of JSON, whose texts are escaped already
     branches = (
         f"if($status == {status})#set($context.responseOverride.status = $status){problem(status, *words)[:-1]}, {said}"
