@@ -89,13 +89,10 @@ def test_a_failed_signature_is_worded_by_the_api(front: Any, make_api: Callable[
 def test_what_is_not_there_is_forbidden(
     front: Any, make_api: Callable[..., Any], keys: str, *, is_api_there: bool
 ) -> None:
-    """Whoever asks: no text names the account or the API."""
+    """To every caller: no text names the account or the API."""
     asked = make_api() if is_api_there else replace(make_api(), id="nosuchapi1")
-    credentials = {
-        "granted": lambda: None,
-        "not granted": lambda: _caller(front),
-        "wrong": lambda: Credentials("AKIAUNKNOWNUNKNOWN00", "x"),
-    }[keys]()
+    strange = Credentials("AKIAUNKNOWNUNKNOWN00", "x") if keys == "wrong" else None
+    credentials = _caller(front) if keys == "not granted" else strange
 
     # nothing is deployed, so there is no stage
     seen = asked.call("/rows", sign="execute-api", credentials=credentials)
