@@ -49,3 +49,13 @@ def test_answers_are_as_described(ask: Ask, api: ConsoleApi, unit: DeployedUnit)
             Draft202012Validator({**media["schema"], "components": found["components"]}).validate(answered)
             checked += 1
     assert checked == 9
+
+
+def test_bodies_are_closed(api: ConsoleApi) -> None:
+    """As unknown fields of a write are refused; answers may gain fields."""
+    schemas = document(api.routes)["components"]["schemas"]
+
+    assert [schemas[name]["additionalProperties"] for name in ("DecisionBody", "SeenPackage", "ClockBody")] == [
+        False
+    ] * 3
+    assert "additionalProperties" not in schemas["PackagePage"]

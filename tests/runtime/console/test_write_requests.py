@@ -2,7 +2,8 @@
 
 import pytest
 
-from mlops_runtime.console.write_requests import ClockBody, PauseBody
+from mlops_runtime.console.http_message import RefusedRequestError
+from mlops_runtime.console.write_requests import ClockBody, PauseBody, read_body
 from mlops_runtime.contracts import ContractError, from_dict, json_schema
 
 
@@ -34,3 +35,31 @@ def test_bounds_are_in_the_schema() -> None:
     """So that a client that is generated of it checks them before it asks."""
     assert json_schema(PauseBody)["properties"]["reason"]["maxLength"] == 500
     assert json_schema(ClockBody)["properties"]["minutes"] == {"type": "integer", "minimum": 1, "maximum": 132480}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'{"reason": "", "expect": {"sequence": 1}}', "reason must not be blank; it is kept in the audit record"),
+        (
+            b'{"reason": "x", "expect": {"sequence": 1, "to": 2}, "until": 3}',
+            "expect.to is not a field of expect; leave it out: it takes sequence; "
+            "until is not a field of the body; leave it out: it takes reason, expect",
+        ),
+        (
+            b'{"expect": {"sequence": "1"}, "a": 1}',
+            "reason is missing; expect.sequence must be an integer, got '1'; a is",
+        ),
+        (b"[]", "the body must be an object, got []"),
+        (b"{", "the body is not JSON: "),
+        (b"[" * 100_000, "the body is not JSON: "),
+        (b'{"reason": "x", "expect": {"sequence": 1e999}}', "expect.sequence must be an integer"),
+    ],
+)
+def test_a_person_reads_what_is_wrong_with_a_body(content: bytes, says: str) -> None:
+    """Every problem at once, without a name of our code; what is not known is refused, as it may be a wish."""
+    with pytest.raises(RefusedRequestError) as refused:
+        read_body(PauseBody, content)
+
+    assert (refused.value.status, refused.value.detail.startswith(says)) == (422, True), refused.value.detail
+    assert "PauseBody" not in refused.value.detail

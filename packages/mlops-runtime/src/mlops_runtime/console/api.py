@@ -26,7 +26,7 @@ from mlops_runtime.console.http_message import (
 from mlops_runtime.console.openapi import document
 from mlops_runtime.console.route import KEY, ROOT, Role, Route
 from mlops_runtime.console.route_table import ROUTES
-from mlops_runtime.contracts import from_dict
+from mlops_runtime.console.write_requests import read_body
 from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import person_of
 
@@ -123,10 +123,7 @@ class ConsoleApi:
             raise RefusedRequestError(
                 400, "Idempotency-Key must be 8 to 64 letters, digits, - and _: a new one for each write"
             )
-        try:
-            body: object = from_dict(takes, json.loads(request.body, parse_float=_number))
-        except (ValueError, RecursionError) as error:  # RecursionError: brackets without end
-            raise RefusedRequestError(422, str(error)) from error
+        body = read_body(takes, request.body)
         asked = hashlib.sha256(b"\0".join((route.operation.encode(), request.path.encode(), request.body))).hexdigest()
         with self._writing:
             before = self._done.get(key)
@@ -163,9 +160,3 @@ class ConsoleApi:
             now=call.now,
             clock_scale=None if clock is None else clock.scale,
         )
-
-
-def _number(text: str) -> float | int:
-    """Return a number of JSON, whose schemas take 3.0 for an integer."""
-    found = float(text)
-    return int(found) if found.is_integer() else found

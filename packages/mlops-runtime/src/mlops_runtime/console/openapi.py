@@ -4,6 +4,7 @@ See: https://spec.openapis.org/oas/v3.1.0, whose schemas are JSON Schema 2020-12
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,6 +74,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
             _parameter("header", "Idempotency-Key", "The same key is the same request", f"^{KEY}$", is_required=True)
         )
         found["requestBody"] = {"required": True, **_content(route.takes, schemas, JSON)}
+        _close(schemas, route.takes.__name__)
     return found
 
 
@@ -86,3 +88,10 @@ def _content(kind: type, schemas: dict[str, Any], media: str) -> dict[str, Any]:
     found = json.loads(text)
     schemas |= found.pop("$defs") | {kind.__name__: {name: value for name, value in found.items() if name != "$schema"}}
     return {"content": {media: {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}}
+
+
+def _close(schemas: dict[str, Any], name: str) -> None:
+    """Say of a body, and of what it holds, that unknown fields are refused."""
+    schemas[name]["additionalProperties"] = False
+    for found in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schemas[name])):
+        _close(schemas, found)

@@ -1,10 +1,16 @@
 """Bodies of writes: why, and what the person saw. What differs by now is refused, so that two people do nothing twice."""
 
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
+
+from mlops_runtime.console.http_message import RefusedRequestError
+from mlops_runtime.contracts import ContractError, from_dict
+
+T = TypeVar("T")
 
 _MAX_REASON = 500
 _MAX_MINUTES = 92 * 24 * 60
@@ -122,3 +128,59 @@ class ClockBody:
     def span(self) -> timedelta:
         """The same as a span."""
         return timedelta(minutes=self.minutes)
+
+
+def read_body(kind: type[T], content: bytes) -> T:
+    """Return the body of a write.
+
+    Args:
+        kind: Its contract.
+        content: As it came.
+
+    Raises:
+        RefusedRequestError: 422 with every problem, for a person: it is not JSON, a field is missing, wrong or unknown.
+
+    Example:
+        >>> read_body(ClockBody, b'{"minutes": 90}').span
+        datetime.timedelta(seconds=5400)
+        >>> read_body(ClockBody, b'{"minutes": 90, "hours": 1}')
+        Traceback (most recent call last):
+        ...
+        mlops_runtime.console.http_message.RefusedRequestError: hours is not a field of the body; leave it out: it takes minutes
+    """
+    try:
+        document = json.loads(content, parse_float=_number)
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets without end
+        raise RefusedRequestError(422, f"the body is not JSON: {error}") from error
+    problems = list(_unknown(kind, document))
+    try:
+        body = from_dict(kind, document)
+    except ContractError as error:
+        problems = [*map(_said, error.problems), *problems]
+        raise RefusedRequestError(422, "; ".join(problems)) from error
+    if problems:
+        raise RefusedRequestError(422, "; ".join(problems))
+    return body
+
+
+def _unknown(kind: Any, document: object, path: str = "") -> Iterator[str]:
+    if not is_dataclass(kind) or not isinstance(document, Mapping):
+        return
+    known = get_type_hints(kind)
+    for name, value in document.items():
+        if name in known:
+            yield from _unknown(known[name], value, f"{path}{name}.")
+        else:
+            where = path.rstrip(".") or "the body"
+            yield f"{path}{name} is not a field of {where}; leave it out: it takes {', '.join(known)}"
+
+
+def _said(problem: str) -> str:
+    """Return a problem without the root of its path."""
+    return re.sub(r"^\$(?=\s)", "the body", problem.removeprefix("$: ").removeprefix("$."))
+
+
+def _number(text: str) -> float | int:
+    """Return a number of JSON, whose schemas take 3.0 for an integer."""
+    found = float(text)
+    return int(found) if found.is_integer() else found

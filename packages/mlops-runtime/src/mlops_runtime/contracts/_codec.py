@@ -9,7 +9,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import cache
@@ -23,7 +23,16 @@ _SCALARS: dict[Any, str] = {str: "string", int: "integer", float: "number", bool
 
 
 class ContractError(ValueError):
-    """A document does not follow its contract; the message lists every problem with its path."""
+    """A document does not follow its contract; the message lists every problem with its path.
+
+    Args:
+        message: What is wrong.
+        problems: Each problem with its path. Default: the message alone says them.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 def to_dict(value: Any) -> Any:
@@ -65,7 +74,7 @@ def from_dict(kind: type[T], document: object) -> T:
     problems: list[str] = []
     value = _read(kind, document, "$", problems)
     if problems:
-        raise ContractError(f"not a valid {kind.__name__}: " + "; ".join(problems))
+        raise ContractError(f"not a valid {kind.__name__}: " + "; ".join(problems), problems)
     return typing.cast(T, value)
 
 
