@@ -1,14 +1,16 @@
 """Every page in the browser: readable on any screen, light and dark, and deaf to what data would have it do."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 from tests.cli.deployed_unit import DeployedUnit
 from tests.console.conftest import HOSTILE, LOOKS, Visit
+from tests.runtime.business_unit.unit_samples import EMPTY, LIVE
 
-from mlops_runtime.console.model_state import ModelState
+from mlops_runtime.console.model_state import ModelState, state_of
 from mlops_runtime.console.page_files import PAGES
 
 Open = Callable[..., Visit]
@@ -99,11 +101,12 @@ def test_a_model_without_monitor_and_predecessor(visit: Open, address: str, shop
     red = back.evaluate(colour)
 
     def first(data: dict[str, Any]) -> None:
-        data |= {"cause": "", "before": None, "overview": {**data["overview"], "monitor": None, "running": []}}
+        cause = state_of(replace(EMPTY, state="InService", live=LIVE))[1]
+        data |= {"cause": cause, "before": None, "overview": {**data["overview"], "monitor": None, "running": []}}
 
     answered(page, f"**/api/v1{path}", first)
     tab.open(path)
-    expect(page.locator("#cause")).to_have_text("Nothing stands out, but no monitor has decided on this model yet.")
+    expect(page.locator("#cause")).to_have_text("no monitor has decided on this model yet")
     expect(page.get_by_text("there is nothing to roll back to")).to_be_visible()
     expect(back).to_be_disabled()
     assert back.evaluate(colour) != red

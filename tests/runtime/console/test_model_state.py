@@ -20,7 +20,7 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
     ("found", "state", "says"),
     [
         (EMPTY, ModelState.NOT_YET_DEPLOYED, "nothing serves yet"),
-        (SERVING, ModelState.SERVES, ""),
+        (SERVING, ModelState.UNKNOWN, "no monitor has decided on this model yet"),
         (replace(SERVING, monitor=FINE), ModelState.SERVES, "all is as in training"),
         (replace(SERVING, state="GONE"), ModelState.GONE, "deleted outside of the platform"),
         (replace(SERVING, state="Failed"), ModelState.BROKEN, "Failed"),

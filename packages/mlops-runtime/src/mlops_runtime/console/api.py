@@ -123,7 +123,7 @@ class ConsoleApi:
             raise RefusedRequestError(
                 400, "Idempotency-Key must be 8 to 64 letters, digits, - and _: a new one for each write"
             )
-        body = read_body(takes, request.body)
+        body: object = read_body(takes, request.body)
         asked = hashlib.sha256(b"\0".join((route.operation.encode(), request.path.encode(), request.body))).hexdigest()
         with self._writing:
             before = self._done.get(key)

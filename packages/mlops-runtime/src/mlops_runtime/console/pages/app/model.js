@@ -22,7 +22,7 @@ function Shown({data, unit, endpoint, may}) {
     <p class="lead"><${State} of=${row.state} /> <strong id="serves">${serves ? `${version(serves.version)} serves` : 'nothing serves yet'}</strong>${serves?.since && html` since <${Time} at=${serves.since} />`}${
       before && html`; ${version(before.version)} before`}.${overview.progress?.percent > 0 && html` <span id="share">${packageName(overview.progress.package)} has ${overview.progress.percent} % of the traffic.</span>`}</p>
     ${data.is_stopped && html`<div class="note warn"><p>Automation is ${data.automation}</p></div>`}
-    <section class="card" aria-label="Cause" aria-live="polite"><p class="lead" id="cause">${data.cause || (overview.monitor ? 'Nothing stands out: every monitor is within its limits.' : 'Nothing stands out, but no monitor has decided on this model yet.')}</p>
+    <section class="card" aria-label="Cause" aria-live="polite"><p class="lead" id="cause">${data.cause || 'Nothing stands out: every monitor is within its limits.'}</p>
       <${Buttons} ...${{data, unit, endpoint, may}} /></section>
     ${data.unread?.map((each) => html`<div class="note warn" role="status"><p>Not shown: ${each}</p></div>`)}
     <${Card} id="changed" title="What changed in the last 24 hours"><${Timeline} changes=${data.changes} empty="Nothing was recorded, and no monitor has decided."
