@@ -65,11 +65,10 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
         return ModelState.ROLLING_OUT, "an execution runs" if found.progress is None else doing(found.progress)
     if found.probation_until is not None:
         return ModelState.PROBATION, f"it is watched until {found.probation_until} and rolled back by itself"
-    if monitor is None:
-        return ModelState.UNKNOWN, "no monitor has decided on this model yet"
+    verdict = "no monitor has decided on this model yet" if monitor is None else monitor.verdict
     if MonitorState.OK.value not in states:
-        return ModelState.UNKNOWN, monitor.verdict or "its monitors have nothing to decide on yet"
-    return ModelState.SERVES, monitor.verdict or ""
+        return ModelState.UNKNOWN, verdict or "its monitors have nothing to decide on yet"
+    return ModelState.SERVES, verdict or ""
 
 
 def _versions(packages: tuple[str, ...]) -> str:
