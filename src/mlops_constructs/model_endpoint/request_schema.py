@@ -36,7 +36,11 @@ class RequestSchema:
 
     def __post_init__(self) -> None:
         try:
-            read_promise(json.dumps(self.schema), self.name)
+            content = json.dumps(self.schema)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValidationError("InvalidRequestSchema", [f"schema must be JSON: {error}"]) from error
+        try:
+            read_promise(content, self.name)
         except PromiseError as error:
             raise ValidationError("InvalidRequestSchema", [str(error)]) from error
 

@@ -52,3 +52,10 @@ def test_what_is_no_promise_is_refused(content: str | None, problem: str, tmp_pa
 
     with pytest.raises(ValidationError, match=problem):
         RequestSchema.from_file(path)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}])
+def test_a_schema_is_json(value: object) -> None:
+    """A value of another kind is said by its kind."""
+    with pytest.raises(ValidationError, match="schema must be JSON: Object of type"):
+        RequestSchema(name="forecast.schema.json", schema={"type": value})
