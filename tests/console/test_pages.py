@@ -155,6 +155,37 @@ def test_wide_intervals_are_drawn_whole(visit: Open, address: str, package: str)
     assert max(heads) - min(heads) < 2
 
 
+def test_a_person_who_approves_is_warned_and_led_on(
+    visit: Open, address: str, shop: DeployedUnit, package: str
+) -> None:
+    """What a pickle names, that the same archive serves already; the message stays when the button has gone."""
+    tab, path = visit(address), f"/packages/{package}"
+    approval = {"now": "PendingManualApproval"}
+
+    def pickled(data: dict[str, Any]) -> None:
+        data |= {"pickled": ["os.system"], "can_approve": True}
+        data["review"] |= {"approval": approval["now"], "problems": []}
+        data["endpoints"][0]["is_same"] = True
+
+    def approve(route: Route) -> None:
+        approval["now"] = "Approved"
+        route.fulfill(json={"package": package, "approval": "Approved", "identity": "", "said": "", "changed": True})
+
+    answered(tab.page, f"**/api/v1{path}", pickled)
+    tab.page.route(f"**/api/v1{path}/approval", approve)
+    page = tab.open(path)
+    expect(page.get_by_text("Unpickling names os.system; this proves nothing, as it may run any code.")).to_be_visible()
+    expect(page.get_by_text(f"{shop.endpoint} serves the archive of this package already")).to_be_visible()
+    page.get_by_role("button", name="Approve", exact=True).click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("better")
+    page.get_by_role("dialog").get_by_role("button", name="Approve and roll out").click()
+
+    link = page.get_by_role("link", name=f"See the rollout of {shop.endpoint}")
+    expect(link).to_have_attribute("href", f"#/units/{shop.name}/endpoints/{shop.endpoint}/rollout")
+    expect(page.get_by_role("button", name="Approve", exact=True)).to_have_count(0)
+    expect(page.get_by_text("Approved. Its rollout starts by itself.")).to_be_visible()
+
+
 def test_states_are_in_the_order_of_the_api() -> None:
     """The pages sort by the API's own words."""
     words = (PAGES / "app" / "words.js").read_text().partition("ORDER = [")[2].partition("]")[0]

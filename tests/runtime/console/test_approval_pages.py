@@ -6,7 +6,9 @@ from typing import Any
 
 import boto3
 import pytest
+from tests.cli.deployed_unit import DeployedUnit
 from tests.cli.model_registry import Registry
+from tests.console.registered_package import registered
 
 from mlops_local import cloud
 from mlops_runtime.cloud_connection import CloudConnection, embedded_options
@@ -102,6 +104,30 @@ def test_a_role_without_the_right_is_refused(registry: Registry) -> None:
         403,
         "approve is done in the role approver; this console has reader, on-call",
     )
+
+
+def test_what_a_pickle_names_is_shown(registry: Registry) -> None:
+    """As the command prints it; null of what is data."""
+    ask = asking(registry)
+    pickled = registry.register("pickled", flavor="sklearn", trust="pickle", pickled=("numpy.ndarray", "os.system"))
+    _, page = ask("GET", f"/packages/{pickled}")
+    _, data = ask("GET", f"/packages/{registry.register('data')}")
+
+    assert (page["pickled"], data["pickled"]) == (["numpy.ndarray", "os.system"], None)
+
+
+@pytest.mark.parametrize(("archive", "is_same"), [("a" * 64, True), ("e" * 64, False), (None, None)])
+def test_a_package_says_whether_its_archive_serves(
+    ask: Ask, unit: DeployedUnit, archive: str | None, *, is_same: bool | None
+) -> None:
+    """By the live pointer of each endpoint of its group; an older pointer does not name its archive."""
+    package = registered(unit)
+    _, before = ask("GET", f"/packages/{package}")
+    unit.serve(2, artifact_sha256=archive)
+    _, page = ask("GET", f"/packages/{package}")
+
+    assert [each["is_same"] for each in before["endpoints"]] == [False]
+    assert page["endpoints"] == [{"unit": unit.name, "endpoint": unit.endpoint, "is_same": is_same}]
 
 
 def test_a_package_that_is_not_there_is_named(registry: Registry) -> None:

@@ -4,13 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from botocore.exceptions import ClientError
+
+from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.console.http_message import Call, RefusedRequestError
 from mlops_runtime.console.write_requests import DecisionBody
+from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model import GateResult
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts.unit_entries import EndpointEntry
+from mlops_runtime.refused_calls import DENIED
 from mlops_runtime.registry.model_package import PackageError
 from mlops_runtime.registry.package_approval import Review, person_of
 from mlops_runtime.registry.package_case import PackageCase
 from mlops_runtime.registry.package_finder import PackageFinder, PackageNotFoundError
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 _PENDING = "PendingManualApproval"
 
@@ -34,11 +42,25 @@ class Approvals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackageEndpoint:
+    """An endpoint that serves models of the package's group.
+
+    ``is_same`` says whether the model that serves there has the very archive of the package; null where it is not known.
+    """
+
+    unit: str
+    endpoint: str
+    is_same: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackagePage:
     """One package: ``review`` and ``gate`` are what `mlops models show --json` prints, with everything that forbids an approval.
 
-    ``metrics`` are the losses of candidate, champion and baselines over ``rows`` of one holdout by ``metric``. ``champion`` is the
-    version that is ``live`` on an endpoint of the group, null where none is. ``note`` is what a person who approves must know.
+    ``metrics`` are the losses of candidate, champion and baselines over ``rows`` of one holdout by ``metric``. ``note`` is what a
+    person who approves must know. ``pickled`` are the globals that unpickling the model names, which proves nothing, as a pickle
+    may run any code; null where nothing is unpickled. ``endpoints`` are where an approval starts a rollout, as
+    far as the caller may list them.
     """
 
     now: datetime
@@ -50,6 +72,8 @@ class PackagePage:
     note: str | None
     can_approve: bool
     can_reject: bool
+    pickled: tuple[str, ...] | None
+    endpoints: tuple[PackageEndpoint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +126,36 @@ def package(call: Call) -> PackagePage:
         note=case.not_compared,
         can_approve=not review.problems and review.approval == _PENDING,
         can_reject=review.approval != "Rejected",
+        pickled=None if evaluation is None else evaluation.pickled,
+        endpoints=_endpoints(call, review.metadata.get("artifact_sha256")),
     )
+
+
+def _endpoints(call: Call, archive: str | None) -> tuple[PackageEndpoint, ...]:
+    """Return the endpoints of the package's group; none where the caller may not list them."""
+    try:
+        found = Entries(ssm=call.cloud.client("ssm")).endpoints_of(call.names["group"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DENIED:
+            raise
+        return ()
+    return tuple(
+        PackageEndpoint(unit=each.unit, endpoint=each.endpoint, is_same=_is_same(call, each, archive)) for each in found
+    )
+
+
+def _is_same(call: Call, entry: EndpointEntry, archive: str | None) -> bool | None:
+    """Return whether what serves on an endpoint has this archive, as far as its row and the caller's rights say it."""
+    try:
+        row = RolloutTable(call.cloud.client("dynamodb"), entry.rollout_table, entry.endpoint).read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DENIED:
+            raise
+        return None
+    if row.live is None:
+        return False
+    serves = from_json(LivePointer, row.live).artifact_sha256
+    return None if None in (serves, archive) else serves == archive
 
 
 def approve(call: Call) -> Decided:

@@ -1,7 +1,7 @@
 // Page 5: whether a person would sign. Intervals of the gate, digests, and what forbids a deployment.
-import {html} from './html.js';
+import {html, useState} from './html.js';
 import {useResource} from './api.js';
-import {packagePage} from './addresses.js';
+import {packagePage, rolloutPage} from './addresses.js';
 import {Ask} from './ask.js';
 import {By, Card, Facts, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
 import {number, share} from './words.js';
@@ -35,6 +35,8 @@ function Shown({data, name, path, may}) {
     ${review.description && html`<p>${review.description}</p>`}
     ${review.problems.length > 0 && html`<${Note} kind="bad" role="status"><p><strong>It cannot be deployed:</strong></p><ul>${review.problems.map((each) => html`<li>${each}</li>`)}</ul><//>`}
     ${data.note && html`<${Note} kind="warn"><p>Nothing says that it is better than the model that serves: ${data.note}.</p><//>`}
+    ${data.pickled && html`<${Note} kind="warn"><p>Unpickling names ${data.pickled.join(', ') || 'nothing'}; this proves nothing, as it may run any code.</p><//>`}
+    ${data.endpoints.filter((each) => each.is_same).map((each) => html`<${Note} kind="warn"><p>${each.endpoint} serves the archive of this package already: an approval brings no other model there.</p><//>`)}
     <${Buttons} ...${{data, name, path, may}} />
     <${Card} id="gate" title="What the gate decided">${gate ? html`<${Gate} of=${gate} />` : html`<${Unknown} why="The gate's result cannot be read." />`}<//>
     <div class="columns">
@@ -56,13 +58,14 @@ const Digest = ({of}) => (of ? html`<code>${of}</code>` : html`<${Unknown} />`);
 
 function Buttons({data, name, path, may}) {
   const {review} = data;
+  const [said, say] = useState(''); // stays when the button of the decision has gone
   const expect = {approval: review.approval, binding: review.binding};
   if (!may('approve') && !may('reject')) return html`<p class="small soft">Your role may not approve or reject.</p>`;
-  return html`<div class="buttons">
+  return html`<p role="status">${said} ${review.approval === 'Approved' && data.endpoints.map((each) => html`<a href=${rolloutPage(each.unit, each.endpoint)}>See the rollout of ${each.endpoint}</a> `)}</p><div class="buttons">
     ${may('approve') && review.approval === 'PendingManualApproval' && html`<${Ask} label="Approve" kind="main" title=${`Approve ${name}`} go="Approve and roll out" path=${`${path}/approval`} body=${{expect}}
-      kept="on the package, and in the passport of its promotion," disabled=${!data.can_approve} done=${() => 'Approved. Its rollout starts by itself.'}>
+      kept="on the package, and in the passport of its promotion," disabled=${!data.can_approve} done=${() => ''} follow=${() => say('Approved. Its rollout starts by itself.')}>
       <p>A rollout of <strong>${name}</strong> starts now: golden requests first, then a part of the traffic. The model that serves stays until the new one has passed. Your name stands on the record.</p><//>`}
-    ${may('reject') && data.can_reject && html`<${Ask} label="Reject" title=${`Reject ${name}`} go="Reject now" path=${`${path}/rejection`} body=${{expect}} kept="on the package" done=${() => 'Rejected.'}>
+    ${may('reject') && data.can_reject && html`<${Ask} label="Reject" title=${`Reject ${name}`} go="Reject now" path=${`${path}/rejection`} body=${{expect}} kept="on the package" done=${() => ''} follow=${() => say('Rejected.')}>
       <p><strong>${name}</strong> will not be deployed. ${review.approval === 'Approved' ? 'An endpoint that serves it goes on until you roll it back.' : 'The model that serves does not change.'}</p><//>`}
   </div>${review.problems.length > 0 && html`<p class="small soft">It cannot be approved, for the reasons above.</p>`}`;
 }
