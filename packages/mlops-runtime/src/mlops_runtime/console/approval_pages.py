@@ -145,7 +145,7 @@ def _endpoints(call: Call, archive: str | None) -> tuple[PackageEndpoint, ...]:
 
 
 def _is_same(call: Call, entry: EndpointEntry, archive: str | None) -> bool | None:
-    """Return whether what serves on an endpoint has this archive, as far as its row and the caller's rights say it."""
+    """Return whether the model on an endpoint has this archive, as far as its row and the caller's rights say it."""
     try:
         row = RolloutTable(call.cloud.client("dynamodb"), entry.rollout_table, entry.endpoint).read()
     except ClientError as error:
