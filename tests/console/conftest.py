@@ -25,9 +25,9 @@ _HEIGHTS = {390: 844, 1280: 800}
 _PATIENCE = 30_000  # milliseconds for what is waited for; a machine of many tests is slow
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests of a process."""
+    """One browser for a file; while it is open its loop runs in this thread, where other files run loops of their own."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("chromium is not installed; apt-get install chromium")

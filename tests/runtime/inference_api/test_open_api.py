@@ -51,12 +51,8 @@ def test_both_dialects_allow_the_same(signature: ModelSignature, data: st.DataOb
     jsonschema.Draft202012Validator.check_schema(current)
 
     # 7.0 is an integer of 2020-12 alone
-    whole = json.loads(
-        json.dumps(body), parse_float=lambda text: float(text) + 0.5 if float(text) % 1 == 0 else float(text)
-    )
-    assert jsonschema.Draft202012Validator(current).is_valid(whole) == jsonschema.Draft4Validator(schema).is_valid(
-        whole
-    )
+    sent = json.loads(json.dumps(body), parse_float=lambda text: 0.5 if float(text) % 1 == 0 else float(text))
+    assert jsonschema.Draft202012Validator(current).is_valid(sent) == jsonschema.Draft4Validator(schema).is_valid(sent)
 
 
 def test_columns_may_be_named_like_keywords() -> None:
