@@ -1,6 +1,7 @@
 """What the gateway refuses before an integration is asked."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pytest
@@ -96,6 +97,9 @@ def person(front: Front) -> Iterator[Person]:
         UserPoolId=pool["Id"], ClientName="app", ExplicitAuthFlows=["ALLOW_ADMIN_USER_PASSWORD_AUTH"]
     )["UserPoolClient"]["ClientId"]
     client.admin_create_user(UserPoolId=pool["Id"], Username="ann")
+    for group in ("on-call", "reader"):
+        client.create_group(UserPoolId=pool["Id"], GroupName=group)
+        client.admin_add_user_to_group(UserPoolId=pool["Id"], Username="ann", GroupName=group)
     client.admin_set_user_password(UserPoolId=pool["Id"], Username="ann", Password="Aa1!aaaaaa", Permanent=True)
     signed = client.admin_initiate_auth(
         UserPoolId=pool["Id"], ClientId=app, AuthFlow="ADMIN_USER_PASSWORD_AUTH",
@@ -123,6 +127,26 @@ def test_an_access_token_needs_a_scope_of_the_method(
     api.deploy()
     given = [person.tokens["IdToken"], person.tokens["AccessToken"], person.tokens["IdToken"][:-6] + "AAAAAA", ""]
     assert [api.call("/x", authorization=token).status for token in given] == [id_token, access_token, 401, 401]
+
+
+def test_claims_are_handed_over_as_text(front: Front, make_api: Callable[..., Api], person: Person) -> None:
+    """Groups with commas, times of the token as dates."""
+    api = make_api()
+    authorizer = front.gateway.create_authorizer(
+        restApiId=api.id, name="people", type="COGNITO_USER_POOLS", providerARNs=[person.pool],
+        identitySource="method.request.header.Authorization",
+    )["id"]  # fmt: skip
+    method = {"authorizationType": "COGNITO_USER_POOLS", "authorizerId": authorizer}
+    names = ("cognito:groups", "auth_time", "exp")
+    text = "|".join(f"$context.authorizer.claims['{name}']" for name in names)
+    api.method("/x", {"200": {"responseTemplates": {"application/json": text}}}, method=method, **OK)
+    api.deploy()
+
+    groups, at, ends = api.call("/x", authorization=person.tokens["IdToken"]).body.decode().split("|")
+
+    assert sorted(groups.split(",")) == ["on-call", "reader"]
+    lasts = datetime.strptime(ends, "%a %b %d %H:%M:%S UTC %Y").replace(tzinfo=UTC).timestamp() - int(at)
+    assert lasts == 3600
 
 
 def test_a_plan_throttles_only_where_a_key_is_required(front: Front, make_api: Callable[..., Api]) -> None:

@@ -14,9 +14,11 @@ from mlops_local.cloud import Cloud
 from mlops_runtime.cloud_connection import CloudConnection, embedded_options
 from mlops_runtime.console.api import ConsoleApi
 from mlops_runtime.console.http_message import HttpRequest
+from mlops_runtime.console.route import Role
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
+TAKES = ["sts:AssumeRole", "sts:SetSourceIdentity"]
 _number = itertools.count(1)
 
 
@@ -32,6 +34,31 @@ def connection(cloud: Cloud) -> CloudConnection:
     options = embedded_options(cloud.home)
     assert options is not None
     return CloudConnection(session=boto3.Session(), options=options)
+
+
+@pytest.fixture
+def roles(cloud: Cloud) -> dict[Role, str]:
+    """A role by kind, as people have them: readers may list, people on call may write too; an approver may nothing yet."""
+    iam, number = cloud.client("iam"), next(_number)
+    found = {}
+    for role, actions in (
+        (Role.READER, ["ssm:GetParametersByPath"]),
+        (
+            Role.ON_CALL,
+            ["ssm:GetParameter", "ssm:GetParametersByPath", "dynamodb:*", "kms:*", "s3:*", "states:*", "events:*"],
+        ),
+        (Role.APPROVER, []),
+    ):
+        name = f"Console-{role.value}-{number}"
+        trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": TAKES}
+        document = {"Version": "2012-10-17", "Statement": [trust]}
+        made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))
+        if actions:
+            allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+            iam.put_role_policy(RoleName=name, PolicyName="May", PolicyDocument=policy)
+        found[role] = made["Role"]["Arn"]
+    return found
 
 
 @pytest.fixture

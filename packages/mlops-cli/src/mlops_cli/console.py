@@ -1,8 +1,7 @@
 """``mlops console``: the web console of this account or embedded cloud, on 127.0.0.1."""
 
 import webbrowser
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,49 +11,9 @@ from mlops_cli.local import Home
 from mlops_cli.termination import ended_by_sigterm
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from mlops_runtime.cloud_connection import Clock, Identity
+    from mlops_runtime.console.taken_role import TakenRole
 
 KINDS = ("reader", "on-call", "approver")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InRole:
-    """An account in an IAM role; the embedded clock, which AWS does not have, is asked with the caller's own keys.
-
-    Args:
-        base: The account as the caller has it.
-        taken: The same in the role.
-    """
-
-    base: Account
-    taken: Account
-
-    def client(self, service: str) -> Any:
-        """Return the client of a service, in the role."""
-        return self.taken.client(service)
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment of libraries that are not boto3, in the role."""
-        return self.taken.environment()
-
-    def identity(self) -> "Identity":
-        """Return the session of the role."""
-        return self.taken.identity()
-
-    def now(self) -> "datetime":
-        """Return the time in the cloud."""
-        clock = self.clock()
-        return self.identity().answered if clock is None else clock.now
-
-    def clock(self) -> "Clock | None":
-        """Return what the embedded clock says; None elsewhere."""
-        return self.base.clock()
-
-    def move_clock(self, to: "datetime") -> None:
-        """Move the embedded cloud's clock."""
-        self.base.move_clock(to)
 
 
 def console(
@@ -93,7 +52,7 @@ def console(
     roles = tuple(Role) if role is None else tuple(dict.fromkeys((Role.READER, Role(kind))))
     with account(profile, home) as aws, ended_by_sigterm():
         aws.caller()  # what is wrong with the credentials is said here, not in the first page
-        acting = InRole(base=aws, taken=_taken(aws, taken)) if taken else aws
+        acting = _taken(aws, taken) if taken else aws
         try:
             server = ConsoleServer(ConsoleApi(lambda _role: acting, roles=roles), port=port)
         except OSError as error:
@@ -108,36 +67,12 @@ def console(
             return
 
 
-def _taken(aws: Account, role: str) -> Account:
-    """Return the account in an IAM role, with a session that is named after the caller; its keys are renewed before they end.
-
-    Raises:
-        UserError: If AWS refuses the role.
-    """
-    import boto3
-    from botocore.credentials import RefreshableCredentials
-    from botocore.session import get_session
-
+def _taken(aws: Account, role: str) -> "TakenRole":
+    """Return the account in an IAM role, with a session that is named after the caller."""
+    from mlops_runtime.console.taken_role import take_role
     from mlops_runtime.registry.package_registry import session_name
 
     caller, _ = aws.caller()
     partition, number = caller.split(":")[1], caller.split(":")[4]
     arn = role if role.startswith("arn:") else f"arn:{partition}:iam::{number}:role/{role}"
-    sts = aws.client("sts")
-
-    def keys() -> dict[str, str]:
-        found = sts.assume_role(RoleArn=arn, RoleSessionName=session_name(caller))["Credentials"]
-        return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["SessionToken"],
-            "expiry_time": found["Expiration"].isoformat(),
-        }
-
-    session = get_session()
-    # botocore has no public way to give a session credentials that renew themselves
-    session._credentials = RefreshableCredentials.create_from_metadata(keys(), keys, "sts-assume-role")  # type: ignore[attr-defined]
-    region = aws.client("sts").meta.region_name
-    session.set_config_variable("region", region)
-    options = {name: value for name, value in aws.options.items() if name in ("endpoint_url", "region_name")}
-    return Account(session=boto3.Session(botocore_session=session), options=options)
+    return take_role(aws, arn, session=session_name(caller))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from ministack.services import apigateway_v1 as v1
@@ -69,7 +70,9 @@ async def _caller(exchange: Exchange) -> Any:
     if kind == "AWS_IAM" and refused is None:
         known = v1._iam_caller_identity(exchange.headers, exchange.query) or {}
         exchange.context["identity"] |= {name: value for name, value in known.items() if value}
-    claims: Mapping[str, Any] = (authorizer or {}).get("claims") or {}
+    claims: dict[str, Any] = (authorizer or {}).get("claims") or {}
+    if kind == "COGNITO_USER_POOLS":
+        claims |= _as_written(claims)
     if (
         kind == "COGNITO_USER_POOLS"
         and claims.get("token_use") == "access"
@@ -78,6 +81,16 @@ async def _caller(exchange: Exchange) -> Any:
         # claim: gateway-access-tokens-need-scopes
         return v1._gw_error("UNAUTHORIZED", "Unauthorized")
     return refused
+
+
+def _as_written(claims: Mapping[str, str]) -> dict[str, str]:
+    """Return the claims that a REST API writes otherwise than MiniStack, whose form is that of HTTP APIs."""
+    # claim: gateway-writes-claims-as-text
+    changed = {name: value[1:-1].replace(" ", ",") for name, value in claims.items() if re.fullmatch(r"\[.*\]", value)}
+    for name in ("exp", "iat"):
+        if claims.get(name, "").isdecimal():
+            changed[name] = f"{datetime.fromtimestamp(int(claims[name]), UTC):%a %b %d %H:%M:%S UTC %Y}"
+    return changed
 
 
 def _invalid(exchange: Exchange) -> Any:

@@ -6,7 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -31,8 +31,10 @@ from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import person_of
 
 _KEYS = 1000  # newest writes that are remembered
+_RECENT = timedelta(minutes=15)  # since a person signed in
 _TITLES = {
     400: "bad request",
+    401: "sign-in too old",
     403: "not allowed",
     404: "not found",
     405: "method not allowed",
@@ -103,6 +105,14 @@ class ConsoleApi:
             raise RefusedRequestError(
                 403, f"{route.operation} is done in the role {route.role.value}; this console has {had}"
             )
+        if route.is_grave and request.signed_in is not None and request.signed_in > _RECENT:
+            minutes = int(_RECENT.total_seconds() / 60)
+            detail = (
+                f"{route.operation} asks for a sign-in of the last {minutes} minutes; sign in again, then ask again"
+            )
+            # https://www.rfc-editor.org/rfc/rfc9470
+            asked = f'Bearer error="insufficient_user_authentication", max_age={60 * minutes}'
+            return refused(401, _TITLES[401], detail, headers={"WWW-Authenticate": asked})
         for each in route.query:
             value = request.query.get(each.name)
             if (value is None and each.is_required) or (value is not None and re.search(each.pattern, value) is None):

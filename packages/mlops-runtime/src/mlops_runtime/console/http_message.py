@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -52,6 +52,7 @@ class HttpRequest:
         query: First value of each parameter.
         headers: By lower-case name.
         body: As it came.
+        signed_in: How long ago the person signed in. Default: people do not sign in here.
     """
 
     method: str
@@ -59,6 +60,7 @@ class HttpRequest:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    signed_in: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

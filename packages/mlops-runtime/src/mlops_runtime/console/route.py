@@ -52,6 +52,7 @@ class Route:
         takes: Contract of the body. Default: it takes none.
         status: Of the answer. Default: 200.
         role: Whose right it is. Default: the reader's.
+        is_grave: Whether it asks for a recent sign-in, where people sign in. Default: no.
         query: Parameters of the query. Default: none.
     """
 
@@ -63,6 +64,7 @@ class Route:
     takes: type | None = None
     status: int = 200
     role: Role = Role.READER
+    is_grave: bool = False
     query: tuple[Parameter, ...] = ()
 
     @property

@@ -114,6 +114,7 @@ _WRITES = (
     (f"{_PACKAGE}/rejection", "reject", "Reject a package", approval_pages.reject, DecisionBody, Role.APPROVER, 200),
     ("/clock", "moveClock", "Move the embedded cloud's clock", unit_calls.move_clock, ClockBody, Role.READER, 200),
 )
+_GRAVE = ("approve", "reject", "rollBack")  # what a person who left a browser open must not have done by another
 
 ROUTES = (
     *(
@@ -121,7 +122,17 @@ ROUTES = (
         for path, name, says, act, *query in _READS
     ),
     *(
-        Route(method="POST", path=path, operation=name, summary=says, act=act, takes=takes, role=role, status=status)
+        Route(
+            method="POST",
+            path=path,
+            operation=name,
+            summary=says,
+            act=act,
+            takes=takes,
+            role=role,
+            status=status,
+            is_grave=name in _GRAVE,
+        )
         for path, name, says, act, takes, role, status in _WRITES
     ),
 )
