@@ -9,13 +9,14 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 
-from mlops_cli.plan_checks import _problem, look_up, types
+from mlops_cli.plan_checks import LogRoleFindings, _problem, look_up, read_log_roles, types
 from mlops_local.cloud import Cloud
 from mlops_runtime.business_unit.key_policy import Place, shared_key_statements
 from mlops_runtime.changes import NamedResource
@@ -364,26 +365,41 @@ def make_caller(cloud: Cloud) -> Callable[[], Callable[[str], Any]]:
     return make
 
 
-def test_an_api_needs_a_role_for_its_access_log(on_cloud: Run, cloud: Cloud, tmp_path: Path, unique_stack: str) -> None:
-    """Which an account has once a region: the plan says so before the deployment fails."""
-    artifact = {
-        "type": "aws:cloudformation:stack",
-        "environment": "aws://unknown-account/unknown-region",
-        "properties": {"templateFile": "stack.template.json"},
-    }
-    stage = {"RestApiId": "a", "StageName": "live", "AccessLogSetting": {"DestinationArn": "arn", "Format": "x"}}
-    (tmp_path / "manifest.json").write_text(json.dumps({"version": "36.0.0", "artifacts": {unique_stack: artifact}}))
-    resources = {"Stage": {"Type": "AWS::ApiGateway::Stage", "Properties": stage}}
-    (tmp_path / "stack.template.json").write_text(json.dumps({"Resources": resources}))
-    role = {"op": "replace", "path": "/cloudwatchRoleArn"}
-    gateway = cloud.client("apigateway")
+def test_an_api_needs_a_role_for_its_access_log() -> None:
+    """Which an account has once a region. What is not certain refuses nothing: a condition, a stream, a role in a template."""
+    group = {"Calls": {"Type": "AWS::Logs::LogGroup"}}
+    logged = stage_template({"Fn::GetAtt": ["Calls", "Arn"]}, **group)
+    by_name = stage_template({"Fn::Join": ["", ["arn:aws:logs:", {"Ref": "AWS::Region"}, ":0:log-group:calls"]]})
+    account = {"Resources": {"Account": {"Type": "AWS::ApiGateway::Account"}}}
+    maybe = {"Resources": {"Stage": {**logged["Resources"]["Stage"], "Condition": "Maybe"}, **group}}
 
-    missing = on_cloud("plan", "--app", str(tmp_path)).stderr
-    gateway.update_account(patchOperations=[{**role, "value": "arn:aws:iam::000000000000:role/logs"}])
-    try:
-        present = on_cloud("plan", "--app", str(tmp_path)).stderr
-    finally:
-        gateway.update_account(patchOperations=[{**role, "value": ""}])
+    assert [word in refused(logged) for word in ("stack A:", "has no role for CloudWatch", "update-account")] == [
+        True
+    ] * 3
+    assert refused(by_name) == refused(logged)
+    assert not refused(maybe)
+    assert not refused(stage_template("arn:aws:firehose:us-east-1:0:deliverystream/amazon-apigateway-calls"))
+    assert not refused(stage_template({"Fn::GetAtt": ["Stream", "Arn"]}))
+    assert read_log_roles(without_role(), {"A": logged, "B": account}, {}) == LogRoleFindings()
+    deployed = read_log_roles(without_role(), {"A": logged}, {"A": logged})
+    assert (deployed.problems, "calls are not logged" in deployed.notes[0]) == ((), True)
 
-    assert f"stack {unique_stack}: API Gateway has no role for CloudWatch in this account and region" in missing
-    assert "no role for CloudWatch" not in present
+
+def stage_template(destination: object, **resources: object) -> dict[str, Any]:
+    """Return the template of a stage that writes access logs."""
+    properties = {"RestApiId": "a", "StageName": "live", "AccessLogSetting": {"DestinationArn": destination}}
+    return {"Resources": {"Stage": {"Type": "AWS::ApiGateway::Stage", "Properties": properties}, **resources}}
+
+
+def refused(template: dict[str, Any]) -> str:
+    """Return why the account refuses a template that is not deployed yet."""
+    return "; ".join(read_log_roles(without_role(), {"A": template}, {}).problems)
+
+
+def without_role() -> Any:
+    """Return an account as botocore's stub answers for it: its API Gateway has no role."""
+    client = boto3.client("apigateway", region_name=REGION, aws_access_key_id="a", aws_secret_access_key="b")
+    stubber = Stubber(client)
+    stubber.add_response("get_account", {}, {})
+    stubber.activate()
+    return SimpleNamespace(client=lambda _service: client)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 from mlops_cli import stacks
 from mlops_cli.aws_account import UserError
@@ -403,6 +403,60 @@ def test_deploy_refuses_what_plan_refuses(on_cloud: Run, synthesized: Callable[.
         "CliLosing: - Work AWS::SQS::Queue deleted",
     ]
     assert on_cloud("destroy", "--yes").returncode == 0
+
+
+LOGGED = """
+import aws_cdk as cdk
+from aws_cdk import aws_apigateway as gateway, aws_logs as logs
+
+app = cdk.App()
+stack = cdk.Stack(app, "CliLogged", synthesizer=cdk.LegacyStackSynthesizer())
+group = gateway.LogGroupLogDestination(logs.LogGroup(stack, "Calls"))
+api = gateway.RestApi(
+    stack, "Api", cloud_watch_role=False, deploy_options=gateway.StageOptions(access_log_destination=group)
+)
+api.root.add_method("GET", gateway.MockIntegration(request_templates={"application/json": '{"statusCode": 200}'}))
+app.synth()
+"""
+
+
+def test_an_api_without_the_accounts_role_is_refused_before_it_begins(
+    on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
+) -> None:
+    """CloudFormation would make everything and roll it back; also where an earlier deployment was rolled back."""
+    synthesized(LOGGED)
+    role, gateway = {"op": "replace", "path": "/cloudwatchRoleArn"}, cloud.client("apigateway")
+    before = gateway.get_account().get("cloudwatchRoleArn", "")
+    try:
+        gateway.update_account(patchOperations=[{**role, "value": ""}])
+        planned, refused = on_cloud("plan"), on_cloud("deploy", "--json")
+        assert (planned.returncode, refused.returncode) == (1, 1)
+        why = json.loads(refused.stdout)["error"]
+        assert why in planned.stderr
+        assert "stack CliLogged: API Gateway has no role for CloudWatch in this account and region" in why
+        assert not _exists(cloud, "CliLogged")
+
+        _roll_back(cloud, "CliLogged")
+        assert why in on_cloud("deploy").stderr
+
+        gateway.update_account(patchOperations=[{**role, "value": "arn:aws:iam::000000000000:role/logs"}])
+        assert on_cloud("deploy").returncode == 0
+        gateway.update_account(patchOperations=[{**role, "value": ""}])
+        again = on_cloud("deploy")
+        assert (again.returncode, "calls are not logged" in again.stderr) == (0, True)
+    finally:
+        gateway.update_account(patchOperations=[{**role, "value": before}])
+        assert on_cloud("destroy", "--yes").returncode == 0
+
+
+def _roll_back(cloud: Cloud, name: str) -> None:
+    """Leave a stack whose creation failed."""
+    client, stage = cloud.client("cloudformation"), {"RestApiId": "none", "DeploymentId": "none", "StageName": "live"}
+    stage["AccessLogSetting"] = {"DestinationArn": "arn:aws:logs:us-east-1:000000000000:log-group:a", "Format": "x"}
+    body = {"Resources": {"Stage": {"Type": "AWS::ApiGateway::Stage", "Properties": stage}}}
+    client.create_stack(StackName=name, TemplateBody=json.dumps(body))
+    with pytest.raises(WaiterError):
+        client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
 
 def test_destroy_asks(on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud) -> None:

@@ -46,7 +46,7 @@ def plan(
 
     A key that a unit uses and does not own is read too: exit 1 if its policy does not let services in, unless `--allow` names the
     unit's bus. A policy that cannot be read is reported and refuses nothing. So is a network that the unit does not make and that
-    does not reach KMS, where records are signed.
+    does not reach KMS, where records are signed. Exit 1 too if an API would have an access log, and API Gateway no role for it.
     """
     from mlops_runtime.changes import lines
     from mlops_runtime.price import PriceError, price_document, price_lines, price_table

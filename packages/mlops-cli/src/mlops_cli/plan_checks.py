@@ -41,6 +41,19 @@ class KeyFindings:
     allowed: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRoleFindings:
+    """What was found of the role in which API Gateway writes to CloudWatch.
+
+    Args:
+        problems: Stacks that are refused without it, each with the fix.
+        notes: Stacks of which it is not known, and those that are deployed and log nothing.
+    """
+
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def read_keys(
     aws: "Account", templates: Mapping[str, Mapping[str, Any]], *, allow: Collection[str] = ()
 ) -> KeyFindings:
@@ -165,41 +178,59 @@ def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) ->
     return notes
 
 
-def read_log_roles(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return which stacks an account refuses whose API Gateway has no role for CloudWatch, with the fix.
+def read_log_roles(
+    aws: "Account", templates: Mapping[str, Mapping[str, Any]], deployed: Mapping[str, Mapping[str, Any]]
+) -> LogRoleFindings:
+    """Find the stacks that an account refuses whose API Gateway has no role for CloudWatch.
 
-    There is one role an account and region, so that no stack may set it for all others.
+    There is one role an account and region, so that no stack may set it for all others; where a template does, it is not asked for.
 
     Args:
         aws: The account that the stacks are for.
         templates: The new template of each stack by the stack's name.
+        deployed: The deployed ones. A stage that has its access log already is not refused for it.
     """
-    logging = sorted(stack for stack, template in templates.items() if _has_access_log(template))
-    if not logging:
-        return []
+    logging = {stack: stages for stack, template in templates.items() if (stages := _logged_stages(template))}
+    if not logging or any(_of_type(template, "AWS::ApiGateway::Account") for template in templates.values()):
+        return LogRoleFindings()
     from botocore.exceptions import ClientError
 
     try:
         if aws.client("apigateway").get_account().get("cloudwatchRoleArn"):
-            return []
+            return LogRoleFindings()
     except ClientError as error:
-        return [f"stack {stack}: cannot check whether API Gateway may write access logs: {error}" for stack in logging]
+        unknown = "cannot check whether API Gateway may write access logs"
+        return LogRoleFindings(notes=tuple(f"stack {stack}: {unknown}: {error}" for stack in sorted(logging)))
+    refused = {stack for stack, stages in logging.items() if stages - _logged_stages(deployed.get(stack, {}))}
+    missing = "API Gateway has no role for CloudWatch in this account and region, so"
     fix = (
         "make a role for apigateway.amazonaws.com with AmazonAPIGatewayPushToCloudWatchLogs, then aws apigateway update-account "
         "--patch-operations op=replace,path=/cloudwatchRoleArn,value=ROLE_ARN"
     )
-    return [
-        f"stack {stack}: API Gateway has no role for CloudWatch in this account and region, so its stage with an access log is "
-        f"refused; {fix}"
-        for stack in logging
-    ]
-
-
-def _has_access_log(template: Mapping[str, Any]) -> bool:
-    return any(
-        resource.get("Type") == "AWS::ApiGateway::Stage" and resource.get("Properties", {}).get("AccessLogSetting")
-        for resource in template.get("Resources", {}).values()
+    return LogRoleFindings(
+        problems=tuple(
+            f"stack {stack}: {missing} its stage with an access log is refused; {fix}" for stack in sorted(refused)
+        ),
+        notes=tuple(
+            f"stack {stack}: {missing} calls are not logged; {fix}" for stack in sorted(set(logging) - refused)
+        ),
     )
+
+
+def _logged_stages(template: Mapping[str, Any]) -> frozenset[str]:
+    """Return the stages that write access logs to CloudWatch; to a delivery stream they need no role of the account."""
+    groups, found = _of_type(template, "AWS::Logs::LogGroup"), set()
+    for name, stage in _of_type(template, "AWS::ApiGateway::Stage").items():
+        destination = stage.get("Properties", {}).get("AccessLogSetting", {}).get("DestinationArn", "")
+        made = destination.get("Fn::GetAtt", ()) if isinstance(destination, Mapping) else ()
+        is_group = ":logs:" in json.dumps(destination) or any(part in groups for part in made)
+        if is_group and "Condition" not in stage:
+            found.add(name)
+    return frozenset(found)
+
+
+def _of_type(template: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:
+    return {name: found for name, found in template.get("Resources", {}).items() if found.get("Type") == kind}
 
 
 def _given(template: Mapping[str, Any]) -> Iterator[str]:

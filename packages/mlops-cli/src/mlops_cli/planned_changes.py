@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from mlops_cli.aws_account import UserError
-from mlops_cli.plan_checks import KeyFindings, read_keys, read_log_roles, read_networks
+from mlops_cli.plan_checks import KeyFindings, LogRoleFindings, read_keys, read_log_roles, read_networks
 from mlops_cli.unit_owners import OwnedUnit, owned_units
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class PlannedChanges:
         existing: Names that would be created and exist, and those that could not be checked.
         owned: Units that another stack owns.
         keys: What the policies of keys lack that units use and do not own.
+        log_roles: Which stacks are refused because API Gateway may not write their access logs.
         notes: What is worth saying and refuses nothing.
         stuck: Why a stack cannot be updated at all.
         unused: Allowed names that allow nothing.
@@ -66,13 +68,19 @@ class PlannedChanges:
     existing: "tuple[Existing, ...]"
     owned: tuple[OwnedUnit, ...]
     keys: KeyFindings
+    log_roles: LogRoleFindings
     notes: tuple[str, ...]
     stuck: tuple[str, ...]
     unused: tuple[str, ...]
 
     @classmethod
     def read(
-        cls, aws: "Account", templates: Mapping[str, Mapping[str, Any]], *, allowed: Sequence[str]
+        cls,
+        aws: "Account",
+        templates: Mapping[str, Mapping[str, Any]],
+        *,
+        allowed: Sequence[str],
+        remade: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> "PlannedChanges":
         """Return what a deployment of these templates would change.
 
@@ -80,13 +88,16 @@ class PlannedChanges:
             aws: The account.
             templates: The new template of each stack by the stack's name.
             allowed: Logical ids that may be replaced or deleted.
+            remade: Templates of stacks whose rest is deleted first, so that nothing of them is compared. Default: none.
         """
         from mlops_runtime.changes import compare, refusals, unused_names
 
         cloudformation = aws.client("cloudformation")
         versions, stuck = read_versions(cloudformation, templates)
         keys = read_keys(aws, templates, allow=allowed)
-        networks, log_roles = read_networks(aws, templates), read_log_roles(aws, templates)
+        networks = read_networks(aws, templates)
+        deployed = {name: each.deployed.document for name, each in versions.items() if each.deployed is not None}
+        log_roles = read_log_roles(aws, {**templates, **remade}, deployed)
         schemas = _schemas()
         found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
         owned = list(owned_units(cloudformation, templates))
@@ -102,7 +113,8 @@ class PlannedChanges:
             existing=tuple(existing),
             owned=tuple(owned),
             keys=keys,
-            notes=(*keys.notes, *networks, *log_roles),
+            log_roles=log_roles,
+            notes=(*keys.notes, *networks, *log_roles.notes),
             stuck=tuple(stuck),
             unused=tuple(name for name in unused_names(found, allowed) if name not in keys.allowed),
         )
@@ -114,6 +126,7 @@ class PlannedChanges:
         taken = refusals_of(self.existing)
         return [
             *self.keys.problems,
+            *self.log_roles.problems,
             *(refusal.text for refusal in self.refused),
             *(each.text for each in self.owned),
             *([f"{len(taken)} of the names to be created already exist: {taken[0]}"] if taken else []),

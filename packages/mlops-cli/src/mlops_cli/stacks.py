@@ -183,10 +183,11 @@ def deploy(
             typer.echo(notice, err=True)
         names = deployer.stack_names(running, Path(folder), stacks)
         # of a stack that is made again nothing is left that could be lost
-        changed = [name for name in names if not deployer.is_made_again(running, name)]
-        templates = {name: body for name, body in assembly_templates(Path(folder)) if name in changed}
+        again = {name for name in names if deployer.is_made_again(running, name)}
+        bodies = {name: body for name, body in assembly_templates(Path(folder)) if name in names}
+        changed, remade = ({n: b for n, b in bodies.items() if (n in again) is made} for made in (False, True))
         with account(None, home_folder(home)) as aws:
-            planned = PlannedChanges.read(aws, templates, allowed=allow or [])
+            planned = PlannedChanges.read(aws, changed, allowed=allow or [], remade=remade)
         for note in planned.notes:
             typer.echo(note, err=True)
         for loss in losses(planned.found):
