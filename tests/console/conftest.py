@@ -62,9 +62,9 @@ def address(cloud: Cloud, shop: DeployedUnit, tmp_path_factory: pytest.TempPathF
 
 
 @contextmanager
-def console(home: Path, folder: Path) -> Iterator[str]:
+def console(home: Path, folder: Path, *options: str) -> Iterator[str]:
     """Serve the console of an embedded cloud; gives the address that the command prints, with its token."""
-    command = [sys.executable, "-m", "mlops_cli", "console", "--home", str(home)]
+    command = [sys.executable, "-m", "mlops_cli", "console", "--home", str(home), *options]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=os.environ) as running:
         try:
             assert running.stdout is not None

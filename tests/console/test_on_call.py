@@ -1,74 +1,120 @@
-"""A person on call, from the first page to the version before serving again, on a deployed endpoint with its real rollout."""
+"""A person on call, from an alarm's link to the version before serving again, on a deployed endpoint with its real loop."""
 
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
+import aws_cdk as cdk
+import numpy as np
 import pytest
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
 from playwright.sync_api import Page, expect
 from tests.console.conftest import Visit, console
 from tests.examples.test_first_endpoint import Endpoint
 
+from mlops_constructs import BusinessUnit, DriftAlarms, ModelEndpoint, ModelMonitor
 from mlops_local import cloud as local_cloud
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.contracts.monitor_report import DriftResult, MonitorReport
 from mlops_runtime.contracts.rollout import Outcome
-from mlops_runtime.monitor.report_keys import REPORT, report_folder
+from mlops_runtime.layers import layer_wheels
+from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.spec import MonitorSpec
 
 pytestmark = pytest.mark.cloud
 
 Open = Callable[..., Visit]
-CAUSE = "drift in this window: price (mean rose from 4 to 9)"
 MODEL = "/units/pilot/endpoints/pilot-first"
-MOST_SECONDS = 60  # from the first page to the request, a person's reading not counted
+MOST_CLICKS, MOST_SECONDS = 3, 60  # from the link of the alarm to the request, a person's reading not counted
+SPEC = MonitorSpec(minimum_rows=100, alarm_windows=1, of_windows=1)
+
+
+def free_port() -> int:
+    """A port of this machine for the console: messages name its address before it runs."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """Version 1 doubles, version 2 triples and serves; the monitor has found the latter to drift."""
+def port() -> int:
+    """Where the console will be."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Endpoint]:
+    """Version 1 doubles, version 2 triples and serves; its monitor has found in a day's captures that ``x`` moved, and said so."""
+
+    def watch(stack: cdk.Stack, unit: BusinessUnit, served: ModelEndpoint) -> dict[str, str]:
+        day = cdk.Duration.days(1)
+        monitor = ModelMonitor(stack, "Monitor", endpoint=served, window=day, interval=day, spec=SPEC)
+        DriftAlarms(stack, "Alarms", monitor=monitor, console_url=f"http://127.0.0.1:{port}")
+        people = sqs.Queue(stack, "OnCall")
+        unit.topic.add_subscription(subscriptions.SqsSubscription(people, raw_message_delivery=True))
+        return {"People": people.queue_url}
+
     folder = tmp_path_factory.mktemp("on_call")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
-        deployed = Endpoint(cloud, folder)
-        deployed.approve(2.0)
-        deployed.approve(3.0)
-        report_drift(deployed)
+        with pytest.MonkeyPatch.context() as patch:
+            # a stand-in for the wheels that ``mlops assets build`` fetches: constructs only copy them
+            patch.setattr(layer_wheels, "ASSETS", folder / "assets")
+            (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True)
+            deployed = Endpoint(cloud, folder, watch)
+        deployed.approve(2.0, baseline=baseline(2.0))
+        deployed.approve(3.0, baseline=baseline(3.0))
+        drift(deployed)
         yield deployed
     finally:
         cloud.down(forget=True)
 
 
-def report_drift(deployed: Endpoint) -> None:
-    """Write the report of a window that has ended since the version serves."""
-    loop = deployed.loop
-    live = loop.live()
-    assert live is not None
-    end = datetime.fromisoformat(live.since).replace(minute=0, second=0) + timedelta(hours=1)
-    report = MonitorReport(
-        endpoint=loop.endpoint,
-        variant="AllTraffic",
-        window_from=f"{end - timedelta(hours=24):%Y-%m-%dT%H:%M:%SZ}",
-        window_until=f"{end:%Y-%m-%dT%H:%M:%SZ}",
-        rows=1000,
-        baseline_sha256=None,
-        model_package_arn=live.model_package_arn,
-        drift=DriftResult(state=MonitorState.VIOLATION),
-        state=MonitorState.VIOLATION,
-        verdict=CAUSE,
+def baseline(factor: float) -> bytes:
+    """What a model was trained on: ``x`` about 2."""
+    x = np.random.default_rng(1).normal(2.0, 0.5, 4000).astype(np.float32)
+    fitted = fit_baseline(
+        {"x": x},
+        types={"x": "number"},
+        training_set_id="s3://none/training_set_id",
+        created="2017-07-01T00:00:00Z",
+        prediction=factor * x,
     )
-    key = f"{report_folder(loop.endpoint, end)}/{REPORT}"
-    loop.s3.put_object(Bucket=loop.outputs["ArtifactsBucket"], Key=key, Body=canonical_json(report))
-    if loop.now() <= end:
-        deployed.cloud.clock_jump(to=end + timedelta(minutes=1))
+    return canonical_json(fitted)
+
+
+def drift(deployed: Endpoint) -> None:
+    """Ask the model about numbers twice as large, until the monitor of the day has looked."""
+    loop = deployed.loop
+    loop.wait_idle("DeployMachineArn")
+    known = len(loop.report_keys())
+    x = np.random.default_rng(2).normal(4.0, 0.5, 600)
+    loop.invoke([{"x": float(each)} for each in x], "drift")
+    loop.wait_counted()
+    deployed.cloud.clock_jump(by=timedelta(days=1, hours=1))
+    loop.wait_report(known)
+
+
+def message(deployed: Endpoint) -> list[str]:
+    """Return the lines of the message in which people are told of the report."""
+    queue, until = deployed.cloud.client("sqs"), time.monotonic() + 60
+    while time.monotonic() < until:
+        found = queue.receive_message(
+            QueueUrl=deployed.loop.outputs["People"], MaxNumberOfMessages=10, WaitTimeSeconds=5
+        )
+        for each in found.get("Messages", []):
+            if "Report:" in each["Body"] and "x (" in each["Body"]:
+                return [line.strip('"') for line in str(each["Body"]).splitlines()]
+    raise AssertionError("nobody was told")
 
 
 @pytest.fixture(scope="module")
-def address(endpoint: Endpoint) -> Iterator[str]:
+def address(endpoint: Endpoint, port: int) -> Iterator[str]:
     """Its console."""
-    with console(endpoint.cloud.home, endpoint.folder) as opened:
+    with console(endpoint.cloud.home, endpoint.folder, "--port", str(port)) as opened:
         yield opened
 
 
@@ -77,7 +123,7 @@ def ask_for_rollback(page: Page, reason: str) -> None:
     page.get_by_role("button", name="Roll back", exact=True).click()
     expect(page.get_by_role("dialog")).to_contain_text("version 1 will serve in place of version 2")
     expect(page.get_by_role("dialog")).to_contain_text(
-        re.compile(r"It served from \d.* until \d.*: PROMOTED\. .*No window of")
+        re.compile(r"It served from \d.* until \d.*: PROMOTED\. .*(No window of its monitor|Its monitor found)")
     )
     expect(page.get_by_label("Reason")).to_be_focused()
     page.keyboard.type(reason)
@@ -85,20 +131,23 @@ def ask_for_rollback(page: Page, reason: str) -> None:
 
 
 def test_cause_and_rollback_in_three_clicks(visit: Open, address: str, endpoint: Endpoint) -> None:
-    """The cause is read after one; a colleague whose page shows what was before changes nothing."""
+    """The message's link is the first; a colleague whose page shows what was before changes nothing."""
     colleague, tab = visit(address), visit(address, width=390)
     stale = colleague.open(MODEL)
     stale.route(
         "**/api/v1/units/**", lambda route: route.abort() if route.request.method == "GET" else route.continue_()
     )
+    said, *_, console_line = message(endpoint)
+    tab.page.add_init_script("window.clicks = 0; addEventListener('click', () => { window.clicks += 1; }, true)")
+    page = tab.open("/")  # signed in, before the night
     began = time.monotonic()
-    page = tab.open("/")
-    page.get_by_role("link", name="pilot-first", exact=True).click()
-    expect(page.locator("#cause")).to_have_text(CAUSE)
+    page.goto(console_line.removeprefix("Console: "))
+    expect(page.locator("#cause")).to_have_text(said)
     expect(page.locator("#serves")).to_have_text("version 2 serves")
     ask_for_rollback(page, "returns went up\nsince noon")
     page.get_by_text("Rolling back").first.wait_for()
     assert time.monotonic() - began < MOST_SECONDS
+    assert 1 + page.evaluate("window.clicks") <= MOST_CLICKS
 
     expect(page.locator("#serves")).to_have_text("version 1 serves", timeout=180_000)
     expect(page.locator("#rollback")).to_contain_text(re.compile("serves"), timeout=60_000)

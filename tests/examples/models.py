@@ -76,6 +76,7 @@ def register(
     folder: str | None = None,
     image: str = IMAGE,
     inputs: tuple[SignatureColumn, ...] = INPUTS,
+    baseline: bytes | None = None,
 ) -> str:
     """Register a model of the loop's endpoint, pending, and return its package.
 
@@ -86,6 +87,7 @@ def register(
         folder: Where in the bucket the artefact lies. Default: where the endpoint's role may read.
         image: What serves it. Default: the unit's own.
         inputs: Its columns. Default: one number.
+        baseline: What its monitor compares with. Default: none that can be read.
     """
     content, model_sha256 = archive(factor, inputs)
     digest, bucket = hashlib.sha256(content).hexdigest(), loop.outputs["ArtifactsBucket"]
@@ -93,14 +95,20 @@ def register(
     key = f"{below}/{digest[:12]}/output/model.tar.gz"
     loop.s3.put_object(Bucket=bucket, Key=key, Body=content)
     stated = model_sha256 if sha256 is None else sha256
-    evaluated = canonical_json(
-        replace(EVALUATION, artifact_sha256=digest, signature=ModelSignature(inputs=inputs, output="y"))
-    )
+    baseline_of = {"baseline_uri": "s3://none/baseline_uri", "baseline_sha256": "8" * 64}
+    if baseline is not None:
+        baseline_key = f"evaluations/{loop.endpoint}/{digest[:12]}/baseline.json"
+        loop.s3.put_object(Bucket=bucket, Key=baseline_key, Body=baseline)
+        baseline_of = {
+            "baseline_uri": f"s3://{bucket}/{baseline_key}",
+            "baseline_sha256": hashlib.sha256(baseline).hexdigest(),
+        }
+    signature = ModelSignature(inputs=inputs, output="y")
+    evaluated = canonical_json(replace(EVALUATION, artifact_sha256=digest, signature=signature, **baseline_of))
     evaluation = f"evaluations/{loop.endpoint}/{digest[:12]}/evaluation.json"
     loop.s3.put_object(Bucket=bucket, Key=evaluation, Body=evaluated)
-    texts = ("training_set_id", "execution", "baseline_uri")
-    metadata = {"artifact_sha256": digest, "model_sha256": stated, "baseline_sha256": "8" * 64}
-    metadata |= {t: f"s3://none/{t}" for t in texts}
+    metadata = {"artifact_sha256": digest, "model_sha256": stated, **baseline_of}
+    metadata |= {name: f"s3://none/{name}" for name in ("training_set_id", "execution")}
     metadata |= {
         "evaluation_uri": f"s3://{bucket}/{evaluation}",
         "evaluation_sha256": hashlib.sha256(evaluated).hexdigest(),

@@ -49,8 +49,14 @@ pytestmark = pytest.mark.cloud
 LABELS = "labels/pilot-first/"
 
 
-def synthesize(folder: Path, *, percent: int, team: str) -> Path:
-    """Synthesize a unit with one endpoint into a folder of its own, and return the assembly."""
+def synthesize(
+    folder: Path,
+    *,
+    percent: int,
+    team: str,
+    more: Callable[[cdk.Stack, BusinessUnit, ModelEndpoint], dict[str, str]] | None = None,
+) -> Path:
+    """Synthesize a unit with one endpoint, and more, into a folder of its own, and return the assembly."""
     app = cdk.App(outdir=str(folder))
     stack = cdk.Stack(app, "First")
     cdk.Tags.of(stack).add("team", team)
@@ -77,6 +83,7 @@ def synthesize(folder: Path, *, percent: int, team: str) -> Path:
         "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
         "ArtifactsBucket": unit.artifacts.bucket_name,
         "AuditBucket": unit.audit_bucket.bucket_name,
+        **({} if more is None else more(stack, unit, endpoint)),
     }
     for name, value in outputs.items():
         cdk.CfnOutput(stack, name, value=value)
@@ -85,17 +92,22 @@ def synthesize(folder: Path, *, percent: int, team: str) -> Path:
 
 
 class Endpoint:
-    """The deployed stack and its loop."""
+    """The deployed stack and its loop; ``more`` adds to the stack, and returns further outputs."""
 
-    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
-        self.cloud, self.folder, self.number = cloud, folder, 0
+    def __init__(
+        self,
+        cloud: local_cloud.Cloud,
+        folder: Path,
+        more: Callable[[cdk.Stack, BusinessUnit, ModelEndpoint], dict[str, str]] | None = None,
+    ) -> None:
+        self.cloud, self.folder, self.more, self.number = cloud, folder, more, 0
         self.deploy(percent=100, team="a")
 
     def deploy(self, *, percent: int, team: str) -> list[deployer.ResourceEvent]:
         """Deploy the stack, let the Deploy machine end, and return what happened to resources."""
         self.number += 1
         events: list[deployer.ResourceEvent] = []
-        assembly = synthesize(self.folder / str(self.number), percent=percent, team=team)
+        assembly = synthesize(self.folder / str(self.number), percent=percent, team=team, more=self.more)
         outputs = deployer.deploy(self.cloud, assembly, on_event=events.append)["First"]
         self.loop = Loop(
             client=self.cloud.client,
@@ -107,10 +119,16 @@ class Endpoint:
         return events
 
     def approve(
-        self, factor: float, *, sha256: str | None = None, error: str | None = None, in_role: bool = True
+        self,
+        factor: float,
+        *,
+        sha256: str | None = None,
+        error: str | None = None,
+        in_role: bool = True,
+        baseline: bytes | None = None,
     ) -> None:
         """Register and approve a model that answers ``factor`` times its input, and wait for its rollout to end."""
-        package = models.register(self.loop, factor, sha256=sha256)
+        package = models.register(self.loop, factor, sha256=sha256, baseline=baseline)
         seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
         if in_role:
             self.loop.approve(package, "a person looked at it")

@@ -1,5 +1,6 @@
 """Alarms on a monitor's results by severity, with one alarm an endpoint above them, and the messages of its runs to people."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -41,6 +42,9 @@ SILENT = (MonitorState.NO_TRAFFIC,)
 _RETRAINS = ("features", "quality")
 # an endpoint may well sleep for hours, and only its hours say for which
 _TELLS_SILENCE = cdk.Duration.days(1)
+_URL = re.compile(r"https?://[^\s?#/]+(/[^\s?#]*)?")
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html: 1,024 with the link
+_LONGEST = 700
 _TOLD_ABOVE = (
     "the composite alarm of its severity notifies the topic, once for all alarms that fire together; "
     "rejected: an action of its own, which would tell the same people twice"
@@ -56,8 +60,9 @@ def define_messages(
     outcomes: Sequence[MonitorState],
     topic: sns.ITopic,
     is_chat: bool = False,
+    page: str | None = None,
 ) -> None:
-    """Define a rule that tells a topic what was found, what to do and where the report is.
+    """Define a rule that tells a topic what was found, what to do and where the report is, and the model's page.
 
     For people, one quoted line for each: EventBridge asks for JSON, delivers the quotes of each line of a text to SNS, and would
     escape a line's end inside of one. An email's subject is SNS's own: a rule's target has no setting for it.
@@ -74,6 +79,7 @@ def define_messages(
         topic: Topic to notify.
         is_chat: Whether Amazon Q Developer reads the topic: it shows nothing but its custom notifications, and the report's event
             holds one. Default: people read it.
+        page: Address of the model's page in the console. Default: none is named.
     """
     rule = events.Rule(
         scope,
@@ -92,17 +98,55 @@ def define_messages(
         admit_rules(topic)
     # the statement above stands in the topic's policy once, however many rules there are
     named = sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn)
-    message = events.RuleTargetInput.from_event_path("$.detail.notification") if is_chat else _message()
+    message = _notification(page) if is_chat else _message(page)
     target = targets.SnsTopic(named, message=message)
     add_target(rule, target, dead_letters=business_unit.dead_letter_queue)
 
 
-def _message() -> events.RuleTargetInput:
+def _message(page: str | None) -> events.RuleTargetInput:
     told, advice, report = (
         events.EventField.from_path(path)
         for path in ("$.detail.reason", "$.detail.attributes.advice", "$.detail.attributes.report_uri")
     )
-    return events.RuleTargetInput.from_multiline_text(f"{told}\nWhat to do: {advice}\nReport: {report}")
+    console = "" if page is None else f"\nConsole: {page}"
+    return events.RuleTargetInput.from_multiline_text(f"{told}\nWhat to do: {advice}\nReport: {report}{console}")
+
+
+def _notification(page: str | None) -> events.RuleTargetInput:
+    """Return the notification of the event; with a page, which no step of it can be added to, that stands among its keywords.
+
+    See: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
+    """
+    whole = "$.detail.notification"
+    if page is None:
+        return events.RuleTargetInput.from_event_path(whole)
+    part = {
+        name: events.EventField.from_path(f"{whole}.{path}")
+        for name, path in (
+            ("title", "content.title"),
+            ("description", "content.description"),
+            ("steps", "content.nextSteps"),
+            ("type", "content.textType"),
+            ("metadata", "metadata"),
+            ("id", "id"),
+        )
+    }
+    subject, outcome = (events.EventField.from_path(path) for path in ("$.detail.subject", "$.detail.outcome"))
+    return events.RuleTargetInput.from_object(
+        {
+            "version": "1.0",
+            "source": "custom",
+            "id": part["id"],
+            "content": {
+                "textType": part["type"],
+                "title": part["title"],
+                "description": part["description"],
+                "nextSteps": part["steps"],
+                "keywords": [subject, outcome, page],
+            },
+            "metadata": part["metadata"],
+        }
+    )
 
 
 @checked("InvalidDriftAlarms")
@@ -136,6 +180,8 @@ class DriftAlarms(Construct):
         chat_topic: Topic that Amazon Q Developer in chat applications reads, for Slack and Microsoft Teams: each report with a
             finding is a notification there, with what to do, in a thread an endpoint. It must be another topic than those of
             people, whose mail would show JSON. Default: none.
+        console_url: Address of the web console, such as ``https://models.example.com``. Messages, notifications in chats and the
+            two composite alarms then lead to the model's page. Default: they name the command alone.
 
     Raises:
         ValidationError: If a limit is not possible, a name is unknown, or the pipeline is of
@@ -159,6 +205,7 @@ class DriftAlarms(Construct):
         max_psi: Mapping[str, float] | None = None,
         expected_traffic: ExpectedTraffic | None = None,
         chat_topic: sns.ITopic | None = None,
+        console_url: str | None = None,
     ) -> None:
         super().__init__(scope, id)
         limit = monitor.spec.maximum_wape_ratio if max_wape_ratio is None else max_wape_ratio
@@ -169,7 +216,8 @@ class DriftAlarms(Construct):
             Severity.WARNING: self._unit.topic if warning_topic is None else warning_topic,
         }
         self._chat = chat_topic
-        self._validate(max_wape_ratio, severities, max_psi, expected_traffic, retraining)
+        self._page = None if console_url is None else f"{console_url.rstrip('/')}/#{self._path()}"
+        self._validate(max_wape_ratio, severities, max_psi, expected_traffic, retraining, console_url=console_url)
         found = list(children(monitor, wape_ratio=limit, severities=severities, psi=max_psi, traffic=expected_traffic))
         self._alarms = self._define_children(found)
         if "heartbeat" not in self._alarms:
@@ -218,6 +266,8 @@ class DriftAlarms(Construct):
         max_psi: Mapping[str, float],
         traffic: ExpectedTraffic | None,
         retraining: IRetrainingPipeline | None,
+        *,
+        console_url: str | None,
     ) -> None:
         watched = self._monitor.endpoint.endpoint_name
         problems = [
@@ -226,6 +276,7 @@ class DriftAlarms(Construct):
             else f"retraining must be of the monitor's endpoint, {watched!r}, whose reports confirm its alarms, got a pipeline "
             f"of {retraining.endpoint_name!r}",
             self._ratio_problem(max_wape_ratio),
+            _url_problem(console_url),
             "chat_topic must be another topic than the unit's and those of the severities, whose mail would show JSON"
             if self._chat is not None and self._chat in (self._unit.topic, *self._topics.values())
             else None,
@@ -255,9 +306,13 @@ class DriftAlarms(Construct):
             "fire while the report says OK; remove it, or give MonitorSpec(maximum_wape_ratio=...) the smaller one"
         )
 
+    def _path(self) -> str:
+        """Return where the model's page is in the console."""
+        return f"/units/{self._unit.name}/endpoints/{self._monitor.endpoint.endpoint_name}"
+
     def _define_messages(self, traffic: ExpectedTraffic | None) -> None:
         name = self._monitor.endpoint.endpoint_name
-        tell = partial(define_messages, self, business_unit=self._unit, endpoint_name=name)
+        tell = partial(define_messages, self, business_unit=self._unit, endpoint_name=name, page=self._page)
         tell("Reported", outcomes=TOLD, topic=self._topics[Severity.CRITICAL])
         if self._chat is not None:
             tell("Chat", outcomes=TOLD, topic=self._chat, is_chat=True)
@@ -293,7 +348,8 @@ class DriftAlarms(Construct):
                 alarm_rule=rule,
                 alarm_description=f"{name}: {severity}: at least one of {which} is in ALARM; its description says what "
                 "happened and "
-                "what to do, `mlops monitor report` shows the newest report"[:1024],
+                "what to do, `mlops monitor report` shows the newest report"[: _LONGEST if self._page else 1024]
+                + (f"; its page: {self._page}" if self._page else ""),
             )
             topic = self._topics[severity]
             alarm.add_alarm_action(actions.SnsAction(topic))
@@ -317,6 +373,12 @@ class DriftAlarms(Construct):
             "Critical and Warning, they tell people",
         )
         return alarm
+
+
+def _url_problem(url: str | None) -> str | None:
+    if url is None or not is_known(url) or _URL.fullmatch(url):
+        return None
+    return f"console_url must be an address such as https://models.example.com, without a query or a #, got {url!r}"
 
 
 def _define_alarm(scope: Construct, child: Child, monitor: IModelMonitor) -> cloudwatch.Alarm:

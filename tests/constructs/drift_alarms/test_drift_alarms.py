@@ -1,6 +1,7 @@
 """Drift alarms in a template."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -222,6 +223,33 @@ def test_chats_get_the_notification_of_the_event(define: Callable[..., Any]):
     assert [s["Sid"] for s in statements if "events.amazonaws.com" in str(s)] == ["Rules"]
 
 
+def test_messages_lead_to_the_page_of_the_model(define: Callable[..., Any]):
+    """Mail, chat and the composite alarms name its address in the console; a notification keeps its words."""
+    made = define()
+    chats = sns.Topic(made.stack, "Chats", master_key=made.unit.key, enforce_ssl=True)
+    DriftAlarms(made.stack, "Linked", monitor=made.monitor, chat_topic=chats, console_url="https://models.example.com/")
+    page = "https://models.example.com/#/units/demand/endpoints/demand-forecast"
+    (mail,), (chat,) = (made.one("AWS::Events::Rule", name)["Targets"] for name in ("LinkedReported", "LinkedChat"))
+
+    assert mail["InputTransformer"]["InputTemplate"].splitlines()[-1] == f'"Console: {page}"'
+    assert json.loads(re.sub(r"(?<!\")(<[\w-]+>)(?!\")", r'"\1"', chat["InputTransformer"]["InputTemplate"])) == {
+        "version": "1.0",
+        "source": "custom",
+        "id": "<detail-notification-id>",
+        "content": {
+            "textType": "<detail-notification-content-textType>",
+            "title": "<detail-notification-content-title>",
+            "description": "<detail-notification-content-description>",
+            "nextSteps": "<detail-notification-content-nextSteps>",
+            "keywords": ["<detail-subject>", "<detail-outcome>", page],
+        },
+        "metadata": "<detail-notification-metadata>",
+    }
+    for severity in ("Critical", "Warning"):
+        described = made.one("AWS::CloudWatch::CompositeAlarm", f"Linked{severity}")["AlarmDescription"]
+        assert described.endswith(f"; its page: {page}")
+
+
 def test_a_topic_of_people_is_none_of_chats(define: Callable[..., Any]):
     """Their mail would show JSON."""
     made = define()
@@ -326,6 +354,10 @@ def watched(define_once: Callable[..., Any]) -> Any:
         (
             {"severities": {"drift": Severity.WARNING}},
             r"severities must name alarms \(suspect, features, .*\), got 'drift'",
+        ),
+        (
+            {"console_url": "models.example.com/#/"},
+            "console_url must be an address such as https://models.example.com, without a query or a #, got 'models.",
         ),
         ({"max_psi": {"price": 0.2}}, r"max_psi must name features of the spec's alarm_features \(none\), got 'price'"),
         (
