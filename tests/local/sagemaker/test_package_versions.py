@@ -121,15 +121,16 @@ def test_says_who_made_and_who_changed_a_package(plane: "Plane") -> None:
         "approver": {"AWS": "arn:aws:iam::000000000000:root"},
         "approving-machine": {"Service": "states.amazonaws.com"},
     }.items():
-        trust = [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]
+        takes = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+        trust = [{"Effect": "Allow", "Principal": principal, "Action": takes}]
         document = json.dumps({"Version": "2012-10-17", "Statement": trust})
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=policy)
         identities[name] = role
-    keys = plane.cloud.client("sts").assume_role(RoleArn=identities["approver"]["Arn"], RoleSessionName="ann")[
-        "Credentials"
-    ]
+    keys = plane.cloud.client("sts").assume_role(
+        RoleArn=identities["approver"]["Arn"], RoleSessionName="ann", SourceIdentity="ann@example.com"
+    )["Credentials"]
     client = boto3.client(
         "sagemaker",
         endpoint_url=plane.cloud.endpoint_url,
@@ -143,6 +144,7 @@ def test_says_who_made_and_who_changed_a_package(plane: "Plane") -> None:
     assert changed["LastModifiedBy"]["IamIdentity"] == {
         "Arn": "arn:aws:sts::000000000000:assumed-role/approver/ann",
         "PrincipalId": f"{identities['approver']['RoleId']}:ann",
+        "SourceIdentity": "ann@example.com",
     }
     assert changed["CreatedBy"] == made["CreatedBy"]
     task = {

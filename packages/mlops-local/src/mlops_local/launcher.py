@@ -54,6 +54,7 @@ from mlops_local.iam import (
     resource_tags,
     signatures,
     simulator,
+    source_identity,
 )
 from mlops_local.iam.signatures import with_signatures
 from mlops_local.networks import endpoint_services, networks, reach, security_groups
@@ -88,6 +89,7 @@ _MODULES = (
     embedded_metrics,
     signatures,
     authorization,
+    source_identity,
     machine_roles,
     request_actions,
     deliveries,

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlops_local.iam import eks_requests, sagemaker_requests
+from ministack.core.router import extract_access_key_id
+
+from mlops_local.iam import eks_requests, sagemaker_requests, source_identity
 
 # action -> (service principal that receives the role, member that names it)
 _PASSED_ROLES = {
@@ -244,6 +246,10 @@ def dependents(call: Call) -> list[Check]:
             checks.append(_pass_role(role, service))
         if sagemaker_requests.sets_tags(call.operation, call.body):
             checks.append(Check("sagemaker:AddTags", resources(call)[0], _tags(call.body["Tags"])))
+    elif call.action == "sts:AssumeRole":
+        caller = extract_access_key_id(dict(call.headers), dict(call.params)) or ""
+        given = source_identity.asked(call.params) or source_identity.kept(caller)
+        checks += [] if given is None else [Check(source_identity.SET, call.resource, {"sts:SourceIdentity": given})]
     elif call.action in _PASSED_ROLES:
         service, member = _PASSED_ROLES[call.action]
         checks += [_pass_role(role, service) for role in sorted(set(_roles(call.body, member)))]

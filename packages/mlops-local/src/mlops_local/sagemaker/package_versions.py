@@ -9,7 +9,7 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region
 
 from mlops_local import runners
-from mlops_local.iam import authorization
+from mlops_local.iam import authorization, source_identity
 from mlops_local.iam.request import Call
 from mlops_local.sagemaker import resource_store, status_events
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, conflict, validation
@@ -194,7 +194,8 @@ def approved_container(name: str) -> Record:
 def user_context() -> Record:
     """Return the caller as ``UserContext``: a session of a role by the session's ARN and id, as its ``IamIdentity`` says."""
     arn, principal = authorization.caller()
-    return {"IamIdentity": {"Arn": arn, "PrincipalId": principal}}
+    found = source_identity.kept(authorization.caller_key())
+    return {"IamIdentity": {"Arn": arn, "PrincipalId": principal, **({"SourceIdentity": found} if found else {})}}
 
 
 def _check_caller(container: Record) -> None:

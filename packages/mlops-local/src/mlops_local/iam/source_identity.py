@@ -1,0 +1,130 @@
+"""Source identities: who stands behind a session, set once when a role is taken, and kept along a chain of roles.
+
+MiniStack drops ``SourceIdentity`` of AssumeRole. A caller who sets one, or whose session has one, is asked for
+``sts:SetSourceIdentity`` by the policies of the caller and by the role's trust policy.
+"""
+
+import contextvars
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack.core import iam_evaluator
+from ministack.core.router import extract_access_key_id
+from ministack.services import sts
+
+from mlops_local import compat
+
+compat.expect(
+    "ministack.core.iam_evaluator",
+    EvalContext=type,
+    evaluate_trust_policy="(trust_doc, caller_arn, ctx=None)",
+    _principal_keys="(credential)",
+)
+compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
+compat.expect(
+    "ministack.services.sts",
+    _error="(status, code, message, ns='iam')",
+    _principal_keys="(credential)",
+    _sessions=dict,
+    handle_request="(method, path, headers, body, query_params)",
+    register_session="(access_key, session)",
+)
+
+SET = "sts:SetSourceIdentity"
+_FIELD = "SourceIdentity"
+_PATTERN = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
+# what the call that is served sets, and whether the role's trust policy refused that
+_given: contextvars.ContextVar[str | None] = contextvars.ContextVar("mlops_source_identity", default=None)
+_refused: contextvars.ContextVar[bool] = contextvars.ContextVar("mlops_source_identity_refused", default=False)
+
+
+def install() -> None:
+    """Keep source identities of sessions."""
+    sts.handle_request = _serving(sts.handle_request)
+    sts.register_session = _registering(sts.register_session)
+    iam_evaluator.evaluate_trust_policy = _trusting(iam_evaluator.evaluate_trust_policy)
+    keys = _naming(iam_evaluator._principal_keys)
+    iam_evaluator._principal_keys = sts._principal_keys = keys
+
+
+def kept(access_key: str) -> str | None:
+    """Return the source identity of a session by its access key id."""
+    found = (sts._sessions.get(access_key) or {}).get(_FIELD)
+    return None if found is None else str(found)
+
+
+def asked(params: Mapping[str, Any]) -> str | None:
+    """Return what a call of AssumeRole sets, by its parameters."""
+    value = params.get(_FIELD)
+    return value[0] if isinstance(value, list) else value
+
+
+def _serving(handle: Any) -> Any:
+    async def serve(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
+        params = {**query, **parse_qs(body.decode("utf-8", "replace"))} if method == "POST" else query
+        if asked({_FIELD: params.get("Action")}) != "AssumeRole":
+            return await handle(method, path, headers, body, query)
+        before, new = kept(extract_access_key_id(headers, query) or ""), asked(params)
+        # claim: source-identities-have-a-pattern
+        if new is not None and _PATTERN.fullmatch(new) is None:
+            text = f"Value '{new}' at 'sourceIdentity' failed to satisfy constraint: {_PATTERN.pattern}"
+            return sts._error(400, "ValidationError", f"1 validation error detected: {text}", ns="sts")
+        # claim: source-identities-are-never-changed
+        if before is not None and new not in (None, before):
+            text = f"The source identity of the session is {before} and cannot be changed"
+            return sts._error(403, "AccessDenied", text, ns="sts")
+        given, refused = _given.set(new or before), _refused.set(False)
+        try:
+            status, found, content = await handle(method, path, headers, body, query)
+            return status, found, _told(content)
+        finally:
+            _refused.reset(refused)
+            _given.reset(given)
+
+    return serve
+
+
+def _told(content: bytes) -> bytes:
+    """Return an answer with the source identity, or with the action that was refused."""
+    if _refused.get():
+        return content.replace(b"perform: sts:AssumeRole ", f"perform: {SET} ".encode())
+    given = _given.get()
+    end = b"</AssumeRoleResult>"
+    return content if given is None else content.replace(end, f"<{_FIELD}>{given}</{_FIELD}>".encode() + end)
+
+
+def _registering(register: Any) -> Any:
+    def registered(access_key: str, session: dict[str, Any]) -> None:
+        given = _given.get()
+        register(access_key, session if given is None else {**session, _FIELD: given})
+
+    return registered
+
+
+def _trusting(evaluate: Any) -> Any:
+    def trusts(document: Any, caller_arn: str, context: Any = None) -> bool:
+        given = _given.get()
+        if given is None or context is None:
+            return bool(evaluate(document, caller_arn, context))
+        # claim: source-identities-are-set-by-right
+        known = {**context.service_context, "sts:sourceidentity": given}
+        context = dataclasses.replace(context, service_context=known)
+        if not evaluate(document, caller_arn, context):
+            return False
+        allowed = bool(evaluate(document, caller_arn, dataclasses.replace(context, action=SET)))
+        _refused.set(not allowed)
+        return allowed
+
+    return trusts
+
+
+def _naming(principal_keys: Any) -> Any:
+    def named(credential: Any) -> dict[str, Any]:
+        keys: dict[str, Any] = principal_keys(credential)
+        found = kept(credential.access_key_id)
+        return keys if found is None else {**keys, "aws:sourceidentity": found}
+
+    return named

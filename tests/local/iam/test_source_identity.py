@@ -1,0 +1,97 @@
+"""A session keeps who stands behind it, and both sides must allow that it is set."""
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+BOTH = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+
+
+@pytest.fixture
+def make_taken(make_role):
+    """Make a role that the account trusts for the actions given; its policy allows the statements."""
+    return lambda actions, *statements: make_role(*statements, trust={"Action": actions})
+
+
+@pytest.fixture
+def take(cloud):
+    """Take a role, of root or of a session; gives AWS's answer and a maker of clients in the role."""
+
+    def taken(role, *, by=None, **more):
+        answer = (by or cloud.client)("sts").assume_role(RoleArn=role, RoleSessionName="tester", **more)
+        keys = answer["Credentials"]
+
+        def client(service):
+            return boto3.client(
+                service,
+                region_name="us-east-1",
+                endpoint_url=cloud.endpoint_url,
+                aws_access_key_id=keys["AccessKeyId"],
+                aws_secret_access_key=keys["SecretAccessKey"],
+                aws_session_token=keys["SessionToken"],
+            )
+
+        return answer, client
+
+    return taken
+
+
+def test_a_session_keeps_its_source_identity(allow, make_taken, take):
+    """Conditions of policies see it, and the answer names it."""
+    lists = allow("sns:ListTopics", StringEquals={"aws:SourceIdentity": "ann@example.com"})
+    role = make_taken(BOTH, lists)
+
+    answer, ann = take(role, SourceIdentity="ann@example.com")
+    _, ben = take(role, SourceIdentity="ben")
+    _, other = take(role)
+
+    assert answer["SourceIdentity"] == "ann@example.com"
+    assert ann("sns").list_topics()["Topics"] is not None
+    for each in (ben, other):
+        with pytest.raises(ClientError, match="sns:ListTopics"):
+            each("sns").list_topics()
+
+
+def test_the_trust_policy_must_allow_it(allow, make_taken, take):
+    """Without it the role is taken without one alone."""
+    role = make_taken(["sts:AssumeRole"])
+
+    with pytest.raises(ClientError, match=r"perform: sts:SetSourceIdentity on resource: .*role/") as error:
+        take(role, SourceIdentity="ann")
+
+    assert error.value.response["Error"]["Code"] == "AccessDenied"
+    assert "SourceIdentity" not in take(role)[0]
+
+
+def test_the_caller_must_be_allowed_too(allow, make_taken, take):
+    """And may be kept to some."""
+    target = make_taken(BOTH)
+    may = allow("sts:AssumeRole", resource=target)
+    sets = allow("sts:SetSourceIdentity", resource=target, StringLike={"sts:SourceIdentity": "ann*"})
+    _, without = take(make_taken(BOTH, may))
+    _, within = take(make_taken(BOTH, may, sets))
+
+    with pytest.raises(ClientError, match="sts:SetSourceIdentity"):
+        take(target, by=without, SourceIdentity="ann")
+    with pytest.raises(ClientError, match="sts:SetSourceIdentity"):
+        take(target, by=within, SourceIdentity="ben")
+    assert take(target, by=within, SourceIdentity="ann")[0]["SourceIdentity"] == "ann"
+
+
+def test_it_is_kept_along_a_chain_and_never_changed(allow, make_taken, take):
+    """Each role of the chain must allow it."""
+    target, closed = make_taken(BOTH), make_taken(["sts:AssumeRole"])
+    _, first = take(make_taken(BOTH, allow(*BOTH)), SourceIdentity="ann")
+
+    assert take(target, by=first)[0]["SourceIdentity"] == "ann"
+    with pytest.raises(ClientError, match="cannot be changed"):
+        take(target, by=first, SourceIdentity="ben")
+    with pytest.raises(ClientError, match="sts:SetSourceIdentity"):
+        take(closed, by=first)
+
+
+@pytest.mark.parametrize("name", ["Ann Ek", "a/b", "ann*"])
+def test_fails_on_a_name_that_aws_does_not_take(allow, make_taken, take, name):
+    """Of letters, digits and a few signs."""
+    with pytest.raises(ClientError, match="sourceIdentity"):
+        take(make_taken(BOTH), SourceIdentity=name)
