@@ -97,6 +97,11 @@ class Visit:
         self.settle()
         return self.page
 
+    def look(self, scheme: str, width: int) -> None:
+        """Show the page in another colour scheme and width."""
+        self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        self.page.set_viewport_size({"width": width, "height": _HEIGHTS[width]})
+
     def settle(self) -> None:
         """Wait until nothing is being read."""
         self.page.locator("main:not(:has([role=status]:text-matches('^Reading')))").wait_for()
@@ -137,5 +142,6 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Visit]]:
 
     yield made
     for each in opened:
+        each.page.unroute_all(behavior="ignoreErrors")
         each.page.context.close()
     assert [complaint for each in opened for complaint in each.complaints] == []
