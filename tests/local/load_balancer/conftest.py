@@ -29,6 +29,7 @@ class Target:
 
             def do_POST(self) -> None:
                 outer.asked += 1
+                outer.paths.append(self.path)
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 self._say(outer.status)
 
@@ -42,6 +43,7 @@ class Target:
                 """Say nothing."""
 
         self.name, self.health, self.status, self.asked = name, 200, 200, 0
+        self.paths: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])

@@ -230,6 +230,39 @@ def test_weights_are_kept_and_shown(cloud: Cloud, slots: dict[str, Any]) -> None
     assert action["ForwardConfig"]["TargetGroups"] == [{"TargetGroupArn": slots["blue"], "Weight": 1}]
 
 
+def test_a_rule_rewrites_the_path_that_a_target_gets(
+    cloud: Cloud, slots: dict[str, Any], target: Any, register: Any, wait_for: Callable[..., Any]
+) -> None:
+    """Where its expression fits; conditions read what the client sent, and new weights leave the transform."""
+    register("blue", server := target("v1"))
+    elb = cloud.client("elbv2")
+    paths = [{"Field": "path-pattern", "Values": ["/invocations", "/live/invocations"]}]
+    rewrite = {"Regex": "^/live/invocations$", "Replace": "/invocations"}
+    rewriting = [{"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [rewrite]}}]
+    elb.modify_rule(RuleArn=slots["rule"], Conditions=paths, Transforms=rewriting)
+    slots["set"](50, 0)
+    # a rule is a new proxy
+    wait_for(lambda: set(ask(slots["url"], 1, path="/live/invocations")) == {(200, "v1")})
+    server.paths.clear()
+
+    for path in ("/live/invocations", "/invocations", "/invocations?x=1"):
+        assert set(ask(slots["url"], 1, path=path)) == {(200, "v1")}
+    assert set(ask(slots["url"], 1, path="/live/other")) == {(404, "it's nobody's")}
+
+    assert server.paths == ["/invocations", "/invocations", "/invocations?x=1"]
+    assert elb.describe_rules(RuleArns=[slots["rule"]])["Rules"][0]["Transforms"] == rewriting
+
+
+@pytest.mark.parametrize("expression", ["/live", "^/live", "/live$"])
+def test_a_rewrite_of_a_part_of_a_path_is_refused(cloud: Cloud, slots: dict[str, Any], expression: str) -> None:
+    """By name: AWS's page shows rewrites of whole paths alone."""
+    rewriting = [
+        {"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [{"Regex": expression, "Replace": "/"}]}},
+    ]
+    with pytest.raises(ClientError, match="one rewrite of a whole path"):
+        cloud.client("elbv2").modify_rule(RuleArn=slots["rule"], Transforms=rewriting)
+
+
 def test_a_group_names_the_balancer_that_a_rule_gives_it(cloud: Cloud, slots: dict[str, Any]) -> None:
     """The shape TargetGroup: LoadBalancerArns, "the load balancer that routes traffic to this target group"."""
     groups = cloud.client("elbv2").describe_target_groups(TargetGroupArns=[slots["blue"], slots["green"]])[

@@ -17,7 +17,12 @@ GROUPS = ("targetgroup/blue/1", "targetgroup/green/2")
 def _routing(first: int, second: int, **targets: tuple[Address, ...]) -> Routing:
     weighted = ((GROUPS[0], first), (GROUPS[1], second))
     rules = (
-        Rule(paths=("/invocations", "/v2/*"), hosts=("*.Example.com",), groups=weighted),
+        Rule(
+            paths=("/invocations", "/v2/*"),
+            hosts=("*.Example.com",),
+            groups=weighted,
+            rewrite=("^/v2/(.*)$", "/100%/$1"),
+        ),
         Rule(fixed=(404, "text/plain", 'it\'s a "quoted" $HOME \\ text')),
     )
     found = {group: targets.get(group.split("/")[1], ()) for group in GROUPS}

@@ -19,7 +19,11 @@ GROUPS = ("targetgroup/blue/1", "targetgroup/green/2")
 
 def _routing(blue: int, green: int, targets: dict[str, tuple[tuple[str, int], ...]]) -> Routing:
     rules = (
-        Rule(paths=("/invocations",), groups=((GROUPS[0], blue), (GROUPS[1], green))),
+        Rule(
+            paths=("/invocations", "/live/*"),
+            groups=((GROUPS[0], blue), (GROUPS[1], green)),
+            rewrite=("^/live/(.*)$", "/$1"),
+        ),
         Rule(fixed=(404, "text/plain", "nobody")),
     )
     return Routing((Listener(80, rules),), targets)
@@ -78,6 +82,15 @@ def test_pages_of_other_sites_are_refused(running: dict[str, Any]) -> None:
 def test_other_paths_get_the_fixed_response(running: dict[str, Any]) -> None:
     """The last rule."""
     assert ask(running["url"], 1, path="/x", method="GET") == Counter({(404, "nobody"): 1})
+
+
+def test_a_rule_rewrites_the_path_that_a_target_gets(running: dict[str, Any]) -> None:
+    """Where its expression fits."""
+    running["blue"].paths.clear()
+    for path in ("/live/invocations?x=1", "/invocations"):
+        assert ask(running["url"], 1, path=path) == Counter({(200, "v1"): 1})
+
+    assert running["blue"].paths == ["/invocations?x=1", "/invocations"]
 
 
 def test_bodies_in_chunks_and_heads_alone_pass(running: dict[str, Any]) -> None:

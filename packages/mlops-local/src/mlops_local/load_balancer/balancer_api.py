@@ -36,6 +36,7 @@ compat.expect(
     _parse_conditions="(params, prefix='Conditions')",
     _parse_member_list="(params, prefix)",
     _parse_targets_param="(params, prefix='Targets')",
+    _parse_transforms="(params, prefix='Transforms')",
     _lbs=object,
     handle_request="(method, path, headers, body, query_params)",
     _rules=object,
@@ -377,7 +378,25 @@ def problem(actions: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[s
 
 
 def _rule_problem(prefix: str, params: Any) -> tuple[str, str] | None:
-    return problem(alb._parse_actions(params, prefix), alb._parse_conditions(params))
+    found = problem(alb._parse_actions(params, prefix), alb._parse_conditions(params))
+    return found or transform_problem(alb._parse_transforms(params) or [])
+
+
+def transform_problem(transforms: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return the error code and message of transforms that this proxy refuses, or ``None``; MiniStack refuses what AWS does.
+
+    Example:
+        >>> transform_problem([{"Type": "host-header-rewrite"}])[1]
+        'of transforms the embedded cloud has url-rewrite, with one rewrite of a whole path, ^...$'
+    """
+    # claim: rules-rewrite-what-targets-get
+    rewrites = [(each.get("UrlRewriteConfig") or {}).get("Rewrites") or [] for each in transforms]
+    if all(len(each) == 1 and re.fullmatch(r"\^.*\$", str(each[0].get("Regex"))) for each in rewrites):
+        return None
+    return (
+        "ValidationError",
+        "of transforms the embedded cloud has url-rewrite, with one rewrite of a whole path, ^...$",
+    )
 
 
 def _attribute_problem(params: Any) -> tuple[str, str] | None:
@@ -443,7 +462,7 @@ def _complete_types() -> None:
                     entry, [{"TargetGroupArn": g["TargetGroupArn"], "Weight": int(g.get("Weight", 1))} for g in groups]
                 )
         conditions = provisioners._flatten_listener_rule_conditions(props.get("Conditions") or [])
-        found = problem(made, conditions)
+        found = problem(made, conditions) or transform_problem(props.get("Transforms") or [])
         if found is not None:
             raise ValueError(f"{found[0]}: {found[1]}")
         return made

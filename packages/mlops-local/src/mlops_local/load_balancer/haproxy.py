@@ -13,7 +13,16 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlops_local.load_balancer.routing import OWN_SITES, Address, Listener, Routing, Rule, expression, thresholds
+from mlops_local.load_balancer.routing import (
+    OWN_SITES,
+    Address,
+    Listener,
+    Routing,
+    Rule,
+    backreferences,
+    expression,
+    thresholds,
+)
 
 LOGGER = logging.getLogger(__name__)
 
@@ -52,6 +61,8 @@ def configuration(routing: Routing, *, descriptors: Mapping[int, int], admin: in
             f"frontend l{number}",
             f"  bind fd@{descriptors[listener.port]}",
             f"  http-request set-var(txn.n) rand({_TOP})",
+            # rules are chosen by the path as it came
+            "  http-request set-var(txn.path) path",
             *_refusals(listener),
         ]
         for index, rule in enumerate(listener.rules):
@@ -116,7 +127,10 @@ def shares(routing: Routing) -> dict[str, int]:
 
 def _rule(name: str, rule: Rule) -> list[str]:
     lines, wanted = [], []
-    for word, patterns, sample in (("p", rule.paths, "path"), ("h", rule.hosts, "req.hdr(host),field(1,:),lower")):
+    for word, patterns, sample in (
+        ("p", rule.paths, "var(txn.path)"),
+        ("h", rule.hosts, "req.hdr(host),field(1,:),lower"),
+    ):
         if patterns:
             text = " ".join(
                 _quoted(f"^{expression(pattern.lower() if word == 'h' else pattern)}$") for pattern in patterns
@@ -124,6 +138,10 @@ def _rule(name: str, rule: Rule) -> list[str]:
             lines.append(f"acl {name}{word} {sample} -m reg {text}")
             wanted.append(f"{name}{word}")
     condition = " ".join(wanted)
+    if rule.rewrite is not None:
+        old, new = rule.rewrite
+        text = backreferences(new).replace("%", "%%")
+        lines.append(f"http-request replace-pathq {_quoted(old)} {_quoted(text)} if {condition or 'TRUE'}")
     if rule.fixed is not None:
         return [*lines, f"use_backend fixed:{name} if {condition or 'TRUE'}"]
     for place, (group, _) in enumerate(rule.groups):

@@ -55,6 +55,7 @@ def read(text: str) -> Routing:
         return Rule(
             paths=tuple(row["paths"]), hosts=tuple(row["hosts"]), groups=tuple((name, weight) for name, weight in row["groups"]),
             fixed=None if fixed is None else (fixed[0], fixed[1], fixed[2]),
+            rewrite=None if row["rewrite"] is None else (row["rewrite"][0], row["rewrite"][1]),
         )  # fmt: skip
 
     found = json.loads(text)
@@ -91,8 +92,7 @@ class Proxy:
 
     def choose(self, port: int, host: str, path: str) -> Rule | tuple[str, Address | None]:
         """Return what is done with a request: a rule's fixed response, or the group and its target in turn."""
-        listener = next((row for row in self.routing.listeners if row.port == port), None)
-        rule = next((row for row in listener.rules if row.matches(host, path)), None) if listener else None
+        rule = self._rule(port, host, path)
         if rule is None or not (rule.fixed or any(weight for _, weight in rule.groups)):
             return "", None
         if rule.fixed is not None:
@@ -102,6 +102,10 @@ class Proxy:
         found = self.routing.targets.get(group, ())
         self._turn += 1
         return group, found[self._turn % len(found)] if found else None
+
+    def _rule(self, port: int, host: str, path: str) -> Rule | None:
+        listener = next((row for row in self.routing.listeners if row.port == port), None)
+        return next((row for row in listener.rules if row.matches(host, path)), None) if listener else None
 
     async def serve(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -117,7 +121,7 @@ class Proxy:
 
     async def _answer(self, port: int, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         line, fields = _parsed(head)
-        method, path, _ = line.decode("latin-1").split(" ", 2)
+        method, path, version = line.decode("latin-1").split(" ", 2)
         if fields.get(b"expect", b"").lower() == b"100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await _body(fields, reader)
@@ -128,7 +132,10 @@ class Proxy:
             await writer.drain()
             return False
         stays = fields.get(b"connection", b"").lower() != b"close"
-        chosen = self.choose(port, fields.get(b"host", b"").decode("latin-1").split(":")[0], path.split("?")[0])
+        asked = port, named.get("host", "").split(":")[0], path.split("?")[0]
+        chosen, rule = self.choose(*asked), self._rule(*asked)
+        if rule is not None:
+            line = f"{method} {rule.rewritten(path)} {version}".encode("latin-1")
         if isinstance(chosen, Rule):
             status, kind, text = chosen.fixed or (503, "text/plain", "")
             writer.write(_made(status, kind, text.encode()))

@@ -23,18 +23,31 @@ class Rule:
         hosts: Patterns of the host; empty for any.
         groups: Names of target groups with their weights.
         fixed: Status, content type and body of a fixed response, instead of groups. Default: it forwards.
+        rewrite: Regular expression of a path, and what targets get in place of a path that it fits. Default: the path itself.
     """
 
     paths: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
     fixed: tuple[int, str, str] | None = None
+    rewrite: tuple[str, str] | None = None
 
     def matches(self, host: str, path: str) -> bool:
         """Return whether a request is this rule's."""
         return (not self.paths or any(wildcards.matches(p, path) for p in self.paths)) and (
             not self.hosts or any(wildcards.matches(p.lower(), host.lower()) for p in self.hosts)
         )
+
+    def rewritten(self, url: str) -> str:
+        """Return the path and query that a target gets.
+
+        Example:
+            >>> Rule(rewrite=("^/live/(.*)$", "/$1")).rewritten("/live/ping"), Rule().rewritten("/live/ping")
+            ('/ping', '/live/ping')
+        """
+        if self.rewrite is None:
+            return url
+        return re.sub(self.rewrite[0], backreferences(self.rewrite[1]), url, count=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,10 @@ class Routing:
     def structure(self) -> object:
         """Return what a running proxy cannot change: all but weights and targets."""
         return [
-            (listener.port, [(r.paths, r.hosts, tuple(name for name, _ in r.groups), r.fixed) for r in listener.rules])
+            (
+                listener.port,
+                [(r.paths, r.hosts, tuple(name for name, _ in r.groups), r.fixed, r.rewrite) for r in listener.rules],
+            )
             for listener in self.listeners
         ]
 
@@ -101,6 +117,16 @@ def expression(pattern: str) -> str:
     return re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
 
 
+def backreferences(replacement: str) -> str:
+    r"""Return the replacement of a rewrite with groups as regular expressions name them.
+
+    Example:
+        >>> backreferences("/v2/$1")
+        '/v2/\\1'
+    """
+    return re.sub(r"\$([0-9])", r"\\\1", replacement.replace("\\", r"\\"))
+
+
 def rule(record: Mapping[str, Any], groups: Mapping[str, str]) -> Rule:
     """Return a rule of MiniStack's record.
 
@@ -116,6 +142,8 @@ def rule(record: Mapping[str, Any], groups: Mapping[str, str]) -> Rule:
         for g in action.get("Groups", [])
         if g["TargetGroupArn"] in groups
     ]
+    # claim: rules-rewrite-what-targets-get
+    rewrites = [each for given in record.get("Transforms") or () for each in given["UrlRewriteConfig"]["Rewrites"]]
     return Rule(
         paths=values.get("path-pattern", ()),
         hosts=values.get("host-header", ()),
@@ -123,6 +151,7 @@ def rule(record: Mapping[str, Any], groups: Mapping[str, str]) -> Rule:
         fixed=None
         if fixed is None
         else (int(fixed["StatusCode"]), fixed.get("ContentType") or "text/plain", fixed.get("MessageBody") or ""),
+        rewrite=(rewrites[0]["Regex"], rewrites[0]["Replace"]) if rewrites else None,
     )
 
 
