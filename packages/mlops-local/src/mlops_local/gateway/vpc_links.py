@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-vpc-link
 """
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from mlops_local import compat
 from mlops_local.gateway.exchange import Record
 from mlops_local.gateway.integration_responses import MappingError
 from mlops_local.load_balancer import balancer_api
+from mlops_local.networks import security_groups
 from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.services.alb", _lbs=object, _listeners=object)
@@ -44,23 +46,57 @@ def port(integration: Record) -> int:
             listener's port in ``uri`` where the target is a load balancer.
 
     Raises:
-        MappingError: The link, the load balancer or its listener does not exist.
+        MappingError: The link, the load balancer or its listener does not exist, security groups let nothing through, or the
+            listener's certificate has another name than ``uri``.
     """
     # claim: vpc-links-reach-load-balancers
-    link, target = str(integration.get("connectionId") or ""), str(integration.get("integrationTarget") or "")
-    if link not in _LINKS:
-        raise MappingError(f"VPC link {link!r} does not exist")
+    name, target = str(integration.get("connectionId") or ""), str(integration.get("integrationTarget") or "")
+    link = _LINKS.get(name)
+    if link is None:
+        raise MappingError(f"VPC link {name!r} does not exist")
     parts = urlsplit(str(integration.get("uri") or ""))
     wanted = parts.port or (443 if parts.scheme == "https" else 80)
-    name = target
-    if ":listener/" in target:
-        listener = alb._listeners.get(target) or {}
-        name, wanted = str(listener.get("LoadBalancerArn", "")), int(listener.get("Port", 0))
-    balancer = alb._lbs.get(name) or {}
+    listener = _listener(target, wanted)
+    balancer = alb._lbs.get(str(listener.get("LoadBalancerArn", ""))) or {}
+    wanted = int(listener.get("Port", wanted))
     found = balancer_api.listening(str(balancer.get("DNSName", "")), wanted)
     if found is None:
         raise MappingError(f"integration target {target!r} does not listen on port {wanted}")
+    problem = security_groups.link_problem(
+        subnets=link["SubnetIds"],
+        groups=link.get("SecurityGroupIds") or (),
+        to_subnets=balancer.get("Subnets") or (),
+        to_groups=balancer.get("SecurityGroups") or (),
+        port=wanted,
+    ) or _name_problem(listener, parts.scheme, str(parts.hostname))
+    if problem:
+        raise MappingError(f"VPC link {name}: {problem}")
     return found
+
+
+def _listener(target: str, port: int) -> Mapping[str, Any]:
+    """Return the record of a listener, by its ARN or by that of its load balancer and the port; empty where there is none."""
+    if ":listener/" in target:
+        return dict(alb._listeners.get(target) or {})
+    listeners = [each for each in alb._listeners.values() if each["LoadBalancerArn"] == target]
+    return next((dict(each) for each in listeners if int(each["Port"]) == port), {})
+
+
+def _name_problem(listener: Mapping[str, Any], scheme: str, host: str) -> str | None:
+    """Return why a gateway does not take the certificate of a listener, if it does not."""
+    # claim: private-integrations-verify-names
+    is_secure = listener.get("Protocol") == "HTTPS"
+    if is_secure is not (scheme == "https"):
+        return f"the listener speaks {listener.get('Protocol')}, uri has {scheme}"
+    names = balancer_api.certified_names(listener)
+    if not names or any(_covers(name, host) for name in names):
+        return None  # of no certificate of this cloud nothing is known
+    return f"host name {host!r} does not match the certificate subject provided by the peer ({', '.join(names)})"
+
+
+def _covers(name: str, host: str) -> bool:
+    """Return whether a certificate's name is a host's; a star is one label."""
+    return name.count(".") == host.count(".") and fnmatchcase(host.lower(), name)
 
 
 def _create(_logical_id: str, given: Properties, _stack: str) -> tuple[str, Properties]:

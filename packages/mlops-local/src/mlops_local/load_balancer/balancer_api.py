@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from ministack.services import alb
+from ministack.services import acm, alb
 from ministack.services.cloudformation import provisioners
 
 from mlops_local import compat, settings
@@ -20,6 +20,7 @@ from mlops_local.load_balancer import balancer_metrics, haproxy, relay, routing,
 from mlops_local.load_balancer.routing import Listener, Routing
 from mlops_local.saved_state import kept_stores
 
+compat.expect("ministack.services.acm", _certificates=object)
 compat.expect("ministack.services.alb", _lbs=object)
 
 LOGGER = logging.getLogger(__name__)
@@ -141,9 +142,16 @@ def _routing(arn: str) -> Routing:
             if actions:
                 rules.append(routing.rule({**record, "Actions": actions}, names))
         used |= {name for rule in rules for name, _ in rule.groups}
-        listeners.append(Listener(int(listener["Port"]), tuple(rules)))
+        listeners.append(Listener(int(listener["Port"]), tuple(rules), certified_names(listener)))
     rotation = {name: target_health.rotation(group) for group, name in names.items() if name in used}
     return Routing(tuple(sorted(listeners, key=lambda row: row.port)), rotation)
+
+
+def certified_names(listener: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names, in lower case, for which a listener has certificates of this cloud."""
+    known = [acm._certificates.get(arn) for arn in listener.get("Certificates") or ()]
+    names = {name for each in known if each for name in (each["DomainName"], *each.get("SubjectAlternativeNames", ()))}
+    return tuple(sorted(name.lower() for name in names))
 
 
 def full_name(arn: str) -> str:

@@ -59,7 +59,9 @@ def read(text: str) -> Routing:
         )  # fmt: skip
 
     found = json.loads(text)
-    listeners = tuple(Listener(row["port"], tuple(map(rule, row["rules"]))) for row in found["listeners"])
+    listeners = tuple(
+        Listener(row["port"], tuple(map(rule, row["rules"])), tuple(row["certified"])) for row in found["listeners"]
+    )
     return Routing(
         listeners, {name: tuple((host, port) for host, port in rows) for name, rows in found["targets"].items()}
     )

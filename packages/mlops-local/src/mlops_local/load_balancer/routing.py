@@ -52,14 +52,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listener's port in the template, and its rules, the default one last."""
+    """A listener's port in the template, its rules, the default one last, and the names of its certificates."""
 
     port: int
     rules: tuple[Rule, ...]
+    certified: tuple[str, ...] = ()
 
     @property
     def names(self) -> str:
-        """Names that requests may ask for, as a regular expression of ``Host`` in lower case: this machine's, AWS's, its rules'.
+        """Names that requests may ask for, as a regular expression of ``Host`` in lower case: this machine's, AWS's, its own.
 
         Any other name was pointed at 127.0.0.1 by its owner, such as a page in a browser that rebinds its own name.
         """
@@ -67,7 +68,7 @@ class Listener:
 
     @property
     def _hosts(self) -> tuple[str, ...]:
-        return tuple(sorted({host.lower() for rule in self.rules for host in rule.hosts}))
+        return tuple(sorted({host.lower() for rule in self.rules for host in rule.hosts} | set(self.certified)))
 
     def is_foreign(self, headers: Mapping[str, str]) -> bool:
         """Return whether a request is a page's of another site or port, or asks for a foreign name; see ``origins``.
@@ -95,6 +96,7 @@ class Routing:
         return [
             (
                 listener.port,
+                listener.certified,
                 [(r.paths, r.hosts, tuple(name for name, _ in r.groups), r.fixed, r.rewrite) for r in listener.rules],
             )
             for listener in self.listeners

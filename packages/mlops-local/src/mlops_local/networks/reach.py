@@ -14,7 +14,6 @@ not made in this cloud, such as the platform's shared one, is taken to reach eve
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from ministack.services import ec2
 
 from mlops_local import compat
 from mlops_local.networks import connect_timeouts, private_endpoints
+from mlops_local.networks.security_groups import ANYWHERE, matches
 from mlops_local.saved_state import kept_stores
 
 compat.expect(
@@ -50,7 +50,6 @@ compat.expect(
 
 Record = Mapping[str, Any]
 _HTTPS = 443
-_ANYWHERE = ("0.0.0.0/0", "::/0")
 # targets of a route that carry a private address to the internet; an internet gateway needs a public one
 _WAYS_OUT = ("NatGatewayId", "TransitGatewayId", "InstanceId", "NetworkInterfaceId", "VpcPeeringConnectionId",
              "CoreNetworkArn", "VpcEndpointId")  # fmt: skip
@@ -146,7 +145,7 @@ def _from_subnet(member: Member, subnet: Record, service: str, names: Sequence[s
     table = _route_table(subnet)
     routes: Iterable[Record] = () if table is None else table.get("Routes", ())
     if any(_leads_out(route) for route in routes):
-        return None if _lets_out(member, _ANYWHERE, ()) else "its security groups let no port 443 out"
+        return None if _lets_out(member, ANYWHERE, ()) else "its security groups let no port 443 out"
     problems = []
     if service in private_endpoints.GATEWAYS:
         found = _gateway_problem(member, subnet, service, table)
@@ -177,7 +176,7 @@ def _route_table(subnet: Record) -> dict[str, Any] | None:
 def _leads_out(route: Record) -> bool:
     # claim: functions-have-no-public-address
     return (
-        route.get("DestinationCidrBlock") == _ANYWHERE[0]
+        route.get("DestinationCidrBlock") == ANYWHERE[0]
         and route.get("State", "active") == "active"
         and any(route.get(target) for target in _WAYS_OUT)
     )
@@ -203,7 +202,7 @@ def _gateway_problem(member: Member, subnet: Record, service: str, table: Record
     name = None if table is None else table["RouteTableId"]
     if not any(name in endpoint.get("RouteTableIds", ()) for endpoint in found):
         return f"route table {name} of the subnet has no route to the gateway endpoint of {service}"
-    if not _lets_out(member, _ANYWHERE, ()):
+    if not _lets_out(member, ANYWHERE, ()):
         return "its security groups let no port 443 out"
     return None
 
@@ -231,7 +230,7 @@ def _interface_problem(member: Member, subnet: Record, name: str) -> str | None:
 def _admits(endpoint: Record, member: Member, subnet: Record) -> bool:
     groups = [ec2._security_groups.get(group) for group in endpoint.get("SecurityGroupIds", ())]
     rules = [rule for group in groups if group for rule in group.get("IpPermissions", ())]
-    return _matches(rules, [subnet["CidrBlock"]], member.groups)
+    return matches(rules, [subnet["CidrBlock"]], member.groups, port=_HTTPS)
 
 
 def _lets_out(member: Member, blocks: Sequence[str], groups: Sequence[str]) -> bool:
@@ -239,34 +238,7 @@ def _lets_out(member: Member, blocks: Sequence[str], groups: Sequence[str]) -> b
     if len(known) < len(member.groups) or not known:
         return True  # claim: foreign-networks-reach-everything
     rules = [rule for group in known for rule in group.get("IpPermissionsEgress", ())]
-    return _matches(rules, blocks, groups)
-
-
-def _matches(rules: Iterable[Record], blocks: Sequence[str], groups: Sequence[str]) -> bool:
-    """Return whether rules allow port 443 with one of the groups, a prefix list, or all of the blocks of addresses."""
-    for rule in rules:
-        if not _is_https(rule):
-            continue
-        if any(pair.get("GroupId") in groups for pair in rule.get("UserIdGroupPairs", ())):
-            return True
-        ranges = [ipaddress.ip_network(one["CidrIp"], strict=False) for one in rule.get("IpRanges", ())]
-        wanted = [ipaddress.ip_network(block) for block in blocks if ":" not in block]
-        if blocks and all(any(_within(block, one) for one in ranges) for block in wanted):
-            return True
-        if rule.get("PrefixListIds") and tuple(blocks) == _ANYWHERE:
-            return True
-    return False
-
-
-def _is_https(rule: Record) -> bool:
-    if str(rule.get("IpProtocol")) == "-1":
-        return True
-    ports = range(int(rule.get("FromPort", 0)), int(rule.get("ToPort", 65535)) + 1)
-    return str(rule.get("IpProtocol")) in ("tcp", "6") and _HTTPS in ports
-
-
-def _within(block: Any, other: Any) -> bool:
-    return bool(block.version == other.version and block.subnet_of(other))
+    return matches(rules, blocks, groups, port=_HTTPS)
 
 
 def _wrap_dispatch() -> None:

@@ -1,10 +1,11 @@
-"""Rules of security groups: those that a template makes as resources of their own, and what instances of one job need of them.
+"""Rules of security groups: those that a template makes as resources of their own, and what they let through.
 
 MiniStack keeps the rules inside an ``AWS::EC2::SecurityGroup``. CDK writes a rule that names its own group as
 ``AWS::EC2::SecurityGroupIngress`` and ``AWS::EC2::SecurityGroupEgress``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ministack.services import ec2
@@ -12,10 +13,11 @@ from ministack.services.cloudformation import provisioners
 
 from mlops_local import compat
 
-compat.expect("ministack.services.ec2", _security_groups=object)
+compat.expect("ministack.services.ec2", _security_groups=object, _subnets=object)
 compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict, _ec2_sg_permissions="(rules)")
 
 Properties = dict[str, Any]
+ANYWHERE = ("0.0.0.0/0", "::/0")
 _SIDES = {"AWS::EC2::SecurityGroupIngress": "IpPermissions", "AWS::EC2::SecurityGroupEgress": "IpPermissionsEgress"}
 # protocol, and the first and last port that one rule must have: https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html
 _ENCRYPTED = {"UDP 500": ("udp", 500, 500), "protocol 50 (ESP)": ("50", 0, 0)}
@@ -50,6 +52,85 @@ def _with_effect(handler: Mapping[str, Any], side: str) -> dict[str, Callable[..
         return delete(physical_id, properties)
 
     return {"create": created, "update": updated, "delete": deleted}
+
+
+def matches(rules: Iterable[Mapping[str, Any]], blocks: Sequence[str], groups: Sequence[str], *, port: int) -> bool:
+    """Return whether rules allow a port of TCP with one of the groups, a prefix list, or all of the blocks of addresses.
+
+    Args:
+        rules: Rules of one side of some groups.
+        blocks: Addresses of the other end.
+        groups: Security groups of the other end.
+        port: The port.
+    """
+    for rule in rules:
+        if not _has_port(rule, port):
+            continue
+        if any(pair.get("GroupId") in groups for pair in rule.get("UserIdGroupPairs", ())):
+            return True
+        ranges = [ipaddress.ip_network(one["CidrIp"], strict=False) for one in rule.get("IpRanges", ())]
+        wanted = [ipaddress.ip_network(block) for block in blocks if ":" not in block]
+        if blocks and all(any(_within(block, one) for one in ranges) for block in wanted):
+            return True
+        if rule.get("PrefixListIds") and tuple(blocks) == ANYWHERE:
+            return True
+    return False
+
+
+def link_problem(
+    *, subnets: Sequence[str], groups: Sequence[str], to_subnets: Sequence[str], to_groups: Sequence[str], port: int
+) -> str | None:
+    """Return which side of two ends of one network lets no traffic through, if one does not.
+
+    Args:
+        subnets: Subnets of what calls.
+        groups: Its security groups; without any it has the default one of its network.
+        to_subnets: Subnets of what is called.
+        to_groups: Its security groups.
+        port: Port of TCP that is called.
+    """
+    own, other = _groups_of(groups, subnets), _groups_of(to_groups, to_subnets)
+    if own is None or other is None:
+        return None  # claim: foreign-networks-reach-everything
+    names, called = ([group["GroupId"] for group in each] for each in (own, other))
+    leaving = [rule for group in own for rule in group.get("IpPermissionsEgress", ())]
+    if not matches(leaving, _blocks(to_subnets), called, port=port):
+        return f"{', '.join(names)} let nothing out to port {port} of {', '.join(called)}"
+    arriving = [rule for group in other for rule in group.get("IpPermissions", ())]
+    # MiniStack leaves out what each default group has: a rule for itself
+    is_default = any(group["GroupName"] == "default" and group["GroupId"] in names for group in other)
+    if not is_default and not matches(arriving, _blocks(subnets), names, port=port):
+        return f"{', '.join(called)} admit nothing from {', '.join(names)} to port {port}"
+    return None
+
+
+def _groups_of(names: Sequence[str], subnets: Sequence[str]) -> list[Mapping[str, Any]] | None:
+    """Return records of groups, the default one of the network where none is named; ``None`` for a foreign network."""
+    if names:
+        found = [ec2._security_groups.get(name) for name in names]
+        return None if None in found else found
+    networks = {(ec2._subnets.get(subnet) or {}).get("VpcId") for subnet in subnets}
+    groups = [
+        group
+        for group in ec2._security_groups.values()
+        if group["GroupName"] == "default" and group["VpcId"] in networks
+    ]
+    return groups or None
+
+
+def _blocks(subnets: Sequence[str]) -> list[str]:
+    return [str(found["CidrBlock"]) for subnet in subnets if (found := ec2._subnets.get(subnet))]
+
+
+def _has_port(rule: Mapping[str, Any], port: int) -> bool:
+    if str(rule.get("IpProtocol")) == "-1":
+        return True
+    ports = range(int(rule.get("FromPort", 0)), int(rule.get("ToPort", 65535)) + 1)
+    return str(rule.get("IpProtocol")) in ("tcp", "6") and port in ports
+
+
+def _within(block: Any, other: Any) -> bool:
+    return bool(block.version == other.version and block.subnet_of(other))
 
 
 def cluster_problem(group_ids: Iterable[str], *, encrypted: bool) -> str | None:
