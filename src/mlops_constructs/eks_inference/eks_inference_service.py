@@ -34,6 +34,7 @@ from mlops_constructs.eks_inference.slot_permissions import (
 from mlops_constructs.eks_inference.tenant_interface import IEksTenant
 from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalKey, define_personal_key, personal_spec
 from mlops_constructs.model_endpoint.label_access import grant_labels
+from mlops_constructs.model_endpoint.request_schema import RequestSchema
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout import RolloutPolicy
@@ -258,6 +259,23 @@ class EksInferenceService(ServiceMetrics):
         """
         self._balancer.allow_from(group)
 
+    def keep_promise(self, request: RequestSchema) -> None:
+        """Refuse what `ModelEndpoint.keep_promise` refuses: candidates that would refuse what an API allows.
+
+        Args:
+            request: What the API promises to take.
+        """
+        self.rollout.keep_promise(request.promise)
+
+    def answer_stage(self, stage: str) -> None:
+        """Answer calls of a stage of API Gateway, which has its name in their path; `InferenceApi.add_model` calls this.
+
+        Args:
+            stage: Name of the stage.
+        """
+        self._balancer.answer_stage(stage)
+        self._note_rule(self._rollout)
+
     def _validate(self, name: str, certificate: acm.ICertificate | None, registry: IModelRegistry) -> None:
         is_development = self._unit.profile is Profile.DEVELOPMENT
         own = self._cluster.load_balancer_subnets
@@ -421,12 +439,15 @@ class EksInferenceService(ServiceMetrics):
         resource.node.add_dependency(
             *standing, *(self.node.find_child(entry) for entry in ("SlotEntry", "PreflightEntry", "RecordEntry"))
         )
-        # a deployment that resets the weights starts the machine, which puts them right
-        written = resource.node.default_child
+        self._note_rule(rollout)
+        return rollout
+
+    def _note_rule(self, rollout: Rollout) -> None:
+        """Let a deployment that resets the weights start the machine, which puts them right."""
+        written = rollout.node.find_child("Spec").node.default_child
         if not isinstance(written, cdk.CfnResource):
             raise TypeError("the resource of the spec is one of CloudFormation")
         written.add_property_override("Rule", self._balancer.rule_hash)
-        return rollout
 
 
 def _standing(spec: ServingSpec) -> list[Manifest]:

@@ -26,7 +26,8 @@ _CONTROLLER_TAG = "elbv2.k8s.aws/cluster"
 _PRIORITY = 1
 # of the listeners that forward to one slot alone
 _SLOT_PORTS = dict(zip(SLOTS, (8001, 8002), strict=True))
-_PATHS = ("/ping", "/invocations", "/v2", "/v2/*")
+_PREDICTIONS = "/invocations"
+_PATHS = ("/ping", _PREDICTIONS, "/v2", "/v2/*")
 _FIREWALL = (
     "the load balancer has no public address and answers only security groups that are named one by one; rejected: a web "
     "application firewall, whose rules are about browsers and whose price a model would pay by the request"
@@ -85,6 +86,7 @@ class ServiceLoadBalancer(Construct):
             "green": self._define_slot("Green", "green", delay),
         }
         self._certificate = certificate
+        self._stage: str | None = None
         self._listener = self._define_listener()
         self._rule = self._define_rule()
 
@@ -99,6 +101,11 @@ class ServiceLoadBalancer(Construct):
         return self._balancer.attr_dns_name
 
     @property
+    def arn(self) -> str:
+        """ARN of the load balancer."""
+        return self._balancer.ref
+
+    @property
     def full_name(self) -> str:
         """The part of its ARN by which metrics name it."""
         return self._balancer.attr_load_balancer_full_name
@@ -111,7 +118,7 @@ class ServiceLoadBalancer(Construct):
     @property
     def rule_hash(self) -> str:
         """Hash of what the template says of the rule: where it changes, CloudFormation puts the weights back to how they began."""
-        return content_hash({"paths": list(_PATHS), "priority": _PRIORITY, "first": SLOTS[0]})
+        return content_hash({"paths": list(_PATHS), "priority": _PRIORITY, "first": SLOTS[0], "stage": self._stage})
 
     @property
     def target_group_arns(self) -> Mapping[str, str]:
@@ -140,6 +147,25 @@ class ServiceLoadBalancer(Construct):
             group: The security group.
         """
         self._group.add_ingress_rule(group, ec2.Port.tcp(self._port), f"Callers of {self._name}")
+
+    def answer_stage(self, stage: str) -> None:
+        """Answer ``/<stage>/invocations`` as ``/invocations``: API Gateway puts the stage before the path of private integrations.
+
+        The rule changes, so CloudFormation writes the weights again, and the Deploy machine corrects them.
+        See: https://docs.aws.amazon.com/apigateway/latest/developerguide/private-integration.html
+
+        Args:
+            stage: Name of the stage.
+        """
+        self._stage = stage
+        self._rule.conditions = [self._paths(*_PATHS, f"/{stage}{_PREDICTIONS}")]
+        rewrite = elbv2.CfnListenerRule.RewriteConfigProperty(regex=f"^/{stage}{_PREDICTIONS}$", replace=_PREDICTIONS)
+        self._rule.transforms = [
+            elbv2.CfnListenerRule.TransformProperty(
+                type="url-rewrite",
+                url_rewrite_config=elbv2.CfnListenerRule.RewriteConfigObjectProperty(rewrites=[rewrite]),
+            )
+        ]
 
     def open_slots(self) -> Mapping[str, str]:
         """Let the unit's functions ask each slot alone, by a listener of its own; return the addresses.
@@ -313,12 +339,7 @@ class ServiceLoadBalancer(Construct):
             "Rule",
             listener_arn=self._listener.attr_listener_arn,
             priority=_PRIORITY,
-            conditions=[
-                elbv2.CfnListenerRule.RuleConditionProperty(
-                    field="path-pattern",
-                    path_pattern_config=elbv2.CfnListenerRule.PathPatternConfigProperty(values=list(_PATHS)),
-                )
-            ],
+            conditions=[self._paths(*_PATHS)],
             actions=[
                 elbv2.CfnListenerRule.ActionProperty(
                     type="forward",
@@ -334,3 +355,11 @@ class ServiceLoadBalancer(Construct):
         # CloudFormation writes all of a rule that changes, its weights too, and tags change by one word anywhere in the app
         rule.add_property_deletion_override("Tags")
         return rule
+
+    @staticmethod
+    def _paths(*patterns: str) -> elbv2.CfnListenerRule.RuleConditionProperty:
+        # a rule takes five
+        return elbv2.CfnListenerRule.RuleConditionProperty(
+            field="path-pattern",
+            path_pattern_config=elbv2.CfnListenerRule.PathPatternConfigProperty(values=list(patterns)),
+        )

@@ -12,6 +12,9 @@ from aws_cdk import aws_apigateway as gateway
 PROBLEM = "application/problem+json"
 JSON = "application/json"
 INFERENCE_ID, MODEL_VERSION, RETRY_AFTER = "X-Inference-Id", "X-Model-Version", "Retry-After"
+# callers may choose requestId, which would be the join key of others' labels
+# claim: callers-may-choose-request-ids
+INFERENCE_ID_SOURCE = "context.extendedRequestId"
 # statuses of our server that say what is wrong with a request
 REFUSALS: Mapping[int, tuple[str, str]] = {
     400: ("invalid_request", "the model refuses the request; `problems` says why"),
@@ -123,40 +126,69 @@ def model_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
     Args:
         own_server: Whether our server serves the model.
     """
-    problems = {"method.response.header.Content-Type": f"'{PROBLEM}'", **_id()}
     failed = problem(502, "model_error", "the model failed on this request")
     return [
-        gateway.IntegrationResponse(
-            status_code="200",
-            selection_pattern="200",
-            response_parameters={
-                "method.response.header.Content-Type": "integration.response.header.Content-Type",
-                f"method.response.header.{MODEL_VERSION}": "integration.response.header.X-Amzn-SageMaker-Custom-Attributes",
-                **_id(),
-            },
-        ),
-        gateway.IntegrationResponse(
-            status_code="429",
-            selection_pattern="429",
-            response_parameters={**problems, f"method.response.header.{RETRY_AFTER}": "'1'"},
-            response_templates={JSON: problem(429, "too_many_requests", "there are more calls than the model answers")},
-        ),
-        gateway.IntegrationResponse(
-            status_code="503",
-            selection_pattern=r"400|5\d{2}",
-            response_parameters=problems,
-            response_templates={JSON: problem(503, "not_served", "the model is not served now; try again later")},
-        ),
-        gateway.IntegrationResponse(
-            status_code="502",
-            response_parameters=problems,
-            response_templates={JSON: _refusals(failed) if own_server else failed},
-        ),
+        _predictions("X-Amzn-SageMaker-Custom-Attributes"),
+        _busy(),
+        _not_served(r"400|5\d{2}"),
+        _problem("502", _refusals(failed) if own_server else failed),
     ]
 
 
+def service_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
+    """Return what a caller gets for each status of a service on EKS or of its load balancer.
+
+    Args:
+        own_server: As for `model_answers`.
+    """
+    # what is no object, such as a page of the load balancer, is left out
+    said = "#set($said = $input.json('$'))#if($said.indexOf('{') == 0), $said.substring(1)#else}#end"
+    refusals = REFUSALS.items() if own_server else ()
+    return [
+        _predictions("X-Model-Version"),
+        *(_problem(str(status), problem(status, *words)[:-1] + said, str(status)) for status, words in refusals),
+        _busy(),
+        # the load balancer's own: there is no such path, or no pod
+        _not_served("404|503"),
+        _problem("502", problem(502, "model_error", "the model failed on this request")),
+    ]
+
+
+def _predictions(version: str) -> gateway.IntegrationResponse:
+    """Return what passes as it is, with the model's version from one of its headers."""
+    return gateway.IntegrationResponse(
+        status_code="200",
+        selection_pattern="200",
+        response_parameters={
+            "method.response.header.Content-Type": "integration.response.header.Content-Type",
+            f"method.response.header.{MODEL_VERSION}": f"integration.response.header.{version}",
+            **_id(),
+        },
+    )
+
+
+def _busy() -> gateway.IntegrationResponse:
+    words = problem(429, "too_many_requests", "there are more calls than the model answers")
+    return _problem("429", words, "429", {f"method.response.header.{RETRY_AFTER}": "'1'"})
+
+
+def _not_served(pattern: str) -> gateway.IntegrationResponse:
+    return _problem("503", problem(503, "not_served", "the model is not served now; try again later"), pattern)
+
+
+def _problem(
+    status: str, template: str, pattern: str | None = None, more: Mapping[str, str] | None = None
+) -> gateway.IntegrationResponse:
+    return gateway.IntegrationResponse(
+        status_code=status,
+        selection_pattern=pattern,
+        response_parameters={"method.response.header.Content-Type": f"'{PROBLEM}'", **_id(), **(more or {})},
+        response_templates={JSON: template},
+    )
+
+
 def _id() -> dict[str, str]:
-    return {f"method.response.header.{INFERENCE_ID}": "context.extendedRequestId"}
+    return {f"method.response.header.{INFERENCE_ID}": INFERENCE_ID_SOURCE}
 
 
 def _refusals(failed: str) -> str:

@@ -22,7 +22,14 @@ from mlops_constructs.eks_inference import EksInferenceService
 from mlops_constructs.inference_api.api_access import Access
 from mlops_constructs.inference_api.api_alarms import define_alarms
 from mlops_constructs.inference_api.api_findings import acknowledge_api, acknowledge_method
-from mlops_constructs.inference_api.error_answers import JSON, define_gateway_answers, method_answers, model_answers
+from mlops_constructs.inference_api.error_answers import (
+    INFERENCE_ID_SOURCE,
+    JSON,
+    define_gateway_answers,
+    method_answers,
+    model_answers,
+)
+from mlops_constructs.inference_api.private_link import PrivateLink, service_integration
 from mlops_constructs.inference_api.usage_plans import Quota
 from mlops_constructs.inference_api.web_firewall import INSPECTED, define_firewall
 from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint, Ownership
@@ -118,6 +125,7 @@ class InferenceApi(Construct):
         )
         self._invoke = iam.PolicyStatement(actions=["sagemaker:InvokeEndpoint"])
         self._role: iam.IRole | None = None
+        self._link: PrivateLink | None = None
         self.node.add_validation(_ApiCheck(self._models, self._plans, self._access))
         acknowledge_api(self._api)
         business_unit.tag(self)
@@ -143,20 +151,22 @@ class InferenceApi(Construct):
     def add_model(
         self,
         name: str,
-        endpoint: IModelEndpoint,
+        endpoint: IModelEndpoint | EksInferenceService,
         *,
         request: RequestSchema,
         timeout: cdk.Duration | None = None,
         max_rate: float | None = None,
         own_server: bool = True,
+        server_name: str | None = None,
     ) -> None:
         """Let callers ask a model, and hold each candidate of its endpoint to the promise.
 
-        An endpoint whose models another app or CloudFormation deploys is not held to it from here: a warning says so.
+        An endpoint whose models another app or CloudFormation deploys is not held to it from here: a warning says so. A service on
+        EKS is reached by a VPC link in the unit's subnets, which its load balancer then admits.
 
         Args:
             name: Name in the path, 1 to 32 lower-case letters, digits, hyphens; it stays when the model changes.
-            endpoint: A SageMaker endpoint that answers at once.
+            endpoint: A SageMaker endpoint that answers at once, or a service on EKS of the same unit.
             request: What the API promises to take.
             timeout: How long API Gateway waits, 1 to 29 seconds. Set the container's own below it: an answer that comes later is
                 lost, while the model has counted the call. Default: 29 seconds.
@@ -164,6 +174,8 @@ class InferenceApi(Construct):
                 account's limit, with a warning.
             own_server: Whether our server serves the model, so that callers get its words of what is wrong with a row. Default:
                 it does. A container of others may quote anything in its errors, so callers get 502 instead.
+            server_name: Name in the certificate of a service on EKS, which API Gateway compares. Default: none, for SageMaker and
+                for a service without a certificate.
 
         Raises:
             ValidationError: With every reason why the API could not ask the model, or could not keep what it promises.
@@ -176,14 +188,23 @@ class InferenceApi(Construct):
             check_range("max_rate", max_rate, minimum=1, maximum=_HIGHEST_RATE),
             self._body_problem(request),
             *_endpoint_problems(endpoint),
+            *_name_problems(endpoint, server_name, self._unit),
         ]
         raise_if_any(self, "InvalidInferenceApi", problems)
-        self._invoke.add_resources(endpoint.endpoint_arn)
-        if isinstance(endpoint, ModelEndpoint) and endpoint.ownership is Ownership.PIPELINE:
+        if isinstance(endpoint, EksInferenceService) or (
+            isinstance(endpoint, ModelEndpoint) and endpoint.ownership is Ownership.PIPELINE
+        ):
             endpoint.keep_promise(request)
         else:
             warn(self, UNCHECKED_PROMISE, model=name, endpoint=endpoint.endpoint_name, file=request.name)
-        methods = self._define_methods(name, endpoint.endpoint_name, request, longest, own_server=own_server)
+        if isinstance(endpoint, EksInferenceService):
+            integration = service_integration(endpoint, server_name=server_name, timeout=longest, own_server=own_server)
+            methods = self._define_methods(name, integration, request)
+            self._connect(endpoint, methods)
+        else:
+            self._invoke.add_resources(endpoint.endpoint_arn)
+            integration = _integration(endpoint, self._invoking_role(), longest, own_server=own_server)
+            methods = self._define_methods(name, integration, request)
         self._models[name] = _Model(
             request=request, timeout=longest, methods=methods, max_rate=max_rate, own_server=own_server
         )
@@ -370,8 +391,18 @@ class InferenceApi(Construct):
             return [first]
         return [first, (root.add_resource("token").add_resource("models"), True)]
 
+    def _connect(self, service: EksInferenceService, methods: tuple[gateway.Method, ...]) -> None:
+        """Let the methods that ask a service on EKS go through the VPC link, which is made with the first."""
+        if self._link is None:
+            self._link = PrivateLink(self, "Link", business_unit=self._unit, name=self._name)
+        self._link.open(service)
+        service.answer_stage(STAGE)
+        for method in methods:
+            if method.http_method == "POST":
+                self._change(self._link.connect(method, service))
+
     def _define_methods(
-        self, name: str, endpoint_name: str, request: RequestSchema, timeout: cdk.Duration, *, own_server: bool
+        self, name: str, integration: gateway.Integration, request: RequestSchema
     ) -> tuple[gateway.Method, ...]:
         model = gateway.CfnModel(
             self._api,
@@ -384,7 +415,6 @@ class InferenceApi(Construct):
         )
         self._change({name: dict(request.schema)}, waits_for=model)
         bodies = gateway.Model.from_model_name(model, "Name", model.ref)
-        role = self._invoking_role()
         made: list[gateway.Method] = []
         for tree, has_token in self._trees:
             resource = tree.add_resource(name)
@@ -393,26 +423,7 @@ class InferenceApi(Construct):
             scopes = [self._access.scope] if has_token and self._access.scope is not None else None
             predict = resource.add_resource("predictions").add_method(
                 "POST",
-                gateway.AwsIntegration(
-                    service="runtime.sagemaker",
-                    path=f"endpoints/{endpoint_name}/invocations",
-                    integration_http_method="POST",
-                    options=gateway.IntegrationOptions(
-                        credentials_role=role,
-                        # an undeclared type would walk past the schema
-                        passthrough_behavior=gateway.PassthroughBehavior.NEVER,
-                        request_templates={JSON: "$input.body"},
-                        request_parameters={
-                            # callers may choose requestId, which would be the join key of others' labels
-                            # claim: callers-may-choose-request-ids
-                            INFERENCE_HEADER: "context.extendedRequestId",
-                            "integration.request.header.Content-Type": f"'{JSON}'",
-                            "integration.request.header.Accept": f"'{JSON}'",
-                        },
-                        timeout=timeout,
-                        integration_responses=model_answers(own_server=own_server),
-                    ),
-                ),
+                integration,
                 request_models={JSON: bodies},
                 request_validator=self._validator,
                 method_responses=method_answers(),
@@ -514,24 +525,70 @@ class InferenceApi(Construct):
         return [f"{tree}/{name}/predictions" for tree in trees]
 
 
+def _integration(
+    endpoint: IModelEndpoint, role: iam.IRole, timeout: cdk.Duration, *, own_server: bool
+) -> gateway.Integration:
+    """Return how a method asks an endpoint of SageMaker."""
+    return gateway.AwsIntegration(
+        service="runtime.sagemaker",
+        path=f"endpoints/{endpoint.endpoint_name}/invocations",
+        integration_http_method="POST",
+        options=gateway.IntegrationOptions(
+            credentials_role=role,
+            # an undeclared type would walk past the schema
+            passthrough_behavior=gateway.PassthroughBehavior.NEVER,
+            request_templates={JSON: "$input.body"},
+            request_parameters={
+                INFERENCE_HEADER: INFERENCE_ID_SOURCE,
+                "integration.request.header.Content-Type": f"'{JSON}'",
+                "integration.request.header.Accept": f"'{JSON}'",
+            },
+            timeout=timeout,
+            integration_responses=model_answers(own_server=own_server),
+        ),
+    )
+
+
 def _endpoint_problems(endpoint: object) -> list[str | None]:
-    if isinstance(endpoint, EksInferenceService):
-        return [
-            f"endpoint {endpoint.endpoint_name} runs on EKS, which the API cannot ask yet; give a ModelEndpoint, or call its "
-            "load balancer"
-        ]
-    if not isinstance(endpoint, ModelEndpointBase):
-        return [f"endpoint must be a ModelEndpoint, got {shown(endpoint)}"]
-    if not isinstance(endpoint, ModelEndpoint):
+    if not isinstance(endpoint, ModelEndpointBase | EksInferenceService):
+        return [f"endpoint must be a ModelEndpoint or an EksInferenceService, got {shown(endpoint)}"]
+    if not isinstance(endpoint, ModelEndpoint | EksInferenceService):
         return []
     return [
         f"endpoint {endpoint.endpoint_name} is asynchronous, and the API takes no jobs yet; serve the model by instances or "
         "without servers, or call InvokeEndpointAsync"
-        if endpoint.exchange is not None
+        if isinstance(endpoint, ModelEndpoint) and endpoint.exchange is not None
         else None,
         f"endpoint {endpoint.endpoint_name} has personal fields that clients hash before they send, which callers of an API do "
         "not; take DataCapture(personal_data=) away, or let callers use EndpointClient"
         if endpoint.personal_key is not None
+        else None,
+    ]
+
+
+def _name_problems(endpoint: object, server_name: str | None, unit: IBusinessUnit) -> list[str | None]:
+    """Return why API Gateway could not reach a service on EKS, by its network or the name in its certificate."""
+    if not isinstance(endpoint, EksInferenceService):
+        return ["server_name is for services on EKS, endpoint is on SageMaker; leave it out" if server_name else None]
+    name, is_secure = endpoint.endpoint_name, endpoint.load_balancer.port == 443
+    return [
+        f"endpoint {name} is of unit {endpoint.business_unit.name}, the API of {unit.name}, from whose network it is not reached; "
+        "define an API for that unit"
+        if endpoint.business_unit.name != unit.name
+        else None,
+        f"server_name must be given for {name}, which has a certificate: API Gateway compares the name with it"
+        if is_secure and server_name is None
+        else None,
+        f"server_name must not be given for {name}, which has no certificate, got {server_name!r}"
+        if not is_secure and server_name is not None
+        else None,
+        check_pattern(
+            "server_name",
+            server_name,
+            pattern=_DOMAIN,
+            allowed="a name of DNS in lower case, such as models.example.com",
+        )
+        if server_name is not None
         else None,
     ]
 

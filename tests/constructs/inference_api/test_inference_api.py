@@ -330,7 +330,7 @@ def test_endpoints_that_the_api_cannot_ask(refusing: Any) -> None:
     cases = {
         "asynchronous, and the API takes no jobs yet": refusing.model("Slow", name="slow", capacity=slow),
         "clients hash before they send": refusing.model("Hashed", name="hashed", capture=capture),
-        "endpoint must be a ModelEndpoint, got 'forecast'": "forecast",
+        "endpoint must be a ModelEndpoint or an EksInferenceService, got 'forecast'": "forecast",
     }
     for problem, endpoint in cases.items():
         with pytest.raises(ValidationError) as refused:

@@ -192,6 +192,7 @@ def test_an_api_costs_its_firewall_and_its_calls() -> None:
     resources = {
         "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {}},
         "Firewall": {"Type": "AWS::WAFv2::WebACL", "Properties": {"Rules": [{}, {}, {}]}},
+        "Link": {"Type": "AWS::ApiGatewayV2::VpcLink", "Properties": {}},
     }
     price = monthly_price(Template(document={"Resources": resources}), price_table("us-east-1"))
 
@@ -200,3 +201,4 @@ def test_an_api_costs_its_firewall_and_its_calls() -> None:
         "1 web firewall with 3 rules",
         "up to a million calls of 1 API at 4.10",
     ]
+    assert price.unpriced == ("Link: the table has no price of AWS::ApiGatewayV2::VpcLink",)

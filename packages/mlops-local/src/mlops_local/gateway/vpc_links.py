@@ -75,7 +75,7 @@ def port(integration: Record) -> int:
 
 
 def _listener(target: str, port: int) -> Mapping[str, Any]:
-    """Return the record of a listener, by its ARN or by that of its load balancer and the port; empty where there is none."""
+    """Return the record of a listener, by its ARN or by that of its load balancer and the port; empty for an unknown one."""
     if ":listener/" in target:
         return dict(alb._listeners.get(target) or {})
     listeners = [each for each in alb._listeners.values() if each["LoadBalancerArn"] == target]

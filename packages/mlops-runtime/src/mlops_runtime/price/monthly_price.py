@@ -18,6 +18,7 @@ HOURS = 730
 # assumptions of the upper bounds
 # of other services, paid by time as well: the table has no prices of these, and a plan says so
 _UNPRICED_TYPES = (
+    "AWS::ApiGatewayV2::VpcLink",
     "AWS::DirectoryService::MicrosoftAD",
     "AWS::EC2::Instance",
     "AWS::EC2::NatGateway",
