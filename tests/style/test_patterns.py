@@ -36,6 +36,7 @@ MADE = {
     "mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
     "mlops_local/gateway/integration_responses.py": "an API's own pattern over a status",
     "mlops_local/gateway/mapping_templates.py": "names of references, and a template's own pattern",
+    "mlops_local/load_balancer/routing.py": "a rule's own pattern over the path of a request to this machine",
     "mlops_local/metric_statistics.py": "counted numbers",
     "mlops_local/sagemaker/api_shapes.py": "botocore's patterns, matched only within the length that the shape allows",
     "mlops_runtime/aws_api/api_request.py": "botocore's patterns over definitions of the developer's machines",

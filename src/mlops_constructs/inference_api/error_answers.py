@@ -141,7 +141,7 @@ def service_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
     Args:
         own_server: As for `model_answers`.
     """
-    # what is no object, such as a page of the load balancer, is left out
+    # other content, such as a page of the load balancer, is left out
     said = "#set($said = $input.json('$'))#if($said.indexOf('{') == 0), $said.substring(1)#else}#end"
     refusals = REFUSALS.items() if own_server else ()
     return [

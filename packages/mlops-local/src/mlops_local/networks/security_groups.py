@@ -89,6 +89,7 @@ def link_problem(
         to_groups: Its security groups.
         port: Port of TCP that is called.
     """
+    # claim: vpc-links-need-rules-to-load-balancers
     own, other = _groups_of(groups, subnets), _groups_of(to_groups, to_subnets)
     if own is None or other is None:
         return None  # claim: foreign-networks-reach-everything
