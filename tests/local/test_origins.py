@@ -120,3 +120,28 @@ def test_a_bucket_may_serve_pages_of_its_cors_rules(cloud: Cloud, unique: str) -
     assert send(cloud, "GET", address, **{**page, "Origin": "https://evil.example"})[0] == 403
     # a link or an image has no origin
     assert send(cloud, "GET", address, **{"Sec-Fetch-Site": "cross-site"})[0] == 200
+
+
+def test_pages_of_an_app_reach_the_sign_in(cloud: Cloud) -> None:
+    """They open Cognito's pages and ask for tokens; the form of the pages is sent by these alone."""
+    host = urlsplit(cloud.endpoint_url).netloc
+    app = {"Sec-Fetch-Site": "cross-site"}
+    asked = (
+        ("GET", "/oauth2/authorize", app),
+        ("GET", "/logout", app),
+        ("POST", "/oauth2/token", {"Origin": "https://app.example"}),
+        ("POST", "/login", {"Origin": "https://app.example"}),
+        ("POST", "/login", {"Origin": f"http://{host}"}),
+    )
+    found = []
+    for method, path, headers in asked:
+        connection = http.client.HTTPConnection(host, timeout=30)
+        try:
+            connection.request(method, path, "", headers)
+            answer = connection.getresponse()
+            found.append((answer.status, answer.getheader("Access-Control-Allow-Origin")))
+        finally:
+            connection.close()
+
+    assert [status for status, _ in found] == [400, 400, 400, 403, 400]
+    assert found[2][1] == "*"

@@ -2,8 +2,8 @@
 
 Every program of this machine may use the port, also browsers: any page may send forms, images and simple requests to it, and a
 page whose owner points its name at 127.0.0.1 (DNS rebinding) may read the answers. Browsers report that in ``Origin``,
-``Sec-Fetch-Site`` and ``Host``. AWS serves pages from S3 alone among what is here: links and images, which have no origin, and the
-origins that a bucket's CORS configuration names.
+``Sec-Fetch-Site`` and ``Host``. AWS serves pages from S3, which are links and images without an origin and the origins that a
+bucket's CORS configuration names, and from Cognito: its hosted pages are opened by apps of any origin, which then ask for tokens.
 """
 
 import json
@@ -34,6 +34,10 @@ CODE = "ForeignRequest"
 _HOST = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9_.-]+)(?::([0-9]+))?", re.IGNORECASE)
 # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; an address that the user typed is of no site
 _OWN_SITES = frozenset({"none", "same-origin"})
+# what a page of an app opens, and what its scripts ask for
+_COGNITO = frozenset(
+    {("GET", "/oauth2/authorize"), ("GET", "/logout"), ("POST", "/oauth2/token"), ("POST", "/oauth2/revoke")}
+)
 
 
 def foreign_name(headers: Mapping[str, str], port: int) -> str | None:
@@ -99,10 +103,13 @@ def with_origins(application: Application) -> Application:
 
 
 def _is_served_to_pages(scope: Scope, headers: dict[str, str]) -> bool:
-    """Return whether a request is S3's, and one that S3 lets this page make; it still needs its signature."""
-    # claim: s3-serves-pages-of-its-cors-rules
+    """Return whether a request is Cognito's, or one that S3 lets this page make, which still needs its signature."""
     if scope["type"] != "http" or scope["path"].startswith("/_"):
         return False
+    # claim: cognito-serves-apps-of-any-origin
+    if (scope["method"], scope["path"]) in _COGNITO:
+        return True
+    # claim: s3-serves-pages-of-its-cors-rules
     method, path = scope["method"], scope["path"]
     target: tuple[str, str] | None = app._s3_cors_target(headers.get("host", ""), path)
     query: dict[str, Any] = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)

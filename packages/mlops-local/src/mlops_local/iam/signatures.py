@@ -97,6 +97,7 @@ _CAPABILITIES = {
 _APPLICATIONS = ("/_aws/execute-api/", "/_aws/lambda-url/")
 _COGNITO_PAGES = frozenset({
     ("GET", "/oauth2/authorize"), ("POST", "/oauth2/login"), ("POST", "/login"), ("POST", "/oauth2/token"), ("GET", "/logout"),
+    ("POST", "/oauth2/revoke"),
     *((method, f"/oauth2/user{info}") for method in ("GET", "POST") for info in ("Info", "info")),
 })  # fmt: skip
 _COGNITO_KEYS = ("/.well-known/jwks.json", "/.well-known/openid-configuration")

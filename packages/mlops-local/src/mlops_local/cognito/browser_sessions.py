@@ -1,0 +1,154 @@
+"""The session that a browser has at a user pool's pages: for an hour a person need not type the password again.
+
+Pages are at the domain of a pool alone. ``prompt`` is read by managed login, which a domain has by ``ManagedLoginVersion`` 2; the
+classic pages do not know it.
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from ministack.services import cognito
+
+from mlops_local import compat
+
+compat.expect(
+    "ministack.services.cognito",
+    _authorization_codes=dict,
+    _find_pool_by_client_id="(client_id)",
+    _get_pool_unscoped="(pool_id)",
+    _issue_auth_code_redirect="(client_id, pool_id, redirect_uri, scope, username, nonce, code_challenge, "
+    "code_challenge_method, state)",
+    _oauth2_error="(error, description, status=400)",
+    _qp="(query_params, key, default='')",
+    handle_login_submit="(method, path, headers, body, query_params)",
+    handle_logout="(method, path, headers, query_params)",
+    handle_oauth2_authorize="(method, path, headers, query_params)",
+)
+
+Answer = tuple[int, dict[str, str], bytes]
+_COOKIE, _LASTS = "cognito", 3600
+_MANAGED = 2  # the version of a domain's pages
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSession:
+    """Who signed in at the pages of a pool, and when."""
+
+    pool: str
+    user: str
+    at: float
+
+    def is_valid(self) -> bool:
+        """Return whether it lasts still, and the user may sign in."""
+        pool = cognito._get_pool_unscoped(self.pool)
+        user = ((pool or {}).get("_users") or {}).get(self.user)
+        return user is not None and bool(user.get("Enabled", True)) and time.time() < self.at + _LASTS
+
+
+_sessions: dict[str, BrowserSession] = {}
+
+
+def install() -> None:
+    """Give the pages sessions."""
+    cognito.handle_oauth2_authorize = _authorizing(cognito.handle_oauth2_authorize)
+    cognito.handle_login_submit = _signing_in(cognito.handle_login_submit)
+    cognito.handle_logout = _signing_out(cognito.handle_logout)
+
+
+def _authorizing(authorize: Any) -> Any:
+    def authorized(method: str, path: str, headers: Mapping[str, str], query: dict[str, Any]) -> Answer:
+        asked = {name: cognito._qp(query, name) for name in query}
+        pool_id, pool, _ = cognito._find_pool_by_client_id(asked.get("client_id", ""))
+        if pool is not None and not (pool.get("Domain") or pool.get("CustomDomain")):
+            # claim: cognito-pages-need-a-domain
+            error: Answer = cognito._oauth2_error("invalid_request", f"{pool_id} has no domain, so it has no pages")
+            return error
+        found: Answer = authorize(method, path, headers, query)
+        if found[0] != 200 or pool is None or _MANAGED not in (pool.get("_managed_login_versions") or {}).values():
+            return found
+        # claim: cognito-prompts
+        prompts, session = asked.get("prompt", "").split(), _session(headers, pool_id)
+        if session is not None and "login" not in prompts:
+            return _code(asked, session)
+        if "none" in prompts:
+            back = f"{asked['redirect_uri']}?error=login_required"
+            state = f"&state={quote(asked['state'])}" if "state" in asked else ""
+            return 302, {"Location": back + state, "Cache-Control": "no-store"}, b""
+        return found
+
+    return authorized
+
+
+def _code(asked: Mapping[str, str], session: BrowserSession) -> Answer:
+    names = ("nonce", "code_challenge", "code_challenge_method", "state")
+    found: Answer = cognito._issue_auth_code_redirect(
+        asked["client_id"], session.pool, asked["redirect_uri"], asked.get("scope", ""), session.user,
+        *(asked.get(name, "") for name in names),
+    )  # fmt: skip
+    entry = _entry(found)
+    if entry is not None:
+        entry["auth_time"] = int(session.at)
+    return found
+
+
+def _signing_in(submit: Any) -> Any:
+    def signed_in(*request: Any) -> Answer:
+        found: Answer = submit(*request)
+        entry = _entry(found)
+        if entry is None:
+            return found
+        # claim: cognito-sessions-last-an-hour
+        for key in [key for key, each in list(_sessions.items()) if not each.is_valid()]:
+            _sessions.pop(key, None)
+        key = secrets.token_urlsafe(32)
+        _sessions[key] = BrowserSession(entry["pool_id"], entry["username"], time.time())
+        return found[0], {**found[1], "Set-Cookie": _cookie(key, _LASTS)}, found[2]
+
+    return signed_in
+
+
+def _signing_out(logout: Any) -> Any:
+    def signed_out(method: str, path: str, headers: Mapping[str, str], query: dict[str, Any]) -> Answer:
+        found: Answer = logout(method, path, headers, query)
+        if found[0] != 302:
+            return found
+        _, _, client = cognito._find_pool_by_client_id(cognito._qp(query, "client_id"))
+        if found[1]["Location"] not in client.get("LogoutURLs", []):
+            # claim: cognito-signs-out-to-registered-addresses
+            error: Answer = cognito._oauth2_error("invalid_request", "logout_uri is not allowed")
+            return error
+        _sessions.pop(_key(headers), None)
+        return found[0], {**found[1], "Set-Cookie": _cookie("", 0)}, found[2]
+
+    return signed_out
+
+
+def _entry(found: Answer) -> dict[str, Any] | None:
+    """Return what belongs to the code of a redirect to an app."""
+    if found[0] != 302:
+        return None
+    code = parse_qs(urlsplit(found[1].get("Location", "")).query).get("code", [""])[0]
+    entry: dict[str, Any] | None = cognito._authorization_codes.get(code)
+    return entry
+
+
+def _cookie(value: str, seconds: int) -> str:
+    return f"{_COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax"
+
+
+def _key(headers: Mapping[str, str]) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+    except CookieError:
+        return ""
+    return "" if found is None else found.value
+
+
+def _session(headers: Mapping[str, str], pool_id: str) -> BrowserSession | None:
+    found = _sessions.get(_key(headers))
+    return found if found is not None and found.pool == pool_id and found.is_valid() else None

@@ -1,0 +1,95 @@
+"""What tokens keep of the sign-in that they come from: its time, also when they are refreshed, and the groups of the person now."""
+
+import contextvars
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack.services import cognito
+
+from mlops_local import compat
+
+compat.expect(
+    "ministack.services.cognito",
+    _authorization_codes=dict,
+    _fake_token="(sub, pool_id, client_id, token_type='access', username='', user_attrs=None, groups=None, nonce='', "  # noqa: S106
+    "trigger_source='TokenGeneration_Authentication', client_metadata=None, origin_jti='', scope=None)",
+    _get_pool_unscoped="(pool_id)",
+    _oauth2_error="(error, description, status=400)",
+    _oauth2_token="(data, query_params, raw_body=b'', headers=None)",  # noqa: S106
+    _refresh_auth_result="(pool, pid, cid, refresh_token)",
+    _signed_jwt="(claims, pool_id='', use='')",
+    _token_claims="(token)",  # noqa: S106
+)
+
+# claims that the tokens which are made now keep
+_kept: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("mlops_kept_claims", default=None)
+
+
+def install() -> None:
+    """Let tokens keep what they should."""
+    cognito._fake_token = _with_groups(cognito._fake_token)
+    cognito._signed_jwt = _with_times(cognito._signed_jwt)
+    cognito._oauth2_token = _of_a_sign_in(cognito._oauth2_token)
+    cognito._refresh_auth_result = _of_a_token(cognito._refresh_auth_result)
+
+
+def form(body: bytes) -> dict[str, str]:
+    """Return the fields of a form, the first value of each."""
+    return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
+
+
+def _with_groups(make: Any) -> Any:
+    def made(sub: str, pool_id: str, client_id: str, token_type: str = "access", **more: Any) -> str:  # noqa: S107
+        if more.get("trigger_source") == "TokenGeneration_RefreshTokens" and more.get("groups") is None:
+            # claim: cognito-refreshed-tokens-have-groups
+            users = (cognito._get_pool_unscoped(pool_id) or {}).get("_users") or {}
+            more["groups"] = (users.get(more.get("username")) or {}).get("_groups")
+        return str(make(sub, pool_id, client_id, token_type, **more))
+
+    return made
+
+
+def _with_times(sign: Any) -> Any:
+    def signed(claims: dict[str, Any], pool_id: str = "", use: str = "") -> str:
+        # claim: cognito-keeps-the-time-of-the-sign-in
+        kept = _kept.get() or {}
+        times = {"auth_time": kept.get("auth_time", claims.get("auth_time", claims.get("iat")))}
+        if claims.get("token_use") == "refresh" and "exp" in kept:
+            times["exp"] = kept["exp"]  # a new one lasts as long as the one before
+        return str(sign({**claims, **times}, pool_id, use))
+
+    return signed
+
+
+def _of_a_sign_in(exchange: Any) -> Any:
+    def exchanged(data: Any, query: Any, raw_body: bytes = b"", headers: Any = None) -> Any:
+        given = form(raw_body)
+        kept: Mapping[str, Any] = {}
+        if given.get("grant_type") == "authorization_code":
+            kept = cognito._authorization_codes.get(given.get("code", "")) or {}
+        elif given.get("grant_type") == "refresh_token":
+            kept = cognito._token_claims(given.get("refresh_token", "")) or {}
+            # claim: cognito-refresh-tokens-are-of-one-client
+            if time.time() >= kept.get("exp", 0) or given.get("client_id", kept["client_id"]) != kept["client_id"]:
+                return cognito._oauth2_error("invalid_grant", "Invalid refresh token.")
+        reset = _kept.set({name: kept[name] for name in ("auth_time", "exp") if name in kept})
+        try:
+            return exchange(data, query, raw_body, headers)
+        finally:
+            _kept.reset(reset)
+
+    return exchanged
+
+
+def _of_a_token(refresh: Any) -> Any:
+    def refreshed(pool: Any, pool_id: str, client_id: str, token: str) -> Any:
+        claims = cognito._token_claims(token) or {}
+        reset = _kept.set({name: claims[name] for name in ("auth_time", "exp") if name in claims})
+        try:
+            return refresh(pool, pool_id, client_id, token)
+        finally:
+            _kept.reset(reset)
+
+    return refreshed

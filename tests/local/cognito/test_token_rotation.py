@@ -1,0 +1,76 @@
+"""Refresh tokens are replaced where the client says so, and end when they are revoked."""
+
+import time
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.local.cognito.conftest import App, claims
+
+
+def rotation(grace: int) -> dict[str, object]:
+    """Return the property of a client."""
+    return {"RefreshTokenRotation": {"Feature": "ENABLED", "RetryGracePeriodSeconds": grace}}
+
+
+def test_a_refresh_gives_a_new_refresh_token(make_app: Callable[..., App]) -> None:
+    """Which lasts no longer than the first; the first is at its end."""
+    app = make_app(**rotation(0))
+    first = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
+    second = app.refresh(first).json["refresh_token"]
+    again, third = app.refresh(first), app.refresh(second)
+
+    assert (again.status, again.json["error"]) == (400, "invalid_grant")
+    assert third.status == 200
+    assert claims(first)["exp"] == claims(second)["exp"] == claims(third.json["refresh_token"])["exp"]
+
+
+def test_the_old_one_is_valid_for_the_grace_period(make_app: Callable[..., App]) -> None:
+    """For a client that did not get the answer."""
+    app = make_app(**rotation(1))
+    first = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
+    app.refresh(first)
+    retried = app.refresh(first)
+    ends = time.monotonic() + 20
+    while (late := app.refresh(first)).status == 200:
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+    assert (retried.status, late.json["error"]) == (200, "invalid_grant")
+
+
+def test_without_rotation_the_token_stays(app: App) -> None:
+    """And no other is given."""
+    token = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
+    assert ["refresh_token" in app.refresh(token).json for _ in range(2)] == [False, False]
+
+
+@pytest.mark.parametrize("flows", [[], ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]])
+def test_rotation_takes_no_client_with_the_refresh_flow(make_app: Callable[..., App], flows: list[str]) -> None:
+    """Which is a default."""
+    with pytest.raises(ClientError, match="not compatible with ALLOW_REFRESH_TOKEN_AUTH"):
+        make_app(ExplicitAuthFlows=flows, **rotation(0))
+    with pytest.raises(ClientError, match="must be 0 to 60, got 61"):
+        make_app(**rotation(61))
+
+
+def test_a_client_says_how_it_rotates(make_app: Callable[..., App]) -> None:
+    """As it was made."""
+    app = make_app(**rotation(7))
+    client = app.cloud.client("cognito-idp")
+    found = client.describe_user_pool_client(UserPoolId=app.pool, ClientId=app.id)["UserPoolClient"]
+    assert {"RefreshTokenRotation": found["RefreshTokenRotation"]} == rotation(7)
+
+
+def test_a_revoked_token_gives_nothing(app: App) -> None:
+    """Another client cannot revoke it, and an access token is not one."""
+    tokens = app.exchange(app.sign_in().back["code"]).json
+
+    def revoke(token: str, client: str) -> int:
+        return app.send("POST", "/oauth2/revoke", urlencode({"token": token, "client_id": client})).status
+
+    assert [revoke(tokens["refresh_token"], "other"), revoke(tokens["access_token"], app.id)] == [401, 400]
+    assert app.refresh(tokens["refresh_token"]).status == 200
+    assert revoke(tokens["refresh_token"], app.id) == 200
+    assert app.refresh(tokens["refresh_token"]).json["error"] == "invalid_grant"
