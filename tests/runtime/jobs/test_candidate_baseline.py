@@ -39,7 +39,7 @@ def rows(count: int, seed: int) -> Any:
             "last_week": price * 2 + 5,
             "week": random.integers(0, 8, count),
             "age": random.choice([30, 50], count),
-            "at": pa.array([MONDAY + timedelta(hours=i % 50) for i in range(count)], pa.timestamp("us", tz="UTC")),
+            "at": pa.array([MONDAY + timedelta(hours=i % 72) for i in range(count)], pa.timestamp("us", tz="UTC")),
         }
     )
 
@@ -90,6 +90,17 @@ def test_a_plain_plan_gives_distributions_and_quality(evaluated: Evaluated) -> N
         baseline.attributions,
     )
     assert absent == (None,) * 6
+
+
+def test_a_baseline_knows_how_long_its_clusters_last(evaluated: Evaluated) -> None:
+    """Where they are times of their own, without a condition of time too; numbers of weeks that are drawn at random are not."""
+    days = pa.array([f"{at:%j}" for at in evaluated.train.column("at").to_pylist()])
+    daily = replace(evaluated, train=evaluated.train.append_column("day", days))
+    daily = replace(daily, holdout=evaluated.holdout.append_column("day", days.slice(0, 300)))
+
+    assert make(replace(PLAN, cluster="day"), daily).cluster_hours == 24
+    assert make(PLAN, evaluated).cluster_hours is None
+    assert make(replace(PLAN, timestamp="week"), evaluated).cluster_hours is None
 
 
 def test_a_baseline_knows_which_numbers_are_booleans(evaluated: Evaluated) -> None:

@@ -213,11 +213,14 @@ def _clusters(table: Any, cluster: str | None) -> Codes | None:
 
 
 def _times(table: Any, plan: EvaluationPlan) -> Times | None:
-    """Return each row's time, where a condition asks for it."""
-    if plan.timestamp is None or all(condition.kind == "column" for condition in plan.conditions or ()):
+    """Return each row's time, where a condition asks for it, or clusters may be times of their own."""
+    asked = any(condition.kind != "column" for condition in plan.conditions or ())
+    if plan.timestamp is None or not (asked or plan.cluster):
         return None
     column = table.column(plan.timestamp)
     if not pa.types.is_timestamp(column.type):
+        if not asked:
+            return None
         raise JobError(f"timestamp {plan.timestamp!r} must be a time for conditions of time, got {column.type}")
     return np.asarray(column.cast(pa.timestamp("us", tz=column.type.tz)).to_numpy()).astype("datetime64[us]")
 

@@ -1,6 +1,7 @@
 """The decision: its error rate without drift, its power with it, and the same verdict however the window was counted."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -186,6 +187,112 @@ def test_clustered_rows_do_not_alarm_with_the_overdispersion_measured() -> None:
                 honest += p_value <= 0.01
     assert naive > 30
     assert honest <= 3
+
+
+WEEK = np.timedelta64(7, "D")
+
+
+def weeks(
+    random: np.random.Generator, number: int, *, rows: int = 700, apart: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return prices of weeks, each with a level of its own, and their times, a minute apart from the week's begin."""
+    prices = np.concatenate([random.normal(level, 1.0, rows) for level in random.normal(0, apart, number)])
+    begins = np.repeat(np.datetime64("2017-01-02T00:00:00") + np.arange(number) * WEEK, rows)
+    return prices, begins + np.tile(np.arange(rows), number) * np.timedelta64(60, "s")
+
+
+@pytest.mark.parametrize("times_as_many", [1, 8, 40])
+@pytest.mark.parametrize("how", ["again", "more"])
+def test_a_week_stays_one_week_however_often_it_is_requested(times_as_many: int, how: str) -> None:
+    """The same rows again, and a busier week: neither makes windows that nothing changed in drift."""
+    random, spec, drifted = np.random.default_rng(44), MonitorSpec(minimum_rows=200), 0
+    trained, at = weeks(random, 40)
+    baseline = fit_baseline(
+        {"price": trained},
+        types={"price": "number"},
+        training_set_id="t",
+        created="2017-08-01T00:00:00Z",
+        clusters=np.arange(40).repeat(700),
+        times=at,
+    )
+    for _ in range(30):
+        if how == "again":
+            (live, _), seconds = weeks(random, 1), np.arange(700) * 60
+            live, seconds = np.tile(live, times_as_many), np.tile(seconds, times_as_many)
+        else:
+            live, _ = weeks(random, 1, rows=700 * times_as_many)
+            seconds = np.arange(len(live)) * 60 // times_as_many
+        window = count_columns({"price": live}, baseline, times=at[0] + 40 * WEEK + seconds * np.timedelta64(1, "s"))
+        drifted += decide(baseline, window, spec)[0].drift.drifted
+    assert drifted <= 2
+
+
+@pytest.mark.parametrize("conditions", [(), (Condition(name="promo"),)])
+def test_rows_of_one_cluster_that_are_sent_again_add_nothing(conditions: tuple[Condition, ...]) -> None:
+    """Given conditions too, of pairs and of tails: every p-value and interval is that of the rows sent once."""
+    random = np.random.default_rng(47)
+    trained, at = weeks(random, 40, apart=0.05)
+    promo = np.where(random.random(len(trained)) < 0.4, "yes", "no")
+    amount = np.exp(trained) + random.random(len(trained))
+    baseline = fit_baseline(
+        {"price": trained, "promo": promo, "amount": amount},
+        types={"price": "number", "promo": "category", "amount": "number"},
+        training_set_id="t",
+        created="2017-08-01T00:00:00Z",
+        clusters=np.arange(40).repeat(700),
+        times=at,
+        pairs=[("price", "amount")],
+        conditions=conditions,
+    )
+    some = {"price": trained[:700] + 0.5, "promo": promo[:700], "amount": amount[:700] * 1.2}
+    once, often = (
+        decide(
+            baseline,
+            count_columns(
+                {name: np.tile(of, times) for name, of in some.items()}, baseline, times=at[:1].repeat(700 * times)
+            ),
+            MonitorSpec(minimum_effect=0.0, minimum_share=0.0, minimum_rows=200),
+        )
+        for times in (1, 9)
+    )
+
+    assert [each.drift.p_value for each in often] == pytest.approx([each.drift.p_value for each in once])
+    assert sum(each.drift.p_value < 1 for each in once) >= 2
+    assert [each.drift.ordinary_psi for each in often] == pytest.approx([each.drift.ordinary_psi for each in once])
+
+
+def test_the_sentence_has_the_rows_that_came() -> None:
+    """Ten times one week, and four weeks: the sentence counts what was sent, and what it is worth by the weeks that it is of."""
+    random = np.random.default_rng(45)
+    trained, at = weeks(random, 40, apart=2.0)
+    options = {"types": {"price": "number"}, "training_set_id": "t", "created": "2017-08-01T00:00:00Z"}
+    baseline = fit_baseline({"price": trained}, clusters=np.arange(40).repeat(700), times=at, **options)
+    often = np.tile(weeks(random, 1, apart=2.0)[0], 10)
+    windows = [(often, np.tile(at[:700], 10)), (weeks(random, 4, apart=2.0)[0], at[:2800])]
+    said = [
+        str(decide(baseline, count_columns({"price": live}, baseline, times=when), MonitorSpec())[0].drift.in_part)
+        for live, when in windows
+    ]
+
+    assert [each.partition(" in clusters")[0] for each in said] == [
+        "7000 values of the window come",
+        "2800 values of the window come",
+    ]
+    once, four = (int(re.findall(r"count as (\d+)", each)[0]) for each in said)
+    assert four == pytest.approx(4 * once, abs=4)
+
+
+def test_drift_is_found_in_weeks_that_are_requested_often() -> None:
+    """Four weeks of eight times the traffic, in which prices rose by three standard deviations of weeks' levels."""
+    random, found = np.random.default_rng(46), 0
+    trained, at = weeks(random, 40)
+    options = {"types": {"price": "number"}, "training_set_id": "t", "created": "2017-08-01T00:00:00Z"}
+    baseline = fit_baseline({"price": trained}, clusters=np.arange(40).repeat(700), times=at, **options)
+    for _ in range(20):
+        live = np.tile(weeks(random, 4)[0] + 1.5, 8)
+        window = count_columns({"price": live}, baseline, times=np.tile(at[:2800], 8))
+        found += decide(baseline, window, MonitorSpec())[0].drift.drifted
+    assert found >= 15
 
 
 def test_too_few_values_of_a_feature_are_not_tested() -> None:

@@ -9,6 +9,7 @@ See: Kish 1965, "Survey Sampling", 11.7 (the effective size of a weighted sample
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from functools import cached_property
 from itertools import compress, pairwise
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
 from mlops_runtime.monitor.counting.tail_cells import beyond_edges, of_tenths, tenths
 from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
+from mlops_runtime.monitor.window import HOUR
 from mlops_runtime.monitor.wording import number
 
 Wide = npt.NDArray[np.float64]
@@ -175,7 +177,7 @@ class Comparison:
         maximum: Its largest.
         invalid: The window's values that are of another type, under any conditions.
         sent: All of the window's values, nulls, invalid and infinite ones too.
-        infinite: The window's infinite values, beside those in cells.
+        infinite: The window's infinite values, beside those in cells, by the same weight as ``observed``.
         expected_infinite: The baseline's, scaled as ``expected``.
         tails: Rows beyond the edges in the tails. Default: the baseline has none.
         strata: The same for each stratum that both have, by its key, with the baseline's own counts. Default: without conditions.
@@ -192,7 +194,7 @@ class Comparison:
     maximum: float | None = None
     invalid: int = 0
     sent: int = 0
-    infinite: int = 0
+    infinite: float = 0.0
     expected_infinite: float = 0.0
     tails: Tails | None = None
     strata: Mapping[str, "Comparison"] = field(default_factory=dict)
@@ -248,10 +250,57 @@ class Comparison:
             jumps[rare] = np.maximum(jumps[rare], float((jumps[:-1] * weights).sum() / max(1.0, weights.sum())))
         return jumps
 
+    def held_to(self, clusters: float | None) -> "Comparison":
+        """Return it with no more rows of the window than the baseline has in this number of clusters.
+
+        Design effects are of clusters of the baseline's size. Rows that are requested again, or more traffic, make clusters larger
+        and not more: the rows of one count as those of one in the baseline.
+
+        See: Kish 1965, "Survey Sampling", 5.4: a design effect grows with the size of clusters.
+
+        Args:
+            clusters: How many the window has at most. Default: not known, and every row counts.
+
+        Example:
+            >>> feature = FeatureBaseline(name="x", type="number", counts=(700, 300, 0), cluster_rows=100.0)
+            >>> window = Comparison(feature=feature, expected=np.array([700.0, 300, 0]), observed=np.array([300.0, 100, 0]))
+            >>> window.held_to(2).observed.tolist(), window.held_to(4).observed.tolist()
+            ([150.0, 50.0, 0.0], [300.0, 100.0, 0.0])
+        """
+        rows = self.feature.cluster_rows
+        if clusters is None or rows is None or self.window_rows <= clusters * rows:
+            return self
+        return self._weighted(clusters * rows / self.window_rows)
+
+    def _weighted(self, weight: float) -> "Comparison":
+        tails = self.tails
+        return replace(
+            self,
+            observed=self.observed * weight,
+            infinite=self.infinite * weight,
+            tails=None if tails is None else replace(tails, observed=tails.observed * weight),
+            strata={key: stratum._weighted(weight) for key, stratum in self.strata.items()},
+        )
+
     @cached_property
     def _hardly_known(self) -> npt.NDArray[np.bool_]:
         effects = np.array(self.feature.cell_overdispersion or 1.0, dtype=np.float64)
         return np.asarray(np.array(self.feature.counts) < _HARDLY * np.maximum(1.0, effects), dtype=np.bool_)
+
+
+def clusters_met(baseline: Baseline, counts: Counts) -> float | None:
+    """Return how many clusters of time the calls of a window meet on average; None where clusters are not times of their own.
+
+    Example:
+        >>> weeks = Baseline(features=(), rows=0, training_set_id="t", created="", cluster_hours=168.0)
+        >>> span = {"first": "2017-10-23T06:00:00Z", "last": "2017-10-30T06:00:00Z"}
+        >>> clusters_met(weeks, Counts(baseline_sha256="b", rows=9, calls=9, features=(), **span))
+        2.0
+    """
+    if baseline.cluster_hours is None or not counts.first:
+        return None
+    span = datetime.fromisoformat(counts.last) - datetime.fromisoformat(counts.first)
+    return 1.0 + span / (baseline.cluster_hours * HOUR)
 
 
 def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
@@ -337,7 +386,7 @@ def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCo
         window_deviation=window_deviation,
         minimum=min((b.minimum for _, b in pairs if b.minimum is not None), default=None),
         maximum=max((b.maximum for _, b in pairs if b.maximum is not None), default=None),
-        infinite=int(infinite[:, 1].sum()),
+        infinite=float(infinite[:, 1].sum()),
         expected_infinite=float((weights / n) @ infinite[:, 0] * worth),
         strata={
             key: Comparison(

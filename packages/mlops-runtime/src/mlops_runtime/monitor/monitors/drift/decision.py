@@ -9,7 +9,7 @@ See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scand
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, F
 from mlops_runtime.contracts.monitor_report import FeatureDrift, UntestedReason
 from mlops_runtime.monitor.counting.problems import ROWS_OTHER, TIME_ELSEWHERE, is_unreadable, sentence, unreadable_rows
 from mlops_runtime.monitor.monitors.drift import location, rules, strata
-from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, conditioned, plain
+from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, clusters_met, conditioned, plain
 from mlops_runtime.monitor.monitors.drift.effect_sizes import effect_sizes, jensen_shannon, l_infinity, psi
 from mlops_runtime.monitor.monitors.drift.feed_faults import feed_fault
 from mlops_runtime.monitor.monitors.drift.location import spread
@@ -135,11 +135,19 @@ def decide(
         compared = list(conditioned(baseline, counts))
     else:
         compared = [plain(*pair) for pair in _features(baseline, counts)]
-    chosen = [one for one in compared if not spec.features or one.feature.name in spec.features]
-    examined = [examine(one, spec, untested=reasons.get(one.feature.name)) for one in chosen]
+    met = clusters_met(baseline, counts)
+    came = [one for one in compared if not spec.features or one.feature.name in spec.features]
+    chosen = [one.held_to(met) for one in came]
+    examined = [
+        examine(one, spec, untested=reasons.get(one.feature.name), rows=whole.window_rows)
+        for one, whole in zip(chosen, came, strict=True)
+    ]
     drifts = [effect_sizes(one, one.cells) for one in chosen]
     known_clusters = [one.feature.clusters for one in chosen]
-    for pair, drift, test in _pairs(baseline, counts, {one.feature.name for one in chosen}, spec, given=given):
+    weights = {
+        one.feature.name: one.window_rows / max(1.0, whole.window_rows) for one, whole in zip(chosen, came, strict=True)
+    }
+    for pair, drift, test in _pairs(baseline, counts, weights, spec, given=given):
         drifts.append(drift)
         examined.append(test)
         known_clusters.append(pair.clusters)
@@ -166,7 +174,9 @@ def decide(
     )
 
 
-def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = None) -> Examination:
+def examine(
+    compared: Comparison, spec: MonitorSpec, *, untested: str | None = None, rows: float | None = None
+) -> Examination:
     """Apply to one feature every rule that its rows allow.
 
     Args:
@@ -176,10 +186,11 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
             Given conditions the margin at the window's mix is one look of three, the strata together and the smallest p-value of
             one stratum are the others, with Bonferroni over them.
         untested: Why the feature is not tested by choice. Default: it is.
+        rows: The window's, where fewer count (`Comparison.held_to`). Default: every row counts.
     """
-    m = compared.window_rows
+    m = compared.window_rows if rows is None else rows
     cells = compared.cells
-    rare, null = _rare_share(compared, cells), float(compared.observed[-1] / m) if m else 0.0
+    rare, null = _rare_share(compared, cells), float(compared.observed[-1] / compared.window_rows) if m else 0.0
     if untested is not None:
         return Examination(p_value=1.0, untested=untested, reason="by_choice", rare_share=rare, null_share=null)
     if m < spec.minimum_rows or compared.baseline_rows == 0:
@@ -192,7 +203,7 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
             )
         kind, said = _too_few(compared, spec)
         return Examination(p_value=1.0, untested=said, reason=kind, rare_share=rare, null_share=null)
-    limit = _too_few_independent(compared)
+    limit = _too_few_independent(compared, m)
     weighted = _weighted(compared, cells, spec, in_part=limit is not None)
     total = sum(weight for weight, _ in weighted)
     looks = [min(((one.p_value * total / weight, one) for weight, one in weighted), key=lambda pair: pair[0])]
@@ -268,7 +279,7 @@ def _too_few(compared: Comparison, spec: MonitorSpec) -> tuple[UntestedReason, s
     return "few_rows", f"{compared.window_rows:.0f} values are fewer than {spec.minimum_rows}"
 
 
-def _too_few_independent(compared: Comparison) -> tuple[UntestedReason, str] | None:
+def _too_few_independent(compared: Comparison, came: float) -> tuple[UntestedReason, str] | None:
     """Return why the rules whose p-values hold for many independent rows only are not applied; None where they are."""
     feature, n, m = compared.feature, compared.baseline_rows, compared.window_rows
     if feature.clusters == 1:
@@ -276,8 +287,8 @@ def _too_few_independent(compared: Comparison) -> tuple[UntestedReason, str] | N
             "few_clusters",
             "all rows of the baseline are of one cluster, which does not say how much clusters differ",
         )
-    for rows, of in ((m, "the window"), (n, "the baseline")):
-        worth = effective_rows(feature, rows)
+    for rows, counted, of in ((came, m, "the window"), (n, n, "the baseline")):
+        worth = effective_rows(feature, counted)
         if worth >= MINIMUM_EFFECTIVE_ROWS:
             continue
         needed = f"fewer than {MINIMUM_EFFECTIVE_ROWS}"
@@ -289,7 +300,7 @@ def _too_few_independent(compared: Comparison) -> tuple[UntestedReason, str] | N
         clusters = math.ceil((feature.cluster_excess or 0.0) / MAXIMUM_EXCESS)
         found = max(1, round(min(n, m) / (feature.cluster_rows or 1.0)))
         of = f"{found} {'cluster' if found == 1 else 'clusters'}"
-        said = f"{min(n, m):.0f} values are of about {of}; these differ so much that {clusters} are needed"
+        said = f"{min(n, came):.0f} values are of about {of}; these differ so much that {clusters} are needed"
         return "few_clusters", said
     return None
 
@@ -323,9 +334,9 @@ def _rare_share(compared: Comparison, cells: Layout) -> float:
 
 
 def _pairs(
-    baseline: Baseline, counts: Counts, chosen: Collection[str], spec: MonitorSpec, *, given: bool
+    baseline: Baseline, counts: Counts, weights: Mapping[str, float], spec: MonitorSpec, *, given: bool
 ) -> list[tuple[PairBaseline, FeatureDrift, Examination]]:
-    features = {feature.name: feature for feature in baseline.features if feature.name in chosen}
+    features = {feature.name: feature for feature in baseline.features if feature.name in weights}
     found = []
     for place, known in enumerate(baseline.pairs or ()):
         if known.first not in features or known.second not in features or counts.pairs is None:
@@ -338,10 +349,12 @@ def _pairs(
             by_stratum = stratum_tables(baseline, counts, known)
             whole = at_the_windows_mix(by_stratum, len(whole[0]))
             looks = [[whole], by_stratum] if len(by_stratum) > 1 else [[whole]]
-        a, b = whole
+        weight, came = min(weights[known.first], weights[known.second]), whole[1].sum()
+        looks = [[(a, b * weight) for a, b in tables] for tables in looks]
+        a, b = looks[0][0]
         untested = None
-        if b.sum() / max(1.0, pair.overdispersion) < MINIMUM_EFFECTIVE_ROWS or b.sum() < spec.minimum_rows:
-            untested = f"{b.sum():.0f} rows have both values, which is too few"
+        if b.sum() / max(1.0, pair.overdispersion) < MINIMUM_EFFECTIVE_ROWS or came < spec.minimum_rows:
+            untested = f"{came:.0f} rows have both values, which is too few"
         names = features[known.first], features[known.second]
         findings = [] if untested else [association(pair, tables, names, spec) for tables in looks]
         finding = min(findings, key=lambda one: one.p_value, default=None)
