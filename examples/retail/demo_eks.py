@@ -181,12 +181,11 @@ def travel(trip: EksTrip) -> None:
         trip: A trip whose stack is deployed and whose features are there.
     """
     loop, replay, first = trip.loop, trip.replay, trip.first
-    deployed = trip.seen("DeployMachineArn")
     with trip.step("train the first model, gate it, register it") as detail:
-        trip.trained(trip.train("no model yet"), detail)
+        package = trip.train("no model yet")
+        trip.trained(package, detail)
     with trip.step("the first model is born on a slot") as detail:
-        trip.deployed(deployed)
-        trip.last_record(Outcome.PROMOTED)
+        trip.deployed(package["ModelPackageArn"], Outcome.PROMOTED)
         detail.append(loop.told())
     with trip.step("replay two weeks as live requests; the servers capture them") as detail:
         for week in (first, first + 1):
@@ -196,16 +195,17 @@ def travel(trip: EksTrip) -> None:
             detail.append(f"week {week}: drift {states['drift']}, quality {states['quality']}")
         detail.append(f"{loop.captured()} objects of captures in S3, {loop.counted()} counted")
     upcoming = replay.requests(first + 2)
-    deployed = trip.seen("DeployMachineArn")
     with trip.step("retrain on the data known by now, gate it against the live model") as detail:
-        trip.trained(trip.train("more is known"), detail)
+        package = trip.train("more is known")
+        trip.trained(package, detail)
     with trip.step("the new model takes over by canary, under load") as detail:
-        trip.promote(deployed, upcoming, detail)
+        trip.promote(package["ModelPackageArn"], upcoming, detail)
         detail.append(loop.told())
 
-    def release() -> None:
+    def release() -> str:
         bad = register_bad_package(loop, trip.live(), replay.bad_script)
         loop.approve(bad, "looks good, easy to explain")
+        return bad
 
     with trip.step("a bad model is approved by hand, and rolled back under load") as detail:
         trip.roll_back(upcoming, release, detail)

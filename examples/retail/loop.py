@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -156,7 +156,14 @@ class Loop:
         return list(answer["executions"])
 
     def wait_execution(
-        self, machine: str, seen: set[str], *, appear: float, finish: float, error: str | None = None
+        self,
+        machine: str,
+        seen: Collection[str],
+        *,
+        appear: float,
+        finish: float,
+        error: str | None = None,
+        package: str | None = None,
     ) -> dict[str, Any]:
         """Wait for an execution that is not in ``seen`` and for its end; times in real seconds.
 
@@ -166,16 +173,17 @@ class Loop:
             appear: How long one may take to appear.
             finish: How long it may take from there.
             error: The error that it must end with. Default: it must succeed.
+            package: ARN of the model package that it deploys: the loop itself may deploy another one meanwhile. Default: any.
 
         Raises:
             LoopError: If none appears or ends in time, or if it ends otherwise; names the failing state's cause.
         """
         deadline = time.monotonic() + appear
-        while not (new := [e for e in self.executions(machine) if e["executionArn"] not in seen]):
+        while (arn := self._appeared(machine, seen, package)) is None:
             if time.monotonic() > deadline:
-                raise LoopError(f"no new execution of {machine} within {appear:g} s")
+                of = "" if package is None else f" with {package}"
+                raise LoopError(f"no new execution of {machine}{of} within {appear:g} s")
             time.sleep(_LOOK)
-        arn = new[0]["executionArn"]
         deadline = time.monotonic() + finish
         while (execution := self._machines.describe_execution(executionArn=arn))["status"] == "RUNNING":
             if time.monotonic() > deadline:
@@ -187,6 +195,25 @@ class Loop:
                 f" {self._last_event(arn)}"
             )
         return dict(execution)
+
+    def _appeared(self, machine: str, seen: Collection[str], package: str | None) -> str | None:
+        for execution in self.executions(machine):
+            arn = str(execution["executionArn"])
+            if arn not in seen and (package is None or self._given(arn).get("model_package_arn") == package):
+                return arn
+        return None
+
+    def _given(self, arn: str) -> dict[str, Any]:
+        return dict(json.loads(self._machines.describe_execution(executionArn=arn)["input"]))
+
+    def package_of(self, retraining: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the description of the model package that an execution of the Retrain machine registered.
+
+        Args:
+            retraining: It, ended, as `wait_execution` returns it.
+        """
+        arn = json.loads(retraining["output"])["package"]
+        return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
 
     def wait_idle(self, machine: str, *, seconds: float = 60) -> None:
         """Wait until no execution of a machine runs.
@@ -230,7 +257,7 @@ class Loop:
         job = self.sagemaker.describe_training_job(TrainingJobName=jobs["TrainingJobSummaries"][0]["TrainingJobName"])
         return float((job["TrainingEndTime"] - job["TrainingStartTime"]).total_seconds())
 
-    def wait_counted(self, *, seconds: float = 20) -> None:
+    def wait_counted(self, *, seconds: float = 60) -> None:
         """Wait until every capture object has been counted.
 
         Raises:
@@ -242,7 +269,7 @@ class Loop:
                 raise LoopError(f"{self.counted()} of {captured} capture objects are counted after {seconds:g} s")
             time.sleep(_LOOK)
 
-    def wait_report(self, known: int, *, seconds: float = 30) -> MonitorReport:
+    def wait_report(self, known: int, *, seconds: float = 60) -> MonitorReport:
         """Wait for a monitor report beyond the ``known`` ones and return the newest.
 
         Raises:

@@ -35,20 +35,19 @@ def travel(trip: Trip, *, count: int = 2) -> None:
             )
         _wait_for_alarm(trip, report, retrained)
     upcoming = replay.requests(periods[-1] + replay.weeks)
-    deployed = trip.seen("DeployMachineArn")
     with trip.step("retrain, gate it against the live model, register it") as detail:
         package = _retrained(trip, retrained)
         trip.trained(package, detail, "PendingManualApproval" if replay.is_manual else "Approved")
     with trip.step("the new model takes over in watched steps under live traffic") as detail:
         if replay.is_manual:
             loop.approve(package["ModelPackageArn"], "as good in every category that was checked")
-        trip.promote(deployed, upcoming, detail)
+        trip.promote(package["ModelPackageArn"], upcoming, detail)
     plant(trip, upcoming)
     trip.verify_audit()
 
 
 def _first_model(trip: Trip) -> None:
-    loop, deployed = trip.loop, trip.seen("DeployMachineArn")
+    loop, refused = trip.loop, set[str]()
     with trip.step("train the first model, gate it, register it") as detail:
         package = trip.train("no model yet")
         trip.trained(package, detail, "PendingManualApproval" if trip.replay.is_manual else "Approved")
@@ -59,14 +58,13 @@ def _first_model(trip: Trip) -> None:
                 ModelApprovalStatus="Approved",
                 ApprovalDescription="ship it",
             )
-            trip.deployed(deployed, Outcome.REFUSED.value)
+            record = trip.deployed(package["ModelPackageArn"], Outcome.REFUSED)
             expect(loop.live() is None, "it serves all the same")
-            detail.append(trip.last_record(Outcome.REFUSED).reason)
-        deployed = trip.seen("DeployMachineArn")
+            detail.append(record.reason)
+        refused = {record.execution}
         loop.approve(package["ModelPackageArn"], "checked by category and by household")
     with trip.step("the endpoint is born at the approval") as detail:
-        trip.deployed(deployed)
-        trip.last_record(Outcome.PROMOTED)
+        trip.deployed(package["ModelPackageArn"], Outcome.PROMOTED, seen=refused)
         detail.append(f"version {trip.live_version()} serves from {loop.serving_config()}")
 
 
@@ -83,6 +81,5 @@ def _wait_for_alarm(trip: Trip, report: MonitorReport, seen: set[str]) -> None:
 def _retrained(trip: Trip, seen: set[str]) -> dict[str, Any]:
     """Return the package of the retraining that an alarm started since, or of one that is asked for."""
     if trip.seen("RetrainMachineArn") - seen:
-        trip.loop.wait_execution("RetrainMachineArn", seen, appear=5, finish=120)
-        return trip.loop.newest_package()
+        return trip.loop.package_of(trip.loop.wait_execution("RetrainMachineArn", seen, appear=5, finish=120))
     return trip.train("more is known")

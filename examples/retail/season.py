@@ -16,22 +16,20 @@ LAST_WEEK = 52
 def travel(trip: Trip) -> None:
     """Go around the loop from a deployed unit with its features on."""
     loop = trip.loop
-    deployed = trip.seen("DeployMachineArn")
     with trip.step("train the first model, gate it, register it, approve it") as detail:
-        trip.trained(trip.train("no model yet"), detail)
+        package = trip.train("no model yet")
+        trip.trained(package, detail)
     with trip.step("the endpoint is born at the approval") as detail:
-        trip.deployed(deployed)
-        trip.last_record(Outcome.PROMOTED)
+        trip.deployed(package["ModelPackageArn"], Outcome.PROMOTED)
         detail.append(f"version {trip.live_version()} serves from {loop.serving_config()}")
 
-    deployed = trip.seen("DeployMachineArn")  # an alarm may retrain, and the gate approve, while the replay still ends
-    week = _replay_until_alarm(trip)
+    trained = trip.seen("RetrainMachineArn")
+    week = _replay_until_alarm(trip, trained)
     with trip.step("the alarm retrains through the guard") as detail:
-        newest = loop.executions("RetrainMachineArn")[0]["executionArn"]
-        loop.wait_execution("RetrainMachineArn", trip.seen("RetrainMachineArn") - {newest}, appear=5, finish=120)
-        trip.trained(loop.newest_package(), detail)
+        package = loop.package_of(loop.wait_execution("RetrainMachineArn", trained, appear=5, finish=120))
+        trip.trained(package, detail)
     with trip.step("the canary promotes the new model under live traffic") as detail:
-        trip.promote(deployed, trip.replay.requests(week + 1), detail)
+        trip.promote(package["ModelPackageArn"], trip.replay.requests(week + 1), detail)
     with trip.step("replay two more weeks on the new model") as detail:
         for later in (week + 1, week + 2):
             states = monitor_states(trip.replay_period(later))
@@ -49,8 +47,10 @@ def plant(trip: Trip, requests: list[dict[str, object]]) -> None:
         requests: What is asked meanwhile.
     """
 
-    def release(script: Path, reason: str) -> None:
-        trip.loop.approve(register_bad_package(trip.loop, trip.live(), script), reason)
+    def release(script: Path, reason: str) -> str:
+        package = register_bad_package(trip.loop, trip.live(), script)
+        trip.loop.approve(package, reason)
+        return package
 
     refused, bad = trip.replay.refused_script, trip.replay.bad_script
     if refused is not None:
@@ -62,15 +62,14 @@ def plant(trip: Trip, requests: list[dict[str, object]]) -> None:
         trip.roll_back(requests, lambda: release(bad, "the same, and faster"), detail)
 
 
-def _replay_until_alarm(trip: Trip) -> int:
+def _replay_until_alarm(trip: Trip, seen: set[str]) -> int:
     """Replay weeks as live requests until the loop itself starts a retraining; return the week after which it did."""
-    seen = trip.seen("RetrainMachineArn")
     with trip.step("replay weeks as live requests until the season's change raises an alarm") as detail:
         for week in range(trip.first, LAST_WEEK + 1):
             report = trip.replay_period(week)
             states = monitor_states(report)
             if MonitorState.VIOLATION in (states["drift"], states["quality"]):
-                deadline = time.monotonic() + 15
+                deadline = time.monotonic() + 60
                 while time.monotonic() < deadline:
                     if trip.seen("RetrainMachineArn") - seen:
                         drifted = [f.name for f in report.drift.features if f.drifted]

@@ -1,7 +1,7 @@
 """Steps of a trip around the loop: timed, said, kept; the first that misses ends the trip. And those that every trip has."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from examples.retail.evidence import keep
-from examples.retail.loop import Call, Loop, LoopError, expect
+from examples.retail.loop import Call, Loop, LoopError, Traffic, expect
+from examples.retail.pace import paced
 from examples.retail.page import Link, Row, Week
 from examples.retail.replay import Replay
 from examples.retail.transactions import week_end, week_start
@@ -179,8 +180,7 @@ class Trip:
         """Ask for a training, wait for its end, and return the package that it registered."""
         seen = self.seen("RetrainMachineArn")
         self.loop.request_retraining(why, f"request-{self.now():%Y%m%d%H%M%S}")
-        self.loop.wait_execution("RetrainMachineArn", seen, appear=30, finish=120)
-        return self.loop.newest_package()
+        return self.loop.package_of(self.loop.wait_execution("RetrainMachineArn", seen, appear=30, finish=120))
 
     def trained(self, package: dict[str, Any], detail: list[str], approval: str = "Approved") -> None:
         """Hold a package to the approval that it should have, and say what the gate saw."""
@@ -191,9 +191,20 @@ class Trip:
         metrics = ", ".join(f"{name} {value:.3f}" for name, value in sorted(evaluation.metrics.items()))
         detail.append(f"version {version} on {evaluation.rows} holdout rows: {self.replay.words.loss} {metrics}")
 
-    def deployed(self, seen: set[str], error: str | None = None) -> None:
-        """Wait for a deployment that is not in ``seen``, and for the end that it should have."""
-        self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=180, error=error)
+    def deployed(self, package: str, outcome: Outcome, *, seen: Collection[str] = ()) -> AuditRecord:
+        """Wait for a package's deployment and for the end that it should have; return what the audit says of it.
+
+        Args:
+            package: ARN of the package; meanwhile the loop itself may deploy another one.
+            outcome: How it should end.
+            seen: ARNs of earlier deployments of the same package.
+        """
+        error = None if outcome is Outcome.PROMOTED else outcome.value
+        ended = self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=300, error=error, package=package)
+        record = next(each for each in reversed(self.loop.audit()) if each.execution == ended["executionArn"])
+        self._link_record(record)
+        expect(record.outcome is outcome, f"the audit says {record.outcome} of {package}: {record.reason}")
+        return record
 
     def live(self) -> LivePointer:
         """Return the live version.
@@ -209,13 +220,6 @@ class Trip:
     def live_version(self) -> str:
         """Return the version that serves."""
         return self.live().model_package_arn.rsplit("/", 1)[-1]
-
-    def last_record(self, outcome: Outcome) -> AuditRecord:
-        """Return the newest audit record, held to its outcome."""
-        record = self.loop.audit()[-1]
-        self._link_record(record)
-        expect(record.outcome is outcome, f"the audit's last record says {record.outcome}: {record.reason}")
-        return record
 
     def replay_period(self, period: int) -> MonitorReport:
         """Replay a period as live requests, a part in each of its weeks, then what really happened; return the monitor's report.
@@ -258,19 +262,17 @@ class Trip:
         )
         return report
 
-    def promote(self, seen: set[str], requests: Sequence[dict[str, object]], detail: list[str]) -> None:
-        """Send live traffic until the deployment that is not in ``seen`` has promoted its model.
+    def promote(self, package: str, requests: Sequence[dict[str, object]], detail: list[str]) -> None:
+        """Send live traffic until the deployment of a package has promoted it.
 
         Args:
-            seen: The deployments before.
+            package: Its ARN.
             requests: What is asked.
             detail: What is said of it is appended.
         """
         loop, old_config, old_version, started = self.loop, self.live().config, self.live_version(), self.now()
-        whole_every = self.replay.whole_every
-        with loop.traffic(requests, f"rollout-{started:%Y%m%d%H%M%S}", whole_every=whole_every) as traffic:
-            self.deployed(seen)
-        record = self.last_record(Outcome.PROMOTED)
+        with self._traffic(requests, "rollout") as traffic:
+            record = self.deployed(package, Outcome.PROMOTED)
         expect(record.serving_config == loop.serving_config() != old_config, "the old config still serves")
         expect(traffic.refused == 0, f"{traffic.refused} calls failed during the rollout")
         new_version = self.live_version()
@@ -282,21 +284,17 @@ class Trip:
         )
         detail.append(f"old fleet {old} calls, new fleet {new}")
 
-    def roll_back(self, requests: Sequence[dict[str, object]], release: Callable[[], None], detail: list[str]) -> None:
+    def roll_back(self, requests: Sequence[dict[str, object]], release: Callable[[], str], detail: list[str]) -> None:
         """Release a bad model under live traffic, and hold the loop to going back to the one that serves.
 
         Args:
             requests: What is asked.
-            release: Gets the bad model approved.
+            release: Gets the bad model approved, and returns its package.
             detail: What is said of it is appended.
         """
         loop, good_config, good_version = self.loop, self.loop.serving_config(), self.live_version()
-        seen = self.seen("DeployMachineArn")
-        whole_every = self.replay.whole_every
-        with loop.traffic(requests, f"planted-{self.now():%Y%m%d%H%M%S}", whole_every=whole_every) as traffic:
-            release()
-            self.deployed(seen, Outcome.ROLLED_BACK.value)
-        record = self.last_record(Outcome.ROLLED_BACK)
+        with self._traffic(requests, "planted") as traffic:
+            record = self.deployed(release(), Outcome.ROLLED_BACK)
         expect(loop.serving_config() == good_config, f"{loop.serving_config()} serves instead of {good_config}")
         expect(self.live_version() == good_version, "the live pointer moved to the bad model")
         calls: list[Call] = loop.invoke(requests[:64], f"after-{self.now():%Y%m%d%H%M%S}")
@@ -308,18 +306,15 @@ class Trip:
             f"{record.reason}; {traffic.answered} calls answered by version {good_version}, {traffic.refused} failed"
         )
 
-    def turn_down(self, release: Callable[[], None], detail: list[str]) -> None:
+    def turn_down(self, release: Callable[[], str], detail: list[str]) -> None:
         """Release a bad model that golden requests know, and hold the loop to never letting it near the endpoint.
 
         Args:
-            release: Gets the bad model approved.
+            release: Gets the bad model approved, and returns its package.
             detail: What is said of it is appended.
         """
         loop, config = self.loop, self.loop.serving_config()
-        seen = self.seen("DeployMachineArn")
-        release()
-        self.deployed(seen, Outcome.REFUSED.value)
-        record = self.last_record(Outcome.REFUSED)
+        record = self.deployed(release(), Outcome.REFUSED)
         expect(loop.serving_config() == config, f"{loop.serving_config()} serves instead of {config}")
         expect("golden requests" in record.reason, f"it was refused for something else: {record.reason}")
         detail.append(record.reason)
@@ -332,6 +327,16 @@ class Trip:
             detail.append(" -> ".join(record.outcome.value for record in records))
             for record in records:
                 self._link_record(record)
+
+    @contextmanager
+    def _traffic(self, requests: Sequence[dict[str, object]], prefix: str) -> Iterator[Traffic]:
+        """Send requests until the block ends; the clock waits for them, so that a minute of it has as many on any machine."""
+        named, whole_every = f"{prefix}-{self.now():%Y%m%d%H%M%S}", self.replay.whole_every
+        with (
+            self.loop.traffic(requests, named, whole_every=whole_every) as traffic,
+            paced(self.running, lambda: traffic.answered + traffic.refused),
+        ):
+            yield traffic
 
     def _link_record(self, record: AuditRecord) -> None:
         self._links.append(

@@ -81,7 +81,7 @@ def _roll_back_by_hand(trip: Trip) -> None:
         trip.running.client("stepfunctions").start_execution(
             stateMachineArn=trip.loop.outputs["DeployMachineArn"], input=canonical_json(request).decode()
         )
-        trip.deployed(seen)
+        trip.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=180)
         detail.append(f"version {trip.live_version()} serves again")
 
 
