@@ -77,6 +77,7 @@ def run(
     say(f"{'ok' if result.ok else 'MISSED'}: {note}")
     say(f"page: {page}")
     if keep is not None and hasattr(trip, "running"):
+        result.home = keep
         _say_how_to_look(trip, keep, say)
     return result
 

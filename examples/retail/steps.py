@@ -30,12 +30,21 @@ BAKE_SECONDS = 1200  # of every unit's rollout: two steps of ten minutes, or fou
 
 @dataclass(slots=True, kw_only=True)
 class Result:
-    """What the demo did; ``platform_seconds`` leaves out training and the bakes of the canaries."""
+    """What the demo did; ``platform_seconds`` leaves out training and the bakes of the canaries.
+
+    Args:
+        rows: The steps.
+        weeks: What was replayed.
+        seconds: How long all took.
+        waited_seconds: How long of it was training and baking.
+        home: Folder of the embedded cloud that was left running. Default: none was.
+    """
 
     rows: list[Row] = field(default_factory=list)
     weeks: list[Week] = field(default_factory=list)
     seconds: float = 0.0
     waited_seconds: float = 0.0
+    home: Path | None = None
 
     @property
     def ok(self) -> bool:

@@ -1,5 +1,6 @@
 """The command around the demo; the loop itself is tested with the examples."""
 
+import http.client
 import inspect
 import json
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlops_local import session_processes
+from mlops_local.cloud import Cloud
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 class Result:
     ok: bool
     page: str
+    home: object
 
     def as_json(self):
         return {"ok": self.ok, "page": self.page}
@@ -34,7 +37,7 @@ def run(*, page, say, begin, unit, keep):
     if keep:
         say(f"kept {keep}")
     page.write_text("<html>")
-    return Result(ok=WORKS, page=str(page))
+    return Result(ok=WORKS, page=str(page), home=HOME)
 """
 
 
@@ -48,12 +51,12 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Callable[..., Path]:
-    """Write a checkout whose demo works or does not: ``checkout(works=True)``."""
+    """Write a checkout whose demo works or does not: ``checkout(works=True)``; ``home`` is of the cloud that it leaves running."""
 
-    def write(*, works: bool) -> Path:
+    def write(*, works: bool, home: Path | None = None) -> Path:
         folder = tmp_path / "examples" / "retail"
         folder.mkdir(parents=True)
-        (folder / "demo.py").write_text(CHECKOUT.replace("WORKS", str(works)))
+        (folder / "demo.py").write_text(CHECKOUT.replace("WORKS", str(works)).replace("HOME", repr(home and str(home))))
         return tmp_path
 
     return write
@@ -106,6 +109,39 @@ def test_the_cloud_is_kept_in_a_folder_of_its_own(mlops: Run, checkout: Callable
     checkout(works=True)
 
     assert said(mlops("demo", "--keep")) == "step 1\nkept .mlops/demo\n"
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])
+def test_the_console_of_a_kept_cloud_is_served_until_ctrl_c(
+    works: bool, code: int, checkout: Callable[..., Path], cloud: Cloud
+) -> None:
+    """Of a demo that missed a step too; the answer is that of the demo, and the cloud runs on."""
+    folder = checkout(works=works, home=cloud.home)
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlops_cli", "demo", "--keep"], cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        try:
+            address = next(line for line in running.stdout if line.startswith("console: "))
+            root, _, token = address.removeprefix("console: ").strip().partition("#token=")
+            connection = http.client.HTTPConnection(root.removeprefix("http://").rstrip("/"), timeout=60)
+            connection.request("GET", "/api/v1/me", headers={"Authorization": f"Bearer {token}"})
+            assert json.loads(connection.getresponse().read())["person"] == "root"
+            connection.close()
+        finally:
+            running.send_signal(signal.SIGINT)
+
+    assert running.returncode == code
+    assert cloud.clock()["now"]
+
+
+@pytest.mark.cloud
+def test_json_leaves_a_cloud_running_without_a_console(mlops: Run, checkout: Callable[..., Path], cloud: Cloud) -> None:
+    """A program that reads the answer does not wait for a person."""
+    checkout(works=True, home=cloud.home)
+
+    assert json.loads(mlops("demo", "--keep", "--json").stdout)["ok"] is True
 
 
 def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[..., Path]) -> None:

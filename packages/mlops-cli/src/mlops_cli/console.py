@@ -1,6 +1,7 @@
 """``mlops console``: the web console of this account or embedded cloud, on 127.0.0.1."""
 
 import webbrowser
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,6 +38,23 @@ def console(
     home: Home = None,
 ) -> None:
     """Serve the web console to this machine until interrupted. Its address has a token: what opens it acts with your rights."""
+    serve(role=role, port=port, open_browser=open_browser, as_json=as_json, profile=profile, home=home)
+
+
+def serve(
+    *,
+    role: str | None = None,
+    port: int = 0,
+    open_browser: bool = False,
+    as_json: bool = False,
+    profile: str | None = None,
+    home: Path | None = None,
+) -> None:
+    """Serve the console until interrupted; arguments and defaults are those of the command.
+
+    Raises:
+        UserError: If the command line cannot be followed, as the command says it.
+    """
     try:
         from mlops_cli.console_server import ConsoleServer
         from mlops_runtime.console.api import ConsoleApi

@@ -26,7 +26,10 @@ def demo(
     unit: Annotated[str, typer.Option(help="Reference unit to run: a folder of examples/retail.")] = UNIT,
     keep: Annotated[
         bool,
-        typer.Option("--keep", help="Leave the embedded cloud running, in .mlops/demo, and print how to inspect it."),
+        typer.Option(
+            "--keep",
+            help="Leave the embedded cloud running, in .mlops/demo, and serve its console until Ctrl-C; with --json without it.",
+        ),
     ] = False,
     target: Annotated[
         str, typer.Option(help="Where models are served: sagemaker, or eks for slots on a cluster.")
@@ -57,6 +60,10 @@ def demo(
         result = _run_own(lines, keep=keep) if own else _run(lines, page=output, unit=unit, keep=keep, target=target)
     if as_json:
         print_json(result.as_json())
+    elif not own and result.home is not None:
+        from mlops_cli.console import serve
+
+        serve(home=result.home)
     raise typer.Exit(0 if result.ok else 1)
 
 
