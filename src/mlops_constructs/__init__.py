@@ -8,6 +8,7 @@ gc.disable()
 
 from mlops_constructs._errors import ValidationError
 from mlops_constructs.business_unit import BusinessUnit, Freeze, FreezeCalendar, Network, Platform, Profile
+from mlops_constructs.console import Console
 from mlops_constructs.drift_alarms import DriftAlarms, ExpectedTraffic, Severity, UnitDashboard
 from mlops_constructs.eks_inference import (
     Bootstrap,
@@ -129,6 +130,7 @@ __all__ = [
     "BusinessUnit",
     "CaptureSpec",
     "Condition",
+    "Console",
     "DataCapture",
     "Delivery",
     "DriftAlarms",

@@ -36,7 +36,7 @@ NETWORK_ACTIONS = (
 TRACING_ACTIONS = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
 # for the start of the function's container, and the way of question and answer
 _ANSWER_MARGIN = cdk.Duration.minutes(1)
-_CONCURRENCY = (
+UNRESERVED = (
     "a new account has 10 concurrent executions, all of which must stay unreserved; "
     "set reserved_concurrency where the account's quota allows it"
 )
@@ -135,7 +135,7 @@ def define_function(
             security_groups=[business_unit.security_group],
         )
     if reserved_concurrency is None:
-        acknowledge_family(function, "LambdaConcurrency", _CONCURRENCY)
+        acknowledge_family(function, "LambdaConcurrency", UNRESERVED)
     return function
 
 

@@ -70,10 +70,12 @@ class ServiceRole(iam.Role):
         permissions_boundary: iam.IManagedPolicy | None,
         managed_policies: Sequence[iam.IManagedPolicy],
         description: str,
+        role_name: str | None = None,
     ) -> None:
         super().__init__(
             scope,
             id,
+            role_name=role_name,
             assumed_by=assumed_by,
             permissions_boundary=permissions_boundary,
             managed_policies=list(managed_policies),

@@ -27,6 +27,14 @@ _LOG_LOCK = "S3 does not deliver access logs into a bucket with a default retent
 _LOG_ENCRYPTION = (
     "S3 delivers access logs only into buckets with SSE-S3 as default encryption; a KMS key would silence the log"
 )
+_PAGE_LOCK = (
+    "each deployment writes the same files again, and none of them is evidence of anything; rejected: a lock on files that "
+    "a wheel of the release holds too"
+)
+_PAGE_ENCRYPTION = (
+    "the files are the same public ones in every console and hold no secret; rejected: the unit's key, whose policy would have to "
+    "admit CloudFront"
+)
 
 # Control Tower's CT.CLOUDWATCH.PR.3 asks for a year at least
 RETENTION = logs.RetentionDays.ONE_YEAR
@@ -71,9 +79,7 @@ def define_bucket(
     )
     kept = business_unit.profile.keeps_data
     resource = _resource(bucket)
-    resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
-        destination_bucket_name=business_unit.access_logs.bucket_name, log_file_prefix=f"{_path_in_stack(bucket)}/"
-    )
+    _log_access(bucket, business_unit)
     if event_bridge:
         # the property, not the L2's flag, which would add a hidden function to write it
         resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
@@ -118,6 +124,36 @@ def define_access_logs_bucket(scope: Construct, id: str, *, business_unit: IBusi
     acknowledge_family(bucket, "S3BucketDefaultLockEnabled", _LOG_LOCK)
     acknowledge_family(bucket, "S3DefaultEncryptionKMS", _LOG_ENCRYPTION)
     return bucket
+
+
+def define_page_bucket(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> s3.Bucket:
+    """Define the bucket of pages that a distribution of CloudFront serves.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit; gives log bucket and removal policy.
+    """
+    bucket = _bucket(
+        scope,
+        id,
+        business_unit=business_unit,
+        lifecycle_rules=[],
+        noncurrent_days=30,
+        encryption=s3.BucketEncryption.S3_MANAGED,
+        object_lock=None,
+    )
+    _log_access(bucket, business_unit)
+    acknowledge_family(bucket, "S3BucketDefaultLockEnabled", _PAGE_LOCK)
+    acknowledge_family(bucket, "S3DefaultEncryptionKMS", _PAGE_ENCRYPTION)
+    business_unit.own_bucket(bucket)
+    return bucket
+
+
+def _log_access(bucket: s3.Bucket, business_unit: IBusinessUnit) -> None:
+    _resource(bucket).logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
+        destination_bucket_name=business_unit.access_logs.bucket_name, log_file_prefix=f"{_path_in_stack(bucket)}/"
+    )
 
 
 def _bucket(

@@ -88,6 +88,12 @@ UNCHECKED_PROMISE = ConstructWarning(
     "ModelEndpoint.keep_promise in the app that defines it, or compare each model with mlops api schema, and acknowledge this "
     "warning",
 )
+CONSOLE_ROLE_TRUST = ConstructWarning(
+    id="mlops-constructs:Console.roleTrust",
+    text="role '{role}' ({kind}) is defined elsewhere, so that its trust cannot be read here: it must allow sts:AssumeRole and "
+    "sts:SetSourceIdentity to Console.function_role_arn, or the console is refused; let its owner add that, and acknowledge "
+    "this warning",
+)
 ALL_WARNINGS = (
     DEVELOPMENT_DESTROYS_DATA,
     SHARED_KEY,
@@ -104,6 +110,7 @@ ALL_WARNINGS = (
     CLOSED_MODEL_MONITOR,
     NO_API_THROTTLE,
     UNCHECKED_PROMISE,
+    CONSOLE_ROLE_TRUST,
 )
 
 

@@ -1,0 +1,163 @@
+"""The console's API in front of its function: tokens of its own user pool alone, a firewall, a limit, a log and an alarm."""
+
+import json
+
+import aws_cdk as cdk
+from aws_cdk import aws_apigateway as gateway
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_lambda as lambda_
+
+from constructs import Construct
+from mlops_constructs._unit_resources import define_log_group
+from mlops_constructs.compliance import acknowledge, acknowledge_family
+from mlops_constructs.console.sign_in import SignIn
+from mlops_constructs.inference_api.web_firewall import define_firewall
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.console.http_message import JSON, PROBLEM
+
+STAGE = "live"
+_TIMEOUT = cdk.Duration.seconds(29)
+# a page asks some ten times when it opens, then every three seconds: a dozen people on call at once
+_RATE, _BURST = 50, 100
+_LARGEST = cdk.Size.kibibytes(64)  # of a body, as the function takes it
+_FIVE_MINUTES = cdk.Duration.minutes(5)
+_NO_CACHE = (
+    "answers are of one person's role and of the state as AWS answers it now; rejected: a cache, which would give one person "
+    "another's answer"
+)
+_NO_EXECUTION_LOG = (
+    "API Gateway makes the group of execution logs itself, without key and retention; the access log has each call with person, "
+    "status and cause; rejected: execution logs"
+)
+_NO_CERTIFICATE = (
+    "the integration is Lambda, which is asked in AWS's own network and knows no client certificates of API Gateway; rejected: "
+    "one that would never be sent"
+)
+# what API Gateway itself answers, in the console's form; `type` is what the pages tell kinds apart by
+_ANSWERS = (
+    (gateway.ResponseType.UNAUTHORIZED, 401, "not signed in", "the sign-in is missing or has ended; sign in again"),
+    (gateway.ResponseType.ACCESS_DENIED, 403, "not allowed", "this sign-in may not use the console"),
+    (gateway.ResponseType.WAF_FILTERED, 403, "not allowed", "the request was taken for an attack, or is over 64 KB"),
+    (gateway.ResponseType.MISSING_AUTHENTICATION_TOKEN, 404, "not found", "there is no such address"),
+    (gateway.ResponseType.REQUEST_TOO_LARGE, 413, "too large", "a body has at most 64 KB"),
+    (gateway.ResponseType.THROTTLED, 429, "too many requests", "the console is asked too often; wait, then try again"),
+    (gateway.ResponseType.INTEGRATION_TIMEOUT, 504, "too slow", "the console did not answer in 29 seconds; try again"),
+    (gateway.ResponseType.INTEGRATION_FAILURE, 502, "failed", "the console failed; its function's log says why"),
+    (gateway.ResponseType.DEFAULT_4_XX, None, "refused", "the request was refused"),
+    (gateway.ResponseType.DEFAULT_5_XX, None, "failed", "the call failed; the console's access log says why"),
+)
+
+
+def define_api(
+    scope: Construct, *, business_unit: IBusinessUnit, function: lambda_.Function, sign_in: SignIn
+) -> gateway.RestApi:
+    """Define the API: everything below ``/api`` goes to the function, with the claims of the token.
+
+    Args:
+        scope: Parent.
+        business_unit: The unit.
+        function: What answers.
+        sign_in: Whose access tokens are taken.
+    """
+    name = f"{business_unit.name}-console"
+    log_group = define_log_group(scope, "AccessLog", business_unit=business_unit)
+    api = gateway.RestApi(
+        scope,
+        "Api",
+        rest_api_name=name,
+        description=f"API of the console of {business_unit.name}",
+        endpoint_configuration=gateway.EndpointConfiguration(types=[gateway.EndpointType.REGIONAL]),
+        # one role an account: who sets it in a stack takes it from all others
+        cloud_watch_role=False,
+        deploy_options=gateway.StageOptions(
+            stage_name=STAGE,
+            tracing_enabled=True,
+            metrics_enabled=True,
+            data_trace_enabled=False,
+            throttling_rate_limit=_RATE,
+            throttling_burst_limit=_BURST,
+            access_log_destination=gateway.LogGroupLogDestination(log_group),
+            access_log_format=gateway.AccessLogFormat.custom(json.dumps(_columns())),
+        ),
+    )
+    authorizer = gateway.CognitoUserPoolsAuthorizer(scope, "Authorizer", cognito_user_pools=[sign_in.pool])
+    validator = gateway.RequestValidator(
+        scope, "Validator", rest_api=api, validate_request_body=True, validate_request_parameters=True
+    )
+    api.root.add_resource("api").add_resource("{proxy+}").add_method(
+        "ANY",
+        gateway.LambdaIntegration(function, timeout=_TIMEOUT, allow_test_invoke=False),
+        request_parameters={"method.request.path.proxy": True},
+        request_validator=validator,
+        authorization_type=gateway.AuthorizationType.COGNITO,
+        authorizer=authorizer,
+        # claim: gateway-access-tokens-need-scopes
+        authorization_scopes=[sign_in.scope.scope_name],
+    )
+    _define_answers(api)
+    stage = api.deployment_stage
+    define_firewall(scope, "Firewall", stage_arn=stage.stage_arn, max_body_size=_LARGEST, name=name)
+    acknowledge(stage, "AwsSolutions-APIG6", _NO_EXECUTION_LOG)
+    acknowledge_family(stage, "APIGWExecutionLoggingEnabled", _NO_EXECUTION_LOG)
+    acknowledge_family(stage, "APIGWCacheEnabledAndEncrypted", _NO_CACHE)
+    acknowledge_family(stage, "APIGWSSLEnabled", _NO_CERTIFICATE)
+    return api
+
+
+def define_alarm(scope: Construct, *, business_unit: IBusinessUnit) -> cloudwatch.Alarm:
+    """Define the alarm of answers that failed: on the day when a person rolls back the console must work.
+
+    Args:
+        scope: Parent.
+        business_unit: The unit; gives the topic.
+    """
+    alarm = cloudwatch.Metric(
+        namespace="AWS/ApiGateway",
+        metric_name="5XXError",
+        dimensions_map={"ApiName": f"{business_unit.name}-console", "Stage": STAGE},
+        statistic=cloudwatch.Stats.SUM,
+        period=_FIVE_MINUTES,
+    ).create_alarm(
+        scope,
+        "ErrorsAlarm",
+        threshold=3,
+        evaluation_periods=3,
+        datapoints_to_alarm=2,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        alarm_description=(
+            f"the console of {business_unit.name} answered 5xx three times or more in five minutes, twice; read the log of its "
+            "function, and use mlops status and mlops rollback until it works"
+        ),
+    )
+    alarm.add_alarm_action(actions.SnsAction(business_unit.topic))
+    return alarm
+
+
+def _columns() -> dict[str, str]:
+    fields = gateway.AccessLogField
+    return {
+        "id": fields.context_extended_request_id(),
+        "time": fields.context_request_time_epoch(),
+        "person": fields.context_authorizer_claims("username"),
+        "method": fields.context_http_method(),
+        "path": fields.context_path(),
+        "status": fields.context_status(),
+        "cause": fields.context_error_response_type(),
+        "milliseconds": fields.context_response_latency(),
+        "bytes": fields.context_response_length(),
+    }
+
+
+def _define_answers(api: gateway.RestApi) -> None:
+    for kind, status, title, detail in _ANSWERS:
+        said = {"type": f"urn:mlops:problem:{title.replace(' ', '-')}", "title": title, "detail": detail}
+        body = json.dumps(said if status is None else {**said, "status": status})
+        api.add_gateway_response(
+            kind.response_type.title().replace("_", ""),
+            type=kind,
+            status_code=None if status is None else str(status),
+            templates={JSON: body},
+            response_headers={"Content-Type": f"'{PROBLEM}'"},
+        )

@@ -1,0 +1,196 @@
+"""The console's pages behind CloudFront: a bucket that the distribution alone reads, and one origin with the API, so no CORS."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_apigateway as gateway
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_cloudfront as cloudfront
+from aws_cdk import aws_cloudfront_origins as origins
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+
+from constructs import Construct
+from mlops_constructs._functions import define_custom_resource, define_function
+from mlops_constructs._unit_resources import define_page_bucket
+from mlops_constructs.compliance import acknowledge
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.console.page_files import HEADERS, content_policy
+from mlops_runtime.console.page_publication import FILES, page_document
+
+CONFIG_TYPE = "Custom::MLOpsConsolePages"
+# API Gateway answers in 29 seconds at the latest
+_PATIENCE = cdk.Duration.seconds(30)
+_TWO_YEARS = cdk.Duration.days(730)
+# headers for which CloudFront has fields of their own
+_OWN_FIELDS = ("Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options")
+_ANYWHERE = (
+    "people on call may be anywhere, and who may act is what they sign in as; rejected: a list of countries, which "
+    "locks out whoever travels"
+)
+_FIREWALL = (
+    "the API behind has a web firewall, and the pages are public files without a secret; rejected: a second firewall, which "
+    "CloudFront takes from us-east-1 alone"
+)
+_LOGGED = (
+    "each call of the API stands in its access log with the person, and the pages are the same public files for all; "
+    "rejected: logs of their loads, which need a bucket with ACLs"
+)
+_OWN_NAME = (
+    "CloudFront's own certificate has TLS 1.0 as its minimum, which no current browser speaks; `domain` and `certificate` set "
+    "TLS 1.2; rejected: no console before a domain is there"
+)
+_PUBLICATION = "files have their hash in the folder's name, so that each release has others; rejected: the bucket's ACL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hosting:
+    """Where the pages are.
+
+    Args:
+        bucket: Bucket of the files.
+        distribution: What serves them, and the API below ``/api/``.
+        origin: Of both, without a slash at its end.
+    """
+
+    bucket: s3.Bucket
+    distribution: cloudfront.Distribution
+    origin: str
+
+
+def define_hosting(
+    scope: Construct,
+    *,
+    business_unit: IBusinessUnit,
+    api: gateway.RestApi,
+    sign_in_origin: str,
+    domain: str | None,
+    certificate: acm.ICertificate | None,
+) -> Hosting:
+    """Define bucket and distribution.
+
+    Args:
+        scope: Parent.
+        business_unit: The unit.
+        api: The API.
+        sign_in_origin: Origin that the pages may call beside their own.
+        domain: Name of the console. Default: CloudFront's.
+        certificate: Certificate for it, of us-east-1.
+    """
+    bucket = define_page_bucket(scope, "Files", business_unit=business_unit)
+    headers = _headers(scope, sign_in_origin)
+    files = origins.S3BucketOrigin.with_origin_access_control(bucket)
+    distribution = cloudfront.Distribution(
+        scope,
+        "Distribution",
+        comment=f"MLOps console of {business_unit.name}",
+        default_root_object="index.html",
+        # CloudFront would keep what says no-store for a second: the cache policy's least
+        default_behavior=_behavior(files, headers, cloudfront.CachePolicy.CACHING_DISABLED),
+        additional_behaviors={
+            "/static/*": _behavior(files, headers, cloudfront.CachePolicy.CACHING_OPTIMIZED),
+            "/api/*": _behavior(
+                origins.RestApiOrigin(api, read_timeout=_PATIENCE),
+                headers,
+                cloudfront.CachePolicy.CACHING_DISABLED,
+                methods=cloudfront.AllowedMethods.ALLOW_ALL,
+                # the API knows itself by its own host name alone
+                request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
+            ),
+        },
+        domain_names=None if domain is None else [domain],
+        certificate=certificate,
+        minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021,
+        http_version=cloudfront.HttpVersion.HTTP2_AND_3,
+    )
+    acknowledge(distribution, "AwsSolutions-CFR1", _ANYWHERE)
+    acknowledge(distribution, "AwsSolutions-CFR2", _FIREWALL)
+    acknowledge(distribution, "AwsSolutions-CFR3", _LOGGED)
+    if certificate is None:
+        acknowledge(distribution, "AwsSolutions-CFR4", _OWN_NAME)
+    name = distribution.distribution_domain_name if domain is None else domain
+    return Hosting(bucket=bucket, distribution=distribution, origin=f"https://{name}")
+
+
+def publish_pages(
+    scope: Construct, hosting: Hosting, *, business_unit: IBusinessUnit, config: Mapping[str, object]
+) -> None:
+    """Put the pages and their configuration into the bucket with each deployment that changes them.
+
+    A function of the unit does it, which may write to this bucket alone. CDK's own (``BucketDeployment``) has an inline policy
+    with wildcards on the bucket of all assets, runs the AWS CLI outside of the unit's network, and deletes.
+
+    Args:
+        scope: Parent.
+        hosting: Where the pages are.
+        business_unit: The unit.
+        config: What ``/config.json`` says; values may be known at deployment alone.
+    """
+    document = page_document()
+    function = define_function(
+        scope,
+        "Publication",
+        business_unit=business_unit,
+        folder="console_pages",
+        description="Puts the console's pages into their bucket",
+        environment={"BUCKET": hosting.bucket.bucket_name},
+        statements=[iam.PolicyStatement(actions=["s3:PutObject"], resources=[hosting.bucket.arn_for_objects("*")])],
+        timeout=cdk.Duration.minutes(2),
+        files={FILES: document.text},
+        wildcard_reason=_PUBLICATION,
+    )
+    resource = define_custom_resource(
+        scope,
+        "PublishedPages",
+        function=function,
+        resource_type=CONFIG_TYPE,
+        properties={"Config": cdk.Stack.of(scope).to_json_string(dict(config)), "Files": document.sha256},
+    )
+    if hosting.bucket.policy is not None:
+        resource.node.add_dependency(hosting.bucket.policy)
+
+
+def _behavior(
+    origin: cloudfront.IOrigin,
+    headers: cloudfront.ResponseHeadersPolicy,
+    cache: cloudfront.ICachePolicy,
+    *,
+    methods: cloudfront.AllowedMethods | None = None,
+    request_policy: cloudfront.IOriginRequestPolicy | None = None,
+) -> cloudfront.BehaviorOptions:
+    return cloudfront.BehaviorOptions(
+        origin=origin,
+        cache_policy=cache,
+        response_headers_policy=headers,
+        allowed_methods=methods,
+        origin_request_policy=request_policy,
+        viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+    )
+
+
+def _headers(scope: Construct, sign_in_origin: str) -> cloudfront.ResponseHeadersPolicy:
+    """Return the headers that ``mlops console`` sends too, and the one that keeps browsers on TLS."""
+    return cloudfront.ResponseHeadersPolicy(
+        scope,
+        "Headers",
+        security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
+            content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
+                content_security_policy=content_policy(connects_to=sign_in_origin), override=True
+            ),
+            content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
+            referrer_policy=cloudfront.ResponseHeadersReferrerPolicy(
+                referrer_policy=cloudfront.HeadersReferrerPolicy.NO_REFERRER, override=True
+            ),
+            strict_transport_security=cloudfront.ResponseHeadersStrictTransportSecurity(
+                access_control_max_age=_TWO_YEARS, include_subdomains=True, override=True
+            ),
+        ),
+        custom_headers_behavior=cloudfront.ResponseCustomHeadersBehavior(
+            custom_headers=[
+                cloudfront.ResponseCustomHeader(header=name, value=value, override=True)
+                for name, value in HEADERS.items()
+                if name not in _OWN_FIELDS
+            ]
+        ),
+    )

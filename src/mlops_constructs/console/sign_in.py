@@ -1,0 +1,117 @@
+"""Who signs in to a console, and how: a user pool with a group for each kind of role, and a public client with PKCE."""
+
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_cognito as cognito
+
+from constructs import Construct
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.console.route import Role
+
+RESOURCE_SERVER, SCOPE = "console", "use"
+# what the pages ask for and the API requires, as Cognito writes it
+ACCESS_SCOPE = f"{RESOURCE_SERVER}/{SCOPE}"
+_GROUPS = {
+    Role.READER: "Read what the console shows",
+    Role.ON_CALL: "Roll back, abort, pause, resume, retrain",
+    Role.APPROVER: "Approve and reject packages",
+}
+_WORKING_DAY = cdk.Duration.hours(12)
+# a page that asks twice, as two tabs do, is not signed out
+_ROTATION_GRACE = cdk.Duration.seconds(10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """Where people sign in.
+
+    Args:
+        pool: The user pool.
+        scope: Scope that the API asks for.
+        origin: Origin of Cognito's pages and of its token endpoint.
+    """
+
+    pool: cognito.UserPool
+    scope: cognito.OAuthScope
+    origin: str
+
+
+def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_prefix: str) -> SignIn:
+    """Define the user pool: people whom an administrator invites, by name, with a second factor.
+
+    The name of a person is what IAM's sessions and the records carry, so it is chosen and is no random id.
+
+    Args:
+        scope: Parent.
+        business_unit: The unit; gives what becomes of the pool.
+        domain_prefix: First part of the address at which Cognito signs people in.
+    """
+    pool = cognito.UserPool(
+        scope,
+        "People",
+        self_sign_up_enabled=False,
+        sign_in_aliases=cognito.SignInAliases(username=True),
+        sign_in_case_sensitive=False,
+        standard_attributes=cognito.StandardAttributes(email=cognito.StandardAttribute(required=True, mutable=True)),
+        auto_verify=cognito.AutoVerifiedAttrs(email=True),
+        account_recovery=cognito.AccountRecovery.EMAIL_ONLY,
+        mfa=cognito.Mfa.REQUIRED,
+        # no text messages: they cost, need a role of their own, and are the weakest factor
+        mfa_second_factor=cognito.MfaSecondFactor(sms=False, otp=True),
+        password_policy=cognito.PasswordPolicy(
+            min_length=14,
+            require_digits=True,
+            require_lowercase=True,
+            require_uppercase=True,
+            require_symbols=True,
+            temp_password_validity=cdk.Duration.days(3),
+        ),
+        feature_plan=cognito.FeaturePlan.PLUS,
+        standard_threat_protection_mode=cognito.StandardThreatProtectionMode.FULL_FUNCTION,
+        deletion_protection=business_unit.profile.keeps_data,
+        removal_policy=business_unit.profile.removal_policy,
+    )
+    for role, description in _GROUPS.items():
+        cognito.CfnUserPoolGroup(
+            scope, f"Group-{role.value}", user_pool_id=pool.user_pool_id, group_name=role.value, description=description
+        )
+    use = cognito.ResourceServerScope(scope_name=SCOPE, scope_description="Use the console")
+    server = pool.add_resource_server("Api", identifier=RESOURCE_SERVER, scopes=[use])
+    domain = pool.add_domain("Domain", cognito_domain=cognito.CognitoDomainOptions(domain_prefix=domain_prefix))
+    return SignIn(pool=pool, scope=cognito.OAuthScope.resource_server(server, use), origin=domain.base_url())
+
+
+def define_client(scope: Construct, sign_in: SignIn, *, origin: str) -> cognito.UserPoolClient:
+    """Define the client of the pages: code flow alone, without a secret, which a page could not keep.
+
+    Args:
+        scope: Parent.
+        sign_in: Where people sign in.
+        origin: Of the pages, to which Cognito sends people back.
+    """
+    client = cognito.UserPoolClient(
+        scope,
+        "Pages",
+        user_pool=sign_in.pool,
+        generate_secret=False,
+        o_auth=cognito.OAuthSettings(
+            flows=cognito.OAuthFlows(authorization_code_grant=True),
+            scopes=[cognito.OAuthScope.OPENID, sign_in.scope],
+            callback_urls=[f"{origin}/"],
+            logout_urls=[f"{origin}/"],
+        ),
+        supported_identity_providers=[cognito.UserPoolClientIdentityProvider.COGNITO],
+        prevent_user_existence_errors=True,
+        enable_token_revocation=True,
+        access_token_validity=cdk.Duration.hours(1),
+        id_token_validity=cdk.Duration.hours(1),
+        refresh_token_validity=_WORKING_DAY,
+        refresh_token_rotation_grace_period=_ROTATION_GRACE,
+    )
+    resource = client.node.default_child
+    assert isinstance(resource, cognito.CfnUserPoolClient)  # noqa: S101
+    # without a list Cognito allows REFRESH_TOKEN_AUTH too, by which rotation would be walked around, and which it then refuses
+    # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-refresh-token.html
+    resource.explicit_auth_flows = ["ALLOW_USER_SRP_AUTH"]
+    return client
