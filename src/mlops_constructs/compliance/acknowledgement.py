@@ -30,6 +30,7 @@ RULE_FAMILIES: dict[str, tuple[str, ...]] = {
     "ELBv2ACMCertificateRequired": (_HIPAA, _R5, _PCI),
     "IAMPolicyNoStatementsWithFullAccess": (_HIPAA, _R5, _PCI),
     "LambdaConcurrency": (_HIPAA, _R5),
+    "LambdaDLQ": (_HIPAA, _R5, "Serverless"),
     "LambdaEventSourceMappingDestination": ("Serverless",),
     "S3BucketDefaultLockEnabled": (_R4,),
     "S3BucketLoggingEnabled": (_HIPAA, _R4, _R5, _PCI),

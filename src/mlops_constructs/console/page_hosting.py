@@ -79,8 +79,11 @@ def define_hosting(
         certificate: Certificate for it, of us-east-1.
     """
     bucket = define_page_bucket(scope, "Files", business_unit=business_unit)
-    headers = _headers(scope, sign_in_origin)
-    files = origins.S3BucketOrigin.with_origin_access_control(bucket)
+    # of the account, in all Regions: CDK's own names would collide with those of the same stack in another one
+    name = f"{business_unit.name}-console-{cdk.Stack.of(scope).region}"
+    headers = _headers(scope, name, sign_in_origin)
+    access = cloudfront.S3OriginAccessControl(scope, "Access", origin_access_control_name=name)
+    files = origins.S3BucketOrigin.with_origin_access_control(bucket, origin_access_control=access)
     distribution = cloudfront.Distribution(
         scope,
         "Distribution",
@@ -109,8 +112,8 @@ def define_hosting(
     acknowledge(distribution, "AwsSolutions-CFR3", _LOGGED)
     if certificate is None:
         acknowledge(distribution, "AwsSolutions-CFR4", _OWN_NAME)
-    name = distribution.distribution_domain_name if domain is None else domain
-    return Hosting(bucket=bucket, distribution=distribution, origin=f"https://{name}")
+    host = distribution.distribution_domain_name if domain is None else domain
+    return Hosting(bucket=bucket, distribution=distribution, origin=f"https://{host}")
 
 
 def publish_pages(
@@ -169,11 +172,12 @@ def _behavior(
     )
 
 
-def _headers(scope: Construct, sign_in_origin: str) -> cloudfront.ResponseHeadersPolicy:
+def _headers(scope: Construct, name: str, sign_in_origin: str) -> cloudfront.ResponseHeadersPolicy:
     """Return the headers that ``mlops console`` sends too, and the one that keeps browsers on TLS."""
     return cloudfront.ResponseHeadersPolicy(
         scope,
         "Headers",
+        response_headers_policy_name=name,
         security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
             content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
                 content_security_policy=content_policy(connects_to=sign_in_origin), override=True
