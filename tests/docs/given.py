@@ -184,6 +184,16 @@ class Given:
         return iam.Role.from_role_arn(self.stack, "GivenRole", f"arn:aws:iam::{ACCOUNT}:role/serving")
 
     @cached_property
+    def reader(self) -> iam.IRole:
+        """Whoever reads the console."""
+        return iam.Role(self.stack, "GivenReader", assumed_by=iam.AccountRootPrincipal())
+
+    @cached_property
+    def on_call(self) -> iam.IRole:
+        """People on call."""
+        return iam.Role(self.stack, "GivenOnCall", assumed_by=iam.AccountRootPrincipal())
+
+    @cached_property
     def bucket(self) -> s3.IBucket:
         """A bucket."""
         return s3.Bucket.from_bucket_name(self.stack, "GivenBucket", "exports")

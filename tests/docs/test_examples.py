@@ -10,6 +10,7 @@ import pytest
 from aws_cdk import assertions
 from examples.pages import feature_clients, feature_service, feature_sets, rollout
 from examples.pages.business_unit import Units
+from examples.pages.console import Shown
 from examples.pages.feature_groups import STOCK
 from examples.pages.feature_store import FeatureStores
 from examples.pages.inference_api import Forecasts, with_partners
@@ -41,6 +42,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, assertions.
     forecasts = Forecasts(app, "Forecasts", profile=Profile.PRODUCTION, image=SERVED, network=network)
     with_partners(forecasts.api)
     stacks.append(forecasts)
+    stacks.append(Shown(app, "Shown", profile=Profile.PRODUCTION, image=SERVED, network=network))
     stacks.append(FeatureStores(app, "FeatureStores", network=network))
     stacks.append(Monitors(app, "Monitors", network=network, image=SERVED, explainer=SERVED))
     stacks.append(SageMakerMonitored(app, "SageMakerMonitored", network=network, image=SERVED))
@@ -63,6 +65,14 @@ def test_the_api_synthesizes(templates: dict[str, assertions.Template]) -> None:
         "AWS::ApiGateway::Method", {"HttpMethod": "POST", "AuthorizationType": "AWS_IAM", "ApiKeyRequired": True}
     )
     found.resource_count_is("AWS::ApiGateway::UsagePlanKey", 1)
+
+
+def test_the_console_synthesizes(templates: dict[str, assertions.Template]) -> None:
+    """Pages and API at one address, for three groups of people."""
+    found = templates["Shown"]
+    found.resource_count_is("AWS::CloudFront::Distribution", 1)
+    found.resource_count_is("AWS::Cognito::UserPoolGroup", 3)
+    found.has_output("ConsoleUrl", {})
 
 
 def test_the_feature_store_synthesizes(templates: dict[str, assertions.Template]) -> None:

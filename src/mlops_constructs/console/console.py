@@ -160,7 +160,7 @@ class Console(Construct):
     def _problems(
         self, domain: str | None, certificate: acm.ICertificate | None, sign_in_prefix: str | None
     ) -> list[str | None]:
-        region = None if certificate is None else certificate.env.region
+        region = None if certificate is None else _region(certificate)
         prefix = f"{self._unit.name}-console" if sign_in_prefix is None else sign_in_prefix
         reserved = [word for word in _RESERVED if word in prefix]
         return [
@@ -172,7 +172,7 @@ class Console(Construct):
             if (domain is None) != (certificate is None)
             else None,
             f"certificate must be of {_CERTIFICATES}, from where CloudFront takes it, got one of {region}"
-            if region is not None and is_known(region) and region != _CERTIFICATES
+            if region not in (None, _CERTIFICATES)
             else None,
             check_pattern(
                 "sign_in_prefix",
@@ -184,3 +184,9 @@ class Console(Construct):
             if reserved
             else None,
         ]
+
+
+def _region(certificate: acm.ICertificate) -> str | None:
+    """Return the Region that a certificate's ARN names, if it is known."""
+    arn = certificate.certificate_arn
+    return cdk.Arn.split(arn, cdk.ArnFormat.SLASH_RESOURCE_NAME).region if is_known(arn) else None

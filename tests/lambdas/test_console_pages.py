@@ -1,0 +1,34 @@
+"""The function that puts a console's pages into their bucket, staged as it is deployed."""
+
+import importlib.util
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from mlops_constructs import _assets
+from mlops_runtime.console.page_files import page_files
+from mlops_runtime.console.page_publication import FILES, page_document
+
+
+def test_the_pages_travel_with_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its asset into the bucket; CloudFormation is answered."""
+    staged = _assets._with_files(_assets._staged("console_pages"), {FILES: page_document().text})
+    monkeypatch.setenv("BUCKET", "pages")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    answers: list[dict[str, Any]] = []
+    with mock_aws():
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="pages")
+        spec = importlib.util.spec_from_file_location("lambda_console_pages", staged / "handler.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(module, "answer", lambda _, **found: answers.append(found))
+        module.handler({"RequestType": "Create", "ResourceProperties": {"Config": "{}"}}, None)
+
+        keys = {each["Key"] for each in s3.list_objects_v2(Bucket="pages")["Contents"]}
+    assert answers == [{"physical_id": "pages/index.html", "failure": None}]
+    assert keys == {"index.html", "config.json", *(address[1:] for address in page_files() if address != "/")}
