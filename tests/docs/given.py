@@ -185,7 +185,7 @@ class Given:
 
     @cached_property
     def reader(self) -> iam.IRole:
-        """Whoever reads the console."""
+        """The role of readers of a console."""
         return iam.Role(self.stack, "GivenReader", assumed_by=iam.AccountRootPrincipal())
 
     @cached_property

@@ -34,7 +34,7 @@ _CERTIFICATES = "us-east-1"
 class Console(Construct):
     """Define the web console: pages behind CloudFront, their API, and the sign-in of people by Cognito.
 
-    The API's function may take the three roles, each in the name of the person who asks, and nothing else: what a role is refused
+    The API's function may take the three roles, each in the name of the person, and nothing else: what a role is refused
     on the command line, it is refused here. The group of a person says which roles that are; reads are done as a reader. It shows
     every unit of the account and Region that the roles may read.
 
@@ -132,7 +132,7 @@ class Console(Construct):
 
     @property
     def distribution(self) -> cloudfront.Distribution:
-        """What serves the pages, and the API below ``/api/``."""
+        """The distribution of the pages, and of the API below ``/api/``."""
         return self._hosting.distribution
 
     @property

@@ -27,7 +27,7 @@ _TWO_YEARS = cdk.Duration.days(730)
 _OWN_FIELDS = ("Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options")
 _ANYWHERE = (
     "people on call may be anywhere, and who may act is what they sign in as; rejected: a list of countries, which "
-    "locks out whoever travels"
+    "locks out a person who travels"
 )
 _FIREWALL = (
     "the API behind has a web firewall, and the pages are public files without a secret; rejected: a second firewall, which "
@@ -50,7 +50,7 @@ class Hosting:
 
     Args:
         bucket: Bucket of the files.
-        distribution: What serves them, and the API below ``/api/``.
+        distribution: Serves them, and the API below ``/api/``.
         origin: Of both, without a slash at its end.
     """
 

@@ -40,7 +40,7 @@ class SignIn:
 def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_prefix: str) -> SignIn:
     """Define the user pool: people whom an administrator invites, by name, with a second factor.
 
-    The name of a person is what IAM's sessions and the records carry, so it is chosen and is no random id.
+    The name of a person is what IAM's sessions and the records carry, so it is chosen by a person.
 
     Args:
         scope: Parent.
