@@ -15,6 +15,7 @@ from mlops_runtime.cloud_connection import CloudConnection, embedded_options
 from mlops_runtime.console.api import ConsoleApi
 from mlops_runtime.console.http_message import HttpRequest
 from mlops_runtime.console.route import Role
+from mlops_runtime.console.taken_role import take_role
 from mlops_runtime.registry.package_approval import bound_by
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
@@ -30,12 +31,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         running.down(forget=True)
 
 
-def asking(registry: Registry, *roles: Role) -> Ask:
-    """Return what asks the API in some roles."""
+def asking(registry: Registry, *roles: Role, approver: str | None = None) -> Ask:
+    """Return what asks the API in some roles: as root, or approvers in a role of their own."""
     options = embedded_options(registry.home)
     assert options is not None
     connection = CloudConnection(session=boto3.Session(), options=options)
-    api = ConsoleApi(lambda _role: connection, roles=roles or tuple(Role))
+    taken = connection if approver is None else take_role(connection, approver, session="ann")
+    api = ConsoleApi(lambda role: taken if role is Role.APPROVER else connection, roles=roles or tuple(Role))
 
     def ask(method: str, path: str, body: object = None, key: str = "") -> tuple[int, dict[str, Any]]:
         headers = {"content-type": "application/json", "idempotency-key": key}
@@ -104,6 +106,16 @@ def test_a_role_without_the_right_is_refused(registry: Registry) -> None:
         403,
         "approve is done in the role approver; this console has reader, on-call",
     )
+
+
+def test_an_approver_decides_on_what_a_reader_reads(registry: Registry) -> None:
+    """The approvers' role may set the status of a package alone: it reads neither the rule nor the evaluation."""
+    package, ask = registry.register("read"), asking(registry, approver="arn:aws:iam::000000000000:role/Approver")
+    _, page = ask("GET", f"/packages/{package}")
+    body = {"reason": "better", "expect": seen(page)}
+    status, decided = ask("POST", f"/packages/{package}/approval", body, "key-of-ann")
+
+    assert (status, decided["identity"]) == (200, "arn:aws:sts::000000000000:assumed-role/Approver/ann")
 
 
 def test_what_a_pickle_names_is_shown(registry: Registry) -> None:

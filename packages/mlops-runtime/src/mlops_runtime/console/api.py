@@ -152,6 +152,7 @@ class ConsoleApi:
         cloud = self._connect(route.role)
         call = Call(
             cloud=cloud,
+            reader=self._connect(Role.READER),
             now=cloud.now().replace(microsecond=0),
             names=names,
             query=request.query,

@@ -1,7 +1,7 @@
 """Packages that wait for a person, one of them with its evidence, and the person's decision."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from botocore.exceptions import ClientError
@@ -198,9 +198,10 @@ def reject(call: Call) -> Decided:
 def _case(call: Call) -> PackageCase:
     named = f"{call.names['group']}/{call.names['number']}"
     try:
-        return PackageCase.read(PackageFinder(client=call.cloud.client), named, call.now)
+        case = PackageCase.read(PackageFinder(client=call.reader.client), named, call.now)
     except PackageNotFoundError as error:
         raise RefusedRequestError(404, str(error)) from error
+    return replace(case, finder=PackageFinder(client=call.cloud.client))
 
 
 def _is_own(case: PackageCase, body: DecisionBody, caller: str) -> bool:

@@ -100,6 +100,7 @@ class Call:
 
     Args:
         cloud: The account, in the role of the operation.
+        reader: The account as a reader has it: an approver's role may write, and need not read what it decides on.
         now: The time in the cloud.
         names: Parameters of the path.
         query: Parameters of the query.
@@ -108,6 +109,7 @@ class Call:
     """
 
     cloud: Connection
+    reader: Connection
     now: datetime
     names: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
