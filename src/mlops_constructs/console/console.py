@@ -1,7 +1,5 @@
 """The web console of an account: pages and API at one address, for people whom Cognito signs in and IAM lets act."""
 
-from typing import cast
-
 import aws_cdk as cdk
 from aws_cdk import aws_apigateway as gateway
 from aws_cdk import aws_certificatemanager as acm
@@ -155,7 +153,7 @@ class Console(Construct):
             if isinstance(role, iam.Role):
                 admit(role, function_role=self._function_role)
             else:
-                warn(self, CONSOLE_ROLE_TRUST, kind=kind.value, role=cast("iam.IRole", role).node.path)
+                warn(self, CONSOLE_ROLE_TRUST, kind=kind.value, role=role.node.path)
 
     def _problems(
         self, domain: str | None, certificate: acm.ICertificate | None, sign_in_prefix: str | None
