@@ -30,13 +30,13 @@ _CERTIFICATES = "us-east-1"
 
 @checked("InvalidConsole")
 class Console(Construct):
-    """Define the web console: pages behind CloudFront, their API, and the sign-in of people by Cognito.
+    """Define the web console: pages behind CloudFront, their API, and the sign-in of people by Cognito. Stateful.
 
     The API's function may take the three roles, each in the name of the person, and nothing else: what a role is refused
     on the command line, it is refused here. The group of a person says which roles that are; reads are done as a reader. It shows
     every unit of the account and Region that the roles may read.
 
-    Stateful: the user pool with its people. In PRODUCTION it stays when it leaves the stack, and is protected from deletion.
+    The user pool has the people. In PRODUCTION it stays when it leaves the stack, and is protected from deletion.
 
     Args:
         scope: Parent.

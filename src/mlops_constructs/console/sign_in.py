@@ -13,9 +13,9 @@ RESOURCE_SERVER, SCOPE = "console", "use"
 # what the pages ask for and the API requires, as Cognito writes it
 ACCESS_SCOPE = f"{RESOURCE_SERVER}/{SCOPE}"
 _GROUPS = {
-    Role.READER: "Read what the console shows",
-    Role.ON_CALL: "Roll back, abort, pause, resume, retrain",
-    Role.APPROVER: "Approve and reject packages",
+    "Readers": (Role.READER, "Read what the console shows"),
+    "PeopleOnCall": (Role.ON_CALL, "Roll back, abort, pause, resume, retrain"),
+    "Approvers": (Role.APPROVER, "Approve and reject packages"),
 }
 _WORKING_DAY = cdk.Duration.hours(12)
 # a page that asks twice, as two tabs do, is not signed out
@@ -72,9 +72,9 @@ def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_pre
         deletion_protection=business_unit.profile.keeps_data,
         removal_policy=business_unit.profile.removal_policy,
     )
-    for role, description in _GROUPS.items():
+    for id, (role, description) in _GROUPS.items():
         cognito.CfnUserPoolGroup(
-            scope, f"Group-{role.value}", user_pool_id=pool.user_pool_id, group_name=role.value, description=description
+            scope, id, user_pool_id=pool.user_pool_id, group_name=role.value, description=description
         )
     use = cognito.ResourceServerScope(scope_name=SCOPE, scope_description="Use the console")
     server = pool.add_resource_server("Api", identifier=RESOURCE_SERVER, scopes=[use])
