@@ -72,9 +72,9 @@ def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_pre
         deletion_protection=business_unit.profile.keeps_data,
         removal_policy=business_unit.profile.removal_policy,
     )
-    for id, (role, description) in _GROUPS.items():
+    for group, (role, description) in _GROUPS.items():
         cognito.CfnUserPoolGroup(
-            scope, id, user_pool_id=pool.user_pool_id, group_name=role.value, description=description
+            scope, group, user_pool_id=pool.user_pool_id, group_name=role.value, description=description
         )
     use = cognito.ResourceServerScope(scope_name=SCOPE, scope_description="Use the console")
     server = pool.add_resource_server("Api", identifier=RESOURCE_SERVER, scopes=[use])
