@@ -45,7 +45,6 @@ def show(
     """Show the newest records, and the head against which to verify a copy; or one record with the evidence of its verdict."""
     from mlops_runtime.business_unit.deployed_chain import open_chain
     from mlops_runtime.business_unit.deployed_entries import Entries
-    from mlops_runtime.contracts import content_hash, to_dict
 
     with account(profile, home) as aws:
         chain = open_chain(aws.client, Entries(ssm=aws.client("ssm")).chain(name))
@@ -60,8 +59,8 @@ def show(
         typer.echo(f"record {number} is missing or changed; see all with: mlops audit verify {name}", err=True)
     if as_json:
         found = {"name": name, "head": row.audit_head, "sequence": row.audit_sequence, "bucket": chain.bucket}
-        listed = [to_dict(record) | {"sha256": content_hash(record)} for record in records]
-        print_json(found | {"records": listed})
+        missing = row.audit_sequence - len(records) if is_cut else None
+        print_json(found | {"records": [_document(record) for record in records], "missing": missing})
         return
     if not records:
         typer.echo(f"{name} has no record " + ("that can be read" if is_cut else "yet"))
@@ -75,7 +74,6 @@ def show(
 
 def _show_one(chain: "AuditChain", row: "LockRow", sequence: int, *, as_json: bool) -> None:
     """Show one record, and minute by minute what its verdict was computed from."""
-    from mlops_runtime.contracts import content_hash, to_dict
     from mlops_runtime.rollout.kept_minutes import MinutesError, read_bytes, read_minutes
 
     name = chain.table.endpoint
@@ -88,9 +86,11 @@ def _show_one(chain: "AuditChain", row: "LockRow", sequence: int, *, as_json: bo
             minutes = read_minutes(read_bytes(chain.s3, record.verdict))
         except MinutesError as error:
             unread = str(error)
-    document = to_dict(record) | {"sha256": content_hash(record)}
+    document = _document(record)
     if as_json:
-        print_json({"record": document, "minutes": minutes and minutes.document, "unread": unread or None})
+        computed = None if minutes is None else minutes.sentence()
+        shown = {"record": document, "minutes": minutes and minutes.document, "computed": computed}
+        print_json(shown | {"unread": unread or None})
         return
     print_facts([(key, str(value)) for key, value in document.items() if not isinstance(value, dict)])
     if record.verdict is None:
@@ -99,6 +99,13 @@ def _show_one(chain: "AuditChain", row: "LockRow", sequence: int, *, as_json: bo
     typer.echo(f"verdict: {record.verdict.sentence}")
     for line in _evidence_lines(record.verdict, minutes, unread):
         typer.echo(visible(line))
+
+
+def _document(record: "AuditRecord") -> dict[str, Any]:
+    from mlops_runtime.contracts import content_hash, to_dict
+    from mlops_runtime.registry.package_approval import person_of
+
+    return {**to_dict(record), "sha256": content_hash(record), "who": person_of(record.requested_by)}
 
 
 def _evidence_lines(verdict: "RolloutVerdict", minutes: "KeptMinutes | None", unread: str) -> Iterator[str]:
@@ -181,7 +188,14 @@ def verify(
             # a writer may be between row and object: what is wrong must be so twice
             problems = chain.problems(key.is_signed) and chain.problems(key.is_signed)
             count = chain.table.read().audit_sequence
-    document = {"name": name, "records": count, "findings": problems, "key": None if key is None else key.fingerprint}
+    fingerprint = None if key is None else key.fingerprint
+    document = {
+        "name": name,
+        "is_whole": not problems,
+        "records": count,
+        "findings": problems,
+        "key": fingerprint,
+    }
     if problems:
         if not as_json:
             typer.echo("\n".join(problems))

@@ -1,17 +1,21 @@
 """``mlops console``: the web console of this account or embedded cloud, on 127.0.0.1."""
 
+import json
 import webbrowser
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import parse_qsl
 
 import typer
 
-from mlops_cli.answers import AsJson, answer
+from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, account
 from mlops_cli.local import Home
 from mlops_cli.termination import ended_by_sigterm
 
 if TYPE_CHECKING:
+    from mlops_runtime.console.api import ConsoleApi
     from mlops_runtime.console.taken_role import TakenRole
 
 KINDS = ("reader", "on-call", "approver")
@@ -33,6 +37,13 @@ def console(
     open_browser: Annotated[
         bool, typer.Option("--open", help="Open it in the browser; without this its address is only printed.")
     ] = False,
+    read: Annotated[
+        str | None,
+        typer.Option(
+            help="Print what a page reads, as JSON, and serve nothing: a path of the API, such as /units/UNIT/endpoints/ENDPOINT.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
@@ -71,8 +82,12 @@ def serve(
     with account(profile, home) as aws, ended_by_sigterm():
         aws.caller()  # what is wrong with the credentials is said here, not in the first page
         acting = _taken(aws, taken) if taken else aws
+        api = ConsoleApi(lambda _role: acting, roles=roles)
+        if read is not None:
+            print_json(_answer(api, read))
+            return
         try:
-            server = ConsoleServer(ConsoleApi(lambda _role: acting, roles=roles), port=port)
+            server = ConsoleServer(api, port=port)
         except OSError as error:
             raise UserError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; give another --port") from error
         answer({"address": server.address}, f"console: {server.address}", as_json=as_json)
@@ -83,6 +98,20 @@ def serve(
                 server.serve_forever()
         except KeyboardInterrupt:
             return
+
+
+def _answer(api: "ConsoleApi", address: str) -> object:
+    """Return what the API answers to a page that reads an address."""
+    from mlops_runtime.console.http_message import HttpRequest
+    from mlops_runtime.console.route import ROOT
+
+    path, _, query = address.partition("?")
+    request = HttpRequest(method="GET", path=f"{ROOT}{path}", query=dict(parse_qsl(query)), headers={}, body=b"")
+    found = api.answer(request)
+    document = json.loads(found.body)
+    if found.status != HTTPStatus.OK:
+        raise UserError(f"{path}: {document['detail']}", document=document)
+    return document
 
 
 def _taken(aws: Account, role: str) -> "TakenRole":

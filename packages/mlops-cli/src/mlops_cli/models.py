@@ -111,8 +111,12 @@ def show(package: Package, as_json: AsJson = False, profile: Profile = None, hom
     if as_json:
         from mlops_runtime.contracts import to_dict
 
-        evidence = case.evidence
-        given = {"gate": evidence.gate, "metrics": evidence.evaluation and evidence.evaluation.metrics}
+        evaluation = case.evidence.evaluation
+        measured = {
+            name: None if evaluation is None else getattr(evaluation, name)
+            for name in ("metric", "rows", "metrics", "pickled")
+        }
+        given = {"gate": case.evidence.gate, **measured, "note": case.not_compared}
         print_json(_as_json(case.review) | to_dict(given))
         return
     _print(case)

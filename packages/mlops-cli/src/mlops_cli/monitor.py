@@ -99,21 +99,25 @@ def explain(
         history = found.archive.history(told, most=_HISTORY)
         rows = _rows(kept, drift.name)
     past = [(each, one) for each in reversed([told, *history]) for one in each.drift.features if one.name == drift.name]
+    from mlops_runtime.monitor.page.report_lines import feature_lines
+    from mlops_runtime.monitor.report_message import short_flaw
+
+    lines = list(feature_lines(told, drift))
     if as_json:
         shown = {
             "endpoint": told.endpoint,
             "window_until": told.window_until,
             "feature": _plain(drift),
+            "lines": lines,
             "distribution": _plain(rows),
+            "problem": "" if rows else short_flaw(kept.problem) or "its bins cannot be compared",
             "history": [
                 {"window_until": each.window_until, "psi": one.psi, "drifted": one.drifted} for each, one in past
             ],
         }
         print_json(shown)
         return
-    from mlops_runtime.monitor.page.report_lines import feature_lines
-
-    for line in feature_lines(told, drift):
+    for line in lines:
         typer.echo(line)
     if rows:
         print_distribution(rows)

@@ -51,12 +51,25 @@ def status(
         if watch:
             _watch(seen, lambda: _seen(aws, unit, rollouts))
     if as_json:
-        units = to_dict(seen.units)
+        units = [_document(each, seen.now) for each in seen.units]
         print_json({"now": to_dict(seen.now), "caller": seen.caller, "units": units, "unread": seen.unread})
         return
     typer.echo(seen.head())
     for line in seen.lines():
         typer.echo(line)
+
+
+def _document(unit: "UnitOverview", now: datetime) -> dict[str, object]:
+    """Return a unit with its words: what stops its automation, and the state of each model as the console says it."""
+    from mlops_runtime.business_unit.unit_words import automation
+    from mlops_runtime.console.model_state import state_of
+    from mlops_runtime.contracts import to_dict
+
+    endpoints = []
+    for each in unit.endpoints:
+        state, says = state_of(each)
+        endpoints.append({**to_dict(each), "model": {"state": state.value, "says": says}})
+    return {**to_dict(unit), "endpoints": endpoints, "automation": automation(unit, now)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

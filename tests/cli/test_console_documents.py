@@ -1,0 +1,166 @@
+"""What a person sees in the console the command says too, as JSON and in the same words, field by field."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import boto3
+import pytest
+from tests.cli.deployed_unit import DONE, DeployedUnit
+from tests.cli.monitored_unit import MonitoredUnit
+from tests.console.registered_package import registered
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.cloud_connection import CloudConnection, embedded_options
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.http_message import HttpRequest
+from mlops_runtime.console.route_table import ROUTES
+from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.contracts.unit_entries import PipelineEntry
+
+pytestmark = pytest.mark.cloud
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+# of things that a test has begun, and the feature store's, which ``test_feature_location.py`` holds against the command
+ELSEWHERE = {"followRollback", "followRetraining", "findFeatures", "listUsers"}
+
+
+@dataclass
+class Shop:
+    """A unit whose monitor has decided, with a pipeline and a package that waits; and the console's API on it."""
+
+    unit: DeployedUnit
+    package: str
+    api: ConsoleApi
+
+    def read(self, path: str) -> Any:
+        """Return what a page reads at a path."""
+        where, _, query = path.partition("?")
+        given = dict([query.split("=")]) if query else {}
+        answer = self.api.answer(HttpRequest(method="GET", path=f"/api/v1{where}", query=given))
+        assert answer.status == 200, answer.body
+        return json.loads(answer.body)
+
+    def path(self, path: str) -> str:
+        """Return the path of an operation for this unit."""
+        group, _, number = self.package.partition("/")
+        names = {"unit": self.unit.name, "endpoint": self.unit.endpoint, "name": self.unit.endpoint, "group": group}
+        if "/records/" in path:
+            return path.format(number=2, **names)
+        return path.format(number=number, **names) + ("?feature=price" if path.endswith("/drift/feature") else "")
+
+
+@pytest.fixture(scope="module")
+def shop(cloud: Cloud) -> Iterator[Shop]:
+    """A unit of its own on the shared cloud."""
+    unit = MonitoredUnit(DeployedUnit(cloud, "worded")).unit
+    unit.serve(2, Outcome.PROMOTED, "better", previous=unit.pointer(1).config, previous_package=unit.package(1))
+    unit.publish(
+        PipelineEntry(
+            pipeline=unit.endpoint,
+            unit=unit.name,
+            group=unit.endpoint,
+            retraining_table=f"{unit.name}-retraining",
+            retrain_machine=unit.make_machine("retrain", DONE),
+            queue_url="none",
+            endpoint=unit.endpoint,
+        )
+    )
+    unit.publish(replace(unit.unit_entry, artifacts_bucket=f"{unit.name}-artifacts", owner="ada", cost_center="7"))
+    options = embedded_options(cloud.home)
+    assert options is not None
+    connection = CloudConnection(session=boto3.Session(), options=options)
+    yield Shop(unit, registered(unit), ConsoleApi(lambda _role: connection))
+
+
+@pytest.fixture
+def told(on_cloud: Run) -> Callable[..., Any]:
+    """Return the document of a verb; one that finds a violation ends with 3."""
+
+    def run(*arguments: str) -> Any:
+        result = on_cloud(*arguments, "--json")
+        assert result.returncode in (0, 3), result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+def differing(seen: object, said: object, at: str = "") -> Iterator[str]:
+    """Yield the fields of what the console shows that the command lacks, or says in other words."""
+    if isinstance(seen, Mapping) and isinstance(said, Mapping):
+        for name, value in seen.items():
+            if name not in said:
+                yield f"{at}.{name} is missing"
+            else:
+                yield from differing(value, said[name], f"{at}.{name}")
+    elif seen != said:
+        yield f"{at}: {seen!r} is {said!r}"
+
+
+@pytest.mark.parametrize(
+    "path", [each.path for each in ROUTES if each.method == "GET" and each.operation not in ELSEWHERE]
+)
+def test_every_page_is_read_by_the_command(shop: Shop, told: Callable[..., Any], path: str) -> None:
+    """Of each operation that a page reads; only the time is another."""
+    where = shop.path(path)
+    seen, said = shop.read(where), told("console", "--read", where)
+
+    assert {**seen, "now": None} == {**said, "now": None}
+
+
+def test_units_and_models_are_those_of_status(shop: Shop, told: Callable[..., Any]) -> None:
+    """The unit, the endpoint's overview and its pipeline, with what came of its last run."""
+    (said,) = told("status", shop.unit.name)["units"]
+    unit = shop.read(shop.path("/units/{unit}"))
+    model = shop.read(shop.path("/units/{unit}/endpoints/{endpoint}"))
+    (endpoint,), (pipeline,) = said["endpoints"], said["pipelines"]
+
+    assert list(differing({name: unit[name] for name in ("unit", "owner", "cost_center", "automation")}, said)) == []
+    assert list(differing(model["overview"], endpoint)) == []
+    assert list(differing(model["retraining"], pipeline)) == []
+    assert list(differing({"state": model["row"]["state"], "says": model["row"]["says"]}, endpoint["model"])) == []
+
+
+def test_packages_are_those_of_models(shop: Shop, told: Callable[..., Any]) -> None:
+    """The review, the gate, the losses, what a pickle names, and what an approver must know."""
+    seen, said = shop.read(f"/packages/{shop.package}"), told("models", "show", shop.package)
+    listed = told("models", "list", "--group", shop.unit.endpoint)
+    parts = {name: seen[name] for name in ("gate", "metric", "metrics", "rows", "pickled", "note")}
+
+    assert list(differing(seen["review"], said)) == []
+    assert list(differing(parts, said)) == []
+    assert [list(differing(seen["review"], each)) for each in listed] == [[]]
+
+
+def test_windows_are_those_of_monitor(shop: Shop, told: Callable[..., Any]) -> None:
+    """The report, and one feature with its words, distribution and history."""
+    page = shop.path("/units/{unit}/endpoints/{endpoint}/drift")
+    seen, feature = shop.read(page), shop.read(f"{page}/feature?feature=price")
+    said = told("monitor", "explain", shop.unit.endpoint, "price")
+
+    assert list(differing(seen["report"], told("monitor", "report", shop.unit.endpoint))) == []
+    assert list(differing({**feature, "now": None}, {**said, "now": None})) == []
+
+
+def test_records_are_those_of_audit(shop: Shop, told: Callable[..., Any]) -> None:
+    """The newest, one with its evidence, and what a verification finds."""
+    name = shop.unit.endpoint
+    seen, said = shop.read(f"/audit/{name}"), told("audit", "show", name)
+    record, whole = shop.read(f"/audit/{name}/records/2"), told("audit", "show", name, "--sequence", "2")
+    verified = shop.read(f"/audit/{name}/verification")
+    flat = [{**each["record"], "sha256": each["sha256"], "who": each["who"]} for each in reversed(seen["records"])]
+
+    assert list(differing({**seen, "records": flat, "now": None}, {**said, "now": None})) == []
+    assert (whole["record"], whole["minutes"], whole["computed"]) == (flat[1], record["minutes"], record["computed"])
+    assert (whole["unread"] or "") == record["unread"]
+    assert list(differing({**verified, "now": None}, {**told("audit", "verify", name), "now": None})) == []
+
+
+def test_a_page_that_is_not_there_is_refused_in_the_same_words(shop: Shop, on_cloud: Run) -> None:
+    """With the detail of the API's problem."""
+    result = on_cloud("console", "--read", f"/units/{shop.unit.name}/endpoints/other")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"has no endpoint 'other'; it has {shop.unit.endpoint}" in result.stderr
