@@ -78,7 +78,7 @@ def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:
     world, first = serving
     second = world.package()
     plan = _plan(world, "approval", second)
-    assert (plan["action"], plan["reason"]) == ("update", f"approved: {second}")
+    assert (plan["action"], plan["reason"]) == ("update", f"approved: {second}: better")
     assert plan["update_endpoint"]["EndpointConfigName"] == NAME
     assert plan["revert_endpoint"]["EndpointConfigName"] == "demand-forecast-00000001"
     stem = "demand-forecast-rollout-4588cf62"

@@ -52,7 +52,7 @@ class PackageError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredPackage:
-    """A package as the registry describes it: what it holds, and whether and by whom it is approved."""
+    """A package as the registry describes it: what it holds, and whether, by whom and in which words it is approved."""
 
     spec: ModelPackageSpec
     arn: str
@@ -60,6 +60,7 @@ class RegisteredPackage:
     approval: str
     container_sha256: str
     approved_by: str | None = None
+    approval_description: str = ""
 
     @property
     def is_approved(self) -> bool:
@@ -190,6 +191,7 @@ def read_package(description: Mapping[str, Any]) -> RegisteredPackage:
         approval=str(description.get("ModelApprovalStatus", "")),
         container_sha256=container_sha256(container, metadata),
         approved_by=_person(description.get("LastModifiedBy", {})),
+        approval_description=str(description.get("ApprovalDescription", "")),
     )
 
 

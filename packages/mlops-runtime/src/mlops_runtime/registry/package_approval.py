@@ -165,6 +165,16 @@ def approval_description(reason: str, *, bound: str, trust: str | None = None) -
     return f"{_checked(reason)}{loads} [binding {bound}]"
 
 
+def approval_reason(description: str) -> str:
+    """Return why a package was approved, without the hash that the approval is bound to.
+
+    Example:
+        >>> approval_reason(approval_description("beats the champion", bound="0" * 64, trust="pickle"))
+        'beats the champion'
+    """
+    return _BINDING.sub("", _TRUST.sub("", description)).strip()
+
+
 def rejection_description(reason: str) -> str:
     """Return the ApprovalDescription of a person's rejection.
 

@@ -18,6 +18,7 @@ from mlops_runtime.contracts.rollout import (
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_plan import SlotPlan, at_rest, misplaced, on_slots
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage
+from mlops_runtime.registry.package_approval import approval_reason
 from mlops_runtime.rollout import sagemaker_requests
 from mlops_runtime.rollout.answers_request import bodies_request, pairs_request
 from mlops_runtime.rollout.dead_execution import discarded, recovered, resumed_scaling
@@ -389,9 +390,10 @@ def _check_unlike_live(request: DeployRequest, facts: Facts, package: Registered
 
 def _why(case: Case, version: Version) -> str:
     live, alarm, package = live_pointer(case.facts.row), case.request.alarm, case.package.arn
+    said = approval_reason(case.package.approval_description)
     because = case.request.comment if alarm is None else f"{alarm} is in ALARM during probation"
     what = {
-        DeployReason.APPROVAL: f"approved: {package}",
+        DeployReason.APPROVAL: f"approved: {package}" + (f": {said}" if said else ""),
         DeployReason.SPEC: "the serving spec changed" + _unkept(case.facts.promises),
         DeployReason.ROLLBACK: f"back to {package}" + ("" if because is None else f": {because}"),
     }[case.request.reason]

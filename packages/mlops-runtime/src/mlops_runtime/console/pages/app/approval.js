@@ -63,7 +63,7 @@ function Buttons({data, name, path, may}) {
   if (!may('approve') && !may('reject')) return html`<p class="small soft">Your role may not approve or reject.</p>`;
   return html`<p role="status">${said} ${review.approval === 'Approved' && data.endpoints.map((each) => html`<a href=${rolloutPage(each.unit, each.endpoint)}>See the rollout of ${each.endpoint}</a> `)}</p><div class="buttons">
     ${may('approve') && review.approval === 'PendingManualApproval' && html`<${Ask} label="Approve" kind="main" title=${`Approve ${name}`} go="Approve and roll out" path=${`${path}/approval`} body=${{expect}}
-      kept="on the package, and in the passport of its promotion," disabled=${!data.can_approve} done=${() => ''} follow=${() => say('Approved. Its rollout starts by itself.')}>
+      kept="on the package, and in the audit log," disabled=${!data.can_approve} done=${() => ''} follow=${() => say('Approved. Its rollout starts by itself.')}>
       <p>A rollout of <strong>${name}</strong> starts now: golden requests first, then a part of the traffic. The model that serves stays until the new one has passed. Your name stands on the record.</p><//>`}
     ${may('reject') && data.can_reject && html`<${Ask} label="Reject" title=${`Reject ${name}`} go="Reject now" path=${`${path}/rejection`} body=${{expect}} kept="on the package" done=${() => ''} follow=${() => say('Rejected.')}>
       <p><strong>${name}</strong> will not be deployed. ${review.approval === 'Approved' ? 'An endpoint that serves it goes on until you roll it back.' : 'The model that serves does not change.'}</p><//>`}
