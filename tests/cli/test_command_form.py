@@ -109,6 +109,7 @@ OPTIONS = {
     "--last": "how many of the newest",
     "--layer": "name of a layer",
     "--leave-out": "columns that are not sent, or no inputs",
+    "--read": "path of the console's API",
     "--row-key": "columns that beside the key tell rows of one time apart",
     "--framework": "what a made training script learns with",
     "--lock": "file of feature groups",

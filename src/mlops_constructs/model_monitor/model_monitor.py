@@ -81,6 +81,7 @@ class ModelMonitor(MonitorBase):
         captures = self._validate(window)
         # nothing in the template: it is how a second monitor of the endpoint, in any stack, finds the first
         Construct(*self._mark)
+        endpoint.rollout.publish_monitor()
         access = MonitorAccess(
             scope=self,
             business_unit=business_unit,

@@ -13,6 +13,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_ssm as ssm
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
@@ -133,7 +134,8 @@ class Rollout(Construct):
         self._readers: dict[str, Callable[[str], None]] = {}
         self._spec_function = self._define_spec_function()
         self._spec, self._spec_resource = spec, self._define_spec(spec, self._spec_function)
-        business_unit.publish_entry(self, "Entry", self._entry(target, spec, url))
+        self._entry = self._stated(target, spec, url)
+        self._parameter = business_unit.publish_entry(self, "Entry", self._entry)
 
     @property
     def table(self) -> dynamodb.ITable:
@@ -201,6 +203,13 @@ class Rollout(Construct):
             role = self._preflight.role
             assert role is not None  # noqa: S101 - of every function here
             role.add_managed_policy(self._evaluations)
+
+    def publish_monitor(self) -> None:
+        """Say in the endpoint's entry that a monitor watches it: `mlops status` and the console name an endpoint that has none."""
+        entry = replace(self._entry, is_monitored=True)
+        parameter = self._parameter.node.default_child
+        assert isinstance(parameter, ssm.CfnParameter)  # noqa: S101 - what StringParameter defines
+        parameter.value = cdk.Stack.of(self).to_json_string(to_dict(entry))
 
     def require_image(self, image: ModelImage) -> None:
         """Refuse a deployment while the registry does not have an image, instead of the first job or model that needs it.
@@ -504,7 +513,7 @@ class Rollout(Construct):
             self, "Answers", business_unit=self._unit, endpoint_name=self._endpoint_name, capture=spec.capture
         )
 
-    def _entry(self, target: RolloutTarget, spec: ServingSpec, url: str | None) -> EndpointEntry:
+    def _stated(self, target: RolloutTarget, spec: ServingSpec, url: str | None) -> EndpointEntry:
         capture = spec.capture
         return EndpointEntry(
             endpoint=self._endpoint_name,
@@ -516,6 +525,7 @@ class Rollout(Construct):
             capture_bucket=None if capture is None else capture.destination.removeprefix("s3://").partition("/")[0],
             url=url,
             personal=None if capture is None else capture.personal,
+            is_monitored=False,
         )
 
     def _define_spec_function(self) -> lambda_.Function:

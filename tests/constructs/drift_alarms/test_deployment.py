@@ -62,10 +62,11 @@ def _assembly(folder: Path) -> Path:
     )
     table = define_table(stack, "Table", business_unit=unit, partition_key="endpoint")
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+    rollout = SimpleNamespace(table=table, require_image=lambda _image: None, publish_monitor=lambda: None)
     monitor = ModelMonitor(
         stack,
         "Monitor",
-        endpoint=Served(unit, SimpleNamespace(table=table, require_image=lambda _image: None), unit.artifacts),
+        endpoint=Served(unit, rollout, unit.artifacts),
         window=cdk.Duration.days(3),
         interval=cdk.Duration.days(3),
         engine=MonitorEngine.processing(image=image),

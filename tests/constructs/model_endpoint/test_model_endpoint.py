@@ -216,6 +216,13 @@ def test_several_scaled_fleets_are_in_the_serving_spec(serve: Callable[..., Any]
         "sagemaker:InstanceTypes": ["ml.c7g.large", "ml.m5.large"]
     }
     assert config["Condition"]["Null"] == {"sagemaker:InstanceTypes": "false"}
+    # no monitor is defined for it, and the console says so
+    (entry,) = (
+        each["Properties"]["Value"]
+        for each in served.all("AWS::SSM::Parameter")
+        if "/endpoint/" in json.dumps(each["Properties"]["Name"])
+    )
+    assert '"is_monitored":false' in json.dumps(entry).replace("\\", "")
 
 
 def test_serverless_asks_for_nothing_that_it_does_not_have(serve: Callable[..., Any]):

@@ -196,6 +196,12 @@ def test_the_command_finds_the_endpoint(demand: Any):
     assert entry["Name"] == "/mlops/demand/endpoint/demand-forecast"
 
 
+def test_the_entry_says_that_a_monitor_is_defined(demand: Any):
+    """So that the console tells a model that was not decided on yet from one that nothing watches."""
+    entry = demand.one("AWS::SSM::Parameter", "EndpointRolloutEntry")
+    assert '"is_monitored":true' in json.dumps(entry["Value"]).replace("\\", "")
+
+
 def test_alarms_of_a_probation_reach_the_guard(define: Callable[..., Any]):
     """Their changes to ALARM feed the same queue; the guard and the spec know them by name."""
     arn = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:refunds"

@@ -73,7 +73,7 @@ def _assembly(folder: Path, *, monitored: bool, settings: SageMakerModelMonitor 
             monitor = ModelMonitor(
                 stack,
                 "Monitor",
-                endpoint=Served(unit, SimpleNamespace(table=table), unit.artifacts),
+                endpoint=Served(unit, SimpleNamespace(table=table, publish_monitor=lambda: None), unit.artifacts),
                 window=cdk.Duration.days(1),
                 interval=cdk.Duration.days(1),
                 spec=MonitorSpec(alarm_windows=1, of_windows=1),

@@ -132,6 +132,7 @@ def test_the_last_rollouts_verdict_is_said() -> None:
             "    monitor   drift OK; window until 2017-08-10 06:00 (6 hours ago), engine SAGEMAKER_MODEL_MONITOR "
             "(run by mlops_runtime in place of AWS's image)",
         ),
+        ({"is_monitored": False}, "    monitor   none is deployed"),
         ({"monitor": MonitorOverview(states={}, unread="AccessDenied")}, "    monitor   not shown: AccessDenied"),
         ({}, "    desired   no serving spec is stored yet"),
         ({"desired": "s3://a/specs/e/two.json"}, "    desired   two, at the first approval"),

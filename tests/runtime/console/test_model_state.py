@@ -21,6 +21,8 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
     [
         (EMPTY, ModelState.NOT_YET_DEPLOYED, "nothing serves yet"),
         (SERVING, ModelState.UNKNOWN, "no monitor has decided on this model yet"),
+        (replace(SERVING, is_monitored=True), ModelState.UNKNOWN, "no monitor has decided on this model yet"),
+        (replace(SERVING, is_monitored=False), ModelState.NOT_WATCHED, "no monitor is deployed for it"),
         (replace(SERVING, monitor=FINE), ModelState.SERVES, "all is as in training"),
         (replace(SERVING, state="GONE"), ModelState.GONE, "deleted outside of the platform"),
         (replace(SERVING, state="Failed"), ModelState.BROKEN, "Failed"),

@@ -114,7 +114,8 @@ class EndpointOverview:
 
     On EKS it is ``RECORDED``: a cluster is reachable only in its own network, so the last rollout's record is shown.
     ``serving_config`` is what SageMaker serves, ``live`` what the last rollout wrote down; ``is_desired`` says whether the live one
-    is served as the stack asks (None before anything is). ``monitor`` is what its monitor last found (None where nothing watches).
+    is served as the stack asks (None before anything is). ``monitor`` is what its monitor last found (None where nothing was
+    decided), ``is_monitored`` whether one is deployed (None where its stack did not say so).
     ``waiting`` are the newest packages of its group that a person has yet to decide on; None where they may not be read.
     ``progress`` is where the rollout is that holds the lock, ``progress_unread`` why that is not known. ``rollout`` is the record
     of the newest rollout that changed traffic, which may be older than ``last``.
@@ -135,6 +136,7 @@ class EndpointOverview:
     progress: RolloutProgress | None = None
     progress_unread: str = ""
     rollout: AuditRecord | None = None
+    is_monitored: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +282,7 @@ class Overview:
             progress=progress,
             progress_unread=unread,
             rollout=self._last_rollout(table, row, audit),
+            is_monitored=entry.is_monitored,
         )
 
     def pipeline(self, entry: PipelineEntry, *, unit: UnitEntry) -> PipelineOverview:

@@ -62,6 +62,8 @@ def _endpoint_lines(endpoint: EndpointOverview, now: datetime) -> Iterator[str]:
         yield f"    desired   {endpoint.desired.rpartition('/')[2].removesuffix('.json')}, {how}"
     if endpoint.monitor is not None:
         yield f"    monitor   {monitor_words(endpoint.monitor, now)}"
+    elif endpoint.is_monitored is False:
+        yield "    monitor   none is deployed"
     if endpoint.waiting is None:
         yield "    waiting   not shown: the caller may not list packages"
     elif endpoint.waiting:

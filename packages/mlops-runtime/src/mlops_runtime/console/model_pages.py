@@ -58,7 +58,8 @@ class ModelRow:
     """One model of a unit.
 
     ``says`` explains ``state`` in a sentence, in the words of the monitor or the record. ``monitors`` has the state of each
-    monitor in the newest window, which ended at ``monitored_until``; empty where nothing watches. ``retrained`` is when the newest
+    monitor in the newest window, which ended at ``monitored_until``; empty where nothing was decided. ``is_monitored`` says whether
+    a monitor is deployed, null where the endpoint's stack did not say so. ``retrained`` is when the newest
     retraining started, and on the page of one model what came of it; ``rollout`` is where the one that runs is. ``waiting`` are
     packages that wait for an approval; null where they may not be read.
     """
@@ -71,6 +72,7 @@ class ModelRow:
     since: str | None
     monitors: Mapping[str, str] = field(default_factory=dict)
     monitored_until: str | None = None
+    is_monitored: bool | None = None
     pipeline: str | None = None
     retrained: str | None = None
     rollout: str | None = None
@@ -307,6 +309,7 @@ def _row(
         since=None if live is None else live.since,
         monitors={} if monitor is None else monitor.states,
         monitored_until=None if monitor is None else monitor.window_until or None,
+        is_monitored=found.is_monitored,
         pipeline=pipeline,
         retrained=retrained,
         rollout=None

@@ -65,10 +65,18 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
         return ModelState.ROLLING_OUT, "an execution runs" if found.progress is None else doing(found.progress)
     if found.probation_until is not None:
         return ModelState.PROBATION, f"it is watched until {found.probation_until} and rolled back by itself"
-    verdict = "no monitor has decided on this model yet" if monitor is None else monitor.verdict
-    if MonitorState.OK.value not in states:
-        return ModelState.UNKNOWN, verdict or "its monitors have nothing to decide on yet"
-    return ModelState.SERVES, verdict or ""
+    return _watched(found, monitor)
+
+
+def _watched(found: EndpointOverview, monitor: MonitorOverview | None) -> tuple[ModelState, str]:
+    """Return what the monitor says of a model of which nothing else is to be said."""
+    if monitor is None and found.is_monitored is False:
+        return ModelState.NOT_WATCHED, "no monitor is deployed for it: define a ModelMonitor in its stack"
+    if monitor is None:
+        return ModelState.UNKNOWN, "no monitor has decided on this model yet"
+    if MonitorState.OK.value not in monitor.states.values():
+        return ModelState.UNKNOWN, monitor.verdict or "its monitors have nothing to decide on yet"
+    return ModelState.SERVES, monitor.verdict or ""
 
 
 def _versions(packages: tuple[str, ...]) -> str:

@@ -70,7 +70,8 @@ class EndpointEntry:
     """Parameter ``/mlops/<unit>/endpoint/<endpoint>``: what the command needs to know of an endpoint.
 
     ``url`` is where a service of its own answers; without it the endpoint is SageMaker's. ``personal`` are fields that clients hash
-    or leave out before they send anything.
+    or leave out before they send anything. ``is_monitored`` says whether its app defines a monitor of it; absent where its stack is
+    of a version that did not say so.
     """
 
     endpoint: str
@@ -82,6 +83,7 @@ class EndpointEntry:
     capture_bucket: str | None = None
     url: str | None = None
     personal: PersonalSpec | None = None
+    is_monitored: bool | None = None
     format: Literal["mlops.endpoint-entry/1"] = "mlops.endpoint-entry/1"
 
 

@@ -28,7 +28,7 @@ function Shown({data, unit, endpoint, may}) {
     <${Card} id="changed" title="What changed in the last 24 hours"><${Timeline} changes=${data.changes} empty="Nothing was recorded, and no monitor has decided."
       from=${new Date(Math.min(now(), Date.parse(data.now)) - DAY).toISOString()} until=${data.now} /><//>
     <div class="columns">
-      <${Card} id="monitors" title="Monitors"><${Monitors} of=${overview.monitor} unit=${unit} endpoint=${endpoint} /><//>
+      <${Card} id="monitors" title="Monitors"><${Monitors} of=${overview.monitor} isThere=${overview.is_monitored} unit=${unit} endpoint=${endpoint} /><//>
       <${Card} id="served" title="How it is served"><${Facts} of=${[
         ['endpoint', html`<${State} of=${overview.state} />`],
         ['configuration', overview.serving_config ?? html`<${Unknown} why="none" />`],
@@ -86,8 +86,8 @@ function Pause({data, unit}) {
     <p>${isPaused ? 'Retrainings and rollouts that the platform starts by itself are allowed again' : 'No retraining and no rollout starts by itself until a person resumes it; rollouts that run go on'}, for every model of <strong>${unit}</strong>. The models that serve do not change.</p><//>`;
 }
 
-export function Monitors({of, unit, endpoint}) {
-  if (!of) return html`<p class="soft">Nothing watches this model, or nothing was decided yet.</p>`;
+export function Monitors({of, isThere, unit, endpoint}) {
+  if (!of) return html`<p class="soft">${{true: 'A monitor is deployed, and has not decided yet.', false: 'No monitor is deployed.'}[isThere] ?? 'Nothing watches this model, or nothing was decided yet.'}</p>`;
   if (of.unread) return html`<p class="soft">The report is not shown: ${of.unread}</p>`;
   return html`<${Facts} of=${Object.entries(of.states).map(([name, state]) => [bare(name), html`<${State} of=${state} />`])} />
     <p class="small soft">Window until ${of.window_until ? html`<${Time} at=${of.window_until} />` : 'an unknown time'}.${of.suppressed && ` Nothing was published as drift: ${of.suppressed}.`}</p>

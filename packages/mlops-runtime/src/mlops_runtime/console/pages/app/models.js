@@ -53,7 +53,7 @@ const COLUMNS = [
     ? html`<strong>${row.version ? `version ${row.version}` : 'a version'}</strong><br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},
   {name: 'Owner', sort: (row) => row.owner, of: (row) => row.owner ?? html`<${Unknown} why="not published" />`},
   {name: 'Monitors', of: (row) => (Object.keys(row.monitors ?? {}).length
-    ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why="nothing watches it, or nothing was decided" />`)},
+    ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why=${row.is_monitored === false ? 'none is deployed' : 'nothing was decided yet'} />`)},
   {name: 'Last retraining', of: (row) => (row.retrained ? html`<span class="small">${row.retrained}</span>` : html`<${Unknown} why=${row.pipeline ? 'none yet' : 'no pipeline'} />`)},
   {name: 'Rollout', of: (row) => (row.rollout ? html`<a href=${rolloutPage(row.unit, row.endpoint)}>See it</a><br /><span class="small">${row.rollout.split('; ').slice(0, 2).join('; ')}</span>` : html`<span class="soft">none</span>`)},
 ];
