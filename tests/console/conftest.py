@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -62,10 +62,16 @@ def address(cloud: Cloud, shop: DeployedUnit, tmp_path_factory: pytest.TempPathF
 
 
 @contextmanager
-def console(home: Path, folder: Path, *options: str) -> Iterator[str]:
+def console(
+    home: Path,
+    folder: Path,
+    *options: str,
+    python: str | Path = sys.executable,
+    environment: Mapping[str, str] = os.environ,
+) -> Iterator[str]:
     """Serve the console of an embedded cloud; gives the address that the command prints, with its token."""
-    command = [sys.executable, "-m", "mlops_cli", "console", "--home", str(home), *options]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=os.environ) as running:
+    command = [str(python), "-m", "mlops_cli", "console", "--home", str(home), *options]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment) as running:
         try:
             assert running.stdout is not None
             line = running.stdout.readline()
