@@ -18,14 +18,14 @@ __all__ = ["install", "uv", "wheels"]  # fixtures
 
 def test_every_link_of_the_installed_console_leads_on(
     visit: Callable[..., Visit],
-    install: Install,  # noqa: F811 - the fixture
+    install: Install,
     cloud: Cloud,
     shop: DeployedUnit,
     package: str,
     tmp_path: Path,
 ) -> None:
     """From the first page by clicks alone, in an environment that has nothing of this checkout."""
-    python = install("mlops-cli", needs=["mlops-local"]) / "bin" / "python"
+    python = install("mlops-cli", extras=["local", "scaffold"], needs=["mlops-local"]) / "bin" / "python"
     with console(cloud.home, tmp_path, python=python, environment=clean_environment()) as address:
         tab, read, open_ = visit(address), {"#/": ""}, ["#/"]
         page = tab.open("/")
@@ -43,6 +43,7 @@ def test_every_link_of_the_installed_console_leads_on(
                     open_.append(href)
                     page.go_back()
                     tab.settle()
+        page.goto("about:blank")  # it asks no more
 
     model = f"#/units/{shop.name}/endpoints/{shop.endpoint}"
     wanted = {model, f"{model}/drift", f"{model}/audit", "#/approvals", f"#/packages/{package}"}

@@ -49,7 +49,7 @@ def console(
     home: Home = None,
 ) -> None:
     """Serve the web console to this machine until interrupted. Its address has a token: what opens it acts with your rights."""
-    serve(role=role, port=port, open_browser=open_browser, as_json=as_json, profile=profile, home=home)
+    serve(role=role, port=port, open_browser=open_browser, read=read, as_json=as_json, profile=profile, home=home)
 
 
 def serve(
@@ -57,6 +57,7 @@ def serve(
     role: str | None = None,
     port: int = 0,
     open_browser: bool = False,
+    read: str | None = None,
     as_json: bool = False,
     profile: str | None = None,
     home: Path | None = None,
