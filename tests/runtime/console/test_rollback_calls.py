@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from tests.cli.deployed_unit import DeployedUnit
 
+from mlops_runtime.cloud_connection import CloudConnection
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, Outcome
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -91,6 +92,22 @@ def test_a_rollout_that_runs_is_aborted_once_its_fleet_starts(ask: Ask, busy: De
     assert (none, "no rollout of" in problem["detail"]) == (409, True)
     assert (status, begun["execution"], begun["aborts"], begun["is_final"]) == (202, "approval-3", True, False)
     assert (named, "abort it first" in refused["detail"]) == (409, True)
+
+
+def test_an_abort_is_done_once_by_any_process(ask: Ask, busy: DeployedUnit, connection: CloudConnection) -> None:
+    """Its record says so where another process took it; another reason is another request, of a page that is out of date."""
+    path = f"/units/{busy.name}/endpoints/{busy.endpoint}/abort"
+    reason = f"its alarm fired: asked for by {connection.identity().arn}: returns went up"
+    busy.serve(2, Outcome.ROLLED_BACK, reason, previous=busy.pointer(1).config)
+
+    status, done = ask("POST", path, body(busy), idempotency_key="key-of-ann")
+    rolled, back = ask("POST", path.replace("abort", "rollbacks"), body(busy), idempotency_key="key-of-back")
+    stale, problem = ask("POST", path, body(busy, reason="else"), idempotency_key="key-of-ann-2")
+
+    assert (status, done["aborts"], done["is_final"], done["execution"]) == (202, True, True, "rollout-2")
+    assert done["says"] == ["this was done already: record 3, ROLLED_BACK"]
+    assert (rolled, back["execution"]) == (202, "rollout-2")
+    assert (stale, "has changed since it was shown" in problem["detail"]) == (409, True)
 
 
 def test_what_cannot_be_followed_is_named(ask: Ask, busy: DeployedUnit) -> None:

@@ -1,9 +1,17 @@
 """A unit is paused once, in sight of what is."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
-from tests.cli.deployed_unit import DeployedUnit
+from tests.cli.deployed_unit import DONE, DeployedUnit
+
+from mlops_runtime.cloud_connection import CloudConnection
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.retraining import RetrainRequest, Trigger
+from mlops_runtime.contracts.unit_entries import PipelineEntry
+from mlops_runtime.retraining.retraining_guard import GuardState
+from mlops_runtime.retraining.retraining_start import GuardTable
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -40,6 +48,38 @@ def test_a_write_without_its_manners_changes_nothing(ask: Ask, unit: DeployedUni
     assert [status for status, _ in (keyless, blank, lines, form, other)] == [400, 422, 422, 415, 409]
     assert "reason must not be blank" in blank[1]["detail"]
     assert unit.unit_chain.table.read().audit_sequence == 1
+
+
+def test_a_retraining_is_asked_for_once_by_any_process(
+    ask: Ask, unit: DeployedUnit, connection: CloudConnection
+) -> None:
+    """What began since, of the same person and for the same reason, is the answer; for another reason the page is out of date."""
+    entry = PipelineEntry(
+        pipeline=unit.endpoint,
+        unit=unit.name,
+        group=unit.endpoint,
+        retraining_table=f"{unit.name}-retraining",
+        retrain_machine=unit.make_machine("retrain", DONE),
+        queue_url="none",
+    )
+    unit.publish(entry)
+    begun = RetrainRequest(
+        trigger=Trigger.MANUAL,
+        event_id="event-1",
+        as_of="2017-08-01T00:00:00Z",
+        requested_by=connection.identity().user_id,
+        detail="new prices",
+    )
+    new = GuardState(last_execution="arn:one", last_started=1, owner="arn:one", request=canonical_json(begun).decode())
+    table = GuardTable(dynamodb=unit.dynamodb, table=entry.retraining_table, pipeline=entry.pipeline)
+    assert table.take(GuardState(), new, datetime.now(UTC))
+    path, seen = f"/units/{unit.name}/pipelines/{unit.endpoint}/retrainings", {"expect": {"last_execution": None}}
+
+    done = ask("POST", path, {"reason": "new prices", **seen}, idempotency_key="key-of-ann")
+    stale, problem = ask("POST", path, {"reason": "else", **seen}, idempotency_key="key-of-ben")
+
+    assert done == (202, {"event": "event-1", "says": f"asked {unit.endpoint} for a retraining"})
+    assert (stale, "has started one since" in problem["detail"]) == (409, True)
 
 
 def test_the_embedded_clock_moves(ask: Ask) -> None:

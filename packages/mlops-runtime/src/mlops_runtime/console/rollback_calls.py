@@ -10,7 +10,7 @@ from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.console.http_message import Call, RefusedRequestError
 from mlops_runtime.console.write_requests import AbortBody, RollbackBody, SeenVersion
 from mlops_runtime.contracts import ContractError, from_json, to_dict
-from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer
+from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer, Outcome
 from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.registry.package_approval import person_of
 from mlops_runtime.rollout.audit_chain import last_record
@@ -56,6 +56,8 @@ def roll_back(call: Call) -> RollbackBegun:
     way = _way(call, entry, said)
     if _exists(call, execution_arn(entry.deploy_machine, name)):
         return RollbackBegun(execution=name, aborts=False, is_final=True, says=("this rollback has begun already",))
+    if (aborted := _aborted(call, way, body)) is not None:
+        return aborted
     rollout = _checked(call, entry, way, body.expect)
     if rollout is None:
         return _begun(way, _request(call, body.reason, _target(entry, way, body)), name, said)
@@ -76,6 +78,8 @@ def abort(call: Call) -> RollbackBegun:
     entry = _entry(call)
     said: list[str] = []
     way = _way(call, entry, said)
+    if (aborted := _aborted(call, way, body)) is not None:
+        return aborted
     if _checked(call, entry, way, body.expect) is None:
         raise RefusedRequestError(
             409, f"no rollout of {entry.endpoint} runs; to return to the version before, roll back"
@@ -128,6 +132,17 @@ def _way(call: Call, entry: EndpointEntry, said: list[str]) -> WayBack:
         wait=lambda _: None,
         say=said.append,
     )
+
+
+def _aborted(call: Call, way: WayBack, body: AbortBody | RollbackBody) -> RollbackBegun | None:
+    """Return the abort that this very request has made already, whichever process took it: what followed what the person saw."""
+    last = last_record(way.chain.table.read())
+    if last is None or last.sequence != body.expect.sequence + 1 or last.outcome is not Outcome.ROLLED_BACK:
+        return None
+    if not way.has_done(_request(call, body.reason, None), last):
+        return None
+    says = f"this was done already: record {last.sequence}, {last.outcome.value}"
+    return RollbackBegun(execution=last.execution.rpartition(":")[2], aborts=True, is_final=True, says=(says,))
 
 
 def _checked(call: Call, entry: EndpointEntry, way: WayBack, expect: SeenVersion) -> str | None:

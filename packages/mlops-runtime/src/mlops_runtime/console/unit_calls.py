@@ -10,7 +10,8 @@ from mlops_runtime.business_unit.pause import set_pause
 from mlops_runtime.cloud_connection import EmbeddedCloudError
 from mlops_runtime.console.http_message import Call, RefusedRequestError
 from mlops_runtime.console.write_requests import ClockBody, PauseBody, RetrainingBody
-from mlops_runtime.contracts.retraining import Decision
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.retraining import Decision, RetrainRequest
 from mlops_runtime.registry.package_approval import person_of
 from mlops_runtime.retraining.retraining_request import (
     RetrainingOutcome,
@@ -21,6 +22,8 @@ from mlops_runtime.retraining.retraining_request import (
 )
 from mlops_runtime.retraining.retraining_start import GuardTable
 from mlops_runtime.rollout.audit_chain import AuditError, last_record
+
+_DETAIL = 500  # characters of a reason that the guard keeps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +110,13 @@ def retrain(call: Call) -> RetrainingAsked:
     requests = _requests(call)
     pipeline = requests.pipeline
     table = GuardTable(dynamodb=requests.dynamodb, table=pipeline.retraining_table, pipeline=pipeline.pipeline)
-    last = table.read().last_execution
+    state, caller = table.read(), call.cloud.identity().user_id
+    last = state.last_execution
     if last != body.expect.last_execution:
+        begun = None if state.request is None else from_json(RetrainRequest, state.request)
+        if begun is not None and (begun.requested_by, begun.detail) == (caller, body.reason.strip()[:_DETAIL]):
+            # this very request, whichever process took it: what began since is of the same person, for the same reason
+            return RetrainingAsked(event=begun.event_id, says=f"asked {pipeline.pipeline} for a retraining")
         started = "nothing" if last is None else last.rpartition(":")[2]
         raise RefusedRequestError(
             409, f"{pipeline.pipeline} has started {started} since it was shown. Read it again, then decide"
@@ -116,7 +124,7 @@ def retrain(call: Call) -> RetrainingAsked:
     if (problem := requests.unpublished()) is not None:
         raise RefusedRequestError(409, problem)
     try:
-        event = requests.ask(caller=call.cloud.identity().user_id, reason=body.reason.strip())
+        event = requests.ask(caller=caller, reason=body.reason.strip())
     except RetrainingRequestError as error:
         raise RefusedRequestError(502, str(error)) from error
     return RetrainingAsked(event=event, says=f"asked {pipeline.pipeline} for a retraining")

@@ -208,7 +208,7 @@ class WayBack:
                 request=request, execution=begun, wanted=request.model_package_arn, before=live.model_package_arn
             )
         last = last_record(row)
-        if last is not None and request.model_package_arn is None and self._has_done(request, last):
+        if last is not None and request.model_package_arn is None and self.has_done(request, last):
             done = f"record {last.sequence} of {last.at}: {last.outcome.value}: {last.reason}"
             return Answer(
                 is_served=True,
@@ -223,7 +223,7 @@ class WayBack:
         asked = self._request_of(execution)
         return asked is not None and replace(asked, requested_at=request.requested_at) == request
 
-    def _has_done(self, request: DeployRequest, last: AuditRecord) -> bool:
+    def has_done(self, request: DeployRequest, last: AuditRecord) -> bool:
         """Whether the newest record is of this rollback: of one that was started for it, or of a rollout that it aborted."""
         if last.outcome is Outcome.ROLLED_BACK:
             return _asked_for(request)[:_QUOTED] in last.reason
