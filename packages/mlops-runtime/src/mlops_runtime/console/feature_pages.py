@@ -119,4 +119,8 @@ def users(call: Call) -> UsersPage:
 
 
 def _missing(error: ImportError) -> RefusedRequestError:
-    return RefusedRequestError(503, f"features need {error.name} here; run: pip install 'mlops-runtime[features]'")
+    return RefusedRequestError(
+        503,
+        f"features need {error.name}, which is not where this console runs; use mlops console after: "
+        "pip install 'mlops-runtime[features]'",
+    )

@@ -1,0 +1,405 @@
+"""The hosted console on the embedded cloud with IAM on: a person signs in, and acts in the roles of their group alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import re
+import secrets
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import aws_cdk as cdk
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from examples.pages.console import Shown
+from examples.retail.loop import Loop
+from tests.examples import models
+from tests.passed import gate_of
+
+from mlops_constructs import ModelImage, Profile
+from mlops_local import cloud as local_cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.cloud_connection import CloudConnection, embedded_options
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.http_message import HttpRequest
+from mlops_runtime.console.page_files import page_files
+from mlops_runtime.console.route import ROOT, Role
+from mlops_runtime.console.taken_role import TakenRole, take_role
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.registry.package_registry import gate_uri
+from mlops_runtime.rollout.rollback import abort_alarm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.cloud
+
+PASSWORD = "Long-enough-1-for-a-pool"
+GROUPS = {"rea": "reader", "ann": "on-call", "ben": "approver", "zoe": ""}
+ENDPOINT = "shown-forecast"
+# what each write needs beside its key: the body is made of what the page shows
+WRITES = {
+    "pauseUnit": ("on-call", "/units/shown/pause"),
+    "resumeUnit": ("on-call", "/units/shown/resume"),
+    "rollBack": ("on-call", f"/units/shown/endpoints/{ENDPOINT}/rollbacks"),
+    "approve": ("approver", "/packages/shown-forecast/{number}/approval"),
+    "reject": ("approver", "/packages/shown-forecast/{number}/rejection"),
+}
+READS = (
+    "/me",
+    "/units",
+    "/units/shown",
+    f"/units/shown/endpoints/{ENDPOINT}",
+    "/approvals",
+    "/packages/shown-forecast/1",
+    "/packages/shown-forecast/1/lineage",
+    f"/audit/{ENDPOINT}",
+    f"/audit/{ENDPOINT}/verification",
+    "/audit/shown",
+)
+
+
+class Answer(NamedTuple):
+    """What a browser got; names of headers in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body or b"{}")
+
+
+class Hosted:
+    """The deployed example, with two versions of a model of which the second serves, and people in its pool."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud = cloud
+        # once an account and region, by the platform: access logs need it
+        role = "arn:aws:iam::000000000000:role/api-gateway-logs"
+        operations = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}]
+        cloud.client("apigateway").update_account(patchOperations=operations)
+        self.outputs = deployer.deploy(cloud, synthesize(folder))["Shown"]
+        self.host = self.outputs["ConsoleUrl"].removeprefix("https://").replace(".net", f".127.0.0.1:{cloud.port}")
+        self.loop = Loop(
+            client=cloud.client,
+            outputs=self.outputs,
+            unit="shown",
+            now=lambda: datetime.fromisoformat(cloud.clock()["now"]),
+        )
+        self.approve(models.register(self.loop, 2.0))
+        models.ask_for(self.loop, cloud.client("dynamodb"), min_invocations=0)
+        self.approve(models.register(self.loop, 3.0))
+        self.waiting, self.other = (self.measured(models.register(self.loop, factor)) for factor in (4.0, 5.0))
+        self.config = self.get("/config.json").json["signIn"]
+        self.tokens: dict[str, dict[str, Any]] = {}
+        for name, group in GROUPS.items():
+            self.invite(name, group)
+            self.sign_in(name)
+
+    def approve(self, package: str) -> None:
+        """Approve a package, and wait until it serves."""
+        self.loop.wait_idle("DeployMachineArn")
+        seen = {each["executionArn"] for each in self.loop.executions("DeployMachineArn")}
+        self.loop.approve(package, "a person looked at it")
+        self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
+
+    def measured(self, package: str) -> str:
+        """Write the gate's result of a package, as a retraining does, and return its number."""
+        described = self.cloud.client("sagemaker").describe_model_package(ModelPackageName=package)
+        uri = described["CustomerMetadataProperties"]["evaluation_uri"]
+        bucket, key = uri.removeprefix("s3://").split("/", 1)
+        content = self.loop.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        gate = canonical_json(replace(gate_of(content, execution="one"), evaluation_uri=uri))
+        written = str(gate_uri(uri)).removeprefix(f"s3://{bucket}/")
+        self.loop.s3.put_object(Bucket=bucket, Key=written, Body=gate)
+        return package.rpartition("/")[2]
+
+    def send(self, method: str, host: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        """Send a request as a browser does, over the loopback interface."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.cloud.port, timeout=60)
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request(method, path, body or None, {"Host": host, "X-Forwarded-Proto": "https", **given})
+            found = connection.getresponse()
+            return Answer(found.status, {name.lower(): value for name, value in found.getheaders()}, found.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        """Ask the distribution."""
+        return self.send("GET", self.host, path, **headers)
+
+    def ask(self, who: str, method: str, path: str, body: object = None, key: str = "") -> Answer:
+        """Ask the API as a person, at the console's own address."""
+        more = {"Content-Type": "application/json", "Idempotency-Key": key} if body is not None else {}
+        content = b"" if body is None else json.dumps(body).encode()
+        token = self.tokens[who]["access_token"]
+        return self.send(method, self.host, f"{ROOT}{path}", content, Authorization=f"Bearer {token}", **more)
+
+    def invite(self, name: str, group: str) -> None:
+        """Invite a person into a group of the pool, or none."""
+        people, pool = self.cloud.client("cognito-idp"), self.outputs["UserPool"]
+        address = {"Name": "email", "Value": f"{name}@example.com"}
+        people.admin_create_user(
+            UserPoolId=pool,
+            Username=name,
+            UserAttributes=[address],
+            TemporaryPassword=PASSWORD,
+            MessageAction="SUPPRESS",
+        )
+        people.admin_set_user_password(UserPoolId=pool, Username=name, Password=PASSWORD, Permanent=True)
+        if group:
+            people.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
+
+    def sign_in(self, name: str) -> None:
+        """Let a person sign in by the code flow with PKCE, as the pages do."""
+        client = self.config["clientId"]
+        verifier = secrets.token_urlsafe(48)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        back = f"{self.outputs['ConsoleUrl']}/"
+        query = {
+            "response_type": "code",
+            "client_id": client,
+            "redirect_uri": back,
+            "scope": " ".join(self.config["scopes"]),
+            "state": "s",
+            "code_challenge_method": "S256",
+            "code_challenge": challenge,
+        }
+        own = f"127.0.0.1:{self.cloud.port}"
+        page = self.send("GET", own, f"/oauth2/authorize?{urlencode(query)}").body.decode()
+        fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+        form = urlencode({**fields, "username": name, "password": PASSWORD}).encode()
+        kind = "application/x-www-form-urlencoded"
+        sent = self.send("POST", own, "/login", form, Content_Type=kind)
+        assert sent.headers["location"].startswith(back), sent
+        exchange = {
+            "grant_type": "authorization_code",
+            "client_id": client,
+            "redirect_uri": back,
+            "code": parse_qs(urlsplit(sent.headers["location"]).query)["code"][0],
+            "code_verifier": verifier,
+        }
+        tokens = self.send("POST", own, "/oauth2/token", urlencode(exchange).encode(), Content_Type=kind)
+        assert tokens.status == 200, tokens
+        self.tokens[name] = tokens.json
+
+    def body(self, operation: str, reader: Callable[[str], Any]) -> dict[str, Any]:
+        """Return a write's body from what its page shows."""
+        if operation in ("approve", "reject"):
+            review = reader(f"/packages/shown-forecast/{self.waiting}")["review"]
+            seen = {"approval": review["approval"], "binding": review["binding"]}
+        elif operation == "rollBack":
+            shown = reader(f"/units/shown/endpoints/{ENDPOINT}")
+            seen = {"sequence": shown["sequence"], "package": shown["serves"]["package"]}
+        else:
+            seen = {"sequence": reader("/units/shown")["sequence"]}
+        return {"reason": "a person looked at it", "expect": seen}
+
+
+def synthesize(folder: Path) -> Path:
+    """Synthesize the example of the page, with outputs by which this file finds its parts."""
+    app = cdk.App(outdir=str(folder / "cdk.out"))
+    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST)
+    stack = Shown(app, "Shown", profile=Profile.DEVELOPMENT, image=image)
+    outputs = {
+        "ReaderRole": stack.reader.role_arn,
+        "OnCallRole": stack.on_call.role_arn,
+        "ApproverRoleArn": stack.registry.approver_role.role_arn,
+        "FunctionRole": stack.console.function_role_arn,
+        "EndpointName": stack.endpoint.endpoint_name,
+        "RolloutTable": stack.endpoint.rollout.table.table_name,
+        "DeployMachineArn": stack.endpoint.rollout.machine.state_machine_arn,
+        "ArtifactsBucket": stack.unit.artifacts.bucket_name,
+        "AuditBucket": stack.unit.audit_bucket.bucket_name,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder / "cdk.out"
+
+
+@pytest.fixture(scope="module")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
+    """Deploy the example once."""
+    folder = tmp_path_factory.mktemp("hosted")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    try:
+        yield Hosted(cloud, folder)
+    finally:
+        local_cloud.connect(cloud.home).down(forget=True)
+
+
+def test_the_distribution_serves_pages_and_api_at_one_address(hosted: Hosted) -> None:
+    """The files of the local console, under their policy; the index uncached, what has its hash in its name kept."""
+    index = hosted.get("/")
+    (script,) = (address for address in page_files() if address.endswith("/app/main.js"))
+    kept = hosted.get(script)
+
+    assert (index.status, index.body) == (200, page_files()["/"].content)
+    assert index.headers["cache-control"] == "no-store"
+    assert (kept.status, kept.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+    assert f"connect-src 'self' {hosted.config['domain']};" in index.headers["content-security-policy"]
+    assert "require-trusted-types-for 'script'" in index.headers["content-security-policy"]
+    assert hosted.config["domain"] == "https://shown-console-000000000000.auth.us-east-1.amazoncognito.com"
+    assert hosted.get("/static/none.js").status == 403
+
+
+def test_a_person_acts_by_name_in_the_roles_of_their_group(hosted: Hosted) -> None:
+    """Through distribution, authorizer, function and STS."""
+    for who, group in GROUPS.items():
+        answer = hosted.ask(who, "GET", "/me")
+        if not group:
+            assert (answer.status, "is in no group" in answer.json["detail"]) == (403, True)
+            continue
+        assert answer.status == 200, answer
+        assert (answer.json["person"], set(answer.json["roles"])) == (who, {"reader", group})
+        assert answer.json["caller"].endswith(f"/{who}")
+
+
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer nonsense"}])
+def test_the_gateway_refuses_who_has_no_token(hosted: Hosted, header: dict[str, str]) -> None:
+    """As a problem, before the function is asked."""
+    answer = hosted.get(f"{ROOT}/me", **header)
+
+    assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert answer.json["title"] == "not signed in"
+
+
+def test_an_id_token_is_for_the_page_alone(hosted: Hosted) -> None:
+    """The API has a scope, which ID tokens lack."""
+    answer = hosted.get(f"{ROOT}/me", Authorization=f"Bearer {hosted.tokens['ann']['id_token']}")
+
+    assert answer.status == 401
+
+
+def test_what_is_read_is_read_as_a_reader(hosted: Hosted) -> None:
+    """Every page of a unit that serves, by each group."""
+    for who in ("rea", "ann", "ben"):
+        assert {path: hosted.ask(who, "GET", path).status for path in READS} == dict.fromkeys(READS, 200)
+
+
+def test_a_pause_is_recorded_with_the_person(hosted: Hosted) -> None:
+    """People on call may, readers and approvers are refused, and nothing changes."""
+    body = hosted.body("pauseUnit", lambda path: hosted.ask("rea", "GET", path).json)
+    for who in ("rea", "ben"):
+        assert hosted.ask(who, "POST", "/units/shown/pause", body, f"key-of-{who}").status == 403
+    paused = hosted.ask("ann", "POST", "/units/shown/pause", body, "key-of-ann")
+    newest = hosted.ask("rea", "GET", "/audit/shown").json["records"][0]
+
+    assert (paused.status, paused.json["paused"]) == (200, True), paused
+    assert (newest["who"], newest["record"]["outcome"]) == ("ann", "PAUSED")
+
+
+@pytest.fixture(scope="module")
+def api_as(hosted: Hosted) -> Callable[[str], ConsoleApi]:
+    """The API with every operation in one role, whoever may do it: IAM alone is left to refuse."""
+    options = embedded_options(hosted.cloud.home)
+    assert options is not None
+    root = CloudConnection(session=boto3.Session(), options=options)
+    arns = {"reader": "ReaderRole", "on-call": "OnCallRole", "approver": "ApproverRoleArn"}
+    taken: dict[str, TakenRole] = {
+        name: take_role(root, hosted.outputs[output], session="eve") for name, output in arns.items()
+    }
+    return lambda name: ConsoleApi(lambda role: taken["reader"] if role is Role.READER else taken[name])
+
+
+def asked(api: ConsoleApi, method: str, path: str, body: object = None, key: str = "") -> Answer:
+    """Ask an API without the gateway before it."""
+    headers = {"content-type": "application/json", "idempotency-key": key}
+    content = b"" if body is None else json.dumps(body).encode()
+    found = api.answer(HttpRequest(method=method, path=f"{ROOT}{path}", headers=headers, body=content))
+    return Answer(found.status, dict(found.headers), found.body)
+
+
+@pytest.mark.parametrize(
+    ("operation", "role"),
+    [(name, role) for name, (own, _) in WRITES.items() for role in ("reader", "on-call", "approver") if role != own],
+)
+def test_iam_refuses_what_is_another_roles(
+    hosted: Hosted, api_as: Callable[[str], ConsoleApi], operation: str, role: str
+) -> None:
+    """Even if the console asked for it: a write is denied by IAM in every role but its own, and nothing changes."""
+    _, path = WRITES[operation]
+    body = hosted.body(operation, lambda where: asked(api_as("reader"), "GET", where).json)
+    answer = asked(api_as(role), "POST", path.format(number=hosted.waiting), body, f"{operation}-{role}")
+
+    assert (answer.status, answer.json["title"]) == (403, "not allowed"), answer
+    assert body == hosted.body(operation, lambda where: asked(api_as("reader"), "GET", where).json)
+
+
+@pytest.mark.parametrize("action", ["cloudwatch:SetAlarmState", "states:StartExecution", "ssm:GetParametersByPath"])
+def test_the_functions_own_role_does_nothing(hosted: Hosted, action: str) -> None:
+    """What aborts and starts rollouts is of people on call alone, and the function takes their role for it."""
+    arn = "arn:aws:{}:us-east-1:000000000000:{}"
+    resources = {
+        "cloudwatch:SetAlarmState": arn.format("cloudwatch", f"alarm:{abort_alarm(ENDPOINT, 'approval-1')}"),
+        "states:StartExecution": hosted.outputs["DeployMachineArn"],
+        "ssm:GetParametersByPath": arn.format("ssm", "parameter/mlops"),
+    }
+
+    def may(role: str) -> bool:
+        asked = hosted.cloud.client("iam").simulate_principal_policy(
+            PolicySourceArn=hosted.outputs[role], ActionNames=[action], ResourceArns=[resources[action]]
+        )
+        return bool(asked["EvaluationResults"][0]["EvalDecision"] == "allowed")
+
+    found = {role for role in ("FunctionRole", "ReaderRole", "OnCallRole", "ApproverRoleArn") if may(role)}
+    assert found == ({"ReaderRole", "OnCallRole"} if action.startswith("ssm") else {"OnCallRole"})
+
+
+def test_the_console_alone_speaks_for_people(hosted: Hosted) -> None:
+    """Whoever takes a role on the command line does so in their own name: its trust lets the function set another's alone."""
+    sts = hosted.cloud.client("sts")
+    for role in ("ReaderRole", "OnCallRole", "ApproverRoleArn"):
+        arn = hosted.outputs[role]
+        assert sts.assume_role(RoleArn=arn, RoleSessionName="eve")["AssumedRoleUser"]["Arn"].endswith("/eve")
+        with pytest.raises(ClientError, match="sts:SetSourceIdentity"):
+            sts.assume_role(RoleArn=arn, RoleSessionName="ann", SourceIdentity="ann")
+
+
+def test_a_person_on_call_rolls_back_after_a_recent_sign_in(hosted: Hosted) -> None:
+    """The version before serves again, and the record names the person."""
+    body = hosted.body("rollBack", lambda path: hosted.ask("rea", "GET", path).json)
+    begun = hosted.ask("rea", "POST", WRITES["rollBack"][1], body, "back-of-rea")
+    assert begun.status == 403
+    hosted.sign_in("ann")
+    begun = hosted.ask("ann", "POST", WRITES["rollBack"][1], body, "back-of-ann")
+    assert begun.status == 202, begun
+    where = f"{WRITES['rollBack'][1]}/{begun.json['execution']}"
+    deadline = time.monotonic() + 120
+    while not (progress := hosted.ask("ann", "GET", where).json)["is_over"]:
+        assert time.monotonic() < deadline, progress
+        time.sleep(1)
+
+    assert progress["is_served"] is True, progress
+    assert progress["record"]["requested_by"].endswith("/ann")
+    assert hosted.ask("rea", "GET", f"/units/shown/endpoints/{ENDPOINT}").json["serves"]["version"] == 1
+
+
+def test_an_approver_decides_in_the_registrys_own_role(hosted: Hosted) -> None:
+    """Which the unit's boundary keeps from everything else; SageMaker names the person."""
+    decided = {}
+    for operation, number in (("reject", hosted.other), ("approve", hosted.waiting)):
+        review = hosted.ask("ben", "GET", f"/packages/shown-forecast/{number}").json["review"]
+        seen = {"approval": review["approval"], "binding": review["binding"]}
+        body = {"reason": "a person looked at it", "expect": seen}
+        hosted.sign_in("ben")
+        path = WRITES[operation][1].format(number=number)
+        refused = hosted.ask("ann", "POST", path, body, f"{operation}-of-ann")
+        answer = hosted.ask("ben", "POST", path, body, f"{operation}-of-ben")
+        assert (refused.status, answer.status) == (403, 200), answer
+        decided[answer.json["approval"]] = answer.json["identity"].rpartition("/")[2]
+
+    assert decided == {"Rejected": "ben", "Approved": "ben"}
