@@ -240,6 +240,45 @@ def test_wide_intervals_are_drawn_whole(visit: Open, address: str, package: str)
     assert max(heads) - min(heads) < 2
 
 
+def test_lineage_is_drawn_as_it_is_listed(visit: Open, address: str, shop: DeployedUnit, package: str) -> None:
+    """A box for each table, the set, the code, the package and each endpoint; on a small screen the lists alone."""
+    tab, path = visit(address), f"/packages/{package}/lineage"
+
+    def full(data: dict[str, Any]) -> None:
+        reads = [
+            {"table": name, "snapshot": "9", "columns": ["units"], "is_entities": False}
+            for name in ("sales_v1", HOSTILE)
+        ]
+        built = {"name": "demand", "rows": 120, "split": {}, "service": None, "engine": "duckdb", "source": {}}
+        served = {"endpoint": shop.endpoint, "at": "2017-07-01T00:00:00Z", "who": "ann"}
+        data |= {
+            "training_set": {**built, "reads": reads},
+            "code": {"code": "arn:aws:s3:::code"},
+            "promotions": [{**served, "sequence": 2}, {**served, "sequence": 5}],
+        }
+
+    answered(tab.page, f"**/api/v1{path}", full)
+    page = tab.open(path)
+    names = page.locator("svg.graph text.name").all_text_contents()
+    graph = page.locator("svg.graph")
+
+    assert [names[0], names[1][:10], *names[2:]] == [
+        "sales_v1",
+        HOSTILE[:10],
+        "demand",
+        "code",
+        package,
+        shop.endpoint,
+    ]
+    expect(page.locator("svg.graph path.edge")).to_have_count(5)  # two tables, set and code, and where it serves
+    expect(page.locator("svg.graph")).to_contain_text("record 2, 5")
+    expect(graph).to_be_visible()
+    assert (tab.violations(), tab.is_too_wide()) == ([], False)
+    tab.look("dark", 390)
+    expect(graph).to_be_hidden()
+    assert (tab.violations(), tab.is_too_wide()) == ([], False)
+
+
 def test_a_person_who_approves_is_warned_and_led_on(
     visit: Open, address: str, shop: DeployedUnit, package: str
 ) -> None:

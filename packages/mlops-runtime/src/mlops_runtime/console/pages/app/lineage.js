@@ -2,6 +2,7 @@
 import {html} from './html.js';
 import {useResource} from './api.js';
 import {packagePage} from './addresses.js';
+import {Graph} from './graph.js';
 import {By, Card, Facts, Note, Read, Table, Time, Title, Unknown} from './parts.js';
 import {bare, number} from './words.js';
 
@@ -11,9 +12,23 @@ export function Lineage({group, package: of}) {
     <${Read} of=${found} what="the lineage">${(data) => html`<${Shown} data=${data} />`}<//>`;
 }
 
+// What was read, what was built of it and by which code, the package, and where it served.
+function columns({package: name, training_set: set, training_set_id: id, code, promotions}) {
+  const served = Object.entries(Object.groupBy(promotions, (each) => each.endpoint));
+  const tables = (set?.reads ?? []).map((each) => ({key: `table ${each.table}`, name: each.table, says: `snapshot ${each.snapshot}`, to: ['set']}));
+  const made = [
+    ...(id ? [{key: 'set', name: set?.name ?? 'training set', says: set ? `${number(set.rows)} rows` : id, to: ['package']}] : []),
+    ...Object.entries(code).map(([what, value]) => ({key: what, name: bare(what), says: value.split(':').pop(), to: ['package']})),
+  ];
+  return [
+    tables, made, [{key: 'package', name, says: 'package', to: served.map(([endpoint]) => `served ${endpoint}`)}],
+    served.map(([endpoint, all]) => ({key: `served ${endpoint}`, name: endpoint, says: `record ${all.map((each) => each.sequence).join(', ')}`})),
+  ].filter((each) => each.length);
+}
+
 function Shown({data}) {
   const set = data.training_set;
-  return html`
+  return html`<${Graph} columns=${columns(data)} />
     ${data.unread.map((each) => html`<${Note} kind="warn"><p>Not shown: ${each}</p><//>`)}
     <${Card} id="served" title="Where it served"><${Table} label="Promotions" rows=${data.promotions} empty="Nowhere yet, as far as the newest records say." columns=${SERVED} /><//>
     <${Card} id="code" title="Code and run"><${Facts} of=${Object.entries(data.code).map(([name, value]) => [bare(name), html`<code>${value}</code>`])} /><//>
