@@ -97,6 +97,14 @@ def test_pages_are_served_without_a_token(ask: Ask) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_the_pages_sign_in_by_the_token(ask: Ask) -> None:
+    """As their configuration says."""
+    status, headers, body = ask("GET", "/config.json", Authorization=None)
+
+    assert (status, json.loads(body)) == (200, {"signIn": {"kind": "token"}, "api": "/api"})
+    assert headers["Cache-Control"] == "no-store"
+
+
 @pytest.mark.parametrize("path", ["/../console_server.py", "/%2e%2e/api.py", "/never.html", "/index.html/x"])
 def test_no_other_file_is_served(ask: Ask, path: str) -> None:
     """Whatever the path says."""

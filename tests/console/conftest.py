@@ -92,8 +92,10 @@ class Visit:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
+        where = message.location["url"]
+        # Cognito's page on the embedded cloud has no icon; the console's pages name theirs
+        if message.type in ("error", "warning") and not where.endswith("/favicon.ico"):
+            self.complaints.append(f"{message.text} ({where})")
 
     def open(self, path: str = "/") -> Page:
         """Open a page by the address that signs in, and wait until it has read what it shows."""

@@ -120,10 +120,13 @@ def make_app(cloud: Cloud) -> Iterator[Callable[..., App]]:
             AllowedOAuthFlows=["code"],
             AllowedOAuthFlowsUserPoolClient=True,
             AllowedOAuthScopes=["openid"],
-            CallbackURLs=[BACK],
-            LogoutURLs=[BACK],
             SupportedIdentityProviders=["COGNITO"],
-            **{"ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH"], **more},
+            **{
+                "CallbackURLs": [BACK],
+                "LogoutURLs": [BACK],
+                "ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH"],
+                **more,
+            },
         )["UserPoolClient"]["ClientId"]
         client.create_group(UserPoolId=pool, GroupName="on-call")
         client.admin_create_user(UserPoolId=pool, Username="ann", MessageAction="SUPPRESS")

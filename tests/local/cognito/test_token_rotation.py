@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-import pytest
-from botocore.exceptions import ClientError
 from tests.local.cognito.conftest import App, claims
 
 
@@ -44,23 +42,6 @@ def test_without_rotation_the_token_stays(app: App) -> None:
     """And no other is given."""
     token = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
     assert ["refresh_token" in app.refresh(token).json for _ in range(2)] == [False, False]
-
-
-@pytest.mark.parametrize("flows", [[], ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]])
-def test_rotation_takes_no_client_with_the_refresh_flow(make_app: Callable[..., App], flows: list[str]) -> None:
-    """Which is a default."""
-    with pytest.raises(ClientError, match="not compatible with ALLOW_REFRESH_TOKEN_AUTH"):
-        make_app(ExplicitAuthFlows=flows, **rotation(0))
-    with pytest.raises(ClientError, match="must be 0 to 60, got 61"):
-        make_app(**rotation(61))
-
-
-def test_a_client_says_how_it_rotates(make_app: Callable[..., App]) -> None:
-    """As it was made."""
-    app = make_app(**rotation(7))
-    client = app.cloud.client("cognito-idp")
-    found = client.describe_user_pool_client(UserPoolId=app.pool, ClientId=app.id)["UserPoolClient"]
-    assert {"RefreshTokenRotation": found["RefreshTokenRotation"]} == rotation(7)
 
 
 def test_a_revoked_token_gives_nothing(app: App) -> None:

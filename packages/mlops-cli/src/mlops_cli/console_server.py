@@ -5,13 +5,14 @@ foreign ``Origin`` or site, a call without the token, and a write that a form co
 """
 
 import hmac
+import json
 import secrets
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from mlops_runtime.console.http_message import HttpAnswer, HttpRequest, refused
-from mlops_runtime.console.page_files import HEADERS, page_files
+from mlops_runtime.console.http_message import JSON, HttpAnswer, HttpRequest, refused
+from mlops_runtime.console.page_files import CONFIG, HEADERS, page_files
 from mlops_runtime.console.route import ROOT
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _MAX_BODY = 64 * 1024
 _SECONDS = 30  # that a connection may be silent
+_TOKEN_SIGN_IN = json.dumps({"signIn": {"kind": "token"}, "api": "/api"}).encode()
 
 
 class ConsoleServer(ThreadingHTTPServer):
@@ -61,6 +63,8 @@ class ConsoleServer(ThreadingHTTPServer):
             return refused(
                 405, "method not allowed", f"pages take GET; the API is below {ROOT}/", headers={"Allow": "GET, HEAD"}
             )
+        if request.path == CONFIG:
+            return HttpAnswer(status=200, headers={"Content-Type": JSON}, body=_TOKEN_SIGN_IN)
         file = self.files.get(request.path)
         if file is None:
             return refused(404, "not found", "the console has no such file; open it at its address without a path")

@@ -1,25 +1,22 @@
-"""Rotation of refresh tokens, and their end: ``RefreshTokenRotation`` of an app client, ``/oauth2/revoke``."""
+"""Rotation of refresh tokens where the app client says so, and their end: ``/oauth2/revoke``."""
 
 import json
 import time
 from typing import Any
 
 from ministack import app
-from ministack.core.responses import error_response_json
 from ministack.services import cognito
-from ministack.services.cloudformation import provisioners
 
 from mlops_local import compat
+from mlops_local.cognito.app_clients import ROTATION
 from mlops_local.cognito.refreshed_tokens import form
 
 compat.expect(
     "ministack.app",
     _handle_cognito_body_request="(method, path, headers, body, query_params)",
 )
-compat.expect("ministack.core.responses", error_response_json=object)
 compat.expect(
     "ministack.services.cognito",
-    _create_user_pool_client="(data)",
     _fake_token="(sub, pool_id, client_id, token_type='access', username='', user_attrs=None, groups=None, nonce='', "  # noqa: S106
     "trigger_source='TokenGeneration_Authentication', client_metadata=None, origin_jti='', scope=None)",
     _find_pool_by_client_id="(client_id)",
@@ -28,46 +25,15 @@ compat.expect(
     _refresh_tokens=dict,
     _revoke_token="(data)",  # noqa: S106
     _token_claims="(token)",  # noqa: S106
-    _update_user_pool_client="(data)",
 )
-compat.expect("ministack.services.cloudformation.provisioners", _COGNITO_USER_POOL_CLIENT_UPDATABLE=dict)
 
-_PROPERTY = "RefreshTokenRotation"
 _rotated: dict[str, float] = {}  # when each old token was replaced
 
 
 def install() -> None:
     """Rotate where a client says so."""
-    cognito._create_user_pool_client = _keeping(cognito._create_user_pool_client)
-    cognito._update_user_pool_client = _keeping(cognito._update_user_pool_client)
-    provisioners._COGNITO_USER_POOL_CLIENT_UPDATABLE[_PROPERTY] = None
     cognito._oauth2_token = _rotating(cognito._oauth2_token)
     app._handle_cognito_body_request = _revoking(app._handle_cognito_body_request)
-
-
-def _keeping(write: Any) -> Any:
-    """Keep the property of a client, which MiniStack drops."""
-
-    def written(data: dict[str, Any]) -> Any:
-        rotation, flows = data.get(_PROPERTY) or {}, data.get("ExplicitAuthFlows") or ["ALLOW_REFRESH_TOKEN_AUTH"]
-        # claim: cognito-rotates-without-refresh-flow
-        if rotation.get("Feature") == "ENABLED" and "ALLOW_REFRESH_TOKEN_AUTH" in flows:
-            text = (
-                "Refresh token rotation is not compatible with ALLOW_REFRESH_TOKEN_AUTH, a default of ExplicitAuthFlows"
-            )
-            return error_response_json("InvalidParameterException", text, 400)
-        if not 0 <= int(rotation.get("RetryGracePeriodSeconds", 0)) <= 60:
-            text = f"RetryGracePeriodSeconds must be 0 to 60, got {rotation['RetryGracePeriodSeconds']}"
-            return error_response_json("InvalidParameterException", text, 400)
-        answer = write(data)
-        if answer[0] != 200 or _PROPERTY not in data:
-            return answer
-        found = json.loads(answer[2])
-        client = cognito._find_pool_by_client_id(found["UserPoolClient"]["ClientId"])[2]
-        client[_PROPERTY] = found["UserPoolClient"][_PROPERTY] = data[_PROPERTY]
-        return answer[0], answer[1], json.dumps(found).encode()
-
-    return written
 
 
 def _rotating(exchange: Any) -> Any:
@@ -78,7 +44,7 @@ def _rotating(exchange: Any) -> Any:
             return exchange(data, query, raw_body, headers)
         claims = cognito._token_claims(old) or {}
         pool_id, _, client = cognito._find_pool_by_client_id(claims.get("client_id", ""))
-        rotation = (client or {}).get(_PROPERTY) or {}
+        rotation = (client or {}).get(ROTATION) or {}
         # claim: cognito-rotates-refresh-tokens
         if old in _rotated and time.time() > _rotated[old] + int(rotation.get("RetryGracePeriodSeconds", 0)):
             return cognito._oauth2_error("invalid_grant", "Refresh token has been rotated.")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 PAGES = Path(__file__).with_name("pages")
 INDEX = "/"
+CONFIG = "/config.json"  # beside the files, of each console its own: how people sign in
 
 
 def content_policy(*, connects_to: str = "") -> str:

@@ -1,7 +1,7 @@
-// Calls of the JSON API: who signs them, what a refusal is, how often a page asks again.
+// Calls of the JSON API: what a refusal is, how often a page asks again.
 import {useEffect, useState} from './html.js';
+import {authorization, away, base} from './sign_in.js';
 
-const BASE = '/api/v1';
 const AT_ONCE = 6; // calls; a fleet of many units is read in turns
 const HIDDEN = 10; // a page that lies behind others asks that much less often
 const QUICK = 3, QUIET = 30; // seconds between two looks: while a rollout runs, and otherwise
@@ -9,7 +9,7 @@ const CLOCKED = '/me'; // is always sent, as it says what time it is
 const kept = new Map(); // by path: what was answered last, so that a page that is opened again shows it at once
 const asking = new Set(); // what asks again now, of every resource in sight
 const waiting = [];
-let token = '', running = 0;
+let running = 0;
 
 // A refusal of the API (RFC 9457), or of the way to it.
 export class Problem extends Error {
@@ -17,18 +17,6 @@ export class Problem extends Error {
     super(detail || title);
     Object.assign(this, {status, title, problems});
   }
-}
-
-// The address that `mlops console` prints carries the token behind its #, which no server and no log sees.
-export function signIn() {
-  const found = location.hash.match(/^#token=([\w-]+)(?:&to=(\/[\w/-]*))?$/);
-  if (found) {
-    sessionStorage.setItem('token', found[1]); // of this tab alone; the next start of the command makes another
-    history.replaceState(null, '', `#${found[2] ?? '/'}`);
-  }
-  addEventListener('hashchange', () => location.hash.startsWith('#token=') && location.reload()); // the address of another start
-  token = sessionStorage.getItem('token') ?? '';
-  return token !== '';
 }
 
 async function call(path, options = {}) {
@@ -43,15 +31,20 @@ async function call(path, options = {}) {
 }
 
 async function answered(path, options) {
-  let answer, body;
+  let answer, body, signed;
   try {
-    answer = await fetch(BASE + path, {...options, cache: 'no-store', headers: {Authorization: `Bearer ${token}`, ...options.headers}});
+    signed = await authorization();
+  } catch (error) {
+    throw new Problem(error.status ?? 0, 'signed out', error.says ?? error.message);
+  }
+  try {
+    answer = await fetch(base() + path, {...options, cache: 'no-store', headers: {Authorization: signed, ...options.headers}});
     const isJson = (answer.headers.get('Content-Type') ?? '').includes('json');
     body = isJson ? await answer.json() : {};
   } catch {
-    throw new Problem(0, 'no answer', 'the console does not answer. Check that mlops console still runs.');
+    throw new Problem(0, 'no answer', `the console does not answer. ${away()}`);
   }
-  if (!answer.ok && answer.status !== 304) throw new Problem(answer.status, body.title ?? `status ${answer.status}`, body.detail, body.problems);
+  if (!answer.ok && answer.status !== 304) throw new Problem(answer.status, body.title ?? `status ${answer.status}`, body.detail ?? body.message, body.problems);
   return {status: answer.status, body, etag: answer.headers.get('ETag')};
 }
 

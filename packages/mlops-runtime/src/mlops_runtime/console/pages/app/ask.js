@@ -1,6 +1,7 @@
 // The dialog before every change: what will happen, and why the person wants it. Nothing is asked for without a reason.
 import {html, useId, useLayoutEffect, useRef, useState} from './html.js';
 import {change} from './api.js';
+import {keepDraft, signInAgain, takeDraft} from './sign_in.js';
 
 // A button that opens a dialog. `path` is asked for with {reason, ...body}; what was seen goes along, so that a stale page changes nothing.
 // `kept` says where the reason is read later.
@@ -11,9 +12,17 @@ export function Ask({label, kind = '', title, go, path, body = {}, done, follow,
   useLayoutEffect(() => {
     if (isOpen) dialog.current.showModal();
   }, [isOpen]);
-  const start = () => {
-    set({key: crypto.randomUUID()}); // of this opening: a second click asks for the same change
+  const start = (reason = '') => {
+    set({key: crypto.randomUUID(), reason}); // of this opening: a second click asks for the same change
     open(true);
+  };
+  useLayoutEffect(() => {
+    const reason = takeDraft(path);
+    if (reason !== undefined) start(reason); // where the person was before they signed in again
+  }, [path]);
+  const leave = () => {
+    keepDraft(path, new FormData(dialog.current.querySelector('form')).get('reason'));
+    signInAgain()();
   };
   const closed = () => {
     open(false);
@@ -34,15 +43,16 @@ export function Ask({label, kind = '', title, go, path, body = {}, done, follow,
     }
   };
   return html`<span>
-    <button type="button" class=${kind} ref=${opener} disabled=${disabled} onClick=${start}>${label}</button>
+    <button type="button" class=${kind} ref=${opener} disabled=${disabled} onClick=${() => start()}>${label}</button>
     <span class="small soft" role="status" aria-live="polite">${state.said}</span>
     ${isOpen && html`<dialog ref=${dialog} aria-labelledby=${`${id}-title`} onClose=${closed}>
       <form onSubmit=${send}>
         <h2 id=${`${id}-title`}>${title}</h2>
         ${children}
-        <label>Reason<textarea name="reason" required maxlength="500" autofocus aria-describedby=${`${id}-kept`}></textarea></label>
+        <label>Reason<textarea name="reason" defaultValue=${state.reason} required maxlength="500" autofocus aria-describedby=${`${id}-kept`}></textarea></label>
         <p class="small soft" id=${`${id}-kept`}>The reason is kept ${kept} with your name.</p>
         ${state.error && html`<div class="note bad" role="alert"><p>${refusal(state.error)}</p>${state.error.problems?.length > 0 && html`<ul>${state.error.problems.map((each) => html`<li>${each}</li>`)}</ul>`}</div>`}
+        ${state.error?.status === 401 && signInAgain() && html`<p><button type="button" onClick=${leave}>Sign in again</button> What you typed is kept.</p>`}
         <div class="buttons">
           <button type="submit" class=${kind || 'main'} disabled=${state.isBusy}>${state.isBusy ? 'Asking…' : go}</button>
           <button type="button" onClick=${() => dialog.current.close()}>Cancel</button>

@@ -1,9 +1,10 @@
 // The frame of every page, and which page an address shows.
 import {html, render, useEffect, useState} from './html.js';
-import {signIn, useResource} from './api.js';
+import {useResource} from './api.js';
 import {useAddress} from './addresses.js';
 import {Clock} from './clock.js';
-import {By, Note, Title} from './parts.js';
+import {adviceOn, By, Note, Title} from './parts.js';
+import {away, signIn, signInAgain, signOut} from './sign_in.js';
 import {setNow, setScale} from './words.js';
 
 const NAME = '([\\w%.-]+)';
@@ -30,14 +31,14 @@ function Page({path, may}) {
   }, [path]);
   if (!page) return html`<${Title}>No such page<//><p>The address <code>${path}</code> is not one of the console's. <a href="#/">See the models</a>.</p>`;
   if (loaded.path !== path) return html`<p role="status">Reading the page…</p>`;
-  if (!loaded.Shown) return html`<${Note} kind="bad" role="alert"><p>The page cannot be loaded. Check that mlops console still runs, and load this address again.</p><//>`;
+  if (!loaded.Shown) return html`<${Note} kind="bad" role="alert"><p>The page cannot be loaded. ${away()} Load this address again.</p><//>`;
   const values = path.match(new RegExp(`^${page[0]}$`)).slice(1).map(decodeURIComponent);
   return html`<${loaded.Shown} key=${path} may=${may} ...${Object.fromEntries(page[3].map((name, at) => [name, values[at]]))} />`;
 }
 
-function Frame({isKnown}) {
+function Frame({refused}) {
   const {path} = useAddress();
-  const me = useResource(isKnown ? '/me' : null);
+  const me = useResource(refused ? null : '/me');
   const {data} = me;
   if (data) setNow(data.now, me.told);
   setScale(data?.clock_scale);
@@ -48,12 +49,12 @@ function Frame({isKnown}) {
     <a class="skip" href="#main" onClick=${skip}>Skip to content</a>
     <header class="top">
       <nav aria-label="Pages">${MENU.map(([to, name]) => html`<a href=${`#${to}`} aria-current=${path === to ? 'page' : undefined}>${name}</a>`)}</nav>
-      <span class="who">${data && html`<${By} who=${data.person ?? data.caller} /> as ${data.roles.join(', ')}`}</span>
+      <span class="who">${data && html`<${By} who=${data.person ?? data.caller} /> as ${data.roles.join(', ')}`} ${!refused && signOut() && html`<button type="button" class="quiet" onClick=${signOut()}>Sign out</button>`}</span>
     </header>
     ${data?.clock_scale && may('moveClock') && html`<${Clock} scale=${data.clock_scale} />`}
-    <main id="main" tabindex="-1">${isKnown
-      ? html`${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Who you are cannot be read: ${me.error.message}</p><//>`}<${Page} path=${path} may=${may} />`
-      : html`<${Title}>Not signed in<//><${Note} kind="bad" role="alert"><p>Open the address that <code>mlops console</code> has printed: it carries the token of this start of the command.</p><//>`}</main>`;
+    <main id="main" tabindex="-1">${!refused
+      ? html`${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Who you are cannot be read: ${me.error.message}</p>${adviceOn(me.error)}<//>`}<${Page} path=${path} may=${may} />`
+      : html`<${Title}>${refused.title}<//><${Note} role="alert"><p>${refused.says}</p><//>${signInAgain() && html`<p><button type="button" class="main" onClick=${signInAgain()}>Sign in</button></p>`}`}</main>`;
 }
 
 function skip(event) {
@@ -61,4 +62,4 @@ function skip(event) {
   document.getElementById('main').focus();
 }
 
-render(html`<${Frame} isKnown=${signIn()} />`, document.body);
+signIn().then((refused) => render(html`<${Frame} refused=${refused} />`, document.body));

@@ -1,5 +1,6 @@
 // What pages are made of: states, times, tables, and what is shown while nothing, or only old data, is known.
 import {html, useEffect, useRef, useState} from './html.js';
+import {hint as signInHint, signInAgain} from './sign_in.js';
 import {distance, length, person, said, setNow, tone, utc} from './words.js';
 
 export const State = ({of, title}) => html`<span class=${`state ${tone(of)}`} title=${title}>${said(of)}</span>`;
@@ -28,10 +29,10 @@ export const Note = ({kind = '', role, children}) => html`<div class=${`note ${k
 export function Read({of, what, children}) {
   const {data, error, at} = of;
   if (data?.now) setNow(data.now, of.told);
-  if (!data && error) return html`<${Note} kind="bad" role="alert"><p>${what} cannot be read: ${error.message}</p>${hint(error)}<//>`;
+  if (!data && error) return html`<${Note} kind="bad" role="alert"><p>${what} cannot be read: ${error.message}</p>${adviceOn(error)}<//>`;
   if (!data) return html`<p role="status">Reading ${what}…</p>`;
   return html`
-    ${error && html`<${Note} kind="warn" role="status"><p>This is ${what} as it was <${Age} at=${at} /> ago. It cannot be read again: ${error.message}</p>${hint(error)}<//>`}
+    ${error && html`<${Note} kind="warn" role="status"><p>This is ${what} as it was <${Age} at=${at} /> ago. It cannot be read again: ${error.message}</p>${adviceOn(error)}<//>`}
     ${children(data)}`;
 }
 
@@ -44,8 +45,8 @@ function Age({at}) {
   return length((Date.now() - at) / 1000);
 }
 
-function hint({status}) {
-  if (status === 401) return html`<p>Open the address that <code>mlops console</code> has printed: it signs you in.</p>`;
+export function adviceOn({status}) {
+  if (status === 401) return html`<p>${signInHint()}</p>${signInAgain() && html`<p><button type="button" onClick=${signInAgain()}>Sign in again</button></p>`}`;
   if (status === 403) return html`<p>Your role may not read this. Ask the owner of the unit for the right that is named.</p>`;
   return null;
 }

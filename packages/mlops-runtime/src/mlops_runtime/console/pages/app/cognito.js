@@ -1,0 +1,115 @@
+// Sign-in at Cognito's pages: the code flow with PKCE of a public client (RFC 7636). Tokens are in memory alone: a page that is loaded
+// again signs in by the session that the browser has at Cognito.
+
+const ASKED = 'sign-in', OUT = 'signed-out'; // of this tab, while it is at Cognito's pages
+const EARLY = 60; // seconds before its end at which a token is renewed
+
+export const hint = 'Your sign-in has ended, or is not of this console. Sign in again.';
+export const away = 'Check your network; if others cannot reach it either, ask who runs it.';
+let settings, tokens, renewal;
+
+// Why a person is not signed in, in words.
+class SignInError extends Error {
+  constructor(says, status = 401) {
+    super(says);
+    Object.assign(this, {says, status});
+  }
+}
+
+export async function begin(found) {
+  settings = found;
+  const query = new URLSearchParams(location.search), asked = taken(ASKED);
+  if (!['code', 'error', 'state'].some((name) => query.has(name))) {
+    if (taken(OUT)) return {title: 'Signed out', says: 'You are signed out, here and at the sign-in page.'};
+    return leave('none');
+  }
+  history.replaceState(null, '', `/#${asked?.to ?? '/'}`); // a code is used once, and in no history
+  if (!asked || query.get('state') !== asked.state) return refused('This answer of the sign-in page is not of this tab, or was used already.');
+  if (query.get('error') === 'login_required') return leave();
+  if (query.has('error')) return refused(`The sign-in page answered ${query.get('error')} ${query.get('error_description') ?? ''}.`);
+  try {
+    const given = await ask('token', {grant_type: 'authorization_code', code: query.get('code'), redirect_uri: here(), code_verifier: asked.verifier});
+    check(given, asked.nonce);
+    keep(given);
+    return null;
+  } catch (error) {
+    return refused(error.says ?? `The tokens cannot be read: ${error.message}`);
+  }
+}
+
+export async function authorization() {
+  if (tokens && Date.now() > tokens.ends - 1000 * EARLY) await (renewal ??= renew().finally(() => (renewal = undefined)));
+  if (!tokens) throw new SignInError(hint);
+  return `Bearer ${tokens.access}`;
+}
+
+// Ask for the password again, also where the browser has a session.
+export const again = () => leave('login');
+
+export async function out() {
+  const {refresh} = tokens ?? {};
+  tokens = undefined;
+  sessionStorage.clear();
+  sessionStorage.setItem(OUT, 'true');
+  if (refresh) await ask('revoke', {token: refresh}).catch(() => {}); // else it ends by itself
+  location.assign(`${settings.domain}/logout?${new URLSearchParams({client_id: settings.clientId, logout_uri: here()})}`);
+}
+
+async function renew() {
+  try {
+    keep(await ask('token', {grant_type: 'refresh_token', refresh_token: tokens.refresh}));
+  } catch (error) {
+    if (error.status === 401) tokens = undefined;
+    else if (Date.now() > tokens.ends) throw error; // until then the token counts
+  }
+}
+
+// A token without an end is renewed before each call.
+function keep(given) {
+  tokens = {access: given.access_token, refresh: given.refresh_token ?? tokens?.refresh, ends: Date.now() + 1000 * (given.expires_in ?? 0)};
+}
+
+// OpenID Connect Core 3.1.3.7; they came from Cognito itself, by TLS
+function check(given, nonce) {
+  const id = claims(given.id_token), access = claims(given.access_token);
+  const isOfThis = id.nonce === nonce && id.aud === settings.clientId && access.client_id === settings.clientId && id.sub === access.sub;
+  if (!isOfThis || id.token_use !== 'id' || access.token_use !== 'access') throw new SignInError('The tokens are not of this sign-in.');
+}
+
+const claims = (token) => JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
+
+async function ask(what, fields) {
+  let answer, body;
+  try {
+    answer = await fetch(`${settings.domain}/oauth2/${what}`, {method: 'POST', credentials: 'omit', body: new URLSearchParams({client_id: settings.clientId, ...fields})});
+    body = await answer.text();
+  } catch {
+    throw new SignInError(`The sign-in page does not answer. ${away}`, 0);
+  }
+  if (!answer.ok) throw new SignInError(`The sign-in page refused that (${JSON.parse(body || '{}').error ?? answer.status}): it was used already, is too old, or is of another app.`, answer.status < 500 ? 401 : 0);
+  return JSON.parse(body || '{}');
+}
+
+async function leave(prompt) {
+  const [verifier, state, nonce] = [random(), random(), random()];
+  const to = location.hash.replace(/^#/, '') || '/';
+  sessionStorage.setItem(ASKED, JSON.stringify({verifier, state, nonce, to}));
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier));
+  const query = new URLSearchParams({
+    response_type: 'code', client_id: settings.clientId, redirect_uri: here(), scope: settings.scopes.join(' '),
+    state, nonce, code_challenge: text(new Uint8Array(digest)), code_challenge_method: 'S256', ...(prompt && {prompt}),
+  });
+  location.assign(`${settings.domain}/oauth2/authorize?${query}`);
+  return new Promise(() => {}); // this page ends here
+}
+
+const here = () => `${location.origin}/`;
+const random = () => text(crypto.getRandomValues(new Uint8Array(32)));
+const text = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+const refused = (says) => ({title: 'Not signed in', says: `${says} Nothing was done; sign in again.`});
+
+function taken(name) {
+  const found = sessionStorage.getItem(name);
+  sessionStorage.removeItem(name);
+  return JSON.parse(found);
+}

@@ -1,0 +1,42 @@
+"""App clients keep how they rotate, and are refused as by Cognito."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.local.cognito.conftest import App
+from tests.local.cognito.test_token_rotation import rotation
+
+
+@pytest.mark.parametrize("flows", [[], ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]])
+def test_rotation_takes_no_client_with_the_refresh_flow(make_app: Callable[..., App], flows: list[str]) -> None:
+    """Which is a default."""
+    with pytest.raises(ClientError, match="not compatible with ALLOW_REFRESH_TOKEN_AUTH"):
+        make_app(ExplicitAuthFlows=flows, **rotation(0))
+    with pytest.raises(ClientError, match="must be 0 to 60, got 61"):
+        make_app(**rotation(61))
+
+
+def test_a_client_says_how_it_rotates(make_app: Callable[..., App]) -> None:
+    """As it was made, and as it is changed."""
+    app = make_app(**rotation(7))
+    client, where = app.cloud.client("cognito-idp"), {"UserPoolId": app.pool, "ClientId": app.id}
+
+    def said() -> Any:
+        return {
+            "RefreshTokenRotation": client.describe_user_pool_client(**where)["UserPoolClient"]["RefreshTokenRotation"]
+        }
+
+    assert said() == rotation(7)
+    client.update_user_pool_client(**where, ExplicitAuthFlows=["ALLOW_USER_SRP_AUTH"], **rotation(9))
+    assert said() == rotation(9)
+
+
+@pytest.mark.parametrize("where", ["http://127.0.0.1:8000/", "http://app.example/", "https://app.example/#a", "app"])
+@pytest.mark.parametrize("member", ["CallbackURLs", "LogoutURLs"])
+def test_people_are_led_back_by_https(make_app: Callable[..., App], member: str, where: str) -> None:
+    """Or to localhost, or to an app of a phone."""
+    with pytest.raises(ClientError, match=f"of {member} must be https"):
+        make_app(**{member: [where]})
+    make_app(**{member: ["http://localhost:8000/", "myapp://example", "https://app.example/"]})
