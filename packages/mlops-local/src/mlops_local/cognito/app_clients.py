@@ -35,6 +35,7 @@ def _keeping(write: Any) -> Any:
     def written(data: dict[str, Any]) -> Any:
         problem = next(_problems(data), None)
         if problem is not None:
+            # claim: cognito-rotates-without-refresh-flow
             return error_response_json("InvalidParameterException", problem, 400)
         answer = write(data)
         if answer[0] != 200 or ROTATION not in data:
@@ -49,7 +50,6 @@ def _keeping(write: Any) -> Any:
 
 def _problems(data: Mapping[str, Any]) -> Iterator[str]:
     rotation, flows = data.get(ROTATION) or {}, data.get("ExplicitAuthFlows") or [_REFRESHES]
-    # claim: cognito-rotates-without-refresh-flow
     if rotation.get("Feature") == "ENABLED" and _REFRESHES in flows:
         yield f"Refresh token rotation is not compatible with {_REFRESHES}, a default of ExplicitAuthFlows"
     if not 0 <= int(rotation.get("RetryGracePeriodSeconds", 0)) <= 60:
