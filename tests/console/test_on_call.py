@@ -1,13 +1,17 @@
 """A person on call, from an alarm's link to the version before serving again, on a deployed endpoint with its real loop."""
 
+import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import aws_cdk as cdk
+import boto3
 import numpy as np
 import pytest
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -18,6 +22,9 @@ from tests.examples.test_first_endpoint import Endpoint
 
 from mlops_constructs import BusinessUnit, DriftAlarms, ModelEndpoint, ModelMonitor
 from mlops_local import cloud as local_cloud
+from mlops_runtime.cloud_connection import CloudConnection, embedded_options
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.http_message import HttpRequest
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.layers import layer_wheels
@@ -66,11 +73,35 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[En
             (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True)
             deployed = Endpoint(cloud, folder, watch)
         deployed.approve(2.0, baseline=baseline(2.0))
-        deployed.approve(3.0, baseline=baseline(3.0))
+        with watched(deployed, folder):
+            deployed.approve(3.0, baseline=baseline(3.0))
         drift(deployed)
         yield deployed
     finally:
         cloud.down(forget=True)
+
+
+@contextmanager
+def watched(deployed: Endpoint, folder: Path) -> Iterator[None]:
+    """Read the model's page again and again meanwhile, as an open tab does, and keep what it said of the fleets' answers."""
+    options = embedded_options(deployed.cloud.home)
+    assert options is not None
+    api, is_over = ConsoleApi(lambda _: CloudConnection(session=boto3.Session(), options=options)), threading.Event()
+    seen: dict[str, float] = {}
+
+    def look() -> None:
+        while not is_over.wait(0.5):
+            page = json.loads(api.answer(HttpRequest(method="GET", path=f"/api/v1{MODEL}")).body)
+            seen.update({each["fleet"]: each["p99_ms"] for each in page.get("latencies", [])})
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        looking.join()
+        (folder / "latencies.json").write_text(json.dumps(seen))
 
 
 def baseline(factor: float) -> bytes:
@@ -160,6 +191,14 @@ def test_cause_and_rollback_in_three_clicks(visit: Open, address: str, endpoint:
     expect(stale.get_by_role("alert").first).to_contain_text("Nothing was changed, since this page is out of date")
     assert len(endpoint.loop.audit()) == record.sequence
     colleague.complaints.clear()  # the browser names the answers that were cut off and refused
+
+
+def test_a_rollout_says_how_long_answers_of_both_fleets_take(endpoint: Endpoint) -> None:
+    """While it ran; a model that multiplies takes some milliseconds, and never none."""
+    seen = json.loads((endpoint.folder / "latencies.json").read_text())
+
+    assert sorted(seen) == ["new", "old"]
+    assert all(0 < each < 5000 for each in seen.values())
 
 
 def test_a_pause_is_seen_at_once_and_ended(visit: Open, address: str, endpoint: Endpoint, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.business_unit.unit_overview import EndpointOverview, Overview, PipelineOverview, UnitOverview
 from mlops_runtime.business_unit.unit_words import automation, moment, run_words
 from mlops_runtime.console.alarm_changes import alarm_changes
+from mlops_runtime.console.fleet_latency import FleetLatency, fleet_latencies
 from mlops_runtime.console.http_message import Call, RefusedRequestError
 from mlops_runtime.console.model_state import ORDER, ModelState, state_of
 from mlops_runtime.console.served_stint import stint_of
@@ -24,6 +25,7 @@ from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import person_of
 from mlops_runtime.retraining.run_history import RunHistory
+from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.rollback import package_before
 from mlops_runtime.rollout.rollout_progress import RolloutReader
 from mlops_runtime.rollout.rollout_words import facts
@@ -141,7 +143,8 @@ class EndpointPage:
     ``before_did`` says in sentences how the version before did while it served: when, the verdict of its rollout, and what its
     monitor found last. ``owner`` and ``cost_center`` are of the unit.
     ``sequence`` is of the newest audit record, ``unit_sequence`` of the unit's own: what a change names as seen. ``changes`` are of
-    the last 24 hours, newest first; ``unread`` says why some are not shown. ``overview`` and ``retraining`` are what
+    the last 24 hours, newest first; ``unread`` says why some are not shown. ``latencies`` are of the fleets of the rollout that
+    runs, empty of slots of a cluster. ``overview`` and ``retraining`` are what
     ``mlops status --json`` prints of the endpoint and of its pipeline, null where no pipeline retrains it.
     """
 
@@ -158,6 +161,7 @@ class EndpointPage:
     before: ServedVersion | None
     before_did: tuple[str, ...]
     rollout: tuple[RolloutFact, ...]
+    latencies: tuple[FleetLatency, ...]
     changes: tuple[Change, ...]
     sequence: int
     unit_sequence: int
@@ -243,6 +247,7 @@ def endpoint(call: Call) -> EndpointPage:
         else tuple(
             RolloutFact(name=name, text=text) for name, text in facts(overview.progress, own.endpoint, call.now)
         ),
+        latencies=tuple(unread.read("time of answers", lambda: _latencies(call, own, overview))),
         changes=tuple(sorted(changes, key=lambda change: change.at, reverse=True)),
         sequence=head.audit_sequence,
         unit_sequence=0 if found.last is None else found.last.sequence,
@@ -364,6 +369,17 @@ def _of_records(records: list[AuditRecord], since: datetime) -> Iterator[Change]
                 is_bad=each.outcome in _BAD,
                 sequence=each.sequence,
             )
+
+
+def _latencies(call: Call, entry: EndpointEntry, found: EndpointOverview) -> list[FleetLatency]:
+    """Return how long the answers of the fleets of a rollout take."""
+    if found.progress is None or found.live is None or entry.target == "EKS":
+        return []
+    described = call.cloud.client("sagemaker").describe_endpoint_config(EndpointConfigName=found.live.config)
+    configs = {"new": version_name(entry.endpoint, found.progress.execution), "old": found.live.config}
+    variant = described["ProductionVariants"][0]["VariantName"]
+    cloudwatch = call.cloud.client("cloudwatch")
+    return list(fleet_latencies(cloudwatch, endpoint=entry.endpoint, variant=variant, configs=configs, now=call.now))
 
 
 def _before_did(

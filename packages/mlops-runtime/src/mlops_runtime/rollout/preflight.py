@@ -169,7 +169,7 @@ def _plan(
     common = _made(_common(blank, case), case)
     if serving is None:
         endpoint = sagemaker_requests.render_endpoint(spec, config=case.name, execution=execution)
-        reason = f"first model: {package.arn}" + check_quota(spec, (), facts.quotas)
+        reason = f"first model: {package.arn}{_said(package)}" + check_quota(spec, (), facts.quotas)
         return replace(common, action="create", reason=reason, create_endpoint=endpoint)
     if serving.version is None:
         raise RefusedError(
@@ -212,7 +212,7 @@ def _between_slots(common: SlotPlan, case: Case) -> SlotPlan:
     if slots is None:
         raise TypeError("facts of a slot plan must have slots")
     if version is None:
-        plan = replace(common, action="create", reason=f"first model: {case.package.arn}")
+        plan = replace(common, action="create", reason=f"first model: {case.package.arn}{_said(case.package)}")
     else:
         left_out = check_quiet(case.spec, case.facts.alarm_states, case.facts.answers)
         case = _watching(case)
@@ -390,10 +390,9 @@ def _check_unlike_live(request: DeployRequest, facts: Facts, package: Registered
 
 def _why(case: Case, version: Version) -> str:
     live, alarm, package = live_pointer(case.facts.row), case.request.alarm, case.package.arn
-    said = approval_reason(case.package.approval_description)
     because = case.request.comment if alarm is None else f"{alarm} is in ALARM during probation"
     what = {
-        DeployReason.APPROVAL: f"approved: {package}" + (f": {said}" if said else ""),
+        DeployReason.APPROVAL: f"approved: {package}{_said(case.package)}",
         DeployReason.SPEC: "the serving spec changed" + _unkept(case.facts.promises),
         DeployReason.ROLLBACK: f"back to {package}" + ("" if because is None else f": {because}"),
     }[case.request.reason]
@@ -401,6 +400,12 @@ def _why(case: Case, version: Version) -> str:
         recorded = "nothing" if live is None else live.config
         return f"{what}; the endpoint serves {version.config}, but {recorded} is recorded"
     return what
+
+
+def _said(package: RegisteredPackage) -> str:
+    """Return what the approver said, after what is deployed."""
+    said = approval_reason(package.approval_description)
+    return f": {said}" if said else ""
 
 
 def _unkept(problems: tuple[str, ...]) -> str:

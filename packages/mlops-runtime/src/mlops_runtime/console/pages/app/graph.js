@@ -1,7 +1,7 @@
 // Lineage as a picture for the eye, from rows at the left to where a model served at the right; the page lists the same for everybody.
 import {html} from './html.js';
 
-const WIDTH = 190, HEIGHT = 44, ACROSS = 60, DOWN = 14, LETTERS = 26; // pixels, and what a box has room for
+const WIDTH = 190, HEIGHT = 44, ACROSS = 60, DOWN = 14, LETTERS = 24; // pixels, and what a box has room for
 const MOST = 8; // boxes of a column; the list has the others
 
 // columns: lists of {key, name, says, to: keys in later columns}

@@ -24,11 +24,14 @@ function Running({data, unit, endpoint, may}) {
         progress.package && ['package', html`<a href=${packagePage(packageName(progress.package))}>${packageName(progress.package)}</a>`],
         ...data.rollout.slice(1).map(({name, text}) => [name, text]),
       ]} /><//>
-    <${Card} id="verdict" title="Verdict by now"><${Verdict} of=${verdict} isWatched=${progress.is_watched} needed=${progress.needed} /><//>
+    <${Card} id="verdict" title="Verdict by now"><${Verdict} of=${verdict} isWatched=${progress.is_watched} needed=${progress.needed} />
+      <${Facts} of=${[['new', 'p99 of the new fleet'], ['old', 'p99 of the old fleet']].map(([fleet, name]) => [name, html`<${Latency} of=${data.latencies.find((each) => each.fleet === fleet)} />`])} /><//>
     ${may('abortRollout') && html`<div class="buttons"><${Ask} label="Abort the rollout" kind="danger" title=${`Abort the rollout of ${endpoint}`} go="Abort now" path=${resource(unit, endpoint, '/abort')}
       body=${{expect: seen(data)}} done=${() => 'Aborting. The old fleet gets the traffic back.'}>
       <p><strong>${data.serves ? version(data.serves.version) : 'Nothing'}</strong> serves all calls again. The candidate is not promoted; approve it again to try once more.</p><//></div>`}`;
 }
+
+const Latency = ({of}) => (of ? html`${number(of.p99_ms, ' ms')} <span class="soft">over ${number(of.answers)} answers in five minutes, <${Time} at=${of.since} only /></span>` : html`<${Unknown} />`);
 
 const doing = ([first]) => first && (first.name === 'step' ? `step ${first.text}` : first.text);
 
