@@ -317,6 +317,24 @@ def test_states_are_in_the_order_of_the_api() -> None:
     assert [each.strip(" '\n") for each in words.split(",") if each.strip()] == [each.value for each in ModelState]
 
 
+def test_costs_stand_beside_each_model(visit: Open, address: str, shop: DeployedUnit) -> None:
+    """Where they are known; the embedded cloud bills nothing, and says so instead of zero."""
+    tab = visit(address)
+    page = tab.open("/")
+    expect(page.get_by_text("not known here: the embedded cloud bills nothing")).to_be_visible()
+
+    def billed(data: dict[str, Any]) -> None:
+        costs = {"units": {shop.name: 7.02}, "endpoints": {shop.endpoint: 5.52}}
+        data |= {"day": "2026-11-28", "currency": "USD", "unread": "", **costs}
+
+    answered(page, "**/api/v1/costs", billed)
+    tab.open("/")
+    row = page.get_by_role("row", name=shop.endpoint)
+    expect(row.get_by_text("5.52 USD")).to_be_visible()
+    expect(page.get_by_text(f"{shop.name} 7.02 USD")).to_be_visible()
+    assert (tab.violations(), tab.is_too_wide()) == ([], False)
+
+
 def test_choices_stand_in_the_address(visit: Open, address: str, shop: DeployedUnit) -> None:
     """Unit and state survive a reload, and can be sent to another person."""
     tab = visit(address)

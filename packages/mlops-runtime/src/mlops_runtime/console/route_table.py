@@ -3,6 +3,7 @@
 from mlops_runtime.console import (
     approval_pages,
     audit_pages,
+    daily_costs,
     drift_pages,
     feature_pages,
     lineage_pages,
@@ -42,6 +43,7 @@ _COLUMN = Parameter(name="column", description="A feature or key column alone", 
 
 _READS = (
     ("/units", "listUnits", "List the units by name", model_pages.units),
+    ("/costs", "readCosts", "Tell what units and endpoints cost a day", daily_costs.costs),
     (_UNIT, "readUnit", "Read the models of a unit, the worst first", model_pages.unit),
     (
         _ENDPOINT,

@@ -3,7 +3,9 @@ import {html} from './html.js';
 import {useResource, useResources, inRollout} from './api.js';
 import {choose, modelPage, packagePage, rolloutPage, useAddress} from './addresses.js';
 import {Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
-import {ORDER, bare, setNow} from './words.js';
+import {ORDER, bare, number, setNow} from './words.js';
+
+const HOUR = 3600; // seconds; costs are of a day
 
 const every = (data) => inRollout(data?.models.some((each) => each.rollout));
 
@@ -15,7 +17,7 @@ export function Models() {
 }
 
 function Fleet({names}) {
-  const {query} = useAddress();
+  const {query} = useAddress(), {data: costs, error} = useResource('/costs', () => HOUR);
   const unit = query.get('unit') ?? '', state = query.get('state') ?? '';
   const shown = names.filter((name) => !unit || name === unit);
   const path = (name) => `/units/${encodeURIComponent(name)}`;
@@ -23,7 +25,7 @@ function Fleet({names}) {
   const of = shown.map((name) => ({name, ...found[path(name)]}));
   const read = of.filter((each) => each.data);
   for (const each of read) setNow(each.data.now, each.told);
-  const rows = read.flatMap(({name, data}) => data.models.map((model) => ({...model, unit: name, owner: data.owner})))
+  const rows = read.flatMap(({name, data}) => data.models.map((model) => ({...model, unit: name, owner: data.owner, cost: costs?.endpoints[model.endpoint], currency: costs?.currency})))
     .filter((each) => !state || each.state === state)
     .sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.endpoint.localeCompare(b.endpoint));
   const missing = of.filter((each) => !each.data && !each.error);
@@ -39,7 +41,7 @@ function Fleet({names}) {
     <p class="small soft" role="status">${missing.length ? `Reading ${missing.length} of ${shown.length} units…` : `${rows.length} ${rows.length === 1 ? 'model' : 'models'} in ${read.length} ${read.length === 1 ? 'unit' : 'units'}`}</p>
     <div class="card"><${Table} label="Models" rows=${rows} rowKey=${(row) => `${row.unit}/${row.endpoint}`} columns=${COLUMNS}
       empty=${missing.length ? 'Not read yet.' : 'No model is like that.'} /></div>
-    <p class="small soft">Cost a day is not known here.</p>`;
+    <p class="small soft">Cost a day: ${error?.message ?? (costs?.unread || (costs ? `what was billed of ${costs.day} by tag; the units in all: ${shown.map((name) => `${name} ${number(costs.units[name] ?? 0, ` ${costs.currency}`)}`).join(', ')}` : 'being read'))}.</p>`;
 }
 
 const Choice = ({label, all, value, values, set}) => html`<label>${label}<select value=${value} onChange=${(event) => set(event.target.value)}>
@@ -52,6 +54,7 @@ const COLUMNS = [
   {name: 'Serves', sort: (row) => row.since, of: (row) => (row.package
     ? html`<strong>${row.version ? `version ${row.version}` : 'a version'}</strong><br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},
   {name: 'Owner', sort: (row) => row.owner, of: (row) => row.owner ?? html`<${Unknown} why="not published" />`},
+  {name: 'Cost a day', number: true, sort: (row) => row.cost, of: (row) => (row.cost === undefined ? html`<${Unknown} />` : number(row.cost, ` ${row.currency}`))},
   {name: 'Monitors', of: (row) => (Object.keys(row.monitors ?? {}).length
     ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why=${row.is_monitored === false ? 'none is deployed' : 'nothing was decided yet'} />`)},
   {name: 'Last retraining', of: (row) => (row.retrained ? html`<span class="small">${row.retrained}</span>` : html`<${Unknown} why=${row.pipeline ? 'none yet' : 'no pipeline'} />`)},
