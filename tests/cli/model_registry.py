@@ -33,40 +33,34 @@ POLICY = {
 }
 
 
-class Registry:
-    """A group with packages and their evidence, and the role in which people approve."""
+class PackageGroup:
+    """A group with packages and their evidence, in a bucket of its own."""
 
-    def __init__(self, running: cloud.Cloud) -> None:
-        self.home = running.home
+    def __init__(self, running: cloud.Cloud, group: str = GROUP, bucket: str = BUCKET) -> None:
+        self.group, self.bucket = group, bucket
         self.sagemaker, self.s3 = running.client("sagemaker"), running.client("s3")
-        self.s3.create_bucket(Bucket=BUCKET)
-        self.sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
-        iam = running.client("iam")
-        role = iam.create_role(RoleName="Approver", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
-        iam.put_role_policy(RoleName="Approver", PolicyName="Approve", PolicyDocument=json.dumps(POLICY))
-        models = (f"s3://{BUCKET}/models/{GROUP}/",)
-        rule = ApprovalRule(approvers=(role["Arn"],), timeout_seconds=7 * 86400, artifacts=models)
-        entry = RegistryEntry(group=GROUP, unit="demand", rule=rule)
-        name = registry_parameter(unit="demand", group=GROUP)
-        running.client("ssm").put_parameter(Name=name, Value=canonical_json(entry).decode(), Type="String")
+        self.s3.create_bucket(Bucket=bucket)
+        self.sagemaker.create_model_package_group(ModelPackageGroupName=group)
 
     def register(
         self,
         execution: str,
         *,
-        artifact: str = f"models/{GROUP}/job/output/model.tar.gz",
+        artifact: str | None = None,
         flavor: Flavor | None = None,
         trust: Trust | None = None,
         pickled: tuple[str, ...] | None = None,
         left_out: str | None = None,
         service: str | None = None,
+        worse: str | None = None,
     ) -> str:
-        """Register a package that passed the gate, and return its name."""
-        prefix = f"s3://{BUCKET}/evaluations/{GROUP}/{execution}"
+        """Register a package that passed the gate, or was worse over a segment, and return its name."""
+        prefix = f"s3://{self.bucket}/evaluations/{self.group}/{execution}"
+        artifact = artifact or f"models/{self.group}/job/output/model.tar.gz"
         spec = ModelPackageSpec(
-            group=GROUP,
+            group=self.group,
             image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
-            artifact_uri=f"s3://{BUCKET}/{artifact}",
+            artifact_uri=f"s3://{self.bucket}/{artifact}",
             artifact_sha256="a" * 64,
             model_sha256="b" * 64,
             training_set_id="c" * 64,
@@ -78,7 +72,7 @@ class Registry:
             trust=trust,
             feature_service=service,
         )
-        sha256 = self._write_evidence(spec, execution, pickled, left_out)
+        sha256 = self._write_evidence(spec, execution, pickled, left_out, worse)
         request = package_request(spec)
         metadata = request["CustomerMetadataProperties"] | {"evaluation_sha256": sha256}
         container = request["InferenceSpecification"]["Containers"][0]
@@ -92,7 +86,12 @@ class Registry:
         return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
 
     def _write_evidence(
-        self, spec: ModelPackageSpec, execution: str, pickled: tuple[str, ...] | None, left_out: str | None
+        self,
+        spec: ModelPackageSpec,
+        execution: str,
+        pickled: tuple[str, ...] | None,
+        left_out: str | None,
+        worse: str | None,
     ) -> str:
         evaluation = Evaluation(
             metric="wape",
@@ -118,13 +117,34 @@ class Registry:
         )
         if left_out is not None:
             check = replace(check, low=-UNBOUNDED, high=-UNBOUNDED, reason="not compared", segment=None)
+        failed = (
+            [] if worse is None else [replace(check, passed=False, low=0.03, high=0.2, reason="worse", segment=worse)]
+        )
         gate = GateResult(
-            verdict=GateVerdict.PASSED,
-            checks=(check,),
+            verdict=GateVerdict.PASSED if worse is None else GateVerdict.FAILED,
+            checks=(check, *failed),
             evaluation_uri=spec.evaluation_uri,
             evaluation_sha256=sha256,
-            reason="better",
+            reason="better" if worse is None else f"worse over {worse}",
         )
-        self.s3.put_object(Bucket=BUCKET, Key=f"evaluations/{GROUP}/{execution}/evaluation.json", Body=content)
-        self.s3.put_object(Bucket=BUCKET, Key=f"gates/{GROUP}/{execution}.json", Body=canonical_json(gate))
+        self.s3.put_object(
+            Bucket=self.bucket, Key=f"evaluations/{self.group}/{execution}/evaluation.json", Body=content
+        )
+        self.s3.put_object(Bucket=self.bucket, Key=f"gates/{self.group}/{execution}.json", Body=canonical_json(gate))
         return sha256
+
+
+class Registry(PackageGroup):
+    """A group with packages, and the role in which people approve."""
+
+    def __init__(self, running: cloud.Cloud) -> None:
+        super().__init__(running)
+        self.home = running.home
+        iam = running.client("iam")
+        role = iam.create_role(RoleName="Approver", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]
+        iam.put_role_policy(RoleName="Approver", PolicyName="Approve", PolicyDocument=json.dumps(POLICY))
+        models = (f"s3://{BUCKET}/models/{GROUP}/",)
+        rule = ApprovalRule(approvers=(role["Arn"],), timeout_seconds=7 * 86400, artifacts=models)
+        entry = RegistryEntry(group=GROUP, unit="demand", rule=rule)
+        name = registry_parameter(unit="demand", group=GROUP)
+        running.client("ssm").put_parameter(Name=name, Value=canonical_json(entry).decode(), Type="String")

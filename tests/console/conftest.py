@@ -13,8 +13,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from tests.cli.deployed_unit import DeployedUnit
+from tests.cli.model_registry import PackageGroup
 from tests.cli.monitored_unit import MonitoredUnit
-from tests.console.registered_package import registered
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.rollout import Outcome
@@ -51,7 +51,8 @@ def shop(cloud: Cloud) -> DeployedUnit:
 @pytest.fixture(scope="module")
 def package(shop: DeployedUnit) -> str:
     """A package of it that waits for a person."""
-    return registered(shop)
+    packages = PackageGroup(shop.cloud, shop.endpoint, f"{shop.name}-models")
+    return packages.register("alarm-1", worse="store=7")
 
 
 @pytest.fixture(scope="module")

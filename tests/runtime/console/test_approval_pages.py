@@ -7,8 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from tests.cli.deployed_unit import DeployedUnit
-from tests.cli.model_registry import Registry
-from tests.console.registered_package import registered
+from tests.cli.model_registry import PackageGroup, Registry
 
 from mlops_local import cloud
 from mlops_runtime.cloud_connection import CloudConnection, embedded_options
@@ -133,7 +132,7 @@ def test_a_package_says_whether_its_archive_serves(
     ask: Ask, unit: DeployedUnit, archive: str | None, *, is_same: bool | None
 ) -> None:
     """By the live pointer of each endpoint of its group; an older pointer does not name its archive."""
-    package = registered(unit)
+    package = PackageGroup(unit.cloud, unit.endpoint, f"{unit.name}-models").register("alarm-1")
     _, before = ask("GET", f"/packages/{package}")
     unit.serve(2, artifact_sha256=archive)
     _, page = ask("GET", f"/packages/{package}")
