@@ -3,9 +3,13 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
-from tests.local.gateway.conftest import Api, Front
+from botocore.auth import SigV4Auth, SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from tests.local.gateway.conftest import Api, Front, Seen, send
 from tests.local.gateway.test_execution import OK
 
 from mlops_local.gateway.request_checks import LIMIT
@@ -79,6 +83,79 @@ def test_a_caller_signs_for_the_gateway(front: Front, make_api: Callable[..., Ap
         403,
     ]
     assert "scoped to correct service" in api.call("/x", sign="s3").json["message"]
+
+
+def signed(api: Api, kind: type[SigV4Auth], service: str, region: str, *, end: str = "aws4_request") -> Seen:
+    """Call a method as root signs it, with another end of the scope where one is named."""
+    keys, address = api.front.cloud.root_keys(), f"{api.front.cloud.endpoint_url}/_aws/execute-api/{api.id}/live/x"
+    given = {"host": urlsplit(address).netloc, "content-type": "application/json"}
+    asked = AWSRequest("POST", address, headers=given)
+    kind(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), service, region).add_auth(asked)
+    return send(asked.url, "POST", b"", {n: v.replace("aws4_request", end) for n, v in asked.headers.items()})
+
+
+@pytest.mark.parametrize(
+    ("region", "service", "words"),
+    [
+        ("eu-west-1", "execute-api", "valid region, not 'eu-west-1'. "),
+        ("", "execute-api", "valid region, not ''. "),
+        (
+            "eu-west-1",
+            "sagemaker",
+            "valid region, not 'eu-west-1'. Credential should be scoped to correct service: 'execute-api'. ",
+        ),
+    ],
+)
+def test_a_caller_signs_for_the_region(
+    front: Front, make_api: Callable[..., Api], region: str, service: str, words: str
+) -> None:
+    """In the header and in an address that was signed beforehand; each problem is named."""
+    api = make_api()
+    api.method("/x", {"200": {}}, method={"authorizationType": "AWS_IAM"}, **OK)
+    api.deploy()
+    by_header, by_address = (signed(api, kind, service, region) for kind in (SigV4Auth, SigV4QueryAuth))
+
+    assert [each.status for each in (by_header, by_address)] == [403, 403]
+    assert [each.json["message"] for each in (by_header, by_address)] == [
+        f"Credential should be scoped to a {words}"
+    ] * 2
+
+
+def test_a_scope_ends_as_it_must(front: Front, make_api: Callable[..., Api]) -> None:
+    """Though the signature fits."""
+    api = make_api()
+    api.method("/x", {"200": {}}, method={"authorizationType": "AWS_IAM"}, **OK)
+    api.deploy()
+    found = signed(api, SigV4Auth, "execute-api", "us-east-1", end="aws4_requesT")
+    assert (found.status, "valid terminator: 'aws4_request', not 'aws4_requesT'" in found.json["message"]) == (
+        403,
+        True,
+    )
+
+
+def test_an_address_that_was_signed_beforehand_is_answered(front: Front, make_api: Callable[..., Api]) -> None:
+    """Where its scope is the API's."""
+    api = make_api()
+    api.method("/x", {"200": {}}, method={"authorizationType": "AWS_IAM"}, **OK)
+    api.deploy()
+    assert signed(api, SigV4QueryAuth, "execute-api", "us-east-1").status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"rows": NaN}',
+        b'{"rows": -Infinity}',
+        b"\xef\xbb\xbf" + GOOD,
+        GOOD.decode().encode("utf-16"),
+        b'{"rows": "\xff"}x',
+    ],
+)
+def test_what_only_lenient_readers_take_is_no_json(front: Front, make_api: Callable[..., Api], body: bytes) -> None:
+    """Not as a number, nor in another encoding: what the gateway checks is what the integration reads."""
+    api = checking(front, make_api(), {"application/json": "Rows"})
+    found = api.call("/x?needed=1", body)
+    assert (found.status, found.json) == (400, {"message": "Invalid request body"})
 
 
 class Person(NamedTuple):

@@ -26,7 +26,7 @@ compat.expect(
 )
 
 LIMIT = 10 * 1024 * 1024
-_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]*/[0-9]{8}/[^/]*/([^/]*)/aws4_request")
+_CREDENTIAL = re.compile(r"Credential=([^\s,]*)")
 
 
 async def refusal(exchange: Exchange) -> Any:
@@ -56,11 +56,10 @@ async def refusal(exchange: Exchange) -> Any:
 
 async def _caller(exchange: Exchange) -> Any:
     kind = (exchange.served.get("authorizationType") or "NONE").upper()
-    scope = _SCOPE.match(exchange.headers.get("authorization", ""))
-    if kind == "AWS_IAM" and scope is not None and scope[1] != "execute-api":
-        # claim: gateway-callers-sign-for-execute-api
-        text = "Credential should be scoped to correct service: 'execute-api'. "
-        return v1._GatewayError("INVALID_SIGNATURE", text, "InvalidSignatureException")
+    # claim: gateway-callers-sign-for-execute-api
+    misplaced = _misplaced(exchange) if kind == "AWS_IAM" else ""
+    if misplaced:
+        return v1._GatewayError("INVALID_SIGNATURE", misplaced, "InvalidSignatureException")
     refused, authorizer = await v1._authorize_request_v1(
         exchange.api["id"], exchange.stage["stageName"], exchange.served, exchange.method, exchange.path, exchange.resource,
         exchange.headers, exchange.body, exchange.query, exchange.path_parameters, exchange.stage, exchange.account,
@@ -93,6 +92,24 @@ def _as_written(claims: Mapping[str, str]) -> dict[str, str]:
     return changed
 
 
+def _misplaced(exchange: Exchange) -> str:
+    """Return what is wrong with the scope of a credential, of a header or of an address that was signed beforehand."""
+    header = _CREDENTIAL.search(exchange.headers.get("authorization", ""))
+    given = header[1] if header is not None else "".join(exchange.query.get("X-Amz-Credential", [])[:1])
+    if not given:
+        return ""
+    _, _, region, service, end = [*given.split("/"), *[""] * 5][:5]
+    return "".join(
+        [
+            "" if region == exchange.region else f"Credential should be scoped to a valid region, not '{region}'. ",
+            "" if service == "execute-api" else "Credential should be scoped to correct service: 'execute-api'. ",
+            ""
+            if end == "aws4_request"
+            else f"Credential should be scoped with a valid terminator: 'aws4_request', not '{end}'. ",
+        ]
+    )
+
+
 def _invalid(exchange: Exchange) -> Any:
     """Return why parameters or body are refused; a body whose type has no model is not checked."""
     # claim: gateway-validates-types-with-a-model
@@ -102,12 +119,15 @@ def _invalid(exchange: Exchange) -> Any:
     # MiniStack falls back to the model of JSON: it sees the one that counts, under the type that it looks for
     method = {**exchange.served, "requestModels": {exchange.content_type: name} if name else {}}
     headers = {**exchange.headers, "content-type": exchange.content_type}
+    # claim: gateway-reads-json-strictly
+    body = exchange.text(exchange.body, exchange.content_type)
+    checked = body if schema_problems.is_json(body) else b""
     refused = v1._check_request_validation(
-        method, served, {"path_params": exchange.path_parameters}, headers, exchange.body, exchange.query
+        method, served, {"path_params": exchange.path_parameters}, headers, checked, exchange.query
     )
     if refused is not None and refused.response_type == "BAD_REQUEST_BODY":
         exchange.context["error"] = {
-            "validationErrorString": schema_problems.text(v1._model_schema(served, name), exchange.body)
+            "validationErrorString": schema_problems.text(v1._model_schema(served, name), checked)
         }
     elif refused is not None:
         exchange.context["error"] = {"validationErrorString": refused.message}

@@ -16,6 +16,24 @@ _KINDS: tuple[tuple[type, str], ...] = (
 )  # fmt: skip
 
 
+def is_json(body: bytes) -> bool:
+    """Return whether a body is one document of JSON in UTF-8; Python's own reader guesses encodings and takes ``NaN``.
+
+    Example:
+        >>> is_json(b'{"rows": [1]}'), is_json(b"[NaN]"), is_json('{}'.encode("utf-16"))
+        (True, False, False)
+    """
+    try:
+        json.loads(body.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
 def text(schema: Any, body: bytes) -> str:
     """Return the problems of a body.
 
