@@ -130,3 +130,18 @@ def test_a_doubled_header_is_refused(server: ConsoleServer) -> None:
 
     assert (found.status, json.loads(found.read())["detail"]) == (400, "these headers came more than once: host")
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_printed"), [(BrokenPipeError(), False), (ConnectionResetError(), False), (ValueError("ours"), True)]
+)
+def test_a_client_that_leaves_is_no_fault(
+    server: ConsoleServer, error: Exception, capsys: pytest.CaptureFixture[str], *, is_printed: bool
+) -> None:
+    """A person's terminal shows faults of the program alone."""
+    try:
+        raise error
+    except type(error):
+        server.handle_error(None, ("127.0.0.1", 1))
+
+    assert ("Traceback" in capsys.readouterr().err) == is_printed

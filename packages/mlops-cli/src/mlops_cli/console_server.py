@@ -7,6 +7,7 @@ foreign ``Origin`` or site, a call without the token, and a write that a form co
 import hmac
 import json
 import secrets
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -42,6 +43,11 @@ class ConsoleServer(ThreadingHTTPServer):
     def address(self) -> str:
         """What a browser opens."""
         return f"http://{self.host}/#token={self.token}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that left before its answer; print all else, which is a fault of ours."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Return the answer to a request that came from anywhere."""
