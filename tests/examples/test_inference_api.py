@@ -24,6 +24,7 @@ from examples.retail.loop import Loop
 from tests.examples import models
 
 from mlops_constructs import (
+    Access,
     BusinessUnit,
     DataCapture,
     EndpointCapacity,
@@ -72,13 +73,20 @@ class Answer(NamedTuple):
 class Door:
     """The deployed stack with a model that serves."""
 
-    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+    def __init__(
+        self,
+        cloud: local_cloud.Cloud,
+        folder: Path,
+        *,
+        access: Callable[[cdk.Stack], Access] = lambda _stack: Access.iam(),
+        schema: dict[str, Any] = SCHEMA,
+    ) -> None:
         self.cloud = cloud
         # once an account and region, by the platform: access logs need it
         role = "arn:aws:iam::000000000000:role/api-gateway-logs"
         operations = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}]
         cloud.client("apigateway").update_account(patchOperations=operations)
-        self.outputs = deployer.deploy(cloud, synthesize(folder))["Door"]
+        self.outputs = deployer.deploy(cloud, synthesize(folder, access, schema))["Door"]
         self.loop = Loop(
             client=cloud.client,
             outputs=self.outputs,
@@ -130,7 +138,7 @@ class Door:
             connection.close()
 
 
-def synthesize(folder: Path) -> Path:
+def synthesize(folder: Path, access: Callable[[cdk.Stack], Access], schema: dict[str, Any]) -> Path:
     """Synthesize a unit with an endpoint and its API, a caller who may ask, and one who may not."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Door")
@@ -146,8 +154,8 @@ def synthesize(folder: Path) -> Path:
         capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
         capture=DataCapture(sampling_percent=100),
     )
-    (folder / "doubled.schema.json").write_text(json.dumps(SCHEMA))
-    api = InferenceApi(stack, "Api", business_unit=unit)
+    (folder / "doubled.schema.json").write_text(json.dumps(schema))
+    api = InferenceApi(stack, "Api", business_unit=unit, access=access(stack))
     request = RequestSchema.from_file(folder / "doubled.schema.json")
     api.add_model("doubled", endpoint, request=request, max_rate=1000)
     shop, other = (iam.Role(stack, name, assumed_by=iam.AccountRootPrincipal()) for name in ("Shop", "Other"))
@@ -225,6 +233,24 @@ def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None
     )
     assert told["request_id"]
     assert not FORBIDDEN.search(answer.body)
+
+
+def test_no_answer_is_read_as_another_type_or_kept_by_a_cache(door: Door) -> None:
+    """Predictions, what a model takes, refusals of the model's server and of the gateway."""
+    answers = [
+        door.call(GOLDEN[0]),
+        door.call(b"", path="/v1/models/doubled", verb="GET"),
+        door.call(REFUSED["a number beyond 32 bits"]),
+        door.call(REFUSED["no rows"]),
+        door.call(GOLDEN[0], role=None),
+        door.call(GOLDEN[0], path="/v1/other"),
+        door.call(b"2.0", kind="text/csv"),
+    ]
+
+    assert [answer.status for answer in answers] == [200, 200, 400, 400, 403, 403, 415]
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
 
 
 def test_a_candidate_that_breaks_the_promise_never_gets_traffic(door: Door) -> None:

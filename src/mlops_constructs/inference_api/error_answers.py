@@ -11,6 +11,9 @@ from aws_cdk import aws_apigateway as gateway
 
 PROBLEM = "application/problem+json"
 JSON = "application/json"
+# of every answer: no browser reads it as another type, and no cache keeps a prediction
+# https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers
+SAFE: Mapping[str, str] = {"X-Content-Type-Options": "'nosniff'", "Cache-Control": "'no-store'"}
 INFERENCE_ID, MODEL_VERSION, RETRY_AFTER = "X-Inference-Id", "X-Model-Version", "Retry-After"
 # callers may choose requestId, which would be the join key of others' labels
 # claim: callers-may-choose-request-ids
@@ -114,7 +117,7 @@ def define_gateway_answers(api: gateway.RestApi) -> None:
 
 
 def _headers(*, is_busy: bool = False) -> dict[str, str]:
-    return {"Content-Type": f"'{PROBLEM}'", **({RETRY_AFTER: "'1'"} if is_busy else {})}
+    return {"Content-Type": f"'{PROBLEM}'", **SAFE, **({RETRY_AFTER: "'1'"} if is_busy else {})}
 
 
 def model_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
@@ -162,7 +165,7 @@ def _predictions(version: str) -> gateway.IntegrationResponse:
         response_parameters={
             "method.response.header.Content-Type": "integration.response.header.Content-Type",
             f"method.response.header.{MODEL_VERSION}": f"integration.response.header.{version}",
-            **_id(),
+            **_always(),
         },
     )
 
@@ -182,13 +185,23 @@ def _problem(
     return gateway.IntegrationResponse(
         status_code=status,
         selection_pattern=pattern,
-        response_parameters={"method.response.header.Content-Type": f"'{PROBLEM}'", **_id(), **(more or {})},
+        response_parameters={"method.response.header.Content-Type": f"'{PROBLEM}'", **_always(), **(more or {})},
         response_templates={JSON: template},
     )
 
 
-def _id() -> dict[str, str]:
-    return {f"method.response.header.{INFERENCE_ID}": INFERENCE_ID_SOURCE}
+def _always() -> dict[str, str]:
+    return {f"method.response.header.{INFERENCE_ID}": INFERENCE_ID_SOURCE, **safe_headers()}
+
+
+def safe_headers() -> dict[str, str]:
+    """Return the headers of every answer, as an integration's response maps them.
+
+    Example:
+        >>> safe_headers()["method.response.header.Cache-Control"]
+        "'no-store'"
+    """
+    return {f"method.response.header.{name}": value for name, value in SAFE.items()}
 
 
 def _refusals(failed: str) -> str:
@@ -203,6 +216,6 @@ def _refusals(failed: str) -> str:
 
 def method_answers() -> list[gateway.MethodResponse]:
     """Return the statuses and headers that a prediction may have."""
-    named = ("Content-Type", INFERENCE_ID, MODEL_VERSION, RETRY_AFTER)
+    named = ("Content-Type", INFERENCE_ID, MODEL_VERSION, RETRY_AFTER, *SAFE)
     headers = {f"method.response.header.{name}": False for name in named}
     return [gateway.MethodResponse(status_code=status, response_parameters=headers) for status in STATUSES]

@@ -28,6 +28,7 @@ from mlops_constructs.inference_api.error_answers import (
     define_gateway_answers,
     method_answers,
     model_answers,
+    safe_headers,
 )
 from mlops_constructs.inference_api.private_link import PrivateLink, service_integration
 from mlops_constructs.inference_api.usage_plans import Quota
@@ -437,10 +438,16 @@ class InferenceApi(Construct):
                     passthrough_behavior=gateway.PassthroughBehavior.NEVER,
                     request_templates={JSON: '{"statusCode": 200}'},
                     integration_responses=[
-                        gateway.IntegrationResponse(status_code="200", response_templates={JSON: _shown(name, request)})
+                        gateway.IntegrationResponse(
+                            status_code="200",
+                            response_parameters=safe_headers(),
+                            response_templates={JSON: _shown(name, request)},
+                        )
                     ],
                 ),
-                method_responses=[gateway.MethodResponse(status_code="200")],
+                method_responses=[
+                    gateway.MethodResponse(status_code="200", response_parameters=dict.fromkeys(safe_headers(), False))
+                ],
                 authorization_type=gateway.AuthorizationType.COGNITO if has_token else kind,
                 authorizer=authorizer,
                 authorization_scopes=scopes,
