@@ -1,7 +1,6 @@
 """``mlops new`` and ``mlops upgrade``: a business unit's repository, and a later version of what it was made from."""
 
 import os
-import re
 import shlex
 import sys
 import tempfile
@@ -366,10 +365,12 @@ def _slug(text: str) -> str:
     """Return a name that is allowed, of a folder's or column's.
 
     Example:
-        >>> _slug("Units sold (week)")
-        'units-sold-week'
+        >>> _slug("Stück (Woche)")
+        'stueck-woche'
     """
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:20].strip("-")
+    from mlops_runtime.training_data.plain_names import plain_name
+
+    return plain_name(text)[:20].strip("-")
 
 
 def _seen_from(folder: Path, data: Path) -> str:

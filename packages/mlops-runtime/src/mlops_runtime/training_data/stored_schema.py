@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from mlops_runtime.features.feature_group import RESERVED, Entity, Feature, FeatureGroup
+from mlops_runtime.training_data.plain_names import plain_name
 from mlops_runtime.training_data.table_file import (
     TableError,
     TableFile,
@@ -137,7 +138,7 @@ def _renamed(name: str) -> str:
         >>> _renamed("Unit price (EUR)"), _renamed("2nd shelf"), _renamed("row_id")
         ('unit_price_eur', 'c_2nd_shelf', 'row_id_of_file')
     """
-    slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:55]
+    slug = plain_name(name, "_")[:55]
     slug = slug if re.match("[a-z]", slug) else f"c_{slug}"
     return f"{slug}_of_file" if slug in _TAKEN else slug
 
