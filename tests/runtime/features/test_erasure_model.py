@@ -327,3 +327,101 @@ def test_other_ways_to_publish_leave_rows_or_lose_them(
     """A look after the put is too late for who is killed before; a fence counts between rewrite and forgetting alone."""
     _, left, lost = online_ends(model, Online())
     assert (left > 0, lost > 0) == (leaves, loses)
+
+
+class Client(NamedTuple):
+    """A build by Athena whose client nothing says the end of, and what S3 and Athena do for it, even after its end."""
+
+    step: int = 0
+    reads: bool = False  # holds rows of the entity
+    is_listed: bool = False  # its intent stands
+    staged: str = ""  # nothing, empty, rows
+    kept: str = ""  # the same of the file that a manifest would name
+    answers: bool = False  # rows in what Athena unloads
+    put: bool = False  # a request that S3 has and has not carried out
+    copy: str = ""  # asked, read: a copy is read and written in two steps
+    query: str = ""  # asked, reading: so is an answer of Athena
+
+
+class Conditions(NamedTuple):
+    """What else is done for an erasure that closes the intent by itself."""
+
+    on_staged: bool = True  # blocks are written over empty ones that stood before the intent
+    on_kept: bool = False  # so are the files that a manifest names
+    waits_for_query: bool = False
+
+
+class Unwatched(NamedTuple):
+    """One such build, one erasure, and whether rows can be read; the erasure never waits for the client."""
+
+    client: Client = Client()
+    eraser: int = 0
+    old: bool = True
+    crashes: int = 1
+
+
+def unwatched(world: Unwatched, given: Conditions) -> Iterator[Unwatched]:
+    """Return what each step leads to: of the client, of S3 and Athena, and of the erasure."""
+    c = world.client
+    after: list[Client] = []
+    if c.step >= 0:
+        empty = ("empty" if given.on_staged else "", "empty" if given.on_kept else "")
+        steps = (
+            c._replace(step=1, staged=empty[0], kept=empty[1]),
+            c._replace(step=2, is_listed=True),
+            c._replace(step=3, query="asked"),
+            c._replace(step=4, reads=c.answers) if not c.query else c,
+            c._replace(step=5, put=c.reads),
+            c._replace(step=6, copy="asked") if not c.put else c,
+            c._replace(step=ENDED) if not c.copy else c,
+        )
+        after += [steps[c.step]] if c.step < len(steps) else []
+        if world.crashes:
+            yield world._replace(client=c._replace(step=DEAD), crashes=world.crashes - 1)
+    if c.put:
+        is_refused = given.on_staged and not c.staged
+        after.append(c._replace(put=False, staged=c.staged if is_refused else "rows"))
+    if c.copy == "asked":
+        after.append(c._replace(copy="read" if c.staged == "rows" else ""))
+    if c.copy == "read":
+        is_refused = given.on_kept and not c.kept
+        after.append(c._replace(copy="", kept=c.kept if is_refused else "rows"))
+    if c.query == "asked":
+        after.append(c._replace(query="reading" if world.old else ""))
+    if c.query == "reading":
+        after.append(c._replace(query="", answers=True))
+    yield from (world._replace(client=each) for each in after if each != c)
+    if world.eraser == 0:
+        yield world._replace(eraser=1, old=False)
+    # a build that has no intent yet reads none of the rows
+    if world.eraser == 1 and not (given.waits_for_query and c.is_listed and c.query):
+        gone = c._replace(staged="", kept="", answers=False) if c.is_listed else c
+        yield world._replace(eraser=2, client=gone)
+
+
+@pytest.mark.parametrize(
+    ("given", "leaves"),
+    [
+        (Conditions(on_staged=False), True),
+        (Conditions(), True),  # S3 has read a block for a copy, and writes it afterwards
+        (Conditions(on_kept=True), True),  # Athena has read rows, and writes its answer afterwards
+        (Conditions(waits_for_query=True), True),
+        (Conditions(on_staged=False, on_kept=True, waits_for_query=True), True),
+        (Conditions(on_kept=True, waits_for_query=True), False),
+    ],
+)
+def test_what_it_takes_to_close_a_build_whose_client_nothing_says_the_end_of(
+    given: Conditions, *, leaves: bool
+) -> None:
+    """Blocks that S3 writes on a condition alone are not enough: neither for copies nor for what Athena writes."""
+    seen, queue = {Unwatched()}, deque([Unwatched()])
+    left = 0
+    while queue:
+        world = queue.popleft()
+        after = set(unwatched(world, given))
+        c = world.client
+        left += not after and (c.staged == "rows" or c.kept == "rows" or c.answers)
+        queue += after - seen
+        seen |= after
+    assert len(seen) > 50
+    assert (left > 0) == leaves
