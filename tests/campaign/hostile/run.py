@@ -133,7 +133,7 @@ def section(rows: Sequence[dict[str, Any]], on: datetime, load: Sequence[float])
         "serves) and to the API of `mlops console` (a unit with a monitor, a package that waits), byte by byte over a socket.",
         "Each has a reason to be refused, such as a body that breaks the schema, a foreign token, or a page that is out of date,",
         "and a form that may hide it. What reached the model is counted by its own server, what changed at the console by",
-        "all that is stored of the unit. schemathesis judges by all its checks, of requests with a value that the schema refuses.",
+        "all that is stored of the unit. Requests of schemathesis have a value that the schema refuses; all its checks are made.",
         "",
         "`python -m tests.campaign.hostile.run FOLDER` sends them by their seeds; it goes on where it stopped.",
         "",

@@ -12,7 +12,7 @@ def plain_name(text: str, between: str = "-") -> str:
 
     Args:
         text: As a person wrote it.
-        between: What stands for one or more other characters. Default: a hyphen.
+        between: Put for one or more other characters. Default: a hyphen.
 
     Example:
         >>> plain_name("Stückzahl (Woche)"), plain_name("Größe in m²", "_"), plain_name("Señal 1")
