@@ -156,7 +156,7 @@ def section(rows: Sequence[dict[str, Any]], on: datetime, load: Sequence[float])
         "",
         "The 502 are rows as promised whose prediction is infinite: a defect of the model, of which callers get a problem",
         "`model_error`; a schema in git may narrow a column to what its model can take (`minimum`, `maximum`).",
-        "What the console answered 2xx are reads with its token whose path begins with two slashes, which its server takes for one.",
+        "What the console answered 2xx are reads with its token by a path of two slashes, which its server takes for one.",
         *(f"\nA fault: {fault[:400]}" for row in rows for fault in row["faults"][:3]),
         end,
     ]  # fmt: skip
