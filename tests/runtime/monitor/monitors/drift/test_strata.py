@@ -1,12 +1,14 @@
 """Drift that the margin at the window's mix dilutes: in one stratum, or both ways in several; on simulated hours."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
-from mlops_runtime.monitor.monitors.drift.comparison import conditioned
+from mlops_runtime.monitor.monitors.drift.comparison import Comparison, conditioned
 from mlops_runtime.monitor.monitors.drift.decision import FeatureDecision, decide
 from mlops_runtime.monitor.monitors.drift.rules import Rule, distribution
 from mlops_runtime.monitor.monitors.drift.strata import smallest, together
@@ -34,9 +36,9 @@ def rows(
     return {"x": values, "flag": flags}, times.astype("datetime64[s]"), cluster
 
 
-def baseline(random: np.random.Generator) -> Baseline:
+def baseline(random: np.random.Generator, *, each: int = 200) -> Baseline:
     """Return three weeks, given the hour of the day."""
-    columns, times, clusters = rows(random, 21)
+    columns, times, clusters = rows(random, 21, each=each)
     return fit_baseline(
         columns,
         types={"x": "number", "flag": "category"},
@@ -98,6 +100,48 @@ def test_nulls_new_levels_and_types_of_one_hour_are_found() -> None:
     finding = smallest(compared, compared.cells, SPEC)
     assert (finding.rule, finding.p_value < FOUND) == (Rule.NEW_LEVEL, True)
     assert finding.words() == "levels never seen before: from 0 % to 60 % of the rows, at 03h"
+
+
+def test_a_number_that_lies_elsewhere_in_one_thin_hour_is_found() -> None:
+    """Thirty rows fill two cells and a rest of a distribution; their normal scores say more, and quiet hours stay quiet."""
+    random = np.random.default_rng(11)
+    hours = np.repeat(np.arange(24), 30)
+
+    def hourly(values: np.ndarray, of: Baseline) -> Comparison:
+        counts = count_columns({"x": values, "hour": hours.astype(str)}, of)
+        return next(one for one in conditioned(of, counts) if one.feature.name == "x")
+
+    draws: dict[str, Callable[[int], np.ndarray]] = {
+        "normal": lambda rows: random.normal(size=rows),
+        "mostly zero": lambda rows: np.where(random.random(rows) < 0.6, 0.0, random.lognormal(1, 1, rows)),
+        "counts": lambda rows: random.poisson(0.7, rows).astype(np.float64),
+    }
+    for draw in draws.values():
+        known = fit_baseline(
+            {"x": draw(8 * len(hours)), "hour": np.tile(hours.astype(str), 8)},
+            types={"x": "number", "hour": "category"},
+            training_set_id="t",
+            created="2017-09-01T00:00:00Z",
+            conditions=[Condition(name="hour")],
+        )
+        quiet = [hourly(draw(len(hours)), known) for _ in range(100)]
+        # without an effect that is too small to matter, where the level is nearest to what it may be
+        strict = MonitorSpec(minimum_effect=1e-9)
+        p_values = np.array([smallest(one, one.cells, strict).p_value for one in quiet])
+        assert (p_values < 0.05).mean() <= 0.08
+    random = np.random.default_rng(12)
+    known = baseline(random, each=30)
+    for shift, verb in ((2.0, "rose"), (-2.0, "fell")):
+        columns, times, _ = rows(random, 1, np.eye(24)[8] * shift, each=30)
+        compared = conditioned(known, count_columns(columns, known, times=times))[0]
+        finding = smallest(compared, compared.cells, SPEC)
+        assert (finding.rule, finding.p_value < FOUND / 3) == (Rule.QUANTILE, True)
+        assert finding.words().startswith(f"median {verb}")
+        # rows that are requested again say no more
+        held = compared.held_to(12)
+        assert 2 * held.window_rows == compared.window_rows
+        assert smallest(held, held.cells, SPEC).p_value > 100 * finding.p_value
+        assert finding.words().endswith(", at 08h")
 
 
 def test_the_strata_together_are_the_sum_of_the_tables() -> None:

@@ -5,7 +5,7 @@ and both must land in the same cell.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -441,11 +441,30 @@ def spread_scores(bins: Wide) -> Wide:
         >>> spread_scores(np.array([0.0, 10.0, 80.0, 10.0])).round(2).tolist()
         [2.25, 2.25, -0.56, 2.25]
     """
+    return _scores(bins, lambda z, density: z * density)
+
+
+def place_scores(bins: Wide) -> Wide:
+    """Return each bin's normal score of place: the mean of z over the bin's part of a normal distribution.
+
+    As `spread_scores` they are bounded and depend on ranks only. Their mean over the baseline is 0.
+
+    See: van der Waerden 1952, "Order tests for the two-sample problem and their power", Indagationes Mathematicae 14.
+
+    Example:
+        >>> place_scores(np.array([0.0, 10.0, 70.0, 20.0])).round(2).tolist()
+        [-1.75, -1.75, -0.15, 1.4]
+    """
+    return _scores(bins, lambda _, density: density)
+
+
+def _scores(bins: Wide, primitive: Callable[[float, float], float]) -> Wide:
+    """Return the mean over each bin of what has minus ``primitive`` of z and the normal density as its integral."""
     used = np.flatnonzero(bins)
     if len(used) == 0:
         return np.zeros(len(bins))
     shares = bins[used] / bins.sum()
     normal = NormalDist()
     z = [normal.inv_cdf(share) for share in np.clip(np.cumsum(shares)[:-1], 1e-15, 1 - 1e-15)]
-    ends = np.array([0.0, *(one * normal.pdf(one) for one in z), 0.0])
+    ends = np.array([0.0, *(primitive(one, normal.pdf(one)) for one in z), 0.0])
     return np.asarray(np.interp(np.arange(len(bins)), used, -np.diff(ends) / shares), dtype=np.float64)

@@ -181,6 +181,7 @@ class Comparison:
         expected_infinite: The baseline's, scaled as ``expected``.
         tails: Rows beyond the edges in the tails. Default: the baseline has none.
         strata: The same for each stratum that both have, by its key, with the baseline's own counts. Default: without conditions.
+        finer: Known values of each stratum in the baseline and in the window, with the finer cells, each of shape (strata, cells).
     """
 
     feature: FeatureBaseline
@@ -198,6 +199,7 @@ class Comparison:
     expected_infinite: float = 0.0
     tails: Tails | None = None
     strata: Mapping[str, "Comparison"] = field(default_factory=dict)
+    finer: tuple[Wide, Wide] | None = None
 
     @cached_property
     def baseline_rows(self) -> float:
@@ -280,6 +282,7 @@ class Comparison:
             infinite=self.infinite * weight,
             tails=None if tails is None else replace(tails, observed=tails.observed * weight),
             strata={key: stratum._weighted(weight) for key, stratum in self.strata.items()},
+            finer=None if self.finer is None else (self.finer[0], self.finer[1] * weight),
         )
 
     @cached_property
@@ -388,6 +391,7 @@ def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCo
         maximum=max((b.maximum for _, b in pairs if b.maximum is not None), default=None),
         infinite=float(infinite[:, 1].sum()),
         expected_infinite=float((weights / n) @ infinite[:, 0] * worth),
+        finer=(before[:, :-1], after[:, :-1]),
         strata={
             key: Comparison(
                 feature=whole,

@@ -31,7 +31,7 @@ from mlops_runtime.monitor.wording import number, percent
 # Cochran: about five independent rows expected a cell
 MINIMUM_EXPECTED = 5
 # a mean that moves by d deviations brings d * 0.18 to the upper tenth of a normal feature, where sqrt(0.1 * 0.9) is 0.3
-_BIN_PART = 2 / 3
+BIN_PART = 2 / 3
 
 Wide = npt.NDArray[np.float64]
 
@@ -305,7 +305,7 @@ def _bins(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     apart = {*cells.values, *cells.outside, len(compared.expected) - 1}
     which = np.array([cell for cell in range(len(compared.expected)) if cell not in apart], dtype=np.int64)
     a, b, effects = compared.expected[which], compared.observed[which], compared.jumps[which]
-    margins = np.maximum(spec.minimum_share, _BIN_PART * np.sqrt(spec.minimum_effect * a / n * (1 - a / n)))
+    margins = np.maximum(spec.minimum_share, BIN_PART * np.sqrt(spec.minimum_effect * a / n * (1 - a / n)))
     best, at = 1.0, 0
     for index in np.flatnonzero(b / m - a / n > margins):
         margin, effect = float(margins[index]), float(effects[index])
@@ -326,7 +326,7 @@ def _tail(compared: Comparison, tails: Tails, spec: MonitorSpec) -> Finding:
     bins = np.flatnonzero(compared.expected[:-1] > 0)
     outer = float(compared.jumps[[bins[0], bins[-1]]].max()) if len(bins) else 1.0
     jumps = np.maximum(tails.jumps, outer)
-    margins = np.maximum(spec.minimum_share, _BIN_PART * np.sqrt(spec.minimum_effect * before * (1 - before)))
+    margins = np.maximum(spec.minimum_share, BIN_PART * np.sqrt(spec.minimum_effect * before * (1 - before)))
     best, at = 1.0, 0
     for place in np.flatnonzero(np.abs(after - before) > margins):
         found, known = float(tails.observed[place]), float(tails.expected[place])

@@ -2,20 +2,27 @@
 
 Two looks beside the margin's. The strata's chi-square statistics add up, with their degrees of freedom and non-centralities: that
 sees what happens in many strata and cancels in the margin. The smallest p-value of one stratum, times the number of strata, sees
-what happens in one. A stratum has few rows: where a number lies is asked of the margin alone.
+what happens in one. A stratum has few rows: where a number lies there is asked of its normal scores alone, whose tails hold for
+a few rows of any distribution.
 
-See: Cochran 1954, "Some methods for strengthening the common chi-squared tests", Biometrics 10 (sums over tables).
+See: Cochran 1954, "Some methods for strengthening the common chi-squared tests", Biometrics 10 (sums over tables); van
+der Waerden 1952, "Order tests for the two-sample problem and their power", Indagationes Mathematicae 14.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from mlops_runtime.monitor.counting.baseline_cells import place_scores
 from mlops_runtime.monitor.monitors.drift import rules
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout
+from mlops_runtime.monitor.monitors.drift.location import quantile
 from mlops_runtime.monitor.monitors.drift.rules import MINIMUM_EXPECTED, Finding, Rule, minimum_effect_tail
+from mlops_runtime.monitor.monitors.drift.tails import estimated_tail, skewed_tail
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.wording import change
 
 # a statistic nearer to its mean than this, in standard deviations, is one of a quiet stratum: its tail decides nothing
 _NEAR = 2.0
@@ -23,6 +30,8 @@ _NEAR = 2.0
 _FEW = 2.0
 # as for the window: in strata of fewer clusters one of its own kind decides the statistic
 _MAXIMUM_EXCESS = 2.0
+# a variance of scores that all are one, but for rounding
+_NOTHING = 1e-12
 
 Wide = npt.NDArray[np.float64]
 
@@ -58,7 +67,9 @@ def together(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
 
 
 def smallest(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
-    """Test each stratum by itself: its distribution, nulls, new levels and types; Bonferroni over rules and strata.
+    """Test each stratum by itself: its distribution, where a number lies, nulls, new levels and types.
+
+    Bonferroni over rules and strata.
 
     Args:
         compared: The window beside its baseline, with strata.
@@ -67,17 +78,78 @@ def smallest(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     """
     tables = _tables(compared, cells, spec)
     moved = tables.usable & (tables.apart > _NEAR)
+    places = (
+        None if compared.finer is None or compared.feature.type != "number" else _places(compared, compared.finer, spec)
+    )
+    lies = np.zeros_like(moved) if places is None else places.apart > _NEAR
     strata = list(compared.strata.items())
     best: tuple[float, str, Finding] = (1.0, "", Finding(Rule.DISTRIBUTION, 1.0, str))
-    for at in np.flatnonzero(moved | _rose(compared, cells)):
+    for at in np.flatnonzero(moved | lies | _rose(compared, cells)):
         key, stratum = strata[at]
         findings = [*rules.missing_or_new(stratum, cells, spec), rules.types(stratum, spec)]
-        number = len(findings) + 1
-        if moved[at] and stratum.excess <= _MAXIMUM_EXCESS:
-            findings.append(rules.distribution(stratum, cells, spec))
+        number = len(findings) + (1 if places is None else 2)
+        if stratum.excess <= _MAXIMUM_EXCESS:
+            if moved[at]:
+                findings.append(rules.distribution(stratum, cells, spec))
+            if places is not None and lies[at]:
+                findings.append(places.finding(int(at), stratum))
         best = min(best, *((one.p_value * number * len(strata), key, one) for one in findings), key=lambda one: one[0])
     p_value, key, found = best
     return Finding(found.rule, min(1.0, p_value), lambda: f"{found.words()}, at {key}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Normal scores of all strata at once, each of shape (strata,).
+
+    Args:
+        gap: Mean score of the window's rows less that of the baseline's.
+        apart: How far the gap is beyond ``minimum_effect``, in standard deviations.
+        skewness: Of the window's mean score, upwards.
+    """
+
+    gap: Wide
+    apart: Wide
+    skewness: Wide
+
+    def finding(self, at: int, stratum: Comparison) -> Finding:
+        """Return the two-sided p-value of one stratum."""
+        z, gap = float(self.apart[at]), float(self.gap[at])
+        skewness = math.copysign(1.0, gap) * float(self.skewness[at])
+        freedom = rules.cluster_freedom(stratum.feature)
+        tail = estimated_tail(lambda ratio: skewed_tail(z * math.sqrt(ratio), skewness), freedom)
+
+        def words() -> str:
+            medians = [quantile(stratum.feature, of[:-1], 0.5) for of in (stratum.expected, stratum.observed)]
+            if medians[0] is None or medians[1] is None or medians[0] == medians[1]:
+                return f"values {'rose' if gap > 0 else 'fell'}"
+            return f"median {change(medians[0], medians[1])}"
+
+        return Finding(Rule.QUANTILE, min(1.0, 2 * tail), words)
+
+
+def _places(compared: Comparison, finer: tuple[Wide, Wide], spec: MonitorSpec) -> _Places:
+    """Return how far the mean normal score of each stratum moved, for clustered rows; the wider of both samples counts.
+
+    A gap of the root of ``minimum_effect`` in standard deviations of the scores does not matter, as of a normal mean.
+    """
+    known, found = finer
+    scores = place_scores(known.sum(axis=0))
+    n, m = (np.maximum(1.0, rows.sum(axis=1)) for rows in finer)
+    before, after = known @ scores / n, found @ scores / m
+    own = known @ scores**2 / n - before**2
+    variance = np.maximum(own, found @ scores**2 / m - after**2)
+    deviation = np.sqrt(np.where(variance > _NOTHING, variance, 1.0))
+    third = known @ scores**3 / n - 3 * before * own - before**3
+    feature = compared.feature
+    effect = max(1.0, feature.overdispersion, feature.mean_overdispersion or 1.0)
+    error = deviation * np.sqrt(effect * (1 / n + 1 / m))
+    gap = np.where((known.sum(axis=1) > 0) & (found.sum(axis=1) > 0), after - before, 0.0)
+    return _Places(
+        gap=gap,
+        apart=(np.abs(gap) - math.sqrt(spec.minimum_effect) * deviation) / error,
+        skewness=third / deviation**3 * np.sqrt(effect / m),
+    )
 
 
 def _rose(compared: Comparison, cells: Layout) -> npt.NDArray[np.bool_]:
