@@ -1,7 +1,8 @@
 """``python -m benchmarks.monitor.false_alarms [share]``: how often windows without drift alarm, and what is found at the same size.
 
 Independent rows; real retail rows split at random by household, store and day, so that whole clusters are in the baseline or in a
-window; hours against the same hours of other weeks. ``share`` scales the number of windows. Default: 1, an hour on one core.
+window; hours against the same hours of other weeks, whose clusters are visits, which a week's promotions move together, or days,
+which know them. ``share`` scales the number of windows. Default: 1, an hour on one core.
 """
 
 import sys
@@ -38,6 +39,8 @@ SPLITS = 8
 HOUR_SPLITS = 4
 HOURS = 150
 HOUR_ROWS = (200, 2_000)
+# a household in an hour, or all that was bought on a day
+HOUR_CLUSTERS = ("visit", "day")
 PLANTED = ("price +20 %", "10 points of a category", "5 % nulls")
 
 
@@ -80,14 +83,23 @@ def clustered_rows(rows: Rows, by: str, size: int, seed: int, windows: int) -> d
     return found | _power([(window, {}) for window in drawn[:6]], seed, baseline)
 
 
-def hours(rows: Rows, minimum_rows: int, seed: int, windows: int) -> dict[str, Any]:
-    """Measure hours of some weeks, merged until there are rows enough, against the same hours of the others."""
+def hours(rows: Rows, by: str, minimum_rows: int, seed: int, windows: int) -> dict[str, Any]:
+    """Measure hours of some weeks, merged until there are rows enough, against the same hours of the others.
+
+    Args:
+        rows: Retail rows.
+        by: One of ``HOUR_CLUSTERS``.
+        minimum_rows: Of a window.
+        seed: Of the random half of the weeks, and of the hours.
+        windows: How many.
+    """
     spec = MonitorSpec(minimum_rows=minimum_rows)
     chosen = np.random.default_rng(seed).random(54) < 0.5
     known, other = rows.take(chosen[rows.week]), rows.take(~chosen[rows.week])
     visits = np.unique(known.household * 10**7 + known.hour, return_inverse=True)[1].astype(np.int64)
+    clusters = visits if by == "visit" else clusters_of(known, by)
     condition = Condition(name="hour_of_week", kind="hour_of_week")
-    baseline = fit(known.table, clusters=visits, conditions=[condition], times=_times(known))
+    baseline = fit(known.table, clusters=clusters, conditions=[condition], times=_times(known))
     by_hour = np.bincount(other.hour - other.hour.min())
     start = int(other.hour.min())
     present = np.flatnonzero(by_hour)
@@ -131,8 +143,9 @@ def units(scale: float) -> Iterator[tuple[str, int | str, str, Callable[[], dict
     for by, (size, windows) in product(("household", "store", "day"), CLUSTERED.items()):
         for seed in range(max(1, round(SPLITS * scale))):
             yield f"retail rows by {by}", size, str(seed), partial(clustered_rows, stable, by, size, seed, windows)
-    for rows, seed in product(HOUR_ROWS, range(max(1, round(HOUR_SPLITS * scale)))):
-        yield "retail hours, same hour of the week", f">= {rows}", str(seed), partial(hours, stable, rows, seed, HOURS)
+    for by, rows, seed in product(HOUR_CLUSTERS, HOUR_ROWS, range(max(1, round(HOUR_SPLITS * scale)))):
+        case = f"retail hours by {by}, same hour of the week"
+        yield case, f">= {rows}", str(seed), partial(hours, stable, by, rows, seed, HOURS)
 
 
 def row(case: str, size: int | str, parts: list[dict[str, Any]]) -> str:

@@ -22,7 +22,7 @@ from mlops_runtime.monitor.spec import MonitorSpec
 SPEC = MonitorSpec(significance=0.01 / 30)
 SHIFTS = ("quiet", "all +0.3 sd", "one hour +1.5 sd", "half +0.5, half -0.5 sd")
 RUNS = 40
-_OF_AN_HOUR = 0.1
+OF_AN_HOUR = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def drawn(case: Case, times: int, shift: str, random: np.random.Generator) -> tu
         "one hour +1.5 sd": np.where(hour == case.hours // 3, 1.5, 0.0),
         "half +0.5, half -0.5 sd": np.where(hour % 2, 0.5, -0.5),
     }[shift]
-    means = np.sin(2 * np.pi * hour / case.hours) + moved + random.normal(0, _OF_AN_HOUR, (times, case.hours))
+    means = np.sin(2 * np.pi * hour / case.hours) + moved + random.normal(0, OF_AN_HOUR, (times, case.hours))
     values = means[..., None] + random.normal(size=(times, case.hours, case.rows))
     return values.ravel(), np.tile(np.repeat([f"{at:03d}" for at in hour], case.rows), times).tolist()
 

@@ -34,6 +34,14 @@ def test_clusters_of_retail_rows_are_quiet(stable: Rows, by: str) -> None:
     assert found["untested"] < 0.3
 
 
+@pytest.mark.parametrize("by", false_alarms.HOUR_CLUSTERS)
+def test_hours_of_other_weeks_are_quiet(stable: Rows, by: str) -> None:
+    """Given the hour of the week; nulls are found by visits and by days."""
+    found = false_alarms.hours(stable, by, 2_000, 0, 3)
+    assert found["fired"] <= (by == "visit")
+    assert found["found"]["5 % nulls"] == found["planted"]
+
+
 def test_no_cluster_is_on_both_sides(stable: Rows) -> None:
     """Splits and windows share no household."""
     known, other = split(stable, "household", 3)
