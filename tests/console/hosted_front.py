@@ -143,6 +143,7 @@ def _pool(cloud: Cloud, name: str, origin: str) -> tuple[str, str]:
         AccessTokenValidity=5,
         TokenValidityUnits={"AccessToken": "minutes"},
     )["UserPoolClient"]["ClientId"]
+    idp.create_managed_login_branding(UserPoolId=pool, ClientId=client, UseCognitoProvidedValues=True)
     for who, group in PEOPLE.items():
         idp.admin_create_user(UserPoolId=pool, Username=who, MessageAction="SUPPRESS")
         idp.admin_set_user_password(UserPoolId=pool, Username=who, Password=PASSWORD, Permanent=True)

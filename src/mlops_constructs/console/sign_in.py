@@ -78,7 +78,13 @@ def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_pre
         )
     use = cognito.ResourceServerScope(scope_name=SCOPE, scope_description="Use the console")
     server = pool.add_resource_server("Api", identifier=RESOURCE_SERVER, scopes=[use])
-    domain = pool.add_domain("Domain", cognito_domain=cognito.CognitoDomainOptions(domain_prefix=domain_prefix))
+    domain = pool.add_domain(
+        "Domain",
+        cognito_domain=cognito.CognitoDomainOptions(domain_prefix=domain_prefix),
+        # the classic pages do not read prompt: no silent sign-in, and no password again before what is grave
+        # claim: cognito-prompts
+        managed_login_version=cognito.ManagedLoginVersion.NEWER_MANAGED_LOGIN,
+    )
     return SignIn(pool=pool, scope=cognito.OAuthScope.resource_server(server, use), origin=domain.base_url())
 
 
@@ -114,4 +120,13 @@ def define_client(scope: Construct, sign_in: SignIn, *, origin: str) -> cognito.
     # without a list Cognito allows REFRESH_TOKEN_AUTH too, by which rotation would be walked around, and which it then refuses
     # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-refresh-token.html
     resource.explicit_auth_flows = ["ALLOW_USER_SRP_AUTH"]
+    cognito.CfnManagedLoginBranding(
+        scope,
+        "Branding",
+        # without one there is no page
+        # claim: cognito-managed-login-needs-a-branding
+        user_pool_id=sign_in.pool.user_pool_id,
+        client_id=client.user_pool_client_id,
+        use_cognito_provided_values=True,
+    )
     return client

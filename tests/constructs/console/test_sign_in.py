@@ -32,6 +32,15 @@ def test_the_pages_have_a_client_without_a_secret(shown: Any) -> None:
     assert client["PreventUserExistenceErrors"] == "ENABLED"
 
 
+def test_the_sign_in_page_reads_prompt_and_is_there(shown: Any) -> None:
+    """Managed login, with a branding: without one there would be no page."""
+    branding = shown.resource("AWS::Cognito::ManagedLoginBranding")
+
+    assert shown.resource("AWS::Cognito::UserPoolDomain")["ManagedLoginVersion"] == 2
+    assert branding["UseCognitoProvidedValues"] is True
+    assert branding["ClientId"]["Ref"] in shown.resources("AWS::Cognito::UserPoolClient")
+
+
 def test_people_stay_in_production(make_shown: Callable[..., Any], shown: Any) -> None:
     """And leave with a stack of DEVELOPMENT."""
     developed = make_shown(profile=Profile.DEVELOPMENT)

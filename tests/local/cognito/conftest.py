@@ -108,7 +108,7 @@ def make_app(cloud: Cloud) -> Iterator[Callable[..., App]]:
     """Make a pool with an app: ``make_app(version=2, domain=True, RefreshTokenRotation=...)``."""
     client, pools = cloud.client("cognito-idp"), []
 
-    def made(*, version: int = 2, domain: bool = True, **more: Any) -> App:
+    def made(*, version: int = 2, domain: bool = True, branded: bool = True, **more: Any) -> App:
         pool = client.create_user_pool(PoolName=f"people{next(_number)}")["UserPool"]["Id"]
         pools.append(pool)
         name = f"{pool.lower().replace('_', '-')}-pages"
@@ -128,6 +128,8 @@ def make_app(cloud: Cloud) -> Iterator[Callable[..., App]]:
                 **more,
             },
         )["UserPoolClient"]["ClientId"]
+        if branded:
+            client.create_managed_login_branding(UserPoolId=pool, ClientId=app, UseCognitoProvidedValues=True)
         client.create_group(UserPoolId=pool, GroupName="on-call")
         client.admin_create_user(UserPoolId=pool, Username="ann", MessageAction="SUPPRESS")
         client.admin_set_user_password(UserPoolId=pool, Username="ann", Password=PASSWORD, Permanent=True)

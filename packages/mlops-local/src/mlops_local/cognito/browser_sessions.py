@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from ministack.services import cognito
 
 from mlops_local import compat
+from mlops_local.cognito.login_branding import is_branded
 
 compat.expect(
     "ministack.services.cognito",
@@ -63,7 +64,7 @@ def install() -> None:
 def _authorizing(authorize: Any) -> Any:
     def authorized(method: str, path: str, headers: Mapping[str, str], query: dict[str, Any]) -> Answer:
         asked = {name: cognito._qp(query, name) for name in query}
-        pool_id, pool, _ = cognito._find_pool_by_client_id(asked.get("client_id", ""))
+        pool_id, pool, client = cognito._find_pool_by_client_id(asked.get("client_id", ""))
         if pool is not None and not (pool.get("Domain") or pool.get("CustomDomain")):
             # claim: cognito-pages-need-a-domain
             error: Answer = cognito._oauth2_error("invalid_request", f"{pool_id} has no domain, so it has no pages")
@@ -71,6 +72,10 @@ def _authorizing(authorize: Any) -> Any:
         found: Answer = authorize(method, path, headers, query)
         if found[0] != 200 or pool is None or _MANAGED not in (pool.get("_managed_login_versions") or {}).values():
             return found
+        if not is_branded(client):
+            # claim: cognito-managed-login-needs-a-branding
+            text = b"Login pages unavailable. Please contact an administrator."
+            return 403, {"Content-Type": "text/html; charset=utf-8"}, text
         # claim: cognito-prompts
         prompts, session = asked.get("prompt", "").split(), _session(headers, pool_id)
         if session is not None and "login" not in prompts:
