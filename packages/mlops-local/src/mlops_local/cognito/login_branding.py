@@ -57,9 +57,9 @@ def _client(data: Mapping[str, Any]) -> dict[str, Any] | None:
     return client if pool_id == data.get("UserPoolId") else None
 
 
+# claim: cognito-brandings-are-of-one-client
 def _made(data: Mapping[str, Any]) -> Any:
     client = _client(data)
-    # claim: cognito-brandings-are-of-one-client
     if client is None:
         return error_response_json("ResourceNotFoundException", f"Client {data.get('ClientId')} not found.", 400)
     if is_branded(client):
@@ -76,6 +76,7 @@ def _made(data: Mapping[str, Any]) -> Any:
     return json_response({"ManagedLoginBranding": client[_FIELD]})
 
 
+# claim: cognito-brandings-are-of-one-client
 def _described(data: Mapping[str, Any]) -> Any:
     client = _client(data) or {}
     if not is_branded(client):
@@ -83,6 +84,7 @@ def _described(data: Mapping[str, Any]) -> Any:
     return json_response({"ManagedLoginBranding": client[_FIELD]})
 
 
+# claim: cognito-brandings-are-of-one-client
 def _create(_logical_id: str, given: dict[str, Any], _stack: str) -> tuple[str, dict[str, Any]]:
     status, _, body = _made(given)
     found = json.loads(body)
