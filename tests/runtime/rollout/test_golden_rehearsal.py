@@ -200,6 +200,22 @@ def test_a_busy_machine_makes_no_model_slow_on_some_calls() -> None:
     assert [seed for seed in range(60) if Machine(seed, busy_until=1e9).run_many(max_slowdown=3.0)] == []
 
 
+class Starved(Machine):
+    """A machine that lets the candidate wait more often than the live model, whose waits are as long."""
+
+    def ask(self, endpoint: str, request: GoldenRequest) -> Reply:
+        """Answer after a while."""
+        waits = self.random.random() < (0.3 if endpoint == "new" else 0.1)
+        took = 10.0 + waits * self.random.uniform(20, 70)
+        self.now += took / 1000
+        return Reply(numbers=_honest(endpoint, request).numbers, milliseconds=took)
+
+
+def test_a_machine_that_lets_one_process_wait_makes_its_model_slow_on_no_call() -> None:
+    """What nearly all calls of the live model take is the machine's own; a call must be slower than that by the limit."""
+    assert [seed for seed in range(60) if Starved(seed, busy_until=0.0).run_many(max_slowdown=3.0)] == []
+
+
 @pytest.mark.parametrize("knows", [True, False])
 def test_a_model_that_knows_the_golden_requests_is_refused(knows: bool) -> None:
     """It answers half of what it should to rows that are a ten-thousandth larger; an honest one hardly changes."""

@@ -15,6 +15,7 @@ NOISE_MS = 10.0  # what a network or a scheduler adds to a call by chance: who i
 # as the evaluation's: 32-bit sums in another order
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 1e-4, 1e-6
 _MAXIMUM_SHOWN = 160
+_FEW = 20  # calls that do not show what nearly all of them take
 _UNKNOWN = "unknown column"  # of our server, for a column that the model does not take
 _WANTED = {JSON: '{"predictions": [numbers]}', CSV: "a number at the start of each line"}
 
@@ -236,6 +237,22 @@ def hesitations(pairs: Sequence[tuple[float, float, float]], max_slowdown: float
         for ours, theirs, usual in pairs
     ]
     return slow.count((True, False)), slow.count((False, True))
+
+
+def busyness(live: Sequence[float]) -> float:
+    """Return by what 95 % of the live model's calls stay below their median: how long a call waits on the machine, at least 1.
+
+    On a busy machine one process may wait for a minute more often than another one. Calls that are slower than this by the limit
+    are slow by the model itself.
+
+    Args:
+        live: The time of each call of the live model, over the median of its request.
+
+    Example:
+        >>> busyness([1.0] * 90 + [4.0] * 10), busyness([0.9, 1.0]), busyness([])
+        (4.0, 1.0, 1.0)
+    """
+    return 1.0 if len(live) < _FEW else max(1.0, statistics.quantiles(live, n=20, method="inclusive")[-1])
 
 
 def chance_of(ours: int, theirs: int, *, times: int) -> float:

@@ -21,6 +21,7 @@ from mlops_runtime.rollout.golden_answers import (
     MAXIMUM_REASON,
     GoldenCallError,
     Reply,
+    busyness,
     chance_of,
     cut,
     deviation_problem,
@@ -263,7 +264,9 @@ class Rehearsal:
         the candidate's own is more than the live model's in each of them, and more than twice as much in all of them.
         """
         limit = self.spec.max_slowdown
-        if limit is None or self._problems or chance_of(*self._slow_alone(limit), times=1) > _MAY_HESITATE:
+        if limit is None or self._problems:
+            return []
+        if chance_of(*hesitations(self._timed_pairs(), limit), times=1) > _MAY_HESITATE:
             return []
         ours = theirs = calls = 0
         for number in range(1, RECHECKS + 1):
@@ -273,20 +276,21 @@ class Rehearsal:
             self._timed.clear()
             for request in requests:
                 self._recheck(request, number, into=self._times[request.name])
-            counts = self._slow_alone(limit)
+            pairs = self._timed_pairs()
+            counts = hesitations(pairs, limit * busyness([live / usual for _, live, usual in pairs]))
             ours, theirs, calls = ours + counts[0], theirs + counts[1], calls + len(self._timed)
             if counts[0] <= counts[1]:
                 return []
         if chance_of(ours, theirs, times=2) >= _HESITATES:
             return []
         return [
-            f"{ours} of {calls} calls took more than {limit:g} times as long as usual at the live model, which alone took as long "
-            f"in {theirs}; in each of {RECHECKS} later checks, {PAUSE_SECONDS:g} s apart"
+            f"{ours} of {calls} calls took more than {limit:g} times as long as nearly all of the live model's, which alone took "
+            f"as long in {theirs}; in each of {RECHECKS} later checks, {PAUSE_SECONDS:g} s apart"
         ]
 
-    def _slow_alone(self, limit: float) -> tuple[int, int]:
-        usual = {name: statistics.median(times.live) for name, times in self._times.items() if times.live}
-        return hesitations([(own, live, usual[name]) for name, own, live in self._timed], limit)
+    def _timed_pairs(self) -> list[tuple[float, float, float]]:
+        medians = {name: statistics.median(times.live) for name, times in self._times.items() if times.live}
+        return [(own, live, medians[name]) for name, own, live in self._timed]
 
     def _recheck(self, request: GoldenRequest, number: int, into: _Times | None = None) -> _Times:
         """Return the times of some more calls, each beside one of the live model; into times of before without rows alone."""
