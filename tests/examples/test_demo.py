@@ -1,16 +1,22 @@
 """The main job: the whole loop on real transactions, as a user starts it."""
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from examples.retail import demo as retail_demo
 from examples.retail.steps import CLOCK_SCALE, Trip
+from playwright.sync_api import sync_playwright
+from tests.console.conftest import console
+from tests.console.pictures import IMAGES, PICTURES, write_down
 
 from mlops_local import cloud as local_cloud
 
@@ -18,11 +24,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """Run the demo once and return what it printed and its page."""
-    page = tmp_path_factory.mktemp("demo") / "page.html"
-    command = [sys.executable, "-m", "mlops_cli", "demo", "--json", "--output", str(page)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False), page
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.CompletedProcess[str], Path]]:
+    """Run the demo once and return what it printed and its page; what it keeps lies beside the page, in ``.mlops/demo``."""
+    folder = tmp_path_factory.mktemp("demo")
+    for each in ROOT.iterdir():
+        if each.name != ".mlops":  # a developer's own demo may be kept there
+            (folder / each.name).symlink_to(each)
+    page = folder / "page.html"
+    command = [sys.executable, "-m", "mlops_cli", "demo", "--keep", "--json", "--output", str(page)]
+    try:
+        yield subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False), page
+    finally:
+        with suppress(local_cloud.CloudError):
+            local_cloud.connect(folder / ".mlops" / "demo").down(forget=True)
 
 
 @pytest.fixture
@@ -106,3 +120,32 @@ def test_the_page_opens_in_a_browser(demo: tuple[subprocess.CompletedProcess[str
 
     assert "Every step did what it should." in shown.stdout
     assert "Traffic by model version" in shown.stdout
+
+
+@pytest.mark.demo
+def test_the_console_of_the_kept_demo_is_what_pictures_show(
+    demo: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
+) -> None:
+    """Each is taken of the real page; ``MLOPS_UPDATE_PICTURES=1`` puts them into the documentation."""
+    chromium, is_kept = shutil.which("chromium"), os.environ.get("MLOPS_UPDATE_PICTURES") == "1"
+    if chromium is None:
+        pytest.skip("chromium is not installed; apt-get install chromium")
+    folder = IMAGES if is_kept else tmp_path
+    home = demo[1].parent / ".mlops" / "demo"
+    with console(home, tmp_path) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for each in PICTURES:
+            size = {"width": 1180 if each.path else 1100, "height": 900}
+            page = browser.new_page(color_scheme="light", viewport=size, reduced_motion="reduce")
+            page.goto(f"{address}&to={each.path}" if each.path else demo[1].as_uri())
+            page.get_by_role("heading", level=1).wait_for()
+            page.locator("body:not(:has([role=status]:text-matches('^Reading')))").wait_for()
+            page.screenshot(path=folder / each.file.name, animations="disabled")
+            page.close()
+        browser.close()
+    if is_kept:
+        write_down()
+
+    for each in PICTURES:
+        content = (folder / each.file.name).read_bytes()
+        assert (content[:8], len(content) > 20_000) == (b"\x89PNG\r\n\x1a\n", True)
