@@ -5,21 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_iam as iam
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from examples.retail.demo_eks import create_cluster, local_address
 from examples.retail.eks_loop import EksLoop
 from tests.examples import models
-from tests.examples.test_inference_api import FORBIDDEN, GOLDEN, JSON, PATH, REFUSED, SCHEMA, Answer
+from tests.examples.api_door import JSON, ApiDoor
+from tests.examples.test_inference_api import FORBIDDEN, GOLDEN, REFUSED, SCHEMA
 
 from mlops_constructs import (
     BusinessUnit,
@@ -97,15 +93,12 @@ def synthesize(folder: Path, group: str, certificate: str) -> Path:
     return folder / "cdk.out"
 
 
-class Door:
+class Door(ApiDoor):
     """The deployed stack with a model that serves."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
         self.cloud = cloud
-        operations = [
-            {"op": "replace", "path": "/cloudwatchRoleArn", "value": "arn:aws:iam::000000000000:role/api-gateway-logs"}
-        ]
-        cloud.client("apigateway").update_account(patchOperations=operations)
+        self.allow_logs()
         certificate = cloud.client("acm").request_certificate(DomainName=NAME)["CertificateArn"]
         made = create_cluster(cloud, "retail")
         self.outputs = deployer.deploy(cloud, synthesize(folder, made.security_group_id, certificate))["Door"]
@@ -113,38 +106,11 @@ class Door:
             client=cloud.client,
             outputs=self.outputs,
             unit="pilot",
-            now=lambda: datetime.fromisoformat(cloud.clock()["now"]),
+            now=self.now,
             cluster=made.cluster,
             address=local_address(cloud, self.outputs["ServiceUrl"]),
         )
         self.approve(models.register(self.loop, 2.0))
-
-    def approve(self, package: str, error: str | None = None) -> None:
-        """Approve a package, and wait for the end of its rollout: success, or the error that is named."""
-        self.loop.wait_idle("DeployMachineArn")
-        seen = {each["executionArn"] for each in self.loop.executions("DeployMachineArn")}
-        self.loop.approve(package, "a person looked at it")
-        self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
-
-    def call(self, body: bytes, *, path: str = PATH, signed: bool = True, **headers: str) -> Answer:
-        """Call the API without an SDK; names of headers have ``_`` for ``-``."""
-        address = f"{self.cloud.endpoint_url}/_aws/execute-api/{self.outputs['ApiId']}/live{path}"
-        sent = {"content-type": JSON, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        if signed:
-            role = self.outputs["ShopRole"]
-            taken = self.cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="caller")["Credentials"]
-            keys = Credentials(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
-            request = AWSRequest("POST", address, data=body, headers=sent)
-            SigV4Auth(keys, "execute-api", "us-east-1").add_auth(request)
-            sent = dict(request.headers)
-        parts = urlsplit(address)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
-        try:
-            connection.request("POST", parts.path, body or None, sent)
-            response = connection.getresponse()
-            return Answer(response.status, {n.lower(): v for n, v in response.getheaders()}, response.read())
-        finally:
-            connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +181,7 @@ def test_a_candidate_that_breaks_the_promise_never_gets_traffic(door: Door) -> N
 
 def test_only_granted_callers_are_answered(door: Door) -> None:
     """The load balancer's other paths are none of the API."""
-    answers = [door.call(GOLDEN[0], signed=False), door.call(GOLDEN[0], path="/v2"), door.call(GOLDEN[0], path="/ping")]
+    answers = [door.call(GOLDEN[0], role=None), door.call(GOLDEN[0], path="/v2"), door.call(GOLDEN[0], path="/ping")]
 
     assert [answer.status for answer in answers] == [403, 403, 403]
 

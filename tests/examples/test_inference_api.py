@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from examples.pages import inference_caller
 from examples.retail.loop import Loop
 from tests.examples import models
+from tests.examples.api_door import JSON, PATH, ApiDoor
 
 from mlops_constructs import (
     Access,
@@ -46,8 +41,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 
-JSON = "application/json"
-PATH = "/v1/models/doubled/predictions"
 # of 64-bit floats, so that the schema allows numbers that this model refuses
 SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y", passes="values")
 SCHEMA = request_schema(SIGNATURE, max_rows=2000)
@@ -62,15 +55,7 @@ GOLDEN = [
 FORBIDDEN = re.compile(rb"arn:|000000000000|[Aa]mazon|AWS|aws-|CloudWatch|SageMaker|Traceback|log group|s3://")
 
 
-class Answer(NamedTuple):
-    """What a caller got; names of headers in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-class Door:
+class Door(ApiDoor):
     """The deployed stack with a model that serves."""
 
     def __init__(
@@ -82,60 +67,10 @@ class Door:
         schema: dict[str, Any] = SCHEMA,
     ) -> None:
         self.cloud = cloud
-        # once an account and region, by the platform: access logs need it
-        role = "arn:aws:iam::000000000000:role/api-gateway-logs"
-        operations = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}]
-        cloud.client("apigateway").update_account(patchOperations=operations)
+        self.allow_logs()
         self.outputs = deployer.deploy(cloud, synthesize(folder, access, schema))["Door"]
-        self.loop = Loop(
-            client=cloud.client,
-            outputs=self.outputs,
-            unit="pilot",
-            now=lambda: datetime.fromisoformat(cloud.clock()["now"]),
-        )
+        self.loop = Loop(client=cloud.client, outputs=self.outputs, unit="pilot", now=self.now)
         self.approve(models.register(self.loop, 2.0))
-
-    def approve(self, package: str, error: str | None = None) -> None:
-        """Approve a package, and wait for the end of its rollout: success, or the error that is named."""
-        self.loop.wait_idle("DeployMachineArn")
-        seen = {each["executionArn"] for each in self.loop.executions("DeployMachineArn")}
-        self.loop.approve(package, "a person looked at it")
-        self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
-
-    def keys(self, role: str) -> Credentials:
-        """Take a role as a caller does."""
-        taken = self.cloud.client("sts").assume_role(RoleArn=self.outputs[role], RoleSessionName="caller")[
-            "Credentials"
-        ]
-        return Credentials(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
-
-    def call(
-        self,
-        body: bytes,
-        *,
-        path: str = PATH,
-        verb: str = "POST",
-        role: str | None = "ShopRole",
-        kind: str = JSON,
-        request_id: str | None = None,
-    ) -> Answer:
-        """Call the API without an SDK, signed in a role if one is given."""
-        address = f"{self.cloud.endpoint_url}/_aws/execute-api/{self.outputs['ApiId']}/live{path}"
-        headers = {"content-type": kind}
-        if role is not None:
-            request = AWSRequest(verb, address, data=body, headers=headers)
-            SigV4Auth(self.keys(role), "execute-api", "us-east-1").add_auth(request)
-            headers = dict(request.headers)
-        if request_id is not None:
-            headers["x-amzn-requestid"] = request_id
-        parts = urlsplit(address)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
-        try:
-            connection.request(verb, parts.path, body or None, headers)
-            response = connection.getresponse()
-            return Answer(response.status, {n.lower(): v for n, v in response.getheaders()}, response.read())
-        finally:
-            connection.close()
 
 
 def synthesize(folder: Path, access: Callable[[cdk.Stack], Access], schema: dict[str, Any]) -> Path:
@@ -244,7 +179,7 @@ def test_no_answer_is_read_as_another_type_or_kept_by_a_cache(door: Door) -> Non
         door.call(REFUSED["no rows"]),
         door.call(GOLDEN[0], role=None),
         door.call(GOLDEN[0], path="/v1/other"),
-        door.call(b"2.0", kind="text/csv"),
+        door.call(b"2.0", content_type="text/csv"),
     ]
 
     assert [answer.status for answer in answers] == [200, 200, 400, 400, 403, 403, 415]
@@ -286,7 +221,7 @@ def test_only_granted_callers_are_answered(door: Door) -> None:
 def test_a_caller_cannot_choose_the_id_by_which_labels_are_joined(door: Door, wait_for: Callable[..., Any]) -> None:
     """It may choose the request's, by which it finds its calls in the access log; the prediction's id is the gateway's."""
     chosen = "01234567-89ab-cdef-0123-456789abcdef"
-    answers = [door.call(GOLDEN[0], request_id=chosen) for _ in range(2)]
+    answers = [door.call(GOLDEN[0], x_amzn_requestid=chosen) for _ in range(2)]
 
     assert [answer.headers["x-amzn-requestid"] for answer in answers] == [chosen, chosen]
     ids = {answer.headers["x-inference-id"] for answer in answers}
@@ -305,7 +240,7 @@ def test_a_caller_cannot_choose_the_id_by_which_labels_are_joined(door: Door, wa
 
 def test_an_undeclared_type_never_reaches_the_model(door: Door) -> None:
     """It would walk past the schema."""
-    answer = door.call(b"2.0\n", kind="text/csv")
+    answer = door.call(b"2.0\n", content_type="text/csv")
 
     assert answer.status == 415
     assert json.loads(answer.body)["title"] == "wrong_type"
