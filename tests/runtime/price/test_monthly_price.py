@@ -202,3 +202,24 @@ def test_an_api_costs_its_firewall_and_its_calls() -> None:
         "up to a million calls of 1 API at 4.10",
     ]
     assert price.unpriced == ("Link: the table has no price of AWS::ApiGatewayV2::VpcLink",)
+
+
+def test_a_console_costs_its_answers() -> None:
+    """A million calls of 4.10, half a second of 1 GB each and 0.20 of Lambda; what is paid by people and viewers is named."""
+    roles = {"READER_ROLE": "r", "ON_CALL_ROLE": "o", "APPROVER_ROLE": "a"}
+    price = priced(
+        Api={"Type": "AWS::ApiGateway::RestApi", "Properties": {}},
+        Firewall={"Type": "AWS::WAFv2::WebACL", "Properties": {"Rules": [{}, {}, {}]}},
+        Function={
+            "Type": "AWS::Lambda::Function",
+            "Properties": {"MemorySize": 1024, "Environment": {"Variables": roles}},
+        },
+        Pool={"Type": "AWS::Cognito::UserPool", "Properties": {}},
+        Site={"Type": "AWS::CloudFront::Distribution", "Properties": {}},
+    )
+
+    assert (price.idle, price.serving) == ((8.0, 8.0), (8.0, 20.63))
+    assert price.unpriced == (
+        "Pool: people who sign in are paid a head and month, by the pool's plan",
+        "Site: requests and traffic of a distribution are paid by where viewers are, beyond its free tier",
+    )

@@ -39,6 +39,9 @@ ROLLOUTS = 5  # a month: about one a week
 LOG_GB = 0.1  # that each log group of an idle unit takes in a month
 # five pollers ask each 20 seconds: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 POLLS = 5 * 3 * 60 * HOURS
+# of a console's function a call, over some 30 calls of AWS
+ANSWER_SECONDS = 0.5
+_CONSOLE = {"READER_ROLE", "ON_CALL_ROLE", "APPROVER_ROLE"}
 _Kind = TypeVar("_Kind")
 
 FORMAT = "mlops.price/1"
@@ -109,6 +112,14 @@ def monthly_price(template: Template, table: PriceTable) -> MonthlyPrice:
     lines = [*_network(by_type, table), *_keys(by_type, table), *_watching(by_type, table), *_standing(by_type, table)]
     lines += _doors(by_type, table)
     unpriced = [f"{name}: the table has no price of {kind}" for kind in _UNPRICED_TYPES for name in by_type[kind]]
+    unpriced += [
+        f"{name}: people who sign in are paid a head and month, by the pool's plan"
+        for name in by_type["AWS::Cognito::UserPool"]
+    ]
+    unpriced += [
+        f"{name}: requests and traffic of a distribution are paid by where viewers are, beyond its free tier"
+        for name in by_type["AWS::CloudFront::Distribution"]
+    ]
     for name, properties in by_type["Custom::MLOpsServingSpec"].items():
         spec = _serving_spec(properties.get("Spec"))
         if spec is None:
@@ -203,6 +214,12 @@ def _doors(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Itera
         each = table.usd["api_million_requests"] + (table.usd["firewall_million_requests"] if firewalls else 0)
         what = f"up to a million calls of {_counted(len(apis), 'API')} at {each:.2f}"
         yield PriceLine(what=what, resources=apis, low=0.0, high=round(len(apis) * each, 2), is_serving=True)
+    for name, properties in by_type["AWS::Lambda::Function"].items():
+        if set(properties.get("Environment", {}).get("Variables", {})) >= _CONSOLE:
+            seconds = ANSWER_SECONDS * float(properties.get("MemorySize", 128)) / 1024
+            high = seconds * table.usd["function_million_gb_seconds"] + table.usd["function_million_requests"]
+            what = f"up to a million answers of a console, of {ANSWER_SECONDS:g} seconds: some 20 people all day"
+            yield PriceLine(what=what, resources=(name,), low=0.0, high=round(high, 2), is_serving=True)
 
 
 def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:

@@ -48,6 +48,8 @@ USAGES: Mapping[str, PricedUsage] = {
     "firewall_million_requests": PricedUsage(service="awswaf", usage="RequestV2-Tier1", times=1e6),
     "firewall_month": PricedUsage(service="awswaf", usage="WebACLV2"),
     "firewall_rule_month": PricedUsage(service="awswaf", usage="RuleV2"),
+    "function_million_gb_seconds": PricedUsage(service="AWSLambda", usage="Lambda-GB-Second", times=1e6),
+    "function_million_requests": PricedUsage(service="AWSLambda", usage="Request", times=1e6),
     "interface_endpoint_hour": PricedUsage(service="AmazonVPC", usage="VpcEndpoint-Hours"),
     "key_month": PricedUsage(service="awskms", usage="KMS-Keys"),
     "load_balancer_hour": PricedUsage(service="AWSELB", usage="LoadBalancerUsage", family="Load Balancer-Application"),

@@ -25,7 +25,8 @@ class PriceTable:
         region: The region.
         date: When the prices were read, ISO 8601.
         sources: AWS's price page by key.
-        usd: Price by key. The key ends with the unit: ``_hour``, ``_month``, ``_gb``, ``_million_requests``.
+        usd: Price by key. The key ends with the unit: ``_hour``, ``_month``, ``_gb``, ``_million_requests``,
+            ``_million_gb_seconds``.
         hosting_hour: Price of one instance of an endpoint and hour, by instance type.
     """
 
