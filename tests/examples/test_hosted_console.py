@@ -155,7 +155,6 @@ class Hosted:
             UserPoolId=pool,
             Username=name,
             UserAttributes=[address],
-            TemporaryPassword=PASSWORD,
             MessageAction="SUPPRESS",
         )
         people.admin_set_user_password(UserPoolId=pool, Username=name, Password=PASSWORD, Permanent=True)
@@ -302,6 +301,49 @@ def test_a_pause_is_recorded_with_the_person(hosted: Hosted) -> None:
     assert (newest["who"], newest["record"]["outcome"]) == ("ann", "PAUSED")
 
 
+PAUSE = "/units/shown/pause"
+REASON = b'{"reason": "a feed is late", "expect": {"sequence": 99}}'
+JSON, KEY = {"Content_Type": "application/json"}, {"Idempotency_Key": "key-of-hostile"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        (PAUSE, REASON, {**JSON, **KEY}, 409),  # of a page that is out of date
+        (PAUSE, REASON, JSON, 400),
+        (PAUSE, REASON, {"Content_Type": "text/plain", **KEY}, 415),
+        (PAUSE, b"[" * 60_000, {**JSON, **KEY}, 422),
+        (PAUSE, b" " * 70_000, {**JSON, **KEY}, 403),
+        (PAUSE, b" " * 11_000_000, {**JSON, **KEY}, 403),
+        ("/units/%2e%2e/pause", REASON, {**JSON, **KEY}, 404),
+        ("/units/other/pause", REASON, {**JSON, **KEY}, 404),
+        ("/nothing", REASON, {**JSON, **KEY}, 404),
+    ],
+)
+def test_what_is_hostile_changes_nothing(
+    hosted: Hosted, path: str, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    """Each is refused as a problem that says what is wrong, without a word of the function's inside."""
+    before = hosted.ask("rea", "GET", "/units/shown").json["sequence"]
+    token = hosted.tokens["ann"]["access_token"]
+    answer = hosted.send("POST", hosted.host, f"{ROOT}{path}", body, Authorization=f"Bearer {token}", **headers)
+
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json"), answer
+    assert answer.json["detail"]
+    assert not re.search(rb"Traceback|File \"|s3://", answer.body)
+    assert hosted.ask("rea", "GET", "/units/shown").json["sequence"] == before
+
+
+def test_a_token_of_another_pool_is_refused(hosted: Hosted) -> None:
+    """Though it names the same groups and scope."""
+    header, payload, signature = hosted.tokens["ann"]["access_token"].split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    claims["iss"] = claims["iss"].rpartition("/")[0] + "/us-east-1_another00"
+    forged = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+
+    assert hosted.get(f"{ROOT}/me", Authorization=f"Bearer {header}.{forged}.{signature}").status == 401
+
+
 @pytest.fixture(scope="module")
 def api_as(hosted: Hosted) -> Callable[[str], ConsoleApi]:
     """The API with every operation in one role, whoever may do it: IAM alone is left to refuse."""
@@ -369,6 +411,14 @@ def test_the_console_alone_speaks_for_people(hosted: Hosted) -> None:
             sts.assume_role(RoleArn=arn, RoleSessionName="ann", SourceIdentity="ann")
 
 
+def test_people_on_call_resume(hosted: Hosted) -> None:
+    """What they have paused, as it is now."""
+    body = hosted.body("resumeUnit", lambda path: hosted.ask("rea", "GET", path).json)
+    resumed = hosted.ask("ann", "POST", WRITES["resumeUnit"][1], body, "resume-of-ann")
+
+    assert (resumed.status, resumed.json["paused"]) == (200, False), resumed
+
+
 def test_a_person_on_call_rolls_back_after_a_recent_sign_in(hosted: Hosted) -> None:
     """The version before serves again, and the record names the person."""
     body = hosted.body("rollBack", lambda path: hosted.ask("rea", "GET", path).json)
@@ -391,6 +441,8 @@ def test_a_person_on_call_rolls_back_after_a_recent_sign_in(hosted: Hosted) -> N
 def test_an_approver_decides_in_the_registrys_own_role(hosted: Hosted) -> None:
     """Which the unit's boundary keeps from everything else; SageMaker names the person."""
     decided = {}
+    # the rollout that follows is still under way when the next test aborts it
+    models.ask_for(hosted.loop, hosted.cloud.client("dynamodb"), bake=1800, maximum=28_800)
     for operation, number in (("reject", hosted.other), ("approve", hosted.waiting)):
         review = hosted.ask("ben", "GET", f"/packages/shown-forecast/{number}").json["review"]
         seen = {"approval": review["approval"], "binding": review["binding"]}
@@ -403,3 +455,25 @@ def test_an_approver_decides_in_the_registrys_own_role(hosted: Hosted) -> None:
         decided[answer.json["approval"]] = answer.json["identity"].rpartition("/")[2]
 
     assert decided == {"Rejected": "ben", "Approved": "ben"}
+
+
+def test_people_on_call_alone_abort_a_rollout(hosted: Hosted, api_as: Callable[[str], ConsoleApi]) -> None:
+    """The one that the approval has begun; IAM keeps the other roles from its alarm."""
+    page, where = f"/units/shown/endpoints/{ENDPOINT}", f"/units/shown/endpoints/{ENDPOINT}/abort"
+    deadline = time.monotonic() + 120
+    while hosted.ask("rea", "GET", page).json["row"].get("rollout") is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    body = hosted.body("rollBack", lambda path: hosted.ask("rea", "GET", path).json)
+    for role in ("reader", "approver"):
+        refused = asked(api_as(role), "POST", where, body, f"abort-as-{role}")
+        assert (refused.status, refused.json["title"]) == (403, "not allowed"), refused
+    while not (begun := hosted.ask("ann", "POST", where, body, "abort-of-ann")).json["is_final"]:
+        assert (begun.status, time.monotonic() < deadline) == (202, True), begun
+        time.sleep(0.5)
+    while not (progress := hosted.ask("ann", "GET", f"{page}/rollbacks/{begun.json['execution']}").json)["is_over"]:
+        assert time.monotonic() < deadline, progress
+        time.sleep(1)
+
+    assert (progress["is_served"], progress["record"]["outcome"]) == (True, "ROLLED_BACK"), progress
+    assert hosted.ask("rea", "GET", page).json["serves"]["package"] == body["expect"]["package"]

@@ -1,6 +1,13 @@
 """Cognito's hosted pages and tokens where MiniStack differs: the browser's session, and what a refresh gives."""
 
-from mlops_local.cognito import app_clients, browser_sessions, login_branding, refreshed_tokens, token_rotation
+from mlops_local.cognito import (
+    app_clients,
+    browser_sessions,
+    login_branding,
+    refreshed_tokens,
+    temporary_passwords,
+    token_rotation,
+)
 
 
 def install() -> None:
@@ -10,3 +17,4 @@ def install() -> None:
     login_branding.install()
     refreshed_tokens.install()
     token_rotation.install()
+    temporary_passwords.install()
