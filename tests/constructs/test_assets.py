@@ -32,7 +32,8 @@ def test_the_asset_holds_the_folder_and_what_it_imports() -> None:
     ]
 
 
-_LAYERED = ("feature_ingest", "feature_maintenance", "feature_publish")
+# the console's has the modules of feature pages, which it refuses without their libraries
+_LAYERED = ("console", "feature_ingest", "feature_maintenance", "feature_publish")
 
 
 @pytest.mark.parametrize("folder", sorted(p.parent.name for p in (ROOT / "lambdas").glob("*/handler.py")))
@@ -52,6 +53,21 @@ def test_every_function_has_an_asset_that_imports(folder: str) -> None:
     )
 
     # without byte code, which would be of the asset for every later test
+    result = subprocess.run(
+        [".venv/bin/python", "-B", "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert result.stderr == ""
+
+
+def test_the_console_starts_without_the_libraries_of_features() -> None:
+    """They do not fit into the function beside those of the monitor."""
+    staged = _assets._staged("console")
+    program = (
+        f"import sys; sys.path.insert(0, {str(staged)!r}); import mlops_runtime.console.hosted as hosted; "
+        f"assert hosted.__file__.startswith({str(staged)!r}); "
+        "assert not [m for m in sys.modules if m.startswith(('pyarrow', 'pyiceberg', 'duckdb'))]"
+    )
     result = subprocess.run(
         [".venv/bin/python", "-B", "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
     )
