@@ -131,3 +131,20 @@ def test_an_association_is_a_resource(front: Front, make_api: Callable[..., Api]
     client.delete_stack(StackName="guard")
     client.get_waiter("stack_delete_complete").wait(StackName="guard", WaiterConfig=wait)
     assert api.call("/x").status == 200
+
+
+@pytest.mark.parametrize(
+    ("position", "text", "status"),
+    [
+        ("ENDS_WITH", "/x", 403), ("STARTS_WITH", "/live", 403), ("EXACTLY", "/live/x", 403), ("CONTAINS", "ive", 403),
+        ("ENDS_WITH", "/live", 200), ("STARTS_WITH", "/x", 200), ("EXACTLY", "/x", 200), ("CONTAINS", "/X", 200),
+    ],
+)  # fmt: skip
+def test_a_byte_rule_matches_a_part_of_a_request(
+    guarded: Callable[..., Api], position: str, text: str, status: int
+) -> None:
+    """The path has the stage, as callers send it."""
+    given = {"SearchString": text.encode(), "PositionalConstraint": position, "TextTransformations": NONE}
+    api = guarded({"ByteMatchStatement": {**given, "FieldToMatch": {"UriPath": {}}}})
+
+    assert api.call("/x").status == status

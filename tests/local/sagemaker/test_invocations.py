@@ -368,6 +368,17 @@ def test_an_answer_is_an_object_and_a_notification(plane: "Plane") -> None:
         plane.invoke("queued")
 
 
+def test_an_answer_has_the_name_that_was_asked_for(plane: "Plane") -> None:
+    """So that a caller knows the key of an answer, and of a failure, by its own id."""
+    _endpoint(plane, "named")
+    good = _invoke(plane, "named", Filename="api-good")
+    assert good["OutputLocation"] == f"s3://{BUCKET}/out/named/api-good.out"
+    plane.wait(lambda: _read(plane, good["OutputLocation"]), "the answer")
+    bad = _invoke(plane, "named", {"status": 400}, Filename="api-bad")
+    assert bad["FailureLocation"] == f"s3://{BUCKET}/failed/named/api-bad-error.out"
+    plane.wait(lambda: _read(plane, bad["FailureLocation"]), "the failure")
+
+
 @pytest.mark.parametrize(
     ("body", "reason"), [({"status": 400}, "Received client error \\(400\\)"), (None, "NoSuchKey|404")]
 )
@@ -442,8 +453,8 @@ def test_fails_on_what_is_not_here(plane: "Plane") -> None:
     plane.endpoint("direct", "direct")
     with pytest.raises(ClientError, match=r"Endpoint direct is not asynchronous; use InvokeEndpoint\."):
         _invoke(plane, "direct")
-    with pytest.raises(ClientError, match="filename is not supported by the embedded SageMaker"):
-        _invoke(plane, "direct", Filename="f")
+    with pytest.raises(ClientError, match="s3outputpathextension is not supported by the embedded SageMaker"):
+        _invoke(plane, "direct", S3OutputPathExtension="f")
 
 
 @pytest.fixture(scope="module")

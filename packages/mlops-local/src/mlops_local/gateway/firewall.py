@@ -1,11 +1,12 @@
-"""The web ACL of a stage: rate, size and address rules decide; groups that AWS manages are recorded and count nothing.
+"""The web ACL of a stage: rate, size, byte and address rules decide; groups that AWS manages are recorded and count nothing.
 
 https://docs.aws.amazon.com/waf/latest/developerguide/web-acl.html
 """
 
+import base64
 import ipaddress
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,6 +38,13 @@ _COMPARISONS = {
     "EQ": lambda a, b: a == b, "NE": lambda a, b: a != b, "LE": lambda a, b: a <= b,
     "LT": lambda a, b: a < b, "GE": lambda a, b: a >= b, "GT": lambda a, b: a > b,
 }  # fmt: skip
+# https://docs.aws.amazon.com/waf/latest/APIReference/API_ByteMatchStatement.html; a word of CONTAINS_WORD is not decided
+_POSITIONS: dict[str, Callable[[bytes, bytes], bool]] = {
+    "EXACTLY": lambda content, text: content == text,
+    "STARTS_WITH": lambda content, text: content.startswith(text),
+    "ENDS_WITH": lambda content, text: content.endswith(text),
+    "CONTAINS": lambda content, text: text in content,
+}
 # times of calls by ACL, rule and caller
 _CALLS: dict[tuple[str, str, str], deque[float]] = kept_stores.leave(
     __name__, "_CALLS", {}, why="calls of the last minutes"
@@ -62,6 +70,10 @@ def install() -> None:
 
     ROUTES["/_mlops/web-acls"] = lambda _method, _body: (200, {"undecided": undecided()})
     waf.create_web_acl_record, waf.update_web_acl_record = create_record, update_record
+    handler = provisioners._RESOURCE_HANDLERS["AWS::WAFv2::WebACL"]
+    made, changed = handler["create"], handler["update"]
+    handler["create"] = lambda name, given, stack: made(name, _encoded(given), stack)
+    handler["update"] = lambda name, old, new, *rest, **named: changed(name, old, _encoded(new), *rest, **named)
     provisioners._RESOURCE_HANDLERS["AWS::WAFv2::WebACLAssociation"] = {
         "create": _associate, "update": _associate_again, "delete": _dissociate,
     }  # fmt: skip
@@ -151,6 +163,30 @@ def _size(given: Statement, exchange: Exchange, acl: Properties, _rule: str) -> 
     return bool(_COMPARISONS[given["ComparisonOperator"]](len(content), int(given["Size"])))
 
 
+def _bytes(given: Statement, exchange: Exchange, acl: Properties, _rule: str) -> bool:
+    # claim: byte-rules-match-a-part
+    content, _ = _part(given["FieldToMatch"], exchange, acl)
+    if any(each["Type"] == "LOWERCASE" for each in given["TextTransformations"]):
+        content = content.lower()
+    text = base64.b64decode(given["SearchString"])
+    decide = _POSITIONS.get(given["PositionalConstraint"])
+    return decide is not None and decide(content, text)
+
+
+def _encoded(node: Any) -> Any:
+    """Return properties of a template as the API has them: texts that are searched for are plain in templates."""
+    if isinstance(node, list):
+        return [_encoded(each) for each in node]
+    if not isinstance(node, Mapping):
+        return node
+    found = {name: _encoded(each) for name, each in node.items()}
+    if "SearchStringBase64" in found:
+        found["SearchString"] = found.pop("SearchStringBase64")
+    elif "SearchString" in found:
+        found["SearchString"] = base64.b64encode(str(found["SearchString"]).encode()).decode()
+    return found
+
+
 def _addresses(given: Statement, exchange: Exchange, _acl: Properties, _rule: str) -> bool:
     found = next(
         (each for _, each in waf._ip_sets.all_items() if each["ARN"] == given.get("ARN", given.get("Arn"))), None
@@ -188,7 +224,8 @@ def _or(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> boo
 
 
 _DECIDED: dict[str, Any] = {
-    "RateBasedStatement": _rate, "SizeConstraintStatement": _size, "IPSetReferenceStatement": _addresses,
+    "RateBasedStatement": _rate, "SizeConstraintStatement": _size, "ByteMatchStatement": _bytes,
+    "IPSetReferenceStatement": _addresses,
     "NotStatement": _not, "AndStatement": _and, "OrStatement": _or,
 }  # fmt: skip
 

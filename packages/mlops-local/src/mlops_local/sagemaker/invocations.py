@@ -45,7 +45,7 @@ _SERVING = ("InService", "Updating", "SystemUpdating", "RollingBack")
 _UNSUPPORTED = ("target-model", "target-container-hostname", "inference-component", "session-id", "enable-explanations")
 
 _HEADER = "x-amzn-sagemaker-"
-_UNSUPPORTED_ASYNCHRONOUS = ("s3outputpathextension", "filename")
+_UNSUPPORTED_ASYNCHRONOUS = ("s3outputpathextension",)
 _LIFE, _TIMEOUT = (
     21_600.0,
     900.0,
@@ -385,6 +385,8 @@ def invoke_async(name: str, headers: Mapping[str, str], body: bytes) -> tuple[in
     inference = headers.get(INFERENCE, identity)
     passed |= {key: headers[key] for key in (ATTRIBUTES,) if key in headers} | {INFERENCE: inference}
     failures = config.get("S3FailurePath")
+    # claim: asynchronous-answers-have-given-names
+    identity = headers.get(f"{_HEADER}filename", identity)
     item = _Waiting(
         id=inference,
         call=Call(
