@@ -9,7 +9,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.feature_service import FeatureLookup, FeatureServiceSpec
+from mlops_runtime.contracts.feature_service import FeatureLookup, FeatureServiceSpec, ServedColumn, ServedGroup
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.inference_api.request_promise import (
     DRAFT,
@@ -18,7 +18,8 @@ from mlops_runtime.inference_api.request_promise import (
     read_promise,
     request_schema,
 )
-from mlops_runtime.serving.request_payload import PayloadError, parse
+from mlops_runtime.serving.feature_lookup import FeatureLookups
+from mlops_runtime.serving.request_payload import PayloadError, Reader, parse
 
 FILE = "forecast.schema.json"
 KINDS: list[dict[str, Any]] = [
@@ -224,14 +225,150 @@ def test_what_is_not_an_object_is_refused(content: str) -> None:
         read_promise(content, FILE)
 
 
-def test_a_lookup_is_not_promised_yet() -> None:
-    """Nor fewer rows than one; both at once."""
-    lookup = FeatureLookup(service=FeatureServiceSpec(name="prices", version=1, groups=()))
-    signature = ModelSignature(inputs=(column("price"),), output="units", lookup=lookup)
+STOCK = ServedGroup(
+    group="stock",
+    version=1,
+    table="stock_v1",
+    entities=(ServedColumn(name="store_id", type="string"), ServedColumn(name="item", type="long")),
+    features=(ServedColumn(name="on_hand", type="long"), ServedColumn(name="shelf", type="string")),
+)
+CALENDAR = ServedGroup(
+    group="calendar",
+    version=1,
+    table="calendar_v1",
+    entities=(ServedColumn(name="day", type="date"), ServedColumn(name="zone", type="int")),
+    features=(ServedColumn(name="holiday", type="boolean"),),
+)
+UNUSED = ServedGroup(
+    group="unused",
+    version=1,
+    table="unused_v1",
+    entities=(ServedColumn(name="other", type="string"),),
+    features=(ServedColumn(name="x", type="double"),),
+)
+LOOKUP = FeatureLookup(
+    service=FeatureServiceSpec(name="shelves", version=1, groups=(STOCK, CALENDAR, UNUSED)),
+    keys={"store_id": "store"},
+    allows_nulls=True,
+    budget_milliseconds=30_000,
+)
+# one key is an input too, three are not; what is looked up is nullable
+LOOKING = ModelSignature(
+    inputs=(
+        column("price"),
+        column("item", kind="integer"),
+        column("stock__on_hand", nullable=True),
+        column("stock__shelf", type="category", categories=("a",), nullable=True),
+        column("calendar__holiday", kind="boolean", nullable=True),
+    ),
+    output="units",
+    passes="values",
+    lookup=LOOKUP,
+)
+KEYED = {
+    "store": st.sampled_from(["a", ""]),
+    "item": st.integers(-(2**53), 2**53),
+    "day": st.dates().map(str),
+    "zone": st.integers(-(2**31), 2**31 - 1),
+}
+FEATURES = {
+    "stock__on_hand": st.integers(0, 9),
+    "stock__shelf": st.sampled_from(["a", "b"]),
+    "calendar__holiday": st.booleans(),
+}
 
-    with pytest.raises(PromiseError, match=r"max_rows must be 1 or more, got 0; the model looks features up"):
-        request_schema(signature, max_rows=0)
 
-    promise = read_promise(json.dumps(request_schema(replace(signature, lookup=None))), FILE)[1]
-    (problem,) = promise_problems(promise, signature)
-    assert problem.startswith(f"the model looks features up by key, which cannot be compared with {FILE} yet")
+class Nothing:
+    """An online store without a row."""
+
+    def read(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Find nothing."""
+        return {}
+
+
+def looks_up(body: Any) -> bool:
+    """Whether the server of a model that looks features up takes a body."""
+    rows: Any = Nothing()
+    lookups = FeatureLookups(LOOKUP, LOOKING, rows)
+    try:
+        reader = Reader(LOOKING)
+        instances, kind = reader.instances("application/json", json.dumps(body).encode())
+        reader.rows(lookups.fill(instances).instances, kind)
+    except PayloadError:
+        return False
+    return True
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_what_a_lookups_promise_allows_the_model_takes(data: st.DataObject) -> None:
+    """With a row of keys alone, with features of the caller's own, and with one value or name that is wrong."""
+    row = {"price": 1.5} | {name: data.draw(values) for name, values in KEYED.items()}
+    row |= {name: data.draw(values) for name, values in FEATURES.items() if data.draw(st.booleans())}
+    if data.draw(st.booleans()):
+        name = data.draw(st.sampled_from([*row, "other"]))
+        row[name] = data.draw(ANY)
+    if data.draw(st.booleans()):
+        row.pop(data.draw(st.sampled_from(list(row))))
+    body = {"instances": [row]}
+    is_promised = validator(request_schema(LOOKING)).is_valid(body)
+    event(f"promised: {is_promised}")
+
+    assert looks_up(body) or not is_promised
+
+
+def test_what_a_lookup_promises() -> None:
+    """Keys of groups that the model uses are required, by their names in requests; rows are objects alone."""
+    schema, promise = read_promise(json.dumps(request_schema(LOOKING)), FILE)
+    row = schema["properties"]["instances"]["items"]
+
+    assert row["required"] == ["price", "store", "item", "day", "zone"]
+    assert promise.arrays is None
+    assert promise_problems(promise, LOOKING) == []
+    validate = validator(schema)
+    whole = {"price": 1.5, "store": "a", "item": 7, "day": "2017-01-02", "zone": 3}
+    assert validate.is_valid({"instances": [whole]})
+    for wrong in ({"item": "7"}, {"store": None}, {"day": "2017-1-2"}, {"zone": 2**31}, {"other": "x"}):
+        assert not validate.is_valid({"instances": [whole | wrong]})
+    for name in KEYED:
+        assert not validate.is_valid({"instances": [{k: v for k, v in whole.items() if k != name}]})
+
+
+def test_a_time_of_a_key_has_a_zone() -> None:
+    """As the server reads it."""
+    group = replace(CALENDAR, entities=(ServedColumn(name="at", type="timestamp"),))
+    service = replace(LOOKUP.service, groups=(group,))
+    inputs = (column("calendar__holiday", kind="boolean", nullable=True),)
+    signature = ModelSignature(inputs=inputs, output="units", lookup=FeatureLookup(service=service))
+    validate = validator(request_schema(signature))
+
+    for text, is_right in {
+        "2017-01-02T00:00:00Z": True, "2017-01-02T00:00:00.123456+02:00": True, "2017-01-02": False, "2017-01-02T00:00:00": False,
+    }.items():  # fmt: skip
+        assert validate.is_valid({"instances": [{"at": text}]}) is is_right
+
+
+def test_a_model_that_begins_to_look_features_up_needs_its_keys() -> None:
+    """Each by its name in requests; what it looks up may be promised or not."""
+    before = replace(LOOKING, inputs=(LOOKING.inputs[0], LOOKING.inputs[1]), lookup=None)
+    promise = read_promise(json.dumps(request_schema(before, arrays=False)), FILE)[1]
+
+    assert promise_problems(promise, LOOKING) == [
+        f"{FILE} does not require column {name!r}, by which the model looks features up; publish v2"
+        for name in ("store", "day", "zone")
+    ]
+    loose = json.loads(json.dumps(request_schema(LOOKING)))
+    row = loose["properties"]["instances"]["items"]
+    row["required"].remove("store")
+    row["properties"]["day"] = {"type": ["integer", "null"]}
+    assert promise_problems(read_promise(json.dumps(loose), FILE)[1], LOOKING) == [
+        f"{FILE} does not require column 'store', by which the model looks features up; publish v2",
+        f"{FILE} allows null in column 'day', by which the model looks features up; publish v2",
+        f"{FILE} says that column 'day' is an integer, the model looks features up by text; publish v2",
+    ]
+
+
+def test_a_promise_is_of_a_row_at_least() -> None:
+    """Of none it would allow nothing."""
+    with pytest.raises(PromiseError, match="max_rows must be 1 or more, got 0"):
+        request_schema(LOOKING, max_rows=0)

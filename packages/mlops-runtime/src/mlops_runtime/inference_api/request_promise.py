@@ -20,6 +20,17 @@ MAX_BYTES = 400_000
 _LARGEST = 2**53  # of the integers below, a 64-bit float has each
 # the largest number of 32 bits, which is what a model gets that does not pass values
 _LARGEST_FLOAT = 3.4028234663852886e38
+# of a key, which a model takes without the bounds of a 64-bit float; the calendar is the server's to check
+_KEYS: dict[str, dict[str, Any]] = {
+    "string": {"type": "string"},
+    "int": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+    "long": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+    "date": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
+    "timestamp": {
+        "type": "string",
+        "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3}|\.[0-9]{6})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+    },
+}
 _INTEGER_TEXT = "^-?(0|[1-9][0-9]*)$"
 _NULL = "null"
 _WORDS: dict[PromisedKind, str] = {
@@ -44,15 +55,17 @@ class PromiseError(ValueError):
 def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, arrays: bool = True) -> dict[str, Any]:
     """Return the schema of the requests of a model: ``{"instances": [...]}``, each row an object by column or an array in order.
 
-    A column that is not nullable is required. Categories are not enumerated: a model takes an unknown one.
+    A column that is not nullable is required. Categories are not enumerated: a model takes an unknown one. Of a model that looks
+    features up the key columns are required, also those that the model does not take, and what is looked up may be left out.
 
     Args:
         signature: The model's columns.
         max_rows: Rows of a call at most.
-        arrays: Whether rows may be arrays. Then a later model cannot have further columns. Default: they may.
+        arrays: Whether rows may be arrays. Then a later model cannot have further columns. A model that looks features up has
+            rows as objects alone: an array has every column. Default: they may.
 
     Raises:
-        PromiseError: If ``max_rows`` is below 1, or the model looks features up, for which there is no promise yet.
+        PromiseError: If ``max_rows`` is below 1.
 
     Example:
         >>> price = SignatureColumn(name="price", type="number")
@@ -60,22 +73,18 @@ def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, array
         >>> schema["properties"]["instances"]["items"]["required"]
         ['price']
     """
-    problems = [f"max_rows must be 1 or more, got {max_rows}"] if max_rows < 1 else []
-    if signature.lookup is not None:
-        problems.append(
-            "the model looks features up by key, so that callers may leave columns out, and such requests cannot be promised "
-            "yet; take a signature without lookup"
-        )
-    if problems:
-        raise PromiseError("; ".join(problems))
-    required = [column.name for column in signature.inputs if not column.nullable]
+    if max_rows < 1:
+        raise PromiseError(f"max_rows must be 1 or more, got {max_rows}")
+    keys = _key_types(signature)
+    required = [column.name for column in signature.inputs if not column.nullable and column.name not in keys]
+    columns = {column.name: _column_schema(column, signature) for column in signature.inputs}
     row: dict[str, Any] = {
         "type": "object",
-        "properties": {column.name: _column_schema(column, signature) for column in signature.inputs},
+        "properties": columns | {name: _key_schema(kind, is_input=name in columns) for name, kind in keys.items()},
         "additionalProperties": False,
     }
-    if required:  # draft-04 allows no empty list
-        row["required"] = required
+    if required or keys:  # draft-04 allows no empty list
+        row["required"] = [*required, *keys]
     width = len(signature.inputs)
     items = [{"title": column.name, **_column_schema(column, signature)} for column in signature.inputs]
     listed = {"type": "array", "minItems": width, "maxItems": width, "items": items, "additionalItems": False}
@@ -89,11 +98,31 @@ def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, array
                 "type": "array",
                 "minItems": 1,
                 "maxItems": max_rows,
-                "items": {"anyOf": [row, listed]} if arrays else row,
+                "items": {"anyOf": [row, listed]} if arrays and not keys else row,
             }
         },
         "additionalProperties": False,
     }
+
+
+def _key_types(signature: ModelSignature) -> dict[str, str]:
+    """Return the key columns of requests by which a model looks up columns that it takes, with their types."""
+    if signature.lookup is None:
+        return {}
+    names, inputs = signature.lookup.keys, {column.name for column in signature.inputs}
+    return {
+        names.get(held, held): entity.type
+        for group in signature.lookup.service.groups
+        if any(f"{group.prefix}__{feature.name}" in inputs for feature in group.features)
+        for entity in group.entities
+        for held in (group.key_columns[entity.name],)
+    }
+
+
+def _key_schema(kind: str, *, is_input: bool) -> dict[str, Any]:
+    if kind == "long" and is_input:
+        return {"type": "integer", "minimum": -_LARGEST, "maximum": _LARGEST}
+    return dict(_KEYS[kind])
 
 
 def _column_schema(column: SignatureColumn, signature: ModelSignature) -> dict[str, Any]:
@@ -239,20 +268,19 @@ def promise_problems(promise: RequestPromise, signature: ModelSignature) -> list
         >>> promise_problems(read_promise(schema, "units.schema.json")[1], new)
         ["units.schema.json does not require column 'stock', which the model needs; publish v2"]
     """
-    name = promise.name
-    if signature.lookup is not None:
-        return [
-            f"the model looks features up by key, which cannot be compared with {name} yet; serve it without that API"
-        ]
+    name, keys = promise.name, _key_types(signature)
     promised = {column.name: column for column in promise.columns}
     inputs = {column.name: column for column in signature.inputs}
     found = [
         f"{name} allows column {each!r}, which the model does not have; publish v2"
         for each in promised
-        if each not in inputs
+        if each not in inputs and each not in keys
     ]
     for each, column in inputs.items():
-        found += _column_problems(promised.get(each), column, name)
+        if each not in keys:
+            found += _column_problems(promised.get(each), column, name)
+    for each, kind in keys.items():
+        found += _key_problems(promised.get(each), each, kind, name)
     if promise.arrays is not None and promise.arrays != tuple(inputs):
         found.append(_array_problem(promise.arrays, tuple(inputs), name))
     return found
@@ -286,6 +314,19 @@ def _column_problems(promised: PromisedColumn | None, column: SignatureColumn, n
     kind = _kind_of(column)
     if promised.kind not in _TAKES.get(kind, (kind,)):
         yield f"{name} says that column {column.name!r} is {_WORDS[promised.kind]}, the model takes {_WORDS[kind]}; publish v2"
+
+
+def _key_problems(promised: PromisedColumn | None, key: str, kind: str, name: str) -> Iterator[str]:
+    if promised is None or not promised.is_required:
+        yield f"{name} does not require column {key!r}, by which the model looks features up; publish v2"
+    if promised is None:
+        return
+    if promised.is_nullable:
+        yield f"{name} allows null in column {key!r}, by which the model looks features up; publish v2"
+    wanted: PromisedKind = "integer" if _KEYS[kind]["type"] == "integer" else "text"
+    if promised.kind != wanted:
+        said = f"{name} says that column {key!r} is {_WORDS[promised.kind]}"
+        yield f"{said}, the model looks features up by {_WORDS[wanted]}; publish v2"
 
 
 def _kind_of(column: SignatureColumn) -> PromisedKind:
