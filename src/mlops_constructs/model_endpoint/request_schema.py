@@ -78,5 +78,6 @@ class RequestSchema:
         rows: list[object] = [{c.name: _SMALLEST[c.kind] for c in promise.columns if c.is_required}]
         if promise.arrays is not None:
             rows.append([_SMALLEST[column.kind] for column in promise.columns])
-        bodies = (json.dumps({"instances": [row] * promise.max_rows}, separators=(",", ":")) for row in rows)
-        return min(len(body.encode()) for body in bodies)
+        frame, count = len('{"instances":[]}'), promise.max_rows
+        smallest = min(len(json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode()) for row in rows)
+        return frame + count * smallest + count - 1
