@@ -81,10 +81,7 @@ def define_bucket(
     resource = _resource(bucket)
     _log_access(bucket, business_unit)
     if event_bridge:
-        # the property, not the L2's flag, which would add a hidden function to write it
-        resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
-            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
-        )
+        announce_objects(bucket)
     if object_lock is None and kept:
         resource.object_lock_enabled = True
         resource.object_lock_configuration = s3.CfnBucket.ObjectLockConfigurationProperty(object_lock_enabled="Enabled")
@@ -92,6 +89,18 @@ def define_bucket(
         acknowledge_family(bucket, "S3BucketDefaultLockEnabled", _NO_LOCK)
     business_unit.own_bucket(bucket)
     return bucket
+
+
+def announce_objects(bucket: s3.Bucket) -> None:
+    """Let S3 tell the default bus of a bucket's new objects.
+
+    Args:
+        bucket: The bucket.
+    """
+    # the property, not the L2's flag, which would add a hidden function to write it
+    _resource(bucket).notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+        event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
+    )
 
 
 def define_access_logs_bucket(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> s3.Bucket:

@@ -40,7 +40,7 @@ _REFUSED: Mapping[str, tuple[int, str, str]] = {
     "AuthorizerFailure": (500, "failed", "the token could not be checked"),
     "AuthorizerConfigurationError": (500, "failed", "the token could not be checked"),
     "ResourceNotFound": (404, "not_found", "there is no such path"),
-    "RequestTooLarge": (413, "too_large", "the body is larger than the API takes"),
+    "RequestTooLarge": (413, "too_large", "the body is larger than the 10 MB that the API takes"),
     "UnsupportedMediaType": (415, "wrong_type", "the body must be application/json"),
     "Throttled": (429, "too_many_requests", "there are more calls than the model answers; try again"),
     "QuotaExceeded": (429, "quota_spent", "the calls of the plan are spent"),

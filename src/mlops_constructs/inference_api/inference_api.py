@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import aws_cdk as cdk
@@ -22,6 +22,7 @@ from mlops_constructs.eks_inference import EksInferenceService
 from mlops_constructs.inference_api.api_access import Access
 from mlops_constructs.inference_api.api_alarms import define_alarms
 from mlops_constructs.inference_api.api_findings import acknowledge_api, acknowledge_method
+from mlops_constructs.inference_api.endpoint_jobs import EndpointJobs, job_answers
 from mlops_constructs.inference_api.error_answers import (
     INFERENCE_ID_SOURCE,
     JSON,
@@ -32,9 +33,10 @@ from mlops_constructs.inference_api.error_answers import (
 )
 from mlops_constructs.inference_api.private_link import PrivateLink, service_integration
 from mlops_constructs.inference_api.usage_plans import Quota
-from mlops_constructs.inference_api.web_firewall import INSPECTED, define_firewall
+from mlops_constructs.inference_api.web_firewall import INSPECTED, JOBS, define_firewall
 from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint, Ownership
 from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase
+from mlops_constructs.model_endpoint.endpoint_role import Exchange
 from mlops_constructs.model_endpoint.model_endpoint import ModelEndpoint
 from mlops_constructs.model_endpoint.request_schema import RequestSchema
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
@@ -46,9 +48,12 @@ _NAME = r"[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?"
 _NAME_ALLOWED = "1 to 32 lower-case letters, digits or hyphens, starting with a letter"
 # an integration of a regional API; more needs a quota of the account: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 _LONGEST = cdk.Duration.seconds(29)
+_PREDICTIONS: Mapping[str, Sequence[str]] = {"POST": ["predictions"], "GET": [""]}
 _SHORTEST = cdk.Duration.seconds(1)
 # calls a second, and at once, of all APIs of an account and region, unless it has more
 _HIGHEST_RATE, _HIGHEST_BURST = 10_000, 5_000
+# bytes of a body that API Gateway takes: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+_LARGEST_JOB = 10 * 1024 * 1024
 _DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
 
 
@@ -61,11 +66,24 @@ class _Model:
     methods: tuple[gateway.Method, ...]
     max_rate: float | None
     own_server: bool
+    has_jobs: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ask:
+    """A method that asks something of a model: its path below the model's own, verb, integration and answers."""
+
+    path: str
+    integration: gateway.Integration
+    responses: Sequence[gateway.MethodResponse]
+    verb: str = "POST"
 
 
 @checked("InvalidInferenceApi")
 class InferenceApi(Construct):
     """Define the API of a unit's models: ``POST /v1/models/{model}/predictions`` and ``GET /v1/models/{model}``. Stateless.
+
+    Models of asynchronous endpoints have ``POST /v1/models/{model}/jobs`` and ``GET .../jobs/{id}`` in place of predictions.
 
     API Gateway checks the caller and the body, and asks SageMaker itself: no function stands in the way. Bodies are checked by the
     promised schema, each call gets an id by which labels are joined (``X-Inference-Id``), and errors say nothing of AWS. A web
@@ -127,6 +145,7 @@ class InferenceApi(Construct):
         self._invoke = iam.PolicyStatement(actions=["sagemaker:InvokeEndpoint"])
         self._role: iam.IRole | None = None
         self._link: PrivateLink | None = None
+        self._jobs: dict[str, EndpointJobs] = {}
         self.node.add_validation(_ApiCheck(self._models, self._plans, self._access))
         acknowledge_api(self._api)
         business_unit.tag(self)
@@ -167,10 +186,10 @@ class InferenceApi(Construct):
 
         Args:
             name: Name in the path, 1 to 32 lower-case letters, digits, hyphens; it stays when the model changes.
-            endpoint: A SageMaker endpoint that answers at once, or a service on EKS of the same unit.
+            endpoint: A SageMaker endpoint, or a service on EKS of the same unit. An asynchronous one gets jobs.
             request: What the API promises to take.
             timeout: How long API Gateway waits, 1 to 29 seconds. Set the container's own below it: an answer that comes later is
-                lost, while the model has counted the call. Default: 29 seconds.
+                lost, while the model has counted the call. Not of jobs. Default: 29 seconds.
             max_rate: Calls a second that the model was measured to answer, 1 to 10,000; above it callers get 429. Default: only the
                 account's limit, with a warning.
             own_server: Whether our server serves the model, so that callers get its words of what is wrong with a row. Default:
@@ -187,7 +206,10 @@ class InferenceApi(Construct):
             f"name must be one of its own, got {name!r} twice" if name in self._models else None,
             check_duration("timeout", longest, minimum=_SHORTEST, maximum=_LONGEST, whole="milliseconds"),
             check_range("max_rate", max_rate, minimum=1, maximum=_HIGHEST_RATE),
-            self._body_problem(request),
+            self._body_problem(request, _LARGEST_JOB if _has_jobs(endpoint) else self._largest),
+            "timeout is of models that answer at once; leave it out of jobs"
+            if _has_jobs(endpoint) and timeout is not None
+            else None,
             *_endpoint_problems(endpoint),
             *_name_problems(endpoint, server_name, self._unit),
         ]
@@ -198,16 +220,17 @@ class InferenceApi(Construct):
             endpoint.keep_promise(request)
         else:
             warn(self, UNCHECKED_PROMISE, model=name, endpoint=endpoint.endpoint_name, file=request.name)
+        asks = self._asks(endpoint, longest, own_server=own_server, server_name=server_name)
+        methods = self._define_methods(name, asks, request)
         if isinstance(endpoint, EksInferenceService):
-            integration = service_integration(endpoint, server_name=server_name, timeout=longest, own_server=own_server)
-            methods = self._define_methods(name, integration, request)
             self._connect(endpoint, methods)
-        else:
-            self._invoke.add_resources(endpoint.endpoint_arn)
-            integration = _integration(endpoint, self._invoking_role(), longest, own_server=own_server)
-            methods = self._define_methods(name, integration, request)
         self._models[name] = _Model(
-            request=request, timeout=longest, methods=methods, max_rate=max_rate, own_server=own_server
+            request=request,
+            timeout=longest,
+            methods=methods,
+            max_rate=max_rate,
+            own_server=own_server,
+            has_jobs=_has_jobs(endpoint),
         )
         if max_rate is None:
             warn(self, NO_API_THROTTLE, model=name)
@@ -272,12 +295,14 @@ class InferenceApi(Construct):
         ]
         raise_if_any(self, "InvalidGrant", problems)
         path = f"/v1/models/{model}"
+        asked = {"POST": [JOBS], "GET": ["", f"{JOBS}/*"]} if self._models[model].has_jobs else _PREDICTIONS
         return iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["execute-api:Invoke"],
             resource_arns=[
-                self._api.arn_for_execute_api("POST", f"{path}/predictions", STAGE),
-                self._api.arn_for_execute_api("GET", path, STAGE),
+                self._api.arn_for_execute_api(verb, f"{path}/{below}".rstrip("/"), STAGE)
+                for verb, paths in asked.items()
+                for below in paths
             ],
         )
 
@@ -332,12 +357,13 @@ class InferenceApi(Construct):
             else None,
         ]
 
-    def _body_problem(self, request: RequestSchema) -> str | None:
-        if request.smallest_body <= self._largest:
+    @staticmethod
+    def _body_problem(request: RequestSchema, largest: int) -> str | None:
+        if request.smallest_body <= largest:
             return None
         return (
             f"{request.name} promises {request.promise.max_rows} rows a call, which have {request.smallest_body} bytes at least, "
-            f"and max_body_size is {self._largest}: promise fewer rows (mlops api schema --max-rows), or allow larger bodies"
+            f"and max_body_size is {largest}: promise fewer rows (mlops api schema --max-rows), or allow larger bodies"
         )
 
     def _define_api(self) -> gateway.RestApi:
@@ -402,9 +428,46 @@ class InferenceApi(Construct):
             if method.http_method == "POST":
                 self._change(self._link.connect(method, service))
 
-    def _define_methods(
-        self, name: str, integration: gateway.Integration, request: RequestSchema
-    ) -> tuple[gateway.Method, ...]:
+    def _asks(
+        self,
+        endpoint: IModelEndpoint | EksInferenceService,
+        timeout: cdk.Duration,
+        *,
+        own_server: bool,
+        server_name: str | None,
+    ) -> list[_Ask]:
+        """Return what may be asked of a model, by where it is served."""
+        if isinstance(endpoint, ModelEndpoint) and endpoint.exchange is not None:
+            jobs = self._jobs_of(endpoint, endpoint.exchange)
+            read = _Ask(
+                path=f"{JOBS}/{{id}}",
+                integration=jobs.reading(),
+                responses=job_answers("200", "202", "404", "502", "503"),
+                verb="GET",
+            )
+            return [_Ask(path=JOBS, integration=jobs.submission(), responses=job_answers("202", "503")), read]
+        if isinstance(endpoint, EksInferenceService):
+            integration = service_integration(endpoint, server_name=server_name, timeout=timeout, own_server=own_server)
+        else:
+            self._invoke.add_resources(endpoint.endpoint_arn)
+            integration = _integration(endpoint, self._invoking_role(), timeout, own_server=own_server)
+        return [_Ask(path="predictions", integration=integration, responses=method_answers())]
+
+    def _jobs_of(self, endpoint: ModelEndpoint, exchange: Exchange) -> EndpointJobs:
+        """Return what begins and ends the jobs of an endpoint, made once however many models of the API it serves."""
+        name = endpoint.endpoint_name
+        if name not in self._jobs:
+            self._jobs[name] = EndpointJobs(
+                self,
+                f"Jobs-{name}",
+                business_unit=self._unit,
+                endpoint_name=name,
+                endpoint_arn=endpoint.endpoint_arn,
+                exchange=exchange,
+            )
+        return self._jobs[name]
+
+    def _define_methods(self, name: str, asks: Sequence[_Ask], request: RequestSchema) -> tuple[gateway.Method, ...]:
         model = gateway.CfnModel(
             self._api,
             f"Model-{name}",
@@ -422,16 +485,19 @@ class InferenceApi(Construct):
             authorizer = self._authorizer if has_token else None
             kind = gateway.AuthorizationType.IAM if self._access.signs else gateway.AuthorizationType.NONE
             scopes = [self._access.scope] if has_token and self._access.scope is not None else None
-            predict = resource.add_resource("predictions").add_method(
-                "POST",
-                integration,
-                request_models={JSON: bodies},
-                request_validator=self._validator,
-                method_responses=method_answers(),
-                authorization_type=gateway.AuthorizationType.COGNITO if has_token else kind,
-                authorizer=authorizer,
-                authorization_scopes=scopes,
-            )
+            below = [
+                resource.resource_for_path(ask.path).add_method(
+                    ask.verb,
+                    ask.integration,
+                    request_models={JSON: bodies} if ask.verb == "POST" else None,
+                    request_validator=self._validator,
+                    method_responses=ask.responses,
+                    authorization_type=gateway.AuthorizationType.COGNITO if has_token else kind,
+                    authorizer=authorizer,
+                    authorization_scopes=scopes,
+                )
+                for ask in asks
+            ]
             show = resource.add_method(
                 "GET",
                 gateway.MockIntegration(
@@ -452,8 +518,8 @@ class InferenceApi(Construct):
                 authorizer=authorizer,
                 authorization_scopes=scopes,
             )
-            made += [predict, show]
-            for method in (predict, show):
+            made += [*below, show]
+            for method in (*below, show):
                 acknowledge_method(method, signs=self._access.signs and not has_token, is_by_key=self._access.is_by_key)
         return tuple(made)
 
@@ -507,7 +573,7 @@ class InferenceApi(Construct):
             )
             for name, model in self._models.items()
             if model.max_rate is not None
-            for path in self._paths(name)
+            for path in self._paths(name, model)
         ]
         stage.method_settings = [every, *limited]
         described = {
@@ -521,15 +587,20 @@ class InferenceApi(Construct):
                     "schema": model.request.schema,
                     "seconds": model.timeout.to_milliseconds() / 1000,
                     "own_server": model.own_server,
+                    "has_jobs": model.has_jobs,
                 }
                 for name, model in self._models.items()
             },
         }
         _resource(self._api).add_metadata(METADATA, described)
 
-    def _paths(self, name: str) -> list[str]:
+    def _paths(self, name: str, model: _Model) -> list[str]:
         trees = ["/v1/models", "/v1/token/models"][: len(self._trees)]
-        return [f"{tree}/{name}/predictions" for tree in trees]
+        return [f"{tree}/{name}/{JOBS if model.has_jobs else 'predictions'}" for tree in trees]
+
+
+def _has_jobs(endpoint: object) -> bool:
+    return isinstance(endpoint, ModelEndpoint) and endpoint.exchange is not None
 
 
 def _integration(
@@ -562,10 +633,6 @@ def _endpoint_problems(endpoint: object) -> list[str | None]:
     if not isinstance(endpoint, ModelEndpoint | EksInferenceService):
         return []
     return [
-        f"endpoint {endpoint.endpoint_name} is asynchronous, and the API takes no jobs yet; serve the model by instances or "
-        "without servers, or call InvokeEndpointAsync"
-        if isinstance(endpoint, ModelEndpoint) and endpoint.exchange is not None
-        else None,
         f"endpoint {endpoint.endpoint_name} has personal fields that clients hash before they send, which callers of an API do "
         "not; take DataCapture(personal_data=) away, or let callers use EndpointClient"
         if endpoint.personal_key is not None

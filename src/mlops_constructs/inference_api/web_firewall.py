@@ -9,6 +9,9 @@ from mlops_constructs.compliance import acknowledge_family
 # what the firewall reads of a body; above 16 KB each step costs more
 # https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-setting-body-inspection-limit.html
 INSPECTED = (16, 32, 48, 64)
+# the last part of the path of jobs
+JOBS = "jobs"
+_AS_IT_IS = waf.CfnWebACL.TextTransformationProperty(priority=0, type="NONE")
 _MANAGED = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet")
 _NO_LOG = (
     "what the firewall refuses stands in the API's access log with its status and cause; rejected: a log of its own, which holds "
@@ -19,7 +22,8 @@ _NO_LOG = (
 def define_firewall(scope: Construct, id: str, *, stage_arn: str, max_body_size: cdk.Size, name: str) -> waf.CfnWebACL:
     """Define the firewall of a stage.
 
-    AWS's common rules refuse bodies over 8 KB, some 29 rows; that one rule only counts here, and a bound of our own refuses.
+    AWS's common rules refuse bodies over 8 KB, some 29 rows; that one rule only counts here, and a bound of our own refuses. Jobs
+    are bounded by API Gateway alone: the firewall reads the first part of them.
 
     Args:
         scope: Parent.
@@ -49,15 +53,7 @@ def define_firewall(scope: Construct, id: str, *, stage_arn: str, max_body_size:
                 action=waf.CfnWebACL.RuleActionProperty(block=waf.CfnWebACL.BlockActionProperty()),
                 visibility_config=_visible(f"{name}-BodySize"),
                 statement=waf.CfnWebACL.StatementProperty(
-                    size_constraint_statement=waf.CfnWebACL.SizeConstraintStatementProperty(
-                        comparison_operator="GT",
-                        size=size * 1024,
-                        field_to_match=waf.CfnWebACL.FieldToMatchProperty(
-                            # what is larger than what is read matches too
-                            body=waf.CfnWebACL.BodyProperty(oversize_handling="MATCH")
-                        ),
-                        text_transformations=[waf.CfnWebACL.TextTransformationProperty(priority=0, type="NONE")],
-                    )
+                    and_statement=waf.CfnWebACL.AndStatementProperty(statements=[_larger(size * 1024), _no_job()])
                 ),
             ),
             *(_managed(place, rules, name) for place, rules in enumerate(_MANAGED, start=1)),
@@ -66,6 +62,34 @@ def define_firewall(scope: Construct, id: str, *, stage_arn: str, max_body_size:
     acknowledge_family(acl, "WAFv2LoggingEnabled", _NO_LOG)
     waf.CfnWebACLAssociation(scope, f"{id}Association", web_acl_arn=acl.attr_arn, resource_arn=stage_arn)
     return acl
+
+
+def _larger(size: int) -> waf.CfnWebACL.StatementProperty:
+    return waf.CfnWebACL.StatementProperty(
+        size_constraint_statement=waf.CfnWebACL.SizeConstraintStatementProperty(
+            comparison_operator="GT",
+            size=size,
+            # what is larger than what is read matches too
+            field_to_match=waf.CfnWebACL.FieldToMatchProperty(
+                body=waf.CfnWebACL.BodyProperty(oversize_handling="MATCH")
+            ),
+            text_transformations=[_AS_IT_IS],
+        )
+    )
+
+
+def _no_job() -> waf.CfnWebACL.StatementProperty:
+    of_job = waf.CfnWebACL.ByteMatchStatementProperty(
+        positional_constraint="ENDS_WITH",
+        search_string=f"/{JOBS}",
+        field_to_match=waf.CfnWebACL.FieldToMatchProperty(uri_path={}),
+        text_transformations=[_AS_IT_IS],
+    )
+    return waf.CfnWebACL.StatementProperty(
+        not_statement=waf.CfnWebACL.NotStatementProperty(
+            statement=waf.CfnWebACL.StatementProperty(byte_match_statement=of_job)
+        )
+    )
 
 
 def _managed(priority: int, rules: str, name: str) -> waf.CfnWebACL.RuleProperty:

@@ -8,7 +8,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._roles import ROLE_REASON, SERVICE, ServiceRole, container_statements, key_statement, service_role
-from mlops_constructs._unit_resources import define_bucket
+from mlops_constructs._unit_resources import announce_objects, define_bucket
 from mlops_constructs.model_endpoint.endpoint_capacity import EndpointCapacity
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -17,6 +17,7 @@ from mlops_runtime.rollout.execution_names import rehearsal_pattern
 REQUESTS_PREFIX = "requests"
 ANSWERS_PREFIX = "answers"
 FAILURES_PREFIX = "failures"
+JOBS_PREFIX = "jobs"
 
 CAPTURE_PREFIX = "capture"
 
@@ -64,11 +65,24 @@ class Exchange(Construct):
 
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-prerequisites.html
         """
-        written = [self._objects(ANSWERS_PREFIX), self._objects(FAILURES_PREFIX)]
+        written = [self.objects(ANSWERS_PREFIX), self.objects(FAILURES_PREFIX)]
         return [
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._objects(REQUESTS_PREFIX)]),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self.objects(REQUESTS_PREFIX)]),
             iam.PolicyStatement(actions=["s3:AbortMultipartUpload", "s3:PutObject"], resources=written),
         ]
+
+    def announce(self) -> None:
+        """Let S3 tell the default bus of new objects, which jobs of an API begin and end by."""
+        announce_objects(self._bucket)
+
+    def objects(self, prefix: str, below: str = "") -> str:
+        """Return the ARN of the objects of one kind.
+
+        Args:
+            prefix: ``requests``, ``answers``, ``failures`` or ``jobs``.
+            below: How their names begin. Default: any.
+        """
+        return self._bucket.arn_for_objects(f"{prefix}/{self._endpoint_name}/{below}*")
 
     def grant_use(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant writing requests and reading responses and failures.
@@ -76,11 +90,11 @@ class Exchange(Construct):
         Args:
             grantee: Who.
         """
-        read = [self._objects(ANSWERS_PREFIX), self._objects(FAILURES_PREFIX)]
+        read = [self.objects(ANSWERS_PREFIX), self.objects(FAILURES_PREFIX)]
         stack = cdk.Stack.of(self)
         via = {"StringEquals": {"kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}"}}
         put = iam.Grant.add_to_principal(
-            grantee=grantee, actions=["s3:PutObject"], resource_arns=[self._objects(REQUESTS_PREFIX)]
+            grantee=grantee, actions=["s3:PutObject"], resource_arns=[self.objects(REQUESTS_PREFIX)]
         )
         get = iam.Grant.add_to_principal(grantee=grantee, actions=["s3:GetObject"], resource_arns=read)
         key = iam.Grant.add_to_principal(
@@ -90,9 +104,6 @@ class Exchange(Construct):
             conditions=via,
         )
         return put.combine(get).combine(key)
-
-    def _objects(self, prefix: str) -> str:
-        return self._bucket.arn_for_objects(f"{prefix}/{self._endpoint_name}/*")
 
 
 def define_model_role(

@@ -16,7 +16,6 @@ from aws_cdk.assertions import Annotations, Match
 from mlops_constructs import (
     Access,
     DataCapture,
-    EndpointCapacity,
     InferenceApi,
     ModelEndpoint,
     PersonalData,
@@ -26,7 +25,6 @@ from mlops_constructs import (
     ValidationError,
 )
 from mlops_constructs._warnings import NO_API_THROTTLE, UNCHECKED_PROMISE
-from mlops_constructs.compliance.harness import check
 
 METHOD = "AWS::ApiGateway::Method"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
@@ -148,30 +146,6 @@ def test_limits_and_logs_of_the_stage(signed: Any) -> None:
     (group,) = (name for name in signed.resources("AWS::Logs::LogGroup") if "ApiAccessLog" in name)
     assert stage["AccessLogSetting"]["DestinationArn"] == {"Fn::GetAtt": [group, "Arn"]}
     assert signed.resources("AWS::ApiGateway::Account") == {}
-
-
-def test_the_firewall_has_a_bound_of_our_own(signed: Any) -> None:
-    """AWS's bound of 8 KB only counts."""
-    (acl,) = signed.resources("AWS::WAFv2::WebACL").values()
-    size, common, _ = acl["Rules"]
-
-    assert size["Statement"]["SizeConstraintStatement"]["Size"] == 64 * 1024
-    assert size["Action"] == {"Block": {}}
-    assert common["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"] == [
-        {"Name": "SizeRestrictions_BODY", "ActionToUse": {"Count": {}}}
-    ]
-    (link,) = signed.resources("AWS::WAFv2::WebACLAssociation").values()
-    assert "/restapis/" in json.dumps(link["ResourceArn"])
-
-
-def test_alarms_tell_the_unit(signed: Any) -> None:
-    """Of late answers, which only the access log counts, and of failures."""
-    alarms = {name[:-8]: each for name, each in signed.resources("AWS::CloudWatch::Alarm").items() if "Api" in name}
-
-    assert sorted(alarms) == ["ApiErrorsAlarm", "ApiLateAlarm"]
-    assert all(alarm["AlarmActions"] for alarm in alarms.values())
-    (late,) = signed.resources("AWS::Logs::MetricFilter").values()
-    assert late["FilterPattern"] == "{ $.status = 504 }"
 
 
 CHANGES: dict[str, Callable[[Any, InferenceApi], object]] = {
@@ -323,12 +297,10 @@ def test_every_problem_of_a_model_at_once(refusing: Any, tmp_path: Path) -> None
 
 
 def test_endpoints_that_the_api_cannot_ask(refusing: Any) -> None:
-    """Asynchronous ones, those whose clients hash, and what is no endpoint; each by name."""
+    """Those whose clients hash, and what is no endpoint; each by name."""
     api = refusing.api("Endpoints")
     capture = DataCapture(sampling_percent=100, personal_data=PersonalData(hashed=("store",)))
-    slow = EndpointCapacity.asynchronous("ml.m5.large", instance_count=1)
     cases = {
-        "asynchronous, and the API takes no jobs yet": refusing.model("Slow", name="slow", capacity=slow),
         "clients hash before they send": refusing.model("Hashed", name="hashed", capture=capture),
         "endpoint must be a ModelEndpoint or an EksInferenceService, got 'forecast'": "forecast",
     }
@@ -390,19 +362,3 @@ def test_what_would_deploy_and_do_nothing(access: Access, problem: str, make_doo
 
     with pytest.raises(RuntimeError, match=problem):
         door.app.synth()
-
-
-@pytest.mark.parametrize("profile", Profile)
-def test_checkers_find_nothing(profile: Profile, make_door: Callable[..., Any]) -> None:
-    """Of the API, with every kind of callers that the profile allows."""
-    door = make_door("checked", profile=profile)
-    made = door.api_with_model(access=Access.both(pool(door), scope="models/predict"))
-    made.add_plan("partners", rate=20, burst=40)
-    if profile is Profile.DEVELOPMENT:
-        keyed = door.api("Keyed", access=Access.keys())
-        keyed.add_model("forecast", door.endpoint, request=door.request, max_rate=1)
-        keyed.add_plan("trials", rate=1, burst=1)
-
-    evidence = check(door.app)
-
-    assert [problem for problem in evidence.problems if "/Api" in problem or "/Keyed" in problem] == []

@@ -18,9 +18,9 @@ SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),
 
 
 def described(**changes: Any) -> dict[str, Any]:
-    """What the construct writes of an API with two models."""
-    model = {"schema": request_schema(SIGNATURE), "seconds": 29, "own_server": True}
-    models = {"forecast": model, "shelf-price": {**model, "own_server": False}}
+    """What the construct writes of an API with three models, of which one has jobs."""
+    model = {"schema": request_schema(SIGNATURE), "seconds": 29, "own_server": True, "has_jobs": False}
+    models = {"forecast": model, "shelf-price": {**model, "own_server": False}, "night": {**model, "has_jobs": True}}
     return {
         "unit": "demand", "signs": True, "scope": None, "has_keys": False, "domain": None, "models": models, **changes,
     }  # fmt: skip

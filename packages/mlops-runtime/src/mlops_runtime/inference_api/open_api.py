@@ -6,6 +6,8 @@ Schemas of OpenAPI 3.1 are of JSON Schema 2020-12, those of API Gateway of draft
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mlops_runtime.inference_api.job_names import JOB_ID
+
 # where the construct writes the value objects of an API: metadata of its resource in the template
 METADATA = "mlops-constructs:InferenceApi"
 STAGE = "live"
@@ -126,8 +128,38 @@ def _paths(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     suffix = f"{name.replace('-', '_')}{'_by_token' if is_token else ''}"
     refusals = {status: _refusal(words) for status, words in _REFUSALS.items() if is_token or status != "401"}
+    if model["has_jobs"]:
+        yield from _jobs(f"{tree}/{name}/jobs", name, suffix=suffix, model=model, security=security, refusals=refusals)
+    else:
+        yield _predictions_path(
+            f"{tree}/{name}/predictions", name, suffix=suffix, model=model, security=security, refusals=refusals
+        )
+    described = {"type": "object", "required": ["model", "content_types", "request"]}
+    shown = {"description": "Its name, and the JSON schema of its requests.", "content": {_JSON: {"schema": described}}}
     yield (
-        f"{tree}/{name}/predictions",
+        f"{tree}/{name}",
+        {
+            "get": {
+                "operationId": f"show_{suffix}",
+                "summary": f"Show what {name} takes",
+                "security": security,
+                "responses": {"200": shown, **_only(refusals, "401", "403", "415", "429")},
+            }
+        },
+    )
+
+
+def _predictions_path(
+    path: str,
+    name: str,
+    *,
+    suffix: str,
+    model: Mapping[str, Any],
+    security: list[dict[str, list[str]]],
+    refusals: Mapping[str, Any],
+) -> tuple[str, dict[str, Any]]:
+    return (
+        path,
         {
             "post": {
                 "operationId": f"predict_{suffix}",
@@ -149,20 +181,63 @@ def _paths(
             }
         },
     )
-    described = {"type": "object", "required": ["model", "content_types", "request"]}
-    shown = {"description": "Its name, and the JSON schema of its requests.", "content": {_JSON: {"schema": described}}}
-    kept = {status: refusal for status, refusal in refusals.items() if status in ("401", "403", "415", "429")}
+
+
+def _jobs(
+    path: str,
+    name: str,
+    *,
+    suffix: str,
+    model: Mapping[str, Any],
+    security: list[dict[str, list[str]]],
+    refusals: Mapping[str, Any],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    job = {
+        "type": "object",
+        "required": ["id", "status"],
+        "properties": {"id": {"type": "string", "pattern": f"^{JOB_ID}$"}, "status": {"const": "running"}},
+    }
+    waits = {"content": {_JSON: {"schema": job}}}
     yield (
-        f"{tree}/{name}",
+        path,
         {
-            "get": {
-                "operationId": f"show_{suffix}",
-                "summary": f"Show what {name} takes",
+            "post": {
+                "operationId": f"submit_{suffix}",
+                "summary": f"Submit a job to {name}, of up to 10 MB",
                 "security": security,
-                "responses": {"200": shown, **kept},
+                "requestBody": {"required": True, "content": {_JSON: {"schema": current_schema(model["schema"])}}},
+                "responses": {
+                    "202": {"description": "The job is taken.", **waits},
+                    **_only(refusals, "400", "401", "403", "413", "415", "429", "503", "504"),
+                },
             }
         },
     )
+    given = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{JOB_ID}$"}}
+    answered = {"content": {_JSON: {"schema": _predictions() if model["own_server"] else {}}}}
+    retry = {"Retry-After": {"required": True, "schema": {"type": "string"}}}
+    yield (
+        f"{path}/{{id}}",
+        {
+            "get": {
+                "operationId": f"read_{suffix}",
+                "summary": f"Read a job of {name}",
+                "security": security,
+                "parameters": [given],
+                "responses": {
+                    "200": {"description": "The predictions, in the order of the rows.", **answered},
+                    "202": {"description": "The job runs, or the id was never given.", "headers": retry, **waits},
+                    "404": _refusal("This cannot be an id."),
+                    **_only(refusals, "401", "403", "415", "429", "503", "504"),
+                    "502": _refusal("The job failed."),
+                },
+            }
+        },
+    )
+
+
+def _only(refusals: Mapping[str, Any], *statuses: str) -> dict[str, Any]:
+    return {status: refusal for status, refusal in refusals.items() if status in statuses}
 
 
 def _refusal(words: str) -> dict[str, Any]:

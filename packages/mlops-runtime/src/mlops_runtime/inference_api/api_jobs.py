@@ -1,0 +1,90 @@
+"""Jobs of an API's callers: requests that API Gateway put into S3 ask an asynchronous endpoint, and their ends get their ids.
+
+API Gateway puts a request at ``requests/<endpoint>/api/<id>``. SageMaker's answer or failure has a name that begins with ``api-``
+and the id. What callers read is ``jobs/<endpoint>/<id>``: the model's answer, or an empty object where the job failed.
+"""
+
+import json
+import logging
+import re
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.inference_api.job_names import JOB_ID, NAME, job_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+
+JSON = "application/json"
+_REQUEST = re.compile(rf"requests/[^/]+/api/({JOB_ID})")
+_ANSWER = re.compile(rf"answers/[^/]+/{NAME}({JOB_ID})(?:\.out)?")
+_FAILURE = re.compile(rf"failures/[^/]+/{NAME}({JOB_ID}?)(?:-error)?(?:\.out)?")
+_REFUSED = frozenset({"ValidationError", "ValidationException"})
+_log = logging.getLogger("mlops.jobs")
+
+
+class ApiJobs:
+    """What the function of an API's jobs does for one endpoint.
+
+    Args:
+        runtime: Client of SageMaker's runtime.
+        s3: Client of S3.
+        endpoint: The endpoint.
+        bucket: Its bucket of requests, answers and failures.
+    """
+
+    def __init__(self, runtime: "SageMakerRuntimeClient", s3: "S3Client", *, endpoint: str, bucket: str) -> None:
+        self._runtime, self._s3, self._endpoint, self._bucket = runtime, s3, endpoint, bucket
+
+    def follow(self, body: str) -> str:
+        """Do what an event "Object Created" asks for; a second delivery does the same again.
+
+        Args:
+            body: The event, as JSON.
+
+        Returns:
+            What was done, for a log.
+
+        Raises:
+            ClientError: AWS refuses something that may work later; the message is delivered again.
+            KeyError: If the event names no object.
+        """
+        key = str(json.loads(body)["detail"]["object"]["key"])
+        if asked := _REQUEST.fullmatch(key):
+            return self._ask(key, asked[1])
+        if answered := _ANSWER.fullmatch(key):
+            self._s3.copy_object(
+                Bucket=self._bucket,
+                Key=job_key(self._endpoint, answered[1]),
+                CopySource={"Bucket": self._bucket, "Key": key},
+            )
+            return f"job {answered[1]} is answered"
+        if failed := _FAILURE.fullmatch(key):
+            return self._fail(failed[1], "by the model")
+        return f"{key} is not of a job of the API"
+
+    def _ask(self, key: str, job: str) -> str:
+        try:
+            self._runtime.invoke_endpoint_async(
+                EndpointName=self._endpoint,
+                InputLocation=f"s3://{self._bucket}/{key}",
+                InferenceId=job,
+                # claim: asynchronous-answers-have-given-names
+                Filename=f"{NAME}{job}",
+                ContentType=JSON,
+                Accept=JSON,
+            )
+        except ClientError as error:
+            # there is no such endpoint, or it is not asynchronous: a later delivery would find the same
+            if error.response["Error"]["Code"] not in _REFUSED:
+                raise
+            _log.warning("job %s is not taken: %s", job, error)
+            return self._fail(job, "before it began")
+        return f"job {job} waits for the model"
+
+    def _fail(self, job: str, when: str) -> str:
+        # the text of SageMaker names account and container, and is not for callers
+        self._s3.put_object(Bucket=self._bucket, Key=job_key(self._endpoint, job), Body=b"")
+        return f"job {job} failed {when}"

@@ -1,0 +1,211 @@
+"""Jobs of an asynchronous endpoint: the API puts a request into its bucket, a function asks the endpoint and keeps the end.
+
+The gateway names the object, a caller never does, and a caller's id is compared with a pattern before it is part of a key.
+"""
+
+from collections.abc import Mapping
+
+import aws_cdk as cdk
+from aws_cdk import aws_apigateway as gateway
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct
+from mlops_constructs._functions import define_queue_consumer
+from mlops_constructs._roles import key_statement, service_role
+from mlops_constructs.inference_api.error_answers import JSON, PROBLEM, RETRY_AFTER, problem
+from mlops_constructs.model_endpoint.endpoint_role import (
+    ANSWERS_PREFIX,
+    FAILURES_PREFIX,
+    JOBS_PREFIX,
+    REQUESTS_PREFIX,
+    Exchange,
+)
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.inference_api.job_names import JOB_ID, NAME
+
+BELOW = "api/"
+_ID = "$context.extendedRequestId.replace('=', '')"
+_GIVEN = "#set($id = $input.params('id'))"
+_PATH = "integration.request.path.id"
+_KIND = "method.response.header.Content-Type"
+_AFTER = f"method.response.header.{RETRY_AFTER}"
+_REASON = (
+    "requests, answers and what callers read lie below the endpoint's own prefixes by id; rejected: one object for all jobs, which "
+    "concurrent ones would overwrite"
+)
+_LIST = (
+    "S3 says 403 of a key that does not exist to who may not list, so that a job that runs would look refused; the API lists "
+    "nothing; rejected: an answer that cannot tell the two apart"
+)
+
+
+class EndpointJobs(Construct):
+    """Define what begins and ends the jobs of one endpoint, and the role in which the API writes and reads them. Stateless.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        endpoint_name: The asynchronous endpoint.
+        endpoint_arn: Its ARN.
+        exchange: Its bucket.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        endpoint_name: str,
+        endpoint_arn: str,
+        exchange: Exchange,
+    ) -> None:
+        super().__init__(scope, id)
+        self._bucket, self._name = exchange.bucket, endpoint_name
+        key = key_statement(business_unit.key, services=["s3"])
+        exchange.announce()
+        consumer = define_queue_consumer(
+            self,
+            "Function",
+            business_unit=business_unit,
+            folder="api_jobs",
+            description=f"Begins and ends jobs of {endpoint_name}",
+            environment={"ENDPOINT": endpoint_name, "EXCHANGE_BUCKET": exchange.bucket.bucket_name},
+            statements=[
+                iam.PolicyStatement(actions=["sagemaker:InvokeEndpointAsync"], resources=[endpoint_arn]),
+                iam.PolicyStatement(actions=["s3:GetObject"], resources=[exchange.objects(ANSWERS_PREFIX, NAME)]),
+                iam.PolicyStatement(actions=["s3:PutObject"], resources=[exchange.objects(JOBS_PREFIX)]),
+                key,
+            ],
+            timeout=cdk.Duration.minutes(5),
+            wildcard_reason=_REASON,
+        )
+        prefixes = (
+            f"{REQUESTS_PREFIX}/{endpoint_name}/{BELOW}",
+            f"{ANSWERS_PREFIX}/{endpoint_name}/{NAME}",
+            f"{FAILURES_PREFIX}/{endpoint_name}/{NAME}",
+        )
+        consumer.feed(
+            events.Rule(
+                self,
+                "Objects",
+                description=f"Requests, answers and failures of jobs of {endpoint_name}",
+                event_pattern=events.EventPattern(
+                    source=["aws.s3"],
+                    detail_type=["Object Created"],
+                    detail={
+                        "bucket": {"name": [exchange.bucket.bucket_name]},
+                        "object": {"key": [{"prefix": prefix} for prefix in prefixes]},
+                    },
+                ),
+            )
+        )
+        self._role = service_role(
+            self,
+            "Role",
+            service="apigateway.amazonaws.com",
+            statements=[
+                iam.PolicyStatement(actions=["s3:PutObject"], resources=[exchange.objects(REQUESTS_PREFIX, BELOW)]),
+                iam.PolicyStatement(actions=["s3:GetObject"], resources=[exchange.objects(JOBS_PREFIX)]),
+                iam.PolicyStatement(actions=["s3:ListBucket"], resources=[exchange.bucket.bucket_arn]),
+                key,
+            ],
+            business_unit=business_unit,
+            description=f"Writes requests of jobs of {endpoint_name} and reads what came of them",
+            wildcard_reason=f"{_REASON}. {_LIST}",
+        )
+
+    def submission(self) -> gateway.Integration:
+        """Return how a method takes a job: its body becomes an object that the gateway names."""
+        return self._integration(
+            "PUT",
+            f"{REQUESTS_PREFIX}/{self._name}/{BELOW}{{id}}",
+            template=f"#set($context.requestOverride.path.id = {_ID})$input.body",
+            parameters={_PATH: "context.extendedRequestId", "integration.request.header.Content-Type": f"'{JSON}'"},
+            answers=[
+                gateway.IntegrationResponse(
+                    status_code="202",
+                    selection_pattern="200",
+                    response_parameters={_KIND: f"'{JSON}'"},
+                    response_templates={JSON: f'{{"id": "{_ID}", "status": "running"}}'},
+                ),
+                _problem("503", problem(503, "not_taken", "the job could not be taken; send it again later")),
+            ],
+        )
+
+    def reading(self) -> gateway.Integration:
+        """Return how a method answers of a job: with the model's answer, that it runs, or that it failed."""
+        after = f"#set($context.responseOverride.header.{RETRY_AFTER} = '5')"
+        running = after + '{"id": "$id", "status": "running"}'
+        kind = f"#set($context.responseOverride.header.Content-Type = '{PROBLEM}')"
+        unknown = kind + problem(404, "not_found", "there is no such job: the id is not one of this API")
+        return self._integration(
+            "GET",
+            f"{JOBS_PREFIX}/{self._name}/{{id}}",
+            # an id with a slash would be a path into the bucket; '-' is too short to be one
+            template=f"{_GIVEN}#if($id.matches('^{JOB_ID}$'))#set($context.requestOverride.path.id = $id)#end",
+            # S3 answers a range of an empty object, which stands for a failure, with 416, and all of any other one with 206
+            parameters={_PATH: "'-'", "integration.request.header.Range": "'bytes=0-'"},
+            answers=[
+                gateway.IntegrationResponse(
+                    status_code="200",
+                    selection_pattern="206",
+                    response_parameters={_KIND: "integration.response.header.Content-Type"},
+                ),
+                gateway.IntegrationResponse(
+                    status_code="202",
+                    selection_pattern="404",
+                    response_parameters={_KIND: f"'{JSON}'"},
+                    response_templates={
+                        JSON: f"{_GIVEN}#if($id.matches('^{JOB_ID}$')){running}"
+                        f"#else#set($context.responseOverride.status = 404){unknown}#end"
+                    },
+                ),
+                _problem("502", problem(502, "job_failed", "the model failed on this job; send it again"), "416"),
+                _problem("503", problem(503, "not_served", "the job cannot be read now; try again later")),
+            ],
+        )
+
+    def _integration(
+        self,
+        verb: str,
+        key: str,
+        *,
+        template: str,
+        parameters: Mapping[str, str],
+        answers: list[gateway.IntegrationResponse],
+    ) -> gateway.Integration:
+        return gateway.AwsIntegration(
+            service="s3",
+            path=f"{self._bucket.bucket_name}/{key}",
+            integration_http_method=verb,
+            options=gateway.IntegrationOptions(
+                credentials_role=self._role,
+                # an undeclared type would walk past the schema
+                passthrough_behavior=gateway.PassthroughBehavior.NEVER,
+                request_templates={JSON: template},
+                request_parameters=dict(parameters),
+                integration_responses=answers,
+            ),
+        )
+
+
+def job_answers(*statuses: str) -> list[gateway.MethodResponse]:
+    """Return the statuses and headers that a method of jobs may have.
+
+    Args:
+        statuses: The statuses.
+    """
+    headers = {_KIND: False, _AFTER: False}
+    return [gateway.MethodResponse(status_code=status, response_parameters=headers) for status in statuses]
+
+
+def _problem(status: str, template: str, pattern: str | None = None) -> gateway.IntegrationResponse:
+    return gateway.IntegrationResponse(
+        status_code=status,
+        selection_pattern=pattern,
+        response_parameters={_KIND: f"'{PROBLEM}'"},
+        response_templates={JSON: template},
+    )
