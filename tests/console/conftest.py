@@ -1,5 +1,6 @@
 """The console as a person has it: ``mlops console`` in a process of its own, and Chromium with the real policy of its pages."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from mlops_runtime.contracts.rollout import Outcome
 HOSTILE = "<img src=x onerror=alert(1)> & <script>alert(2)</script>"
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (390, 1280)]
 _HEIGHTS = {390: 844, 1280: 800}
+_number = itertools.count(1)
 _PATIENCE = 30_000  # milliseconds for what is waited for; a machine of many tests is slow
 
 
@@ -41,7 +43,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def shop(cloud: Cloud) -> DeployedUnit:
     """A unit whose model serves on a cluster and drifts, as its monitor found, with a hostile reason in its records."""
-    unit = MonitoredUnit(DeployedUnit(cloud, "browsed")).unit
+    unit = MonitoredUnit(DeployedUnit(cloud, f"browsed{next(_number)}")).unit
     unit.endpoint_entry = replace(unit.endpoint_entry, target="EKS")
     unit.publish(unit.endpoint_entry)
     unit.serve(2, Outcome.PROMOTED, HOSTILE, previous=unit.pointer(1).config, previous_package=unit.package(1))
