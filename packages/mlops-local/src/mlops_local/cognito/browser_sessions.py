@@ -110,8 +110,10 @@ def _signing_in(submit: Any) -> Any:
         # claim: cognito-sessions-last-an-hour
         for key in [key for key, each in list(_sessions.items()) if not each.is_valid()]:
             _sessions.pop(key, None)
-        key = secrets.token_urlsafe(32)
-        _sessions[key] = BrowserSession(entry["pool_id"], entry["username"], time.time())
+        key, now = secrets.token_urlsafe(32), time.time()
+        # claim: cognito-keeps-the-time-of-the-sign-in
+        entry["auth_time"] = int(now)
+        _sessions[key] = BrowserSession(entry["pool_id"], entry["username"], now)
         return found[0], {**found[1], "Set-Cookie": _cookie(key, _LASTS)}, found[2]
 
     return signed_in
