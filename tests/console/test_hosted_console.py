@@ -49,10 +49,12 @@ def lead(page: Page, hosted: Hosted) -> None:
     page.route(lambda url: urlsplit(url).netloc in hosts, led)
 
 
-def sign_in(page: Page, who: str) -> None:
-    """Type name and password at the page of the pool."""
+def sign_in(page: Page, hosted: Hosted, who: str) -> None:
+    """Type name and password at the page of the pool, then the code of an authenticator."""
     page.locator("input[name=username]").fill(who)
     page.locator("input[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Code").fill(hosted.authenticators[who].code())
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Sign out").wait_for()
 
@@ -62,7 +64,7 @@ def test_a_person_on_call_reads_and_rolls_back(visit: Open, hosted: Hosted) -> N
     page = (tab := visit(hosted.outputs["ConsoleUrl"])).page
     lead(page, hosted)
     page.goto(f"{hosted.outputs['ConsoleUrl']}/#{MODEL}")
-    sign_in(page, "ann")
+    sign_in(page, hosted, "ann")
     expect(page.locator("#serves")).to_have_text("version 2 serves")
     page.reload()
     expect(page.locator(".who")).to_contain_text("ann as reader, on-call")
@@ -85,7 +87,7 @@ def test_a_reader_is_offered_nothing(visit: Open, hosted: Hosted) -> None:
     page = visit(hosted.outputs["ConsoleUrl"]).page
     lead(page, hosted)
     page.goto(f"{hosted.outputs['ConsoleUrl']}/#{MODEL}")
-    sign_in(page, "rea")
+    sign_in(page, hosted, "rea")
 
     expect(page.locator("#serves")).to_contain_text("serves")
     expect(page.get_by_role("button", name="Roll back")).to_have_count(0)

@@ -21,6 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 from examples.pages.console import Shown
 from examples.retail.loop import Loop
+from tests.authenticator import Authenticator
 from tests.examples import models
 from tests.passed import gate_of
 
@@ -45,6 +46,7 @@ pytestmark = pytest.mark.cloud
 PASSWORD = "Long-enough-1-for-a-pool"
 GROUPS = {"rea": "reader", "ann": "on-call", "ben": "approver", "zoe": ""}
 ENDPOINT = "shown-forecast"
+FORM = "application/x-www-form-urlencoded"
 # what each write needs beside its key: the body is made of what the page shows
 WRITES = {
     "pauseUnit": ("on-call", "/units/shown/pause"),
@@ -103,6 +105,7 @@ class Hosted:
         self.waiting, self.other = (self.measured(models.register(self.loop, factor)) for factor in (4.0, 5.0))
         self.config = self.get("/config.json").json["signIn"]
         self.tokens: dict[str, dict[str, Any]] = {}
+        self.authenticators: dict[str, Authenticator] = {}
         for name, group in GROUPS.items():
             self.invite(name, group)
             self.sign_in(name)
@@ -162,7 +165,7 @@ class Hosted:
             people.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
 
     def sign_in(self, name: str) -> None:
-        """Let a person sign in by the code flow with PKCE, as the pages do."""
+        """Let a person sign in by the code flow with PKCE, as the pages do; the first time they set up an authenticator."""
         client = self.config["clientId"]
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
@@ -178,11 +181,11 @@ class Hosted:
         }
         own = f"127.0.0.1:{self.cloud.port}"
         page = self.send("GET", own, f"/oauth2/authorize?{urlencode(query)}").body.decode()
-        fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
-        form = urlencode({**fields, "username": name, "password": PASSWORD}).encode()
-        kind = "application/x-www-form-urlencoded"
-        sent = self.send("POST", own, "/login", form, Content_Type=kind)
-        assert sent.headers["location"].startswith(back), sent
+        asked = self.submit(page, username=name, password=PASSWORD)
+        if key := re.search(r'<code id="secret">(\w+)</code>', asked.body.decode()):
+            self.authenticators[name] = Authenticator(key[1])
+        sent = self.submit(asked.body.decode(), code=self.authenticators[name].code())
+        assert (asked.status, sent.headers["location"].startswith(back)) == (200, True), sent
         exchange = {
             "grant_type": "authorization_code",
             "client_id": client,
@@ -190,9 +193,15 @@ class Hosted:
             "code": parse_qs(urlsplit(sent.headers["location"]).query)["code"][0],
             "code_verifier": verifier,
         }
-        tokens = self.send("POST", own, "/oauth2/token", urlencode(exchange).encode(), Content_Type=kind)
+        tokens = self.send("POST", own, "/oauth2/token", urlencode(exchange).encode(), Content_Type=FORM)
         assert tokens.status == 200, tokens
         self.tokens[name] = tokens.json
+
+    def submit(self, page: str, **fields: str) -> Answer:
+        """Send the form of a page of Cognito's."""
+        hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+        content = urlencode({**hidden, **fields}).encode()
+        return self.send("POST", f"127.0.0.1:{self.cloud.port}", "/login", content, Content_Type=FORM)
 
     def body(self, operation: str, reader: Callable[[str], Any]) -> dict[str, Any]:
         """Return a write's body from what its page shows."""
@@ -443,11 +452,11 @@ def test_an_approver_decides_in_the_registrys_own_role(hosted: Hosted) -> None:
     decided = {}
     # the rollout that follows is still under way when the next test aborts it
     models.ask_for(hosted.loop, hosted.cloud.client("dynamodb"), bake=1800, maximum=28_800)
+    hosted.sign_in("ben")
     for operation, number in (("reject", hosted.other), ("approve", hosted.waiting)):
         review = hosted.ask("ben", "GET", f"/packages/shown-forecast/{number}").json["review"]
         seen = {"approval": review["approval"], "binding": review["binding"]}
         body = {"reason": "a person looked at it", "expect": seen}
-        hosted.sign_in("ben")
         path = WRITES[operation][1].format(number=number)
         refused = hosted.ask("ann", "POST", path, body, f"{operation}-of-ann")
         answer = hosted.ask("ben", "POST", path, body, f"{operation}-of-ben")

@@ -108,9 +108,15 @@ def make_app(cloud: Cloud) -> Iterator[Callable[..., App]]:
     """Make a pool with an app: ``make_app(version=2, domain=True, RefreshTokenRotation=...)``."""
     client, pools = cloud.client("cognito-idp"), []
 
-    def made(*, version: int = 2, domain: bool = True, branded: bool = True, **more: Any) -> App:
+    def made(
+        *, version: int = 2, domain: bool = True, branded: bool = True, mfa: str = "OFF", authenticators: bool = True,
+        **more: Any,
+    ) -> App:  # fmt: skip
         pool = client.create_user_pool(PoolName=f"people{next(_number)}")["UserPool"]["Id"]
         pools.append(pool)
+        if mfa != "OFF":
+            factor = {"SoftwareTokenMfaConfiguration": {"Enabled": authenticators}}
+            client.set_user_pool_mfa_config(UserPoolId=pool, MfaConfiguration=mfa, **factor)
         name = f"{pool.lower().replace('_', '-')}-pages"
         if domain:
             client.create_user_pool_domain(UserPoolId=pool, Domain=name, ManagedLoginVersion=version)

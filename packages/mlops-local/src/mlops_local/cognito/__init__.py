@@ -1,10 +1,12 @@
-"""Cognito's hosted pages and tokens where MiniStack differs: the browser's session, and what a refresh gives."""
+"""Cognito's hosted pages and tokens where MiniStack differs: second factor, the browser's session, what a refresh gives."""
 
 from mlops_local.cognito import (
     app_clients,
     browser_sessions,
+    factor_pages,
     login_branding,
     refreshed_tokens,
+    second_factor,
     temporary_passwords,
     token_rotation,
 )
@@ -13,6 +15,8 @@ from mlops_local.cognito import (
 def install() -> None:
     """Take over the hosted pages and the token endpoint."""
     app_clients.install()
+    second_factor.install()
+    factor_pages.install()  # before sessions, which begin when it is passed
     browser_sessions.install()
     login_branding.install()
     refreshed_tokens.install()

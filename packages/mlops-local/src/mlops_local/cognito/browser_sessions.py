@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 from ministack.services import cognito
 
 from mlops_local import compat
+from mlops_local.cognito.factor_pages import Answer, issued_code
 from mlops_local.cognito.login_branding import is_branded
 
 compat.expect(
@@ -31,7 +32,6 @@ compat.expect(
     handle_oauth2_authorize="(method, path, headers, query_params)",
 )
 
-Answer = tuple[int, dict[str, str], bytes]
 _COOKIE, _LASTS = "cognito", 3600
 _MANAGED = 2  # the version of a domain's pages
 
@@ -137,10 +137,7 @@ def _signing_out(logout: Any) -> Any:
 
 def _entry(found: Answer) -> dict[str, Any] | None:
     """Return what belongs to the code of a redirect to an app."""
-    if found[0] != 302:
-        return None
-    code = parse_qs(urlsplit(found[1].get("Location", "")).query).get("code", [""])[0]
-    entry: dict[str, Any] | None = cognito._authorization_codes.get(code)
+    entry: dict[str, Any] | None = cognito._authorization_codes.get(issued_code(found))
     return entry
 
 
