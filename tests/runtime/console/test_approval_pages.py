@@ -134,11 +134,21 @@ def test_a_package_says_whether_its_archive_serves(
     """By the live pointer of each endpoint of its group; an older pointer does not name its archive."""
     package = PackageGroup(unit.cloud, unit.endpoint, f"{unit.name}-models").register("alarm-1")
     _, before = ask("GET", f"/packages/{package}")
-    unit.serve(2, artifact_sha256=archive)
+    unit.serve(2, artifact_sha256=archive, model_package_arn=f"{before['review']['arn']}1")
     _, page = ask("GET", f"/packages/{package}")
 
     assert [each["is_same"] for each in before["endpoints"]] == [False]
     assert page["endpoints"] == [{"unit": unit.name, "endpoint": unit.endpoint, "is_same": is_same}]
+
+
+def test_a_package_that_serves_is_not_warned_of_itself(ask: Ask, unit: DeployedUnit) -> None:
+    """Its archive serves in itself, not in another package."""
+    package = PackageGroup(unit.cloud, unit.endpoint, f"{unit.name}-models").register("alarm-1")
+    _, before = ask("GET", f"/packages/{package}")
+    unit.serve(2, artifact_sha256="a" * 64, model_package_arn=before["review"]["arn"])
+    _, page = ask("GET", f"/packages/{package}")
+
+    assert [each["is_same"] for each in page["endpoints"]] == [False]
 
 
 def test_a_package_that_is_not_there_is_named(registry: Registry) -> None:

@@ -45,7 +45,7 @@ class Approvals:
 class PackageEndpoint:
     """An endpoint that serves models of the package's group.
 
-    ``is_same`` says whether the model that serves there has the very archive of the package; null where it is not known.
+    ``is_same`` says whether another package of the very archive serves there; null where it is not known.
     """
 
     unit: str
@@ -127,11 +127,11 @@ def package(call: Call) -> PackagePage:
         can_approve=not review.problems and review.approval == _PENDING,
         can_reject=review.approval != "Rejected",
         pickled=None if evaluation is None else evaluation.pickled,
-        endpoints=_endpoints(call, review.metadata.get("artifact_sha256")),
+        endpoints=_endpoints(call, review),
     )
 
 
-def _endpoints(call: Call, archive: str | None) -> tuple[PackageEndpoint, ...]:
+def _endpoints(call: Call, review: Review) -> tuple[PackageEndpoint, ...]:
     """Return the endpoints of the package's group; none where the caller may not list them."""
     try:
         found = Entries(ssm=call.cloud.client("ssm")).endpoints_of(call.names["group"])
@@ -140,12 +140,12 @@ def _endpoints(call: Call, archive: str | None) -> tuple[PackageEndpoint, ...]:
             raise
         return ()
     return tuple(
-        PackageEndpoint(unit=each.unit, endpoint=each.endpoint, is_same=_is_same(call, each, archive)) for each in found
+        PackageEndpoint(unit=each.unit, endpoint=each.endpoint, is_same=_is_same(call, each, review)) for each in found
     )
 
 
-def _is_same(call: Call, entry: EndpointEntry, archive: str | None) -> bool | None:
-    """Return whether the model on an endpoint has this archive, as far as its row and the caller's rights say it."""
+def _is_same(call: Call, entry: EndpointEntry, review: Review) -> bool | None:
+    """Return whether another package of its archive serves, as far as the endpoint's row and the caller's rights say it."""
     try:
         row = RolloutTable(call.cloud.client("dynamodb"), entry.rollout_table, entry.endpoint).read()
     except ClientError as error:
@@ -154,8 +154,10 @@ def _is_same(call: Call, entry: EndpointEntry, archive: str | None) -> bool | No
         return None
     if row.live is None:
         return False
-    serves = from_json(LivePointer, row.live).artifact_sha256
-    return None if None in (serves, archive) else serves == archive
+    live, archive = from_json(LivePointer, row.live), review.metadata.get("artifact_sha256")
+    if live.model_package_arn == review.arn:
+        return False
+    return None if None in (live.artifact_sha256, archive) else live.artifact_sha256 == archive
 
 
 def approve(call: Call) -> Decided:
