@@ -1,10 +1,15 @@
 """Refresh tokens are replaced where the client says so, and end when they are revoked."""
 
+import functools
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+from botocore.exceptions import ClientError
 from tests.local.cognito.conftest import App, claims
+from tests.local.cognito.test_refreshed_tokens import until_later
 
 
 def rotation(grace: int) -> dict[str, object]:
@@ -15,13 +20,45 @@ def rotation(grace: int) -> dict[str, object]:
 def test_a_refresh_gives_a_new_refresh_token(make_app: Callable[..., App]) -> None:
     """Which lasts no longer than the first; the first is at its end."""
     app = make_app(**rotation(0))
-    first = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
+    tokens = app.exchange(app.sign_in().back["code"]).json
+    first, signed_in = tokens["refresh_token"], claims(tokens["access_token"])
+    until_later(signed_in["iat"])
     second = app.refresh(first).json["refresh_token"]
     again, third = app.refresh(first), app.refresh(second)
 
     assert (again.status, again.json["error"]) == (400, "invalid_grant")
     assert third.status == 200
     assert claims(first)["exp"] == claims(second)["exp"] == claims(third.json["refresh_token"])["exp"]
+    assert claims(third.json["access_token"])["auth_time"] == signed_in["auth_time"]
+
+
+def test_the_api_rotates_by_an_operation_of_its_own(make_app: Callable[..., App]) -> None:
+    """As the pages' endpoint does, with which it shares the tokens; the flow for refreshes is refused."""
+    app = make_app(**rotation(0))
+    client = app.cloud.client("cognito-idp")
+    signed_in = app.exchange(app.sign_in().back["code"]).json
+    first = signed_in["refresh_token"]
+
+    def refresh(token: str) -> Any:
+        return client.get_tokens_from_refresh_token(ClientId=app.id, RefreshToken=token)["AuthenticationResult"]
+
+    until_later(claims(first)["iat"])
+    second = refresh(first)
+    third = refresh(second["RefreshToken"])
+    with pytest.raises(ClientError, match="RefreshTokenReuseException"):
+        refresh(first)
+    for asked in (client.initiate_auth, functools.partial(client.admin_initiate_auth, UserPoolId=app.pool)):
+        with pytest.raises(ClientError, match="Auth flow not enabled"):
+            asked(
+                ClientId=app.id,
+                AuthFlow="REFRESH_TOKEN_AUTH",
+                AuthParameters={"REFRESH_TOKEN": third["RefreshToken"]},
+            )
+
+    assert app.refresh(second["RefreshToken"]).json["error"] == "invalid_grant"
+    assert app.refresh(third["RefreshToken"]).status == 200
+    assert claims(third["RefreshToken"])["exp"] == claims(first)["exp"]
+    assert claims(third["AccessToken"])["auth_time"] == claims(signed_in["access_token"])["auth_time"]
 
 
 def test_the_old_one_is_valid_for_the_grace_period(make_app: Callable[..., App]) -> None:
@@ -41,7 +78,10 @@ def test_the_old_one_is_valid_for_the_grace_period(make_app: Callable[..., App])
 def test_without_rotation_the_token_stays(app: App) -> None:
     """And no other is given."""
     token = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
+    found = app.cloud.client("cognito-idp").get_tokens_from_refresh_token(ClientId=app.id, RefreshToken=token)
+
     assert ["refresh_token" in app.refresh(token).json for _ in range(2)] == [False, False]
+    assert "RefreshToken" not in found["AuthenticationResult"]
 
 
 def test_a_revoked_token_gives_nothing(app: App) -> None:

@@ -2,7 +2,8 @@
 
 import contextvars
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -40,6 +41,16 @@ def form(body: bytes) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 
+@contextmanager
+def keeping(claims: Mapping[str, Any]) -> Iterator[None]:
+    """Let the tokens that are made inside have the time of a sign-in, and a refresh token the end of the one before."""
+    reset = _kept.set({name: claims[name] for name in ("auth_time", "exp") if name in claims})
+    try:
+        yield
+    finally:
+        _kept.reset(reset)
+
+
 def _with_groups(make: Any) -> Any:
     def made(sub: str, pool_id: str, client_id: str, token_type: str = "access", **more: Any) -> str:  # noqa: S107
         if more.get("trigger_source") == "TokenGeneration_RefreshTokens" and more.get("groups") is None:
@@ -74,22 +85,15 @@ def _of_a_sign_in(exchange: Any) -> Any:
             # claim: cognito-refresh-tokens-are-of-one-client
             if time.time() >= kept.get("exp", 0) or given.get("client_id", kept["client_id"]) != kept["client_id"]:
                 return cognito._oauth2_error("invalid_grant", "Invalid refresh token.")
-        reset = _kept.set({name: kept[name] for name in ("auth_time", "exp") if name in kept})
-        try:
+        with keeping(kept):
             return exchange(data, query, raw_body, headers)
-        finally:
-            _kept.reset(reset)
 
     return exchanged
 
 
 def _of_a_token(refresh: Any) -> Any:
     def refreshed(pool: Any, pool_id: str, client_id: str, token: str) -> Any:
-        claims = cognito._token_claims(token) or {}
-        reset = _kept.set({name: claims[name] for name in ("auth_time", "exp") if name in claims})
-        try:
+        with keeping(cognito._token_claims(token) or {}):
             return refresh(pool, pool_id, client_id, token)
-        finally:
-            _kept.reset(reset)
 
     return refreshed

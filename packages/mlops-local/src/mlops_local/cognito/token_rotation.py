@@ -2,24 +2,34 @@
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ministack import app
+from ministack.core.responses import error_response_json, json_response
 from ministack.services import cognito
 
 from mlops_local import compat
 from mlops_local.cognito.app_clients import ROTATION
-from mlops_local.cognito.refreshed_tokens import form
+from mlops_local.cognito.refreshed_tokens import form, keeping
 
 compat.expect(
     "ministack.app",
     _handle_cognito_body_request="(method, path, headers, body, query_params)",
 )
 compat.expect(
+    "ministack.core.responses",
+    error_response_json=object,
+    json_response="(data, status=200, *, content_type='application/x-amz-json-1.0')",
+)
+compat.expect(
     "ministack.services.cognito",
+    _admin_initiate_auth="(data)",
     _fake_token="(sub, pool_id, client_id, token_type='access', username='', user_attrs=None, groups=None, nonce='', "  # noqa: S106
     "trigger_source='TokenGeneration_Authentication', client_metadata=None, origin_jti='', scope=None)",
     _find_pool_by_client_id="(client_id)",
+    _get_tokens_from_refresh_token="(data)",  # noqa: S106
+    _initiate_auth="(data)",
     _oauth2_error="(error, description, status=400)",
     _oauth2_token="(data, query_params, raw_body=b'', headers=None)",  # noqa: S106
     _refresh_tokens=dict,
@@ -28,12 +38,42 @@ compat.expect(
 )
 
 _rotated: dict[str, float] = {}  # when each old token was replaced
+_FLOWS = {"REFRESH_TOKEN_AUTH", "REFRESH_TOKEN"}
 
 
 def install() -> None:
     """Rotate where a client says so."""
     cognito._oauth2_token = _rotating(cognito._oauth2_token)
+    cognito._get_tokens_from_refresh_token = _refreshing(cognito._get_tokens_from_refresh_token)
+    cognito._initiate_auth = _initiating(cognito._initiate_auth)
+    cognito._admin_initiate_auth = _initiating(cognito._admin_initiate_auth)
     app._handle_cognito_body_request = _revoking(app._handle_cognito_body_request)
+
+
+def _rotation(client_id: str) -> dict[str, Any]:
+    return (cognito._find_pool_by_client_id(client_id)[2] or {}).get(ROTATION) or {}
+
+
+def _is_over(old: str, claims: Mapping[str, Any]) -> bool:
+    """Return whether a token was replaced, and its grace period has ended."""
+    grace = int(_rotation(claims.get("client_id", "")).get("RetryGracePeriodSeconds", 0))
+    return old in _rotated and time.time() > _rotated[old] + grace
+
+
+def _replaced(old: str, claims: Mapping[str, Any]) -> str | None:
+    """Return the token that comes after, ``None`` where the client does not rotate."""
+    if _rotation(claims["client_id"]).get("Feature") != "ENABLED":
+        return None
+    pool_id = cognito._find_pool_by_client_id(claims["client_id"])[0]
+    with keeping(claims):
+        new: str = cognito._fake_token(
+            claims["sub"], pool_id, claims["client_id"], "refresh", origin_jti=claims["origin_jti"],
+            scope=claims.get("scope"),
+        )  # fmt: skip
+    if old in cognito._refresh_tokens:
+        cognito._refresh_tokens[new] = dict(cognito._refresh_tokens[old])
+    _rotated.setdefault(old, time.time())
+    return new
 
 
 def _rotating(exchange: Any) -> Any:
@@ -43,24 +83,47 @@ def _rotating(exchange: Any) -> Any:
         if given.get("grant_type") != "refresh_token":
             return exchange(data, query, raw_body, headers)
         claims = cognito._token_claims(old) or {}
-        pool_id, _, client = cognito._find_pool_by_client_id(claims.get("client_id", ""))
-        rotation = (client or {}).get(ROTATION) or {}
         # claim: cognito-rotates-refresh-tokens
-        if old in _rotated and time.time() > _rotated[old] + int(rotation.get("RetryGracePeriodSeconds", 0)):
+        if _is_over(old, claims):
             return cognito._oauth2_error("invalid_grant", "Refresh token has been rotated.")
         status, found, content = exchange(data, query, raw_body, headers)
-        if status != 200 or rotation.get("Feature") != "ENABLED":
-            return status, found, content
-        new = cognito._fake_token(
-            claims["sub"], pool_id, claims["client_id"], "refresh", origin_jti=claims["origin_jti"],
-            scope=claims.get("scope"),
-        )  # fmt: skip
-        if old in cognito._refresh_tokens:
-            cognito._refresh_tokens[new] = dict(cognito._refresh_tokens[old])
-        _rotated.setdefault(old, time.time())
-        return status, found, json.dumps({**json.loads(content), "refresh_token": new}).encode()
+        new = _replaced(old, claims) if status == 200 else None
+        return (
+            status,
+            found,
+            content if new is None else json.dumps({**json.loads(content), "refresh_token": new}).encode(),
+        )
 
     return exchanged
+
+
+def _refreshing(refresh: Any) -> Any:
+    def refreshed(data: dict[str, Any]) -> Any:
+        old = data.get("RefreshToken") or ""
+        claims = cognito._token_claims(old) or {}
+        # claim: cognito-rotates-by-its-own-operation
+        if _is_over(old, claims):
+            text = "Refresh token has been rotated."
+            return error_response_json("RefreshTokenReuseException", text, 400)
+        answer = refresh(data)
+        new = _replaced(old, claims) if answer[0] == 200 else None
+        if new is None:
+            return answer
+        return json_response(
+            {"AuthenticationResult": {**json.loads(answer[2])["AuthenticationResult"], "RefreshToken": new}}
+        )
+
+    return refreshed
+
+
+def _initiating(initiate: Any) -> Any:
+    def initiated(data: dict[str, Any]) -> Any:
+        if data.get("AuthFlow") in _FLOWS and _rotation(data.get("ClientId", "")).get("Feature") == "ENABLED":
+            # claim: cognito-rotates-by-its-own-operation
+            return error_response_json("InvalidParameterException", "Auth flow not enabled for this client", 400)
+        return initiate(data)
+
+    return initiated
 
 
 def _revoking(handle: Any) -> Any:
