@@ -12,6 +12,7 @@ import aws_cdk as cdk
 
 from examples.capacities import Capacities
 from examples.container_model.stack import Vendor
+from examples.front_door import FrontDoor, add_api
 from examples.retail.demand_forecasting.eks_stack import ClusterAttributes, DemandForecastingOnEks
 from examples.stacks import compose
 from mlops_constructs import ModelImage, Profile
@@ -37,7 +38,7 @@ def main(path: Path, kept: Path | None) -> int:
             image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
             Capacities(app, "Capacities", image=image, profile=profile)
             Vendor(app, "Vendor", runtime=image, profile=profile)
-            DemandForecastingOnEks(
+            on_eks = DemandForecastingOnEks(
                 app,
                 "DemandForecastingOnEks",
                 image=image,
@@ -45,6 +46,8 @@ def main(path: Path, kept: Path | None) -> int:
                 cluster=_CLUSTER,
                 certificate_arn=_CERTIFICATE if profile is Profile.PRODUCTION else None,
             )
+            add_api(on_eks, server_name="models.example.com" if profile is Profile.PRODUCTION else None)
+            FrontDoor(app, "FrontDoor", image=image, profile=profile, certificate_arn=_CERTIFICATE)
             found = check(app)
         print("\n".join(f"{profile.value}: {line}" for line in found.summary()))
         problems += [f"{profile.value}: {problem}" for problem in found.problems]

@@ -99,6 +99,8 @@ def _text(value: Any, resources: dict[str, Any]) -> str:
         (given, "") if function == "Ref" else (given[0], given[1]) if function == "Fn::GetAtt" else ("", "")
     )
     kind = resources.get(name, {}).get("Type", "")
+    if kind == "AWS::SSM::Parameter" and not attribute:
+        return _text(resources[name]["Properties"]["Name"], resources)  # it begins with a slash, as the ARN needs
     if attribute.endswith("Arn") or kind in ("AWS::SNS::Topic", "AWS::StepFunctions::StateMachine"):
         service = kind.split("::")[1].lower()
         return "arn:aws:s3:::name" if service == "s3" else f"arn:aws:{_SERVICES.get(service, service)}:*"

@@ -130,3 +130,4 @@ class DemandForecastingOnEks(cdk.Stack):
         cdk.CfnOutput(self, "ServiceUrl", value=service.url)
         cdk.CfnOutput(self, "RuleArn", value=service.load_balancer.rule_arn)
         cdk.CfnOutput(self, "ServiceSecurityGroup", value=service.load_balancer.security_group.security_group_id)
+        self.unit, self.service = unit, service
