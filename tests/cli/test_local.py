@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.local.site import make_site
 
 from mlops_local import session_processes
 from mlops_local.cloud import connect
@@ -310,3 +312,38 @@ def test_forget_says_what_it_leaves_and_deletes_that_too(mlops: Run, tmp_path: P
     assert not (home / "environments").exists()
     assert not (tmp_path / ".mlops" / "assets").exists()
     assert "--packages needs --forget" in mlops("local", "down", "--packages", "--home", home).stderr
+
+
+def test_browse_opens_a_distribution(mlops: Run, home: Path, tmp_path: Path) -> None:
+    """In the browser that is given, which here is Chromium without a window that prints what it shows."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed; apt-get install chromium")
+    script = tmp_path / "printing"
+    flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking --dump-dom"
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(chromium)} {flags} "$@"\n')
+    script.chmod(0o755)
+    mlops("local", "up", "--home", home)
+    cloud = connect(home)
+    asked = ("local", "browse", "--home", home, "--browser", script)
+    assert _only_line(mlops(*asked).stderr).startswith("mlops: no distribution is deployed here; ")
+    name = make_site(cloud, "first")
+
+    shown = mlops(*asked)
+
+    assert (shown.returncode, f"read at {name}" in shown.stdout) == (0, True), shown
+    assert shown.stdout.startswith(f"https://{name} in {script}, until it is closed\n")
+    assert f"read at {name}" in mlops(*asked, f"https://{name}/#part").stdout
+    elsewhere = mlops(*asked, f"https://{name}.evil.example/")
+    assert _only_line(elsewhere.stderr) == (
+        f"mlops: https://{name}.evil.example/ is not of a distribution here; there are https://{name}"
+    )
+    none = mlops("local", "browse", "--home", home, "--browser", tmp_path / "none")
+    assert (
+        _only_line(none.stderr)
+        == f"mlops: no browser is found ({tmp_path / 'none'}); give the path of one with --browser"
+    )
+    second = make_site(cloud, "second")
+    both = ", ".join(sorted([f"https://{name}", f"https://{second}"]))
+    assert _only_line(mlops(*asked).stderr) == f"mlops: there are 2 distributions; name one of {both}"
+    assert json.loads(mlops("local", "status", "--json", "--home", home).stdout)["pages"] == both.split(", ")

@@ -30,12 +30,19 @@ _PATIENCE = 30_000  # milliseconds for what is waited for; a machine of many tes
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """One browser for a file; while it is open its loop runs in this thread, where other files run loops of their own."""
+    with opened_chromium() as browser:
+        yield browser
+
+
+@contextmanager
+def opened_chromium(*arguments: str) -> Iterator[Browser]:
+    """Start a browser with arguments of its command line."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("chromium is not installed; apt-get install chromium")
     expect.set_options(timeout=_PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *arguments])
         yield browser
         browser.close()
 

@@ -1,14 +1,13 @@
 """A person in a browser at a deployed console: distribution, Cognito's pages, API and function, on the embedded cloud with IAM on.
 
-The names are those of AWS, by TLS; what goes to them is led to the embedded cloud.
+The names are those of AWS, by TLS, in a browser with the arguments that `mlops local browse` gives it.
 """
 
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, Route, expect
-from tests.console.conftest import Visit
+from playwright.sync_api import Browser, Page, expect
+from tests.console.conftest import Visit, opened_chromium
 from tests.examples.test_hosted_console import ENDPOINT, PASSWORD, Hosted
 
 from mlops_local import cloud as local_cloud
@@ -17,7 +16,6 @@ pytestmark = pytest.mark.cloud
 
 Open = Callable[..., Visit]
 MODEL = f"/units/shown/endpoints/{ENDPOINT}"
-SENT = ("authorization", "content-type", "idempotency-key", "if-none-match")
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +29,11 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
         cloud.down(forget=True)
 
 
-def lead(page: Page, hosted: Hosted) -> None:
-    """Lead what goes to the console's address and to Cognito's pages to the embedded cloud."""
-    console, cognito = urlsplit(hosted.outputs["ConsoleUrl"]).netloc, urlsplit(hosted.config["domain"]).netloc
-    hosts = {console: hosted.host, cognito: f"127.0.0.1:{hosted.cloud.port}"}
-
-    def led(route: Route) -> None:
-        asked, parts = route.request, urlsplit(route.request.url)
-        headers = {name.replace("-", "_"): value for name, value in asked.headers.items() if name in SENT}
-        cookies = page.context.cookies(asked.url)
-        if cookies:
-            headers["Cookie"] = "; ".join(f"{each['name']}={each['value']}" for each in cookies)
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        found = hosted.send(asked.method, hosts[parts.netloc], path, asked.post_data_buffer or b"", **headers)
-        route.fulfill(status=found.status, headers=found.headers, body=found.body)
-
-    page.route(lambda url: urlsplit(url).netloc in hosts, led)
+@pytest.fixture(scope="module")
+def chromium(hosted: Hosted) -> Iterator[Browser]:
+    """A browser as the command starts it; Playwright gives it a profile."""
+    with opened_chromium(*hosted.cloud.browser_arguments()) as browser:
+        yield browser
 
 
 def sign_in(page: Page, hosted: Hosted, who: str) -> None:
@@ -62,7 +49,6 @@ def sign_in(page: Page, hosted: Hosted, who: str) -> None:
 def test_a_person_on_call_reads_and_rolls_back(visit: Open, hosted: Hosted) -> None:
     """By the distribution's own policy; a page that is loaded again signs in silently."""
     page = (tab := visit(hosted.outputs["ConsoleUrl"])).page
-    lead(page, hosted)
     page.goto(f"{hosted.outputs['ConsoleUrl']}/#{MODEL}")
     sign_in(page, hosted, "ann")
     expect(page.locator("#serves")).to_have_text("version 2 serves")
@@ -85,7 +71,6 @@ def test_a_person_on_call_reads_and_rolls_back(visit: Open, hosted: Hosted) -> N
 def test_a_reader_is_offered_nothing(visit: Open, hosted: Hosted) -> None:
     """The page has no button for what the group may not."""
     page = visit(hosted.outputs["ConsoleUrl"]).page
-    lead(page, hosted)
     page.goto(f"{hosted.outputs['ConsoleUrl']}/#{MODEL}")
     sign_in(page, hosted, "rea")
 

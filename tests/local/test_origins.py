@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import pytest
+from tests.local.site import make_site
 
 from mlops_local.cloud import Cloud
 from mlops_local.origins import refusal
@@ -145,3 +146,35 @@ def test_pages_of_an_app_reach_the_sign_in(cloud: Cloud) -> None:
 
     assert [status for status, _ in found] == [400, 400, 400, 403, 400]
     assert found[2][1] == "*"
+
+
+def test_a_page_at_its_own_name_uses_its_own_origin(cloud: Cloud, unique: str) -> None:
+    """And other sites lead people there: by links, not by images, scripts or forms."""
+    name = make_site(cloud, unique)
+    given = {"Host": name, "X-Forwarded-Proto": "https"}
+    own = {**given, "Origin": f"https://{name}", "Sec-Fetch-Site": "same-origin"}
+    link = {**given, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+
+    assert send(cloud, "GET", "/", **own)[0] == 200
+    assert send(cloud, "GET", "/", **link)[0] == 200
+    foreign = [
+        ("GET", {**link, "Sec-Fetch-Mode": "no-cors"}),
+        ("GET", {**given, "Origin": "https://evil.example"}),
+        ("GET", {**given, "Origin": f"http://127.0.0.1:{cloud.port}"}),
+        ("POST", {**link, "Origin": "https://evil.example"}),
+        ("GET", {**own, "Host": f"127.0.0.1:{cloud.port}"}),
+        ("GET", {**own, "Host": "sts.us-east-1.amazonaws.com"}),
+        ("GET", {**given, "Host": "other.cloudfront.net"}),
+    ]
+    for method, headers in foreign:
+        status, answer, _ = send(cloud, method, "/", **headers)
+        assert (status, json.loads(answer)["__type"]) == (403, "ForeignRequest"), headers
+
+
+@pytest.mark.parametrize("path", ["/_mlops/clock", "/_mlops/pages", "/_ministack/reset", "/_ministack/health"])
+def test_a_page_at_its_own_name_reaches_nothing_of_ours(cloud: Cloud, unique: str, path: str) -> None:
+    """On AWS these are paths of the distribution."""
+    name = make_site(cloud, unique)
+    for method in ("GET", "POST"):
+        status, answer, _ = send(cloud, method, path, Host=name, Origin=f"https://{name}")
+        assert (status, json.loads(answer)["__type"]) == (403, "ForeignRequest")

@@ -25,6 +25,7 @@ class Recording:
     name: str
     port: int = 0
     seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    on_client: Callable[[tuple[str, int]], object] = lambda _address: None
 
 
 @dataclass
@@ -55,6 +56,7 @@ def serve() -> Iterator[Callable[[str], Recording]]:
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 headers = {key.lower(): value for key, value in self.headers.items()}
+                recording.on_client(self.client_address)
                 recording.seen.append((self.command, self.path, headers, body))
                 content = recording.name.encode()
                 self.send_response(403 if self.command == "CONNECT" else 200)

@@ -191,3 +191,15 @@ def test_a_client_that_does_not_trust_it_goes_no_further(start_proxy: Start) -> 
         assert client.get("https://sts.amazonaws.com/").text == "cloud"
 
     assert [path for _, path, _, _ in running.cloud.seen] == ["/"]
+
+
+def test_what_came_by_tls_is_known_by_its_connection(start_proxy: Start) -> None:
+    """While it lasts, and by the address that the embedded cloud sees."""
+    running = start_proxy({})
+    seen: list[bool] = []
+    running.cloud.on_client = lambda address: seen.append(running.proxy.is_tls(address))
+    with _client(running) as client:
+        client.get("https://sts.us-east-1.amazonaws.com/")
+        client.get("http://sts.us-east-1.amazonaws.com/")
+
+    assert seen == [True, False]

@@ -3,7 +3,9 @@
 import os
 import shlex
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ app = typer.Typer(
 
 _LOOK_SECONDS = 0.5
 _NOT_DEPLOYED = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
 _TOOLKIT = "CDKToolkit"  # of `cdk bootstrap`, which is made again by itself
 
 Home = Annotated[
@@ -227,6 +230,49 @@ def env(as_json: AsJson = False, home: Home = None) -> None:
         typer.echo(f"export {name}={shlex.quote(value)}")
     # the cdk CLI runs `mlops` and `python`, and needs this environment's node
     typer.echo(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
+
+
+@app.command()
+def browse(
+    address: Annotated[
+        str,
+        typer.Argument(help="What to open. Default: the one distribution that there is.", show_default=False),
+    ] = "",
+    browser: Annotated[
+        str,
+        typer.Option(
+            help="Chromium, Chrome or Edge, or a program that starts it. Default: the first that is found.",
+            show_default=False,
+        ),
+    ] = "",
+    home: Home = None,
+) -> None:
+    """Open a distribution of the embedded cloud at its own address, in a browser with a new profile, until that is closed.
+
+    There the names of distributions and sign-in pages lead to the embedded cloud, and all others where they always lead.
+    """
+    from mlops_local import cloud
+
+    with shown(cloud.CloudError):
+        running = cloud.connect(home_folder(home))
+        pages, arguments = running.pages(), running.browser_arguments()
+    if not pages:
+        raise UserError(
+            "no distribution is deployed here; deploy a stack with one, such as a Console, with `mlops deploy`"
+        )
+    if not address and len(pages) > 1:
+        raise UserError(f"there are {len(pages)} distributions; name one of {', '.join(pages)}")
+    address = address or pages[0]
+    if not any(address == page or address.startswith((f"{page}/", f"{page}?", f"{page}#")) for page in pages):
+        raise UserError(f"{address} is not of a distribution here; there are {', '.join(pages)}")
+    found = next(filter(None, map(shutil.which, [browser] if browser else _BROWSERS)), None)
+    if found is None:
+        raise UserError(f"no browser is found ({browser or ', '.join(_BROWSERS)}); give the path of one with --browser")
+    typer.echo(f"{address} in {found}, until it is closed")
+    with tempfile.TemporaryDirectory(prefix="mlops-browse-", ignore_cleanup_errors=True) as profile:
+        own = [f"--user-data-dir={profile}", "--no-first-run", "--no-default-browser-check"]
+        ended = subprocess.run([found, *arguments, *own, address], check=False)
+    raise typer.Exit(ended.returncode)
 
 
 def home_folder(home: Path | None) -> Path:

@@ -28,6 +28,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from mlops_local import session_processes
+from mlops_local.egress import browser
 from mlops_local.egress import environment as egress
 from mlops_local.saved_state import snapshot_files
 from mlops_local.settings import ACCOUNT, REGION, ROOT_KEY
@@ -196,8 +197,30 @@ class Cloud:
             "model_processes": self.call("/_mlops/model-environments"),
             "load_balancing": self.call("/_mlops/load-balancers"),
             "hosts": self.call("/_mlops/egress"),
+            "pages": self.pages(),
             "clock": self.clock(),
         }
+
+    def pages(self) -> list[str]:
+        """Return the addresses of the distributions, such as ``https://d111111abcdef8.cloudfront.net``.
+
+        Raises:
+            CloudError: When it does not answer.
+        """
+        return [f"https://{name}" for name in self.call("/_mlops/pages")["distributions"]]
+
+    def browser_arguments(self) -> list[str]:
+        """Return the arguments with which Chromium, Chrome or Edge opens this cloud's pages at AWS's names.
+
+        These are the distributions and the sign-in pages of user pools that there are now; other addresses are opened as always.
+        The browser needs a profile of its own (``--user-data-dir``).
+
+        Raises:
+            CloudError: When it does not answer.
+        """
+        found = self.call("/_mlops/pages")
+        hosts = [*found["distributions"], *found["sign_in"]]
+        return browser.arguments(hosts, proxy_port=self.proxy_port, pin=found["pin"])
 
     def clock(self) -> dict[str, Any]:
         """Return the embedded clock: ``now`` (ISO 8601), ``epoch``, ``scale``, ``waiting``."""

@@ -43,7 +43,9 @@ from mlops_local import (
 )
 from mlops_local.athena import queries
 from mlops_local.egress import service as egress
+from mlops_local.egress.proxy import Proxy
 from mlops_local.egress.refusals import with_refusals
+from mlops_local.egress.schemes import with_schemes
 from mlops_local.functions import function_logs, function_metrics, function_processes, functions
 from mlops_local.glue import jobs, machine_integration, rulesets
 from mlops_local.iam import (
@@ -164,8 +166,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(descriptor: int) -> None:
-    application = with_origins(with_signatures(saver.with_changes(with_routes(with_refusals(app.app)))))
+async def _serve(descriptor: int, proxy: Proxy) -> None:
+    answering = with_signatures(saver.with_changes(with_routes(with_refusals(app.app))))
+    application = with_origins(with_schemes(answering, proxy.is_tls))
     config = uvicorn.Config(
         application,
         http="httptools",
@@ -201,11 +204,11 @@ def main() -> None:
         )
     gc.freeze()
     gc.enable()
-    egress.start()
+    proxy = egress.start()
     clock.start()
     saver.start()
     LOGGER.info("embedded cloud: ministack %s, port %d, state in %s", compat.VERSION, settings.port, settings.home)
-    asyncio.new_event_loop().run_until_complete(_serve(int(os.environ["MLOPS_LOCAL_SOCKET"])))
+    asyncio.new_event_loop().run_until_complete(_serve(int(os.environ["MLOPS_LOCAL_SOCKET"]), proxy))
     saver.save_at_end()
     LOGGER.info("embedded cloud: down")
     logging.shutdown()

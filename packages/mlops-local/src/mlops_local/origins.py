@@ -4,6 +4,7 @@ Every program of this machine may use the port, also browsers: any page may send
 page whose owner points its name at 127.0.0.1 (DNS rebinding) may read the answers. Browsers report that in ``Origin``,
 ``Sec-Fetch-Site`` and ``Host``. AWS serves pages from S3, which are links and images without an origin and the origins that a
 bucket's CORS configuration names, and from Cognito: its hosted pages are opened by apps of any origin, which then ask for tokens.
+At their own names distributions and Cognito's pages are led to by any page, and use their own origin; it reaches nothing of ours.
 """
 
 import json
@@ -17,6 +18,7 @@ from ministack.services import s3
 
 from mlops_local import compat, settings
 from mlops_local.egress.hosts import Kind, kind
+from mlops_local.page_hosts import is_page_host
 from mlops_local.routes import Application, Receive, Scope, Send
 
 compat.expect(
@@ -31,6 +33,7 @@ compat.expect(
 )
 
 CODE = "ForeignRequest"
+_OURS = ("/_mlops/", "/_ministack/")
 _HOST = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9_.-]+)(?::([0-9]+))?", re.IGNORECASE)
 # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; an address that the user typed is of no site
 _OWN_SITES = frozenset({"none", "same-origin"})
@@ -44,13 +47,13 @@ def foreign_name(headers: Mapping[str, str], port: int) -> str | None:
     """Return why a request's ``Host`` is not a name of the embedded cloud, or ``None``.
 
     Its names are those of the loopback interface with its port, what SDKs put before them (a bucket), and AWS's endpoints, for
-    which its proxy answers: no page has a name below them whose address its owner chooses.
+    which its proxy answers, and its pages: no page has a name below them whose address its owner chooses.
     """
     given = headers.get("host", "")
     found = _HOST.fullmatch(given)
     if found is not None:
         name, given_port = found[1].lower(), found[2]
-        if kind(name) is Kind.ENDPOINT:
+        if kind(name) is Kind.ENDPOINT or is_page_host(name):
             return None
         if (kind(name) is Kind.LOOPBACK or name.endswith(".127.0.0.1")) and given_port == str(port):
             return None
@@ -61,6 +64,8 @@ def foreign_page(headers: Mapping[str, str], port: int) -> str | None:
     """Return why a request is of a page of another site, or ``None``."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
     own = {f"http://{host}:{port}" for host in ("127.0.0.1", "localhost")}
+    if name := _page_host(headers):
+        own = {f"{scheme}://{name}" for scheme in ("http", "https")}
     if origin is not None and origin not in own:
         return f"a page of origin {origin!r} may not use the embedded cloud"
     return None if site in _OWN_SITES else f"a page of another site ({site}) may not use the embedded cloud"
@@ -91,6 +96,8 @@ def with_origins(application: Application) -> Application:
             and not _is_served_to_pages(scope, headers)
         ):
             message = page
+        if message is None and _page_host(headers) and scope["path"].startswith(_OURS):
+            message = f"{scope['path']} is the embedded cloud's own; use http://127.0.0.1:{settings.port}"
         if message is None:
             await application(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -106,6 +113,8 @@ def _is_served_to_pages(scope: Scope, headers: dict[str, str]) -> bool:
     """Return whether a request is Cognito's, or one that S3 lets this page make, which still needs its signature."""
     if scope["type"] != "http" or scope["path"].startswith("/_"):
         return False
+    if _page_host(headers) and "origin" not in headers and headers.get("sec-fetch-mode") == "navigate":
+        return scope["method"] == "GET"  # a link, or the way back from signing in
     # claim: cognito-serves-apps-of-any-origin
     if (scope["method"], scope["path"]) in _COGNITO:
         return True
@@ -120,6 +129,12 @@ def _is_served_to_pages(scope: Scope, headers: dict[str, str]) -> bool:
     if method == "OPTIONS":
         return bool(s3.cors_preflight(*target, headers)[0] == 200)
     return bool(s3.cors_response_headers(target[0], method, headers))
+
+
+def _page_host(headers: Mapping[str, str]) -> str:
+    """Return the name of a distribution or of sign-in pages by which a request came, or nothing."""
+    name = headers.get("host", "").partition(":")[0].lower()
+    return name if is_page_host(name) else ""
 
 
 async def _refuse(send: Send, message: str) -> None:

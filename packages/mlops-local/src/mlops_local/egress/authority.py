@@ -1,5 +1,7 @@
 """The certificate authority of one run of the embedded cloud: it lives in memory and may sign for AWS's domains alone."""
 
+import base64
+import hashlib
 import ipaddress
 import ssl
 import tempfile
@@ -49,6 +51,13 @@ class Authority:
     def pem(self) -> bytes:
         """Return the authority's certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def pin(self) -> str:
+        """Return the Base64 of the SHA-256 of the public key that every certificate for a host has."""
+        key = self._leaf_key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return base64.b64encode(hashlib.sha256(key).digest()).decode()
 
     def context(self, host: str) -> ssl.SSLContext:
         """Return what a server needs to be taken for a host."""

@@ -1,7 +1,8 @@
 """The proxy of the embedded cloud: AWS's hosts end here, all others are passed on untouched.
 
-An endpoint of AWS is answered by the embedded cloud itself, over TLS with a certificate of its own authority; any other host of
-AWS, and the metadata service of instances, is refused with the host's name. What is not AWS's goes to where the user's own
+An endpoint of AWS is answered by the embedded cloud itself, over TLS with a certificate of its own authority, and so are the
+names of its own pages, which are for everyone; any other host of AWS, and the metadata service of instances, is refused with the
+host's name. What is not AWS's goes to where the user's own
 settings would have led: package registries work as they do elsewhere.
 """
 
@@ -75,6 +76,7 @@ class Proxy:
         authority: Signs for AWS's endpoints.
         upstream: How other hosts are reached.
         balancer: Gives the port on this machine of a load balancer's listener, by name and port. Default: no load balancer.
+        is_page_host: Whether a host is of pages of the embedded cloud, for which no password is asked. Default: no pages.
     """
 
     def __init__(
@@ -86,9 +88,12 @@ class Proxy:
         authority: Authority,
         upstream: Upstream,
         balancer: Callable[[str, int], int | None] = lambda _name, _port: None,
+        is_page_host: Callable[[str], bool] = lambda _host: False,
     ) -> None:
         self._listener, self._token, self._cloud_port = listener, token, cloud_port
         self._authority, self._upstream, self._balancer = authority, upstream, balancer
+        self._is_page_host = is_page_host
+        self._tls: set[tuple[str, int]] = set()
         self._seen: dict[str, Counter[str]] = {"served": Counter(), "refused": Counter(), "passed_on": Counter()}
 
     def start(self) -> None:
@@ -100,6 +105,10 @@ class Proxy:
     def report(self) -> dict[str, dict[str, int]]:
         """Return how often each host was served, refused and passed on."""
         return {verdict: dict(sorted(counts.copy().items())) for verdict, counts in self._seen.items()}
+
+    def is_tls(self, address: tuple[str, int]) -> bool:
+        """Return whether a connection of this proxy to the embedded cloud, by its address and port, carries what came by TLS."""
+        return address in self._tls
 
     async def _run(self, ready: threading.Event) -> None:
         server = await asyncio.start_server(self._handle, sock=self._listener, limit=_HEAD_LIMIT)
@@ -130,11 +139,12 @@ class Proxy:
             raise RefusedError(431, f"the head of a request is larger than {_HEAD_LIMIT} bytes") from error
         request = _parsed(head)
         found = kind(request.host)
-        if self._user(request) == ISOLATED and found is not Kind.LOOPBACK:
+        is_page = request.port in _PORTS.values() and self._is_page_host(request.host)
+        if self._user(request, is_page=is_page) == ISOLATED and found is not Kind.LOOPBACK:
             self._count("refused", request.host)
             raise RefusedError(403, f"{request.host}: a container with network isolation makes no outbound call")
         balanced = self._balancer(request.host, request.port) if found is Kind.ENDPOINT else None
-        if found is Kind.ENDPOINT and (balanced is not None or request.port in _PORTS.values()):
+        if is_page or (found is Kind.ENDPOINT and (balanced is not None or request.port in _PORTS.values())):
             self._count("served", request.host)
             await self._serve(request, reader, writer, port=balanced)
         elif found in {Kind.ENDPOINT, Kind.AWS, Kind.METADATA}:
@@ -145,8 +155,10 @@ class Proxy:
                 self._count("passed_on", request.host)
             await self._pass_on(request, found, reader, writer)
 
-    def _user(self, request: _Request) -> str:
+    def _user(self, request: _Request, *, is_page: bool) -> str:
         given = next((value for name, value in request.headers if name.lower() == "proxy-authorization"), "")
+        if is_page and not given:
+            return USER  # no browser takes the password of a proxy with its address
         scheme, _, encoded = given.partition(" ")
         try:
             user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
@@ -176,6 +188,12 @@ class Proxy:
                     cloud[1].close()
                     LOGGER.warning("a client does not trust the certificate for %s: %s", request.host, error)
                     return
+                self._tls.add(address := cloud[1].get_extra_info("sockname"))
+                try:
+                    await _relay((reader, writer), cloud)
+                finally:
+                    self._tls.discard(address)
+                return
         await _relay((reader, writer), cloud)
 
     async def _pass_on(

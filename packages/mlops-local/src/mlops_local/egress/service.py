@@ -4,7 +4,7 @@ import os
 import socket
 from pathlib import Path
 
-from mlops_local import settings
+from mlops_local import page_hosts, settings
 from mlops_local.egress import environment, hosts, refusals
 from mlops_local.egress.authority import Authority
 from mlops_local.egress.proxy import Proxy
@@ -13,10 +13,10 @@ from mlops_local.load_balancer import balancer_api
 from mlops_local.routes import ROUTES
 
 
-def start() -> None:
-    """Start the proxy on the inherited socket, and write the certificates that clients must believe."""
+def start() -> Proxy:
+    """Start the proxy on the inherited socket, write the certificates that clients must believe, and return the proxy."""
     outer = environment.outer(os.environ)
-    authority = Authority(hosts.endpoint_domains())
+    authority = Authority(hosts.endpoint_domains() | page_hosts.DOMAINS)
     known = [path.read_bytes().rstrip() for path in environment.trusted_certificates(outer)]
     trusted = Path(os.environ[environment.TRUSTED])
     written = trusted.with_suffix(".new")
@@ -29,9 +29,21 @@ def start() -> None:
         authority=authority,
         upstream=Upstream(outer),
         balancer=balancer_api.listening,
+        is_page_host=page_hosts.is_page_host,
     )
     proxy.start()
     ROUTES["/_mlops/egress"] = lambda _method, _body: (200, _report(proxy))
+    ROUTES["/_mlops/pages"] = lambda _method, _body: (200, _pages(authority))
+    return proxy
+
+
+def _pages(authority: Authority) -> dict[str, object]:
+    """Return the names of pages, and the key by which a browser knows their certificates."""
+    return {
+        "distributions": page_hosts.distributions(),
+        "sign_in": page_hosts.sign_in_pages(),
+        "pin": authority.pin(),
+    }
 
 
 def _report(proxy: Proxy) -> dict[str, dict[str, int]]:
