@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,9 @@ def test_it_opens_the_pages_of_the_cloud(cloud: Cloud, unique: str, tmp_path: Pa
     assert f"read at {name}" not in _seen(tmp_path / "two", f"https://{name}/", proxy)
 
 
-def test_it_opens_other_addresses_as_always(cloud: Cloud, serve, tmp_path: Path) -> None:
+def test_it_opens_other_addresses_as_always(cloud: Cloud, serve: Callable[[str], Recording], tmp_path: Path) -> None:
     """Past the proxy."""
-    own: Recording = serve("own")
+    own = serve("own")
 
     found = _seen(tmp_path / "profile", f"http://127.0.0.1:{own.port}/", *cloud.browser_arguments())
 

@@ -1,4 +1,4 @@
-"""What came by TLS is marked, whatever the client says."""
+"""What came by TLS is marked, also where the client says something else."""
 
 import asyncio
 from typing import Any

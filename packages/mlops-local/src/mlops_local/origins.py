@@ -110,11 +110,11 @@ def with_origins(application: Application) -> Application:
 
 
 def _is_served_to_pages(scope: Scope, headers: dict[str, str]) -> bool:
-    """Return whether a request is Cognito's, or one that S3 lets this page make, which still needs its signature."""
+    """Return whether a request is a link to a page, Cognito's, or one that S3 lets this page make and that is still to be signed."""
     if scope["type"] != "http" or scope["path"].startswith("/_"):
         return False
     if _page_host(headers) and "origin" not in headers and headers.get("sec-fetch-mode") == "navigate":
-        return scope["method"] == "GET"  # a link, or the way back from signing in
+        return bool(scope["method"] == "GET")  # a link, or the way back from signing in
     # claim: cognito-serves-apps-of-any-origin
     if (scope["method"], scope["path"]) in _COGNITO:
         return True
