@@ -110,7 +110,7 @@ def with_origins(application: Application) -> Application:
 
 
 def _is_served_to_pages(scope: Scope, headers: dict[str, str]) -> bool:
-    """Return whether a request is a link to a page, Cognito's, or one that S3 lets this page make and that is still to be signed."""
+    """Return whether a request is a link to a page, Cognito's, or one that S3 lets this page make, which is still to be signed."""
     if scope["type"] != "http" or scope["path"].startswith("/_"):
         return False
     if _page_host(headers) and "origin" not in headers and headers.get("sec-fetch-mode") == "navigate":
