@@ -333,7 +333,11 @@ def test_browse_opens_a_distribution(mlops: Run, home: Path, tmp_path: Path) -> 
 
     assert (shown.returncode, f"read at {name}" in shown.stdout) == (0, True), shown
     assert shown.stdout.startswith(f"https://{name} in {script}, until it is closed\n")
-    assert f"read at {name}" in mlops(*asked, f"https://{name}/#part").stdout
+    part = mlops(*asked, f"https://{name}/#part", "--json")
+    assert json.loads(part.stdout) == {
+        "address": f"https://{name}/#part", "browser": str(script), "arguments": cloud.browser_arguments()
+    }  # fmt: skip
+    assert f"read at {name}" in part.stderr
     elsewhere = mlops(*asked, f"https://{name}.evil.example/")
     assert _only_line(elsewhere.stderr) == (
         f"mlops: https://{name}.evil.example/ is not of a distribution here; there are https://{name}"

@@ -245,6 +245,7 @@ def browse(
             show_default=False,
         ),
     ] = "",
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Open a distribution of the embedded cloud at its own address, in a browser with a new profile, until that is closed.
@@ -268,10 +269,13 @@ def browse(
     found = next(filter(None, map(shutil.which, [browser] if browser else _BROWSERS)), None)
     if found is None:
         raise UserError(f"no browser is found ({browser or ', '.join(_BROWSERS)}); give the path of one with --browser")
-    typer.echo(f"{address} in {found}, until it is closed")
+    text = f"{address} in {found}, until it is closed"
+    answer({"address": address, "browser": found, "arguments": arguments}, text, as_json=as_json)
+    sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="mlops-browse-", ignore_cleanup_errors=True) as profile:
         own = [f"--user-data-dir={profile}", "--no-first-run", "--no-default-browser-check"]
-        ended = subprocess.run([found, *arguments, *own, address], check=False)
+        said = sys.stderr if as_json else None  # standard output has one document
+        ended = subprocess.run([found, *arguments, *own, address], stdout=said, check=False)
     raise typer.Exit(ended.returncode)
 
 
