@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+import boto3
 import lightgbm
 import numpy as np
 import onnx
@@ -44,6 +45,11 @@ from mlops_constructs import (
 )
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
+from mlops_runtime.cloud_connection import CloudConnection, embedded_options
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.http_message import HttpRequest
+from mlops_runtime.console.route import ROOT, Role
+from mlops_runtime.console.taken_role import TakenRole, take_role
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
@@ -51,6 +57,7 @@ from mlops_runtime.contracts.retraining import Decision, EvaluationPlan
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry, read_entry
 from mlops_runtime.image.uv_program import MissingUvError, find_uv
 from mlops_runtime.retraining.retraining_request import RetrainingRequests
+from mlops_runtime.retraining.retraining_start import GuardTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,6 +87,7 @@ def synthesize(folder: Path, *, tracking_uri: str) -> Path:
         MODEL: ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST),
         TREES: ModelImage.from_requirements(LOCK),
     }
+    approvers = {}
     outputs = {"ArtifactsBucket": unit.artifacts.bucket_name, "EventBus": unit.bus.event_bus_name}
     for name, image in images.items():
         scope = Construct(stack, name.title())
@@ -112,6 +120,7 @@ def synthesize(folder: Path, *, tracking_uri: str) -> Path:
             guard=GuardPolicy(max_runs_per_day=24),
             tracking=Tracking(uri=tracking_uri, experiment="sample") if name == MODEL else None,
         )
+        approvers[name] = registry.approver_role
         pipeline.grant_register(registrant)
         pipeline.grant_request(requester)
         pipeline.grant_read_runs(reader)
@@ -125,6 +134,7 @@ def synthesize(folder: Path, *, tracking_uri: str) -> Path:
         "RegistrantRole": registrant.role_arn,
         "RequesterRole": requester.role_arn,
         "ReaderRole": reader.role_arn,
+        "ApproverRole": approvers[MODEL].role_arn,
     }
     for name, value in outputs.items():
         cdk.CfnOutput(stack, name, value=value)
@@ -186,8 +196,6 @@ class Sample:
 
     def as_registrant(self, service: str) -> Any:
         """Return a client with the registrant's keys."""
-        import boto3
-
         keys = {name.lower(): self.environment[name] for name in self.environment if "KEY" in name or "TOKEN" in name}
         region, url = self.environment["AWS_DEFAULT_REGION"], self.environment["AWS_ENDPOINT_URL"]
         return boto3.client(service, region_name=region, endpoint_url=url, **keys)
@@ -527,6 +535,43 @@ def test_runs_are_read_by_a_role_that_may_do_nothing_else(sample: Sample) -> Non
     assert sample.runs("logs", first["id"], "--step", "evaluate", "--pipeline", PIPELINE)[0] == 0
     code, said = sample.runs("logs", first["id"], "--step", "train", "--pipeline", PIPELINE)
     assert (code, said) == (1, f"{first['id']} has no log of train; its jobs are evaluate")
+
+
+def test_a_console_asks_for_a_retraining_in_the_role_of_people_on_call_alone(
+    sample: Sample, wait_for: Callable[..., Any]
+) -> None:
+    """Even if it asked in another one: IAM refuses readers and approvers, and nothing changes; the guard decides on the other."""
+    options = embedded_options(sample.cloud.home)
+    assert options is not None
+    root = CloudConnection(session=boto3.Session(), options=options)
+    reader, on_call, approver = (
+        take_role(root, sample.outputs[f"{role}Role"], session="eve") for role in ("Reader", "Requester", "Approver")
+    )
+    pipeline = _requests(sample).pipeline
+    table = GuardTable(
+        dynamodb=sample.cloud.client("dynamodb"), table=pipeline.retraining_table, pipeline=pipeline.pipeline
+    )
+    before = table.read()
+    path = f"{ROOT}/units/{UNIT}/pipelines/{PIPELINE}/retrainings"
+
+    def ask(own: TakenRole, method: str, where: str, body: object = None) -> tuple[int, Any]:
+        api = ConsoleApi(lambda role: reader if role is Role.READER else own)
+        headers = {"content-type": "application/json", "idempotency-key": f"retrain-{id(own)}"}
+        content = b"" if body is None else json.dumps(body).encode()
+        found = api.answer(HttpRequest(method=method, path=where, headers=headers, body=content))
+        return found.status, json.loads(found.body)
+
+    body = {"reason": "prices fell", "expect": {"last_execution": before.last_execution}}
+    for other in (reader, approver):
+        status, problem = ask(other, "POST", path, body)
+        assert (status, problem["title"]) == (403, "not allowed"), problem
+    refused = table.read()
+    status, begun = ask(on_call, "POST", path, body)
+    assert (refused, status) == (before, 202), begun
+
+    progress = wait_for(lambda: (found := ask(on_call, "GET", f"{path}/{begun['event']}")[1])["is_over"] and found)
+    assert (progress["decision"], progress["outcome"]["outcome"]) == ("STARTED", "FAILED"), progress
+    assert table.read().last_execution != before.last_execution
 
 
 def _uploaded(sample: Sample) -> list[str]:
