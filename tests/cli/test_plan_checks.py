@@ -32,6 +32,8 @@ KMS = "com.amazonaws.us-east-1.kms"
 
 
 POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}}
+_LAMBDA = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+TRUST = {"Version": "2012-10-17", "Statement": _LAMBDA}
 
 
 @pytest.fixture
@@ -308,6 +310,7 @@ def test_what_exists_is_found_by_the_same_calls(cloud: Cloud) -> None:
     """One of each kind of look-up: by name, by ARN, by prefix, within something."""
     iam, glue = cloud.client("iam"), cloud.client("glue")
     iam.create_policy(PolicyName="existing-names", PolicyDocument=json.dumps(POLICY))
+    iam.create_role(RoleName="existing-names", AssumeRolePolicyDocument=json.dumps(TRUST))
     glue.create_database(DatabaseInput={"Name": "existing_names"})
     glue.create_table(DatabaseName="existing_names", TableInput={"Name": "one"})
     cloud.client("logs").create_log_group(logGroupName="existing-names-log")
@@ -316,6 +319,7 @@ def test_what_exists_is_found_by_the_same_calls(cloud: Cloud) -> None:
         cloud.client,
         [
             resource("AWS::IAM::ManagedPolicy", "existing-names"),
+            resource("AWS::IAM::Role", "existing-names"),
             resource("AWS::Glue::Table", "one", "existing_names"),
             resource("AWS::Glue::Database", "existing_names"),
             resource("AWS::Logs::LogGroup", "existing-names-log"),
@@ -327,6 +331,7 @@ def test_what_exists_is_found_by_the_same_calls(cloud: Cloud) -> None:
     )
     assert [(one.resource.type, dict(one.identifier)) for one in found] == [
         ("AWS::IAM::ManagedPolicy", {}),
+        ("AWS::IAM::Role", {}),
         ("AWS::Glue::Table", {}),
         ("AWS::Glue::Database", {"DatabaseName": "existing_names"}),
         ("AWS::Logs::LogGroup", {"LogGroupName": "existing-names-log"}),

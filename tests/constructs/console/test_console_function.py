@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from mlops_runtime.changes import compare, named
+from mlops_runtime.changes.template import Template as TemplateOfPlan
+
 FUNCTION_ROLE = {
     "Fn::Join": [
         "",
@@ -53,3 +56,12 @@ def test_it_knows_its_roles(shown: Any) -> None:
     assert "KmsKeyArn" in function
     assert function["VpcConfig"]["SubnetIds"] == ["s-1", "s-2"]
     assert "DeadLetterConfig" not in function
+
+
+def test_a_plan_knows_the_name_of_its_role_before(shown: Any) -> None:
+    """In the Region of the deployment: a role that another stack has under it is found before anything is made."""
+    template = TemplateOfPlan(document=shown.template, values={"AWS::Region": "eu-west-1"})
+
+    found = named(compare("Shown", None, template, {}), template)
+
+    assert [one.name for one in found if one.type == "AWS::IAM::Role"] == ["demand-console-eu-west-1"]
