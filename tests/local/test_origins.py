@@ -166,8 +166,10 @@ def test_a_page_at_its_own_name_uses_its_own_origin(cloud: Cloud, unique: str) -
         ("GET", {**own, "Host": "sts.us-east-1.amazonaws.com"}),
         ("GET", {**given, "Host": "other.cloudfront.net"}),
     ]
-    for method, headers in foreign:
-        status, answer, _ = send(cloud, method, "/", **headers)
+    posted = ("POST", {**given, "Origin": "https://evil.example"})
+    cases = [("/", case) for case in foreign] + [("/oauth2/token", posted)]
+    for path, (method, headers) in cases:
+        status, answer, _ = send(cloud, method, path, **headers)
         assert (status, json.loads(answer)["__type"]) == (403, "ForeignRequest"), headers
 
 

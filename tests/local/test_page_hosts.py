@@ -26,6 +26,18 @@ def test_a_page_is_read_at_the_name_of_its_distribution(cloud: Cloud, unique: st
     assert f"https://{name}" in cloud.status()["pages"]
 
 
+@pytest.mark.parametrize("path", ["logout", "oauth2/authorize", "oauth2/userInfo"])
+def test_every_path_is_the_distributions(cloud: Cloud, unique: str, path: str) -> None:
+    """Apps have pages at the paths of Cognito's."""
+    name = make_site(cloud, unique)
+    cloud.client("s3").put_object(Bucket=unique, Key=path, Body=b"of the app")
+    with _client(cloud) as client:
+        read, refused = client.get(f"https://{name}/{path}"), client.post(f"https://{name}/oauth2/token", data={})
+
+    assert (read.status_code, read.text) == (200, "of the app")
+    assert (refused.status_code, "cloudfront" in refused.headers["x-cache"].lower()) == (403, True)
+
+
 def test_a_pool_signs_people_in_at_its_name(cloud: Cloud, unique: str) -> None:
     """For its clients, as at the embedded cloud's own address."""
     name, client_id = make_sign_in(cloud, unique)

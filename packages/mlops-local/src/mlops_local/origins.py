@@ -18,7 +18,7 @@ from ministack.services import s3
 
 from mlops_local import compat, settings
 from mlops_local.egress.hosts import Kind, kind
-from mlops_local.page_hosts import is_page_host
+from mlops_local.page_hosts import is_distribution, is_page_host
 from mlops_local.routes import Application, Receive, Scope, Send
 
 compat.expect(
@@ -116,7 +116,7 @@ def _is_served_to_pages(scope: Scope, headers: dict[str, str]) -> bool:
     if _page_host(headers) and "origin" not in headers and headers.get("sec-fetch-mode") == "navigate":
         return bool(scope["method"] == "GET")  # a link, or the way back from signing in
     # claim: cognito-serves-apps-of-any-origin
-    if (scope["method"], scope["path"]) in _COGNITO:
+    if (scope["method"], scope["path"]) in _COGNITO and not is_distribution(headers.get("host", "")):
         return True
     # claim: s3-serves-pages-of-its-cors-rules
     method, path = scope["method"], scope["path"]
