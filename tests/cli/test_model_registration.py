@@ -4,11 +4,13 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
+from botocore.exceptions import ClientError
 from tests.cli.asked_pipeline import EXECUTION, PIPELINE, Cloud, stand_in
 from tests.runtime.serving.model_folders import LOCK_TEXT
 from tests.runtime.tracking.stand_in import mlflow_stand_in
@@ -104,6 +106,25 @@ def test_a_model_of_mlflows_registry_is_downloaded(cloud: Cloud, onnx: Path, mon
         assert "is models:/NAME/VERSION or models:/NAME@ALIAS" in _register("demand-forecast", "models:/churn")[1]
     assert "cannot be reached" in _register("demand-forecast", "models:/churn/3")[1]
     assert _register("demand-forecast", onnx, "--tracking-uri", "http://x")[0] == 2
+
+
+def test_promises_that_may_not_be_read_are_left_to_the_gate(
+    cloud: Cloud, onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role of before has no right to them: what was not compared is said, and the model is measured."""
+    cloud.pipeline, known = replace(PIPELINE, endpoint="demand-forecast"), cloud.get_parameter
+
+    def get_parameter(*, Name: str) -> Any:  # noqa: N803 - as the API names it
+        if "/endpoint/" in Name:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameter")
+        return known(Name=Name)
+
+    monkeypatch.setattr(cloud, "get_parameter", get_parameter)
+
+    result = CliRunner().invoke(models.app, ["register", "demand-forecast", str(onnx), "--no-wait"])
+
+    assert (result.exit_code, len(cloud.events)) == (0, 1)
+    assert "demand-forecast was not compared, GetParameter is denied; the gate compares it" in result.stderr
 
 
 def test_fails_for_three_names() -> None:

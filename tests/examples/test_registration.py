@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,14 +51,17 @@ from mlops_runtime.console.api import ConsoleApi
 from mlops_runtime.console.http_message import HttpRequest
 from mlops_runtime.console.route import ROOT, Role
 from mlops_runtime.console.taken_role import TakenRole, take_role
-from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.retraining import Decision, EvaluationPlan
+from mlops_runtime.contracts.rollout import ServingSpec, spec_key
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry, read_entry
 from mlops_runtime.image.uv_program import MissingUvError, find_uv
+from mlops_runtime.inference_api.request_promise import read_promise, request_schema
 from mlops_runtime.retraining.retraining_request import RetrainingRequests
 from mlops_runtime.retraining.retraining_start import GuardTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -487,6 +491,31 @@ def test_fails_by_name_before_anything_is_uploaded(
     code, said = sample.register(PIPELINE, str(tmp_path))
     assert (code, message in said) == (1, True)
     assert _uploaded(sample) == before
+
+
+def test_a_model_that_breaks_a_promise_is_not_uploaded(sample: Sample, tmp_path: Path) -> None:
+    """The stack says that an API promises ``price`` alone: the registrant's own role may read that."""
+    table = RolloutTable(
+        sample.cloud.client("dynamodb"), sample.outputs[f"RolloutTable{MODEL}"], sample.outputs[f"EndpointName{MODEL}"]
+    )
+    bucket, stored = sample.outputs["ArtifactsBucket"], str(table.read().desired)
+    narrow = replace(SIGNATURE, inputs=SIGNATURE.inputs[:1])
+    promise = read_promise(json.dumps(request_schema(narrow)), "sales.schema.json")[1]
+    content = sample.loop.s3.get_object(Bucket=bucket, Key=stored.removeprefix(f"s3://{bucket}/"))["Body"].read()
+    spec = replace(from_json(ServingSpec, content), promises=(promise,))
+    key, before = spec_key(spec.endpoint, content_hash(spec)), _uploaded(sample)
+    sample.loop.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(spec))
+    table.set_desired(f"s3://{bucket}/{key}")
+    try:
+        code, said = sample.register(PIPELINE, model(tmp_path / "model", 3.0, 9.0))
+    finally:
+        table.set_desired(stored)
+
+    assert (code, _uploaded(sample)) == (1, before), said
+    assert said == (
+        "sales.schema.json does not require column 'promoted', which the model needs; publish v2; "
+        "sales.schema.json allows rows as arrays of 1 values, the model takes 2; publish v2"
+    )
 
 
 def test_fails_where_the_image_is_of_another_lock(sample: Sample, tmp_path: Path) -> None:

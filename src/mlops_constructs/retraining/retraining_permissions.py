@@ -363,9 +363,7 @@ class RetrainingAccess:
                 self._artifacts("gates"),
                 self.business_unit.artifacts.arn_for_objects(f"evaluations/{self.pipeline}/*/{METRICS_FILE}"),
             ),
-            # the desired spec has what APIs promise
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn]),
-            _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint}/*")),
+            *self._promises(rollout_table),
             # the copy's hash, as S3 made it
             _objects("s3:GetObject", archives),
             iam.PolicyStatement(
@@ -397,13 +395,17 @@ class RetrainingAccess:
             iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
         ]
 
-    def register(self) -> list[iam.PolicyStatement]:
-        """Upload a model made elsewhere, and read the registry's rule."""
+    def register(self, rollout_table: dynamodb.ITable) -> list[iam.PolicyStatement]:
+        """Upload a model made elsewhere, and read the registry's rule and what APIs promise of the endpoint."""
         unit = self.business_unit
         return [
             _objects("s3:PutObject", self._artifacts(REGISTERED)),
             key_statement(unit.key, services=["s3"]),
-            self._parameters(registry_parameter(unit=unit.name, group=self.registry.group_name)),
+            self._parameters(
+                registry_parameter(unit=unit.name, group=self.registry.group_name),
+                f"/mlops/{unit.name}/endpoint/{self.endpoint}",
+            ),
+            *self._promises(rollout_table),
         ]
 
     def request(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
@@ -456,6 +458,13 @@ class RetrainingAccess:
                 actions=["logs:GetLogEvents"],
                 resources=[f"{arn}:log-stream:{self.pipeline}-*" for arn in groups.values()],
             ),
+        ]
+
+    def _promises(self, rollout_table: dynamodb.ITable) -> list[iam.PolicyStatement]:
+        """Read the desired spec, which has what APIs promise."""
+        return [
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn]),
+            _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint}/*")),
         ]
 
     def _parameters(self, *names: str) -> iam.PolicyStatement:

@@ -160,6 +160,7 @@ class RetrainingPipeline(Construct):
             pipeline=self._pipeline,
             endpoint=endpoint.endpoint_name,
         )
+        self._rollouts = endpoint.rollout.table
         self._table = define_table(
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
@@ -318,12 +319,12 @@ class RetrainingPipeline(Construct):
         """Let a role or user bring a model made elsewhere with ``mlops models register``, in its own name alone.
 
         That is: write below ``registered/<pipeline>/`` of the artifacts bucket, ask for a retraining that takes the model, and read
-        what came of it. The model is measured, gated and approved as one that was trained.
+        what came of it and what APIs promise of the endpoint. The model is measured, gated and approved as one that was trained.
 
         Args:
             grantee: Who. Never a role of a job: a training registers nothing.
         """
-        return self.grant_request(grantee).combine(grant_statements(grantee, self._access.register()))
+        return self.grant_request(grantee).combine(grant_statements(grantee, self._access.register(self._rollouts)))
 
     def grant_read_runs(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a role or user read what the pipeline has trained and refused, with ``mlops runs``.

@@ -424,12 +424,15 @@ def test_who_registers_may_write_below_one_prefix(define: Callable[..., Any]):
     (policy,) = (r for n, r in policies if r["Type"] == "AWS::IAM::Policy" and n.startswith("Caller"))
     statements = policy["Properties"]["PolicyDocument"]["Statement"]
     (put,) = (s for s in statements if s["Action"] == "s3:PutObject")
+    (read,) = (s for s in statements if s["Action"] == "s3:GetObject")
+    assert "/specs/demand-forecast/*" in json.dumps(read["Resource"])
     assert "/registered/demand-forecast/*" in json.dumps(put["Resource"])
     assert {
         action for s in statements for action in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
     } == {
         "events:PutEvents",
         "s3:PutObject",
+        "s3:GetObject",
         "kms:Decrypt",
         "kms:GenerateDataKey",
         "ssm:GetParameter",

@@ -12,7 +12,9 @@ import pytest
 from tests.runtime.serving import model_folders
 
 from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.unit_entries import PipelineEntry
+from mlops_runtime.inference_api.request_promise import read_promise, request_schema
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry
 from mlops_runtime.serving.model_packing import PackedModel
 from mlops_runtime.serving.registration_checks import UnfitModelError, registrable
@@ -111,3 +113,19 @@ def test_a_wrong_lock_is_named_with_the_right_one(folder: Path, monkeypatch: pyt
         "instead of 2.0.0; if the model loads there too, pack it with --requirements stacks/image.lock"
     )
     assert _checked(folder, entry, requirements=Path("stacks/image.lock")).flavor == "lightgbm"
+
+
+def test_every_way_in_which_a_promise_breaks_is_said(folder: Path) -> None:
+    """Beside what else speaks against the model; one that takes all that is promised is packed."""
+    cost = ModelSignature(inputs=(SignatureColumn(name="cost", type="number"),), output="units")
+    narrow, kept = (
+        read_promise(json.dumps(request_schema(each)), "units.schema.json")[1]
+        for each in (cost, model_folders.SIGNATURE)
+    )
+
+    said = _refused(folder, ENTRY, promises=(narrow,))
+
+    assert "units.schema.json allows column 'cost', which the model does not have; publish v2" in said
+    assert "units.schema.json allows rows as arrays of 1 values, the model takes 2; publish v2" in said
+    assert "runs only ONNX" in said
+    assert _checked(folder, promises=(kept,)).flavor == "lightgbm"

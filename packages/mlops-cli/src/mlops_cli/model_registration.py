@@ -14,6 +14,8 @@ from mlops_cli.retraining_verdict import follow, requests_of, say
 from mlops_cli.unit_operations import checked_reason
 
 if TYPE_CHECKING:
+    from mlops_runtime.business_unit.deployed_entries import Entries
+    from mlops_runtime.contracts.serving import RequestPromise
     from mlops_runtime.contracts.unit_entries import PipelineEntry
     from mlops_runtime.registry.package_approval import RegistryEntry
     from mlops_runtime.tracking.mlflow_password import MlflowPassword
@@ -76,7 +78,8 @@ def register(
 ) -> None:
     """Register a model made elsewhere: measured and gated as one that was trained. Exit 3 where guard or gate refuses.
 
-    A model that was brought before is not measured twice: the run that has it answers.
+    A model that would refuse what an API promises its callers is refused before anything is uploaded. A model that was brought
+    before is not measured twice: the run that has it answers.
     """
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
@@ -101,6 +104,7 @@ def register(
                 trust=trust,
                 predictions=predictions,
                 data=data,
+                promises=_promises(aws, entries, entry),
             )
             requests = requests_of(aws, entries, entry)
             if (problem := requests.unpublished()) is not None:
@@ -168,3 +172,26 @@ def _registry(aws: Account, entry: "PipelineEntry") -> "RegistryEntry":
 
     name = registry_parameter(unit=entry.unit, group=entry.group)
     return from_json(RegistryEntry, aws.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+
+
+def _promises(aws: Account, entries: "Entries", entry: "PipelineEntry") -> "tuple[RequestPromise, ...]":
+    """Return what APIs promise of the pipeline's endpoint; nothing where the caller may not read that: the gate compares again."""
+    from botocore.exceptions import ClientError
+
+    from mlops_runtime.refused_calls import DENIED
+    from mlops_runtime.rollout.kept_promises import desired_promises
+    from mlops_runtime.rollout.rollout_table import RolloutTable
+
+    if entry.endpoint is None:
+        return ()
+    try:
+        endpoint = entries.endpoint(entry.endpoint)
+        table = RolloutTable(aws.client("dynamodb"), endpoint.rollout_table, endpoint.endpoint)
+        return desired_promises(aws.client("s3"), entries.unit(entry.unit).artifacts_bucket, table)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DENIED:
+            raise
+        say(
+            f"what APIs promise of {entry.endpoint} was not compared, {error.operation_name} is denied; the gate compares it"
+        )
+        return ()

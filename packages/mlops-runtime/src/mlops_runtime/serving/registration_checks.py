@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.model_manifest import Trust
+from mlops_runtime.contracts.serving import RequestPromise
 from mlops_runtime.contracts.unit_entries import PipelineEntry
 from mlops_runtime.image.requirements_lock import RequirementsLock
+from mlops_runtime.inference_api.request_promise import broken_promises
 from mlops_runtime.registry.package_approval import RegistryEntry, trust_problems
 from mlops_runtime.retraining.retraining_request import kind_problem
 from mlops_runtime.serving.model_packing import (
@@ -41,6 +44,7 @@ def registrable(
     trust: Trust | None = None,
     predictions: Path | None = None,
     data: Path | None = None,
+    promises: Sequence[RequestPromise] = (),
 ) -> PackedModel:
     """Pack a model for the server of the pipeline, ours or a container of others, if nothing that lies here speaks against it.
 
@@ -53,6 +57,7 @@ def registrable(
         trust: What loading it may do. Default: what can be seen, or what the pipeline declares of its container.
         predictions: Parquet file of the team's own predictions. Default: none.
         data: Parquet file of the holdout. Default: its columns and rows are not compared.
+        promises: What APIs promise of the pipeline's endpoint. Default: nothing, so that every signature will do.
 
     Raises:
         UnfitModelError: With every reason why it would be refused.
@@ -69,6 +74,7 @@ def registrable(
     if facts.signature is not None:
         kind = kind_problem(entry, facts.signature)
         problems += [] if kind is None else [kind]
+        problems += broken_promises(promises, facts.signature)
         problems += _file_problems(facts.signature, facts.flavor, predictions=predictions, data=data)
     if problems or isinstance(facts, ModelFacts):
         raise UnfitModelError("; ".join(problems))
