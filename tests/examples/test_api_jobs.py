@@ -13,6 +13,7 @@ from examples.retail.loop import Loop
 from tests.examples import models
 from tests.examples.api_door import Answer, ApiDoor
 from tests.examples.test_inference_api import FORBIDDEN, REFUSED, SCHEMA
+from tests.examples.used_rights import roles_of, unused_rights
 
 from mlops_constructs import (
     BusinessUnit,
@@ -202,3 +203,12 @@ def test_a_job_of_an_endpoint_that_is_gone_fails(door: Door, wait_for: Callable[
 
     assert (answer.status, json.loads(answer.body)["title"]) == (502, "job_failed")
     assert not FORBIDDEN.search(answer.body)
+
+
+def test_the_roles_of_jobs_have_no_right_that_no_job_used(door: Door) -> None:
+    """But for what Lambda does in its name with log, queue and environment, and listing, without which S3 answers 403."""
+    roles = [unused_rights(door.cloud, arn) for arn in roles_of(door.cloud, "ApiJobs")]
+
+    via = "lambda.us-east-1.amazonaws.com sqs.us-east-1.amazonaws.com"
+    lambdas = {"logs:CreateLogStream", "logs:PutLogEvents", f"kms:Decrypt {via}", f"kms:GenerateDataKey {via}"}
+    assert sorted(roles, key=len) == [{"s3:ListBucket"}, lambdas]

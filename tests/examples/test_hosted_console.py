@@ -23,6 +23,7 @@ from examples.pages.console import Shown
 from examples.retail.loop import Loop
 from tests.authenticator import Authenticator
 from tests.examples import models
+from tests.examples.used_rights import unused_rights
 from tests.passed import gate_of
 
 from mlops_constructs import ModelImage, Profile
@@ -486,3 +487,11 @@ def test_people_on_call_alone_abort_a_rollout(hosted: Hosted, api_as: Callable[[
 
     assert (progress["is_served"], progress["record"]["outcome"]) == (True, "ROLLED_BACK"), progress
     assert hosted.ask("rea", "GET", page).json["serves"]["package"] == body["expect"]["package"]
+
+
+def test_the_functions_role_has_no_right_that_no_page_used(hosted: Hosted) -> None:
+    """It took each of the three roles in people's names; its log and the key of its environment are Lambda's to use."""
+    unused = unused_rights(hosted.cloud, hosted.outputs["FunctionRole"])
+
+    via = "lambda.us-east-1.amazonaws.com"
+    assert unused == {f"kms:Decrypt {via}", "logs:CreateLogStream", "logs:PutLogEvents"}

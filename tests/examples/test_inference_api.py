@@ -17,6 +17,7 @@ from examples.pages import inference_caller
 from examples.retail.loop import Loop
 from tests.examples import models
 from tests.examples.api_door import JSON, PATH, ApiDoor
+from tests.examples.used_rights import roles_of, unused_rights
 
 from mlops_constructs import (
     Access,
@@ -334,3 +335,10 @@ def test_a_model_that_is_gone_is_503(door: Door) -> None:
     assert answer.status == 503
     assert json.loads(answer.body)["title"] == "not_served"
     assert not FORBIDDEN.search(answer.body)
+
+
+def test_the_role_of_the_api_has_no_right_that_no_call_used(door: Door) -> None:
+    """It asks the named endpoints and does nothing else."""
+    (role,) = roles_of(door.cloud, "-ApiRole")
+
+    assert unused_rights(door.cloud, role) == set()
