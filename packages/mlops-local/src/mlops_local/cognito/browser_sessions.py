@@ -17,6 +17,7 @@ from ministack.services import cognito
 from mlops_local import compat
 from mlops_local.cognito.factor_pages import Answer, issued_code
 from mlops_local.cognito.login_branding import is_branded
+from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.services.cognito",
@@ -51,7 +52,9 @@ class BrowserSession:
         return user is not None and bool(user.get("Enabled", True)) and time.time() < self.at + _LASTS
 
 
-_sessions: dict[str, BrowserSession] = {}
+_sessions: dict[str, BrowserSession] = kept_stores.leave(
+    __name__, "_sessions", {}, why="people sign in again after a restart"
+)
 
 
 def install() -> None:

@@ -14,6 +14,7 @@ from ministack.services import cognito
 from mlops_local import compat
 from mlops_local.cognito.refreshed_tokens import form
 from mlops_local.cognito.second_factor import SETUP, enroll, refusal, required_challenge, takes_codes
+from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.services.cognito",
@@ -47,7 +48,7 @@ class _HeldSignIn:
         return found if found is not None and found.get("Enabled", True) else None
 
 
-_held: dict[str, _HeldSignIn] = {}
+_held: dict[str, _HeldSignIn] = kept_stores.leave(__name__, "_held", {}, why="forms that are open in browsers")
 
 
 def install() -> None:

@@ -15,6 +15,7 @@ from ministack.core.responses import error_response_json, json_response
 from ministack.services import cognito
 
 from mlops_local import compat
+from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.core.responses",
@@ -61,7 +62,7 @@ class _Challenge:
     is_verified: bool = False
 
 
-_challenges: dict[str, _Challenge] = {}
+_challenges: dict[str, _Challenge] = kept_stores.leave(__name__, "_challenges", {}, why="sign-ins on their way")
 
 
 def install() -> None:

@@ -12,6 +12,7 @@ from ministack.services import cognito
 from mlops_local import compat
 from mlops_local.cognito.app_clients import ROTATION
 from mlops_local.cognito.refreshed_tokens import form, keeping
+from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.app",
@@ -37,7 +38,8 @@ compat.expect(
     _token_claims="(token)",  # noqa: S106
 )
 
-_rotated: dict[str, float] = {}  # when each old token was replaced
+# when each old token was replaced
+_rotated: dict[str, float] = kept_stores.keep(__name__, "_rotated", {})
 _FLOWS = {"REFRESH_TOKEN_AUTH", "REFRESH_TOKEN"}
 
 
