@@ -42,3 +42,8 @@ output "personal" {
   description = "Fields of calls that clients hash or leave out before they send them; null where none is personal."
   value       = lookup(local.entry, "personal", null)
 }
+
+output "is_monitored" {
+  description = "Whether a monitor is defined for the endpoint; null where its stack does not say."
+  value       = lookup(local.entry, "is_monitored", null)
+}
