@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 import pytest
 from tests.cli.deployed_unit import DONE, DeployedUnit
+from tests.cli.model_registry import PackageGroup
 from tests.cli.monitored_unit import MonitoredUnit
-from tests.console.registered_package import registered
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.cloud_connection import CloudConnection, embedded_options
@@ -72,7 +72,8 @@ def shop(cloud: Cloud) -> Iterator[Shop]:
     options = embedded_options(cloud.home)
     assert options is not None
     connection = CloudConnection(session=boto3.Session(), options=options)
-    yield Shop(unit, registered(unit), ConsoleApi(lambda _role: connection))
+    package = PackageGroup(cloud, unit.endpoint, f"{unit.name}-models").register("alarm-1", worse="store=7")
+    yield Shop(unit, package, ConsoleApi(lambda _role: connection))
 
 
 @pytest.fixture
