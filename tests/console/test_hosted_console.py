@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.console.conftest import Visit, opened_chromium
+from tests.examples.conftest import layers
 from tests.examples.test_hosted_console import ENDPOINT, PASSWORD, Hosted
 
 from mlops_local import cloud as local_cloud
 
 pytestmark = pytest.mark.cloud
 
+__all__ = ["layers"]  # a fixture
 Open = Callable[..., Visit]
 MODEL = f"/units/shown/endpoints/{ENDPOINT}"
 
