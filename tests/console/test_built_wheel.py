@@ -35,7 +35,9 @@ def test_every_link_of_the_installed_console_leads_on(
             tab.settle()
             for link in page.locator("main a[href^='#/'], nav a[href^='#/']").all():
                 href = link.get_attribute("href") or ""
-                if href not in read:
+                # the shared cloud may have units of other files, some of them made to fail
+                is_ours = shop.name in href or href.count("/") == 1
+                if is_ours and href not in read:
                     link.click()
                     tab.settle()
                     read[href] = page.get_by_role("heading", level=1).inner_text()
