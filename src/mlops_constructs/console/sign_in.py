@@ -123,7 +123,7 @@ def define_client(scope: Construct, sign_in: SignIn, *, origin: str) -> cognito.
     cognito.CfnManagedLoginBranding(
         scope,
         "Branding",
-        # without one there is no page
+        # without it Cognito answers 403 instead of its sign-in page
         # claim: cognito-managed-login-needs-a-branding
         user_pool_id=sign_in.pool.user_pool_id,
         client_id=client.user_pool_client_id,

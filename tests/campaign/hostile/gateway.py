@@ -156,7 +156,7 @@ class Gateway(test_inference_api.Door):
         return Sound(verb, self.root + path, headers, body)
 
     def unsigned(self, body: bytes = SOUND) -> Sound:
-        """Return a request of somebody unknown."""
+        """Return a request that no credentials sign."""
         return Sound("POST", self.root + SIGNED, {"host": self.host, "content-type": JSON}, body)
 
     def _presigned(self, chance: Random) -> Sound:

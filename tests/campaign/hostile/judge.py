@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.campaign.hostile.wire import Attack, Reply
 
-# of a program's inside, whoever is asked
+# what no answer may show: the inside of a program
 _TRACE = re.compile(rb'Traceback|File "[^"]+", line \d|[a-z_]+\.py\b|site-packages|Exception in|at 0x[0-9a-f]{6,}')
 _UNKNOWN = (401, 403)  # to callers who are not known, or may not ask
 

@@ -37,7 +37,7 @@ def test_no_hostile_request_reaches_what_it_must_not(door: str, tmp_path: Path) 
     ],
 )
 def test_a_fault_is_named(reply: Reply, faults: list[str]) -> None:
-    """In headers too; what a caller sent itself is no leak."""
+    """In headers too; what a caller sent itself does not leak."""
     assert DOOR.faults(ASKED, [reply]) == faults
     assert DOOR.faults(Attack(kind="body", raw=b"arn:aws"), [Reply(400, {}, b"arn:aws is no path")]) == []
     assert DOOR.faults(ASKED, []) == ["closed without an answer"]
