@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,9 @@ class Visit:
     def __init__(self, page: Page, address: str) -> None:
         self.page, self.address = page, address
         self.complaints: list[str] = []
+        self.expected: list[
+            str
+        ] = []  # patterns of complaints that a test expects; they can arrive until the tab is closed
         page.set_default_timeout(_PATIENCE)
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -106,6 +110,10 @@ class Visit:
         # Cognito's page on the embedded cloud has no icon; the console's pages name theirs
         if message.type in ("error", "warning") and not where.endswith("/favicon.ico"):
             self.complaints.append(f"{message.text} ({where})")
+
+    def unexpected(self) -> list[str]:
+        """Return what the browser complained about and the test does not expect."""
+        return [each for each in self.complaints if not any(re.match(pattern, each) for pattern in self.expected)]
 
     def open(self, path: str = "/") -> Page:
         """Open a page by the address that signs in, and wait until it has read what it shows."""
@@ -162,4 +170,4 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Visit]]:
     for each in opened:
         each.page.unroute_all(behavior="ignoreErrors")
         each.page.context.close()
-    assert [complaint for each in opened for complaint in each.complaints] == []
+    assert [complaint for each in opened for complaint in each.unexpected()] == []
