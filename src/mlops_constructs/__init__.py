@@ -68,6 +68,7 @@ from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
 from mlops_constructs.model_registry.model_image import PrebuiltImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
+from mlops_constructs.promotion import Environment
 from mlops_constructs.retraining import (
     Condition,
     Facet,
@@ -144,6 +145,7 @@ __all__ = [
     "EndpointMetricOptions",
     "EndpointVariant",
     "Entity",
+    "Environment",
     "EvaluationPlan",
     "ExpectedTraffic",
     "Facet",

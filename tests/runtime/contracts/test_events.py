@@ -66,6 +66,7 @@ def test_detail_types_are_what_rules_match() -> None:
     assert sorted(DetailType) == [
         "MLOps Features Ingested",
         "MLOps Features Rejected",
+        "MLOps Model Released",
         "MLOps Monitor Reported",
         "MLOps Retraining Finished",
         "MLOps Retraining Requested",

@@ -15,6 +15,7 @@ class DetailType(StrEnum):
     RETRAINING_REQUESTED = "MLOps Retraining Requested"
     RETRAINING_FINISHED = "MLOps Retraining Finished"
     ROLLOUT_FINISHED = "MLOps Rollout Finished"
+    MODEL_RELEASED = "MLOps Model Released"
     MONITOR_REPORTED = "MLOps Monitor Reported"
     FEATURES_INGESTED = "MLOps Features Ingested"
     FEATURES_REJECTED = "MLOps Features Rejected"
@@ -74,6 +75,22 @@ def features_rejected(table: str, *, reason: str, uri: str, report_uri: str, rej
         reason=reason,
         attributes={"uri": uri, "report_uri": report_uri},
     )
+
+
+def model_released(group: str, *, record_uri: str, record_sha256: str) -> EventDetail:
+    """Return the detail of ``MLOps Model Released``: where the release record lies, and which bytes it has.
+
+    Args:
+        group: The package group.
+        record_uri: The ``ReleaseRecord``.
+        record_sha256: Hash of its bytes; also the event's id, the same in repeated events.
+
+    Example:
+        >>> model_released("demand-forecast", record_uri="s3://b/releases/demand-forecast/0.json", record_sha256="0" * 64).outcome
+        'RELEASED'
+    """
+    attributes = {"record_uri": record_uri, "record_sha256": record_sha256}
+    return EventDetail(id=record_sha256, subject=group, outcome="RELEASED", attributes=attributes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

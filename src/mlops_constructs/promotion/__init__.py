@@ -1,0 +1,5 @@
+"""Models that one environment releases and another takes: accounts and Regions by name, and what both sides allow."""
+
+from mlops_constructs.promotion.environment import Environment
+
+__all__ = ["Environment"]

@@ -1,0 +1,67 @@
+"""Both sides of a promotion: what one is granted is what the other allows."""
+
+from typing import Any
+
+import pytest
+
+from mlops_constructs.promotion.link_statements import PromotionLink
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
+
+SOURCE = LinkedEnvironment(account="111111111111", region="eu-west-1")
+TARGET = LinkedEnvironment(account="222222222222", region="eu-central-1")
+LINK = PromotionLink(unit="demand", model="forecast", source=SOURCE, target=TARGET)
+BUCKET = "arn:aws:s3:::artifacts"
+
+
+def _resource_statements() -> list[dict[str, Any]]:
+    return [
+        LINK.group_statement(),
+        LINK.bucket_statement(BUCKET, ["demand-forecast"]).to_statement_json(),
+        LINK.key_statement(BUCKET).to_statement_json(),
+    ]
+
+
+def _actions(statement: dict[str, Any]) -> set[str]:
+    action = statement["Action"]
+    return {action} if isinstance(action, str) else set(action)
+
+
+def test_the_source_allows_what_the_target_is_granted_and_nothing_else() -> None:
+    """An action of one side alone is denied between accounts, or a right that is used by nothing."""
+    granted = [_actions(each.to_statement_json()) for each in LINK.promote_statements()]
+    allowed = [_actions(each) for each in _resource_statements()]
+
+    assert set().union(*granted) == set().union(*allowed)
+    assert set().union(*granted) == {"sagemaker:DescribeModelPackage", "s3:GetObject", "kms:Decrypt"}
+
+
+def test_each_statement_of_a_resource_names_the_root_and_holds_it_to_one_role() -> None:
+    """A role as principal would have to exist before the policy."""
+    role = LINK.role_arn("promote", TARGET)
+    for statement in _resource_statements():
+        assert statement["Principal"] == {"AWS": "arn:aws:iam::222222222222:root"}
+        only = statement["Condition"]["ArnEquals"]["aws:PrincipalArn"]
+        assert role in ([only] if isinstance(only, str) else only)
+
+
+def test_keys_decrypt_for_their_bucket_in_their_region() -> None:
+    """The host of S3 is that of the bucket's Region, wherever the caller is."""
+    condition = LINK.key_statement(BUCKET).to_statement_json()["Condition"]
+
+    assert condition["StringEquals"] == {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
+    assert condition["StringLike"] == {"kms:EncryptionContext:aws:s3:arn": f"{BUCKET}*"}
+
+
+@pytest.mark.parametrize(("sender", "receiver"), [(SOURCE, TARGET), (TARGET, SOURCE)])
+def test_an_inbox_admits_the_sender_that_may_send(sender: LinkedEnvironment, receiver: LinkedEnvironment) -> None:
+    """In both directions, with events of the unit alone."""
+    admitted, sent = (
+        LINK.inbox_statement(sender=sender, receiver=receiver),
+        LINK.send_statement(receiver).to_statement_json(),
+    )
+
+    assert admitted["Resource"] == sent["Resource"]
+    assert admitted["Condition"] == {
+        "ArnEquals": {"aws:PrincipalArn": LINK.role_arn("send", sender)},
+        "StringEquals": {"events:source": "mlops.demand"},
+    }
