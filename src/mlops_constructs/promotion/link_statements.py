@@ -70,7 +70,7 @@ class PromotionLink:
         )
 
     def key_statement(self, bucket_arn: str) -> iam.PolicyStatement:
-        """Let the target decrypt what lies in that bucket, through S3 alone, as a statement of the key's policy.
+        """Let the target decrypt objects of that bucket, through S3 alone, as a statement of the key's policy.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context
         """

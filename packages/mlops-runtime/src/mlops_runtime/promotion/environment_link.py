@@ -71,7 +71,7 @@ def link_role_arn(purpose: LinkRole, *, unit: str, model: str, environment: Link
 
 
 def inbox_name(*, unit: str, model: str) -> str:
-    """Return the name of the event bus on which an environment hears of its neighbours.
+    """Return the name of the event bus that receives the events of neighbours.
 
     Example:
         >>> inbox_name(unit="demand", model="forecast")
