@@ -60,6 +60,33 @@ def test_an_sdk_task_lists_only_below_the_prefix_of_its_role(cloud, run_machine,
     assert failed["error"] == "S3.AccessDeniedException"
 
 
+def test_a_copy_is_asked_for_its_source_and_the_key_of_its_source(cloud, run_machine, make_role, allow, unique):
+    """As a direct call is: s3:GetObject on the source, from another bucket and within one, and kms:Decrypt of its key.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html (Permissions)
+    """
+    s3, key = cloud.client("s3"), cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    buckets = [f"{unique}-source", f"{unique}-target"]
+    for bucket in buckets:
+        s3.create_bucket(Bucket=bucket)
+    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    s3.put_object(Bucket=buckets[0], Key="secret", Body=b"x", **encrypted)
+    s3.put_object(Bucket=buckets[1], Key="plain", Body=b"x")
+    resource, writes = "arn:aws:states:::aws-sdk:s3:copyObject", allow("s3:PutObject", resource="arn:aws:s3:::*/*")
+    decrypts = allow("kms:Decrypt", resource=key)
+    for source, rights in (
+        (f"{buckets[0]}/secret", [(allow("s3:GetObject"), "s3:GetObject"), (decrypts, "kms:Decrypt")]),
+        (f"{buckets[1]}/plain", [(allow("s3:GetObject"), "s3:GetObject")]),
+    ):
+        arguments = {"Bucket": buckets[1], "Key": "copied", "CopySource": source}
+        for _, missing in rights:
+            others = [statement for statement, action in rights if action != missing]
+            failed = run_machine(make_role(writes, *others, service=STATES), resource, arguments)
+            assert f"perform: {missing} on resource: " in failed.get("cause", "no failure")
+        done = run_machine(make_role(writes, *(s for s, _ in rights), service=STATES), resource, arguments)
+        assert done["status"] == "SUCCEEDED", done
+
+
 def test_following_a_job_needs_its_description_its_stop_and_the_managed_rule(run_machine, make_role, allow, unique):
     """`.sync` asks what https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html lists."""
     job = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:processing-job/{unique}"

@@ -5,7 +5,9 @@ MiniStack ignores these headers of a copy.
 See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 """
 
+from http import HTTPStatus
 from typing import Any
+from xml.sax.saxutils import escape
 
 from ministack.services import s3
 
@@ -27,9 +29,24 @@ def install() -> None:
     def copy_where_allowed(bucket: str, key: str, headers: dict[str, str]) -> Any:
         there = s3._buckets.get(bucket, {}).get("objects", {}).get(key)
         refused = s3._check_put_preconditions(headers, there)
-        return copy(bucket, key, _with_algorithm(headers)) if refused is None else refused
+        if refused is not None:
+            return refused
+        status, found, body = copy(bucket, key, _with_algorithm(headers))
+        return status, found, _with_checksums(bucket, key, body) if status == HTTPStatus.OK else body
 
     s3._copy_object = copy_where_allowed
+
+
+# claim: copies-answer-with-their-checksums
+def _with_checksums(bucket: str, key: str, body: bytes) -> bytes:
+    """Return a copy's answer with the checksums that the new object has."""
+    written = s3._buckets[bucket]["objects"][key]
+    checksums, kind = written.get("checksums") or {}, written.get("checksum_type") or "FULL_OBJECT"
+    made = "".join(
+        f"<Checksum{name.upper()}>{escape(value)}</Checksum{name.upper()}>" for name, value in checksums.items()
+    )
+    end = b"</CopyObjectResult>"
+    return body.replace(end, f"{made}<ChecksumType>{kind}</ChecksumType>".encode() + end) if made else body
 
 
 # claim: copies-have-the-hash-of-the-whole

@@ -79,7 +79,7 @@ from mlops_local.stacks import (
     template_references,
     waves,
 )
-from mlops_local.state_machines import definitions, diagnostics, executions, faults
+from mlops_local.state_machines import definitions, diagnostics, executions, faults, s3_tasks
 
 LOGGER = logging.getLogger(__name__)
 
@@ -116,6 +116,7 @@ _MODULES = (
     imports,
     definitions,
     executions,
+    s3_tasks,
     alarms,
     metric_statistics,
     schedules,

@@ -33,6 +33,7 @@ compat.expect(
     access_denied_response=object,
     extract_iam_action="(service, method, path, headers, body, query_params)",
     extract_resource_arn="(service, method, path, headers, body, query_params, region, account_id)",
+    s3_additional_checks="(method, path, headers, body, query_params)",
 )
 compat.expect(
     "ministack.services.sqs",
@@ -229,8 +230,14 @@ def _refuse_wire(method: str, path: str, headers: Mapping[str, str], body: Any, 
     region, account = get_region(), get_account_id()
     resource = iam_actions.extract_resource_arn(service, method, path, headers, raw, params, region, account)
     described = authorization.describe(service, path, headers, raw, params)
+    asked = [(action, resource)]
+    if service == "s3":
+        # claim: a-task-that-copies-reads-its-source
+        asked += iam_actions.s3_additional_checks(method, path, dict(headers), raw, params)
     try:
-        authorization.require_call(_assume(machine), replace(described, action=action, resource=resource))
+        session = _assume(machine)
+        for each, on in asked:
+            authorization.require_call(session, replace(described, action=each, resource=on))
     except authorization.AccessDeniedError as error:
         return iam_actions.access_denied_response(
             service, action, error.principal, "", headers=dict(headers), message=str(error), resource_arn=resource

@@ -8,7 +8,6 @@ The role of a machine is enforced in ``iam_machines``, which wraps ``_execute_ta
 """
 
 import contextvars
-import functools
 import json
 import threading
 import time
@@ -16,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import botocore.session
 from jsonata.functions import Functions  # type: ignore[import-untyped]  # comes with ministack, without types
 from ministack.core.concurrency import spawn_background
 from ministack.services import stepfunctions as sfn
@@ -38,7 +36,6 @@ compat.expect(
     _fail_execution="(execution, error, cause)",
     _ExecutionError=type,
     _AWS_SDK_SERVICE_MAP=dict,
-    _dispatch_aws_sdk_rest_xml="(service_info, service_name, action, input_data)",
     _executions=object,
     _state_machines=object,
     _task_tokens=object,
@@ -116,7 +113,6 @@ def install() -> None:
     _limit_executions()
     _end_once()
     _delay_retries()
-    _types_of_s3()
     _output_of_succeed()
     _jsonata_now()
     _limit_callbacks()
@@ -126,35 +122,6 @@ def install() -> None:
 def _running() -> str | None:
     count = sum(execution.get("status") == "RUNNING" for execution in list(sfn._executions._data.values()))
     return f"{count} executions are running" if count else None
-
-
-def _types_of_s3() -> None:
-    """Give the numbers and booleans of S3's answers their types, as an SDK does; MiniStack leaves them as the XML's text."""
-    dispatch = sfn._dispatch_aws_sdk_rest_xml
-
-    def typed(service_info: Any, service_name: str, action: str, input_data: Any) -> Any:
-        answer = dispatch(service_info, service_name, action, input_data)
-        return _typed(_s3_answer(action[0].upper() + action[1:]), answer) if service_name == "s3" else answer
-
-    sfn._dispatch_aws_sdk_rest_xml = typed
-
-
-@functools.cache
-def _s3_answer(operation: str) -> Any:
-    return botocore.session.get_session().get_service_model("s3").operation_model(operation).output_shape
-
-
-def _typed(shape: Any, value: Any) -> Any:
-    kind = None if shape is None else shape.type_name
-    if kind == "structure" and isinstance(value, dict):
-        return {name: _typed(shape.members.get(name), part) for name, part in value.items()}
-    if kind == "list" and isinstance(value, list):
-        return [_typed(shape.member, part) for part in value]
-    if kind == "boolean" and value in ("true", "false"):
-        return value == "true"
-    if kind in ("integer", "long") and isinstance(value, str) and value.isdecimal():
-        return int(value)
-    return value
 
 
 def _limit_executions() -> None:
