@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import UnknownServiceError
+from ministack.core.responses import request_scope
 
 from mlops_local import clients, settings
 from mlops_local.cloud import Cloud
@@ -31,6 +32,19 @@ def test_calls_the_cloud_as_its_root_user(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
 
     assert clients.client("sts").get_caller_identity()["Arn"] == "arn:aws:iam::000000000000:root"
+
+
+@pytest.mark.cloud
+@pytest.mark.usefixtures("at_home")
+def test_a_client_is_of_the_account_and_region_of_its_thread() -> None:
+    """What a stack, a job or a scaling policy of an account makes is in that account."""
+    with request_scope("111111111111", "eu-west-1"):
+        client = clients.client("sts")
+        assert clients.root_keys()["aws_access_key_id"] == "111111111111"
+
+    assert client.get_caller_identity()["Arn"] == "arn:aws:iam::111111111111:root"
+    assert client.meta.region_name == "eu-west-1"
+    assert clients.client("sts").get_caller_identity()["Account"] == "000000000000"
 
 
 @pytest.mark.usefixtures("at_home")

@@ -65,7 +65,12 @@ def test_a_bucket_of_another_region_fails_the_task(cloud, run_machine, role, uni
     ("call", "arguments", "error", "words"),
     [
         ("getBucketVersioning", {"Bucket": "mlops-none"}, "S3.NoSuchBucketException", "Status Code: 404"),
-        ("copyObject", {"Bucket": "mlops-none", "Key": "a", "Colour": "red"}, "States.Runtime", "has no field Colour"),
+        (
+            "copyObject",
+            {"Bucket": "mlops-none", "Key": "a", "Colour": "red"},
+            "States.Runtime",
+            "knows no field Colour",
+        ),
         ("getObject", {"Bucket": "mlops-none", "Key": "a"}, "States.Runtime", "streams"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from ministack.core.responses import get_account_id, get_region
 
 from mlops_local import settings
 
@@ -13,7 +14,7 @@ _LOCK = threading.Lock()
 
 
 def client(service: str) -> Any:
-    """Return the client of one AWS service on the embedded cloud, as the account's root user.
+    """Return the client of one AWS service on the embedded cloud, as root of the account and in the Region of this thread.
 
     It calls over HTTP: use it on a thread of its own, never on the event loop that has to answer it.
 
@@ -21,15 +22,20 @@ def client(service: str) -> Any:
         service: boto3's name of the service.
     """
     with _LOCK:  # making a client is not thread safe, using one is
-        return _client(service)
+        return _client(service, get_account_id(), get_region())
+
+
+def root_keys() -> dict[str, Any]:
+    """Return the credentials of root of this thread's account, as arguments of ``boto3.client``."""
+    return settings.root_keys(get_account_id())
 
 
 @functools.cache
-def _client(service: str) -> Any:
+def _client(service: str, account: str, region: str) -> Any:
     return boto3.client(
         service,
         endpoint_url=settings.endpoint_url(),
-        region_name=settings.region,
-        **settings.root_keys(),
+        region_name=region,
+        **settings.root_keys(account),
         config=Config(retries={"mode": "standard", "total_max_attempts": 3}, max_pool_connections=32),
     )

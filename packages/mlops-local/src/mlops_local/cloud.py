@@ -31,7 +31,7 @@ from mlops_local import session_processes
 from mlops_local.egress import browser
 from mlops_local.egress import environment as egress
 from mlops_local.saved_state import snapshot_files
-from mlops_local.settings import ACCOUNT, REGION, ROOT_KEY
+from mlops_local.settings import ACCOUNT, REGION, ROOT_KEY, root_key
 from mlops_local.stacks.recorded_types import list_recorded
 
 # real seconds
@@ -141,11 +141,16 @@ class Cloud:
         """Whether its process lives."""
         return session_processes.born(self.pid) == self.born
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, *, account: str = ACCOUNT, region: str = REGION) -> dict[str, str]:
         """Return what a tool of AWS needs in its environment to talk to this cloud, and to no other.
 
         A tool that names an endpoint of AWS itself meets the proxy: the embedded cloud answers there too, or refuses.
+
+        Args:
+            account: The account whose root user the tool is. Default: the first.
+            region: Its Region. Default: ``us-east-1``.
         """
+        keys = self.root_keys(account)
         enclosed = egress.enclosed(
             egress.outer(os.environ),
             proxy=egress.proxy_url(self.proxy_port, _secret(self.home, "proxy-token")),
@@ -155,23 +160,29 @@ class Cloud:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ENDPOINT_URL_S3": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": ROOT_KEY,
-            "AWS_SECRET_ACCESS_KEY": _secret(self.home, "root-secret"),
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": keys["aws_access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": keys["aws_secret_access_key"],
+            "AWS_REGION": region,
+            "AWS_DEFAULT_REGION": region,
         }
 
-    def root_keys(self) -> dict[str, Any]:
-        """Return the credentials of the account's root user, as boto3 names them."""
-        return {"aws_access_key_id": ROOT_KEY, "aws_secret_access_key": _secret(self.home, "root-secret")}
+    def root_keys(self, account: str = ACCOUNT) -> dict[str, Any]:
+        """Return the credentials of an account's root user, as boto3 names them.
 
-    def client(self, service: str) -> Any:
+        Args:
+            account: The account. Default: the first.
+        """
+        return {"aws_access_key_id": root_key(account), "aws_secret_access_key": _secret(self.home, "root-secret")}
+
+    def client(self, service: str, *, account: str = ACCOUNT, region: str = REGION) -> Any:
         """Return the boto3 client of one service, with the account's root credentials; the same each time, for all threads.
 
         Args:
             service: boto3's name of the service.
+            account: The account. Default: the first.
+            region: The Region. Default: ``us-east-1``.
         """
-        return _client(self.endpoint_url, service, *self.root_keys().values())
+        return _client(self.endpoint_url, service, region, *self.root_keys(account).values())
 
     def status(self) -> dict[str, Any]:
         """Return what runs, where, what its clock says, where load balancers listen, and what is recorded without effect.
@@ -434,12 +445,12 @@ def connect(home: Path) -> Cloud:
 
 
 @functools.cache
-def _client(endpoint_url: str, service: str, key: str, secret: str) -> Any:
+def _client(endpoint_url: str, service: str, region: str, key: str, secret: str) -> Any:
     """Make a client once: it takes milliseconds, and a listing of an account calls thirty services."""
     return boto3.client(
         service,
         endpoint_url=endpoint_url,
-        region_name=REGION,
+        region_name=region,
         aws_access_key_id=key,
         aws_secret_access_key=secret,
     )

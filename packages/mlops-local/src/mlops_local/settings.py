@@ -6,7 +6,7 @@ from typing import Any
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
-# root's access key id, by which MiniStack knows it; the secret is of the home
+# root's access key id in that account, by which MiniStack knows it; the secret is of the home
 ROOT_KEY = "test"
 
 # the launcher's parent sets these; a unit test that imports a module of the child without it gets a port that nothing answers
@@ -23,10 +23,15 @@ def endpoint_url() -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def root_keys() -> dict[str, Any]:
+def root_key(account: str = ACCOUNT) -> str:
+    """Return the access key id of an account's root user: the account's number, by which MiniStack knows the account."""
+    return ROOT_KEY if account == ACCOUNT else account
+
+
+def root_keys(account: str = ACCOUNT) -> dict[str, Any]:
     """Return the root user's credentials as arguments of ``boto3.client``; the launcher's parent gives the secret."""
     return {
-        "aws_access_key_id": ROOT_KEY,
+        "aws_access_key_id": root_key(account),
         "aws_secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
     }
 

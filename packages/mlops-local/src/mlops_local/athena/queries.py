@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.core.responses import error_response_json
+from ministack.core.responses import error_response_json, get_region
 from ministack.services import athena, glue
 
 from mlops_local import clients, compat, settings
@@ -212,12 +212,12 @@ def _may_read_below(location: str) -> None:
 def _iceberg(metadata: str) -> Any:
     from pyiceberg.table import StaticTable  # noqa: PLC0415 - see above
 
-    root = settings.root_keys()
+    root = clients.root_keys()
     return StaticTable.from_metadata(
         metadata,
         {
             "s3.endpoint": settings.endpoint_url(),
-            "s3.region": settings.region,
+            "s3.region": get_region(),
             "s3.access-key-id": root["aws_access_key_id"],
             "s3.secret-access-key": root["aws_secret_access_key"],
         },

@@ -9,7 +9,9 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 
-from mlops_local import clients, clock, settings
+from ministack.core.responses import get_account_id, get_region
+
+from mlops_local import clients, clock
 from mlops_local.alarms import Scope
 from mlops_local.sagemaker.call_records import Batches
 from mlops_local.saved_state import kept_stores
@@ -84,12 +86,13 @@ def listen(balancer: str) -> int:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         reader.bind(("127.0.0.1", 0))
         _PORTS[balancer] = reader.getsockname()[1]
-        threading.Thread(target=_read, args=(balancer, reader), name=f"lines of {balancer}", daemon=True).start()
+        scope = Scope(get_account_id(), get_region())
+        threading.Thread(target=_read, args=(balancer, reader, scope), name=f"lines of {balancer}", daemon=True).start()
     return _PORTS[balancer]
 
 
-def _read(balancer: str, reader: socket.socket) -> None:
-    with Scope(settings.account, settings.region):
+def _read(balancer: str, reader: socket.socket, scope: Scope) -> None:
+    with scope:
         while True:
             text = reader.recv(65536).decode(errors="replace")
             try:

@@ -15,7 +15,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb, eventbridge, iam, sns
 from ministack.services.cloudformation import provisioners, stacks
 
-from mlops_local import compat, s3_bucket, settings
+from mlops_local import compat, s3_bucket
 from mlops_local.functions import lambda_types
 from mlops_local.glue import jobs
 from mlops_local.stacks.recorded_types import recorded_types
@@ -385,7 +385,7 @@ def _catalog() -> Any:
 
     glue = clients.client("glue")
     endpoint = glue.meta.endpoint_url
-    root = settings.root_keys()
+    root = clients.root_keys()
     keys = {"s3.access-key-id": root["aws_access_key_id"], "s3.secret-access-key": root["aws_secret_access_key"]}
     return GlueCatalog("embedded", client=glue, **{"s3.endpoint": endpoint, "s3.region": get_region(), **keys})
 

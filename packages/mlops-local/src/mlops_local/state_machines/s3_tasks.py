@@ -17,7 +17,7 @@ import botocore.parsers
 import botocore.serialize
 import botocore.session
 from botocore.awsrequest import HeadersDict
-from botocore.model import OperationModel, ServiceModel
+from botocore.model import OperationModel, ServiceModel, StructureShape
 from ministack import app
 from ministack.core.responses import get_region
 from ministack.services import stepfunctions as sfn
@@ -36,6 +36,7 @@ compat.expect(
 )
 
 Record = dict[str, Any]
+_NOTHING = StructureShape("Nothing", {"type": "structure", "members": {}})
 
 
 def install() -> None:
@@ -94,10 +95,10 @@ def _model() -> ServiceModel:
 
 def _operation(name: str) -> OperationModel:
     if name not in _model().operation_names:
-        raise sfn._ExecutionError("States.Runtime", f"S3 has no operation {name}")
+        raise sfn._ExecutionError("States.Runtime", f"the embedded cloud knows no operation {name} of S3")
     model = _model().operation_model(name)
     if model.has_streaming_input or model.has_streaming_output or model.has_event_stream_output:
-        raise sfn._ExecutionError("States.Runtime", f"aws-sdk:s3 {name} streams, which the embedded cloud does not do")
+        raise sfn._ExecutionError("States.Runtime", f"{name} streams, and the embedded cloud does not in tasks")
     return model
 
 
@@ -106,14 +107,16 @@ def _members(model: OperationModel, arguments: Mapping[str, Any]) -> Record:
     known = {name.lower(): name for name in (model.input_shape.members if model.input_shape else {})}
     unknown = sorted(name for name in arguments if name.lower() not in known)
     if unknown:
-        raise sfn._ExecutionError("States.Runtime", f"S3's {model.name} has no field {', '.join(unknown)}")
+        raise sfn._ExecutionError(
+            "States.Runtime", f"the embedded cloud knows no field {', '.join(unknown)} of {model.name}"
+        )
     return {known[name.lower()]: value for name, value in arguments.items() if value is not None}
 
 
 def _failure(model: ServiceModel, status: int, headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
     """Return name and cause of an error, as the SDK for Java words them."""
     parser = botocore.parsers.create_parser("rest-xml")
-    error = parser.parse({"status_code": status, "headers": HeadersDict(headers), "body": body}, None)["Error"]
+    error = parser.parse({"status_code": status, "headers": HeadersDict(headers), "body": body}, _NOTHING)["Error"]
     named = {shape.metadata.get("error", {}).get("code", shape.name) for shape in model.error_shapes}
     kind = f"{error['Code']}Exception" if error.get("Code") in named else "S3Exception"
     identifier = HeadersDict(headers).get("x-amz-request-id", "")
