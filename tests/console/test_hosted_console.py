@@ -70,6 +70,58 @@ def test_a_person_on_call_reads_and_rolls_back(visit: Open, hosted: Hosted) -> N
     assert (newest["who"], newest["record"]["outcome"]) == ("ann", "PROMOTED"), newest
 
 
+def decide(page: Page, button: str, confirm: str, reason: str) -> None:
+    """Press a button of a package's page, and confirm with a reason."""
+    page.get_by_role("button", name=button, exact=True).click()
+    page.get_by_role("dialog").get_by_label("Reason").fill(reason)
+    page.get_by_role("dialog").get_by_role("button", name=confirm).click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_person_approves_and_rejects_what_they_have_read(visit: Open, hosted: Hosted) -> None:
+    """From the list to the rollout, in one sign-in: it is read as a reader and decided on as an approver."""
+    page = (tab := visit(hosted.outputs["ConsoleUrl"])).page
+    page.goto(f"{hosted.outputs['ConsoleUrl']}/#/approvals")
+    sign_in(page, hosted, "ben")
+    expect(page.locator(".who")).to_contain_text("ben as reader, approver")
+    seen = {each["executionArn"] for each in hosted.loop.executions("DeployMachineArn")}
+
+    page.get_by_role("link", name=f"shown-forecast/{hosted.other}").click()
+    decide(page, "Reject", "Reject now", "worse in every store")
+    expect(page.locator(".lead")).to_contain_text("Rejected by ben")
+    page.get_by_role("link", name="Approvals", exact=True).first.click()
+    expect(page.get_by_role("link", name=f"shown-forecast/{hosted.other}")).to_have_count(0)
+    page.get_by_role("link", name=f"shown-forecast/{hosted.waiting}").click()
+    expect(page.locator("#gate")).to_be_visible()
+    expect(page.get_by_text("beats last_week")).to_be_visible()
+    expect(page.get_by_role("table", name="Losses")).to_contain_text("candidate")
+    decide(page, "Approve", "Approve and roll out", "better in every store")
+    expect(page.locator(".lead")).to_contain_text("Approved by ben")
+    expect(page.get_by_text("better in every store", exact=True)).to_be_visible()
+    page.get_by_role("link", name=f"See the rollout of {ENDPOINT}").click()
+
+    hosted.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=180)
+    expect(page.get_by_text("No rollout runs. The last one: promoted")).to_be_visible()
+    expect(page.get_by_text(f"approved: shown-forecast/{hosted.waiting}: better in every store")).to_be_visible()
+    assert tab.violations() == []
+    newest = hosted.ask("rea", "GET", f"/audit/{ENDPOINT}").json["records"][0]
+    assert (newest["who"], newest["record"]["outcome"]) == ("ben", "PROMOTED"), newest
+
+
+@pytest.mark.parametrize("who", ["rea", "ann"])
+def test_who_may_not_approve_is_offered_nothing(visit: Open, hosted: Hosted, who: str) -> None:
+    """A reader and a person on call read the package; IAM refuses them too: tests/examples/test_hosted_console.py."""
+    page = visit(hosted.outputs["ConsoleUrl"]).page
+    path = f"/packages/shown-forecast/{hosted.waiting}"
+    page.goto(f"{hosted.outputs['ConsoleUrl']}/#{path}")
+    sign_in(page, hosted, who)
+
+    expect(page.get_by_text("Your role may not approve or reject.")).to_be_visible()
+    expect(page.get_by_role("table", name="Losses")).to_be_visible()
+    for name in ("Approve", "Reject"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+
+
 def test_a_reader_is_offered_nothing(visit: Open, hosted: Hosted) -> None:
     """The page has no button for what the group may not."""
     page = visit(hosted.outputs["ConsoleUrl"]).page
@@ -78,3 +130,22 @@ def test_a_reader_is_offered_nothing(visit: Open, hosted: Hosted) -> None:
 
     expect(page.locator("#serves")).to_contain_text("serves")
     expect(page.get_by_role("button", name="Roll back")).to_have_count(0)
+
+
+def test_a_person_without_a_group_reads_once_what_to_do(visit: Open, hosted: Hosted) -> None:
+    """And may sign in again after they were added to one: the groups are in the token."""
+    tab = visit(hosted.outputs["ConsoleUrl"], width=390)
+    tab.expected += [r"Failed to load resource: .* 403 .*/api/v1/"]
+    tab.page.goto(f"{hosted.outputs['ConsoleUrl']}/#{MODEL}")
+    sign_in(tab.page, hosted, "zoe")
+
+    expect(tab.page.get_by_role("alert")).to_have_count(1)
+    expect(tab.page.get_by_role("alert")).to_contain_text("ask who keeps the user pool to add you")
+    assert tab.violations() == []
+    people, pool = hosted.cloud.client("cognito-idp"), hosted.outputs["UserPool"]
+    people.admin_add_user_to_group(UserPoolId=pool, Username="zoe", GroupName="approver")
+    people.admin_add_user_to_group(UserPoolId=pool, Username="zoe", GroupName="on-call")
+    tab.page.get_by_role("button", name="Sign in again").click()
+    sign_in(tab.page, hosted, "zoe")
+    expect(tab.page.locator(".who")).to_contain_text("zoe as reader, on-call, approver")
+    expect(tab.page.get_by_role("button", name="Roll back", exact=True)).to_be_visible()

@@ -230,7 +230,7 @@ def test_tokens_of_another_sign_in_are_refused(opened: Callable[..., Visit]) -> 
 def test_a_person_of_no_group_is_told_whom_to_ask(opened: Callable[..., Visit]) -> None:
     """And may sign out."""
     tab = opened("cleo")
-    expect(tab.page.get_by_role("alert")).to_have_count(2)  # who the person is, and the units
+    expect(tab.page.get_by_role("alert")).to_have_count(1)
     expect(tab.page.get_by_role("alert").first).to_contain_text(
         "ask who keeps the user pool to add you to one of reader"
     )

@@ -1,6 +1,8 @@
 // Where pages stand behind the #, and what of a page's choices its address keeps.
 import {useLayoutEffect, useState} from './html.js';
 
+export const APPROVALS = ['Approvals', '#/approvals']; // where a package's page leads back
+
 const here = () => location.hash.replace(/^#/, '') || '/';
 
 // {path, query} of the page that is open.

@@ -1,10 +1,10 @@
 // Page 5: whether a person would sign. Intervals of the gate, digests, and what forbids a deployment.
 import {html, useState} from './html.js';
 import {useResource} from './api.js';
-import {packagePage, rolloutPage} from './addresses.js';
+import {APPROVALS, packagePage, rolloutPage} from './addresses.js';
 import {Ask} from './ask.js';
 import {By, Card, Facts, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
-import {number, share} from './words.js';
+import {number, plain, share} from './words.js';
 
 const FEW = 12;
 const UNBOUNDED = 1e9; // how the gate writes that a rival had no loss, or was not compared
@@ -12,7 +12,7 @@ const UNBOUNDED = 1e9; // how the gate writes that a rival had no loss, or was n
 export function Approval({group, package: of, may}) {
   const name = `${group}/${of}`, path = `/packages/${encodeURIComponent(group)}/${encodeURIComponent(of)}`;
   const found = useResource(path);
-  return html`<${Title} crumbs=${[]}>Package ${name}<//>
+  return html`<${Title} crumbs=${[]} root=${APPROVALS}>Package ${name}<//>
     <${Read} of=${found} what="the package">${(data) => html`<${Shown} ...${{data, name, path, may}} />`}<//>`;
 }
 
@@ -32,7 +32,7 @@ function Shown({data, name, path, may}) {
   const {review, gate} = data;
   return html`
     <p class="lead"><${State} of=${review.approval} /> ${review.changed_by && html` by <${By} who=${review.changed_by} />`} ${review.changed && html`<${Time} at=${review.changed} />`}</p>
-    ${review.description && html`<p>${review.description}</p>`}
+    ${review.description && html`<p>${plain(review.description)}</p>`}
     ${review.problems.length > 0 && html`<${Note} kind="bad" role="status"><p><strong>It cannot be deployed:</strong></p><ul>${review.problems.map((each) => html`<li>${each}</li>`)}</ul><//>`}
     ${data.note && html`<${Note} kind="warn"><p>Nothing says that it is better than the model that serves: ${data.note}.</p><//>`}
     ${data.pickled && html`<${Note} kind="warn"><p>Unpickling names ${data.pickled.join(', ') || 'nothing'}; this proves nothing, as it may run any code.</p><//>`}
@@ -75,10 +75,10 @@ function Gate({of}) {
   const shown = [...failed, ...of.checks.filter((each) => each.passed)].slice(0, Math.max(FEW, failed.length));
   const columns = checks(reach(of.checks));
   return html`<p><${State} of=${of.verdict === 'PASSED' ? 'passed' : 'failed'} /> ${of.verdict === 'PASSED' ? '' : of.reason}</p>
-    <${Table} label="Checks of the gate" rows=${shown} rowKey=${(each) => `${each.rival} ${each.segment}`} empty="Nothing was compared." columns=${columns} />
+    <${Table} label="Checks of the gate" rows=${shown} rowKey=${(each) => `${each.rival} ${each.segment}`} empty=${of.verdict === 'PASSED' ? `Nothing was compared: ${of.reason}` : 'Nothing was compared.'} columns=${columns} />
     ${shown.length < of.checks.length && html`<details><summary>The ${of.checks.length - shown.length} other checks, all passed</summary>
       <${Table} label="Other checks" rows=${of.checks.filter((each) => !shown.includes(each))} rowKey=${(each) => `${each.rival} ${each.segment}`} columns=${columns} /></details>`}
-    ${of.verdict === 'PASSED' && html`<details><summary>In the gate's own words</summary><p>${of.reason}</p></details>`}
+    ${of.verdict === 'PASSED' && shown.length > 0 && html`<details><summary>In the gate's own words</summary><p>${of.reason}</p></details>`}
     ${of.coverage?.map((each) => html`<p class="small soft">Of ${number(each.segments)} segments of ${each.column}, ${number(each.compared)} are compared by themselves; ${share(each.untested_rows)} of the rows are in no interval.</p>`)}`;
 }
 
@@ -107,6 +107,6 @@ function Losses({of}) {
   return html`<${Table} label="Losses" rows=${rows} rowKey=${([name]) => name} empty="Nothing was measured." columns=${[
     {name: 'Model', of: ([name]) => name},
     {name: of.metric.toUpperCase(), number: true, of: ([, loss]) => number(loss)},
-    {name: 'Candidate', number: true, of: ([name, loss]) => (name === 'candidate' || !loss ? '' : signed((own - loss) / loss))},
+    {name: 'Candidate against it', number: true, of: ([name, loss]) => (name === 'candidate' || !loss ? '' : signed((own - loss) / loss))},
   ]} /><p class="small soft">Over ${number(of.rows)} rows; a lower loss is better.</p>`;
 }

@@ -3,7 +3,7 @@ import {html, useState} from './html.js';
 import {read, useResource} from './api.js';
 import {modelPage, unitPage} from './addresses.js';
 import {By, Card, Facts, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
-import {number, packageName} from './words.js';
+import {number, packageName, plain} from './words.js';
 
 export function Audit({unit, endpoint}) {
   const path = `/audit/${encodeURIComponent(endpoint ?? unit)}`, found = useResource(path);
@@ -32,7 +32,7 @@ const COLUMNS = [
   {name: 'Outcome', sort: ({record}) => record.outcome, of: ({record}) => html`<${State} of=${record.outcome} />`},
   {name: 'Serves then', of: ({record}) => (record.serving_package ? packageName(record.serving_package) : html`<${Unknown} why="nothing" />`)},
   {name: 'Asked by', sort: ({who}) => who, of: ({record}) => html`<${By} who=${record.requested_by} />`},
-  {name: 'Reason', of: ({record, sha256}) => html`${record.reason}${record.verdict && html`<br /><span class="small">${record.verdict.sentence}</span>`}<br /><code class="small soft" title="SHA-256 of the record">${sha256.slice(0, 16)}</code>`},
+  {name: 'Reason', of: ({record, sha256}) => html`${plain(record.reason)}${record.verdict && html`<br /><span class="small">${record.verdict.sentence}</span>`}<br /><code class="small soft" title="SHA-256 of the record">${sha256.slice(0, 16)}</code>`},
 ];
 
 function Verify({path}) {

@@ -1,14 +1,14 @@
 // Page 7: from which rows and code a package was made, and where it served.
 import {html} from './html.js';
 import {useResource} from './api.js';
-import {packagePage} from './addresses.js';
+import {APPROVALS, packagePage} from './addresses.js';
 import {Graph} from './graph.js';
 import {By, Card, Facts, Note, Read, Table, Time, Title, Unknown} from './parts.js';
 import {bare, number} from './words.js';
 
 export function Lineage({group, package: of}) {
   const name = `${group}/${of}`, found = useResource(`/packages/${encodeURIComponent(group)}/${encodeURIComponent(of)}/lineage`);
-  return html`<${Title} crumbs=${[[name, packagePage(name)]]}>Lineage of ${name}<//>
+  return html`<${Title} root=${APPROVALS} crumbs=${[[name, packagePage(name)]]}>Lineage of ${name}<//>
     <${Read} of=${found} what="the lineage">${(data) => html`<${Shown} data=${data} />`}<//>`;
 }
 

@@ -44,6 +44,7 @@ function Frame({refused}) {
   setScale(data?.clock_scale);
   const operations = data?.operations ?? [];
   const may = (operation) => operations.includes(operation);
+  const hasRole = data || me.error?.title !== 'no role'; // without one every page says the same
   useEffect(() => scrollTo(0, 0), [path]);
   return html`
     <a class="skip" href="#main" onClick=${skip}>Skip to content</a>
@@ -53,7 +54,7 @@ function Frame({refused}) {
     </header>
     ${data?.clock_scale && may('moveClock') && html`<${Clock} scale=${data.clock_scale} />`}
     <main id="main" tabindex="-1">${!refused
-      ? html`${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Who you are cannot be read: ${me.error.message}</p>${adviceOn(me.error)}<//>`}<${Page} path=${path} may=${may} />`
+      ? html`${!hasRole && html`<${Title}>No role<//>`}${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Who you are cannot be read: ${me.error.message}</p>${adviceOn(me.error)}<//>`}${hasRole && html`<${Page} path=${path} may=${may} />`}`
       : html`<${Title}>${refused.title}<//><${Note} role="alert"><p>${refused.says}</p><//>${signInAgain() && html`<p><button type="button" class="main" onClick=${signInAgain()}>Sign in</button></p>`}`}</main>`;
 }
 

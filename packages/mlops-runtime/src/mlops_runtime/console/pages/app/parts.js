@@ -45,8 +45,11 @@ function Age({at}) {
   return length((Date.now() - at) / 1000);
 }
 
-export function adviceOn({status}) {
-  if (status === 401) return html`<p>${signInHint()}</p>${signInAgain() && html`<p><button type="button" onClick=${signInAgain()}>Sign in again</button></p>`}`;
+const SignInAgain = () => signInAgain() && html`<p><button type="button" onClick=${signInAgain()}>Sign in again</button></p>`;
+
+export function adviceOn({status, title}) {
+  if (status === 401) return html`<p>${signInHint()}</p><${SignInAgain} />`;
+  if (title === 'no role') return html`<${SignInAgain} />`; // groups are in the token
   if (status === 403) return html`<p>Your role may not read this. Ask the owner of the unit for the right that is named.</p>`;
   return null;
 }
@@ -79,13 +82,13 @@ function compare(a, b) {
 let isFirst = true; // the browser itself reads the page that it opens
 
 // A page's heading takes the focus when a link leads to it, so that who cannot see it hears where they are.
-export function Title({children, crumbs}) {
+export function Title({children, crumbs, root = ['Models', '#/']}) {
   const heading = useRef();
   useEffect(() => {
     document.title = heading.current.textContent;
     if (!isFirst) heading.current.focus();
     isFirst = false;
   }, []);
-  return html`${crumbs && html`<p class="crumbs"><a href="#/">Models</a>${crumbs.map(([name, to]) => html` / <a href=${to}>${name}</a>`)}</p>`}
+  return html`${crumbs && html`<p class="crumbs">${[root, ...crumbs].map(([name, to], at) => html`${at > 0 && ' / '}<a href=${to}>${name}</a>`)}</p>`}
     <h1 tabindex="-1" ref=${heading}>${children}</h1>`;
 }

@@ -4,7 +4,7 @@ import {useResource} from './api.js';
 import {modelPage, packagePage, resource, unitPage} from './addresses.js';
 import {Ask} from './ask.js';
 import {Card, Facts, Note, Read, State, Time, Title, Unknown} from './parts.js';
-import {length, now, number, packageName, version} from './words.js';
+import {length, now, number, packageName, plain, version} from './words.js';
 import {every, seen} from './model.js';
 
 export function Rollout({unit, endpoint, may}) {
@@ -57,7 +57,7 @@ function Verdict({of, isWatched, needed}) {
   return html`<p class="lead">${of.sentence}</p><${Facts} of=${[
     ['asks to', {stop: html`<${State} of="stopped" />`, enough: html`<${State} of="passed" />`}[of.action] ?? 'go on'],
     ['answers without an error', `${number(of.calls)}${needed ? ` of ${number(needed)} that are needed` : ''}, in ${number(of.minutes)} ${of.minutes === 1 ? 'minute' : 'minutes'}`],
-    ['evidence against it', `${number(of.evidence)} to one`],
+    ['evidence against it', `${number(of.evidence)} to 1`],
   ]} />`;
 }
 
@@ -66,6 +66,6 @@ function Ended({data}) {
   if (running.length) return html`<${Note} kind="warn"><p>A rollout runs. Where it is is not ${unread ? `shown: ${unread}` : 'known yet.'}</p><//>`;
   if (!rollout) return html`<p>No rollout runs, and none has changed traffic yet.</p>`;
   return html`<p class="lead">No rollout runs. The last one: <${State} of=${rollout.outcome} /> <${Time} at=${rollout.at} />.</p>
-    <${Card} id="last" title="Why it ended so"><p>${rollout.reason || 'No reason was written down.'}</p>
+    <${Card} id="last" title="Why it ended so"><p>${plain(rollout.reason) || 'No reason was written down.'}</p>
       ${rollout.verdict && html`<${Verdict} of=${rollout.verdict} isWatched=${true} needed=${null} />`}<//>`;
 }

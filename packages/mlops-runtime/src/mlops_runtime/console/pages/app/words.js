@@ -38,6 +38,9 @@ export const version = (number) => (number === null || number === undefined ? 'a
 
 export const packageName = (arn) => (arn ? arn.split(':model-package/').pop() : '');
 
+// A reason in a record or on a package: packages by name, without the marks by which an approval is checked.
+export const plain = (reason) => (reason ?? '').replace(/ \[(trust|binding) \w+\]/g, '').replace(/arn:[\w-]+:sagemaker:[\w-]*:\d*:model-package\//g, '');
+
 export const person = (by) => (by ? by.split('/').pop().split(':').pop() : '');
 
 export function number(value, unit = '') {
