@@ -18,11 +18,12 @@ NEEDS_TRAFFIC = (
 )
 # alarms in ALARM, as a sentence; $ringing is set by ``look_at_alarms``
 RINGING = "$ringing"
-_RINGING = """{% (
+RINGING_REASON = 200  # characters of an alarm's reason in it
+_RINGING = f"""{{% (
     $rings := [$states.result.MetricAlarms, $states.result.CompositeAlarms][StateValue = 'ALARM'];
     $count($rings) = 0 ? '' : 'in ALARM: ' & $join(
-        $map($rings, function($a) { $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, 200) & ')' }), ', ')
-) %}"""
+        $map($rings, function($a) {{ $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, {RINGING_REASON}) & ')' }}), ', ')
+) %}}"""
 # SageMaker and the polls between slots only see alarms that are there: one that is deleted meanwhile watches nothing any more
 # claim: a-deleted-alarm-watches-nothing
 GONE = "$gone"

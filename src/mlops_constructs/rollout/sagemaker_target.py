@@ -13,7 +13,13 @@ from mlops_constructs.rollout.candidate_states import (
     shadow_states,
     synthetic_states,
 )
-from mlops_constructs.rollout.evidence_states import RINGING, evidence_states, look_at_alarms, put_alarms_states
+from mlops_constructs.rollout.evidence_states import (
+    RINGING,
+    RINGING_REASON,
+    evidence_states,
+    look_at_alarms,
+    put_alarms_states,
+)
 from mlops_constructs.rollout.golden_states import AGAIN_SECONDS, UNASKED, WHY_UNLIKE, bake_states, promotion_states
 from mlops_constructs.rollout.pair_states import PAIRS_SECONDS
 from mlops_constructs.rollout.rollout_policy import (
@@ -30,6 +36,10 @@ from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.serving_limits import MAX_WAIT, steps
 
 _SDK = "aws-sdk:sagemaker:"
+# alarms in ALARM, without the words of this machine and its functions, which the alarm that they set repeats
+_ALSO_RINGING = f"""$reduce([{WHY_STOPPED}, {WHY_UNLIKE}, {WHY_UNREADABLE}], function($rest, $why) {{
+    $replace($rest, ' (' & $substring($why, 0, {RINGING_REASON}) & ')', '')
+}}, {RINGING})"""
 
 
 def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
@@ -470,7 +480,7 @@ class SageMakerTarget:
                     WHY_STOPPED,
                     WHY_UNLIKE,
                     WHY_UNREADABLE,
-                    RINGING,
+                    _ALSO_RINGING,
                 ),
             ),
             "EndpointFailed": assign(

@@ -138,6 +138,7 @@ class FakeAws:
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made, self.again = set[str](), list[bool | None]()
         self.stage, self.takes_back, self.note, self.moving = "", False, "", "Updating"
+        self.rang = "why"  # the reason of what rings
         self.unread = list[bool | None]()
         self.asked, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
         self.allowed: float | None = None
@@ -163,7 +164,7 @@ class FakeAws:
                     self.ringing = []
                 return {"EndpointStatus": status, "EndpointConfigName": self.config, **self.pending(status)}
             case "cloudwatch:setAlarmState" if self.takes_back:
-                self.config = OLD
+                self.config, self.ringing, self.rang = OLD, [arguments["AlarmName"]], arguments["StateReason"]
             case "sagemaker:createModel" | "sagemaker:createEndpointConfig":
                 self.made.add(name.replace("create", "describe"))
             case "sagemaker:describeModel" | "sagemaker:describeEndpointConfig":
@@ -172,7 +173,7 @@ class FakeAws:
                 return {"Datapoints": self.measure(arguments)}
             case "cloudwatch:describeAlarms":
                 there = [name for name in arguments["AlarmNames"] if name not in (*self.ringing, *self.deleted)]
-                alarms = [{"AlarmName": n, "StateValue": "ALARM", "StateReason": "why"} for n in self.ringing]
+                alarms = [{"AlarmName": n, "StateValue": "ALARM", "StateReason": self.rang} for n in self.ringing]
                 alarms += [{"AlarmName": name, "StateValue": "OK"} for name in there]
                 return {"MetricAlarms": alarms, "CompositeAlarms": []}
         return {}
@@ -410,10 +411,11 @@ def test_no_evidence_is_not_success(deploy: Any):
 
 def test_a_fleet_that_is_worse_is_recorded_with_what_was_counted(deploy: Any):
     """SageMaker goes back by the alarm that the function set; the sentence is of the answer, whatever the alarm says by then."""
-    run, aws = deploy(PLAN, updates=[OLD], good_for=0)
+    alarm, words = PLAN["stop"]["alarm"], "stopped after 1 minutes: few answers failed"
+    run, aws = deploy(PLAN, updates=[OLD], good_for=0, ringing=[alarm], rang=words)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
-    assert reason.startswith(f"SageMaker rolled back to {OLD}. stopped after 1 minutes: few answers failed")
+    assert reason == f"SageMaker rolled back to {OLD}. {words}. in ALARM: {alarm}"
     assert aws.lock == "free"
 
 
@@ -716,7 +718,7 @@ def test_in_the_bake_of_all_traffic_sagemaker_is_told_to_go_back(deploy: Any):
     run, aws = deploy(AGAIN, updates=[NEW], again=[False], stage="full capacity", takes_back=True)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
-    assert "golden requests, asked again: row 3 is NaN" in reason
+    assert reason.count("golden requests, asked again: row 3 is NaN") == 1
     assert run.arguments("cloudwatch:setAlarmState") == {
         "AlarmName": "demand-forecast-rollout-22222222-verdict",
         "StateValue": "ALARM",
@@ -765,7 +767,7 @@ def test_answers_without_numbers_stop_a_rollout(deploy: Any):
     run, _ = deploy(READ, updates=[NEW], unread=[True], takes_back=True)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
-    assert f"stopped {BODIES}" in reason
+    assert reason.count(f"stopped {BODIES}") == 1
     assert run.arguments("cloudwatch:setAlarmState")["StateReason"] == f"stopped {BODIES}"
 
 

@@ -1,6 +1,7 @@
 """What a deployment would create under a name that is known before."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from mlops_runtime.changes import Existing, NamedResource, StackChanges, compare, named, refusals_of
@@ -54,6 +55,7 @@ def test_only_what_exists_is_refused() -> None:
         [
             Existing(resource=group, identifier={"ModelPackageGroupArn": arn}),
             Existing(resource=table, identifier={}),
+            Existing(resource=replace(table, type="AWS::IAM::Role", name="send", parent=""), identifier={}),
             Existing(resource=table, identifier={}, reason="GetTable answers AccessDeniedException"),
         ]
     )
@@ -65,4 +67,6 @@ def test_only_what_exists_is_refused() -> None:
         "needed",
         "Table (AWS::Glue::Table): demand_features/sales_v1 exists already; CloudFormation cannot import its type: "
         "docs/adopt.md says how its content is kept, or delete it if it is not needed",
+        "Table (AWS::IAM::Role): send exists already; take it into the stack with cdk import Demand, or delete it if it is not "
+        "needed",
     ]

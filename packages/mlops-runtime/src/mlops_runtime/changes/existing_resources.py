@@ -42,7 +42,7 @@ class Existing:
 
     Args:
         resource: What would be created.
-        identifier: What CloudFormation's import asks for, by property; empty for a type that cannot be imported.
+        identifier: What CloudFormation's import asks for, by property; empty for a type that keeps no data, and a Glue table.
         reason: Why it could not be checked. Default: it was, and exists.
     """
 
@@ -64,8 +64,10 @@ class Existing:
                 f"adopt all that a deleted stack kept with mlops plan {one.stack} --mapping adopt.json (docs/adopt.md), or "
                 f"this one alone with cdk import {one.stack} --resource-mapping-inline '{mapping}'"
             )
-        else:
+        elif one.type == "AWS::Glue::Table":
             way = "CloudFormation cannot import its type: docs/adopt.md says how its content is kept"
+        else:
+            way = f"take it into the stack with cdk import {one.stack}"
         return f"{one.logical_id} ({one.type}{where}): {name} exists already; {way}, or delete it if it is not needed"
 
 
