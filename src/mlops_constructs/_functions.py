@@ -268,7 +268,12 @@ class _Delivery:
         config = self._target.bind(rule, id)
         letters = events.CfnRule.DeadLetterConfigProperty(arn=self._dead_letters.queue_arn)
         return events.RuleTargetConfig(
-            arn=config.arn, input=config.input, target_resource=config.target_resource, dead_letter_config=letters
+            arn=config.arn,
+            input=config.input,
+            role=config.role,
+            retry_policy=config.retry_policy,
+            target_resource=config.target_resource,
+            dead_letter_config=letters,
         )
 
 

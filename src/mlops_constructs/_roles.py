@@ -142,6 +142,7 @@ def service_role(
     managed_policies: Sequence[iam.IManagedPolicy] = (),
     wildcard_reason: str | None = None,
     has_session_tags: bool = False,
+    role_name: str | None = None,
 ) -> ServiceRole:
     """Define a role for an AWS service.
 
@@ -157,6 +158,7 @@ def service_role(
         wildcard_reason: Why resources with ``*`` are needed and what was rejected; acknowledges exactly the wildcards of
             ``statements``. Default: a wildcard is a finding.
         has_session_tags: Whether the service may tag the sessions that it opens. Default: it may not.
+        role_name: Its name, where another account's policies have it. Default: CloudFormation gives one.
 
     Returns:
         The role.
@@ -178,6 +180,7 @@ def service_role(
         permissions_boundary=business_unit.permissions_boundary,
         managed_policies=managed_policies,
         description=description,
+        role_name=role_name,
     )
     if statements:
         policy = iam.ManagedPolicy(role, "Policy", statements=list(statements), roles=[role], description=description)

@@ -24,6 +24,11 @@ SHARED_KEY = ConstructWarning(
     text="unit '{unit}' uses a key that it does not own. Add these statements to the key's policy, or reports, alarms and logs are "
     "lost without an error; `mlops plan` reads the policy and names those that are missing: {statements}",
 )
+KEY_OF_OTHERS = ConstructWarning(
+    id="mlops-constructs:ModelRegistry.keyNotOwned",
+    text="unit '{unit}' uses a key that it does not own, so no target of deploy_to can decrypt what is released. Add these "
+    "statements to the key's policy, and acknowledge this warning: {statements}",
+)
 IMPORTED_UNIT = ConstructWarning(
     id="mlops-constructs:BusinessUnit.ownerMustAllow",
     text="unit '{unit}' is imported, and what is added to it here needs unit.{call} in the stack that defines it; acknowledge this "
@@ -97,6 +102,7 @@ CONSOLE_ROLE_TRUST = ConstructWarning(
 ALL_WARNINGS = (
     DEVELOPMENT_DESTROYS_DATA,
     SHARED_KEY,
+    KEY_OF_OTHERS,
     IMPORTED_UNIT,
     PLACEHOLDER_IMAGE,
     UNKNOWN_VALUE,

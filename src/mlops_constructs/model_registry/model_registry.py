@@ -16,6 +16,8 @@ from mlops_constructs.model_registry.package_permissions import (
 )
 from mlops_constructs.model_registry.registry_access import ImportedRegistry, Listed, RegistryBase
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
+from mlops_constructs.promotion.environment import Environment
+from mlops_constructs.promotion.offer import Offer
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
@@ -39,9 +41,11 @@ class ModelRegistry(RegistryBase):
         trust: What loading a model may do: read ``data``, run ``code`` of the model's own, or unpickle. A model that does more is
             not registered, approved or deployed. Default: ``("data", "code")``. Where it has ``pickle``, endpoints need network
             isolation.
+        deploy_to: Accounts and Regions that may take what is released here, each with a registry of its own. The stack's ``env``
+            must be given. Default: none, and nothing is released.
 
     Raises:
-        ValidationError: If the name or trust is not allowed.
+        ValidationError: If the name or trust is not allowed, or an environment of ``deploy_to`` cannot be a target.
 
     Example:
         >>> registry = ModelRegistry(self, "Registry", business_unit=unit, name="forecast", approval=Approval.automatic())
@@ -56,6 +60,7 @@ class ModelRegistry(RegistryBase):
         name: str,
         approval: Approval | None = None,
         trust: Sequence[Trust] = TRUSTED,
+        deploy_to: Sequence[Environment] = (),
     ) -> None:
         super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
         self._machines: list[str] = []
@@ -70,6 +75,7 @@ class ModelRegistry(RegistryBase):
         self._group_arn = group.attr_model_package_group_arn
         self._approver = self._define_approver()
         self._entry_arn = self._define_entry().parameter_arn
+        self._offer = self._define_offer(name, group, deploy_to) if deploy_to else None
         business_unit.own_registry(
             self, group_name=self._group_name, group_arn=self._group_arn, packages_arn=self.packages_arn
         )
@@ -137,6 +143,21 @@ class ModelRegistry(RegistryBase):
         if self._approval.is_automatic:
             self._machines.append(machine_role.role_arn)
             mark_approver(machine_role)
+
+    def register_from(self, pipeline: str) -> None:
+        """Let the endpoints of the group load, and targets copy, what a pipeline registers.
+
+        Args:
+            pipeline: Its name, ``<unit>-<name>``.
+        """
+        super().register_from(pipeline)
+        if self._offer is not None:
+            self._offer.admit(pipeline)
+
+    def _define_offer(
+        self, name: str, group: sagemaker.CfnModelPackageGroup, targets: Sequence[Environment]
+    ) -> Offer:
+        return Offer(self, "Offer", business_unit=self._unit, model=name, group=group, targets=targets)
 
     def _define_approver(self) -> iam.IRole:
         if self._approval.approver is not None:

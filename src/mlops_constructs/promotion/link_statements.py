@@ -18,7 +18,8 @@ from mlops_runtime.contracts.events import event_source
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, LinkRole, inbox_arn, link_role_arn
 
 # what a release consists of, below the artifacts bucket: ``<folder>/<name>/...``
-FOLDERS = ("models", "evaluations", "gates", "releases")
+_OBJECTS = ("models", "evaluations", "gates")
+FOLDERS = (*_OBJECTS, "releases")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,24 +56,20 @@ class PromotionLink:
             "Condition": self._only("promote", self.target, also=("recheck",)),
         }
 
-    def bucket_statement(self, bucket_arn: str, names: Sequence[str]) -> iam.PolicyStatement:
-        """Let the target copy released objects out of the artifacts bucket.
-
-        Args:
-            bucket_arn: The bucket.
-            names: Below which names the model's objects lie: the group's, and those of pipelines.
-        """
+    def bucket_statement(self, bucket_arn: str) -> iam.PolicyStatement:
+        """Let the target copy releases of the group, and their objects, out of the artifacts bucket; see ``pipeline_objects``."""
         return iam.PolicyStatement(
             principals=[iam.ArnPrincipal(_root(self.target))],
             actions=["s3:GetObject"],
-            resources=[f"{bucket_arn}/{folder}/{name}/*" for folder in FOLDERS for name in names],
+            resources=[f"{bucket_arn}/{folder}/{self.group}/*" for folder in FOLDERS],
             conditions=self._only("promote", self.target),
         )
 
-    def key_statement(self, bucket_arn: str) -> iam.PolicyStatement:
-        """Let the target decrypt objects of that bucket, through S3 alone, as a statement of the key's policy.
+    def key_statement(self) -> iam.PolicyStatement:
+        """Let the target decrypt what it may copy, through S3 alone, as a statement of the key's policy.
 
-        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context
+        It does not name the bucket by its encryption context: the bucket names the key, and CloudFormation refuses a circle. The
+        bucket's policy says which objects the role may ask for.
         """
         return iam.PolicyStatement(
             principals=[iam.ArnPrincipal(_root(self.target))],
@@ -81,7 +78,6 @@ class PromotionLink:
             conditions={
                 **self._only("promote", self.target),
                 "StringEquals": {"kms:ViaService": self.source.endpoint("s3")},
-                "StringLike": {"kms:EncryptionContext:aws:s3:arn": f"{bucket_arn}*"},
             },
         )
 
@@ -118,7 +114,7 @@ class PromotionLink:
 
         See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
         """
-        return iam.PolicyStatement(actions=["events:PutEvents"], resources=[self._inbox(receiver)])
+        return iam.PolicyStatement(actions=["events:PutEvents"], resources=[self.inbox(receiver)])
 
     def inbox_statement(self, *, sender: LinkedEnvironment, receiver: LinkedEnvironment) -> Mapping[str, Any]:
         """Let the sender's role put events of the unit on the receiver's inbox, as a statement of the bus's policy."""
@@ -126,14 +122,15 @@ class PromotionLink:
             "Effect": "Allow",
             "Principal": {"AWS": _root(sender)},
             "Action": "events:PutEvents",
-            "Resource": self._inbox(receiver),
+            "Resource": self.inbox(receiver),
             "Condition": {
                 **self._only("send", sender),
                 "StringEquals": {"events:source": event_source(self.unit)},
             },
         }
 
-    def _inbox(self, environment: LinkedEnvironment) -> str:
+    def inbox(self, environment: LinkedEnvironment) -> str:
+        """Return the ARN of the bus on which an environment hears of the other one."""
         return inbox_arn(unit=self.unit, model=self.model, environment=environment)
 
     def _only(
@@ -141,6 +138,11 @@ class PromotionLink:
     ) -> dict[str, Any]:
         roles = [self.role_arn(each, environment) for each in (purpose, *also)]
         return {"ArnEquals": {"aws:PrincipalArn": roles if also else roles[0]}}
+
+
+def pipeline_objects(bucket_arn: str, pipeline: str) -> list[str]:
+    """Return the ARNs of what a pipeline registers into a group of another name."""
+    return [f"{bucket_arn}/{folder}/{pipeline}/*" for folder in _OBJECTS]
 
 
 def _root(environment: LinkedEnvironment) -> str:

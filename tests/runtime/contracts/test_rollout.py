@@ -140,6 +140,7 @@ def test_outcomes_are_what_auditors_search_for() -> None:
         "PROMOTED",
         "REFUSED",
         "REJECTED",
+        "RELEASED",
         "RESUMED",
         "ROLLED_BACK",
         "UNCHANGED",
@@ -170,7 +171,7 @@ def test_outcomes_are_what_auditors_search_for() -> None:
             AuditRecord,
             {"outcome": "promoted"},
             "$.outcome must be one of 'PROMOTED', 'ROLLED_BACK', 'REJECTED', 'ASKED', 'REFUSED', 'FAILED', 'UNCHANGED', 'DELETED', "
-            "'PAUSED', 'RESUMED', got 'promoted'",
+            "'PAUSED', 'RESUMED', 'RELEASED', got 'promoted'",
         ),
         (AuditRecord, {"previous": ...}, "$.previous is missing"),
         (AuditRecord, {"format": "mlops.audit/0"}, "$.format must be one of 'mlops.audit/1', got 'mlops.audit/0'"),

@@ -252,6 +252,7 @@ class Outcome(StrEnum):
     """How a rollout, or a retraining that ended before one, came out; what was done to an endpoint or a unit's automation.
 
     ``ASKED`` is a retraining that trained nothing: an alarm fired on a feed that looks broken, and people are to decide.
+    ``RELEASED`` is a package that other accounts may take from then on.
     """
 
     PROMOTED = "PROMOTED"
@@ -264,6 +265,7 @@ class Outcome(StrEnum):
     DELETED = "DELETED"
     PAUSED = "PAUSED"
     RESUMED = "RESUMED"
+    RELEASED = "RELEASED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

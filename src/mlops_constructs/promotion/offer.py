@@ -1,0 +1,168 @@
+"""What a registry offers other accounts: policies that let them read what is released, and the events that tell them of it.
+
+No principal here may write into another account. Each target's promote role reads packages and copies objects, held by its fixed
+name; the sender's role puts events on inboxes, and nothing else.
+"""
+
+import json
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import aws_events as events
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk.interfaces import aws_events as events_interfaces
+
+from constructs import Construct, IValidation
+from mlops_constructs._functions import add_target
+from mlops_constructs._roles import ServiceRole, rendered_length, service_role
+from mlops_constructs._validation import raise_if_any
+from mlops_constructs._warnings import KEY_OF_OTHERS, warn
+from mlops_constructs.promotion.environment import Environment, neighbour_problems
+from mlops_constructs.promotion.link_statements import PromotionLink, pipeline_objects
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, link_role_name
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_PutModelPackageGroupPolicy.html
+MAXIMUM_GROUP_POLICY = 20_480
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html
+MAXIMUM_BUCKET_POLICY = 20_480
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html: the longest that there is
+_RETRIES = events.CfnRule.RetryPolicyProperty(maximum_event_age_in_seconds=86_400, maximum_retry_attempts=185)
+
+
+class Offer(Construct):
+    """The source's side of every link to a target. Stateless.
+
+    Args:
+        scope: The registry.
+        id: Construct id.
+        business_unit: The unit, defined in an app that owns its artifacts bucket.
+        model: Name of the model, without the unit's.
+        group: The package group, whose policy it writes.
+        targets: Who may take what is released.
+
+    Raises:
+        ValidationError: If a target cannot be one, the unit's name is not known at synthesis, or its bucket is of another stack.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        model: str,
+        group: sagemaker.CfnModelPackageGroup,
+        targets: Sequence[Environment],
+    ) -> None:
+        super().__init__(scope, id)
+        stack = cdk.Stack.of(self)
+        raise_if_any(scope, "InvalidModelRegistry", _problems(stack, business_unit, targets))
+        here = LinkedEnvironment(account=stack.account, region=stack.region)
+        self._bucket, self._group_name = business_unit.artifacts, f"{business_unit.name}-{model}"
+        links = [
+            PromotionLink(unit=business_unit.name, model=model, source=here, target=target.linked) for target in targets
+        ]
+        policy = {"Version": "2012-10-17", "Statement": [link.group_statement() for link in links]}
+        raise_if_any(scope, "InvalidModelRegistry", [_group_problem(policy, targets)])
+        group.model_package_group_policy = policy
+        self._objects = [link.bucket_statement(self._bucket.bucket_arn) for link in links]
+        added = [self._bucket.add_to_resource_policy(statement).statement_added for statement in self._objects]
+        raise_if_any(scope, "InvalidModelRegistry", [None if all(added) else _bucket_problem(business_unit)])
+        self.node.add_validation(_BucketPolicyCheck(self._bucket, targets))
+        keys = [link.key_statement() for link in links]
+        if not all([business_unit.key.add_to_resource_policy(statement).statement_added for statement in keys]):
+            wanted = json.dumps([statement.to_statement_json() for statement in keys])
+            warn(self, KEY_OF_OTHERS, unit=business_unit.name, statements=wanted)
+        sender = service_role(
+            self,
+            "Sender",
+            service="events.amazonaws.com",
+            statements=[link.send_statement(link.target) for link in links],
+            business_unit=business_unit,
+            description=f"Tells other accounts of releases of {self._group_name}",
+            role_name=link_role_name("send", unit=business_unit.name, model=model, environment=here),
+        )
+        told = Construct(self, "Told")
+        for target, link in zip(targets, links, strict=True):
+            rule = events.Rule(
+                told,
+                target.name,
+                event_bus=business_unit.bus,
+                description=f"Releases of {self._group_name}, for {target.name}",
+                event_pattern=events.EventPattern(
+                    source=[event_source(business_unit.name)],
+                    detail_type=[DetailType.MODEL_RELEASED.value],
+                    detail={"subject": [self._group_name], "outcome": [Outcome.RELEASED.value]},
+                ),
+            )
+            add_target(rule, _Inbox(link.inbox(link.target), sender), dead_letters=business_unit.dead_letter_queue)
+
+    def admit(self, pipeline: str) -> None:
+        """Let targets copy what a pipeline of another name registers into the group.
+
+        Args:
+            pipeline: Its name, ``<unit>-<name>``.
+        """
+        if pipeline == self._group_name:
+            return
+        for statement in self._objects:
+            statement.add_resources(*pipeline_objects(self._bucket.bucket_arn, pipeline))
+
+
+def _problems(stack: cdk.Stack, unit: IBusinessUnit, targets: Sequence[Environment]) -> list[str]:
+    problems = neighbour_problems(stack, others=targets)
+    if cdk.Token.is_unresolved(unit.name):
+        problems.append("the unit's name must be known at synthesis, as both accounts' policies name it; write it out")
+    return problems
+
+
+def _group_problem(policy: dict[str, object], targets: Sequence[Environment]) -> str | None:
+    size = len(json.dumps(policy, separators=(",", ":")))
+    if size <= MAXIMUM_GROUP_POLICY:
+        return None
+    return (
+        f"the policy of the package group has {size} characters for {len(targets)} targets, at most {MAXIMUM_GROUP_POLICY} are "
+        "allowed; name fewer in deploy_to, and let one of them release to others"
+    )
+
+
+def _bucket_problem(unit: IBusinessUnit) -> str:
+    return (
+        f"the artifacts bucket of unit {unit.name!r} is of another stack, whose policy is not written here, so that no target could "
+        "copy anything; define the registry with deploy_to in the stack that defines the unit"
+    )
+
+
+@jsii.implements(IValidation)
+class _BucketPolicyCheck:
+    """At the end of synthesis, when all pipelines are known: the size of the bucket's whole policy."""
+
+    def __init__(self, bucket: s3.IBucket, targets: Sequence[Environment]) -> None:
+        self._bucket, self._targets = bucket, targets
+
+    def validate(self) -> list[str]:
+        policy = self._bucket.policy
+        size = 0 if policy is None else rendered_length(cdk.Stack.of(policy).resolve(policy.document))
+        if size <= MAXIMUM_BUCKET_POLICY:
+            return []
+        return [
+            f"the policy of the artifacts bucket has about {size} characters, at most {MAXIMUM_BUCKET_POLICY} are allowed, got "
+            f"{len(self._targets)} targets; name fewer in deploy_to, and let one of them release to others"
+        ]
+
+
+@jsii.implements(events.IRuleTarget)
+class _Inbox:
+    """The inbox of another account, as a rule's target: EventBridge takes the sender's role for it."""
+
+    def __init__(self, arn: str, role: ServiceRole) -> None:
+        self._arn, self._role = arn, role
+
+    def bind(self, rule: events_interfaces.IRuleRef, id: str | None = None) -> events.RuleTargetConfig:
+        """Return the bus, the role and how long deliveries are tried again."""
+        return events.RuleTargetConfig(arn=self._arn, role=self._role, retry_policy=_RETRIES)
