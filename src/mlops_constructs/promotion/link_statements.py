@@ -130,7 +130,7 @@ class PromotionLink:
         }
 
     def inbox(self, environment: LinkedEnvironment) -> str:
-        """Return the ARN of the bus on which an environment hears of the other one."""
+        """Return the ARN of the bus on which an environment receives events of the other one."""
         return inbox_arn(unit=self.unit, model=self.model, environment=environment)
 
     def _only(

@@ -5,7 +5,7 @@ name; the sender's role puts events on inboxes, and nothing else.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
 import jsii
@@ -121,7 +121,7 @@ def _problems(stack: cdk.Stack, unit: IBusinessUnit, targets: Sequence[Environme
     return problems
 
 
-def _group_problem(policy: dict[str, object], targets: Sequence[Environment]) -> str | None:
+def _group_problem(policy: Mapping[str, object], targets: Sequence[Environment]) -> str | None:
     size = len(json.dumps(policy, separators=(",", ":")))
     if size <= MAXIMUM_GROUP_POLICY:
         return None
