@@ -154,9 +154,7 @@ class ModelRegistry(RegistryBase):
         if self._offer is not None:
             self._offer.admit(pipeline)
 
-    def _define_offer(
-        self, name: str, group: sagemaker.CfnModelPackageGroup, targets: Sequence[Environment]
-    ) -> Offer:
+    def _define_offer(self, name: str, group: sagemaker.CfnModelPackageGroup, targets: Sequence[Environment]) -> Offer:
         return Offer(self, "Offer", business_unit=self._unit, model=name, group=group, targets=targets)
 
     def _define_approver(self) -> iam.IRole:
