@@ -75,7 +75,8 @@ class Offer(Construct):
         raise_if_any(scope, "InvalidModelRegistry", [None if all(added) else _bucket_problem(business_unit)])
         self.node.add_validation(_BucketPolicyCheck(self._bucket, targets))
         keys = [link.key_statement() for link in links]
-        if not all([business_unit.key.add_to_resource_policy(statement).statement_added for statement in keys]):
+        added = [business_unit.key.add_to_resource_policy(statement).statement_added for statement in keys]
+        if not all(added):
             wanted = json.dumps([statement.to_statement_json() for statement in keys])
             warn(self, KEY_OF_OTHERS, unit=business_unit.name, statements=wanted)
         sender = service_role(
@@ -133,8 +134,8 @@ def _group_problem(policy: Mapping[str, object], targets: Sequence[Environment])
 
 def _bucket_problem(unit: IBusinessUnit) -> str:
     return (
-        f"the artifacts bucket of unit {unit.name!r} is of another stack, whose policy is not written here, so that no target could "
-        "copy anything; define the registry with deploy_to in the stack that defines the unit"
+        f"the artifacts bucket of unit {unit.name!r} is of another stack, whose policy is not written here, so that no target "
+        "could copy anything; define the registry with deploy_to in the stack that defines the unit"
     )
 
 
@@ -165,4 +166,5 @@ class _Inbox:
 
     def bind(self, rule: events_interfaces.IRuleRef, id: str | None = None) -> events.RuleTargetConfig:
         """Return the bus, the role and how long deliveries are tried again."""
+        del rule, id
         return events.RuleTargetConfig(arn=self._arn, role=self._role, retry_policy=_RETRIES)
