@@ -1,5 +1,6 @@
 """A training script is trained, measured and gated in a test as it will be in the account."""
 
+import json
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlops_runtime.contracts.model import GateVerdict
+from mlops_runtime.contracts.model import GateVerdict, ModelSignature, SignatureColumn
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan
+from mlops_runtime.inference_api.request_promise import request_schema
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.pipeline_rehearsal import Rehearsal, rehearse
 from mlops_runtime.serving.model_source import ModelEnvironment
@@ -66,7 +68,7 @@ TRAIN, HOLDOUT = _rows(300, datetime(2026, 1, 1, tzinfo=UTC)), _rows(300, dateti
 
 def _rehearse(folder: Path, factor: float = 2.0, **changes: Any) -> Rehearsal:
     code = folder / "code"
-    code.mkdir()
+    code.mkdir(parents=True)
     (code / "train.py").write_text(SCRIPT)
     (code / "factor.py").write_text(f"FACTOR = {factor}\n")
     given = {"train_rows": TRAIN, "holdout_rows": HOLDOUT, "evaluation": PLAN, **changes}
@@ -89,6 +91,19 @@ def test_a_bad_one_does_not(tmp_path: Path) -> None:
 
     assert found.gate.verdict is GateVerdict.FAILED
     assert "loss against last_week" in found.gate.reason
+
+
+def test_one_that_would_refuse_what_an_api_promises_does_not(tmp_path: Path) -> None:
+    """By the schema in git, as in the account; the promise that it keeps lets it through."""
+    promise = tmp_path / "units.schema.json"
+    price = SignatureColumn(name="price", type="number")
+    for width, verdict in ((1, GateVerdict.PASSED), (2, GateVerdict.FAILED)):
+        columns = (price, SignatureColumn(name="weather", type="category"))[:width]
+        promise.write_text(json.dumps(request_schema(ModelSignature(inputs=columns, output="units"))))
+        found = _rehearse(tmp_path / str(width), promises=(promise,))
+        assert found.gate.verdict is verdict, found.gate.reason
+
+    assert found.gate.reason.startswith("units.schema.json allows column 'weather', which the model does not have")
 
 
 def test_one_that_was_trained_on_the_holdout_does_not(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.model import Evaluation, GateResult
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan
+from mlops_runtime.inference_api.request_promise import read_promise
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.model_input import require_columns
@@ -49,6 +51,7 @@ def rehearse(
     folder: Path,
     environment: ModelEnvironment | None = None,
     signature: SignaturePlan | None = None,
+    promises: Sequence[Path] = (),
 ) -> Rehearsal:
     """Train as the training job does, evaluate as the evaluation job does, and ask the gate.
 
@@ -63,10 +66,14 @@ def rehearse(
         environment: The environment of a model that is not ONNX; its ``trusts`` are the registry's. Default: the script leaves
             ONNX.
         signature: How the training job writes a signature where the script writes none. Default: the script writes one.
+        promises: What APIs promise of the endpoint, files of ``mlops api schema``: a model that would refuse what they allow
+            does not pass. Default: nothing.
 
     Raises:
         JobError: If the script fails, leaves no model that can be served, or the rows do not fit the plan.
+        PromiseError: If a file of ``promises`` is something else.
     """
+    promised = [read_promise(path.read_bytes(), path.name)[1] for path in promises]
     opt_ml = OptMl(folder)
     for name in ("train", "code"):
         opt_ml.channel(name).mkdir(parents=True)
@@ -90,6 +97,7 @@ def rehearse(
         uri=(folder / "evaluation.json").as_uri(),
         sha256=content_hash(measured),
         trust=inputs.environment.trusts,
+        promises=promised,
     )
     (folder / "evaluation.json").write_bytes(canonical_json(measured))
     return Rehearsal(evaluation=measured, gate=verdict, model=opt_ml.model)
