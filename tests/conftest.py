@@ -113,13 +113,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Give the embedded cloud that all tests of a session share; each test names its own resources, and the clock only goes on."""
+    """Give the embedded cloud that all tests of a session share; each test names its own resources, and the clock only goes on.
+
+    It has four accounts, 000000000000, 111111111111, 222222222222 and 333333333333. ``cloud.at("222222222222", "eu-west-1")`` is
+    one of them in a Region, with ``client(service)``, ``environment()`` and ``root_keys()``. ``deployer.deploy(cloud, assembly)``
+    takes each stack of an assembly to its own account and Region; without an environment it goes where ``cloud`` is.
+    """
     from mlops_local.cloud import up
 
     with pytest.MonkeyPatch.context() as environment:
         # every test that deploys a unit makes a network, which the session's tests would have to count among them
         environment.setenv("MLOPS_LOCAL_VPCS", "100")
-        running = up(tmp_path_factory.mktemp("cloud"))
+        running = up(tmp_path_factory.mktemp("cloud"), account_count=4)
     try:
         yield running
     finally:

@@ -82,6 +82,8 @@ OPTIONS = {
     "--features": "groups and columns",
     "--folder": "of copied files",
     "--follow": "print what comes until interrupted",
+    "--account": "account of the embedded cloud",
+    "--accounts": "how many accounts the embedded cloud has",
     "--forget": "delete what would be kept",
     "--format": "of files of rows",
     "--free": "only what costs nothing",

@@ -51,6 +51,18 @@ flow.add_dependency(price)
 app.synth()
 """
 
+# one stack each for two accounts, and one for any
+SPREAD = """
+import aws_cdk as cdk
+
+app = cdk.App()
+for name, account in (("CliBuild", "111111111111"), ("CliStaging", "222222222222"), ("CliAny", None)):
+    stack = cdk.Stack(app, name, env=cdk.Environment(account=account, region="eu-west-1") if account else None)
+    properties = {"Name": f"cli-{name}", "Type": "String", "Value": "1"}
+    cdk.CfnResource(stack, "Price", type="AWS::SSM::Parameter", properties=properties)
+app.synth()
+"""
+
 # one after the other, so that there is time to interrupt
 # the second resource waits until someone signals it
 WAITING = """
@@ -378,6 +390,32 @@ def test_only_named_stacks_are_touched_and_what_stays_is_named(
     assert not _exists(cloud, "CliRight")
     cloud.client("s3").head_bucket(Bucket=bucket)
     cloud.client("s3").delete_bucket(Bucket=bucket)
+
+
+def test_stacks_go_to_their_accounts_and_commands_read_them_by_profile(
+    on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
+) -> None:
+    """`--account` takes those of one, with those that have none; a plan by profile finds the account's stack deployed."""
+    synthesized(SPREAD)
+    staging = cloud.at("222222222222", "eu-west-1")
+    try:
+        one = on_cloud("deploy", "--account", "222222222222", "--json")
+        assert (one.returncode, sorted(json.loads(one.stdout)["outputs"])) == (0, ["CliAny", "CliStaging"])
+        assert staging.client("ssm").get_parameter(Name="cli-CliStaging")["Parameter"]["Value"] == "1"
+        other = on_cloud("deploy", "CliBuild", "--account", "222222222222")
+        assert (other.returncode, other.stderr.strip()) == (
+            1,
+            "mlops: no stack goes to account 222222222222: CliBuild to 111111111111; name another with --account",
+        )
+        assert "no account 123456789012" in on_cloud("deploy", "--account", "123456789012").stderr
+        every = on_cloud("deploy", "CliBuild", "CliStaging", "--json")
+        assert sorted(json.loads(every.stdout)["outputs"]) == ["CliBuild", "CliStaging"]
+        changes = json.loads(on_cloud("plan", "CliAny", "--json", "--profile", "mlops-222222222222").stdout)
+        assert "create" not in json.dumps(changes).lower()
+    finally:
+        gone = on_cloud("destroy", "CliBuild", "CliStaging", "--yes", "--json")
+        on_cloud("destroy", "CliAny", "--account", "222222222222", "--yes")
+    assert sorted(json.loads(gone.stdout)["destroyed"]) == ["CliBuild", "CliStaging"]
 
 
 def test_deploy_refuses_what_plan_refuses(on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud) -> None:

@@ -16,7 +16,7 @@ from mlops_local.cloud import Cloud
 def at_home(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let this process be the child of the running cloud, which knows its own port and keys."""
     monkeypatch.setattr(settings, "port", cloud.port)
-    monkeypatch.setattr(settings, "root_keys", cloud.root_keys)
+    monkeypatch.setattr(settings, "root_keys", lambda account=settings.ACCOUNT: cloud.at(account).root_keys())
     clients._client.cache_clear()
     yield
     clients._client.cache_clear()

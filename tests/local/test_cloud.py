@@ -191,6 +191,8 @@ def test_goes_down_with_all_its_processes(
     assert session_processes.members(cloud.pid) == []
     kept = [
         ".gitignore",
+        "accounts",
+        "aws-config",
         "cloud.log",
         "lock",
         "port",
@@ -203,6 +205,7 @@ def test_goes_down_with_all_its_processes(
     assert sorted(path.name for path in (tmp_path / "cloud").iterdir()) == kept
     assert (tmp_path / "cloud" / "proxy-token").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "cloud" / "root-secret").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "cloud" / "aws-config").stat().st_mode & 0o777 == 0o600
     with pytest.raises(CloudError, match="no embedded cloud runs in"):
         connect(tmp_path / "cloud")
 

@@ -27,6 +27,12 @@ class _CloudError(RuntimeError):
 class _Running:
     endpoint_url = LOCAL["endpoint_url"]
 
+    def at(self, account: str | None) -> "_Running":
+        """Return one of its accounts; it has one."""
+        if account not in (None, "000000000000"):
+            raise _CloudError(f"the embedded cloud has no account {account}")
+        return self
+
     def environment(self) -> dict[str, str]:
         """As the embedded cloud says it."""
         return {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
@@ -68,7 +74,9 @@ def test_an_embedded_cloud_that_runs_is_found(monkeypatch: pytest.MonkeyPatch) -
     assert embedded_options("home") == embedded_options(None) == LOCAL
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     assert embedded_options(None) is None
-    assert embedded_options("home") == LOCAL
+    assert embedded_options("home") == embedded_options(None, "000000000000") == LOCAL
+    with pytest.raises(EmbeddedCloudError, match="no account 111111111111"):
+        embedded_options(None, "111111111111")
 
 
 def test_one_that_is_named_must_run_and_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,10 +165,16 @@ def test_root_needs_its_secret(cloud: Cloud, service: str) -> None:
     assert unknown == UNKNOWN.get(service, "UnrecognizedClientException")
 
 
-@pytest.mark.parametrize("key", ["test", "000000000000", "123456789012"])
+@pytest.mark.parametrize("key", ["test", "000000000000", "222222222222"])
 def test_no_other_name_of_root_gets_in(cloud: Cloud, key: str) -> None:
     """An account id is a key id of MiniStack's root, and needs the same secret."""
     assert code_of(client(cloud, "sts", key, "test").get_caller_identity) == "SignatureDoesNotMatch"
+
+
+def test_an_account_that_the_cloud_does_not_have_is_refused(cloud: Cloud) -> None:
+    """Whatever its keys: a stack that is deployed there by mistake would be nowhere."""
+    secret = cloud.root_keys()["aws_secret_access_key"]
+    assert code_of(client(cloud, "sts", "123456789012", secret).get_caller_identity) == "InvalidClientTokenId"
 
 
 def test_a_role_needs_its_secret_and_its_token(cloud: Cloud, make_role: Callable[..., str]) -> None:

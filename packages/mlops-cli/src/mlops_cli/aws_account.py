@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_runtime.cloud_connection import CloudConnection, EmbeddedCloudError, embedded_options, is_account_chosen
+from mlops_runtime.cloud_connection import (
+    CloudConnection,
+    EmbeddedCloudError,
+    embedded_account,
+    embedded_options,
+    is_account_chosen,
+)
 from mlops_runtime.refused_calls import refusal
 
 if TYPE_CHECKING:
@@ -19,8 +25,8 @@ if TYPE_CHECKING:
 Profile = Annotated[
     str | None,
     typer.Option(
-        help="Profile of the AWS configuration. Default: $AWS_PROFILE or $AWS_ENDPOINT_URL if one is set, else the embedded "
-        "cloud if it runs, else the SDK's default.",
+        help="Profile of the AWS configuration, or mlops-<number> for an account of the embedded cloud. Default: $AWS_PROFILE or "
+        "$AWS_ENDPOINT_URL if one is set, else the embedded cloud if it runs, else the SDK's default.",
         show_default=False,
     ),
 ]
@@ -87,14 +93,15 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
     """Choose the account; errors of AWS in the block become one line.
 
     Args:
-        profile: The profile that the user named.
+        profile: The profile that the user named, of AWS's configuration or of an account of the embedded cloud.
         home: Folder of the embedded cloud that the user named.
         region: Region. Default: the profile's, or the embedded cloud's.
 
     Raises:
         UserError: If none is found, or for an error of AWS.
     """
-    if profile is not None and home is not None:
+    number = None if profile is None else embedded_account(profile)
+    if profile is not None and number is None and home is not None:
         raise UserError("give --profile or --home, not both: --profile is for AWS, --home for the embedded cloud")
     import boto3
     from boto3.exceptions import S3UploadFailedError
@@ -103,7 +110,7 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
     from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 
     try:
-        running = None if profile is not None else embedded_options(home)
+        running = None if profile is not None and number is None else embedded_options(home, number)
         if running is None:
             yield Account(session=_session(profile, region), options={})
         else:

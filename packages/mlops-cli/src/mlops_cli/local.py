@@ -36,6 +36,13 @@ Home = Annotated[
     ),
 ]
 
+AccountNumber = Annotated[
+    str | None,
+    typer.Option(
+        "--account", help="Number of an account of the embedded cloud. Default: the first.", show_default=False
+    ),
+]
+
 
 @app.command()
 def up(
@@ -51,20 +58,37 @@ def up(
             show_default=False,
         ),
     ] = None,
+    accounts: Annotated[
+        int | None,
+        typer.Option(
+            help="How many accounts it has: 000000000000, 111111111111 and so on. Default: as many as it had, else 1.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start the embedded cloud and leave it running. Restores the state that it was stopped with."""
     from mlops_local import cloud
+    from mlops_local.accounts import profile, profiles_path
 
     with shown(cloud.CloudError):
         running = cloud.up(
-            home_folder(home), port=port, clock_scale=scale, on_event=lambda line: typer.echo(line, err=as_json)
+            home_folder(home),
+            port=port,
+            clock_scale=scale,
+            account_count=accounts,
+            on_event=lambda line: typer.echo(line, err=as_json),
         )
     given = "" if home is None else f" --home {shlex.quote(str(home))}"
     text = f"up at {running.endpoint_url}; state in {running.home}\n" + (
         f'to use it from this shell: eval "$(mlops local env{given})"'
     )
-    answer({"endpoint_url": running.endpoint_url, "home": running.home, "pid": running.pid}, text, as_json=as_json)
+    profiles = {number: profile(number) for number in running.accounts}
+    if len(profiles) > 1:
+        text += f"\naccounts {', '.join(profiles)}; one of them: mlops local env{given} --account {list(profiles)[1]}"
+        text += f"\nprofiles {', '.join(profiles.values())} in {profiles_path(running.home)}, which that shell knows"
+    document = {"endpoint_url": running.endpoint_url, "home": running.home, "pid": running.pid, "accounts": profiles}
+    answer(document, text, as_json=as_json)
 
 
 @app.command()
@@ -214,13 +238,23 @@ def logs(
 
 
 @app.command()
-def env(as_json: AsJson = False, home: Home = None) -> None:
-    """Print environment variables that point the AWS SDKs and the cdk CLI at the embedded cloud, never at AWS."""
+def env(
+    account: AccountNumber = None,
+    region: Annotated[
+        str | None, typer.Option(help="Region of the shell. Default: us-east-1.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Print environment variables that point the AWS SDKs and the cdk CLI at the embedded cloud, never at AWS.
+
+    `aws` and `cdk` find a profile for each of its accounts there, mlops-<number>.
+    """
     from mlops_local import cloud
     from mlops_local.egress.environment import conflicting
 
     with shown(cloud.CloudError):
-        variables = cloud.connect(home_folder(home)).environment()
+        variables = cloud.connect(home_folder(home)).at(account, region).environment()
     if as_json:
         print_json({"set": variables, "unset": list(conflicting(os.environ))})
         return

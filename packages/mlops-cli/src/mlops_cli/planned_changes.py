@@ -119,6 +119,26 @@ class PlannedChanges:
             unused=tuple(name for name in unused_names(found, allowed) if name not in keys.allowed),
         )
 
+    @classmethod
+    def together(cls, plans: "Sequence[PlannedChanges]") -> "PlannedChanges":
+        """Return the changes of several accounts and Regions as those of one deployment."""
+        allowed = frozenset(name for plan in plans for name in plan.keys.allowed)
+        return cls(
+            found=tuple(one for plan in plans for one in plan.found),
+            versions={name: version for plan in plans for name, version in plan.versions.items()},
+            refused=tuple(one for plan in plans for one in plan.refused),
+            existing=tuple(one for plan in plans for one in plan.existing),
+            owned=tuple(one for plan in plans for one in plan.owned),
+            keys=KeyFindings(problems=tuple(one for plan in plans for one in plan.keys.problems), allowed=allowed),
+            log_roles=LogRoleFindings(problems=tuple(one for plan in plans for one in plan.log_roles.problems)),
+            notes=tuple(one for plan in plans for one in plan.notes),
+            stuck=tuple(one for plan in plans for one in plan.stuck),
+            # a name may allow something in one of them
+            unused=tuple(name for name in plans[0].unused if all(name in plan.unused for plan in plans))
+            if plans
+            else (),
+        )
+
     def problems(self) -> list[str]:
         """Return why the deployment is refused, each with its fix."""
         from mlops_runtime.changes import refusals_of

@@ -17,10 +17,12 @@ import typer
 
 from mlops_cli.answers import AsJson, Yes, confirm, print_json
 from mlops_cli.aws_account import UserError, account, shown
-from mlops_cli.local import Home, home_folder
+from mlops_cli.local import AccountNumber, Home, home_folder
 from mlops_cli.planned_changes import Allow, PlannedChanges, doomed_changes
 
 if TYPE_CHECKING:
+    from mlops_local.accounts import CloudAccount
+    from mlops_local.stacks.deployer import Stack
     from mlops_runtime.changes import StackChanges
 
 MINIMUM_NODE = 22
@@ -165,29 +167,36 @@ def deploy(
     *,
     app: App = None,
     allow: Allow = None,
+    number: AccountNumber = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Deploy the app's stacks to the embedded cloud. Refuses what `mlops plan` refuses, and shows each resource that goes.
+    """Deploy the app's stacks to the embedded cloud, each to its own account and Region.
+
+    Refuses what `mlops plan` refuses, and shows each resource that goes.
+
+    With `--account` only those of that account, with what they depend on; stacks without an
+    environment go there too.
 
     The stock `cdk deploy` cannot be made to refuse: on an account, run `mlops plan` before it.
     """
     from mlops_local import cloud
+    from mlops_local.accounts import AccountError
     from mlops_local.stacks import deployer
     from mlops_runtime.changes import losses
 
-    with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
-        running = cloud.connect(home_folder(home))
+    with (
+        shown(cloud.CloudError, AccountError, deployer.DeployError),
+        _leaving(),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        running = cloud.connect(home_folder(home)).at(number)
         synthesize_app(app, Path(folder), surroundings=running.environment())
         for notice in notices(Path(folder), stacks):
             typer.echo(notice, err=True)
-        names = deployer.stack_names(running, Path(folder), stacks)
-        # of a stack that is made again nothing is left that could be lost
-        again = {name for name in names if deployer.is_made_again(running, name)}
-        bodies = {name: body for name, body in assembly_templates(Path(folder)) if name in names}
-        changed, remade = ({n: b for n, b in bodies.items() if (n in again) is made} for made in (False, True))
-        with account(None, home_folder(home)) as aws:
-            planned = PlannedChanges.read(aws, changed, allowed=allow or [], remade=remade)
+        names = _of_account(running, Path(folder), stacks, number)
+        found = deployer.deployed_stacks(running, Path(folder), names)
+        planned = _planned(found, running, Path(folder), allow or [], home)
         for note in planned.notes:
             typer.echo(note, err=True)
         for loss in losses(planned.found):
@@ -197,7 +206,7 @@ def deploy(
             raise UserError(f"refused: {'; '.join(problems)}", document=planned.document())
         events = _Progress(on_stderr=as_json)
         try:
-            outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=events)
+            outputs = deployer.deploy(running, Path(folder), names, events)
         except deployer.DeployError as error:
             if _TAKEN.search(str(error)):
                 raise UserError(f"{error}; {_ADOPT}") from error
@@ -217,30 +226,82 @@ def destroy(
     stacks: Stacks = None,
     *,
     app: App = None,
+    number: AccountNumber = None,
     yes: Yes = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Delete the app's stacks from the embedded cloud, after a confirmation. Lists retained resources."""
+    """Delete the app's stacks from the embedded cloud, after a confirmation. Lists retained resources.
+
+    With `--account` only those of that account.
+    """
     from mlops_local import cloud
+    from mlops_local.accounts import AccountError
     from mlops_local.stacks import deployer
 
-    with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
-        running = cloud.connect(home_folder(home))
+    with (
+        shown(cloud.CloudError, AccountError, deployer.DeployError),
+        _leaving(),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        running = cloud.connect(home_folder(home)).at(number)
         synthesize_app(app, Path(folder), surroundings=running.environment())
-        names = deployer.stack_names(running, Path(folder), stacks)
-        doomed = doomed_changes(
-            running.client("cloudformation"), [each for each in names if not stacks or each in stacks]
-        )
+        names = _of_account(running, Path(folder), stacks, number)
+        found = [
+            each for each in deployer.deployed_stacks(running, Path(folder), names) if not names or each.name in names
+        ]
+        doomed = [
+            change
+            for each in found
+            for change in doomed_changes(running.at(each.account, each.region).client("cloudformation"), [each.name])
+        ]
         if doomed:
             confirm(f"destroy {'; '.join(_described(each) for each in doomed)}", yes=yes)
         events = _Progress(on_stderr=as_json)
-        retained = deployer.destroy(running, Path(folder), stacks=stacks, on_event=events)
+        retained = deployer.destroy(running, Path(folder), names, events)
     if as_json:
         kept = [f"{event.logical_id} ({event.resource_type})" for event in retained]
         print_json({"destroyed": [each.stack for each in doomed], "retained": kept})
     elif not events.count:
         typer.echo("nothing to destroy")
+
+
+def _of_account(
+    running: "CloudAccount", folder: Path, stacks: Sequence[str] | None, number: str | None
+) -> Sequence[str] | None:
+    """Return the names of the stacks of an account; what was asked for where no account was."""
+    from mlops_local.stacks import deployer
+
+    if number is None:
+        return stacks
+    found = deployer.deployed_stacks(running, folder, stacks)
+    names = [each.name for each in found if each.account == number and (not stacks or each.name in stacks)]
+    if not names:
+        others = ", ".join(f"{each.name} to {each.account}" for each in found)
+        raise UserError(
+            f"no stack goes to account {number}: {others or 'the app has none'}; name another with --account"
+        )
+    return names
+
+
+def _planned(
+    found: "Sequence[Stack]", running: "CloudAccount", folder: Path, allowed: Sequence[str], home: Path | None
+) -> PlannedChanges:
+    """Return what the deployment would change in each account and Region."""
+    from mlops_local.accounts import profile
+    from mlops_local.stacks import deployer
+
+    bodies, plans = dict(assembly_templates(folder)), []
+    for place in dict.fromkeys((each.account, each.region) for each in found):
+        here = [each for each in found if (each.account, each.region) == place]
+        # of a stack that is made again nothing is left that could be lost
+        again = {each.name for each in here if deployer.is_made_again(running, each)}
+        changed, remade = (
+            {s.name: bodies[s.name] for s in here if (s.name in again) is made} for made in (False, True)
+        )
+        with account(profile(place[0]), home_folder(home), region=place[1]) as aws:
+            plans.append(PlannedChanges.read(aws, changed, allowed=allowed, remade=remade))
+    return PlannedChanges.together(plans)
 
 
 def _described(doomed: "StackChanges") -> str:

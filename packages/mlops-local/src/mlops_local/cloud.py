@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import functools
 import importlib.metadata
 import json
 import math
@@ -22,16 +21,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from mlops_local import session_processes
+from mlops_local import accounts, session_processes
+from mlops_local.accounts import CloudAccount
 from mlops_local.egress import browser
 from mlops_local.egress import environment as egress
 from mlops_local.saved_state import snapshot_files
-from mlops_local.settings import ACCOUNT, REGION, ROOT_KEY, root_key
+from mlops_local.settings import ACCOUNT, REGION, ROOT_KEY
 from mlops_local.stacks.recorded_types import list_recorded
 
 # real seconds
@@ -141,48 +140,55 @@ class Cloud:
         """Whether its process lives."""
         return session_processes.born(self.pid) == self.born
 
-    def environment(self, *, account: str = ACCOUNT, region: str = REGION) -> dict[str, str]:
-        """Return what a tool of AWS needs in its environment to talk to this cloud, and to no other.
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The numbers of its accounts."""
+        return accounts.read(self.home)
 
-        A tool that names an endpoint of AWS itself meets the proxy: the embedded cloud answers there too, or refuses.
+    def at(self, account: str | None = None, region: str | None = None) -> CloudAccount:
+        """Return one of its accounts, in one Region.
 
         Args:
-            account: The account whose root user the tool is. Default: the first.
-            region: Its Region. Default: ``us-east-1``.
+            account: The account's number. Default: the first.
+            region: The Region. Default: ``us-east-1``.
+
+        Raises:
+            CloudError: If it does not have the account.
         """
-        keys = self.root_keys(account)
-        enclosed = egress.enclosed(
+        try:
+            number, place = accounts.chosen(self.accounts, account, region)
+        except accounts.AccountError as error:
+            raise CloudError(str(error)) from error
+        # a tool that names an endpoint of AWS itself meets the proxy: the embedded cloud answers there too, or refuses
+        surroundings = egress.enclosed(
             egress.outer(os.environ),
             proxy=egress.proxy_url(self.proxy_port, _secret(self.home, "proxy-token")),
             trusted=self.home / "trusted.pem",
-        )
-        return enclosed | {
+        ) | {
+            "AWS_CONFIG_FILE": str(accounts.profiles_path(self.home)),
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ENDPOINT_URL_S3": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": keys["aws_access_key_id"],
-            "AWS_SECRET_ACCESS_KEY": keys["aws_secret_access_key"],
-            "AWS_REGION": region,
-            "AWS_DEFAULT_REGION": region,
         }
+        return CloudAccount(
+            number, place, self.endpoint_url, _secret(self.home, "root-secret"), self.accounts, surroundings
+        )
 
-    def root_keys(self, account: str = ACCOUNT) -> dict[str, Any]:
-        """Return the credentials of an account's root user, as boto3 names them.
+    def environment(self) -> dict[str, str]:
+        """Return what a tool of AWS needs in its environment to talk to the first account of this cloud, and to no other."""
+        return self.at().environment()
 
-        Args:
-            account: The account. Default: the first.
-        """
-        return {"aws_access_key_id": root_key(account), "aws_secret_access_key": _secret(self.home, "root-secret")}
+    def root_keys(self) -> dict[str, Any]:
+        """Return the credentials of the first account's root user, as boto3 names them."""
+        return self.at().root_keys()
 
-    def client(self, service: str, *, account: str = ACCOUNT, region: str = REGION) -> Any:
-        """Return the boto3 client of one service, with the account's root credentials; the same each time, for all threads.
+    def client(self, service: str) -> Any:
+        """Return the boto3 client of one service, as the first account's root user; the same each time, for all threads.
 
         Args:
             service: boto3's name of the service.
-            account: The account. Default: the first.
-            region: The Region. Default: ``us-east-1``.
         """
-        return _client(self.endpoint_url, service, region, *self.root_keys(account).values())
+        return self.at().client(service)
 
     def status(self) -> dict[str, Any]:
         """Return what runs, where, what its clock says, where load balancers listen, and what is recorded without effect.
@@ -193,7 +199,7 @@ class Cloud:
         recorded = list_recorded(self.client("cloudformation"))
         return {
             "endpoint_url": self.endpoint_url,
-            "account": ACCOUNT,
+            "accounts": list(self.accounts),
             "region": REGION,
             "pid": self.pid,
             "ministack": self.version,
@@ -305,6 +311,7 @@ class Cloud:
                     self.call("/_mlops/state", "forget")
                 _end(self)
                 snapshot_files.delete(self.home / _SAVED)
+                accounts.forget(self.home)
                 return {}
             saved = dict(self.call("/_mlops/state", "end"))
             _end(self)
@@ -348,6 +355,7 @@ def up(
     *,
     port: int | None = None,
     clock_scale: float | None = None,
+    account_count: int | None = None,
     on_event: Callable[[str], None] | None = None,
 ) -> Cloud:
     """Start the embedded cloud of a folder; it stays up until :meth:`Cloud.down`, also when the caller ends.
@@ -358,6 +366,7 @@ def up(
         home: Its folder, made when missing.
         port: Port on 127.0.0.1. Default: the one that it had last, else a free one.
         clock_scale: Embedded seconds in a real one. Default: as many as it had, else 1.
+        account_count: How many accounts it has. Default: as many as it had, else 1.
         on_event: Gets lines for the user. Default: no call.
 
     Raises:
@@ -389,6 +398,10 @@ def up(
                     f"the last embedded cloud of {home} (pid {found.pid}) ended without `mlops local down`; {lost}"
                 )
         _check_state(home)
+        try:
+            accounts.remember(home, account_count, has_state=snapshot_files.exists(home / _SAVED))
+        except accounts.AccountError as error:
+            raise CloudError(str(error)) from error
         shutil.rmtree(home / "state", ignore_errors=True)
         try:
             listener = listen_again(home / "port", on_event) if port is None else listen(port)
@@ -418,6 +431,7 @@ def forget(home: Path) -> bool:
             )
         existed = snapshot_files.exists(home / _SAVED)
         snapshot_files.delete(home / _SAVED)
+        accounts.forget(home)
         return existed
 
 
@@ -442,18 +456,6 @@ def connect(home: Path) -> Cloud:
     if found is None or not found.running:
         raise CloudError(f"no embedded cloud runs in {home.resolve()}; start one with `mlops local up`")
     return found
-
-
-@functools.cache
-def _client(endpoint_url: str, service: str, region: str, key: str, secret: str) -> Any:
-    """Make a client once: it takes milliseconds, and a listing of an account calls thirty services."""
-    return boto3.client(
-        service,
-        endpoint_url=endpoint_url,
-        region_name=region,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    )
 
 
 @contextmanager
@@ -537,6 +539,7 @@ def _child_environment(
             # ours, read in settings.py
             "MLOPS_LOCAL_PORT": str(port),
             "MLOPS_LOCAL_STATE": str(state),
+            "MLOPS_LOCAL_ACCOUNTS": ",".join(accounts.read(home)),
             "MLOPS_LOCAL_CLOCK_SCALE": "" if clock_scale is None else str(clock_scale),
             "MLOPS_LOCAL_SOCKET": str(listener.fileno()),
             # MiniStack's
@@ -598,6 +601,7 @@ def _start(
         version=importlib.metadata.version("ministack"),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    accounts.write_profiles(home, [cloud.at(number) for number in cloud.accounts])
     (home / "cloud.json").write_text(json.dumps({**asdict(cloud), "home": str(home)}, indent=1) + "\n")
     try:
         _await_answer(cloud, child)

@@ -11,6 +11,7 @@ ROOT_KEY = "test"
 
 # the launcher's parent sets these; a unit test that imports a module of the child without it gets a port that nothing answers
 account = ACCOUNT
+accounts = tuple(os.environ.get("MLOPS_LOCAL_ACCOUNTS", ACCOUNT).split(","))
 region = os.environ.get("MLOPS_LOCAL_REGION", REGION)
 port = int(os.environ.get("MLOPS_LOCAL_PORT", "0"))
 home = Path(os.environ.get("MLOPS_LOCAL_STATE", ".mlops/local/state"))

@@ -6,6 +6,7 @@ botocore is imported by the calls alone: the command's help and completion do wi
 import importlib
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 _CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
+_PROFILE = re.compile(r"mlops-(\d{12})")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CONNECTIONS = 20  # calls of one client at once: with fewer a list of runs drops connections and warns
 _JUMP_SECONDS = 600  # what is due on the way of a jump may take long
@@ -145,19 +147,32 @@ def is_account_chosen() -> bool:
     return any(os.environ.get(name) for name in _CHOSEN)
 
 
-def embedded_options(home: str | Path | None) -> dict[str, Any] | None:
+def embedded_account(profile: str) -> str | None:
+    """Return the number of an embedded cloud's account by the name of its profile; None for every other name.
+
+    Example:
+        >>> embedded_account("mlops-222222222222")
+        '222222222222'
+        >>> embedded_account("production")
+    """
+    found = _PROFILE.fullmatch(profile)
+    return None if found is None else found[1]
+
+
+def embedded_options(home: str | Path | None, account: str | None = None) -> dict[str, Any] | None:
     """Return what clients of the embedded cloud are made with.
 
     Args:
-        home: Its folder. Default: where ``mlops local up`` starts one, unless the environment names an account.
+        home: Its folder. Default: where ``mlops local up`` starts one, unless the environment or ``account`` names an account.
+        account: The number of one of its accounts. Default: the first.
 
     Returns:
         None where no folder is named and none runs.
 
     Raises:
-        EmbeddedCloudError: If none runs in the folder that is named.
+        EmbeddedCloudError: If none runs in the folder that is named, or it does not have the account.
     """
-    if home is None and is_account_chosen():
+    if home is None and account is None and is_account_chosen():
         return None
     try:
         cloud = importlib.import_module(_CLOUD)  # a distribution of its own, which a client on an account does not have
@@ -171,7 +186,10 @@ def embedded_options(home: str | Path | None) -> dict[str, Any] | None:
         if home is None:
             return None
         raise EmbeddedCloudError(str(error)) from error
-    environment = running.environment()
+    try:
+        environment = running.at(account).environment()
+    except cloud.CloudError as error:
+        raise EmbeddedCloudError(str(error)) from error
     return {
         "endpoint_url": running.endpoint_url,
         "region_name": environment["AWS_REGION"],

@@ -6,6 +6,7 @@ import contextvars
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import uuid
 from collections.abc import Mapping
@@ -87,6 +88,7 @@ Response = tuple[int, dict[str, str], bytes]
 _LARGE = 256 * 1024  # bytes from which a body is hashed beside the event loop
 _CODE_LIFE = 600  # seconds, https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
 _HEX = 64
+_ACCOUNT = re.compile(r"\d{12}")
 # addresses whose last part is a secret that was handed out: CloudFormation's answers and signals, EKS's token reviews
 _CAPABILITIES = {
     "/_ministack/cfn-response/": "PUT",
@@ -268,6 +270,9 @@ def _signer(request: _Request) -> _Verdict:
     if pinned is None:
         return _Verdict(is_anonymous=iam_evaluator._anonymous.get())
     key = pinned.access_key_id
+    # claim: authentication-errors-by-protocol
+    if _ACCOUNT.fullmatch(key or "") and key not in settings.accounts:
+        return _Verdict(answer=_failure(request, "InvalidClientTokenId", f"the embedded cloud has no account {key}"))
     try:
         if key:
             set_request_account_id(app._request_account_scope(key))

@@ -9,6 +9,7 @@ import itertools
 import json
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ _TOOLKIT = "CDKToolkit"
 _BOOTSTRAP_VERSION = "30"
 _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 _NOTHING_LEFT = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
+_UNKNOWN = ("", "unknown-account", "unknown-region")  # of a stack without an environment
 _DIGEST = "sha256"  # the metadata of an uploaded file that says its content
 _POLL = 0.1  # seconds of real time between two polls of a stack
 
@@ -60,6 +62,8 @@ class Stack:
 
     Attributes:
         name: The stack's name.
+        account: The account that it goes to.
+        region: The Region that it goes to.
         template: The template file.
         template_key: The template's object key in the bootstrap bucket.
         parameters: Parameter values of the assembly.
@@ -68,6 +72,8 @@ class Stack:
     """
 
     name: str
+    account: str
+    region: str
     template: Path
     template_key: str
     parameters: dict[str, str] = field(default_factory=dict)
@@ -80,27 +86,34 @@ def read(folder: Path, *, account: str, region: str, names: Sequence[str] | None
 
     Args:
         folder: The assembly (`cdk.out`).
-        account: The account that environment-agnostic stacks go to.
-        region: Its region.
+        account: The account that stacks without one go to.
+        region: The Region that stacks without one go to.
         names: The stacks that are wanted, with everything they depend on. Default: all.
 
     Raises:
-        AssemblyError: If there is no such stack, or one needs what an embedded cloud has not.
+        AssemblyError: If there is no such stack, two have one name, or one needs what an embedded cloud has not.
     """
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         raise AssemblyError(f"no cloud assembly at {folder}: there is no manifest.json; synthesize first")
     artifacts = json.loads(manifest.read_text("utf-8")).get("artifacts", {})
-    values = {"${AWS::AccountId}": account, "${AWS::Region}": region, "${AWS::Partition}": "aws"}
     stacks = {key: item for key, item in artifacts.items() if item["type"] == "aws:cloudformation:stack"}
     order = TopologicalSorter({key: [other for other in item.get("dependencies", []) if other in stacks]
                                for key, item in stacks.items()})  # fmt: skip
     wanted = _wanted(stacks, names)
-    found = [_stack(folder, key, artifacts, values) for key in order.static_order() if key in wanted]
+    found = [
+        _stack(folder, key, artifacts, account=account, region=region) for key in order.static_order() if key in wanted
+    ]
     for item in artifacts.values():
         if item["type"] == "cdk:cloud-assembly" and names is None:  # the stacks of a Stage
             nested = folder / item["properties"]["directoryName"]
             found += read(nested, account=account, region=region)
+    twice = sorted(name for name, count in Counter(stack.name for stack in found).items() if count > 1)
+    if twice:
+        raise AssemblyError(
+            f"stacks of several environments have the name {', '.join(twice)}, and the embedded cloud's deployment tells stacks "
+            "apart by their names; give each a name of its own"
+        )
     return found
 
 
@@ -134,8 +147,13 @@ def _wanted(stacks: dict[str, Any], names: Sequence[str] | None) -> set[str]:
     return wanted
 
 
-def _stack(folder: Path, key: str, artifacts: dict[str, Any], values: dict[str, str]) -> Stack:
+def _stack(folder: Path, key: str, artifacts: dict[str, Any], *, account: str, region: str) -> Stack:
     item = artifacts[key]
+    # such as aws://111111111111/eu-west-1
+    own = str(item.get("environment", "")).removeprefix("aws://").partition("/")
+    account = own[0] if own[0] not in _UNKNOWN else account
+    region = own[2] if own[2] not in _UNKNOWN else region
+    values = {"${AWS::AccountId}": account, "${AWS::Region}": region, "${AWS::Partition}": "aws"}
     properties = item["properties"]
     assets: list[FileAsset] = []
     for other in item.get("dependencies", []):
@@ -144,7 +162,7 @@ def _stack(folder: Path, key: str, artifacts: dict[str, Any], values: dict[str, 
     template = folder / properties["templateFile"]
     uploaded = next((asset for asset in assets if asset.path == template), None)
     return Stack(
-        name=properties.get("stackName", key), template=template,
+        name=properties.get("stackName", key), account=account, region=region, template=template,
         template_key=uploaded.key if uploaded else f"{template.name}",
         parameters=dict(properties.get("parameters") or {}), tags=dict(properties.get("tags") or {}), assets=tuple(assets),
     )  # fmt: skip
@@ -179,6 +197,10 @@ class _Cloud(Protocol):
     def endpoint_url(self) -> str: ...
 
     def client(self, service: str) -> Any: ...
+
+
+class _Accounts(_Cloud, Protocol):
+    def at(self, account: str | None = None, region: str | None = None) -> _Cloud: ...
 
 
 @dataclass(frozen=True)
@@ -239,12 +261,12 @@ OnEvent = Callable[[ResourceEvent], None]
 
 
 def deploy(
-    cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
+    cloud: _Accounts, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
 ) -> dict[str, dict[str, str]]:
-    """Deploy the stacks of an assembly, dependencies first.
+    """Deploy the stacks of an assembly, dependencies first, each to its own account and Region.
 
     Args:
-        cloud: The embedded cloud.
+        cloud: The embedded cloud, or one of its accounts: where stacks without an environment go.
         assembly: The folder that synthesis wrote.
         stacks: Names of the stacks, which are deployed with what they depend on. Default: all.
         on_event: Called with each event of each resource. Default: no call.
@@ -254,6 +276,7 @@ def deploy(
 
     Raises:
         DeployError: If a stack fails; it is rolled back, and the error names each failed resource with its reason.
+        AccountError: If the cloud does not have the account of a stack.
 
     Example:
         ```python
@@ -261,17 +284,20 @@ def deploy(
         ```
     """
     found = _read(cloud, assembly, stacks)
-    bootstrap(cloud)
+    places = {(stack.account, stack.region): cloud.at(stack.account, stack.region) for stack in found}
+    for place in places.values():
+        bootstrap(place)
     outputs: dict[str, dict[str, str]] = {}
     for stack in found:
-        _upload(cloud, stack.assets)
-        _deploy_stack(cloud, stack, on_event or _ignore)
-        outputs[stack.name] = _outputs(cloud.client("cloudformation"), stack.name)
+        place = places[stack.account, stack.region]
+        _upload(place, stack.assets)
+        _deploy_stack(place, stack, on_event or _ignore)
+        outputs[stack.name] = _outputs(place.client("cloudformation"), stack.name)
     return outputs
 
 
 def destroy(
-    cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
+    cloud: _Accounts, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
 ) -> list[ResourceEvent]:
     """Delete the stacks of an assembly, dependents first.
 
@@ -279,7 +305,7 @@ def destroy(
     template's matter. What it retains is not touched.
 
     Args:
-        cloud: The embedded cloud.
+        cloud: As for `deploy`.
         assembly: The folder that synthesis wrote.
         stacks: Names of the stacks. Default: all.
         on_event: As for `deploy`.
@@ -290,10 +316,10 @@ def destroy(
     Raises:
         DeployError: If a resource cannot be deleted.
     """
-    client = cloud.client("cloudformation")
     retained: list[ResourceEvent] = []
     found = [stack for stack in _read(cloud, assembly, stacks) if stacks is None or stack.name in stacks]
     for stack in reversed(found):
+        client = cloud.at(stack.account, stack.region).client("cloudformation")
         described = _describe(client, stack.name)
         if described is None:
             continue
@@ -302,18 +328,18 @@ def destroy(
     return retained
 
 
-def stack_names(cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None) -> list[str]:
-    """Return the names of the stacks that `deploy` would deploy, dependencies first.
+def deployed_stacks(cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None) -> list[Stack]:
+    """Return the stacks that `deploy` would deploy, dependencies first.
 
     Raises:
         DeployError: If a named stack is missing.
     """
-    return [stack.name for stack in _read(cloud, assembly, stacks)]
+    return _read(cloud, assembly, stacks)
 
 
-def is_made_again(cloud: _Cloud, stack: str) -> bool:
+def is_made_again(cloud: _Accounts, stack: Stack) -> bool:
     """Return whether `deploy` deletes what is left of a stack and makes it again: its creation or deletion failed."""
-    existing = _describe(cloud.client("cloudformation"), stack)
+    existing = _describe(cloud.at(stack.account, stack.region).client("cloudformation"), stack.name)
     return existing is not None and existing["StackStatus"] in _NOTHING_LEFT
 
 
