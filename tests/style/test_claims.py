@@ -89,6 +89,7 @@ def test_the_page_is_written_from_the_ledger() -> None:
 # what raises these has nothing of AWS: the command's side of the embedded cloud, its clock, its own wire
 _MECHANISM = frozenset(
     {
+        "accounts",
         "aws_claims",
         "clients",
         "clock",
