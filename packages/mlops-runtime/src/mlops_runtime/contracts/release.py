@@ -7,6 +7,16 @@ from mlops_runtime.contracts.model import ModelPackageSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRequest:
+    """Input of the Release machine: which package, by what it was asked for, and when (ISO 8601, UTC)."""
+
+    package_arn: str
+    requested_by: str
+    requested_at: str
+    format: Literal["mlops.release-request/1"] = "mlops.release-request/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasedObject:
     """An object of the source's artifacts bucket. ``size`` is in bytes, ``sha256`` in hexadecimal digits."""
 

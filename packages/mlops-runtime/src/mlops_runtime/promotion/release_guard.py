@@ -1,0 +1,172 @@
+"""Events to executions of the Release machine: approvals, rollouts that promoted, and a schedule that asks again. Pure.
+
+A registry whose endpoint is in its stack releases what that endpoint promoted; any other one releases what is approved. What an
+event says is not believed: it is read again at its source, here and by the machine.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.events import BusEvent, DetailType, event_source
+from mlops_runtime.contracts.rollout import LivePointer, LockRow, Outcome
+from mlops_runtime.rollout.deploy_guard import APPROVAL, NEWEST, OLDEST, Asked, IgnoredError, check_approval
+from mlops_runtime.rollout.deploy_guard import GuardSettings as ApprovalSettings
+from mlops_runtime.rollout.deploy_guard import asked_by as approval_by
+from mlops_runtime.rollout.deploy_plan import live_pointer
+from mlops_runtime.rollout.event_origin import LONGEST_BODY, Origin
+from mlops_runtime.rollout.execution_names import short_hash
+
+_SCHEDULER = ("aws.events", "Scheduled Event")
+
+
+class Trigger(StrEnum):
+    """What asks for a release."""
+
+    APPROVED = "approved"
+    PROMOTED = "promoted"
+    RECHECK = "recheck"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseSettings:
+    """What one registry releases.
+
+    Args:
+        machine_arn: The Release machine; its account and region are the only ones that events may be about.
+        unit: The business unit.
+        group: The package group.
+        recheck_rule: ARN of the rule that asks again.
+        endpoint: The endpoint whose promotions are released. Default: what is approved is released.
+    """
+
+    machine_arn: str
+    unit: str
+    group: str
+    recheck_rule: str
+    endpoint: str | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "ReleaseSettings":
+        """Read them from the variables that the registry gives to its guard; ``SERVED`` is set where an endpoint promotes.
+
+        Raises:
+            KeyError: If one is missing.
+        """
+        return cls(
+            machine_arn=environ["RELEASE_MACHINE_ARN"],
+            unit=environ["UNIT"],
+            group=environ["MODEL_PACKAGE_GROUP"],
+            recheck_rule=environ["RECHECK_RULE"],
+            endpoint=environ["ENDPOINT"] if environ.get("SERVED") == "true" else None,
+        )
+
+    @property
+    def approvals(self) -> ApprovalSettings:
+        """The same, as approvals are read."""
+        return ApprovalSettings(machine_arn=self.machine_arn, group=self.group)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRelease:
+    """What an event asks for; ``approval`` is what it says of one. ``id`` is the event's."""
+
+    trigger: Trigger
+    id: str
+    approval: Asked | None = None
+
+
+def asked_by(body: str, *, settings: ReleaseSettings, now: datetime) -> AskedRelease:
+    """Return what an event asks for.
+
+    Raises:
+        IgnoredError: If it is malformed, stale, of another source, account, group or endpoint, or releases nothing here.
+    """
+    if len(body) > LONGEST_BODY:
+        raise IgnoredError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
+    try:
+        event = from_json(BusEvent, body)
+    except ContractError as error:
+        raise IgnoredError(str(error)) from error
+    if problem := Origin(machine_arn=settings.machine_arn).problem(event):
+        raise IgnoredError(problem)
+    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
+    if not -NEWEST <= now - at <= OLDEST:
+        raise IgnoredError(f"event of {event.time.isoformat()} came at {now.isoformat()}")
+    kind = (event.source, event.detail_type)
+    if kind == _SCHEDULER and settings.recheck_rule in (event.resources or ()):
+        return AskedRelease(trigger=Trigger.RECHECK, id=event.id)
+    if settings.endpoint is None and kind == APPROVAL:
+        approval = approval_by(body, settings=settings.approvals, now=now)
+        return AskedRelease(trigger=Trigger.APPROVED, id=event.id, approval=approval)
+    if settings.endpoint is not None and kind == (event_source(settings.unit), DetailType.ROLLOUT_FINISHED):
+        _check_promotion(event, settings.endpoint)
+        return AskedRelease(trigger=Trigger.PROMOTED, id=event.id)
+    raise IgnoredError(f"{event.detail_type!r} of {event.source!r} releases nothing of {settings.group!r}")
+
+
+def approved_name(asked: AskedRelease, described: Mapping[str, Any] | None, settings: ReleaseSettings) -> str:
+    """Return the name of an approval's execution, after the registry was asked whether the package is approved.
+
+    Raises:
+        IgnoredError: If the registry does not have the package in the group, complete and approved.
+    """
+    if asked.approval is None:
+        raise IgnoredError(f"event {asked.id} names no package")
+    return check_approval(asked.approval, described, settings.approvals).name
+
+
+def promoted_package(row: LockRow, *, now: datetime) -> LivePointer:
+    """Return what an endpoint serves, if it may be released: it was promoted, its probation is over, no rollout is under way.
+
+    Raises:
+        IgnoredError: If it may not be released now; the message says why.
+    """
+    problem = standing_problem(row, now=now)
+    live = live_pointer(row)
+    if problem is not None or live is None:
+        raise IgnoredError(problem or "nothing is live")
+    return live
+
+
+def standing_problem(row: LockRow, *, now: datetime, package_arn: str | None = None) -> str | None:
+    """Return why what an endpoint serves is not released now; None if nothing stands against it.
+
+    Args:
+        row: The endpoint's row.
+        now: The time in the cloud.
+        package_arn: The package that is to be released. Default: whichever serves.
+    """
+    if row.owner is not None and (row.lock_until or 0) > now.timestamp():
+        return f"{row.owner} is at work on {row.endpoint}, and what serves may change"
+    live = live_pointer(row)
+    if live is None:
+        return f"{row.endpoint} serves nothing yet"
+    if package_arn is not None and live.model_package_arn != package_arn:
+        return f"{row.endpoint} serves {live.model_package_arn} now: {package_arn} was rolled back or replaced"
+    if live.probation_until is not None and now < datetime.fromisoformat(live.probation_until):
+        return f"{live.model_package_arn} is on probation until {live.probation_until}"
+    return None
+
+
+def promoted_name(live: LivePointer) -> str:
+    """Return the name of the execution for a promotion: by package and by the rollout that promoted it."""
+    return f"promoted-{live.model_package_arn.rpartition('/')[2]}-{short_hash(f'{live.execution} {live.since}')}"
+
+
+def recheck_name(asked: AskedRelease) -> str:
+    """Return the name of the execution for a scheduled event, the same for each delivery of it."""
+    return f"recheck-{short_hash(asked.id)}"
+
+
+def _check_promotion(event: BusEvent, endpoint: str) -> None:
+    subject, outcome = event.detail.get("subject"), event.detail.get("outcome")
+    if subject != endpoint:
+        raise IgnoredError(f"{subject!r} is not endpoint {endpoint!r}")
+    if outcome != Outcome.PROMOTED:
+        raise IgnoredError(f"the rollout of {endpoint} ended as {outcome!r}")

@@ -1,0 +1,112 @@
+"""Adapter of ``release_guard``: reads again what an event says, and starts the Release machine."""
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mlops_runtime.business_unit.automation import Automation
+from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.release import ReleaseRequest
+from mlops_runtime.lambda_protocol import Message
+from mlops_runtime.promotion.release_guard import (
+    AskedRelease,
+    ReleaseSettings,
+    Trigger,
+    approved_name,
+    asked_by,
+    promoted_name,
+    promoted_package,
+    recheck_name,
+)
+from mlops_runtime.rollout.deploy_guard import IgnoredError
+from mlops_runtime.rollout.execution_names import execution_arn
+from mlops_runtime.rollout.live_fleet import read_description
+from mlops_runtime.rollout.rollout_table import RolloutTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseGuard:
+    """The path from events to the Release machine.
+
+    Args:
+        stepfunctions: Client.
+        sagemaker: Client.
+        table: Row of the endpoint, where one promotes.
+        automation: Whether automatic work is stopped.
+        settings: What may be released.
+    """
+
+    stepfunctions: "SFNClient"
+    sagemaker: "SageMakerClient"
+    table: RolloutTable
+    automation: Automation
+    settings: ReleaseSettings
+
+    def handle(self, message: Message) -> str | None:
+        """Start what a message asks for, once; while automatic work is stopped nothing, and the schedule asks again.
+
+        Returns:
+            The execution's ARN, or None.
+        """
+        try:
+            asked = asked_by(message.body, settings=self.settings, now=message.sent)
+            if rests := self.automation.rests(message.sent):
+                raise IgnoredError(f"nothing is released: {rests}")
+            package, name = self._found(asked, message.sent)
+        except IgnoredError as ignored:
+            _log(message, "IGNORED", str(ignored)[:1000])
+            return None
+        arn = self._start(asked, package, name, message.sent)
+        _log(message, "STARTED", arn)
+        return arn
+
+    def _found(self, asked: AskedRelease, now: datetime) -> tuple[str, str]:
+        """Return the package to release and the name of its execution, as their sources say now."""
+        if self.settings.endpoint is not None:
+            live = promoted_package(self.table.read(), now=now)
+            name = promoted_name(live) if asked.trigger is Trigger.PROMOTED else recheck_name(asked)
+            return live.model_package_arn, name
+        if asked.approval is not None and asked.approval.approved is not None:
+            arn = asked.approval.approved[0]
+            return arn, approved_name(asked, read_description(self.sagemaker, arn), self.settings)
+        return self._newest(), recheck_name(asked)
+
+    def _newest(self) -> str:
+        """Return the newest approved package: older ones were released when they were approved, or are not wanted."""
+        answer = self.sagemaker.list_model_packages(
+            ModelPackageGroupName=self.settings.group,
+            ModelPackageType="Versioned",
+            ModelApprovalStatus="Approved",
+            SortBy="CreationTime",
+            SortOrder="Descending",
+            MaxResults=1,
+        )
+        found = [summary["ModelPackageArn"] for summary in answer["ModelPackageSummaryList"]]
+        if not found:
+            raise IgnoredError(f"no package of {self.settings.group!r} is approved")
+        return found[0]
+
+    def _start(self, asked: AskedRelease, package: str, name: str, now: datetime) -> str:
+        request = ReleaseRequest(
+            package_arn=package, requested_by=f"{asked.trigger} {asked.id}", requested_at=str(to_dict(now))
+        )
+        machine = self.settings.machine_arn
+        try:
+            self.stepfunctions.start_execution(
+                stateMachineArn=machine, name=name, input=canonical_json(request).decode()
+            )
+        except self.stepfunctions.exceptions.ExecutionAlreadyExists:
+            logger.info("execution %s is already there", name)
+        return execution_arn(machine, name)
+
+
+def _log(message: Message, decision: str, what: str) -> None:
+    logger.info(json.dumps({"message": message.id, "decision": decision, "what": what}))

@@ -1,0 +1,314 @@
+"""Adapter: releases a package, once: reads it again, records it in the audit chain, and writes the release record.
+
+A repeat finds what an earlier attempt left and goes on from there: the audit record of the binding, then the object, whose bytes
+follow from that record. So an attempt that dies leaves no release, or a whole one that only has to be announced.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.business_unit.automation import Automation
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json, to_dict
+from mlops_runtime.contracts.release import ReleasedObject, ReleaseRecord, ReleaseRequest
+from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome
+from mlops_runtime.promotion.environment_link import release_key
+from mlops_runtime.promotion.release_guard import standing_problem
+from mlops_runtime.promotion.release_objects import ObjectReader, PackageObjects
+from mlops_runtime.registry.model_package import ABSENT, PackageError, RegisteredPackage, read_package
+from mlops_runtime.registry.package_approval import ApprovalRule, approval_problems
+from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain, Move
+from mlops_runtime.rollout.deploy_plan import live_pointer
+from mlops_runtime.rollout.live_fleet import read_description
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+
+SOURCE_BINDING = "source_binding"  # of the release that a package was taken from, in its metadata
+_MOST_REASON = 4000  # characters of a refusal: a cause of Step Functions and a message of SNS have room for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """What came of an attempt.
+
+    ``HELD`` is a package with which nothing is wrong, that may not be released now. ``is_new`` is false for a refusal that is
+    recorded already. The record's URI and hash are those of a release.
+    """
+
+    outcome: Literal["RELEASED", "HELD", "REFUSED"]
+    reason: str
+    is_new: bool = True
+    record_uri: str = ""
+    record_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseWriter:
+    """The one writer of the releases of a group.
+
+    Args:
+        sagemaker: Client.
+        chain: The chain that releases are recorded in: the endpoint's, or one of the group's own.
+        automation: Whether automatic work is stopped.
+        rule: Whose approvals count.
+        objects: Where what is released lies; the record is written to its bucket.
+        unit: The business unit.
+        group: The package group.
+        is_served: Whether the chain's row is that of an endpoint, which must serve what is released.
+    """
+
+    sagemaker: "SageMakerClient"
+    chain: AuditChain
+    automation: Automation
+    rule: ApprovalRule
+    objects: ObjectReader
+    unit: str
+    group: str
+    is_served: bool
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "ReleaseWriter":
+        """Build it from the environment that the registry gives to its function.
+
+        Args:
+            environ: With that of ``AuditChain``, ``Automation`` and ``ApprovalRule``, ``ARTIFACTS_BUCKET``,
+                ``MODEL_PACKAGE_GROUP``, ``NAMES`` (comma-separated) and ``SERVED``.
+            client: Gives a boto3 client by service name.
+        """
+        names = tuple(name for name in environ["NAMES"].split(",") if name)
+        return cls(
+            sagemaker=client("sagemaker"),
+            chain=AuditChain.from_environment(environ, client),
+            automation=Automation.from_environment(environ, client("dynamodb")),
+            rule=ApprovalRule.from_environment(environ),
+            objects=ObjectReader(s3=client("s3"), bucket=environ["ARTIFACTS_BUCKET"], names=names),
+            unit=environ["UNIT"],
+            group=environ["MODEL_PACKAGE_GROUP"],
+            is_served=environ.get("SERVED") == "true",
+        )
+
+    def release(self, request: ReleaseRequest, *, execution: str, now: datetime) -> Released:
+        """Release a package, or say why not.
+
+        Args:
+            request: Which package.
+            execution: ARN of the execution of the Release machine.
+            now: The time in the cloud.
+
+        Raises:
+            AuditError: If other writers kept moving the chain's head.
+        """
+        if rests := self.automation.rests(now):
+            return Released(outcome="HELD", reason=rests)
+        if problem := self._standing(self.chain.table.read(), request.package_arn, now):
+            return Released(outcome="HELD", reason=problem)
+        description = read_description(self.sagemaker, request.package_arn)
+        if description is None:
+            problem = f"{request.package_arn} is not in the registry"
+            return self._refuse(request, None, [problem], execution=execution, now=now)
+        try:
+            package = read_package(description)
+        except PackageError as error:
+            return self._refuse(request, None, error.problems, execution=execution, now=now)
+        found = self.objects.prove(
+            description.get("CustomerMetadataProperties", {}), artifact_uri=package.spec.artifact_uri
+        )
+        problems = [*self._package_problems(description, package, now), *found.problems]
+        known, known_problems = self._known(package, found)
+        problems += known_problems
+        if problems:
+            return self._refuse(request, package, problems, execution=execution, now=now)
+        recorded = self.chain.append(lambda row: self._next(row, request, package, execution=execution, now=now))
+        if isinstance(recorded, str):
+            return Released(outcome="HELD", reason=recorded)
+        metadata = description.get("CustomerMetadataProperties", {})
+        return self._written(known or self._record(package, found, recorded, metadata=metadata))
+
+    def _package_problems(
+        self, description: Mapping[str, Any], package: RegisteredPackage, now: datetime
+    ) -> list[str]:
+        problems = approval_problems(description, package, rule=self.rule, now=now)
+        if package.spec.group != self.group:
+            problems.append(f"it is of group {package.spec.group!r}, released are packages of {self.group!r}")
+        return problems
+
+    def _standing(self, row: LockRow, package_arn: str, now: datetime) -> str | None:
+        return standing_problem(row, now=now, package_arn=package_arn) if self.is_served else None
+
+    def _next(
+        self, row: LockRow, request: ReleaseRequest, package: RegisteredPackage, *, execution: str, now: datetime
+    ) -> Move | AuditRecord | str:
+        """Return the record of a release, the one that an earlier attempt wrote, or why what serves now is not released.
+
+        The row is that of the conditional write: a rollout that was recorded meanwhile is seen here.
+        """
+        if problem := self._standing(row, request.package_arn, now):
+            return problem
+        live = live_pointer(row) if self.is_served else None
+        if live is not None and live.container_sha256 != package.container_sha256:
+            return f"{request.package_arn} serves as {live.container_sha256}, but it is {package.container_sha256} now"
+        for earlier in self.chain.newest(row, LOOK_BACK):
+            if (
+                earlier.outcome is Outcome.RELEASED
+                and earlier.container_sha256 == package.container_sha256
+                and earlier.candidate_package == package.arn
+            ):
+                return earlier
+        reason = f"other accounts may take {_version(package.arn)}, approved by {package.approved_by}"
+        return Move(record=self._audit(row, Outcome.RELEASED, reason, request, package, execution=execution, now=now))
+
+    def _refuse(
+        self,
+        request: ReleaseRequest,
+        package: RegisteredPackage | None,
+        problems: Sequence[str],
+        *,
+        execution: str,
+        now: datetime,
+    ) -> Released:
+        """Record a refusal, unless the newest records have the very same one: the schedule asks again and again."""
+        reason = f"{_version(request.package_arn)} is not released: {'; '.join(problems)}"[:_MOST_REASON]
+
+        def follow(row: LockRow) -> Move | AuditRecord:
+            for earlier in self.chain.newest(row, LOOK_BACK):
+                same = (earlier.outcome, earlier.candidate_package, earlier.reason)
+                if same == (Outcome.REFUSED, request.package_arn, reason):
+                    return earlier
+            return Move(
+                record=self._audit(row, Outcome.REFUSED, reason, request, package, execution=execution, now=now)
+            )
+
+        recorded = self.chain.append(follow)
+        return Released(outcome="REFUSED", reason=reason, is_new=recorded.execution == execution)
+
+    def _audit(
+        self,
+        row: LockRow,
+        outcome: Outcome,
+        reason: str,
+        request: ReleaseRequest,
+        package: RegisteredPackage | None,
+        *,
+        execution: str,
+        now: datetime,
+    ) -> AuditRecord:
+        live = live_pointer(row)
+        record = AuditRecord(
+            endpoint=row.endpoint,
+            sequence=row.audit_sequence + 1,
+            previous=row.audit_head,
+            outcome=outcome,
+            reason=reason,
+            execution=execution,
+            at=str(to_dict(now)),
+            requested_by=request.requested_by,
+            serving_config=None if live is None else live.config,
+            serving_package=None if live is None else live.model_package_arn,
+            candidate_package=request.package_arn,
+        )
+        if package is None:
+            return record
+        spec = package.spec
+        return replace(
+            record,
+            model_sha256=spec.model_sha256,
+            training_set_id=spec.training_set_id,
+            container_sha256=package.container_sha256,
+            flavor=spec.flavor,
+            trust=spec.trust,
+        )
+
+    def _record(
+        self,
+        package: RegisteredPackage,
+        found: PackageObjects,
+        recorded: AuditRecord,
+        *,
+        metadata: Mapping[str, str],
+    ) -> ReleaseRecord:
+        _, _, _, region, account, _ = package.arn.split(":", 5)
+        origin = metadata.get(SOURCE_BINDING, ABSENT)
+        return ReleaseRecord(
+            unit=self.unit,
+            group=self.group,
+            account=account,
+            region=region,
+            binding=package.container_sha256,
+            package=package.spec,
+            artifact=_proven(found.artifact),
+            evaluation=_proven(found.evaluation),
+            baseline=_proven(found.baseline),
+            gate=found.gate,
+            approved_by=str(package.approved_by),
+            approval=package.approval_description,
+            execution=recorded.execution,
+            released_at=recorded.at,
+            audit_chain=recorded.endpoint,
+            audit_sequence=recorded.sequence,
+            audit_hash=content_hash(recorded),
+            origin=None if origin == ABSENT else origin,
+        )
+
+    def _known(self, package: RegisteredPackage, found: PackageObjects) -> tuple[ReleaseRecord | None, list[str]]:
+        """Return the record of an earlier release of the same content, and why it is not one of this package."""
+        content = self._stored(package.container_sha256)
+        if content is None:
+            return None, []
+        uri = self._uri(package.container_sha256)
+        try:
+            known = from_json(ReleaseRecord, content)
+        except ContractError as error:
+            return None, [f"{uri} is not the record of a release: {error}"]
+        if known.package.package_arn != package.arn:
+            return None, [f"the same content was released as {_version(str(known.package.package_arn))} already"]
+        present = (self.group, package.spec, found.artifact, found.evaluation, found.baseline, found.gate)
+        if (known.group, known.package, known.artifact, known.evaluation, known.baseline, known.gate) != present:
+            return None, [f"{uri} was written for other objects than the package has now"]
+        return known, []
+
+    def _written(self, record: ReleaseRecord) -> Released:
+        """Write a record that is not there yet, and return what the object holds."""
+        content, key = canonical_json(record), release_key(group=self.group, binding=record.binding)
+        try:
+            self.chain.s3.put_object(
+                Bucket=self.objects.bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            content = self._stored(record.binding) or content
+        return Released(
+            outcome="RELEASED",
+            reason=f"released as {_version(str(record.package.package_arn))} at {record.released_at}",
+            record_uri=self._uri(record.binding),
+            record_sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+    def _stored(self, binding: str) -> bytes | None:
+        try:
+            answer = self.chain.s3.get_object(
+                Bucket=self.objects.bucket, Key=release_key(group=self.group, binding=binding)
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            return None
+        return answer["Body"].read()
+
+    def _uri(self, binding: str) -> str:
+        return f"s3://{self.objects.bucket}/{release_key(group=self.group, binding=binding)}"
+
+
+def _proven(found: ReleasedObject | None) -> ReleasedObject:
+    if found is None:
+        raise TypeError("an object without a problem is proven, got none")
+    return found
+
+
+def _version(arn: str) -> str:
+    return arn.rpartition(":model-package/")[2]

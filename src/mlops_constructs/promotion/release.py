@@ -1,0 +1,289 @@
+"""The releases of a registry: its guard, machine and functions, and the rules that feed the guard."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._functions import QueueConsumer, define_function, define_queue_consumer
+from mlops_constructs._roles import key_statement, put_events_statement
+from mlops_constructs._state_machine import define_machine
+from mlops_constructs._validation import raise_if_any
+from mlops_constructs.promotion.release_machine import FUNCTION_SECONDS, release_machine
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.rollout.deploy_guard import APPROVAL
+
+# how often a lost event, or a probation that is over, is looked for
+RECHECK = cdk.Duration.hours(1)
+_OBJECTS = ("models", "evaluations")
+_WILDCARD_REASON = (
+    "packages, evaluations, audit records and releases get their names at run time, below the names of group and pipelines; "
+    "rejected: single objects, which no template knows"
+)
+
+
+class Release(Construct):
+    """Define how packages of one group are released. Stateful.
+
+    The guard is fed approvals of the group, or, where ``follow`` names an endpoint of the stack, the ends of its rollouts; and a
+    schedule, which finds lost events and probations that are over. Releases are recorded in the endpoint's audit chain, or in one
+    of the group's own, ``<group>.releases``, whose head is in the unit's automation table.
+
+    Args:
+        scope: The registry.
+        id: Construct id.
+        business_unit: The unit.
+        group_name: Name of the package group.
+        packages_arn: ARN pattern of its packages.
+        approval_environment: Whose approvals count.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        group_name: str,
+        packages_arn: str,
+        approval_environment: Mapping[str, str],
+    ) -> None:
+        super().__init__(scope, id)
+        self._unit, self._group_name, self._packages_arn = business_unit, group_name, packages_arn
+        self._names = [group_name]
+        self._endpoint: str | None = None
+        self._table: dynamodb.ITable = business_unit.automation_table
+        self._objects = iam.PolicyStatement(actions=["s3:GetObject"], resources=self._below(group_name))
+        record = self._define_record(approval_environment)
+        self._machine = self._define_machine(record)
+        self._functions = [record]
+        guard = self._define_guard()
+        self._functions.append(guard.function)
+        self._rule = self._define_rules(guard)
+
+    @property
+    def machine(self) -> sfn.IStateMachine:
+        """The Release machine."""
+        return self._machine
+
+    def admit(self, pipeline: str) -> None:
+        """Release what a pipeline of another name registers into the group.
+
+        Args:
+            pipeline: Its name, ``<unit>-<name>``.
+        """
+        if pipeline not in self._names:
+            self._names.append(pipeline)
+            self._objects.add_resources(*self._below(pipeline))
+
+    def follow(self, endpoint: str, table: dynamodb.ITable) -> None:
+        """Release what an endpoint of this stack promoted, once its probation is over, instead of what is approved.
+
+        Args:
+            endpoint: Name of the endpoint.
+            table: Its rollout table.
+
+        Raises:
+            ValidationError: If another endpoint is followed already.
+        """
+        problem = (
+            f"{endpoint!r} and {self._endpoint!r} serve the packages of {self._group_name!r}, which is released by what one endpoint "
+            "promoted; define the other one in a stack of its own, with ModelRegistry.from_registry_name"
+        )
+        raise_if_any(self, "InvalidModelRegistry", [None if self._endpoint is None else problem])
+        self._endpoint, self._table = endpoint, table
+        for function in self._functions:
+            function.add_environment("SERVED", "true")
+        rule = self._rule.node.default_child
+        assert isinstance(rule, events.CfnRule)  # noqa: S101 - what Rule defines
+        rule.event_bus_name = self._unit.bus.event_bus_name
+        rule.description = f"Rollouts of {endpoint} that promoted"
+        rule.event_pattern = {
+            "source": [event_source(self._unit.name)],
+            "detail-type": [DetailType.ROLLOUT_FINISHED.value],
+            "detail": {"subject": [endpoint], "outcome": [Outcome.PROMOTED.value]},
+        }
+
+    def _below(self, name: str) -> list[str]:
+        objects = self._unit.artifacts.arn_for_objects
+        return [*(objects(f"{folder}/{name}/*") for folder in _OBJECTS), objects(f"gates/{name}/*")]
+
+    def _define_record(self, approval_environment: Mapping[str, str]) -> lambda_.Function:
+        unit, chain = self._unit, _later(lambda: self._chain)
+        function = define_function(
+            self,
+            "Record",
+            business_unit=unit,
+            folder="release_record",
+            description=f"Releases packages of {self._group_name}",
+            environment={
+                "ARTIFACTS_BUCKET": unit.artifacts.bucket_name,
+                "ENDPOINT": chain,
+                "MODEL_PACKAGE_GROUP": self._group_name,
+                "NAMES": _later(lambda: ",".join(self._names)),
+                "ROLLOUT_TABLE": _later(lambda: self._table.table_name),
+                **unit.audit_environment,
+                **unit.automation_environment,
+                **approval_environment,
+            },
+            statements=self._record_statements(chain),
+            timeout=cdk.Duration.seconds(FUNCTION_SECONDS),
+            memory_size=512,  # evaluation and baseline are read whole
+            wildcard_reason=_WILDCARD_REASON,
+        )
+        if function.role is None:
+            raise TypeError("a function that records has a role, got none")
+        unit.admit_recorder(function.role)
+        return function
+
+    def _record_statements(self, chain: str) -> list[iam.PolicyStatement]:
+        """Read package and objects, append to the chain, and write each release once."""
+        unit = self._unit
+        releases = unit.artifacts.arn_for_objects(f"releases/{self._group_name}/*")
+        return [
+            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self._packages_arn]),
+            self._objects,
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[releases]),
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+            iam.PolicyStatement(
+                actions=["s3:PutObject"], resources=[releases], conditions={"Null": {"s3:if-none-match": "false"}}
+            ),
+            # without it S3 says that what is missing is forbidden
+            _listing(unit.artifacts.bucket_arn, [f"releases/{self._group_name}/*", "gates/*"]),
+            _listing(unit.audit_bucket.bucket_arn, [f"audit/{chain}/*"]),
+            iam.PolicyStatement(
+                actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                resources=[_later(lambda: self._table.table_arn)],
+                conditions=_row(chain),
+            ),
+            *unit.automation_statements(),
+            key_statement(unit.key, services=["dynamodb"], actions=["kms:GenerateDataKey"]),
+            *unit.audit_statements(chain),
+        ]
+
+    def _define_machine(self, record: lambda_.IFunction) -> sfn.StateMachine:
+        unit = self._unit
+        return define_machine(
+            self,
+            "Machine",
+            business_unit=unit,
+            definition=release_machine(
+                group_name=self._group_name,
+                unit_name=unit.name,
+                record_arn=record.function_arn,
+                bus_name=unit.bus.event_bus_name,
+                topic_arn=unit.topic.topic_arn,
+                partition=cdk.Aws.PARTITION,
+            ),
+            statements=[
+                iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[record.function_arn]),
+                put_events_statement(unit),
+                iam.PolicyStatement(actions=["sns:Publish"], resources=[unit.topic.topic_arn]),
+                key_statement(unit.key, services=["sns"]),
+            ],
+            description=f"Releases packages of {self._group_name} to other accounts",
+            wildcard_reason="nothing else is",
+        )
+
+    def _define_guard(self) -> QueueConsumer:
+        unit = self._unit
+        return define_queue_consumer(
+            self,
+            "Guard",
+            business_unit=unit,
+            folder="release_guard",
+            description=f"Starts a release of {self._group_name} once an approval or promotion",
+            environment={
+                "ENDPOINT": _later(lambda: self._chain),
+                "MODEL_PACKAGE_GROUP": self._group_name,
+                "RELEASE_MACHINE_ARN": self._machine.state_machine_arn,
+                "ROLLOUT_TABLE": _later(lambda: self._table.table_name),
+                **unit.automation_environment,
+            },
+            statements=[
+                iam.PolicyStatement(
+                    actions=["states:StartExecution"], resources=[self._machine.state_machine_arn]
+                ),
+                iam.PolicyStatement(
+                    actions=["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"],
+                    resources=[self._packages_arn],
+                ),
+                iam.PolicyStatement(
+                    actions=["dynamodb:GetItem"],
+                    resources=[_later(lambda: self._table.table_arn)],
+                    conditions=_row(_later(lambda: self._chain)),
+                ),
+                *unit.automation_statements(),
+            ],
+            timeout=cdk.Duration.seconds(30),
+            wildcard_reason=_WILDCARD_REASON,
+        )
+
+    def _define_rules(self, guard: QueueConsumer) -> events.Rule:
+        ready = events.Rule(
+            self,
+            "Ready",
+            description=f"Approved packages of {self._group_name}, to be released",
+            event_pattern=events.EventPattern(
+                source=[APPROVAL[0]],
+                detail_type=[APPROVAL[1]],
+                detail={
+                    "ModelPackageGroupName": [self._group_name],
+                    "ModelApprovalStatus": ["Approved"],
+                    "UpdatedModelPackageFields": ["ModelApprovalStatus"],
+                },
+            ),
+        )
+        guard.feed(ready)
+        recheck = events.Rule(
+            self,
+            "Recheck",
+            description=f"Asks again for a release of {self._group_name}: of an event that was lost, or a probation that is over",
+            schedule=events.Schedule.rate(RECHECK),
+        )
+        guard.feed(recheck)
+        guard.function.add_environment("RECHECK_RULE", recheck.rule_arn)
+        return ready
+
+    @property
+    def _chain(self) -> str:
+        """Name of the audit chain; no endpoint's has a dot."""
+        return f"{self._group_name}.releases" if self._endpoint is None else self._endpoint
+
+
+def _listing(bucket_arn: str, prefixes: Sequence[str]) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        actions=["s3:ListBucket"],
+        resources=[bucket_arn],
+        conditions={"StringLike": {"s3:prefix": list(prefixes) if len(prefixes) > 1 else prefixes[0]}},
+    )
+
+
+def _row(chain: str) -> dict[str, Mapping[str, object]]:
+    return {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [chain]}}
+
+
+def _later(value: Callable[[], str]) -> str:
+    """Return a value that is known when the template is written: endpoints and pipelines are defined after their registry."""
+    return cdk.Lazy.uncached_string(_Later(value))
+
+
+@jsii.implements(cdk.IStringProducer)
+class _Later:
+    """A text that is asked for when the template is written."""
+
+    def __init__(self, value: Callable[[], str]) -> None:
+        self._value = value
+
+    def produce(self, context: cdk.IResolveContext) -> str:
+        """Return the text."""
+        del context
+        return self._value()

@@ -1,0 +1,104 @@
+"""The Release machine as data: one request to a release that is announced, or to a refusal that people read."""
+
+from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task
+from mlops_runtime.contracts.events import DetailType, event_source
+
+# an attempt is one call of a function and one event, each with the common retries
+_SECONDS = 1800
+FUNCTION_SECONDS = 120
+_SUBJECT = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+
+
+def release_machine(
+    *, group_name: str, unit_name: str, record_arn: str, bus_name: str, topic_arn: str, partition: str = "aws"
+) -> dict[str, object]:
+    """Return the machine that releases one package.
+
+    What is released is decided and written by one function, whose repeat goes on from what an attempt that died has left. A
+    release that could not be announced fails here and stays: the next attempt, which the schedule asks for, announces it.
+
+    Args:
+        group_name: The package group.
+        unit_name: The business unit, for the events' source.
+        record_arn: Function ``release_record``.
+        bus_name: The unit's event bus.
+        topic_arn: Topic on which people are told of a refusal.
+        partition: AWS partition. Default: ``aws``.
+
+    Example:
+        >>> machine = release_machine(group_name="demand-forecast", unit_name="demand", bus_name="demand",
+        ...     record_arn="arn:aws:lambda:us-east-1:1:function:r", topic_arn="arn:aws:sns:us-east-1:1:demand")
+        >>> machine["StartAt"]
+        'Start'
+    """
+    event = {"version": "mlops.event/1", "subject": group_name, "reason": "{% $released.reason %}"}
+    refusal = f"{group_name}: a model was not released"[:_SUBJECT]
+
+    def announce(outcome: str, id: str, attributes: dict[str, object], *, next_state: str, catch: str) -> State:
+        entry = {
+            "EventBusName": bus_name,
+            "Source": event_source(unit_name),
+            "DetailType": DetailType.MODEL_RELEASED.value,
+            "Detail": {**event, "id": id, "outcome": outcome, "attributes": attributes},
+        }
+        return task("events:putEvents", {"Entries": [entry]}, partition=partition, next_state=next_state, catch=catch)
+
+    states: dict[str, State] = {
+        "Start": assign("Record", request="{% $states.input %}", execution=EXECUTION, caught=""),
+        "Record": invoke(
+            record_arn,
+            {"request": "{% $request %}", "execution": "{% $execution %}", "now": NOW},
+            partition=partition,
+            next_state="Decide",
+            catch="NotReleased",
+            assign={"released": "{% $states.result.Payload %}"},
+            timeout=FUNCTION_SECONDS + 30,
+        ),
+        "Decide": choose(
+            ("$released.outcome = 'RELEASED'", "Announce"),
+            ("$released.outcome = 'HELD'", "Done"),
+            ("$released.is_new", "AnnounceRefusal"),
+            default="Refused",
+        ),
+        "Announce": announce(
+            "RELEASED",
+            "{% $released.record_sha256 %}",
+            {"record_uri": "{% $released.record_uri %}", "record_sha256": "{% $released.record_sha256 %}"},
+            next_state="Done",
+            catch="NotAnnounced",
+        ),
+        # a lost message never changes the outcome of what it tells about
+        "AnnounceRefusal": announce(
+            "REFUSED",
+            "{% $execution %}",
+            {"package": "{% $request.package_arn %}"},
+            next_state="TellPeople",
+            catch="TellPeople",
+        ),
+        "TellPeople": task(
+            "sns:publish",
+            {"TopicArn": topic_arn, "Subject": refusal, "Message": "{% $released.reason %}"},
+            partition=partition,
+            next_state="Refused",
+            catch="Refused",
+        ),
+        "Done": {
+            "Type": "Pass",
+            "Output": {"outcome": "{% $released.outcome %}", "reason": "{% $released.reason %}"},
+            "End": True,
+        },
+        "Refused": {"Type": "Fail", "Error": "REFUSED", "Cause": "{% $released.reason %}"},
+        "NotAnnounced": {
+            "Type": "Fail",
+            "Error": "NOT_ANNOUNCED",
+            "Cause": "{% $released.reason & ', but no target was told: ' & $caught %}",
+        },
+        "NotReleased": {"Type": "Fail", "Error": "FAILED", "Cause": "{% $caught %}"},
+    }
+    return {
+        "Comment": f"Release packages of {group_name}: read again, record, announce",
+        "QueryLanguage": "JSONata",
+        "TimeoutSeconds": _SECONDS,
+        "StartAt": "Start",
+        "States": states,
+    }

@@ -1,0 +1,50 @@
+"""Objects of a package: what is too large, or was made of parts."""
+
+import base64
+import io
+from typing import Any
+
+import pytest
+
+from mlops_runtime.promotion.release_objects import MOST_BYTES, MOST_READ, ObjectReader
+
+DIGEST = bytes(32)
+METADATA = {
+    "artifact_sha256": DIGEST.hex(),
+    "evaluation_uri": "s3://b/evaluations/demand-forecast/one/evaluation.json",
+    "evaluation_sha256": "0" * 64,
+    "baseline_uri": "s3://b/evaluations/demand-forecast/one/baseline.json",
+    "baseline_sha256": "0" * 64,
+}
+
+
+class _S3:
+    """Answers of S3 about objects that no test could keep."""
+
+    def __init__(self, checksum: str | None, size: int) -> None:
+        self.checksum, self.size = checksum, size
+
+    def head_object(self, **_: Any) -> dict[str, Any]:
+        return {"ContentLength": self.size} | ({} if self.checksum is None else {"ChecksumSHA256": self.checksum})
+
+    def get_object(self, **_: Any) -> dict[str, Any]:
+        return {"ContentLength": self.size, "Body": io.BytesIO(b"")}
+
+
+def _problems(checksum: str | None, size: int) -> tuple[str, ...]:
+    reader = ObjectReader(s3=_S3(checksum, size), bucket="b", names=("demand-forecast",))  # type: ignore[arg-type]  # two calls of it
+    return reader.prove(METADATA, artifact_uri="s3://b/models/demand-forecast/one/model.tar.gz").problems
+
+
+@pytest.mark.parametrize("checksum", [None, "", base64.b64encode(DIGEST).decode() + "-3", "short", "AAAA"])
+def test_a_checksum_of_parts_proves_nothing(checksum: str | None) -> None:
+    """S3 writes the number of parts behind it: it is the hash of hashes."""
+    assert any("S3 has no SHA-256 of the whole archive" in problem for problem in _problems(checksum, 1))
+
+
+def test_what_no_target_can_copy_or_no_function_read_is_named() -> None:
+    """By size, each object."""
+    found = _problems(base64.b64encode(DIGEST).decode(), MOST_BYTES + 1)
+
+    assert found[0].endswith(f"must have at most {MOST_BYTES} bytes to be copied, got {MOST_BYTES + 1}")
+    assert [f"must have at most {MOST_READ} bytes" in problem for problem in found[1:]] == [True, True, True]
