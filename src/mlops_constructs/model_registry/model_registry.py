@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_ssm as ssm
@@ -18,6 +19,7 @@ from mlops_constructs.model_registry.registry_access import ImportedRegistry, Li
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion.environment import Environment
 from mlops_constructs.promotion.offer import Offer
+from mlops_constructs.promotion.release import Release
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
@@ -75,7 +77,7 @@ class ModelRegistry(RegistryBase):
         self._group_arn = group.attr_model_package_group_arn
         self._approver = self._define_approver()
         self._entry_arn = self._define_entry().parameter_arn
-        self._offer = self._define_offer(name, group, deploy_to) if deploy_to else None
+        self._offer, self._release = self._define_release(name, group, deploy_to) if deploy_to else (None, None)
         business_unit.own_registry(
             self, group_name=self._group_name, group_arn=self._group_arn, packages_arn=self.packages_arn
         )
@@ -153,9 +155,35 @@ class ModelRegistry(RegistryBase):
         super().register_from(pipeline)
         if self._offer is not None:
             self._offer.admit(pipeline)
+        if self._release is not None:
+            self._release.admit(pipeline)
 
-    def _define_offer(self, name: str, group: sagemaker.CfnModelPackageGroup, targets: Sequence[Environment]) -> Offer:
-        return Offer(self, "Offer", business_unit=self._unit, model=name, group=group, targets=targets)
+    def promoted_by(self, endpoint: str, table: dynamodb.ITable) -> None:
+        """Release what an endpoint of this stack promoted and has kept through its probation, not what is approved.
+
+        Args:
+            endpoint: Name of the endpoint.
+            table: Its rollout table.
+
+        Raises:
+            ValidationError: If the registry releases, and an endpoint of this stack promotes for it already.
+        """
+        if self._release is not None:
+            self._release.follow(endpoint, table)
+
+    def _define_release(
+        self, name: str, group: sagemaker.CfnModelPackageGroup, targets: Sequence[Environment]
+    ) -> tuple[Offer, Release]:
+        offer = Offer(self, "Offer", business_unit=self._unit, model=name, group=group, targets=targets)
+        release = Release(
+            self,
+            "Release",
+            business_unit=self._unit,
+            group_name=self._group_name,
+            packages_arn=self.packages_arn,
+            approval_environment=self.approval_environment,
+        )
+        return offer, release
 
     def _define_approver(self) -> iam.IRole:
         if self._approval.approver is not None:

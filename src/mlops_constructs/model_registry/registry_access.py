@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import aws_cdk as cdk
 import jsii
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
@@ -121,6 +122,14 @@ class RegistryBase(Construct):
             if pipeline != endpoint:
                 read_models_of(pipeline)
         self._readers.append((endpoint, read_models_of))
+
+    def promoted_by(self, endpoint: str, table: dynamodb.ITable) -> None:
+        """Release nothing: a registry of another stack releases what is approved there.
+
+        Args:
+            endpoint: Name of the endpoint.
+            table: Its rollout table.
+        """
 
     def register_from(self, pipeline: str) -> None:
         """Let the endpoints of the group load what a pipeline registers.

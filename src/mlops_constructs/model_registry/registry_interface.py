@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 
 from mlops_constructs.model_registry.approval import Approval
@@ -68,6 +69,10 @@ class IModelRegistry(Protocol):
 
     def serve(self, endpoint: str, read_models_of: Callable[[str], None]) -> None:
         """Let packages be approved that an endpoint can load: of its own name, and of each pipeline that registers them."""
+        ...
+
+    def promoted_by(self, endpoint: str, table: dynamodb.ITable) -> None:
+        """Release to other accounts what an endpoint promoted, where the registry releases anything."""
         ...
 
     def register_from(self, pipeline: str) -> None:

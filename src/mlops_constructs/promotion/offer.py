@@ -14,11 +14,12 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk.interfaces import aws_events as events_interfaces
 
-from constructs import Construct, IValidation
+from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._functions import add_target
 from mlops_constructs._roles import ServiceRole, rendered_length, service_role
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import KEY_OF_OTHERS, warn
+from mlops_constructs.compliance import acknowledge_all
 from mlops_constructs.promotion.environment import Environment, neighbour_problems
 from mlops_constructs.promotion.link_statements import PromotionLink, pipeline_objects
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -32,6 +33,11 @@ MAXIMUM_GROUP_POLICY = 20_480
 MAXIMUM_BUCKET_POLICY = 20_480
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html: the longest that there is
 _RETRIES = events.CfnRule.RetryPolicyProperty(maximum_event_age_in_seconds=86_400, maximum_retry_attempts=185)
+
+_READER = (
+    "the statement lets one role of that account, by its fixed name, read what is released and nothing else; rejected: that role "
+    "as principal, which S3 and KMS refuse before it exists, so that no order of the two stacks could be deployed"
+)
 
 
 class Offer(Construct):
@@ -74,9 +80,13 @@ class Offer(Construct):
         added = [self._bucket.add_to_resource_policy(statement).statement_added for statement in self._objects]
         raise_if_any(scope, "InvalidModelRegistry", [None if all(added) else _bucket_problem(business_unit)])
         self.node.add_validation(_BucketPolicyCheck(self._bucket, targets))
+        _acknowledge_readers(group, targets)
+        _acknowledge_readers(self._bucket.policy, targets)
         keys = [link.key_statement() for link in links]
         added = [business_unit.key.add_to_resource_policy(statement).statement_added for statement in keys]
-        if not all(added):
+        if all(added):
+            _acknowledge_readers(business_unit.key, targets)
+        else:
             wanted = json.dumps([statement.to_statement_json() for statement in keys])
             warn(self, KEY_OF_OTHERS, unit=business_unit.name, statements=wanted)
         sender = service_role(
@@ -113,6 +123,12 @@ class Offer(Construct):
             return
         for statement in self._objects:
             statement.add_resources(*pipeline_objects(self._bucket.bucket_arn, pipeline))
+
+
+def _acknowledge_readers(construct: IConstruct | None, targets: Sequence[Environment]) -> None:
+    if construct is not None:
+        accounts = dict.fromkeys(target.account for target in targets)
+        acknowledge_all(construct, [f"Mlops-PolicyPrincipal[{account}]" for account in accounts], _READER)
 
 
 def _problems(stack: cdk.Stack, unit: IBusinessUnit, targets: Sequence[Environment]) -> list[str]:

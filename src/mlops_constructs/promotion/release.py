@@ -95,8 +95,8 @@ class Release(Construct):
             ValidationError: If another endpoint is followed already.
         """
         problem = (
-            f"{endpoint!r} and {self._endpoint!r} serve the packages of {self._group_name!r}, which is released by what one endpoint "
-            "promoted; define the other one in a stack of its own, with ModelRegistry.from_registry_name"
+            f"{endpoint!r} and {self._endpoint!r} serve the packages of {self._group_name!r}, which are released once one endpoint "
+            "has promoted them; define the other one in a stack of its own, with ModelRegistry.from_registry_name"
         )
         raise_if_any(self, "InvalidModelRegistry", [None if self._endpoint is None else problem])
         self._endpoint, self._table = endpoint, table
@@ -209,9 +209,7 @@ class Release(Construct):
                 **unit.automation_environment,
             },
             statements=[
-                iam.PolicyStatement(
-                    actions=["states:StartExecution"], resources=[self._machine.state_machine_arn]
-                ),
+                iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._machine.state_machine_arn]),
                 iam.PolicyStatement(
                     actions=["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"],
                     resources=[self._packages_arn],

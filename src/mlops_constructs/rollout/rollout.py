@@ -120,6 +120,7 @@ class Rollout(Construct):
         self._evaluations: iam.ManagedPolicy | None = None
         self._pipelines = [spec.endpoint]
         registry.serve(spec.endpoint, self._read_models_of)
+        registry.promoted_by(spec.endpoint, self._table)
         self._record = self._define_record()
         self._golden = self._define_golden(spec.rollout, slot_urls)
         self._verdict = define_verdict(self, "Verdict", business_unit=business_unit, endpoint_name=self._endpoint_name)

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 if "rollout_world" not in sys.modules:
-    _SPEC = importlib.util.spec_from_file_location(
-        "rollout_world", Path(__file__).parents[1] / "rollout" / "world.py"
-    )
+    _SPEC = importlib.util.spec_from_file_location("rollout_world", Path(__file__).parents[1] / "rollout" / "world.py")
     assert _SPEC is not None
     assert _SPEC.loader is not None
     sys.modules["rollout_world"] = importlib.util.module_from_spec(_SPEC)
@@ -101,9 +99,7 @@ class ReleaseWorld:
         made = ReleaseWriter(
             sagemaker=self.world.sagemaker,
             chain=self.world.chain,
-            automation=Automation(
-                freeze=self.freeze, table=RolloutTable(self.world.dynamodb, "automation", "demand")
-            ),
+            automation=Automation(freeze=self.freeze, table=RolloutTable(self.world.dynamodb, "automation", "demand")),
             rule=ApprovalRule.from_environment(rollout_world.ENVIRONMENT),
             objects=ObjectReader(s3=self.s3, bucket="artifacts", names=("demand-forecast",)),
             unit="demand",

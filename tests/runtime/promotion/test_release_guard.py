@@ -62,12 +62,19 @@ def test_the_schedule_asks_again(settings: ReleaseSettings) -> None:
         (FINISHED, SETTINGS, "releases nothing of 'demand-forecast'"),
         (FINISHED | {"source": "mlops.pricing"}, SERVED, "releases nothing"),
         (FINISHED | {"detail": {"subject": "demand-returns", "outcome": "PROMOTED"}}, SERVED, "is not endpoint"),
-        (FINISHED | {"detail": {"subject": "demand-forecast", "outcome": "ROLLED_BACK"}}, SERVED, "ended as 'ROLLED_BACK'"),
+        (
+            FINISHED | {"detail": {"subject": "demand-forecast", "outcome": "ROLLED_BACK"}},
+            SERVED,
+            "ended as 'ROLLED_BACK'",
+        ),
         (APPROVED | {"account": "999999999999"}, SETTINGS, "account '999999999999' is not"),
         (APPROVED | {"region": "eu-west-1"}, SETTINGS, "region 'eu-west-1' is not"),
         (APPROVED | {"time": "2017-08-01T08:00:00Z"}, SETTINGS, "came at"),
         (
-            APPROVED | {"detail": {"ModelPackageArn": PACKAGE.replace("forecast", "returns"), "ModelApprovalStatus": "Approved"}},
+            APPROVED
+            | {
+                "detail": {"ModelPackageArn": PACKAGE.replace("forecast", "returns"), "ModelApprovalStatus": "Approved"}
+            },
             SETTINGS,
             "is not a model package of group",
         ),

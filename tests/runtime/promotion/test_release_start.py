@@ -71,7 +71,9 @@ class _Guarded:
 def guarded(releasing: Any) -> _Guarded:
     """A guard of a registry without an endpoint."""
     made = releasing.world.stepfunctions.create_state_machine(
-        name="Release", definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}', roleArn="arn:aws:iam::123456789012:role/r"
+        name="Release",
+        definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
+        roleArn="arn:aws:iam::123456789012:role/r",
     )
     return _Guarded(releasing=releasing, machine=made["stateMachineArn"])
 

@@ -186,7 +186,10 @@ def test_objects_lie_where_targets_may_copy_them(releasing: Any) -> None:
     package = releasing.package(artifact_uri=elsewhere, baseline_uri="s3://artifacts/monitor/baseline.json")
     reason = releasing.release(package).reason
 
-    assert f"the archive must lie below s3://artifacts/models/demand-forecast/, as targets may copy nothing else, got '{elsewhere}'" in reason
+    assert (
+        f"the archive must lie below s3://artifacts/models/demand-forecast/, as targets may copy nothing else, got '{elsewhere}'"
+        in reason
+    )
     assert "the baseline must lie below s3://artifacts/evaluations/demand-forecast/" in reason
 
 

@@ -96,7 +96,9 @@ class ObjectReader:
         if key is None:
             return None
         if registered is None:
-            problems.append(f"the package has no {what}_sha256, so that {uri} is not bound to it; register the model again")
+            problems.append(
+                f"the package has no {what}_sha256, so that {uri} is not bound to it; register the model again"
+            )
             return None
         try:
             content = self._content(what, uri, key, problems)
@@ -150,7 +152,9 @@ class ObjectReader:
         allowed = [f"s3://{self.bucket}/{folder}/{name}/" for name in self.names]
         if uri.startswith(tuple(allowed)):
             return uri.removeprefix(f"s3://{self.bucket}/")
-        problems.append(f"the {what} must lie below {' or '.join(allowed)}, as targets may copy nothing else, got {uri!r}")
+        problems.append(
+            f"the {what} must lie below {' or '.join(allowed)}, as targets may copy nothing else, got {uri!r}"
+        )
         return None
 
 

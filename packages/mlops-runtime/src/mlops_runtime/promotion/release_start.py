@@ -58,8 +58,6 @@ class ReleaseGuard:
         """
         try:
             asked = asked_by(message.body, settings=self.settings, now=message.sent)
-            if rests := self.automation.rests(message.sent):
-                raise IgnoredError(f"nothing is released: {rests}")
             package, name = self._found(asked, message.sent)
         except IgnoredError as ignored:
             _log(message, "IGNORED", str(ignored)[:1000])
@@ -70,6 +68,8 @@ class ReleaseGuard:
 
     def _found(self, asked: AskedRelease, now: datetime) -> tuple[str, str]:
         """Return the package to release and the name of its execution, as their sources say now."""
+        if rests := self.automation.rests(now):
+            raise IgnoredError(f"nothing is released: {rests}")
         if self.settings.endpoint is not None:
             live = promoted_package(self.table.read(), now=now)
             name = promoted_name(live) if asked.trigger is Trigger.PROMOTED else recheck_name(asked)

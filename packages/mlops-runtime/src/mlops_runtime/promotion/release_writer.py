@@ -129,9 +129,7 @@ class ReleaseWriter:
         metadata = description.get("CustomerMetadataProperties", {})
         return self._written(known or self._record(package, found, recorded, metadata=metadata))
 
-    def _package_problems(
-        self, description: Mapping[str, Any], package: RegisteredPackage, now: datetime
-    ) -> list[str]:
+    def _package_problems(self, description: Mapping[str, Any], package: RegisteredPackage, now: datetime) -> list[str]:
         problems = approval_problems(description, package, rule=self.rule, now=now)
         if package.spec.group != self.group:
             problems.append(f"it is of group {package.spec.group!r}, released are packages of {self.group!r}")
