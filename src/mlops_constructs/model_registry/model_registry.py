@@ -77,7 +77,10 @@ class ModelRegistry(RegistryBase):
         self._group_arn = group.attr_model_package_group_arn
         self._approver = self._define_approver()
         self._entry_arn = self._define_entry().parameter_arn
-        self._offer, self._release = self._define_release(name, group, deploy_to) if deploy_to else (None, None)
+        self._offer: Offer | None = None
+        self._release: Release | None = None
+        if deploy_to:
+            self._offer, self._release = self._define_release(name, group, deploy_to)
         business_unit.own_registry(
             self, group_name=self._group_name, group_arn=self._group_arn, packages_arn=self.packages_arn
         )

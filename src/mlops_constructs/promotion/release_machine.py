@@ -91,7 +91,7 @@ def release_machine(
         "NotAnnounced": {
             "Type": "Fail",
             "Error": "NOT_ANNOUNCED",
-            "Cause": "{% $released.reason & ', but no target was told: ' & $caught %}",
+            "Cause": "{% $released.reason & ', but no target received its event: ' & $caught %}",
         },
         "NotReleased": {"Type": "Fail", "Error": "FAILED", "Cause": "{% $caught %}"},
     }

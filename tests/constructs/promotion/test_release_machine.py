@@ -83,7 +83,9 @@ def test_what_aws_refuses_ends_in_a_state_of_its_name(
     assert (run.status, run.output["Error"]) == ("FAILED", ended)
     assert "denied" in run.output["Cause"]
     assert run.names().count(at) == 7
-    assert ended == "FAILED" or run.output["Cause"].startswith("released as demand-forecast/7, but no target was told")
+    assert ended == "FAILED" or run.output["Cause"].startswith(
+        "released as demand-forecast/7, but no target received its event"
+    )
 
 
 def test_a_lost_refusal_still_refuses(run_machine: Callable[..., Any], aws_error: Callable[..., Exception]) -> None:

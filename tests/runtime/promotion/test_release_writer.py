@@ -1,4 +1,4 @@
-"""Releases of a package: one record, one object, whatever is repeated or dies; and everything that refuses one."""
+"""Releases of a package: one record, one object, although attempts are repeated or die; and everything that refuses one."""
 
 import hashlib
 import json
@@ -194,7 +194,7 @@ def test_objects_lie_where_targets_may_copy_them(releasing: Any) -> None:
 
 
 def test_an_approval_that_does_not_count_refuses(releasing: Any) -> None:
-    """The registry's own rule: somebody else approved."""
+    """The registry's own rule: another role approved."""
     other = ApprovalRule(approvers=("arn:aws:iam::123456789012:role/Lead",))
     refused = releasing.release(releasing.package(), rule=other)
 
@@ -230,7 +230,7 @@ def test_a_refusal_is_recorded_once(releasing: Any) -> None:
 
 
 def test_a_release_of_something_else_in_its_place_is_refused(releasing: Any) -> None:
-    """What lies at the key is read, and never overwritten."""
+    """The object at the key is read, and never overwritten."""
     package = releasing.package()
     released = releasing.release(package)
     key = released.record_uri.removeprefix("s3://artifacts/")

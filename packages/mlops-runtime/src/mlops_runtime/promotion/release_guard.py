@@ -143,7 +143,7 @@ def standing_problem(row: LockRow, *, now: datetime, package_arn: str | None = N
         package_arn: The package that is to be released. Default: whichever serves.
     """
     if row.owner is not None and (row.lock_until or 0) > now.timestamp():
-        return f"{row.owner} is at work on {row.endpoint}, and what serves may change"
+        return f"{row.owner} is at work on {row.endpoint}, whose live version may change"
     live = live_pointer(row)
     if live is None:
         return f"{row.endpoint} serves nothing yet"

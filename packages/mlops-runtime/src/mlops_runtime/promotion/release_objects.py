@@ -159,7 +159,7 @@ class ObjectReader:
 
 
 def _hexadecimal(checksum: str | None) -> str | None:
-    """Return a checksum of S3 as hexadecimal digits; None if it is none of a whole object (one of parts ends in ``-<parts>``)."""
+    """Return a checksum of S3 as hexadecimal digits; None unless it is of a whole object: one of parts ends in ``-<parts>``."""
     try:
         digest = base64.b64decode(checksum or "", validate=True)
     except binascii.Error:

@@ -123,7 +123,11 @@ class ReleaseWriter:
         problems += known_problems
         if problems:
             return self._refuse(request, package, problems, execution=execution, now=now)
-        recorded = self.chain.append(lambda row: self._next(row, request, package, execution=execution, now=now))
+
+        def follow(row: LockRow) -> Move | AuditRecord | str:
+            return self._next(row, request, package, execution=execution, now=now)
+
+        recorded: AuditRecord | str = self.chain.append(follow)
         if isinstance(recorded, str):
             return Released(outcome="HELD", reason=recorded)
         metadata = description.get("CustomerMetadataProperties", {})
@@ -141,7 +145,7 @@ class ReleaseWriter:
     def _next(
         self, row: LockRow, request: ReleaseRequest, package: RegisteredPackage, *, execution: str, now: datetime
     ) -> Move | AuditRecord | str:
-        """Return the record of a release, the one that an earlier attempt wrote, or why what serves now is not released.
+        """Return the record of a release, the one that an earlier attempt wrote, or why the live version is not released.
 
         The row is that of the conditional write: a rollout that was recorded meanwhile is seen here.
         """
