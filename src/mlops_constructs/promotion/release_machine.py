@@ -22,7 +22,7 @@ def release_machine(
         unit_name: The business unit, for the events' source.
         record_arn: Function ``release_record``.
         bus_name: The unit's event bus.
-        topic_arn: Topic on which people are told of a refusal.
+        topic_arn: Topic that gets each refusal, for people.
         partition: AWS partition. Default: ``aws``.
 
     Example:
