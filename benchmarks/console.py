@@ -27,6 +27,7 @@ from tests.cli.deployed_unit import DeployedUnit
 from tests.runtime.monitor import reports
 
 from mlops_local import cloud
+from mlops_local.accounts import CloudAccount
 from mlops_runtime.cloud_connection import CloudConnection, embedded_options
 from mlops_runtime.console.api import ConsoleApi
 from mlops_runtime.console.http_message import HttpRequest
@@ -37,14 +38,17 @@ UNITS, MODELS, AT_ONCE = 40, 3, 6
 ROOT = "/api/v1"
 
 
-def furnish(running: cloud.Cloud) -> None:
+def furnish(
+    running: cloud.Cloud | CloudAccount, *, units: int = UNITS, models: int = MODELS, buckets: str = ""
+) -> None:
     """Make the units; each model has a pipeline that retrains it and a monitor that has reported, one of each unit serves."""
     report = reports.report_of(8, reports.QUIET, baseline_uri="s3://artifacts/baseline.json")
-    for number in range(UNITS):
-        unit = DeployedUnit(running, f"unit{number:02}")
-        unit.s3.create_bucket(Bucket=f"{unit.name}-artifacts")
-        unit.publish(replace(unit.unit_entry, artifacts_bucket=f"{unit.name}-artifacts"))
-        for name in (unit.endpoint, *(f"{unit.name}-model{model}" for model in range(1, MODELS))):
+    for number in range(units):
+        unit = DeployedUnit(running, f"unit{number:02}", buckets=f"{buckets}unit{number:02}")
+        artifacts = f"{buckets}{unit.name}-artifacts"
+        unit.s3.create_bucket(Bucket=artifacts)
+        unit.publish(replace(unit.unit_entry, artifacts_bucket=artifacts))
+        for name in (unit.endpoint, *(f"{unit.name}-model{model}" for model in range(1, models))):
             unit.publish(replace(unit.endpoint_entry, endpoint=name, group=name))
             unit.publish(
                 PipelineEntry(
@@ -57,9 +61,7 @@ def furnish(running: cloud.Cloud) -> None:
                     endpoint=name,
                 )
             )
-            MonitorStore(unit.s3, endpoint=name, artifacts=f"{unit.name}-artifacts").put_report(
-                report, {}, datetime.now(UTC)
-            )
+            MonitorStore(unit.s3, endpoint=name, artifacts=artifacts).put_report(report, {}, datetime.now(UTC))
         unit.serve(1)
         unit.serve(2)
 

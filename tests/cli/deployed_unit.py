@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from mlops_local.accounts import CloudAccount
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer, Outcome, RolloutVerdict
@@ -21,14 +22,17 @@ TRUST = {
 
 
 class DeployedUnit:
-    """The unit and its endpoint, with verbs for what rollouts do to them."""
+    """The unit and its endpoint, with verbs for what rollouts do to them; names of buckets are those of all accounts."""
 
-    def __init__(self, cloud: Cloud, name: str) -> None:
+    def __init__(self, cloud: Cloud | CloudAccount, name: str, *, buckets: str | None = None) -> None:
         self.cloud, self.name, self.endpoint = cloud, name, f"{name}-forecast"
-        self.bucket, self.dynamodb = f"{name}-audit", cloud.client("dynamodb")
+        self.bucket, self.dynamodb = f"{buckets or name}-audit", cloud.client("dynamodb")
+        self.heads = f"{buckets or name}-heads"
         self.s3, self.stepfunctions = cloud.client("s3"), cloud.client("stepfunctions")
-        for bucket in (self.bucket, f"{name}-heads"):
-            self.s3.create_bucket(Bucket=bucket)
+        region = self.s3.meta.region_name
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        for bucket in (self.bucket, self.heads):
+            self.s3.create_bucket(Bucket=bucket, **where)
         self.kms = cloud.client("kms")
         self.signing_key, self.pause_key = self._make_key(), self._make_key()
         for table, keys in (
@@ -51,7 +55,7 @@ class DeployedUnit:
             audit_bucket=self.bucket,
             artifacts_bucket="none",
             bus="none",
-            heads_bucket=f"{name}-heads",
+            heads_bucket=self.heads,
             signing_key=self.signing_key,
             pause_key=self.pause_key,
         )
@@ -189,7 +193,7 @@ class DeployedUnit:
 
     def _chain(self, table: RolloutTable, key: str) -> AuditChain:
         sealer = Sealer(kms=self.kms, key=key)
-        return AuditChain(s3=self.s3, bucket=self.bucket, table=table, heads=f"{self.name}-heads", sealer=sealer)
+        return AuditChain(s3=self.s3, bucket=self.bucket, table=table, heads=self.heads, sealer=sealer)
 
     def _update(self, change: str, values: dict[str, Any] | None) -> None:
         self.dynamodb.update_item(

@@ -74,6 +74,8 @@ OPTIONS = {
     "--correct": "rows that exist are replaced",
     "--create": "make what is missing",
     "--data": "file of rows",
+    "--costs": "ask what it cost",
+    "--environments": "file of accounts and Regions",
     "--ended": "pending builds whose processes are known to have ended",
     "--entities": "file of keys and times",
     "--entity": "keys of one thing",

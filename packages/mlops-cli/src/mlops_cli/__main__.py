@@ -19,6 +19,7 @@ from mlops_cli import (
     demo,
     doctor,
     features,
+    fleet,
     image,
     invoke,
     labels,
@@ -68,6 +69,7 @@ app.command()(stacks.destroy)
 app.command()(plan.plan)
 app.command()(demo.demo)
 app.command()(status.status)
+app.command()(fleet.fleet)
 app.command()(console.console)
 app.command()(invoke.invoke)
 app.command()(doctor.doctor)

@@ -78,6 +78,10 @@ class Account(CloudConnection):
         now = identity.answered if clock is None else clock.now
         return identity.arn, now.replace(microsecond=0)
 
+    def at(self, region: str) -> "Account":
+        """Return the same account in a Region, with the same credentials."""
+        return Account(session=self.session, options={**self.options, "region_name": region})
+
     def clock_scale(self) -> float:
         """Return how many seconds pass in the cloud in a real one: 1 on AWS, what was chosen on the embedded cloud."""
         clock = self.clock()
@@ -100,24 +104,18 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
     Raises:
         UserError: If none is found, or for an error of AWS.
     """
-    number = None if profile is None else embedded_account(profile)
-    if profile is not None and number is None and home is not None:
+    if profile is not None and embedded_account(profile) is None and home is not None:
         raise UserError("give --profile or --home, not both: --profile is for AWS, --home for the embedded cloud")
-    import boto3
     from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
     from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 
     try:
-        running = None if profile is not None and number is None else embedded_options(home, number)
-        if running is None:
-            yield Account(session=_session(profile, region), options={})
-        else:
-            if sys.stderr.isatty():  # an error stays one line for programs
-                print(f"on the embedded cloud at {running['endpoint_url']}", file=sys.stderr)
-            chosen = {} if region is None else {"region_name": region}
-            yield Account(session=boto3.Session(), options=running | chosen)
+        found = open_account(profile, home, region=region)
+        if found.options and sys.stderr.isatty():  # an error stays one line for programs
+            print(f"on the embedded cloud at {found.options['endpoint_url']}", file=sys.stderr)
+        yield found
     except (EmbeddedCloudError, NotDeployedError) as error:
         raise UserError(str(error)) from error
     except ClientError as error:
@@ -133,6 +131,27 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
         raise UserError(_local_error(error)) from error
     except BotoCoreError as error:
         raise UserError(_local_error(error)) from error
+
+
+def open_account(profile: str | None, home: Path | None, *, region: str | None = None) -> Account:
+    """Return the account of a profile, which may be of the embedded cloud, without a word to the user.
+
+    Args:
+        profile: The profile. Default: the embedded cloud if it runs, else the SDK's default.
+        home: Folder of the embedded cloud. Default: this folder's.
+        region: Region. Default: the profile's, or the embedded cloud's.
+
+    Raises:
+        EmbeddedCloudError: If the embedded cloud that was named is not there.
+        BotoCoreError: If the profile is not found, or has no Region.
+    """
+    import boto3
+
+    number = None if profile is None else embedded_account(profile)
+    running = None if profile is not None and number is None else embedded_options(home, number)
+    if running is None:
+        return Account(session=_session(profile, region), options={})
+    return Account(session=boto3.Session(), options=running | ({} if region is None else {"region_name": region}))
 
 
 def _session(profile: str | None, region: str | None) -> "boto3.Session":

@@ -63,7 +63,8 @@ class ModelRow:
     monitor in the newest window, which ended at ``monitored_until``; empty where nothing was decided. ``is_monitored`` says whether
     a monitor is deployed, null where the endpoint's stack did not say so. ``retrained`` is when the newest
     retraining started, and on the page of one model what came of it; ``rollout`` is where the one that runs is. ``waiting`` are
-    packages that wait for an approval; null where they may not be read.
+    packages that wait for an approval; null where they may not be read. ``digest`` is the SHA-256 of the model that serves: in
+    other environments the same model has other versions and this digest.
     """
 
     endpoint: str
@@ -71,6 +72,7 @@ class ModelRow:
     says: str
     version: int | None
     package: str | None
+    digest: str | None
     since: str | None
     monitors: Mapping[str, str] = field(default_factory=dict)
     monitored_until: str | None = None
@@ -311,6 +313,7 @@ def _row(
         says=says,
         version=None if live is None else _number(live.model_package_arn),
         package=None if live is None else live.model_package_arn,
+        digest=None if live is None else live.model_sha256,
         since=None if live is None else live.since,
         monitors={} if monitor is None else monitor.states,
         monitored_until=None if monitor is None else monitor.window_until or None,

@@ -49,7 +49,9 @@ class TakenRole:
         self.base.move_clock(to)
 
 
-def take_role(base: CloudConnection, role: str, *, session: str, is_source: bool = False) -> TakenRole:
+def take_role(
+    base: CloudConnection, role: str, *, session: str, is_source: bool = False, region: str | None = None
+) -> TakenRole:
     """Take a role at once, and again 15 minutes before the session ends; each session lasts an hour, the most of a role's role.
 
     Args:
@@ -58,6 +60,7 @@ def take_role(base: CloudConnection, role: str, *, session: str, is_source: bool
         session: Name of the session, which its ARN ends with.
         is_source: Whether the session's source identity is ``session`` too: records and CloudTrail keep it. Default: it has
             none of its own.
+        region: Region in which the role acts. Default: the caller's.
 
     Raises:
         ClientError: If AWS refuses the role.
@@ -79,7 +82,9 @@ def take_role(base: CloudConnection, role: str, *, session: str, is_source: bool
     botocore_session = get_session()
     # botocore has no public way to give a session credentials that renew themselves
     botocore_session._credentials = RefreshableCredentials.create_from_metadata(keys(), keys, "sts-assume-role")  # type: ignore[attr-defined]
-    botocore_session.set_config_variable("region", sts.meta.region_name)
+    botocore_session.set_config_variable("region", region or sts.meta.region_name)
     options = {name: value for name, value in base.options.items() if name in ("endpoint_url", "region_name")}
+    if region is not None:
+        options["region_name"] = region
     taken = CloudConnection(session=boto3.Session(botocore_session=botocore_session), options=options)
     return TakenRole(base=base, taken=taken)

@@ -1,0 +1,1 @@
+"""The models of several accounts and Regions in one view."""

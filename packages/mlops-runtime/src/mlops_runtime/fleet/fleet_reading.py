@@ -1,0 +1,138 @@
+"""Reads every environment of a fleet at once: its units, and each model in the words of the console."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_runtime.business_unit.deployed_entries import NotDeployedError
+from mlops_runtime.cloud_connection import EmbeddedCloudError
+from mlops_runtime.console.daily_costs import CostsPage, costs
+from mlops_runtime.console.http_message import Call, Connection
+from mlops_runtime.console.model_pages import ModelRow, UnitPage, units
+from mlops_runtime.console.model_pages import unit as unit_page
+from mlops_runtime.contracts import ContractError
+from mlops_runtime.contracts.fleet import FleetEnvironment, FleetModel, FleetView
+from mlops_runtime.refused_calls import refusal
+
+_ENVIRONMENTS_AT_ONCE = 8
+_UNITS_AT_ONCE = 4
+# what one environment may answer, without which the others are shown
+_NOT_READABLE = (ClientError, BotoCoreError, NotDeployedError, ContractError, EmbeddedCloudError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """One environment: pages of its units, why others are missing, and its costs where they were asked for."""
+
+    environment: FleetEnvironment
+    pages: Sequence[UnitPage] = ()
+    unread: Mapping[str, str]
+    costs: CostsPage | None = None
+
+    def models(self) -> Iterator[FleetModel]:
+        """Yield its models."""
+        for page in self.pages:
+            for row in page.models:
+                yield _model(self.environment, page, row, self.costs)
+
+
+def read_environments(
+    environments: Sequence[FleetEnvironment],
+    connect: Callable[[FleetEnvironment], Connection],
+    *,
+    now: datetime,
+    unit: str | None = None,
+    has_costs: bool = False,
+) -> FleetView:
+    """Return every model of the environments; one that cannot be read is named with the reason, and the others are shown.
+
+    Args:
+        environments: Where to read.
+        connect: Returns an environment as its reader has it.
+        now: The time in the cloud.
+        unit: The one to read. Default: all.
+        has_costs: Whether to ask Cost Explorer, one query an environment. Default: costs are not asked for.
+    """
+    with ThreadPoolExecutor(_ENVIRONMENTS_AT_ONCE) as pool:
+        found = list(
+            pool.map(lambda each: _environment(each, connect, now, unit=unit, has_costs=has_costs), environments)
+        )
+    order = {each.name: number for number, each in enumerate(environments)}
+    models = (model for each in found for model in each.models())
+    return FleetView(
+        now=now,
+        models=tuple(sorted(models, key=lambda each: (each.unit, each.model, order[each.environment]))),
+        unread={name: reason for each in found for name, reason in each.unread.items()},
+        costs={each.environment.name: each.costs.unread for each in found if each.costs and each.costs.unread},
+    )
+
+
+def _environment(
+    environment: FleetEnvironment,
+    connect: Callable[[FleetEnvironment], Connection],
+    now: datetime,
+    *,
+    unit: str | None,
+    has_costs: bool,
+) -> _Read:
+    try:
+        cloud = connect(environment)
+        account = cloud.identity().arn.split(":")[4]
+        if account != environment.account:
+            reason = f"the credentials are of account {account}; give the environment a role or profile of {environment.account}"
+            return _Read(environment=environment, unread={environment.name: reason})
+        listed = units(Call(cloud=cloud, reader=cloud, now=now))
+        billed = costs(Call(cloud=cloud, reader=cloud, now=now)) if has_costs else None
+    except _NOT_READABLE as error:
+        return _Read(environment=environment, unread={environment.name: _reason(error)})
+    unread = {f"{environment.name}/{name}": why for name, why in listed.unread.items() if unit in (None, name)}
+    with ThreadPoolExecutor(_UNITS_AT_ONCE) as pool:
+        asked = {
+            each.unit: pool.submit(unit_page, Call(cloud=cloud, reader=cloud, now=now, names={"unit": each.unit}))
+            for each in listed.units
+            if unit in (None, each.unit)
+        }
+    pages = []
+    for name, each in asked.items():
+        try:
+            pages.append(each.result())
+        except _NOT_READABLE as error:
+            unread[f"{environment.name}/{name}"] = _reason(error)
+    return _Read(environment=environment, pages=pages, unread=unread, costs=billed)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ClientError):
+        return refusal(error.response["Error"], error.operation_name)
+    return " ".join(str(error).split())
+
+
+def _model(environment: FleetEnvironment, page: UnitPage, row: ModelRow, billed: CostsPage | None) -> FleetModel:
+    cost = None if billed is None else billed.endpoints.get(row.endpoint)
+    return FleetModel(
+        environment=environment.name,
+        account=environment.account,
+        region=environment.region,
+        unit=page.unit,
+        model=row.endpoint.removeprefix(f"{page.unit}-"),
+        state=row.state.value,
+        says=row.says,
+        automation=page.automation,
+        owner=page.owner,
+        cost_center=page.cost_center,
+        version=row.version,
+        digest=row.digest,
+        since=row.since,
+        drift=row.monitors.get("drift"),
+        quality=row.monitors.get("quality"),
+        monitored_until=row.monitored_until,
+        retrained=row.retrained,
+        rollout=row.rollout,
+        probation_until=row.probation_until,
+        waiting=row.waiting,
+        cost=cost,
+        currency=None if cost is None or billed is None else billed.currency,
+    )

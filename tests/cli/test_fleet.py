@@ -1,0 +1,150 @@
+"""Every model of three accounts, each read in a role of its account."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployed_unit import DeployedUnit
+
+from mlops_local.cloud import Cloud
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+BUILD, STAGING, PRODUCTION = "111111111111", "222222222222", "333333333333"
+READS = [
+    f"{service}:{verb}*"
+    for service in ("ssm", "dynamodb", "sagemaker", "states", "s3")
+    for verb in ("Get", "List", "Describe")
+]
+
+
+def _role(cloud: Cloud, account: str, name: str, *, trusts: str, actions: list[str]) -> str:
+    """Make a role of an account, which another account may take."""
+    iam = cloud.at(account).client("iam")
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{trusts}:root"}, "Action": "sts:AssumeRole"}
+    made = iam.create_role(
+        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_role_policy(RoleName=name, PolicyName="May", PolicyDocument=policy)
+    return str(made["Role"]["Arn"])
+
+
+@pytest.fixture(scope="module")
+def environments(cloud: Cloud) -> list[dict[str, Any]]:
+    """One unit in three accounts: two versions of one model serve in them, and in production nothing does yet."""
+    found = []
+    for account, region, version in (
+        (BUILD, "us-east-1", 2),
+        (STAGING, "eu-west-1", 1),
+        (PRODUCTION, "us-east-1", None),
+    ):
+        unit = DeployedUnit(cloud.at(account, region), "fleet", buckets=f"fleet-{account}")
+        if version is not None:
+            unit.serve(version)
+        role = _role(cloud, account, "fleet-reader", trusts="000000000000", actions=READS)
+        name = {BUILD: "build", STAGING: "staging", PRODUCTION: "production"}[account]
+        found.append({"name": name, "account": account, "region": region, "role": role})
+    return found
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write a fleet's file into the folder in which the command runs."""
+
+    def written(*found: dict[str, Any]) -> Path:
+        path = tmp_path / "fleet.json"
+        path.write_text(json.dumps({"format": "mlops.fleet/1", "environments": found}))
+        return path
+
+    return written
+
+
+def test_each_model_of_each_account_is_shown(
+    on_cloud: Run, write: Callable[..., Path], environments: list[dict[str, Any]]
+) -> None:
+    """In the order of the environments; versions are an account's own, and the digest is the model's."""
+    write(*environments)
+
+    shown, document = on_cloud("fleet", "fleet"), json.loads(on_cloud("fleet", "fleet", "--json").stdout)
+
+    assert [(each["environment"], each["account"], each.get("version")) for each in document["models"]] == [
+        ("build", BUILD, 2),
+        ("staging", STAGING, 1),
+        ("production", PRODUCTION, None),
+    ]
+    assert [each.get("digest") for each in document["models"]] == ["b" * 64, "b" * 64, None]
+    assert (document["models"][2]["state"], document["unread"]) == ("not deployed", {})
+    assert [name in shown.stdout for name in ("build", "staging", "production", "b" * 12)] == [True] * 4
+
+
+def test_the_caller_reads_its_own_account_without_a_role(
+    on_cloud: Run, write: Callable[..., Path], environments: list[dict[str, Any]]
+) -> None:
+    """By the profile of an account of the embedded cloud too; credentials of another account are named."""
+    own = {name: value for name, value in environments[0].items() if name != "role"}
+    write({**own, "profile": f"mlops-{BUILD}"}, {**own, "name": "other", "account": STAGING})
+
+    document = json.loads(on_cloud("fleet", "fleet", "--json").stdout)
+
+    assert [each["environment"] for each in document["models"]] == ["build"]
+    assert "credentials are of account 000000000000" in document["unread"]["other"]
+
+
+def test_an_environment_that_cannot_be_read_is_named_beside_the_others(
+    on_cloud: Run, write: Callable[..., Path], cloud: Cloud, environments: list[dict[str, Any]]
+) -> None:
+    """A role that does not exist, one that may not read; where none can be read the command fails."""
+    blind = _role(cloud, PRODUCTION, "fleet-blind", trusts="000000000000", actions=["sqs:ListQueues"])
+    foreign = _role(cloud, STAGING, "fleet-foreign", trusts=PRODUCTION, actions=READS)
+    bad = [
+        {**environments[1], "role": foreign},
+        {**environments[2], "role": blind},
+    ]
+    write(environments[0], *bad)
+    shown = on_cloud("fleet", "fleet")
+    document = json.loads(on_cloud("fleet", "fleet", "--json").stdout)
+    write(*bad)
+    nothing = on_cloud("fleet", "fleet")
+
+    assert [each["environment"] for each in document["models"]] == ["build"]
+    assert "sts:AssumeRole" in document["unread"]["staging"]
+    assert "ssm:GetParametersByPath" in document["unread"]["production"]
+    assert "staging: not shown: " in shown.stdout
+    assert (nothing.returncode, nothing.stderr.startswith("mlops: no environment can be read: ")) == (1, True)
+
+
+def test_costs_are_asked_for_alone_where_one_wants_them(
+    on_cloud: Run, write: Callable[..., Path], environments: list[dict[str, Any]]
+) -> None:
+    """The embedded cloud bills nothing, and the answer says so."""
+    write(environments[0])
+
+    shown = on_cloud("fleet", "fleet", "--costs")
+
+    assert "cost a day" in shown.stdout
+    assert "build: costs: not known here: the embedded cloud bills nothing" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "fleet.json cannot be read"),
+        ("{}", "fleet.json cannot be read as mlops.fleet/1"),
+        ('{"environments": []}', "must not be empty"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(
+    on_cloud: Run, tmp_path: Path, content: str | None, problem: str
+) -> None:
+    """It says which file, and what to do."""
+    if content is not None:
+        (tmp_path / "fleet.json").write_text(content)
+
+    found = on_cloud("fleet")
+
+    assert (found.returncode, problem in found.stderr) == (1, True)
