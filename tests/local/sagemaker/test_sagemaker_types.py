@@ -226,15 +226,15 @@ def test_refusal_fails_the_resource_with_the_services_reason(
 def test_what_has_a_name_of_its_own_is_not_replaced(plane: "Plane") -> None:
     """A change that needs another resource fails the update, in CloudFormation's words, and the named one stays."""
     cloudformation = plane.cloud.client("cloudformation")
-    model = {"ModelName": "named", "ExecutionRoleArn": plane.role, "PrimaryContainer": {"Image": IMAGE}}
+    model = {"ModelName": "custom-named", "ExecutionRoleArn": plane.role, "PrimaryContainer": {"Image": IMAGE}}
     for environment in ({}, {"PING": "exit"}):
         model["PrimaryContainer"] = {"Image": IMAGE, "Environment": environment}
         body = json.dumps({"Resources": {"Model": {"Type": "AWS::SageMaker::Model", "Properties": model}}})
         call = cloudformation.update_stack if environment else cloudformation.create_stack
-        call(StackName="named", TemplateBody=body)
-        ended = _ended(plane, "named")
+        call(StackName="custom-named", TemplateBody=body)
+        ended = _ended(plane, "custom-named")
 
     assert ended["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
-    events = cloudformation.describe_stack_events(StackName="named")["StackEvents"]
+    events = cloudformation.describe_stack_events(StackName="custom-named")["StackEvents"]
     assert any("when a custom-named resource requires replacing" in e.get("ResourceStatusReason", "") for e in events)
-    assert plane.sagemaker.describe_model(ModelName="named")["PrimaryContainer"].get("Environment", {}) == {}
+    assert plane.sagemaker.describe_model(ModelName="custom-named")["PrimaryContainer"].get("Environment", {}) == {}
