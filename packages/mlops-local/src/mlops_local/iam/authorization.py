@@ -14,13 +14,13 @@ from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.core.router import extract_access_key_id
 from ministack.services import athena, dynamodb, kms, s3, sns, sqs, sts
 from ministack.services import iam as roles
 
 from mlops_local import compat, settings
-from mlops_local.iam import request, resource_tags, source_keys
+from mlops_local.iam import owner_policies, owners, request, resource_tags, source_keys
 from mlops_local.iam.request import Call, Check, kms_context
 from mlops_local.iam.signatures import session_keys
 
@@ -57,7 +57,12 @@ _S3_READS = frozenset({"s3:GetObject", "s3:GetObjectVersion"})
 def key_checks(call: Call) -> list[Check]:
     """List the KMS permissions that this call needs besides its own."""
     finder = _FINDERS.get(call.service)
-    return finder(call) if finder else []
+    if finder is None:
+        return []
+    theirs = owners.owner(call.resource)
+    with owners.scope_of(theirs):
+        # the service that uses the key is that of the resource's Region
+        return finder(call if theirs is None else replace(call, region=theirs.region))
 
 
 def delivery_checks(target: str, *, region: str, account: str) -> list[Check]:
@@ -79,10 +84,16 @@ def key_arn(key: str) -> str | None:
     Returns:
         The ARN, or `None` for a key that AWS manages (`alias/aws/s3`): its policy lets the whole account use it.
     """
-    record = kms._resolve_key(key)
+    record = _key(key)
     if record is None or record.get("KeyManager") == "AWS":
         return None
     return str(record["Arn"])
+
+
+def _key(key: str) -> Mapping[str, Any] | None:
+    with owners.scope_of(owners.owner(key)):
+        found: Mapping[str, Any] | None = kms._resolve_key(key)
+        return found
 
 
 def _key_checks(call: Call, key: str | None, operations: tuple[str, ...], encryption: Mapping[str, str]) -> list[Check]:
@@ -92,7 +103,7 @@ def _key_checks(call: Call, key: str | None, operations: tuple[str, ...], encryp
     keys = kms_context(encryption, account=call.account, via=f"{call.service}.{call.region}.amazonaws.com")
     # a boundary may keep roles from keys with another owner's tag
     # https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
-    tags = (kms._resolve_key(arn) or {}).get("Tags") or ()
+    tags = (_key(arn) or {}).get("Tags") or ()
     keys |= {f"aws:ResourceTag/{tag['TagKey']}": tag["TagValue"] for tag in tags}
     return [Check(f"kms:{operation}", arn, keys) for operation in operations]
 
@@ -195,6 +206,8 @@ _evaluate = iam_evaluator.enforce
 _call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("mlops_call", default=None)
 # the session of a service that works for a role on this thread; it goes before the request that led here
 acting: contextvars.ContextVar[Callable[[], Session] | None] = contextvars.ContextVar("mlops_acting", default=None)
+_IDENTITY, _RESOURCE = "identity-based policy", "resource-based policy"
+_by_resource: contextvars.ContextVar[bool] = contextvars.ContextVar("mlops_by_resource", default=False)
 _denied: contextvars.ContextVar[Check | None] = contextvars.ContextVar("mlops_denied", default=None)
 
 
@@ -207,8 +220,10 @@ class AccessDeniedError(Exception):
         resource: The resource it is not allowed on.
     """
 
-    def __init__(self, principal: str, action: str, resource: str, *, explicit: bool = False) -> None:
-        super().__init__(iam_actions.identity_denial_message(action, principal, resource, explicit))
+    def __init__(
+        self, principal: str, action: str, resource: str, *, explicit: bool = False, by_resource: bool = False
+    ) -> None:
+        super().__init__(_words(action, principal, resource, explicit=explicit, by_resource=by_resource))
         self.principal = principal
         self.action = action
         self.resource = resource
@@ -336,8 +351,9 @@ def require(principal: str | Session, action: str, resource: str, context: Mappi
     answer = _ask(key, Check(action, resource, context or {}), region=get_region())
     if answer is None:
         return
-    arn = getattr(answer, "principal_arn", "") or key
-    raise AccessDeniedError(arn, action, resource, explicit=getattr(answer, "decision", "") == "Deny")
+    arn, by_resource = getattr(answer, "principal_arn", "") or key, bool(getattr(answer, "resource_policy_arn", ""))
+    explicit = getattr(answer, "decision", "") == "Deny"
+    raise AccessDeniedError(arn, action, resource, explicit=explicit, by_resource=by_resource)
 
 
 def require_call(principal: str | Session, call: Call) -> None:
@@ -373,6 +389,7 @@ def enforce(  # noqa: PLR0917 - MiniStack's own signature
         `None` when allowed, else MiniStack's authentication error or evaluation result.
     """
     _denied.set(None)
+    _by_resource.set(False)
     described = _call.get()
     same = described is not None and described.service == service
     call = replace(described, action=iam_action, resource=resource_arn) if same and described is not None else Call(
@@ -396,6 +413,7 @@ def _asked(access_key: str, call: Call, service_context: Mapping[str, Any]) -> A
         answer = _ask(access_key, check, region=call.region, service=call.service if position < len(checks) else None)
         if answer is not None:
             _denied.set(check)
+            _by_resource.set(bool(getattr(answer, "resource_policy_arn", "")))
             return answer
     return None
 
@@ -403,11 +421,29 @@ def _asked(access_key: str, call: Call, service_context: Mapping[str, Any]) -> A
 def _ask(access_key: str, check: Check, *, region: str, service: str | None = None) -> Any:
     name = service or check.action.partition(":")[0]
     is_root = iam_evaluator.is_root_access_key(access_key)
-    tags = {} if is_root else _principal_tags(access_key) | resource_tags.keys(check.action, check.resource)
-    answer = _evaluate(access_key, check.action, name, region, check.resource, {**tags, **check.context})
+    theirs = None if name == "sts" else owners.owner(check.resource)  # STS asks a role's trust policy itself
+    with owners.scope_of(theirs):
+        tags = {} if is_root else _principal_tags(access_key) | resource_tags.keys(check.action, check.resource)
+    keys, caller = {**tags, **check.context}, _account(access_key)
+    is_foreign = theirs is not None and theirs.account != caller
+    # what the account itself owns elsewhere has its policy there
+    with request_scope(caller, get_region() if theirs is None or is_foreign else theirs.region):
+        answer = _evaluate(access_key, check.action, name, region, check.resource, keys)
+    if answer is None and theirs is not None and is_foreign:
+        answer = owner_policies.refusal(
+            access_key, caller, check.action, check.resource, keys, theirs=theirs, region=region
+        )
     if not is_root:
         journal.write(access_key, check, allowed=answer is None)
     return answer
+
+
+def _account(access_key: str) -> str:
+    """Return the account of a key: a session's, a root user's; else the request's, by which a user's key is found."""
+    session = sts._sessions.get(access_key)
+    if session is not None:
+        return owners.account_of(str(session.get("Arn", "")))
+    return access_key if access_key in settings.accounts else get_account_id()
 
 
 def _principal_tags(access_key: str) -> dict[str, str]:
@@ -559,6 +595,13 @@ def _keep_root_out_of_service_roles() -> None:
     iam_evaluator._trust_principal_matches = matching
 
 
+def _words(action: str, principal: str, resource: str, *, explicit: bool, by_resource: bool) -> str:
+    """Return a denial's words, with the side that refuses."""
+    # claim: denials-name-the-side
+    text = str(iam_actions.identity_denial_message(action, principal, resource, explicit))
+    return text.replace(_IDENTITY, _RESOURCE) if by_resource else text
+
+
 def _wrap_denials() -> None:
     """Name the resource in every denial, and the check that failed where it is not the call's own."""
     respond = iam_actions.access_denied_response
@@ -569,8 +612,8 @@ def _wrap_denials() -> None:
             return respond(service, action, principal, request_id, **rest)
         if rest.get("explicit_deny") and rest.get("resource_policy_arn") and failed.action == action:
             return respond(service, action, principal, request_id, **rest)
-        explicit = bool(rest.get("explicit_deny"))
-        message = iam_actions.identity_denial_message(failed.action, principal, failed.resource, explicit)
+        explicit, by_resource = bool(rest.get("explicit_deny")), _by_resource.get()
+        message = _words(failed.action, principal, failed.resource, explicit=explicit, by_resource=by_resource)
         return respond(service, action, principal, request_id, **{**rest, "message": message})
 
     iam_actions.access_denied_response = naming

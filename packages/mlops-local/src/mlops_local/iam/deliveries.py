@@ -76,7 +76,7 @@ def install() -> None:
 
     def asking(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> Any:
         source = rule.get("Arn", "")
-        refusal = refuse(target, source_arn=source, scheduler=event.get("Source") == "aws.scheduler")
+        refusal = refuse(target, event, source_arn=source)
         if refusal is None:
             return deliver(target, event, rule, view)
         _log.warning("delivery to %s refused: %s", target.get("Arn"), refusal)
@@ -99,22 +99,30 @@ def install() -> None:
     sns.topic_policy_allows = _admits
 
 
-def refuse(target: dict[str, Any], *, source_arn: str, scheduler: bool = False) -> str | None:
+def refuse(target: Mapping[str, Any], event: Mapping[str, Any], *, source_arn: str) -> str | None:
     """Say why a rule or schedule may not deliver to its target, or `None`.
 
     Args:
         target: The target, with `Arn` and, where the service acts by role, `RoleArn`.
+        event: What is delivered; EventBridge Scheduler's has the source `aws.scheduler`.
         source_arn: The rule or schedule.
-        scheduler: Whether EventBridge Scheduler delivers. Default: EventBridge.
     """
+    scheduler = event.get("Source") == "aws.scheduler"
     arn, role = str(target.get("Arn", "")), target.get("RoleArn")
     service = SCHEDULER if scheduler else EVENTS
     if role:
         source = _schedule_group(source_arn) if scheduler else source_arn
         try:
             session = authorization.assume(role, service=service, source_arn=source, name=service.partition(".")[0])
-            action = _ACTIONS.get(_service_of(arn), "")
-            authorization.require_call(session, Call(_service_of(arn), action, arn, get_region(), get_account_id()))
+            kind = _service_of(arn)
+            # conditions of a bus's policy are on the event
+            body = (
+                {"Entries": [{name: event.get(name, "") for name in ("Source", "DetailType")}]}
+                if kind == "events"
+                else {}
+            )
+            call = Call(kind, _ACTIONS.get(kind, ""), arn, get_region(), get_account_id(), body)
+            authorization.require_call(session, call)
         except authorization.AccessDeniedError as error:
             return str(error)
         return None

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _VERBS = re.compile(r"^(Create|Describe|Update|Delete|Stop|Start)(\w+)$")
+_GROUP_POLICIES = frozenset(f"{verb}ModelPackageGroupPolicy" for verb in ("Put", "Get", "Delete"))
 _TAGGING = frozenset({"AddTags", "DeleteTags", "ListTags"})
 # kinds whose name member or ARN word is not the kind itself
 _NAME_MEMBERS = {
@@ -52,6 +53,8 @@ def resources(operation: str, body: Mapping[str, Any], prefix: str) -> list[str]
         return [str(arn) if arn else artifact_arn(body.get("Source") or {}, prefix)]
     if operation == "UpdateEndpointWeightsAndCapacities":
         return [f"{prefix}endpoint/{body.get('EndpointName', '*')}"]
+    if operation in _GROUP_POLICIES:
+        return [_arn(prefix, "model-package-group", str(body.get("ModelPackageGroupName", "*")))]
     match = _VERBS.match(operation)
     if match is None:
         return ["*"]
@@ -129,7 +132,8 @@ def _package_resources(operation: str, body: Mapping[str, Any], prefix: str) -> 
     if not group:
         name = body.get("ModelPackageName")
         return [f"{prefix}model-package/{name}"] if name else ["*"]
-    group = group.rpartition("/")[2]
+    if group.startswith("arn:"):  # of any account
+        prefix, group = f"{':'.join(group.split(':')[:5])}:", group.rpartition("/")[2]
     versions = f"{prefix}model-package/{group}/*"
     if operation == "ListModelPackages":
         return [versions]

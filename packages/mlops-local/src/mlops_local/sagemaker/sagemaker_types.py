@@ -4,6 +4,7 @@ What is create-only is AWS's: https://docs.aws.amazon.com/AWSCloudFormation/late
 """
 
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -22,9 +23,10 @@ compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLE
 P = ParamSpec("P")
 Created = tuple[str, dict[str, Any]]
 
+_POLICY = "ModelPackageGroupPolicy"
 # properties that are changed in place; any other change is a replacement
 _IN_PLACE: dict[str, tuple[str, ...]] = {
-    "ModelPackageGroup": ("Tags",),
+    "ModelPackageGroup": ("Tags", _POLICY),
     "Model": ("Tags",),
     "EndpointConfig": ("Tags",),
     "Endpoint": (
@@ -43,7 +45,7 @@ _IN_PLACE: dict[str, tuple[str, ...]] = {
     "MonitoringSchedule": ("MonitoringScheduleConfig",),
 }
 # properties that CloudFormation has and the create operation has not
-_UPDATE_ONLY = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig")
+_UPDATE_ONLY = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig", _POLICY)
 _LOOK = 0.05  # real seconds between two polls of an endpoint
 
 
@@ -66,6 +68,12 @@ def _create(kind: str, logical_id: str, properties: Record, stack: str) -> Creat
     request.setdefault(spec.name, _generated(stack, logical_id))
     _handled(sagemaker_api.call, f"Create{kind}", request)
     name = request[spec.name]
+    if _POLICY in properties:
+        try:
+            _put_policy(name, properties[_POLICY])
+        except ValueError:
+            _handled(sagemaker_api.call, f"Delete{kind}", {spec.name: name})
+            raise
     if kind == "Endpoint":
         _settle(name)
         described = resource_store.get(kind, name)
@@ -92,6 +100,11 @@ def _update(  # noqa: PLR0917 - MiniStack's own signature
     if "Tags" in changed:
         _retag(physical_id, old.get("Tags", []), new.get("Tags", []))
     name = resource_store.name_of(kind, physical_id)
+    if _POLICY in changed:
+        if _POLICY in new:
+            _put_policy(name, new[_POLICY])
+        else:
+            _handled(sagemaker_api.call, "DeleteModelPackageGroupPolicy", {spec.name: name})
     if kind == "Endpoint" and changed - {"Tags"}:
         request = {k: v for k, v in _typed("UpdateEndpoint", new).items() if k not in ("Tags", spec.name)}
         _handled(sagemaker_api.call, "UpdateEndpoint", request | {spec.name: name})
@@ -124,9 +137,14 @@ def _delete(kind: str, physical_id: str, properties: Record) -> None:
         pause.wait(_LOOK)
 
 
+def _put_policy(group: str, policy: Any) -> None:
+    # claim: groups-have-resource-policies
+    text = policy if isinstance(policy, str) else json.dumps(policy, separators=(",", ":"))
+    request = {"ModelPackageGroupName": group, "ResourcePolicy": text}
+    _handled(sagemaker_api.call, "PutModelPackageGroupPolicy", request)
+
+
 def _typed(name: str, properties: Record) -> Record:
-    if "ModelPackageGroupPolicy" in properties:
-        raise ValueError("ModelPackageGroupPolicy is not supported by the embedded SageMaker")
     typed: Record = from_text(operation(name).input_shape, properties)
     return typed
 

@@ -49,6 +49,7 @@ EXECUTED = frozenset(
         "AWS::EC2::SecurityGroupIngress",
         "AWS::EKS::AccessEntry",
         "AWS::EKS::PodIdentityAssociation",
+        "AWS::Events::EventBusPolicy",
     }
 )
 

@@ -15,7 +15,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb, eventbridge, iam, sns
 from ministack.services.cloudformation import provisioners, stacks
 
-from mlops_local import compat, s3_bucket
+from mlops_local import compat, event_buses, s3_bucket
 from mlops_local.functions import lambda_types
 from mlops_local.glue import jobs
 from mlops_local.stacks.recorded_types import recorded_types
@@ -287,14 +287,16 @@ def _nothing_more(_physical_id: str, _old: Properties, _new: Properties) -> None
     """Leave a type as MiniStack makes it."""
 
 
-def _bus_settings(name: str, _old: Properties, new: Properties) -> None:
-    """Keep key and dead letters, which MiniStack leaves out of a template, and take a description away with its property."""
+def _bus_settings(name: str, old: Properties, new: Properties) -> None:
+    """Keep policy, key and dead letters, which MiniStack leaves out, and take a description away with its property."""
     bus = eventbridge._event_buses[name]
     bus["Description"] = new.get("Description", "")
     for field in ("KmsKeyIdentifier", "DeadLetterConfig"):
         bus.pop(field, None)
         if field in new:
             bus[field] = new[field]
+    if old.get("Policy") != new.get("Policy"):
+        event_buses.set_policy(name, new.get("Policy"))
 
 
 def _topic_settings(arn: str, old: Properties, new: Properties) -> None:

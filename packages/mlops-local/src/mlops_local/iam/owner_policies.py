@@ -1,0 +1,92 @@
+"""The second side of a call on what another account owns: the policy of the resource must allow it too.
+
+The caller's policies and boundary are asked in the caller's account, as ever; here the resource's policy is asked in its owner's.
+A service without resource policies has nothing that allows, so that another account is refused.
+
+See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ministack.core import iam_evaluator
+from ministack.core.responses import request_scope
+
+from mlops_local import compat
+from mlops_local.iam.owners import Owner, owner, scope_of
+
+compat.expect(
+    "ministack.core.iam_evaluator",
+    AuthError=type,
+    EvalContext=type,
+    _resolve_condition_key="(key, ctx)",
+    _resource_policy="(service, resource_arn)",
+    combine_resource_policy="(identity, ctx, policy, owner_account, required=False, limits=())",
+    evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
+    resolve_principal="(access_key_id, account_id, credential=None)",
+)
+
+# of services whose policies MiniStack does not keep: what returns the policy of a resource of this scope by its ARN
+POLICIES: dict[str, Callable[[str], Any]] = {}
+
+
+def install() -> None:
+    """Let conditions see a bucket's account, and name the side that a key's policy refuses."""
+    resolve, combine = iam_evaluator._resolve_condition_key, iam_evaluator.combine_resource_policy
+
+    def resolved(key: str, context: Any) -> Any:
+        # claim: resource-account-is-the-buckets
+        if key.lower() in {"aws:resourceaccount", "s3:resourceaccount"} and (found := owner(context.resource_arn)):
+            return found.account
+        return resolve(key, context)
+
+    def combined(identity: Any, context: Any, *rest: Any, **named: Any) -> Any:
+        result = combine(identity, context, *rest, **named)
+        if identity.decision == "Allow" and result.decision != "Allow":
+            result.resource_policy_arn = context.resource_arn
+        return result
+
+    iam_evaluator._resolve_condition_key = resolved
+    iam_evaluator.combine_resource_policy = combined
+
+
+# claim: both-sides-must-allow
+def refusal(
+    access_key: str, caller: str, action: str, resource: str, keys: Mapping[str, Any], *, theirs: Owner, region: str
+) -> Any:
+    """Return why the policy of another account's resource refuses a call, or None.
+
+    Args:
+        access_key: The caller's key.
+        caller: The caller's account.
+        action: The IAM action.
+        resource: The ARN.
+        keys: The condition keys of the request.
+        theirs: Who owns the resource.
+        region: The Region that is called.
+
+    Returns:
+        The evaluator's result, whose `resource_policy_arn` is the resource.
+    """
+    with request_scope(caller, region):
+        principal = iam_evaluator.resolve_principal(access_key, caller)
+    if isinstance(principal, iam_evaluator.AuthError):
+        return principal
+    question = iam_evaluator.EvalContext(
+        principal_arn=principal.arn, principal_type=principal.type, principal_account=principal.account, action=action,
+        resource_arn=resource, region=region, principal_keys=principal.keys,
+        service_context={"aws:tagkeys": None, **{key.lower(): value for key, value in keys.items()}},
+    )  # fmt: skip
+    with scope_of(theirs):
+        result = iam_evaluator.evaluate_resource_policy(_policy(action.partition(":")[0], resource), question)
+    if result.decision == "Allow":
+        return None
+    result.principal_arn, result.resource_policy_arn = principal.arn, resource
+    return result
+
+
+def _policy(service: str, resource: str) -> Any:
+    if service in POLICIES:
+        return POLICIES[service](resource)
+    found = iam_evaluator._resource_policy(service, resource)
+    return None if found is None else found[0]

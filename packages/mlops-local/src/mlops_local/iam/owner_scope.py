@@ -1,0 +1,94 @@
+"""Calls on what another account owns are answered from that account's state, once both sides have allowed them.
+
+One member of a request names the owner: `KeyId`, `registryId`, `EventBusName`, `ModelPackageName` and its like; for S3 the bucket.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from ministack import app
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import s3
+
+from mlops_local import compat
+from mlops_local.iam.owners import Owner, bucket_owner, owner, scope_of
+from mlops_local.iam.request import parse_body
+
+compat.expect("ministack.app", SERVICE_HANDLERS=dict)
+compat.expect(
+    "ministack.services.s3",
+    _apply_bucket_scope="(method, bucket, key, headers, query_params, body=b'', internal=False)",
+    _ensure_bucket="(name)",
+    _error=object,
+    _foreign_bucket_allows="(owner_account, bucket_name, key, method, query_params, caller, headers=None)",
+)
+
+Handler = Callable[..., Awaitable[Any]]
+# the members that may be an ARN
+_MEMBERS = {
+    "kms": ("KeyId",),
+    "sagemaker": ("ModelPackageName", "ModelPackageArn", "ModelPackageGroupName"),
+}
+_EXPECTED, _SOURCE = "x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"
+
+
+def install() -> None:
+    """Put the owner's scope around the handlers."""
+    for service in ("kms", "ecr", "sagemaker"):
+        app.SERVICE_HANDLERS[service] = _scoped(service, app.SERVICE_HANDLERS[service])
+    allows, scope = s3._foreign_bucket_allows, s3._apply_bucket_scope
+
+    def foreign_bucket_allows(*given: Any) -> bool:
+        caller = given[5]
+        # both sides were asked of the true caller; MiniStack asks the policy for the account's root
+        return True if caller else bool(allows(*given))
+
+    def bucket_scope(method: str, bucket: str, key: str, headers: Mapping[str, str], *rest: Any, **named: Any) -> Any:
+        return _unexpected(bucket, key, headers) or scope(method, bucket, key, headers, *rest, **named)
+
+    def ensure_bucket(name: str) -> Any:
+        found = bucket_owner(name)
+        return None if found is None else s3._buckets.get_scoped(found.account, None, name)
+
+    s3._foreign_bucket_allows, s3._apply_bucket_scope, s3._ensure_bucket = (
+        foreign_bucket_allows,
+        bucket_scope,
+        ensure_bucket,
+    )
+
+
+# claim: calls-are-answered-by-the-owner
+def _scoped(service: str, handler: Handler) -> Handler:
+    async def scoped(method: str, path: str, headers: Mapping[str, str], body: Any, query: Any) -> Any:
+        with scope_of(_named(service, body)):
+            return await handler(method, path, headers, body, query)
+
+    return scoped
+
+
+def _named(service: str, body: Any) -> Owner | None:
+    """Return the other account that a request names; a resource of another Region is not there."""
+    data = parse_body(body)
+    if service == "ecr":
+        registry = str(data.get("registryId", ""))
+        found = owner(f"arn:aws:ecr:{get_region()}:{registry}:repository/any")
+    else:
+        names = (str(data.get(member, "")) for member in _MEMBERS[service])
+        found = next((theirs for name in names if name.startswith("arn:") and (theirs := owner(name))), None)
+    is_other = found is not None and found.account != get_account_id() and found.region == get_region()
+    return found if is_other else None
+
+
+def _unexpected(bucket: str, key: str, headers: Mapping[str, str]) -> Any:
+    """Refuse a request whose bucket, or the bucket of whose source, belongs to another account than the caller expects.
+
+    See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+    """
+    # claim: expected-bucket-owners-are-checked
+    source = unquote(headers.get("x-amz-copy-source", "")).lstrip("/").partition("/")[0]
+    for name, header in ((bucket, _EXPECTED), (source, _SOURCE)):
+        expected, found = headers.get(header), bucket_owner(name) if name else None
+        if expected and found is not None and found.account != expected:
+            return s3._error("AccessDenied", "Access Denied", 403, f"/{bucket}/{key}" if key else f"/{bucket}")
+    return None
