@@ -62,7 +62,7 @@ def refusal(
         action: The IAM action.
         resource: The ARN.
         keys: The condition keys of the request.
-        theirs: Who owns the resource.
+        theirs: The owner of the resource.
         region: The Region that is called.
 
     Returns:

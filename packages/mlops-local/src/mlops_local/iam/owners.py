@@ -57,6 +57,6 @@ def account_of(principal: str) -> str:
 
 @contextlib.contextmanager
 def scope_of(found: Owner | None) -> Iterator[None]:
-    """Look into the stores of an owner; into those of the request where there is none."""
+    """Read the stores of an owner; without one, those of the request."""
     with request_scope(*found) if found is not None else contextlib.nullcontext():
         yield
