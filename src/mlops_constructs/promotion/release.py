@@ -8,6 +8,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
@@ -65,14 +66,19 @@ class Release(Construct):
         record = self._define_record(approval_environment)
         self._machine = self._define_machine(record)
         self._functions = [record]
-        guard = self._define_guard()
-        self._functions.append(guard.function)
-        self._rule = self._define_rules(guard)
+        self._guard = self._define_guard()
+        self._functions.append(self._guard.function)
+        self._rule = self._define_rules(self._guard)
 
     @property
     def machine(self) -> sfn.IStateMachine:
         """The Release machine."""
         return self._machine
+
+    @property
+    def queue(self) -> sqs.IQueue:
+        """Queue of what may start a release."""
+        return self._guard.queue
 
     def admit(self, pipeline: str) -> None:
         """Release what a pipeline of another name registers into the group.

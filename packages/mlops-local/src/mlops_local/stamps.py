@@ -83,7 +83,7 @@ def _stamp_messages() -> None:
     def embedded_batch(esm: Any, func_rec: Any, event: dict[str, Any], *rest: Any) -> None:
         for record in event["Records"]:
             for name in ("SentTimestamp", "ApproximateFirstReceiveTimestamp"):
-                record["attributes"][name] = _milliseconds(int(record["attributes"][name]) / 1000)
+                record["attributes"][name] = embedded_stamp(record["attributes"][name])
         run_batch(esm, func_rec, event, *rest)
 
     sqs._build_sys_attrs, lambda_svc._run_sqs_batch = embedded_attributes, embedded_batch
@@ -113,6 +113,14 @@ def _lock_objects() -> None:
             kept["RetainUntilDate"] = clock.iso(clock.now() + days * 86_400)
 
     s3._apply_object_lock_from_headers = embedded_lock
+
+
+def embedded_stamp(stamp: str) -> str:
+    """Return a stamp of real milliseconds as the embedded clock had it.
+
+    Milliseconds are cut off: by the beginning of its own a message of a jump would be of the due time before.
+    """
+    return _milliseconds((int(stamp) + 1) / 1000)
 
 
 def _milliseconds(real: float) -> str:
