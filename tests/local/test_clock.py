@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlops_local import clock
+from mlops_local import clock, stamps
 from mlops_local.cloud import CloudError
 
 if TYPE_CHECKING:
@@ -257,3 +257,11 @@ def test_a_hold_does_not_let_a_jump_run_on() -> None:
 
     assert seen == [0.0] * len(seen)
     assert len(seen) == 3
+
+
+def test_a_message_of_a_jump_is_not_of_before_the_time_that_sent_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stamp has whole milliseconds, and a jump reaches a due time within one."""
+    before, due = clock._Segment(1000.0, 5000.0, 0.0), clock._Segment(1000.0004, 8600.0, 0.0)
+    monkeypatch.setattr(clock, "_SEGMENTS", [before, due])
+
+    assert stamps.embedded_stamp("1000000") == "8600000"

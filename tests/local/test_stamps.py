@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlops_local import clock, stamps
 from mlops_local.cloud import up
 
 if TYPE_CHECKING:
@@ -158,11 +157,3 @@ def test_dynamodb_lives_on_the_embedded_clock(cloud: Cloud) -> None:
         AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
     )["TableDescription"]["CreationDateTime"]  # fmt: skip
     assert created.timestamp() == pytest.approx(cloud.clock()["epoch"], abs=5)
-
-
-def test_a_message_of_a_jump_is_not_of_before_the_time_that_sent_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its stamp has whole milliseconds, and a jump reaches a due time within one."""
-    before, due = clock._Segment(1000.0, 5000.0, 0.0), clock._Segment(1000.0004, 8600.0, 0.0)
-    monkeypatch.setattr(clock, "_SEGMENTS", [before, due])
-
-    assert stamps.embedded_stamp("1000000") == "8600000"
