@@ -190,6 +190,23 @@ def test_a_load_balancer_is_changed_by_the_thing_that_is_named():
     assert request.resources(replace(changed, params={})) == ["*"]
 
 
+@pytest.mark.parametrize(
+    ("action", "body", "expected"),
+    [
+        ("DescribeAlarms", {"AlarmNames": ["a", "b"]}, ["alarm:a", "alarm:b"]),
+        ("DescribeAlarms", {}, ["alarm:*"]),
+        ("DescribeAlarmHistory", {"AlarmName": "a"}, ["alarm:a"]),
+        ("DescribeAlarmHistory", {"HistoryItemType": "StateUpdate"}, ["alarm:*"]),
+        ("DescribeAlarmHistory", {"AlarmTypes": ["CompositeAlarm"]}, ["*"]),
+        ("DescribeAlarms", {"AlarmNames": ["a"], "AlarmTypes": ["CompositeAlarm"]}, ["*"]),
+    ],
+)
+def test_alarms_are_described_by_name_or_all(action, body, expected):
+    """Metric alarms; composite ones need a right on all: API_DescribeAlarmHistory of CloudWatch's API reference."""
+    found = request.resources(call("monitoring", f"cloudwatch:{action}", body))
+    assert [arn.removeprefix(f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:") for arn in found] == expected
+
+
 def test_a_transaction_is_evaluated_by_member():
     """Those of one kind on one table together, with all their keys; other calls are themselves."""
     items = [

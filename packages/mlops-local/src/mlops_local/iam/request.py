@@ -30,9 +30,7 @@ _LOG_STREAM_ACTIONS = frozenset({
     "logs:DeleteLogStream", "logs:FilterLogEvents",
 })  # fmt: skip
 
-# calls that AWS evaluates on each alarm they name; composite alarms are described only to who may describe all
-# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
-_ALARM_ACTIONS = frozenset({"cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"})
+_ALARM_ACTIONS = frozenset({"cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:DeleteAlarms"})
 _WORD = re.compile(r"[#:]?\w+|\S")
 
 
@@ -162,12 +160,10 @@ def resources(call: Call) -> list[str]:
         # claim: log-calls-are-evaluated-on-streams
         group, stream = call.body["logGroupName"], call.body.get("logStreamName", "")
         return [f"{call.arn_prefix('logs')}log-group:{group}:log-stream:{stream}"]
-    if (
-        call.action in _ALARM_ACTIONS
-        and call.body.get("AlarmNames")
-        and "CompositeAlarm" not in call.body.get("AlarmTypes", ())
-    ):
-        return [f"{call.arn_prefix('cloudwatch')}alarm:{name}" for name in call.body["AlarmNames"]]
+    if call.action in _ALARM_ACTIONS and "CompositeAlarm" not in call.body.get("AlarmTypes", ()):
+        # claim: alarms-are-described-by-name-or-all
+        alarms = call.body.get("AlarmNames") or [call.body.get("AlarmName", "*")]
+        return [f"{call.arn_prefix('cloudwatch')}alarm:{name}" for name in alarms]
     return [call.resource]
 
 
