@@ -41,6 +41,10 @@ EXPECTED: dict[str, list[tuple[str, str, str, set[str]]]] = {
     "jobs-send-themselves-to-roles": [("sagemaker.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT})],
     "glue-sends-no-keys-to-roles": [("glue.amazonaws.com", "sts:AssumeRole", "", set())],
     "gateway-sends-no-keys-to-roles": [("apigateway.amazonaws.com", "sts:AssumeRole", "", set())],
+    "gateway-sends-the-method-to-functions": [
+        ("apigateway.amazonaws.com", "lambda:InvokeFunction", "", {ARN, ACCOUNT})
+    ],
+    "distributions-send-themselves-to-buckets": [("cloudfront.amazonaws.com", "s3:GetObject", "", {ARN})],
     "lambda-sends-no-keys-to-roles": [("lambda.amazonaws.com", "sts:AssumeRole", "", set())],
     "lake-formation-sends-itself-to-roles": [("lakeformation.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT})],
     "flow-logs-send-themselves-to-roles": [("vpc-flow-logs.amazonaws.com", "sts:AssumeRole", "", {ARN, ACCOUNT})],

@@ -13,6 +13,7 @@ from mlops_local.gateway import (
     call_metrics,
     deployments,
     firewall,
+    function_permissions,
     gateway_responses,
     http_integrations,
     integration_responses,
@@ -157,6 +158,9 @@ async def _function(exchange: Exchange, *, is_proxy: bool) -> Any:
     is_queue = not is_proxy and spec is not None and spec[1] == "sqs"
     if not is_proxy:
         template(exchange)
+    # with credentials the role is what may invoke, which nothing here asks
+    if not is_queue and not exchange.integration.get("credentials"):
+        function_permissions.require(exchange)
     invoke = v1._invoke_lambda_proxy_v1 if is_proxy else v1._invoke_sqs_v1 if is_queue else v1._invoke_lambda_custom_v1
     is_signed = (exchange.served.get("authorizationType") or "").upper() == "AWS_IAM"
     return await invoke(

@@ -67,6 +67,8 @@ ROWS = (
     Row(service="glue.amazonaws.com", action="sts:AssumeRole"),
     # claim: gateway-sends-no-keys-to-roles
     Row(service="apigateway.amazonaws.com", action="sts:AssumeRole"),
+    # claim: gateway-sends-the-method-to-functions
+    Row(service="apigateway.amazonaws.com", action="lambda:InvokeFunction", keys=(ARN, ACCOUNT)),
     # claim: lambda-sends-no-keys-to-roles
     Row(service="lambda.amazonaws.com", action="sts:AssumeRole"),
     # claim: lake-formation-sends-itself-to-roles
@@ -76,6 +78,8 @@ ROWS = (
     # claim: pod-identity-sends-the-cluster-to-roles
     Row(service="pods.eks.amazonaws.com", action="sts:AssumeRole", keys=(ARN, ACCOUNT)),
     Row(service="pods.eks.amazonaws.com", action="sts:TagSession", keys=(ARN, ACCOUNT)),
+    # claim: distributions-send-themselves-to-buckets
+    Row(service="cloudfront.amazonaws.com", action="s3:GetObject", keys=(ARN,)),
     # claim: access-logs-send-the-source-bucket
     Row(service="logging.s3.amazonaws.com", action="s3:PutObject", keys=(ARN, ACCOUNT)),
     # claim: balancers-send-themselves-with-access-logs
