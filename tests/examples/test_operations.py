@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
+from examples.pages.console import let_read
 from examples.retail.loop import Loop
 
 from mlops_constructs import BusinessUnit, EndpointCapacity, ModelEndpoint, ModelImage, ModelRegistry, Profile
@@ -63,7 +64,8 @@ def synthesize(folder: Path) -> Path:
     )
     on_call = iam.Role(stack, "OnCall", assumed_by=iam.AccountRootPrincipal())
     exec(  # noqa: S102 - the page's own code is what is tested
-        role_code(), {"cdk": cdk, "iam": iam, "unit": unit, "rollout": endpoint.rollout, "on_call": on_call}
+        role_code(),
+        {"let_read": let_read, "unit": unit, "registry": registry, "endpoint": endpoint, "on_call": on_call},
     )
     outputs = {
         "OnCallRoleArn": on_call.role_arn,

@@ -8,7 +8,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._roles import key_statement
+from mlops_constructs._roles import grant_statements, key_statement
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs.business_unit.unit_permissions import RECORDER_TAG, define_pause_key, define_signing_key
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -94,10 +94,17 @@ class DefinedRecords(AuditRecords):
         ]
 
     def grant_verify(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant reading all records, seals, published heads and public keys."""
-        keys = [self.signing_key.key_arn, self.pause_key.key_arn]
-        looked = iam.Grant.add_to_principal(grantee=grantee, actions=["kms:GetPublicKey"], resource_arns=keys)
-        return looked.combine(self.bucket.grant_read(grantee)).combine(self.heads.grant_read(grantee))
+        """Grant listing and reading all records, seals, published heads and public keys."""
+        buckets = (self.bucket, self.heads)
+        statements = [
+            iam.PolicyStatement(
+                actions=["kms:GetPublicKey"], resources=[self.signing_key.key_arn, self.pause_key.key_arn]
+            ),
+            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn for bucket in buckets]),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[bucket.arn_for_objects("*") for bucket in buckets]),
+            key_statement(self._unit.key, services=["s3"], actions=["kms:Decrypt"]),
+        ]
+        return grant_statements(grantee, statements)
 
 
 def sign_statement(key: kms.IKey) -> iam.PolicyStatement:

@@ -152,8 +152,8 @@ class RolloutAccess:
         ]
 
     def abort(self) -> list[iam.PolicyStatement]:
-        """Find and set the alarm that takes a running rollout back."""
-        return [describe_alarms_statement(), self._ring_abort()]
+        """Set the alarm that takes a running rollout back."""
+        return [self._ring_abort()]
 
     def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Store the desired spec, start the machine; on delete stop it, remove the endpoint and record that."""
