@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.console.conftest import Visit, opened_chromium
 from tests.examples.conftest import layers
-from tests.examples.test_hosted_console import ENDPOINT, PASSWORD, Hosted
+from tests.examples.test_hosted_console import ENDPOINT, PASSWORD, Hosted, synthesize
 
 from mlops_local import cloud as local_cloud
 
@@ -26,7 +26,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     folder = tmp_path_factory.mktemp("hosted")
     cloud = local_cloud.up(folder / "cloud", clock_scale=60.0)
     try:
-        yield Hosted(cloud, folder)
+        yield Hosted(cloud, synthesize(folder))
     finally:
         cloud.down(forget=True)
 

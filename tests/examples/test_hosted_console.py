@@ -84,15 +84,20 @@ class Answer(NamedTuple):
 
 
 class Hosted:
-    """The deployed example, with two versions of a model of which the second serves, and people in its pool."""
+    """The deployed example, with two versions of a model of which the second serves, and people in its pool.
 
-    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+    Args:
+        cloud: Where.
+        assembly: What is deployed; its stack is `Shown`.
+    """
+
+    def __init__(self, cloud: local_cloud.Cloud, assembly: Path) -> None:
         self.cloud = cloud
         # once an account and region, by the platform: access logs need it
         role = "arn:aws:iam::000000000000:role/api-gateway-logs"
         operations = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}]
         cloud.client("apigateway").update_account(patchOperations=operations)
-        self.outputs = deployer.deploy(cloud, synthesize(folder))["Shown"]
+        self.outputs = deployer.deploy(cloud, assembly)["Shown"]
         self.host = self.outputs["ConsoleUrl"].removeprefix("https://").replace(".net", f".127.0.0.1:{cloud.port}")
         self.loop = Loop(
             client=cloud.client,
@@ -218,10 +223,16 @@ class Hosted:
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize the example of the page, with outputs by which this file finds its parts."""
+    """Synthesize the example of the page."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST)
-    stack = Shown(app, "Shown", profile=Profile.DEVELOPMENT, image=image)
+    name_parts(Shown(app, "Shown", profile=Profile.DEVELOPMENT, image=image))
+    app.synth()
+    return folder / "cdk.out"
+
+
+def name_parts(stack: Shown) -> None:
+    """Define outputs by which `Hosted` finds the parts of the example."""
     outputs = {
         "ReaderRole": stack.reader.role_arn,
         "OnCallRole": stack.on_call.role_arn,
@@ -235,8 +246,6 @@ def synthesize(folder: Path) -> Path:
     }
     for name, value in outputs.items():
         cdk.CfnOutput(stack, name, value=value)
-    app.synth()
-    return folder / "cdk.out"
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +254,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     folder = tmp_path_factory.mktemp("hosted")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
-        yield Hosted(cloud, folder)
+        yield Hosted(cloud, synthesize(folder))
     finally:
         local_cloud.connect(cloud.home).down(forget=True)
 
