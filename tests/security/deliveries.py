@@ -15,6 +15,7 @@ from mlops_local.iam import source_keys
 
 _DOCS = "https://docs.aws.amazon.com"
 _EVENTS = f"{_DOCS}/eventbridge/latest/userguide"
+_GATEWAY = f"{_DOCS}/apigateway/latest/developerguide"
 _USE_OF_A_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
 _LOGS = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo")
 # who takes a role of this property on, and where the service says so
@@ -49,6 +50,8 @@ class Deliveries:
             *self._access_logs(),
             *self._encrypted_logs(),
             *self._roles(),
+            *self._pages(),
+            *self._integrations(),
         ]
         return list({str(need): need for need in found}.values())
 
@@ -160,6 +163,47 @@ class Deliveries:
             acting = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:training-job/N"
             source = f"{_DOCS}/sagemaker/latest/dg/sagemaker-roles.html"
             yield self._call("sagemaker.amazonaws.com", "sts:AssumeRole", role, acting, source)
+
+    def _pages(self) -> Iterator[Need]:
+        """Yield what a distribution reads of a bucket; its own encryption asks for no key."""
+        for name, distribution in self._policies.of_type("AWS::CloudFront::Distribution"):
+            for origin in distribution["DistributionConfig"]["Origins"]:
+                if "OriginAccessControlId" in origin:
+                    bucket = self._policies.text(origin["DomainName"]).partition(".")[0]
+                    yield self._call(
+                        "cloudfront.amazonaws.com",
+                        "s3:GetObject",
+                        f"arn:aws:s3:::{bucket}/index.html",
+                        self._policies.attribute(name),
+                        f"{_DOCS}/AmazonCloudFront/latest/DeveloperGuide/private-content-restricting-access-to-s3.html",
+                    )
+
+    def _integrations(self) -> Iterator[Need]:
+        """Yield what an API invokes, and the roles in which it asks other services."""
+        stages = {
+            self._policies.text(stage["RestApiId"]): stage["StageName"]
+            for _, stage in self._policies.of_type("AWS::ApiGateway::Stage")
+        }
+        for _, method in self._policies.of_type("AWS::ApiGateway::Method"):
+            asked, api = method["Integration"], self._policies.text(method["RestApiId"])
+            place = f"{api}/{stages[api]}/POST{self._path(method['ResourceId'])}"
+            acting = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{place}"
+            if "Credentials" in asked:
+                role, source = (
+                    self._policies.text(asked["Credentials"]),
+                    f"{_GATEWAY}/integration-request-basic-setup.html",
+                )
+                yield self._call("apigateway.amazonaws.com", "sts:AssumeRole", role, acting, source)
+            elif asked["Type"] == "AWS_PROXY":
+                function = self._policies.text(asked["Uri"]).partition("/functions/")[2].removesuffix("/invocations")
+                source = f"{_DOCS}/lambda/latest/dg/services-apigateway.html"
+                yield self._call("apigateway.amazonaws.com", "lambda:InvokeFunction", function, acting, source)
+
+    def _path(self, resource: Mapping[str, Any]) -> str:
+        """Return the path of a resource of an API; its root, which no template has, is empty."""
+        known = dict(self._policies.of_type("AWS::ApiGateway::Resource"))
+        found = known.get(str(resource.get("Ref")))
+        return "" if found is None else f"{self._path(found['ParentId'])}/{found['PathPart']}"
 
     def _published(self, service: str, topic: str, acting: str, source: str) -> Iterator[Need]:
         yield self._call(service, "sns:Publish", topic, acting, source)

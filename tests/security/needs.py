@@ -13,13 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.security import front_door
 from tests.security.policies import Policies
-from tests.security.record import JOURNAL, RESOURCES
 from tests.security.units import template
 
 FOLDER = Path(__file__).parent
-RECORDED = {"sagemaker": FOLDER / "recorded_calls.json", "eks": FOLDER / "recorded_calls_on_eks.json"}
+RECORDED = {
+    "sagemaker": FOLDER / "recorded_calls.json",
+    "eks": FOLDER / "recorded_calls_on_eks.json",
+    "front_door": FOLDER / "recorded_calls_of_front_door.json",
+}
 NAMED = FOLDER / "named_calls.yaml"
+# what `record` keeps: questions of IAM, names of resources, and which questions were asked for what a person did
+JOURNAL, RESOURCES, OPERATIONS = "iam.jsonl", "resources.json", "operations.json"
+# how names of the demo's endpoint begin in `named_calls.yaml`, and what each endpoint of a target is called: the first counts whose
+# key begins the role's logical id
+_NAMED_ENDPOINT = "demand-forecast"
+ENDPOINTS: Mapping[str, Mapping[str, str]] = {"front_door": front_door.ENDPOINTS}
 # identities keep their length, by which policies know names of executions; counters do not
 _IDENTITIES = tuple(
     re.compile(pattern)
@@ -30,8 +40,13 @@ _IDENTITIES = tuple(
         r"(?<![0-9a-zA-Z])(?=[0-9a-f]*\d)[0-9a-f]{6,}(?![0-9a-zA-Z])",
     )
 )
+# ids that API Gateway gives to jobs: mlops_runtime/inference_api/job_names.py
+_JOB = re.compile(r"(/jobs/|/jobs/[\w-]+/|/api/|/api-)[\w-]{15}(?=\.|$)")
 _COUNTER = re.compile(r"(?<![0-9a-zA-Z])\d+(?![0-9a-zA-Z])")
 _HASH = re.compile(r"[0-9a-f]{32,}")
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html: no permission is needed, and none could be refused
+_ALWAYS_ALLOWED = "sts:GetCallerIdentity"
+_PEOPLE = re.compile(r"^(Reader|OnCall|RegistryApprover)")
 _KEPT = re.compile(r"\b000000000000\b|us-east-1")
 
 
@@ -45,6 +60,7 @@ class Need:
         resource: The ARN.
         context: Condition keys. Default: none beyond the global ones.
         source: Why it is needed, where it was not recorded. Default: it was recorded.
+        operation: The console's operation that it was first asked for. Default: none that changes something.
     """
 
     role: str
@@ -52,6 +68,7 @@ class Need:
     resource: str
     context: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    operation: str = ""
 
 
 def recorded(target: str = "sagemaker") -> list[Need]:
@@ -63,26 +80,46 @@ def recorded(target: str = "sagemaker") -> list[Need]:
     return [Need(**row) for row in json.loads(RECORDED[target].read_text())]
 
 
-def named(policies: Policies) -> list[Need]:
+def named(policies: Policies, target: str = "sagemaker") -> list[Need]:
     """Return the named calls of each caller.
 
     Args:
         policies: The policies of the template.
+        target: Whose endpoints they are about. Default: the demo's.
     """
     found = []
     for entry in yaml.safe_load(NAMED.read_text())["calls"]:
+        if target not in entry.get("targets", [target]):
+            continue
         for role in callers(entry, policies):
             found += [
                 Need(
                     role=role,
                     action=action,
-                    resource=entry["resource"],
-                    context=entry.get("context", {}),
+                    resource=resource(entry, role, target),
+                    context={key: _of_endpoint(value, role, target) for key, value in entry.get("context", {}).items()},
                     source=entry["source"],
                 )
                 for action in entry["actions"]
             ]
     return found
+
+
+def resource(entry: Mapping[str, Any], role: str, target: str) -> str:
+    """Return the resource of a named call, with the name of the endpoint that a role is of.
+
+    Args:
+        entry: An entry of `named_calls.yaml`.
+        role: Who makes the call.
+        target: Of whose template the role is.
+    """
+    return _of_endpoint(entry["resource"], role, target)
+
+
+def _of_endpoint(text: str, role: str, target: str) -> str:
+    endpoints = ENDPOINTS.get(target, {"": _NAMED_ENDPOINT})
+    own = next(name for begin, name in endpoints.items() if role.startswith(begin))
+    return text.replace(_NAMED_ENDPOINT, own)
 
 
 def callers(entry: Mapping[str, Any], policies: Policies) -> list[str]:
@@ -93,7 +130,8 @@ def callers(entry: Mapping[str, Any], policies: Policies) -> list[str]:
         policies: The policies of the template.
     """
     if "caller" in entry:
-        return [entry["caller"]]
+        _, is_role, taken = entry["resource"].partition(":role/")
+        return [entry["caller"]] if not is_role or taken in policies.roles else []
     return [role for role in policies.roles if re.search(entry["roles"], role)]
 
 
@@ -119,24 +157,34 @@ def normalised(folder: Path, policies: Policies) -> list[dict[str, Any]]:
         named = pattern.sub(lambda found: names[found[0]], value)
         return _varying(named) if named.startswith("arn:") or "/" in named else _HASH.sub("N", named)
 
+    roles, operations = {policies.name(role): role for role in policies.roles}, _operations(folder)
     rows = {}
-    for line in (folder / JOURNAL).read_text().splitlines():
+    for number, line in enumerate((folder / JOURNAL).read_text().splitlines()):
         row = json.loads(line)
-        role = plain(row["principal"]).rpartition("/")[2]
-        if row["allowed"] and role in policies.roles:
+        role = roles.get(plain(row["principal"]).rpartition("/")[2])
+        if row["allowed"] and role is not None and row["action"] != _ALWAYS_ALLOWED:
             need = {
                 "role": role,
                 "action": row["action"],
                 "resource": plain(row["resource"]),
                 "context": plain(row["context"]),
             }
+            if number in operations and _PEOPLE.search(role):
+                need["operation"] = operations[number]
             rows[json.dumps(need, sort_keys=True)] = need
     return [rows[key] for key in sorted(rows)]
 
 
+def _operations(folder: Path) -> dict[int, str]:
+    """Return which lines of the journal were first asked for what a person did."""
+    kept = folder / OPERATIONS
+    rows = json.loads(kept.read_text()) if kept.is_file() else []
+    return {number: row["name"] for row in rows for number in range(row["begin"], row["end"])}
+
+
 def _varying(text: str) -> str:
     """Put zeros in place of each date and identity that differs from run to run, and `N` in place of a counter."""
-    text = _HASH.sub("N", text)
+    text = _JOB.sub(r"\1N", _HASH.sub("N", text))
     kept = [*_KEPT.findall(text), ""]
     pieces = _KEPT.split(text)
     for pattern in _IDENTITIES:

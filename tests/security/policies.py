@@ -9,9 +9,20 @@ from ministack.core import iam_evaluator
 from tests.security.units import ACCOUNT, REGION
 
 _PSEUDO = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::URLSuffix": "amazonaws.com"}
-_NAMES = ("Name", "BucketName", "LogGroupName", "ModelPackageGroupName", "FunctionName", "TableName", "AlarmName")
+_NAMES = (
+    "Name",
+    "BucketName",
+    "LogGroupName",
+    "ModelPackageGroupName",
+    "FunctionName",
+    "StageName",
+    "TableName",
+    "AlarmName",
+)
 # by type: ARN of a name, and whether `Ref` is the ARN
 _ARNS = {
+    "AWS::ApiGateway::RestApi": ("execute-api", "{}", False),
+    "AWS::CloudFront::Distribution": ("cloudfront", "distribution/{}", False),
     "AWS::CloudWatch::Alarm": ("cloudwatch", "alarm:{}", False),
     "AWS::CloudWatch::CompositeAlarm": ("cloudwatch", "alarm:{}", False),
     "AWS::DynamoDB::Table": ("dynamodb", "table/{}", False),
@@ -31,7 +42,8 @@ _ARNS = {
     "AWS::SageMaker::ModelPackageGroup": ("sagemaker", "model-package-group/{}", True),
     "AWS::StepFunctions::StateMachine": ("states", "stateMachine:{}", True),
 }
-_GLOBAL, _NO_ACCOUNT = {"iam", "s3"}, {"s3"}
+_GLOBAL, _NO_ACCOUNT = {"cloudfront", "iam", "s3"}, {"s3"}
+_WITH_IDS = ("AWS::ApiGateway::RestApi",)  # which have a name beside
 _HASH = re.compile(r"[0-9a-f]{32,}")  # of an asset: another one whenever its content changes
 
 
@@ -60,13 +72,15 @@ class Policies:
         self.tags: dict[str, dict[str, str]] = {}
         for name, properties in self.of_type("AWS::IAM::Role"):
             self.roles[name] = [self._target(arn) for arn in properties.get("ManagedPolicyArns", ())]
-            self.boundaries[name] = self._target(properties["PermissionsBoundary"])
+            if "PermissionsBoundary" in properties:
+                self.boundaries[name] = self._target(properties["PermissionsBoundary"])
             self.tags[name] = {tag["Key"]: self.text(tag["Value"]) for tag in properties.get("Tags", ())}
         self.documents: dict[str, list[dict[str, Any]]] = {}
-        for name, properties in self.of_type("AWS::IAM::ManagedPolicy"):
-            self.documents[name] = [self.resolved(s) for s in listed(properties["PolicyDocument"]["Statement"])]
-            for role in properties.get("Roles", ()):
-                self.roles[self._target(role)].append(name)
+        for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
+            for name, properties in self.of_type(kind):
+                self.documents[name] = [self.resolved(s) for s in listed(properties["PolicyDocument"]["Statement"])]
+                for role in properties.get("Roles", ()):
+                    self.roles[self._target(role)].append(name)
         self._parsed = {
             name: iam_evaluator.parse_policy_document({"Statement": list(document)})
             for name, document in self.documents.items()
@@ -116,7 +130,11 @@ class Policies:
     def name(self, logical_id: str) -> str:
         """Return the name of a resource: what the template says, or the logical id."""
         properties = self._resources.get(logical_id, {}).get("Properties", {})
+        if self._resources.get(logical_id, {}).get("Type") in _WITH_IDS:
+            return logical_id
         given = [properties[key] for key in _NAMES if isinstance(properties.get(key), str)]
+        if "RoleName" in properties:  # other stacks name such a role
+            given.append(self.text(properties["RoleName"]))
         return given[0] if given else logical_id
 
     def parsed(self, role: str, without: Place | None = None, widened: Any = None) -> list[list[Any]]:
@@ -129,13 +147,15 @@ class Policies:
             found.append(statements)
         return found
 
-    def parsed_boundary(self, role: str, without: Place | None = None) -> list[Any]:
-        """Return the parsed statements of a role's boundary."""
+    def limits(self, role: str, without: Place | None = None) -> list[list[list[Any]]]:
+        """Return what a role's rights end at, as the evaluator takes it: its parsed boundary, if it has one."""
+        if role not in self.boundaries:
+            return []
         name = self.boundaries[role]
         statements = list(self._parsed[name])
         if without is not None and without.policy == name:
             del statements[without.index]
-        return statements
+        return [[statements]]
 
     def at(self, place: Place) -> Any:
         """Return a parsed statement."""

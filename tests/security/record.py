@@ -1,9 +1,9 @@
 """``python -m tests.security.record FOLDER [TARGET]``: the loop of a retail unit, and which calls its roles made, for `replay`.
 
 The demo's trip: created, trained, evaluated, registered, approved by policy and by hand, canary, promoted, rolled back, monitored,
-retrained by an alarm; then rolled back by a person and destroyed. On a cluster (TARGET ``eks``) the same between two slots. FOLDER
-gets the journal of IAM's questions and the names of the stack's resources; ``python -m tests.security.needs TARGET FOLDER`` makes
-of them the file that tests replay.
+retrained by an alarm; then rolled back by a person and destroyed. On a cluster (TARGET ``eks``) the same between two slots. What
+programs and people ask of an API and a console is TARGET ``front_door``. FOLDER gets the journal of IAM's questions and the names
+of the stack's resources; ``python -m tests.security.needs TARGET FOLDER`` makes of them the file that tests replay.
 """
 
 import json
@@ -16,15 +16,21 @@ from pathlib import Path
 from examples.retail import demo_eks
 from examples.retail.demo import UNITS
 from examples.retail.demo_eks import EksTrip
+from examples.retail.loop import expect
 from examples.retail.steps import Missed, Trip
+from tests.security.front_door import STACK as FRONT_DOOR
+from tests.security.front_door_trip import FrontDoorTrip, synthesize
+from tests.security.needs import JOURNAL, OPERATIONS, RESOURCES
+from tests.security.units import DIGEST, flags
 
+from mlops_local import cloud as local_cloud
+from mlops_local.cloud import Cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
 from mlops_runtime.layers.layer_wheels import build_layers
 
 UNIT = "demand_forecasting"
-JOURNAL, RESOURCES = "iam.jsonl", "resources.json"
 
 
 def record(folder: Path, say: Callable[[str], None], *, target: str = "sagemaker") -> None:
@@ -33,10 +39,33 @@ def record(folder: Path, say: Callable[[str], None], *, target: str = "sagemaker
     Args:
         folder: Where the journal and the names of resources are kept.
         say: Called with one line a step.
-        target: ``sagemaker`` or ``eks``. Default: an endpoint of SageMaker.
+        target: ``sagemaker``, ``eks`` or ``front_door``. Default: an endpoint of SageMaker.
     """
     folder.mkdir(parents=True, exist_ok=True)
     list(build_layers(names=["monitor"]))
+    if target == "front_door":
+        _record_front_door(folder, say)
+    else:
+        _record_loop(folder, say, target)
+
+
+def _record_front_door(folder: Path, say: Callable[[str], None]) -> None:
+    with tempfile.TemporaryDirectory(prefix="mlops-record-") as scratch:
+        assembly = synthesize(Path(scratch), digest=DIGEST, context=flags())
+        cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=120.0)
+        try:
+            trip = FrontDoorTrip(cloud, assembly, say)
+            _keep_names(cloud, FRONT_DOOR, folder)
+            trip.go()
+            trip.keep(folder / OPERATIONS)
+            _expect_no_denial(next(cloud.home.rglob(JOURNAL)))
+            deployer.destroy(cloud, assembly, [FRONT_DOOR])
+        finally:
+            _keep_journal(cloud.home, folder)
+            cloud.down(forget=True)
+
+
+def _record_loop(folder: Path, say: Callable[[str], None], target: str) -> None:
     replay, travel = UNITS[UNIT]
     trip = EksTrip(replay, say) if target == "eks" else Trip(replay, say)
     with tempfile.TemporaryDirectory(prefix="mlops-record-") as scratch:
@@ -46,7 +75,7 @@ def record(folder: Path, say: Callable[[str], None], *, target: str = "sagemaker
             if isinstance(trip, EksTrip):
                 trip.make_cluster()
             trip.deploy(Path(scratch))
-            _keep_names(trip, folder)
+            _keep_names(trip.running, trip.replay.stack, folder)
             try:
                 trip.ingest()
                 if isinstance(trip, EksTrip):
@@ -58,17 +87,27 @@ def record(folder: Path, say: Callable[[str], None], *, target: str = "sagemaker
                 say("a step missed: what was called until then is kept")
             deployer.destroy(trip.running, Path(scratch) / "assembly", [replay.stack])
         finally:
-            journal = next(home.rglob(JOURNAL), None)
-            if journal is not None:
-                shutil.copy(journal, folder / JOURNAL)
+            _keep_journal(home, folder)
             trip.stop()
 
 
-def _keep_names(trip: Trip, folder: Path) -> None:
-    pages = trip.running.client("cloudformation").get_paginator("list_stack_resources")
-    rows = [r for page in pages.paginate(StackName=trip.replay.stack) for r in page["StackResourceSummaries"]]
+def _keep_journal(home: Path, folder: Path) -> None:
+    journal = next(home.rglob(JOURNAL), None)
+    if journal is not None:
+        shutil.copy(journal, folder / JOURNAL)
+
+
+def _expect_no_denial(journal: Path) -> None:
+    """A page that is answered although IAM denied a part of it says so to people, and to no test."""
+    denied = [row for row in map(json.loads, journal.read_text().splitlines()) if not row["allowed"]]
+    expect(not denied, f"roles lack rights that they ask for: {denied}")
+
+
+def _keep_names(cloud: Cloud, stack: str, folder: Path) -> None:
+    pages = cloud.client("cloudformation").get_paginator("list_stack_resources")
+    rows = [r for page in pages.paginate(StackName=stack) for r in page["StackResourceSummaries"]]
     names = {row["LogicalResourceId"]: row["PhysicalResourceId"] for row in rows}
-    (folder / RESOURCES).write_text(json.dumps({"stack": trip.replay.stack, "names": names}, indent=1))
+    (folder / RESOURCES).write_text(json.dumps({"stack": stack, "names": names}, indent=1))
 
 
 def _roll_back_by_hand(trip: Trip) -> None:

@@ -11,7 +11,6 @@ from tests.security.policies import Place, Policies, listed
 from tests.security.resource_policies import LATER_GRANT, ResourcePolicies
 from tests.security.units import ACCOUNT, REGION
 
-STACK = "DemandForecasting"
 ALLOW = "Allow"
 _OTHER = "another"
 _OTHER_ACCOUNT = "111122223333"
@@ -48,17 +47,17 @@ class Replay:
         if need.role not in self.policies.roles:
             identity = iam_evaluator.evaluate(context, [_EVERYTHING])
             return resource_policies.decision(context, need.role, document or [], identity)
-        limit = [self.policies.parsed_boundary(need.role, without)]
-        own = iam_evaluator.evaluate(context, self.policies.parsed(need.role, without, widened), limit)
+        limits = self.policies.limits(need.role, without)
+        own = iam_evaluator.evaluate(context, self.policies.parsed(need.role, without, widened), *limits)
         if document is None:
             return str(own.decision)
-        return resource_policies.decision(context, need.role, document, own, [limit])
+        return resource_policies.decision(context, need.role, document, own, limits)
 
     def own_decision(self, need: Need, without: Place | None = None, widened: Any = None) -> str:
         """Decide a role's call by its own policies and boundary, whatever the resource's policy says."""
         policies = self.policies.parsed(need.role, without, widened)
-        limit = self.policies.parsed_boundary(need.role, without)
-        return str(iam_evaluator.evaluate(self._context(need), policies, [limit]).decision)
+        limits = self.policies.limits(need.role, without)
+        return str(iam_evaluator.evaluate(self._context(need), policies, *limits).decision)
 
     def admitted(self, need: Need, without: Place | None = None, widened: Any = None, *, granted: bool = False) -> str:
         """Decide a call by the resource's policy alone: the caller's own policies allow everything.
@@ -115,6 +114,14 @@ class Replay:
             if not self.is_noticed(place, about, {**statement, "Condition": left}):
                 yield f"{operator} {key}"
 
+    def unused_actions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
+        """Yield the actions of a role's Allow statement by which it allows no need, whatever other statements allow."""
+        matched, statement = self.matched(place, needs), self.policies.at(place)
+        for action in statement.actions:
+            alone = replace(statement, actions=[action])
+            if not any(self._allows(alone, need) for need in matched):
+                yield action
+
     def unneeded_actions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
         """Yield the actions of an Allow statement without which every need is still allowed; of one action, it is the statement."""
         matched, of_resource = self.matched(place, needs), place.policy in self.resources.documents
@@ -146,7 +153,9 @@ class Replay:
         }
         is_service = need.role.endswith(".amazonaws.com")
         return iam_evaluator.EvalContext(
-            principal_arn=need.role if is_service else f"arn:aws:sts::{ACCOUNT}:assumed-role/{need.role}/replay",
+            principal_arn=need.role
+            if is_service
+            else f"arn:aws:sts::{ACCOUNT}:assumed-role/{self.policies.name(need.role)}/replay",
             principal_type="AWSService" if is_service else "AssumedRole",
             principal_account="" if is_service else ACCOUNT,
             action=need.action,
@@ -178,6 +187,8 @@ def forbidden(need: Need, key: str, operator: str) -> Need:
         key: The condition's key.
         operator: The condition's operator.
     """
+    if key.lower() == "aws:principalarn":
+        return replace(need, role=_OTHER)
     context: dict[str, Any] = {name: value for name, value in need.context.items() if name.lower() != key.lower()}
     old = next((value for name, value in need.context.items() if name.lower() == key.lower()), None)
     if operator == "Null":

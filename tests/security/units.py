@@ -9,6 +9,7 @@ from typing import Any
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from examples.stacks import compose
+from tests.security import front_door
 from tests.security.calls import Target
 
 from mlops_constructs import (
@@ -29,8 +30,9 @@ from mlops_runtime.contracts.retraining import EvaluationPlan
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = f"sha256:{'0' * 64}"
-STACK = "DemandForecasting"  # whose loop is recorded
-TARGETS = ("sagemaker", "eks")
+# the stack whose loop, or whose trip, is recorded
+RECORDED = {"sagemaker": "DemandForecasting", "eks": "DemandForecasting", "front_door": front_door.STACK}
+TARGETS = tuple(RECORDED)
 _CLUSTER = {
     "name": "retail",
     "security_group_id": "sg-0123456789abcdef0",
@@ -104,17 +106,21 @@ def synthesize_large(folder: Path) -> Path:
 
 
 def template(target: str = "sagemaker") -> dict[str, Any]:
-    """Synthesize the unit whose loop was recorded, and return its template.
+    """Synthesize the unit whose calls were recorded, and return its template.
 
     Args:
-        target: Where it serves, one of ``TARGETS``. Default: on an endpoint of SageMaker.
+        target: Where it serves, or what is before it: one of ``TARGETS``. Default: on an endpoint of SageMaker.
     """
-    context = {**flags(), "image_digest": DIGEST, "stacks": [STACK], "target": target, "cluster": _CLUSTER}
     with tempfile.TemporaryDirectory() as folder:
-        app = cdk.App(outdir=folder, context=context)
-        compose(app)
+        if target == "front_door":
+            app = cdk.App(outdir=folder, context=flags())
+            front_door.define(app, Path(folder), digest=DIGEST)
+        else:
+            context = {"image_digest": DIGEST, "stacks": [RECORDED[target]], "target": target, "cluster": _CLUSTER}
+            app = cdk.App(outdir=folder, context={**flags(), **context})
+            compose(app)
         app.synth()
-        loaded: dict[str, Any] = json.loads((Path(folder) / f"{STACK}.template.json").read_text())
+        loaded: dict[str, Any] = json.loads((Path(folder) / f"{RECORDED[target]}.template.json").read_text())
         return loaded
 
 
