@@ -101,7 +101,9 @@ class DefinedRecords(AuditRecords):
                 actions=["kms:GetPublicKey"], resources=[self.signing_key.key_arn, self.pause_key.key_arn]
             ),
             iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn for bucket in buckets]),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[bucket.arn_for_objects("*") for bucket in buckets]),
+            iam.PolicyStatement(
+                actions=["s3:GetObject"], resources=[bucket.arn_for_objects("*") for bucket in buckets]
+            ),
             key_statement(self._unit.key, services=["s3"], actions=["kms:Decrypt"]),
         ]
         return grant_statements(grantee, statements)
