@@ -65,6 +65,7 @@ def define_function(
     files: Mapping[str, str] | None = None,
     reserved_concurrency: int | None = None,
     wildcard_reason: str | None = None,
+    role_name: str | None = None,
 ) -> lambda_.Function:
     """Define a function.
 
@@ -82,6 +83,7 @@ def define_function(
         files: Texts by name that stand beside the handler. Default: none.
         reserved_concurrency: Concurrent executions kept for it. Default: none are kept, which is acknowledged.
         wildcard_reason: Why resources with ``*`` are needed in ``statements``. Default: a wildcard is a finding.
+        role_name: Name of its role, where policies of another account name it. Default: CloudFormation gives one.
 
     Raises:
         ValidationError: If timeout or memory are outside Lambda's limits.
@@ -110,6 +112,7 @@ def define_function(
         description=description,
         managed_policies=[business_unit.function_policy],
         wildcard_reason=wildcard_reason,
+        role_name=role_name,
     )
     with role.declared(["sqs:SendMessage", *NETWORK_ACTIONS, *TRACING_ACTIONS]):
         function = lambda_.Function(

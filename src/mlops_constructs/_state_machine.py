@@ -234,6 +234,7 @@ def define_machine(
     description: str,
     wildcard_reason: str,
     managed_policies: Sequence[iam.IManagedPolicy] = (),
+    role_name: str | None = None,
 ) -> sfn.StateMachine:
     """Define a state machine.
 
@@ -246,6 +247,7 @@ def define_machine(
         description: What the machine does.
         wildcard_reason: Why resources with ``*`` are needed besides those of log delivery and traces.
         managed_policies: Further policies of its role, where one would be too long. Default: none.
+        role_name: Name of its role, where policies of another account name it. Default: CloudFormation gives one.
 
     Raises:
         ValidationError: With every task whose arguments AWS would refuse, and every null.
@@ -271,6 +273,7 @@ def define_machine(
         description=description,
         managed_policies=managed_policies,
         wildcard_reason=f"log delivery and traces have no resource type; {wildcard_reason}",
+        role_name=role_name,
     )
     with role.declared([*_LOG_DELIVERY, *_TRACING, *_KEY_USE]):
         return sfn.StateMachine(

@@ -47,6 +47,8 @@ MADE = {
     "mlops_runtime/features/feature_group.py": "a declaration's pattern over its own values; RE2 checks batches",
     "mlops_runtime/features/glue_quality_rules.py": "a declaration's pattern over an empty string",
     "mlops_runtime/inference_api/api_jobs.py": "a counted class between fixed parts, over the key of one object",
+    "mlops_runtime/promotion/promotion_guard.py": "a group's name, escaped, between counted classes, matched whole",
+    "mlops_runtime/promotion/release_plan.py": "a unit's name, escaped, and classes with one separator, over short keys",
     "mlops_runtime/rollout/deploy_guard.py": "parts of an ARN, escaped, with a class and a counted number",
     "mlops_runtime/rollout/live_fleet.py": "a name, escaped, and a counted class",
     "mlops_runtime/rollout/rollout_case.py": "a name, escaped, and a counted class",

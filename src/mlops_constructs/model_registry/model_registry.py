@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
+from mlops_constructs._validation import is_known, raise_if_any
 from mlops_constructs.model_registry.approval import Approval
 from mlops_constructs.model_registry.package_permissions import (
     define_approver,
@@ -17,8 +19,9 @@ from mlops_constructs.model_registry.package_permissions import (
 )
 from mlops_constructs.model_registry.registry_access import ImportedRegistry, Listed, RegistryBase
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
-from mlops_constructs.promotion.environment import Environment
+from mlops_constructs.promotion.environment import Environment, neighbour_problems
 from mlops_constructs.promotion.offer import Offer
+from mlops_constructs.promotion.promotion_inbox import PromotionInbox
 from mlops_constructs.promotion.release import Release
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
@@ -66,6 +69,7 @@ class ModelRegistry(RegistryBase):
     ) -> None:
         super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
         self._machines: list[str] = []
+        self._inbox: PromotionInbox | None = None
         group = sagemaker.CfnModelPackageGroup(
             self,
             "Resource",
@@ -74,7 +78,7 @@ class ModelRegistry(RegistryBase):
             model_package_group_description=f"Packages of model {name} of business unit {business_unit.name}",
         )
         group.apply_removal_policy(business_unit.profile.removal_policy)
-        self._group_arn = group.attr_model_package_group_arn
+        self._group, self._group_arn = group, group.attr_model_package_group_arn
         self._approver = self._define_approver()
         self._entry_arn = self._define_entry().parameter_arn
         self._offer: Offer | None = None
@@ -85,6 +89,67 @@ class ModelRegistry(RegistryBase):
             self, group_name=self._group_name, group_arn=self._group_arn, packages_arn=self.packages_arn
         )
         business_unit.tag(self)
+
+    @classmethod
+    def from_environment(
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        name: str,
+        source: Environment,
+        approval: Approval | None = None,
+        trust: Sequence[Trust] = TRUSTED,
+        deploy_to: Sequence[Environment] = (),
+    ) -> "ModelRegistry":
+        """Define the package group of a model that another account or Region trains and releases: not an import.
+
+        The source offers releases; this side takes them. Its Promote machine copies what was released, compares it with the
+        release's hashes, keeps it under its own key, and registers it in this group. Approval, rollout, rollback and audit are
+        those of any package. The image is needed by the same digest in this account's own registry.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            business_unit: The unit, defined in this stack, with the same name as in the source.
+            name: Name of the model; the group is ``<unit>-<name>`` on both sides.
+            source: Whose releases are taken.
+            approval: How a release becomes approved here. ``Approval.automatic()`` approves what the source approved, unless the
+                unit is paused or frozen, or the model was released here before. Default: by a person of this account.
+            trust: What loading a model may do here; a release of one that does more is refused. Default: ``("data", "code")``.
+            deploy_to: Who may take what is released from here: the next ones of a chain. Default: none.
+
+        Raises:
+            ValidationError: If the stack does not know its account and Region, is the source itself, or is in another partition, or
+                the unit is imported.
+
+        Example:
+            >>> from mlops_constructs import BusinessUnit
+            >>> staging = Environment("staging", account="222222222222", region="eu-west-1")
+            >>> stack = cdk.Stack(cdk.App(), "Staging", env=staging.cdk)
+            >>> released = ModelRegistry.from_environment(stack, "Registry", name="forecast",
+            ...                                           business_unit=BusinessUnit(stack, "Unit", name="demand"),
+            ...                                           source=Environment("build", account="111111111111", region="eu-west-1"))
+            >>> released.group_name
+            'demand-forecast'
+        """
+        problems = neighbour_problems(cdk.Stack.of(scope), others=[source, *deploy_to])
+        if not is_known(business_unit.name):
+            problems.append("the unit's name must be known at synthesis, as both accounts' policies name roles by it")
+        elif not isinstance(business_unit.artifacts, s3.Bucket):
+            problems.append(
+                f"business unit {business_unit.name!r} is imported, and copies that are not kept expire by a rule of its bucket; "
+                "define the registry in the stack that defines the unit"
+            )
+        raise_if_any(scope, "InvalidModelRegistry", problems)
+        registry = cls(
+            scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust, deploy_to=deploy_to
+        )
+        registry._inbox = PromotionInbox(
+            registry, "Inbox", registry=registry, group=registry._group, model=name, source=source
+        )
+        return registry
 
     @classmethod
     def from_registry_name(
@@ -133,6 +198,11 @@ class ModelRegistry(RegistryBase):
             trust=trust,
             pipelines=(name,) if pipelines is None else pipelines,
         )
+
+    @property
+    def inbox(self) -> PromotionInbox | None:
+        """Where releases arrive; None for a registry whose models are trained here."""
+        return self._inbox
 
     @property
     def approval_environment(self) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluat
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class PromotionLink:
             "Principal": {"AWS": _root(self.target)},
             "Action": ["sagemaker:DescribeModelPackage"],
             "Resource": self.source.arn("sagemaker", f"model-package/{self.group}/*"),
-            "Condition": self._only("promote", self.target, also=("recheck",)),
+            "Condition": self._only("recheck", self.target),
         }
 
     def bucket_statement(self, bucket_arn: str) -> iam.PolicyStatement:
@@ -84,7 +84,7 @@ class PromotionLink:
     # what the target's stack has: the identity policy of its promote role
 
     def promote_statements(self) -> list[iam.PolicyStatement]:
-        """Return what the target's promote role may do in the source: read packages, copy released objects, decrypt them.
+        """Return what the target's promote role may do in the source: copy released objects and decrypt them.
 
         The source's bucket and key are not known here; account, folders and service narrow both, and the source's policies name
         the role.
@@ -92,7 +92,6 @@ class PromotionLink:
         of_source = {"StringEquals": {"aws:ResourceAccount": self.source.account}}
         via = {"StringEquals": {"kms:ViaService": self.source.endpoint("s3")}}
         return [
-            self.recheck_statement(),
             iam.PolicyStatement(
                 actions=["s3:GetObject"],
                 # pipelines of other names register into the group too, and are not known here
@@ -133,11 +132,8 @@ class PromotionLink:
         """Return the ARN of the bus on which an environment receives events of the other one."""
         return inbox_arn(unit=self.unit, model=self.model, environment=environment)
 
-    def _only(
-        self, purpose: LinkRole, environment: LinkedEnvironment, *, also: Sequence[LinkRole] = ()
-    ) -> dict[str, Any]:
-        roles = [self.role_arn(each, environment) for each in (purpose, *also)]
-        return {"ArnEquals": {"aws:PrincipalArn": roles if also else roles[0]}}
+    def _only(self, purpose: LinkRole, environment: LinkedEnvironment) -> dict[str, Any]:
+        return {"ArnEquals": {"aws:PrincipalArn": self.role_arn(purpose, environment)}}
 
 
 def pipeline_objects(bucket_arn: str, pipeline: str) -> list[str]:

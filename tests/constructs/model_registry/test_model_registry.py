@@ -10,7 +10,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Match, Template
 
-from mlops_constructs import Approval, BusinessUnit, ModelRegistry, Profile, ValidationError
+from mlops_constructs import Approval, BusinessUnit, Environment, ModelRegistry, Profile, ValidationError
 from mlops_runtime.contracts import from_json
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry
 
@@ -258,3 +258,47 @@ def test_fails_for_a_trust_that_is_none(trust: tuple[str, ...]) -> None:
         ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", trust=trust)  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match=r"trust"):
         ModelRegistry.from_registry_name(stack, "Other", business_unit=unit, name="forecast", trust=trust)  # type: ignore[arg-type]
+
+
+BUILD = Environment("build", account="111111111111", region="eu-west-1")
+
+
+@pytest.mark.parametrize(
+    ("env", "source", "named"),
+    [
+        (None, BUILD, "must know its account and Region"),
+        (BUILD.cdk, BUILD, "'build' is this stack's own account and Region"),
+        (
+            cdk.Environment(account="222222222222", region="cn-north-1"),
+            BUILD,
+            "environments must be of one partition, got aws, aws-cn",
+        ),
+    ],
+)
+def test_a_source_must_be_another_known_place(env: cdk.Environment | None, source: Environment, named: str) -> None:
+    """Both sides' policies name it at synthesis."""
+    stack = cdk.Stack(cdk.App(), "S", env=env)
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    with pytest.raises(ValidationError) as error:
+        ModelRegistry.from_environment(stack, "Registry", business_unit=unit, name="forecast", source=source)
+    assert named in str(error.value)
+
+
+def test_the_unit_of_releases_is_defined_beside_them() -> None:
+    """Copies expire by a rule of its bucket."""
+    stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="222222222222", region="eu-west-1"))
+    unit = BusinessUnit.from_name(stack, "Unit", name="demand")
+    with pytest.raises(ValidationError, match="is imported, and copies that are not kept expire"):
+        ModelRegistry.from_environment(stack, "Registry", business_unit=unit, name="forecast", source=BUILD)
+
+
+def test_releases_are_served_from_below_the_group() -> None:
+    """An endpoint of another name may read them too, and only there an approved artefact may lie."""
+    stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="222222222222", region="eu-west-1"))
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    registry = ModelRegistry.from_environment(stack, "Registry", business_unit=unit, name="forecast", source=BUILD)
+    read: list[str] = []
+    registry.serve("demand-shop", read.append)
+    assert read == ["demand-forecast"]
+    assert registry.inbox is not None
+    assert registry.group_name == "demand-forecast"

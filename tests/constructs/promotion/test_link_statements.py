@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mlops_constructs.promotion.link_statements import PromotionLink
-from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, LinkRole
 
 SOURCE = LinkedEnvironment(account="111111111111", region="eu-west-1")
 TARGET = LinkedEnvironment(account="222222222222", region="eu-central-1")
@@ -28,7 +28,8 @@ def _actions(statement: dict[str, Any]) -> set[str]:
 
 def test_the_source_allows_what_the_target_is_granted_and_nothing_else() -> None:
     """An action of one side alone is denied between accounts, or a right that is used by nothing."""
-    granted = [_actions(each.to_statement_json()) for each in LINK.promote_statements()]
+    statements = [*LINK.promote_statements(), LINK.recheck_statement()]
+    granted = [_actions(each.to_statement_json()) for each in statements]
     allowed = [_actions(each) for each in _resource_statements()]
 
     assert set().union(*granted) == set().union(*allowed)
@@ -37,11 +38,10 @@ def test_the_source_allows_what_the_target_is_granted_and_nothing_else() -> None
 
 def test_each_statement_of_a_resource_names_the_root_and_holds_it_to_one_role() -> None:
     """A role as principal would have to exist before the policy."""
-    role = LINK.role_arn("promote", TARGET)
-    for statement in _resource_statements():
+    purposes: tuple[LinkRole, ...] = ("recheck", "promote", "promote")
+    for statement, purpose in zip(_resource_statements(), purposes, strict=True):
         assert statement["Principal"] == {"AWS": "arn:aws:iam::222222222222:root"}
-        only = statement["Condition"]["ArnEquals"]["aws:PrincipalArn"]
-        assert role in ([only] if isinstance(only, str) else only)
+        assert statement["Condition"]["ArnEquals"]["aws:PrincipalArn"] == LINK.role_arn(purpose, TARGET)
 
 
 def test_keys_decrypt_through_s3_of_their_region() -> None:

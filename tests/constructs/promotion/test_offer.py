@@ -18,6 +18,7 @@ STAGING = Environment("staging", account="222222222222", region="eu-west-1")
 RECOVERY = Environment("recovery", account="333333333333", region="eu-central-1")
 ROOT = "arn:aws:iam::222222222222:root"
 PROMOTE = link_role_arn("promote", unit="demand", model="forecast", environment=STAGING.linked)
+RECHECK = link_role_arn("recheck", unit="demand", model="forecast", environment=STAGING.linked)
 
 
 def _stack(*, key: bool = False) -> tuple[cdk.Stack, BusinessUnit]:
@@ -62,7 +63,7 @@ def test_the_group_lets_each_target_describe_its_packages(template: dict[str, An
     assert [statement["Action"] for statement in statements] == [["sagemaker:DescribeModelPackage"]] * 2
     (staging,) = _of(statements, ROOT)
     assert staging["Resource"] == "arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/*"
-    assert PROMOTE in staging["Condition"]["ArnEquals"]["aws:PrincipalArn"]
+    assert staging["Condition"]["ArnEquals"]["aws:PrincipalArn"] == RECHECK
 
 
 def test_the_bucket_lets_the_target_copy_what_the_group_and_its_pipelines_release(template: dict[str, Any]) -> None:

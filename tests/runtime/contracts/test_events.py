@@ -68,6 +68,7 @@ def test_detail_types_are_what_rules_match() -> None:
         "MLOps Features Rejected",
         "MLOps Model Released",
         "MLOps Monitor Reported",
+        "MLOps Promotion Finished",
         "MLOps Retraining Finished",
         "MLOps Retraining Requested",
         "MLOps Rollout Finished",

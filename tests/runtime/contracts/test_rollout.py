@@ -139,6 +139,7 @@ def test_outcomes_are_what_auditors_search_for() -> None:
         "PAUSED",
         "PROMOTED",
         "REFUSED",
+        "REGISTERED",
         "REJECTED",
         "RELEASED",
         "RESUMED",
@@ -171,7 +172,8 @@ def test_outcomes_are_what_auditors_search_for() -> None:
             AuditRecord,
             {"outcome": "promoted"},
             "$.outcome must be one of 'PROMOTED', 'ROLLED_BACK', 'REJECTED', 'ASKED', 'REFUSED', 'FAILED', 'UNCHANGED', 'DELETED', "
-            "'PAUSED', 'RESUMED', 'RELEASED', got 'promoted'",
+            "'PAUSED', 'RESUMED', 'RELEASED', "
+            "'REGISTERED', got 'promoted'",
         ),
         (AuditRecord, {"previous": ...}, "$.previous is missing"),
         (AuditRecord, {"format": "mlops.audit/0"}, "$.format must be one of 'mlops.audit/1', got 'mlops.audit/0'"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.promotion_target import place
 
 if "rollout_world" not in sys.modules:
     _SPEC = importlib.util.spec_from_file_location("rollout_world", Path(__file__).parents[1] / "rollout" / "world.py")
@@ -30,6 +31,8 @@ from mlops_runtime.promotion.release_writer import Released, ReleaseWriter
 from mlops_runtime.registry.model_package import registered_metadata
 from mlops_runtime.registry.package_approval import ApprovalRule
 from mlops_runtime.rollout.rollout_table import RolloutTable
+
+__all__ = ["place"]
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Release:one"
 ARTIFACT, EVALUATION, BASELINE = b"archive", b'{"metric": "wape"}', b'{"features": []}'

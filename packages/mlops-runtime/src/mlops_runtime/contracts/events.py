@@ -16,6 +16,7 @@ class DetailType(StrEnum):
     RETRAINING_FINISHED = "MLOps Retraining Finished"
     ROLLOUT_FINISHED = "MLOps Rollout Finished"
     MODEL_RELEASED = "MLOps Model Released"
+    PROMOTION_FINISHED = "MLOps Promotion Finished"
     MONITOR_REPORTED = "MLOps Monitor Reported"
     FEATURES_INGESTED = "MLOps Features Ingested"
     FEATURES_REJECTED = "MLOps Features Rejected"

@@ -84,7 +84,8 @@ class ModelPackageSpec:
     ``signing_key`` is the ARN of the key that signed the archive, ``model.sig`` beside it the signature; without one nothing has.
     ``code`` is the address of the training code, as the training job had it. ``flavor`` is what loads a model that is not ONNX,
     ``trust`` what loading it may do (``contracts.model_manifest``). ``trained_until`` is that of its evaluation,
-    ``feature_service`` names the service of its training set.
+    ``feature_service`` names the service of its training set. The ``source_*`` fields are of a package that another environment
+    released: its binding and ARN there, the hash of the audit record of its release, and the environment's name.
     """
 
     group: str
@@ -106,6 +107,10 @@ class ModelPackageSpec:
     trust: Trust | None = None
     trained_until: str | None = None
     feature_service: str | None = None
+    source_binding: str | None = None
+    source_package: str | None = None
+    source_record: str | None = None
+    source_environment: str | None = None
     format: Literal["mlops.model-package/1"] = "mlops.model-package/1"
 
     @property

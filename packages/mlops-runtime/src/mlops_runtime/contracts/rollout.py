@@ -253,6 +253,7 @@ class Outcome(StrEnum):
 
     ``ASKED`` is a retraining that trained nothing: an alarm fired on a feed that looks broken, and people are to decide.
     ``RELEASED`` is a package that other accounts may take from then on.
+    ``REGISTERED`` is a package of another environment that was copied and registered here.
     """
 
     PROMOTED = "PROMOTED"
@@ -266,6 +267,7 @@ class Outcome(StrEnum):
     PAUSED = "PAUSED"
     RESUMED = "RESUMED"
     RELEASED = "RELEASED"
+    REGISTERED = "REGISTERED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +280,8 @@ class AuditRecord:
     the golden requests, with their limits, that this very container has passed, ``passport_sha256`` of the ``Passport`` that a
     promotion got. ``flavor`` and ``trust`` are of a promoted or rejected model that is not ONNX, ``verdict`` of one that got
     traffic beside the old one. A recovery's record stands for the
-    execution that died too, which has none of its own: ``recovers`` is its ARN.
+    execution that died too, which has none of its own: ``recovers`` is its ARN. ``source_record`` is the hash of the audit record
+    in another environment's chain by which it released what this record is about.
     """
 
     endpoint: str
@@ -302,6 +305,7 @@ class AuditRecord:
     flavor: str | None = None
     trust: str | None = None
     verdict: RolloutVerdict | None = None
+    source_record: str | None = None
     format: Literal["mlops.audit/1"] = "mlops.audit/1"
 
 

@@ -24,7 +24,18 @@ METADATA = (
     "evaluation_uri",
 )
 # what a package of ours also carries; one that was registered otherwise may be without
-OPTIONAL = ("signing_key", "code", "flavor", "trust", "trained_until", "feature_service")
+OPTIONAL = (
+    "signing_key",
+    "code",
+    "flavor",
+    "trust",
+    "trained_until",
+    "feature_service",
+    "source_binding",
+    "source_package",
+    "source_record",
+    "source_environment",
+)
 # what a package is bound by besides its container; hash of the evaluation, and the optional fields that there are
 BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri", "baseline_sha256")
 ALSO_BOUND = ("evaluation_sha256", *OPTIONAL)

@@ -181,6 +181,21 @@ class SignedArchives:
         self._write(f"{folder}/{SIGNATURE_FILE}", digest)
         return {"signature_uri": f"{root}{folder}/{SIGNATURE_FILE}"}
 
+    def sign_copy(self, uri: str, digest: str) -> None:
+        """Sign an archive that another environment released, once: what it is was compared with its release.
+
+        Args:
+            uri: Where the archive lies.
+            digest: SHA-256 that was released.
+
+        Raises:
+            ArchiveSignatureError: If archive or a signature that is there already are of something else.
+        """
+        key = uri.removeprefix(f"s3://{self._bucket}/")
+        if (problem := self._unlike(key, digest)) is not None:
+            raise ArchiveSignatureError(f"{problem}; released was {digest}")
+        self._write(f"{key.rpartition('/')[0]}/{SIGNATURE_FILE}", digest)
+
     def problems(self, spec: ModelPackageSpec) -> tuple[str, ...]:
         """Return why a package's archive is not what was signed; nothing if it is, or if the package says that nothing signed it.
 

@@ -1,0 +1,223 @@
+"""The table of a target: what was offered, what became of it, which models were here before, and which release is the newest."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, UpdateItemInputTypeDef
+
+OfferState = Literal["OFFERED", "REFUSED", "FAILED", "REGISTERED", "APPROVED"]
+# what is asked for again: it was not decided on, or may be taken once something else is fixed
+OPEN: tuple[OfferState, ...] = ("OFFERED", "FAILED")
+_OFFER = "offer/"
+# which states a later one does not change
+_KEPT: dict[str, tuple[str, ...]] = {
+    "OFFERED": ("REGISTERED", "APPROVED"),
+    "FAILED": ("REGISTERED", "APPROVED"),
+    "REFUSED": ("REGISTERED", "APPROVED"),
+    "REGISTERED": ("APPROVED",),
+    "APPROVED": (),
+}
+
+
+def promotions_chain(group: str) -> str:
+    """Return the name of the audit chain of a target; no endpoint's name has a dot.
+
+    Example:
+        >>> promotions_chain("demand-forecast")
+        'demand-forecast.promotions'
+    """
+    return f"{group}.promotions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A release that the source offered. Times are ISO 8601, UTC.
+
+    ``attempts`` counts its executions. ``reason`` is of the last one, ``package`` the local one. ``may_pass`` is of a refused one
+    that may be taken once something outside of it is fixed.
+    """
+
+    record_sha256: str
+    record_uri: str
+    offered_at: str
+    changed_at: str
+    state: OfferState = "OFFERED"
+    attempts: int = 1
+    reason: str = ""
+    package: str = ""
+    may_pass: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is to be asked for again."""
+        return self.state in OPEN or (self.state == "REFUSED" and self.may_pass)
+
+
+class OfferTable:
+    """The offers of one group.
+
+    Args:
+        dynamodb: Client.
+        table: Name of the table, whose key is ``endpoint``, as its audit chain's row has it.
+    """
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
+        self._dynamodb, self.table = dynamodb, table
+
+    def offer(self, uri: str, sha256: str, at: str) -> Offer:
+        """Keep an offer, once, and return it as it is."""
+        new = Offer(record_sha256=sha256, record_uri=uri, offered_at=at, changed_at=at)
+        try:
+            self._dynamodb.put_item(
+                TableName=self.table,
+                Item={"endpoint": {"S": _OFFER + sha256}, **_item(new)},
+                ConditionExpression="attribute_not_exists(endpoint)",
+            )
+        except ClientError as error:
+            if not _is_refused(error):
+                raise
+            return self.read(sha256) or new
+        return new
+
+    def read(self, sha256: str) -> Offer | None:
+        """Return an offer; None if none is kept."""
+        answer = self._dynamodb.get_item(TableName=self.table, Key=_key(_OFFER + sha256), ConsistentRead=True)
+        return _offer(answer["Item"]) if "Item" in answer else None
+
+    def offers(self) -> Iterator[Offer]:
+        """Yield every offer."""
+        pages = self._dynamodb.get_paginator("scan").paginate(
+            TableName=self.table,
+            ConsistentRead=True,
+            FilterExpression="begins_with(endpoint, :offer)",
+            ExpressionAttributeValues={":offer": {"S": _OFFER}},
+        )
+        for page in pages:
+            yield from map(_offer, page["Items"])
+
+    def again(self, offer: Offer, at: str) -> bool:
+        """Count one more attempt, which leaves the last decision as it is; False if another check did."""
+        return self._update(
+            _OFFER + offer.record_sha256,
+            "SET attempts = :next, changed_at = :at",
+            "attempts = :seen",
+            {
+                ":next": {"N": str(offer.attempts + 1)},
+                ":seen": {"N": str(offer.attempts)},
+                ":at": {"S": at},
+            },
+        )
+
+    def decide(self, sha256: str, *, state: OfferState, reason: str, package: str, may_pass: bool, at: str) -> None:
+        """Write what became of an offer; one that was registered is not refused again, one that was approved stays so."""
+        kept = _KEPT[state]
+        values: dict[str, AttributeValueTypeDef] = {
+            ":state": {"S": state},
+            ":reason": {"S": reason[:2000]},
+            ":package": {"S": package},
+            ":may": {"BOOL": may_pass},
+            ":at": {"S": at},
+            **{f":kept{number}": {"S": each} for number, each in enumerate(kept)},
+        }
+        unlike = f" AND NOT #s IN ({', '.join(f':kept{number}' for number in range(len(kept)))})" if kept else ""
+        self._update(
+            _OFFER + sha256,
+            "SET #s = :state, reason = :reason, package = :package, may_pass = :may, changed_at = :at",
+            "attribute_exists(endpoint)" + unlike,
+            values,
+            names={"#s": "state"},
+        )
+
+    def registered(self, sha256: str, package: str) -> None:
+        """Keep which package an offer became, so that a later attempt makes no second one."""
+        self._update(
+            _OFFER + sha256, "SET package = :package", "attribute_exists(endpoint)", {":package": {"S": package}}
+        )
+
+    def newest(self) -> tuple[str, str] | None:
+        """Return time and record hash of the newest release that was taken; None before the first."""
+        item = self._dynamodb.get_item(TableName=self.table, Key=_key("newest"), ConsistentRead=True).get("Item")
+        return None if item is None else (item["released_at"]["S"], item["record_sha256"]["S"])
+
+    def take(self, *, released_at: str, sha256: str) -> bool:
+        """Make a release the newest one; False if a newer one was taken meanwhile.
+
+        Args:
+            released_at: When it was released, in one form for all, so that texts compare as times do.
+            sha256: Hash of its record.
+        """
+        return self._update(
+            "newest",
+            "SET released_at = :at, record_sha256 = :sha",
+            "attribute_not_exists(endpoint) OR released_at < :at OR record_sha256 = :sha",
+            {":at": {"S": released_at}, ":sha": {"S": sha256}},
+        )
+
+    def first_release(self, model_sha256: str, sha256: str) -> str:
+        """Return the hash of the record by which a model came here first: this one, if none did before.
+
+        Args:
+            model_sha256: Hash of the model.
+            sha256: Hash of the record that brings it now.
+        """
+        key = f"model/{model_sha256}"
+        self._update(key, "SET record_sha256 = :sha", "attribute_not_exists(endpoint)", {":sha": {"S": sha256}})
+        answer = self._dynamodb.get_item(TableName=self.table, Key=_key(key), ConsistentRead=True)
+        return answer["Item"]["record_sha256"]["S"]
+
+    def _update(
+        self,
+        key: str,
+        update: str,
+        condition: str,
+        values: "dict[str, AttributeValueTypeDef]",
+        names: Mapping[str, str] | None = None,
+    ) -> bool:
+        asked: UpdateItemInputTypeDef = {
+            "TableName": self.table,
+            "Key": _key(key),
+            "UpdateExpression": update,
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": values,
+        }
+        if names is not None:
+            asked["ExpressionAttributeNames"] = names
+        try:
+            self._dynamodb.update_item(**asked)
+        except ClientError as error:
+            if not _is_refused(error):
+                raise
+            return False
+        return True
+
+
+def _key(value: str) -> "dict[str, AttributeValueTypeDef]":
+    return {"endpoint": {"S": value}}
+
+
+def _is_refused(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def _item(offer: Offer) -> "dict[str, AttributeValueTypeDef]":
+    item: dict[str, AttributeValueTypeDef] = {}
+    for each in fields(offer):
+        value = getattr(offer, each.name)
+        item[each.name] = (
+            {"BOOL": value}
+            if isinstance(value, bool)
+            else {"N": str(value)}
+            if isinstance(value, int)
+            else {"S": value}
+        )
+    return item
+
+
+def _offer(item: "dict[str, AttributeValueTypeDef]") -> Offer:
+    values = {name: next(iter(value.values())) for name, value in item.items() if name != "endpoint"}
+    return Offer(**{**values, "attempts": int(str(values["attempts"]))})  # type: ignore[arg-type]

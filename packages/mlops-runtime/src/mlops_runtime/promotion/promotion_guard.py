@@ -1,0 +1,166 @@
+"""Events of a source, and a schedule, to executions of the Promote machine: each offer is kept, started once, and asked for again.
+
+What an event says is not believed: it names a record, whose bytes the machine copies and checks. Executions die, so that a schedule
+starts again what was offered and not decided on.
+"""
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mlops_runtime.contracts import ContractError, canonical_json, from_dict, from_json, to_dict
+from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, event_source
+from mlops_runtime.lambda_protocol import Message
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.promotion.offer_table import Offer, OfferTable
+from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY
+from mlops_runtime.rollout.execution_names import execution_arn
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+OLDEST = timedelta(
+    hours=25
+)  # EventBridge delivers for a day: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
+NEWEST = timedelta(minutes=5)
+CHARACTERS_OF_NAME = 40
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+logger = logging.getLogger(__name__)
+
+
+class IgnoredOfferError(Exception):
+    """An event that offers nothing; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferSettings:
+    """Whose offers of which model are taken.
+
+    Args:
+        machine_arn: The Promote machine.
+        unit: Name of the unit.
+        group: The package group.
+        source: Whose events count.
+        recheck_rule: ARN of the rule of the schedule.
+    """
+
+    machine_arn: str
+    unit: str
+    group: str
+    source: LinkedEnvironment
+    recheck_rule: str
+
+
+def execution_name(offer: Offer) -> str:
+    """Return the name of an offer's execution: one for each attempt."""
+    return f"{offer.record_sha256[:CHARACTERS_OF_NAME]}-{offer.attempts}"
+
+
+def offered(body: str, *, settings: OfferSettings, now: datetime) -> tuple[str, str] | None:
+    """Return URI and hash of the record that an event offers; None if it is the schedule's.
+
+    Args:
+        body: The message.
+        settings: Whose offers are taken.
+        now: When the queue took the message.
+
+    Raises:
+        IgnoredOfferError: If it is malformed, stale, or of another source, unit or group.
+    """
+    if len(body) > LONGEST_BODY:
+        raise IgnoredOfferError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
+    try:
+        event = from_json(BusEvent, body)
+        if event.source == "aws.events" and event.resources == (settings.recheck_rule,):
+            return None
+        detail = from_dict(EventDetail, event.detail)
+    except ContractError as error:
+        raise IgnoredOfferError(str(error)) from error
+    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
+    if not -NEWEST <= now - at <= OLDEST:
+        raise IgnoredOfferError(f"event of {event.time.isoformat()} came at {now.isoformat()}")
+    found = {
+        "source": (event.source, event_source(settings.unit)),
+        "detail type": (event.detail_type, DetailType.MODEL_RELEASED.value),
+        "account": (event.account, settings.source.account),
+        "region": (event.region, settings.source.region),
+        "group": (detail.subject, settings.group),
+        "outcome": (detail.outcome, "RELEASED"),
+    }
+    wrong = [
+        f"{name} is {str(value)[:100]!r}, not {wanted!r}" for name, (value, wanted) in found.items() if value != wanted
+    ]
+    if wrong or not EVENT_ID.fullmatch(event.id):
+        raise IgnoredOfferError("; ".join(wrong) or "the event's id is not one")
+    attributes = detail.attributes or {}
+    uri, sha256 = attributes.get("record_uri", ""), attributes.get("record_sha256", "")
+    place = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]/releases/{re.escape(settings.group)}/[0-9a-f]{{64}}\.json"
+    if not re.fullmatch(place, uri, re.ASCII) or not _SHA256.fullmatch(sha256):
+        raise IgnoredOfferError(
+            f"{uri[:200]!r} with SHA-256 {sha256[:100]!r} is not a release record of {settings.group}"
+        )
+    return uri, sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferGuard:
+    """The path from offers to the Promote machine.
+
+    Args:
+        stepfunctions: Client.
+        table: The offers.
+        settings: Whose offers are taken.
+    """
+
+    stepfunctions: "SFNClient"
+    table: OfferTable
+    settings: OfferSettings
+
+    def handle(self, message: Message) -> list[str]:
+        """Start what a message offers, once, or what is still open; return the executions."""
+        at = str(to_dict(message.sent))
+        try:
+            found = offered(message.body, settings=self.settings, now=message.sent)
+        except IgnoredOfferError as ignored:
+            logger.info(json.dumps({"message": message.id, "decision": "IGNORED", "reason": str(ignored)[:1000]}))
+            return []
+        if found is None:
+            started = [arn for offer in self.table.offers() if (arn := self._again(offer, at)) is not None]
+        else:
+            offer = self.table.offer(*found, at)
+            # a repeated event starts the execution that is there, and changes no decision
+            started = [self._start(offer)] if offer.state == "OFFERED" else []
+        logger.info(
+            json.dumps({"message": message.id, "decision": "STARTED" if started else "LEFT", "executions": started})
+        )
+        return started
+
+    def _again(self, offer: Offer, at: str) -> str | None:
+        if not offer.is_open or self._runs(offer):
+            return None
+        if not self.table.again(offer, at):
+            return None
+        current = self.table.read(offer.record_sha256)
+        return None if current is None else self._start(current)
+
+    def _runs(self, offer: Offer) -> bool:
+        arn = execution_arn(self.settings.machine_arn, execution_name(offer))
+        try:
+            return self.stepfunctions.describe_execution(executionArn=arn)["status"] == "RUNNING"
+        except self.stepfunctions.exceptions.ExecutionDoesNotExist:
+            return False
+
+    def _start(self, offer: Offer) -> str:
+        name, asked = execution_name(offer), {"record_uri": offer.record_uri, "record_sha256": offer.record_sha256}
+        try:
+            self.stepfunctions.start_execution(
+                stateMachineArn=self.settings.machine_arn, name=name, input=canonical_json(asked).decode()
+            )
+        except self.stepfunctions.exceptions.ExecutionAlreadyExists:
+            logger.info("execution %s is already there", name)
+        return execution_arn(self.settings.machine_arn, name)

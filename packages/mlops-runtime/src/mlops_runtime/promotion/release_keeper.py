@@ -1,0 +1,314 @@
+"""Adapter of the Promote machine: compares copies with their release, keeps, signs and records them, and says who approves.
+
+Every step may be repeated: keys follow from content, a release is the newest once, and an execution has one record.
+"""
+
+import base64
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.business_unit.automation import Automation
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome
+from mlops_runtime.promotion.offer_table import OfferState, OfferTable, promotions_chain
+from mlops_runtime.promotion.release_plan import (
+    Copy,
+    ReleaseRefusedError,
+    Target,
+    copies,
+    evidence_problems,
+    registration,
+    released_at,
+)
+from mlops_runtime.promotion.release_reader import copied_record
+from mlops_runtime.promotion.target_environment import target_of
+from mlops_runtime.registry.package_approval import changed_while_pending
+from mlops_runtime.rollout.archive_signatures import SignedArchives
+from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain, Move
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.seals import Sealer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+
+_GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 says that it is forbidden of what is gone to whom may not list
+_EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
+_OUTCOMES: dict[str, Outcome] = {
+    "APPROVED": Outcome.REGISTERED,
+    "REGISTERED": Outcome.REGISTERED,
+    "REFUSED": Outcome.REFUSED,
+    "FAILED": Outcome.FAILED,
+}
+
+_REQUEST = re.compile(r"(?:Extended )?Request ?ID: ?[\w+/=-]+", re.IGNORECASE)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseKeeper:
+    """What is done with a release after its objects were copied.
+
+    Args:
+        s3: Client.
+        sagemaker: Client.
+        table: The offers.
+        target: Who takes releases.
+        archives: Signs archives.
+        automation: The unit's freeze calendar and pause.
+        chain: The audit chain of promotions.
+    """
+
+    s3: "S3Client"
+    sagemaker: "SageMakerClient"
+    table: OfferTable
+    target: Target
+    archives: SignedArchives
+    automation: Automation
+    chain: AuditChain
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "ReleaseKeeper":
+        """Read from the variables that the construct gives to the function.
+
+        Args:
+            environ: The variables.
+            client: Gives a boto3 client by service name.
+        """
+        dynamodb, target = client("dynamodb"), target_of(environ)
+        return cls(
+            s3=client("s3"),
+            sagemaker=client("sagemaker"),
+            table=OfferTable(dynamodb, environ["PROMOTIONS_TABLE"]),
+            target=target,
+            archives=SignedArchives.from_environment(environ, client),
+            automation=Automation.from_environment(environ, dynamodb),
+            chain=AuditChain(
+                s3=client("s3"),
+                bucket=environ["AUDIT_BUCKET"],
+                table=RolloutTable(dynamodb, environ["PROMOTIONS_TABLE"], promotions_chain(target.group)),
+                heads=environ["HEADS_BUCKET"],
+                sealer=Sealer(kms=client("kms"), key=environ["SIGNING_KEY"]),
+            ),
+        )
+
+    def keep(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep what was copied, if it is what was released, and return how it is registered.
+
+        Args:
+            asked: ``{"record_uri", "record_sha256", "execution"}``.
+
+        Returns:
+            ``{"verdict", "reason", "may_pass"}``; of a release that is kept ``container``, ``metadata``, ``content_types`` of its
+            package, its ``binding``, and ``package``, empty unless an earlier attempt registered it.
+        """
+        sha256, execution = str(asked["record_sha256"]), str(asked["execution"])
+        try:
+            record = copied_record(
+                self.s3, target=self.target, uri=str(asked["record_uri"]), sha256=sha256, execution=execution
+            )
+            self._keep(record, copies(record, target=self.target, execution=execution), sha256)
+        except ReleaseRefusedError as refused:
+            return {"verdict": "REFUSED", "reason": str(refused)[:4000], "may_pass": refused.may_pass}
+        offer = self.table.read(sha256)
+        container, metadata = registration(record, target=self.target)
+        return {
+            "verdict": "KEPT",
+            "container": container,
+            "metadata": metadata,
+            "content_types": list(record.package.content_types),
+            "binding": metadata["container_sha256"],
+            "package": "" if offer is None else offer.package,
+        }
+
+    def _keep(self, record: ReleaseRecord, found: tuple[Copy, ...], sha256: str) -> None:
+        tags, problems = {}, []
+        for each in found:
+            digest, tags[each.name] = self._digest(each.incoming)
+            if digest is None:
+                problems.append(
+                    f"the copy of the {each.name}, {each.source}, is missing or has no SHA-256 of its whole"
+                )
+            elif digest != each.sha256:
+                problems.append(
+                    f"the {each.name}, {each.source}, was changed after it was released: it has SHA-256 {digest}, released was "
+                    f"{each.sha256}"
+                )
+        if problems:
+            raise ReleaseRefusedError(problems)
+        by_name = {each.name: each for each in found}
+        gate = None if "gate" not in by_name else self._read(by_name["gate"])
+        if problems := evidence_problems(record, self._read(by_name["evaluation"]), gate):
+            raise ReleaseRefusedError(problems)
+        if not self.table.take(released_at=_moment(record), sha256=sha256):
+            raise ReleaseRefusedError(["stale: a newer release was taken while this one was copied"])
+        # the archive last: what is measured of it is there before it is
+        for each in reversed(found):
+            self._copy(each, tags[each.name])
+        archive = by_name["artifact"]
+        self.archives.sign_copy(f"s3://{self.target.bucket}/{archive.key}", archive.sha256)
+
+    def _digest(self, key: str) -> tuple[str | None, str]:
+        """Return the SHA-256 that S3 made of the whole of an object, and its tag."""
+        try:
+            found = self.s3.head_object(Bucket=self.target.bucket, Key=key, ChecksumMode="ENABLED")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _GONE:
+                raise
+            return None, ""
+        checksum = found.get("ChecksumSHA256")
+        # claim: copies-have-the-hash-of-the-whole
+        if checksum is None or found.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
+            return None, ""
+        return base64.b64decode(checksum).hex(), found["ETag"]
+
+    def _read(self, each: Copy) -> bytes:
+        content = self.s3.get_object(Bucket=self.target.bucket, Key=each.incoming)["Body"].read()
+        if (digest := hashlib.sha256(content).hexdigest()) != each.sha256:
+            raise ReleaseRefusedError([f"the {each.name} was changed while it was read: {digest}, not {each.sha256}"])
+        return content
+
+    def _copy(self, each: Copy, tag: str) -> None:
+        """Copy to the key of its content, once; what is there is held to the same hash."""
+        bucket = self.target.bucket
+        try:
+            # claim: functions-know-conditional-copies
+            self.s3.copy_object(
+                Bucket=bucket,
+                Key=each.key,
+                CopySource={"Bucket": bucket, "Key": each.incoming},
+                CopySourceIfMatch=tag,
+                ChecksumAlgorithm="SHA256",
+                IfNoneMatch="*",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _EXISTS:
+                raise
+        digest, _ = self._digest(each.key)
+        if digest != each.sha256:
+            raise ReleaseRefusedError([f"s3://{bucket}/{each.key} has SHA-256 {digest}, released is {each.sha256}"])
+
+    def decide(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Say whether the policy approves a registered package now, as the source approved it, or people do.
+
+        Args:
+            asked: ``{"package", "record_sha256", "model_sha256", "now"}``.
+
+        Returns:
+            ``{"may_approve", "is_approved", "rest"}``, and why not in ``rest``.
+        """
+        arn, sha256 = str(asked["package"]), str(asked["record_sha256"])
+        self.table.registered(sha256, arn)
+        description = self.sagemaker.describe_model_package(ModelPackageName=arn)
+        status, now = description["ModelApprovalStatus"], datetime.fromisoformat(asked["now"]).astimezone(UTC)
+        if status != "PendingManualApproval":
+            return {"may_approve": False, "is_approved": status == "Approved", "rest": f"it is {status} already"}
+        rests = [self.automation.rests(now)]
+        first = self.table.first_release(str(asked["model_sha256"]), sha256)
+        if first != sha256:
+            rests.append(
+                f"this model came here before, by the release of record {first[:16]}: one that was rolled back here does not come "
+                "back by itself"
+            )
+        newest = self.table.newest()
+        if newest is not None and newest[1] != sha256:
+            rests.append(f"a newer release, of {newest[0]}, was taken meanwhile")
+        if (changed := changed_while_pending(description)) is not None:
+            rests.append(f"{changed} changed it after it was registered")
+        rest = "; ".join(each for each in rests if each)
+        return {"may_approve": not rest, "is_approved": False, "rest": rest}
+
+    def record(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Write what became of a release: into the audit chain, and beside its offer.
+
+        What is refused again for the same reason is written once.
+
+        Args:
+            asked: What became of it, as ``outcome``, ``reason``, ``package``, ``binding`` and ``may_pass``; what it was about, as
+                ``record_uri``, ``record_sha256`` and ``facts``; ``execution`` and ``now``.
+
+        Returns:
+            ``{"is_news"}``: whether people do not know it yet.
+        """
+        state: OfferState = asked["outcome"]
+        reason, sha256, execution = str(asked["reason"]), str(asked["record_sha256"]), str(asked["execution"])
+        package, at = str(asked.get("package", "")), datetime.fromisoformat(asked["now"]).astimezone(UTC)
+        offer = self.table.read(sha256)
+        is_news = offer is None or (offer.state, _without_ids(offer.reason)) != (state, _without_ids(reason[:2000]))
+        earlier = self.chain.record_of(execution)
+        if is_news and earlier is None:
+            facts = {name: str(value) for name, value in (asked.get("facts") or {}).items() if value}
+            self.chain.append(
+                lambda row: self._move(
+                    row,
+                    outcome=_OUTCOMES[state],
+                    reason=reason,
+                    execution=execution,
+                    at=at,
+                    package=package,
+                    asked=asked,
+                    facts=facts,
+                )
+            )
+        self.table.decide(
+            sha256,
+            state=state,
+            reason=reason,
+            package=package,
+            may_pass=bool(asked.get("may_pass")),
+            at=str(to_dict(at)),
+        )
+        return {"is_news": is_news}
+
+    def _move(
+        self,
+        row: LockRow,
+        *,
+        outcome: Outcome,
+        reason: str,
+        execution: str,
+        at: datetime,
+        package: str,
+        asked: Mapping[str, Any],
+        facts: Mapping[str, str],
+    ) -> Move | AuditRecord:
+        """Return the next record, or the one that this execution has written."""
+        for known in self.chain.newest(row, LOOK_BACK):
+            if known.execution == execution:
+                return known
+        return Move(
+            record=AuditRecord(
+                endpoint=row.endpoint,
+                sequence=row.audit_sequence + 1,
+                previous=row.audit_head,
+                outcome=outcome,
+                reason=reason,
+                execution=execution,
+                at=str(to_dict(at)),
+                requested_by=f"{self.target.source_name}, {self.target.source.account} {self.target.source.region}",
+                candidate_package=package or facts.get("source_package"),
+                model_sha256=facts.get("model_sha256"),
+                training_set_id=facts.get("training_set_id"),
+                container_sha256=str(asked.get("binding") or "") or None,
+                source_record=facts.get("source_record"),
+            )
+        )
+
+
+def _without_ids(reason: str) -> str:
+    """Return a reason without the numbers that AWS gives each answer."""
+    return _REQUEST.sub("", reason)
+
+
+def _moment(record: ReleaseRecord) -> str:
+    """Return the time of a release in one form, so that texts compare as times do."""
+    return released_at(record).astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,409 @@
+"""What a target takes of a release: its record is checked by itself, against the source's registry, and against what was taken.
+
+Pure: what is given was read before. Every problem is named at once, and any refuses the whole release.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict, ModelPackageSpec
+from mlops_runtime.contracts.model_manifest import Trust
+from mlops_runtime.contracts.release import ReleasedObject, ReleaseRecord
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, release_key
+from mlops_runtime.registry.model_package import (
+    ABSENT,
+    METADATA,
+    OPTIONAL,
+    PackageError,
+    container_environment,
+    container_sha256,
+    read_package,
+    registered_metadata,
+)
+from mlops_runtime.registry.package_approval import bound_by, trust_problems
+
+MAXIMUM_RECORD = 65_536  # bytes; a record names a package and at most four objects
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html: one call copies 5 GB at most
+MAXIMUM_OBJECT = 5 * 1024**3
+CLOCKS = timedelta(minutes=5)  # by which the source's may be ahead
+COPIES = {"artifact": "model.tar.gz", "evaluation": "evaluation.json", "baseline": "baseline.json", "gate": "gate.json"}
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_FOLDERS = "models|evaluations|gates|releases"
+# keys of ours, which need no encoding in the name of a copy's source
+_URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[\w./=-]{1,900})", re.ASCII)
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
+_IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(?:\.cn)?)/"
+    r"(?P<repository>[a-z0-9][a-z0-9._/-]{1,255})@(?P<digest>sha256:[0-9a-f]{64})",
+    re.ASCII,
+)
+_SHOWN = 200
+
+
+class ReleaseRefusedError(ValueError):
+    """A release is not taken; the message lists every problem.
+
+    Attributes:
+        problems: Each problem.
+        may_pass: Whether the same release may be taken later, once something outside of it is fixed.
+    """
+
+    def __init__(self, problems: Sequence[str], *, may_pass: bool = False) -> None:
+        self.problems, self.may_pass = tuple(problems), may_pass
+        super().__init__("; ".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The environment that takes releases of one model.
+
+    Args:
+        unit: Name of the unit, the same on both sides.
+        group: The package group, the same on both sides.
+        here: Where the target is.
+        source: Whose releases it takes.
+        source_name: The name by which people know the source.
+        bucket: Artifacts bucket of the target.
+        signing_key: ARN of the key that signs archives here.
+        trust: What loading a model may do here. Default: data and code.
+    """
+
+    unit: str
+    group: str
+    here: LinkedEnvironment
+    source: LinkedEnvironment
+    source_name: str
+    bucket: str
+    signing_key: str
+    trust: tuple[Trust, ...] | None = None
+
+    @property
+    def asks_source(self) -> bool:
+        """Whether the source's registry can be asked: of its own Region only."""
+        return self.here.region == self.source.region
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """An object on its way: from the source to ``incoming``, and from there to ``key``, which follows from content."""
+
+    name: str
+    source: str
+    incoming: str
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image in the target's own registry; ``digest`` begins with ``sha256:``."""
+
+    registry: str
+    repository: str
+    digest: str
+
+
+def incoming_prefix(group: str, execution: str) -> str:
+    """Return where an execution copies to before anything is checked.
+
+    Example:
+        >>> incoming_prefix("demand-forecast", "arn:aws:states:eu-west-1:222222222222:execution:Promote:0a-1")
+        'incoming/demand-forecast/0a-1/'
+    """
+    return f"incoming/{group}/{execution.rpartition(':')[2]}/"
+
+
+def read_release(content: bytes, *, uri: str, sha256: str, target: Target) -> ReleaseRecord:
+    """Return the record of a release, after everything that it says by itself is checked.
+
+    Args:
+        content: The record's bytes, as they were copied.
+        uri: Where the source says that it lies.
+        sha256: The hash that the event named.
+        target: Who takes it.
+
+    Raises:
+        ReleaseRefusedError: If it is not the record of that hash, or not one of this unit, group and source.
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ReleaseRefusedError([f"the record at {_shown(uri)} has SHA-256 {found}, released was {_shown(sha256)}"])
+    try:
+        record = from_json(ReleaseRecord, content)
+    except ContractError as error:
+        raise ReleaseRefusedError([f"{_shown(uri)} is not a release record: {error}"]) from error
+    problems = [*_origin_problems(record, uri, target), *_object_problems(record, uri, target)]
+    problems += [*_package_problems(record, target), *_image_problems(record, target)]
+    problems += trust_problems(record.package.flavor, record.package.trust, allowed=target.trust)
+    if problems:
+        raise ReleaseRefusedError(problems)
+    return record
+
+
+def _origin_problems(record: ReleaseRecord, uri: str, target: Target) -> Iterator[str]:
+    wanted = {
+        "unit": target.unit,
+        "group": target.group,
+        "account": target.source.account,
+        "region": target.source.region,
+    }
+    for name, value in wanted.items():
+        if (found := getattr(record, name)) != value:
+            yield f"{name} is {_shown(found)}, taken is only {value!r}"
+    if not _SHA256.fullmatch(record.binding):
+        yield f"binding must be 64 hexadecimal digits, got {_shown(record.binding)}"
+    elif not uri.endswith("/" + release_key(group=target.group, binding=record.binding)):
+        yield f"{_shown(uri)} is not where the record of binding {record.binding} lies"
+    for name in ("released_at", "approved_by", "approval", "execution", "audit_chain", "audit_hash"):
+        if not getattr(record, name):
+            yield f"{name} is empty"
+    if not _SHA256.fullmatch(record.audit_hash):
+        yield f"audit_hash must be 64 hexadecimal digits, got {_shown(record.audit_hash)}"
+
+
+def _object_problems(record: ReleaseRecord, uri: str, target: Target) -> Iterator[str]:
+    bucket = uri.removeprefix("s3://").partition("/")[0]
+    place = re.compile(rf"(?:{_FOLDERS})/{re.escape(target.unit)}-[\w.-]+/[\w./=-]+", re.ASCII)
+    for name, each in _objects(record):
+        found = _URI.fullmatch(each.uri)
+        if found is None or found["bucket"] != bucket or ".." in each.uri or not place.fullmatch(found["key"]):
+            yield (
+                f"{name} must lie in bucket {_shown(bucket)} below {_FOLDERS.replace('|', '/, ')}/ of unit {target.unit}, "
+                f"got {_shown(each.uri)}"
+            )
+        if not _SHA256.fullmatch(each.sha256):
+            yield f"{name}.sha256 must be 64 hexadecimal digits, got {_shown(each.sha256)}"
+        if not 0 < each.size <= MAXIMUM_OBJECT:
+            yield f"{name} has {each.size} bytes, one copy takes 1 to {MAXIMUM_OBJECT} (5 GB); make it smaller"
+
+
+def _package_problems(record: ReleaseRecord, target: Target) -> Iterator[str]:
+    package = record.package
+    pairs = {
+        "group": (package.group, target.group),
+        "artifact_uri": (package.artifact_uri, record.artifact.uri),
+        "artifact_sha256": (package.artifact_sha256, record.artifact.sha256),
+        "evaluation_uri": (package.evaluation_uri, record.evaluation.uri),
+        "baseline_uri": (package.baseline_uri, record.baseline.uri),
+        "baseline_sha256": (package.baseline_sha256, record.baseline.sha256),
+    }
+    for name, (found, wanted) in pairs.items():
+        if found != wanted:
+            yield f"the package's {name} is {_shown(found)}, released is {_shown(wanted)}"
+    packages = target.source.arn("sagemaker", f"model-package/{target.group}/")
+    arn = package.package_arn or ""
+    if not arn.startswith(packages) or not re.fullmatch(r"[1-9][0-9]{0,8}", arn.removeprefix(packages), re.ASCII):
+        yield f"the package must be one of {packages}*, got {_shown(arn)}"
+    if record.binding not in _possible_bindings(record):
+        yield f"binding {_shown(record.binding)} is not that of the package in the record"
+
+
+def _possible_bindings(record: ReleaseRecord) -> set[str]:
+    """Return what the package may be bound by: a pipeline's registration also binds its evaluation, and names absent fields."""
+    package = record.package
+    container = {
+        "Image": package.image,
+        "ModelDataUrl": package.artifact_uri,
+        "Environment": container_environment(package),
+    }
+    present = _metadata(package)
+    bindings = set()
+    for evaluated in ({}, {"evaluation_sha256": record.evaluation.sha256}):
+        for absent in ({}, {} if "code" in present else {"code": ABSENT}):
+            bindings.add(container_sha256(container, {**present, **evaluated, **absent}))
+    return bindings
+
+
+def _metadata(package: ModelPackageSpec) -> dict[str, str]:
+    metadata = {name: str(getattr(package, name)) for name in METADATA}
+    return metadata | {name: str(value) for name in OPTIONAL if (value := getattr(package, name)) is not None}
+
+
+def _image_problems(record: ReleaseRecord, target: Target) -> Iterator[str]:
+    found = _IMAGE.fullmatch(record.package.image)
+    if found is None:
+        yield f"the image must be one of ECR by digest, got {_shown(record.package.image)}"
+    elif found["account"] != target.source.account:
+        yield (
+            f"the image {record.package.image} is of account {found['account']}, taken is only one of the source's own registry, "
+            f"{target.source.account}, which the target's registry has by the same digest; push it there and train with it"
+        )
+
+
+def _objects(record: ReleaseRecord) -> Iterator[tuple[str, ReleasedObject]]:
+    for name in COPIES:
+        each = getattr(record, name)
+        if each is not None:
+            yield name, each
+
+
+def own_image(record: ReleaseRecord, target: Target) -> Image:
+    """Return the image that the target's own registry must have: the source's, by repository and digest."""
+    _, repository, digest = _image_parts(record)
+    return Image(registry=target.here.account, repository=repository, digest=digest)
+
+
+def _image_parts(record: ReleaseRecord) -> tuple[str, str, str]:
+    found = _IMAGE.fullmatch(record.package.image)
+    if found is None:
+        raise ReleaseRefusedError([f"the image must be one of ECR by digest, got {_shown(record.package.image)}"])
+    return found["account"], found["repository"], found["digest"]
+
+
+def released_at(record: ReleaseRecord) -> datetime:
+    """Return when a release was made.
+
+    Raises:
+        ReleaseRefusedError: If its time is not one.
+    """
+    try:
+        at = datetime.fromisoformat(record.released_at)
+    except ValueError as error:
+        raise ReleaseRefusedError(
+            [f"released_at must be a time in ISO 8601, got {_shown(record.released_at)}"]
+        ) from error
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def check_time(record: ReleaseRecord, *, newest: tuple[str, str] | None, sha256: str, now: datetime) -> None:
+    """Refuse a release that is older than the newest one that was taken, or of a time to come.
+
+    Args:
+        record: The release.
+        newest: Time and record hash of the newest release that was taken; None before the first.
+        sha256: Hash of this record.
+        now: The time in the cloud.
+
+    Raises:
+        ReleaseRefusedError: If it is stale, or replayed, or its time lies ahead.
+    """
+    at = released_at(record)
+    if at > now + CLOCKS:
+        raise ReleaseRefusedError([f"it was released at {record.released_at}, which is still to come"])
+    if newest is not None and newest[1] != sha256 and at <= datetime.fromisoformat(newest[0]):
+        raise ReleaseRefusedError(
+            [f"stale: it was released at {record.released_at}, and a release of {newest[0]} was taken since"]
+        )
+
+
+def check_source(record: ReleaseRecord, description: Mapping[str, Any]) -> None:
+    """Hold a release to what the source's registry says of its package now.
+
+    Args:
+        record: The release.
+        description: DescribeModelPackage's answer.
+
+    Raises:
+        ReleaseRefusedError: If the package is not approved any more, or is not the one that was released.
+    """
+    try:
+        package = read_package(description)
+    except PackageError as error:
+        raise ReleaseRefusedError([f"the source's registry: {problem}" for problem in error.problems]) from error
+    problems = []
+    if package.arn != record.package.package_arn:
+        problems.append(f"the source's registry answered with {package.arn}, released was {record.package.package_arn}")
+    if not package.is_approved:
+        problems.append(f"{package.arn} is {package.approval} ({package.status}) in the source, not approved any more")
+    if package.container_sha256 != record.binding:
+        problems.append(
+            f"{package.arn} is bound by {package.container_sha256} in the source, released was {record.binding}"
+        )
+    elif package.is_approved and bound_by(description) != record.binding:
+        problems.append(f"the approval of {package.arn} in the source is for {bound_by(description)}")
+    if replace(package.spec, package_arn=None) != replace(record.package, package_arn=None):
+        problems.append(f"{package.arn} is not described in the record as the source's registry describes it")
+    if problems:
+        raise ReleaseRefusedError(problems)
+
+
+def copies(record: ReleaseRecord, *, target: Target, execution: str) -> tuple[Copy, ...]:
+    """Return what is copied, from where, and to which keys.
+
+    The archive lies under its own hash, so that two releases of one archive share it; what was measured of it lies under the
+    binding of the release. The place of the gate's result follows from that of the evaluation.
+    """
+    prefix = incoming_prefix(target.group, execution)
+    keys = {
+        "artifact": f"models/{target.group}/{record.artifact.sha256}/{COPIES['artifact']}",
+        "evaluation": f"evaluations/{target.group}/{record.binding}/{COPIES['evaluation']}",
+        "baseline": f"evaluations/{target.group}/{record.binding}/{COPIES['baseline']}",
+        "gate": f"gates/{target.group}/{record.binding}.json",
+    }
+    return tuple(
+        Copy(
+            name=name,
+            source=each.uri.removeprefix("s3://"),
+            incoming=prefix + COPIES[name],
+            key=keys[name],
+            sha256=each.sha256,
+        )
+        for name, each in _objects(record)
+    )
+
+
+def evidence_problems(record: ReleaseRecord, evaluation: bytes, gate: bytes | None) -> list[str]:
+    """Return how the evaluation and the gate's result, whose hashes are right, are about something else than the release.
+
+    Args:
+        record: The release.
+        evaluation: Content of the evaluation.
+        gate: Content of the gate's result; None where the source has none.
+    """
+    try:
+        measured = from_json(Evaluation, evaluation)
+        decided = None if gate is None else from_json(GateResult, gate)
+    except ContractError as error:
+        return [f"what was measured cannot be read: {error}"]
+    package = record.package
+    fields = ("artifact_sha256", "model_sha256", "training_set_id", "baseline_sha256", "flavor", "trust")
+    problems = [
+        f"the evaluation is of {name} {getattr(measured, name)}, released is {getattr(package, name)}"
+        for name in fields
+        if getattr(measured, name) != getattr(package, name)
+    ]
+    if decided is not None and decided.verdict is not GateVerdict.PASSED:
+        problems.append(f"the gate's verdict is {decided.verdict.value}; only what passed is released")
+    if decided is not None and decided.evaluation_sha256 != record.evaluation.sha256:
+        problems.append(f"the gate decided on an evaluation of SHA-256 {decided.evaluation_sha256}")
+    return problems
+
+
+def local_package(record: ReleaseRecord, *, target: Target) -> ModelPackageSpec:
+    """Return the package as it is registered here: local places, own image and key, and where it comes from."""
+    keys = {each.name: f"s3://{target.bucket}/{each.key}" for each in copies(record, target=target, execution="")}
+    image, here = own_image(record, target), target.here
+    suffix = "amazonaws.com.cn" if here.partition == "aws-cn" else "amazonaws.com"
+    uri = f"{image.registry}.dkr.ecr.{here.region}.{suffix}/{image.repository}@{image.digest}"
+    return replace(
+        record.package,
+        image=uri,
+        artifact_uri=keys["artifact"],
+        evaluation_uri=keys["evaluation"],
+        baseline_uri=keys["baseline"],
+        package_arn=None,
+        signing_key=target.signing_key,
+        source_binding=record.binding,
+        source_package=record.package.package_arn,
+        source_record=record.audit_hash,
+        source_environment=target.source_name,
+    )
+
+
+def registration(record: ReleaseRecord, *, target: Target) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return container and metadata of the package as it is registered here, with what binds both."""
+    spec = local_package(record, target=target)
+    container = {"Image": spec.image, "ModelDataUrl": spec.artifact_uri, "Environment": container_environment(spec)}
+    metadata = {**_metadata(spec), "evaluation_sha256": record.evaluation.sha256}
+    return container, registered_metadata(container, metadata)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

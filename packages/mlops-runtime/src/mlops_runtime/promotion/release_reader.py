@@ -1,0 +1,109 @@
+"""Adapter of the Promote machine's plan: reads the copied record and asks the source once more; writes nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.lambda_protocol import is_missing
+from mlops_runtime.promotion.offer_table import OfferTable
+from mlops_runtime.promotion.release_plan import (
+    MAXIMUM_RECORD,
+    ReleaseRefusedError,
+    Target,
+    check_source,
+    check_time,
+    copies,
+    incoming_prefix,
+    own_image,
+    read_release,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+
+RECORD_FILE = "record.json"
+
+
+def copied_record(s3: "S3Client", *, target: Target, uri: str, sha256: str, execution: str) -> ReleaseRecord:
+    """Return the record as an execution copied it, checked by itself.
+
+    Raises:
+        ReleaseRefusedError: If it is not the one that was offered, or not one for this target.
+    """
+    key = incoming_prefix(target.group, execution) + RECORD_FILE
+    content = s3.get_object(Bucket=target.bucket, Key=key)["Body"].read(MAXIMUM_RECORD + 1)
+    if len(content) > MAXIMUM_RECORD:
+        raise ReleaseRefusedError([f"a release record has at most {MAXIMUM_RECORD} bytes, {uri} has more"])
+    return read_release(content, uri=uri, sha256=sha256, target=target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseReader:
+    """What a release is decided on.
+
+    Args:
+        s3: Client.
+        sagemaker: Client.
+        table: The offers.
+        target: Who takes releases.
+    """
+
+    s3: "S3Client"
+    sagemaker: "SageMakerClient"
+    table: OfferTable
+    target: Target
+
+    def plan(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is to be copied, or why nothing is.
+
+        Args:
+            asked: ``{"record_uri", "record_sha256", "execution", "now"}``.
+
+        Returns:
+            ``{"verdict", "reason", "may_pass"}``; of a release that is taken also ``copies``, ``image``, ``facts``.
+        """
+        uri, sha256, execution = str(asked["record_uri"]), str(asked["record_sha256"]), str(asked["execution"])
+        now = datetime.fromisoformat(asked["now"]).astimezone(UTC)
+        try:
+            record = copied_record(self.s3, target=self.target, uri=uri, sha256=sha256, execution=execution)
+            check_time(record, newest=self.table.newest(), sha256=sha256, now=now)
+            said = self._ask_source(record)
+        except ReleaseRefusedError as refused:
+            return {"verdict": "REFUSED", "reason": str(refused)[:4000], "may_pass": refused.may_pass}
+        return {
+            "verdict": "TAKEN",
+            "reason": said,
+            "may_pass": False,
+            "copies": [
+                {"source": each.source, "incoming": each.incoming}
+                for each in copies(record, target=self.target, execution=execution)
+            ],
+            "image": to_dict(own_image(record, self.target)),
+            "facts": {
+                "model_sha256": record.package.model_sha256,
+                "training_set_id": record.package.training_set_id,
+                "source_record": record.audit_hash,
+                "source_package": record.package.package_arn or "",
+                "approved_by": record.approved_by,
+            },
+        }
+
+    def _ask_source(self, record: ReleaseRecord) -> str:
+        who = f"released by {self.target.source_name}, approved there by {record.approved_by}"
+        if not self.target.asks_source:
+            return f"{who}; its registry, in {self.target.source.region}, was not asked again"
+        arn = str(record.package.package_arn)
+        try:
+            description = self.sagemaker.describe_model_package(ModelPackageName=arn)
+        except (ClientError, BotoCoreError) as error:
+            gone = isinstance(error, ClientError) and is_missing(error)
+            what = "is not in the source's registry any more" if gone else f"cannot be read in the source: {error}"
+            raise ReleaseRefusedError([f"{arn} {what}"], may_pass=not gone) from error
+        check_source(record, description)
+        return who

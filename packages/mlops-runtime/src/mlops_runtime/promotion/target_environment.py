@@ -1,0 +1,45 @@
+"""What functions of a target know of their promotion, read from the environment that the construct writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.model_manifest import Trust
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.promotion.release_plan import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionSettings:
+    """Variable ``PROMOTION``: the source, and what loading a model may do.
+
+    Example:
+        >>> source = '{"account": "111111111111", "region": "eu-west-1"}'
+        >>> text = f'{{"group": "demand-forecast", "source": {source}, "source_name": "build"}}'
+        >>> from_json(PromotionSettings, text).source.region
+        'eu-west-1'
+    """
+
+    group: str
+    source: LinkedEnvironment
+    source_name: str
+    trust: tuple[Trust, ...] | None = None
+
+
+def target_of(environ: Mapping[str, str]) -> Target:
+    """Return the target.
+
+    Args:
+        environ: With ``ACCOUNT``, ``AWS_REGION``, ``ARTIFACTS_BUCKET``, ``PROMOTION``, ``SIGNING_KEY`` and ``UNIT``.
+    """
+    settings = from_json(PromotionSettings, environ["PROMOTION"])
+    return Target(
+        unit=environ["UNIT"],
+        group=settings.group,
+        here=LinkedEnvironment(account=environ["ACCOUNT"], region=environ["AWS_REGION"]),
+        source=settings.source,
+        source_name=settings.source_name,
+        bucket=environ["ARTIFACTS_BUCKET"],
+        signing_key=environ["SIGNING_KEY"],
+        trust=settings.trust,
+    )

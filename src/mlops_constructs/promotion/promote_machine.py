@@ -1,0 +1,350 @@
+"""The Promote machine: a release is copied, checked, kept under its own hashes, registered, and approved as the policy says.
+
+No state carries the content of an object. An execution that dies leaves copies that expire, or a registered package that the next
+one finds again; the target's group has a whole release or none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlops_constructs._state_machine import (
+    CAUGHT,
+    EXECUTION,
+    NOW,
+    State,
+    assign,
+    choose,
+    invoke,
+    put_event,
+    task,
+)
+from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.promotion.release_reader import RECORD_FILE
+
+SECONDS = 3600
+_COPY_SECONDS = 300  # of 5 GB
+_KEEP_SECONDS = 840
+# what approvers are notified of; variables of the machine
+MESSAGE_VARIABLES = {
+    "package": "$package",
+    "reason": "$reason",
+    "execution": "$execution",
+    "training_set_id": "$facts.training_set_id",
+    "model_sha256": "$facts.model_sha256",
+    "evaluation_uri": "$kept.metadata.evaluation_uri",
+}
+_ASKED = {"record_uri": "{% $uri %}", "record_sha256": "{% $sha256 %}", "execution": "{% $execution %}"}
+# what no second call changes
+_ABSENT: State = {
+    "ErrorEquals": ["Ecr.ImageNotFoundException", "Ecr.RepositoryNotFoundException"],
+    "MaxAttempts": 0,
+}
+_REFUSAL = """{% $outcome & ': ' & $replace($reason, '; ', '\\n')
+    & '\\n\\nRecord: ' & $uri & '\\nExecution: ' & $execution %}"""
+_MAY_PASS = "{% $kept.may_pass %}"  # noqa: S105 - not a password
+_NO_IMAGE = """{{% 'image ' & $plan.image.digest & ' of repository ' & $plan.image.repository & ' was not found in the registry of '
+    & '{account} in {region}: ' & $caught & '; copy it there by digest, and the release is taken with the next check' %}}"""
+_IS_OFFER = r"$match($uri, /^s3:\/\/[a-z0-9.-]+\/releases\/{group}\/[0-9a-f]+\.json$/) and $length($sha256) = 64"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotePlan:
+    """Whose releases are taken and where the parts are; ARNs and names may be tokens.
+
+    ``waiting_message`` and, with a chat, ``waiting_notification`` are arguments of ``sns:publish``, ``approval_description`` the
+    expression of what an approval by policy says.
+    """
+
+    unit_name: str
+    group_name: str
+    here: LinkedEnvironment
+    source: LinkedEnvironment
+    source_name: str
+    artifacts_bucket: str
+    plan_arn: str
+    keeper_arn: str
+    bus_name: str
+    topic_arn: str
+    is_automatic: bool
+    approval_description: str
+    waiting_message: Mapping[str, object]
+    waiting_notification: Mapping[str, object] | None = None
+
+
+def promote_machine(plan: PromotePlan, *, partition: str = "aws") -> dict[str, object]:
+    """Return the machine that takes one release, or refuses it with every problem by name.
+
+    Args:
+        plan: Whose releases, and where the parts are.
+        partition: AWS partition. Default: ``aws``.
+    """
+    return {
+        "Comment": f"Promote {plan.group_name}: copy a release of {plan.source_name}, check, register, approve",
+        "QueryLanguage": "JSONata",
+        "TimeoutSeconds": SECONDS,
+        "StartAt": "Start",
+        "States": {
+            **_copy_states(plan, partition),
+            **_register_states(plan, partition),
+            **_end_states(plan, partition),
+        },
+    }
+
+
+def _copied(plan: PromotePlan, *, source: str, key: str) -> dict[str, object]:
+    """Return the arguments of a copy out of the source: with the owners of both buckets, and S3's own hash of what was written."""
+    return {
+        "Bucket": plan.artifacts_bucket,
+        "Key": key,
+        "CopySource": source,
+        "ChecksumAlgorithm": "SHA256",
+        "ExpectedBucketOwner": plan.here.account,
+        "ExpectedSourceBucketOwner": plan.source.account,
+    }
+
+
+def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
+    prefix = f"'incoming/{plan.group_name}/' & $states.context.Execution.Name"
+    each = task(
+        "aws-sdk:s3:copyObject",
+        _copied(plan, source="{% $states.input.source %}", key="{% $states.input.incoming %}"),
+        partition=partition,
+        next_state="IsCopied",
+        catch="IsCopied",
+        timeout=_COPY_SECONDS,
+    )
+    del each["Catch"]  # the Map's, as a variable inside must not have the name of an outer one
+    return {
+        "Start": assign(
+            "IsOffer",
+            uri="{% $states.input.record_uri & '' %}",
+            sha256="{% $states.input.record_sha256 & '' %}",
+            execution=EXECUTION,
+            outcome="FAILED",
+            reason="",
+            caught="",
+            package="",
+            binding="",
+            facts={},
+            may_pass=False,
+        ),
+        # the role reads records of the unit alone; what an execution is started with is held to the group too
+        "IsOffer": choose((_IS_OFFER.format(group=plan.group_name), "Read"), default="NoOffer"),
+        "NoOffer": {
+            "Type": "Fail",
+            "Error": "NO_OFFER",
+            "Cause": f"{{% $uri & ' with SHA-256 ' & $sha256 & ' is not a release record of {plan.group_name}' %}}",
+        },
+        "Read": task(
+            "aws-sdk:s3:copyObject",
+            _copied(plan, source="{% $substringAfter($uri, 's3://') %}", key=f"{{% {prefix} & '/{RECORD_FILE}' %}}"),
+            partition=partition,
+            next_state="Plan",
+            catch="NotRead",
+        ),
+        "NotRead": assign(
+            "Refused",
+            reason="{% 'the release record ' & $uri & ' could not be copied: ' & $caught %}",
+            may_pass=True,
+        ),
+        "Plan": invoke(
+            plan.plan_arn,
+            {**_ASKED, "now": NOW},
+            partition=partition,
+            next_state="IsTaken",
+            catch="Caught",
+            assign={
+                "plan": "{% $states.result.Payload %}",
+                "reason": "{% $states.result.Payload.reason %}",
+                "may_pass": "{% $states.result.Payload.may_pass %}",
+                "facts": "{% $exists($states.result.Payload.facts) ? $states.result.Payload.facts : {} %}",
+            },
+        ),
+        "IsTaken": choose(("$plan.verdict = 'TAKEN'", "FindImage"), default="Refused"),
+        # before anything is copied: a model without its image could never serve here
+        "FindImage": task(
+            "aws-sdk:ecr:describeImages",
+            {
+                "RegistryId": plan.here.account,
+                "RepositoryName": "{% $plan.image.repository %}",
+                "ImageIds": [{"ImageDigest": "{% $plan.image.digest %}"}],
+            },
+            partition=partition,
+            next_state="CopyEach",
+            catch="NoImage",
+            retry=[_ABSENT],
+        ),
+        "NoImage": assign(
+            "Refused",
+            reason=_NO_IMAGE.format(account=plan.here.account, region=plan.here.region),
+            may_pass=True,
+        ),
+        "CopyEach": {
+            "Type": "Map",
+            "Items": "{% $plan.copies %}",
+            "MaxConcurrency": 4,
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "INLINE"},
+                "StartAt": "Copy",
+                "States": {"Copy": each, "IsCopied": {"Type": "Succeed"}},
+            },
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"caught": CAUGHT}, "Output": {}, "Next": "NotCopied"}],
+            "Output": {},
+            "Next": "Keep",
+        },
+        "NotCopied": assign(
+            "Refused", reason="{% 'an object of the release could not be copied: ' & $caught %}", may_pass=True
+        ),
+        "Keep": invoke(
+            plan.keeper_arn,
+            {**_ASKED, "step": "keep"},
+            partition=partition,
+            next_state="IsKept",
+            catch="Caught",
+            assign={"kept": "{% $states.result.Payload %}"},
+            timeout=_KEEP_SECONDS,
+        ),
+        "IsKept": choose(("$kept.verdict = 'KEPT'", "IsKnown"), default="NotKept"),
+        "NotKept": assign("Refused", reason="{% $kept.reason %}", may_pass=_MAY_PASS),
+    }
+
+
+def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
+    told = "Registered" if plan.waiting_notification is None else "TellChat"
+    arms = [("$decided.is_approved", "Approved")]
+    if plan.is_automatic:
+        arms.append(("$decided.may_approve", "Approve"))
+    states: dict[str, State] = {
+        "IsKnown": choose(("$kept.package != ''", "Known"), default="Register"),
+        "Known": assign("Decide", package="{% $kept.package %}", binding="{% $kept.binding %}"),
+        "Register": task(
+            "aws-sdk:sagemaker:createModelPackage",
+            _package(plan),
+            partition=partition,
+            next_state="Decide",
+            catch="Caught",
+            assign={"package": "{% $states.result.ModelPackageArn %}", "binding": "{% $kept.binding %}"},
+        ),
+        "Decide": invoke(
+            plan.keeper_arn,
+            {
+                **_ASKED,
+                "step": "decide",
+                "package": "{% $package %}",
+                "model_sha256": "{% $facts.model_sha256 %}",
+                "now": NOW,
+            },
+            partition=partition,
+            next_state="MayApprove",
+            catch="Caught",
+            assign={"decided": "{% $states.result.Payload %}"},
+        ),
+        "MayApprove": choose(*arms, default="IsLeft"),
+        "IsLeft": choose(("$decided.rest != ''", "LeavePending"), default="TellPeople"),
+        "LeavePending": assign("TellPeople", reason="{% 'left for a person: ' & $decided.rest & '; ' & $reason %}"),
+        # a lost message never changes the outcome of what it tells about
+        "TellPeople": task("sns:publish", dict(plan.waiting_message), partition=partition, next_state=told, catch=told),
+        "Registered": assign("Record", outcome="REGISTERED"),
+        "Approved": assign("Record", outcome="APPROVED"),
+    }
+    if plan.waiting_notification is not None:
+        states["TellChat"] = task(
+            "sns:publish",
+            dict(plan.waiting_notification),
+            partition=partition,
+            next_state="Registered",
+            catch="Registered",
+        )
+    if plan.is_automatic:
+        states["Approve"] = task(
+            "aws-sdk:sagemaker:updateModelPackage",
+            {
+                "ModelPackageArn": "{% $package %}",
+                "ModelApprovalStatus": "Approved",
+                "ApprovalDescription": plan.approval_description,
+            },
+            partition=partition,
+            next_state="Approved",
+            catch="Caught",
+        )
+    return states
+
+
+def _package(plan: PromotePlan) -> dict[str, object]:
+    return {
+        "ModelPackageGroupName": plan.group_name,
+        "ModelPackageDescription": f"released by {plan.source_name}",
+        "ModelApprovalStatus": "PendingManualApproval",
+        # the registry answers a repeated call with the package of the first one
+        "ClientToken": "{% $substring($sha256, 0, 36) %}",
+        "CustomerMetadataProperties": "{% $kept.metadata %}",
+        "InferenceSpecification": {
+            "Containers": ["{% $kept.container %}"],
+            "SupportedContentTypes": "{% $kept.content_types %}",
+            "SupportedResponseMIMETypes": ["application/json", "text/csv"],
+        },
+    }
+
+
+def _end_states(plan: PromotePlan, partition: str) -> dict[str, State]:
+    return {
+        "Refused": assign("Record", outcome="REFUSED"),
+        "Caught": assign("Record", outcome="FAILED", reason="{% $caught %}"),
+        "Record": invoke(
+            plan.keeper_arn,
+            {
+                **_ASKED,
+                "step": "record",
+                "outcome": "{% $outcome %}",
+                "reason": "{% $reason %}",
+                "package": "{% $package %}",
+                "binding": "{% $binding %}",
+                "facts": "{% $facts %}",
+                "may_pass": "{% $may_pass %}",
+                "now": NOW,
+            },
+            partition=partition,
+            next_state="IsNews",
+            catch="TellRefusal",
+            assign={"is_news": "{% $states.result.Payload.is_news %}"},
+        ),
+        "IsNews": choose(("$is_news and $outcome in ['REFUSED', 'FAILED']", "TellRefusal"), default="Announce"),
+        "TellRefusal": task(
+            "sns:publish",
+            {
+                "TopicArn": plan.topic_arn,
+                "Subject": f"{plan.group_name}: a release of {plan.source_name} was not taken"[:100],
+                "Message": _REFUSAL,
+            },
+            partition=partition,
+            next_state="Announce",
+            catch="Announce",
+        ),
+        "Announce": put_event(
+            bus_name=plan.bus_name,
+            source=event_source(plan.unit_name),
+            detail_type=DetailType.PROMOTION_FINISHED.value,
+            detail={
+                "version": "mlops.event/1",
+                "id": "{% $execution %}",
+                "subject": plan.group_name,
+                "outcome": "{% $outcome %}",
+                "reason": "{% $reason %}",
+                "attributes": {
+                    "record_uri": "{% $uri %}",
+                    "record_sha256": "{% $sha256 %}",
+                    "package": "{% $package %}",
+                },
+            },
+            partition=partition,
+            next_state="Finish",
+        ),
+        "Finish": choose(("$outcome in ['REFUSED', 'FAILED']", "DidNotPromote"), default="Done"),
+        "Done": {
+            "Type": "Pass",
+            "Output": {"outcome": "{% $outcome %}", "reason": "{% $reason %}", "package": "{% $package %}"},
+            "End": True,
+        },
+        "DidNotPromote": {"Type": "Fail", "Error": "{% $outcome %}", "Cause": "{% $reason %}"},
+    }

@@ -1,0 +1,354 @@
+"""Where releases of another environment arrive: its inbox, the guard of its offers, and the machine that takes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._functions import QueueConsumer, admit_bus, define_function, define_queue_consumer
+from mlops_constructs._roles import key_statement, put_events_statement
+from mlops_constructs._state_machine import define_machine
+from mlops_constructs._unit_resources import define_table
+from mlops_constructs.compliance import acknowledge
+from mlops_constructs.model_registry.approval import policy_description
+from mlops_constructs.model_registry.registry_interface import IModelRegistry
+from mlops_constructs.promotion.environment import Environment
+from mlops_constructs.promotion.link_statements import PromotionLink
+from mlops_constructs.promotion.promote_machine import MESSAGE_VARIABLES, PromotePlan, promote_machine
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.contracts.model_manifest import TRUSTED
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, LinkRole, inbox_name, link_role_name
+from mlops_runtime.promotion.offer_table import promotions_chain
+from mlops_runtime.promotion.release_reader import RECORD_FILE
+from mlops_runtime.promotion.target_environment import PromotionSettings
+from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE, SIGNATURE_FILE
+
+_RECHECK = cdk.Duration.hours(1)
+_IN_SOURCE = (
+    "the source's bucket, its key and the numbers of its packages are not known here: account, folders of the unit and the service "
+    "that uses the key narrow each, and the source's own policies name this role and what it may have; rejected: names of buckets "
+    "and keys that are given by hand, as each change of the source would need a deployment here"
+)
+_SENDER = (
+    "the root of the source's account is held to one role by its name, to events of the unit, and to this bus; rejected: that role "
+    "as principal, which would have to exist before this stack"
+)
+_HERE = (
+    "copies lie below a prefix of each execution and content, packages and executions have numbers, and which repository the image "
+    "of a release is in is known with the release; rejected: one fixed name, which could be used once"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionAccess:
+    """What the parts of one target may do; its methods return IAM statements."""
+
+    unit: IBusinessUnit
+    registry: IModelRegistry
+    link: PromotionLink
+    table: dynamodb.ITable
+
+    def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Keep offers, start the machine once for each, and see which executions run."""
+        executions = cdk.Stack.of(machine).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{machine.state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        return [
+            iam.PolicyStatement(
+                actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem"],
+                resources=[self.table.table_arn],
+            ),
+            key_statement(self.unit.key, services=["dynamodb"]),
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
+            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions]),
+        ]
+
+    def reader(self) -> list[iam.PolicyStatement]:
+        """Read the copied record and the newest release, and ask the source's registry where it is of this Region."""
+        asks = self.link.source.region == self.link.target.region
+        return [
+            *([self.link.recheck_statement()] if asks else []),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._incoming(RECORD_FILE)]),
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.table.table_arn]),
+            key_statement(self.unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
+        ]
+
+    def keeper(self) -> list[iam.PolicyStatement]:
+        """Read copies, write each kept object once, sign archives, read own packages, and append to the chain of promotions."""
+        kept = [*self._kept(), self._objects("models", SIGNATURE_FILE)]
+        return [
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._incoming("*"), *kept]),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"], resources=kept, conditions={"Null": {"s3:if-none-match": "false"}}
+            ),
+            iam.PolicyStatement(actions=["dynamodb:GetItem", "dynamodb:UpdateItem"], resources=[self.table.table_arn]),
+            key_statement(self.unit.key, services=["dynamodb", "s3"]),
+            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
+            iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[self.unit.signing_key.key_arn]),
+            *self.unit.automation_statements(),
+            *self.unit.audit_statements(promotions_chain(self.link.group)),
+        ]
+
+    def machine(self, functions: list[str]) -> list[iam.PolicyStatement]:
+        """Copy out of the source, invoke functions, find the image, register, approve if the policy says so, notify."""
+        unit, registry, here = self.unit, self.registry, self.link.target
+        return [
+            *self.link.promote_statements(),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[self._incoming("*")]),
+            # registering reads the image and the artefact with the machine's rights
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._objects("models", ARCHIVE_FILE)]),
+            key_statement(unit.key, services=["s3"]),
+            iam.PolicyStatement(
+                actions=["ecr:BatchGetImage", "ecr:DescribeImages"], resources=[here.arn("ecr", "repository/*")]
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateModelPackage"], resources=[registry.group_arn, registry.packages_arn]
+            ),
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
+            put_events_statement(unit),
+            iam.PolicyStatement(actions=["sns:Publish"], resources=[unit.topic.topic_arn]),
+            key_statement(unit.key, services=["sns"]),
+            *registry.approve_statements(),
+            *registry.notify_statements(),
+        ]
+
+    def _incoming(self, name: str) -> str:
+        pattern = f"incoming/{self.link.group}/*" if name == "*" else f"incoming/{self.link.group}/*/{name}"
+        return self.unit.artifacts.arn_for_objects(pattern)
+
+    def _objects(self, folder: str, name: str) -> str:
+        return self.unit.artifacts.arn_for_objects(f"{folder}/{self.link.group}/*/{name}")
+
+    def _kept(self) -> list[str]:
+        return [
+            self._objects("models", ARCHIVE_FILE),
+            self._objects("evaluations", "evaluation.json"),
+            self._objects("evaluations", "baseline.json"),
+            self.unit.artifacts.arn_for_objects(f"gates/{self.link.group}/*.json"),
+        ]
+
+
+class PromotionInbox(Construct):
+    """The target side of a promotion: inbox, guard, and Promote machine of a registry of ``ModelRegistry.from_environment``.
+
+    Args:
+        scope: The registry.
+        id: Construct id.
+        registry: The registry.
+        group: Its package group.
+        model: Name of the model, without the unit's.
+        source: Whose releases are taken.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        registry: IModelRegistry,
+        group: sagemaker.CfnModelPackageGroup,
+        model: str,
+        source: Environment,
+    ) -> None:
+        super().__init__(scope, id)
+        unit, stack = registry.business_unit, cdk.Stack.of(self)
+        here = LinkedEnvironment(account=stack.account, region=stack.region)
+        self._unit, self._registry, self._model, self._source = unit, registry, model, source
+        self._link = PromotionLink(unit=unit.name, model=model, source=source.linked, target=here)
+        self._table = define_table(self, "Table", business_unit=unit, partition_key="endpoint")
+        self._access = PromotionAccess(unit=unit, registry=registry, link=self._link, table=self._table)
+        self._reader = self._define_reader()
+        self._keeper = self._define_keeper()
+        self._machine = self._define_machine()
+        # the machine goes before the group does, so that no release registers a package in a group that is being emptied
+        self._machine.node.add_dependency(group)
+        registry.approve_by_policy(self._machine.role)
+        registry.register_from(registry.group_name)
+        self._guard = self._define_guard()
+        self._bus = self._define_bus()
+        if isinstance(unit.artifacts, s3.Bucket):
+            unit.artifacts.add_lifecycle_rule(
+                prefix=f"incoming/{registry.group_name}/",
+                expiration=cdk.Duration.days(1),
+                noncurrent_version_expiration=cdk.Duration.days(1),
+            )
+        unit.tag(self)
+
+    @property
+    def table(self) -> dynamodb.ITable:
+        """Table of offers and what became of them, with the head of the chain of promotions."""
+        return self._table
+
+    @property
+    def machine(self) -> sfn.IStateMachine:
+        """The Promote machine."""
+        return self._machine
+
+    @property
+    def bus(self) -> events.IEventBus:
+        """The inbox."""
+        return self._bus
+
+    @property
+    def queue(self) -> sqs.IQueue:
+        """Queue of offers, which the guard reads."""
+        return self._guard.queue
+
+    @property
+    def recheck_rule_arn(self) -> str:
+        """ARN of the rule by which the guard asks again for what was offered and not decided on."""
+        return self._recheck.rule_arn
+
+    def _role_name(self, purpose: LinkRole) -> str:
+        return link_role_name(purpose, unit=self._unit.name, model=self._model, environment=self._link.target)
+
+    def _environment(self) -> Mapping[str, str]:
+        trust = self._registry.trust
+        settings = PromotionSettings(
+            group=self._registry.group_name,
+            source=self._source.linked,
+            source_name=self._source.name,
+            trust=None if trust == TRUSTED else trust,
+        )
+        return {
+            "ACCOUNT": self._link.target.account,
+            "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
+            "PROMOTION": canonical_json(settings).decode(),
+            "PROMOTIONS_TABLE": self._table.table_name,
+            "SIGNING_KEY": self._unit.signing_key.key_arn,
+            "UNIT": self._unit.name,
+        }
+
+    def _define_reader(self) -> lambda_.Function:
+        return define_function(
+            self,
+            "Plan",
+            business_unit=self._unit,
+            folder="promotion_plan",
+            description=f"Checks releases of {self._source.name} before anything of them is copied",
+            environment=self._environment(),
+            statements=self._access.reader(),
+            timeout=cdk.Duration.seconds(60),
+            wildcard_reason=f"{_IN_SOURCE}; {_HERE}",
+            role_name=self._role_name("recheck"),
+        )
+
+    def _define_keeper(self) -> lambda_.Function:
+        function = define_function(
+            self,
+            "Keep",
+            business_unit=self._unit,
+            folder="promotion_keep",
+            description=f"Keeps, signs and records releases of {self._source.name}",
+            environment={
+                **self._environment(),
+                **self._unit.automation_environment,
+                **self._unit.audit_environment,
+            },
+            statements=self._access.keeper(),
+            timeout=cdk.Duration.minutes(14),
+            memory_size=512,
+            wildcard_reason=_HERE,
+        )
+        if function.role is None:
+            raise TypeError("the function has a role of its own")
+        self._unit.admit_recorder(function.role)
+        return function
+
+    def _define_machine(self) -> sfn.StateMachine:
+        registry, unit = self._registry, self._unit
+        plan = PromotePlan(
+            unit_name=unit.name,
+            group_name=registry.group_name,
+            here=self._link.target,
+            source=self._source.linked,
+            source_name=self._source.name,
+            artifacts_bucket=unit.artifacts.bucket_name,
+            plan_arn=self._reader.function_arn,
+            keeper_arn=self._keeper.function_arn,
+            bus_name=unit.bus.event_bus_name,
+            topic_arn=unit.topic.topic_arn,
+            is_automatic=registry.approval.is_automatic,
+            approval_description=policy_description(reason="$reason", binding="$binding"),
+            waiting_message=registry.waiting_message(MESSAGE_VARIABLES),
+            waiting_notification=registry.waiting_notification(MESSAGE_VARIABLES),
+        )
+        return define_machine(
+            self,
+            "Promote",
+            business_unit=unit,
+            definition=promote_machine(plan, partition=cdk.Stack.of(self).partition),
+            statements=self._access.machine([self._reader.function_arn, self._keeper.function_arn]),
+            description=f"Takes releases of {registry.group_name} from {self._source.name}",
+            wildcard_reason=f"{_IN_SOURCE}; {_HERE}",
+            role_name=self._role_name("promote"),
+        )
+
+    def _define_guard(self) -> QueueConsumer:
+        self._recheck = events.Rule(
+            self,
+            "Recheck",
+            description=f"Asks again for releases of {self._registry.group_name} that were offered and not decided on",
+            schedule=events.Schedule.rate(_RECHECK),
+        )
+        guard = define_queue_consumer(
+            self,
+            "Guard",
+            business_unit=self._unit,
+            folder="promotion_guard",
+            description=f"Starts the promotion of each release of {self._source.name} once",
+            environment={
+                **self._environment(),
+                "PROMOTE_MACHINE_ARN": self._machine.state_machine_arn,
+                "RECHECK_RULE": self._recheck.rule_arn,
+            },
+            statements=self._access.guard(self._machine),
+            timeout=cdk.Duration.seconds(60),
+            wildcard_reason=_HERE,
+        )
+        guard.feed(self._recheck)
+        return guard
+
+    def _define_bus(self) -> events.EventBus:
+        unit, source = self._unit, self._source
+        bus = events.EventBus(
+            self,
+            "Bus",
+            event_bus_name=inbox_name(unit=unit.name, model=self._model),
+            description=f"Releases of {self._registry.group_name} from {source.name}",
+            kms_key=unit.key,
+            dead_letter_queue=self._guard.dead_letter_queue,
+        )
+        admit_bus(self._guard.dead_letter_queue, bus)
+        policy = events.CfnEventBusPolicy(
+            self,
+            "Sender",
+            event_bus_name=bus.event_bus_name,
+            statement_id=f"Releases{source.account}{source.region.replace('-', '')}",
+            statement=self._link.inbox_statement(sender=source.linked, receiver=self._link.target),
+        )
+        acknowledge(policy, f"Mlops-PolicyPrincipal[{source.account}]", _SENDER)
+        offered = events.EventPattern(
+            account=[source.account],
+            region=[source.region],
+            source=[event_source(unit.name)],
+            detail_type=[DetailType.MODEL_RELEASED.value],
+            detail={"subject": [self._registry.group_name]},
+        )
+        description = f"Releases of {self._registry.group_name} that {source.name} offers"
+        self._guard.feed(events.Rule(self, "Offers", event_bus=bus, description=description, event_pattern=offered))
+        return bus

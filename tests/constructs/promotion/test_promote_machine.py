@@ -1,0 +1,87 @@
+"""The Promote machine's definition: every task can fail, and every way ends where it should."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from tests.released import SOURCE, TARGET
+
+from mlops_constructs._state_machine import successors, tasks
+from mlops_constructs.promotion.promote_machine import PromotePlan, promote_machine
+from mlops_runtime.aws_api import Severity, check_machine
+
+
+def _machine(*, is_automatic: bool = True, has_chat: bool = False) -> Mapping[str, Any]:
+    message = {"TopicArn": "arn:aws:sns:eu-west-1:222222222222:people", "Message": "m"}
+    plan = PromotePlan(
+        unit_name="demand",
+        group_name="demand-forecast",
+        here=TARGET,
+        source=SOURCE,
+        source_name="build",
+        artifacts_bucket="here",
+        plan_arn="arn:aws:lambda:eu-west-1:222222222222:function:plan",
+        keeper_arn="arn:aws:lambda:eu-west-1:222222222222:function:keep",
+        bus_name="bus",
+        topic_arn="arn:aws:sns:eu-west-1:222222222222:topic",
+        is_automatic=is_automatic,
+        approval_description="{% $reason %}",
+        waiting_message=message,
+        waiting_notification=message if has_chat else None,
+    )
+    return promote_machine(plan)
+
+
+@pytest.mark.parametrize("is_automatic", [True, False])
+@pytest.mark.parametrize("has_chat", [True, False])
+def test_every_state_is_reached_and_known(is_automatic: bool, has_chat: bool) -> None:
+    """And AWS takes each task's arguments."""
+    machine = _machine(is_automatic=is_automatic, has_chat=has_chat)
+    reached, found = {machine["StartAt"]}, [machine["StartAt"]]
+    while found:
+        for each in successors(machine["States"][found.pop()]):
+            if each not in reached:
+                reached.add(each)
+                found.append(each)
+    assert reached == set(machine["States"])
+    assert [str(each) for each in check_machine(machine) if each.severity is Severity.ERROR] == []
+
+
+def test_every_task_has_an_end_and_a_way_out() -> None:
+    """Time limit, repetition, and where an error goes; a copy's is the Map's."""
+    machine = _machine()
+    for name, state in tasks(machine):
+        assert state["TimeoutSeconds"] > 0
+        assert state["Retry"]
+        assert name == "Copy" or state["Catch"][0]["ErrorEquals"] == ["States.ALL"]
+    assert machine["States"]["CopyEach"]["Catch"][0]["Next"] == "NotCopied"
+
+
+def test_copies_name_both_owners_and_ask_for_the_hash() -> None:
+    """A bucket of the source's name in another account is not read, nor one of ours in another written."""
+    copies = [state["Arguments"] for _, state in tasks(_machine()) if state["Resource"].endswith("s3:copyObject")]
+    assert len(copies) == 2
+    for arguments in copies:
+        assert arguments["ChecksumAlgorithm"] == "SHA256"
+        assert arguments["ExpectedBucketOwner"] == "222222222222"
+        assert arguments["ExpectedSourceBucketOwner"] == "111111111111"
+
+
+def test_only_a_machine_that_may_approves() -> None:
+    """Where people approve no state does, whatever a function answers."""
+    assert "Approve" in _machine()["States"]
+    assert "Approve" not in _machine(is_automatic=False)["States"]
+
+
+def test_nothing_is_registered_after_a_refusal() -> None:
+    """From each refusal only the record, the message, the event and the end are reached."""
+    states = _machine()["States"]
+    reached, found = set[str](), ["Refused", "Caught"]
+    while found:
+        name = found.pop()
+        if name not in reached:
+            reached.add(name)
+            found += successors(states[name])
+    assert reached == {
+        "Refused", "Caught", "Record", "IsNews", "TellRefusal", "Announce", "Finish", "Done", "DidNotPromote",
+    }  # fmt: skip

@@ -1,0 +1,164 @@
+"""The target side in the template: fixed names, an inbox for one sender, and rights by conjunction."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk.assertions import Match, Template
+
+from mlops_constructs import Approval, BusinessUnit, Environment, ModelRegistry
+from mlops_constructs.promotion.promotion_inbox import PromotionInbox
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, link_role_name
+
+BUILD = Environment("build", account="111111111111", region="eu-west-1")
+STAGING = Environment("staging", account="222222222222", region="eu-west-1")
+RECOVERY = Environment("recovery", account="222222222222", region="eu-central-1")
+
+
+def _stack(here: Environment = STAGING, approval: Approval | None = None) -> tuple[cdk.Stack, ModelRegistry]:
+    stack = cdk.Stack(cdk.App(), "S", env=here.cdk)
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    registry = ModelRegistry.from_environment(
+        stack, "Registry", business_unit=unit, name="forecast", source=BUILD, approval=approval
+    )
+    return stack, registry
+
+
+@pytest.fixture(scope="module")
+def template() -> Mapping[str, Any]:
+    """A target that approves by policy."""
+    stack, _ = _stack(approval=Approval.automatic())
+    return Template.from_stack(stack).to_json()
+
+
+def _role_name(purpose: Any, here: Environment = STAGING) -> str:
+    return link_role_name(purpose, unit="demand", model="forecast", environment=here.linked)
+
+
+def _policy(template: Mapping[str, Any], prefix: str) -> list[dict[str, Any]]:
+    found = [
+        each["Properties"]["PolicyDocument"]["Statement"]
+        for name, each in template["Resources"].items()
+        if each["Type"] == "AWS::IAM::ManagedPolicy" and name.startswith(f"RegistryInbox{prefix}RolePolicy")
+    ]
+    assert len(found) == 1
+    return list(found[0])
+
+
+def _with(statements: list[dict[str, Any]], action: str) -> list[dict[str, Any]]:
+    return [
+        each
+        for each in statements
+        if action in ([each["Action"]] if isinstance(each["Action"], str) else each["Action"])
+    ]
+
+
+def test_roles_have_the_names_that_the_source_knows(template: Mapping[str, Any]) -> None:
+    """The machine's and that of the function that asks the source; the approver's tag is the machine's alone."""
+    roles = {
+        each["Properties"].get("RoleName"): each["Properties"]
+        for each in template["Resources"].values()
+        if each["Type"] == "AWS::IAM::Role"
+    }
+    assert {_role_name("promote"), _role_name("recheck")} <= set(roles)
+    tags = {each["Key"] for each in roles[_role_name("promote")]["Tags"]}
+    assert "mlops:approves" in tags
+    assert "mlops:approves" not in {each["Key"] for each in roles[_role_name("recheck")]["Tags"]}
+
+
+def test_the_inbox_takes_events_of_one_sender_about_one_group(template: Mapping[str, Any]) -> None:
+    """Its policy names the sender's role, its rule the account, Region, unit, type and group; it feeds a queue."""
+    found = Template.from_json(dict(template))
+    found.has_resource_properties("AWS::Events::EventBus", {"Name": "mlops-demand-forecast-inbox"})
+    sender = LinkedEnvironment(account="111111111111", region="eu-west-1")
+    role = link_role_name("send", unit="demand", model="forecast", environment=sender)
+    found.has_resource_properties(
+        "AWS::Events::EventBusPolicy",
+        {
+            "Statement": {
+                "Principal": {"AWS": "arn:aws:iam::111111111111:root"},
+                "Action": "events:PutEvents",
+                "Condition": {
+                    "ArnEquals": {"aws:PrincipalArn": f"arn:aws:iam::111111111111:role/{role}"},
+                    "StringEquals": {"events:source": "mlops.demand"},
+                },
+            }
+        },
+    )
+    found.has_resource_properties(
+        "AWS::Events::Rule",
+        {
+            "EventPattern": {
+                "account": ["111111111111"],
+                "region": ["eu-west-1"],
+                "source": ["mlops.demand"],
+                "detail-type": ["MLOps Model Released"],
+                "detail": {"subject": ["demand-forecast"]},
+            },
+            "Targets": [Match.object_like({"Arn": {"Fn::GetAtt": [Match.string_like_regexp("GuardQueue"), "Arn"]}})],
+        },
+    )
+
+
+def test_the_machine_reads_the_source_and_writes_below_incoming(template: Mapping[str, Any]) -> None:
+    """By account, folders of the unit, and the service that uses the key; it writes nothing to where models are served from."""
+    statements = _policy(template, "Promote")
+    foreign = [each for each in _with(statements, "s3:GetObject") if "Condition" in each]
+    assert [each["Condition"] for each in foreign] == [{"StringEquals": {"aws:ResourceAccount": "111111111111"}}]
+    written = json.dumps([each["Resource"] for each in _with(statements, "s3:PutObject")])
+    assert "/incoming/demand-forecast/*" in written
+    assert "models/" not in written
+    assert _with(statements, "sagemaker:DescribeModelPackage") == []
+    assert len(_with(statements, "sagemaker:UpdateModelPackage")) == 1
+
+
+def test_kept_objects_are_written_once(template: Mapping[str, Any]) -> None:
+    """By the one role that has compared them."""
+    (kept,) = [
+        each
+        for each in _with(_policy(template, "Keep"), "s3:PutObject")
+        if "models/demand-forecast" in json.dumps(each)
+    ]
+    assert kept["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+
+
+def test_copies_expire_after_a_day(template: Mapping[str, Any]) -> None:
+    """What was refused, or left by an execution that died, takes no room."""
+    Template.from_json(dict(template)).has_resource_properties(
+        "AWS::S3::Bucket",
+        {
+            "LifecycleConfiguration": {
+                "Rules": Match.array_with(
+                    [
+                        {
+                            "ExpirationInDays": 1,
+                            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+                            "Prefix": "incoming/demand-forecast/",
+                            "Status": "Enabled",
+                        }
+                    ]
+                )
+            }
+        },
+    )
+
+
+def test_people_approve_unless_it_says_otherwise() -> None:
+    """No right to, no tag, no state."""
+    stack, registry = _stack()
+    found = Template.from_stack(stack).to_json()
+    assert _with(_policy(found, "Promote"), "sagemaker:UpdateModelPackage") == []
+    assert isinstance(registry.inbox, PromotionInbox)
+
+
+def test_a_source_of_another_region_is_not_asked() -> None:
+    """No function there can call its registry: the role has no right to."""
+    stack, _ = _stack(RECOVERY)
+    found = Template.from_stack(stack).to_json()
+    assert _with(_policy(found, "Plan"), "sagemaker:DescribeModelPackage") == []
+    stack, _ = _stack()
+    found = Template.from_stack(stack).to_json()
+    (asked,) = _with(_policy(found, "Plan"), "sagemaker:DescribeModelPackage")
+    assert asked["Resource"] == "arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/*"

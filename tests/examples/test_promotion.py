@@ -1,0 +1,396 @@
+"""Releases of another environment on the embedded cloud, with IAM on: taken, approved, served, or refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pytest
+from examples.retail.loop import Loop
+from tests.examples import models
+from tests.released import Released, release
+
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    EndpointCapacity,
+    Environment,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+)
+from mlops_local import cloud as local_cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome
+from mlops_runtime.promotion.offer_table import OfferTable, promotions_chain
+from mlops_runtime.promotion.promotion_guard import execution_name
+from mlops_runtime.rollout.audit_chain import AuditChain
+from mlops_runtime.rollout.execution_names import execution_arn
+from mlops_runtime.rollout.rollout_table import RolloutTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.cloud
+
+UNIT, MODEL = "outlet", "price"
+GROUP = f"{UNIT}-{MODEL}"
+BUILD = Environment("build", account="000000000000", region="eu-west-1")
+STAGING = Environment("staging", account="000000000000", region="us-east-1")
+SOURCE_BUCKET = "released-by-build"
+
+
+def synthesize(folder: Path) -> Path:
+    """Synthesize a unit that takes releases and serves them."""
+    stack = cdk.Stack(app := cdk.App(outdir=str(folder / "assembly")), "Staging", env=STAGING.cdk)
+    unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry.from_environment(
+        stack, "Registry", business_unit=unit, name=MODEL, source=BUILD, approval=Approval.automatic()
+    )
+    endpoint = ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name=MODEL,
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=1),
+    )
+    assert registry.inbox is not None
+    outputs = {
+        "ApproverRoleArn": registry.approver_role.role_arn,
+        "EndpointName": endpoint.endpoint_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+        "HeadsBucket": unit.heads_bucket.bucket_name,
+        "PromoteMachineArn": registry.inbox.machine.state_machine_arn,
+        "PromotionsTable": registry.inbox.table.table_name,
+        "OffersQueue": registry.inbox.queue.queue_url,
+        "RecheckRule": registry.inbox.recheck_rule_arn,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder / "assembly"
+
+
+class Staging:
+    """The deployed target, and a source whose objects and events the test puts."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud = cloud
+        self.outputs = deployer.deploy(cloud, synthesize(folder))["Staging"]
+        self.loop = Loop(client=cloud.client, outputs=self.outputs, unit=UNIT, now=self.now)
+        self.loop.wait_idle("DeployMachineArn")
+        self.offers = OfferTable(cloud.client("dynamodb"), self.outputs["PromotionsTable"])
+        self.loop.s3.create_bucket(Bucket=SOURCE_BUCKET)
+        self.number = 0
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def release(self, factor: float, **changes: Any) -> Released:
+        """Lay down a release in the source, whose model multiplies by a factor."""
+        self.number += 1
+        archive, model_sha256 = models.archive(factor)
+        found = release(
+            archive=archive,
+            model_sha256=model_sha256,
+            unit=UNIT,
+            model=MODEL,
+            source=BUILD.linked,
+            bucket=SOURCE_BUCKET,
+            execution=f"run-{self.number}",
+            version=self.number,
+            released_at=self.now().astimezone(UTC).isoformat(),
+            **changes,
+        )
+        for key, content in found.objects.items():
+            self.loop.s3.put_object(Bucket=SOURCE_BUCKET, Key=key, Body=content)
+        self.put_record(found)
+        return found
+
+    def put_record(self, released: Released) -> None:
+        """Write the record."""
+        self.loop.s3.put_object(Bucket=SOURCE_BUCKET, Key=released.key, Body=released.content)
+
+    def offer(self, released: Released, **changes: Any) -> None:
+        """Deliver the event of a release to the guard."""
+        sent_by = {"source": f"mlops.{UNIT}", "account": BUILD.account, "region": BUILD.region}
+        event = released.event(at=self.now().isoformat(), **{**sent_by, **changes})
+        self.cloud.client("sqs").send_message(QueueUrl=self.outputs["OffersQueue"], MessageBody=json.dumps(event))
+
+    def recheck(self) -> None:
+        """Deliver the schedule's event."""
+        event = {
+            "id": "tick",
+            "source": "aws.events",
+            "detail-type": "Scheduled Event",
+            "time": self.now().isoformat(),
+            "account": "000000000000",
+            "region": "us-east-1",
+            "resources": [self.outputs["RecheckRule"]],
+            "detail": {},
+        }
+        self.cloud.client("sqs").send_message(QueueUrl=self.outputs["OffersQueue"], MessageBody=json.dumps(event))
+
+    def checked(self, released: Released, wait_for: Callable[..., Any]) -> str:
+        """Let the schedule ask again, wait for the next execution of one offer to end, and return its status."""
+        before = self.offers.read(released.sha256)
+        assert before is not None
+        self.recheck()
+        arn = execution_arn(
+            self.outputs["PromoteMachineArn"], execution_name(replace(before, attempts=before.attempts + 1))
+        )
+
+        def ended() -> str:
+            status = {each["executionArn"]: each["status"] for each in self.loop.executions("PromoteMachineArn")}.get(
+                arn
+            )
+            return "" if status in (None, "RUNNING") else str(status)
+
+        return str(wait_for(ended))
+
+    def ended(self, seen: set[str], *, error: str | None = None) -> dict[str, Any]:
+        """Wait for the next execution of the Promote machine to end, and describe it."""
+        return self.loop.wait_execution("PromoteMachineArn", seen, appear=20, finish=60, error=error)
+
+    def seen(self) -> set[str]:
+        """Promote executions so far."""
+        return {each["executionArn"] for each in self.loop.executions("PromoteMachineArn")}
+
+    def chain(self) -> AuditChain:
+        """The audit chain of promotions, open for reading."""
+        table = RolloutTable(self.cloud.client("dynamodb"), self.outputs["PromotionsTable"], promotions_chain(GROUP))
+        return AuditChain(
+            s3=self.loop.s3, bucket=self.outputs["AuditBucket"], table=table, heads=self.outputs["HeadsBucket"]
+        )
+
+    def audit(self) -> list[AuditRecord]:
+        """Its records."""
+        chain = self.chain()
+        return chain.newest(chain.table.read(), 1000)
+
+    def packages(self) -> list[dict[str, Any]]:
+        """Packages of the target's group, the newest first."""
+        found = self.loop.sagemaker.list_model_packages(ModelPackageGroupName=GROUP, SortOrder="Descending")
+        return list(found["ModelPackageSummaryList"])
+
+
+@pytest.fixture(scope="module")
+def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
+    """Deploy the target; the tests of this file go on from each other."""
+    folder = tmp_path_factory.mktemp("promotion")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=60.0)
+    try:
+        yield Staging(cloud, folder)
+    finally:
+        cloud.down(forget=True)
+
+
+def test_a_release_arrives_and_serves(staging: Staging) -> None:
+    """Copied, registered with local places, approved by policy, and brought to traffic by the Deploy machine."""
+    seen, rollouts = staging.seen(), {each["executionArn"] for each in staging.loop.executions("DeployMachineArn")}
+    released = staging.release(3.0)
+    staging.offer(released)
+    staging.ended(seen)
+
+    (package,) = staging.packages()
+    described = staging.loop.sagemaker.describe_model_package(ModelPackageName=package["ModelPackageArn"])
+    metadata = described["CustomerMetadataProperties"]
+    assert described["ModelApprovalStatus"] == "Approved"
+    assert metadata["source_binding"] == released.record.binding
+    offer = staging.offers.read(released.sha256)
+    assert offer is not None
+    assert (offer.state, offer.package) == ("APPROVED", package["ModelPackageArn"])
+    staging.loop.wait_execution("DeployMachineArn", rollouts, appear=60, finish=120)
+    live = staging.loop.live()
+    assert live is not None
+    assert (
+        live.artifact_uri
+        == f"s3://{staging.outputs['ArtifactsBucket']}/models/{GROUP}/{released.record.artifact.sha256}/model.tar.gz"
+    )
+    assert staging.loop.invoke([{"x": 2.0}], "ask")[0].predictions[0] == pytest.approx(6.0)
+
+
+def _refused(staging: Staging, released: Released, *, starts: bool = True) -> str:
+    """Offer a release that must be refused; return why, after nothing of it was promoted."""
+    seen, before = staging.seen(), staging.packages()
+    if starts:
+        staging.offer(released)
+    ended = staging.ended(seen, error="REFUSED")
+    offer = staging.offers.read(released.sha256)
+    assert offer is not None
+    assert (offer.state, staging.packages()) == ("REFUSED", before)
+    assert offer.reason == ended["cause"]
+    return offer.reason
+
+
+def _objects(staging: Staging) -> set[str]:
+    found = staging.loop.s3.list_objects_v2(Bucket=staging.outputs["ArtifactsBucket"]).get("Contents", [])
+    folders = tuple(f"{folder}/{GROUP}/" for folder in ("models", "evaluations", "gates"))
+    return {each["Key"] for each in found if each["Key"].startswith(folders)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"unit": "pricing"}, "unit is 'pricing', taken is only 'outlet'"),
+        ({"account": "999999999999"}, "account is '999999999999', taken is only '000000000000'"),
+        ({"region": "eu-north-1"}, "region is 'eu-north-1', taken is only 'eu-west-1'"),
+        ({"binding": "0" * 64}, "is not that of the package in the record"),
+        ({"audit_hash": "none"}, "audit_hash must be 64 hexadecimal digits"),
+        ({"released_at": "2999-01-01T00:00:00Z"}, "which is still to come"),
+        ({"released_at": "2001-01-01T00:00:00Z"}, "stale: it was released at 2001-01-01"),
+    ],
+)
+def test_a_record_that_is_no_release_for_this_target_is_refused(
+    staging: Staging, changes: dict[str, Any], named: str
+) -> None:
+    """Whatever the event says; nothing is copied to where models are served from."""
+    kept = _objects(staging)
+    released = staging.release(4.0).changed(**changes)
+    staging.put_record(released)
+    assert named in _refused(staging, released)
+    assert _objects(staging) == kept
+
+
+@pytest.mark.parametrize("name", ["artifact", "evaluation", "baseline", "gate"])
+def test_an_object_that_was_changed_after_its_approval_is_refused(staging: Staging, name: str) -> None:
+    """By the hash that S3 made of the copy; each object is one that could be changed."""
+    kept, released = _objects(staging), staging.release(5.0)
+    changed = getattr(released.record, name)
+    key = changed.uri.removeprefix(f"s3://{SOURCE_BUCKET}/")
+    staging.loop.s3.put_object(Bucket=SOURCE_BUCKET, Key=key, Body=released.objects[key] + b" ")
+    assert f"the {name}, {SOURCE_BUCKET}/{key}, was changed after it was released" in _refused(staging, released)
+    assert _objects(staging) == kept
+
+
+@pytest.mark.parametrize("name", ["artifact", "gate"])
+def test_a_release_of_which_a_part_is_missing_is_refused(staging: Staging, name: str) -> None:
+    """No part of it is kept; it may be offered whole later."""
+    kept, released = _objects(staging), staging.release(5.5)
+    key = getattr(released.record, name).uri.removeprefix(f"s3://{SOURCE_BUCKET}/")
+    staging.loop.s3.delete_object(Bucket=SOURCE_BUCKET, Key=key)
+    assert "an object of the release could not be copied: S3." in _refused(staging, released)
+    assert _objects(staging) == kept
+
+
+def test_a_record_that_was_changed_after_its_event_is_refused(staging: Staging) -> None:
+    """Its bytes are those that the event named, or none."""
+    released = staging.release(5.0)
+    staging.loop.s3.put_object(Bucket=SOURCE_BUCKET, Key=released.key, Body=released.content + b" ")
+    assert "has SHA-256" in _refused(staging, released)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"account": "999999999999"},
+        {"region": "eu-north-1"},
+        {"source": "mlops.pricing"},
+        {"detail-type": "MLOps Model Promoted"},
+        {"time": "2001-01-01T00:00:00Z"},
+        {"detail": {"id": "x", "subject": GROUP, "outcome": "RELEASED", "attributes": {}, "version": "mlops.event/1"}},
+    ],
+)
+def test_an_event_that_is_not_the_source_s_starts_nothing(staging: Staging, changes: dict[str, Any]) -> None:
+    """A later offer, which is taken up, shows that it was read."""
+    seen, released = staging.seen(), staging.release(5.0)
+    event = {**released.event(at=staging.now().isoformat()), **changes}
+    staging.cloud.client("sqs").send_message(QueueUrl=staging.outputs["OffersQueue"], MessageBody=json.dumps(event))
+    last = staging.release(5.0).changed(unit="pricing")
+    staging.put_record(last)
+    staging.offer(last)
+    staging.ended(seen, error="REFUSED")
+    assert len(staging.seen() - seen) == 1
+    assert staging.offers.read(released.sha256) is None
+
+
+def test_a_release_without_its_image_waits_for_it(staging: Staging, wait_for: Callable[..., Any]) -> None:
+    """Digest, account, Region and fix are named; once the image is there the schedule takes it up, and people heard once."""
+    ecr = staging.cloud.client("ecr")
+    manifest = json.dumps({"schemaVersion": 2, "layers": [], "made": "for the test"})
+    digest = f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
+    released = staging.release(6.0, image=digest)
+    reason = _refused(staging, released)
+    for part in (digest, "registry of 000000000000 in us-east-1", "copy it there by digest"):
+        assert part in reason
+    offer = staging.offers.read(released.sha256)
+    assert offer is not None
+    assert offer.is_open
+    assert staging.checked(released, wait_for) == "FAILED"
+    assert len([each for each in staging.audit() if each.outcome is Outcome.REFUSED and digest in each.reason]) == 1
+
+    with suppress(ecr.exceptions.RepositoryAlreadyExistsException):
+        ecr.create_repository(repositoryName="mlops-runtime")
+    pushed = ecr.put_image(repositoryName="mlops-runtime", imageManifest=manifest, imageTag="later", imageDigest=digest)
+    assert pushed["image"]["imageId"]["imageDigest"] == digest
+    assert staging.checked(released, wait_for) == "SUCCEEDED"
+    offer = staging.offers.read(released.sha256)
+    assert offer is not None
+    assert offer.state == "APPROVED"
+
+
+def test_a_release_that_is_offered_twice_is_promoted_once(staging: Staging) -> None:
+    """At once, later, and by an execution of another name with the same record."""
+    seen, before = staging.seen(), len(staging.packages())
+    released = staging.release(7.0)
+    staging.offer(released)
+    staging.offer(released, id="again")
+    staging.ended(seen)
+    staging.offer(released, id="later")
+    machine = staging.outputs["PromoteMachineArn"]
+    asked = json.dumps({"record_uri": released.uri, "record_sha256": released.sha256})
+    by_hand = staging.cloud.client("stepfunctions").start_execution(stateMachineArn=machine, input=asked)[
+        "executionArn"
+    ]
+    staging.ended(staging.seen() - {by_hand})
+    assert len(staging.packages()) == before + 1
+    assert len(staging.seen() - seen) == 2
+
+
+def test_an_older_release_does_not_come_after_a_newer_one(staging: Staging) -> None:
+    """It was lost, or kept back, and is offered by its own event."""
+    old, new, seen = staging.release(8.0), staging.release(9.0), staging.seen()
+    staging.offer(new)
+    staging.ended(seen)
+    assert "stale: it was released at" in _refused(staging, old)
+
+
+def test_a_model_that_was_here_before_is_left_for_a_person(staging: Staging) -> None:
+    """It may have been rolled back; a person may approve it, who then is the second one."""
+    seen, rollouts = staging.seen(), {each["executionArn"] for each in staging.loop.executions("DeployMachineArn")}
+    released = staging.release(3.0)
+    staging.offer(released)
+    staging.ended(seen)
+    offer = staging.offers.read(released.sha256)
+    assert offer is not None
+    assert offer.state == "REGISTERED"
+    assert "this model came here before" in offer.reason
+    described = staging.loop.sagemaker.describe_model_package(ModelPackageName=offer.package)
+    assert described["ModelApprovalStatus"] == "PendingManualApproval"
+    staging.loop.approve(offer.package, "it is the right one after all")
+    staging.loop.wait_execution("DeployMachineArn", rollouts, appear=60, finish=120, package=offer.package)
+    live = staging.loop.live()
+    assert live is not None
+    assert live.model_package_arn == offer.package
+
+
+def test_the_chain_of_promotions_is_whole(staging: Staging) -> None:
+    """Every outcome is in it, signed, with the source's record where something was registered."""
+    records = staging.audit()
+    registered = [each for each in records if each.outcome is Outcome.REGISTERED]
+    assert {each.source_record for each in registered} == {"a" * 64}
+    assert {each.outcome for each in records} == {Outcome.REGISTERED, Outcome.REFUSED}
+    assert staging.chain().problems() == []

@@ -1,0 +1,76 @@
+"""The functions of a target, as Lambda calls them."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from tests.released import SOURCE, TARGET, release
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.promotion.target_environment import PromotionSettings
+
+ONE = release()
+EXECUTION = "arn:aws:states:eu-west-1:222222222222:execution:Promote:one-1"
+ASKED = {"record_uri": ONE.uri, "record_sha256": ONE.sha256, "execution": EXECUTION, "now": "2017-08-01T09:00:00.000Z"}
+
+
+@pytest.fixture
+def handler(world: Any, load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], Any]:
+    """Call a function of the folder ``promotion_...``."""
+    source = PromotionSettings(group="demand-forecast", source=SOURCE, source_name="build")
+    for name, value in {
+        "ACCOUNT": TARGET.account,
+        "AWS_REGION": TARGET.region,
+        "PROMOTION": canonical_json(source).decode(),
+        "PROMOTIONS_TABLE": "promotions",
+        "PROMOTE_MACHINE_ARN": world.stepfunctions.create_state_machine(
+            name="Promote",
+            definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
+            roleArn="arn:aws:iam::123456789012:role/promote",
+        )["stateMachineArn"],
+        "RECHECK_RULE": "arn:aws:events:eu-west-1:222222222222:rule/recheck",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("dynamodb").create_table(
+        TableName="promotions",
+        AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return lambda folder, event: load(folder).handler(event, None)
+
+
+def test_the_guard_starts_what_is_offered(handler: Callable[[str, object], Any], world: Any) -> None:
+    """And answers the queue with what it could not do: nothing."""
+    sent = str(int(datetime(2017, 8, 1, 9, tzinfo=UTC).timestamp() * 1000))
+    message = {"messageId": "m", "body": json.dumps(ONE.event()), "attributes": {"SentTimestamp": sent}}
+    assert handler("promotion_guard", {"Records": [message]}) == {"batchItemFailures": []}
+    (machine,) = [
+        each["stateMachineArn"]
+        for each in world.stepfunctions.list_state_machines()["stateMachines"]
+        if each["name"] == "Promote"
+    ]
+    assert len(world.stepfunctions.list_executions(stateMachineArn=machine)["executions"]) == 1
+
+
+def test_a_plan_refuses_what_is_not_the_release(handler: Callable[[str, object], Any], world: Any) -> None:
+    """It reads what the machine copied."""
+    world.s3.put_object(Bucket="artifacts", Key="incoming/demand-forecast/one-1/record.json", Body=b"{}")
+    assert handler("promotion_plan", ASKED)["verdict"] == "REFUSED"
+
+
+def test_a_refusal_is_recorded(handler: Callable[[str, object], Any]) -> None:
+    """By the step that the machine names."""
+    claim = {
+        **ASKED,
+        "step": "record",
+        "outcome": "REFUSED",
+        "reason": "other unit",
+        "package": "",
+        "binding": "",
+        "facts": {},
+    }
+    assert handler("promotion_keep", claim) == {"is_news": True}

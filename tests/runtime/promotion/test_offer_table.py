@@ -1,0 +1,65 @@
+"""Offers are kept once, decided on in one direction, and the newest release stays the newest."""
+
+from typing import Any
+
+AT, LATER = "2017-08-01T09:00:00Z", "2017-08-01T10:00:00Z"
+ONE, OTHER = "a" * 64, "b" * 64
+
+
+def test_an_offer_is_kept_once(place: Any) -> None:
+    """The second event of it changes nothing."""
+    first = place.table.offer("s3://b/one", ONE, AT)
+    assert place.table.offer("s3://b/other", ONE, LATER) == first
+    assert (first.state, first.attempts, first.is_open) == ("OFFERED", 1, True)
+    assert list(place.table.offers()) == [first]
+    assert place.table.read(OTHER) is None
+
+
+def test_one_check_asks_again(place: Any) -> None:
+    """Of two that saw the same."""
+    offer = place.table.offer("s3://b/one", ONE, AT)
+    assert place.table.again(offer, LATER)
+    assert not place.table.again(offer, LATER)
+    found = place.table.read(ONE)
+    assert (found.attempts, found.changed_at) == (2, LATER)
+
+
+def test_what_was_registered_is_not_refused_later(place: Any) -> None:
+    """Nor is an approval taken back here; that is the registry's."""
+    place.table.offer("s3://b/one", ONE, AT)
+
+    def decide(state: str, **more: Any) -> Any:
+        place.table.decide(ONE, state=state, reason=state, package="p", at=LATER, **{"may_pass": False, **more})
+        return place.table.read(ONE)
+
+    assert decide("REFUSED", may_pass=True).is_open
+    assert not decide("REFUSED").is_open
+    assert decide("REGISTERED").state == "REGISTERED"
+    assert decide("REFUSED").state == "REGISTERED"
+    assert decide("APPROVED").state == "APPROVED"
+    assert decide("REGISTERED").state == "APPROVED"
+
+
+def test_the_newest_release_stays_the_newest(place: Any) -> None:
+    """An older one does not take its place, and the same may be taken again."""
+    assert place.table.newest() is None
+    assert place.table.take(released_at=AT, sha256=ONE)
+    assert not place.table.take(released_at="2017-08-01T08:00:00Z", sha256=OTHER)
+    assert place.table.take(released_at=AT, sha256=ONE)
+    assert place.table.take(released_at=LATER, sha256=OTHER)
+    assert place.table.newest() == (LATER, OTHER)
+
+
+def test_a_model_knows_the_release_that_brought_it_first(place: Any) -> None:
+    """Which another release of it does not become."""
+    assert place.table.first_release("m", ONE) == ONE
+    assert place.table.first_release("m", OTHER) == ONE
+
+
+def test_the_package_of_an_offer_is_known_to_the_next_attempt(place: Any) -> None:
+    """An execution that was started without an offer keeps none."""
+    place.table.offer("s3://b/one", ONE, AT)
+    place.table.registered(ONE, "arn")
+    place.table.registered(OTHER, "arn")
+    assert place.table.read(ONE).package == "arn"
+    assert place.table.read(OTHER) is None

@@ -1,0 +1,198 @@
+"""Copies are held to their release, kept once, signed, decided on and recorded."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.released import Released, release
+
+from mlops_runtime.business_unit.automation import Automation
+from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.contracts.unit_entries import FreezeSpec
+from mlops_runtime.promotion.release_keeper import ReleaseKeeper
+from mlops_runtime.promotion.release_plan import local_package
+from mlops_runtime.rollout.archive_signatures import SignedArchives
+from mlops_runtime.rollout.audit_chain import AuditChain
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.seals import Sealer
+
+ONE = release()
+NOW = "2017-08-01T09:00:00.000Z"
+
+
+def _keeper(place: Any) -> ReleaseKeeper:
+    sealer = Sealer(kms=place.kms, key=place.target.signing_key)
+    return ReleaseKeeper(
+        s3=place.s3,
+        sagemaker=place.sagemaker,
+        table=place.table,
+        target=place.target,
+        archives=SignedArchives(s3=place.s3, bucket="here", sealer=sealer),
+        automation=Automation(freeze=FreezeSpec(), table=RolloutTable(place.dynamodb, "promotions", "demand")),
+        chain=AuditChain(
+            s3=place.s3,
+            bucket="audit",
+            table=RolloutTable(place.dynamodb, "promotions", "demand-forecast.promotions"),
+            heads="heads",
+            sealer=sealer,
+        ),
+    )
+
+
+def _keys(place: Any) -> list[str]:
+    found = place.s3.list_objects_v2(Bucket="here").get("Contents", [])
+    return [each["Key"] for each in found if not each["Key"].startswith("incoming/")]
+
+
+def _registered(place: Any, released: Released) -> str:
+    keeper = _keeper(place)
+    place.table.offer(released.uri, released.sha256, NOW)
+    kept = keeper.keep(place.arrived(released))
+    created = place.sagemaker.create_model_package(
+        ModelPackageGroupName="demand-forecast",
+        ModelApprovalStatus="PendingManualApproval",
+        CustomerMetadataProperties=kept["metadata"],
+        InferenceSpecification={
+            "Containers": [kept["container"]],
+            "SupportedContentTypes": kept["content_types"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )
+    return str(created["ModelPackageArn"])
+
+
+def test_what_was_released_is_kept_and_signed(place: Any) -> None:
+    """Under what it is; the same again changes nothing; preflight finds the signature of this unit's key."""
+    keeper = _keeper(place)
+    kept = keeper.keep(place.arrived(ONE))
+    assert (kept["verdict"], kept["package"]) == ("KEPT", "")
+    assert _keys(place) == [
+        f"evaluations/demand-forecast/{ONE.record.binding}/baseline.json",
+        f"evaluations/demand-forecast/{ONE.record.binding}/evaluation.json",
+        f"gates/demand-forecast/{ONE.record.binding}.json",
+        f"models/demand-forecast/{ONE.record.artifact.sha256}/model.sig",
+        f"models/demand-forecast/{ONE.record.artifact.sha256}/model.tar.gz",
+    ]
+    assert keeper.keep(place.arrived(ONE)) == kept
+    assert keeper.archives.problems(local_package(ONE.record, target=place.target)) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (
+            {"artifact": b"other"},
+            "the artifact, artifacts/models/demand-forecast/alarm-1/model.tar.gz, was changed after it was released",
+        ),
+        ({"evaluation": b"{}"}, "the evaluation, "),
+        ({"baseline": b"[]"}, "the baseline, "),
+        ({"gate": b"{}"}, "the gate, "),
+        ({"artifact": None}, "the copy of the artifact"),
+        ({"gate": None}, "the copy of the gate"),
+        ({"artifact": b"x", "gate": None}, "was changed after it was released"),
+    ],
+)
+def test_other_bytes_are_refused_and_nothing_is_kept(place: Any, changed: dict[str, bytes | None], named: str) -> None:
+    """S3's own hash of each copy, before any is at its place."""
+    refused = _keeper(place).keep(place.arrived(ONE, **changed))
+    assert (refused["verdict"], refused["may_pass"]) == ("REFUSED", False)
+    assert named in refused["reason"]
+    assert _keys(place) == []
+    assert place.table.newest() is None
+
+
+def test_a_copy_without_a_hash_of_its_whole_is_refused(place: Any) -> None:
+    """S3 makes one only where it was asked to."""
+    asked = place.arrived(ONE)
+    place.s3.put_object(Bucket="here", Key="incoming/demand-forecast/one-1/baseline.json", Body=b"{}")
+    refused = _keeper(place).keep(asked)
+    assert "baseline.json, is missing or has no SHA-256 of its whole" in refused["reason"]
+
+
+def test_a_release_that_was_overtaken_is_refused(place: Any) -> None:
+    """While it was copied a newer one was taken."""
+    place.table.take(released_at="2017-08-01T09:00:00.000000+00:00", sha256="e" * 64)
+    assert "stale: a newer release was taken" in _keeper(place).keep(place.arrived(ONE))["reason"]
+    assert _keys(place) == []
+
+
+def test_other_bytes_at_the_place_of_a_digest_are_not_served(place: Any) -> None:
+    """They stay, and the release is refused."""
+    key = f"models/demand-forecast/{ONE.record.artifact.sha256}/model.tar.gz"
+    place.s3.put_object(Bucket="here", Key=key, Body=b"planted", ChecksumAlgorithm="SHA256")
+    assert f"s3://here/{key} has SHA-256" in _keeper(place).keep(place.arrived(ONE))["reason"]
+
+
+def _decide(place: Any, package: str, released: Released) -> dict[str, Any]:
+    asked = {"package": package, "record_sha256": released.sha256, "model_sha256": released.record.package.model_sha256}
+    return _keeper(place).decide({**asked, "now": NOW})
+
+
+def test_the_policy_approves_a_model_that_is_new_here(place: Any) -> None:
+    """And one of a later attempt; the same model by another release is left for a person, as it may have been rolled back."""
+    package = _registered(place, ONE)
+    assert _decide(place, package, ONE) == {"may_approve": True, "is_approved": False, "rest": ""}
+    assert _decide(place, package, ONE)["may_approve"]
+    assert _keeper(place).keep(place.arrived(ONE))["package"] == package
+
+    again = release(execution="alarm-2", released_at="2017-08-01T08:59:30.000Z")
+    decided = _decide(place, _registered(place, again), again)
+    assert not decided["may_approve"]
+    assert "this model came here before" in decided["rest"]
+    assert "a newer release" in _decide(place, package, ONE)["rest"]
+
+
+def test_the_policy_rests_with_the_unit(place: Any) -> None:
+    """Copying goes on; approving does not."""
+    package = _registered(place, ONE)
+    pause = {"is_paused": True, "by": "ann", "at": NOW, "reason": "peak", "format": "mlops.pause/1"}
+    place.dynamodb.put_item(
+        TableName="promotions", Item={"endpoint": {"S": "demand"}, "pause": {"S": json.dumps(pause)}}
+    )
+    decided = _decide(place, package, ONE)
+    assert (decided["may_approve"], "paused since" in decided["rest"]) == (False, True)
+
+
+def test_what_people_decided_stays(place: Any) -> None:
+    """A later attempt finds the package approved, or rejected."""
+    package = _registered(place, ONE)
+    for status, is_approved in (("Approved", True), ("Rejected", False)):
+        place.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus=status)
+        decided = _decide(place, package, ONE)
+        assert (decided["may_approve"], decided["is_approved"]) == (False, is_approved)
+
+
+def _record(place: Any, outcome: str, reason: str, execution: str, **more: Any) -> dict[str, Any]:
+    asked = {
+        "outcome": outcome,
+        "reason": reason,
+        "execution": execution,
+        "now": NOW,
+        "package": "",
+        "binding": "",
+        "facts": {},
+    }
+    return _keeper(place).record({**asked, "record_sha256": ONE.sha256, "record_uri": ONE.uri, **more})
+
+
+def test_each_outcome_is_in_the_chain_once(place: Any) -> None:
+    """With the source's record; what is refused again for the same reason is no news."""
+    place.table.offer(ONE.uri, ONE.sha256, NOW)
+    assert _record(place, "REFUSED", "no image", "a", may_pass=True) == {"is_news": True}
+    assert _record(place, "REFUSED", "no image", "b", may_pass=True) == {"is_news": False}
+    facts = {"source_record": "a" * 64, "model_sha256": "b" * 64, "source_package": "theirs"}
+    more = {"package": "ours", "binding": "c" * 64, "facts": facts}
+    assert _record(place, "APPROVED", "as build approved it", "c", **more) == {"is_news": True}
+    _record(place, "APPROVED", "as build approved it", "c", **more)
+
+    chain = _keeper(place).chain
+    refused, registered = chain.newest(chain.table.read(), 10)
+    assert (refused.outcome, refused.execution, refused.requested_by) == (
+        Outcome.REFUSED,
+        "a",
+        "build, 111111111111 eu-west-1",
+    )
+    assert (registered.outcome, registered.candidate_package) == (Outcome.REGISTERED, "ours")
+    assert (registered.source_record, registered.container_sha256) == ("a" * 64, "c" * 64)
+    assert chain.problems() == []
+    assert place.table.read(ONE.sha256).state == "APPROVED"

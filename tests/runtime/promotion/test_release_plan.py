@@ -1,0 +1,232 @@
+"""Releases that are taken, and every other one refused by name."""
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.passed import gate_of
+from tests.released import SOURCE, TARGET, Released, release
+
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.model import Evaluation, GateVerdict
+from mlops_runtime.contracts.release import ReleasedObject
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.promotion.release_plan import (
+    MAXIMUM_OBJECT,
+    ReleaseRefusedError,
+    Target,
+    check_source,
+    check_time,
+    copies,
+    evidence_problems,
+    local_package,
+    own_image,
+    read_release,
+    registration,
+)
+from mlops_runtime.registry.model_package import container_sha256, read_package
+from mlops_runtime.registry.package_registry import gate_uri
+
+HERE = Target(
+    unit="demand",
+    group="demand-forecast",
+    here=TARGET,
+    source=SOURCE,
+    source_name="build",
+    bucket="here",
+    signing_key="arn:aws:kms:eu-west-1:222222222222:key/own",
+)
+NOW = datetime(2017, 8, 1, 9, 0, tzinfo=UTC)
+ONE = release()
+
+
+def _read(released: Released, target: Target = HERE) -> Any:
+    return read_release(released.content, uri=released.uri, sha256=released.sha256, target=target)
+
+
+def _object(name: str, **changes: Any) -> dict[str, ReleasedObject]:
+    return {name: replace(getattr(ONE.record, name), **changes)}
+
+
+def _package(**changes: Any) -> dict[str, Any]:
+    return {"package": replace(ONE.record.package, **changes)}
+
+
+def test_a_release_is_read_as_it_was_written() -> None:
+    """With the binding of the package that the record describes."""
+    assert _read(ONE) == ONE.record
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"unit": "pricing"}, "unit is 'pricing', taken is only 'demand'"),
+        ({"group": "demand-returns"}, "group is 'demand-returns'"),
+        ({"account": "333333333333"}, "account is '333333333333', taken is only '111111111111'"),
+        ({"region": "eu-north-1"}, "region is 'eu-north-1'"),
+        ({"binding": "0" * 64}, "binding '" + "0" * 64 + "' is not that of the package"),
+        ({"binding": "short"}, "binding must be 64 hexadecimal digits"),
+        ({"approved_by": ""}, "approved_by is empty"),
+        ({"audit_hash": "x"}, "audit_hash must be 64 hexadecimal digits"),
+        (_object("artifact", size=MAXIMUM_OBJECT + 1), "one copy takes 1 to"),
+        (_object("artifact", size=0), "artifact has 0 bytes"),
+        (_object("artifact", sha256="0" * 64), "the package's artifact_sha256 is"),
+        (
+            _object("artifact", uri="s3://artifacts/models/pricing-elasticity/one/model.tar.gz"),
+            "artifact must lie in bucket",
+        ),
+        (
+            _object("artifact", uri="s3://other/models/demand-forecast/alarm-1/model.tar.gz"),
+            "artifact must lie in bucket",
+        ),
+        (_object("gate", uri="s3://artifacts/monitor/demand-forecast/counts.json"), "gate must lie in bucket"),
+        (_object("gate", uri="s3://artifacts/gates/demand-forecast/../../x.json"), "gate must lie in bucket"),
+        (_object("evaluation", sha256="nothing"), "evaluation.sha256 must be 64 hexadecimal digits"),
+        (_object("baseline", sha256="0" * 64), "the package's baseline_sha256 is"),
+        (_package(group="demand-returns"), "the package's group is 'demand-returns'"),
+        (_package(package_arn=None), "the package must be one of arn:aws:sagemaker:eu-west-1:111111111111"),
+        (_package(package_arn=SOURCE.arn("sagemaker", "model-package/demand-returns/1")), "the package must be one of"),
+        (_package(model_sha256="0" * 64), "is not that of the package in the record"),
+        (_package(environment={"LD_PRELOAD": "/x"}), "is not that of the package in the record"),
+        (
+            _package(image="111111111111.dkr.ecr.eu-west-1.amazonaws.com/mlops-runtime:latest"),
+            "the image must be one of ECR by digest",
+        ),
+        (
+            _package(image=ONE.record.package.image.replace("111111111111", "999999999999")),
+            "is of account 999999999999, taken is only one of the source's own registry",
+        ),
+        (_package(flavor="sklearn", trust="pickle"), "pickle"),
+    ],
+)
+def test_what_is_not_one_of_this_unit_group_and_source_is_refused(changes: dict[str, Any], named: str) -> None:
+    """By the record alone, before anything else is read or copied."""
+    with pytest.raises(ReleaseRefusedError) as error:
+        _read(ONE.changed(**changes))
+    assert named in str(error.value)
+    assert not error.value.may_pass
+
+
+def test_every_problem_is_named_at_once() -> None:
+    """Who builds a source learns of all of them with the first release."""
+    with pytest.raises(ReleaseRefusedError) as error:
+        _read(ONE.changed(unit="pricing", region="eu-north-1", **_object("gate", size=0)))
+    assert len(error.value.problems) == 3
+
+
+def test_other_bytes_than_the_event_named_are_refused() -> None:
+    """Whoever may write the source's bucket may not write the event."""
+    with pytest.raises(ReleaseRefusedError, match="released was"):
+        read_release(ONE.content + b" ", uri=ONE.uri, sha256=ONE.sha256, target=HERE)
+    content = b"{}"
+    with pytest.raises(ReleaseRefusedError, match="is not a release record"):
+        read_release(content, uri=ONE.uri, sha256=hashlib.sha256(content).hexdigest(), target=HERE)
+    with pytest.raises(ReleaseRefusedError, match="is not where the record of binding"):
+        read_release(ONE.content, uri=ONE.uri.replace(ONE.record.binding, "0" * 64), sha256=ONE.sha256, target=HERE)
+
+
+def test_a_release_that_is_older_than_the_newest_taken_is_stale() -> None:
+    """Also one that was never taken; the same one may come again."""
+    newest = ("2017-08-01T08:59:00.000000+00:00", "e" * 64)
+    with pytest.raises(ReleaseRefusedError, match="stale"):
+        check_time(ONE.record, newest=newest, sha256=ONE.sha256, now=NOW)
+    check_time(ONE.record, newest=(newest[0], ONE.sha256), sha256=ONE.sha256, now=NOW)
+    check_time(ONE.record, newest=None, sha256=ONE.sha256, now=NOW)
+    with pytest.raises(ReleaseRefusedError, match="still to come"):
+        check_time(replace(ONE.record, released_at="2017-08-01T09:06:00Z"), newest=None, sha256=ONE.sha256, now=NOW)
+    with pytest.raises(ReleaseRefusedError, match="must be a time"):
+        check_time(replace(ONE.record, released_at="soon"), newest=None, sha256=ONE.sha256, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"ModelApprovalStatus": "Rejected"}, "is Rejected (Completed) in the source, not approved any more"),
+        ({"ModelPackageArn": "arn:other"}, "the source's registry answered with arn:other"),
+        ({"ApprovalDescription": f"[binding {'0' * 64}]"}, "the approval of"),
+        (
+            {"CustomerMetadataProperties": {}},
+            "the source's registry: CustomerMetadataProperties.artifact_sha256 is missing",
+        ),
+    ],
+)
+def test_the_source_is_asked_once_more(changes: dict[str, Any], named: str) -> None:
+    """An approval that was withdrawn since the release stops it."""
+    check_source(ONE.record, ONE.description)
+    with pytest.raises(ReleaseRefusedError) as error:
+        check_source(ONE.record, {**ONE.description, **changes})
+    assert named in str(error.value)
+
+
+def test_copies_lie_under_what_they_are() -> None:
+    """The archive under its own hash; the gate's result where the evaluation's place says."""
+    found = {each.name: each for each in copies(ONE.record, target=HERE, execution="arn:x:Promote:one-1")}
+    evaluation = f"s3://here/{found['evaluation'].key}"
+
+    assert found["artifact"].key == f"models/demand-forecast/{ONE.record.artifact.sha256}/model.tar.gz"
+    assert found["artifact"].incoming == "incoming/demand-forecast/one-1/model.tar.gz"
+    assert found["artifact"].source == "artifacts/models/demand-forecast/alarm-1/model.tar.gz"
+    assert gate_uri(evaluation) == f"s3://here/{found['gate'].key}"
+    assert [each.name for each in copies(replace(ONE.record, gate=None), target=HERE, execution="x")] == [
+        "artifact",
+        "evaluation",
+        "baseline",
+    ]
+
+
+def test_evidence_of_another_model_is_refused() -> None:
+    """The record names its bytes; what they say is held to the package."""
+    evaluation = ONE.objects["evaluations/demand-forecast/alarm-1/evaluation.json"]
+    gate = ONE.objects["gates/demand-forecast/alarm-1.json"]
+    assert evidence_problems(ONE.record, evaluation, gate) == []
+    assert evidence_problems(ONE.record, evaluation, None) == []
+
+    other = canonical_json(replace(from_json(Evaluation, evaluation), model_sha256="0" * 64))
+    assert "the evaluation is of model_sha256" in evidence_problems(ONE.record, other, gate)[0]
+    failed = canonical_json(gate_of(evaluation, execution="alarm-1", verdict=GateVerdict.FAILED))
+    assert "the gate's verdict is FAILED" in evidence_problems(ONE.record, evaluation, failed)[0]
+    of_other = canonical_json(gate_of(other, execution="alarm-1"))
+    assert "the gate decided on an evaluation" in evidence_problems(ONE.record, evaluation, of_other)[0]
+    assert "cannot be read" in evidence_problems(ONE.record, b"{}", gate)[0]
+
+
+def test_the_package_is_one_of_the_target() -> None:
+    """Every place, the image and the key are local, what it came from is bound, and it reads back."""
+    container, metadata = registration(ONE.record, target=HERE)
+    description = {
+        "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:222222222222:model-package/demand-forecast/1",
+        "ModelPackageGroupName": "demand-forecast",
+        "CustomerMetadataProperties": metadata,
+        "InferenceSpecification": {
+            "Containers": [container],
+            "SupportedContentTypes": list(ONE.record.package.content_types),
+        },
+    }
+    package = read_package(description)
+
+    assert replace(package.spec, package_arn=None) == local_package(ONE.record, target=HERE)
+    assert package.container_sha256 != ONE.record.binding
+    assert package.spec.source_binding == ONE.record.binding
+    assert package.spec.source_package == ONE.record.package.package_arn
+    assert package.spec.source_record == ONE.record.audit_hash
+    assert package.spec.source_environment == "build"
+    assert package.spec.signing_key == HERE.signing_key
+    assert package.spec.image == own_uri()
+    assert container_sha256(container, {**metadata, "source_binding": "0" * 64}) != package.container_sha256
+    assert "111111111111" not in str(
+        {**package.spec.environment, "a": package.spec.artifact_uri, "b": package.spec.image}
+    )
+
+
+def own_uri() -> str:
+    """The image in the target's own registry."""
+    image = own_image(ONE.record, HERE)
+    return f"222222222222.dkr.ecr.eu-west-1.amazonaws.com/{image.repository}@{image.digest}"
+
+
+def test_a_source_of_another_region_is_not_asked() -> None:
+    """No function there can call its registry."""
+    assert HERE.asks_source
+    assert not replace(HERE, source=LinkedEnvironment(account="111111111111", region="us-east-1")).asks_source

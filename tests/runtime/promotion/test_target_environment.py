@@ -1,0 +1,23 @@
+"""What the construct writes is what the functions read."""
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.promotion.target_environment import PromotionSettings, target_of
+
+
+def test_the_target_is_read_from_its_variables() -> None:
+    """Account and Region are its own, the source's those of the settings."""
+    source = LinkedEnvironment(account="111111111111", region="eu-west-1")
+    settings = PromotionSettings(group="demand-forecast", source=source, source_name="build", trust=("data",))
+    target = target_of(
+        {
+            "ACCOUNT": "222222222222",
+            "AWS_REGION": "eu-central-1",
+            "ARTIFACTS_BUCKET": "here",
+            "PROMOTION": canonical_json(settings).decode(),
+            "SIGNING_KEY": "key",
+            "UNIT": "demand",
+        }
+    )
+    assert (target.here.region, target.source, target.trust) == ("eu-central-1", source, ("data",))
+    assert not target.asks_source
