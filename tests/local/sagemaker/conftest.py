@@ -161,7 +161,7 @@ def _start(home: Path) -> cloud.Cloud:
     rows = {"tiny": {"serve": [str(SCRIPTS / "server.py")], "train": [str(SCRIPTS / "job.py")]}}
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLOPS_LOCAL_RUNNERS", json.dumps(rows))
-        return cloud.up(home, clock_scale=SCALE)
+        return cloud.up(home, clock_scale=SCALE, account_count=2)
 
 
 def _furnish(running: cloud.Cloud) -> Plane:

@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from mlops_local.networks.reach import Member
-from mlops_local.sagemaker import package_versions, resource_store
+from mlops_local.sagemaker import foreign_images, package_versions, resource_store
 from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.role_clients import Identity
 
@@ -111,6 +111,9 @@ def _serverless(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
         "KmsKeyId": "KmsKeyId" in request,
         "asynchronous inference": "AsyncInferenceConfig" in request,
         "VPC configuration": any(_of(models, variant).get("VpcConfig") for variant in variants),
+        "images from another account's registry": any(
+            foreign_images.is_foreign(_of(models, variant)) for variant in variants
+        ),
         "network isolation": any(_of(models, variant).get("EnableNetworkIsolation") for variant in variants),
     }
     yield from (f"Serverless endpoints do not support {name}." for name, asked in excluded.items() if asked)

@@ -21,7 +21,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_local import clock, runners
-from mlops_local.sagemaker import endpoint_configs, resource_store
+from mlops_local.sagemaker import endpoint_configs, foreign_images, resource_store
 from mlops_local.sagemaker.api_shapes import Record
 from mlops_local.sagemaker.container_processes import LogStream, Process, environment, mapped, opt_ml
 from mlops_local.sagemaker.role_clients import Identity
@@ -325,6 +325,9 @@ def make_server(model: Record, root: Path, *, given: Mapping[str, str] | None = 
     """
     container = model["Resolved"]
     identity = endpoint_configs.identity(model)
+    problem = foreign_images.pull_problem(container["Image"], identity)
+    if problem is not None:
+        raise FleetError(problem)
     (root / "model").mkdir()
     if "ModelDataUrl" in container:
         _unpack(container["ModelDataUrl"], identity, root)

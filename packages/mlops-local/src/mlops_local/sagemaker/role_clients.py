@@ -55,6 +55,14 @@ class Identity:
                 f"'{PRINCIPAL}' to assume the role."
             ) from error
 
+    def require(self, action: str, resource: str) -> None:
+        """Ask whether the role may do something.
+
+        Raises:
+            AccessDeniedError: If IAM does not allow it.
+        """
+        authorization.require(self._session(), action, resource)
+
     def environment(self) -> dict[str, str]:
         """Return credentials of the role as environment variables; they do not expire, as the service renews them."""
         session = self._session()

@@ -1,0 +1,45 @@
+"""Images in another account's registry: a role and the repository's policy let an endpoint pull them, a serverless one never.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html (cross-account)
+"""
+
+import re
+
+from ministack.core.responses import get_account_id
+
+from mlops_local.iam.authorization import AccessDeniedError
+from mlops_local.iam.owners import owner
+from mlops_local.sagemaker.api_shapes import Record
+from mlops_local.sagemaker.role_clients import Identity
+
+_ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+/(?P<name>[^@:]+)")
+# https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html (execution role of CreateModel)
+_PULL = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+
+
+def repository(image: str) -> str | None:
+    """Return the ARN of an image's repository, if another account of this cloud owns it."""
+    found = _ECR.match(image)
+    if found is None or found["account"] == get_account_id():
+        return None
+    arn = f"arn:aws:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
+    return arn if owner(arn) is not None else None
+
+
+# claim: images-of-other-accounts-are-pulled-by-both-sides
+def pull_problem(image: str, identity: Identity) -> str | None:
+    """Return why a role may not pull an image from another account's registry."""
+    arn = repository(image)
+    try:
+        for action in _PULL if arn is not None else ():
+            identity.require(action, str(arn))
+    except AccessDeniedError as error:
+        return f"Failed to pull image {image}: {error}"
+    return None
+
+
+# claim: serverless-takes-images-of-its-own-account
+def is_foreign(model: Record) -> bool:
+    """Return whether a model's image is in another account's registry."""
+    image = model.get("Resolved", {}).get("Image")
+    return image is not None and repository(image) is not None
