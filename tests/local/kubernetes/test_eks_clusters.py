@@ -37,6 +37,13 @@ def test_a_cluster_is_reached_at_its_endpoint_until_it_is_deleted(cloud: Cloud, 
             root.call("GET", "/api/v1/namespaces")
 
 
+def test_clusters_are_in_the_first_account_and_region_alone(cloud: Cloud, unique: str) -> None:
+    """Elsewhere they are refused by name."""
+    for place in (cloud.at("111111111111"), cloud.at(region="eu-west-1")):
+        with pytest.raises(ClientError, match=r"has clusters in account 000000000000 and us-east-1 alone, got"):
+            place.client("eks").create_cluster(name=unique, roleArn="arn:aws:iam::1:role/r", resourcesVpcConfig={})
+
+
 def test_entries_need_a_mode_that_has_them(cloud: Cloud, unique: str, make_role: Any) -> None:
     """API_CreateAccessConfigRequest: the default of the API is CONFIG_MAP, which knows no access entries."""
     role = make_role(service="eks.amazonaws.com")

@@ -355,3 +355,10 @@ def test_a_template_has_weighted_rules(cloud: Cloud, unique: str) -> None:
     cfn.get_waiter("stack_delete_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
     with pytest.raises(elb.exceptions.RuleNotFoundException):
         elb.describe_rules(RuleArns=[rule])
+
+
+def test_load_balancers_are_in_the_first_account_and_region_alone(cloud: Cloud) -> None:
+    """Elsewhere they are refused by name."""
+    for place in (cloud.at("111111111111"), cloud.at(region="eu-west-1")):
+        with pytest.raises(ClientError, match=r"has load balancers in account 000000000000 and us-east-1 alone, got"):
+            place.client("elbv2").create_load_balancer(Name="elsewhere", Subnets=["subnet-1", "subnet-2"])

@@ -37,6 +37,23 @@ def root_keys(account: str = ACCOUNT) -> dict[str, Any]:
     }
 
 
+def elsewhere(what: str, account: str, of: str) -> str | None:
+    """Return that the embedded cloud has something in its first account and Region alone; None there.
+
+    Args:
+        what: What is asked for, in the plural.
+        account: The account that asks.
+        of: Its Region.
+
+    Example:
+        >>> elsewhere("clusters", "111111111111", "us-east-1")
+        'the embedded cloud has clusters in account 000000000000 and us-east-1 alone, got 111111111111 and us-east-1'
+    """
+    if (account, of) == (ACCOUNT, region):
+        return None
+    return f"the embedded cloud has {what} in account {ACCOUNT} and {region} alone, got {account} and {of}"
+
+
 def clock_file() -> Path:
     """Return the file in which the clock says its time to processes of the embedded cloud: real, embedded, scale."""
     return home.absolute() / "clock.json"

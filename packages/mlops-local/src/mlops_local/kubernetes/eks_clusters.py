@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import eks
 
 from mlops_local import compat, settings
@@ -71,6 +72,10 @@ def install() -> None:
     eks._get_docker = lambda: None  # no k3s: a cluster is one of ours
 
     def created(body: dict[str, Any], creator_arn: str | None = None) -> Response:
+        limit = settings.elsewhere("clusters", get_account_id(), get_region())
+        if limit is not None:
+            refused: Response = eks._error(400, "InvalidParameterException", limit)
+            return refused
         response: Response = cluster_config.problem(body) or create(body, creator_arn)
         return response if response[0] >= 400 else _open(body["name"], body)
 

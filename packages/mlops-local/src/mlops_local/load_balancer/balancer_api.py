@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import acm, alb
 from ministack.services.cloudformation import provisioners
 
@@ -316,7 +317,9 @@ def install() -> None:
         actions[name] = _refusing(actions[name], partial(_rule_problem, prefix))
     actions["ModifyTargetGroupAttributes"] = _refusing(actions["ModifyTargetGroupAttributes"], _attribute_problem)
     for name in ("CreateLoadBalancer", "SetSubnets"):
-        actions[name] = _refusing(_zoned(actions[name]), lambda params: zones.subnet_problem(_subnets(params)))
+        actions[name] = _refusing(
+            _zoned(actions[name]), lambda params: _limit() or zones.subnet_problem(_subnets(params))
+        )
     actions["DescribeLoadBalancers"] = _zoned(actions["DescribeLoadBalancers"])
 
     async def handled(method: str, path: str, headers: Any, body: Any, query: Any) -> Response:
@@ -331,6 +334,11 @@ def install() -> None:
 
     alb.handle_request, alb._forward_to_tg = handled, nowhere
     _complete_types()
+
+
+def _limit() -> tuple[str, str] | None:
+    found = settings.elsewhere("load balancers", get_account_id(), get_region())
+    return None if found is None else ("ValidationError", found)
 
 
 def _groups(params: Mapping[str, Any], prefix: str) -> list[dict[str, Any]]:
@@ -476,7 +484,7 @@ def _complete_types() -> None:
         return made
 
     provisioners._elbv2_listener_actions = weighted
-    _check_type("LoadBalancer", lambda props: zones.subnet_problem(props.get("Subnets") or []))
+    _check_type("LoadBalancer", lambda props: _limit() or zones.subnet_problem(props.get("Subnets") or []))
     _check_type("TargetGroup", lambda props: zones.attribute_problem(props.get("TargetGroupAttributes") or []))
     for name in _TYPES:
         handler = handlers[f"AWS::ElasticLoadBalancingV2::{name}"]
