@@ -27,15 +27,16 @@ class _CloudError(RuntimeError):
 class _Running:
     endpoint_url = LOCAL["endpoint_url"]
 
-    def at(self, account: str | None) -> "_Running":
+    def at(self, account: str | None, region: str | None) -> "_Running":
         """Return one of its accounts; it has one."""
+        self.region = region or "us-east-1"
         if account not in (None, "000000000000"):
             raise _CloudError(f"the embedded cloud has no account {account}")
         return self
 
     def environment(self) -> dict[str, str]:
         """As the embedded cloud says it."""
-        return {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+        return {"AWS_REGION": self.region, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, *, running: bool) -> None:
@@ -49,7 +50,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch, *, running: bool) -> None:
 
     cloud.connect, cloud.default_home, cloud.CloudError = connect, lambda: Path("home"), _CloudError
     monkeypatch.setitem(sys.modules, "mlops_local.cloud", cloud)
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL"):
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -75,6 +76,9 @@ def test_an_embedded_cloud_that_runs_is_found(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     assert embedded_options(None) is None
     assert embedded_options("home") == embedded_options(None, "000000000000") == LOCAL
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert embedded_options("home") == LOCAL
+    assert embedded_options(None, "000000000000") == {**LOCAL, "region_name": "eu-west-1"}
     with pytest.raises(EmbeddedCloudError, match="no account 111111111111"):
         embedded_options(None, "111111111111")
 

@@ -164,7 +164,7 @@ def embedded_options(home: str | Path | None, account: str | None = None) -> dic
 
     Args:
         home: Its folder. Default: where ``mlops local up`` starts one, unless the environment or ``account`` names an account.
-        account: The number of one of its accounts. Default: the first.
+        account: The number of one of its accounts, in the Region of ``AWS_REGION`` where that is set. Default: the first.
 
     Returns:
         None where no folder is named and none runs.
@@ -187,7 +187,9 @@ def embedded_options(home: str | Path | None, account: str | None = None) -> dic
             return None
         raise EmbeddedCloudError(str(error)) from error
     try:
-        environment = running.at(account).environment()
+        # as with every profile, the environment's Region goes before the profile's
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") if account else None
+        environment = running.at(account, region).environment()
     except cloud.CloudError as error:
         raise EmbeddedCloudError(str(error)) from error
     return {
