@@ -333,3 +333,24 @@ def test_what_has_no_resource_policy_is_refused_to_other_accounts(build: CloudAc
         lambda: role.client("stepfunctions").start_execution(stateMachineArn=arn)
     )
     assert role.client("sts").get_caller_identity()["Account"] == STAGING
+
+
+def test_a_policy_may_ask_for_the_organization(build: CloudAccount, role: Role, bucket: str) -> None:
+    """`aws:PrincipalOrgID` is that of the first account, whose members the others are; another one's is denied."""
+    s3, call = build.client("s3"), role.client("s3").get_object
+    build.client("kms").put_key_policy(KeyId=key_of(build, bucket), Policy=key_policy(of_root("kms:Decrypt")))
+    role.may(allow("s3:GetObject", "kms:Decrypt"))
+
+    def ask_for(organization: str) -> None:
+        condition = {"StringEquals": {"aws:PrincipalOrgID": organization}}
+        statement = of_root("s3:GetObject", resource=f"arn:aws:s3:::{bucket}/*", **condition)
+        s3.put_bucket_policy(Bucket=bucket, Policy=document(statement))
+
+    # an account has an organization from its first call on
+    own = (
+        role.place.at("000000000000", "us-east-1").client("organizations").describe_organization()["Organization"]["Id"]
+    )
+    ask_for("o-another0000")
+    assert "no resource-based policy" in refused(lambda: call(Bucket=bucket, Key="secret"))
+    ask_for(own)
+    assert call(Bucket=bucket, Key="secret")["Body"].read() == b"one"

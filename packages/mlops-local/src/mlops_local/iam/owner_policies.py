@@ -12,13 +12,14 @@ from typing import Any
 from ministack.core import iam_evaluator
 from ministack.core.responses import request_scope
 
-from mlops_local import compat
+from mlops_local import compat, settings
 from mlops_local.iam.owners import Owner, owner, scope_of
 
 compat.expect(
     "ministack.core.iam_evaluator",
     AuthError=type,
     EvalContext=type,
+    _principal_org_id="(account_id)",
     _resolve_condition_key="(key, ctx)",
     _resource_policy="(service, resource_arn)",
     combine_resource_policy="(identity, ctx, policy, owner_account, required=False, limits=())",
@@ -31,7 +32,7 @@ POLICIES: dict[str, Callable[[str], Any]] = {}
 
 
 def install() -> None:
-    """Let conditions see a bucket's account, and name the side that a key's policy refuses."""
+    """Let conditions see a bucket's account and the caller's organization, and name the side that a key's policy refuses."""
     resolve, combine = iam_evaluator._resolve_condition_key, iam_evaluator.combine_resource_policy
 
     def resolved(key: str, context: Any) -> Any:
@@ -46,7 +47,15 @@ def install() -> None:
             result.resource_policy_arn = context.resource_arn
         return result
 
+    organization = iam_evaluator._principal_org_id
+
+    # claim: accounts-are-of-one-organization
+    def principal_organization(account: str) -> str | None:
+        found: str | None = organization(account) or organization(settings.ACCOUNT)
+        return found
+
     iam_evaluator._resolve_condition_key = resolved
+    iam_evaluator._principal_org_id = principal_organization
     iam_evaluator.combine_resource_policy = combined
 
 
