@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+import httpx
 import pytest
+from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_iam as iam
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from examples.pages import inference_caller
 from examples.retail.loop import Loop
 from tests.examples import models
@@ -56,6 +61,9 @@ GOLDEN = [
 FORBIDDEN = re.compile(rb"arn:|000000000000|[Aa]mazon|AWS|aws-|CloudWatch|SageMaker|Traceback|log group|s3://")
 
 
+OWN_NAME = "models.example.com"
+
+
 class Door(ApiDoor):
     """The deployed stack with a model that serves."""
 
@@ -74,8 +82,10 @@ class Door(ApiDoor):
         self.approve(models.register(self.loop, 2.0))
 
 
-def synthesize(folder: Path, access: Callable[[cdk.Stack], Access], schema: dict[str, Any]) -> Path:
-    """Synthesize a unit with an endpoint and its API, a caller who may ask, and one who may not."""
+def synthesize(
+    folder: Path, access: Callable[[cdk.Stack], Access], schema: dict[str, Any], certificate: str = ""
+) -> Path:
+    """Synthesize a unit with an endpoint and its API, a caller who may ask, and one who may not; a name of its own if certified."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Door")
     unit = BusinessUnit(stack, "Unit", name="pilot", profile=Profile.DEVELOPMENT)
@@ -94,6 +104,8 @@ def synthesize(folder: Path, access: Callable[[cdk.Stack], Access], schema: dict
     api = InferenceApi(stack, "Api", business_unit=unit, access=access(stack))
     request = RequestSchema.from_file(folder / "doubled.schema.json")
     api.add_model("doubled", endpoint, request=request, max_rate=1000)
+    if certificate:
+        api.with_domain(OWN_NAME, acm.Certificate.from_certificate_arn(stack, "Certificate", certificate))
     shop, other = (iam.Role(stack, name, assumed_by=iam.AccountRootPrincipal()) for name in ("Shop", "Other"))
     api.grant_predict(shop, "doubled")
     outputs = {
@@ -342,3 +354,21 @@ def test_the_role_of_the_api_has_no_right_that_no_call_used(door: Door) -> None:
     (role,) = roles_of(door.cloud, "-ApiRole")
 
     assert unused_rights(door.cloud, role) == set()
+
+
+def test_a_name_of_ones_own_is_the_only_way(door: Door, tmp_path: Path) -> None:
+    """Signed over the name, without a stage, by TLS that the client checks; the address of API Gateway is closed."""
+    certificate = door.cloud.client("acm").request_certificate(DomainName="*.example.com")["CertificateArn"]
+    deployer.deploy(door.cloud, synthesize(tmp_path, lambda _stack: Access.iam(), SCHEMA, certificate))
+    address = f"https://{OWN_NAME}/v1/models/doubled"
+    signed = AWSRequest("GET", address)
+    SigV4Auth(door.keys("ShopRole"), "execute-api", "us-east-1").add_auth(signed)
+    environment = door.cloud.environment()
+    context = ssl.create_default_context(cafile=environment["AWS_CA_BUNDLE"])
+    with httpx.Client(proxy=environment["HTTPS_PROXY"], verify=context, trust_env=False, timeout=60) as client:
+        found = client.get(address, headers=dict(signed.headers))
+        unsigned = client.get(address)
+    closed = door.call(b"", verb="GET", path="/v1/models/doubled")
+
+    assert (found.status_code, found.json()["request"]) == (200, SCHEMA), found.text
+    assert (unsigned.status_code, closed.status, closed.body) == (403, 403, b'{"message":"Forbidden"}')

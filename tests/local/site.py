@@ -54,3 +54,23 @@ def make_sign_in(cloud: Cloud, name: str) -> tuple[str, str]:
         AllowedOAuthScopes=["openid"], CallbackURLs=[BACK], SupportedIdentityProviders=["COGNITO"],
     )["UserPoolClient"]["ClientId"]  # fmt: skip
     return f"{name}.auth.us-east-1.amazoncognito.com", client
+
+
+def certificate(cloud: Cloud, *names: str, region: str = "us-east-1") -> str:
+    """Have a certificate issued for names; returns its ARN."""
+    acm = cloud.at(region=region).client("acm")
+    first, *others = names
+    return str(acm.request_certificate(DomainName=first, SubjectAlternativeNames=others or [first])["CertificateArn"])
+
+
+def give_name(cloud: Cloud, site: str, certified: str | None, *aliases: str) -> None:
+    """Give a distribution names of one's own."""
+    cloudfront = cloud.client("cloudfront")
+    (found,) = (
+        each for each in cloudfront.list_distributions()["DistributionList"]["Items"] if each["DomainName"] == site
+    )
+    kept = cloudfront.get_distribution_config(Id=found["Id"])
+    viewer = {"ACMCertificateArn": certified, "SSLSupportMethod": "sni-only"} if certified else {}
+    config = kept["DistributionConfig"] | {"Aliases": {"Quantity": len(aliases), "Items": list(aliases)}}
+    config["ViewerCertificate"] = viewer or {"CloudFrontDefaultCertificate": True}
+    cloudfront.update_distribution(Id=found["Id"], IfMatch=kept["ETag"], DistributionConfig=config)

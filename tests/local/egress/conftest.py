@@ -92,7 +92,9 @@ def start_proxy(serve: Callable[[str], Recording], tmp_path: Path) -> Callable[[
         authority = Authority(endpoint_domains())
         trusted = tmp_path / "trusted.pem"
         trusted.write_bytes(authority.pem())
-        proxy = Proxy(listener, token=TOKEN, cloud_port=cloud.port, authority=authority, upstream=Upstream(environ))
+        proxy = Proxy(
+            listener, token=TOKEN, cloud_port=cloud.port, context=authority.context, upstream=Upstream(environ)
+        )
         proxy.start()
         return Running(proxy, listener.getsockname()[1], cloud, trusted)
 

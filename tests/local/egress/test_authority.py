@@ -10,9 +10,10 @@ import pytest
 from cryptography import x509
 
 from mlops_local.egress.authority import Authority
+from mlops_local.egress.certificates import Certificates
 
 
-def _handshake(authority: Authority, trusted: Path, signed: str, asked: str) -> str:
+def handshake(authority: Authority | Certificates, trusted: Path, signed: str, asked: str) -> str:
     """Let a client that believes the authority ask for a host, and return what it thinks of the answer."""
     ours, theirs = socket.socketpair()
     context = ssl.create_default_context(cafile=str(trusted))
@@ -54,18 +55,18 @@ def trusted(authority: Authority, tmp_path: Path) -> Path:
 )
 def test_clients_believe_it_for_hosts_of_its_domains(authority: Authority, trusted: Path, host: str) -> None:
     """By the strict rules of newer Pythons too."""
-    assert _handshake(authority, trusted, host, host) == "trusted"
+    assert handshake(authority, trusted, host, host) == "trusted"
 
 
 def test_clients_do_not_believe_it_for_another_host(authority: Authority, trusted: Path) -> None:
     """A certificate is for one name."""
-    assert "Hostname mismatch" in _handshake(authority, trusted, "sts.amazonaws.com", "iam.amazonaws.com")
+    assert "Hostname mismatch" in handshake(authority, trusted, "sts.amazonaws.com", "iam.amazonaws.com")
 
 
 @pytest.mark.parametrize("host", ["www.example.org", "amazonaws.com.example.org", "pypi.example"])
 def test_clients_do_not_believe_it_outside_its_domains(authority: Authority, trusted: Path, host: str) -> None:
     """Even a signature of its own key is worth nothing there."""
-    assert _handshake(authority, trusted, host, host) == "permitted subtree violation"
+    assert handshake(authority, trusted, host, host) == "permitted subtree violation"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "93.184.216.34", "2001:db8::1"])
@@ -75,7 +76,7 @@ def test_clients_do_not_believe_it_for_an_address(
     """Domains alone do not constrain addresses: they are excluded by themselves."""
     monkeypatch.setattr(x509, "DNSName", lambda host: x509.IPAddress(ipaddress.ip_address(host)))
 
-    assert _handshake(authority, trusted, address, address) == "excluded subtree violation"
+    assert handshake(authority, trusted, address, address) == "excluded subtree violation"
 
 
 def test_its_key_is_in_no_file(authority: Authority, trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

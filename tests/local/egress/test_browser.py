@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.local.egress.conftest import Recording
-from tests.local.site import make_site
+from tests.local.site import certificate, give_name, make_site
 
 from mlops_local.cloud import Cloud
 
@@ -29,6 +29,14 @@ def test_it_opens_the_pages_of_the_cloud(cloud: Cloud, unique: str, tmp_path: Pa
 
     assert f"read at {name}" in _seen(tmp_path / "one", f"https://{name}/", proxy, pin)
     assert f"read at {name}" not in _seen(tmp_path / "two", f"https://{name}/", proxy)
+
+
+def test_it_opens_a_name_of_ones_own(cloud: Cloud, unique: str, tmp_path: Path) -> None:
+    """As the page of the distribution that has it."""
+    name = f"{unique}.example.com"
+    give_name(cloud, make_site(cloud, unique), certificate(cloud, name), name)
+
+    assert f"read at {name}" in _seen(tmp_path, f"https://{name}/", *cloud.browser_arguments())
 
 
 def test_it_opens_other_addresses_as_always(cloud: Cloud, serve: Callable[[str], Recording], tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ class Cloud:
         }
 
     def pages(self) -> list[str]:
-        """Return the addresses of the distributions, such as ``https://d111111abcdef8.cloudfront.net``.
+        """Return the addresses of the distributions, such as ``https://d111111abcdef8.cloudfront.net`` or a name of one's own.
 
         Raises:
             CloudError: When it does not answer.
@@ -229,15 +229,15 @@ class Cloud:
     def browser_arguments(self) -> list[str]:
         """Return the arguments with which Chromium, Chrome or Edge opens this cloud's pages at AWS's names.
 
-        These are the distributions and the sign-in pages of user pools that there are now; other addresses are opened as always.
+        These are the distributions, the sign-in pages of user pools and the names of one's own that there are now; other
+        addresses are opened as always.
         The browser needs a profile of its own (``--user-data-dir``).
 
         Raises:
             CloudError: When it does not answer.
         """
         found = self.call("/_mlops/pages")
-        hosts = [*found["distributions"], *found["sign_in"]]
-        return browser.arguments(hosts, proxy_port=self.proxy_port, pin=found["pin"])
+        return browser.arguments(found["hosts"], proxy_port=self.proxy_port, pin=found["pin"])
 
     def clock(self) -> dict[str, Any]:
         """Return the embedded clock: ``now`` (ISO 8601), ``epoch``, ``scale``, ``waiting``."""

@@ -1,57 +1,90 @@
-"""The names at which AWS serves pages of an account: its distributions, and the sign-in pages of its user pools.
+"""The names at which AWS serves pages of an account: its distributions, and the sign-in pages of its user pools; one's own too.
 
-Only those that this cloud has: below the same domains are the sites of everyone else, registries among them.
+Only those that this cloud has: below the same domains are the sites of everyone else, registries among them. At such a name every
+path is of the distribution, API or pool, and no client of another pool is answered.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ministack import app
-from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict, get_account_id
-from ministack.services import cloudfront, cognito
+from ministack.core.responses import AccountScopedDict
+from ministack.services import cloudfront
 
-from mlops_local import compat
+from mlops_local import compat, own_names
+from mlops_local.cognito.pool_hosts import refusal, sign_in_pages
+from mlops_local.gateway.access_denials import forbidden
 
 compat.expect(
     "ministack.app",
+    _handle_cloudfront_dataplane_request="(host, path, raw_path, raw_query_string, method, headers, body, query_params, "
+    "client_ip)",
     _handle_cognito_body_request="(method, path, headers, body, query_params)",
     _handle_cognito_get_request="(method, path, headers, query_params)",
+    _handle_execute_api_request="(host, path, method, headers, body, query_params, raw_path=None, raw_query_string=None)",
+    _handle_special_data_plane_request="(method, path, headers, body, query_params, request_id, raw_path=None, "
+    "raw_query_string='', client_ip='127.0.0.1')",
     _parse_cloudfront_dataplane_host="(host)",
+    _with_data_plane_headers="(response, request_id, include_s3_id=False, wildcard_cors=True)",
 )
-compat.expect("ministack.core.responses", get_account_id="()")
 compat.expect("ministack.services.cloudfront", _distributions=AccountScopedDict, find_distribution_for_label="(label)")
-compat.expect("ministack.services.cognito", _pool_domain_map=AccountRegionScopedDict)
 
 DOMAINS = frozenset({"cloudfront.net", "amazoncognito.com"})
 _ENDS = tuple(f".{domain}" for domain in DOMAINS)
 
 
 def install() -> None:
-    """Let every path at a distribution be the distribution's, also those of Cognito's pages."""
+    """Let every path at a name be of what has the name, also those of Cognito's pages and of services."""
     app._handle_cognito_get_request = _elsewhere(app._handle_cognito_get_request)
     app._handle_cognito_body_request = _elsewhere(app._handle_cognito_body_request)
+    app._handle_special_data_plane_request = _first(app._handle_special_data_plane_request)
 
 
 def _elsewhere(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def answered(method: str, path: str, headers: Mapping[str, str], *rest: Any) -> Any:
         # claim: pages-have-names
-        return None if is_distribution(headers.get("host", "")) else await answer(method, path, headers, *rest)
+        host = headers.get("host", "")
+        if is_distribution(host) or own_names.is_api(host):
+            return None
+        *body, query = rest
+        # the first of the two to see a request has no body yet
+        return refusal(headers, query, body[0] if body else b"") or await answer(method, path, headers, *rest)
+
+    return answered
+
+
+def _first(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def answered(  # noqa: PLR0917 - MiniStack's own signature
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str,
+        raw_path: str | None = None, raw_query_string: str = "", client_ip: str = "127.0.0.1",
+    ) -> Any:  # fmt: skip
+        host = headers.get("host", "")
+        if is_distribution(host):
+            raw = path if raw_path is None else raw_path
+            return await app._handle_cloudfront_dataplane_request(
+                host, path, raw, raw_query_string, method, headers, body, query, client_ip
+            )
+        if own_names.is_api(host):
+            found = await app._handle_execute_api_request(
+                host, path, method, headers, body, query, raw_path=raw_path, raw_query_string=raw_query_string
+            )
+            # claim: apis-have-names-of-ones-own
+            return app._with_data_plane_headers(found or forbidden(), request_id, wildcard_cors=False)
+        return await answer(method, path, headers, body, query, request_id, raw_path, raw_query_string, client_ip)
 
     return answered
 
 
 def distributions() -> list[str]:
-    """Return the names of the distributions."""
-    return sorted(each["DomainName"].lower() for each in cloudfront._distributions.values())
+    """Return a name of each distribution, one's own where it has one."""
+    found = ((*own_names.names_of(each), each["DomainName"].lower()) for each in cloudfront._distributions.values())
+    return sorted(names[0] for names in found)
 
 
-def sign_in_pages() -> list[str]:
-    """Return the names of the pages at which user pools sign people in; a domain of one's own has a name of its own."""
-    return sorted(
-        f"{prefix}.auth.{region}.amazoncognito.com"
-        for (account, region, prefix), _ in cognito._pool_domain_map.all_items()
-        if account == get_account_id() and "." not in prefix
-    )
+def hosts() -> list[str]:
+    """Return every name that leads to a distribution, to the pages of a pool, or to an API by its own."""
+    named = {each["DomainName"].lower() for each in cloudfront._distributions.values()}
+    return sorted(named | {*sign_in_pages(), *own_names.own_names()})
 
 
 def is_distribution(host: str) -> bool:
@@ -61,6 +94,8 @@ def is_distribution(host: str) -> bool:
 
 
 def is_page_host(host: str) -> bool:
-    """Return whether a name, without port, is of a distribution or of sign-in pages of this cloud."""
+    """Return whether a name, without port, is of a distribution, of sign-in pages, or one's own, of this cloud."""
     name = host.rstrip(".").lower()
-    return name.endswith(_ENDS) and (name in distributions() or name in sign_in_pages())
+    if name.endswith(_ENDS):
+        return name in sign_in_pages() or is_distribution(name)
+    return own_names.is_own_name(name)

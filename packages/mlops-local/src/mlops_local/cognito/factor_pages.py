@@ -63,6 +63,12 @@ def issued_code(found: Answer) -> str:
     return parse_qs(urlsplit(found[1].get("Location", "")).query).get("code", [""])[0]
 
 
+def client_of(fields: Mapping[str, str]) -> str:
+    """Return the app client whose sign-in the form of a second factor is of, or an empty string."""
+    held = _held.get(fields.get(_FIELD, ""))
+    return "" if held is None else str(held.entry["client_id"])
+
+
 def _submitting(submit: Any) -> Any:
     def submitted(method: str, path: str, headers: Mapping[str, str], body: bytes, query: dict[str, Any]) -> Answer:
         given = form(body)

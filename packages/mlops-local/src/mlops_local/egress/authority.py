@@ -1,4 +1,4 @@
-"""The certificate authority of one run of the embedded cloud: it lives in memory and may sign for AWS's domains alone."""
+"""A certificate authority of one run of the embedded cloud: it lives in memory and may sign for some domains alone."""
 
 import base64
 import hashlib
@@ -27,11 +27,12 @@ class Authority:
 
     Args:
         domains: Those domains.
+        leaf_key: The key of every certificate for a host. Default: a new one.
     """
 
-    def __init__(self, domains: Iterable[str]) -> None:
+    def __init__(self, domains: Iterable[str], *, leaf_key: ec.EllipticCurvePrivateKey | None = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._leaf_key = ec.generate_private_key(ec.SECP256R1())
+        self._leaf_key = ec.generate_private_key(ec.SECP256R1()) if leaf_key is None else leaf_key
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mlops embedded cloud")])
         self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         self._contexts: dict[str, ssl.SSLContext] = {}

@@ -11,13 +11,13 @@ import base64
 import hmac
 import logging
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from mlops_local.egress.authority import Authority
 from mlops_local.egress.environment import ISOLATED, USER
 from mlops_local.egress.hosts import Kind, kind
 from mlops_local.egress.upstream import Streams, UnreachableError, Upstream, authorization, connect
@@ -73,7 +73,7 @@ class Proxy:
         listener: A bound socket.
         token: The password that clients must give.
         cloud_port: Port of the embedded cloud.
-        authority: Signs for AWS's endpoints.
+        context: Gives what a server needs to be taken for a host that the embedded cloud answers for.
         upstream: How other hosts are reached.
         balancer: Gives the port on this machine of a load balancer's listener, by name and port. Default: no load balancer.
         is_page_host: Whether a host is of pages of the embedded cloud, for which no password is asked. Default: no pages.
@@ -85,13 +85,13 @@ class Proxy:
         *,
         token: str,
         cloud_port: int,
-        authority: Authority,
+        context: Callable[[str], ssl.SSLContext],
         upstream: Upstream,
         balancer: Callable[[str, int], int | None] = lambda _name, _port: None,
         is_page_host: Callable[[str], bool] = lambda _host: False,
     ) -> None:
         self._listener, self._token, self._cloud_port = listener, token, cloud_port
-        self._authority, self._upstream, self._balancer = authority, upstream, balancer
+        self._context, self._upstream, self._balancer = context, upstream, balancer
         self._is_page_host = is_page_host
         self._tls: set[tuple[str, int]] = set()
         self._seen: dict[str, Counter[str]] = {"served": Counter(), "refused": Counter(), "passed_on": Counter()}
@@ -183,7 +183,7 @@ class Proxy:
             await _established(writer)
             if port is not None or request.port == _PORTS["https"]:
                 try:
-                    await writer.start_tls(self._authority.context(request.host), ssl_handshake_timeout=_HANDSHAKE)
+                    await writer.start_tls(self._context(request.host), ssl_handshake_timeout=_HANDSHAKE)
                 except OSError as error:
                     cloud[1].close()
                     LOGGER.warning("a client does not trust the certificate for %s: %s", request.host, error)

@@ -4,9 +4,9 @@ import os
 import socket
 from pathlib import Path
 
-from mlops_local import page_hosts, settings
+from mlops_local import own_names, page_hosts, settings
 from mlops_local.egress import environment, hosts, refusals
-from mlops_local.egress.authority import Authority
+from mlops_local.egress.certificates import Certificates
 from mlops_local.egress.proxy import Proxy
 from mlops_local.egress.upstream import Upstream
 from mlops_local.load_balancer import balancer_api
@@ -16,33 +16,33 @@ from mlops_local.routes import ROUTES
 def start() -> Proxy:
     """Start the proxy on the inherited socket, write the certificates that clients must believe, and return the proxy."""
     outer = environment.outer(os.environ)
-    authority = Authority(hosts.endpoint_domains() | page_hosts.DOMAINS)
-    known = [path.read_bytes().rstrip() for path in environment.trusted_certificates(outer)]
-    trusted = Path(os.environ[environment.TRUSTED])
-    written = trusted.with_suffix(".new")
-    written.write_bytes(b"\n".join([*known, authority.pem()]))
-    written.replace(trusted)
+    certificates = Certificates(
+        hosts.endpoint_domains() | page_hosts.DOMAINS,
+        file=Path(os.environ[environment.TRUSTED]),
+        others=[path.read_bytes().rstrip() for path in environment.trusted_certificates(outer)],
+    )
+    own_names.watch(certificates.add)
     proxy = Proxy(
         socket.socket(fileno=int(os.environ.pop(environment.SOCKET))),
         token=os.environ.pop(environment.TOKEN),
         cloud_port=settings.port,
-        authority=authority,
+        context=certificates.context,
         upstream=Upstream(outer),
         balancer=balancer_api.listening,
         is_page_host=page_hosts.is_page_host,
     )
     proxy.start()
     ROUTES["/_mlops/egress"] = lambda _method, _body: (200, _report(proxy))
-    ROUTES["/_mlops/pages"] = lambda _method, _body: (200, _pages(authority))
+    ROUTES["/_mlops/pages"] = lambda _method, _body: (200, _pages(certificates))
     return proxy
 
 
-def _pages(authority: Authority) -> dict[str, object]:
+def _pages(certificates: Certificates) -> dict[str, object]:
     """Return the names of pages, and the key by which a browser knows their certificates."""
     return {
         "distributions": page_hosts.distributions(),
-        "sign_in": page_hosts.sign_in_pages(),
-        "pin": authority.pin(),
+        "hosts": page_hosts.hosts(),
+        "pin": certificates.pin(),
     }
 
 

@@ -12,7 +12,7 @@ from ministack.core.responses import new_uuid, request_scope
 from ministack.services import apigateway
 from ministack.services import apigateway_v1 as v1
 
-from mlops_local import compat
+from mlops_local import compat, own_names
 
 compat.expect(
     "ministack.app",
@@ -22,6 +22,7 @@ compat.expect("ministack.services.apigateway", find_api_scope="(api_id)")
 compat.expect(
     "ministack.services.apigateway_v1",
     _GatewayError=type,
+    _rest_apis=object,
     authentication_error_response="(api_id, stage_name, error, headers, query_params)",
     find_api_scope="(api_id)",
 )
@@ -61,6 +62,10 @@ def install() -> None:
     ) -> Any:
         scope, found = v1.find_api_scope(api_id), v1.stages_for_api(api_id).get(stage)
         if found is None and apigateway.find_api_scope(api_id) is None:
+            return forbidden()
+        api = {} if scope is None else v1._rest_apis.get_scoped(*scope, api_id, {})
+        # claim: gateway-closes-its-own-address
+        if api.get("disableExecuteApiEndpoint") and not own_names.is_api(headers.get("host", "")):
             return forbidden()
         denied = enforce(api_id, stage, method, path, headers, query, **more)
         # an HTTP API has no such responses, and other refusals have the API's words already

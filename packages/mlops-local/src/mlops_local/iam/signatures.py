@@ -22,7 +22,7 @@ from ministack.core import iam_actions, iam_evaluator, sigv4
 from ministack.core.responses import get_account_id, get_region, set_request_account_id
 from ministack.services import alb, apigateway_v1, cloudfront, cognito, ecr, lambda_svc, s3
 
-from mlops_local import compat, settings
+from mlops_local import compat, own_names, settings
 from mlops_local.routes import Application, Receive, Scope, Send
 
 _KEY = secrets.token_bytes(32)  # of this run of the embedded cloud
@@ -35,6 +35,7 @@ compat.expect(
     _is_potential_alb_request="(host, path)",
     _parse_cloudfront_dataplane_host="(host)",
     _parse_execute_api_url="(host, path)",
+    _resolve_custom_domain_request="(host, path)",
     _parse_lambda_url="(host, path)",
     _request_account_scope="(access_key_id)",
     _routing_params="(method, path, headers, body, query_params)",
@@ -242,7 +243,7 @@ def _read(scope: Scope, body: bytes) -> _Request:
 
 
 def _verdict(request: _Request) -> _Verdict:
-    if app._is_ecr_registry_path(request.path):
+    if app._is_ecr_registry_path(request.path) and not _is_viewers(request):
         return _registry_verdict(request)
     verdict = _signer(request)
     if verdict.answer is not None:
@@ -316,13 +317,11 @@ def _is_open(request: _Request) -> bool:
     """Return whether AWS serves a request without a signature; the service behind authenticates callers itself."""
     # claim: some-operations-are-unsigned
     host, path = request.headers.get("host", ""), request.path
+    if _is_viewers(request):
+        return True
     if path.startswith(_SIGNED) or path in app._RDS_DATA_PATHS:
         return False
     if _api(request) or app._parse_lambda_url(host, path):
-        return True
-    # claim: viewers-of-distributions-are-unsigned
-    label = app._parse_cloudfront_dataplane_host(host)
-    if label is not None and cloudfront.find_distribution_for_label(label) is not None:
         return True
     if (request.method, path) in _COGNITO_PAGES or _is_key_of_pool(request) or _is_of_balancer(request):
         return True
@@ -335,11 +334,22 @@ def _is_open(request: _Request) -> bool:
     return action is not None and bool(iam_evaluator._served_unsigned(service, action))
 
 
+def _is_viewers(request: _Request) -> bool:
+    """Return whether a request is at the name of a distribution, or an API's name of one's own, where every path is its."""
+    host = request.headers.get("host", "")
+    # claim: viewers-of-distributions-are-unsigned
+    label = app._parse_cloudfront_dataplane_host(host)
+    return own_names.is_api(host) or (label is not None and cloudfront.find_distribution_for_label(label) is not None)
+
+
 def _api(request: _Request) -> tuple[str, str, str] | None:
     """Return id, stage and path of the API that a request calls; MiniStack serves some paths before it reads hosts."""
-    if request.path.startswith(_SIGNED):
-        return None
-    found: tuple[str, str, str] | None = app._parse_execute_api_url(request.headers.get("host", ""), request.path)
+    host = request.headers.get("host", "")
+    found: tuple[str, str, str] | None
+    if own_names.is_api(host):
+        found = app._resolve_custom_domain_request(host, request.path)
+    else:
+        found = None if request.path.startswith(_SIGNED) else app._parse_execute_api_url(host, request.path)
     return found
 
 
