@@ -1,11 +1,13 @@
 """Pages hold a sign-in by password until the second factor is passed."""
 
+import html
 import re
 import time
 from collections.abc import Callable
 from urllib.parse import urlencode
 
 import pytest
+import segno
 from tests.authenticator import STEP, Authenticator, code_of
 from tests.local.cognito.conftest import App, Seen
 
@@ -42,6 +44,19 @@ def test_the_first_sign_in_sets_up_an_authenticator(app: App) -> None:
     assert before == (200, {}, {}, "login_required")
     assert [app.exchange(each.back["code"]).status for each in (first, silent, second)] == [200] * 3
     assert (later.status, later.back, key_of(later)) == (200, {}, None)
+
+
+def test_the_picture_is_of_the_key(app: App) -> None:
+    """A QR code of the address that the link has, with pool and person; later there is none."""
+    page = app.sign_in()
+    (address,) = re.findall(r'<a href="(otpauth://totp/[^"]*)"', page.body)
+    lines = segno.make_qr(html.unescape(address)).svg_inline(border=4).rpartition(' d="')[2].partition('"')[0]
+    later = answer(app, page, Authenticator(key_of(page) or "").code())
+
+    assert (lines in page.body, f":ann?secret={key_of(page)}&" in html.unescape(address)) == (True, True)
+    assert "code" in later.back
+    app.cookies.clear()
+    assert "<svg" not in app.sign_in().body
 
 
 def test_a_code_that_is_refused_may_be_given_again(app: App) -> None:

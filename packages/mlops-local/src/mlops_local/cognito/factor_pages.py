@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+import segno
 from ministack.services import cognito
 
 from mlops_local import compat
@@ -125,8 +126,10 @@ def _page(token: str, problem: str = "") -> Answer:
         issuer, person = (quote(held.entry[name], safe="") for name in ("pool_id", "username"))
         address = f"otpauth://totp/{issuer}:{person}?secret={held.secret}&issuer={issuer}"
         parts += [
-            "<p>Add this key to an authenticator app, then enter the code that it shows.</p>",
-            f'<p><a href="{html.escape(address)}"><code id="secret">{held.secret}</code></a></p>',
+            "<p>Scan the picture with an authenticator app, or add the key by hand. Then enter the code that it shows.</p>",
+            # claim: cognito-pages-show-a-qr-code
+            f'<p style="text-align:center;margin-bottom:16px">{_picture(address)}<br>',
+            f'<a href="{html.escape(address)}"><code id="secret">{held.secret}</code></a></p>',
         ]
     parts += [
         '<form method="POST" action="/login">',
@@ -140,3 +143,8 @@ def _page(token: str, problem: str = "") -> Answer:
     heading = "Set up an authenticator app" if held.secret else "Enter a code of your authenticator app"
     content = cognito._page_shell(heading, heading, "\n".join(parts)).encode()
     return 200, {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}, content
+
+
+def _picture(address: str) -> str:
+    """Return an address as a QR code."""
+    return str(segno.make_qr(address).svg_inline(scale=4, border=4, title="QR code of the key", light="white"))
