@@ -73,14 +73,17 @@ class Offer(Construct):
         links = [
             PromotionLink(unit=business_unit.name, model=model, source=here, target=target.linked) for target in targets
         ]
-        policy = {"Version": "2012-10-17", "Statement": [link.group_statement() for link in links]}
-        raise_if_any(scope, "InvalidModelRegistry", [_group_problem(policy, targets)])
-        group.model_package_group_policy = policy
+        # a target in another Region does not ask for packages: its functions reach no service here
+        asking = [link.group_statement() for link in links if link.target.region == here.region]
+        if asking:
+            policy = {"Version": "2012-10-17", "Statement": asking}
+            raise_if_any(scope, "InvalidModelRegistry", [_group_problem(policy, targets)])
+            group.model_package_group_policy = policy
+            _acknowledge_readers(group, [target for target in targets if target.region == here.region])
         self._objects = [link.bucket_statement(self._bucket.bucket_arn) for link in links]
         added = [self._bucket.add_to_resource_policy(statement).statement_added for statement in self._objects]
         raise_if_any(scope, "InvalidModelRegistry", [None if all(added) else _bucket_problem(business_unit)])
         self.node.add_validation(_BucketPolicyCheck(self._bucket, targets))
-        _acknowledge_readers(group, targets)
         _acknowledge_readers(self._bucket.policy, targets)
         keys = [link.key_statement() for link in links]
         added = [business_unit.key.add_to_resource_policy(statement).statement_added for statement in keys]

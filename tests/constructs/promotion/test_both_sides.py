@@ -1,0 +1,244 @@
+"""Source and target as templates: each call of a promotion is allowed by both, and by one statement of either alone.
+
+What decides is the evaluator of the embedded cloud, with the real boundaries of both units, and no cloud.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from ministack.core import iam_evaluator
+
+from mlops_constructs import BusinessUnit, Environment, ModelRegistry
+from mlops_runtime.promotion.environment_link import LinkRole, inbox_arn, link_role_arn
+
+BUILD = Environment("build", account="111111111111", region="eu-west-1")
+STAGING = Environment("staging", account="222222222222", region="eu-west-1")
+RECOVERY = Environment("recovery", account="333333333333", region="eu-central-1")
+BUCKET, KEY = "arn:aws:s3:::build-artifacts", "arn:aws:kms:eu-west-1:111111111111:key/k"
+PACKAGE = "arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/4"
+VIA = {"kms:viaservice": "s3.eu-west-1.amazonaws.com", "kms:encryptioncontext:aws:s3:arn": BUCKET}
+OURS, FOREIGN = {"events:source": "mlops.demand"}, {"events:source": "mlops.pricing"}
+Call = tuple[str, str, dict[str, str]]
+# by the purpose of the role that makes them; the inbox is the target's
+COPIED: list[Call] = [
+    *(
+        ("s3:GetObject", f"{BUCKET}/{folder}/demand-forecast/x/object", {})
+        for folder in ("models", "evaluations", "gates", "releases")
+    ),
+    ("s3:GetObject", f"{BUCKET}/models/demand-weekly/x/model.tar.gz", {}),
+    ("kms:Decrypt", KEY, VIA),
+]
+PURPOSES: tuple[LinkRole, ...] = ("promote", "recheck")
+DESCRIBED: Call = ("sagemaker:DescribeModelPackage", PACKAGE, {})
+FORBIDDEN: list[Call] = [
+    ("sagemaker:UpdateModelPackage", PACKAGE, {"sagemaker:modelapprovalstatus": "Approved"}),
+    ("sagemaker:CreateModel", PACKAGE, {}),
+    ("sagemaker:DescribeModelPackage", PACKAGE.replace("forecast", "returns"), {}),
+    ("s3:GetObject", f"{BUCKET}/models/demand-returns/x/model.tar.gz", {}),
+    ("s3:GetObject", f"{BUCKET}/releases/demand-weekly/x.json", {}),
+    ("s3:GetObject", f"{BUCKET}/monitor/demand-forecast/counts.json", {}),
+    ("s3:PutObject", f"{BUCKET}/models/demand-forecast/x/model.tar.gz", {}),
+    ("s3:ListBucket", BUCKET, {}),
+    ("kms:Decrypt", KEY, VIA | {"kms:viaservice": "secretsmanager.eu-west-1.amazonaws.com"}),
+    ("kms:Decrypt", KEY, VIA | {"kms:viaservice": "s3.eu-central-1.amazonaws.com"}),
+    ("kms:GenerateDataKey", KEY, VIA),
+    ("kms:Encrypt", KEY, VIA),
+]
+
+
+def _plain(value: Any, place: Environment) -> Any:
+    """Put names in the place of references; those of the source are what calls are about."""
+    if isinstance(value, list):
+        return [_plain(each, place) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::Join" in value:
+        return value["Fn::Join"][0].join(str(_plain(part, place)) for part in value["Fn::Join"][1])
+    if "Fn::GetAtt" in value:
+        name = str(value["Fn::GetAtt"][0])
+        known = {"UnitArtifacts": BUCKET, "UnitKey": KEY} if place is BUILD else {}
+        return next((arn for start, arn in known.items() if name.startswith(start)), f"arn:aws:other:::{name}")
+    if "Ref" in value:
+        return {"AWS::Partition": "aws", "AWS::AccountId": place.account}.get(value["Ref"], value["Ref"])
+    return {name: _plain(each, place) for name, each in value.items()}
+
+
+class Template:
+    """One side's resources."""
+
+    def __init__(self, resources: dict[str, Any], place: Environment) -> None:
+        self.resources, self.place = resources, place
+
+    def properties(self, kind: str, name: str = "") -> dict[str, Any]:
+        """Return the properties of the first resource of a type."""
+        return next(dict(r["Properties"]) for n, r in self.resources.items() if r["Type"] == kind and name in n)
+
+    def plain(self, document: Any) -> Any:
+        """Return a policy without references."""
+        return _plain(document, self.place)
+
+    def granted(self, role_arn: str) -> list[dict[str, Any]]:
+        """Return the statements of a role of a fixed name."""
+        name = role_arn.rpartition("/")[2]
+        (logical,) = (n for n, r in self.resources.items() if r.get("Properties", {}).get("RoleName") == name)
+        policies = [r["Properties"] for r in self.resources.values() if r["Type"] == "AWS::IAM::ManagedPolicy"]
+        found = [p["PolicyDocument"]["Statement"] for p in policies if {"Ref": logical} in p.get("Roles", [])]
+        return [statement for statements in found for statement in self.plain(statements)]
+
+    def boundary(self) -> Any:
+        """Return the unit's boundary."""
+        return self.plain(self.properties("AWS::IAM::ManagedPolicy", "Boundary")["PolicyDocument"])
+
+
+class Sides:
+    """The policies of both templates: what roles are granted, and what the other side's resources allow."""
+
+    def __init__(self, target: Environment) -> None:
+        self.target = target
+        self.inbox = inbox_arn(unit="demand", model="forecast", environment=target.linked)
+        promote, recheck, send = (_role("promote", target), _role("recheck", target), _role("send", BUILD))
+        # a source in another Region is not asked: no function reaches it there
+        asked = [(recheck, DESCRIBED)] if target.region == BUILD.region else []
+        told = (send, ("events:PutEvents", self.inbox, OURS))
+        self.needed: list[tuple[str, Call]] = [*asked, *((promote, call) for call in COPIED), told]
+        app = cdk.App()
+        for name, environment in (("Build", BUILD), ("Target", target)):
+            stack = cdk.Stack(app, name, env=environment.cdk)
+            unit = BusinessUnit(stack, "Unit", name="demand")
+            if environment is BUILD:
+                registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", deploy_to=[target])
+                registry.register_from("demand-weekly")
+            else:
+                ModelRegistry.from_environment(stack, "Registry", business_unit=unit, name="forecast", source=BUILD)
+        assembly = app.synth()
+        artifacts = [assembly.get_stack_by_name(name) for name in ("Build", "Target")]
+        self.dependencies = [d.id for each in artifacts for d in each.dependencies if "assets" not in d.id]
+        build, taking = (
+            Template(each.template["Resources"], place) for each, place in zip(artifacts, (BUILD, target), strict=True)
+        )
+        group = build.properties("AWS::SageMaker::ModelPackageGroup").get("ModelPackageGroupPolicy", {"Statement": []})
+        inbox = taking.properties("AWS::Events::EventBusPolicy")["Statement"]
+        self.resource: dict[str, list[dict[str, Any]]] = {
+            "sagemaker": build.plain(group["Statement"]),
+            "s3": build.plain(build.properties("AWS::S3::BucketPolicy", "Artifacts")["PolicyDocument"]["Statement"]),
+            "kms": build.plain(build.properties("AWS::KMS::Key", "UnitKey")["KeyPolicy"]["Statement"]),
+            "events": [taking.plain(inbox)],
+        }
+        sides = ((promote, taking), (recheck, taking), (send, build))
+        self.identity = {role: side.granted(role) for role, side in sides}
+        self.boundaries = {role: side.boundary() for role, side in sides}
+
+    def granted(self, role: str, call: Call, statements: list[dict[str, Any]] | None = None) -> bool:
+        """Return whether a role's own side lets it make a call."""
+        kept = self.identity[role] if statements is None else statements
+        if not kept:
+            return False
+        document = iam_evaluator.parse_policy_document({"Version": "2012-10-17", "Statement": kept})
+        boundary = iam_evaluator.parse_policy_document(self.boundaries[role])
+        return bool(iam_evaluator.evaluate(_context(role, call), [document], [boundary]).decision == "Allow")
+
+    def admitted(self, role: str, call: Call, statements: list[dict[str, Any]] | None = None) -> bool:
+        """Return whether the other side's resource allows it."""
+        kept = self.resource[call[0].split(":")[0]] if statements is None else statements
+        policy = {"Version": "2012-10-17", "Statement": kept}
+        return bool(iam_evaluator.evaluate_resource_policy(policy, _context(role, call)).decision == "Allow")
+
+
+def _context(role: str, call: Call) -> Any:
+    action, arn, keys = call
+    return iam_evaluator.EvalContext(
+        principal_arn=role,
+        principal_type="AssumedRole",
+        principal_account=role.split(":")[4],
+        action=action,
+        resource_arn=arn,
+        region=arn.split(":")[3] or BUILD.region,
+        service_context=keys,
+    )
+
+
+def _role(purpose: LinkRole, place: Environment) -> str:
+    return link_role_arn(purpose, unit="demand", model="forecast", environment=place.linked)
+
+
+@pytest.fixture(scope="module", params=[STAGING, RECOVERY], ids=lambda target: target.name)
+def sides(request: pytest.FixtureRequest) -> Sides:
+    """Both templates, synthesized once: with a target in the same Region, and in another one."""
+    return Sides(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _known_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the evaluator know what AWS knows of the call: the role behind a session, and whose the resource is."""
+    resolve: Callable[..., Any] = iam_evaluator._resolve_condition_key
+
+    def known(key: str, context: Any) -> Any:
+        given = {"aws:resourceaccount": BUILD.account, "aws:principalarn": context.principal_arn}
+        return given.get(key.lower()) or resolve(key, context)
+
+    monkeypatch.setattr(iam_evaluator, "_resolve_condition_key", known)
+    iam_evaluator.pin_request_origin("127.0.0.1", secure_transport=True)
+
+
+def test_every_call_of_a_promotion_is_allowed_by_both(sides: Sides) -> None:
+    """Inside the boundary of the role's unit as it is."""
+    answers = {(role, call[:2]): (sides.granted(role, call), sides.admitted(role, call)) for role, call in sides.needed}
+
+    assert set(answers.values()) == {(True, True)}, answers
+
+
+@pytest.mark.parametrize("call", FORBIDDEN, ids=lambda call: f"{call[0]} {call[1][-40:]}")
+def test_everything_else_is_denied_by_the_source(sides: Sides, call: Call) -> None:
+    """However much its own account grants a role of the target."""
+    assert [sides.admitted(_role(purpose, sides.target), call) for purpose in PURPOSES] == [False, False]
+
+
+@pytest.mark.parametrize(("action", "keys"), [("events:PutEvents", FOREIGN), ("events:PutRule", {})])
+def test_an_inbox_takes_the_units_events_alone(sides: Sides, action: str, keys: dict[str, str]) -> None:
+    """From the sender's role."""
+    assert not sides.admitted(_role("send", BUILD), (action, sides.inbox, keys))
+
+
+def test_another_role_or_account_is_denied(sides: Sides) -> None:
+    """The statements name the account and hold it to one role."""
+    for role, call in sides.needed:
+        assert not sides.admitted(f"{role.rpartition('/')[0]}/Admin", call)
+        assert not sides.admitted(f"arn:aws:iam::999999999999:role/{role.rpartition('/')[2]}", call)
+
+
+def test_no_statement_for_the_other_account_can_be_dropped(sides: Sides) -> None:
+    """Each is the only one that allows some call, and there are no others."""
+    other = {"s3": sides.target, "kms": sides.target, "sagemaker": sides.target, "events": BUILD}
+    tested = []
+    for service, statements in sides.resource.items():
+        for place, statement in enumerate(statements):
+            if statement["Principal"] != {"AWS": f"arn:aws:iam::{other[service].account}:root"}:
+                continue
+            left = [each for at, each in enumerate(statements) if at != place]
+            needed = [(role, call) for role, call in sides.needed if call[0].startswith(f"{service}:")]
+            assert not all(sides.admitted(role, call, left) for role, call in needed), (service, statement)
+            tested.append(service)
+
+    assert sorted(tested) == sorted({call[0].split(":")[0] for _, call in sides.needed})
+
+
+def test_no_right_in_the_other_account_can_be_dropped(sides: Sides) -> None:
+    """Of the three roles: each statement that allows a call there is the only one that does."""
+    tested = 0
+    for role, statements in sides.identity.items():
+        needed = [call for each, call in sides.needed if each == role]
+        for place, statement in enumerate(statements):
+            if not any(sides.granted(role, call, [statement]) for call in needed):
+                continue
+            left = [each for at, each in enumerate(statements) if at != place]
+            assert not all(sides.granted(role, call, left) for call in needed), (role, statement)
+            tested += 1
+
+    assert tested == len({call[0] for _, call in sides.needed})
+
+
+def test_no_stack_depends_on_the_other(sides: Sides) -> None:
+    """Either may be deployed first."""
+    assert sides.dependencies == []
