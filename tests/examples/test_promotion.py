@@ -30,6 +30,7 @@ from mlops_local.stacks import deployer
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.promotion.offer_table import OfferTable, promotions_chain
 from mlops_runtime.promotion.promotion_guard import execution_name
+from mlops_runtime.registry.model_package import read_package
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.execution_names import execution_arn
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -385,6 +386,39 @@ def test_a_model_that_was_here_before_is_left_for_a_person(staging: Staging) -> 
     live = staging.loop.live()
     assert live is not None
     assert live.model_package_arn == offer.package
+
+
+@pytest.mark.parametrize(
+    "state", ["Read", "Plan", "FindImage", "CopyEach", "Keep", "Register", "Decide", "Approve", "Record", "Announce"]
+)
+def test_an_execution_that_dies_is_gone_on_with(staging: Staging, state: str, wait_for: Callable[..., Any]) -> None:
+    """Between any two states: then the group has the whole release or nothing of it, and after the next check the whole, once."""
+    seen, before = staging.seen(), len(staging.packages())
+    staging.offer(released := staging.release(20.0 + staging.number))
+    machines = staging.cloud.client("stepfunctions")
+    (arn,) = wait_for(lambda: staging.seen() - seen)
+
+    def entered() -> bool:
+        history = machines.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+        return any(each.get("stateEnteredEventDetails", {}).get("name") == state for each in history)
+
+    wait_for(entered)
+    with suppress(machines.exceptions.ClientError):  # of the last states: it ended by itself
+        machines.stop_execution(executionArn=arn, error="Stopped", cause="a test")
+    assert wait_for(lambda: machines.describe_execution(executionArn=arn)["status"] != "RUNNING")
+    held = staging.packages()[: len(staging.packages()) - before]
+    assert len(held) <= 1
+    for each in held:
+        described = staging.loop.sagemaker.describe_model_package(ModelPackageName=each["ModelPackageArn"])
+        assert read_package(described).spec.source_binding == released.record.binding
+    offer = staging.offers.read(released.sha256)
+    assert offer is not None
+    if offer.is_open:
+        assert staging.checked(released, wait_for) == "SUCCEEDED"
+    assert len(staging.packages()) == before + 1
+    offer = staging.offers.read(released.sha256)
+    assert offer is not None
+    assert (offer.state, offer.package) == ("APPROVED", staging.packages()[0]["ModelPackageArn"])
 
 
 def test_the_chain_of_promotions_is_whole(staging: Staging) -> None:
