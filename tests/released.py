@@ -87,6 +87,7 @@ def release(
     released_at: str = "2017-08-01T08:59:00.000Z",
     baseline: bytes = b"{}",
     image: str = DIGEST,
+    is_signed: bool = True,
 ) -> Released:
     """Release a package as a pipeline registers it and a person approves it."""
     group = f"{unit}-{model}"
@@ -108,7 +109,7 @@ def release(
             baseline_sha256=hashes["baseline"],
         )
     )
-    gate = canonical_json(gate_of(evaluation, execution=execution))
+    gate = canonical_json(replace(gate_of(evaluation, execution=execution), evaluation_uri=places["evaluation"]))
     contents = {"artifact": archive, "evaluation": evaluation, "baseline": baseline, "gate": gate}
     container = {
         "Image": f"{source.account}.dkr.ecr.{source.region}.amazonaws.com/mlops-runtime@{image}",
@@ -126,8 +127,8 @@ def release(
             "baseline_sha256": hashes["baseline"],
             "evaluation_uri": places["evaluation"],
             "evaluation_sha256": hashlib.sha256(evaluation).hexdigest(),
-            "signing_key": source.arn("kms", "key/signs"),
             "code": "none",
+            **({"signing_key": source.arn("kms", "key/signs")} if is_signed else {}),
         },
     )
     request = {

@@ -1,0 +1,160 @@
+"""A model trained in one account and served by another, on the embedded cloud with IAM on: both sides of every call must allow."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pytest
+from examples.retail.loop import Loop
+from tests.examples import models
+from tests.released import release
+
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    EndpointCapacity,
+    Environment,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+)
+from mlops_local import cloud as local_cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.promotion.offer_table import Offer, OfferTable
+from mlops_runtime.registry.package_registry import Approver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.cloud
+
+UNIT, MODEL = "outlet", "price"
+GROUP = f"{UNIT}-{MODEL}"
+BUILD = Environment("build", account="111111111111", region="us-east-1")
+STAGING = Environment("staging", account="222222222222", region="us-east-1")
+
+
+def synthesize(folder: Path) -> Path:
+    """Synthesize the stack that releases, and the one that takes and serves, which know nothing of each other."""
+    app = cdk.App(outdir=str(folder / "assembly"))
+    build = cdk.Stack(app, "Build", env=BUILD.cdk)
+    unit = BusinessUnit(build, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry(build, "Registry", business_unit=unit, name=MODEL, deploy_to=[STAGING])
+    outputs = {"ArtifactsBucket": unit.artifacts.bucket_name, "ApproverRoleArn": registry.approver_role.role_arn}
+    for name, value in outputs.items():
+        cdk.CfnOutput(build, name, value=value)
+    staging = cdk.Stack(app, "Staging", env=STAGING.cdk)
+    unit = BusinessUnit(staging, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry.from_environment(
+        staging, "Registry", business_unit=unit, name=MODEL, source=BUILD, approval=Approval.automatic()
+    )
+    endpoint = ModelEndpoint(
+        staging,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name=MODEL,
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=1),
+    )
+    assert registry.inbox is not None
+    outputs = {
+        "ApproverRoleArn": registry.approver_role.role_arn,
+        "EndpointName": endpoint.endpoint_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "PromoteMachineArn": registry.inbox.machine.state_machine_arn,
+        "PromotionsTable": registry.inbox.table.table_name,
+        "OffersQueue": registry.inbox.queue.queue_url,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(staging, name, value=value)
+    app.synth()
+    return folder / "assembly"
+
+
+class Accounts:
+    """Both deployed accounts."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud, self.number = cloud, 0
+        self.build, self.staging = cloud.at(BUILD.account, BUILD.region), cloud.at(STAGING.account, STAGING.region)
+        outputs = deployer.deploy(cloud, synthesize(folder))
+        self.source, self.target = outputs["Build"], outputs["Staging"]
+        self.loop = Loop(client=self.staging.client, outputs=self.target, unit=UNIT, now=self.now)
+        self.loop.wait_idle("DeployMachineArn")
+        self.offers = OfferTable(self.staging.client("dynamodb"), self.target["PromotionsTable"])
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def approve(self, factor: float) -> str:
+        """Register a model in the build account as a gate leaves it, approve it as a person does, and return its package."""
+        self.number += 1
+        archive, model_sha256 = models.archive(factor)
+        found = release(
+            archive=archive,
+            model_sha256=model_sha256,
+            unit=UNIT,
+            model=MODEL,
+            source=BUILD.linked,
+            bucket=self.source["ArtifactsBucket"],
+            execution=f"run-{self.number}",
+            is_signed=False,
+        )
+        s3, sagemaker, sts = (self.build.client(name) for name in ("s3", "sagemaker", "sts"))
+        for key, content in found.objects.items():
+            s3.put_object(Bucket=found.bucket, Key=key, Body=content, ChecksumAlgorithm="SHA256")
+        arn = str(sagemaker.create_model_package(**found.request)["ModelPackageArn"])
+        caller = f"arn:aws:iam::{BUILD.account}:user/ann"
+        approver = Approver.in_role(sts=sts, sagemaker=sagemaker, role=self.source["ApproverRoleArn"], caller=caller)
+        approver.approve(sagemaker.describe_model_package(ModelPackageName=arn), reason="better everywhere")
+        return arn
+
+    def released(self, package: str) -> ReleaseRecord | None:
+        """Return the release of a package, once it is made."""
+        s3, bucket = self.build.client("s3"), self.source["ArtifactsBucket"]
+        for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"releases/{GROUP}/").get("Contents", []):
+            record = from_json(ReleaseRecord, s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
+            if record.package.package_arn == package:
+                return record
+        return None
+
+    def offer(self, record: ReleaseRecord) -> Offer | None:
+        """Return what became of a release in the target; None until it is decided on."""
+        found = [each for each in self.offers.offers() if each.record_uri.endswith(f"/{record.binding}.json")]
+        return next((each for each in found if each.state != "OFFERED"), None)
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    """Deploy both; the tests of this file go on from each other."""
+    folder = tmp_path_factory.mktemp("accounts")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=60.0, account_count=3)
+    try:
+        yield Accounts(cloud, folder)
+    finally:
+        cloud.down(forget=True)
+
+
+def test_what_build_approves_staging_serves(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
+    """Released by the one, copied, registered under local places and key, approved by policy and deployed by the other."""
+    package = accounts.approve(3.0)
+    record = wait_for(lambda: accounts.released(package))
+    offer = wait_for(lambda: accounts.offer(record))
+    assert (offer.state, "approved there by" in offer.reason) == ("APPROVED", True), offer
+    described = accounts.loop.sagemaker.describe_model_package(ModelPackageName=offer.package)
+    assert f":{STAGING.account}:" in offer.package
+    assert described["CustomerMetadataProperties"]["source_package"] == package
+    assert described["CustomerMetadataProperties"]["source_record"] == record.audit_hash
+    live = wait_for(accounts.loop.live)
+    assert live.model_package_arn == offer.package
+    assert accounts.loop.invoke([{"x": 2.0}], "ask")[0].predictions[0] == pytest.approx(6.0)
