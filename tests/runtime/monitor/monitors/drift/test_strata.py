@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from mlops_runtime.contracts.monitor import Baseline, Condition
+from mlops_runtime.contracts.monitor import Baseline, Condition, FeatureBaseline
 from mlops_runtime.monitor.counting.baseline import fit_baseline
+from mlops_runtime.monitor.counting.baseline_cells import place_scores
 from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, conditioned
-from mlops_runtime.monitor.monitors.drift.decision import FeatureDecision, decide
+from mlops_runtime.monitor.monitors.drift.decision import FeatureDecision, decide, examine
 from mlops_runtime.monitor.monitors.drift.rules import Rule, distribution
 from mlops_runtime.monitor.monitors.drift.strata import smallest, together
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -144,6 +146,60 @@ def test_a_number_that_lies_elsewhere_in_one_thin_hour_is_found() -> None:
         assert finding.words().endswith(", at 08h")
 
 
+def _tilted(shares: np.ndarray, scores: np.ndarray, mean: float) -> np.ndarray:
+    """Return the shares nearest to these whose mean score is as given."""
+    low, high = -60.0, 60.0
+    for _ in range(60):
+        by = (low + high) / 2
+        weights = shares * np.exp(by * (scores - (scores.max() if by > 0 else scores.min())))
+        low, high = (by, high) if weights @ scores < mean * weights.sum() else (low, by)
+    return np.asarray(weights / weights.sum())
+
+
+TENTHS = np.diff([0, 0.01, 0.025, 0.05, *np.arange(0.1, 0.95, 0.1), 0.95, 0.975, 0.99, 1])
+
+
+@pytest.mark.parametrize(
+    ("shares", "known_rows", "rows", "sign"),
+    [
+        (TENTHS, 240, 30, 1),
+        (TENTHS, 50, 10, -1),
+        (np.concatenate([[0.8], 0.2 * TENTHS]), 50, 10, 1),
+        (np.array([0.497, 0.348, 0.122, 0.028, 0.005]), 240, 30, 1),
+    ],
+    ids=["normal", "normal, few rows", "mostly zero, few rows", "counts"],
+)
+def test_one_in_a_million_is_one_in_a_million(shares: np.ndarray, known_rows: int, rows: int, sign: int) -> None:
+    """Where the mean lies as far off as it may; by importance sampling, with samples that are tilted towards what rejects."""
+    random, level, draws = np.random.default_rng(13), 1e-6, 1_500
+    scores = place_scores(shares)
+    mean = float(shares @ scores)
+    deviation = np.sqrt(shares @ scores**2 - mean**2)
+    margin = sign * np.sqrt(SPEC.minimum_effect) * deviation
+    step = sign * stats.norm.isf(level) * deviation / np.sqrt(1 / known_rows + 1 / rows)
+    lowest, highest = (mean + 0.98 * (end - mean) for end in (scores.min(), scores.max()))
+    null = _tilted(shares, scores, mean + margin)
+    before = _tilted(shares, scores, np.clip(mean - step / known_rows, lowest, highest))
+    after = _tilted(shares, scores, np.clip(mean + margin + step / rows, lowest, highest))
+    known, found = random.multinomial(known_rows, before, draws), random.multinomial(rows, after, draws)
+    weights = np.exp(known @ np.log(shares / before) + found @ np.log(null / after))
+    feature = FeatureBaseline(
+        name="x", type="number", edges=tuple(range(1, len(shares))), counts=(*[1] * len(shares), 0)
+    )
+
+    def rejects(a: np.ndarray, b: np.ndarray) -> bool:
+        cells = {"expected": np.append(a, 0.0), "observed": np.append(b, 0.0)}
+        alone = Comparison(feature=feature, **cells)
+        whole = Comparison(feature=feature, strata={"only": alone}, finer=(a[None], b[None]), **cells)
+        finding = smallest(whole, whole.cells, SPEC)
+        # its part of a stratum's significance is 0.7
+        return finding.rule is Rule.QUANTILE and finding.p_value * 0.7 <= level
+
+    rejected = np.array([rejects(a.astype(float), b.astype(float)) for a, b in zip(known, found, strict=True)])
+    assert rejected.any()
+    assert (weights * rejected).mean() <= 1.7 * level
+
+
 def test_the_strata_together_are_the_sum_of_the_tables() -> None:
     """Of a single stratum the sum is the rule of the whole."""
     random = np.random.default_rng(10)
@@ -156,3 +212,15 @@ def test_the_strata_together_are_the_sum_of_the_tables() -> None:
     )
     whole = distribution(stratum, compared.cells, SPEC).p_value
     assert together(alone, compared.cells, SPEC).p_value == pytest.approx(whole, rel=1e-9)
+
+
+def test_looks_share_the_significance_by_weights() -> None:
+    """Half for one stratum, a sixth for all together."""
+    random = np.random.default_rng(14)
+    known = baseline(random)
+    for shift, look, part in ((ONE, smallest, 1 / 2), (BOTH_WAYS, together, 1 / 6)):
+        columns, times, _ = rows(random, 1, 0.7 * shift)
+        compared = conditioned(known, count_columns(columns, known, times=times))[0]
+        within = look(compared, compared.cells, SPEC).p_value
+        assert 0 < within < 1e-3
+        assert examine(compared, SPEC).p_value == pytest.approx(within / part)

@@ -32,6 +32,8 @@ _FEW = 2.0
 _MAXIMUM_EXCESS = 2.0
 # a variance of scores that all are one, but for rounding
 _NOTHING = 1e-12
+# of a stratum's part of the significance: where a number lies is what a few rows can tell; categories give that part to the others
+_PLACE, _DISTRIBUTION, _SHARES, _TYPES = 0.7, 0.2, 0.09, 0.01
 
 Wide = npt.NDArray[np.float64]
 
@@ -69,7 +71,7 @@ def together(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
 def smallest(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     """Test each stratum by itself: its distribution, where a number lies, nulls, new levels and types.
 
-    Bonferroni over rules and strata.
+    Bonferroni over rules, with weights, and over strata.
 
     Args:
         compared: The window beside its baseline, with strata.
@@ -83,19 +85,21 @@ def smallest(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     )
     lies = np.zeros_like(moved) if places is None else places.apart > _NEAR
     strata = list(compared.strata.items())
+    tests = len(strata) * (1.0 if places is not None else 1 - _PLACE)
     best: tuple[float, str, Finding] = (1.0, "", Finding(Rule.DISTRIBUTION, 1.0, str))
     for at in np.flatnonzero(moved | lies | _rose(compared, cells)):
         key, stratum = strata[at]
-        findings = [*rules.missing_or_new(stratum, cells, spec), rules.types(stratum, spec)]
-        number = len(findings) + (1 if places is None else 2)
+        shares = rules.missing_or_new(stratum, cells, spec)
+        weighted = [(_SHARES / len(shares), one) for one in shares] + [(_TYPES, rules.types(stratum, spec))]
         if stratum.excess <= _MAXIMUM_EXCESS:
             if moved[at]:
-                findings.append(rules.distribution(stratum, cells, spec))
+                weighted.append((_DISTRIBUTION, rules.distribution(stratum, cells, spec)))
             if places is not None and lies[at]:
-                findings.append(places.finding(int(at), stratum))
-        best = min(best, *((one.p_value * number * len(strata), key, one) for one in findings), key=lambda one: one[0])
-    p_value, key, found = best
-    return Finding(found.rule, min(1.0, p_value), lambda: f"{found.words()}, at {key}")
+                weighted.append((_PLACE, places.finding(int(at), stratum)))
+        found = [(one.p_value * tests / weight, key, one) for weight, one in weighted]
+        best = min(best, *found, key=lambda one: one[0])
+    p_value, key, least = best
+    return Finding(least.rule, min(1.0, p_value), lambda: f"{least.words()}, at {key}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +109,31 @@ class _Places:
     Args:
         gap: Mean score of the window's rows less that of the baseline's.
         apart: How far the gap is beyond ``minimum_effect``, in standard deviations.
+        across: From there to as far in the other direction.
         skewness: Of the window's mean score, upwards.
+        freedom: Degrees of freedom of the variance.
     """
 
     gap: Wide
     apart: Wide
+    across: Wide
     skewness: Wide
+    freedom: Wide
 
     def finding(self, at: int, stratum: Comparison) -> Finding:
-        """Return the two-sided p-value of one stratum."""
-        z, gap = float(self.apart[at]), float(self.gap[at])
+        """Return the p-value of one stratum: the chance of as large a gap either way, where the mean lies as far off as it may.
+
+        It is nearer to one tail than to two, since a mean that lies off in one direction seldom shows as far in the other. Both
+        are as likely, as of a test of no effect, where the strata are too thin to see what does not matter.
+        """
+        z, other, gap = float(self.apart[at]), float(self.apart[at] + self.across[at]), float(self.gap[at])
         skewness = math.copysign(1.0, gap) * float(self.skewness[at])
-        freedom = rules.cluster_freedom(stratum.feature)
-        tail = estimated_tail(lambda ratio: skewed_tail(z * math.sqrt(ratio), skewness), freedom)
+
+        def tails(ratio: float) -> float:
+            root = math.sqrt(ratio)
+            return skewed_tail(z * root, skewness) + skewed_tail(other * root, -skewness)
+
+        p_value = min(1.0, estimated_tail(tails, float(self.freedom[at])))
 
         def words() -> str:
             medians = [quantile(stratum.feature, of[:-1], 0.5) for of in (stratum.expected, stratum.observed)]
@@ -125,13 +141,14 @@ class _Places:
                 return f"values {'rose' if gap > 0 else 'fell'}"
             return f"median {change(medians[0], medians[1])}"
 
-        return Finding(Rule.QUANTILE, min(1.0, 2 * tail), words)
+        return Finding(Rule.QUANTILE, p_value, words)
 
 
 def _places(compared: Comparison, finer: tuple[Wide, Wide], spec: MonitorSpec) -> _Places:
     """Return how far the mean normal score of each stratum moved, for clustered rows; the wider of both samples counts.
 
-    A gap of the root of ``minimum_effect`` in standard deviations of the scores does not matter, as of a normal mean.
+    A gap of the root of ``minimum_effect`` in standard deviations of the scores does not matter, as of a normal mean. The wider of
+    two variances has about twice the degrees of freedom that the baseline's own rows have: 1e-6 is 1.0e-6 of normal values.
     """
     known, found = finer
     scores = place_scores(known.sum(axis=0))
@@ -144,11 +161,16 @@ def _places(compared: Comparison, finer: tuple[Wide, Wide], spec: MonitorSpec) -
     feature = compared.feature
     effect = max(1.0, feature.overdispersion, feature.mean_overdispersion or 1.0)
     error = deviation * np.sqrt(effect * (1 / n + 1 / m))
+    freedom = 2 * n / max(1.0, feature.spread_overdispersion or effect)
+    of_clusters = rules.cluster_freedom(feature)
+    margin = math.sqrt(spec.minimum_effect) * deviation
     gap = np.where((known.sum(axis=1) > 0) & (found.sum(axis=1) > 0), after - before, 0.0)
     return _Places(
         gap=gap,
-        apart=(np.abs(gap) - math.sqrt(spec.minimum_effect) * deviation) / error,
+        apart=(np.abs(gap) - margin) / error,
+        across=2 * margin / error,
         skewness=third / deviation**3 * np.sqrt(effect / m),
+        freedom=freedom if of_clusters is None else np.minimum(freedom, of_clusters),
     )
 
 
