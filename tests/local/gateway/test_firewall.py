@@ -148,3 +148,32 @@ def test_a_byte_rule_matches_a_part_of_a_request(
     api = guarded({"ByteMatchStatement": {**given, "FieldToMatch": {"UriPath": {}}}})
 
     assert api.call("/x").status == status
+
+
+GEO: dict[str, Any] = {"GeoMatchStatement": {"CountryCodes": ["US"]}}
+WORD: dict[str, Any] = {
+    "ByteMatchStatement": {
+        "SearchString": b"x",
+        "FieldToMatch": {"Method": {}},
+        "TextTransformations": NONE,
+        "PositionalConstraint": "CONTAINS_WORD",
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("statement", "status"),
+    [
+        ({"NotStatement": {"Statement": GEO}}, 200),
+        ({"NotStatement": {"Statement": WORD}}, 200),
+        ({"NotStatement": {"Statement": {"AndStatement": {"Statements": [GEO, size(0)]}}}}, 200),
+        ({"NotStatement": {"Statement": {"AndStatement": {"Statements": [GEO, size(100)]}}}}, 403),
+        ({"OrStatement": {"Statements": [GEO, size(0)]}}, 403),
+        ({"NotStatement": {"Statement": {"OrStatement": {"Statements": [GEO, size(100)]}}}}, 200),
+    ],
+)
+def test_what_is_not_decided_decides_nothing(
+    guarded: Callable[..., Api], statement: dict[str, Any], status: int
+) -> None:
+    """Neither by itself nor turned round; what the rest of a statement says counts where it is enough."""
+    assert guarded(statement).call("/x", b"xx").status == status

@@ -123,17 +123,18 @@ def _kinds(statement: Statement) -> Iterable[str]:
             yield from _kinds(each)
 
 
-def _matches(statement: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool:
+def _matches(statement: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool | None:
+    """Return whether a request matches; None where that is not decided here."""
     kind, given = next(iter(statement.items()))
-    decide = _DECIDED.get(kind)
-    return decide is not None and decide(given, exchange, acl, rule)
+    decide: Callable[..., bool | None] | None = _DECIDED.get(kind)
+    return None if decide is None else decide(given, exchange, acl, rule)
 
 
-def _rate(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool:
+def _rate(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool | None:
     # claim: rate-rules-count-a-window
     scope = given.get("ScopeDownStatement")
-    if scope and not _matches(scope, exchange, acl, rule):
-        return False
+    if scope and not (matched := _matches(scope, exchange, acl, rule)):
+        return matched
     now, window = clock.now(), int(given.get("EvaluationWindowSec") or _WINDOW)
     calls = _CALLS.setdefault((acl["ARN"], rule, _caller(given, exchange)), deque())
     while calls and calls[0] <= now - window:
@@ -163,14 +164,14 @@ def _size(given: Statement, exchange: Exchange, acl: Properties, _rule: str) -> 
     return bool(_COMPARISONS[given["ComparisonOperator"]](len(content), int(given["Size"])))
 
 
-def _bytes(given: Statement, exchange: Exchange, acl: Properties, _rule: str) -> bool:
+def _bytes(given: Statement, exchange: Exchange, acl: Properties, _rule: str) -> bool | None:
     # claim: byte-rules-match-a-part
     content, _ = _part(given["FieldToMatch"], exchange, acl)
     if any(each["Type"] == "LOWERCASE" for each in given["TextTransformations"]):
         content = content.lower()
     text = base64.b64decode(given["SearchString"])
     decide = _POSITIONS.get(given["PositionalConstraint"])
-    return decide is not None and decide(content, text)
+    return None if decide is None else decide(content, text)
 
 
 def _encoded(node: Any) -> Any:
@@ -211,16 +212,19 @@ def _part(field: Statement, exchange: Exchange, acl: Properties) -> tuple[bytes,
     return exchange.body[:limit], len(exchange.body) <= limit
 
 
-def _not(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool:
-    return not _matches(given["Statement"], exchange, acl, rule)
+def _not(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool | None:
+    found = _matches(given["Statement"], exchange, acl, rule)
+    return None if found is None else not found
 
 
-def _and(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool:
-    return all(_matches(each, exchange, acl, rule) for each in given["Statements"])
+def _and(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool | None:
+    found = [_matches(each, exchange, acl, rule) for each in given["Statements"]]
+    return False if False in found else None if None in found else True
 
 
-def _or(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool:
-    return any(_matches(each, exchange, acl, rule) for each in given["Statements"])
+def _or(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool | None:
+    found = [_matches(each, exchange, acl, rule) for each in given["Statements"]]
+    return True if True in found else None if None in found else False
 
 
 _DECIDED: dict[str, Any] = {
