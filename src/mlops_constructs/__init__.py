@@ -7,7 +7,15 @@ _is_collecting = gc.isenabled()
 gc.disable()
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs.business_unit import BusinessUnit, Freeze, FreezeCalendar, Network, Platform, Profile
+from mlops_constructs.business_unit import (
+    BusinessUnit,
+    Freeze,
+    FreezeCalendar,
+    Network,
+    Platform,
+    PlatformDefaults,
+    Profile,
+)
 from mlops_constructs.console import Console
 from mlops_constructs.drift_alarms import DriftAlarms, ExpectedTraffic, Severity, UnitDashboard
 from mlops_constructs.eks_inference import (
@@ -196,6 +204,7 @@ __all__ = [
     "PersonalData",
     "PersonalSpec",
     "Platform",
+    "PlatformDefaults",
     "PrebuiltImage",
     "ProcessingStep",
     "Profile",

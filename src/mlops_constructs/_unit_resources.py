@@ -38,6 +38,20 @@ _PAGE_ENCRYPTION = (
 
 # Control Tower's CT.CLOUDWATCH.PR.3 asks for a year at least
 RETENTION = logs.RetentionDays.ONE_YEAR
+# from there on, what CloudWatch offers: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+RETENTIONS = {
+    365: RETENTION,
+    400: logs.RetentionDays.THIRTEEN_MONTHS,
+    545: logs.RetentionDays.EIGHTEEN_MONTHS,
+    731: logs.RetentionDays.TWO_YEARS,
+    1096: logs.RetentionDays.THREE_YEARS,
+    1827: logs.RetentionDays.FIVE_YEARS,
+    2192: logs.RetentionDays.SIX_YEARS,
+    2557: logs.RetentionDays.SEVEN_YEARS,
+    2922: logs.RetentionDays.EIGHT_YEARS,
+    3288: logs.RetentionDays.NINE_YEARS,
+    3653: logs.RetentionDays.TEN_YEARS,
+}
 _LONGEST_PATH = 256  # of a name's 512 characters
 
 _BACKUP = "it can be restored to any second of 35 days; a nightly backup plan beside that would only recover older, worse states"
@@ -222,7 +236,7 @@ def define_log_group(
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit; gives key and removal policy.
+        business_unit: The unit; gives key, removal policy and how long its platform keeps logs, a year at least.
         vended_by: Service that delivers the logs, such as ``states``. The group's name is then below
             ``/aws/vendedlogs/<vended_by>/``, where delivery needs no entry of its own in the account's resource policy of 5,120
             characters (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html). It ends with the id that CloudFormation
@@ -230,12 +244,13 @@ def define_log_group(
             Default: CloudFormation gives a name.
     """
     name = None if vended_by is None else _vended_name(scope, id, vended_by)
+    rules = business_unit.platform_rules
     return logs.LogGroup(
         scope,
         id,
         log_group_name=name,
         encryption_key=business_unit.key,
-        retention=RETENTION,
+        retention=RETENTION if rules is None or rules.log_days is None else RETENTIONS[rules.log_days],
         removal_policy=business_unit.profile.removal_policy,
     )
 

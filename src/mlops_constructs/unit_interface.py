@@ -16,6 +16,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, IDependable
+from mlops_runtime.contracts.platform_rules import PlatformRules
 from mlops_runtime.contracts.unit_entries import Entry
 
 
@@ -71,6 +72,11 @@ class IBusinessUnit(Protocol):
     @property
     def profile(self) -> Profile:
         """Whether data stay when the stack goes."""
+        ...
+
+    @property
+    def platform_rules(self) -> PlatformRules | None:
+        """What the platform of the unit asks of it and of its constructs; None where it has none."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from mlops_constructs.business_unit.unit_permissions import RECORDER_TAG, define
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.rollout.seals import ALGORITHM
 
-AUDIT_LOCK = cdk.Duration.days(365)
+AUDIT_DAYS = 365
 
 
 class AuditRecords:
@@ -68,7 +68,9 @@ class DefinedRecords(AuditRecords):
 
     def __init__(self, scope: Construct, *, business_unit: IBusinessUnit) -> None:
         unit, profile = business_unit.name, business_unit.profile
-        lock = AUDIT_LOCK if profile.keeps_data else None
+        rules = business_unit.platform_rules
+        asked = 0 if rules is None or rules.audit_days is None else rules.audit_days
+        lock = cdk.Duration.days(max(AUDIT_DAYS, asked)) if profile.keeps_data else None
         bucket = define_bucket(scope, "Audit", business_unit=business_unit, object_lock=lock)
         heads = define_bucket(scope, "Heads", business_unit=business_unit, object_lock=lock)
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html

@@ -130,12 +130,9 @@ class FreezeCalendar:
         spec, problems = read_freezes(self.freezes)
         if not self.freezes:
             problems.append("freezes must not be empty; leave `freeze` out of a unit that is never frozen")
-        size = len(canonical_json(spec))
-        if size > _MAXIMUM_CHARACTERS:
-            problems.append(
-                f"freezes must have at most {_MAXIMUM_CHARACTERS} characters as JSON, which is about 20, got {size} in "
-                f"{len(self.freezes)}; leave out those that are over"
-            )
+        size = size_problem(spec)
+        if size is not None:
+            problems.append(size)
         if problems:
             raise ValidationError("InvalidFreezeCalendar", problems)
 
@@ -152,3 +149,18 @@ class FreezeCalendar:
     def spec(self) -> FreezeSpec:
         """The calendar as functions read it: instants in UTC, in order."""
         return read_freezes(self.freezes)[0]
+
+
+def size_problem(calendar: FreezeSpec) -> str | None:
+    """Return why a calendar has no room in the environment of functions.
+
+    Args:
+        calendar: The calendar.
+    """
+    size = len(canonical_json(calendar))
+    if size <= _MAXIMUM_CHARACTERS:
+        return None
+    return (
+        f"freezes must have at most {_MAXIMUM_CHARACTERS} characters as JSON, which is about 20, got {size} in "
+        f"{len(calendar.windows)}; leave out those that are over"
+    )

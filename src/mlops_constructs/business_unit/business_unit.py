@@ -16,6 +16,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct, DependencyGroup, IDependable
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import admit_bus, define_dead_letter_queue
+from mlops_constructs._platform_rules import stack_problems
 from mlops_constructs._unit_resources import (
     admit_rules,
     define_access_logs_bucket,
@@ -33,8 +34,10 @@ from mlops_constructs.business_unit.automation_access import (
     automation_environment,
     automation_statements,
     define_entry,
+    size_problem,
 )
-from mlops_constructs.business_unit.imported_unit import ImportedBusinessUnit, publish_unit
+from mlops_constructs.business_unit.imported_unit import ImportedBusinessUnit, publish_unit, tag_stack
+from mlops_constructs.business_unit.platform_defaults import UNIT_TAGS, PlatformDefaults, tag_problems
 from mlops_constructs.business_unit.platform_estate import Platform
 from mlops_constructs.business_unit.unit_network import Network, add_endpoints, define_network, define_security_group
 from mlops_constructs.business_unit.unit_permissions import (
@@ -44,7 +47,9 @@ from mlops_constructs.business_unit.unit_permissions import (
     printed_statements,
 )
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
+from mlops_runtime.business_unit.platform_limits import frozen_by_both, loose_key, loose_network, loose_tags
 from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.platform_rules import PlatformRules, rules_digest
 from mlops_runtime.contracts.unit_entries import Entry, FreezeSpec, UnitEntry, unit_export
 
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
@@ -74,9 +79,11 @@ class BusinessUnit(Construct):
             deployed (module ``terraform/platform`` writes them); a later value reaches the unit with its next deployment. It takes
             the place of ``network`` and ``encryption_key``. Default: the unit is on none.
         freeze: Times in which no model is retrained, approved or promoted. Default: none.
+        tags: Further tags of every resource, and of endpoints. Default: the unit's own, and its platform's.
+        defaults: What the platform team declares: this unit and its constructs take it and may tighten it. Default: no platform.
 
     Raises:
-        ValidationError: If a name or tag value is not allowed.
+        ValidationError: If a name or tag value is not allowed, or anything is looser than the platform's rules.
 
     Example:
         >>> unit = BusinessUnit(self, "Unit", name="demand")
@@ -95,15 +102,38 @@ class BusinessUnit(Construct):
         encryption_key: kms.IKey | None = None,
         platform: Platform | None = None,
         freeze: FreezeCalendar | None = None,
+        tags: Mapping[str, str] | None = None,
+        defaults: PlatformDefaults | None = None,
     ) -> None:
         super().__init__(scope, id)
-        self._validate(name=name, owner=owner, cost_center=cost_center)
+        self._rules = None if defaults is None else defaults.rules
+        given = {} if tags is None else tags
+        self._validate(name=name, owner=owner, cost_center=cost_center, tags=given)
+        if defaults is not None:
+            raise_if_any(
+                self,
+                "LooserThanPlatform",
+                _loosened(
+                    self,
+                    defaults,
+                    profile=profile,
+                    network=network,
+                    key=encryption_key,
+                    platform=platform,
+                    tags={**given, **_named(owner, cost_center)},
+                ),
+            )
+            platform = defaults.platform if platform is None else platform
+            network = defaults.network if network is None else network
+            if encryption_key is None and defaults.encryption_key_arn is not None:
+                encryption_key = kms.Key.from_key_arn(scope, f"{id}Key", defaults.encryption_key_arn)
         if platform is not None:
             self._check_platform(network=network, encryption_key=encryption_key)
             network, encryption_key = platform.network(scope), platform.key(scope, f"{id}Key")
         self._name = name
         self._owner = name if owner is None else owner
         self._cost_center = name if cost_center is None else cost_center
+        self._further_tags = {**given, **({} if self._rules is None else self._rules.tags or {})}
         self._profile = profile
         self._key: kms.IKey = (
             define_key(self, "Key", unit=name, profile=profile) if encryption_key is None else encryption_key
@@ -119,7 +149,7 @@ class BusinessUnit(Construct):
         self._sweeper = self._define_sweeper()
         self._artifacts = define_bucket(self, "Artifacts", business_unit=self)
         self._records = DefinedRecords(self, business_unit=self)
-        self._freeze = FreezeSpec() if freeze is None else freeze.spec
+        self._freeze = self._frozen(freeze)
         self._automation_table = define_table(self, "Automation", business_unit=self, partition_key="endpoint")
         self._automation = AutomationAccess(
             business_unit=self,
@@ -136,6 +166,7 @@ class BusinessUnit(Construct):
             description="The unit; while another stack imports it this one cannot be deleted",
         )
         self.tag(self)
+        tag_stack(self, self._rules)
         if profile is Profile.DEVELOPMENT:
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)
         if encryption_key is not None:
@@ -150,6 +181,7 @@ class BusinessUnit(Construct):
         name: str,
         profile: Profile = Profile.PRODUCTION,
         subnet_count: int | None = None,
+        defaults: PlatformDefaults | None = None,
     ) -> IBusinessUnit:
         """Import a unit that another stack of this account and region owns.
 
@@ -163,9 +195,11 @@ class BusinessUnit(Construct):
             profile: The unit's profile; under another one the deployment fails before it starts. Default: ``Profile.PRODUCTION``.
             subnet_count: How many of the unit's subnets are used: lists are only known when the stack is deployed.
                 Default: as many as the profile has zones.
+            defaults: The same that the owner's stack gives the unit; with others, or none, the deployment fails before it starts.
+                Default: the unit has no platform.
 
         Raises:
-            ValidationError: If the name or the number is not possible.
+            ValidationError: If the name or the number is not possible, or the stack is looser than the platform's rules.
 
         Example:
             >>> imported = BusinessUnit.from_name(self, "Imported", name="demand")
@@ -182,7 +216,11 @@ class BusinessUnit(Construct):
                 check_range("subnet_count", subnet_count, minimum=1, maximum=16),
             ],
         )
-        return ImportedBusinessUnit(scope, id, name=name, profile=profile, subnet_count=subnet_count)
+        rules = None if defaults is None else defaults.rules
+        raise_if_any(scope, "LooserThanPlatform", stack_problems(rules, scope, profile=profile.value))
+        return ImportedBusinessUnit(
+            scope, id, name=name, profile=profile, subnet_count=subnet_count, platform_rules=rules
+        )
 
     @property
     def name(self) -> str:
@@ -308,9 +346,15 @@ class BusinessUnit(Construct):
         return self._function_policy
 
     @property
+    def platform_rules(self) -> PlatformRules | None:
+        """What the platform asks of the unit and of its constructs; None where it has none."""
+        return self._rules
+
+    @property
     def tags(self) -> Mapping[str, str]:
-        """Tags of every resource of the unit; jobs started at run time carry them too (``contracts.JobTags``)."""
-        return {"mlops:unit": self._name, "mlops:owner": self._owner, "mlops:cost-center": self._cost_center}
+        """Tags of every resource of the unit; jobs started at run time carry its own too (``contracts.JobTags``)."""
+        own = {"mlops:unit": self._name, "mlops:owner": self._owner, "mlops:cost-center": self._cost_center}
+        return {**own, **self._further_tags}
 
     @property
     def automation_table(self) -> dynamodb.ITable:
@@ -430,7 +474,15 @@ class BusinessUnit(Construct):
                 registry, group_name=group_name, group_arn=group_arn, packages_arn=packages_arn
             )
 
-    def _validate(self, *, name: str, owner: str | None, cost_center: str | None) -> None:
+    def _frozen(self, freeze: FreezeCalendar | None) -> FreezeSpec:
+        own = FreezeSpec() if freeze is None else freeze.spec
+        if self._rules is None:
+            return own
+        both = frozen_by_both(self._rules, own)
+        raise_if_any(self, "InvalidFreezeCalendar", [size_problem(both)])
+        return both
+
+    def _validate(self, *, name: str, owner: str | None, cost_center: str | None, tags: Mapping[str, str]) -> None:
         tag_value = "1 to 256 letters, digits, spaces or .:/=+@-_"
         raise_if_any(
             self,
@@ -439,6 +491,7 @@ class BusinessUnit(Construct):
                 check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
                 check_pattern("owner", owner, pattern=_TAG_VALUE, allowed=tag_value),
                 check_pattern("cost_center", cost_center, pattern=_TAG_VALUE, allowed=tag_value),
+                *tag_problems("tags", tags),
             ],
         )
 
@@ -462,6 +515,8 @@ class BusinessUnit(Construct):
             pause_key=self._records.pause_key.key_arn,
             owner=self._owner,
             cost_center=self._cost_center,
+            platform=None if self._rules is None else self._rules.platform,
+            platform_rules=None if self._rules is None else rules_digest(self._rules),
         )
 
     def _define_network(self, network: Network) -> None:
@@ -498,3 +553,36 @@ class BusinessUnit(Construct):
         if self._profile is not Profile.DEVELOPMENT:
             return None
         return Sweeper(self, "Sweeper", business_unit=self, access_logs=self._access_logs)
+
+
+def _named(owner: str | None, cost_center: str | None) -> dict[str, str]:
+    return {key: value for key, value in zip(UNIT_TAGS, (owner, cost_center), strict=True) if value is not None}
+
+
+def _loosened(
+    scope: Construct,
+    defaults: PlatformDefaults,
+    *,
+    profile: Profile,
+    network: Network | None,
+    key: kms.IKey | None,
+    platform: Platform | None,
+    tags: Mapping[str, str],
+) -> list[str]:
+    """Return what a unit would loosen; what it leaves out it takes from the platform."""
+    rules = defaults.rules
+    # fixed tags are given by the platform: only another value is a problem
+    loose = [*loose_tags(rules, {**(rules.tags or {}), **tags})]
+    if network is not None:
+        loose += loose_network(rules, network.shared_vpc_id, network.shared_subnet_ids)
+    if key is not None:
+        loose += loose_key(rules, key.key_arn)
+    problems = [*stack_problems(rules, scope, profile=profile.value), *(each.message(rules.platform) for each in loose)]
+    if defaults.platform is not None:
+        given = {"platform": platform, "network": network, "encryption_key": key}
+        problems += [
+            f"platform of platform {rules.platform!r}: estate {rules.estate!r}, got another {name}; leave {name} out"
+            for name, value in given.items()
+            if value is not None and value != defaults.platform
+        ]
+    return problems

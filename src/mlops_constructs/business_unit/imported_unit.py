@@ -16,6 +16,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, DependencyGroup, IDependable
 from mlops_constructs._functions import define_dead_letter_queue
+from mlops_constructs._platform_rules import publication
 from mlops_constructs._shared_values import publish_values, read_list, read_value
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, IMPORTED_UNIT, warn
 from mlops_constructs.business_unit._records import AuditRecords
@@ -25,9 +26,12 @@ from mlops_constructs.business_unit.automation_access import (
     automation_statements,
     define_entry,
 )
+from mlops_constructs.business_unit.platform_defaults import UNIT_TAGS
 from mlops_constructs.business_unit.unit_network import INTERFACE_ENDPOINTS
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
-from mlops_runtime.contracts.unit_entries import UNIT_PARAMETERS, Entry, unit_export
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.platform_rules import PlatformRules
+from mlops_runtime.contracts.unit_entries import RULE_PARAMETERS, UNIT_PARAMETERS, Entry, unit_export
 
 
 def publish_unit(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> None:
@@ -59,7 +63,36 @@ def publish_unit(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> 
         "availability_zones": unit.availability_zones,
         "security_group_id": unit.security_group.security_group_id,
     }
-    publish_values(scope, id, unit=unit.name, profile=unit.profile.value, parameters=UNIT_PARAMETERS, values=values)
+    publish_values(scope, id, unit=unit.name, profile=publication(unit), parameters=UNIT_PARAMETERS, values=values)
+    rules = unit.platform_rules
+    if rules is not None:
+        asked: dict[str, str | list[str]] = {"platform_rules": canonical_json(rules).decode()}
+        if further_keys(rules):
+            asked["required_tags"] = [unit.tags[key] for key in further_keys(rules)]
+        published = [parameter for parameter in RULE_PARAMETERS if parameter.field in asked]
+        publish_values(
+            scope, f"{id}Rules", unit=unit.name, profile=publication(unit), parameters=published, values=asked
+        )
+
+
+def further_keys(rules: PlatformRules) -> list[str]:
+    """Return the required tags whose values a unit's other stacks cannot know: all but those of owner and cost center.
+
+    Args:
+        rules: The platform's.
+    """
+    return [key for key in rules.required_tags or () if key not in UNIT_TAGS]
+
+
+def tag_stack(scope: Construct, rules: PlatformRules | None) -> None:
+    """Put the platform's tags on all that a stack has, also beside the unit's constructs.
+
+    Args:
+        scope: A construct of the stack.
+        rules: The platform's; None where there is no platform.
+    """
+    for key, value in ({} if rules is None else rules.tags or {}).items():
+        cdk.Tags.of(cdk.Stack.of(scope)).add(key, value)
 
 
 class ImportedBusinessUnit(Construct):
@@ -70,9 +103,18 @@ class ImportedBusinessUnit(Construct):
     in DEVELOPMENT the function that empties this stack's buckets.
     """
 
-    def __init__(self, scope: Construct, id: str, *, name: str, profile: Profile, subnet_count: int | None) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        profile: Profile,
+        subnet_count: int | None,
+        platform_rules: PlatformRules | None,
+    ) -> None:
         super().__init__(scope, id)
-        self._name, self._profile = name, profile
+        self._name, self._profile, self._rules = name, profile, platform_rules
         self._subnet_count = profile.zones if subnet_count is None else subnet_count
         self._asked: set[str] = set()
         self._connectivity = DependencyGroup()
@@ -81,6 +123,7 @@ class ImportedBusinessUnit(Construct):
             self, "Name", value=cdk.Fn.import_value(unit_export(name)), description="The unit, which another stack owns"
         )
         self.tag(self)
+        tag_stack(self, platform_rules)
         if profile is Profile.DEVELOPMENT:
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)
 
@@ -105,9 +148,19 @@ class ImportedBusinessUnit(Construct):
         return self._profile
 
     @property
+    def platform_rules(self) -> PlatformRules | None:
+        """What the platform asks of the unit and of its constructs; None where it has none."""
+        return self._rules
+
+    @cached_property
     def tags(self) -> Mapping[str, str]:
-        """Tags of every resource of the unit."""
-        return {"mlops:unit": self._name, "mlops:owner": self.owner, "mlops:cost-center": self.cost_center}
+        """Tags of every resource of the unit: its own, those of its platform, and those that this one requires."""
+        own = {"mlops:unit": self._name, "mlops:owner": self.owner, "mlops:cost-center": self.cost_center}
+        if self._rules is None:
+            return own
+        keys = further_keys(self._rules)
+        values = self._read_list("required_tags", len(keys)) if keys else []
+        return {**own, **dict(zip(keys, values, strict=True)), **(self._rules.tags or {})}
 
     @cached_property
     def key(self) -> kms.IKey:
@@ -133,12 +186,12 @@ class ImportedBusinessUnit(Construct):
     @property
     def subnet_ids(self) -> list[str]:
         """Ids of the subnets, as many as are asked for."""
-        return self._read_list("subnet_ids")
+        return self._read_list("subnet_ids", self._subnet_count)
 
     @property
     def availability_zones(self) -> list[str]:
         """Zones of the subnets, in their order."""
-        return self._read_list("availability_zones")
+        return self._read_list("availability_zones", self._subnet_count)
 
     @cached_property
     def security_group(self) -> ec2.ISecurityGroup:
@@ -286,7 +339,7 @@ class ImportedBusinessUnit(Construct):
             warn(self, IMPORTED_UNIT, unit=self._name, call=call)
 
     def _read(self, field: str) -> str:
-        return read_value(self, unit=self._name, profile=self._profile.value, field=field)
+        return read_value(self, unit=self._name, profile=publication(self), field=field)
 
-    def _read_list(self, field: str) -> list[str]:
-        return read_list(self, unit=self._name, profile=self._profile.value, field=field, count=self._subnet_count)
+    def _read_list(self, field: str, count: int) -> list[str]:
+        return read_list(self, unit=self._name, profile=publication(self), field=field, count=count)

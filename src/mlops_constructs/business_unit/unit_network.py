@@ -18,6 +18,7 @@ from mlops_constructs._validation import check_pattern, check_range, is_known, r
 from mlops_constructs._warnings import counted
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.platform_rules import PlatformRules
 from mlops_runtime.price import HOURS, price_table, priced_regions
 
 # What the code of functions and jobs calls, KMS for what recorders sign; logs, traces, images, queues and keys of data are reached
@@ -179,7 +180,14 @@ def define_network(
         vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3),
         vpc.add_gateway_endpoint("DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB),
     )
-    _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=network.endpoints, connectivity=connectivity)
+    _add_interface_endpoints(
+        scope,
+        vpc,
+        cidr=cidr,
+        endpoints=network.endpoints,
+        connectivity=connectivity,
+        rules=business_unit.platform_rules,
+    )
     _add_flow_logs(scope, vpc, business_unit)
     _print_price(
         home,
@@ -218,7 +226,9 @@ def add_endpoints(
     if not missing:
         return
     cidr = DEFAULT_CIDR if network.cidr is None else network.cidr
-    _add_interface_endpoints(scope, vpc, cidr=cidr, endpoints=missing, connectivity=connectivity)
+    _add_interface_endpoints(
+        scope, vpc, cidr=cidr, endpoints=missing, connectivity=connectivity, rules=business_unit.platform_rules
+    )
     _print_price(
         vpc,
         f"{', '.join(sorted(missing))} for unit '{business_unit.name}' cost another",
@@ -320,11 +330,20 @@ def define_security_group(
 
 
 def _add_interface_endpoints(
-    scope: Construct, vpc: ec2.IVpc, *, cidr: str, endpoints: Sequence[str], connectivity: DependencyGroup
+    scope: Construct,
+    vpc: ec2.IVpc,
+    *,
+    cidr: str,
+    endpoints: Sequence[str],
+    connectivity: DependencyGroup,
+    rules: PlatformRules | None,
 ) -> None:
     if not endpoints:
         return
     group = _endpoint_group(scope, vpc, cidr)
+    bound = {"aws:PrincipalAccount": cdk.Stack.of(scope).account}
+    if rules is not None and rules.organization_id is not None:
+        bound["aws:PrincipalOrgID"] = rules.organization_id
     for name in sorted(endpoints):
         endpoint = vpc.add_interface_endpoint(
             _endpoint_id(name),
@@ -338,7 +357,7 @@ def _add_interface_endpoints(
                 principals=[iam.AnyPrincipal()],
                 actions=["*"],
                 resources=["*"],
-                conditions={"StringEquals": {"aws:PrincipalAccount": cdk.Stack.of(scope).account}},
+                conditions={"StringEquals": bound},
             )
         )
 

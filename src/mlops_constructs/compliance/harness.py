@@ -1,12 +1,12 @@
 """Run cdk-nag's six packs, ``MlopsChecks`` and CDK's own validation over every stack of an app in one process; keep the evidence.
 
 Findings are taken raw and matched with acknowledgements here, so that the evidence says which acknowledgement covers what, and
-one that covers nothing is a problem too.
+one that covers nothing is a problem too. What a template loosens of a platform's rules is listed: it is possible, and seen.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from aws_cdk import cx_api
 
 from constructs import IConstruct
 from mlops_constructs.compliance.acknowledgement import MINIMUM_REASON
+from mlops_constructs.compliance.loosened_values import LoosenedValue, loosened_of_app
 from mlops_constructs.compliance.mlops_checks import PACK, MlopsChecks
 
 _TREE_PACKS = (
@@ -76,6 +77,7 @@ class StackEvidence:
     resources: int
     findings: tuple[Finding, ...]
     acknowledgements: tuple[AcknowledgedRule, ...]
+    loosened: tuple[LoosenedValue, ...] = ()
 
     @property
     def decisions(self) -> int:
@@ -118,11 +120,19 @@ class Evidence:
         return found
 
     def summary(self) -> list[str]:
-        """Return one line a stack: resources, findings, acknowledgements and their share."""
+        """Return one line a stack: resources, findings, acknowledgements and their share; then one a value that it loosens."""
         return [
-            f"{s.stack}: {s.resources} resources, {len(s.findings)} findings, {s.decisions} acknowledgements "
-            f"({s.decisions / max(s.resources, 1):.2f} a resource)"
+            line
             for s in self.stacks
+            for line in (
+                f"{s.stack}: {s.resources} resources, {len(s.findings)} findings, {s.decisions} acknowledgements "
+                f"({s.decisions / max(s.resources, 1):.2f} a resource)",
+                *(
+                    f"{s.stack}: {each.path} loosens {each.rule} of platform {each.platform!r}: {each.allowed}, "
+                    f"got {each.found} in {each.location}"
+                    for each in s.loosened
+                ),
+            )
         ]
 
     def to_json(self) -> str:
@@ -142,6 +152,7 @@ class Evidence:
                     ],
                     "acknowledged_rules": len(s.acknowledgements),
                     "decisions": s.decisions,
+                    **({"loosened": [asdict(each) for each in s.loosened]} if s.loosened else {}),
                 }
                 for s in self.stacks
             ],
@@ -175,16 +186,22 @@ def check(app: cdk.App) -> Evidence:
     stacks = [child for child in app.node.find_all() if isinstance(child, cdk.Stack) and not child.nested]
     # these read templates: once for all stacks, which they see together
     of_templates = [*_cdk_findings(Path(app.outdir)), *_findings(MlopsChecks(app), app)]
+    loosened = loosened_of_app(app, assembly)
     return Evidence(
         stacks=tuple(
-            _stack_evidence(app, stack, assembly.get_stack_by_name(stack.stack_name), of_templates) for stack in stacks
+            _stack_evidence(app, stack, assembly.get_stack_by_name(stack.stack_name), of_templates, loosened)
+            for stack in stacks
         ),
         validated=_validation_runs(),
     )
 
 
 def _stack_evidence(
-    app: cdk.App, stack: cdk.Stack, artifact: cx_api.CloudFormationStackArtifact, of_templates: Sequence[Finding]
+    app: cdk.App,
+    stack: cdk.Stack,
+    artifact: cx_api.CloudFormationStackArtifact,
+    of_templates: Sequence[Finding],
+    loosened: Mapping[str, Sequence[LoosenedValue]],
 ) -> StackEvidence:
     inside = [f for f in of_templates if f.path == stack.node.path or f.path.startswith(f"{stack.node.path}/")]
     raw = [*(finding for pack in _TREE_PACKS for finding in _findings(pack(app), stack)), *inside]
@@ -208,6 +225,7 @@ def _stack_evidence(
                 for rule, path, reason in rules
             )
         ),
+        loosened=tuple(loosened.get(stack.stack_name, ())),
     )
 
 

@@ -14,6 +14,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import PLAIN_HTTP, warn
@@ -110,9 +111,14 @@ class EksInferenceService(ServiceMetrics):
         business_unit, cluster = tenant.business_unit, tenant.cluster
         self._unit, self._cluster, self._tenant = business_unit, cluster, tenant
         self._name = f"{business_unit.name}-{name}"
-        self._validate(name, certificate, registry)
-        capacity = EksCapacity() if capacity is None else capacity
         policy = RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(10)) if rollout is None else rollout
+        self._validate(
+            name,
+            certificate,
+            registry,
+            rule_problems(business_unit, self, images={"image": image}, rollout=policy.to_spec()),
+        )
+        capacity = EksCapacity() if capacity is None else capacity
         tenant.claim(self, self._name, capacity.demand)
         self._capture_bucket = None if capture is None else self._define_capture_bucket(capture)
         self._personal_key = define_personal_key(
@@ -276,7 +282,9 @@ class EksInferenceService(ServiceMetrics):
         self._balancer.answer_stage(stage)
         self._note_rule(self._rollout)
 
-    def _validate(self, name: str, certificate: acm.ICertificate | None, registry: IModelRegistry) -> None:
+    def _validate(
+        self, name: str, certificate: acm.ICertificate | None, registry: IModelRegistry, loosened: list[str]
+    ) -> None:
         is_development = self._unit.profile is Profile.DEVELOPMENT
         own = self._cluster.load_balancer_subnets
         zones = len(self._unit.subnet_ids) if own is None else len(own)
@@ -294,6 +302,7 @@ class EksInferenceService(ServiceMetrics):
                 else "certificate must be given in Profile.PRODUCTION, got none: calls would cross the network in the clear; "
                 "give one of AWS Certificate Manager",
                 self._trust_problem(registry),
+                *loosened,
             ],
         )
         if certificate is None:

@@ -20,6 +20,7 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._assets import layer
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import ARCHITECTURE
+from mlops_constructs._platform_rules import publication
 from mlops_constructs._roles import ServiceRole, idle_role
 from mlops_constructs._shared_values import publish_values
 from mlops_constructs._unit_resources import define_bucket
@@ -367,7 +368,7 @@ class FeatureStore(OwnedFeatureStore):
             self,
             "Shared",
             unit=self._unit.name,
-            profile=self._unit.profile.value,
+            profile=publication(self._unit),
             parameters=STORE_PARAMETERS,
             values={f"features/{name}_bucket": bucket.bucket_name for name, bucket in buckets.items()},
         )

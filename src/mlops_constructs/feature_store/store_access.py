@@ -11,6 +11,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, IDependable
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._platform_rules import publication
 from mlops_constructs._shared_values import read_value
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.feature_store._athena import RESULTS, athena_statements
@@ -509,5 +510,5 @@ class ImportedUnitStore(UnitFeatureStore):
         self._manifests = self._bucket("Manifests", "features/manifests_bucket")
 
     def _bucket(self, id: str, field: str) -> s3.IBucket:
-        name = read_value(self, unit=self._unit.name, profile=self._unit.profile.value, field=field)
+        name = read_value(self, unit=self._unit.name, profile=publication(self._unit), field=field)
         return s3.Bucket.from_bucket_attributes(self, id, bucket_name=name, encryption_key=self._key)

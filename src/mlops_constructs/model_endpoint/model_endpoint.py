@@ -8,6 +8,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import ServiceRole, alarm_arn
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import check_pattern, raise_if_any
@@ -135,11 +136,19 @@ class ModelEndpoint(ModelEndpointBase):
             if features is not None and network_isolation
             else None,
         ]
+        policy = default_policy(capacity, ownership) if rollout is None else rollout
+        problems += rule_problems(
+            business_unit,
+            self,
+            images={"image": image},
+            instance_types={f"capacity.instance_types[{at}]": each for at, each in enumerate(capacity.instance_types)},
+            rollout=policy.to_spec(),
+        )
         raise_if_any(self, "InvalidModelEndpoint", problems)
         self._unit = business_unit
         self._capacity = capacity
         self._features = features
-        self._policy = default_policy(capacity, ownership) if rollout is None else rollout
+        self._policy = policy
         self._capture_bucket = None if capture is None else self._define_capture_bucket(capture)
         self._personal_key = define_personal_key(
             self,

@@ -11,6 +11,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import QueueConsumer
+from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._validation import check_duration, is_known, raise_if_any
 from mlops_constructs.model_endpoint import IModelEndpoint, IServedModel
 from mlops_constructs.model_monitor.monitor_engine import MonitorEngine
@@ -182,10 +183,24 @@ class ModelMonitor(MonitorBase):
                 *_steps(window, self._interval),
                 *self._limits(),
                 *self._executions(window),
+                *self._loosened(),
             ],
         )
         assert captures is not None  # noqa: S101 - checked above, for the type checker
         return captures
+
+    def _loosened(self) -> list[str]:
+        """Return what the platform says of the engine's jobs."""
+        job, settings = self._engine.job, self._engine.model_monitor
+        return rule_problems(
+            self._endpoint.business_unit,
+            self,
+            images={} if job is None else {"engine.image": job.image},
+            instance_types={
+                "engine.instance_type": None if job is None else job.instance_type,
+                "engine.model_monitor.instance_type": None if settings is None else settings.instance_type,
+            },
+        )
 
     @property
     def _mark(self) -> tuple[Construct, str]:

@@ -42,7 +42,8 @@ class ModelRegistry(RegistryBase):
         id: Construct id.
         business_unit: The unit.
         name: Name of the model: 2 to 20 lower-case letters, digits, hyphens; the group is ``<unit>-<name>``.
-        approval: How a package that passed the gate becomes approved. Default: by a person, whom the unit's topic notifies.
+        approval: How a package that passed the gate becomes approved. Default: by a person, whom the unit's topic notifies, within
+            seven days or the time of the unit's platform.
         trust: What loading a model may do: read ``data``, run ``code`` of the model's own, or unpickle. A model that does more is
             not registered, approved or deployed. Default: ``("data", "code")``. Where it has ``pickle``, endpoints need network
             isolation.

@@ -13,6 +13,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._platform_rules import approval_problems, longest_approval
 from mlops_constructs._roles import key_statement
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message, waiting_notification
@@ -52,11 +53,14 @@ class RegistryBase(Construct):
         super().__init__(scope, id)
         allowed = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
         problems = [check_pattern("name", name, pattern=_NAME, allowed=allowed), _trust_problem(trust)]
+        approval = Approval.manual(timeout=longest_approval(business_unit)) if approval is None else approval
+        timeout = DEFAULT_TIMEOUT if approval.timeout is None else approval.timeout
+        problems += approval_problems(business_unit, is_automatic=approval.is_automatic, timeout=timeout)
         raise_if_any(self, "InvalidModelRegistry", problems)
         self._trust = tuple(sorted(trust, key=_TRUSTS.index))
         self._unit = business_unit
         self._group_name = f"{business_unit.name}-{name}"
-        self._approval = Approval.manual() if approval is None else approval
+        self._approval = approval
         raise_if_any(self, "InvalidModelRegistry", [self._chat_problem()])
         self._group_arn: str
         self._entry_arn: str

@@ -17,6 +17,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import define_function
+from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import grant_statements
 from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table
@@ -148,7 +149,8 @@ class RetrainingPipeline(Construct):
         gate = replace(GateSpec() if gate is None else gate, metric_sha256=training.metric_sha256)
         evaluation = replace(_with_timestamp(evaluation, source), metric_sha256=training.metric_sha256)
         raise_if_any(self, "InvalidRetrainingPipeline", [job_problem(training_set_job, source)])
-        self._validate(source, training, evaluation, gate, limits, trust=registry.trust)
+        loosened = _loosened(business_unit, self, training, processing)
+        self._validate(source, training, evaluation, gate, limits, trust=registry.trust, loosened=loosened)
         self._access = RetrainingAccess(
             scope=self,
             business_unit=business_unit,
@@ -408,11 +410,13 @@ class RetrainingPipeline(Construct):
         limits: GuardLimits,
         *,
         trust: Sequence[Trust],
+        loosened: Sequence[str],
     ) -> None:
         raise_if_any(
             self,
             "InvalidRetrainingPipeline",
             [
+                *loosened,
                 None
                 if len(self._pipeline) <= MAXIMUM_PIPELINE_NAME
                 else f"<unit>-<name> must have at most {MAXIMUM_PIPELINE_NAME} characters, got {self._pipeline!r}; "
@@ -587,3 +591,24 @@ def _with_timestamp(evaluation: EvaluationPlan, source: TrainingSetSource) -> Ev
     if evaluation.timestamp is not None or source.plan is None:
         return evaluation
     return replace(evaluation, timestamp=source.plan.timestamp)
+
+
+def _loosened(
+    unit: IBusinessUnit, scope: Construct, training: TrainingJob, processing: ProcessingStep | None
+) -> list[str]:
+    """Return what the platform says of the jobs: of all images that run in them, and of their instance types."""
+    containers = {"training.serving.image": training.serving, "training.former_serving.image": training.former_serving}
+    return rule_problems(
+        unit,
+        scope,
+        images={
+            "training.image": training.image,
+            "processing.image": None if processing is None else processing.image,
+            **{f"training.former_images[{at}]": image for at, image in enumerate(training.former_images)},
+            **{name: None if container is None else container.image for name, container in containers.items()},
+        },
+        instance_types={
+            "training.instance_type": training.instance_type,
+            "processing.instance_type": None if processing is None else processing.instance_type,
+        },
+    )

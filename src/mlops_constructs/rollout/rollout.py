@@ -19,6 +19,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import QueueConsumer, define_custom_resource, define_function, define_queue_consumer
+from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import shared_policy
 from mlops_constructs._state_machine import define_machine, tasks
 from mlops_constructs._unit_resources import define_table
@@ -106,7 +107,12 @@ class Rollout(Construct):
     ) -> None:
         super().__init__(scope, id)
         probation = _probation_alarms(policy, spec)
-        raise_if_any(self, "InvalidRollout", _problems(policy, target, spec))
+        types = {
+            "spec.instance_type": spec.instance_type,
+            **{f"spec.variants[{at}].instance_type": each.instance_type for at, each in enumerate(spec.variants or ())},
+        }
+        asked = rule_problems(business_unit, self, instance_types=types, rollout=policy.to_spec())
+        raise_if_any(self, "InvalidRollout", [*_problems(policy, target, spec), *asked])
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")

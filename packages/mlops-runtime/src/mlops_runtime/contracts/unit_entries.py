@@ -49,6 +49,7 @@ class UnitEntry:
 
     ``signing_key`` is the ARN of the key that signs the records of its endpoints, ``pause_key`` of the one that signs those of its
     own chain; ``heads_bucket`` is where heads are published. ``owner`` answers for the unit, ``cost_center`` pays for it.
+    ``platform`` names the platform whose rules the unit obeys, ``platform_rules`` is their digest; absent without one.
     """
 
     unit: str
@@ -62,6 +63,8 @@ class UnitEntry:
     pause_key: str | None = None
     owner: str | None = None
     cost_center: str | None = None
+    platform: str | None = None
+    platform_rules: str | None = None
     format: Literal["mlops.unit-entry/1"] = "mlops.unit-entry/1"
 
 
@@ -225,6 +228,14 @@ UNIT_PARAMETERS = (
     UnitParameter(field="subnet_ids", type="StringList", description="Its subnets"),
     UnitParameter(field="availability_zones", type="StringList", description="Zones of the subnets, in their order"),
     UnitParameter(field="security_group_id", type="String", description="Security group of all that runs"),
+)
+
+# of a unit with a platform: its rules as JSON, and the values of the tags that these require, in their order
+RULE_PARAMETERS = (
+    UnitParameter(field="platform_rules", type="String", description="What the platform asks of the unit"),
+    UnitParameter(
+        field="required_tags", type="StringList", description="Values of the tags that the platform requires"
+    ),
 )
 
 
