@@ -39,6 +39,7 @@ OFFLINE = (
     "new",
     "upgrade",
     "add model",
+    "unit create",
     "demo",
     "assets build",
     "audit machine",
@@ -56,6 +57,13 @@ OFFLINE = (
 UNORDERED = ("features list", "local image list")
 # what a name of an option means, for every verb that has it
 OPTIONS = {
+    "--owner": "who answers for a unit",
+    "--cost-center": "who pays for a unit",
+    "--place": "account and Region of a unit",
+    "--defaults": "what a platform declares",
+    "--project": "of GitLab",
+    "--development": "data go with the stack",
+    "--unit-tag": "of a unit's resources",
     "--again": "the same is asked although it was done",
     "--allow": "logical id whose loss is allowed",
     "--app": "command that synthesizes",

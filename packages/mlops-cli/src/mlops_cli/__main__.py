@@ -37,6 +37,7 @@ from mlops_cli import (
     terraform,
     traffic,
     train,
+    unit_creation,
     unit_operations,
     verify,
 )
@@ -60,6 +61,7 @@ app = typer.Typer(
 app.command()(new.new)
 app.command()(new.upgrade)
 app.add_typer(add.app, name="add")
+app.add_typer(unit_creation.app, name="unit")
 local.app.command()(local_clock.clock)
 local.app.add_typer(local_images.app, name="image")
 app.add_typer(local.app, name="local")
