@@ -20,6 +20,7 @@ from mlops_constructs.promotion.release_machine import FUNCTION_SECONDS, release
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.promotion.environment_link import release_chain
 from mlops_runtime.rollout.deploy_guard import APPROVAL
 
 # how often a lost event, or a probation that is over, is looked for
@@ -259,8 +260,8 @@ class Release(Construct):
 
     @property
     def _chain(self) -> str:
-        """Name of the audit chain; no endpoint's has a dot."""
-        return f"{self._group_name}.releases" if self._endpoint is None else self._endpoint
+        """Name of the audit chain."""
+        return release_chain(self._group_name) if self._endpoint is None else self._endpoint
 
 
 def _listing(bucket_arn: str, prefixes: Sequence[str]) -> iam.PolicyStatement:

@@ -18,6 +18,8 @@ from aws_cdk import aws_sqs as sqs
 
 from mlops_constructs import BusinessUnit, Environment, ModelRegistry, Profile
 from mlops_local.stacks import deployer
+from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
+from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import GateResult, GateVerdict, ModelPackageSpec
 from mlops_runtime.contracts.release import ReleaseRecord
@@ -258,6 +260,17 @@ def test_an_approval_is_released_recorded_and_announced_once(offered: Offered) -
     assert offered.objects("Artifacts", key)[key] == content
     assert offered.audit(package) == [audited]
     assert {each["id"] for each in offered.until(lambda: offered.heard(package, "RELEASED"))} == {event["id"]}
+
+
+def test_the_chain_of_releases_is_found_and_verified_by_its_name(offered: Offered) -> None:
+    """As `mlops audit verify` does it, with the key that signs the records of endpoints."""
+    entry = Entries(ssm=offered.client("ssm")).chain(f"{GROUP}.releases")
+    chain, key = open_chain(offered.client, entry), public_key_of(offered.client, entry)
+
+    assert chain.table.read().audit_sequence > 0
+    assert chain.problems(key.is_signed) == []
+    with pytest.raises(NotDeployedError, match="no registry of group 'offered-returns' is deployed"):
+        Entries(ssm=offered.client("ssm")).chain("offered-returns.releases")
 
 
 def test_a_pause_holds_a_release_until_it_ends(offered: Offered) -> None:

@@ -22,7 +22,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(help="Name of the endpoint or business unit.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="Name of the endpoint or business unit; <group>.releases for releases without an endpoint."),
+]
 
 
 @app.command()

@@ -17,7 +17,9 @@ from mlops_runtime.contracts.unit_entries import (
     UnitEntry,
     read_entry,
 )
+from mlops_runtime.promotion.environment_link import RELEASES
 from mlops_runtime.refused_calls import DENIED
+from mlops_runtime.registry.package_approval import registry_parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -29,6 +31,19 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 
 class NotDeployedError(ValueError):
     """What was named is not deployed, or cannot be read by this version; the message says what there is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseChain:
+    """What has the chain of a registry's releases: ``name`` is ``<group>.releases``, its row is in the unit's automation table."""
+
+    name: str
+    owner: UnitEntry
+
+    @property
+    def unit(self) -> str:
+        """Name of the unit."""
+        return self.owner.unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +97,14 @@ class Entries:
             )
         return found[0]
 
-    def chain(self, name: str) -> UnitEntry | EndpointEntry:
-        """Return what has a chain of audit records: an endpoint or a unit.
+    def chain(self, name: str) -> UnitEntry | EndpointEntry | ReleaseChain:
+        """Return what has a chain of audit records: an endpoint, a unit, or as ``<group>.releases`` a registry's releases.
 
         Raises:
             NotDeployedError: If the name is not found, or is both.
         """
+        if name.endswith(RELEASES):
+            return self._releases(name)
         found = self._get([*_endpoint_names(name), *_unit_names(name)])
         endpoint = next((entry for entry in found if isinstance(entry, EndpointEntry)), None)
         unit = next((entry for entry in found if isinstance(entry, UnitEntry)), None)
@@ -100,6 +117,16 @@ class Entries:
             there_are = self._there_are(EndpointEntry, UnitEntry)
             raise NotDeployedError(f"no endpoint or business unit is named {name!r}; {there_are}")
         return answer
+
+    def _releases(self, name: str) -> ReleaseChain:
+        group = _checked(name.removesuffix(RELEASES))
+        for unit in (group[: match.start()] for match in re.finditer("-", group)):
+            try:
+                self.ssm.get_parameter(Name=registry_parameter(unit=unit, group=group))
+            except self.ssm.exceptions.ParameterNotFound:
+                continue
+            return ReleaseChain(name=name, owner=self.unit(unit))
+        raise NotDeployedError(f"no registry of group {group!r} is deployed, whose releases {name!r} would be")
 
     def whole_units(self) -> list[tuple[UnitEntry, list[EndpointEntry], list[PipelineEntry]]]:
         """Return every unit with its endpoints and pipelines, in one listing."""

@@ -10,6 +10,8 @@ from typing import Literal
 # what a role is for: copies and registers in a target, sends events to another account, asks whether a release still stands
 LinkRole = Literal["promote", "send", "recheck"]
 
+RELEASES = ".releases"  # end of the name of a chain
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkedEnvironment:
@@ -93,3 +95,13 @@ def release_key(*, group: str, binding: str) -> str:
         'releases/demand-forecast/0000'
     """
     return f"releases/{group}/{binding}.json"
+
+
+def release_chain(group: str) -> str:
+    """Return the name of the audit chain of a group's releases, where no endpoint of its stack promotes; no endpoint's has a dot.
+
+    Example:
+        >>> release_chain("demand-forecast")
+        'demand-forecast.releases'
+    """
+    return f"{group}{RELEASES}"
