@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
@@ -46,7 +47,11 @@ def synthesize(folder: Path) -> Path:
     build = cdk.Stack(app, "Build", env=BUILD.cdk)
     unit = BusinessUnit(build, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
     registry = ModelRegistry(build, "Registry", business_unit=unit, name=MODEL, deploy_to=[STAGING])
-    outputs = {"ArtifactsBucket": unit.artifacts.bucket_name, "ApproverRoleArn": registry.approver_role.role_arn}
+    outputs = {
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "ApproverRoleArn": registry.approver_role.role_arn,
+        "Key": unit.key.key_arn,
+    }
     for name, value in outputs.items():
         cdk.CfnOutput(build, name, value=value)
     staging = cdk.Stack(app, "Staging", env=STAGING.cdk)
@@ -158,3 +163,70 @@ def test_what_build_approves_staging_serves(accounts: Accounts, wait_for: Callab
     live = wait_for(accounts.loop.live)
     assert live.model_package_arn == offer.package
     assert accounts.loop.invoke([{"x": 2.0}], "ask")[0].predictions[0] == pytest.approx(6.0)
+
+
+def _without(accounts: Accounts, what: str) -> Callable[[], object]:
+    """Take one statement of the source away, and return what puts it back."""
+    if what == "group":
+        sagemaker = accounts.build.client("sagemaker")
+        policy = sagemaker.get_model_package_group_policy(ModelPackageGroupName=GROUP)["ResourcePolicy"]
+        sagemaker.delete_model_package_group_policy(ModelPackageGroupName=GROUP)
+        return lambda: sagemaker.put_model_package_group_policy(ModelPackageGroupName=GROUP, ResourcePolicy=policy)
+    if what == "bucket":
+        s3, bucket = accounts.build.client("s3"), accounts.source["ArtifactsBucket"]
+        policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+        s3.put_bucket_policy(Bucket=bucket, Policy=_of_build_alone(policy))
+        return lambda: s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+    kms, key = accounts.build.client("kms"), accounts.source["Key"]
+    policy = kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=_of_build_alone(policy))
+    return lambda: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+
+
+def _of_build_alone(policy: str) -> str:
+    document = json.loads(policy)
+    kept = [each for each in document["Statement"] if f":{STAGING.account}:root" not in json.dumps(each["Principal"])]
+    assert len(kept) < len(document["Statement"])
+    return json.dumps({**document, "Statement": kept})
+
+
+@pytest.mark.parametrize(
+    ("what", "action"),
+    [("group", "sagemaker:DescribeModelPackage"), ("bucket", "s3:GetObject"), ("key", "kms:Decrypt")],
+)
+def test_a_statement_that_the_source_lacks_is_named_and_the_release_taken_later(
+    accounts: Accounts, what: str, action: str, wait_for: Callable[..., Any]
+) -> None:
+    """By action and side, before anything is registered; the schedule asks again once it is there."""
+    restore = _without(accounts, what)
+    try:
+        package = accounts.approve(10.0 + accounts.number)
+        record = wait_for(lambda: accounts.released(package))
+        refused = wait_for(lambda: accounts.offer(record))
+    finally:
+        restore()
+    assert (refused.state, refused.may_pass, refused.package) == ("REFUSED", True, ""), refused
+    assert action in refused.reason
+    assert "no resource-based policy allows" in refused.reason
+    accounts.cloud.clock_jump(by=timedelta(minutes=61))
+
+    def taken() -> bool:
+        offer = accounts.offer(record)
+        return offer is not None and offer.state == "APPROVED"
+
+    assert wait_for(taken)
+
+
+def test_an_approval_that_was_withdrawn_is_asked_for(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
+    """The source's registry has the last word, not the record of a release that it made."""
+    package = accounts.approve(30.0)
+    record = wait_for(lambda: accounts.released(package))
+    offer = wait_for(lambda: accounts.offer(record))
+    assert offer.state == "APPROVED", offer
+    accounts.build.client("sagemaker").update_model_package(ModelPackageArn=package, ModelApprovalStatus="Rejected")
+    machines, machine = accounts.staging.client("stepfunctions"), accounts.target["PromoteMachineArn"]
+    asked = json.dumps({"record_uri": offer.record_uri, "record_sha256": offer.record_sha256})
+    arn = machines.start_execution(stateMachineArn=machine, input=asked)["executionArn"]
+    wait_for(lambda: machines.describe_execution(executionArn=arn)["status"] != "RUNNING")
+    ended = machines.describe_execution(executionArn=arn)
+    assert (ended["error"], f"{package} is Rejected (Completed) in the source" in ended["cause"]) == ("REFUSED", True)
