@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
@@ -26,6 +27,7 @@ from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.promotion.environment_link import LinkRole, link_role_name
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
 from mlops_runtime.registry.package_registry import Approver
 
@@ -183,6 +185,26 @@ def _without(accounts: Accounts, what: str) -> Callable[[], object]:
     return lambda: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
 
 
+def _without_own(accounts: Accounts, purpose: LinkRole, action: str) -> Callable[[], object]:
+    """Take a statement about the source from a role of the target, and return what puts it back."""
+    iam = accounts.staging.client("iam")
+    role = link_role_name(purpose, unit=UNIT, model=MODEL, environment=STAGING.linked)
+    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        arn = attached["PolicyArn"]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        kept = [
+            each
+            for each in document["Statement"]
+            if action not in each["Action"] or BUILD.account not in json.dumps(each)
+        ]
+        if len(kept) == len(document["Statement"]) - 1:
+            put = partial(iam.create_policy_version, PolicyArn=arn, SetAsDefault=True)
+            put(PolicyDocument=json.dumps({**document, "Statement": kept}))
+            return lambda: put(PolicyDocument=json.dumps(document))
+    raise AssertionError(f"{role} has not one statement of {action} about {BUILD.account}")
+
+
 def _of_build_alone(policy: str) -> str:
     document = json.loads(policy)
     kept = [each for each in document["Statement"] if f":{STAGING.account}:root" not in json.dumps(each["Principal"])]
@@ -191,14 +213,25 @@ def _of_build_alone(policy: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("what", "action"),
-    [("group", "sagemaker:DescribeModelPackage"), ("bucket", "s3:GetObject"), ("key", "kms:Decrypt")],
+    ("take", "action", "side"),
+    [
+        (partial(_without, what="group"), "sagemaker:DescribeModelPackage", "resource"),
+        (partial(_without, what="bucket"), "s3:GetObject", "resource"),
+        (partial(_without, what="key"), "kms:Decrypt", "resource"),
+        (
+            partial(_without_own, purpose="recheck", action="sagemaker:DescribeModelPackage"),
+            "sagemaker:DescribeModelPackage",
+            "identity",
+        ),
+        (partial(_without_own, purpose="promote", action="s3:GetObject"), "s3:GetObject", "identity"),
+        (partial(_without_own, purpose="promote", action="kms:Decrypt"), "kms:Decrypt", "identity"),
+    ],
 )
-def test_a_statement_that_the_source_lacks_is_named_and_the_release_taken_later(
-    accounts: Accounts, what: str, action: str, wait_for: Callable[..., Any]
+def test_a_statement_that_one_side_lacks_is_named_and_the_release_taken_later(
+    accounts: Accounts, take: Callable[..., Callable[[], object]], action: str, side: str, wait_for: Callable[..., Any]
 ) -> None:
     """By action and side, before anything is registered; the schedule asks again once it is there."""
-    restore = _without(accounts, what)
+    restore = take(accounts)
     try:
         package = accounts.approve(10.0 + accounts.number)
         record = wait_for(lambda: accounts.released(package))
@@ -207,7 +240,7 @@ def test_a_statement_that_the_source_lacks_is_named_and_the_release_taken_later(
         restore()
     assert (refused.state, refused.may_pass, refused.package) == ("REFUSED", True, ""), refused
     assert action in refused.reason
-    assert "no resource-based policy allows" in refused.reason
+    assert f"no {side}-based policy allows" in refused.reason
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
 
     def taken() -> bool:
