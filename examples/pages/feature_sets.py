@@ -13,7 +13,8 @@ from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.features.rebuild import Rebuild
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set import TrainingSet
-from mlops_runtime.features.training_set_usage import Difference, Use
+from mlops_runtime.features.training_set_difference import Difference
+from mlops_runtime.features.training_set_usage import Use
 
 MONDAY = datetime(2017, 1, 2, 8, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.console.conftest import Visit, opened_chromium
 from tests.examples.conftest import layers
-from tests.examples.test_hosted_console import ENDPOINT, PASSWORD, Hosted, synthesize
+from tests.examples.test_hosted_console import ENDPOINT, FEATURES, PASSWORD, Hosted, synthesize
 
 from mlops_local import cloud as local_cloud
 
@@ -26,7 +26,9 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     folder = tmp_path_factory.mktemp("hosted")
     cloud = local_cloud.up(folder / "cloud", clock_scale=60.0)
     try:
-        yield Hosted(cloud, synthesize(folder))
+        made = Hosted(cloud, synthesize(folder))
+        made.fill_store()
+        yield made
     finally:
         cloud.down(forget=True)
 
@@ -149,3 +151,18 @@ def test_a_person_without_a_group_reads_once_what_to_do(visit: Open, hosted: Hos
     sign_in(tab.page, hosted, "zoe")
     expect(tab.page.locator(".who")).to_contain_text("zoe as reader, on-call, approver")
     expect(tab.page.get_by_role("button", name="Roll back", exact=True)).to_be_visible()
+
+
+def test_an_approver_finds_a_feature_and_who_read_it(visit: Open, hosted: Hosted) -> None:
+    """As a reader: the function has no library of the feature store."""
+    page = (tab := visit(hosted.outputs["ConsoleUrl"])).page
+    page.goto(f"{hosted.outputs['ConsoleUrl']}/#{FEATURES}")
+    sign_in(page, hosted, "ben")
+
+    page.get_by_label("Words").fill("on_hand")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("table")).to_contain_text("Stock on the shelves of a store")
+    page.get_by_role("button", name="Show").click()
+
+    expect(page.get_by_role("status").filter(has_text="shelves")).to_contain_text("shelves: on_hand")
+    assert tab.violations() == []

@@ -10,32 +10,37 @@ import re
 import secrets
 import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aws_cdk as cdk
 import boto3
+import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
-from examples.pages.console import Shown
+from examples.pages import console as shown
+from examples.pages.feature_groups import GROUPS, STOCK
 from examples.retail.loop import Loop
+from jsonschema import Draft202012Validator
 from tests.authenticator import Authenticator
 from tests.examples import models
 from tests.examples.used_rights import unused_rights
 from tests.passed import gate_of
 
-from mlops_constructs import ModelImage, Profile
+from mlops_constructs import FeatureStore, ModelImage, Profile
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.cloud_connection import CloudConnection, embedded_options
 from mlops_runtime.console.api import ConsoleApi
 from mlops_runtime.console.http_message import HttpRequest
 from mlops_runtime.console.page_files import page_files
-from mlops_runtime.console.route import ROOT, Role
+from mlops_runtime.console.route import ROOT, Role, Route
+from mlops_runtime.console.route_table import ROUTES
 from mlops_runtime.console.taken_role import TakenRole, take_role
 from mlops_runtime.contracts import canonical_json
+from mlops_runtime.features.deployed_store import open_store
 from mlops_runtime.registry.package_registry import gate_uri
 from mlops_runtime.rollout.rollback import abort_alarm
 
@@ -45,7 +50,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cloud
 
 PASSWORD = "Long-enough-1-for-a-pool"
-GROUPS = {"rea": "reader", "ann": "on-call", "ben": "approver", "zoe": ""}
+PEOPLE = {"rea": "reader", "ann": "on-call", "ben": "approver", "zoe": ""}
 ENDPOINT = "shown-forecast"
 FORM = "application/x-www-form-urlencoded"
 # what each write needs beside its key: the body is made of what the page shows
@@ -56,6 +61,7 @@ WRITES = {
     "approve": ("approver", "/packages/shown-forecast/{number}/approval"),
     "reject": ("approver", "/packages/shown-forecast/{number}/rejection"),
 }
+FEATURES = "/units/shown/features"
 READS = (
     "/me",
     "/units",
@@ -68,6 +74,23 @@ READS = (
     f"/audit/{ENDPOINT}/verification",
     "/audit/shown",
 )
+MORE_READS = (
+    "/costs",
+    f"{FEATURES}?text=shelf",
+    f"{FEATURES}/stock_v1/users",
+    f"{FEATURES}/stock_v1/users?column=on_hand",
+    f"/audit/{ENDPOINT}/records/1",
+)
+# asked for where what they read is: an endpoint that a monitor watches, a pipeline, a rollback and an abort
+ELSEWHERE = {
+    "readDrift",
+    "readFeatureDrift",
+    "followRetraining",
+    "retrain",
+    "followRollback",
+    "abortRollout",
+    "moveClock",
+}
 
 
 class Answer(NamedTuple):
@@ -112,9 +135,18 @@ class Hosted:
         self.config = self.get("/config.json").json["signIn"]
         self.tokens: dict[str, dict[str, Any]] = {}
         self.authenticators: dict[str, Authenticator] = {}
-        for name, group in GROUPS.items():
+        for name, group in PEOPLE.items():
             self.invite(name, group)
             self.sign_in(name)
+
+    def fill_store(self) -> None:
+        """Bring a day's stock into the feature store, and build a training set of it."""
+        now = self.loop.now()
+        store, _ = open_store(self.cloud.client, self.cloud.environment(), unit="shown", now=now)
+        counted = now - timedelta(days=1)
+        store.ingest(STOCK, pa.table({"store_id": ["1"], "event_time": [counted], "on_hand": [5]}))
+        rows = pa.table({"store_id": ["1"], "event_timestamp": [now]})
+        store.training_set(rows, {"stock": ["on_hand"]}, name="shelves")
 
     def approve(self, package: str) -> None:
         """Approve a package, and wait until it serves."""
@@ -223,15 +255,19 @@ class Hosted:
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize the example of the page."""
+    """Synthesize the example of the page, with a feature store that its readers may describe."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST)
-    name_parts(Shown(app, "Shown", profile=Profile.DEVELOPMENT, image=image))
+    stack = shown.Shown(app, "Shown", profile=Profile.DEVELOPMENT, image=image)
+    lock_file = Path(shown.__file__).with_name("features.lock.json")
+    store = FeatureStore(stack, "Features", business_unit=stack.unit, groups=GROUPS, lock_file=lock_file)
+    store.grant_describe(stack.reader)
+    name_parts(stack)
     app.synth()
     return folder / "cdk.out"
 
 
-def name_parts(stack: Shown) -> None:
+def name_parts(stack: shown.Shown) -> None:
     """Define outputs by which `Hosted` finds the parts of the example."""
     outputs = {
         "ReaderRole": stack.reader.role_arn,
@@ -254,7 +290,9 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     folder = tmp_path_factory.mktemp("hosted")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
-        yield Hosted(cloud, synthesize(folder))
+        made = Hosted(cloud, synthesize(folder))
+        made.fill_store()
+        yield made
     finally:
         local_cloud.connect(cloud.home).down(forget=True)
 
@@ -276,7 +314,7 @@ def test_the_distribution_serves_pages_and_api_at_one_address(hosted: Hosted) ->
 
 def test_a_person_acts_by_name_in_the_roles_of_their_group(hosted: Hosted) -> None:
     """Through distribution, authorizer, function and STS."""
-    for who, group in GROUPS.items():
+    for who, group in PEOPLE.items():
         answer = hosted.ask(who, "GET", "/me")
         if not group:
             assert (answer.status, "is in no group" in answer.json["detail"]) == (403, True)
@@ -303,9 +341,59 @@ def test_an_id_token_is_for_the_page_alone(hosted: Hosted) -> None:
 
 
 def test_what_is_read_is_read_as_a_reader(hosted: Hosted) -> None:
-    """Every page of a unit that serves, by each group."""
+    """Every page of a unit that serves, by each group, as the API's own document says."""
+    document = hosted.ask("rea", "GET", "/openapi.json").json
     for who in ("rea", "ann", "ben"):
-        assert {path: hosted.ask(who, "GET", path).status for path in READS} == dict.fromkeys(READS, 200)
+        answers = {path: hosted.ask(who, "GET", path) for path in (*READS, *MORE_READS)}
+        assert {path: answer.status for path, answer in answers.items()} == dict.fromkeys(answers, 200)
+    for path, answer in answers.items():
+        (operation,) = (each["get"] for name, each in document["paths"].items() if matches(name, path))
+        (media,) = operation["responses"]["200"]["content"].values()
+        Draft202012Validator({**media["schema"], "components": document["components"]}).validate(answer.json)
+
+
+def matches(route: str, path: str) -> bool:
+    """Return whether a path is that of a route, such as ``/units/{unit}``."""
+    made = Route(method="GET", path=route, operation="", summary="", act=str)
+    return made.match(f"{ROOT}{path.partition('?')[0]}") is not None
+
+
+def test_every_operation_is_asked_for(hosted: Hosted) -> None:
+    """Here, in the role of who may, or by name elsewhere."""
+    reads = (*READS, *MORE_READS)
+    read = {each.operation for each in ROUTES if each.method == "GET" and any(matches(each.path, p) for p in reads)}
+
+    assert {each.operation for each in ROUTES} == read | set(WRITES) | ELSEWHERE
+    for path in (f"/units/shown/endpoints/{ENDPOINT}/drift", "/units/shown/pipelines/none/retrainings/one"):
+        answer = hosted.ask("rea", "GET", path)
+        assert (answer.status, answer.headers["content-type"]) == (404, "application/problem+json"), answer
+
+
+def test_feature_pages_are_those_of_the_command(hosted: Hosted) -> None:
+    """What is found and who read it, as a reader by the function and as root on this machine; what is not there is named."""
+    options = embedded_options(hosted.cloud.home)
+    assert options is not None
+    root = CloudConnection(session=boto3.Session(), options=options)
+    own = ConsoleApi(lambda _role: root)
+
+    def ask(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        answers = (hosted.ask("rea", "GET", path).json, asked(own, "GET", path).json)
+        found, told = ({name: value for name, value in each.items() if name != "now"} for each in answers)
+        return found, told
+
+    found, told = ask(f"{FEATURES}?text=units%20demand")
+    used, read = ask(f"{FEATURES}/stock_v1/users?column=on_hand")
+
+    assert (found, used) == (told, read)
+    assert [(hit["name"], hit["matches"]) for hit in found["hits"]] == [("stock_v1", ["owner", "column on_hand"])]
+    assert [(use["name"], use["columns"]) for use in used["users"]] == [("shelves", ["on_hand"])]
+    assert found["problems"] == []
+    for path, said in (
+        ("none_v1/users", "database shown_features has no table none_v1; deploy the feature store that declares it"),
+        ("stock_v1/users?column=weight", "table stock_v1 has no column 'weight', it has store_id, "),
+    ):
+        answer = hosted.ask("rea", "GET", f"{FEATURES}/{path}")
+        assert (answer.status, answer.json["detail"][: len(said)]) == (404, said)
 
 
 def test_a_pause_is_recorded_with_the_person(hosted: Hosted) -> None:
@@ -380,7 +468,9 @@ def asked(api: ConsoleApi, method: str, path: str, body: object = None, key: str
     """Ask an API without the gateway before it."""
     headers = {"content-type": "application/json", "idempotency-key": key}
     content = b"" if body is None else json.dumps(body).encode()
-    found = api.answer(HttpRequest(method=method, path=f"{ROOT}{path}", headers=headers, body=content))
+    where, _, query = path.partition("?")
+    asks = {name: values[0] for name, values in parse_qs(query).items()}
+    found = api.answer(HttpRequest(method=method, path=f"{ROOT}{where}", query=asks, headers=headers, body=content))
     return Answer(found.status, dict(found.headers), found.body)
 
 
@@ -504,3 +594,11 @@ def test_the_functions_role_has_no_right_that_no_page_used(hosted: Hosted) -> No
 
     via = "lambda.us-east-1.amazonaws.com"
     assert unused == {f"kms:Decrypt {via}", "logs:CreateLogStream", "logs:PutLogEvents"}
+
+
+def test_a_reader_has_no_right_to_features_that_no_page_used(hosted: Hosted) -> None:
+    """Of catalog, metadata files, manifests and their key; what else the example lets a reader do, not every page needs."""
+    unused = {each.partition(" ")[0] for each in unused_rights(hosted.cloud, hosted.outputs["ReaderRole"])}
+
+    assert "sagemaker:DescribeModel" in unused  # the role's own policy is looked through
+    assert unused.isdisjoint({"glue:GetTables", "kms:Decrypt", "s3:GetObject", "s3:ListBucket"})

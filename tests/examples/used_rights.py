@@ -37,6 +37,9 @@ def unused_rights(cloud: Cloud, role: str) -> set[str]:
 
 def _statements(cloud: Cloud, role: str) -> Iterator[Mapping[str, Any]]:
     iam = cloud.client("iam")
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        inline: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        yield from (each for each in _list(inline["Statement"]) if each["Effect"] == "Allow")
     for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
         arn = attached["PolicyArn"]
         if iam.get_policy(PolicyArn=arn)["Policy"]["AttachmentCount"] > 1:

@@ -121,6 +121,10 @@ class IUnitFeatureStore(IFeatureStore, Protocol):
         """Let a role of ours, which has the store's statements already, past Lake Formation too."""
         ...
 
+    def grant_describe(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Grant reading what tables are and which training sets read them; no row."""
+        ...
+
     def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
         """Grant reading tables and appending to them."""
         ...

@@ -310,6 +310,20 @@ class UnitFeatureStore(FeatureStoreBase):
         """
         self._permit(role, to, groups)
 
+    def grant_describe(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Grant reading what tables are and which training sets read them: words, columns, snapshots, manifests; no row.
+
+        It is what a reader of the console's feature pages needs, and ``mlops features find``.
+
+        Args:
+            grantee: Who; under Lake Formation a role or a user.
+
+        Raises:
+            ValidationError: If the grant could not be given from here.
+        """
+        self._permit(grantee, "describe", None)
+        return grant_all(grantee, self._tables(None).describe(manifests=self._manifests), scope=self)
+
     def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
         """Grant reading tables and appending to them; under Lake Formation also the rights to the objects.
 

@@ -126,6 +126,17 @@ class TableAccess:
             key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
         ]
 
+    def describe(self, *, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
+        """Read what the tables are and which training sets read them: metadata files, manifests and services; no row."""
+        read = [*self.objects("metadata/*.metadata.json"), manifests.arn_for_objects("manifests/*")]
+        return [
+            self.names(),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=read),
+            key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
+            # a manifest's later notes are asked for whether they are there or not
+            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[manifests.bucket_arn]),
+        ]
+
     def write(self) -> list[iam.PolicyStatement]:
         """Read the tables and append to them, and keep the ledger of keys; nothing is ever deleted."""
         return [

@@ -12,8 +12,8 @@ from tests.campaign.erasures.stores import ONLINE, OTHER, SECRET, Store
 from tests.runtime.features.conftest import PLAN, STOCK, asked, day, stock
 
 from mlops_runtime.features.batch_checks import BatchError
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.online_items import OnlineStoreError
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.jobs.job_environment import OptMl
 from mlops_runtime.jobs.training_set import training_set

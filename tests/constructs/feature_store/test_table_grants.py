@@ -17,6 +17,7 @@ from mlops_constructs._roles import service_role
 from mlops_local.stacks import resource_types
 
 LF = FeatureAccess.LAKE_FORMATION
+METHODS = ("grant_describe", "grant_read", "grant_write", "grant_build_training_sets", "grant_erase")
 KIND = "AWS::LakeFormation::PrincipalPermissions"
 
 
@@ -82,6 +83,20 @@ def test_builders_write_sets_manifests_and_lineage(define_store: Any, group: Any
     }
 
 
+def test_who_may_describe_reads_no_row(define_store: Any, group: Any, resources: Any) -> None:
+    """Metadata files and manifests alone; nothing is written, and no training set is read."""
+    store = define_store(group("stock"), group("sales"))
+
+    store.grant_describe(iam.User(store, "Caller"))
+
+    statements = _statements(resources, store)
+    actions = {a for s in statements for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])}
+    assert actions == {"glue:GetTables", "kms:Decrypt", "s3:GetObject", "s3:ListBucket"}
+    read = _with(statements, "s3:GetObject")["Resource"]
+    assert [arn["Fn::Join"][1][-1] for arn in read] == ["/demand_features/*/metadata/*.metadata.json", "/manifests/*"]
+    assert "Manifests" in str(_with(statements, "s3:ListBucket")["Resource"])
+
+
 def test_an_erasure_removes_every_version_of_rows_and_no_manifest(
     define_store: Any, group: Any, resources: Any
 ) -> None:
@@ -108,7 +123,7 @@ def test_an_erasure_removes_every_version_of_rows_and_no_manifest(
     assert "Manifests" not in str(_with(statements, "s3:ListBucketVersions")["Resource"])
 
 
-@pytest.mark.parametrize("method", ["grant_read", "grant_write", "grant_build_training_sets", "grant_erase"])
+@pytest.mark.parametrize("method", METHODS)
 def test_an_imported_role_gets_a_policy(define_store: Any, group: Any, resources: Any, method: str) -> None:
     """Of the same account it can be attached to."""
     store = define_store(group("stock"))
@@ -154,7 +169,7 @@ def _grantees(scope: Any) -> dict[str, iam.IGrantable]:
 
 
 @pytest.mark.parametrize("kind", ["without_policy_updates", "immutable", "other account", "arn", "account", "service"])
-@pytest.mark.parametrize("method", ["grant_read", "grant_write", "grant_build_training_sets", "grant_erase"])
+@pytest.mark.parametrize("method", METHODS)
 def test_fails_when_a_grant_would_vanish(define_store: Any, group: Any, kind: str, method: str) -> None:
     """CDK says of some of these that the statement was added, and adds none."""
     store = define_store(group("stock"))
@@ -273,13 +288,14 @@ def test_columns_are_granted_with_what_identifies_a_row(
 def test_whole_tables_are_permitted_table_by_table(define_store: Any, group: Any, resources: Any) -> None:
     """Readers see, writers insert and commit, builders commit tags; all through metadata that Lake Formation guards."""
     store = define_store(group("stock"), access=LF)
-    for method in ("grant_read", "grant_write", "grant_build_training_sets", "grant_erase"):
+    for method in METHODS:
         getattr(store, method)(iam.User(store, method.title().replace("_", "")))
 
     def of(name: str) -> list[str]:
         (found,) = (p for p, kind, _ in _permissions(resources, store, name) if kind == "Table")
         return found
 
+    assert of("GrantDescribe") == ["DESCRIBE"]
     assert of("GrantRead") == ["DESCRIBE", "SELECT"]
     assert of("GrantWrite") == ["ALTER", "DESCRIBE", "INSERT", "SELECT"]
     assert of("GrantErase") == ["ALTER", "DELETE", "DESCRIBE", "INSERT", "SELECT"]

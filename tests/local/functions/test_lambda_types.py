@@ -144,6 +144,53 @@ def test_fails_for_a_layer_that_this_environment_does_not_satisfy(create, cloud)
     assert "never_heard_of 1.0 is not installed here" in reasons
 
 
+def zeros(mebibytes):
+    """A layer with that size when it is unzipped, and hardly any before."""
+    buffer, block = io.BytesIO(), bytes(1024 * 1024)
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("python/zeros.bin", "w") as file,
+    ):
+        for _ in range(mebibytes):
+            file.write(block)
+    return buffer.getvalue()
+
+
+def test_fails_for_code_and_layers_that_are_too_large(create, cloud):
+    """Unzipped and together, by a stack or a call; a layer alone must fit too."""
+    s3, client = cloud.client("s3"), cloud.client("lambda")
+    s3.create_bucket(Bucket="lambda-sizes")
+    layers = {}
+    for size in (149, 100, 251):
+        s3.put_object(Bucket="lambda-sizes", Key=str(size), Body=zeros(size))
+        content = {"S3Bucket": "lambda-sizes", "S3Key": str(size)}
+        layers[f"Layer{size}"] = {"Type": "AWS::Lambda::LayerVersion", "Properties": {"Content": content}}
+    most = "the maximum allowed size of 262144000 bytes"
+    small = {name: layers[name] for name in ("Layer149", "Layer100")}
+    attached = [{"Ref": name} for name in small]
+    resources = {"Role": role(), **small, "Function": function(Layers=attached)}
+    fits, made = create("lambda-fits", resources, {"A": attached[0], "B": attached[1], "Name": {"Ref": "Function"}})
+    twice = {"Role": role(), "Layer149": layers["Layer149"], "Other": layers["Layer149"]}
+    too_much, _ = create(
+        "lambda-together", {**twice, "Function": function(Layers=[{"Ref": "Layer149"}, {"Ref": "Other"}])}
+    )
+    alone, _ = create("lambda-alone", {"Layer251": layers["Layer251"]})
+
+    assert fits == ""
+    assert too_much.startswith(f"Function code combined with layers exceeds {most}. The actual size is 3124")
+    assert alone == "Unzipped size must be smaller than 262144000 bytes"
+    code = zeros(2)
+    with pytest.raises(client.exceptions.InvalidParameterValueException, match="262144000"):
+        client.create_function(
+            FunctionName="lambda-by-call",
+            Runtime="python3.13",
+            Handler="index.handler",
+            Role=client.get_function_configuration(FunctionName=made["Name"])["Role"],
+            Code={"ZipFile": code},
+            Layers=[made["A"], made["B"]],
+        )
+
+
 def test_lists_the_distributions_of_a_layer():
     """Names with dashes and an empty layer are read as well."""
     assert lambda_types.layer_distributions(layer_zip(a_b="1.2")) == {("a_b", "1.2")}

@@ -147,3 +147,26 @@ def _filled_once(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 def filled(_filled_once: Kept) -> SimpleNamespace:
     """Give a shop with ten days of sales and stock."""
     return _filled_once.back()
+
+
+@pytest.fixture(scope="module")
+def _sets_once(tmp_path_factory):
+    """Two training sets of the same rows, before and after a batch with a wrong value."""
+    kept = Kept(tmp_path_factory.mktemp("sets"))
+    filled = shop_at(kept.store)
+    fill(filled)
+    rows = filled.asked((3, "1"), (5, "1"), (5, "2"))
+    before = filled.client.training_set(rows, {"stock": ["on_hand"]}, name="shelves")
+    bad = filled.client.ingest(filled.STOCK, filled.stock((4.5, -99, 4.6)))
+    filled.client.ingest(filled.STOCK, filled.stock((4.6, 46, 4.7)))
+    after = filled.client.training_set(filled.asked((4.55, "1"), (9, "1")), {"stock": ["on_hand"]}, name="later")
+    other = filled.client.training_set(rows, {"sales": ["units"]}, name="sales")
+    kept.keep()
+    return kept, (before, bad, after, other)
+
+
+@pytest.fixture
+def sets(_sets_once):
+    """Give the store as it was made, both training sets, the batch, and a set of other columns."""
+    kept, made = _sets_once
+    return kept.back(), *made

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFile
 
-from mlops_runtime.features import rebuild, training_set, training_set_usage  # noqa: F401 - loaded once
+from mlops_runtime.features import rebuild, training_set, training_set_difference  # noqa: F401 - loaded once
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set_manifest import Objects

@@ -3,26 +3,21 @@
 import pytest
 
 from mlops_runtime.contracts.feature_service import FeatureServiceSpec, ServedColumn, ServedGroup
-from mlops_runtime.features.catalogue import ColumnFacts, GroupFacts
 from mlops_runtime.features.catalogue_search import search
+from mlops_runtime.features.table_description import TableDescription
 
 
-def group(name, **said):
-    """Return the facts of a group with one column."""
-    column = ColumnFacts(
-        name=said.pop("column", "units"),
-        type="long",
-        is_required=True,
-        is_key=False,
-        description=said.pop("about", "sold in a week"),
-    )
-    facts = {"owner": "demand", "description": "", "ttl": "", "partition": "", "schemas": ()}
-    return GroupFacts(table=f"{name}_v1", group=name, version=1, columns=(column,), **{**facts, **said})
+def table(name, *, column="units", about="sold in a week", **said):
+    """Return the description of a table with one column."""
+    words = {"owner": "demand", "description": "", "tags": (), "is_feature_table": True, **said}
+    names = {"name": f"{name}_v1", "uuid": name, "all_columns": frozenset({column})}
+    return TableDescription(**names, columns={column: about}, sequences={}, **words)
 
 
-GROUPS = (
-    group("sales", description="What stores sold", tags=("weekly", "core")),
-    group("stock", owner="supply", column="on_hand", about="Units on hand"),
+TABLES = (
+    table("sales", description="What stores sold", tags=("weekly", "core")),
+    table("stock", owner="supply", column="on_hand", about="Units on hand"),
+    table("units", is_feature_table=False),
 )
 SERVICE = FeatureServiceSpec(
     name="shelves",
@@ -57,10 +52,4 @@ SERVICE = FeatureServiceSpec(
 )
 def test_words_are_found_where_they_occur(text, hits):
     """In any case, every word somewhere, hits in names first."""
-    assert [(hit.name, hit.matches) for hit in search(text, GROUPS, [SERVICE])] == hits
-
-
-def test_the_catalog_describes_groups_that_do_not():
-    """As in a deployed store, whose tables carry no description of their own."""
-    hits = search("wander", GROUPS, descriptions={"stock_v1": "Units that wander", "sales_v1": "wander"})
-    assert [(hit.name, hit.description) for hit in hits] == [("stock_v1", "Units that wander")]
+    assert [(hit.name, hit.matches) for hit in search(text, TABLES, [SERVICE])] == hits

@@ -19,8 +19,8 @@ from mlops_runtime.features import distributed_build, split_set, training_set
 from mlops_runtime.features.distributed_build import EntityFiles, Files
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.group_join import GroupJoin
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_pins import NO_SNAPSHOT
 from mlops_runtime.features.training_set_files import SPLITS, parquet_bytes
 from mlops_runtime.features.training_set_request import TrainingSetError, located, requested

@@ -2,12 +2,8 @@
 
 from dataclasses import replace
 
-import pytest
-
-from mlops_runtime.features.iceberg_tables import (
-    FeatureTableError,
-    TableMeaning,
-)
+from mlops_runtime.features.feature_group import Feature
+from mlops_runtime.features.iceberg_tables import described
 
 
 def test_tables_have_the_declared_partition_and_order(shop):
@@ -24,9 +20,21 @@ def test_tables_have_the_declared_partition_and_order(shop):
     assert sorted(file.record_count for file in files) == [1, 2]
 
 
-def test_fails_when_a_table_does_not_say_what_it_is():
-    """A table without our properties is no feature table."""
-    with pytest.raises(
-        FeatureTableError, match=r"table logs has no property mlops.group, mlops.version, mlops.entities"
-    ):
-        TableMeaning.of("logs", {})
+def test_a_table_describes_itself(shop):
+    """Words, columns of every schema, and its snapshots in order, from its metadata alone."""
+    codes = Feature("codes", "list<string>", "codes", nullable=True)
+    shop.client.ingest(replace(shop.STOCK, tags=("core", "shelf")), shop.stock((1, 5, 1)))
+    first = shop.client.table("stock_v1").current_snapshot()
+    grown = replace(shop.STOCK, tags=("core", "shelf"), features=(*shop.STOCK.features, codes))
+    shop.client.ingest(grown, shop.stock((2, 6, 2)))
+    table = shop.client.table("stock_v1")
+
+    found = described(table)
+
+    assert (found.name, found.uuid, found.owner) == ("stock_v1", str(table.metadata.table_uuid), "demand")
+    assert (found.description, found.tags, found.is_feature_table) == ("stock", ("core", "shelf"), True)
+    assert list(found.columns) == [field.name for field in table.schema().fields]
+    assert (found.columns["on_hand"], found.columns["codes"]) == ("units on hand", "codes")
+    assert found.all_columns == set(found.columns)
+    assert found.sequences == {each.snapshot_id: each.sequence_number for each in table.metadata.snapshots}
+    assert found.sequences[first.snapshot_id] == 1

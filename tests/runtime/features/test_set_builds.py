@@ -8,8 +8,8 @@ import pytest
 
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.row_files import RowFiles
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.training_set_request import requested
 
 

@@ -7,9 +7,9 @@ import pytest
 from mlops_runtime.features import batch_ingest
 from mlops_runtime.features.batch_checks import BatchError
 from mlops_runtime.features.feature_group import WRITE_PROPERTIES, Feature
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.ingest_ledger import hash_of
 from mlops_runtime.features.store_client import FeatureStoreClient, FeatureStoreError
+from mlops_runtime.features.table_description import FeatureTableError
 
 
 def count(shop, table="stock_v1") -> int:

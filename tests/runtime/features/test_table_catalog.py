@@ -16,11 +16,11 @@ from tests.runtime.features.conftest import STOCK, asked, fill, shop_at
 
 from mlops_runtime.features import table_catalog
 from mlops_runtime.features.feature_group import Entity, Feature
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.lock_file import FeatureLockError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.source import DamagedFileError, MissingFileError
 from mlops_runtime.features.table_catalog import MovedFolderError, Tables, UnusableCatalogError, glue_properties
+from mlops_runtime.features.table_description import FeatureTableError
 
 
 def test_tables_are_listed_and_loaded_by_name(filled):

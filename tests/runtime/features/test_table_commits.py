@@ -7,8 +7,8 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.manifest import write_manifest
 
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.table_commits import Retries, TableBusyError, committed
+from mlops_runtime.features.table_description import FeatureTableError
 
 
 def overtaken(table):

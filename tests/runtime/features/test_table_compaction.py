@@ -7,11 +7,11 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException
 
 from mlops_runtime.features import table_compaction
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.ingest_ledger import KEPT
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS
 from mlops_runtime.features.table_compaction import FAN_IN, compact
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_files import listed, unnamed
 from mlops_runtime.features.training_set_manifest import remove
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.ingest_ledger import KEPT
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_maintenance import LITTER_AGE
 
 

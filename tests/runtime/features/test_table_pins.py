@@ -8,7 +8,7 @@ import pytest
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 
 from mlops_runtime.features.feature_group import Feature
-from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_pins import pin, pinned_rows, tag_snapshot
 
 

@@ -1,40 +1,12 @@
-"""Who used what, and how two training sets differ."""
+"""Who used what."""
 
 from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from tests.runtime.features.conftest import Kept, fill, shop_at
 
 from mlops_runtime.features.feature_group import Feature
-from mlops_runtime.features.iceberg_tables import FeatureTableError
-from mlops_runtime.features.rebuild import Verdict
-from mlops_runtime.features.training_set_request import TrainingSetError
-
-ON_HAND = {"stock": ["on_hand"]}
-
-
-@pytest.fixture(scope="module")
-def _sets_once(tmp_path_factory):
-    """Two training sets of the same rows, before and after a batch with a wrong value."""
-    kept = Kept(tmp_path_factory.mktemp("sets"))
-    filled = shop_at(kept.store)
-    fill(filled)
-    rows = filled.asked((3, "1"), (5, "1"), (5, "2"))
-    before = filled.client.training_set(rows, ON_HAND, name="shelves")
-    bad = filled.client.ingest(filled.STOCK, filled.stock((4.5, -99, 4.6)))
-    filled.client.ingest(filled.STOCK, filled.stock((4.6, 46, 4.7)))
-    after = filled.client.training_set(filled.asked((4.55, "1"), (9, "1")), ON_HAND, name="later")
-    other = filled.client.training_set(rows, {"sales": ["units"]}, name="sales")
-    kept.keep()
-    return kept, (before, bad, after, other)
-
-
-@pytest.fixture
-def sets(_sets_once):
-    """Give the store as it was made, both training sets, the batch, and a set of other columns."""
-    kept, made = _sets_once
-    return kept.back(), *made
+from mlops_runtime.features.table_description import FeatureTableError
 
 
 def test_a_snapshot_was_used_by_whoever_read_it_or_a_later_one(sets):
@@ -73,57 +45,15 @@ def test_a_column_was_used_by_whoever_read_it(sets):
     assert len(filled.client.who_used(filled.STOCK, column="store_id")) == 2
 
 
-def test_two_sets_of_the_same_rows_differ_by_value(sets):
-    """Which snapshot, and how many rows of which column."""
-    filled, before, _, _, _ = sets
-    rows = filled.asked((3, "1"), (5, "1"), (5, "2"))
-    filled.client.ingest(filled.STOCK, filled.stock((5, 55, 5)))
-    again = filled.client.training_set(rows, ON_HAND, name="shelves")
-
-    found = filled.client.diff(before.id, again.id)
-
-    assert found.changed == {"stock__on_hand": 1}
-    assert (found.asked, found.rows, found.only_a) == ({}, (3, 3), None)
-    old, new = found.snapshots["stock_v1"]
-    assert (old, new) == (before.manifest.features[0].snapshot_id, again.manifest.features[0].snapshot_id)
-    assert not found.is_none
-    assert filled.client.diff(before.id, before.id).is_none
-
-
-def test_two_sets_of_other_rows_differ_by_row(sets):
-    """What was asked, columns, and rows that only one has."""
-    filled, before, _, after, other = sets
-
-    found = filled.client.diff(before.id, after.id)
-    columns = filled.client.diff(before.id, other.id)
-
-    assert set(found.asked) == {"name", "entities"}
-    assert (found.rows, found.only_a, found.only_b) == ((3, 2), 3, 2)
-    assert (columns.columns_added, columns.columns_removed) == (("sales__units",), ("stock__on_hand",))
-    assert columns.snapshots.keys() == {"stock_v1", "sales_v1"}
-
-
-def test_fails_when_one_cannot_be_built_again(sets):
-    """And says why."""
-    filled, before, _, after, _ = sets
-    filled.client.erase({"store_id": "1"}, reason="t", in_use=())
-
-    assert filled.client.rebuild(before.id).verdict is Verdict.IMPOSSIBLE
-    with pytest.raises(
-        TrainingSetError, match=f"training set {before.id} cannot be built again: erasure .* took rows of"
-    ):
-        filled.client.diff(before.id, after.id)
-
-
 def test_use_of_what_was_erased_is_still_told(sets):
     """Rather one set too many than one too few."""
     filled, before, bad, *_ = sets
     batch = filled.stock((6, 1, 6)).set_column(0, "store_id", [["4711"]])
     first = filled.client.ingest(filled.STOCK, batch).snapshot_id
     filled.client.ingest(filled.STOCK, filled.stock((6.5, 1, 6.5)))
-    late = filled.client.training_set(filled.asked((9, "1")), ON_HAND, name="latest")
+    late = filled.client.training_set(filled.asked((9, "1")), {"stock": ["on_hand"]}, name="latest")
     filled.client.ingest(filled.STOCK, filled.stock((7, 1, 7)))
-    filled.client.training_set(filled.asked((9, "1")), ON_HAND, name="last")
+    filled.client.training_set(filled.asked((9, "1")), {"stock": ["on_hand"]}, name="last")
     filled.client.erase({"store_id": "4711"}, reason="t", in_use=())
 
     used = filled.client.who_used(filled.STOCK, snapshot=late.manifest.features[0].snapshot_id)

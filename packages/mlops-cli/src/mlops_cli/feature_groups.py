@@ -232,7 +232,7 @@ def _declared(groups: str | None, lock_file: Path | None) -> "tuple[tuple[Featur
 
 def _collected(place: Place, **known: Any) -> "Catalogue":
     from mlops_runtime.features.catalogue import catalogue
-    from mlops_runtime.features.iceberg_tables import FeatureTableError
+    from mlops_runtime.features.table_description import FeatureTableError
 
     tables, unread = [], []
     for name in place.client.table_names():

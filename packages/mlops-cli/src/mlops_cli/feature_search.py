@@ -1,6 +1,6 @@
 """``mlops features find | services``: search a feature store, and list its feature services."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.feature_location import Folder, Place, Unit, opened
 from mlops_cli.local import Home
 from mlops_cli.printed_tables import print_table
+
+if TYPE_CHECKING:
+    from mlops_runtime.features.table_description import TableDescription
 
 
 def find(
@@ -31,12 +34,12 @@ def find(
         raise UserError(f"TEXT must hold at least one word, got {text!r}")
     with opened(path, unit, profile, home) as place:
         from mlops_runtime.contracts import to_dict
-        from mlops_runtime.features.catalogue import catalogue
         from mlops_runtime.features.catalogue_search import search
 
-        tables = [place.client.table(name) for name in place.client.table_names()]
-        found = catalogue(tables, place.client.manifests, name=place.name, now=place.now)
-        hits = search(text, found.groups, place.client.services.all(), descriptions=_descriptions(place))
+        tables, unread = _tables(place)
+        hits = search(text, tables, place.client.services.all())
+    for problem in unread:
+        typer.echo(f"not searched: {problem}", err=True)
     if as_json:
         print_json([to_dict(hit) for hit in hits])
         return
@@ -91,10 +94,14 @@ def services(
     )
 
 
-def _descriptions(place: Place) -> dict[str, str]:
-    """Return what the Glue catalog says that the tables of a deployed store are about."""
-    if place.aws is None or place.entry is None:
-        return {}
-    from mlops_runtime.features.deployed_store import descriptions
+def _tables(place: Place) -> "tuple[tuple[TableDescription, ...], tuple[str, ...]]":
+    """Return what the tables of a store say of themselves, and why some cannot be read."""
+    if place.aws is not None and place.entry is not None:
+        from mlops_runtime.features.deployed_tables import DeployedTables
 
-    return descriptions(place.aws.client, place.entry.database)
+        client = place.aws.client
+        found = DeployedTables(place.entry.database, glue=client("glue"), s3=client("s3")).all()
+        return found.tables, found.problems
+    from mlops_runtime.features.iceberg_tables import described
+
+    return tuple(described(place.client.table(name)) for name in place.client.table_names()), ()

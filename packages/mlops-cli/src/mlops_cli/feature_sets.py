@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mlops_runtime.features.feature_group import FeatureGroup
     from mlops_runtime.features.group_join import GroupJoin
-    from mlops_runtime.features.training_set_usage import Difference
+    from mlops_runtime.features.training_set_difference import Difference
 
 Name = Annotated[
     str, typer.Argument(metavar="GROUP", help="Feature group of the declaration, or its table.", show_default=False)

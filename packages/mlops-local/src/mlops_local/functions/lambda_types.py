@@ -20,22 +20,34 @@ compat.expect(
     "ministack.services.lambda_svc",
     _functions=object,
     _layers=object,
+    _layer_unzipped_size="(attachment)",
     _resolve_layer_zip="(attachment)",
+    _unzipped_size="(zip_data)",
     _vpc_config_with_id="(request_config)",
 )
 
 Properties = dict[str, Any]
+MOST_BYTES = 250 * 1024 * 1024  # of a function's code and its layers, unzipped
+_held_layer_zip = lambda_svc._resolve_layer_zip
 _NETWORK_ACTIONS = ("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface")
 _QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
 
 def complete_function(name: str, _old: Properties, new: Properties) -> None:
-    """Keep network, key and dead letters in the function's configuration, and check its role.
+    """Keep network, key and dead letters in the function's configuration, and check its size and role.
 
     Raises:
-        ValueError: If Lambda cannot assume the role, or the role lacks a permission that Lambda checks.
+        ValueError: If code and layers are too large, or Lambda cannot assume the role or misses a permission of it.
     """
     config = lambda_svc._functions[name]["config"]
+    # claim: function-and-layers-have-a-size
+    size = lambda_svc._unzipped_size(lambda_svc._functions[name]["code_zip"])
+    size += sum(map(_layer_size, config.get("Layers") or ()))
+    if size > MOST_BYTES:
+        raise ValueError(
+            f"Function code combined with layers exceeds the maximum allowed size of {MOST_BYTES} bytes. "
+            f"The actual size is {size} bytes."
+        )
     config["VpcConfig"] = lambda_svc._vpc_config_with_id(new.get("VpcConfig"))
     config["KMSKeyArn"] = new.get("KmsKeyArn", "")
     dead_letters = (new.get("DeadLetterConfig") or {}).get("TargetArn")
@@ -87,10 +99,13 @@ def check_layer(version_arn: str, _old: Properties, _new: Properties) -> None:
     the same: the layer's lock and this environment may be built for two Pythons.
 
     Raises:
-        ValueError: If a distribution of the layer is missing here, or has another major version.
+        ValueError: If it is too large, or a distribution of it is missing here or has another major version.
     """
-    # claim: layers-are-compatible
     data = _layer_zip(version_arn)
+    # claim: function-and-layers-have-a-size
+    if lambda_svc._unzipped_size(data) > MOST_BYTES:
+        raise ValueError(f"Unzipped size must be smaller than {MOST_BYTES} bytes")
+    # claim: layers-are-compatible
     problems = []
     for name, version in sorted(layer_distributions(data or b"")):
         try:
@@ -122,5 +137,10 @@ def _layer_zip(version_arn: str) -> bytes | None:
 
 
 def leave_layers_out() -> None:
-    """Keep layer zips off the path of function workers."""
+    """Keep layer zips off the path of function workers; they count for the size of a function all the same."""
     lambda_svc._resolve_layer_zip = lambda *_, **__: None
+    lambda_svc._layer_unzipped_size = _layer_size
+
+
+def _layer_size(attachment: str | Properties) -> int:
+    return int(lambda_svc._unzipped_size(_held_layer_zip(attachment)))

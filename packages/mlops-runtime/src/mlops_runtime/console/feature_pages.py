@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.console.http_message import Call, RefusedRequestError
+from mlops_runtime.features.catalogue_search import search
+from mlops_runtime.features.deployed_tables import DeployedTables
+from mlops_runtime.features.feature_service import FeatureServiceError, FeatureServices
+from mlops_runtime.features.table_description import FeatureTableError
+from mlops_runtime.features.training_set_manifest import ManifestError, Manifests
+from mlops_runtime.features.training_set_usage import who_used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +38,7 @@ class FeatureUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturesPage:
-    """What was found. ``problems`` name tables that cannot be read."""
+    """What was found. ``problems`` name tables and services that cannot be read."""
 
     now: datetime
     unit: str
@@ -50,37 +57,23 @@ class UsersPage:
 
 
 def find(call: Call) -> FeaturesPage:
-    """Find groups and services by words.
-
-    Raises:
-        RefusedRequestError: If this installation has no libraries of the feature store.
-    """
+    """Find groups and services by words."""
+    store = _Store(call)
+    found, problems = store.tables.all(), []
     try:
-        from mlops_runtime.features.catalogue import catalogue  # noqa: PLC0415 - pyarrow
-        from mlops_runtime.features.catalogue_search import search  # noqa: PLC0415
-        from mlops_runtime.features.deployed_store import descriptions, open_store  # noqa: PLC0415
-    except ImportError as error:
-        raise _missing(error) from error
-    unit, client = call.names["unit"], call.cloud.client
-    store, entry = open_store(client, call.cloud.environment(), unit=unit, now=call.now)
-    tables = [store.table(name) for name in store.table_names()]
-    found = catalogue(tables, store.manifests, name=unit, now=call.now)
-    about = descriptions(client, entry.database)
-    hits = search(call.query["text"], found.groups, store.services.all(), descriptions=about)
+        services = FeatureServices(store.manifests.objects).all()
+    except FeatureServiceError as error:
+        services, problems = (), [str(error)]
     return FeaturesPage(
         now=call.now,
-        unit=unit,
+        unit=store.unit,
         hits=tuple(
             FeatureHit(
-                kind=hit.kind,
-                name=hit.name,
-                owner=hit.owner,
-                description=hit.description,
-                matches=tuple(hit.matches),
+                kind=hit.kind, name=hit.name, owner=hit.owner, description=hit.description, matches=tuple(hit.matches)
             )
-            for hit in hits
+            for hit in search(call.query["text"], found.tables, services)
         ),
-        problems=tuple(found.problems),
+        problems=(*found.problems, *problems),
     )
 
 
@@ -88,23 +81,19 @@ def users(call: Call) -> UsersPage:
     """List the training sets that read a table, or one column of it.
 
     Raises:
-        RefusedRequestError: If there is no such table or column, or this installation has no libraries of the feature store.
+        RefusedRequestError: If there is no such table or column, or a manifest cannot be read.
     """
+    store, name = _Store(call), call.names["table"]
     try:
-        from mlops_runtime.features.deployed_store import open_store  # noqa: PLC0415 - pyarrow
-        from mlops_runtime.features.iceberg_tables import FeatureTableError  # noqa: PLC0415
-    except ImportError as error:
-        raise _missing(error) from error
-    unit, table = call.names["unit"], call.names["table"]
-    store, _ = open_store(call.cloud.client, call.cloud.environment(), unit=unit, now=call.now)
-    try:
-        found = store.who_used(table, column=call.query.get("column"))
+        found = who_used(store.manifests, store.tables.describe(name), column=call.query.get("column"))
     except FeatureTableError as error:
         raise RefusedRequestError(404, str(error)) from error
+    except ManifestError as error:  # a list without it would be wrong
+        raise RefusedRequestError(502, str(error)) from error
     return UsersPage(
         now=call.now,
-        unit=unit,
-        table=table,
+        unit=store.unit,
+        table=name,
         users=tuple(
             FeatureUse(
                 manifest=use.manifest_id,
@@ -118,9 +107,12 @@ def users(call: Call) -> UsersPage:
     )
 
 
-def _missing(error: ImportError) -> RefusedRequestError:
-    return RefusedRequestError(
-        503,
-        f"features need {error.name}, which is not where this console runs; use mlops console after: "
-        "pip install 'mlops-runtime[features]'",
-    )
+class _Store:
+    """The feature store of the unit that a call names, by calls of boto3 alone."""
+
+    def __init__(self, call: Call) -> None:
+        self.unit, client = call.names["unit"], call.cloud.client
+        entry = Entries(ssm=client("ssm")).feature_store(self.unit)
+        s3 = client("s3")
+        self.tables = DeployedTables(entry.database, glue=client("glue"), s3=s3)
+        self.manifests = Manifests(f"s3://{entry.manifests_bucket}/manifests", s3=s3)

@@ -11,7 +11,7 @@ from mlops_runtime.contracts import content_hash as document_hash
 from mlops_runtime.features.batch_checks import ArrowStream, BatchError, check_group, checked, read_batch
 from mlops_runtime.features.data_files import data_files
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, sort_columns
+from mlops_runtime.features.iceberg_tables import check_table, sort_columns
 from mlops_runtime.features.ingest_ledger import (
     Entry,
     committing,
@@ -25,6 +25,7 @@ from mlops_runtime.features.ingest_ledger import (
 from mlops_runtime.features.key_lookup import rows_of_keys
 from mlops_runtime.features.row_hashing import comparable, content_hash, indices
 from mlops_runtime.features.table_commits import committed
+from mlops_runtime.features.table_description import FeatureTableError
 
 _PLACE = "__place__"
 _ROW = "__row__"

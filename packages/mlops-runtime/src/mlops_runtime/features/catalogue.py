@@ -13,8 +13,9 @@ from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.features import ingest_ledger
 from mlops_runtime.features.feature_group import RESERVED, Feature, FeatureGroup
-from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, feature_types
+from mlops_runtime.features.iceberg_tables import feature_types
 from mlops_runtime.features.lock_file import FeatureLock, LockedTable
+from mlops_runtime.features.table_description import FeatureTableError, TableMeaning
 from mlops_runtime.features.table_freshness import table_age
 from mlops_runtime.features.table_types import declared_types
 from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, pins
@@ -439,14 +440,14 @@ def _count(snapshot: Snapshot, key: str) -> int | None:
 
 
 def _sets(manifests: Manifests) -> tuple[tuple[SetFacts, ...], tuple[str, ...]]:
-    sets, problems = [], []
+    sets, problems, erased = [], [], manifests.buried()
     for manifest_id in manifests.ids():
         try:
             manifest = manifests.read(manifest_id)
         except (ManifestError, ContractError) as error:
             problems.append(str(error))
             continue
-        sets.append(_set(manifest_id, manifest, is_erased=manifests.tombstone(manifest_id) is not None))
+        sets.append(_set(manifest_id, manifest, is_erased=manifest_id in erased))
     return tuple(sorted(sets, key=lambda found: (found.name, found.cutoff or "", found.id))), tuple(problems)
 
 

@@ -1,12 +1,12 @@
 """Search of a feature store: groups and services by names, descriptions, owners, tags and columns."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from mlops_runtime.contracts.feature_service import FeatureServiceSpec
-from mlops_runtime.features.catalogue import GroupFacts
 from mlops_runtime.features.feature_service import service_columns
+from mlops_runtime.features.table_description import TableDescription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,37 +29,25 @@ class Hit:
 
 
 def search(
-    text: str,
-    groups: Iterable[GroupFacts],
-    services: Iterable[FeatureServiceSpec] = (),
-    *,
-    descriptions: Mapping[str, str] | None = None,
+    text: str, tables: Iterable[TableDescription], services: Iterable[FeatureServiceSpec] = ()
 ) -> tuple[Hit, ...]:
     """Return groups and services in which every word of a text occurs, in any case; hits in names first.
 
     Args:
         text: One or more words.
-        groups: The groups.
+        tables: The tables of the store; those that are not of a group are passed over.
         services: The services. Default: none.
-        descriptions: Of groups that do not say what they are about, by table. Default: none.
 
     Example:
-        >>> key = dict(version=1, owner="demand", description="", ttl="", partition="", columns=(), schemas=())
-        >>> [hit.matches for hit in search("STO", [GroupFacts(table="stock_v1", group="stock", **key)])]
+        >>> key = dict(uuid="", owner="demand", description="", tags=(), columns={}, all_columns=frozenset(), sequences={})
+        >>> [hit.matches for hit in search("STO", [TableDescription(name="stock_v1", is_feature_table=True, **key)])]
         [('name',)]
     """
     words = text.lower().split()
     hits = [
-        Hit(
-            kind="group",
-            name=group.table,
-            owner=group.owner,
-            description=about,
-            matches=matches,
-        )
-        for group in groups
-        for about in (group.description or (descriptions or {}).get(group.table, ""),)
-        if (matches := _matches(words, _group_texts(group, about)))
+        Hit(kind="group", name=table.name, owner=table.owner, description=table.description, matches=matches)
+        for table in tables
+        if table.is_feature_table and (matches := _matches(words, _group_texts(table)))
     ]
     hits += [
         Hit(kind="service", name=f"{spec.name} version {spec.version}", owner="", description=about, matches=matches)
@@ -82,14 +70,14 @@ def _matches(words: list[str], texts: Iterator[tuple[str, str]]) -> tuple[str, .
     return () if missing else tuple(places)
 
 
-def _group_texts(group: GroupFacts, about: str) -> Iterator[tuple[str, str]]:
-    yield "name", group.table
-    yield "owner", group.owner
-    yield "description", about
-    for tag in group.tags:
+def _group_texts(table: TableDescription) -> Iterator[tuple[str, str]]:
+    yield "name", table.name
+    yield "owner", table.owner
+    yield "description", table.description
+    for tag in table.tags:
         yield f"tag {tag}", tag
-    for column in group.columns:
-        yield f"column {column.name}", f"{column.name} {column.description}"
+    for name, description in table.columns.items():
+        yield f"column {name}", f"{name} {description}"
 
 
 def _service_texts(spec: FeatureServiceSpec) -> Iterator[tuple[str, str]]:

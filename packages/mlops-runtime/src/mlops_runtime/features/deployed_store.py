@@ -55,9 +55,3 @@ def open_store(
         ended=ended_on_aws(client("sagemaker"), client("glue")),
     )
     return made, entry
-
-
-def descriptions(client: Callable[[str], Any], database: str) -> dict[str, str]:
-    """Return what the Glue catalog says that the tables of a database are about."""
-    pages = client("glue").get_paginator("get_tables").paginate(DatabaseName=database)
-    return {table["Name"]: table.get("Description", "") for page in pages for table in page["TableList"]}

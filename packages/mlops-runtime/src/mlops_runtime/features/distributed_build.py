@@ -22,8 +22,9 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import Output, PinnedTable, TrainingSetManifest
 from mlops_runtime.features.column_type import FeatureType
-from mlops_runtime.features.iceberg_tables import FeatureTableError, schema_at
+from mlops_runtime.features.iceberg_tables import schema_at
 from mlops_runtime.features.row_hashing import BLOCK
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pinned_rows
 from mlops_runtime.features.table_types import arrow_types, declared_types
 from mlops_runtime.features.training_set_files import ROW_ID, Block, block_count, output, written_block

@@ -12,9 +12,10 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.features.column_type import FeatureType
-from mlops_runtime.features.iceberg_tables import TableMeaning, feature_types, same_entity
+from mlops_runtime.features.iceberg_tables import feature_types, same_entity
 from mlops_runtime.features.row_hashing import logical_type
 from mlops_runtime.features.source import reading
+from mlops_runtime.features.table_description import TableMeaning
 from mlops_runtime.features.table_types import arrow_types
 from mlops_runtime.features.training_set_manifest import Objects
 

@@ -12,9 +12,10 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts.features import BuildIntent, BuildProcess
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.entity_search import ErasureError
-from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, feature_types
+from mlops_runtime.features.iceberg_tables import feature_types
 from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.features.table_catalog import Tables
+from mlops_runtime.features.table_description import FeatureTableError, TableMeaning
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
 
 

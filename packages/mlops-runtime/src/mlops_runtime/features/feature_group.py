@@ -299,12 +299,13 @@ class FeatureGroup:
 
     @property
     def properties(self) -> dict[str, str]:
-        """Table properties from which readers learn key and time to live without this declaration."""
+        """Table properties from which readers learn key, time to live and what it is about without this declaration."""
         values = {
             "mlops.group": self.name,
             "mlops.version": str(self.version),
             "mlops.entities": ",".join(self.entity_names),
             "mlops.owner": self.owner,
+            "mlops.description": self.description,
         }
         if self.tags:
             values["mlops.tags"] = ",".join(self.tags)

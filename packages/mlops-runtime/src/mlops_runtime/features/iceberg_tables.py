@@ -1,8 +1,8 @@
 """Feature tables as Iceberg: schema from group and lock file, checks, and scans of a snapshot."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from mlops_runtime.features.column_type import FeatureType
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, VECTOR, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureServiceError, group_changes
 from mlops_runtime.features.lock_file import FeatureLock, LockedField, LockedPartition, LockedSchema, LockedTable
+from mlops_runtime.features.table_description import FeatureTableError, TableDescription, TableMeaning
 from mlops_runtime.features.table_types import arrow_schema, declared_types, iceberg_type, is_of_type
 
 # their constructors take a column's name and a value; what pydantic generates for type checkers does not say so
@@ -32,41 +33,6 @@ FORMAT_VERSION = "2"  # Athena reads no v3 tables
 # what properties tell people alone, and no writer or reader
 _WORDS = {"mlops.description", "mlops.owner", "mlops.tags"}
 _TRANSFORMS: dict[str, Transform[Any, Any]] = {"month": MonthTransform(), "day": DayTransform()}
-
-
-class FeatureTableError(ValueError):
-    """A feature table is not what its group says, or cannot be read as asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableMeaning:
-    """What the properties of a feature table say: group, version, key, time to live and whether its last instant counts."""
-
-    group: str
-    version: int
-    entities: tuple[str, ...]
-    ttl: timedelta | None
-    ttl_bound: Literal["inclusive", "exclusive"] = "inclusive"
-
-    @classmethod
-    def of(cls, name: str, properties: Mapping[str, str]) -> "TableMeaning":
-        """Read it from a table's properties.
-
-        Raises:
-            FeatureTableError: If the table does not say what it is.
-        """
-        needed = ("mlops.group", "mlops.version", "mlops.entities")
-        absent = [key for key in needed if key not in properties]
-        if absent:
-            raise FeatureTableError(f"table {name} has no property {', '.join(absent)}; it is not a feature table")
-        ttl = properties.get("mlops.ttl-seconds")
-        return cls(
-            group=properties["mlops.group"],
-            version=int(properties["mlops.version"]),
-            entities=tuple(properties["mlops.entities"].split(",")),
-            ttl=None if ttl is None else timedelta(seconds=float(ttl)),
-            ttl_bound="exclusive" if properties.get("mlops.ttl-bound") == "exclusive" else "inclusive",
-        )
 
 
 def iceberg_schema(group: FeatureGroup, locked: LockedTable) -> Schema:
@@ -136,6 +102,11 @@ def iceberg_sort_order(group: FeatureGroup, locked: LockedTable) -> SortOrder:
 def sort_columns(group: FeatureGroup) -> tuple[str, ...]:
     """Return the columns that rows of a file are in order of."""
     return (*group.entity_names, EVENT_TIME)
+
+
+def described(table: Table) -> TableDescription:
+    """Return what a table says of itself."""
+    return TableDescription.of(table.name()[-1], json.loads(table.metadata.model_dump_json()))
 
 
 def feature_types(table: Table) -> dict[str, FeatureType]:

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 
 from pyiceberg.table import Table
 
-from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_files import put
 
 REMEMBERED = timedelta(days=90)

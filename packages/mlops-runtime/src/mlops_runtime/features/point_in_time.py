@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from mlops_runtime.features.batch_checks import ArrowStream, check_group, read_batch
 from mlops_runtime.features.entity_keys import KeyTypeError, typed_key, with_typed_keys
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.iceberg_tables import TableMeaning
 from mlops_runtime.features.join_plans import (
     Plan,
     PlanChoice,
@@ -26,6 +25,7 @@ from mlops_runtime.features.join_plans import (
 from mlops_runtime.features.key_lookup import rows_of_keys
 from mlops_runtime.features.row_hashing import is_list, logical_type
 from mlops_runtime.features.source import RowSource, TableRows, numbered, read_group, take
+from mlops_runtime.features.table_description import TableMeaning
 from mlops_runtime.features.table_types import arrow_schema
 from mlops_runtime.features.training_set_files import ROW_ID
 from mlops_runtime.features.training_set_request import Load

@@ -10,7 +10,7 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
 from mlops_runtime.features import split_set, training_set
-from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_pins import gone
 from mlops_runtime.features.training_set import TrainingSet
 from mlops_runtime.features.training_set_manifest import Manifests, Objects

@@ -17,7 +17,8 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import DataScan, FileScanTask, Table
 
 from mlops_runtime.features.feature_group import FeatureGroup
-from mlops_runtime.features.iceberg_tables import FeatureTableError, scanned, with_columns, written_columns
+from mlops_runtime.features.iceberg_tables import scanned, with_columns, written_columns
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_files import missing_as_such
 from mlops_runtime.features.table_types import arrow_schema, read_schema
 

@@ -13,10 +13,11 @@ from mlops_runtime.contracts.retraining import FeatureJoin, FeatureUse, Training
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
 from mlops_runtime.features.feature_service import FeatureServices, service_use
 from mlops_runtime.features.group_join import key_problems
-from mlops_runtime.features.iceberg_tables import TableMeaning, check_service
+from mlops_runtime.features.iceberg_tables import check_service
 from mlops_runtime.features.point_in_time import check, joined
 from mlops_runtime.features.row_hashing import BLOCK
 from mlops_runtime.features.snapshot_tags import training_set_tag
+from mlops_runtime.features.table_description import TableMeaning
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin, pinned_rows, tag_snapshot
 from mlops_runtime.features.training_set import Prepared, TrainingSet, built_by, described, iso, pinned_groups
 from mlops_runtime.features.training_set_files import ROW_ID, SPLIT, SPLITS

@@ -32,6 +32,7 @@ from mlops_runtime.features.build_engines import BuildEngines
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, FeatureServices
+from mlops_runtime.features.iceberg_tables import described
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.online_publication import INLINE_ROWS, publish_new
 from mlops_runtime.features.online_store import OnlineStore, ServedFeatures
@@ -45,6 +46,7 @@ from mlops_runtime.features.training_set_request import (
     Features,
     requested,
 )
+from mlops_runtime.features.training_set_usage import Use, who_used
 
 if TYPE_CHECKING:
     from mlops_runtime.features.engine_choice import Engine
@@ -52,8 +54,8 @@ if TYPE_CHECKING:
     from mlops_runtime.features.rebuild import Rebuild
     from mlops_runtime.features.table_maintenance import Maintained
     from mlops_runtime.features.training_set import TrainingSet
+    from mlops_runtime.features.training_set_difference import Difference
     from mlops_runtime.features.training_set_sql import Explanation
-    from mlops_runtime.features.training_set_usage import Difference, Use
 
 _WAIT = timedelta(minutes=1)
 _utc_now = partial(datetime.now, UTC)
@@ -399,13 +401,13 @@ class FeatureStoreClient:
             ManifestError: If there is no such manifest, or it was changed.
             TrainingSetError: If one cannot be built again.
         """
-        from mlops_runtime.features.training_set_usage import diff  # noqa: PLC0415 - duckdb
+        from mlops_runtime.features.training_set_difference import diff  # noqa: PLC0415 - duckdb
 
         return diff(self.rebuild, a, b)
 
     def who_used(
         self, group: FeatureGroup | str, *, snapshot: int | None = None, column: str | None = None
-    ) -> "tuple[Use, ...]":
+    ) -> tuple[Use, ...]:
         """Return the training sets that read a group, or the rows of one snapshot, or one column.
 
         Args:
@@ -416,9 +418,7 @@ class FeatureStoreClient:
         Raises:
             FeatureTableError: If there is no such group, column or snapshot.
         """
-        from mlops_runtime.features.training_set_usage import who_used  # noqa: PLC0415 - duckdb
-
-        return who_used(self.manifests, self._tables.find(group), snapshot=snapshot, column=column)
+        return who_used(self.manifests, described(self._tables.find(group)), snapshot=snapshot, column=column)
 
     def latest(self, group: FeatureGroup, entities: ArrowStream | None = None) -> pa.Table:
         """Return for each entity the newest row known now, if it is not older than the time to live of the group's table.

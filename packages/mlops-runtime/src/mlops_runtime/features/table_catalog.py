@@ -15,7 +15,6 @@ from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType, Nested
 
 from mlops_runtime.features.feature_group import VECTOR, WRITE_PROPERTIES, FeatureGroup
 from mlops_runtime.features.iceberg_tables import (
-    FeatureTableError,
     check_table,
     iceberg_partition,
     iceberg_schema,
@@ -24,6 +23,7 @@ from mlops_runtime.features.iceberg_tables import (
 )
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.source import DamagedFileError, MissingFileError
+from mlops_runtime.features.table_description import FeatureTableError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
@@ -229,7 +229,7 @@ class Tables:
             return self.load(group.table_name)
         extended = self._local_lock.extend([group])
         locked = extended.table(group)
-        properties = group.properties | {"mlops.description": group.description}
+        properties = group.properties
         name = (self.database, group.table_name)
         try:
             table = self._loaded(group.table_name)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.table import Table
 
-from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_files import missing_as_such
 
 T = TypeVar("T")

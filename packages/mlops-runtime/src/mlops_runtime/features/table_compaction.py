@@ -20,11 +20,11 @@ from pyiceberg.table import FileScanTask, Table
 
 from mlops_runtime.features.data_files import data_files
 from mlops_runtime.features.feature_group import EVENT_TIME
-from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning
 from mlops_runtime.features.ingest_ledger import newest_summary
 from mlops_runtime.features.row_hashing import in_order
 from mlops_runtime.features.source import MissingFileError, reading, scan_tasks
 from mlops_runtime.features.table_commits import steady
+from mlops_runtime.features.table_description import FeatureTableError, TableMeaning
 from mlops_runtime.features.table_files import missing_as_such
 
 FAN_IN = 8

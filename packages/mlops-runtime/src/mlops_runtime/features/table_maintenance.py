@@ -13,13 +13,13 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from mlops_runtime.contracts.features import LEDGER_DAYS
 from mlops_runtime.features.feature_group import INGEST_ID
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.ingest_ledger import ledger_place, lost_index
 from mlops_runtime.features.ledger_index import INDEX_FILES, of_rows
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS
 from mlops_runtime.features.source import DamagedFileError, IcebergRows, MissingFileError
 from mlops_runtime.features.table_commits import committed, steady
 from mlops_runtime.features.table_compaction import compact, is_due
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_files import TableFile, listed, listed_below, put, remove_halves, unnamed
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 

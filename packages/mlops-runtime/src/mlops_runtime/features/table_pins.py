@@ -20,16 +20,11 @@ from pyiceberg.types import NestedField
 
 from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.feature_group import INGEST_ID
-from mlops_runtime.features.iceberg_tables import (
-    FeatureTableError,
-    TableMeaning,
-    row_condition,
-    scanned,
-    schema_at,
-)
+from mlops_runtime.features.iceberg_tables import row_condition, scanned, schema_at
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS, TAG_AGE
 from mlops_runtime.features.source import whole
 from mlops_runtime.features.table_commits import committed
+from mlops_runtime.features.table_description import FeatureTableError, TableMeaning
 from mlops_runtime.features.table_types import read_schema
 
 NO_SNAPSHOT = -1  # of a table without rows: https://iceberg.apache.org/spec/#table-metadata-fields

@@ -339,6 +339,11 @@ class Manifests:
         """Return the tombstone of a training set, if rows of it were erased."""
         return self._document(Tombstone, f"tombstones/{manifest_id}.json")
 
+    def buried(self) -> frozenset[str]:
+        """Return the ids of the training sets that have a tombstone."""
+        prefix = "tombstones/"
+        return frozenset(key.removeprefix(prefix).removesuffix(".json") for key in self._objects.keys(prefix))
+
     def begin(self, erasure: Erasure) -> Erasure:
         """Record an erasure before anything is removed, unless it is; return the record."""
         key = f"{ERASURES}{erasure.id}.json"

@@ -16,10 +16,11 @@ from mlops_runtime.features.engine_choice import Engine, EngineChoice, choose, p
 from mlops_runtime.features.feature_group import FeatureGroup, is_time_zone
 from mlops_runtime.features.feature_service import FeatureService
 from mlops_runtime.features.group_join import GroupJoin, key_problems
-from mlops_runtime.features.iceberg_tables import TableMeaning, scanned, schema_at
+from mlops_runtime.features.iceberg_tables import scanned, schema_at
 from mlops_runtime.features.join_plans import Semantics
 from mlops_runtime.features.row_hashing import logical_type
 from mlops_runtime.features.source import scan_tasks
+from mlops_runtime.features.table_description import TableMeaning
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin
 from mlops_runtime.features.table_types import read_schema
 

@@ -1,20 +1,14 @@
-"""Who used what: training sets that hold a snapshot or a column, and how two of them differ."""
+"""Who used what: training sets that hold a snapshot or a column of a table."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-import duckdb
-import pyarrow as pa
-from pyiceberg.schema import Schema
-from pyiceberg.table import Table
-
-from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
-from mlops_runtime.features.iceberg_tables import FeatureTableError
-from mlops_runtime.features.rebuild import Rebuild
-from mlops_runtime.features.training_set import TrainingSet
-from mlops_runtime.features.training_set_files import ROW_ID
+from mlops_runtime.contracts.features import PinnedTable
+from mlops_runtime.features.table_description import FeatureTableError, TableDescription
 from mlops_runtime.features.training_set_manifest import Manifests, pins
-from mlops_runtime.features.training_set_request import TrainingSetError
+
+_AT_ONCE = 8  # manifests that are read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,37 +27,9 @@ class Use:
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """How the training set ``b`` differs from ``a``.
-
-    Attributes:
-        asked: What was asked of each where it differs, by name: ``(a's, b's)``.
-        snapshots: Snapshots by table where they differ: ``(a's, b's)``; ``None`` for a table that was not read.
-        columns_added: Columns of ``b`` alone.
-        columns_removed: Columns of ``a`` alone.
-        rows: Rows of each.
-        changed: Of sets with the same entity rows: how many rows have another value, by column.
-        only_a: Of others: rows that only ``a`` has, by the columns that both have. ``None`` where ``changed`` tells more.
-        only_b: Likewise.
-    """
-
-    asked: Mapping[str, tuple[str, str]]
-    snapshots: Mapping[str, tuple[int | None, int | None]]
-    columns_added: tuple[str, ...]
-    columns_removed: tuple[str, ...]
-    rows: tuple[int, int]
-    changed: Mapping[str, int] = field(default_factory=dict)
-    only_a: int | None = None
-    only_b: int | None = None
-
-    @property
-    def is_none(self) -> bool:
-        """Whether both hold the same rows and columns."""
-        return not (self.columns_added or self.columns_removed or self.changed or self.only_a or self.only_b)
-
-
-def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column: str | None) -> tuple[Use, ...]:
+def who_used(
+    manifests: Manifests, table: TableDescription, *, snapshot: int | None = None, column: str | None = None
+) -> tuple[Use, ...]:
     """Return the training sets that read a table, or one snapshot's rows, or one column of it.
 
     A snapshot's rows are in every later snapshot, by its sequence number: a training set that read one of these used them too, also
@@ -72,100 +38,40 @@ def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column
     Args:
         manifests: Where manifests lie.
         table: The table.
-        snapshot: Id of a snapshot. ``None``: any.
-        column: Name of a column. ``None``: any.
+        snapshot: Id of a snapshot. Default: any.
+        column: Name of a column. Default: any.
 
     Raises:
         FeatureTableError: If the table never had the column, or neither the table nor a training set knows the snapshot.
+        ManifestError: If a manifest cannot be read.
     """
-    name, uuid = table.name()[-1], str(table.metadata.table_uuid)
-    read = {manifest_id: manifests.pinned(manifest_id) for manifest_id in manifests.ids()}
-    own = [p for m in read.values() for p in pins(m) if (p.table, p.table_uuid) == (name, uuid)]
-    sequences = {p.snapshot_id: p.sequence for p in own}
-    sequences |= {each.snapshot_id: each.sequence_number for each in table.metadata.snapshots}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        ids = manifests.ids()
+        read = dict(zip(ids, pool.map(manifests.pinned, ids), strict=True))
+    own = [(id_, p) for id_, m in read.items() for p in pins(m) if (p.table, p.table_uuid) == (table.name, table.uuid)]
+    sequences = {p.snapshot_id: p.sequence for _, p in own} | table.sequences
     problems = []
-    if column is not None and not any(column in _columns(schema) for schema in table.schemas().values()):
-        problems.append(f"no column {column!r}, it has {', '.join(_columns(table.schema()))}")
+    if column is not None and column not in table.all_columns:
+        problems.append(f"no column {column!r}, it has {', '.join(table.columns)}")
     if snapshot is not None and snapshot not in sequences:
         problems.append(f"no snapshot {snapshot}: it was expired, or never was")
     if problems:
-        raise FeatureTableError(f"table {name} has {'; '.join(problems)}")
-    found = []
-    for manifest_id, manifest in read.items():
-        for pinned in pins(manifest):
-            if (pinned.table, pinned.table_uuid) != (name, uuid):
-                continue
-            if column is not None and column not in (*pinned.columns, *pinned.entities):
-                continue
-            if snapshot is not None and not _holds(pinned, snapshot, sequences):
-                continue
-            found.append(
-                Use(
-                    manifest_id=manifest_id,
-                    name=manifest.name,
-                    table=name,
-                    snapshot_id=pinned.snapshot_id,
-                    columns=pinned.columns,
-                    is_erased=manifests.tombstone(manifest_id) is not None,
-                    alias=pinned.alias,
-                )
-            )
-    return tuple(found)
-
-
-def diff(rebuilt: Callable[[str], Rebuild], a: str, b: str) -> Difference:
-    """Build two training sets again and compare them.
-
-    Raises:
-        TrainingSetError: If one cannot be built again.
-    """
-    built = []
-    for training_set_id in (a, b):
-        again = rebuilt(training_set_id)
-        if again.training_set is None:
-            raise TrainingSetError(f"training set {training_set_id} cannot be built again: {again.reason}")
-        built.append(again.training_set)
-    return difference(built[0], built[1])
-
-
-def difference(a: TrainingSet, b: TrainingSet) -> Difference:
-    """Compare two training sets, from what was asked down to single values.
-
-    Null and NaN are values of their own here.
-    """
-    before, after = a.rows, b.rows
-    asked = {
-        key: (left, right) for key, left in _asked(a.manifest).items() if left != (right := _asked(b.manifest)[key])
-    }
-    read_a, read_b = _read(a.manifest), _read(b.manifest)
-    tables = dict.fromkeys((*read_a, *read_b))
-    shared = [name for name in before.column_names if name in after.column_names]
-    compared: dict[str, int] = {}
-    only: tuple[int | None, int | None] = (None, None)
-    entities = _entity_columns(a.manifest)
-    if before.num_rows == after.num_rows and before.select(entities) == after.select(entities):
-        compared = _changed(before.sort_by(ROW_ID), after.sort_by(ROW_ID), [n for n in shared if n not in entities])
-    else:
-        names = [name for name in shared if name != ROW_ID]
-        only = (
-            _count_except(before.select(names), after.select(names)),
-            _count_except(after.select(names), before.select(names)),
+        raise FeatureTableError(f"table {table.name} has {'; '.join(problems)}")
+    erased = manifests.buried()
+    return tuple(
+        Use(
+            manifest_id=manifest_id,
+            name=read[manifest_id].name,
+            table=table.name,
+            snapshot_id=pinned.snapshot_id,
+            columns=pinned.columns,
+            is_erased=manifest_id in erased,
+            alias=pinned.alias,
         )
-    return Difference(
-        asked=asked,
-        snapshots={t: (read_a.get(t), read_b.get(t)) for t in tables if read_a.get(t) != read_b.get(t)},
-        columns_added=tuple(name for name in after.column_names if name not in before.column_names),
-        columns_removed=tuple(name for name in before.column_names if name not in after.column_names),
-        rows=(before.num_rows, after.num_rows),
-        changed=compared,
-        only_a=only[0],
-        only_b=only[1],
+        for manifest_id, pinned in own
+        if (column is None or column in (*pinned.columns, *pinned.entities))
+        and (snapshot is None or _holds(pinned, snapshot, sequences))
     )
-
-
-def _columns(schema: Schema) -> list[str]:
-    """Return the names of columns; pyiceberg's own has what lists hold too."""
-    return [field.name for field in schema.fields]
 
 
 def _holds(pinned: PinnedTable, snapshot: int, sequences: Mapping[int, int | None]) -> bool:
@@ -174,50 +80,3 @@ def _holds(pinned: PinnedTable, snapshot: int, sequences: Mapping[int, int | Non
     if pinned.snapshot_id == snapshot or later is None:
         return True
     return earlier is None or earlier <= later
-
-
-def _asked(manifest: TrainingSetManifest) -> dict[str, str]:
-    labels = manifest.entities
-    rows = manifest.entity_rows.content_hash if manifest.entity_rows else f"labels of {labels.table if labels else '-'}"
-    return {
-        "name": manifest.name,
-        "semantics": manifest.semantics.as_of,
-        "as_of": str(manifest.semantics.cutoff),
-        "entities": rows,
-        "keys": "; ".join(f"{pinned.use}: {_keys(pinned)}" for pinned in manifest.features if pinned.keys),
-        **{key: manifest.split.get(key, "") for key in ("label", "timestamp", "holdout_days", "history_days")},
-    }
-
-
-def _keys(pinned: PinnedTable) -> str:
-    return ", ".join(f"{name} is {column}" for name, column in pinned.key_columns.items())
-
-
-def _read(manifest: TrainingSetManifest) -> dict[str, int]:
-    return {pinned.table: pinned.snapshot_id for pinned in pins(manifest)}
-
-
-def _entity_columns(manifest: TrainingSetManifest) -> list[str]:
-    given = manifest.entity_rows
-    columns = given.columns if given is not None else manifest.entities.columns if manifest.entities is not None else ()
-    return list(dict.fromkeys((*columns, ROW_ID)))
-
-
-def _changed(before: pa.Table, after: pa.Table, names: list[str]) -> dict[str, int]:
-    # DuckDB holds NaN equal to NaN, and `is distinct from` null equal to null
-    columns = {f"{side}{i}": rows[name] for i, name in enumerate(names) for side, rows in (("a", before), ("b", after))}
-    if not columns:
-        return {}
-    counts = ", ".join(f"count(*) filter (where a{i} is distinct from b{i})" for i in range(len(names)))
-    with duckdb.connect() as connection:
-        connection.register("pair", pa.table(columns))
-        found = connection.execute(f"select {counts} from pair").fetchall()[0]  # noqa: S608 - names made here
-    return {name: count for name, count in zip(names, found, strict=True) if count}
-
-
-def _count_except(rows: pa.Table, others: pa.Table) -> int:
-    with duckdb.connect() as connection:
-        connection.register("mine", rows)
-        connection.register("others", others)
-        found = connection.execute("select count(*) from (from mine except all from others)").fetchall()
-    return int(found[0][0])

@@ -21,12 +21,12 @@ from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.feature_service import FeatureServiceError, FeatureServices
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.snapshot_tags import time_of
 from mlops_runtime.features.split_set import keep_service
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.stored_set import verified
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.training_set import write
 from mlops_runtime.features.training_set_files import MANIFEST_FILE, SPLITS
 from mlops_runtime.features.training_set_manifest import Manifests, Objects

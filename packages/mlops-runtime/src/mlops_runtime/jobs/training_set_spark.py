@@ -35,12 +35,12 @@ from mlops_runtime.features.distributed_build import EntityFiles, Files
 from mlops_runtime.features.distributed_labels import DistributedLabels
 from mlops_runtime.features.feature_service import FeatureServiceError, FeatureServices
 from mlops_runtime.features.glue_build import DONE, DRAFT, Done, staged
-from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.row_hashing import BLOCK
 from mlops_runtime.features.snapshot_tags import time_of
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
+from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.training_set import entities_key, folder
 from mlops_runtime.features.training_set_files import MANIFEST_FILE
 from mlops_runtime.features.training_set_manifest import Manifests, Objects

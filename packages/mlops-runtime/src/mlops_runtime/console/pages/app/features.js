@@ -12,7 +12,7 @@ export function Features({unit}) {
     choose(path, {text: new FormData(event.target).get('text').trim()});
   };
   return html`<${Title} crumbs=${[[unit, unitPage(unit)]]}>Features of ${unit}<//>
-    <form class="filters" role="search" onSubmit=${search}><label>Words<input name="text" type="search" required defaultValue=${text} /></label><label><button type="submit">Find</button></label></form>
+    <form class="filters" role="search" onSubmit=${search}><label>Words<input name="text" type="search" required defaultValue=${text} /></label><button type="submit">Find</button></form>
     ${text && html`<${Read} of=${found} what="the catalogue">${(data) => html`
       ${data.problems.map((each) => html`<${Note} kind="warn"><p>${each}</p><//>`)}
       <div class="card"><${Table} label="Groups and services" rows=${data.hits} rowKey=${(each) => each.name} empty="Nothing has all of these words." columns=${COLUMNS(of)} /></div>`}<//>`}`;

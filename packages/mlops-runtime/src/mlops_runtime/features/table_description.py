@@ -1,0 +1,107 @@
+"""What a feature table says of itself, in its properties and its Iceberg metadata file; no row is read, and no library loaded.
+
+See: https://iceberg.apache.org/spec/#table-metadata-fields
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+
+class FeatureTableError(ValueError):
+    """A feature table is not what its group says, or cannot be read as asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableMeaning:
+    """What the properties of a feature table say: group, version, key, time to live and whether its last instant counts."""
+
+    group: str
+    version: int
+    entities: tuple[str, ...]
+    ttl: timedelta | None
+    ttl_bound: Literal["inclusive", "exclusive"] = "inclusive"
+
+    @classmethod
+    def of(cls, name: str, properties: Mapping[str, str]) -> "TableMeaning":
+        """Read it from a table's properties.
+
+        Raises:
+            FeatureTableError: If the table does not say what it is.
+        """
+        needed = ("mlops.group", "mlops.version", "mlops.entities")
+        absent = [key for key in needed if key not in properties]
+        if absent:
+            raise FeatureTableError(f"table {name} has no property {', '.join(absent)}; it is not a feature table")
+        ttl = properties.get("mlops.ttl-seconds")
+        return cls(
+            group=properties["mlops.group"],
+            version=int(properties["mlops.version"]),
+            entities=tuple(properties["mlops.entities"].split(",")),
+            ttl=None if ttl is None else timedelta(seconds=float(ttl)),
+            ttl_bound="exclusive" if properties.get("mlops.ttl-bound") == "exclusive" else "inclusive",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableDescription:
+    """A table as people ask for it: its words, its columns, and the order of its snapshots.
+
+    Attributes:
+        name: Name of the table.
+        uuid: Of the table; one that is made again under the same name has another.
+        owner: Who answers for it; empty where it does not say.
+        description: What it is about; empty where it does not say.
+        tags: Words by which people find it.
+        columns: What each column is, by its name, in order.
+        all_columns: Names of columns of every schema that the table has had.
+        sequences: Sequence number of each snapshot that is kept, by its id.
+        is_feature_table: Whether its properties say which group it is of.
+    """
+
+    name: str
+    uuid: str
+    owner: str
+    description: str
+    tags: tuple[str, ...]
+    columns: Mapping[str, str]
+    all_columns: frozenset[str]
+    sequences: Mapping[int, int | None]
+    is_feature_table: bool
+
+    @classmethod
+    def of(cls, name: str, metadata: Mapping[str, Any]) -> "TableDescription":
+        """Read it from a metadata file.
+
+        Args:
+            name: Name of the table.
+            metadata: Its Iceberg metadata file (v2), as read from JSON.
+
+        Raises:
+            KeyError: If the file lacks what the format requires.
+
+        Example:
+            >>> schema = {"schema-id": 0, "fields": [{"name": "on_hand", "doc": "units on hand"}]}
+            >>> metadata = {"table-uuid": "1", "current-schema-id": 0, "schemas": [schema]}
+            >>> dict(TableDescription.of("stock_v1", metadata).columns)
+            {'on_hand': 'units on hand'}
+        """
+        schemas = {schema["schema-id"]: schema["fields"] for schema in metadata["schemas"]}
+        properties = metadata.get("properties") or {}
+        try:
+            TableMeaning.of(name, properties)
+            is_feature_table = True
+        except FeatureTableError:
+            is_feature_table = False
+        return cls(
+            name=name,
+            uuid=str(metadata["table-uuid"]),
+            owner=properties.get("mlops.owner", ""),
+            description=properties.get("mlops.description", ""),
+            tags=tuple(tag for tag in properties.get("mlops.tags", "").split(",") if tag),
+            columns={field["name"]: field.get("doc") or "" for field in schemas[metadata["current-schema-id"]]},
+            all_columns=frozenset(field["name"] for fields in schemas.values() for field in fields),
+            sequences={each["snapshot-id"]: each.get("sequence-number") for each in metadata.get("snapshots") or ()},
+            is_feature_table=is_feature_table,
+        )
