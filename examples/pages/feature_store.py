@@ -32,7 +32,7 @@ class FeatureStores(cdk.Stack):
             for name in ("Analyst", "Producer", "Trainer", "Privacy")
         )
         store.grant_read(analyst, groups=[PRICE])
-        store.grant_describe(producer)  # what tables are and who reads them, no row
+        store.grant_describe(producer)  # what tables are and which sets read them, no row
         store.grant_deliver(producer, groups=[STOCK])  # brings batches
         store.grant_write(producer, groups=[STOCK])  # reads and appends, deletes nothing
         store.grant_build_training_sets(trainer)

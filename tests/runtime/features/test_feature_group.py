@@ -117,6 +117,7 @@ def test_properties_name_key_and_time_to_live():
         "mlops.version": "2",
         "mlops.entities": "store_id,sku",
         "mlops.owner": "demand",
+        "mlops.description": "stock by store",
         "mlops.ttl-seconds": "604800",
     }
 
