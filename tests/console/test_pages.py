@@ -11,6 +11,7 @@ from tests.cli.deployed_unit import DeployedUnit
 from tests.console.conftest import HOSTILE, LOOKS, Visit
 from tests.runtime.business_unit.unit_samples import EMPTY, LIVE
 
+from mlops_local.cloud import Cloud
 from mlops_runtime.console.model_state import ModelState, state_of
 from mlops_runtime.console.page_files import PAGES
 
@@ -104,6 +105,24 @@ def test_every_page_can_be_read(visit: Open, address: str, shop: DeployedUnit, p
     assert found == {path: [] for path in paths(shop, package)}
     # elements that are native do with Enter or Space what a click does
     assert [each.name for each in (PAGES / "app").glob("*.js") if re.search(PRESSED_BY_OTHERS, each.read_text())] == []
+
+
+def test_a_long_audit_log_is_verified_in_parts(visit: Open, address: str, cloud: Cloud) -> None:
+    """The page asks for one after the other, each by the hash that the one before names."""
+    long = DeployedUnit(cloud, "long-log")
+    for _ in range(201):
+        long.serve(1)
+    page = (tab := visit(address)).open(f"/units/{long.name}/endpoints/{long.endpoint}/audit")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.get_by_role("button", name="Verify every record").click()
+    expect(page.locator("#whole")).to_contain_text("201 records, signed with the key")
+
+    parts = [url.partition("/verification")[2].partition("&")[0] for url in asked if "/verification" in url]
+    assert parts == ["", "?sequence=2"]
+    expect(page.locator("#whole").get_by_text("intact", exact=True)).to_be_visible()
+    assert tab.violations() == []
 
 
 def test_every_dialog_can_be_read(visit: Open, address: str, shop: DeployedUnit, package: str) -> None:

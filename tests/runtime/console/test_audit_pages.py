@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from tests.cli.deployed_unit import DeployedUnit
+
+from mlops_runtime.console import audit_pages
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -39,3 +42,22 @@ def test_a_record_that_was_changed_is_found(ask: Ask, unit: DeployedUnit) -> Non
     assert ([each["record"]["sequence"] for each in found["records"]], found["missing"]) == ([2], 1)
     assert checked["is_whole"] is False
     assert any(key in finding for finding in checked["findings"])
+
+
+def test_a_long_log_is_checked_in_parts(ask: Ask, unit: DeployedUnit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer names what the next is verified against; a part with another hash is broken, and half a place refused."""
+    monkeypatch.setattr(audit_pages, "_PART", 2)
+    for version in (1, 2, 3):
+        unit.serve(version)
+    where = f"/audit/{unit.endpoint}/verification"
+
+    _, newest = ask("GET", where)
+    rest = newest["rest"]
+    _, oldest = ask("GET", f"{where}?sequence={rest['sequence']}&sha256={rest['sha256']}")
+    _, foreign = ask("GET", f"{where}?sequence={rest['sequence']}&sha256={'0' * 64}")
+    half, problem = ask("GET", f"{where}?sequence={rest['sequence']}")
+
+    parts = [(each["first"], each["records"], each["total"], each["is_whole"]) for each in (newest, oldest)]
+    assert (parts, oldest["rest"]) == ([(2, 2, 3, True), (1, 2, 3, True)], None)
+    assert foreign["is_whole"] is False
+    assert (half, "come together" in problem["detail"]) == (422, True)

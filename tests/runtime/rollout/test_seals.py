@@ -17,7 +17,8 @@ from tests.signing import KEY, SigningKms
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, AuditSeal, LockRow, Outcome, audit_key, seal_key
-from mlops_runtime.rollout.audit_chain import GENESIS, Claim, Move, record
+from mlops_runtime.rollout.audit_chain import Claim, Move, record
+from mlops_runtime.rollout.record_links import GENESIS
 from mlops_runtime.rollout.seals import PublicKey, PublicKeyError, Sealer, broken_seals, statement
 
 LENGTH = 4
@@ -283,6 +284,23 @@ def test_every_manipulation_is_found_and_none_stops_later_records(attack: str, a
     assert world.objects()[key] == canonical_json(last)
     assert key.replace("audit/", "heads/") in world.contents("heads")
     assert (world.problems() == []) == (attack in HEALED)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("attack", [None, *ATTACKS])
+def test_in_parts_the_same_is_found(attack: str | None, size: int, attacked: Attacker) -> None:
+    """Each part from the hash that the newer one ends with; none of an untouched chain, the same findings of another."""
+    manipulate, finding = ATTACKS[attack] if attack is not None else (lambda _: None, "")
+    manipulate(attacked)
+    world, until, found = attacked.world, None, []
+    while (part := world.chain.part(world.kms.public.is_signed, until=until, size=size)).rest is not None:
+        found += part.problems
+        assert until is None or part.rest.sequence < until.sequence
+        until = part.rest
+    found += part.problems
+
+    assert [problem for problem in found if finding in problem] != [] or attack is None
+    assert (found == []) == (attack is None)
 
 
 def test_times_of_a_signed_chain_may_not_decrease(world: World) -> None:

@@ -12,8 +12,10 @@ from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.rollout import AuditRecord
 from mlops_runtime.registry.package_approval import person_of
 from mlops_runtime.rollout.kept_minutes import MinutesError, read_bytes, read_minutes
+from mlops_runtime.rollout.record_links import LinkedRecord
 
 _NEWEST = 50
+_PART = 200  # records that one answer checks: some 600 to 1,000 objects, of which each takes a call of S3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,11 @@ class RecordPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """Whether a chain is whole: every changed, missing, reordered, forked, forged or unsigned record is a finding."""
+    """Whether a chain is whole: every changed, missing, reordered, forked, forged or unsigned record is a finding.
+
+    Long chains are checked in parts, the newest first: ``records`` are those from ``first`` on that the answer is about, of
+    ``total``. Older ones are asked for with ``rest``; null where none is left. A chain is whole if each part is.
+    """
 
     now: datetime
     name: str
@@ -65,6 +71,9 @@ class Verification:
     records: int
     findings: tuple[str, ...]
     key: str
+    first: int
+    total: int
+    rest: LinkedRecord | None
 
 
 def records(call: Call) -> AuditPage:
@@ -113,19 +122,36 @@ def record(call: Call) -> RecordPage:
 
 
 def verify(call: Call) -> Verification:
-    """Check a whole chain with the public half of its key."""
-    name = call.names["name"]
+    """Check a chain with the public half of its key, or the next part of a long one.
+
+    Raises:
+        RefusedRequestError: If a part is asked for by its sequence or hash alone.
+    """
+    name, given = call.names["name"], {each: call.query.get(each) for each in ("sequence", "sha256")}
+    if len(set(map(bool, given.values()))) > 1:
+        raise RefusedRequestError(422, "sequence and sha256 come together, as rest of the answer before names them")
+    until = (
+        LinkedRecord(sequence=int(given["sequence"]), sha256=given["sha256"])
+        if given["sequence"] and given["sha256"]
+        else None
+    )
     entry = Entries(ssm=call.cloud.client("ssm")).chain(name)
     chain, key = open_chain(call.cloud.client, entry), public_key_of(call.cloud.client, entry)
     # a writer may be between row and object: what is wrong must be so twice
-    findings = chain.problems(key.is_signed) and chain.problems(key.is_signed)
+    found = chain.part(key.is_signed, until=until, size=_PART)
+    if found.problems:
+        found = chain.part(key.is_signed, until=until, size=_PART)
+    total = chain.table.read().audit_sequence
     return Verification(
         now=call.now,
         name=name,
-        is_whole=not findings,
-        records=chain.table.read().audit_sequence,
-        findings=tuple(findings),
+        is_whole=not found.problems,
+        records=(total if until is None else until.sequence) - found.first + 1,
+        findings=found.problems,
         key=key.fingerprint,
+        first=found.first,
+        total=total,
+        rest=found.rest,
     )
 
 

@@ -39,6 +39,8 @@ _TEXT = Parameter(
     pattern=r"^[^\x00-\x1f]*[A-Za-z0-9][^\x00-\x1f]*$",
     is_required=True,
 )
+_SEQUENCE = Parameter(name="sequence", description="Of the newest record that is checked", pattern=r"^[1-9][0-9]{0,7}$")
+_SHA256 = Parameter(name="sha256", description="The hash of that record", pattern=r"^[0-9a-f]{64}$")
 _COLUMN = Parameter(name="column", description="A feature or key column alone", pattern=r"^[A-Za-z0-9_]{1,128}$")
 
 _READS = (
@@ -74,7 +76,14 @@ _READS = (
         _FEATURE,
     ),
     (_AUDIT, "readAudit", "Read the newest records of an endpoint or unit", audit_pages.records),
-    (f"{_AUDIT}/verification", "verifyAudit", "Check that a chain of records is whole", audit_pages.verify),
+    (
+        f"{_AUDIT}/verification",
+        "verifyAudit",
+        "Check that a chain of records is whole",
+        audit_pages.verify,
+        _SEQUENCE,
+        _SHA256,
+    ),
     (
         f"{_AUDIT}/records/{{number}}",
         "readRecord",

@@ -49,7 +49,7 @@ def who_used(
         ids = manifests.ids()
         read = dict(zip(ids, pool.map(manifests.pinned, ids), strict=True))
     own = [(id_, p) for id_, m in read.items() for p in pins(m) if (p.table, p.table_uuid) == (table.name, table.uuid)]
-    sequences = {p.snapshot_id: p.sequence for _, p in own} | table.sequences
+    sequences = {**{p.snapshot_id: p.sequence for _, p in own}, **table.sequences}
     problems = []
     if column is not None and column not in table.all_columns:
         problems.append(f"no column {column!r}, it has {', '.join(table.columns)}")

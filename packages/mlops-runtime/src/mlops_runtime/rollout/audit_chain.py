@@ -3,10 +3,12 @@
 import hashlib
 import logging
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -37,6 +39,7 @@ from mlops_runtime.rollout.kept_minutes import beside, broken_minutes, written_m
 from mlops_runtime.rollout.live_fleet import Serving, read_description, read_serving
 from mlops_runtime.rollout.passport import broken_passports, passport_of, read_gate, sign_passport
 from mlops_runtime.rollout.promotions import next_promoted
+from mlops_runtime.rollout.record_links import LinkedRecord, time_of, verify
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import IsSigned, Sealer, broken_seals
 
@@ -44,14 +47,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
-GENESIS = "0" * 64
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 ATTEMPTS = 8  # against other writers of the same chain: a rollout and a rejection at most
 LOOK_BACK = 10  # records among which a retry finds its own
+_AT_ONCE = 8  # objects that are read
 
 
 _OF_NO_VERSION = (Outcome.REJECTED, Outcome.ASKED)
@@ -160,7 +162,7 @@ def last_record(row: LockRow) -> AuditRecord | None:
 
 def not_before(record: AuditRecord, earlier: AuditRecord | None) -> AuditRecord:
     """Return a record whose time is not before that of the one that it follows: two executions may end at almost the same time."""
-    before, now = (None if earlier is None else _time(earlier)), _time(record)
+    before, now = (None if earlier is None else time_of(earlier)), time_of(record)
     if earlier is None or before is None or now is None or now >= before:
         return record
     return replace(record, at=earlier.at)
@@ -245,73 +247,6 @@ def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
     return record.execution == claim.execution and record.serving_config == config
 
 
-def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: int) -> list[str]:
-    """Return what is wrong with a chain; empty if it is whole.
-
-    Args:
-        objects: Content of each audit object by key; seals among them are left to ``seals.broken_seals``.
-        endpoint: Whose chain it is.
-        head: Hash that the endpoint's row names as the newest record's.
-        sequence: Sequence that the row names.
-    """
-    problems: list[str] = []
-    records: dict[str, AuditRecord] = {}  # by hash
-    for key, content in sorted(objects.items()):
-        if key.endswith(SEAL):
-            continue
-        try:
-            record = from_json(AuditRecord, content)
-        except ContractError as error:
-            problems.append(f"{key} is changed: {error}")
-            continue
-        digest = hashlib.sha256(content).hexdigest()
-        if key != audit_key(endpoint, record.sequence, digest) or record.endpoint != endpoint:
-            problems.append(
-                f"{key} is changed: its content belongs to {audit_key(record.endpoint, record.sequence, digest)}"
-            )
-            continue
-        records[digest] = record
-    numbers = Counter(record.sequence for record in records.values())
-    problems += [
-        f"sequence {number} is forked: {count} records" for number, count in sorted(numbers.items()) if count > 1
-    ]
-    problems += [f"sequence {number} is missing" for number in range(1, sequence + 1) if number not in numbers]
-    problems += [f"sequence {number} is before the first" for number in sorted(numbers) if number < 1]
-    problems += [f"sequence {number} is past the head at {sequence}" for number in sorted(numbers) if number > sequence]
-    return problems + _broken_links(records, head, sequence) + _backward_times(records.values())
-
-
-def _broken_links(records: Mapping[str, AuditRecord], head: str, sequence: int) -> list[str]:
-    expected = head
-    for number in range(sequence, 0, -1):
-        record = records.get(expected)
-        if record is None:
-            return [f"sequence {number} does not have the hash {expected[:16]} that follows from the head"]
-        if record.sequence != number:
-            return [f"reordered: the record after sequence {number} follows sequence {record.sequence}"]
-        expected = record.previous
-    return [] if expected == GENESIS else [f"the first record follows {expected[:16]}, not the beginning"]
-
-
-def _backward_times(records: Iterable[AuditRecord]) -> list[str]:
-    problems = []
-    newest: datetime | None = None
-    for record in sorted(records, key=lambda record: record.sequence):
-        time = _time(record)
-        if time is None or (newest is not None and time < newest):
-            problems.append(f"sequence {record.sequence} is of {record.at}, earlier than a record before it")
-        newest = time if newest is None else max(newest, time or newest)
-    return problems
-
-
-def _time(record: AuditRecord) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(record.at)
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else None
-
-
 def _tells_of(died: DiedExecution) -> str:
     about = "" if died.model_package_arn is None else f" of {died.model_package_arn}"
     return (
@@ -374,6 +309,26 @@ class Move:
     owner: str | None = None
     pause: PauseState | None = None
     taken_back: tuple[TakenBack, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainPart:
+    """What is wrong with the records from ``first`` on; ``rest`` is where older ones end, None where none is left to check."""
+
+    problems: tuple[str, ...]
+    first: int
+    rest: LinkedRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Sequences of records, both included; None is without a bound."""
+
+    first: int | None = None
+    last: int | None = None
+
+
+_WHOLE = _Span()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -495,25 +450,59 @@ class AuditChain:
         Args:
             is_signed: Whether a seal's signature is the unit's key's. Default: signatures are not checked.
         """
-        row, objects = self.table.read(), self.contents()
-        problems = verify(objects, endpoint=row.endpoint, head=row.audit_head, sequence=row.audit_sequence)
+        row = self.table.read()
+        return self._problems(row, self.contents(), is_signed, _WHOLE)
+
+    def part(self, is_signed: IsSigned, *, until: LinkedRecord | None, size: int) -> ChainPart:
+        """Return what is wrong with some records of the chain, the newest first; by the hash of each part's last record.
+
+        Parts share one record, so that times are compared across them.
+
+        Args:
+            is_signed: Whether a seal's signature is the unit's key's.
+            until: Where the part of newer records ended (``ChainPart.rest``). None: the newest records, by the row's head.
+            size: Most records, at least 2.
+        """
+        row = self.table.read()
+        last = row.audit_sequence if until is None else until.sequence
+        first = max(1, last - size + 1)
+        span = _Span(first=first if first > 1 else None, last=None if until is None else last)
+        if until is not None:
+            row = replace(row, audit_sequence=until.sequence, audit_head=until.sha256)
+        objects = self.contents(span)
+        problems = self._problems(row, objects, is_signed, span)
+        if first == 1:
+            return ChainPart(problems=tuple(problems), first=first, rest=None)
+        start = audit_key(self.table.endpoint, first, "")[: -len(".json")]
+        found = [hashlib.sha256(c).hexdigest() for k, c in objects.items() if k.startswith(start) and SEAL not in k]
+        if len(found) != 1:
+            problems.append(f"records before sequence {first} were not checked: nothing says which hash they end with")
+            return ChainPart(problems=tuple(problems), first=first, rest=None)
+        return ChainPart(problems=tuple(problems), first=first, rest=LinkedRecord(sequence=first, sha256=found[0]))
+
+    def _problems(
+        self, row: LockRow, objects: Mapping[str, bytes], is_signed: IsSigned | None, span: _Span
+    ) -> list[str]:
+        problems = verify(
+            objects, endpoint=row.endpoint, head=row.audit_head, sequence=row.audit_sequence, first=span.first or 1
+        )
         if is_signed is None:
             return problems
-        problems += broken_seals(objects, self.published(), row=row, is_signed=is_signed)
-        problems += broken_passports(objects, self.passports(), is_signed=is_signed)
-        return problems + broken_minutes(objects, self.minutes())
+        problems += broken_seals(objects, self.published(span), row=row, is_signed=is_signed)
+        problems += broken_passports(objects, self.passports(span), is_signed=is_signed)
+        return problems + broken_minutes(objects, self.minutes(span))
 
-    def contents(self) -> dict[str, bytes]:
+    def contents(self, span: _Span = _WHOLE) -> dict[str, bytes]:
         """Return the chain's objects by key: records and their seals."""
-        return self._all(self.bucket, f"audit/{self.table.endpoint}/")
+        return self._all(self.bucket, f"audit/{self.table.endpoint}/", span)
 
-    def passports(self) -> dict[str, bytes]:
+    def passports(self, span: _Span = _WHOLE) -> dict[str, bytes]:
         """Return the passports of the chain's promotions by key."""
-        return self._all(self.bucket, f"passports/{self.table.endpoint}/")
+        return self._all(self.bucket, f"passports/{self.table.endpoint}/", span)
 
-    def minutes(self) -> dict[str, bytes]:
+    def minutes(self, span: _Span = _WHOLE) -> dict[str, bytes]:
         """Return the minutes of the chain's verdicts by key."""
-        return self._all(self.bucket, f"minutes/{self.table.endpoint}/")
+        return self._all(self.bucket, f"minutes/{self.table.endpoint}/", span)
 
     def keep_minutes(self, record: AuditRecord, content: bytes | None) -> AuditRecord:
         """Write the minutes of a record's verdict beside it, before the record that names them; return that record.
@@ -542,9 +531,9 @@ class AuditChain:
         self._put_new(self.bucket, key, canonical_json(sign_passport(passport, self.sealer)))
         return digest
 
-    def published(self) -> dict[str, bytes]:
+    def published(self, span: _Span = _WHOLE) -> dict[str, bytes]:
         """Return the published heads by key."""
-        return self._all(self.heads, f"heads/{self.table.endpoint}/")
+        return self._all(self.heads, f"heads/{self.table.endpoint}/", span)
 
     def _write_last(self, row: LockRow) -> AuditRecord | None:
         """Write what a writer that died may have left out, and return the record at the head."""
@@ -570,9 +559,15 @@ class AuditChain:
             return self._read(bucket, key) == content
         return True
 
-    def _all(self, bucket: str, prefix: str) -> dict[str, bytes]:
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return {entry["Key"]: self._read(bucket, entry["Key"]) for page in pages for entry in page.get("Contents", [])}
+    def _all(self, bucket: str, prefix: str, span: _Span) -> dict[str, bytes]:
+        """Return objects by key; every key below a prefix begins with its sequence in eight digits."""
+        after = prefix[:-1] if span.first is None else f"{prefix}{span.first:08d}"
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, StartAfter=after)
+        listed = (entry["Key"] for page in pages for entry in page.get("Contents", []))
+        end = None if span.last is None else f"{prefix}{span.last + 1:08d}"
+        keys = list(takewhile(lambda key: end is None or key < end, listed))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return dict(zip(keys, pool.map(partial(self._read, bucket), keys), strict=True))
 
     def _read(self, bucket: str, key: str) -> bytes:
         return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()

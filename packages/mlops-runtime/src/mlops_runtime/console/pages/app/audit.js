@@ -15,7 +15,7 @@ export function Audit({unit, endpoint}) {
 function Shown({data, path}) {
   return html`
     ${data.missing !== null && data.missing !== undefined && html`<${Note} kind="bad" role="alert"><p>Record ${data.missing} is missing or changed, so that no older one can be shown. Verify the log.</p><//>`}
-    <${Card} id="whole" title="Is it intact?"><${Verify} path=${path} />
+    <${Card} id="whole" title="Is it intact?"><${Verify} path=${path} name=${data.name} />
       <${Facts} of=${[
         ['head', html`<${Copied} of=${data.head} />`],
         ['at sequence', number(data.sequence)],
@@ -35,21 +35,30 @@ const COLUMNS = [
   {name: 'Reason', of: ({record, sha256}) => html`${plain(record.reason)}${record.verdict && html`<br /><span class="small">${record.verdict.sentence}</span>`}<br /><code class="small soft" title="SHA-256 of the record">${sha256.slice(0, 16)}</code>`},
 ];
 
-function Verify({path}) {
+// Long chains come in parts, the newest first: each is verified against the hash that the part before names.
+function Verify({path, name}) {
   const [state, set] = useState({});
   const verify = async () => {
-    set({isBusy: true});
+    const findings = new Set();
+    let part = {rest: null}, query = '';
     try {
-      set({found: await read(`${path}/verification`)});
+      do {
+        set({isBusy: true, part});
+        part = await read(`${path}/verification${query}`);
+        part.findings.forEach((each) => findings.add(each));
+        query = part.rest ? `?sequence=${part.rest.sequence}&sha256=${part.rest.sha256}` : '';
+      } while (query);
+      set({found: {...part, findings: [...findings], is_whole: !findings.size}});
     } catch (error) {
       set({error});
     }
   };
-  const {found, error, isBusy} = state;
+  const {found, error, isBusy, part} = state;
   return html`<div class="buttons"><button type="button" onClick=${verify} disabled=${isBusy}>${isBusy ? 'Verifying…' : 'Verify every record'}</button></div>
-    <div role="status" aria-live="polite">${found && html`<${Note} kind=${found.is_whole ? 'good' : 'bad'}><p><${State} of=${found.is_whole ? 'intact' : 'broken'} /> ${number(found.records)} records, signed with the key <code>${found.key}</code>.</p>
+    <div role="status" aria-live="polite">${isBusy && part.rest && html`<p>Records ${number(part.first)} to ${number(part.total)} are verified.</p>`}
+      ${found && html`<${Note} kind=${found.is_whole ? 'good' : 'bad'}><p><${State} of=${found.is_whole ? 'intact' : 'broken'} /> ${number(found.total)} records, signed with the key <code>${found.key}</code>.</p>
       ${found.findings.length > 0 && html`<ul>${found.findings.map((each) => html`<li>${each}</li>`)}</ul>`}<//>`}
-      ${error && html`<${Note} kind="bad"><p>It cannot be verified: ${error.message}</p><//>`}</div>`;
+      ${error && html`<${Note} kind="bad"><p>It cannot be verified here: ${error.message}. Type <code>mlops audit verify ${name}</code></p><//>`}</div>`;
 }
 
 function Copied({of}) {
