@@ -1,7 +1,7 @@
 """Which rights of a role nothing has used, by the journal in which the embedded cloud keeps each question to IAM."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,7 +14,7 @@ def roles_of(cloud: Cloud, part: str) -> list[str]:
     return [role["Arn"] for page in pages for role in page["Roles"] if part in role["RoleName"]]
 
 
-def unused_rights(cloud: Cloud, role: str) -> set[str]:
+def unused_rights(cloud: Cloud, role: str, *, parts: Collection[str] = ("",)) -> set[str]:
     """Return each right that no allowed call has used: its action, and for a key the services by which it may be used.
 
     Policies that roles share are left out: ``tests/security/`` has them.
@@ -22,6 +22,7 @@ def unused_rights(cloud: Cloud, role: str) -> set[str]:
     Args:
         cloud: Where the role's way was gone.
         role: Its ARN.
+        parts: Of resources; those with none of them are passed over. Default: none is.
     """
     journal = next(cloud.home.rglob("iam.jsonl"))
     rows = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -31,7 +32,8 @@ def unused_rights(cloud: Cloud, role: str) -> set[str]:
         for statement in _statements(cloud, role.rpartition("/")[2])
         for action in _list(statement["Action"])
         for resource in _list(statement["Resource"])
-        if not any(_uses(call, action, resource, statement.get("Condition", {})) for call in calls)
+        if any(part in resource for part in parts)
+        and not any(_uses(call, action, resource, statement.get("Condition", {})) for call in calls)
     }
 
 
