@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.model import GateResult, GateVerdict
 from mlops_runtime.promotion.release_objects import MOST_BYTES, MOST_READ, ObjectReader
 
 DIGEST = bytes(32)
@@ -48,3 +50,28 @@ def test_what_no_target_can_copy_or_no_function_read_is_named() -> None:
 
     assert found[0].endswith(f"must have at most {MOST_BYTES} bytes to be copied, got {MOST_BYTES + 1}")
     assert [f"must have at most {MOST_READ} bytes" in problem for problem in found[1:]] == [True, True, True]
+
+
+class _Gate(_S3):
+    """Every object is the gate's result of another environment."""
+
+    def get_object(self, **_: Any) -> dict[str, Any]:
+        uri, digest = "s3://theirs/evaluations/demand-forecast/one/evaluation.json", METADATA["evaluation_sha256"]
+        gate = GateResult(
+            verdict=GateVerdict.PASSED, checks=(), evaluation_uri=uri, evaluation_sha256=digest, reason="better"
+        )
+        content = canonical_json(gate)
+        return {"ContentLength": len(content), "Body": io.BytesIO(content)}
+
+
+def test_a_gate_of_another_environment_read_the_evaluation_there() -> None:
+    """Of a package that was copied its hash counts, not its place; of one that was trained here both do."""
+    reader = ObjectReader(s3=_Gate(None, 1), bucket="b", names=("demand-forecast",))  # type: ignore[arg-type]  # two calls of it
+
+    def is_refused(**more: str) -> bool:
+        found = reader.prove({**METADATA, **more}, artifact_uri="s3://b/models/demand-forecast/one/model.tar.gz")
+        return any("the gate's result" in problem and "is about" in problem for problem in found.problems)
+
+    assert is_refused()
+    assert not is_refused(source_binding="0" * 64)
+    assert is_refused(source_binding="0" * 64, evaluation_sha256="1" * 64)
