@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +16,9 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
+from tests.released import EVALUATION
 
-from mlops_constructs import BusinessUnit, Environment, ModelRegistry, Profile
+from mlops_constructs import Approval, BusinessUnit, Environment, ModelRegistry, Profile
 from mlops_local.stacks import deployer
 from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
 from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError
@@ -34,6 +36,8 @@ pytestmark = pytest.mark.cloud
 BUILD = Environment("build", account="111111111111", region="us-east-1")
 STAGING = Environment("staging", account="222222222222", region="us-east-1")
 GROUP = "offered-forecast"
+MANIFEST = json.dumps({"schemaVersion": 2, "layers": [], "made": "for releases"})
+IMAGE = f"sha256:{hashlib.sha256(MANIFEST.encode()).hexdigest()}"
 _SECONDS = 60
 
 
@@ -63,6 +67,13 @@ def _assembly(folder: Path) -> Path:
     }
     for name, value in outputs.items():
         cdk.CfnOutput(stack, f"{name}Output", value=value)
+    taking = cdk.Stack(app, "Taken", env=STAGING.cdk)
+    own = BusinessUnit(taking, "Unit", name="offered", profile=Profile.DEVELOPMENT)
+    taken = ModelRegistry.from_environment(
+        taking, "Registry", business_unit=own, name="forecast", source=BUILD, approval=Approval.automatic()
+    )
+    rules = (each for each in taken.node.find_all() if isinstance(each, events.Rule) and each.node.id == "Recheck")
+    cdk.CfnOutput(taking, "RecheckOutput", value=next(rules).rule_name)
     app.synth()
     return folder / "cdk.out"
 
@@ -80,20 +91,39 @@ class Offered:
         """Return a client of the build account's root user."""
         return self.cloud.at(BUILD.account, BUILD.region).client(service)
 
+    def staging(self, service: str) -> Any:
+        """Return a client of the other account's root user."""
+        return self.cloud.at(STAGING.account, STAGING.region).client(service)
+
+    def arrived(self, package: ModelPackageSpec) -> list[dict[str, Any]]:
+        """Return the packages of the other account that have the same archive."""
+        client = self.staging("sagemaker")
+        found = client.list_model_packages(ModelPackageGroupName=GROUP)["ModelPackageSummaryList"]
+        described = [client.describe_model_package(ModelPackageName=each["ModelPackageArn"]) for each in found]
+        return [d for d in described if d["CustomerMetadataProperties"]["artifact_sha256"] == package.artifact_sha256]
+
     def register(self) -> ModelPackageSpec:
         """Write what a retraining leaves, and register it."""
         self.number += 1
         name, bucket = f"run-{self.number}", self.outputs["Artifacts"]
-        contents = {part: f"{part} of {name}".encode() for part in ("archive", "evaluation", "baseline")}
-        digests = {part: hashlib.sha256(content).hexdigest() for part, content in contents.items()}
         prefix = f"s3://{bucket}/evaluations/{GROUP}/{name}"
+        contents = {part: f"{part} of {name}".encode() for part in ("archive", "baseline")}
+        digests = {part: hashlib.sha256(content).hexdigest() for part, content in contents.items()}
+        evaluation = replace(
+            EVALUATION,
+            artifact_sha256=digests["archive"],
+            baseline_uri=f"{prefix}/baseline.json",
+            baseline_sha256=digests["baseline"],
+        )
+        contents["evaluation"] = canonical_json(evaluation)
+        digests["evaluation"] = hashlib.sha256(contents["evaluation"]).hexdigest()
         spec = ModelPackageSpec(
             group=GROUP,
-            image=f"{BUILD.account}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
+            image=f"{BUILD.account}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{IMAGE}",
             artifact_uri=f"s3://{bucket}/models/{GROUP}/{name}/model.tar.gz",
             artifact_sha256=digests["archive"],
-            model_sha256="b" * 64,
-            training_set_id="c" * 64,
+            model_sha256=evaluation.model_sha256,
+            training_set_id=evaluation.training_set_id,
             execution=f"arn:aws:states:us-east-1:{BUILD.account}:execution:Retrain:{name}",
             baseline_uri=f"{prefix}/baseline.json",
             baseline_sha256=digests["baseline"],
@@ -231,10 +261,11 @@ class Offered:
 @pytest.fixture(scope="module")
 def offered(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offered]:
     """Deploy it once; its schedule ends with it: another file's jump would stop at each of its hours."""
-    outputs = deployer.deploy(cloud, _assembly(tmp_path_factory.mktemp("offered")))["Offered"]
-    made = Offered(cloud, {name.removesuffix("Output"): value for name, value in outputs.items()})
+    found = deployer.deploy(cloud, _assembly(tmp_path_factory.mktemp("offered")))
+    made = Offered(cloud, {name.removesuffix("Output"): value for name, value in found["Offered"].items()})
     yield made
     made.client("events").disable_rule(Name=made.outputs["Recheck"])
+    made.staging("events").disable_rule(Name=found["Taken"]["RecheckOutput"])
 
 
 def test_an_approval_is_released_recorded_and_announced_once(offered: Offered) -> None:
@@ -260,6 +291,29 @@ def test_an_approval_is_released_recorded_and_announced_once(offered: Offered) -
     assert offered.objects("Artifacts", key)[key] == content
     assert offered.audit(package) == [audited]
     assert {each["id"] for each in offered.until(lambda: offered.heard(package, "RELEASED"))} == {event["id"]}
+
+
+def test_what_is_approved_here_arrives_approved_in_the_other_account(offered: Offered) -> None:
+    """Both sides of every call are asked: release, event, copies under the other account's key, registration by policy."""
+    ecr = offered.staging("ecr")
+    with suppress(ecr.exceptions.RepositoryAlreadyExistsException):
+        ecr.create_repository(repositoryName="mlops-runtime")
+    ecr.put_image(repositoryName="mlops-runtime", imageManifest=MANIFEST, imageTag="offered", imageDigest=IMAGE)
+    package = offered.register()
+    offered.approve(package)
+
+    def approved() -> list[dict[str, Any]]:
+        return [each for each in offered.arrived(package) if each["ModelApprovalStatus"] == "Approved"]
+
+    (arrived,) = offered.until(approved)
+    record = offered.record(package)
+    assert record is not None
+    assert arrived["CustomerMetadataProperties"]["source_binding"] == record.binding
+    uri = arrived["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    assert bucket != offered.outputs["Artifacts"]
+    copied = offered.staging("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    assert hashlib.sha256(copied).hexdigest() == package.artifact_sha256
 
 
 def test_the_chain_of_releases_is_found_and_verified_by_its_name(offered: Offered) -> None:
