@@ -97,6 +97,15 @@ def longest_approval(unit: IBusinessUnit) -> cdk.Duration | None:
     return None if rules is None or rules.approval_seconds is None else cdk.Duration.seconds(rules.approval_seconds)
 
 
+def further_tags(unit: IBusinessUnit) -> dict[str, str]:
+    """Return a unit's tags beside its own, for jobs that are started at run time.
+
+    Args:
+        unit: The unit.
+    """
+    return {key: value for key, value in unit.tags.items() if not key.startswith("mlops:")}
+
+
 def approval_problems(unit: IBusinessUnit, *, is_automatic: bool, timeout: cdk.Duration) -> list[str]:
     """Return what the platform of a unit says of an approval.
 

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk.assertions import Template
 from tests.constructs.conftest import Foundation, make_foundation
 
 from mlops_constructs import (
@@ -233,3 +235,19 @@ def test_without_a_platform_everything_is_allowed() -> None:
     assert rule_problems(unit, stack, images={"image": OTHER}, instance_types={"type": "ml.p4d.24xlarge"}) == []
     assert publication(unit) == "production"
     assert publication(ruled) == f"production.{rules_digest(DEFAULTS.rules)}"
+
+
+def test_jobs_have_the_tags_of_the_platform(tmp_path: Path) -> None:
+    """Of a pipeline's machine, and of a monitor whose jobs a function starts."""
+    tags = {"platform": "retail", "data-class": "internal"}
+    defaults = PlatformDefaults(name="retail", tags={"platform": "retail"}, required_tags=("data-class",))
+    base = make_foundation(tmp_path, unit={"defaults": defaults, "tags": {"data-class": "internal"}})
+    base.retraining("Retraining")
+    base.monitor("Monitor", engine=MonitorEngine.processing(image=base.image))
+    resources = Template.from_stack(base.stack).to_json()["Resources"].values()
+    machines = [json.dumps(each) for each in resources if each["Type"] == "AWS::StepFunctions::StateMachine"]
+    functions = [json.dumps(each) for each in resources if "further_tags" in json.dumps(each)]
+
+    assert any('\\"Key\\":\\"platform\\",\\"Value\\":\\"retail\\"' in machine for machine in machines)
+    assert len(functions) == 1
+    assert all(key in functions[0] and value in functions[0] for key, value in tags.items())

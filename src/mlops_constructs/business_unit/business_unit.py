@@ -79,7 +79,7 @@ class BusinessUnit(Construct):
             deployed (module ``terraform/platform`` writes them); a later value reaches the unit with its next deployment. It takes
             the place of ``network`` and ``encryption_key``. Default: the unit is on none.
         freeze: Times in which no model is retrained, approved or promoted. Default: none.
-        tags: Further tags of every resource, and of endpoints. Default: the unit's own, and its platform's.
+        tags: Further tags of every resource, and of endpoints and jobs made at run time. Default: its own, and its platform's.
         defaults: What the platform team declares: this unit and its constructs take it and may tighten it. Default: no platform.
 
     Raises:
@@ -352,7 +352,7 @@ class BusinessUnit(Construct):
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """Tags of every resource of the unit; jobs started at run time carry its own too (``contracts.JobTags``)."""
+        """Tags of every resource of the unit; jobs started at run time carry them too (``contracts.JobTags``)."""
         own = {"mlops:unit": self._name, "mlops:owner": self._owner, "mlops:cost-center": self._cost_center}
         return {**own, **self._further_tags}
 

@@ -24,6 +24,7 @@ from mlops_constructs._functions import (
     define_queue_consumer,
     deliver,
 )
+from mlops_constructs._platform_rules import further_tags
 from mlops_constructs._roles import (
     ROLE_REASON,
     SERVICE,
@@ -355,6 +356,8 @@ def _plan(
         "cost_center": unit.cost_center,
         "attribution_rows": job.attribution_rows,
     }
+    if further_tags(unit):
+        plan["further_tags"] = further_tags(unit)
     return plan if code is None else {**plan, "code_uri": code.s3_object_url}
 
 

@@ -17,7 +17,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import define_function
-from mlops_constructs._platform_rules import rule_problems
+from mlops_constructs._platform_rules import further_tags, rule_problems
 from mlops_constructs._roles import grant_statements
 from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table
@@ -523,6 +523,7 @@ class RetrainingPipeline(Construct):
             cost_center=unit.cost_center,
             model=name,
             execution="{% $execution %}",
+            further=further_tags(unit) or None,
         )
         return JobEnvironment(
             pipeline=self._pipeline,

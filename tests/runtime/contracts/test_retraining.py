@@ -1,6 +1,7 @@
 """What starts the Retrain machine, its plans, and the tags of its jobs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +33,15 @@ def test_job_tags_are_tags_of_sagemaker() -> None:
         {"Key": "mlops:execution", "Value": "run-1"},
     ]
     assert check_request("sagemaker", "AddTags", {"ResourceArn": job, "Tags": tags}) == []
+
+
+def test_jobs_have_a_units_further_tags_too() -> None:
+    """Beside its own, which they cannot replace."""
+    own = JobTags(unit="demand", owner="planning", cost_center="4711", model="forecast", execution="run-1")
+
+    tags = replace(own, further={"platform": "retail"}).as_tags()
+
+    assert tags == [*own.as_tags(), {"Key": "platform", "Value": "retail"}]
 
 
 def test_a_request_says_who_asked_and_when(example: Callable[..., Any]) -> None:

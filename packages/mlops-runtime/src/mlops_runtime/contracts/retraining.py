@@ -165,22 +165,24 @@ class TrainingMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTags:
-    """Tags of every job that a machine creates at run time: who pays for it and where it came from."""
+    """Tags of every job that a machine creates at run time: who pays for it, where it came from, and the unit's further ones."""
 
     unit: str
     owner: str
     cost_center: str
     model: str
     execution: str
+    further: Mapping[str, str] | None = None
 
     def as_tags(self) -> "list[TagTypeDef]":
-        """Return them in the API's shape, with the ``mlops:`` prefix."""
+        """Return them in the API's shape, the unit's own with the ``mlops:`` prefix."""
         values = {
             "mlops:unit": self.unit,
             "mlops:owner": self.owner,
             "mlops:cost-center": self.cost_center,
             "mlops:model": self.model,
             "mlops:execution": self.execution,
+            **(self.further or {}),
         }
         return [{"Key": key, "Value": value} for key, value in values.items()]
 

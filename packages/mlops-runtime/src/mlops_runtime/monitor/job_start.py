@@ -37,7 +37,8 @@ MAXIMUM_ENDPOINT_NAME = 63 - len("-monitor-") - CHARACTERS_OF_TIME
 class MonitorJobPlan:
     """Where the job runs and what it may use.
 
-    ``maximum`` is in seconds. With ``code_uri`` it is a Spark application: the URI of the file that Spark runs.
+    ``maximum`` is in seconds. With ``code_uri`` it is a Spark application: the URI of the file that Spark runs. ``further_tags``
+    are the unit's beside its own.
     """
 
     image_uri: str
@@ -53,6 +54,7 @@ class MonitorJobPlan:
     cost_center: str
     attribution_rows: int = 0
     code_uri: str | None = None
+    further_tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,12 @@ def job_request(settings: StartSettings, now: datetime) -> "CreateProcessingJobR
     now = now.astimezone(UTC)
     name = f"{endpoint}-monitor-{now:%Y%m%d%H%M}"
     tags = JobTags(
-        unit=settings.decide["unit"], owner=plan.owner, cost_center=plan.cost_center, model=endpoint, execution=name
+        unit=settings.decide["unit"],
+        owner=plan.owner,
+        cost_center=plan.cost_center,
+        model=endpoint,
+        execution=name,
+        further=plan.further_tags,
     )
     cluster: ProcessingClusterConfigTypeDef = {
         "InstanceCount": plan.count,
