@@ -16,7 +16,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
-from tests.released import EVALUATION
+from tests.passed import EVALUATION
 
 from mlops_constructs import Approval, BusinessUnit, Environment, ModelRegistry, Profile
 from mlops_local.stacks import deployer
@@ -112,6 +112,8 @@ class Offered:
         evaluation = replace(
             EVALUATION,
             artifact_sha256=digests["archive"],
+            # a model that was there before is left for a person
+            model_sha256=hashlib.sha256(name.encode()).hexdigest(),
             baseline_uri=f"{prefix}/baseline.json",
             baseline_sha256=digests["baseline"],
         )
