@@ -1,5 +1,6 @@
 """Several accounts and Regions in one embedded cloud."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -106,6 +107,15 @@ def test_accounts_are_kept_with_their_state(own_cloud: Callable[..., Cloud], mon
     cloud.at(STAGING, "eu-west-1").client("s3").create_bucket(
         Bucket="kept-staging", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
     )
+    build, statement = cloud.at(BUILD), {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{STAGING}:root"}}
+    group = build.client("sagemaker").create_model_package_group(ModelPackageGroupName="kept")["ModelPackageGroupArn"]
+    package = build.client("sagemaker").create_model_package(ModelPackageGroupName="kept")["ModelPackageArn"]
+    reads = {**statement, "Action": "sagemaker:DescribeModelPackage", "Resource": package}
+    build.client("sagemaker").put_model_package_group_policy(
+        ModelPackageGroupName=group.rpartition("/")[2], ResourcePolicy=json.dumps({"Statement": [reads]})
+    )
+    puts = {**statement, "Action": "events:PutEvents", "Resource": "*"}
+    build.client("events").put_permission(EventBusName="default", Policy=json.dumps({"Statement": [puts]}))
     cloud.down()
     with pytest.raises(CloudError, match="has 3 accounts, got 2; give at least 3, or"):
         own_cloud(account_count=2)
@@ -115,6 +125,11 @@ def test_accounts_are_kept_with_their_state(own_cloud: Callable[..., Cloud], mon
     assert place.client("ssm").get_parameter(Name="/kept")["Parameter"]["Value"] == "staging"
     assert [row["Name"] for row in place.client("s3").list_buckets()["Buckets"]] == ["kept-staging"]
     assert again.at(BUILD).client("s3").list_buckets()["Buckets"] == []
+    reader = again.at(STAGING)
+    assert reader.client("sagemaker").describe_model_package(ModelPackageName=package)["ModelPackageArn"] == package
+    bus = f"arn:aws:events:us-east-1:{BUILD}:event-bus/default"
+    row = {"Source": "mlops", "DetailType": "d", "Detail": "{}", "EventBusName": bus}
+    assert reader.client("events").put_events(Entries=[row])["FailedEntryCount"] == 0
 
     for name, value in place.environment().items():
         monkeypatch.setenv(name, value)

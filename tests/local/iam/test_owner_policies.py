@@ -217,6 +217,11 @@ def test_a_task_copies_from_another_account(build: CloudAccount, role: Role, buc
     digest = json.loads(done["output"])["CopyObjectResult"]["ChecksumSHA256"]
     assert digest == base64.b64encode(hashlib.sha256(b"one").digest()).decode()
     assert target.client("s3").get_object(Bucket=name, Key="copied")["Body"].read() == b"one"
+    failed = run(CopySource=f"{bucket}/secret?versionId=1")
+    assert "s3:GetObjectVersion" in failed["cause"]
+    versions = {**statement, "Action": ["s3:GetObject", "s3:GetObjectVersion"]}
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(versions))
+    assert "name the object without versionId" in run(CopySource=f"{bucket}/secret?versionId=1")["cause"]
     for wrong in ({"ExpectedSourceBucketOwner": STAGING}, {"ExpectedBucketOwner": BUILD}):
         failed = run(**wrong)
         assert (failed["status"], failed["error"]) == ("FAILED", "S3.AccessDeniedException"), failed

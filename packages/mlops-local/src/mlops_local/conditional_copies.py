@@ -7,11 +7,14 @@ See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
+from ministack.core.responses import get_account_id
 from ministack.services import s3
 
 from mlops_local import compat
+from mlops_local.iam.owners import bucket_owner
 
 compat.expect(
     "ministack.services.s3",
@@ -27,6 +30,9 @@ def install() -> None:
 
     # claim: copies-may-be-conditional
     def copy_where_allowed(bucket: str, key: str, headers: dict[str, str]) -> Any:
+        limit = _version_elsewhere(headers)
+        if limit is not None:
+            return limit
         there = s3._buckets.get(bucket, {}).get("objects", {}).get(key)
         refused = s3._check_put_preconditions(headers, there)
         if refused is not None:
@@ -35,6 +41,19 @@ def install() -> None:
         return status, found, _with_checksums(bucket, key, body) if status == HTTPStatus.OK else body
 
     s3._copy_object = copy_where_allowed
+
+
+def _version_elsewhere(headers: dict[str, str]) -> Any:
+    """Refuse to copy a version out of another account's bucket: MiniStack finds versions in one account alone."""
+    source, _, query = headers.get("x-amz-copy-source", "").partition("?")
+    found = bucket_owner(unquote(source).lstrip("/").partition("/")[0])
+    if "versionId=" not in query or found is None or found.account == get_account_id():
+        return None
+    return s3._error(
+        "NotImplemented",
+        "the embedded cloud copies the current version of another account's object alone; name the object without versionId",
+        HTTPStatus.NOT_IMPLEMENTED,
+    )
 
 
 # claim: copies-answer-with-their-checksums
