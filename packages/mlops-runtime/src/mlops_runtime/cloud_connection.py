@@ -23,6 +23,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CONNECTIONS = 20  # calls of one client at once: with fewer a list of runs drops connections and warns
 _JUMP_SECONDS = 600  # what is due on the way of a jump may take long
 _CLOUD = "mlops_local.cloud"
+_MAKING = Lock()  # one for all connections: sessions that share a loader read the description of a service once
 
 
 class EmbeddedCloudError(ValueError):
@@ -57,11 +58,10 @@ class CloudConnection:
     session: Any
     options: dict[str, Any] = field(default_factory=dict)
     made: dict[tuple[str, str | None], Any] = field(default_factory=dict, repr=False, compare=False)
-    _making: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def client(self, service: str, region: str | None = None) -> Any:
         """Return the client of a service; one that is in few Regions names one of them."""
-        with self._making:  # https://docs.aws.amazon.com/boto3/latest/guide/session.html: a session is not thread-safe
+        with _MAKING:  # https://docs.aws.amazon.com/boto3/latest/guide/session.html: a session is not thread-safe
             if (service, region) not in self.made:
                 from botocore.config import Config  # noqa: PLC0415 - slow
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import boto3
+from botocore import loaders
 from botocore.credentials import RefreshableCredentials
 from botocore.session import get_session
 
@@ -49,6 +51,10 @@ class TakenRole:
         self.base.move_clock(to)
 
 
+# else each session reads the description of each service: 0.2 CPU s a role
+_loader = cache(loaders.create_loader)
+
+
 def take_role(
     base: CloudConnection, role: str, *, session: str, is_source: bool = False, region: str | None = None
 ) -> TakenRole:
@@ -80,6 +86,7 @@ def take_role(
         }
 
     botocore_session = get_session()
+    botocore_session.register_component("data_loader", _loader(botocore_session.get_config_variable("data_path")))
     # botocore has no public way to give a session credentials that renew themselves
     botocore_session._credentials = RefreshableCredentials.create_from_metadata(keys(), keys, "sts-assume-role")  # type: ignore[attr-defined]
     botocore_session.set_config_variable("region", region or sts.meta.region_name)
