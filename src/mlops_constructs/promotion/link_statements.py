@@ -24,12 +24,16 @@ FOLDERS = (*_OBJECTS, "releases")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionLink:
-    """A model that ``source`` releases to ``target``. ``unit`` and ``model`` are known at synthesis."""
+    """A model that ``source`` releases to ``target``. ``unit`` and ``model`` are known at synthesis.
+
+    Where a platform names an ``organization``, policies of resources ask for it too: an account that leaves it is cut off.
+    """
 
     unit: str
     model: str
     source: LinkedEnvironment
     target: LinkedEnvironment
+    organization: str | None = None
 
     @property
     def group(self) -> str:
@@ -75,10 +79,7 @@ class PromotionLink:
             principals=[iam.ArnPrincipal(_root(self.target))],
             actions=["kms:Decrypt"],
             resources=["*"],
-            conditions={
-                **self._only("promote", self.target),
-                "StringEquals": {"kms:ViaService": self.source.endpoint("s3")},
-            },
+            conditions=self._only("promote", self.target, {"kms:ViaService": self.source.endpoint("s3")}),
         )
 
     # what the target's stack has: the identity policy of its promote role
@@ -122,18 +123,20 @@ class PromotionLink:
             "Principal": {"AWS": _root(sender)},
             "Action": "events:PutEvents",
             "Resource": self.inbox(receiver),
-            "Condition": {
-                **self._only("send", sender),
-                "StringEquals": {"events:source": event_source(self.unit)},
-            },
+            "Condition": self._only("send", sender, {"events:source": event_source(self.unit)}),
         }
 
     def inbox(self, environment: LinkedEnvironment) -> str:
         """Return the ARN of the bus on which an environment receives events of the other one."""
         return inbox_arn(unit=self.unit, model=self.model, environment=environment)
 
-    def _only(self, purpose: LinkRole, environment: LinkedEnvironment) -> dict[str, Any]:
-        return {"ArnEquals": {"aws:PrincipalArn": self.role_arn(purpose, environment)}}
+    def _only(
+        self, purpose: LinkRole, environment: LinkedEnvironment, equal: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        member = {} if self.organization is None else {"aws:PrincipalOrgID": self.organization}
+        equal = {**(equal or {}), **member}
+        only = {"ArnEquals": {"aws:PrincipalArn": self.role_arn(purpose, environment)}}
+        return {**only, "StringEquals": equal} if equal else only
 
 
 def pipeline_objects(bucket_arn: str, pipeline: str) -> list[str]:

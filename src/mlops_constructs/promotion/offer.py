@@ -70,8 +70,16 @@ class Offer(Construct):
         raise_if_any(scope, "InvalidModelRegistry", _problems(stack, business_unit, targets))
         here = LinkedEnvironment(account=stack.account, region=stack.region)
         self._bucket, self._group_name = business_unit.artifacts, f"{business_unit.name}-{model}"
+        rules = business_unit.platform_rules
         links = [
-            PromotionLink(unit=business_unit.name, model=model, source=here, target=target.linked) for target in targets
+            PromotionLink(
+                unit=business_unit.name,
+                model=model,
+                source=here,
+                target=target.linked,
+                organization=None if rules is None else rules.organization_id,
+            )
+            for target in targets
         ]
         # a target in another Region does not ask for packages: its functions reach no service here
         asking = [link.group_statement() for link in links if link.target.region == here.region]

@@ -168,7 +168,14 @@ class PromotionInbox(Construct):
         unit, stack = registry.business_unit, cdk.Stack.of(self)
         here = LinkedEnvironment(account=stack.account, region=stack.region)
         self._unit, self._registry, self._model, self._source = unit, registry, model, source
-        self._link = PromotionLink(unit=unit.name, model=model, source=source.linked, target=here)
+        rules = unit.platform_rules
+        self._link = PromotionLink(
+            unit=unit.name,
+            model=model,
+            source=source.linked,
+            target=here,
+            organization=None if rules is None else rules.organization_id,
+        )
         self._table = define_table(self, "Table", business_unit=unit, partition_key="endpoint")
         self._access = PromotionAccess(unit=unit, registry=registry, link=self._link, table=self._table)
         self._reader = self._define_reader()

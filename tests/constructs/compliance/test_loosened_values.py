@@ -17,8 +17,10 @@ from tests.constructs.conftest import Demand
 from mlops_constructs import (
     Approval,
     BusinessUnit,
+    Environment,
     Freeze,
     FreezeCalendar,
+    ModelRegistry,
     Network,
     PlatformDefaults,
     Profile,
@@ -224,6 +226,23 @@ def test_statements_for_other_accounts_name_the_organization(
     )
 
     assert [each.rule for each in _listed(stack)] == (["organization_id"] if is_listed else [])
+
+
+def test_accounts_of_a_chain_are_of_the_organization() -> None:
+    """What a registry in the middle admits, the account before it and the one after it, names it."""
+    stack = cdk.Stack(cdk.App(), "Demand", env=cdk.Environment(account="111122223333", region="eu-west-1"))
+    unit = BusinessUnit(
+        stack, "Unit", name="demand", defaults=PlatformDefaults(name="retail", organization_id="o-a1b2c3d4e5")
+    )
+    before, after = (
+        Environment(name, account=account, region="eu-west-1")
+        for name, account in (("build", "222222222222"), ("production", "333333333333"))
+    )
+    ModelRegistry.from_environment(
+        stack, "Registry", business_unit=unit, name="forecast", source=before, deploy_to=[after]
+    )
+
+    assert _listed(stack) == []
 
 
 def test_an_endpoint_without_the_condition_is_listed() -> None:

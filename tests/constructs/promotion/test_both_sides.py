@@ -10,12 +10,14 @@ import aws_cdk as cdk
 import pytest
 from ministack.core import iam_evaluator
 
-from mlops_constructs import BusinessUnit, Environment, ModelRegistry
+from mlops_constructs import BusinessUnit, Environment, ModelRegistry, PlatformDefaults
 from mlops_runtime.promotion.environment_link import LinkRole, inbox_arn, link_role_arn
 
 BUILD = Environment("build", account="111111111111", region="eu-west-1")
 STAGING = Environment("staging", account="222222222222", region="eu-west-1")
 RECOVERY = Environment("recovery", account="333333333333", region="eu-central-1")
+ORGANIZATION = "o-a1b2c3d4e5"
+RETAIL = PlatformDefaults(name="retail", organization_id=ORGANIZATION)
 BUCKET, KEY = "arn:aws:s3:::build-artifacts", "arn:aws:kms:eu-west-1:111111111111:key/k"
 PACKAGE = "arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/4"
 VIA = {"kms:viaservice": "s3.eu-west-1.amazonaws.com", "kms:encryptioncontext:aws:s3:arn": BUCKET}
@@ -95,8 +97,8 @@ class Template:
 class Sides:
     """The policies of both templates: what roles are granted, and what the other side's resources allow."""
 
-    def __init__(self, target: Environment) -> None:
-        self.target = target
+    def __init__(self, target: Environment, defaults: PlatformDefaults | None) -> None:
+        self.target, self.organization = target, None if defaults is None else defaults.organization_id
         self.inbox = inbox_arn(unit="demand", model="forecast", environment=target.linked)
         promote, recheck, send = (_role("promote", target), _role("recheck", target), _role("send", BUILD))
         # a source in another Region is not asked: no function reaches it there
@@ -106,7 +108,7 @@ class Sides:
         app = cdk.App()
         for name, environment in (("Build", BUILD), ("Target", target)):
             stack = cdk.Stack(app, name, env=environment.cdk)
-            unit = BusinessUnit(stack, "Unit", name="demand")
+            unit = BusinessUnit(stack, "Unit", name="demand", defaults=defaults)
             if environment is BUILD:
                 registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", deploy_to=[target])
                 registry.register_from("demand-weekly")
@@ -163,10 +165,12 @@ def _role(purpose: LinkRole, place: Environment) -> str:
     return link_role_arn(purpose, unit="demand", model="forecast", environment=place.linked)
 
 
-@pytest.fixture(scope="module", params=[STAGING, RECOVERY], ids=lambda target: target.name)
+@pytest.fixture(
+    scope="module", params=[(STAGING, None), (RECOVERY, None), (STAGING, RETAIL)], ids=["same", "across", "retail"]
+)
 def sides(request: pytest.FixtureRequest) -> Sides:
-    """Both templates, synthesized once: with a target in the same Region, and in another one."""
-    return Sides(request.param)
+    """Both templates, synthesized once: with a target in the same Region, in another one, and for a platform's organization."""
+    return Sides(*request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +179,11 @@ def _known_context(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve: Callable[..., Any] = iam_evaluator._resolve_condition_key
 
     def known(key: str, context: Any) -> Any:
-        given = {"aws:resourceaccount": BUILD.account, "aws:principalarn": context.principal_arn}
+        given = {
+            "aws:resourceaccount": BUILD.account,
+            "aws:principalarn": context.principal_arn,
+            "aws:principalorgid": context.service_context.get("aws:principalorgid", ORGANIZATION),
+        }
         return given.get(key.lower()) or resolve(key, context)
 
     monkeypatch.setattr(iam_evaluator, "_resolve_condition_key", known)
@@ -206,6 +214,16 @@ def test_another_role_or_account_is_denied(sides: Sides) -> None:
     for role, call in sides.needed:
         assert not sides.admitted(f"{role.rpartition('/')[0]}/Admin", call)
         assert not sides.admitted(f"arn:aws:iam::999999999999:role/{role.rpartition('/')[2]}", call)
+
+
+def test_an_account_that_left_the_organization_is_cut_off(sides: Sides) -> None:
+    """By each policy of a resource, where the platform names one; else no policy asks."""
+    answers = {
+        sides.admitted(role, (action, arn, keys | {"aws:principalorgid": "o-another0000"}))
+        for role, (action, arn, keys) in sides.needed
+    }
+
+    assert answers == {sides.organization is None}
 
 
 def test_no_statement_for_the_other_account_can_be_dropped(sides: Sides) -> None:

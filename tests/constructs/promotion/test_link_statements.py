@@ -1,5 +1,6 @@
 """Both sides of a promotion: what one is granted is what the other allows."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,6 +50,26 @@ def test_keys_decrypt_through_s3_of_their_region() -> None:
     condition = LINK.key_statement().to_statement_json()["Condition"]
 
     assert condition["StringEquals"] == {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
+
+
+def test_an_organization_replaces_no_account_role_or_service() -> None:
+    """It stands beside them in all four policies of resources, and in none of a role."""
+    asking = replace(LINK, organization="o-a1b2c3d4e5")
+    plain, bound = (
+        [
+            link.group_statement(),
+            link.bucket_statement(BUCKET).to_statement_json(),
+            link.key_statement().to_statement_json(),
+            dict(link.inbox_statement(sender=SOURCE, receiver=TARGET)),
+        ]
+        for link in (LINK, asking)
+    )
+
+    for without, with_it in zip(plain, bound, strict=True):
+        equal = without["Condition"].get("StringEquals", {}) | {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}
+        assert with_it == {**without, "Condition": without["Condition"] | {"StringEquals": equal}}
+    granted = [[each.to_statement_json() for each in link.promote_statements()] for link in (LINK, asking)]
+    assert granted[0] == granted[1]
 
 
 @pytest.mark.parametrize(("sender", "receiver"), [(SOURCE, TARGET), (TARGET, SOURCE)])
