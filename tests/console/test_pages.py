@@ -420,3 +420,19 @@ def test_the_clock_is_the_clouds_and_goes_on(visit: Open, address: str, shop: De
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
     assert page.evaluate(clock) - before > 3_599_000  # answers name whole seconds
+
+
+def test_a_model_that_may_not_be_read_is_named_above_the_others(visit: Open, address: str, shop: DeployedUnit) -> None:
+    """With the reason, and the others are shown."""
+    tab = visit(address)
+    page = tab.page
+
+    def denied(data: dict[str, Any]) -> None:
+        data["unread"] = {"endpoint secret": "AWS refused GetItem (AccessDeniedException): no"}
+
+    answered(page, f"**/api/v1/units/{shop.name}", denied)
+    tab.open("/")
+
+    expect(page.get_by_text(f"{shop.name}, endpoint secret, cannot be read: AWS refused GetItem")).to_be_visible()
+    expect(page.get_by_role("row", name=shop.endpoint)).to_be_visible()
+    assert not tab.violations()

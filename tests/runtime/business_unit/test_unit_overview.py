@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from tests.runtime.business_unit.unit_samples import ENDPOINT as ENDPOINT_OVERVIEW
+from tests.runtime.business_unit.unit_samples import PIPELINE as PIPELINE_OVERVIEW
 from tests.runtime.monitor import reports
 
 from mlops_runtime.business_unit.unit_overview import (
@@ -24,6 +25,7 @@ from mlops_runtime.business_unit.unit_overview import (
     Lock,
     MonitorOverview,
     Overview,
+    PipelineOverview,
     UnitOverview,
     newest_verdict,
 )
@@ -530,3 +532,57 @@ def test_three_parts_of_a_unit_are_read_at_once_in_their_order(world: World, mon
     )
 
     assert [each.endpoint for each in unit.endpoints] == [each.endpoint for each in entries]
+
+
+class Private(Overview):
+    """Endpoints and pipelines, of which those named in ``sagemaker`` may not be read."""
+
+    def endpoint(
+        self, entry: EndpointEntry, *, artifacts: str | None = None, audit: str | None = None
+    ) -> EndpointOverview:
+        """Return an endpoint, unless it may not be read."""
+        assert (artifacts, audit) == (UNIT_ENTRY.artifacts_bucket, UNIT_ENTRY.audit_bucket)
+        self._refuse(f"endpoint {entry.endpoint}")
+        return replace(ENDPOINT_OVERVIEW, endpoint=entry.endpoint)
+
+    def pipeline(self, entry: PipelineEntry, *, unit: UnitEntry) -> PipelineOverview:
+        """Return a pipeline, unless it may not be read."""
+        assert unit is UNIT_ENTRY
+        self._refuse(f"pipeline {entry.pipeline}")
+        return replace(PIPELINE_OVERVIEW, pipeline=entry.pipeline)
+
+    def _refuse(self, name: str) -> None:
+        answers: Any = self.sagemaker
+        if name in answers:
+            raise ClientError({"Error": {"Code": answers[name], "Message": "no"}}, "GetItem")
+
+
+def _unit_in(world: World, **answers: str) -> UnitOverview:
+    given: Any = {name.replace("_", " "): code for name, code in answers.items()}
+    entries = [replace(world.endpoint_entry, endpoint=name) for name in "ab"]
+    pipelines = [replace(world.pipeline_entry, pipeline=name) for name in "ab"]
+    overview = Private(dynamodb=world.dynamodb, sagemaker=given, stepfunctions=world.stepfunctions, now=NOW)
+    return overview.unit(UNIT_ENTRY, entries, pipelines)
+
+
+def test_parts_of_a_unit_that_may_not_be_read_are_named(world: World) -> None:
+    """An endpoint and a pipeline of one name are two."""
+    unit = _unit_in(world, endpoint_a="AccessDeniedException", pipeline_a="AccessDenied")
+
+    assert [each.endpoint for each in unit.endpoints] == ["b"]
+    assert [each.pipeline for each in unit.pipelines] == ["b"]
+    assert list(unit.unread) == ["endpoint a", "pipeline a"]
+    assert unit.unread["endpoint a"].startswith("AWS refused GetItem (AccessDeniedException): no")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"endpoint_a": "AccessDeniedException", "endpoint_b": "AccessDeniedException"},
+        {"pipeline_a": "ThrottlingException"},
+    ],
+)
+def test_a_unit_of_which_no_endpoint_may_be_read_is_refused(world: World, answers: dict[str, str]) -> None:
+    """A page without a model would say that none is deployed; any other error is one."""
+    with pytest.raises(ClientError, match=next(iter(answers.values()))):
+        _unit_in(world, **answers)

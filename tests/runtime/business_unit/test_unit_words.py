@@ -154,6 +154,16 @@ def test_what_is_not_as_it_should_be_is_said(changes: dict[str, object], line: s
     assert line in list(unit_lines(unit, NOW))
 
 
+def test_what_may_not_be_read_is_named_last() -> None:
+    """Below what may, with the reason."""
+    unit = replace(UNIT, unread={"endpoint secret": "AWS refused GetItem (AccessDeniedException): no"})
+
+    assert list(unit_lines(unit, NOW))[-2:] == [
+        "  endpoint secret",
+        "    not shown AWS refused GetItem (AccessDeniedException): no",
+    ]
+
+
 def test_a_unit_that_runs_says_so() -> None:
     """And a pipeline that never started."""
     pipeline = replace(PIPELINE, last_started=None)

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,7 @@ from mlops_runtime.cloud_connection import CloudConnection, embedded_options
 from mlops_runtime.console.api import ConsoleApi
 from mlops_runtime.console.http_message import HttpRequest
 from mlops_runtime.console.route import Role
+from mlops_runtime.console.taken_role import TakenRole, take_role
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -65,6 +67,37 @@ def roles(cloud: Cloud) -> dict[Role, str]:
 def api(connection: CloudConnection) -> ConsoleApi:
     """The API, as root of the embedded account."""
     return ConsoleApi(lambda _role: connection)
+
+
+@pytest.fixture
+def limited(cloud: Cloud, unit: DeployedUnit, connection: CloudConnection) -> TakenRole:
+    """A reader who reads everything but the row of a second endpoint of the unit, which has a table of its own."""
+    iam, name = cloud.client("iam"), f"{unit.name}-limited"
+    attribute = {"AttributeName": "endpoint", "AttributeType": "S"}
+    made = unit.dynamodb.create_table(
+        TableName=f"{unit.name}-secret",
+        AttributeDefinitions=[attribute],
+        KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    unit.publish(
+        replace(
+            unit.endpoint_entry, endpoint=f"{unit.name}-secret", rollout_table=made["TableDescription"]["TableName"]
+        )
+    )
+    trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(
+        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    table = made["TableDescription"]["TableArn"]
+    reads = ["ssm:Get*", "dynamodb:GetItem", "sagemaker:Describe*", "sagemaker:List*", "states:List*", "s3:*"]
+    statements = [
+        {"Effect": "Allow", "Action": reads, "Resource": "*"},
+        {"Effect": "Deny", "Action": "dynamodb:GetItem", "Resource": table},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_role_policy(RoleName=name, PolicyName="Reads", PolicyDocument=policy)
+    return take_role(connection, role["Role"]["Arn"], session="ann")
 
 
 @pytest.fixture

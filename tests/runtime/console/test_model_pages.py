@@ -1,5 +1,6 @@
 """Units, models and one model, as they are deployed."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,8 +8,13 @@ from typing import Any
 from tests.cli.deployed_unit import DONE, DeployedUnit
 
 from mlops_runtime.cloud_connection import CloudConnection
+from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.http_message import HttpRequest
+from mlops_runtime.console.taken_role import TakenRole
+from mlops_runtime.contracts.fleet import FleetEnvironment
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.contracts.unit_entries import PipelineEntry
+from mlops_runtime.fleet.fleet_reading import read_environments
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -88,6 +94,31 @@ def test_what_is_not_there_is_named(ask: Ask, unit: DeployedUnit) -> None:
     assert (status, found["title"]) == (404, "not found")
     assert found["detail"] == f"unit {unit.name} has no endpoint 'other'; it has {unit.endpoint}"
     assert (missing, unit.name in of_unit["detail"]) == (404, True)
+
+
+def test_models_that_may_not_be_read_are_named_beside_the_others(unit: DeployedUnit, limited: TakenRole) -> None:
+    """Each with what IAM refused; a page of that model alone is refused, and a fleet names it too."""
+    unit.serve(2)
+    secret = f"{unit.name}-secret"
+    api = ConsoleApi(lambda _role: limited)
+
+    def get(path: str) -> tuple[int, Any]:
+        found = api.answer(HttpRequest(method="GET", path=f"/api/v1/units/{unit.name}{path}"))
+        return found.status, json.loads(found.body)
+
+    status, page = get("")
+    own, problem = get(f"/endpoints/{secret}")
+    environment = FleetEnvironment(name="build", account="000000000000", region="us-east-1")
+    fleet = read_environments([environment], lambda _: limited, now=limited.now(), unit=unit.name)
+
+    assert (status, own) == (200, 403)
+    assert [model["endpoint"] for model in page["models"]] == [unit.endpoint]
+    ((name, why),) = page["unread"].items()
+    assert name == f"endpoint {secret}"
+    assert why.startswith("AWS refused GetItem (AccessDeniedException): ")
+    assert f"{unit.name}-secret" in problem["detail"]
+    assert [model.model for model in fleet.models] == ["forecast"]
+    assert fleet.unread == {f"build/{unit.name} {name}": why}
 
 
 def test_a_unit_reads_nothing_twice(ask: Ask, unit: DeployedUnit, connection: CloudConnection) -> None:

@@ -1,10 +1,10 @@
 """What a unit has deployed and what it does now: tables, SageMaker, state machines, and what its monitors found."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_stepfunctions import SFNClient
+
+T = TypeVar("T")
 
 _NOT_READABLE = (*DENIED, "NoSuchBucket")
 _RUNS = 10  # among which the newest that has begun is found
@@ -165,6 +167,7 @@ class UnitOverview:
     """One unit: paused by whom, frozen by what, the next freeze, and everything that it has deployed.
 
     ``owner`` answers for it and ``cost_center`` pays; None where its stack is of a version that did not publish them.
+    ``unread`` says why the caller may not read others, by ``endpoint <name>`` or ``pipeline <name>``.
     """
 
     unit: str
@@ -176,6 +179,7 @@ class UnitOverview:
     pipelines: tuple[PipelineOverview, ...]
     owner: str | None = None
     cost_center: str | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,13 +207,30 @@ class Overview:
     def unit(
         self, entry: UnitEntry, endpoints: Sequence[EndpointEntry], pipelines: Sequence[PipelineEntry]
     ) -> UnitOverview:
-        """Return the unit of an entry with its endpoints and pipelines."""
+        """Return the unit of an entry with its endpoints and pipelines; those that the caller may not read are named.
+
+        Args:
+            entry: The unit's.
+            endpoints: Its endpoints.
+            pipelines: Its pipelines.
+
+        Raises:
+            ClientError: If the caller may not read the unit's own row, or none of the endpoints, or for another error.
+        """
         artifacts, audit = entry.artifacts_bucket, entry.audit_bucket
         with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
-            reading = pool.map(lambda each: self.endpoint(each, artifacts=artifacts, audit=audit), endpoints)
-            pipelines_read = pool.map(lambda each: self.pipeline(each, unit=entry), pipelines)
+            asked = {
+                f"endpoint {each.endpoint}": pool.submit(self.endpoint, each, artifacts=artifacts, audit=audit)
+                for each in endpoints
+            }
+            asked_of_pipelines = {
+                f"pipeline {each.pipeline}": pool.submit(self.pipeline, each, unit=entry) for each in pipelines
+            }
             row = RolloutTable(self.dynamodb, entry.automation_table, entry.unit).read()
-            found, retraining = tuple(reading), tuple(pipelines_read)
+            found, denied = _allowed(asked)
+            retraining, denied_pipelines = _allowed(asked_of_pipelines)
+        if denied and not found:
+            raise next(iter(denied.values()))
         freeze = FreezeSpec() if entry.freeze is None else entry.freeze
         return UnitOverview(
             unit=entry.unit,
@@ -217,10 +238,11 @@ class Overview:
             frozen=frozen_reason(freeze, self.now),
             next_freeze=next((window for window in freeze.windows if window.start > self.now), None),
             last=_last(row),
-            endpoints=found,
-            pipelines=retraining,
+            endpoints=tuple(found),
+            pipelines=tuple(retraining),
             owner=entry.owner,
             cost_center=entry.cost_center,
+            unread=_reasons({**denied, **denied_pipelines}),
         )
 
     def readable(self, entries: Entries) -> tuple[list[UnitOverview], dict[str, str]]:
@@ -232,21 +254,12 @@ class Overview:
         Raises:
             ClientError: If the caller may read none of them, or for another error.
         """
-        found: list[UnitOverview] = []
-        unread: dict[str, ClientError] = {}
         units = entries.whole_units()
         with ThreadPoolExecutor(_UNITS_AT_ONCE) as pool:
-            reading = [(each[0].unit, pool.submit(self.unit, *each)) for each in units]
-        for name, each in reading:
-            try:
-                found.append(each.result())
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in DENIED:
-                    raise
-                unread[name] = error
-        if unread and not found:
-            raise next(iter(unread.values()))
-        return found, {unit: refusal(error.response["Error"], error.operation_name) for unit, error in unread.items()}
+            found, denied = _allowed({each[0].unit: pool.submit(self.unit, *each) for each in units})
+        if denied and not found:
+            raise next(iter(denied.values()))
+        return found, _reasons(denied)
 
     def endpoint(
         self, entry: EndpointEntry, *, artifacts: str | None = None, audit: str | None = None
@@ -372,6 +385,24 @@ class Overview:
 
     def _lock(self, owner: str, until: int) -> Lock:
         return Lock(owner=owner, until=_iso(until), expired=until < self.now.timestamp())
+
+
+def _allowed(asked: Mapping[str, Future[T]]) -> tuple[list[T], dict[str, ClientError]]:
+    """Return what was read, and by name what the caller may not read."""
+    found: list[T] = []
+    denied: dict[str, ClientError] = {}
+    for name, each in asked.items():
+        try:
+            found.append(each.result())
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in DENIED:
+                raise
+            denied[name] = error
+    return found, denied
+
+
+def _reasons(denied: Mapping[str, ClientError]) -> dict[str, str]:
+    return {name: refusal(error.response["Error"], error.operation_name) for name, error in denied.items()}
 
 
 def _last(row: LockRow) -> AuditRecord | None:

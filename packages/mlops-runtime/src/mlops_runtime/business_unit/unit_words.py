@@ -34,6 +34,9 @@ def unit_lines(unit: UnitOverview, now: datetime) -> Iterator[str]:
         yield from _endpoint_lines(endpoint, now)
     for pipeline in unit.pipelines:
         yield from _pipeline_lines(pipeline, now)
+    for name, reason in unit.unread.items():
+        yield f"  {name}"
+        yield f"    not shown {reason}"
 
 
 def automation(unit: UnitOverview, now: datetime) -> str:

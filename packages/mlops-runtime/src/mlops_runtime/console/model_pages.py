@@ -89,7 +89,8 @@ class UnitPage:
     """The models of a unit, the worst first. ``automation`` says whether it runs, or what stops it; then ``is_stopped``.
 
     ``owner`` answers for the unit and ``cost_center`` pays for it; null where its stack has not published them.
-    ``sequence`` is of the unit's newest audit record: what a pause names as seen.
+    ``sequence`` is of the unit's newest audit record: what a pause names as seen. ``unread`` says why the caller may not read
+    others of its models, by ``endpoint <name>`` or ``pipeline <name>``.
     """
 
     now: datetime
@@ -103,6 +104,7 @@ class UnitPage:
     next_freeze: str | None
     models: tuple[ModelRow, ...]
     pipelines: tuple[PipelineOverview, ...]
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +209,7 @@ def unit(call: Call) -> UnitPage:
         next_freeze=None if found.next_freeze is None else found.next_freeze.start.isoformat(),
         models=tuple(sorted(rows, key=lambda row: (ORDER.index(row.state), row.endpoint))),
         pipelines=found.pipelines,
+        unread=found.unread,
     )
 
 
@@ -253,7 +256,7 @@ def endpoint(call: Call) -> EndpointPage:
         changes=tuple(sorted(changes, key=lambda change: change.at, reverse=True)),
         sequence=head.audit_sequence,
         unit_sequence=0 if found.last is None else found.last.sequence,
-        unread=tuple(unread.reasons),
+        unread=(*(f"{name}: {reason}" for name, reason in found.unread.items()), *unread.reasons),
         overview=overview,
         retraining=next(iter(found.pipelines), None),
     )

@@ -68,8 +68,9 @@ class FleetModel:
 class FleetView:
     """Every model of a fleet, by unit and model, in the order of environments; ``now`` is the time in the cloud.
 
-    ``unread`` says by the name of an environment, or of an environment and unit, what could not be read, and why; ``costs`` is why
-    costs are missing, by environment, where they were asked for.
+    ``unread`` says what could not be read, and why, by the name of an environment, of an environment and unit (``build/demand``),
+    or of an endpoint or pipeline there (``build/demand endpoint demand-forecast``). ``costs`` is why costs are missing, by
+    environment, where they were asked for.
     """
 
     now: datetime

@@ -98,9 +98,12 @@ def _environment(
     pages = []
     for name, each in asked.items():
         try:
-            pages.append(each.result())
+            page = each.result()
         except _NOT_READABLE as error:
             unread[f"{environment.name}/{name}"] = _reason(error)
+        else:
+            pages.append(page)
+            unread |= {f"{environment.name}/{name} {part}": reason for part, reason in page.unread.items()}
     return _Read(environment=environment, pages=pages, unread=unread, costs=billed)
 
 

@@ -32,6 +32,7 @@ function Fleet({names}) {
   const select = (next) => choose('/', {unit, state, ...next});
   return html`
     ${read.filter((each) => each.data.is_stopped).map(({name, data}) => html`<${Note} kind="warn"><p><strong>${name}</strong>: automation is ${data.automation}</p><//>`)}
+    ${read.flatMap(({name, data}) => Object.entries(data.unread ?? {}).map(([part, why]) => html`<${Note} kind="warn"><p><strong>${name}</strong>, ${part}, cannot be read: ${why}</p><//>`))}
     ${of.filter((each) => each.error).map(({name, error, data, at}) => html`<${Note} kind=${data ? 'warn' : 'bad'} role="status"><p><strong>${name}</strong> ${data
       ? html`is shown as it was <${Time} at=${new Date(at).toISOString()} />: ${error.message}` : `cannot be read: ${error.message}`}</p><//>`)}
     <form class="filters" onSubmit=${(event) => event.preventDefault()}>
