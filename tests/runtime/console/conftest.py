@@ -71,7 +71,7 @@ def api(connection: CloudConnection) -> ConsoleApi:
 
 @pytest.fixture
 def limited(cloud: Cloud, unit: DeployedUnit, connection: CloudConnection) -> TakenRole:
-    """A reader who reads everything but the row of a second endpoint of the unit, which has a table of its own."""
+    """A reader of everything but the row of a second endpoint of the unit, with a table of its own."""
     iam, name = cloud.client("iam"), f"{unit.name}-limited"
     attribute = {"AttributeName": "endpoint", "AttributeType": "S"}
     made = unit.dynamodb.create_table(
