@@ -22,8 +22,9 @@ from eks_slots import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.runtime.rollout.test_rollout_progress import Machine
 
-from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, RolloutSpec
 from mlops_runtime.contracts.serving import SLOTS, GoldenSpec
 from mlops_runtime.eks.live_slots import serving, taken_back
@@ -191,6 +192,14 @@ def test_a_candidate_gets_the_slot_without_traffic() -> None:
     assert (version.config, version.package, version.image) == (NEW, CHALLENGER, VERSION.image)
     assert version.environment == {"OMP_NUM_THREADS": "1", "MLOPS_MODEL_SHA256": "c" * 64}
     assert made.eks.service == facts(LIVE, spec=spec).row.desired
+
+
+def test_who_follows_a_rollout_finds_where_both_slots_are_timed() -> None:
+    """The history of its execution has the plan as JSON."""
+    made = plan()
+    found = Machine().planned(dict(to_dict(made))).progress()
+    assert found.slot_times == {"new": slot_fleet(EKS, "green").latency, "old": slot_fleet(EKS, "blue").latency}
+    assert found.started == made.started
 
 
 @pytest.mark.parametrize(("live", "pods"), [(0, 2), (2, 2), (5, 5), (9, 6)])

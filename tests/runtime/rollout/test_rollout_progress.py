@@ -45,10 +45,15 @@ PLAN: dict[str, Any] = {
     "create_endpoint_config": {"ProductionVariants": [{"InitialInstanceCount": 2}]},
     "update_endpoint": {"DeploymentConfig": CANARY},
 }
+ELB = "arn:aws:elasticloadbalancing:us-east-1:123456789012"
 SLOTS: dict[str, Any] = {
     **PLAN,
+    "started": "2017-08-10T12:00:01Z",
     "eks": {
         "slot": "green",
+        "live_slot": "blue",
+        "rule": f"{ELB}:listener-rule/app/demand/1/2/3",
+        "target_groups": {slot: f"{ELB}:targetgroup/{slot}/4" for slot in ("blue", "green")},
         "bake": 300,
         "steps": [{"blue": 90, "green": 10}, {"blue": 50, "green": 50}, {"blue": 0, "green": 100}],
     },
@@ -194,7 +199,17 @@ def test_steps_between_slots_are_shares_of_requests() -> None:
     assert (found.phase, found.step, found.steps, found.percent) == (Phase.BAKING, 2, 3, 50.0)
     assert found.since == "2017-08-10T12:06:02Z"
     assert found.at_least == 200 + 300
-    assert found.is_between_slots
+    assert (found.is_between_slots, found.started) == (True, "2017-08-10T12:00:01Z")
+    assert {fleet: dict(time.dimensions) for fleet, time in found.slot_times.items()} == {
+        "new": {"LoadBalancer": "app/demand/1", "TargetGroup": "targetgroup/green/4"},
+        "old": {"LoadBalancer": "app/demand/1", "TargetGroup": "targetgroup/blue/4"},
+    }
+
+
+def test_a_first_model_on_slots_replaces_none() -> None:
+    """The other slot has no answers to compare with."""
+    first = {**SLOTS, "eks": {**SLOTS["eks"], "live_slot": None}}
+    assert list(Machine().planned(first).progress().slot_times) == ["new"]
 
 
 def test_a_slot_that_answers_golden_requests_rehearses_until_it_is_looked_at_again() -> None:

@@ -12,7 +12,7 @@ from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.business_unit.unit_overview import EndpointOverview, Overview, PipelineOverview, UnitOverview
 from mlops_runtime.business_unit.unit_words import automation, moment, run_words
 from mlops_runtime.console.alarm_changes import alarm_changes
-from mlops_runtime.console.fleet_latency import FleetLatency, fleet_latencies
+from mlops_runtime.console.fleet_latency import FleetLatency, Which, config_fleets, fleet_latencies, slot_fleets
 from mlops_runtime.console.http_message import Call, RefusedRequestError
 from mlops_runtime.console.model_state import ORDER, ModelState, state_of
 from mlops_runtime.console.served_stint import stint_of
@@ -148,7 +148,7 @@ class EndpointPage:
     monitor found last. ``owner`` and ``cost_center`` are of the unit.
     ``sequence`` is of the newest audit record, ``unit_sequence`` of the unit's own: what a change names as seen. ``changes`` are of
     the last 24 hours, newest first; ``unread`` says why some are not shown. ``latencies`` are of the fleets of the rollout that
-    runs, empty of slots of a cluster. ``overview`` and ``retraining`` are what
+    runs. ``overview`` and ``retraining`` are what
     ``mlops status --json`` prints of the endpoint and of its pipeline, null where no pipeline retrains it.
     """
 
@@ -379,13 +379,19 @@ def _of_records(records: list[AuditRecord], since: datetime) -> Iterator[Change]
 
 def _latencies(call: Call, entry: EndpointEntry, found: EndpointOverview) -> list[FleetLatency]:
     """Return how long the answers of the fleets of a rollout take."""
-    if found.progress is None or found.live is None or entry.target == "EKS":
+    if found.progress is None or found.live is None:
         return []
-    described = call.cloud.client("sagemaker").describe_endpoint_config(EndpointConfigName=found.live.config)
-    configs = {"new": version_name(entry.endpoint, found.progress.execution), "old": found.live.config}
-    variant = described["ProductionVariants"][0]["VariantName"]
+    configs: dict[Which, str] = {
+        "new": version_name(entry.endpoint, found.progress.execution),
+        "old": found.live.config,
+    }
     cloudwatch = call.cloud.client("cloudwatch")
-    return list(fleet_latencies(cloudwatch, endpoint=entry.endpoint, variant=variant, configs=configs, now=call.now))
+    if entry.target == "EKS":
+        return list(fleet_latencies(cloudwatch, slot_fleets(found.progress, configs=configs), now=call.now))
+    described = call.cloud.client("sagemaker").describe_endpoint_config(EndpointConfigName=found.live.config)
+    variant = described["ProductionVariants"][0]["VariantName"]
+    fleets = config_fleets(entry.endpoint, variant=variant, configs=configs)
+    return list(fleet_latencies(cloudwatch, fleets, now=call.now))
 
 
 def _before_did(

@@ -42,10 +42,22 @@ def dimensions(eks: EksSpec, slot: str) -> list[Request]:
         >>> dimensions(eks, "blue")  # doctest: +SKIP
         [{'Name': 'LoadBalancer', 'Value': 'app/demand/1'}, {'Name': 'TargetGroup', 'Value': 'targetgroup/blue/2'}]
     """
-    # arn:...:listener-rule/app/<name>/<id>/<listener>/<rule> and arn:...:targetgroup/<name>/<id>
-    balancer = "/".join(eks.rule.partition("listener-rule/")[2].split("/")[:3])
-    group = eks.target_groups[slot].rpartition(":")[2]
-    return [{"Name": "LoadBalancer", "Value": balancer}, {"Name": "TargetGroup", "Value": group}]
+    return [{"Name": name, "Value": value} for name, value in _places(eks.rule, eks.target_groups[slot]).items()]
+
+
+def answer_time(rule: str, target_group: str) -> FleetMetric:
+    """Return where CloudWatch has the time of a slot's answers, in seconds.
+
+    Args:
+        rule: ARN of the listener rule.
+        target_group: ARN of the slot's target group.
+
+    Example:
+        >>> answer_time("arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/demand/1/2/3",
+        ...             "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/blue/2").dimensions
+        {'LoadBalancer': 'app/demand/1', 'TargetGroup': 'targetgroup/blue/2'}
+    """
+    return FleetMetric(namespace=NAMESPACE, metric=_LATENCY, dimensions=_places(rule, target_group))
 
 
 def slot_fleet(eks: EksSpec, slot: str) -> FleetMetrics:
@@ -62,6 +74,12 @@ def slot_fleet(eks: EksSpec, slot: str) -> FleetMetrics:
         latency=of(_LATENCY),
         milliseconds=_SECOND,
     )
+
+
+def _places(rule: str, target_group: str) -> dict[str, str]:
+    # arn:...:listener-rule/app/<name>/<id>/<listener>/<rule> and arn:...:targetgroup/<name>/<id>
+    balancer = "/".join(rule.partition("listener-rule/")[2].split("/")[:3])
+    return {"LoadBalancer": balancer, "TargetGroup": target_group.rpartition(":")[2]}
 
 
 def slot_share(spec: ServingSpec, *, old: str, since: str, serves_since: str | None = None) -> ShareRequest:

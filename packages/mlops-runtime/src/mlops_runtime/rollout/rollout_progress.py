@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError, from_dict, to_dict
 from mlops_runtime.contracts.rollout import RolloutVerdict
+from mlops_runtime.eks.slot_alarms import answer_time
+from mlops_runtime.rollout.fleet_minutes import FleetMetric
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -99,6 +101,8 @@ class RolloutProgress:
         verdict: What the comparison of both fleets has come to by now.
         is_watched: Whether both fleets are compared; a first model and a rollback have nothing to be compared with.
         is_between_slots: Whether slots are its fleets: their candidate needs its answers before it gets all of the traffic.
+        slot_times: Where CloudWatch has the time of answers of the ``new`` and the ``old`` slot, in seconds; empty on SageMaker.
+        started: When its plan was made; empty before there is one.
     """
 
     execution: str
@@ -119,6 +123,8 @@ class RolloutProgress:
     verdict: RolloutVerdict | None = None
     is_watched: bool = False
     is_between_slots: bool = False
+    slot_times: Mapping[str, FleetMetric] = field(default_factory=dict)
+    started: str = ""
 
     @property
     def missing(self) -> int:
@@ -258,7 +264,15 @@ def _progress(execution: str, told: _Told, now: datetime) -> RolloutProgress:
         verdict=told.verdict,
         is_watched=bool(told.plan.get("verdict")),
         is_between_slots="eks" in told.plan,
+        slot_times=_slot_times(told.plan.get("eks") or {}),
+        started=str(told.plan.get("started") or ""),
     )
+
+
+def _slot_times(eks: Mapping[str, Any]) -> dict[str, FleetMetric]:
+    groups: Mapping[str, str] = eks.get("target_groups") or {}
+    slots = {"new": str(eks.get("slot")), "old": str(eks.get("live_slot"))}
+    return {fleet: answer_time(str(eks.get("rule")), groups[slot]) for fleet, slot in slots.items() if slot in groups}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
