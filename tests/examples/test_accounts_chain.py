@@ -1,0 +1,206 @@
+"""The chain of ``examples/accounts.py`` on the embedded cloud with IAM on: one model through three accounts of one organization."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import examples.accounts
+import pytest
+from examples.accounts import BUILD, PRODUCTION, STAGING, Serving, compose
+from examples.retail.loop import Loop
+from tests.examples import models
+from tests.released import release
+from tools.page_code import shown
+
+from mlops_constructs.compliance.harness import check
+from mlops_local import cloud as local_cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.promotion.offer_table import Offer, OfferTable
+from mlops_runtime.registry.package_registry import Approver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlops_constructs import Environment
+
+UNIT, MODEL = "demand", "forecast"
+GROUP = f"{UNIT}-{MODEL}"
+PROBATION = timedelta(hours=6)
+
+
+def test_the_stacks_are_short() -> None:
+    """Three accounts, as the page shows them, in under 60 lines."""
+    assert len(shown(Path(examples.accounts.__file__).read_text(), "chain").splitlines()) < 60
+
+
+def test_the_stacks_obey_and_pass_every_check(tmp_path: Path) -> None:
+    """No finding of the packs is left, and every statement for another account asks for the organization."""
+    context = {"@aws-cdk/core:validateAgainstDefaultRules": True, "organization": "o-a1b2c3d4e5"}
+    app = cdk.App(outdir=str(tmp_path), context=context)
+    compose(app)
+    evidence = check(app)
+
+    assert [problem for stack in evidence.stacks for problem in stack.problems] == []
+    assert [value for stack in evidence.stacks for value in stack.loosened] == []
+
+
+def synthesize(folder: Path, organization: str) -> Path:
+    """Synthesize the example, with outputs by which its stacks are driven."""
+    app = cdk.App(outdir=str(folder / "assembly"), context={"organization": organization})
+    for stack in compose(app):
+        outputs = {
+            "ApproverRoleArn": stack.registry.approver_role.role_arn,
+            "ArtifactsBucket": stack.unit.artifacts.bucket_name,
+            "AuditBucket": stack.unit.audit_bucket.bucket_name,
+        }
+        if isinstance(stack, Serving):
+            assert stack.registry.inbox is not None
+            outputs |= {
+                "EndpointName": stack.endpoint.endpoint_name,
+                "RolloutTable": stack.endpoint.rollout.table.table_name,
+                "DeployMachineArn": stack.endpoint.rollout.machine.state_machine_arn,
+                "PromotionsTable": stack.registry.inbox.table.table_name,
+            }
+        for name, value in outputs.items():
+            cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder / "assembly"
+
+
+class Chain:
+    """The three deployed accounts."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud, self.number = cloud, 0
+        # an account has an organization from its first call on
+        organization = cloud.client("organizations").describe_organization()["Organization"]["Id"]
+        self.outputs = deployer.deploy(cloud, synthesize(folder, organization))
+        self.staging, self.production = self._loop(STAGING), self._loop(PRODUCTION)
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def client(self, environment: Environment, service: str) -> Any:
+        """Return a client of one account."""
+        return self.cloud.at(environment.account, environment.region).client(service)
+
+    def approve_in_build(self, factor: float) -> str:
+        """Register a model in build as a gate leaves it, approve it as a person does, and return its package."""
+        self.number += 1
+        archive, model_sha256 = models.archive(factor)
+        outputs = self.outputs["Build"]
+        found = release(
+            archive=archive,
+            model_sha256=model_sha256,
+            unit=UNIT,
+            model=MODEL,
+            source=BUILD.linked,
+            bucket=outputs["ArtifactsBucket"],
+            execution=f"run-{self.number}",
+            is_signed=False,
+        )
+        s3, sagemaker = self.client(BUILD, "s3"), self.client(BUILD, "sagemaker")
+        for key, content in found.objects.items():
+            s3.put_object(Bucket=found.bucket, Key=key, Body=content, ChecksumAlgorithm="SHA256")
+        arn = str(sagemaker.create_model_package(**found.request)["ModelPackageArn"])
+        caller = f"arn:aws:iam::{BUILD.account}:user/ann"
+        role = outputs["ApproverRoleArn"]
+        approver = Approver.in_role(sts=self.client(BUILD, "sts"), sagemaker=sagemaker, role=role, caller=caller)
+        approver.approve(sagemaker.describe_model_package(ModelPackageName=arn), reason="better everywhere")
+        return arn
+
+    def released(self, environment: Environment, package: str) -> ReleaseRecord | None:
+        """Return the release of a package of one account, once it is made."""
+        s3, bucket = self.client(environment, "s3"), self.outputs[environment.name.capitalize()]["ArtifactsBucket"]
+        for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"releases/{GROUP}/").get("Contents", []):
+            record = from_json(ReleaseRecord, s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
+            if record.package.package_arn == package:
+                return record
+        return None
+
+    def offer(self, environment: Environment, record: ReleaseRecord) -> Offer | None:
+        """Return what became of a release in the account that it was offered to; None until it is decided on."""
+        table = self.outputs[environment.name.capitalize()]["PromotionsTable"]
+        offers = OfferTable(self.client(environment, "dynamodb"), table).offers()
+        found = [each for each in offers if each.record_uri.endswith(f"/{record.binding}.json")]
+        return next((each for each in found if each.state != "OFFERED"), None)
+
+    def _loop(self, environment: Environment) -> Loop:
+        client = self.cloud.at(environment.account, environment.region).client
+        loop = Loop(client=client, outputs=self.outputs[environment.name.capitalize()], unit=UNIT, now=self.now)
+        loop.wait_idle("DeployMachineArn")
+        return loop
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """Deploy all three in a cloud of their own, whose clock they move."""
+    folder = tmp_path_factory.mktemp("chain")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0, account_count=4)
+    try:
+        yield Chain(cloud, folder)
+    finally:
+        cloud.down(forget=True)
+
+
+def served(loop: Loop, package: str) -> bool:
+    """Return whether a package is live, and its rollout has ended."""
+    live = loop.live()
+    return live is not None and live.model_package_arn == package and loop.lock_owner() is None
+
+
+@pytest.mark.cloud
+def test_production_serves_what_build_approved_and_staging_served(chain: Chain, wait_for: Callable[..., Any]) -> None:
+    """Approved once in build, by policy in staging, and by a second person in production; the same bytes everywhere."""
+    in_build = chain.approve_in_build(3.0)
+    built = wait_for(lambda: chain.released(BUILD, in_build))
+    staged = wait_for(lambda: chain.offer(STAGING, built))
+    assert (staged.state, "approved there by" in staged.reason) == ("APPROVED", True), staged
+    assert wait_for(lambda: served(chain.staging, staged.package), seconds=180.0)
+    assert chain.staging.invoke([{"x": 2.0}], "staging")[0].predictions[0] == pytest.approx(6.0)
+    # it replaced no model, so it has no probation
+    passed_on = wait_for(lambda: chain.released(STAGING, staged.package))
+    produced = wait_for(lambda: chain.offer(PRODUCTION, passed_on))
+    assert produced.state == "REGISTERED", produced
+    described = chain.production.sagemaker.describe_model_package(ModelPackageName=produced.package)
+    assert described["ModelApprovalStatus"] == "PendingManualApproval"
+    assert described["CustomerMetadataProperties"]["source_package"] == staged.package
+    assert described["CustomerMetadataProperties"]["source_record"] == passed_on.audit_hash
+    assert chain.production.live() is None
+
+    chain.production.approve(produced.package, "staging served it")
+    assert wait_for(lambda: served(chain.production, produced.package), seconds=180.0)
+    assert chain.production.invoke([{"x": 2.0}], "production")[0].predictions[0] == pytest.approx(6.0)
+    assert built.artifact.sha256 == passed_on.artifact.sha256
+
+
+@pytest.mark.cloud
+def test_the_next_model_is_released_when_its_probation_is_over(chain: Chain, wait_for: Callable[..., Any]) -> None:
+    """By canary in staging, held there through its probation, then by canary in production."""
+    in_build = chain.approve_in_build(5.0)
+    built = wait_for(lambda: chain.released(BUILD, in_build))
+    with chain.staging.traffic([{"x": 2.0}], "staging-canary"):
+        staged = wait_for(lambda: chain.offer(STAGING, built))
+        assert staged.state == "APPROVED", staged
+        assert wait_for(lambda: served(chain.staging, staged.package), seconds=180.0)
+    live = chain.staging.live()
+    assert live is not None
+    assert live.probation_until is not None
+    assert chain.released(STAGING, staged.package) is None
+
+    chain.cloud.clock_jump(by=PROBATION + timedelta(minutes=61))
+    passed_on = wait_for(lambda: chain.released(STAGING, staged.package))
+    assert passed_on.released_at > live.probation_until
+    produced = wait_for(lambda: chain.offer(PRODUCTION, passed_on))
+    assert produced.state == "REGISTERED", produced
+    with chain.production.traffic([{"x": 2.0}], "production-canary"):
+        chain.production.approve(produced.package, "it served staging through its probation")
+        assert wait_for(lambda: served(chain.production, produced.package), seconds=180.0)
+    assert chain.production.invoke([{"x": 2.0}], "after")[0].predictions[0] == pytest.approx(10.0)
+    assert [loop.audit_problems() for loop in (chain.staging, chain.production)] == [[], []]
