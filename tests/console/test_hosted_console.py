@@ -166,3 +166,31 @@ def test_an_approver_finds_a_feature_and_who_read_it(visit: Open, hosted: Hosted
 
     expect(page.get_by_role("status").filter(has_text="shelves")).to_contain_text("shelves: on_hand")
     assert tab.violations() == []
+
+
+def test_a_console_without_any_unit_says_what_to_do(visit: Open, hosted: Hosted) -> None:
+    """As where the units' stacks were deleted and the console's was not; a link to a model says it too."""
+    ssm = hosted.cloud.client("ssm")
+    pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/mlops", Recursive=True)
+    kept = [each for page in pages for each in page["Parameters"]]
+    assert any(each["Name"].startswith("/mlops/shown/endpoint/") for each in kept)
+    tab = visit(hosted.outputs["ConsoleUrl"])
+    tab.expected += [r"Failed to load resource: .* 404 .*/api/v1/"]
+    try:
+        for each in kept:
+            ssm.delete_parameter(Name=each["Name"])
+        tab.page.goto(f"{hosted.outputs['ConsoleUrl']}/")
+        sign_in(tab.page, hosted, "rea")
+        expect(
+            tab.page.get_by_text("No business unit is deployed here. Deploy a stack with: mlops deploy")
+        ).to_be_visible()
+        assert tab.violations() == []
+        status, body = hosted.ask("rea", "GET", "/units/shown").status, hosted.ask("rea", "GET", "/units/shown").json
+        tab.page.goto(f"{hosted.outputs['ConsoleUrl']}/#{MODEL}")
+        expect(tab.page.get_by_role("alert").first).to_contain_text(body["detail"])
+    finally:
+        for each in kept:
+            ssm.put_parameter(Name=each["Name"], Value=each["Value"], Type=each["Type"], Overwrite=True)
+
+    assert status == 404
+    assert "mlops deploy" in body["detail"]
