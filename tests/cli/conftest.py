@@ -29,6 +29,7 @@ def _helper(name: str) -> Any:
 
 deployed_unit = _helper("deployed_unit")
 feature_shops = _helper("feature_shops")
+linked_units = _helper("linked_units")
 
 _number = itertools.count(1)
 
@@ -93,6 +94,12 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def deployed(cloud: Cloud) -> "deployed_unit.DeployedUnit":
     """A unit of its own on the shared cloud, with an endpoint that serves nothing yet."""
     return deployed_unit.DeployedUnit(cloud, f"unit{next(_number)}")
+
+
+@pytest.fixture
+def linked(cloud: Cloud) -> "linked_units.LinkedUnits":
+    """A unit of its own in two accounts of the shared cloud, of which one releases and one takes."""
+    return linked_units.LinkedUnits(cloud, f"linked{next(_number)}")
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from mlops_constructs import (
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
-from mlops_runtime.promotion.offer_table import OfferTable, promotions_chain
+from mlops_runtime.promotion.environment_link import promotions_chain
+from mlops_runtime.promotion.offer_table import OfferTable
 from mlops_runtime.promotion.promotion_guard import execution_name
 from mlops_runtime.registry.model_package import read_package
 from mlops_runtime.rollout.audit_chain import AuditChain

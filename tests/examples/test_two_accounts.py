@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -165,6 +168,47 @@ def test_what_build_approves_staging_serves(accounts: Accounts, wait_for: Callab
     live = wait_for(accounts.loop.live)
     assert live.model_package_arn == offer.package
     assert accounts.loop.invoke([{"x": 2.0}], "ask")[0].predictions[0] == pytest.approx(6.0)
+
+
+def _mlops(accounts: Accounts, environment: Environment, *arguments: str) -> Any:
+    """What the command answers for an account, as JSON."""
+    command = [sys.executable, "-m", "mlops_cli", *arguments, "--json", "--profile", f"mlops-{environment.account}"]
+    ended = subprocess.run(
+        command,
+        env={**os.environ, "MLOPS_LOCAL_HOME": str(accounts.cloud.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_both_sides_show_the_promotion_and_its_chains_are_verified(
+    accounts: Accounts, wait_for: Callable[..., Any]
+) -> None:
+    """By command: what build released, what became of it in staging, and that build's chain has what staging's names."""
+    package = accounts.approve(4.0)
+    record = wait_for(lambda: accounts.released(package))
+    offer = wait_for(lambda: accounts.offer(record))
+    released = _mlops(accounts, BUILD, "promotions")
+    taken = _mlops(accounts, STAGING, "promotions", GROUP, "--last", "1")
+    newest, (arrived,) = released["releases"][0], taken["offers"]
+    version = package.rpartition(":model-package/")[2]
+    assert (newest["version"], newest["chain"], released["offers"]) == (version, f"{GROUP}.releases", [])
+    assert (arrived["state"], arrived["source_version"], arrived["record_sha256"]) == (
+        "APPROVED",
+        version,
+        offer.record_sha256,
+    )
+    assert arrived["version"] == offer.package.rpartition(":model-package/")[2]
+    assert taken["inbox"]["source"]["account"] == BUILD.account
+    chain = f"{GROUP}.promotions"
+    source = ("--follow", "--source-profile", f"mlops-{BUILD.account}")
+    whole = wait_for(lambda: _mlops(accounts, STAGING, "audit", "verify", chain, *source))
+    assert (whole["is_whole"], whole["source"]["chain"], whole["source"]["unread"]) == (True, f"{GROUP}.releases", None)
+    assert whole["records"] >= 2
 
 
 def _without(accounts: Accounts, what: str) -> Callable[[], object]:

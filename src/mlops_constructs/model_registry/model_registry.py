@@ -17,7 +17,7 @@ from mlops_constructs.model_registry.package_permissions import (
     define_approver,
     mark_approver,
 )
-from mlops_constructs.model_registry.registry_access import ImportedRegistry, Listed, RegistryBase
+from mlops_constructs.model_registry.registry_access import Deferred, ImportedRegistry, Listed, RegistryBase
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion.environment import Environment, neighbour_problems
 from mlops_constructs.promotion.offer import Offer
@@ -26,7 +26,7 @@ from mlops_constructs.promotion.release import Release
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
-from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, RegistryInbox, registry_parameter
 
 
 @checked("InvalidModelRegistry")
@@ -274,14 +274,30 @@ class ModelRegistry(RegistryBase):
 
     def _define_entry(self) -> ssm.IStringParameter:
         entry = RegistryEntry(group=self._group_name, unit=self._unit.name, rule=ApprovalRule())
+        # inbox and release are defined later, and an endpoint may promote what is released
+        later = {
+            "rule": self._render_rule(),
+            "inbox": cdk.Lazy.any(Deferred(self._published_inbox)),
+            "releases": cdk.Lazy.any(Deferred(lambda: None if self._release is None else self._release.chain)),
+        }
         return ssm.StringParameter(
             self,
             "Entry",
             parameter_name=registry_parameter(unit=self._unit.name, group=self._group_name),
             simple_name=False,  # a unit's name may be known at deployment only
-            string_value=cdk.Stack.of(self).to_json_string({**to_dict(entry), "rule": self._render_rule()}),
+            string_value=cdk.Stack.of(self).to_json_string({**to_dict(entry), **later}),
             description=f"What the command mlops knows of {self._group_name}",
         )
+
+    def _published_inbox(self) -> object:
+        if self._inbox is None:
+            return None
+        inbox = RegistryInbox(
+            table=self._inbox.table.table_name,
+            source=self._inbox.source.linked,
+            source_name=self._inbox.source.name,
+        )
+        return to_dict(inbox)
 
     def _render_rule(self) -> dict[str, object]:
         rule = ApprovalRule(

@@ -337,6 +337,22 @@ class ImportedRegistry(RegistryBase):
             )
 
 
+@jsii.implements(cdk.IStableAnyProducer)
+class Deferred:
+    """A value that is read when the template is written, and left out of it where it is None.
+
+    Args:
+        value: Returns the value.
+    """
+
+    def __init__(self, value: Callable[[], object]) -> None:
+        self._value = value
+
+    def produce(self) -> object:
+        """Return the value."""
+        return self._value()
+
+
 @jsii.implements(cdk.IStableListProducer)
 class Listed:
     """A list that is read when the template is written: pipelines and endpoints are defined after their registry.

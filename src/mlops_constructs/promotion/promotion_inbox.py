@@ -28,8 +28,13 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.model_manifest import TRUSTED
-from mlops_runtime.promotion.environment_link import LinkedEnvironment, LinkRole, inbox_name, link_role_name
-from mlops_runtime.promotion.offer_table import promotions_chain
+from mlops_runtime.promotion.environment_link import (
+    LinkedEnvironment,
+    LinkRole,
+    inbox_name,
+    link_role_name,
+    promotions_chain,
+)
 from mlops_runtime.promotion.release_reader import RECORD_FILE
 from mlops_runtime.promotion.target_environment import PromotionSettings
 from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE, SIGNATURE_FILE
@@ -194,6 +199,11 @@ class PromotionInbox(Construct):
                 noncurrent_version_expiration=cdk.Duration.days(1),
             )
         unit.tag(self)
+
+    @property
+    def source(self) -> Environment:
+        """Whose releases are taken."""
+        return self._source
 
     @property
     def table(self) -> dynamodb.ITable:

@@ -77,6 +77,11 @@ class Release(Construct):
         return self._machine
 
     @property
+    def chain(self) -> str:
+        """Name of the audit chain that releases are recorded in; it is final once the whole stack is defined."""
+        return release_chain(self._group_name) if self._endpoint is None else self._endpoint
+
+    @property
     def queue(self) -> sqs.IQueue:
         """Queue of what may start a release."""
         return self._guard.queue
@@ -124,7 +129,7 @@ class Release(Construct):
         return [*(objects(f"{folder}/{name}/*") for folder in _OBJECTS), objects(f"gates/{name}/*")]
 
     def _define_record(self, approval_environment: Mapping[str, str]) -> lambda_.Function:
-        unit, chain = self._unit, _later(lambda: self._chain)
+        unit, chain = self._unit, _later(lambda: self.chain)
         function = define_function(
             self,
             "Record",
@@ -209,7 +214,7 @@ class Release(Construct):
             folder="release_guard",
             description=f"Starts a release of {self._group_name} once an approval or promotion",
             environment={
-                "ENDPOINT": _later(lambda: self._chain),
+                "ENDPOINT": _later(lambda: self.chain),
                 "MODEL_PACKAGE_GROUP": self._group_name,
                 "RELEASE_MACHINE_ARN": self._machine.state_machine_arn,
                 "ROLLOUT_TABLE": _later(lambda: self._table.table_name),
@@ -224,7 +229,7 @@ class Release(Construct):
                 iam.PolicyStatement(
                     actions=["dynamodb:GetItem"],
                     resources=[_later(lambda: self._table.table_arn)],
-                    conditions=_row(_later(lambda: self._chain)),
+                    conditions=_row(_later(lambda: self.chain)),
                 ),
                 *unit.automation_statements(),
             ],
@@ -257,11 +262,6 @@ class Release(Construct):
         guard.feed(recheck)
         guard.function.add_environment("RECHECK_RULE", recheck.rule_arn)
         return ready
-
-    @property
-    def _chain(self) -> str:
-        """Name of the audit chain."""
-        return release_chain(self._group_name) if self._endpoint is None else self._endpoint
 
 
 def _listing(bucket_arn: str, prefixes: Sequence[str]) -> iam.PolicyStatement:

@@ -30,6 +30,7 @@ from mlops_cli import (
     monitor,
     new,
     plan,
+    promotions,
     runs,
     serving,
     stacks,
@@ -72,6 +73,7 @@ app.command()(plan.plan)
 app.command()(demo.demo)
 app.command()(status.status)
 app.command()(fleet.fleet)
+app.command()(promotions.promotions)
 app.command()(console.console)
 app.command()(invoke.invoke)
 app.command()(doctor.doctor)

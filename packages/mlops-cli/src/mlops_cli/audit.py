@@ -24,7 +24,10 @@ app = typer.Typer(
 
 Name = Annotated[
     str,
-    typer.Argument(help="Name of the endpoint or business unit; <group>.releases for releases without an endpoint."),
+    typer.Argument(
+        help="Name of the endpoint or business unit; <group>.releases for releases without an endpoint, <group>.promotions for "
+        "what was taken from another account."
+    ),
 ]
 
 
@@ -166,18 +169,36 @@ def verify(
     sequence: Annotated[
         int | None, typer.Option(help="With --folder: sequence of the newest record.", min=0, show_default=False)
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Of <group>.promotions: verify the source's chain too, and that it released what was taken. Exit 1 if that one "
+            "cannot be read.",
+        ),
+    ] = False,
+    source_profile: Annotated[
+        str | None,
+        typer.Option(
+            help="With --follow: profile of the source's account. Default: the same as here.", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
     """Find every changed, missing, reordered, forked, forged or unsigned record. Exit 3 if one is found."""
     from mlops_cli.audit_copy import CopyOfChain, read_key
+    from mlops_cli.followed_source import FollowedSource, follow_source
 
     if folder is None and (head is not None or sequence is not None):
         raise UserError(
             "--head and --sequence require --folder; without it they are read from the row of the endpoint or unit"
         )
+    if (follow and folder is not None) or (source_profile is not None and not follow):
+        raise UserError("--follow reads both accounts and goes without --folder; --source-profile requires --follow")
     key = None if public_key is None else read_key(public_key)
+    source: FollowedSource | None = None
     if folder is not None:
         problems, count = CopyOfChain.read(name, folder).problems(key, head=head, sequence=sequence)
     else:
@@ -190,7 +211,11 @@ def verify(
             key = key or public_key_of(aws.client, entry)
             # a writer may be between row and object: what is wrong must be so twice
             problems = chain.problems(key.is_signed) and chain.problems(key.is_signed)
-            count = chain.table.read().audit_sequence
+            row = chain.table.read()
+            count = row.audit_sequence
+            if follow:
+                source = follow_source(entry, chain.newest(row, count), profile=source_profile or profile, home=home)
+                problems += source.problems
     fingerprint = None if key is None else key.fingerprint
     document = {
         "name": name,
@@ -198,6 +223,7 @@ def verify(
         "records": count,
         "findings": problems,
         "key": fingerprint,
+        **({} if source is None else {"source": source.document}),
     }
     if problems:
         if not as_json:
@@ -205,7 +231,10 @@ def verify(
         text = f"the chain of {name} is broken: {len(problems)} findings up to record {count}"
         raise VerdictError(text, document=document)
     signed = "no signature was checked" if key is None else f"signed with the key {key.fingerprint[:16]}"
-    answer(document, f"the chain of {name} is intact up to record {count}, {signed}", as_json=as_json)
+    text = f"the chain of {name} is intact up to record {count}, {signed}"
+    if source is not None and source.unread is not None:
+        raise UserError(f"{text}; {source.sentence}", document=document)
+    answer(document, text if source is None else f"{text}\n{source.sentence}", as_json=as_json)
 
 
 @app.command()

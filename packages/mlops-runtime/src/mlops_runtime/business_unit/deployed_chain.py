@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError, ReleaseChain
+from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError, RegistryChain
 from mlops_runtime.contracts.unit_entries import EndpointEntry, UnitEntry
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import PublicKey, Sealer
 
 
-def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | ReleaseChain) -> AuditChain:
-    """Return the chain of an endpoint, a unit or a registry's releases; a unit's can be appended to.
+def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | RegistryChain) -> AuditChain:
+    """Return the chain of an endpoint, a unit or a registry; a unit's can be appended to.
 
     Args:
         client: Returns the client of a service.
@@ -23,8 +23,8 @@ def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | 
     pause_key = None
     if isinstance(entry, UnitEntry):
         unit, table, key, pause_key = entry, entry.automation_table, entry.unit, entry.pause_key
-    elif isinstance(entry, ReleaseChain):
-        unit, table, key = entry.owner, entry.owner.automation_table, entry.name
+    elif isinstance(entry, RegistryChain):
+        unit, table, key = entry.owner, entry.table, entry.name
     else:
         unit, table, key = _unit_of(client, entry), entry.rollout_table, entry.endpoint
     return AuditChain(
@@ -36,7 +36,7 @@ def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | 
     )
 
 
-def public_key_of(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | ReleaseChain) -> PublicKey:
+def public_key_of(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | RegistryChain) -> PublicKey:
     """Return the public half of the key that signs a chain.
 
     Args:
@@ -50,8 +50,8 @@ def public_key_of(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry
     return PublicKey(der=client("kms").get_public_key(KeyId=_named(key, entry.unit))["PublicKey"])
 
 
-def _unit_of(client: Callable[[str], Any], entry: EndpointEntry | ReleaseChain) -> UnitEntry:
-    if isinstance(entry, ReleaseChain):
+def _unit_of(client: Callable[[str], Any], entry: EndpointEntry | RegistryChain) -> UnitEntry:
+    if isinstance(entry, RegistryChain):
         return entry.owner
     return Entries(ssm=client("ssm")).unit(entry.unit)
 

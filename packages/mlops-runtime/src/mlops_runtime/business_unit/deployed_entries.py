@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import ContractError
+from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.unit_entries import (
     ROOT,
     EndpointEntry,
@@ -17,9 +17,9 @@ from mlops_runtime.contracts.unit_entries import (
     UnitEntry,
     read_entry,
 )
-from mlops_runtime.promotion.environment_link import RELEASES
+from mlops_runtime.promotion.environment_link import PROMOTIONS, RELEASES
 from mlops_runtime.refused_calls import DENIED
-from mlops_runtime.registry.package_approval import registry_parameter
+from mlops_runtime.registry.package_approval import RegistryEntry, registry_parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -34,16 +34,23 @@ class NotDeployedError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseChain:
-    """What has the chain of a registry's releases: ``name`` is ``<group>.releases``, its row is in the unit's automation table."""
+class RegistryChain:
+    """What has a chain of a registry: ``name`` is ``<group>.releases`` or ``<group>.promotions``, its row is in ``table``."""
 
     name: str
     owner: UnitEntry
+    table: str
+    registry: RegistryEntry
 
     @property
     def unit(self) -> str:
         """Name of the unit."""
         return self.owner.unit
+
+    @property
+    def is_of_promotions(self) -> bool:
+        """Whether it is the chain of what the registry takes, not of what it releases."""
+        return self.name.endswith(PROMOTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +104,18 @@ class Entries:
             )
         return found[0]
 
-    def chain(self, name: str) -> UnitEntry | EndpointEntry | ReleaseChain:
-        """Return what has a chain of audit records: an endpoint, a unit, or as ``<group>.releases`` a registry's releases.
+    def chain(self, name: str) -> UnitEntry | EndpointEntry | RegistryChain:
+        """Return what has a chain of audit records: an endpoint, a unit, or a registry.
+
+        Args:
+            name: Of the endpoint or unit; ``<group>.releases`` of what a registry without an endpoint releases,
+                ``<group>.promotions`` of what one takes.
 
         Raises:
             NotDeployedError: If the name is not found, or is both.
         """
-        if name.endswith(RELEASES):
-            return self._releases(name)
+        if name.endswith((RELEASES, PROMOTIONS)):
+            return self._of_registry(name)
         found = self._get([*_endpoint_names(name), *_unit_names(name)])
         endpoint = next((entry for entry in found if isinstance(entry, EndpointEntry)), None)
         unit = next((entry for entry in found if isinstance(entry, UnitEntry)), None)
@@ -118,15 +129,48 @@ class Entries:
             raise NotDeployedError(f"no endpoint or business unit is named {name!r}; {there_are}")
         return answer
 
-    def _releases(self, name: str) -> ReleaseChain:
-        group = _checked(name.removesuffix(RELEASES))
-        for unit in (group[: match.start()] for match in re.finditer("-", group)):
+    def registry(self, group: str) -> RegistryEntry:
+        """Return the registry of a package group.
+
+        Raises:
+            NotDeployedError: If no registry of the group is deployed.
+        """
+        denied: ClientError | None = None
+        # a group's name begins with its unit's, which may have hyphens itself
+        for match in re.finditer("-", _checked(group)):
+            name = registry_parameter(unit=group[: match.start()], group=group)
             try:
-                self.ssm.get_parameter(Name=registry_parameter(unit=unit, group=group))
+                value = self.ssm.get_parameter(Name=name)["Parameter"]["Value"]
             except self.ssm.exceptions.ParameterNotFound:
                 continue
-            return ReleaseChain(name=name, owner=self.unit(unit))
-        raise NotDeployedError(f"no registry of group {group!r} is deployed, whose releases {name!r} would be")
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in DENIED:
+                    raise
+                denied = error  # perhaps of another unit, whose name begins alike
+                continue
+            try:
+                return from_json(RegistryEntry, value)
+            except ContractError as error:
+                raise _unreadable(name, error) from error
+        if denied is not None:
+            raise denied
+        raise NotDeployedError(f"no registry of group {group!r} is deployed")
+
+    def _of_registry(self, name: str) -> RegistryChain:
+        group, _, what = name.rpartition(".")
+        entry = self.registry(group)
+        owner = self.unit(entry.unit)
+        if what == PROMOTIONS[1:]:
+            if entry.inbox is None:
+                raise NotDeployedError(
+                    f"the registry of {group!r} takes no releases, so that there is no chain {name!r}"
+                )
+            return RegistryChain(name=name, owner=owner, table=entry.inbox.table, registry=entry)
+        if entry.releases is None:
+            raise NotDeployedError(f"the registry of {group!r} releases nothing, so that there is no chain {name!r}")
+        if entry.releases != name:
+            raise NotDeployedError(f"releases of {group!r} are in the chain of endpoint {entry.releases!r}")
+        return RegistryChain(name=name, owner=owner, table=owner.automation_table, registry=entry)
 
     def whole_units(self) -> list[tuple[UnitEntry, list[EndpointEntry], list[PipelineEntry]]]:
         """Return every unit with its endpoints and pipelines, in one listing."""
@@ -252,9 +296,13 @@ def _read(name: str, value: str) -> Entry | None:
     try:
         return read_entry(name, value)
     except ContractError as error:
-        raise NotDeployedError(
-            f"the parameter {name} cannot be read by this version of mlops: {error}; deploy the stack again"
-        ) from error
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: ContractError) -> NotDeployedError:
+    return NotDeployedError(
+        f"the parameter {name} cannot be read by this version of mlops: {error}; deploy the stack again"
+    )
 
 
 def _unit_names(name: str) -> list[str]:

@@ -10,7 +10,9 @@ from typing import Literal
 # what a role is for: copies and registers in a target, sends events to another account, asks whether a release still stands
 LinkRole = Literal["promote", "send", "recheck"]
 
-RELEASES = ".releases"  # end of the name of a chain
+# ends of the names of chains
+RELEASES = ".releases"
+PROMOTIONS = ".promotions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +107,13 @@ def release_chain(group: str) -> str:
         'demand-forecast.releases'
     """
     return f"{group}{RELEASES}"
+
+
+def promotions_chain(group: str) -> str:
+    """Return the name of the audit chain of a target; no endpoint's name has a dot.
+
+    Example:
+        >>> promotions_chain("demand-forecast")
+        'demand-forecast.promotions'
+    """
+    return f"{group}{PROMOTIONS}"

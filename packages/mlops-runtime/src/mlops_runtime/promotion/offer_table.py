@@ -24,22 +24,13 @@ _KEPT: dict[str, tuple[str, ...]] = {
 }
 
 
-def promotions_chain(group: str) -> str:
-    """Return the name of the audit chain of a target; no endpoint's name has a dot.
-
-    Example:
-        >>> promotions_chain("demand-forecast")
-        'demand-forecast.promotions'
-    """
-    return f"{group}.promotions"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """A release that the source offered. Times are ISO 8601, UTC.
 
-    ``attempts`` counts its executions. ``reason`` is of the last one, ``package`` the local one. ``may_pass`` is of a refused one
-    that may be taken once something outside of it is fixed.
+    ``attempts`` counts its executions. ``reason`` is of the last one, ``package`` the local one and
+    ``source_package`` the source's, where its record was taken. ``may_pass`` is of a refused one that may be taken once something
+    outside of it is fixed.
     """
 
     record_sha256: str
@@ -51,6 +42,7 @@ class Offer:
     reason: str = ""
     package: str = ""
     may_pass: bool = False
+    source_package: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -113,7 +105,17 @@ class OfferTable:
             },
         )
 
-    def decide(self, sha256: str, *, state: OfferState, reason: str, package: str, may_pass: bool, at: str) -> None:
+    def decide(
+        self,
+        sha256: str,
+        *,
+        state: OfferState,
+        reason: str,
+        package: str,
+        may_pass: bool,
+        at: str,
+        source_package: str = "",
+    ) -> None:
         """Write what became of an offer; one that was registered is not refused again, one that was approved stays so."""
         kept = _KEPT[state]
         values: dict[str, AttributeValueTypeDef] = {
@@ -124,10 +126,13 @@ class OfferTable:
             ":at": {"S": at},
             **{f":kept{number}": {"S": each} for number, each in enumerate(kept)},
         }
+        known = ""
+        if source_package:  # a later attempt that reads no record takes it from no earlier one
+            known, values[":source"] = ", source_package = :source", {"S": source_package}
         unlike = f" AND NOT #s IN ({', '.join(f':kept{number}' for number in range(len(kept)))})" if kept else ""
         self._update(
             _OFFER + sha256,
-            "SET #s = :state, reason = :reason, package = :package, may_pass = :may, changed_at = :at",
+            "SET #s = :state, reason = :reason, package = :package, may_pass = :may, changed_at = :at" + known,
             "attribute_exists(endpoint)" + unlike,
             values,
             names={"#s": "state"},

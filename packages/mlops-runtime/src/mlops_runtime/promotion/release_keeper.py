@@ -18,7 +18,8 @@ from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome
-from mlops_runtime.promotion.offer_table import OfferState, OfferTable, promotions_chain
+from mlops_runtime.promotion.environment_link import promotions_chain
+from mlops_runtime.promotion.offer_table import OfferState, OfferTable
 from mlops_runtime.promotion.release_plan import (
     Copy,
     ReleaseRefusedError,
@@ -245,8 +246,8 @@ class ReleaseKeeper:
         offer = self.table.read(sha256)
         is_news = offer is None or (offer.state, _without_ids(offer.reason)) != (state, _without_ids(reason[:2000]))
         earlier = self.chain.record_of(execution)
+        facts = {name: str(value) for name, value in (asked.get("facts") or {}).items() if value}
         if is_news and earlier is None:
-            facts = {name: str(value) for name, value in (asked.get("facts") or {}).items() if value}
             self.chain.append(
                 lambda row: self._move(
                     row,
@@ -266,6 +267,7 @@ class ReleaseKeeper:
             package=package,
             may_pass=bool(asked.get("may_pass")),
             at=str(to_dict(at)),
+            source_package=facts.get("source_package", ""),
         )
         return {"is_news": is_news}
 

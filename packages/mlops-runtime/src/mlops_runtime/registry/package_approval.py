@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust, trust_refusal
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, container_sha256, read_package
 
 if TYPE_CHECKING:
@@ -284,12 +285,27 @@ def _span(span: timedelta) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryInbox:
+    """Whose releases a registry takes: ``source_name`` is the environment's; ``table`` has offers and the head of their chain."""
+
+    table: str
+    source: LinkedEnvironment
+    source_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryEntry:
-    """Parameter ``/mlops/<unit>/registry/<group>``."""
+    """Parameter ``/mlops/<unit>/registry/<group>``.
+
+    ``inbox`` is absent where models are trained here, ``releases`` where none are released: the name of the audit chain that they
+    are recorded in.
+    """
 
     group: str
     unit: str
     rule: ApprovalRule
+    inbox: RegistryInbox | None = None
+    releases: str | None = None
     format: Literal["mlops.registry-entry/1"] = "mlops.registry-entry/1"
 
 

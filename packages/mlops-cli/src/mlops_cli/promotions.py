@@ -1,0 +1,108 @@
+"""``mlops promotions``: what a registry was offered by another account or Region and what became of it, and what it released."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlops_cli.answers import AsJson, print_json
+from mlops_cli.aws_account import Account, Profile, UserError, account, shown
+from mlops_cli.local import Home
+from mlops_cli.printed_tables import print_table
+
+if TYPE_CHECKING:
+    from mlops_runtime.promotion.promotion_history import Promotion, PromotionHistory, ReleasedVersion
+    from mlops_runtime.registry.package_approval import RegistryEntry
+
+
+def promotions(
+    group: Annotated[
+        str | None,
+        typer.Argument(
+            help="Package group. Default: the only one that takes or releases versions.", show_default=False
+        ),
+    ] = None,
+    *,
+    last: Annotated[int, typer.Option(help="How many of the newest to list.", min=1, max=1000)] = 20,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """List what was offered to a group, taken, refused or waits for a person, and what it released; newest first."""
+    from mlops_runtime.business_unit.deployed_entries import Entries
+    from mlops_runtime.contracts import to_dict
+    from mlops_runtime.promotion.promotion_history import PromotionHistoryError, read_history
+
+    with account(profile, home) as aws, shown(PromotionHistoryError):
+        entries = Entries(ssm=aws.client("ssm"))
+        registry = _only_registry(aws) if group is None else entries.registry(group)
+        unit = entries.unit(registry.unit)
+        if registry.inbox is None and registry.releases is None:
+            raise UserError(
+                f"{registry.group} neither takes versions of another environment (ModelRegistry.from_environment) nor releases "
+                "its own (deploy_to=)"
+            )
+        found = read_history(aws.client, unit=unit, registry=registry, last=last)
+    if as_json:
+        print_json(to_dict(found))
+        return
+    _print_offers(found)
+    if registry.releases is not None:
+        _print_releases(found)
+
+
+def _only_registry(aws: Account) -> "RegistryEntry":
+    from mlops_runtime.registry.package_finder import PackageFinder, PackageNotFoundError
+
+    with shown(PackageNotFoundError):
+        every = PackageFinder(client=aws.client).registries(None)
+    linked = [each for each in every if each.inbox is not None or each.releases is not None]
+    if len(linked) != 1:
+        names = ", ".join(sorted(each.group for each in linked))
+        there_are = f"these do: {names}" if linked else "none of this account and Region does"
+        raise UserError(f"name the group that takes or releases versions; {there_are}")
+    return linked[0]
+
+
+def _print_offers(found: "PromotionHistory") -> None:
+    if found.inbox is None:
+        return
+    of = f"{found.inbox.source_name} ({found.inbox.source.account} {found.inbox.source.region})"
+    if not found.offers:
+        typer.echo(f"{of} has offered {found.group} nothing yet")
+        return
+    typer.echo(f"{found.group} takes what {of} releases")
+    head = ("offered", "state", "theirs", "here", "changed", "reason")
+    print_table(head, [tuple(_offer_cells(each)) for each in found.offers], whole_words=True)
+    if any(each.state == "WAITING" for each in found.offers):
+        typer.echo('a version that waits: mlops models approve VERSION --reason "..."')
+
+
+def _offer_cells(each: "Promotion") -> Iterator[str]:
+    yield _minute(each.offered_at)
+    yield each.state if each.attempts == 1 else f"{each.state}, attempt {each.attempts}"
+    yield each.source_version or ""
+    yield each.version or ""
+    yield _minute(each.changed_at)
+    yield each.reason + ("; asked again within an hour" if each.is_asked_again and each.state != "OFFERED" else "")
+
+
+def _print_releases(found: "PromotionHistory") -> None:
+    if not found.releases:
+        typer.echo(f"{found.group} has released nothing yet")
+        return
+    typer.echo(f"{found.group} has released")
+    head = ("released", "version", "model", "approved by", "record")
+    print_table(head, [_release_cells(each) for each in found.releases], whole_words=True)
+
+
+def _release_cells(each: "ReleasedVersion") -> tuple[str, ...]:
+    from mlops_runtime.registry.package_approval import person_of
+
+    who = person_of(each.approved_by)
+    return (_minute(each.released_at), each.version, each.model_sha256[:12], who, f"{each.chain} {each.sequence}")
+
+
+def _minute(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M}"

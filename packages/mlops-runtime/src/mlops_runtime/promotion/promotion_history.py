@@ -1,0 +1,143 @@
+"""What a registry was offered by another environment and what became of it, and what it has released itself."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.contracts.unit_entries import UnitEntry
+from mlops_runtime.promotion.offer_table import Offer, OfferTable
+from mlops_runtime.registry.package_approval import RegistryEntry, RegistryInbox
+from mlops_runtime.rollout.live_fleet import read_description
+
+PromotionState = Literal["OFFERED", "FAILED", "REFUSED", "WAITING", "APPROVED", "REJECTED", "DELETED"]
+_APPROVALS: dict[str, PromotionState] = {"Approved": "APPROVED", "Rejected": "REJECTED"}
+
+
+class PromotionHistoryError(ValueError):
+    """A release that is kept cannot be read; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """A release that was offered here. Times are ISO 8601, UTC.
+
+    ``state`` is ``OFFERED`` until it is decided on, ``FAILED`` where the last attempt broke, ``REFUSED``; of one that was
+    registered ``WAITING`` for a person, ``APPROVED``, ``REJECTED`` or ``DELETED``, as the registry says now. ``version`` is the
+    package here and ``source_version`` the source's, written ``<group>/<number>``; each is absent until it is known, and the
+    source's stays absent where its record was refused. ``is_asked_again`` says whether the next check of the schedule starts it
+    again.
+    """
+
+    state: PromotionState
+    reason: str
+    offered_at: str
+    changed_at: str
+    attempts: int
+    is_asked_again: bool
+    record_uri: str
+    record_sha256: str
+    source_version: str | None = None
+    version: str | None = None
+    model_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedVersion:
+    """A version that other environments may take: ``sequence`` is its record's place in the audit ``chain``."""
+
+    version: str
+    released_at: str
+    approved_by: str
+    model_sha256: str
+    record_uri: str
+    chain: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionHistory:
+    """Both lists newest first. ``inbox`` is absent where nothing is taken, ``releases`` is empty where nothing is released."""
+
+    unit: str
+    group: str
+    inbox: RegistryInbox | None
+    offers: tuple[Promotion, ...]
+    releases: tuple[ReleasedVersion, ...]
+
+
+def read_history(
+    client: Callable[[str], Any], *, unit: UnitEntry, registry: RegistryEntry, last: int
+) -> PromotionHistory:
+    """Return the newest offers and releases of a registry.
+
+    Args:
+        client: Returns the client of a service.
+        unit: The registry's unit.
+        registry: The registry.
+        last: Most offers, and most releases.
+
+    Raises:
+        PromotionHistoryError: If the record of a release cannot be read.
+    """
+    offers: list[Promotion] = []
+    if registry.inbox is not None:
+        kept = OfferTable(client("dynamodb"), registry.inbox.table).offers()
+        newest = sorted(kept, key=lambda each: (each.offered_at, each.record_sha256), reverse=True)[:last]
+        offers = [_promotion(client("sagemaker"), each) for each in newest]
+    released = [] if registry.releases is None else list(_releases(client("s3"), unit, registry.group, last))
+    return PromotionHistory(
+        unit=unit.unit,
+        group=registry.group,
+        inbox=registry.inbox,
+        offers=tuple(offers),
+        releases=tuple(sorted(released, key=lambda each: each.released_at, reverse=True)),
+    )
+
+
+def _promotion(sagemaker: Any, offer: Offer) -> Promotion:
+    described = read_description(sagemaker, offer.package) if offer.package else None
+    metadata = {} if described is None else described.get("CustomerMetadataProperties", {})
+    state: PromotionState = offer.state if offer.state in ("OFFERED", "FAILED", "REFUSED") else "DELETED"
+    if described is not None:
+        state = _APPROVALS.get(described["ModelApprovalStatus"], "WAITING" if state == "DELETED" else state)
+    source = offer.source_package or metadata.get("source_package", "")
+    return Promotion(
+        state=state,
+        reason=offer.reason,
+        offered_at=offer.offered_at,
+        changed_at=offer.changed_at,
+        attempts=offer.attempts,
+        is_asked_again=offer.is_open,
+        record_uri=offer.record_uri,
+        record_sha256=offer.record_sha256,
+        source_version=_version(source),
+        version=_version(offer.package),
+        model_sha256=metadata.get("model_sha256"),
+    )
+
+
+def _releases(s3: Any, unit: UnitEntry, group: str, last: int) -> Iterator[ReleasedVersion]:
+    bucket, prefix = unit.artifacts_bucket, f"releases/{group}/"
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    listed = [entry for page in pages for entry in page.get("Contents", [])]
+    for each in sorted(listed, key=lambda entry: entry["LastModified"], reverse=True)[:last]:
+        uri = f"s3://{bucket}/{each['Key']}"
+        try:
+            record = from_json(ReleaseRecord, s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
+        except ContractError as error:
+            raise PromotionHistoryError(f"{uri} is not the record of a release: {error}") from error
+        yield ReleasedVersion(
+            version=str(_version(record.package.package_arn or "")),
+            released_at=record.released_at,
+            approved_by=record.approved_by,
+            model_sha256=record.package.model_sha256,
+            record_uri=uri,
+            chain=record.audit_chain,
+            sequence=record.audit_sequence,
+        )
+
+
+def _version(arn: str) -> str | None:
+    return arn.rpartition(":model-package/")[2] or None

@@ -1,0 +1,103 @@
+"""One unit in two accounts of an embedded cloud: one releases versions, the other takes them."""
+
+from dataclasses import replace
+from typing import Any
+
+from deployed_unit import DeployedUnit
+from tests.released import release
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, promotions_chain
+from mlops_runtime.promotion.offer_table import OfferTable
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, RegistryInbox, registry_parameter
+from mlops_runtime.rollout.audit_chain import AuditChain, Move
+from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.rollout_table import RolloutTable
+
+SOURCE = LinkedEnvironment(account="111111111111", region="us-east-1")
+TARGET = LinkedEnvironment(account="222222222222", region="us-east-1")
+PROFILES = {"source": f"mlops-{SOURCE.account}", "target": f"mlops-{TARGET.account}"}
+
+
+class LinkedUnits:
+    """Both, with verbs for what their machines do; ``name`` is the unit's in both."""
+
+    def __init__(self, cloud: Cloud, name: str) -> None:
+        self.group = f"{name}-forecast"
+        self.source, self.target = (
+            DeployedUnit(cloud.at(each.account, each.region), name, buckets=f"{name}-{each.account}")
+            for each in (SOURCE, TARGET)
+        )
+        self.here = cloud.at(TARGET.account, TARGET.region)
+        self.releases = f"{name}-releases"
+        self.source.s3.create_bucket(Bucket=self.releases)
+        self.source.publish(replace(self.source.unit_entry, artifacts_bucket=self.releases))
+        table = f"{name}-promotions"
+        self.target.dynamodb.create_table(
+            TableName=table,
+            AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self.offers = OfferTable(self.target.dynamodb, table)
+        row = RolloutTable(self.target.dynamodb, table, promotions_chain(self.group))
+        self.promotions = replace(self.target.chain, table=row)
+        self._publish(self.source, releases=self.group)
+        self._publish(self.target, inbox=RegistryInbox(table=table, source=SOURCE, source_name="build"))
+
+    def release(self, version: int) -> AuditRecord:
+        """Release a version: record of the chain, and object."""
+        record = self._append(self.source.chain, Outcome.RELEASED, version)
+        found = release(
+            version=version, unit=self.source.name, source=SOURCE, released_at=f"2017-08-01T0{version}:00:00Z"
+        )
+        found = found.changed(audit_chain=self.group, audit_sequence=record.sequence, audit_hash=content_hash(record))
+        self.source.s3.put_object(Bucket=self.releases, Key=f"releases/{self.group}/{version}.json", Body=found.content)
+        return record
+
+    def take(self, version: int, source_record: str) -> None:
+        """Take a release: offer, record of the chain."""
+        sha256, at = f"{version:064d}", f"2017-08-01T0{version}:05:00Z"
+        self.offers.offer(f"s3://theirs/releases/{self.group}/{sha256}.json", sha256, at)
+        theirs = SOURCE.arn("sagemaker", f"model-package/{self.group}/{version}")
+        self.offers.decide(
+            sha256,
+            state="REFUSED",
+            reason="the image is missing",
+            package="",
+            may_pass=True,
+            at=at,
+            source_package=theirs,
+        )
+        self._append(self.promotions, Outcome.REGISTERED, version, source_record=source_record)
+
+    def _append(self, chain: AuditChain, outcome: Outcome, version: int, **more: Any) -> AuditRecord:
+        def follow(row: Any) -> Move:
+            return Move(
+                record=AuditRecord(
+                    endpoint=row.endpoint,
+                    sequence=row.audit_sequence + 1,
+                    previous=row.audit_head or GENESIS,
+                    outcome=outcome,
+                    reason="as asked",
+                    execution=f"arn:one:{version}",
+                    at=f"2017-08-01T0{version}:00:00Z",
+                    requested_by="build",
+                    model_sha256=f"{version:064x}",
+                    **more,
+                )
+            )
+
+        return chain.append(follow)
+
+    @staticmethod
+    def _publish(unit: DeployedUnit, **more: Any) -> None:
+        entry = RegistryEntry(group=unit.endpoint, unit=unit.name, rule=ApprovalRule(), **more)
+        unit.cloud.client("ssm").put_parameter(
+            Name=registry_parameter(unit=unit.name, group=unit.endpoint),
+            Value=canonical_json(entry).decode(),
+            Type="String",
+            Overwrite=True,
+        )

@@ -1,0 +1,107 @@
+"""The chain of promotions beside that of the account that released."""
+
+import json
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from linked_units import PROFILES, SOURCE, LinkedUnits
+
+from mlops_runtime.contracts import content_hash
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Verify = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def verify(on_cloud: Run, linked: LinkedUnits) -> Verify:
+    """Verify the target's chain."""
+
+    def run(*more: object) -> subprocess.CompletedProcess[str]:
+        return on_cloud("audit", "verify", f"{linked.group}.promotions", "--profile", PROFILES["target"], *more)
+
+    return run
+
+
+def test_what_was_taken_is_found_in_the_chain_of_the_source(verify: Verify, on_cloud: Run, linked: LinkedUnits) -> None:
+    """Both chains are whole; one of promotions is shown as any other."""
+    linked.take(1, content_hash(linked.release(1)))
+
+    alone, both = verify(), verify("--follow", "--source-profile", PROFILES["source"], "--json")
+    shown = on_cloud("audit", "show", f"{linked.group}.promotions", "--profile", PROFILES["target"])
+
+    assert (alone.returncode, "intact up to record 1" in alone.stdout) == (0, True)
+    assert both.returncode == 0, both.stderr
+    document = json.loads(both.stdout)
+    assert (document["is_whole"], document["records"]) == (True, 1)
+    assert document["source"] == {
+        "name": "build",
+        "account": SOURCE.account,
+        "region": SOURCE.region,
+        "chain": linked.group,
+        "records": 1,
+        "unread": None,
+    }
+    assert "REGISTERED" in shown.stdout
+
+
+def test_what_the_source_did_not_release_is_a_finding(verify: Verify, linked: LinkedUnits) -> None:
+    """The target's own chain is whole, and says something that the source's does not."""
+    linked.release(1)
+    linked.take(1, "f" * 64)
+
+    result = verify("--follow", "--source-profile", PROFILES["source"])
+
+    assert (verify().returncode, result.returncode) == (0, 3)
+    assert (
+        f"build: record 1 was taken by a release whose record, {'f' * 16}, the source's chain does not have"
+        in result.stdout
+    )
+
+
+def test_a_source_whose_chain_was_changed_is_a_finding(verify: Verify, linked: LinkedUnits) -> None:
+    """What is wrong is named with the environment that it is in."""
+    linked.take(1, content_hash(linked.release(1)))
+    linked.source.serve(2)
+    (key, content), *_ = sorted(linked.source.objects().items())
+    linked.source.s3.put_object(Bucket=linked.source.bucket, Key=key, Body=content.replace(b"as asked", b"not asked"))
+
+    result = verify("--follow", "--source-profile", PROFILES["source"])
+
+    assert (verify().returncode, result.returncode) == (0, 3)
+    assert "build: " in result.stdout
+
+
+def test_a_source_that_cannot_be_read_is_named(verify: Verify, linked: LinkedUnits) -> None:
+    """It was asked for and not done: exit 1, with what is known of this side."""
+    linked.take(1, content_hash(linked.release(1)))
+
+    result = verify("--follow", "--json")
+
+    document = json.loads(result.stdout)
+    assert (result.returncode, document["is_whole"]) == (1, True)
+    assert f"name those of {SOURCE.account} with --source-profile" in document["source"]["unread"]
+    assert "was not read" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--follow", "--folder", "x"), "goes without --folder"),
+        (("--source-profile", "x"), "--source-profile requires --follow"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(verify: Verify, options: tuple[str, ...], problem: str) -> None:
+    """Before anything is read."""
+    result = verify(*options)
+
+    assert (result.returncode, problem in result.stderr) == (1, True)
+
+
+def test_a_chain_that_names_no_other_account_is_not_followed(on_cloud: Run, linked: LinkedUnits) -> None:
+    """An endpoint's has no source."""
+    linked.target.serve(1)
+
+    result = on_cloud("audit", "verify", linked.group, "--follow", "--profile", PROFILES["target"])
+
+    assert (result.returncode, "only a chain of promotions" in result.stderr) == (1, True)

@@ -1,0 +1,68 @@
+"""What one account released, and what another one was offered, by command."""
+
+import json
+import subprocess
+from collections.abc import Callable
+
+from linked_units import PROFILES, SOURCE, LinkedUnits
+
+from mlops_runtime.contracts import content_hash
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_a_target_lists_what_it_was_offered(on_cloud: Run, linked: LinkedUnits) -> None:
+    """Newest first: state, versions, times, the reason and the source; as JSON the same."""
+    for version in (1, 2):
+        linked.take(version, content_hash(linked.release(version)))
+
+    shown = on_cloud("promotions", linked.group, "--profile", PROFILES["target"])
+    document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["target"]).stdout)
+    last = on_cloud("promotions", linked.group, "--last", 1, "--json", "--profile", PROFILES["target"])
+
+    assert f"{linked.group} takes what build ({SOURCE.account} {SOURCE.region}) releases" in shown.stdout
+    for part in (
+        "REFUSED",
+        "2017-08-01 02:05",
+        f"{linked.group}/2",
+        "the image is missing; asked again within an hour",
+    ):
+        assert part in shown.stdout
+    assert [each["source_version"] for each in document["offers"]] == [f"{linked.group}/2", f"{linked.group}/1"]
+    assert [each["is_asked_again"] for each in document["offers"]] == [True, True]
+    assert (document["inbox"]["source_name"], document["releases"]) == ("build", [])
+    assert [each["source_version"] for each in json.loads(last.stdout)["offers"]] == [f"{linked.group}/2"]
+
+
+def test_a_source_lists_what_it_released(on_cloud: Run, linked: LinkedUnits) -> None:
+    """Newest first, with who approved it and the record of its chain."""
+    for version in (1, 2):
+        linked.release(version)
+
+    shown = on_cloud("promotions", linked.group, "--profile", PROFILES["source"])
+    document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["source"]).stdout)
+
+    assert f"{linked.group} has released" in shown.stdout
+    for part in (f"{linked.group}/2", "│ ann ", "b" * 12, f"{linked.group} 2"):
+        assert part in shown.stdout
+    assert [(each["version"], each["sequence"]) for each in document["releases"]] == [
+        (f"{linked.group}/2", 2),
+        (f"{linked.group}/1", 1),
+    ]
+    assert document["offers"] == []
+
+
+def test_nothing_yet_is_said_of_both_sides(on_cloud: Run, linked: LinkedUnits) -> None:
+    """An empty table would leave a reader in doubt."""
+    offered = on_cloud("promotions", linked.group, "--profile", PROFILES["target"]).stdout
+    released = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
+
+    assert offered == f"build ({SOURCE.account} {SOURCE.region}) has offered {linked.group} nothing yet\n"
+    assert released == f"{linked.group} has released nothing yet\n"
+
+
+def test_a_group_that_is_not_there_is_refused(on_cloud: Run, linked: LinkedUnits) -> None:
+    """By name."""
+    result = on_cloud("promotions", "linked-none", "--profile", PROFILES["target"])
+
+    assert (result.returncode, "no registry of group 'linked-none' is deployed" in result.stderr) == (1, True)

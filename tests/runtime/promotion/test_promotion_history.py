@@ -1,0 +1,133 @@
+"""What a registry was offered and what became of it, as its registry says now; and what it released."""
+
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from tests.released import SOURCE, release
+
+from mlops_runtime.contracts.unit_entries import UnitEntry
+from mlops_runtime.promotion.promotion_history import PromotionHistory, PromotionHistoryError, read_history
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, RegistryInbox
+
+UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="here", bus="bus")
+INBOX = RegistryInbox(table="promotions", source=SOURCE, source_name="build")
+THEIRS = SOURCE.arn("sagemaker", "model-package/demand-forecast/7")
+
+
+def at(minute: int) -> str:
+    """A time of one hour."""
+    return f"2017-08-01T09:{minute:02d}:00Z"
+
+
+@pytest.fixture
+def read(place: Any) -> Callable[..., PromotionHistory]:
+    """Read it, by default of a registry that takes."""
+
+    def history(last: int = 20, **changes: Any) -> PromotionHistory:
+        entry = RegistryEntry(
+            **{"group": "demand-forecast", "unit": "demand", "rule": ApprovalRule(), "inbox": INBOX} | changes
+        )
+        return read_history(boto3.client, unit=UNIT, registry=entry, last=last)
+
+    return history
+
+
+@pytest.fixture
+def register(place: Any) -> Callable[[], str]:
+    """Register what was released, as the Promote machine does."""
+    found = release()
+
+    def package() -> str:
+        metadata = {**found.request["CustomerMetadataProperties"], "source_package": THEIRS}
+        request = {**found.request, "CustomerMetadataProperties": metadata}
+        return str(place.sagemaker.create_model_package(**request)["ModelPackageArn"])
+
+    return package
+
+
+def offer(place: Any, number: int, state: str | None = None, **more: Any) -> str:
+    """Keep an offer, and what became of it."""
+    sha256 = f"{number:064d}"
+    place.table.offer(f"s3://theirs/releases/demand-forecast/{sha256}.json", sha256, at(number))
+    if state is not None:
+        decided = {"reason": state.lower(), "package": "", "may_pass": False, "at": at(number + 10), **more}
+        place.table.decide(sha256, state=state, **decided)
+    return sha256
+
+
+def test_offers_are_listed_newest_first(
+    place: Any, read: Callable[..., PromotionHistory], register: Callable[[], str]
+) -> None:
+    """With the state of each, versions of both sides, times, and whether it is asked for again."""
+    offer(place, 1, "REFUSED", reason="the image is missing", may_pass=True, source_package=THEIRS)
+    offer(place, 2, "REFUSED", reason="stale")
+    offer(place, 3, "REGISTERED", package=register())
+    offer(place, 4)
+
+    found = read()
+
+    assert [(each.state, each.is_asked_again) for each in found.offers] == [
+        ("OFFERED", True),
+        ("WAITING", False),
+        ("REFUSED", False),
+        ("REFUSED", True),
+    ]
+    waiting, refused = found.offers[1], found.offers[3]
+    assert (waiting.source_version, waiting.version) == ("demand-forecast/7", "demand-forecast/1")
+    assert (waiting.model_sha256, waiting.offered_at, waiting.changed_at) == ("b" * 64, at(3), at(13))
+    assert (refused.source_version, refused.version, refused.reason) == (
+        "demand-forecast/7",
+        None,
+        "the image is missing",
+    )
+    assert (found.offers[2].source_version, found.inbox, found.releases) == (None, INBOX, ())
+    assert [each.record_sha256 for each in read(last=1).offers] == [f"{4:064d}"]
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [("Approved", "APPROVED"), ("Rejected", "REJECTED"), ("PendingManualApproval", "WAITING")]
+)
+def test_a_registered_version_has_the_state_that_its_registry_says(
+    place: Any, read: Callable[..., PromotionHistory], register: Callable[[], str], status: str, state: str
+) -> None:
+    """A person decided after the machine had written what it knew."""
+    package = register()
+    offer(place, 1, "REGISTERED", package=package)
+    place.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus=status)
+
+    assert [each.state for each in read().offers] == [state]
+
+
+def test_a_version_that_is_gone_is_said_to_be(place: Any, read: Callable[..., PromotionHistory]) -> None:
+    """Its offer stays, with what was known of it."""
+    gone = place.target.here.arn("sagemaker", "model-package/demand-forecast/99")
+    offer(place, 1, "APPROVED", package=gone, source_package=THEIRS)
+
+    (found,) = read().offers
+
+    assert (found.state, found.version, found.source_version) == ("DELETED", "demand-forecast/99", "demand-forecast/7")
+
+
+def test_releases_are_read_from_their_records(place: Any, read: Callable[..., PromotionHistory]) -> None:
+    """Newest first, with the place of each in its chain."""
+    old = release(version=7, released_at="2017-08-01T08:00:00.000Z")
+    new = release(version=8, archive=b"other", released_at="2017-08-01T09:00:00.000Z")
+    for each in (old, new):
+        place.s3.put_object(Bucket="here", Key=each.key, Body=each.content)
+
+    found = read(inbox=None, releases="demand-forecast.releases")
+
+    assert [each.version for each in found.releases] == ["demand-forecast/8", "demand-forecast/7"]
+    assert (found.releases[0].chain, found.releases[0].sequence) == ("demand-forecast", 3)
+    assert found.releases[0].approved_by.endswith("/ann")
+    assert (found.inbox, found.offers) == (None, ())
+
+
+def test_what_is_no_record_is_named(place: Any, read: Callable[..., PromotionHistory]) -> None:
+    """Rather than left out."""
+    place.s3.put_object(Bucket="here", Key="releases/demand-forecast/one.json", Body=b"{}")
+
+    with pytest.raises(PromotionHistoryError, match=r"s3://here/releases/demand-forecast/one\.json is not the record"):
+        read(inbox=None, releases="demand-forecast.releases")
