@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from tests.cli.deployed_unit import DONE, DeployedUnit
 
 from mlops_runtime.cloud_connection import CloudConnection
@@ -14,7 +16,9 @@ from mlops_runtime.console.taken_role import TakenRole
 from mlops_runtime.contracts.fleet import FleetEnvironment
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.contracts.unit_entries import PipelineEntry
+from mlops_runtime.eks.slot_alarms import answer_time
 from mlops_runtime.fleet.fleet_reading import read_environments
+from mlops_runtime.rollout.rollout_progress import Phase, RolloutProgress, RolloutReader
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -119,6 +123,43 @@ def test_models_that_may_not_be_read_are_named_beside_the_others(unit: DeployedU
     assert f"{unit.name}-secret" in problem["detail"]
     assert [model.model for model in fleet.models] == ["forecast"]
     assert fleet.unread == {f"build/{unit.name} {name}": why}
+
+
+def test_a_rollout_between_slots_shows_the_time_of_answers(
+    ask: Ask, unit: DeployedUnit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of both slots, as the load balancer measured it for each target group."""
+    wait = {"StartAt": "Bake", "States": {"Bake": {"Type": "Wait", "Seconds": 86400, "End": True}}}
+    machine = unit.make_machine("slots", wait)
+    unit.publish(replace(unit.endpoint_entry, target="EKS", deploy_machine=machine))
+    unit.serve(2)
+    execution = unit.stepfunctions.start_execution(stateMachineArn=machine)["executionArn"]
+    unit.lock(execution)
+    arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000"
+    times = {
+        fleet: answer_time(f"{arn}:listener-rule/app/{unit.name}/1/2/3", f"{arn}:targetgroup/{slot}/1")
+        for fleet, slot in (("new", "green"), ("old", "blue"))
+    }
+    now = datetime.fromisoformat(unit.cloud.clock()["now"])
+    for time, seconds in zip(times.values(), (0.02, 0.004), strict=True):
+        named: Any = [{"Name": name, "Value": value} for name, value in time.dimensions.items()]
+        datum: Any = {"MetricName": time.metric, "Dimensions": named, "Timestamp": now - timedelta(minutes=10)}
+        unit.cloud.client("cloudwatch").put_metric_data(
+            Namespace=time.namespace, MetricData=[{**datum, "Value": seconds}]
+        )
+    begun = (now - timedelta(minutes=40)).isoformat()
+    bakes = RolloutProgress(
+        execution=execution, phase=Phase.BAKING, since=begun, started=begun, slot_times=times, is_between_slots=True
+    )
+    monkeypatch.setattr(RolloutReader, "read", lambda *_: bakes)
+    try:
+        status, page = ask("GET", f"/units/{unit.name}/endpoints/{unit.endpoint}")
+    finally:
+        unit.stepfunctions.stop_execution(executionArn=execution)
+
+    assert status == 200
+    assert [(each["fleet"], round(each["p99_ms"])) for each in page["latencies"]] == [("new", 20), ("old", 4)]
+    assert page["latencies"][1]["config"] == unit.pointer(2).config
 
 
 def test_a_unit_reads_nothing_twice(ask: Ask, unit: DeployedUnit, connection: CloudConnection) -> None:
