@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from tools.page_code import shown
 from mlops_constructs.compliance.harness import check
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
-from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
 from mlops_runtime.registry.package_registry import Approver
@@ -66,6 +67,9 @@ def synthesize(folder: Path, organization: str) -> Path:
                 "DeployMachineArn": stack.endpoint.rollout.machine.state_machine_arn,
                 "PromotionsTable": stack.registry.inbox.table.table_name,
             }
+        release: Any = stack.registry.node.try_find_child("Release")
+        if release is not None:
+            outputs["ReleaseMachineArn"] = release.machine.state_machine_arn
         for name, value in outputs.items():
             cdk.CfnOutput(stack, name, value=value)
     app.synth()
@@ -204,3 +208,28 @@ def test_the_next_model_is_released_when_its_probation_is_over(chain: Chain, wai
         assert wait_for(lambda: served(chain.production, produced.package), seconds=180.0)
     assert chain.production.invoke([{"x": 2.0}], "after")[0].predictions[0] == pytest.approx(10.0)
     assert [loop.audit_problems() for loop in (chain.staging, chain.production)] == [[], []]
+
+
+@pytest.mark.cloud
+def test_what_staging_takes_back_never_reaches_production(chain: Chain, wait_for: Callable[..., Any]) -> None:
+    """Rolled back during its probation: the schedule asks again, finds the model before it, and releases nothing new."""
+    staging, before = chain.staging, chain.staging.live()
+    in_build = chain.approve_in_build(7.0)
+    built = wait_for(lambda: chain.released(BUILD, in_build))
+    with staging.traffic([{"x": 2.0}], "taken-back"):
+        staged = wait_for(lambda: chain.offer(STAGING, built))
+        assert wait_for(lambda: served(staging, staged.package), seconds=180.0)
+        deployed = {each["executionArn"] for each in staging.executions("DeployMachineArn")}
+        chain.client(STAGING, "stepfunctions").start_execution(
+            stateMachineArn=staging.outputs["DeployMachineArn"],
+            input=json.dumps({"reason": "rollback", "requested_by": "ann", "requested_at": to_dict(chain.now())}),
+        )
+        staging.wait_execution("DeployMachineArn", deployed, appear=30, finish=120)
+    live = staging.live()
+    assert (live and live.model_package_arn) == (before and before.model_package_arn)
+    asked = {each["executionArn"] for each in staging.executions("ReleaseMachineArn")}
+
+    chain.cloud.clock_jump(by=PROBATION + timedelta(minutes=61))
+    staging.wait_execution("ReleaseMachineArn", asked, appear=60, finish=60)
+    assert chain.released(STAGING, staged.package) is None
+    assert staging.audit_problems() == []
