@@ -162,3 +162,26 @@ def test_a_source_of_another_region_is_not_asked() -> None:
     found = Template.from_stack(stack).to_json()
     (asked,) = _with(_policy(found, "Plan"), "sagemaker:DescribeModelPackage")
     assert asked["Resource"] == "arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/*"
+
+
+def test_the_command_finds_the_offers_by_the_registry_s_parameter(template: Mapping[str, Any]) -> None:
+    """Table and source are published; the registry releases nothing, and says nothing of it."""
+    (parameter,) = (
+        each["Properties"]
+        for each in template["Resources"].values()
+        if each["Type"] == "AWS::SSM::Parameter"
+        and each["Properties"].get("Name") == "/mlops/demand/registry/demand-forecast"
+    )
+    (table,) = (
+        name
+        for name, each in template["Resources"].items()
+        if each["Type"] == "AWS::DynamoDB::Table" and name.startswith("RegistryInboxTable")
+    )
+    parts = parameter["Value"]["Fn::Join"][1]
+    entry = json.loads("".join(each if isinstance(each, str) else f"<{each.get('Ref')}>" for each in parts))
+    assert entry["inbox"] == {
+        "table": f"<{table}>",
+        "source": {"account": "111111111111", "region": "eu-west-1"},
+        "source_name": "build",
+    }
+    assert "releases" not in entry

@@ -63,3 +63,13 @@ def test_the_package_of_an_offer_is_known_to_the_next_attempt(place: Any) -> Non
     place.table.registered(OTHER, "arn")
     assert place.table.read(ONE).package == "arn"
     assert place.table.read(OTHER) is None
+
+
+def test_the_version_of_the_source_stays_known(place: Any) -> None:
+    """A later attempt may end before it has read the record again."""
+    place.table.offer("s3://b/one", ONE, AT)
+    common: dict[str, Any] = {"state": "REFUSED", "package": "", "may_pass": True, "at": LATER}
+    place.table.decide(ONE, reason="no image", source_package="theirs/7", **common)
+    place.table.decide(ONE, reason="no record", **common)
+    found = place.table.read(ONE)
+    assert (found.reason, found.source_package) == ("no record", "theirs/7")
