@@ -142,6 +142,29 @@ def test_fails_for_names_that_are_not_there(on_cloud: Run, assembly: Callable[..
     assert (missing.returncode, useless.returncode) == (1, 1)
 
 
+def test_stacks_of_other_accounts_are_left_out_by_name(
+    on_cloud: Run, assembly: Callable[..., str], unique_stack: str
+) -> None:
+    """Their own names exist in other accounts; one that is named, or an app of such stacks alone, is refused."""
+    folder = Path(assembly(unique_stack, Table=table()))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    own = manifest["artifacts"][unique_stack]
+    for name, place in (("Foreign", "aws://222222222222/us-east-1"), ("Far", "aws://unknown-account/eu-west-1")):
+        manifest["artifacts"][name] = {**own, "environment": place}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    shown = on_cloud("plan", "--app", folder)
+    document = json.loads(on_cloud("plan", "--app", folder, "--json").stdout)
+    named = on_cloud("plan", "Foreign", "--app", folder)
+    there = on_cloud("plan", "Foreign", "--app", folder, "--profile", "mlops-222222222222", AWS_REGION="us-east-1")
+
+    assert shown.stdout.splitlines()[0] == f"{unique_stack} (new): 1 created"
+    assert "Foreign was not planned: it is of 222222222222 us-east-1" in shown.stderr
+    assert document["elsewhere"] == {"Foreign": "of 222222222222 us-east-1", "Far": "of eu-west-1"}
+    assert (named.returncode, there.returncode) == (1, 0)
+    assert "of 000000000000 us-east-1, but Foreign is of 222222222222 us-east-1; plan it with" in named.stderr
+
+
 def test_fails_in_a_folder_without_an_assembly(on_cloud: Run, tmp_path: Path) -> None:
     """The fix is a command."""
     result = on_cloud("plan", "--app", tmp_path)

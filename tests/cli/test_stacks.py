@@ -592,7 +592,7 @@ def test_a_name_that_exists_is_refused_before_anything_is_made(
 
     assert refused.returncode == 1
     assert "cli-half exists already" in refused.stderr
-    assert "docs/adopt.md" in refused.stderr
+    assert "take it into the stack with cdk import CliHalf" in refused.stderr
     assert not _exists(cloud, "CliHalf")
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops_cli.answers import AsJson, print_json
-from mlops_cli.aws_account import Profile, UserError, account
+from mlops_cli.aws_account import Account, Profile, UserError, account
 from mlops_cli.local import Home
 from mlops_cli.planned_changes import Allow, PlannedChanges, Versions
-from mlops_cli.stacks import Stacks, assembly_templates, notices, synthesize_app
+from mlops_cli.stacks import Stacks, assembly_places, assembly_templates, notices, synthesize_app
 
 if TYPE_CHECKING:
     from mlops_runtime.price import MonthlyPrice, PriceTable
@@ -44,6 +44,8 @@ def plan(
 ) -> None:
     """Show what a deployment would change. Exit 1 if it would lose data, or create a name that exists already.
 
+    Stacks of other accounts and Regions than those of the credentials are left out, by name; one that is named is refused.
+
     A key that a unit uses and does not own is read too: exit 1 if its policy does not let services in, unless `--allow` names the
     unit's bus. A policy that cannot be read is reported and refuses nothing. So is a network that the unit does not make and that
     does not reach KMS, where records are signed. Exit 1 too if an API would have an access log, and API Gateway no role for it.
@@ -55,12 +57,15 @@ def plan(
         templates = _chosen(dict(assembly_templates(folder)), stacks)
         for notice in notices(folder, stacks):
             typer.echo(notice, err=True)
+        places = {name: (of, region) for name, of, region in assembly_places(folder)}
         with account(profile, home) as aws:
             cloudformation = aws.client("cloudformation")
+            elsewhere = _elsewhere(aws, {name: places[name] for name in templates}, named=bool(stacks))
+            templates = {name: template for name, template in templates.items() if name not in elsewhere}
             planned = PlannedChanges.read(aws, templates, allowed=allow or [])
             if mapping is not None:
                 write_mapping(cloudformation, mapping, planned.versions)
-    for note in planned.notes:
+    for note in (*planned.notes, *(f"{name} was not planned: it is {where}" for name, where in elsewhere.items())):
         typer.echo(note, err=True)
     try:
         table = price_table(cloudformation.meta.region_name)
@@ -74,12 +79,32 @@ def plan(
     for one in planned.existing:
         if one.reason is not None or not as_json:
             typer.echo(f"{one.resource.stack}: {one.text}", err=one.reason is not None)
-    found = {**planned.document(), "price": price_json}
+    found = {**planned.document(), "price": price_json, "elsewhere": elsewhere}
     problems = [*planned.stuck, *planned.problems()]
     if problems:
         raise UserError(f"refused: {'; '.join(problems)}", document=found)
     if as_json:
         print_json(found)
+
+
+def _elsewhere(aws: Account, places: Mapping[str, tuple[str, str]], *, named: bool) -> dict[str, str]:
+    """Return the stacks of another account or Region than the caller's, each with where it belongs.
+
+    Raises:
+        UserError: If no stack is left, or one of them was named.
+    """
+    own = aws.identity().arn.split(":")[4], str(aws.client("cloudformation").meta.region_name)
+    found = {
+        name: f"of {' '.join(filter(None, place))}"
+        for name, place in places.items()
+        if any(wanted and wanted != here for wanted, here in zip(place, own, strict=True))
+    }
+    if found and (named or len(found) == len(places)):
+        which = "; ".join(f"{name} is {where}" for name, where in found.items())
+        raise UserError(
+            f"these credentials are of {' '.join(own)}, but {which}; plan it with the credentials of its account and AWS_REGION"
+        )
+    return found
 
 
 def write_mapping(cloudformation: Any, path: Path, versions: Mapping[str, Versions]) -> None:

@@ -137,6 +137,21 @@ def assembly_templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from assembly_templates(folder / properties["directoryName"])
 
 
+def assembly_places(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield each stack's name, account and Region, those of stages too; what a stack leaves to its deployment is empty.
+
+    See: https://docs.aws.amazon.com/cdk/v2/guide/environments.html
+    """
+    for artifact_id, artifact in json.loads((folder / "manifest.json").read_text("utf-8")).get("artifacts", {}).items():
+        properties = artifact.get("properties", {})
+        if artifact["type"] == "aws:cloudformation:stack":
+            account, _, region = str(artifact["environment"]).removeprefix("aws://").partition("/")
+            known = ("" if each.startswith("unknown-") else each for each in (account, region))
+            yield properties.get("stackName", artifact_id), *known
+        elif artifact["type"] == "cdk:cloud-assembly":
+            yield from assembly_places(folder / properties["directoryName"])
+
+
 def _run(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     arguments = shlex.split(command)
     if not arguments:
