@@ -185,6 +185,8 @@ def _start(job: _Transform) -> Server:
         job.server.wait_healthy(job.stopped)
     except FleetError as error:
         raise JobError(f"AlgorithmError: the container did not pass the ping health check. {_LOGS}") from error
+    if job.stopped.is_set():  # a stop that came before the process was there has ended nothing
+        raise JobError("the job was stopped before its first request")
     return job.server
 
 
