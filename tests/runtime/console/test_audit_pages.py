@@ -53,11 +53,11 @@ def test_a_long_log_is_checked_in_parts(ask: Ask, unit: DeployedUnit, monkeypatc
 
     _, newest = ask("GET", where)
     rest = newest["rest"]
-    _, oldest = ask("GET", f"{where}?sequence={rest['sequence']}&sha256={rest['sha256']}")
-    _, foreign = ask("GET", f"{where}?sequence={rest['sequence']}&sha256={'0' * 64}")
-    half, problem = ask("GET", f"{where}?sequence={rest['sequence']}")
+    _, oldest = ask("GET", f"{where}?until={rest['sequence']}-{rest['sha256']}")
+    _, foreign = ask("GET", f"{where}?until={rest['sequence']}-{'0' * 64}")
+    half, problem = ask("GET", f"{where}?until={rest['sequence']}")
 
     parts = [(each["first"], each["records"], each["total"], each["is_whole"]) for each in (newest, oldest)]
     assert (parts, oldest["rest"]) == ([(2, 2, 3, True), (1, 2, 3, True)], None)
     assert foreign["is_whole"] is False
-    assert (half, "come together" in problem["detail"]) == (422, True)
+    assert (half, "until" in problem["detail"]) == (422, True)

@@ -122,19 +122,9 @@ def record(call: Call) -> RecordPage:
 
 
 def verify(call: Call) -> Verification:
-    """Check a chain with the public half of its key, or the next part of a long one.
-
-    Raises:
-        RefusedRequestError: If a part is asked for by its sequence or hash alone.
-    """
-    name, given = call.names["name"], {each: call.query.get(each) for each in ("sequence", "sha256")}
-    if len(set(map(bool, given.values()))) > 1:
-        raise RefusedRequestError(422, "sequence and sha256 come together, as rest of the answer before names them")
-    until = (
-        LinkedRecord(sequence=int(given["sequence"]), sha256=given["sha256"])
-        if given["sequence"] and given["sha256"]
-        else None
-    )
+    """Check a chain with the public half of its key, or the next part of a long one."""
+    name, (sequence, _, sha256) = call.names["name"], call.query.get("until", "").partition("-")
+    until = LinkedRecord(sequence=int(sequence), sha256=sha256) if sequence else None
     entry = Entries(ssm=call.cloud.client("ssm")).chain(name)
     chain, key = open_chain(call.cloud.client, entry), public_key_of(call.cloud.client, entry)
     # a writer may be between row and object: what is wrong must be so twice

@@ -39,8 +39,11 @@ _TEXT = Parameter(
     pattern=r"^[^\x00-\x1f]*[A-Za-z0-9][^\x00-\x1f]*$",
     is_required=True,
 )
-_SEQUENCE = Parameter(name="sequence", description="Of the newest record that is checked", pattern=r"^[1-9][0-9]{0,7}$")
-_SHA256 = Parameter(name="sha256", description="The hash of that record", pattern=r"^[0-9a-f]{64}$")
+_UNTIL = Parameter(
+    name="until",
+    description="Number and hash of the newest record that is checked, as rest of an answer has them",
+    pattern=r"^[1-9][0-9]{0,7}-[0-9a-f]{64}$",
+)
 _COLUMN = Parameter(name="column", description="A feature or key column alone", pattern=r"^[A-Za-z0-9_]{1,128}$")
 
 _READS = (
@@ -81,8 +84,7 @@ _READS = (
         "verifyAudit",
         "Check that a chain of records is whole",
         audit_pages.verify,
-        _SEQUENCE,
-        _SHA256,
+        _UNTIL,
     ),
     (
         f"{_AUDIT}/records/{{number}}",

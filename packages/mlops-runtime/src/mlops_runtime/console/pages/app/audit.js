@@ -46,7 +46,7 @@ function Verify({path, name}) {
         set({isBusy: true, part});
         part = await read(`${path}/verification${query}`);
         part.findings.forEach((each) => findings.add(each));
-        query = part.rest ? `?sequence=${part.rest.sequence}&sha256=${part.rest.sha256}` : '';
+        query = part.rest ? `?until=${part.rest.sequence}-${part.rest.sha256}` : '';
       } while (query);
       set({found: {...part, findings: [...findings], is_whole: !findings.size}});
     } catch (error) {
