@@ -11,16 +11,12 @@ PromisedKind = Literal["number", "integer", "boolean", "text", "integer text"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromisedColumn:
-    """One column of the promise: ``kind`` is what a value may be; it may be ``is_nullable``, and a row must have it or may not.
-
-    ``largest`` is the greatest absolute value of a number. Default: numbers have no bound, or it is not a number.
-    """
+    """One column of the promise: ``kind`` is what a value may be; it may be ``is_nullable``, and a row must have it or may not."""
 
     name: str
     kind: PromisedKind
     is_nullable: bool
     is_required: bool
-    largest: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,37 +218,18 @@ def _columns(row: Mapping[str, Any], problems: list[str]) -> Iterator[PromisedCo
         if kind is None:
             problems.append(f"column {name!r} must be a number, an integer, a boolean or a string, got {schema!r}")
         else:
-            yield PromisedColumn(
-                name=name, kind=kind, is_nullable=is_nullable, is_required=name in required, largest=_largest(schema)
-            )
-
-
-def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], set[str]]]:
-    """Yield each form of a column with its types."""
-    parts = schema.get("anyOf", [schema])
-    for part in parts if isinstance(parts, list) else ():
-        form = part if isinstance(part, dict) else {}
-        given = form.get("type")
-        yield form, {str(each) for each in (given if isinstance(given, list) else [given])}
-
-
-def _largest(schema: Mapping[str, Any]) -> float | None:
-    """Return the greatest absolute value of a column's numbers; None where one of its forms has no bound on both sides."""
-    found = []
-    for form, types in _parts(schema):
-        if types & {"number", "integer"}:
-            bounds = [form.get("minimum"), form.get("maximum")]
-            if not all(isinstance(each, int | float) for each in bounds):
-                return None
-            found.append(max(abs(float(each)) for each in bounds if each is not None))
-    return max(found, default=None)
+            yield PromisedColumn(name=name, kind=kind, is_nullable=is_nullable, is_required=name in required)
 
 
 def _kind(schema: Any) -> tuple[PromisedKind | None, bool]:
     """Return what values a column's schema allows, None if it is not one of ours."""
     if not isinstance(schema, dict):
         return None, False
-    types: set[str] = set().union(*(found for _, found in _parts(schema)))
+    parts = schema.get("anyOf", [schema])
+    types: set[str] = set()
+    for part in parts if isinstance(parts, list) else ():
+        given = part.get("type") if isinstance(part, dict) else None
+        types |= {str(each) for each in (given if isinstance(given, list) else [given])}
     is_nullable = _NULL in types
     kinds: dict[frozenset[str], PromisedKind] = {
         frozenset({"number"}): "number",
@@ -297,7 +278,7 @@ def promise_problems(promise: RequestPromise, signature: ModelSignature) -> list
     ]
     for each, column in inputs.items():
         if each not in keys:
-            found += _column_problems(promised.get(each), column, name, largest=_largest_taken(column, signature))
+            found += _column_problems(promised.get(each), column, name)
     for each, kind in keys.items():
         found += _key_problems(promised.get(each), each, kind, name)
     if promise.arrays is not None and promise.arrays != tuple(inputs):
@@ -322,16 +303,7 @@ def broken_promises(promises: Sequence[RequestPromise], signature: ModelSignatur
     return [f"its evaluation has no signature to compare with {names}; train or register it again"] if names else []
 
 
-def _largest_taken(column: SignatureColumn, signature: ModelSignature) -> float | None:
-    """Return the greatest absolute value that a model takes of a number; None where it takes each."""
-    if _kind_of(column) == "integer":
-        return _LARGEST
-    return None if _kind_of(column) != "number" or signature.passes == "values" else _LARGEST_FLOAT
-
-
-def _column_problems(
-    promised: PromisedColumn | None, column: SignatureColumn, name: str, *, largest: float | None
-) -> Iterator[str]:
+def _column_problems(promised: PromisedColumn | None, column: SignatureColumn, name: str) -> Iterator[str]:
     is_missing = promised is None or not promised.is_required
     if not column.nullable and is_missing:
         yield f"{name} does not require column {column.name!r}, which the model needs; publish v2"
@@ -342,12 +314,6 @@ def _column_problems(
     kind = _kind_of(column)
     if promised.kind not in _TAKES.get(kind, (kind,)):
         yield f"{name} says that column {column.name!r} is {_WORDS[promised.kind]}, the model takes {_WORDS[kind]}; publish v2"
-    elif largest is not None and (promised.largest is None or promised.largest > largest):
-        allows = "any number" if promised.largest is None else f"numbers up to {promised.largest:g}"
-        yield (
-            f"{name} allows {allows} in column {column.name!r}, the model takes those up to {largest:g}; give the column a minimum "
-            "and maximum, or publish v2"
-        )
 
 
 def _key_problems(promised: PromisedColumn | None, key: str, kind: str, name: str) -> Iterator[str]:
