@@ -461,10 +461,11 @@ def _end(job: Job, started: float, limit: float) -> End | None:
     now = time.monotonic()
     if job.is_stopping:
         return End.STOPPED
-    if now - started + job.spent > limit:
-        return End.OVERRAN
+    # first, since a wait counts from the creation: of two equal limits it is over sooner
     if now - job.began > job.patience:
         return End.WAITED
+    if now - started + job.spent > limit:
+        return End.OVERRAN
     return End.INTERRUPTED if job.interruption.is_set() else None
 
 
