@@ -143,7 +143,7 @@ MACHINE = retrain_machine(RETRAIN_PLAN)
 
 @pytest.mark.parametrize("is_automatic", [True, False])
 def test_a_package_carries_all_that_an_approval_is_bound_to(is_automatic: bool):
-    """And is born pending, whoever approves; what a package of another environment also carries it has not."""
+    """And is born pending, whoever approves; it lacks the fields of a package of another environment."""
     states = registration_states(
         Registration(
             group_name="g", image_uri="i", code_sha256="c", is_automatic=is_automatic, waiting_message={"Message": "m"}

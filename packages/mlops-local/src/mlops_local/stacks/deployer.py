@@ -91,7 +91,7 @@ def read(folder: Path, *, account: str, region: str, names: Sequence[str] | None
         names: The stacks that are wanted, with everything they depend on. Default: all.
 
     Raises:
-        AssemblyError: If there is no such stack, two have one name, or one needs what an embedded cloud has not.
+        AssemblyError: If a stack is not in the assembly, two have one name, or one needs what an embedded cloud lacks.
     """
     manifest = folder / "manifest.json"
     if not manifest.is_file():
