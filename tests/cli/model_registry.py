@@ -52,6 +52,7 @@ class PackageGroup:
         pickled: tuple[str, ...] | None = None,
         left_out: str | None = None,
         service: str | None = None,
+        released: str | None = None,
         worse: str | None = None,
     ) -> str:
         """Register a package that passed the gate, or was worse over a segment, and return its name."""
@@ -71,6 +72,9 @@ class PackageGroup:
             flavor=flavor,
             trust=trust,
             feature_service=service,
+            source_package=released,
+            source_record=None if released is None else "d" * 64,
+            source_environment=None if released is None else "staging",
         )
         sha256 = self._write_evidence(spec, execution, pickled, left_out, worse)
         request = package_request(spec)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -362,6 +363,14 @@ def test_the_service_of_a_models_features_is_shown(registry: Registry, models: A
     (line,) = (line for line in shown.splitlines() if "feature service" in line)
     assert "shelves/2@0f" in line
     assert "feature service" not in models("show", registry.register("plain")).stdout
+
+
+def test_where_a_promoted_model_comes_from_is_shown(registry: Registry, models: Any) -> None:
+    """By the source's environment, package and audit record; a model that was trained here has no such line."""
+    source = "arn:aws:sagemaker:eu-west-1:222222222222:model-package/demand-forecast/3"
+    shown = re.sub(r"[│\s]", "", models("show", registry.register("promoted", released=source)).stdout)
+    assert f"releasedbystagingas{source},auditrecord{'d' * 64}" in shown
+    assert "released by" not in models("show", registry.register("trained")).stdout
 
 
 def test_what_loads_a_model_is_shown(registry: Registry, models: Any) -> None:

@@ -364,6 +364,7 @@ def _print(case: "PackageCase") -> None:
         ("registered", f"{_minute(found.registered)} by {meta.get('execution', 'unknown')}"),
         ("approval", f"{found.approval}{_changed(found)}"),
         ("said", found.description),
+        *([("released by", _released(meta))] if "source_package" in meta else []),
         ("image", found.image),
         ("artefact", f"{found.artifact_uri} ({meta.get('artifact_sha256', 'no digest')})"),
         ("model", f"{_loaded(found)} ({meta.get('model_sha256', 'no digest')})"),
@@ -400,6 +401,12 @@ def _print(case: "PackageCase") -> None:
         typer.echo(visible(f"problem: {problem}"))
     if found.approval == "PendingManualApproval" and not found.problems:
         typer.echo(f'approve it: mlops models approve {found.version} --reason "..."')
+
+
+def _released(meta: Mapping[str, str]) -> str:
+    """Return where a promoted package was trained or served before, and the audit record there."""
+    record = meta.get("source_record", "unknown")
+    return f"{meta.get('source_environment', 'unknown')} as {meta['source_package']}, audit record {record}"
 
 
 def _changed(found: "Review") -> str:

@@ -43,6 +43,7 @@ function Shown({data, name, path, may}) {
       <${Card} id="losses" title="Losses on the holdout">${data.metric ? html`<${Losses} of=${data} />` : html`<${Unknown} why="The evaluation cannot be read." />`}<//>
       <${Card} id="origin" title="What it is"><${Facts} of=${[
         ['registered', html`<${Time} at=${review.registered} />`],
+        ...(review.metadata.source_package ? [['released by', html`${review.metadata.source_environment || 'unknown'} as <code>${review.metadata.source_package}</code>`], ['audit record there', html`<${Digest} of=${review.metadata.source_record} />`]] : []),
         ['training set', review.metadata.training_set_id ? html`<a href=${`${packagePage(name)}/lineage`}>${review.metadata.training_set_id.slice(0, 16)}</a>` : html`<${Unknown} />`],
         ['loaded by', review.metadata.flavor ? `${review.metadata.flavor}, trusted with ${review.metadata.trust}` : 'onnx, which is data'],
         ['model', html`<${Digest} of=${review.metadata.model_sha256} />`],
