@@ -74,7 +74,7 @@ def let_read(
         stack.format_arn(service="sagemaker", resource=resource, resource_name=f"{unit.name}-*")
         for resource in ("endpoint", "endpoint-config")
     ]
-    folders = [f"{folder}/*" for folder in ("monitor", "evaluations", "gates")]
+    folders = [f"{folder}/*" for folder in ("monitor", "evaluations", "gates", "releases")]
     allowed = {
         ("ssm:GetParameter", "ssm:GetParametersByPath"): [entries, f"{entries}/*"],
         ("dynamodb:GetItem",): [unit.automation_table.table_arn, rollout.table.table_arn],

@@ -3,13 +3,19 @@
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deployed_unit import DeployedUnit
+from tests.released import release
 
 from mlops_local.cloud import Cloud
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.unit_entries import UnitEntry, entry_value
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -116,6 +122,43 @@ def test_an_environment_that_cannot_be_read_is_named_beside_the_others(
     assert "ssm:GetParametersByPath" in document["unread"]["production"]
     assert "staging: not shown: " in shown.stdout
     assert (nothing.returncode, nothing.stderr.startswith("mlops: no environment can be read: ")) == (1, True)
+
+
+def test_a_registry_without_an_endpoint_has_a_row(
+    on_cloud: Run, write: Callable[..., Path], cloud: Cloud, environments: list[dict[str, Any]]
+) -> None:
+    """As that of the account that trains: what is approved, what was released, what waits."""
+    build = cloud.at(BUILD, environments[0]["region"])
+    ssm, sagemaker, s3 = build.client("ssm"), build.client("sagemaker"), build.client("s3")
+    entry = RegistryEntry(group="fleet-price", unit="fleet", rule=ApprovalRule(), releases="fleet-price.releases")
+    name = registry_parameter(unit=entry.unit, group=entry.group)
+    found = release(unit="fleet", model="price", source=LinkedEnvironment(account=BUILD, region="us-east-1"), version=1)
+    sagemaker.create_model_package_group(ModelPackageGroupName=entry.group)
+    approved, _waiting = (sagemaker.create_model_package(**found.request)["ModelPackageArn"] for _ in range(2))
+    sagemaker.update_model_package(
+        ModelPackageArn=approved, ModelApprovalStatus="Approved", ApprovalDescription="by hand"
+    )
+    unit = from_json(UnitEntry, ssm.get_parameter(Name="/mlops/fleet/unit")["Parameter"]["Value"])
+    s3.create_bucket(Bucket="fleet-artifacts")
+    s3.put_object(Bucket="fleet-artifacts", Key=found.key, Body=found.content)
+    ssm.put_parameter(Name=name, Value=canonical_json(entry).decode(), Type="String")
+    write(environments[0])
+    try:
+        without = json.loads(on_cloud("fleet", "fleet", "--json").stdout)
+        changed = replace(unit, artifacts_bucket="fleet-artifacts")
+        ssm.put_parameter(Name="/mlops/fleet/unit", Value=entry_value(changed), Type="String", Overwrite=True)
+        document = json.loads(on_cloud("fleet", "fleet", "--json").stdout)
+    finally:
+        ssm.put_parameter(Name="/mlops/fleet/unit", Value=entry_value(unit), Type="String", Overwrite=True)
+        ssm.delete_parameter(Name=name)
+
+    (blind,) = (each for each in without["models"] if each["model"] == "price")
+    (row,) = (each for each in document["models"] if each["model"] == "price")
+    assert (blind["approved"], blind.get("released")) == ("fleet-price/1", None)
+    assert "NoSuchBucket" in without["unread"]["build/fleet releases of fleet-price"]
+    assert (row["state"], row["waiting"]) == ("waits for an approval", ["fleet-price/2"])
+    assert (row["approved"], row["released"], row["version"]) == ("fleet-price/1", "fleet-price/1", 1)
+    assert (row["digest"], row["since"]) == ("b" * 64, found.record.released_at)
 
 
 def test_costs_are_asked_for_alone_where_one_wants_them(

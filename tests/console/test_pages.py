@@ -9,11 +9,15 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from tests.cli.deployed_unit import DeployedUnit
 from tests.console.conftest import HOSTILE, LOOKS, Visit
+from tests.released import release
 from tests.runtime.business_unit.unit_samples import EMPTY, LIVE
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.console.model_state import ModelState, state_of
 from mlops_runtime.console.page_files import PAGES
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
 
 Open = Callable[..., Visit]
 MODEL, PACKAGE = "/units/{unit}/endpoints/{endpoint}", "/packages/{package}"
@@ -334,6 +338,32 @@ def test_states_are_in_the_order_of_the_api() -> None:
     words = (PAGES / "app" / "words.js").read_text().partition("ORDER = [")[2].partition("]")[0]
 
     assert [each.strip(" '\n") for each in words.split(",") if each.strip()] == [each.value for each in ModelState]
+
+
+def test_a_registry_without_an_endpoint_is_among_the_models(
+    visit: Open, address: str, cloud: Cloud, shop: DeployedUnit
+) -> None:
+    """As where models are trained for other accounts: its row leads to the version that is approved, and is as readable."""
+    entry = RegistryEntry(group=f"{shop.name}-price", unit=shop.name, rule=ApprovalRule())
+    parameter, sagemaker = registry_parameter(unit=entry.unit, group=entry.group), cloud.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName=entry.group)
+    here = LinkedEnvironment(account="000000000000", region="us-east-1")
+    registered = sagemaker.create_model_package(**release(unit=shop.name, model="price", source=here).request)
+    sagemaker.update_model_package(
+        ModelPackageArn=registered["ModelPackageArn"], ModelApprovalStatus="Approved", ApprovalDescription="by hand"
+    )
+    ssm = cloud.client("ssm")
+    ssm.put_parameter(Name=parameter, Value=canonical_json(entry).decode(), Type="String")
+    try:
+        tab = visit(address, scheme="dark", width=390)
+        row = tab.open("/").get_by_role("row").filter(has_text=f"{entry.group}")
+        expect(row).to_contain_text("registry without an endpoint")
+        expect(row.get_by_role("link", name="version 1")).to_have_attribute("href", f"#/packages/{entry.group}/1")
+        found = [*tab.violations(), *tab.small_targets(), *(["too wide"] if tab.is_too_wide() else [])]
+    finally:
+        ssm.delete_parameter(Name=parameter)
+
+    assert found == []
 
 
 def test_costs_stand_beside_each_model(visit: Open, address: str, shop: DeployedUnit) -> None:

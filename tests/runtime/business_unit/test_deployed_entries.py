@@ -9,7 +9,9 @@ from tests.cli.deployed_unit import DeployedUnit
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.unit_entries import FeatureStoreEntry, PipelineEntry
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
 
 
 @pytest.fixture
@@ -46,10 +48,27 @@ def test_everything_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit)
 
     assert sorted(e.endpoint for e in endpoints) == [deployed.endpoint, *(e.endpoint for e in more)]
     assert pipelines == [pipeline]
-    assert entries.whole_unit(deployed.name) == (deployed.unit_entry, endpoints, pipelines)
+    assert entries.whole_unit(deployed.name) == (deployed.unit_entry, endpoints, pipelines, [])
     assert entries.whole_unit(deployed.name) in entries.whole_units()
     with pytest.raises(NotDeployedError, match=f"business unit 'none' not found; deployed are: .*{deployed.name}"):
         entries.whole_unit("none")
+
+
+def test_registries_without_an_endpoint_are_found(entries: Entries, deployed: DeployedUnit, cloud: Cloud) -> None:
+    """One of whose models an endpoint of the unit serves is not among them."""
+    alone, served = (
+        RegistryEntry(group=group, unit=deployed.name, rule=ApprovalRule())
+        for group in (f"{deployed.name}-alone", deployed.endpoint)
+    )
+    for each in (alone, served):
+        cloud.client("ssm").put_parameter(
+            Name=registry_parameter(unit=deployed.name, group=each.group),
+            Value=canonical_json(each).decode(),
+            Type="String",
+        )
+
+    assert entries.whole_unit(deployed.name).registries == [alone]
+    assert [each.registries for each in entries.whole_units() if each.unit == deployed.unit_entry] == [[alone]]
 
 
 def test_the_feature_store_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit) -> None:

@@ -11,6 +11,7 @@ from mlops_runtime.business_unit.unit_overview import Lock, MonitorOverview
 from mlops_runtime.business_unit.unit_words import distance, unit_lines
 from mlops_runtime.contracts.retraining import Decision, Trigger
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
+from mlops_runtime.registry.registry_overview import ApprovedVersion, RegistryOverview
 from mlops_runtime.retraining.run_history import Run
 
 
@@ -64,6 +65,27 @@ def test_what_asked_for_a_run_what_came_of_it_and_what_was_refused() -> None:
     assert "    runs      not shown: AccessDeniedException" in unit_lines(replace(UNIT, pipelines=(denied,)), NOW)
     hidden = replace(UNIT, endpoints=(replace(ENDPOINT, waiting=None),))
     assert "    waiting   not shown: the caller may not list packages" in unit_lines(hidden, NOW)
+
+
+def test_a_registry_without_an_endpoint_says_what_is_approved() -> None:
+    """And released, or why that is not shown."""
+    package = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-price/3"
+    approved = ApprovedVersion(version="demand-price/2", approved_at="2017-08-10T10:00:00Z", model_sha256=None)
+    registry = RegistryOverview(group="demand-price", is_releasing=True, approved=approved, waiting=(package,))
+
+    lines = list(unit_lines(replace(UNIT, endpoints=(), pipelines=(), registries=(registry,)), NOW))
+    denied = list(unit_lines(replace(UNIT, registries=(replace(registry, approved=None, unread="denied"),)), NOW))
+
+    assert lines[3:] == [
+        "  registry demand-price",
+        "    approved  demand-price/2 2017-08-10 10:00 (2 hours ago)",
+        "    released  nothing yet",
+        "    waiting   for an approval: demand-price/3; see: mlops models show demand-price/3",
+    ]
+    assert [line for line in denied if line.startswith(("    approved", "    released"))] == [
+        "    approved  nothing yet",
+        "    released  not shown: denied",
+    ]
 
 
 def test_a_rollout_that_runs_says_where_it_is() -> None:

@@ -7,8 +7,10 @@ from tests.cli.running_rollout import BAKING
 from tests.runtime.business_unit.unit_samples import EMPTY, ENDPOINT, LIVE, RECORD
 
 from mlops_runtime.business_unit.unit_overview import EndpointOverview, MonitorOverview
-from mlops_runtime.console.model_state import ORDER, ModelState, state_of
+from mlops_runtime.console.model_state import ORDER, ModelState, state_of, state_of_registry
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.promotion.promotion_history import ReleasedVersion
+from mlops_runtime.registry.registry_overview import ApprovedVersion, RegistryOverview
 
 SERVING = replace(EMPTY, state="InService", live=LIVE)
 VIOLATED = MonitorOverview(states={"drift": "VIOLATION", "quality": "OK"}, verdict="display_share drifted")
@@ -77,3 +79,42 @@ def test_the_worst_comes_first() -> None:
 
     assert state_of(both)[0] is ModelState.VIOLATED
     assert state_of(replace(both, state="GONE"))[0] is ORDER[0]
+
+
+REGISTRY = RegistryOverview(group="demand-forecast", is_releasing=True)
+APPROVED = ApprovedVersion(version="demand-forecast/3", approved_at="2017-08-08T11:00:00Z", model_sha256="b" * 64)
+RELEASED = ReleasedVersion(
+    version="demand-forecast/3", released_at="2017-08-08T11:00:01Z", approved_by="ann", model_sha256="b" * 64,
+    record_uri="s3://a/releases/one.json", chain="demand-forecast.releases", sequence=1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "says"),
+    [
+        (REGISTRY, ModelState.NOT_YET_APPROVED, "no version is approved yet"),
+        (replace(REGISTRY, approved=APPROVED), ModelState.APPROVED, "see: mlops promotions demand-forecast"),
+        (
+            replace(REGISTRY, approved=APPROVED, is_releasing=False),
+            ModelState.APPROVED,
+            "its unit has no endpoint for it here",
+        ),
+        (replace(REGISTRY, approved=APPROVED, released=RELEASED), ModelState.RELEASED, "other environments may take"),
+        (replace(REGISTRY, released=RELEASED), ModelState.RELEASED, "other environments may take"),
+        (
+            replace(REGISTRY, approved=replace(APPROVED, version="demand-forecast/4"), released=RELEASED),
+            ModelState.APPROVED,
+            "demand-forecast/4 is approved and not released; demand-forecast/3 is",
+        ),
+        (
+            replace(REGISTRY, approved=APPROVED, released=RELEASED, waiting=(PACKAGE,)),
+            ModelState.WAITING,
+            "demand-forecast/3 waits for an approval",
+        ),
+        (replace(REGISTRY, approved=APPROVED, unread="AccessDenied"), ModelState.APPROVED, "has no endpoint for it"),
+    ],
+)
+def test_a_registry_without_an_endpoint_has_a_state(found: RegistryOverview, state: ModelState, says: str) -> None:
+    """What is approved is not said to be released, and the other way round."""
+    assert state_of_registry(found)[0] is state
+    assert says in state_of_registry(found)[1]

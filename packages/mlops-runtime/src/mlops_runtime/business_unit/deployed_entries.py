@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -19,18 +19,28 @@ from mlops_runtime.contracts.unit_entries import (
 )
 from mlops_runtime.promotion.environment_link import PROMOTIONS, RELEASES
 from mlops_runtime.refused_calls import DENIED
-from mlops_runtime.registry.package_approval import RegistryEntry, registry_parameter
+from mlops_runtime.registry.package_approval import RegistryEntry, is_registry_parameter, registry_parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 E = TypeVar("E", EndpointEntry, PipelineEntry)
+Published = Entry | RegistryEntry
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 
 
 class NotDeployedError(ValueError):
     """What was named is not deployed, or cannot be read by this version; the message says what there is."""
+
+
+class WholeUnit(NamedTuple):
+    """A unit with its endpoints and pipelines, and the registries of whose models none of these endpoints serves any."""
+
+    unit: UnitEntry
+    endpoints: list[EndpointEntry]
+    pipelines: list[PipelineEntry]
+    registries: list[RegistryEntry]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,17 +182,17 @@ class Entries:
             raise NotDeployedError(f"releases of {group!r} are in the chain of endpoint {entry.releases!r}")
         return RegistryChain(name=name, owner=owner, table=owner.automation_table, registry=entry)
 
-    def whole_units(self) -> list[tuple[UnitEntry, list[EndpointEntry], list[PipelineEntry]]]:
-        """Return every unit with its endpoints and pipelines, in one listing."""
+    def whole_units(self) -> list[WholeUnit]:
+        """Return every unit with what it has deployed, in one listing."""
         entries = list(self._all(ROOT))
         return [
-            (own, *_of_kinds([each for each in entries if each.unit == own.unit]))
+            _whole(own, [each for each in entries if each.unit == own.unit])
             for own in entries
             if isinstance(own, UnitEntry)
         ]
 
-    def whole_unit(self, name: str) -> tuple[UnitEntry, list[EndpointEntry], list[PipelineEntry]]:
-        """Return a unit with its endpoints and pipelines, in one listing.
+    def whole_unit(self, name: str) -> WholeUnit:
+        """Return a unit with what it has deployed, in one listing.
 
         Raises:
             NotDeployedError: If the name is not found.
@@ -191,19 +201,19 @@ class Entries:
         own = next((entry for entry in entries if isinstance(entry, UnitEntry)), None)
         if own is None:
             raise self._no_unit(name)
-        return own, *_of_kinds(entries)
+        return _whole(own, entries)
 
     def of_unit(self, unit: str) -> tuple[list[EndpointEntry], list[PipelineEntry]]:
         """Return the endpoints and pipelines of a unit."""
         return _of_kinds(list(self._all(f"{ROOT}{unit}/")))
 
-    def by_unit(self) -> tuple[dict[str, list[Entry]], dict[str, str]]:
+    def by_unit(self) -> tuple[dict[str, list[Published]], dict[str, str]]:
         """Return what each unit has published, in one listing of all; and why not, of a unit that this version cannot read.
 
         Returns:
             Entries by the name of the unit, its own first, and the reason by the name of each unit that is left out.
         """
-        found: dict[str, list[Entry]] = {}
+        found: dict[str, list[Published]] = {}
         unread: dict[str, str] = {}
         for name, value in self._values(ROOT):
             unit = name.removeprefix(ROOT).partition("/")[0]
@@ -252,12 +262,12 @@ class Entries:
                 denied = error
                 continue
             entry = _read(name, value)
-            found += [] if entry is None else [entry]
+            found += [entry] if isinstance(entry, Entry) else []
         if denied is not None and not found:
             raise denied
         return found
 
-    def _all(self, path: str) -> Iterator[Entry]:
+    def _all(self, path: str) -> Iterator[Published]:
         for name, value in self._values(path):
             entry = _read(name, value)
             if entry is not None:
@@ -279,22 +289,31 @@ class Entries:
         return f"deployed are: {', '.join(names)}" if names else "none is deployed; deploy a stack with: mlops deploy"
 
 
-def _of_kinds(entries: Sequence[Entry]) -> tuple[list[EndpointEntry], list[PipelineEntry]]:
+def _whole(own: UnitEntry, entries: Sequence[Published]) -> WholeUnit:
+    endpoints, pipelines = _of_kinds(entries)
+    served = {each.group for each in endpoints}
+    registries = [each for each in entries if isinstance(each, RegistryEntry) and each.group not in served]
+    return WholeUnit(own, endpoints, pipelines, registries)
+
+
+def _of_kinds(entries: Sequence[Published]) -> tuple[list[EndpointEntry], list[PipelineEntry]]:
     return (
         [entry for entry in entries if isinstance(entry, EndpointEntry)],
         [entry for entry in entries if isinstance(entry, PipelineEntry)],
     )
 
 
-def _name(entry: Entry) -> str:
+def _name(entry: Published) -> str:
     if isinstance(entry, UnitEntry | FeatureStoreEntry):
         return entry.unit
+    if isinstance(entry, RegistryEntry):
+        return entry.group
     return entry.endpoint if isinstance(entry, EndpointEntry) else entry.pipeline
 
 
-def _read(name: str, value: str) -> Entry | None:
+def _read(name: str, value: str) -> Published | None:
     try:
-        return read_entry(name, value)
+        return from_json(RegistryEntry, value) if is_registry_parameter(name) else read_entry(name, value)
     except ContractError as error:
         raise _unreadable(name, error) from error
 

@@ -23,6 +23,8 @@ from mlops_runtime.contracts.unit_entries import (
 )
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.refused_calls import DENIED, refusal
+from mlops_runtime.registry.package_approval import RegistryEntry
+from mlops_runtime.registry.registry_overview import RegistryOverview, read_registry, waiting_packages
 from mlops_runtime.retraining.retraining_start import GuardTable
 from mlops_runtime.retraining.run_history import Run, RunHistory
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain
@@ -40,7 +42,6 @@ T = TypeVar("T")
 
 _NOT_READABLE = (*DENIED, "NoSuchBucket")
 _RUNS = 10  # among which the newest that has begun is found
-_PACKAGES = 5
 _UNITS_AT_ONCE = 4
 _PARTS_AT_ONCE = 3  # of a unit; the console reads six units at once, which is 18 of the 20 connections of a client
 _ROLLOUTS = (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.FAILED)
@@ -167,7 +168,8 @@ class UnitOverview:
     """One unit: paused by whom, frozen by what, the next freeze, and everything that it has deployed.
 
     ``owner`` answers for it and ``cost_center`` pays; None where its stack is of a version that did not publish them.
-    ``unread`` says why the caller may not read others, by ``endpoint <name>`` or ``pipeline <name>``.
+    ``registries`` are those of whose models no endpoint serves any, as in an account that trains for others.
+    ``unread`` says why the caller may not read others, by ``endpoint <name>``, ``pipeline <name>`` or ``registry <group>``.
     """
 
     unit: str
@@ -180,6 +182,7 @@ class UnitOverview:
     owner: str | None = None
     cost_center: str | None = None
     unread: Mapping[str, str] = field(default_factory=dict)
+    registries: tuple[RegistryOverview, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,14 +208,19 @@ class Overview:
     rollouts: RolloutReader | None = None
 
     def unit(
-        self, entry: UnitEntry, endpoints: Sequence[EndpointEntry], pipelines: Sequence[PipelineEntry]
+        self,
+        entry: UnitEntry,
+        endpoints: Sequence[EndpointEntry],
+        pipelines: Sequence[PipelineEntry],
+        registries: Sequence[RegistryEntry] = (),
     ) -> UnitOverview:
-        """Return the unit of an entry with its endpoints and pipelines; those that the caller may not read are named.
+        """Return the unit of an entry with what it has deployed; what the caller may not read is named.
 
         Args:
             entry: The unit's.
             endpoints: Its endpoints.
             pipelines: Its pipelines.
+            registries: Those of its registries that are shown. Default: none.
 
         Raises:
             ClientError: If the caller may not read the unit's own row, or none of the endpoints, or for another error.
@@ -226,9 +234,14 @@ class Overview:
             asked_of_pipelines = {
                 f"pipeline {each.pipeline}": pool.submit(self.pipeline, each, unit=entry) for each in pipelines
             }
+            asked_of_registries = {
+                f"registry {each.group}": pool.submit(read_registry, self.sagemaker, self.s3, unit=entry, registry=each)
+                for each in registries
+            }
             row = RolloutTable(self.dynamodb, entry.automation_table, entry.unit).read()
             found, denied = _allowed(asked)
             retraining, denied_pipelines = _allowed(asked_of_pipelines)
+            kept, denied_registries = _allowed(asked_of_registries)
         if denied and not found:
             raise next(iter(denied.values()))
         freeze = FreezeSpec() if entry.freeze is None else entry.freeze
@@ -242,7 +255,8 @@ class Overview:
             pipelines=tuple(retraining),
             owner=entry.owner,
             cost_center=entry.cost_center,
-            unread=_reasons({**denied, **denied_pipelines}),
+            unread=_reasons({**denied, **denied_pipelines, **denied_registries}),
+            registries=tuple(kept),
         )
 
     def readable(self, entries: Entries) -> tuple[list[UnitOverview], dict[str, str]]:
@@ -291,7 +305,7 @@ class Overview:
             probation_until=probation if probation and datetime.fromisoformat(probation) > self.now else None,
             last=_last(row),
             monitor=None if artifacts is None else self._monitor(entry.endpoint, artifacts),
-            waiting=self._waiting(entry.group),
+            waiting=waiting_packages(self.sagemaker, entry.group),
             progress=progress,
             progress_unread=unread,
             rollout=self._last_rollout(table, row, audit),
@@ -353,24 +367,6 @@ class Overview:
             if code not in _NOT_READABLE:
                 raise
             return (), code
-
-    def _waiting(self, group: str) -> tuple[str, ...] | None:
-        try:
-            answer = self.sagemaker.list_model_packages(
-                ModelPackageGroupName=group,
-                ModelApprovalStatus="PendingManualApproval",
-                SortBy="CreationTime",
-                SortOrder="Descending",
-                MaxResults=_PACKAGES,
-            )
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in DENIED:
-                return None
-            if code in ("ValidationException", "ResourceNotFound"):
-                return ()  # the group goes with the stack
-            raise
-        return tuple(each["ModelPackageArn"] for each in answer["ModelPackageSummaryList"])
 
     def _monitor(self, endpoint: str, artifacts: str) -> MonitorOverview | None:
         if self.s3 is None:

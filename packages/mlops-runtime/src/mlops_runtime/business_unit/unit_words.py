@@ -13,6 +13,7 @@ from mlops_runtime.business_unit.unit_overview import (
 )
 from mlops_runtime.contracts.rollout import AuditRecord
 from mlops_runtime.registry.package_approval import person_of
+from mlops_runtime.registry.registry_overview import RegistryOverview, version_of
 from mlops_runtime.retraining.run_history import Run
 from mlops_runtime.rollout.rollout_progress import RolloutProgress
 from mlops_runtime.rollout.rollout_words import facts
@@ -32,6 +33,8 @@ def unit_lines(unit: UnitOverview, now: datetime) -> Iterator[str]:
         yield f"  record      {_record(unit.last, now)}"
     for endpoint in unit.endpoints:
         yield from _endpoint_lines(endpoint, now)
+    for registry in unit.registries:
+        yield from _registry_lines(registry, now)
     for pipeline in unit.pipelines:
         yield from _pipeline_lines(pipeline, now)
     for name, reason in unit.unread.items():
@@ -67,12 +70,32 @@ def _endpoint_lines(endpoint: EndpointOverview, now: datetime) -> Iterator[str]:
         yield f"    monitor   {monitor_words(endpoint.monitor, now)}"
     elif endpoint.is_monitored is False:
         yield "    monitor   none is deployed"
-    if endpoint.waiting is None:
-        yield "    waiting   not shown: the caller may not list packages"
-    elif endpoint.waiting:
-        versions = ", ".join(arn.partition(":model-package/")[2] for arn in endpoint.waiting)
-        yield f"    waiting   for an approval: {versions}; see: mlops models show {versions.partition(',')[0]}"
+    yield from _waiting_lines(endpoint.waiting)
     yield from _rollout_lines(endpoint, now)
+
+
+def _waiting_lines(waiting: tuple[str, ...] | None) -> Iterator[str]:
+    if waiting is None:
+        yield "    waiting   not shown: the caller may not list packages"
+    elif waiting:
+        versions = ", ".join(map(version_of, waiting))
+        yield f"    waiting   for an approval: {versions}; see: mlops models show {versions.partition(',')[0]}"
+
+
+def _registry_lines(registry: RegistryOverview, now: datetime) -> Iterator[str]:
+    """Yield what is approved and released where the unit has no endpoint for it."""
+    yield f"  registry {registry.group}"
+    if registry.approved is None:
+        yield "    approved  nothing yet"
+    else:
+        yield f"    approved  {registry.approved.version} {moment(registry.approved.approved_at, now)}"
+    if registry.unread:
+        yield f"    released  not shown: {registry.unread}"
+    elif registry.released is not None:
+        yield f"    released  {registry.released.version} {moment(registry.released.released_at, now)}"
+    elif registry.is_releasing:
+        yield "    released  nothing yet"
+    yield from _waiting_lines(registry.waiting)
 
 
 def _rollout_lines(endpoint: EndpointOverview, now: datetime) -> Iterator[str]:

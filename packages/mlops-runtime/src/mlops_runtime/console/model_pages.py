@@ -14,7 +14,7 @@ from mlops_runtime.business_unit.unit_words import automation, moment, run_words
 from mlops_runtime.console.alarm_changes import alarm_changes
 from mlops_runtime.console.fleet_latency import FleetLatency, Which, config_fleets, fleet_latencies, slot_fleets
 from mlops_runtime.console.http_message import Call, RefusedRequestError
-from mlops_runtime.console.model_state import ORDER, ModelState, state_of
+from mlops_runtime.console.model_state import ORDER, ModelState, state_of, state_of_registry
 from mlops_runtime.console.served_stint import stint_of
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.monitor import MonitorState
@@ -24,6 +24,7 @@ from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import person_of
+from mlops_runtime.registry.registry_overview import RegistryOverview, version_of
 from mlops_runtime.retraining.run_history import RunHistory
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.rollback import package_before
@@ -85,12 +86,37 @@ class ModelRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryRow:
+    """The model of a registry for which the unit has no endpoint, as where models are trained for other environments.
+
+    ``version`` is the newest that was released, else the newest that is approved; ``digest`` is the SHA-256 of its model, and
+    ``since`` when that was. ``approved`` and ``released`` name these versions, ``<group>/<number>``, null where they do not exist.
+    ``source`` is the environment whose releases it takes, null where its models are trained here. ``says`` explains ``state``;
+    ``retrained`` and ``waiting`` are as of a model that serves.
+    """
+
+    group: str
+    state: ModelState
+    says: str
+    version: int | None = None
+    digest: str | None = None
+    since: str | None = None
+    approved: str | None = None
+    released: str | None = None
+    source: str | None = None
+    pipeline: str | None = None
+    retrained: str | None = None
+    waiting: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnitPage:
     """The models of a unit, the worst first. ``automation`` says whether it runs, or what stops it; then ``is_stopped``.
 
     ``owner`` answers for the unit and ``cost_center`` pays for it; null where its stack has not published them.
     ``sequence`` is of the unit's newest audit record: what a pause names as seen. ``unread`` says why the caller may not read
-    others of its models, by ``endpoint <name>`` or ``pipeline <name>``.
+    others of its models, by ``endpoint <name>``, ``pipeline <name>``, ``registry <group>`` or ``releases of <group>``.
+    ``registries`` are those for which it has no endpoint.
     """
 
     now: datetime
@@ -105,6 +131,7 @@ class UnitPage:
     models: tuple[ModelRow, ...]
     pipelines: tuple[PipelineOverview, ...]
     unread: Mapping[str, str] = field(default_factory=dict)
+    registries: tuple[RegistryRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,9 +220,9 @@ def units(call: Call) -> Units:
 
 def unit(call: Call) -> UnitPage:
     """Return the models of a unit."""
-    entry, endpoints, pipelines = Entries(ssm=call.cloud.client("ssm")).whole_unit(call.names["unit"])
-    found = _overview(call).unit(entry, endpoints, pipelines)
-    of = _pipelines(pipelines)
+    entry, endpoints, pipelines, registries = Entries(ssm=call.cloud.client("ssm")).whole_unit(call.names["unit"])
+    found = _overview(call).unit(entry, endpoints, pipelines, registries)
+    of, trained = _pipelines(pipelines), {each.group: each.pipeline for each in pipelines}
     rows = [_row(each, of.get(each.endpoint), found.pipelines, call.now) for each in found.endpoints]
     return UnitPage(
         now=call.now,
@@ -209,13 +236,19 @@ def unit(call: Call) -> UnitPage:
         next_freeze=None if found.next_freeze is None else found.next_freeze.start.isoformat(),
         models=tuple(sorted(rows, key=lambda row: (ORDER.index(row.state), row.endpoint))),
         pipelines=found.pipelines,
-        unread=found.unread,
+        unread={
+            **found.unread,
+            **{f"releases of {each.group}": each.unread for each in found.registries if each.unread},
+        },
+        registries=tuple(
+            _registry_row(each, trained.get(each.group), found.pipelines, call.now) for each in found.registries
+        ),
     )
 
 
 def endpoint(call: Call) -> EndpointPage:
     """Return one model."""
-    entry, endpoints, pipelines = Entries(ssm=call.cloud.client("ssm")).whole_unit(call.names["unit"])
+    entry, endpoints, pipelines, _ = Entries(ssm=call.cloud.client("ssm")).whole_unit(call.names["unit"])
     own = next((each for each in endpoints if each.endpoint == call.names["endpoint"]), None)
     if own is None:
         names = ", ".join(each.endpoint for each in endpoints) or "none"
@@ -308,7 +341,6 @@ def _row(
     found: EndpointOverview, pipeline: str | None, pipelines: tuple[PipelineOverview, ...], now: datetime
 ) -> ModelRow:
     state, says = state_of(found)
-    retrained = next((_retrained(each, now) for each in pipelines if each.pipeline == pipeline), None)
     live, monitor = found.live, found.monitor
     return ModelRow(
         endpoint=found.endpoint,
@@ -322,17 +354,46 @@ def _row(
         monitored_until=None if monitor is None else monitor.window_until or None,
         is_monitored=found.is_monitored,
         pipeline=pipeline,
-        retrained=retrained,
+        retrained=_retrained(pipeline, pipelines, now),
         rollout=None
         if found.progress is None
         else "; ".join(text for _, text in facts(found.progress, found.endpoint, now)),
         probation_until=found.probation_until,
-        waiting=None if found.waiting is None else tuple(_version(arn) for arn in found.waiting),
+        waiting=None if found.waiting is None else tuple(map(version_of, found.waiting)),
     )
 
 
-def _retrained(found: PipelineOverview, now: datetime) -> str:
-    """Return what came of the newest retraining, or when it started where that was not read."""
+def _registry_row(
+    found: RegistryOverview, pipeline: str | None, pipelines: tuple[PipelineOverview, ...], now: datetime
+) -> RegistryRow:
+    state, says = state_of_registry(found)
+    approved, released = found.approved, found.released
+    version, digest, since = None, None, None
+    if approved is not None:
+        version, digest, since = approved.version, approved.model_sha256, approved.approved_at
+    if released is not None:
+        version, digest, since = released.version, released.model_sha256, released.released_at
+    return RegistryRow(
+        group=found.group,
+        state=state,
+        says=says,
+        version=_number(version),
+        digest=digest,
+        since=since,
+        approved=None if approved is None else approved.version,
+        released=None if released is None else released.version,
+        source=found.source,
+        pipeline=pipeline,
+        retrained=_retrained(pipeline, pipelines, now),
+        waiting=None if found.waiting is None else tuple(map(version_of, found.waiting)),
+    )
+
+
+def _retrained(pipeline: str | None, pipelines: tuple[PipelineOverview, ...], now: datetime) -> str | None:
+    """Return what came of a pipeline's newest retraining, or when it started where that was not read."""
+    found = next((each for each in pipelines if each.pipeline == pipeline), None)
+    if found is None:
+        return None
     if found.last_run is not None:
         return run_words(found.last_run, now)
     return "never" if found.last_started is None else f"started {moment(found.last_started, now)}"
@@ -341,11 +402,6 @@ def _retrained(found: PipelineOverview, now: datetime) -> str:
 def _number(package: str | None) -> int | None:
     number = "" if package is None else package.rpartition("/")[2]
     return int(number) if number.isdecimal() else None
-
-
-def _version(package: str) -> str:
-    """Return ``<group>/<number>`` of a package."""
-    return package.partition(":model-package/")[2]
 
 
 def _served(live: LivePointer) -> ServedVersion:

@@ -5,6 +5,7 @@ from enum import StrEnum
 from mlops_runtime.business_unit.unit_overview import GONE, NOT_YET_DEPLOYED, EndpointOverview, MonitorOverview
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.registry.registry_overview import RegistryOverview, version_of
 from mlops_runtime.rollout.rollout_words import doing
 
 _BROKEN = ("Failed", "UpdateRollbackFailed")
@@ -24,7 +25,10 @@ class ModelState(StrEnum):
     PROBATION = "on probation"
     UNKNOWN = "not known yet"
     SERVES = "serves"
+    APPROVED = "approved"
+    RELEASED = "released"
     NOT_YET_DEPLOYED = "not deployed"
+    NOT_YET_APPROVED = "not approved"
 
 
 ORDER = tuple(ModelState)
@@ -68,6 +72,33 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
     return _watched(found, monitor)
 
 
+def state_of_registry(found: RegistryOverview) -> tuple[ModelState, str]:
+    """Return how the model of a registry without an endpoint fares, and why in a sentence.
+
+    Args:
+        found: The registry.
+
+    Example:
+        >>> state_of_registry(RegistryOverview(group="demand-forecast", is_releasing=True))[0].value
+        'not approved'
+    """
+    approved, released = found.approved, found.released
+    if found.waiting:
+        return ModelState.WAITING, f"{_versions(found.waiting)} waits for an approval"
+    if released is not None and approved is not None and approved.version != released.version:
+        return ModelState.APPROVED, f"{approved.version} is approved and not released; {released.version} is"
+    if released is not None:
+        return ModelState.RELEASED, f"{released.version} is released: other environments may take it"
+    if approved is not None and found.is_releasing and not found.unread:
+        return (
+            ModelState.APPROVED,
+            f"{approved.version} is approved and not released; see: mlops promotions {found.group}",
+        )
+    if approved is not None:
+        return ModelState.APPROVED, f"{approved.version} is approved; its unit has no endpoint for it here"
+    return ModelState.NOT_YET_APPROVED, "no version is approved yet"
+
+
 def _watched(found: EndpointOverview, monitor: MonitorOverview | None) -> tuple[ModelState, str]:
     """Return what the monitor says of a model of which nothing else is to be said."""
     if monitor is None and found.is_monitored is False:
@@ -80,4 +111,4 @@ def _watched(found: EndpointOverview, monitor: MonitorOverview | None) -> tuple[
 
 
 def _versions(packages: tuple[str, ...]) -> str:
-    return ", ".join(package.partition(":model-package/")[2] for package in packages)
+    return ", ".join(map(version_of, packages))

@@ -31,13 +31,15 @@ class FleetFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetModel:
-    """One model in one environment.
+    """One model in one environment: of an endpoint, or of a registry for which its unit has no endpoint there.
 
     ``state`` is one word or two, ``says`` explains it in a sentence, as the console and ``mlops status`` do. ``digest`` is the
     SHA-256 of the model that serves: the same in every environment that serves the model, while ``version`` is its own number.
     ``drift`` and ``quality`` are states of these monitors in the newest window, which ended at ``monitored_until``; absent where
     there is no such monitor, or none has decided yet. ``waiting`` are packages without a decision, absent where they may not be
     read. ``cost`` is what was billed of the model's endpoint on a day, in ``currency``.
+    Of a registry, ``approved`` and ``released`` name its newest version that is approved and the one that it released last,
+    ``<group>/<number>``; ``version``, ``digest`` and ``since`` are of the one that it released, else of the one that is approved.
     """
 
     environment: str
@@ -60,6 +62,8 @@ class FleetModel:
     rollout: str | None = None
     probation_until: str | None = None
     waiting: tuple[str, ...] | None = None
+    approved: str | None = None
+    released: str | None = None
     cost: float | None = None
     currency: str | None = None
 

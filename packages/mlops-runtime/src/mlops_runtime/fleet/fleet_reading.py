@@ -11,7 +11,7 @@ from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 from mlops_runtime.cloud_connection import EmbeddedCloudError
 from mlops_runtime.console.daily_costs import CostsPage, costs
 from mlops_runtime.console.http_message import Call, Connection
-from mlops_runtime.console.model_pages import ModelRow, UnitPage, units
+from mlops_runtime.console.model_pages import ModelRow, RegistryRow, UnitPage, units
 from mlops_runtime.console.model_pages import unit as unit_page
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.fleet import FleetEnvironment, FleetModel, FleetView
@@ -37,6 +37,8 @@ class _Read:
         for page in self.pages:
             for row in page.models:
                 yield _model(self.environment, page, row, self.costs)
+            for registry in page.registries:
+                yield _registry(self.environment, page, registry)
 
 
 def read_environments(
@@ -138,4 +140,26 @@ def _model(environment: FleetEnvironment, page: UnitPage, row: ModelRow, billed:
         waiting=row.waiting,
         cost=cost,
         currency=None if cost is None or billed is None else billed.currency,
+    )
+
+
+def _registry(environment: FleetEnvironment, page: UnitPage, row: RegistryRow) -> FleetModel:
+    return FleetModel(
+        environment=environment.name,
+        account=environment.account,
+        region=environment.region,
+        unit=page.unit,
+        model=row.group.removeprefix(f"{page.unit}-"),
+        state=row.state.value,
+        says=row.says,
+        automation=page.automation,
+        owner=page.owner,
+        cost_center=page.cost_center,
+        version=row.version,
+        digest=row.digest,
+        since=row.since,
+        retrained=row.retrained,
+        waiting=row.waiting,
+        approved=row.approved,
+        released=row.released,
     )

@@ -86,7 +86,7 @@ def read_history(
         kept = OfferTable(client("dynamodb"), registry.inbox.table).offers()
         newest = sorted(kept, key=lambda each: (each.offered_at, each.record_sha256), reverse=True)[:last]
         offers = [_promotion(client("sagemaker"), each) for each in newest]
-    released = [] if registry.releases is None else list(_releases(client("s3"), unit, registry.group, last))
+    released = [] if registry.releases is None else list(releases(client("s3"), unit, registry.group, last))
     return PromotionHistory(
         unit=unit.unit,
         group=registry.group,
@@ -118,7 +118,18 @@ def _promotion(sagemaker: Any, offer: Offer) -> Promotion:
     )
 
 
-def _releases(s3: Any, unit: UnitEntry, group: str, last: int) -> Iterator[ReleasedVersion]:
+def releases(s3: Any, unit: UnitEntry, group: str, last: int) -> Iterator[ReleasedVersion]:
+    """Yield what a group has released, the object that was written last first.
+
+    Args:
+        s3: Client.
+        unit: The group's unit.
+        group: The package group.
+        last: Most of them.
+
+    Raises:
+        PromotionHistoryError: If the record of a release cannot be read.
+    """
     bucket, prefix = unit.artifacts_bucket, f"releases/{group}/"
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     listed = [entry for page in pages for entry in page.get("Contents", [])]

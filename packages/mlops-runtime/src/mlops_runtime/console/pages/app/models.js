@@ -25,7 +25,8 @@ function Fleet({names}) {
   const of = shown.map((name) => ({name, ...found[path(name)]}));
   const read = of.filter((each) => each.data);
   for (const each of read) setNow(each.data.now, each.told);
-  const rows = read.flatMap(({name, data}) => data.models.map((model) => ({...model, unit: name, owner: data.owner, cost: costs?.endpoints[model.endpoint], currency: costs?.currency})))
+  const rows = read.flatMap(({name, data}) => [...data.models, ...(data.registries ?? []).map((each) => ({...each, endpoint: each.group, isRegistry: true}))]
+    .map((model) => ({...model, unit: name, owner: data.owner, cost: costs?.endpoints[model.endpoint], currency: costs?.currency})))
     .filter((each) => !state || each.state === state)
     .sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.endpoint.localeCompare(b.endpoint));
   const missing = of.filter((each) => !each.data && !each.error);
@@ -48,16 +49,24 @@ function Fleet({names}) {
 const Choice = ({label, all, value, values, set}) => html`<label>${label}<select value=${value} onChange=${(event) => set(event.target.value)}>
   <option value="">${all}</option>${values.map((each) => html`<option value=${each} selected=${each === value}>${each}</option>`)}</select></label>`;
 
+// What a registry has released, or has approved, for other environments.
+function Kept({of: row}) {
+  const name = row.released ?? row.approved;
+  if (!name) return html`<${Unknown} why="nothing here" />`;
+  return html`<a href=${packagePage(name)}>version ${row.version}</a><br /><span class="small soft">${row.released ? 'released' : 'approved'} <${Time} at=${row.since} only /></span>`;
+}
+
 const COLUMNS = [
-  {name: 'Model', sort: (row) => row.endpoint, of: (row) => html`<a href=${modelPage(row.unit, row.endpoint)}>${row.endpoint}</a><br /><span class="small soft">${row.unit}</span>`},
+  {name: 'Model', sort: (row) => row.endpoint, of: (row) => html`${row.isRegistry ? row.endpoint : html`<a href=${modelPage(row.unit, row.endpoint)}>${row.endpoint}</a>`}<br />
+    <span class="small soft">${row.unit}${row.isRegistry && ', registry without an endpoint'}</span>`},
   {name: 'State', sort: (row) => ORDER.indexOf(row.state), of: (row) => html`<${State} of=${row.state} />${row.says && html`<br /><span class="small">${row.says}</span>`}
     ${row.waiting === undefined ? html`<br /><span class="small soft">packages that wait are not shown: your role may not list them</span>` : row.waiting?.map((name) => html`<br /><a class="small" href=${packagePage(name)}>Decide on ${name}</a>`)}`},
-  {name: 'Serves', sort: (row) => row.since, of: (row) => (row.package
+  {name: 'Serves', sort: (row) => row.since, of: (row) => (row.isRegistry ? html`<${Kept} of=${row} />` : row.package
     ? html`<strong>${row.version ? `version ${row.version}` : 'a version'}</strong><br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},
   {name: 'Owner', sort: (row) => row.owner, of: (row) => row.owner ?? html`<${Unknown} why="not published" />`},
   {name: 'Cost a day', number: true, sort: (row) => row.cost, of: (row) => (row.cost === undefined ? html`<${Unknown} />` : number(row.cost, ` ${row.currency}`))},
   {name: 'Monitors', of: (row) => (Object.keys(row.monitors ?? {}).length
-    ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why=${row.is_monitored === false ? 'none is deployed' : 'nothing was decided yet'} />`)},
+    ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why=${row.isRegistry || row.is_monitored === false ? 'none is deployed' : 'nothing was decided yet'} />`)},
   {name: 'Last retraining', of: (row) => (row.retrained ? html`<span class="small">${row.retrained}</span>` : html`<${Unknown} why=${row.pipeline ? 'none yet' : 'no pipeline'} />`)},
   {name: 'Rollout', of: (row) => (row.rollout ? html`<a href=${rolloutPage(row.unit, row.endpoint)}>See it</a><br /><span class="small">${row.rollout.split('; ').slice(0, 2).join('; ')}</span>` : html`<span class="soft">none</span>`)},
 ];

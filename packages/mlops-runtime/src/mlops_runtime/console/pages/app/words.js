@@ -57,12 +57,12 @@ export const bare = (text) => text.replaceAll('_', ' ');
 // The worst first, as the API says it of a model.
 export const ORDER = [
   'gone', 'broken', 'limits violated', 'rolled back', 'not watched', 'waits for an approval', 'rollout runs', 'on probation', 'not known yet',
-  'serves', 'not deployed',
+  'serves', 'approved', 'released', 'not deployed', 'not approved',
 ];
 
 // A kept promise is good, a broken one is bad; a state that is merely not known is neither, and never red.
 const TONES = {
-  good: ['serves', 'OK', 'InService', 'Approved', 'PROMOTED', 'REGISTERED', 'SUCCEEDED', 'RESUMED', 'passed', 'intact'],
+  good: ['serves', 'released', 'OK', 'InService', 'Approved', 'PROMOTED', 'REGISTERED', 'SUCCEEDED', 'RESUMED', 'passed', 'intact'],
   bad: [
     'gone', 'broken', 'limits violated', 'rolled back', 'VIOLATION', 'Failed', 'FAILED', 'GONE', 'ROLLED_BACK', 'REJECTED', 'Rejected', 'failed', 'UpdateRollbackFailed',
     'drifted', 'ALARM',

@@ -1,0 +1,143 @@
+"""What a registry has: the newest version that is approved, the newest that was released, and those that wait for a person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.unit_entries import UnitEntry
+from mlops_runtime.promotion.promotion_history import PromotionHistoryError, ReleasedVersion, releases
+from mlops_runtime.refused_calls import DENIED, refusal
+from mlops_runtime.registry.package_approval import RegistryEntry
+from mlops_runtime.rollout.live_fleet import read_description
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
+    from mypy_boto3_sagemaker.type_defs import ModelPackageSummaryTypeDef
+
+_WAITING = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovedVersion:
+    """The newest version that is approved, and since when; ``model_sha256`` is None of one that the platform did not register."""
+
+    version: str
+    approved_at: str
+    model_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryOverview:
+    """One registry of whose models no endpoint of the unit serves any. Versions are written ``<group>/<number>``.
+
+    ``is_releasing`` says whether other environments may take what it releases, ``released`` what it released last; None where it
+    has released nothing, or ``unread`` says why that is not shown. ``source`` is the environment whose releases it takes; None
+    where its models are trained here. ``waiting`` are ARNs of the newest packages without a decision; None where they may not be
+    listed.
+    """
+
+    group: str
+    is_releasing: bool
+    source: str | None = None
+    approved: ApprovedVersion | None = None
+    released: ReleasedVersion | None = None
+    waiting: tuple[str, ...] | None = ()
+    unread: str = ""
+
+
+def read_registry(
+    sagemaker: "SageMakerClient", s3: "S3Client | None", *, unit: UnitEntry, registry: RegistryEntry
+) -> RegistryOverview:
+    """Return a registry as it is now.
+
+    Args:
+        sagemaker: Client.
+        s3: Client; without it releases are not read.
+        unit: The registry's unit.
+        registry: The registry.
+
+    Raises:
+        ClientError: If the caller may not read its approved packages.
+    """
+    released, unread = _released(s3, unit, registry)
+    return RegistryOverview(
+        group=registry.group,
+        is_releasing=registry.releases is not None,
+        source=None if registry.inbox is None else registry.inbox.source_name,
+        approved=_approved(sagemaker, registry.group),
+        released=released,
+        waiting=waiting_packages(sagemaker, registry.group),
+        unread=unread,
+    )
+
+
+def waiting_packages(sagemaker: "SageMakerClient", group: str) -> tuple[str, ...] | None:
+    """Return the ARNs of the newest packages of a group that a person has yet to decide on; None if they may not be listed."""
+    try:
+        found = _newest(sagemaker, group, "PendingManualApproval", _WAITING)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DENIED:
+            raise
+        return None
+    return tuple(each["ModelPackageArn"] for each in found)
+
+
+def version_of(package: str) -> str:
+    """Return ``<group>/<number>`` of a package's ARN.
+
+    Example:
+        >>> version_of("arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/7")
+        'demand-forecast/7'
+    """
+    return package.partition(":model-package/")[2]
+
+
+def _newest(
+    sagemaker: "SageMakerClient", group: str, approval: "ModelApprovalStatusType", most: int
+) -> "Sequence[ModelPackageSummaryTypeDef]":
+    try:
+        answer = sagemaker.list_model_packages(
+            ModelPackageGroupName=group,
+            ModelApprovalStatus=approval,
+            SortBy="CreationTime",
+            SortOrder="Descending",
+            MaxResults=most,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
+            raise
+        return ()  # the group goes with the stack
+    return answer["ModelPackageSummaryList"]
+
+
+def _approved(sagemaker: "SageMakerClient", group: str) -> ApprovedVersion | None:
+    newest = next(iter(_newest(sagemaker, group, "Approved", 1)), None)
+    described = None if newest is None else read_description(sagemaker, newest["ModelPackageArn"])
+    if newest is None or described is None:
+        return None
+    at = described.get("LastModifiedTime", newest["CreationTime"]).astimezone(UTC)
+    return ApprovedVersion(
+        version=version_of(newest["ModelPackageArn"]),
+        approved_at=str(to_dict(at)),
+        model_sha256=described.get("CustomerMetadataProperties", {}).get("model_sha256"),
+    )
+
+
+def _released(s3: "S3Client | None", unit: UnitEntry, registry: RegistryEntry) -> tuple[ReleasedVersion | None, str]:
+    """Return what was released last; None, and why, where that cannot be read."""
+    if s3 is None or registry.releases is None:
+        return None, ""
+    try:
+        return next(releases(s3, unit, registry.group, 1), None), ""
+    except PromotionHistoryError as error:
+        return None, str(error)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in (*DENIED, "NoSuchBucket"):
+            raise
+        return None, refusal(error.response["Error"], error.operation_name)
