@@ -40,6 +40,7 @@ OFFLINE = (
     "upgrade",
     "add model",
     "unit create",
+    "accounts show",
     "demo",
     "assets build",
     "audit machine",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mlops_cli import (
+    accounts,
     add,
     api,
     assets,
@@ -74,6 +75,7 @@ app.command()(demo.demo)
 app.command()(status.status)
 app.command()(fleet.fleet)
 app.command()(promotions.promotions)
+app.add_typer(accounts.app, name="accounts")
 app.command()(console.console)
 app.command()(invoke.invoke)
 app.command()(doctor.doctor)

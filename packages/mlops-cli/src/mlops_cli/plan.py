@@ -1,9 +1,7 @@
 """``mlops plan``: what a deployment would change, and a refusal of what would lose data unless it is named."""
 
 import json
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +11,7 @@ from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, account
 from mlops_cli.local import Home
 from mlops_cli.planned_changes import Allow, PlannedChanges, Versions
-from mlops_cli.stacks import Stacks, assembly_places, assembly_templates, notices, synthesize_app
+from mlops_cli.stacks import Stacks, assembly, assembly_places, assembly_templates, notices
 
 if TYPE_CHECKING:
     from mlops_runtime.price import MonthlyPrice, PriceTable
@@ -53,7 +51,7 @@ def plan(
     from mlops_runtime.changes import lines
     from mlops_runtime.price import PriceError, price_document, price_lines, price_table
 
-    with _assembly(app) as folder:
+    with assembly(app) as folder:
         templates = _chosen(dict(assembly_templates(folder)), stacks)
         for notice in notices(folder, stacks):
             typer.echo(notice, err=True)
@@ -133,17 +131,6 @@ def _prices(
     deployed = {name: version.deployed for name, version in versions.items() if version.deployed is not None}
     before = {name: monthly_price(template, table) for name, template in deployed.items()}
     return before, {name: monthly_price(version.new, table) for name, version in versions.items()}
-
-
-@contextmanager
-def _assembly(app: str | None) -> Iterator[Path]:
-    """Give a folder with an assembly: the one that is named, or one that is synthesized."""
-    if app is not None and Path(app).is_dir():
-        yield Path(app)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        synthesize_app(app, Path(folder))
-        yield Path(folder)
 
 
 def _chosen(templates: dict[str, Mapping[str, Any]], names: Sequence[str] | None) -> dict[str, Mapping[str, Any]]:

@@ -119,6 +119,17 @@ def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
                     yield f"{_SAID[entry['type']]} at {path.lstrip('/')}: {entry['data']}"
 
 
+@contextmanager
+def assembly(app: str | None) -> Iterator[Path]:
+    """Give a folder with an assembly: the one that is named, or one that is synthesized."""
+    if app is not None and Path(app).is_dir():
+        yield Path(app)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        synthesize_app(app, Path(folder))
+        yield Path(folder)
+
+
 def assembly_templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each stack's name and template, those of stages too.
 

@@ -1,0 +1,327 @@
+"""What both sides of each promotion allow each other, read from templates: every statement, and which has no other half.
+
+A template is believed, not the declaration that it came from: overrides of a team, and keys and buckets of others, are in it or are
+missing from it. Pure.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from mlops_runtime.contracts.events import DetailType
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, LinkRole, inbox_arn, link_role_arn
+from mlops_runtime.registry.package_approval import is_registry_parameter
+
+_Statement = Mapping[str, Any]
+# of the role itself, or of a resource that the role asks for
+StatementKind = Literal["identity", "resource"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedTemplate:
+    """The template of a stack that goes to ``place``."""
+
+    stack: str
+    place: LinkedEnvironment
+    resources: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkStatement:
+    """One statement: ``role`` is the ARN of the role that it is about, ``resource`` the logical id of what has it in ``stack``."""
+
+    kind: StatementKind
+    role: str
+    stack: str
+    resource: str
+    type: str
+    statement: _Statement
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Its actions."""
+        return _several(self.statement.get("Action"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateLink:
+    """What ``source`` releases to ``target``.
+
+    ``source_stack`` and ``target_stack`` are absent where no template of that account and Region has the registry. ``problems`` are
+    what only one side allows, and a side whose stack is there and does not know of the other one.
+    """
+
+    unit: str
+    group: str
+    source: LinkedEnvironment
+    target: LinkedEnvironment
+    source_stack: str | None
+    target_stack: str | None
+    statements: tuple[LinkStatement, ...]
+    problems: tuple[str, ...]
+
+
+def template_links(templates: Sequence[PlacedTemplate]) -> tuple[TemplateLink, ...]:
+    """Return the promotions that templates declare, each with the statements of both sides.
+
+    Args:
+        templates: Templates of stacks whose account and Region are known.
+    """
+    registries = [each for template in templates for each in _registries(template)]
+    offered = {link for each in registries for link in each.offers()}
+    taken = {link for each in registries if (link := each.takes()) is not None}
+    return tuple(
+        _link(found, registries, templates, is_offered=found in offered, is_taken=found in taken)
+        for found in sorted(offered | taken, key=lambda each: (each.group, str(each.source), str(each.target)))
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A link by its names."""
+
+    unit: str
+    group: str
+    source: LinkedEnvironment
+    target: LinkedEnvironment
+
+    @property
+    def model(self) -> str:
+        return self.group.removeprefix(f"{self.unit}-")
+
+    def role_arns(self, environment: LinkedEnvironment) -> tuple[str, ...]:
+        return tuple(
+            link_role_arn(purpose, unit=self.unit, model=self.model, environment=environment)
+            for purpose in get_args(LinkRole)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Registry:
+    """A registry of a template, by the parameter that it publishes."""
+
+    template: PlacedTemplate
+    unit: str
+    group: str
+    entry: Mapping[str, Any]
+
+    def takes(self) -> _Found | None:
+        """Return the link by which it takes releases."""
+        inbox = self.entry.get("inbox")
+        if not inbox:
+            return None
+        source = LinkedEnvironment(account=inbox["source"]["account"], region=inbox["source"]["region"])
+        return _Found(unit=self.unit, group=self.group, source=source, target=self.template.place)
+
+    def offers(self) -> Iterator[_Found]:
+        """Yield the links by which it releases: rules that send what was released to an inbox."""
+        for resource in _of_type(self.template, "AWS::Events::Rule").values():
+            pattern = resource.get("EventPattern", {})
+            subjects = pattern.get("detail", {}).get("subject")
+            if DetailType.MODEL_RELEASED.value not in pattern.get("detail-type", []) or subjects != [self.group]:
+                continue
+            for each in resource.get("Targets", []):
+                if (target := self._behind(each.get("Arn"))) is not None:
+                    yield _Found(unit=self.unit, group=self.group, source=self.template.place, target=target)
+
+    def _behind(self, arn: object) -> LinkedEnvironment | None:
+        parts = arn.split(":") if isinstance(arn, str) else []
+        if len(parts) < 6:
+            return None
+        place, model = LinkedEnvironment(account=parts[4], region=parts[3]), self.group.removeprefix(f"{self.unit}-")
+        return place if arn == inbox_arn(unit=self.unit, model=model, environment=place) else None
+
+
+def _registries(template: PlacedTemplate) -> Iterator[_Registry]:
+    for properties in _of_type(template, "AWS::SSM::Parameter").values():
+        name = properties.get("Name")
+        if isinstance(name, str) and is_registry_parameter(name):
+            entry = json.loads(_text(properties["Value"]))
+            yield _Registry(template=template, unit=entry["unit"], group=entry["group"], entry=entry)
+
+
+def _link(
+    found: _Found,
+    registries: Iterable[_Registry],
+    templates: Sequence[PlacedTemplate],
+    *,
+    is_offered: bool,
+    is_taken: bool,
+) -> TemplateLink:
+    stacks = {each.template.place: each.template.stack for each in registries if each.group == found.group}
+    places = {each.place for each in templates}
+    statements = tuple(
+        statement
+        for here, there in ((found.source, found.target), (found.target, found.source))
+        for template in templates
+        if template.place == here
+        for statement in (*_admitting(template, found.role_arns(there)), *_granted(template, found, here, there))
+    )
+    problems = []
+    if not is_offered and found.source in places:
+        problems.append(
+            f"{_named(found.target, stacks)} takes {found.group} from {_named(found.source, stacks)}, which does not release it "
+            "there; name that environment in deploy_to"
+        )
+    if not is_taken and found.target in places:
+        problems.append(
+            f"{_named(found.source, stacks)} releases {found.group} to {_named(found.target, stacks)}, which takes none from "
+            "there; define its registry with ModelRegistry.from_environment(source=...)"
+        )
+    if is_offered and is_taken:
+        problems += _half_problems(statements)
+    return TemplateLink(
+        unit=found.unit,
+        group=found.group,
+        source=found.source,
+        target=found.target,
+        source_stack=stacks.get(found.source),
+        target_stack=stacks.get(found.target),
+        statements=statements,
+        problems=tuple(problems),
+    )
+
+
+def _named(place: LinkedEnvironment, stacks: Mapping[LinkedEnvironment, str]) -> str:
+    where = f"{place.account} {place.region}"
+    return f"stack {stacks[place]} ({where})" if place in stacks else where
+
+
+def _half_problems(statements: Sequence[LinkStatement]) -> Iterator[str]:
+    """Yield what one side allows and the other does not: a call needs both."""
+    both = {
+        kind: {(each.role, action): each for each in statements if each.kind == kind for action in each.actions}
+        for kind in get_args(StatementKind)
+    }
+    for role, action in sorted(both["identity"].keys() - both["resource"].keys()):
+        stack = both["identity"][role, action].stack
+        yield f"{role} of stack {stack} may call {action}, and no policy of the other side's resources lets it"
+    for role, action in sorted(both["resource"].keys() - both["identity"].keys()):
+        each = both["resource"][role, action]
+        yield f"{each.resource} of stack {each.stack} lets {role} call {action}, and no policy of that role allows it"
+
+
+def _admitting(template: PlacedTemplate, roles: Sequence[str]) -> Iterator[LinkStatement]:
+    """Yield statements of resource policies that are held to one of the roles."""
+    for logical_id, resource in template.resources.items():
+        for statement in _statements(resource.get("Properties", {})):
+            held = _several(statement.get("Condition", {}).get("ArnEquals", {}).get("aws:PrincipalArn"))
+            for role in roles:
+                if "Principal" in statement and role in held:
+                    yield _placed("resource", role, template, logical_id, statement)
+
+
+def _granted(
+    template: PlacedTemplate, found: _Found, here: LinkedEnvironment, there: LinkedEnvironment
+) -> Iterator[LinkStatement]:
+    """Yield what roles of the link here may do there."""
+    roles = {arn.rpartition("/")[2]: arn for arn in found.role_arns(here)}
+    names = {
+        logical_id: role
+        for logical_id, properties in _of_type(template, "AWS::IAM::Role").items()
+        if (role := roles.get(str(properties.get("RoleName")))) is not None
+    }
+    for logical_id, resource in template.resources.items():
+        properties = resource.get("Properties", {})
+        if resource["Type"] in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
+            attached = [each["Ref"] for each in properties.get("Roles", []) if isinstance(each, dict) and "Ref" in each]
+            document = properties.get("PolicyDocument", {})
+        else:
+            attached, document = [logical_id], properties.get("Policies", [])
+        for each in attached:
+            if each in names:
+                for statement in _statements(document):
+                    if _is_about(statement, there):
+                        yield _placed("identity", names[each], template, logical_id, statement)
+
+
+def _is_about(statement: _Statement, place: LinkedEnvironment) -> bool:
+    """Return whether a statement names another account and Region, or resources of the account wherever they are."""
+    accounts = statement.get("Condition", {}).get("StringEquals", {}).get("aws:ResourceAccount")
+    names = f":{place.region}:{place.account}:"
+    return place.account in _several(accounts) or any(names in each for each in _several(statement.get("Resource")))
+
+
+def _placed(
+    kind: StatementKind, role: str, template: PlacedTemplate, logical_id: str, statement: _Statement
+) -> LinkStatement:
+    return LinkStatement(
+        kind=kind,
+        role=role,
+        stack=template.stack,
+        resource=logical_id,
+        type=str(template.resources[logical_id]["Type"]),
+        statement=statement,
+    )
+
+
+def _statements(value: object) -> Iterator[_Statement]:
+    """Yield every statement of policies below a property."""
+    if isinstance(value, Mapping):
+        if "Effect" in value and "Action" in value:
+            yield value
+            return
+        value = list(value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        for each in value:
+            yield from _statements(each)
+
+
+def _of_type(template: PlacedTemplate, kind: str) -> dict[str, Mapping[str, Any]]:
+    return {
+        name: resource.get("Properties", {})
+        for name, resource in template.resources.items()
+        if resource["Type"] == kind
+    }
+
+
+def _text(value: Any) -> str:
+    """Return a document whose references are left out: none of those that links are found by is one."""
+    separator, parts = value["Fn::Join"] if isinstance(value, Mapping) else ("", [value])
+    return str(separator).join(part if isinstance(part, str) else "" for part in parts)
+
+
+def _several(value: object) -> tuple[str, ...]:
+    """Return the strings of a member that has one or a list; references are shown."""
+    if value is None:
+        return ()
+    return tuple(map(shown, value)) if isinstance(value, list) else (shown(value),)
+
+
+def shown(value: object) -> str:
+    """Return a string of a template with its references as ``Fn::Sub`` writes them.
+
+    Example:
+        >>> shown({"Fn::Join": ["", [{"Fn::GetAtt": ["Artifacts", "Arn"]}, "/models/*"]]})
+        '${Artifacts.Arn}/models/*'
+    """
+    if not isinstance(value, Mapping):
+        return str(value)
+    if "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return str(separator).join(map(shown, parts))
+    if "Ref" in value:
+        return f"${{{value['Ref']}}}"
+    if "Fn::GetAtt" in value:
+        return f"${{{'.'.join(value['Fn::GetAtt'])}}}"
+    return json.dumps(value)
+
+
+def shown_statement(statement: _Statement) -> dict[str, Any]:
+    """Return a statement in which every string is as ``shown`` has it.
+
+    Example:
+        >>> shown_statement({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": {"Ref": "Key"}})["Resource"]
+        '${Key}'
+    """
+    return {name: _shown(value) for name, value in statement.items()}
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, list):
+        return [_shown(each) for each in value]
+    is_reference = isinstance(value, Mapping) and len(value) == 1 and next(iter(value)).startswith(("Fn::", "Ref"))
+    if isinstance(value, Mapping) and not is_reference:
+        return {name: _shown(each) for name, each in value.items()}
+    return shown(value)
