@@ -20,7 +20,7 @@ CODE = """
 import boto3
 
 def handler(event, context):
-    client = boto3.client(event["service"])
+    client = boto3.client(event["service"], region_name=event.get("region"))
     try:
         getattr(client, event["operation"])(**event.get("arguments", {}))
     except Exception as error:
@@ -193,6 +193,50 @@ def test_a_way_to_the_internet_leads_to_everything(make_network: "Callable[..., 
     assert network.call(QUEUES).startswith("ConnectTimeoutError")
     network.ec2.replace_route(**route, NatGatewayId="nat-0123456789abcdef0")
     assert network.call(QUEUES) == network.call(MACHINES) == "reached"
+
+
+def test_another_region_is_reached_by_the_internet_alone(make_network: "Callable[..., Network]") -> None:
+    """Endpoints are of their own Region, also where the other one has what is asked for."""
+    network = make_network(sqs={})
+    assert network.call(QUEUES) == "reached"
+
+    refused = network.call({**QUEUES, "region": "eu-west-1"})
+    assert refused.startswith("ConnectTimeoutError")
+    assert refused.endswith("no VPC endpoint leads to eu-west-1, another Region, and no route to the internet")
+    assert network.call({**S3, "region": "eu-west-1"}).startswith("ConnectTimeoutError")
+    # of the partition, and without an endpoint in this network
+    roles = {"service": "iam", "operation": "list_roles"}
+    assert network.call(roles).endswith("no interface endpoint of iam")
+    route = {"RouteTableId": network.ids["Table"], "DestinationCidrBlock": "0.0.0.0/0"}
+    network.ec2.create_route(**route, NatGatewayId="nat-0123456789abcdef0")
+    assert network.call({**QUEUES, "region": "eu-west-1"}) == network.call(roles) == "reached"
+
+
+def test_no_copy_crosses_regions_through_an_endpoint(make_network: "Callable[..., Network]", unique: str) -> None:
+    """Also where a route leads out, which the endpoint's addresses are narrower than; without the endpoint it goes that way."""
+    network, s3 = make_network(), {}
+    for region in ("us-east-1", "eu-west-1"):
+        s3[region] = network.cloud.at(region=region).client("s3")
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        s3[region].create_bucket(Bucket=f"{unique}-{region}", **where)
+        s3[region].put_object(Bucket=f"{unique}-{region}", Key="a b", Body=b"x")
+
+    def copied(region: str, **more: object) -> str:
+        source = {"Bucket": f"{unique}-{region}", "Key": "a b"}
+        arguments = {"Bucket": f"{unique}-us-east-1", "Key": "to", "CopySource": source, **more}
+        operation = "upload_part_copy" if more else "copy_object"
+        return network.call({"service": "s3", "operation": operation, "arguments": arguments})
+
+    assert copied("us-east-1") == "reached"
+    part = {"PartNumber": 1, "UploadId": "any"}
+    denied = "(AccessDenied) when calling the {} operation: VPC endpoints do not support cross-region requests"
+    assert denied.format("CopyObject") in copied("eu-west-1")
+    assert denied.format("UploadPartCopy") in copied("eu-west-1", **part)
+    route = {"RouteTableId": network.ids["Table"], "DestinationCidrBlock": "0.0.0.0/0"}
+    network.ec2.create_route(**route, NatGatewayId="nat-0123456789abcdef0")
+    assert denied.format("CopyObject") in copied("eu-west-1")
+    network.ec2.delete_vpc_endpoints(VpcEndpointIds=[network.ids["S3"]])
+    assert copied("eu-west-1") == "reached"
 
 
 def test_a_network_of_elsewhere_reaches_everything(cloud: "Cloud", unique: str) -> None:

@@ -1,6 +1,7 @@
-"""Images in the registry of another account."""
+"""Images in the registry of another account or Region, and data of another Region."""
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,3 +62,36 @@ def test_a_serverless_endpoint_refuses_a_foreign_image(plane: "Plane", model: st
     variant = {"VariantName": "AllTraffic", "ModelName": model, "ServerlessConfig": config}
     with pytest.raises(ClientError, match="Serverless endpoints do not support images from another account's registry"):
         plane.sagemaker.create_endpoint_config(EndpointConfigName=model, ProductionVariants=[variant])
+
+
+def test_a_model_is_of_one_region(plane: "Plane", model: str, unique: str) -> None:
+    """Its image and its data; a training's image too."""
+    here = plane.sagemaker.describe_model(ModelName=model)
+    elsewhere = IMAGE.replace("us-east-1", "eu-central-1")
+
+    def create(**changed: str) -> None:
+        container = {**here["PrimaryContainer"], **changed}
+        plane.sagemaker.create_model(
+            ModelName=f"{unique}-no", ExecutionRoleArn=here["ExecutionRoleArn"], PrimaryContainer=container
+        )
+
+    with pytest.raises(
+        ClientError, match=f'Region of "{elsewhere}" does not match expected region of us-east-1. Cross region'
+    ):
+        create(Image=elsewhere)
+    s3 = plane.cloud.at(region="eu-central-1").client("s3")
+    s3.create_bucket(Bucket=f"{unique}-far", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    s3.put_object(Bucket=f"{unique}-far", Key="model.tar.gz", Body=b"x")
+    with pytest.raises(ClientError, match=r"Could not access model data .* the object is located in us-east-1"):
+        create(ModelDataUrl=f"s3://{unique}-far/model.tar.gz")
+    with pytest.raises(
+        ClientError, match=r"Invalid DNS suffix 'amazonaws\.com' for region 'eu-central-1' in training image"
+    ):
+        plane.sagemaker.create_training_job(
+            TrainingJobName=unique,
+            RoleArn=here["ExecutionRoleArn"],
+            AlgorithmSpecification={"TrainingImage": elsewhere, "TrainingInputMode": "File"},
+            OutputDataConfig={"S3OutputPath": f"s3://{unique}-far/out"},
+            ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
+            StoppingCondition={"MaxRuntimeInSeconds": 60},
+        )

@@ -6,7 +6,8 @@ evaluated from each of their subnets. It arrives through
 * an interface endpoint of the service in the network, available, with private names, whose security group admits the caller's
   addresses or group on port 443, where the caller's own group lets 443 out;
 * for S3 and DynamoDB, a gateway endpoint that the subnet's route table has, which is the main one where none is associated;
-* a route to the internet by something that has a public address: an internet gateway is not enough for a private one.
+* a route to the internet by something that has a public address: an internet gateway is not enough for a private one. It is the
+  only way to another Region, as endpoints are of their own.
 
 All else times out on AWS after minutes; here it does so at once, in the SDK's own error, with what is missing. A network that was
 not made in this cloud, such as the platform's shared one, is taken to reach everything.
@@ -15,18 +16,20 @@ not made in this cloud, such as the platform's shared one, is taken to reach eve
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from ministack import app
 from ministack.core import lambda_runtime
-from ministack.core.responses import get_region
+from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import extract_access_key_id
 from ministack.services import ec2
 
 from mlops_local import compat
+from mlops_local.iam.owners import Owner, bucket_owner, scope_of
 from mlops_local.networks import connect_timeouts, private_endpoints
 from mlops_local.networks.security_groups import ANYWHERE, matches
 from mlops_local.saved_state import kept_stores
@@ -63,17 +66,22 @@ class Member:
         name: What it is, for messages: ``function demand-guard``.
         subnets: Ids of its subnets; it may run in any.
         groups: Ids of its security groups.
+        place: Account and Region of the network.
     """
 
     name: str
     subnets: tuple[str, ...]
     groups: tuple[str, ...]
+    place: Owner
 
     @classmethod
     def of(cls, name: str, config: Mapping[str, Any] | None) -> Member | None:
         """Read a ``VpcConfig`` of Lambda or SageMaker; ``None`` for what runs in no network of ours."""
         subnets = (config or {}).get("Subnets") or (config or {}).get("SubnetIds") or ()
-        return cls(name, tuple(subnets), tuple((config or {}).get("SecurityGroupIds") or ())) if subnets else None
+        if not subnets:
+            return None
+        groups = tuple((config or {}).get("SecurityGroupIds") or ())
+        return cls(name, tuple(subnets), groups, Owner(get_account_id(), get_region()))
 
 
 # access key id -> what calls with it
@@ -111,7 +119,7 @@ def join(access_key: str, member: Member | None) -> dict[str, str]:
 
 
 def problem(member: Member, service: str, *, path: str = "/", target: str = "") -> str | None:
-    """Return what keeps a member from a service, or ``None`` where it arrives.
+    """Return what keeps a member from a service in the Region of the request, or ``None`` where it arrives.
 
     Args:
         member: The caller.
@@ -119,15 +127,59 @@ def problem(member: Member, service: str, *, path: str = "/", target: str = "") 
         path: Path of the request.
         target: Its ``X-Amz-Target`` header. Default: none.
     """
+    elsewhere = (
+        get_region() if get_region() != member.place.region and service not in private_endpoints.GLOBAL else None
+    )
+    with scope_of(member.place):
+        for subnet_id, subnet in _subnets(member):
+            if elsewhere is None:
+                found = _from_subnet(member, subnet, service, private_endpoints.names(service, path, target))
+            else:
+                found = _to_region(member, subnet, elsewhere)
+            if found is not None:
+                return f"{member.name} in {subnet_id} of {subnet['VpcId']}: {found}"
+    return None
+
+
+def copy_problem(member: Member, headers: Mapping[str, str]) -> str | None:
+    """Return why S3 refuses a member's copy, if it does: an endpoint takes none from a bucket of another Region.
+
+    Args:
+        member: The caller.
+        headers: Headers of the request.
+    """
+    source = unquote(headers.get("x-amz-copy-source", "")).lstrip("/").partition("/")[0]
+    found = bucket_owner(source) if source else None
+    if found is None or found.region == member.place.region:
+        return None
+    with scope_of(member.place):
+        is_through = any(_is_endpoint(member, subnet) for _, subnet in _subnets(member))
+    # claim: endpoints-take-no-copy-from-another-region
+    return "VPC endpoints do not support cross-region requests" if is_through else None
+
+
+def _subnets(member: Member) -> Iterator[tuple[str, Record]]:
     for subnet_id in member.subnets:
         subnet = ec2._subnets.get(subnet_id)
-        if subnet is None:
-            continue  # claim: foreign-networks-reach-everything
-        names = private_endpoints.names(service, path, target)
-        found = _from_subnet(member, subnet, service, names)
-        if found is not None:
-            return f"{member.name} in {subnet_id} of {subnet['VpcId']}: {found}"
-    return None
+        if subnet is not None:  # claim: foreign-networks-reach-everything
+            yield subnet_id, subnet
+
+
+def _is_endpoint(member: Member, subnet: Record) -> bool:
+    """Return whether S3 is reached by an endpoint: its addresses are a narrower route than one to the internet."""
+    is_gateway = _gateway_problem(member, subnet, "s3", _route_table(subnet)) is None
+    return is_gateway or any(
+        _interface_problem(member, subnet, name) is None for name in private_endpoints.names("s3", "/", "")
+    )
+
+
+def _to_region(member: Member, subnet: Record, region: str) -> str | None:
+    """Return what keeps a member from another Region, whose services have public addresses from here."""
+    # claim: endpoints-are-of-their-region
+    table = _route_table(subnet)
+    if not any(_leads_out(route) for route in (() if table is None else table.get("Routes", ()))):
+        return f"no VPC endpoint leads to {region}, another Region, and no route to the internet"
+    return None if _lets_out(member, ANYWHERE, ()) else "its security groups let no port 443 out"
 
 
 def answers(member: Member) -> str | None:
@@ -253,9 +305,13 @@ def _wrap_dispatch() -> None:
         routing = app._routing_params(method, path, headers, body, query)
         service = app.detect_service(method, path, headers, routing)
         found = problem(member, service, path=path, target=headers.get("x-amz-target", ""))
-        if found is None:
-            return await dispatch(method, path, headers, body, query, request_id)
-        return _timeout(service, headers, found, request_id)
+        if found is not None:
+            return _timeout(service, headers, found, request_id)
+        refused = copy_problem(member, headers) if service == "s3" else None
+        if refused is not None:
+            content = f"<Error><Code>AccessDenied</Code><Message>{refused}</Message></Error>"
+            return 403, {"content-type": "application/xml"}, content.encode()
+        return await dispatch(method, path, headers, body, query, request_id)
 
     app._dispatch_service_request = through_network
 

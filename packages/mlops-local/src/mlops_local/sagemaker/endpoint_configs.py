@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
+from ministack.core.responses import get_region
 
+from mlops_local.iam.owners import bucket_owner
 from mlops_local.networks.reach import Member
 from mlops_local.sagemaker import foreign_images, package_versions, resource_store
 from mlops_local.sagemaker.api_shapes import Record, validation
@@ -174,6 +176,7 @@ def create_model(request: Record) -> Record:
     role.check()
     resolved = container(given[0])
     package_versions.check_image(resolved["Image"])
+    foreign_images.check_region(resolved["Image"])
     if "ModelDataUrl" in resolved:
         _check_data(resolved["ModelDataUrl"], role)
     record = {k: v for k, v in request.items() if k != "Tags"}
@@ -258,14 +261,19 @@ def delete_config(request: Record) -> Record:
 def _check_data(url: str, role: Identity) -> None:
     # claim: model-needs-image-and-role
     bucket, _, key = url.removeprefix("s3://").partition("/")
+    denied = validation(
+        f'Could not access model data at {url}. Please ensure that the role "{role.role}" exists and that its trust '
+        'relationship policy allows the action "sts:AssumeRole" for the service principal "sagemaker.amazonaws.com". '
+        f'Also ensure that the role has "s3:GetObject" permissions and that the object is located in {get_region()}.'
+    )
+    owner = bucket_owner(bucket)
+    if owner is not None and owner.region != get_region():
+        # claim: models-have-data-of-their-region
+        raise denied
     try:
         role.client("s3").head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status == 404:
             raise validation(f"Could not find model data at {url}.") from error
-        raise validation(
-            f'Could not access model data at {url}. Please ensure that the role "{role.role}" exists and that its trust '
-            'relationship policy allows the action "sts:AssumeRole" for the service principal "sagemaker.amazonaws.com". '
-            'Also ensure that the role has "s3:GetObject" permissions and that the object is located in the region.'
-        ) from error
+        raise denied from error

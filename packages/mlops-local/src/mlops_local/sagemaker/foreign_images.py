@@ -1,15 +1,15 @@
-"""Images in another account's registry: a role and the repository's policy let an endpoint pull them, a serverless one never.
+"""Images in the registry of another account or Region: two sides let an endpoint pull the former, the latter never is.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html (cross-account)
 """
 
 import re
 
-from ministack.core.responses import get_account_id
+from ministack.core.responses import get_account_id, get_region
 
 from mlops_local.iam.authorization import AccessDeniedError
 from mlops_local.iam.owners import owner
-from mlops_local.sagemaker.api_shapes import Record
+from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.role_clients import Identity
 
 _ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+/(?P<name>[^@:]+)")
@@ -24,6 +24,35 @@ def repository(image: str) -> str | None:
         return None
     arn = f"arn:aws:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
     return arn if owner(arn) is not None else None
+
+
+def check_region(image: str) -> None:
+    """Refuse a model whose image is in a registry of another Region.
+
+    Raises:
+        ServiceError: ``ValidationException`` in SageMaker's words.
+    """
+    # claim: models-have-images-of-their-region
+    found = _ECR.match(image)
+    if found is not None and found["region"] != get_region():
+        raise validation(
+            f'Region of "{image}" does not match expected region of {get_region()}. Cross region ECR image pulls are not allowed.'
+        )
+
+
+def check_training_region(image: str) -> None:
+    """Refuse a training whose image is in a registry of another Region.
+
+    Raises:
+        ServiceError: ``ValidationException`` in SageMaker's words.
+    """
+    # claim: trainings-have-images-of-their-region
+    found = _ECR.match(image)
+    if found is not None and found["region"] != get_region():
+        raise validation(
+            f"Invalid DNS suffix 'amazonaws.com' for region '{found['region']}' in training image. Please provide the valid "
+            f"<region>.<dns-suffix>: '{get_region()}.amazonaws.com'"
+        )
 
 
 # claim: images-of-other-accounts-are-pulled-by-both-sides

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_local import clock
-from mlops_local.sagemaker import container_processes, resource_store, role_clients, status_events
+from mlops_local.sagemaker import container_processes, foreign_images, resource_store, role_clients, status_events
 from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.container_processes import End, Job, background, mapped, opt_ml
 from mlops_local.sagemaker.role_clients import Identity
@@ -203,6 +203,7 @@ def create(request: Record) -> Record:
     if "TrainingImage" not in specification:
         raise validation("AlgorithmSpecification.TrainingImage is required; algorithms of AWS do not run here")
     image = specification["TrainingImage"]
+    foreign_images.check_training_region(image)
     command = container_processes.command(image, specification)
     identity = Identity(request["RoleArn"], resource_store.arn("TrainingJob", name))
     identity.check()
