@@ -1,7 +1,6 @@
 """Images in the registry of another account or Region, and data of another Region."""
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest

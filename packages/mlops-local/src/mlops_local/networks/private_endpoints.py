@@ -6,9 +6,6 @@ gateway endpoints: https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-en
 
 # claim: privatelink-service-names
 GATEWAYS = ("dynamodb", "s3")
-# services of a partition, which are signed for one Region from everywhere
-# claim: global-services-have-one-region
-GLOBAL = ("ce", "cloudfront", "iam", "organizations", "route53")
 
 # the embedded cloud's name of a service -> short names, each of which leads to all of it; a service that is missing here has no
 # endpoint and is reached through the internet alone

@@ -127,9 +127,7 @@ def problem(member: Member, service: str, *, path: str = "/", target: str = "") 
         path: Path of the request.
         target: Its ``X-Amz-Target`` header. Default: none.
     """
-    elsewhere = (
-        get_region() if get_region() != member.place.region and service not in private_endpoints.GLOBAL else None
-    )
+    elsewhere = None if get_region() == member.place.region else get_region()
     with scope_of(member.place):
         for subnet_id, subnet in _subnets(member):
             if elsewhere is None:
