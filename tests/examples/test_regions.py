@@ -1,0 +1,273 @@
+"""``examples/regions.py`` on the embedded cloud with IAM on: a wave over Regions, a pilot light, and its failover."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import examples.regions
+import pytest
+from examples.regions import AMERICAS, BUILD, PRODUCTION, RECOVERY, Serving, compose
+from examples.retail.loop import Loop
+from tests.examples import models
+from tests.released import release
+from tools.page_code import shown
+
+from mlops_constructs.compliance.harness import check
+from mlops_local import cloud as local_cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.promotion.offer_table import Offer, OfferTable
+from mlops_runtime.registry.package_registry import Approver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlops_constructs import Environment
+
+UNIT, MODEL = "demand", "forecast"
+GROUP = f"{UNIT}-{MODEL}"
+PROBATION = timedelta(hours=6)
+ROW = [{"x": 2.0}]
+
+
+def test_the_stacks_are_short() -> None:
+    """Three Regions, as the page shows them, in under 80 lines."""
+    assert len(shown(Path(examples.regions.__file__).read_text(), "regions").splitlines()) < 80
+
+
+def test_the_stacks_pass_every_check(tmp_path: Path) -> None:
+    """No finding of the packs is left."""
+    app = cdk.App(outdir=str(tmp_path), context={"@aws-cdk/core:validateAgainstDefaultRules": True})
+    compose(app)
+
+    assert [problem for stack in check(app).stacks for problem in stack.problems] == []
+
+
+def synthesize(folder: Path, **context: str) -> Path:
+    """Synthesize the example, with outputs by which its stacks are driven."""
+    app = cdk.App(outdir=str(folder), context=context)
+    for stack in compose(app):
+        outputs = {
+            "ApproverRoleArn": stack.registry.approver_role.role_arn,
+            "ArtifactsBucket": stack.unit.artifacts.bucket_name,
+            "AuditBucket": stack.unit.audit_bucket.bucket_name,
+            "Key": stack.unit.key.key_arn,
+        }
+        if isinstance(stack, Serving):
+            assert stack.registry.inbox is not None
+            outputs |= {
+                "EndpointName": stack.endpoint.endpoint_name,
+                "RolloutTable": stack.endpoint.rollout.table.table_name,
+                "DeployMachineArn": stack.endpoint.rollout.machine.state_machine_arn,
+                "PromotionsTable": stack.registry.inbox.table.table_name,
+            }
+        release_of: Any = stack.registry.node.try_find_child("Release")
+        if release_of is not None:
+            outputs["ReleaseMachineArn"] = release_of.machine.state_machine_arn
+        for name, value in outputs.items():
+            cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder
+
+
+class Regions:
+    """The deployed stacks."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud, self.folder, self.number = cloud, folder, 0
+        self.outputs: dict[str, dict[str, str]] = {}
+        assembly = synthesize(folder / "before")
+        # targets first: nothing of a source is there yet
+        for name in ("Recovery", "Americas", "Production", "Build"):
+            self.outputs |= deployer.deploy(cloud, assembly, [name])
+        self.production, self.recovery, self.americas = map(self.loop, (PRODUCTION, RECOVERY, AMERICAS))
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def client(self, environment: Environment, service: str) -> Any:
+        """Return a client of one account and Region."""
+        return self.cloud.at(environment.account, environment.region).client(service)
+
+    def loop(self, environment: Environment) -> Loop:
+        """Return the loop of one serving stack."""
+        client = self.cloud.at(environment.account, environment.region).client
+        loop = Loop(client=client, outputs=self.outputs[environment.name.capitalize()], unit=UNIT, now=self.now)
+        loop.wait_idle("DeployMachineArn")
+        return loop
+
+    def approve_in_build(self, factor: float) -> str:
+        """Register a model in build as a gate leaves it, approve it as a person does, and return its package."""
+        self.number += 1
+        archive, model_sha256 = models.archive(factor)
+        outputs = self.outputs["Build"]
+        found = release(
+            archive=archive,
+            model_sha256=model_sha256,
+            unit=UNIT,
+            model=MODEL,
+            source=BUILD.linked,
+            bucket=outputs["ArtifactsBucket"],
+            execution=f"run-{self.number}",
+            is_signed=False,
+        )
+        s3, sagemaker = self.client(BUILD, "s3"), self.client(BUILD, "sagemaker")
+        for key, content in found.objects.items():
+            s3.put_object(Bucket=found.bucket, Key=key, Body=content, ChecksumAlgorithm="SHA256")
+        arn = str(sagemaker.create_model_package(**found.request)["ModelPackageArn"])
+        caller = f"arn:aws:iam::{BUILD.account}:user/ann"
+        approver = Approver.in_role(
+            sts=self.client(BUILD, "sts"), sagemaker=sagemaker, role=outputs["ApproverRoleArn"], caller=caller
+        )
+        approver.approve(sagemaker.describe_model_package(ModelPackageName=arn), reason="better everywhere")
+        return arn
+
+    def released(self, environment: Environment, package: str) -> ReleaseRecord | None:
+        """Return the release of a package of one environment, once it is made."""
+        s3, bucket = self.client(environment, "s3"), self.outputs[environment.name.capitalize()]["ArtifactsBucket"]
+        for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"releases/{GROUP}/").get("Contents", []):
+            record = from_json(ReleaseRecord, s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
+            if record.package.package_arn == package:
+                return record
+        return None
+
+    def offer(self, environment: Environment, record: ReleaseRecord) -> Offer | None:
+        """Return what became of a release in an environment that it was offered to; None until it is decided on."""
+        found = [each for each in self.offers(environment) if each.record_uri.endswith(f"/{record.binding}.json")]
+        return next((each for each in found if each.state != "OFFERED"), None)
+
+    def offers(self, environment: Environment) -> list[Offer]:
+        """Return all offers of an environment."""
+        table = self.outputs[environment.name.capitalize()]["PromotionsTable"]
+        return list(OfferTable(self.client(environment, "dynamodb"), table).offers())
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regions]:
+    """Deploy all in a cloud of their own, whose clock they move; the tests go on from each other."""
+    folder = tmp_path_factory.mktemp("regions")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0, account_count=4)
+    try:
+        yield Regions(cloud, folder)
+    finally:
+        cloud.down(forget=True)
+
+
+def served(loop: Loop, package: str) -> bool:
+    """Return whether a package is live, and its rollout has ended."""
+    live = loop.live()
+    return live is not None and live.model_package_arn == package and loop.lock_owner() is None
+
+
+def promoted(regions: Regions, wait_for: Callable[..., Any], factor: float) -> tuple[str, ReleaseRecord]:
+    """Approve a model in build and serve it in production, with traffic for its canary; return its package there."""
+    in_build = regions.approve_in_build(factor)
+    built = wait_for(lambda: regions.released(BUILD, in_build))
+    with regions.production.traffic(ROW, f"production-{factor}"):
+        produced = wait_for(lambda: regions.offer(PRODUCTION, built))
+        assert produced.state == "APPROVED", produced
+        assert wait_for(lambda: served(regions.production, produced.package), seconds=180.0)
+    return produced.package, built
+
+
+def arrives(regions: Regions, wait_for: Callable[..., Any], factor: float, package: str) -> ReleaseRecord:
+    """Wait until what production releases is served in both other Regions, as bytes under their own keys."""
+    passed_on = wait_for(lambda: regions.released(PRODUCTION, package))
+    for place, loop in ((RECOVERY, regions.recovery), (AMERICAS, regions.americas)):
+        with loop.traffic(ROW, f"{place.name}-{factor}") if place is AMERICAS else nullcontext():
+            arrived = wait_for(lambda place=place: regions.offer(place, passed_on))
+            assert arrived.state == "APPROVED", arrived
+            assert wait_for(lambda loop=loop, arrived=arrived: served(loop, arrived.package), seconds=180.0)
+        assert loop.invoke(ROW, "after")[0].predictions[0] == pytest.approx(2.0 * factor)
+        described = loop.sagemaker.describe_model_package(ModelPackageName=arrived.package)
+        archive = described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"].removeprefix("s3://")
+        bucket, _, key = archive.partition("/")
+        outputs = regions.outputs[place.name.capitalize()]
+        assert bucket == outputs["ArtifactsBucket"]
+        head = loop.s3.head_object(Bucket=bucket, Key=key)
+        assert head["SSEKMSKeyId"] == outputs["Key"]
+        # its functions reach no registry of another Region
+        assert f"its registry, in {PRODUCTION.region}, was not asked again" in described["ApprovalDescription"]
+        assert described["CustomerMetadataProperties"]["source_package"] == package
+        assert described["CustomerMetadataProperties"]["artifact_sha256"] == passed_on.artifact.sha256
+    return passed_on
+
+
+@pytest.mark.cloud
+def test_a_model_goes_from_production_to_its_other_regions(regions: Regions, wait_for: Callable[..., Any]) -> None:
+    """Of the same account and of another one, whose stacks were deployed before their source's."""
+    package, _ = promoted(regions, wait_for, 3.0)
+    # it replaced no model, so it has no probation
+    arrives(regions, wait_for, 3.0, package)
+
+
+@pytest.mark.cloud
+def test_a_new_model_meets_one_region_first(regions: Regions, wait_for: Callable[..., Any]) -> None:
+    """The others have it once production's probation is over."""
+    package, _ = promoted(regions, wait_for, 5.0)
+    live = regions.production.live()
+    assert live is not None
+    assert live.probation_until is not None
+    assert regions.released(PRODUCTION, package) is None
+    assert [len(regions.offers(place)) for place in (RECOVERY, AMERICAS)] == [1, 1]
+
+    regions.cloud.clock_jump(by=PROBATION + timedelta(minutes=61))
+    passed_on = arrives(regions, wait_for, 5.0, package)
+    assert passed_on.released_at > live.probation_until
+
+
+@pytest.mark.cloud
+def test_what_production_takes_back_meets_no_other_region(regions: Regions, wait_for: Callable[..., Any]) -> None:
+    """Rolled back during its probation, in the one Region that it met."""
+    production, before = regions.production, regions.production.live()
+    package, _ = promoted(regions, wait_for, 7.0)
+    deployed = {each["executionArn"] for each in production.executions("DeployMachineArn")}
+    regions.client(PRODUCTION, "stepfunctions").start_execution(
+        stateMachineArn=production.outputs["DeployMachineArn"],
+        input=json.dumps({"reason": "rollback", "requested_by": "ann", "requested_at": to_dict(regions.now())}),
+    )
+    production.wait_execution("DeployMachineArn", deployed, appear=30, finish=120)
+    live = production.live()
+    assert (live and live.model_package_arn) == (before and before.model_package_arn)
+    asked = {each["executionArn"] for each in production.executions("ReleaseMachineArn")}
+
+    regions.cloud.clock_jump(by=PROBATION + timedelta(minutes=61))
+    production.wait_execution("ReleaseMachineArn", asked, appear=60, finish=60)
+    assert regions.released(PRODUCTION, package) is None
+    assert [len(regions.offers(place)) for place in (RECOVERY, AMERICAS)] == [2, 2]
+
+
+@pytest.mark.cloud
+def test_the_pilot_light_takes_over(regions: Regions, wait_for: Callable[..., Any]) -> None:
+    """Production's key is gone and with it all that it has: recovery serves more calls, and takes what build releases."""
+    kms, key = regions.client(PRODUCTION, "kms"), regions.outputs["Production"]["Key"]
+    kms.disable_key(KeyId=key)
+    recovery = regions.recovery
+    assembly = synthesize(regions.folder / "failover", failover="true")
+    for name in ("Recovery", "Build"):
+        regions.outputs |= deployer.deploy(regions.cloud, assembly, [name])
+
+    def concurrency() -> int:
+        endpoint = recovery.sagemaker.describe_endpoint(EndpointName=recovery.endpoint)
+        (variant,) = endpoint["ProductionVariants"]
+        return int(variant["CurrentServerlessConfig"]["MaxConcurrency"])
+
+    assert wait_for(lambda: concurrency() == 100 and recovery.lock_owner() is None, seconds=120.0)
+    assert recovery.invoke(ROW, "failover")[0].predictions[0] == pytest.approx(10.0)
+
+    in_build = regions.approve_in_build(9.0)
+    built = wait_for(lambda: regions.released(BUILD, in_build))
+    arrived = wait_for(lambda: regions.offer(RECOVERY, built))
+    assert arrived.state == "APPROVED", arrived
+    assert wait_for(lambda: served(recovery, arrived.package), seconds=180.0)
+    assert recovery.invoke(ROW, "without")[0].predictions[0] == pytest.approx(18.0)
+    kms.enable_key(KeyId=key)
+    # what production is offered meanwhile waits for it, and the chains of all are whole
+    assert [loop.audit_problems() for loop in (regions.production, recovery, regions.americas)] == [[], [], []]
