@@ -65,7 +65,7 @@ class Serving(cdk.Stack):
             name="forecast",
             image=IMAGE,
             capacity=capacity,
-            rollout=RolloutPolicy.all_at_once() if capacity.is_serverless else CANARY,
+            rollout=CANARY if capacity.instance_count > 1 else RolloutPolicy.all_at_once(),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ from tests.examples import models
 from tests.released import release
 from tools.page_code import shown
 
+from mlops_constructs import EndpointCapacity
 from mlops_constructs.compliance.harness import check
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
+from mlops_runtime.changes import Action, compare, read_schemas
+from mlops_runtime.changes.template import Template
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.price import monthly_price, price_lines, price_table
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
 from mlops_runtime.registry.package_registry import Approver
 
@@ -47,6 +52,41 @@ def test_the_stacks_pass_every_check(tmp_path: Path) -> None:
     compose(app)
 
     assert [problem for stack in check(app).stacks for problem in stack.problems] == []
+
+
+def test_the_page_has_the_price_of_a_pilot_light(tmp_path: Path) -> None:
+    """Of both capacities, and of the network that a platform would give."""
+    page, table = Path("docs/capabilities/accounts.md").read_text(), price_table(RECOVERY.region)
+    one = EndpointCapacity.instances("ml.m5.large", instance_count=1)
+    light = EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=5)
+    totals = []
+    for name, capacity in (("light", light), ("one", one)):
+        app = cdk.App(outdir=str(tmp_path / name))
+        Serving(app, RECOVERY, source=PRODUCTION, deploy_to=[], capacity=capacity)
+        template = Template(document=app.synth().get_stack_by_name("Recovery").template, values={})
+        lines = list(price_lines({}, {"Recovery": monthly_price(template, table)}, table))
+        assert any(line.endswith(" 140.16") for line in lines)
+        idle, serving = lines[-1].strip().removeprefix("idle ").split(", serving ")
+        totals.append((idle, serving))
+    assert f"| {totals[0][0]} idle |" in page
+    assert f"| {totals[1][1]} serving |" in page
+
+
+def test_a_failover_replaces_nothing(tmp_path: Path) -> None:
+    """But policies: where models come from changes, and how many calls are answered."""
+    sides = []
+    for context in ({}, {"failover": "true"}):
+        app = cdk.App(outdir=str(tmp_path / f"side{len(sides)}"), context=context)
+        compose(app)
+        sides.append({stack.stack_name: stack.template for stack in app.synth().stacks})
+    schemas = read_schemas(json.loads(resources.files("mlops_cli").joinpath("replacement.json").read_text("utf-8")))
+    for name in ("Recovery", "Build"):
+        old, new = (Template(document=side[name], values={}) for side in sides)
+        changes = compare(name, old, new, schemas).changes
+        assert changes
+        # they have the name of the source
+        replaced = [each for each in changes if each.action in (Action.REPLACED, Action.MAY_BE_REPLACED)]
+        assert {each.type for each in replaced} <= {"AWS::IAM::ManagedPolicy", "AWS::Events::EventBusPolicy"}
 
 
 def synthesize(folder: Path, **context: str) -> Path:

@@ -16,6 +16,7 @@ from mlops_runtime.promotion.environment_link import LinkRole, inbox_arn, link_r
 BUILD = Environment("build", account="111111111111", region="eu-west-1")
 STAGING = Environment("staging", account="222222222222", region="eu-west-1")
 RECOVERY = Environment("recovery", account="333333333333", region="eu-central-1")
+NEXT_DOOR = Environment("next-door", account="111111111111", region="eu-central-1")
 ORGANIZATION = "o-a1b2c3d4e5"
 RETAIL = PlatformDefaults(name="retail", organization_id=ORGANIZATION)
 BUCKET, KEY = "arn:aws:s3:::build-artifacts", "arn:aws:kms:eu-west-1:111111111111:key/k"
@@ -260,3 +261,15 @@ def test_no_right_in_the_other_account_can_be_dropped(sides: Sides) -> None:
 def test_no_stack_depends_on_the_other(sides: Sides) -> None:
     """Either may be deployed first."""
     assert sides.dependencies == []
+
+
+def test_in_one_account_a_roles_own_policies_decide() -> None:
+    """The policies of the source let in what its account grants, and that is nothing beyond the models of the unit."""
+    sides = Sides(NEXT_DOOR, None)
+    of_the_unit = ("models/demand-returns", "releases/demand-weekly")
+    forbidden = [call for call in FORBIDDEN if not any(each in call[1] for each in of_the_unit)]
+    roles = [_role(purpose, NEXT_DOOR) for purpose in PURPOSES]
+
+    assert [call for role, call in sides.needed if not sides.granted(role, call)] == []
+    assert len(forbidden) == len(FORBIDDEN) - 2
+    assert [call for role in roles for call in forbidden if sides.granted(role, call)] == []
