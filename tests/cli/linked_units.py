@@ -35,12 +35,7 @@ class LinkedUnits:
         self.source.s3.create_bucket(Bucket=self.releases)
         self.source.publish(replace(self.source.unit_entry, artifacts_bucket=self.releases))
         table = f"{name}-promotions"
-        self.target.dynamodb.create_table(
-            TableName=table,
-            AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        self._make_table(self.target, table)
         self.offers = OfferTable(self.target.dynamodb, table)
         row = RolloutTable(self.target.dynamodb, table, promotions_chain(self.group))
         self.promotions = replace(self.target.chain, table=row)
@@ -72,6 +67,24 @@ class LinkedUnits:
             source_package=theirs,
         )
         self._append(self.promotions, Outcome.REGISTERED, version, source_record=source_record)
+
+    def take_from_each_other(self) -> None:
+        """Let the source take versions of the target too, which releases: of none there is a record."""
+        table = f"{self.source.name}-promotions"
+        self._make_table(self.source, table)
+        back = RegistryInbox(table=table, source=TARGET, source_name="staging")
+        self._publish(self.source, releases=self.group, inbox=back)
+        there = RegistryInbox(table=self.offers.table, source=SOURCE, source_name="build")
+        self._publish(self.target, releases=self.group, inbox=there)
+
+    @staticmethod
+    def _make_table(unit: DeployedUnit, name: str) -> None:
+        unit.dynamodb.create_table(
+            TableName=name,
+            AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
 
     def _append(self, chain: AuditChain, outcome: Outcome, version: int, **more: Any) -> AuditRecord:
         def follow(row: Any) -> Move:

@@ -34,14 +34,17 @@ def test_what_was_taken_is_found_in_the_chain_of_the_source(verify: Verify, on_c
     assert both.returncode == 0, both.stderr
     document = json.loads(both.stdout)
     assert (document["is_whole"], document["records"]) == (True, 1)
-    assert document["source"] == {
-        "name": "build",
-        "account": SOURCE.account,
-        "region": SOURCE.region,
-        "chain": linked.group,
-        "records": 1,
-        "unread": None,
-    }
+    assert document["sources"] == [
+        {
+            "name": "build",
+            "account": SOURCE.account,
+            "region": SOURCE.region,
+            "chain": linked.group,
+            "records": 1,
+            "findings": [],
+            "unread": None,
+        }
+    ]
     assert "REGISTERED" in shown.stdout
 
 
@@ -80,8 +83,34 @@ def test_a_source_that_cannot_be_read_is_named(verify: Verify, linked: LinkedUni
 
     document = json.loads(result.stdout)
     assert (result.returncode, document["is_whole"]) == (1, True)
-    assert f"name those of {SOURCE.account} with --source-profile" in document["source"]["unread"]
+    assert f"name those of {SOURCE.account} with --source-profile" in document["sources"][0]["unread"]
     assert "was not read" in result.stderr
+
+
+def test_each_account_is_read_in_the_profile_that_is_of_it(verify: Verify, linked: LinkedUnits) -> None:
+    """In whichever order they are named."""
+    linked.take(1, content_hash(linked.release(1)))
+
+    result = verify("--follow", "--source-profile", PROFILES["target"], "--source-profile", PROFILES["source"])
+
+    assert (result.returncode, "of build (111111111111 us-east-1) is intact" in result.stdout) == (0, True)
+
+
+def test_a_source_that_did_not_take_the_model_itself_is_a_finding(verify: Verify, linked: LinkedUnits) -> None:
+    """It takes its versions from another account, which is this one: the way ends where it came by, and says so."""
+    linked.take(1, content_hash(linked.release(1)))
+    linked.take_from_each_other()
+    profiles = [option for each in PROFILES.values() for option in ("--source-profile", each)]
+
+    result = verify("--follow", "--json", *profiles)
+
+    assert result.returncode == 3
+    source, back, again = json.loads(result.stdout)["sources"]
+    assert source["findings"] == [
+        f"build: record 1 is about model {1:064x}, which the source takes from another environment and has no record of taking"
+    ]
+    assert (back["name"], back["findings"], back["unread"]) == ("staging", [], None)
+    assert again["findings"] == ["build: the accounts take their versions from each other in a circle"]
 
 
 @pytest.mark.parametrize(

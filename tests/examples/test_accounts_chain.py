@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,9 +162,38 @@ def served(loop: Loop, package: str) -> bool:
     return live is not None and live.model_package_arn == package and loop.lock_owner() is None
 
 
+def verify(chain: Chain, *environments: Environment) -> subprocess.CompletedProcess[str]:
+    """Verify production's chain and those behind it, with the credentials of some accounts."""
+    profiles = [option for each in environments for option in ("--source-profile", f"mlops-{each.account}")]
+    asked = ["audit", "verify", f"{GROUP}.promotions", "--profile", f"mlops-{PRODUCTION.account}", "--follow", "--json"]
+    return subprocess.run(
+        [sys.executable, "-m", "mlops_cli", *asked, *profiles],
+        env={**os.environ, "MLOPS_LOCAL_HOME": str(chain.cloud.home), "AWS_REGION": PRODUCTION.region},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def hops_are_verified(chain: Chain) -> None:
+    """From production to where the model was approved: each record names that of the account before it."""
+    whole, partly = verify(chain, BUILD, STAGING), verify(chain, STAGING)
+
+    assert whole.returncode == 0, whole.stdout
+    found = json.loads(whole.stdout)
+    assert (found["is_whole"], found["records"]) == (True, 1)
+    hops = [(each["name"], each["chain"], each["unread"]) for each in found["sources"]]
+    assert hops == [("staging", GROUP, None), ("build", f"{GROUP}.releases", None)]
+    unread = json.loads(partly.stdout)
+    assert (partly.returncode, unread["is_whole"]) == (1, True)
+    assert "the chain of build (111111111111 eu-west-1) was not read" in unread["error"]
+    assert f"name those of {BUILD.account} with --source-profile" in unread["sources"][1]["unread"]
+
+
 @pytest.mark.cloud
 def test_production_serves_what_build_approved_and_staging_served(chain: Chain, wait_for: Callable[..., Any]) -> None:
-    """Approved once in build, by policy in staging, and by a second person in production; the same bytes everywhere."""
+    """Approved once in build, by policy in staging, and by a second person in production; one command verifies all chains."""
     in_build = chain.approve_in_build(3.0)
     built = wait_for(lambda: chain.released(BUILD, in_build))
     staged = wait_for(lambda: chain.offer(STAGING, built))
@@ -182,6 +214,7 @@ def test_production_serves_what_build_approved_and_staging_served(chain: Chain, 
     assert wait_for(lambda: served(chain.production, produced.package), seconds=180.0)
     assert chain.production.invoke([{"x": 2.0}], "production")[0].predictions[0] == pytest.approx(6.0)
     assert built.artifact.sha256 == passed_on.artifact.sha256
+    hops_are_verified(chain)
 
 
 @pytest.mark.cloud

@@ -6,7 +6,7 @@ import pytest
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
-from mlops_runtime.promotion.source_records import unreleased
+from mlops_runtime.promotion.source_records import unreleased, untaken
 
 RELEASED = AuditRecord(
     endpoint="demand-forecast.releases",
@@ -66,3 +66,13 @@ def test_a_record_of_another_outcome_releases_nothing() -> None:
 def test_a_refused_offer_may_name_anything() -> None:
     """Its record was not believed, so that it proves nothing about the source."""
     assert unreleased([replace(TAKEN, outcome=Outcome.REFUSED, source_record="f" * 64)], [RELEASED]) == []
+
+
+def test_a_model_that_the_source_did_not_take_is_named() -> None:
+    """Where the source takes its models from another one; what was refused there was not taken."""
+    refused = replace(TAKEN, outcome=Outcome.REFUSED)
+
+    assert untaken([TAKEN], [replace(TAKEN, sequence=1, source_record="0" * 64)]) == []
+    assert untaken([refused], []) == []
+    (found,) = untaken([TAKEN], [refused])
+    assert found.startswith(f"record 4 is about model {'b' * 64}, which the source takes")

@@ -1,7 +1,7 @@
 """``mlops audit``: show an endpoint's or a unit's chain of records, copy it, verify that none was changed, left out or added."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -173,14 +173,17 @@ def verify(
         bool,
         typer.Option(
             "--follow",
-            help="Of <group>.promotions: verify the source's chain too, and that it released what was taken. Exit 1 if that one "
-            "cannot be read.",
+            help="Of <group>.promotions: verify the source's chain too, and that it released what was taken; and so on, up to the "
+            "account that trained. Exit 1 if one cannot be read.",
         ),
     ] = False,
-    source_profile: Annotated[
-        str | None,
+    source_profiles: Annotated[
+        list[str] | None,
         typer.Option(
-            help="With --follow: profile of the source's account. Default: the same as here.", show_default=False
+            "--source-profile",
+            help="With --follow: profile of the source's account; give it again for each account behind it. Default: the same as "
+            "here.",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -189,16 +192,16 @@ def verify(
 ) -> None:
     """Find every changed, missing, reordered, forked, forged or unsigned record. Exit 3 if one is found."""
     from mlops_cli.audit_copy import CopyOfChain, read_key
-    from mlops_cli.followed_source import FollowedSource, follow_source
+    from mlops_cli.followed_source import FollowedSource, follow_sources
 
     if folder is None and (head is not None or sequence is not None):
         raise UserError(
             "--head and --sequence require --folder; without it they are read from the row of the endpoint or unit"
         )
-    if (follow and folder is not None) or (source_profile is not None and not follow):
-        raise UserError("--follow reads both accounts and goes without --folder; --source-profile requires --follow")
+    if (follow and folder is not None) or (source_profiles and not follow):
+        raise UserError("--follow reads other accounts and goes without --folder; --source-profile requires --follow")
     key = None if public_key is None else read_key(public_key)
-    source: FollowedSource | None = None
+    sources: list[FollowedSource] = []
     if folder is not None:
         problems, count = CopyOfChain.read(name, folder).problems(key, head=head, sequence=sequence)
     else:
@@ -214,8 +217,10 @@ def verify(
             row = chain.table.read()
             count = row.audit_sequence
             if follow:
-                source = follow_source(entry, chain.newest(row, count), profile=source_profile or profile, home=home)
-                problems += source.problems
+                profiles: Sequence[str | None] = source_profiles or [profile]
+                sources = list(follow_sources(entry, chain.newest(row, count), profiles=profiles, home=home))
+                problems += [problem for source in sources for problem in source.problems]
+    unread = [source.sentence for source in sources if source.unread is not None]
     fingerprint = None if key is None else key.fingerprint
     document = {
         "name": name,
@@ -223,18 +228,18 @@ def verify(
         "records": count,
         "findings": problems,
         "key": fingerprint,
-        **({} if source is None else {"source": source.document}),
+        **({"sources": [source.document for source in sources]} if follow else {}),
     }
     if problems:
         if not as_json:
             typer.echo("\n".join(problems))
         text = f"the chain of {name} is broken: {len(problems)} findings up to record {count}"
-        raise VerdictError(text, document=document)
+        raise VerdictError("; ".join((text, *unread)), document=document)
     signed = "no signature was checked" if key is None else f"signed with the key {key.fingerprint[:16]}"
     text = f"the chain of {name} is intact up to record {count}, {signed}"
-    if source is not None and source.unread is not None:
-        raise UserError(f"{text}; {source.sentence}", document=document)
-    answer(document, text if source is None else f"{text}\n{source.sentence}", as_json=as_json)
+    if unread:
+        raise UserError("; ".join((text, *unread)), document=document)
+    answer(document, "\n".join((text, *(source.sentence for source in sources))), as_json=as_json)
 
 
 @app.command()

@@ -1,7 +1,8 @@
-"""The other end of a chain of promotions: the account that released what was taken, read in a profile of its own."""
+"""The other accounts of a chain of promotions: each that released what the next one took, read in a profile of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ if TYPE_CHECKING:
     from mlops_runtime.business_unit.deployed_entries import RegistryChain
     from mlops_runtime.contracts.rollout import AuditRecord
     from mlops_runtime.contracts.unit_entries import EndpointEntry, UnitEntry
-    from mlops_runtime.promotion.environment_link import LinkedEnvironment
     from mlops_runtime.promotion.source_records import FollowedChain
+    from mlops_runtime.registry.package_approval import RegistryInbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedSource:
-    """What was found in the source: its chain and number of records, or in ``unread`` why it was not read."""
+    """What was found in one source: its chain and number of records, or in ``unread`` why it was not read."""
 
     name: str
     account: str
@@ -32,7 +33,7 @@ class FollowedSource:
         """The same for people."""
         of = f"{self.name} ({self.account} {self.region})"
         if self.unread is not None:
-            return f"the chain of its source, {of}, was not read: {self.unread}"
+            return f"the chain of {of} was not read, nor what lies behind it: {self.unread}"
         return f"the chain {self.chain} of {of} is intact up to record {self.records} and released everything that was taken"
 
     @property
@@ -44,23 +45,26 @@ class FollowedSource:
             "region": self.region,
             "chain": self.chain,
             "records": self.records,
+            "findings": list(self.problems),
             "unread": self.unread,
         }
 
 
-def follow_source(
+def follow_sources(
     entry: "UnitEntry | EndpointEntry | RegistryChain",
     taken: "Sequence[AuditRecord]",
     *,
-    profile: str | None,
+    profiles: Sequence[str | None],
     home: Path | None,
-) -> FollowedSource:
-    """Verify the chain of the account that released what a registry took.
+) -> Iterator[FollowedSource]:
+    """Verify the chains of the accounts behind a registry, one after the other: the nearest first, up to where a model was trained.
+
+    The last one is either read, and takes nothing itself, or was not read.
 
     Args:
         entry: What has the chain of promotions.
         taken: The chain's records.
-        profile: Profile of the source's account.
+        profiles: Profiles, in any order; each account is read in the first one that is of it.
         home: Folder of the embedded cloud.
 
     Raises:
@@ -71,30 +75,42 @@ def follow_source(
     inbox = entry.registry.inbox if isinstance(entry, RegistryChain) and entry.is_of_promotions else None
     if not isinstance(entry, RegistryChain) or inbox is None:
         raise UserError("only a chain of promotions names records of another account: <group>.promotions")
-    source = inbox.source
-    try:
-        found = _read(source, entry.registry.group, taken, profile=profile, home=home)
-    except UserError as error:
-        return FollowedSource(name=inbox.source_name, account=source.account, region=source.region, unread=str(error))
-    return FollowedSource(
-        name=inbox.source_name,
-        account=source.account,
-        region=source.region,
-        chain=found.chain,
-        records=found.records,
-        problems=tuple(f"{inbox.source_name}: {problem}" for problem in found.problems),
-    )
+    seen = set()
+    while inbox is not None:
+        source, name = inbox.source, inbox.source_name
+        followed = partial(FollowedSource, name=name, account=source.account, region=source.region)
+        if source in seen:
+            yield followed(problems=(f"{name}: the accounts take their versions from each other in a circle",))
+            return
+        seen.add(source)
+        try:
+            found = _read(inbox, entry.registry.group, taken, profiles=profiles, home=home)
+        except UserError as error:
+            yield followed(unread=str(error))
+            return
+        problems = tuple(f"{name}: {problem}" for problem in found.problems)
+        yield followed(chain=found.chain, records=found.records, problems=problems)
+        inbox, taken = found.inbox, found.taken
 
 
 def _read(
-    source: "LinkedEnvironment", group: str, taken: "Sequence[AuditRecord]", *, profile: str | None, home: Path | None
+    inbox: "RegistryInbox",
+    group: str,
+    taken: "Sequence[AuditRecord]",
+    *,
+    profiles: Sequence[str | None],
+    home: Path | None,
 ) -> "FollowedChain":
     from mlops_runtime.promotion.source_records import follow
 
-    with account(profile, home, region=source.region) as aws:
-        caller = aws.client("sts").get_caller_identity()["Account"]
-        if caller != source.account:
-            raise UserError(
-                f"these credentials are of account {caller}; name those of {source.account} with --source-profile"
-            )
-        return follow(aws.client, group=group, taken=taken)
+    source, others = inbox.source, []
+    for profile in profiles:
+        with account(profile, home, region=source.region) as aws:
+            caller = aws.client("sts").get_caller_identity()["Account"]
+            if caller == source.account:
+                return follow(aws.client, group=group, taken=taken)
+            others.append(caller)
+    raise UserError(
+        f"these credentials are of account {' and '.join(dict.fromkeys(others))}; name those of {source.account} with "
+        "--source-profile"
+    )

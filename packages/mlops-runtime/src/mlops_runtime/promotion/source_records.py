@@ -1,4 +1,4 @@
-"""Whether the source's audit chain has the records by which it released what a target took."""
+"""Whether the source's audit chain has the records by which it released what a target took, and where it has them from itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,29 @@ from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
 from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
+from mlops_runtime.promotion.environment_link import promotions_chain
+from mlops_runtime.registry.package_approval import RegistryInbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedChain:
-    """The source's chain: its name, number of records, and what is wrong with it or with what was taken from it."""
+    """The source's chain: its name, number of records, and what is wrong with it or with what was taken from it.
+
+    A source that takes its versions from another one has an ``inbox``, and in ``taken`` the records of its own chain of
+    promotions, which was verified too.
+    """
 
     chain: str
     records: int
     problems: tuple[str, ...]
+    inbox: RegistryInbox | None = None
+    taken: tuple[AuditRecord, ...] = ()
 
 
 def follow(client: Callable[[str], Any], *, group: str, taken: Sequence[AuditRecord]) -> FollowedChain:
     """Verify the source's chain, and that it has a release for everything that was taken.
+
+    Of a source that takes versions itself its chain of promotions is verified too, and has each model that was taken from here.
 
     Args:
         client: Returns the client of a service of the source's account and Region.
@@ -31,16 +41,55 @@ def follow(client: Callable[[str], Any], *, group: str, taken: Sequence[AuditRec
         NotDeployedError: If the source has no registry of the group that releases.
     """
     entries = Entries(ssm=client("ssm"))
-    releases = entries.registry(group).releases
-    if releases is None:
+    registry = entries.registry(group)
+    if registry.releases is None:
         raise NotDeployedError(f"the registry of {group!r} there releases nothing")
-    entry = entries.chain(releases)
+    problems, records = _verified(client, entries, registry.releases)
+    problems += unreleased(taken, records)
+    own: list[AuditRecord] = []
+    if registry.inbox is not None:
+        name = promotions_chain(group)
+        found, own = _verified(client, entries, name)
+        problems += [*(f"{name}: {problem}" for problem in found), *untaken(taken, own)]
+    return FollowedChain(
+        chain=registry.releases,
+        records=len(records),
+        problems=tuple(problems),
+        inbox=registry.inbox,
+        taken=tuple(own),
+    )
+
+
+def _verified(client: Callable[[str], Any], entries: Entries, name: str) -> tuple[list[str], list[AuditRecord]]:
+    """Return what is wrong with a chain, and its records."""
+    entry = entries.chain(name)
     chain, key = open_chain(client, entry), public_key_of(client, entry)
     # a writer may be between row and object: what is wrong must be so twice
     problems = chain.problems(key.is_signed) and chain.problems(key.is_signed)
     row = chain.table.read()
-    problems += unreleased(taken, chain.newest(row, row.audit_sequence))
-    return FollowedChain(chain=releases, records=row.audit_sequence, problems=tuple(problems))
+    return list(problems), list(chain.newest(row, row.audit_sequence))
+
+
+def untaken(taken: Sequence[AuditRecord], own: Sequence[AuditRecord]) -> list[str]:
+    """Return which records registered a model that the source, which takes its models from another one, did not take.
+
+    Args:
+        taken: Of the target.
+        own: Of the source's chain of promotions.
+
+    Example:
+        >>> took = AuditRecord(endpoint="a.promotions", sequence=4, outcome=Outcome.REGISTERED, model_sha256="b" * 64, reason="",
+        ...                    previous="0" * 64, execution="e", at="2017-08-01T09:00:00Z", requested_by="staging")
+        >>> untaken([took], [took]), len(untaken([took], []))
+        ([], 1)
+    """
+    models = {record.model_sha256 for record in own if record.outcome is Outcome.REGISTERED}
+    return [
+        f"record {record.sequence} is about model {record.model_sha256}, which the source takes from another environment and has "
+        "no record of taking"
+        for record in taken
+        if record.outcome is Outcome.REGISTERED and record.model_sha256 not in models
+    ]
 
 
 def unreleased(taken: Sequence[AuditRecord], source: Sequence[AuditRecord]) -> list[str]:
