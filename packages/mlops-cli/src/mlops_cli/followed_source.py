@@ -33,7 +33,7 @@ class FollowedSource:
         """The same for people."""
         of = f"{self.name} ({self.account} {self.region})"
         if self.unread is not None:
-            return f"the chain of {of} was not read, nor what lies behind it: {self.unread}"
+            return f"the chain of {of} was not read, nor any chain behind it: {self.unread}"
         return f"the chain {self.chain} of {of} is intact up to record {self.records} and released everything that was taken"
 
     @property
