@@ -9,7 +9,9 @@ from tests.released import release
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
-from mlops_runtime.promotion.environment_link import LinkedEnvironment, promotions_chain
+from mlops_runtime.contracts.served_model import ServedState
+from mlops_runtime.promotion.downstream_table import DownstreamTable
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment, promotions_chain
 from mlops_runtime.promotion.offer_table import OfferTable
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, RegistryInbox, registry_parameter
 from mlops_runtime.rollout.audit_chain import AuditChain, Move
@@ -39,7 +41,8 @@ class LinkedUnits:
         self.offers = OfferTable(self.target.dynamodb, table)
         row = RolloutTable(self.target.dynamodb, table, promotions_chain(self.group))
         self.promotions = replace(self.target.chain, table=row)
-        self._publish(self.source, releases=self.group)
+        staging = NamedEnvironment(name="staging", account=TARGET.account, region=TARGET.region)
+        self._publish(self.source, releases=self.group, targets=(staging,))
         self._publish(self.target, inbox=RegistryInbox(table=table, source=SOURCE, source_name="build"))
 
     def release(self, version: int) -> AuditRecord:
@@ -85,6 +88,11 @@ class LinkedUnits:
             KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
             BillingMode="PAY_PER_REQUEST",
         )
+
+    def tell(self, state: ServedState) -> None:
+        """Keep what a target says that it serves."""
+        table = DownstreamTable(self.source.dynamodb, self.source.unit_entry.automation_table, self.group)
+        assert table.move(None, [state], None)
 
     def _append(self, chain: AuditChain, outcome: Outcome, version: int, **more: Any) -> AuditRecord:
         def follow(row: Any) -> Move:

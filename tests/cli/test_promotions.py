@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 
 from linked_units import PROFILES, SOURCE, LinkedUnits
+from tests import reported
 
 from mlops_runtime.contracts import content_hash
 
@@ -58,7 +59,29 @@ def test_nothing_yet_is_said_of_both_sides(on_cloud: Run, linked: LinkedUnits) -
     released = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
 
     assert offered == f"build ({SOURCE.account} {SOURCE.region}) has offered {linked.group} nothing yet\n"
-    assert released == f"{linked.group} has released nothing yet\n"
+    assert released == (f"{linked.group} has released nothing yet\nstaging has told nothing yet of what it serves\n")
+
+
+def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnits) -> None:
+    """With versions of both sides, and what a target rolled back; as JSON the same."""
+    back = reported.version(number=4, minute=20, released_as=f"{linked.group}/8")
+    serves = reported.version(released_as=f"{linked.group}/7")
+    linked.tell(reported.state(name="staging", via="staging", serves=serves, rolled_back=(back,)))
+
+    shown = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
+    document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["source"]).stdout)
+
+    for part in (
+        f"of {linked.group}, targets serve",
+        f"{linked.group}/7",
+        "demand-forecast/3",
+        f"{linked.group}/8 (theirs demand-forecast/4) at 2017-08-01 08:20",
+    ):
+        assert part in shown
+    assert "has told nothing yet" not in shown
+    (target,) = document["targets"]
+    assert (target["name"], target["serves"]["released_as"]) == ("staging", f"{linked.group}/7")
+    assert [each["released_as"] for each in target["rolled_back"]] == [f"{linked.group}/8"]
 
 
 def test_a_group_that_is_not_there_is_refused(on_cloud: Run, linked: LinkedUnits) -> None:

@@ -24,6 +24,7 @@ from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
 from mlops_runtime.registry.package_registry import Approver
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mlops_constructs import Environment
+    from mlops_runtime.contracts.served_model import ServedState, ServedVersion
 
 UNIT, MODEL = "demand", "forecast"
 GROUP = f"{UNIT}-{MODEL}"
@@ -61,6 +63,7 @@ def synthesize(folder: Path, organization: str) -> Path:
             "ApproverRoleArn": stack.registry.approver_role.role_arn,
             "ArtifactsBucket": stack.unit.artifacts.bucket_name,
             "AuditBucket": stack.unit.audit_bucket.bucket_name,
+            "AutomationTable": stack.unit.automation_table.table_name,
         }
         if isinstance(stack, Serving):
             assert stack.registry.inbox is not None
@@ -138,6 +141,17 @@ class Chain:
         found = [each for each in offers if each.record_uri.endswith(f"/{record.binding}.json")]
         return next((each for each in found if each.state != "OFFERED"), None)
 
+    def told(self, source: Environment, name: str) -> ServedState | None:
+        """Return what an account knows of what another one serves."""
+        table = self.outputs[source.name.capitalize()]["AutomationTable"]
+        known = DownstreamTable(self.client(source, "dynamodb"), table, GROUP).read()
+        return next((each for each in known.states if each.name == name), None)
+
+    def serving(self, source: Environment, name: str) -> ServedState | None:
+        """Return the same, once it serves anything."""
+        found = self.told(source, name)
+        return found if found is not None and found.serves is not None else None
+
     def _loop(self, environment: Environment) -> Loop:
         client = self.cloud.at(environment.account, environment.region).client
         loop = Loop(client=client, outputs=self.outputs[environment.name.capitalize()], unit=UNIT, now=self.now)
@@ -154,6 +168,16 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         yield Chain(cloud, folder)
     finally:
         cloud.down(forget=True)
+
+
+def version(package: str) -> str:
+    """Return how a package is called."""
+    return package.rpartition(":model-package/")[2]
+
+
+def rolled_back(state: ServedState | None) -> tuple[ServedVersion, ...]:
+    """Return what an environment is known to have rolled back."""
+    return () if state is None else state.rolled_back
 
 
 def served(loop: Loop, package: str) -> bool:
@@ -218,6 +242,21 @@ def test_production_serves_what_build_approved_and_staging_served(chain: Chain, 
 
 
 @pytest.mark.cloud
+def test_build_and_staging_know_what_production_serves(chain: Chain, wait_for: Callable[..., Any]) -> None:
+    """By its hash; each names its own version of it. Staging tells build of production, as an event goes one hop."""
+    live = chain.production.live()
+    assert live is not None
+    in_staging = wait_for(lambda: chain.serving(STAGING, "production"))
+    in_build = wait_for(lambda: chain.serving(BUILD, "production"))
+    of_staging = wait_for(lambda: chain.serving(BUILD, "staging"))
+    assert (in_staging.serves.model_sha256, in_build.serves.model_sha256) == (live.model_sha256, live.model_sha256)
+    assert (in_staging.serves.version, in_build.serves.version) == (version(live.model_package_arn),) * 2
+    assert (in_staging.hops, in_build.hops, in_build.via, of_staging.hops) == (1, 2, "staging", 1)
+    released = {each.released_as for each in (in_staging.serves, in_build.serves)}
+    assert released == {f"{GROUP}/1"}
+
+
+@pytest.mark.cloud
 def test_the_next_model_is_released_when_its_probation_is_over(chain: Chain, wait_for: Callable[..., Any]) -> None:
     """By canary in staging, held there through its probation, then by canary in production."""
     in_build = chain.approve_in_build(5.0)
@@ -266,3 +305,5 @@ def test_what_staging_takes_back_never_reaches_production(chain: Chain, wait_for
     staging.wait_execution("ReleaseMachineArn", asked, appear=60, finish=60)
     assert chain.released(STAGING, staged.package) is None
     assert staging.audit_problems() == []
+    known = wait_for(lambda: rolled_back(chain.told(BUILD, "staging")))
+    assert [each.released_as for each in known] == [version(in_build)]

@@ -8,8 +8,11 @@ from typing import Any
 import boto3
 import pytest
 from tests.released import SOURCE, TARGET, release
+from tests.reported import GROUP, SETTINGS, event
 
 from mlops_runtime.contracts import canonical_json
+from mlops_runtime.promotion.downstream_table import DownstreamTable
+from mlops_runtime.promotion.served_models import ServedSettings
 from mlops_runtime.promotion.target_environment import PromotionSettings
 
 ONE = release()
@@ -54,6 +57,32 @@ def test_the_guard_starts_what_is_offered(handler: Callable[[str, object], Any],
         if each["name"] == "Promote"
     ]
     assert len(world.stepfunctions.list_executions(stateMachineArn=machine)["executions"]) == 1
+
+
+def test_the_source_keeps_what_a_target_serves(
+    handler: Callable[[str, object], Any], world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And answers the queue with what it could not do: nothing, also for an event that changes nothing."""
+    settings = ServedSettings(group=GROUP, targets=SETTINGS.targets)
+    for name, value in {
+        "ACCOUNT": SOURCE.account,
+        "AUTOMATION_TABLE": "promotions",
+        "BUS": "unit",
+        "SERVED_MODELS": canonical_json(settings).decode(),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("ENDPOINT")
+    world.s3.put_object(Bucket="artifacts", Key=ONE.key, Body=ONE.content)
+    sent = str(int(datetime(2017, 8, 1, 9, tzinfo=UTC).timestamp() * 1000))
+    messages = [
+        {"messageId": f"m{number}", "body": json.dumps(told), "attributes": {"SentTimestamp": sent}}
+        for number, told in enumerate((event(), event(account="444444444444")))
+    ]
+    assert handler("served_models", {"Records": messages}) == {"batchItemFailures": []}
+    known = DownstreamTable(boto3.client("dynamodb"), "promotions", GROUP).read()
+    assert [(each.name, each.serves and each.serves.released_as) for each in known.states] == [
+        ("staging", "demand-forecast/7")
+    ]
 
 
 def test_a_plan_refuses_what_is_not_the_release(handler: Callable[[str, object], Any], world: Any) -> None:

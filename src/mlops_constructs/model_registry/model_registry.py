@@ -20,9 +20,10 @@ from mlops_constructs.model_registry.package_permissions import (
 from mlops_constructs.model_registry.registry_access import Deferred, ImportedRegistry, Listed, RegistryBase
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion.environment import Environment, neighbour_problems
-from mlops_constructs.promotion.offer import Offer
+from mlops_constructs.promotion.offer import Offer, offer_problems
 from mlops_constructs.promotion.promotion_inbox import PromotionInbox
 from mlops_constructs.promotion.release import Release
+from mlops_constructs.promotion.served_models import ServedModels
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
@@ -84,6 +85,7 @@ class ModelRegistry(RegistryBase):
         self._entry_arn = self._define_entry().parameter_arn
         self._offer: Offer | None = None
         self._release: Release | None = None
+        self._served: ServedModels | None = None
         if deploy_to:
             self._offer, self._release = self._define_release(name, group, deploy_to)
         business_unit.own_registry(
@@ -148,7 +150,13 @@ class ModelRegistry(RegistryBase):
             scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust, deploy_to=deploy_to
         )
         registry._inbox = PromotionInbox(
-            registry, "Inbox", registry=registry, group=registry._group, model=name, source=source
+            registry,
+            "Inbox",
+            registry=registry,
+            group=registry._group,
+            model=name,
+            source=source,
+            served=registry._define_served(name, deploy_to),
         )
         return registry
 
@@ -233,22 +241,26 @@ class ModelRegistry(RegistryBase):
             self._release.admit(pipeline)
 
     def promoted_by(self, endpoint: str, table: dynamodb.ITable) -> None:
-        """Release what an endpoint of this stack promoted and has kept through its probation, not what is approved.
+        """Release what an endpoint of this stack promoted and has kept through its probation, and report it to the source.
 
         Args:
             endpoint: Name of the endpoint.
             table: Its rollout table.
 
         Raises:
-            ValidationError: If the registry releases, and an endpoint of this stack promotes for it already.
+            ValidationError: If the registry has neighbours, and an endpoint of this stack promotes for it already.
         """
         if self._release is not None:
             self._release.follow(endpoint, table)
+        if self._served is not None:
+            self._served.watch(endpoint, table)
 
     def _define_release(
         self, name: str, group: sagemaker.CfnModelPackageGroup, targets: Sequence[Environment]
     ) -> tuple[Offer, Release]:
-        offer = Offer(self, "Offer", business_unit=self._unit, model=name, group=group, targets=targets)
+        raise_if_any(self, "InvalidModelRegistry", offer_problems(self, self._unit, targets))
+        served = self._define_served(name, targets)
+        offer = Offer(self, "Offer", business_unit=self._unit, model=name, group=group, targets=targets, served=served)
         release = Release(
             self,
             "Release",
@@ -258,6 +270,11 @@ class ModelRegistry(RegistryBase):
             approval_environment=self.approval_environment,
         )
         return offer, release
+
+    def _define_served(self, name: str, targets: Sequence[Environment]) -> ServedModels:
+        if self._served is None:
+            self._served = ServedModels(self, "Served", business_unit=self._unit, model=name, targets=targets)
+        return self._served
 
     def _define_approver(self) -> iam.IRole:
         if self._approval.approver is not None:
@@ -279,6 +296,7 @@ class ModelRegistry(RegistryBase):
             "rule": self._render_rule(),
             "inbox": cdk.Lazy.any(Deferred(self._published_inbox)),
             "releases": cdk.Lazy.any(Deferred(lambda: None if self._release is None else self._release.chain)),
+            "targets": cdk.Lazy.any(Deferred(self._published_targets)),
         }
         return ssm.StringParameter(
             self,
@@ -298,6 +316,10 @@ class ModelRegistry(RegistryBase):
             source_name=self._inbox.source.name,
         )
         return to_dict(inbox)
+
+    def _published_targets(self) -> object:
+        targets = () if self._served is None else self._served.targets
+        return [to_dict(each.named) for each in targets] or None
 
     def _render_rule(self) -> dict[str, object]:
         rule = ApprovalRule(

@@ -8,7 +8,7 @@ import aws_cdk as cdk
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern
-from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment
 
 
 @checked("InvalidEnvironment")
@@ -72,6 +72,11 @@ class Environment:
     def linked(self) -> LinkedEnvironment:
         """The same, from which names of roles and buses follow."""
         return LinkedEnvironment(account=self.account, region=self.region)
+
+    @property
+    def named(self) -> NamedEnvironment:
+        """The same with its name."""
+        return NamedEnvironment(name=self.name, account=self.account, region=self.region)
 
 
 def neighbour_problems(stack: cdk.Stack, *, others: Sequence[Environment]) -> list[str]:

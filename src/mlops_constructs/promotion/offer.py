@@ -12,27 +12,24 @@ import jsii
 from aws_cdk import aws_events as events
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
-from aws_cdk.interfaces import aws_events as events_interfaces
 
 from constructs import Construct, IConstruct, IValidation
-from mlops_constructs._functions import add_target
-from mlops_constructs._roles import ServiceRole, rendered_length, service_role
+from mlops_constructs._roles import rendered_length
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import KEY_OF_OTHERS, warn
 from mlops_constructs.compliance import acknowledge_all
 from mlops_constructs.promotion.environment import Environment, neighbour_problems
-from mlops_constructs.promotion.link_statements import PromotionLink, pipeline_objects
+from mlops_constructs.promotion.link_statements import pipeline_objects
+from mlops_constructs.promotion.served_models import ServedModels
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.rollout import Outcome
-from mlops_runtime.promotion.environment_link import LinkedEnvironment, link_role_name
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_PutModelPackageGroupPolicy.html
 MAXIMUM_GROUP_POLICY = 20_480
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html
 MAXIMUM_BUCKET_POLICY = 20_480
-# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html: the longest that there is
-_RETRIES = events.CfnRule.RetryPolicyProperty(maximum_event_age_in_seconds=86_400, maximum_retry_attempts=185)
 
 _READER = (
     "the statement lets one role of that account, by its fixed name, read what is released and nothing else; rejected: that role "
@@ -50,6 +47,7 @@ class Offer(Construct):
         model: Name of the model, without the unit's.
         group: The package group, whose policy it writes.
         targets: Who may take what is released.
+        served: Whose mailbox sends to them.
 
     Raises:
         ValidationError: If a target cannot be one, the unit's name is not known at synthesis, or its bucket is of another stack.
@@ -64,23 +62,13 @@ class Offer(Construct):
         model: str,
         group: sagemaker.CfnModelPackageGroup,
         targets: Sequence[Environment],
+        served: ServedModels,
     ) -> None:
         super().__init__(scope, id)
         stack = cdk.Stack.of(self)
-        raise_if_any(scope, "InvalidModelRegistry", _problems(stack, business_unit, targets))
         here = LinkedEnvironment(account=stack.account, region=stack.region)
         self._bucket, self._group_name = business_unit.artifacts, f"{business_unit.name}-{model}"
-        rules = business_unit.platform_rules
-        links = [
-            PromotionLink(
-                unit=business_unit.name,
-                model=model,
-                source=here,
-                target=target.linked,
-                organization=None if rules is None else rules.organization_id,
-            )
-            for target in targets
-        ]
+        links = [served.link(target=target.linked) for target in targets]
         # a target in another Region does not ask for packages: its functions reach no service here
         asking = [link.group_statement() for link in links if link.target.region == here.region]
         if asking:
@@ -100,15 +88,6 @@ class Offer(Construct):
         else:
             wanted = json.dumps([statement.to_statement_json() for statement in keys])
             warn(self, KEY_OF_OTHERS, unit=business_unit.name, statements=wanted)
-        sender = service_role(
-            self,
-            "Sender",
-            service="events.amazonaws.com",
-            statements=[link.send_statement(link.target) for link in links],
-            business_unit=business_unit,
-            description=f"Tells other accounts of releases of {self._group_name}",
-            role_name=link_role_name("send", unit=business_unit.name, model=model, environment=here),
-        )
         told = Construct(self, "Told")
         for target, link in zip(targets, links, strict=True):
             rule = events.Rule(
@@ -122,7 +101,7 @@ class Offer(Construct):
                     detail={"subject": [self._group_name], "outcome": [Outcome.RELEASED.value]},
                 ),
             )
-            add_target(rule, _Inbox(link.inbox(link.target), sender), dead_letters=business_unit.dead_letter_queue)
+            served.mailbox.send(rule, link, link.target)
 
     def admit(self, pipeline: str) -> None:
         """Let targets copy what a pipeline of another name registers into the group.
@@ -142,8 +121,15 @@ def _acknowledge_readers(construct: IConstruct | None, targets: Sequence[Environ
         acknowledge_all(construct, [f"Mlops-PolicyPrincipal[{account}]" for account in accounts], _READER)
 
 
-def _problems(stack: cdk.Stack, unit: IBusinessUnit, targets: Sequence[Environment]) -> list[str]:
-    problems = neighbour_problems(stack, others=targets)
+def offer_problems(scope: IConstruct, unit: IBusinessUnit, targets: Sequence[Environment]) -> list[str]:
+    """Return why a stack can not offer what it releases.
+
+    Args:
+        scope: The registry.
+        unit: The unit.
+        targets: Who may take it.
+    """
+    problems = neighbour_problems(cdk.Stack.of(scope), others=targets)
     if cdk.Token.is_unresolved(unit.name):
         problems.append("the unit's name must be known at synthesis, as both accounts' policies name it; write it out")
     return problems
@@ -182,16 +168,3 @@ class _BucketPolicyCheck:
             f"the policy of the artifacts bucket has about {size} characters, at most {MAXIMUM_BUCKET_POLICY} are allowed, got "
             f"{len(self._targets)} targets; name fewer in deploy_to, and let one of them release to others"
         ]
-
-
-@jsii.implements(events.IRuleTarget)
-class _Inbox:
-    """The inbox of another account, as a rule's target: EventBridge takes the sender's role for it."""
-
-    def __init__(self, arn: str, role: ServiceRole) -> None:
-        self._arn, self._role = arn, role
-
-    def bind(self, rule: events_interfaces.IRuleRef, id: str | None = None) -> events.RuleTargetConfig:
-        """Return the bus, the role and how long deliveries are tried again."""
-        del rule, id
-        return events.RuleTargetConfig(arn=self._arn, role=self._role, retry_policy=_RETRIES)

@@ -14,24 +14,22 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
-from mlops_constructs._functions import QueueConsumer, admit_bus, define_function, define_queue_consumer
+from mlops_constructs._functions import QueueConsumer, define_function, define_queue_consumer
 from mlops_constructs._roles import key_statement, put_events_statement
 from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table
-from mlops_constructs.compliance import acknowledge
 from mlops_constructs.model_registry.approval import policy_description
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion.environment import Environment
 from mlops_constructs.promotion.link_statements import PromotionLink
 from mlops_constructs.promotion.promote_machine import MESSAGE_VARIABLES, PromotePlan, promote_machine
+from mlops_constructs.promotion.served_models import ServedModels
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.model_manifest import TRUSTED
 from mlops_runtime.promotion.environment_link import (
-    LinkedEnvironment,
     LinkRole,
-    inbox_name,
     link_role_name,
     promotions_chain,
 )
@@ -44,10 +42,6 @@ _IN_SOURCE = (
     "the source's bucket, its key and the numbers of its packages are not known here: account, folders of the unit and the service "
     "that uses the key narrow each, and the source's own policies name this role and what it may have; rejected: names of buckets "
     "and keys that are given by hand, as each change of the source would need a deployment here"
-)
-_SENDER = (
-    "the root of the source's account is held to one role by its name, to events of the unit, and to this bus; rejected: that role "
-    "as principal, which would have to exist before this stack"
 )
 _HERE = (
     "copies lie below a prefix of each execution and content, packages and executions have numbers, and which repository the image "
@@ -157,6 +151,7 @@ class PromotionInbox(Construct):
         group: Its package group.
         model: Name of the model, without the unit's.
         source: Whose releases are taken.
+        served: Whose mailbox receives them, and tells the source what is served.
     """
 
     def __init__(
@@ -168,19 +163,12 @@ class PromotionInbox(Construct):
         group: sagemaker.CfnModelPackageGroup,
         model: str,
         source: Environment,
+        served: ServedModels,
     ) -> None:
         super().__init__(scope, id)
-        unit, stack = registry.business_unit, cdk.Stack.of(self)
-        here = LinkedEnvironment(account=stack.account, region=stack.region)
+        unit = registry.business_unit
         self._unit, self._registry, self._model, self._source = unit, registry, model, source
-        rules = unit.platform_rules
-        self._link = PromotionLink(
-            unit=unit.name,
-            model=model,
-            source=source.linked,
-            target=here,
-            organization=None if rules is None else rules.organization_id,
-        )
+        self._link = served.link(source=source.linked)
         self._table = define_table(self, "Table", business_unit=unit, partition_key="endpoint")
         self._access = PromotionAccess(unit=unit, registry=registry, link=self._link, table=self._table)
         self._reader = self._define_reader()
@@ -191,7 +179,9 @@ class PromotionInbox(Construct):
         registry.approve_by_policy(self._machine.role)
         registry.register_from(registry.group_name)
         self._guard = self._define_guard()
-        self._bus = self._define_bus()
+        self._bus = served.mailbox.bus
+        self._feed_offers()
+        served.tell(source, self._table)
         if isinstance(unit.artifacts, s3.Bucket):
             unit.artifacts.add_lifecycle_rule(
                 prefix=f"incoming/{registry.group_name}/",
@@ -340,32 +330,16 @@ class PromotionInbox(Construct):
         guard.feed(self._recheck)
         return guard
 
-    def _define_bus(self) -> events.EventBus:
-        unit, source = self._unit, self._source
-        bus = events.EventBus(
-            self,
-            "Bus",
-            event_bus_name=inbox_name(unit=unit.name, model=self._model),
-            description=f"Releases of {self._registry.group_name} from {source.name}",
-            kms_key=unit.key,
-            dead_letter_queue=self._guard.dead_letter_queue,
-        )
-        admit_bus(self._guard.dead_letter_queue, bus)
-        policy = events.CfnEventBusPolicy(
-            self,
-            "Sender",
-            event_bus_name=bus.event_bus_name,
-            statement_id=f"Releases{source.account}{source.region.replace('-', '')}",
-            statement=self._link.inbox_statement(sender=source.linked, receiver=self._link.target),
-        )
-        acknowledge(policy, f"Mlops-PolicyPrincipal[{source.account}]", _SENDER)
+    def _feed_offers(self) -> None:
+        source = self._source
         offered = events.EventPattern(
             account=[source.account],
             region=[source.region],
-            source=[event_source(unit.name)],
+            source=[event_source(self._unit.name)],
             detail_type=[DetailType.MODEL_RELEASED.value],
             detail={"subject": [self._registry.group_name]},
         )
         description = f"Releases of {self._registry.group_name} that {source.name} offers"
-        self._guard.feed(events.Rule(self, "Offers", event_bus=bus, description=description, event_pattern=offered))
-        return bus
+        self._guard.feed(
+            events.Rule(self, "Offers", event_bus=self._bus, description=description, event_pattern=offered)
+        )

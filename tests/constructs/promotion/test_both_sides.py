@@ -100,12 +100,22 @@ class Sides:
 
     def __init__(self, target: Environment, defaults: PlatformDefaults | None) -> None:
         self.target, self.organization = target, None if defaults is None else defaults.organization_id
-        self.inbox = inbox_arn(unit="demand", model="forecast", environment=target.linked)
-        promote, recheck, send = (_role("promote", target), _role("recheck", target), _role("send", BUILD))
+        self.inboxes = {
+            place: inbox_arn(unit="demand", model="forecast", environment=place.linked) for place in (target, BUILD)
+        }
+        promote, recheck, send, back = (
+            _role("promote", target),
+            _role("recheck", target),
+            _role("send", BUILD),
+            _role("send", target),
+        )
         # a source in another Region is not asked: no function reaches it there
         asked = [(recheck, DESCRIBED)] if target.region == BUILD.region else []
-        told = (send, ("events:PutEvents", self.inbox, OURS))
-        self.needed: list[tuple[str, Call]] = [*asked, *((promote, call) for call in COPIED), told]
+        told = [
+            (send, ("events:PutEvents", self.inboxes[target], OURS)),
+            (back, ("events:PutEvents", self.inboxes[BUILD], OURS)),
+        ]
+        self.needed: list[tuple[str, Call]] = [*asked, *((promote, call) for call in COPIED), *told]
         app = cdk.App()
         for name, environment in (("Build", BUILD), ("Target", target)):
             stack = cdk.Stack(app, name, env=environment.cdk)
@@ -122,14 +132,14 @@ class Sides:
             Template(each.template["Resources"], place) for each, place in zip(artifacts, (BUILD, target), strict=True)
         )
         group = build.properties("AWS::SageMaker::ModelPackageGroup").get("ModelPackageGroupPolicy", {"Statement": []})
-        inbox = taking.properties("AWS::Events::EventBusPolicy")["Statement"]
+        inboxes = [side.plain(side.properties("AWS::Events::EventBusPolicy")["Statement"]) for side in (taking, build)]
         self.resource: dict[str, list[dict[str, Any]]] = {
             "sagemaker": build.plain(group["Statement"]),
             "s3": build.plain(build.properties("AWS::S3::BucketPolicy", "Artifacts")["PolicyDocument"]["Statement"]),
             "kms": build.plain(build.properties("AWS::KMS::Key", "UnitKey")["KeyPolicy"]["Statement"]),
-            "events": [taking.plain(inbox)],
+            "events": inboxes,
         }
-        sides = ((promote, taking), (recheck, taking), (send, build))
+        sides = ((promote, taking), (recheck, taking), (send, build), (back, taking))
         self.identity = {role: side.granted(role) for role, side in sides}
         self.boundaries = {role: side.boundary() for role, side in sides}
 
@@ -206,8 +216,17 @@ def test_everything_else_is_denied_by_the_source(sides: Sides, call: Call) -> No
 
 @pytest.mark.parametrize(("action", "keys"), [("events:PutEvents", FOREIGN), ("events:PutRule", {})])
 def test_an_inbox_takes_the_units_events_alone(sides: Sides, action: str, keys: dict[str, str]) -> None:
-    """From the sender's role."""
-    assert not sides.admitted(_role("send", BUILD), (action, sides.inbox, keys))
+    """From the sender's role of the other side, in either direction."""
+    for sender, receiver in ((BUILD, sides.target), (sides.target, BUILD)):
+        assert not sides.admitted(_role("send", sender), (action, sides.inboxes[receiver], keys))
+
+
+def test_an_inbox_takes_nothing_of_its_own_sender(sides: Sides) -> None:
+    """Nor does the target's role of promotions send."""
+    for place in (sides.target, BUILD):
+        call = ("events:PutEvents", sides.inboxes[place], OURS)
+        assert not sides.admitted(_role("send", place), call)
+        assert not sides.admitted(_role("promote", sides.target), call)
 
 
 def test_another_role_or_account_is_denied(sides: Sides) -> None:
@@ -229,22 +248,23 @@ def test_an_account_that_left_the_organization_is_cut_off(sides: Sides) -> None:
 
 def test_no_statement_for_the_other_account_can_be_dropped(sides: Sides) -> None:
     """Each is the only one that allows some call, and there are no others."""
-    other = {"s3": sides.target, "kms": sides.target, "sagemaker": sides.target, "events": BUILD}
+    others = [{"AWS": f"arn:aws:iam::{place.account}:root"} for place in (sides.target, BUILD)]
     tested = []
     for service, statements in sides.resource.items():
+        foreign = others if service == "events" else others[:1]
         for place, statement in enumerate(statements):
-            if statement["Principal"] != {"AWS": f"arn:aws:iam::{other[service].account}:root"}:
+            if statement["Principal"] not in foreign:
                 continue
             left = [each for at, each in enumerate(statements) if at != place]
             needed = [(role, call) for role, call in sides.needed if call[0].startswith(f"{service}:")]
             assert not all(sides.admitted(role, call, left) for role, call in needed), (service, statement)
             tested.append(service)
 
-    assert sorted(tested) == sorted({call[0].split(":")[0] for _, call in sides.needed})
+    assert sorted(tested) == sorted(["events", *{call[0].split(":")[0] for _, call in sides.needed}])
 
 
 def test_no_right_in_the_other_account_can_be_dropped(sides: Sides) -> None:
-    """Of the three roles: each statement that allows a call there is the only one that does."""
+    """Of the four roles: each statement that allows a call there is the only one that does."""
     tested = 0
     for role, statements in sides.identity.items():
         needed = [call for each, call in sides.needed if each == role]
@@ -255,7 +275,7 @@ def test_no_right_in_the_other_account_can_be_dropped(sides: Sides) -> None:
             assert not all(sides.granted(role, call, left) for call in needed), (role, statement)
             tested += 1
 
-    assert tested == len({call[0] for _, call in sides.needed})
+    assert tested == len({(role, call[0]) for role, call in sides.needed})
 
 
 def test_no_stack_depends_on_the_other(sides: Sides) -> None:

@@ -95,7 +95,7 @@ def test_the_key_decrypts_for_the_target_and_names_no_resource_of_the_stack(temp
 def test_each_target_is_told_of_releases_by_the_role_that_its_inbox_admits(template: dict[str, Any]) -> None:
     """One rule a target, with dead letters and the longest retries; the role may put events on inboxes alone."""
     rules = {n: r["Properties"] for n, r in template.items() if r["Type"] == "AWS::Events::Rule" and "Offer" in n}
-    (role,) = (n for n, r in template.items() if r["Type"] == "AWS::IAM::Role" and "OfferSender" in n)
+    (role,) = (n for n, r in template.items() if r["Type"] == "AWS::IAM::Role" and "MailboxSender" in n)
 
     targets = [target for rule in rules.values() for target in rule["Targets"]]
     inboxes = {
@@ -122,7 +122,7 @@ def test_without_targets_nothing_is_added() -> None:
     registry.register_from("demand-weekly")
     template = _template(stack)
 
-    assert [name for name in template if "Offer" in name or "Release" in name] == []
+    assert [name for name in template if "Offer" in name or "Release" in name or "Served" in name] == []
     assert "222222222222" not in json.dumps(template)
     assert _statements(template, "AWS::SageMaker::ModelPackageGroup", ("ModelPackageGroupPolicy", "Statement")) == []
 

@@ -67,6 +67,7 @@ def test_detail_types_are_what_rules_match() -> None:
         "MLOps Features Ingested",
         "MLOps Features Rejected",
         "MLOps Model Released",
+        "MLOps Model Served",
         "MLOps Monitor Reported",
         "MLOps Promotion Finished",
         "MLOps Retraining Finished",

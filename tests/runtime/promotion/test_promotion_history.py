@@ -1,17 +1,20 @@
 """What a registry was offered and what became of it, as its registry says now; and what it released."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import boto3
 import pytest
 from tests.released import SOURCE, release
+from tests.reported import PRODUCTION, STAGING, state
 
 from mlops_runtime.contracts.unit_entries import UnitEntry
+from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.promotion_history import PromotionHistory, PromotionHistoryError, read_history
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, RegistryInbox
 
-UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="here", bus="bus")
+UNIT = UnitEntry(unit="demand", automation_table="promotions", audit_bucket="audit", artifacts_bucket="here", bus="bus")
 INBOX = RegistryInbox(table="promotions", source=SOURCE, source_name="build")
 THEIRS = SOURCE.arn("sagemaker", "model-package/demand-forecast/7")
 
@@ -123,6 +126,23 @@ def test_releases_are_read_from_their_records(place: Any, read: Callable[..., Pr
     assert (found.releases[0].chain, found.releases[0].sequence) == ("demand-forecast", 3)
     assert found.releases[0].approved_by.endswith("/ann")
     assert (found.inbox, found.offers) == (None, ())
+
+
+def test_what_targets_serve_is_shown_from_the_nearest_on(place: Any, read: Callable[..., PromotionHistory]) -> None:
+    """With environments behind them; of targets that are not listed nothing, of silent ones their names."""
+    shop = replace(STAGING, name="shop", account="444444444444")
+    states = [
+        state(PRODUCTION, via="staging"),
+        state(name="staging", via="staging"),
+        state(name="gone", via="gone", account="555555555555"),
+    ]
+    assert DownstreamTable(place.dynamodb, "promotions", "demand-forecast").move(None, states, None)
+
+    found = read(inbox=None, targets=(STAGING, shop))
+
+    assert [each.name for each in found.targets] == ["staging", "production"]
+    assert found.silent == ("shop",)
+    assert read().targets == ()
 
 
 def test_what_is_no_record_is_named(place: Any, read: Callable[..., PromotionHistory]) -> None:

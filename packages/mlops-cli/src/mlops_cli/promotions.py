@@ -1,4 +1,4 @@
-"""``mlops promotions``: what a registry was offered by another account or Region and what became of it, and what it released."""
+"""``mlops promotions``: what a registry was offered by another account or Region, what it released, and what its targets serve."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,6 +12,7 @@ from mlops_cli.local import Home
 from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
+    from mlops_runtime.contracts.served_model import ServedState
     from mlops_runtime.promotion.promotion_history import Promotion, PromotionHistory, ReleasedVersion
     from mlops_runtime.registry.package_approval import RegistryEntry
 
@@ -29,7 +30,7 @@ def promotions(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """List what was offered to a group, taken, refused or waits for a person, and what it released; newest first."""
+    """List what was offered to a group and what became of it, what it released, and what its targets serve; newest first."""
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.contracts import to_dict
     from mlops_runtime.promotion.promotion_history import PromotionHistoryError, read_history
@@ -50,6 +51,7 @@ def promotions(
     _print_offers(found)
     if registry.releases is not None:
         _print_releases(found)
+    _print_targets(found)
 
 
 def _only_registry(aws: Account) -> "RegistryEntry":
@@ -102,6 +104,23 @@ def _release_cells(each: "ReleasedVersion") -> tuple[str, ...]:
 
     who = person_of(each.approved_by)
     return (_minute(each.released_at), each.version, each.model_sha256[:12], who, f"{each.chain} {each.sequence}")
+
+
+def _print_targets(found: "PromotionHistory") -> None:
+    if found.targets:
+        typer.echo(f"of {found.group}, targets serve")
+        head = ("environment", "serves", "theirs", "since", "rolled back")
+        print_table(head, [tuple(_target_cells(each)) for each in found.targets], whole_words=True)
+    for name in found.silent:
+        typer.echo(f"{name} has told nothing yet of what it serves")
+
+
+def _target_cells(each: "ServedState") -> Iterator[str]:
+    yield each.name if each.via in (None, each.name) else f"{each.name}, told by {each.via}"
+    yield "nothing" if each.serves is None else each.serves.released_as or ""
+    yield "" if each.serves is None else each.serves.version
+    yield "" if each.serves is None else _minute(each.serves.at)
+    yield "; ".join(f"{back.released_as} (theirs {back.version}) at {_minute(back.at)}" for back in each.rolled_back)
 
 
 def _minute(text: str) -> str:

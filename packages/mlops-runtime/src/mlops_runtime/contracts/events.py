@@ -16,6 +16,7 @@ class DetailType(StrEnum):
     RETRAINING_FINISHED = "MLOps Retraining Finished"
     ROLLOUT_FINISHED = "MLOps Rollout Finished"
     MODEL_RELEASED = "MLOps Model Released"
+    MODEL_SERVED = "MLOps Model Served"
     PROMOTION_FINISHED = "MLOps Promotion Finished"
     MONITOR_REPORTED = "MLOps Monitor Reported"
     FEATURES_INGESTED = "MLOps Features Ingested"

@@ -13,6 +13,7 @@ LinkRole = Literal["promote", "send", "recheck"]
 # ends of the names of chains
 RELEASES = ".releases"
 PROMOTIONS = ".promotions"
+DOWNSTREAM = ".downstream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,20 @@ class LinkedEnvironment:
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of a resource of this account and Region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedEnvironment:
+    """An account and Region, by the name that the stack beside it has for it."""
+
+    name: str
+    account: str
+    region: str
+
+    @property
+    def place(self) -> LinkedEnvironment:
+        """Its account and Region."""
+        return LinkedEnvironment(account=self.account, region=self.region)
 
 
 def link_role_name(purpose: LinkRole, *, unit: str, model: str, environment: LinkedEnvironment) -> str:
@@ -117,3 +132,13 @@ def promotions_chain(group: str) -> str:
         'demand-forecast.promotions'
     """
     return f"{group}{PROMOTIONS}"
+
+
+def downstream_chain(group: str) -> str:
+    """Return the name of the row in which a source keeps what its targets serve, and of the audit chain that it heads.
+
+    Example:
+        >>> downstream_chain("demand-forecast")
+        'demand-forecast.downstream'
+    """
+    return f"{group}{DOWNSTREAM}"

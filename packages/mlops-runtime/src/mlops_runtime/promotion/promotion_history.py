@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.contracts.served_model import ServedState
 from mlops_runtime.contracts.unit_entries import UnitEntry
+from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
 from mlops_runtime.registry.package_approval import RegistryEntry, RegistryInbox
 from mlops_runtime.rollout.live_fleet import read_description
@@ -58,19 +60,25 @@ class ReleasedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionHistory:
-    """Both lists newest first. ``inbox`` is absent where nothing is taken, ``releases`` is empty where nothing is released."""
+    """Both lists newest first. ``inbox`` is absent where nothing is taken, ``releases`` is empty where nothing is released.
+
+    ``targets`` is what each target has told that it serves, and each environment behind it, the nearest first; ``silent`` names
+    targets that have told nothing yet.
+    """
 
     unit: str
     group: str
     inbox: RegistryInbox | None
     offers: tuple[Promotion, ...]
     releases: tuple[ReleasedVersion, ...]
+    targets: tuple[ServedState, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 def read_history(
     client: Callable[[str], Any], *, unit: UnitEntry, registry: RegistryEntry, last: int
 ) -> PromotionHistory:
-    """Return the newest offers and releases of a registry.
+    """Return the newest offers and releases of a registry, and what its targets serve.
 
     Args:
         client: Returns the client of a service.
@@ -87,13 +95,25 @@ def read_history(
         newest = sorted(kept, key=lambda each: (each.offered_at, each.record_sha256), reverse=True)[:last]
         offers = [_promotion(client("sagemaker"), each) for each in newest]
     released = [] if registry.releases is None else list(releases(client("s3"), unit, registry.group, last))
+    targets = registry.targets or ()
+    served = _served(client("dynamodb"), unit, registry) if targets else []
+    told = [each.via for each in served if each.hops == 1]
     return PromotionHistory(
         unit=unit.unit,
         group=registry.group,
         inbox=registry.inbox,
         offers=tuple(offers),
         releases=tuple(sorted(released, key=lambda each: each.released_at, reverse=True)),
+        targets=tuple(served),
+        silent=tuple(each.name for each in targets if each.name not in told),
     )
+
+
+def _served(dynamodb: Any, unit: UnitEntry, registry: RegistryEntry) -> list[ServedState]:
+    names = [each.name for each in registry.targets or ()]
+    known = DownstreamTable(dynamodb, unit.automation_table, registry.group).read().states
+    listed = [each for each in known if each.via in names]
+    return sorted(listed, key=lambda each: (names.index(str(each.via)), each.hops, each.name, each.region))
 
 
 def _promotion(sagemaker: Any, offer: Offer) -> Promotion:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust, trust_refusal
-from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, container_sha256, read_package
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class RegistryEntry:
     """Parameter ``/mlops/<unit>/registry/<group>``.
 
     ``inbox`` is absent where models are trained here, ``releases`` where none are released: the name of the audit chain that they
-    are recorded in.
+    are recorded in. ``targets`` may take them; what they serve is in the row ``<group>.downstream`` of the unit's automation table.
     """
 
     group: str
@@ -306,6 +306,7 @@ class RegistryEntry:
     rule: ApprovalRule
     inbox: RegistryInbox | None = None
     releases: str | None = None
+    targets: tuple[NamedEnvironment, ...] | None = None
     format: Literal["mlops.registry-entry/1"] = "mlops.registry-entry/1"
 
 

@@ -1,0 +1,75 @@
+"""The row in which a source keeps what its targets serve, and the champion as a live pointer. Every write is conditional."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import canonical_json, from_dict
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts.served_model import ServedState
+from mlops_runtime.promotion.environment_link import downstream_chain
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downstream:
+    """What is known of targets; ``seen`` is the row's text of it, by which the next write is held."""
+
+    states: tuple[ServedState, ...] = ()
+    seen: str | None = None
+
+
+class DownstreamTable:
+    """What the targets of one group serve.
+
+    Args:
+        dynamodb: Client.
+        table: Name of the unit's automation table.
+        group: The package group.
+    """
+
+    def __init__(self, dynamodb: "DynamoDBClient", table: str, group: str) -> None:
+        self._dynamodb, self._table, self._group = dynamodb, table, group
+
+    def read(self) -> Downstream:
+        """Return what is known."""
+        answer = self._dynamodb.get_item(TableName=self._table, Key=self._key, ConsistentRead=True)
+        text = answer.get("Item", {}).get("targets", {}).get("S")
+        if text is None:
+            return Downstream()
+        return Downstream(states=tuple(from_dict(ServedState, each) for each in json.loads(text)), seen=text)
+
+    def move(self, seen: str | None, states: Sequence[ServedState], champion: LivePointer | None) -> bool:
+        """Write what is known from now on, and the champion with it; False if another report was kept meanwhile."""
+        values: dict[str, AttributeValueTypeDef] = {":states": {"S": canonical_json(states).decode()}}
+        condition = "attribute_not_exists(targets)"
+        if seen is not None:
+            condition, values[":seen"] = "targets = :seen", {"S": seen}
+        change = "SET targets = :states"
+        if champion is None:
+            change += " REMOVE live"
+        else:
+            change, values[":live"] = f"{change}, live = :live", {"S": canonical_json(champion).decode()}
+        try:
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key=self._key,
+                UpdateExpression=change,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
+
+    @property
+    def _key(self) -> "dict[str, AttributeValueTypeDef]":
+        return {"endpoint": {"S": downstream_chain(self._group)}}

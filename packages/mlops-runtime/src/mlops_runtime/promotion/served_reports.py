@@ -1,0 +1,292 @@
+"""What targets say that they serve, held to who may say it, to what was released, and to what is known already. Pure.
+
+A report is believed of an account that is listed, for itself and for environments behind it; never about another listed one.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from mlops_runtime.contracts import ContractError, from_dict, from_json
+from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, event_source
+from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts.served_model import ATTRIBUTE, ServedState, ServedVersion
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment, downstream_chain
+from mlops_runtime.promotion.served_state import MOST_ROLLED_BACK
+from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY
+
+# EventBridge delivers for a day: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
+OLDEST = timedelta(hours=25)
+NEWEST = timedelta(minutes=5)
+MOST_HOPS = 8
+MOST_STATES = 50  # of one source: the row has room for many more
+
+_FORMS = {
+    "account": re.compile(r"[0-9]{12}", re.ASCII),
+    "region": re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]", re.ASCII),
+    "name": re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]", re.ASCII),
+}
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_VERSION = re.compile(r"[a-z0-9-]{1,63}/[0-9]{1,10}", re.ASCII)
+_SHOWN = 100
+
+
+class IgnoredReportError(Exception):
+    """An event of a target that changes nothing; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSettings:
+    """Whose reports on which group count: those of ``targets``; ``here`` is the source."""
+
+    unit: str
+    group: str
+    here: LinkedEnvironment
+    targets: tuple[NamedEnvironment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetEvent:
+    """An event of a listed target on this group, of ``detail_type``."""
+
+    sender: NamedEnvironment
+    detail_type: str
+    detail: EventDetail
+
+
+def target_event(event: BusEvent, *, settings: TargetSettings, now: datetime) -> TargetEvent:
+    """Return an event of a target, if it is one.
+
+    Args:
+        event: The event; AWS writes its account and Region.
+        settings: Whose events count.
+        now: When the queue took the message.
+
+    Raises:
+        IgnoredReportError: If it is malformed, stale, of an account that is not listed, or about another unit or group.
+    """
+    sender = next((t for t in settings.targets if (t.account, t.region) == (event.account, event.region)), None)
+    if sender is None:
+        listed = ", ".join(f"{each.account} {each.region}" for each in settings.targets) or "none"
+        raise IgnoredReportError(
+            f"{event.account} {event.region} is not a target of {settings.group}; listed: {listed}"
+        )
+    check_age(event, now)
+    try:
+        detail = from_dict(EventDetail, event.detail)
+    except ContractError as error:
+        raise IgnoredReportError(str(error)) from error
+    found = {
+        "source": (event.source, event_source(settings.unit)),
+        "group": (detail.subject, settings.group),
+    }
+    wrong = [f"{name} is {_shown(value)}, not {wanted!r}" for name, (value, wanted) in found.items() if value != wanted]
+    if event.detail_type not in (DetailType.MODEL_SERVED, DetailType.RETRAINING_REQUESTED):
+        wrong.append(f"{_shown(event.detail_type)} is not an event that a target sends")
+    if not EVENT_ID.fullmatch(event.id) or not EVENT_ID.fullmatch(detail.id):
+        wrong.append("its id is not one")
+    if wrong:
+        raise IgnoredReportError(f"{sender.name}: {'; '.join(wrong)}")
+    return TargetEvent(sender=sender, detail_type=event.detail_type, detail=detail)
+
+
+def bus_event(body: str) -> BusEvent:
+    """Return the event of a message.
+
+    Raises:
+        IgnoredReportError: If it is malformed.
+    """
+    if len(body) > LONGEST_BODY:
+        raise IgnoredReportError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
+    try:
+        return from_json(BusEvent, body)
+    except ContractError as error:
+        raise IgnoredReportError(str(error)) from error
+
+
+def check_age(event: BusEvent, now: datetime) -> None:
+    """Refuse an event of another day.
+
+    Raises:
+        IgnoredReportError: If it is older than EventBridge delivers, or of a time to come.
+    """
+    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
+    if not -NEWEST <= now - at <= OLDEST:
+        raise IgnoredReportError(f"event of {event.time.isoformat()} came at {now.isoformat()}")
+
+
+def reported_state(event: TargetEvent, *, settings: TargetSettings, now: datetime) -> ServedState:
+    """Return what a target says that it, or an environment behind it, serves.
+
+    Raises:
+        IgnoredReportError: If it is malformed, of a time to come, or about an environment that the target may not speak for.
+    """
+    sender = event.sender
+    try:
+        state = from_json(ServedState, (event.detail.attributes or {}).get(ATTRIBUTE, ""))
+    except ContractError as error:
+        raise IgnoredReportError(f"{sender.name}: {error}") from error
+    problems = [*_state_problems(state, now), *_place_problems(state, sender, settings)]
+    if problems:
+        raise IgnoredReportError(f"{sender.name}: {'; '.join(problems)}")
+    return replace(state, name=sender.name if state.hops == 1 else state.name, via=sender.name)
+
+
+def with_releases(state: ServedState, releases: Mapping[str, ReleaseRecord], *, group: str) -> ServedState:
+    """Return a state with the source's own versions, by the hashes of what it released.
+
+    Args:
+        state: What was reported.
+        releases: Records of releases, by binding.
+        group: The package group.
+
+    Raises:
+        IgnoredReportError: If it names a model that was not released here.
+    """
+    problems = []
+    for each in state.versions:
+        record = releases.get(each.binding)
+        if record is None or record.group != group:
+            problems.append(f"release {each.binding[:16]}, of {each.version}, was not made here")
+        elif record.package.model_sha256 != each.model_sha256:
+            problems.append(
+                f"release {each.binding[:16]} is of model {record.package.model_sha256[:16]}, not {each.model_sha256[:16]}"
+            )
+    if problems:
+        raise IgnoredReportError(f"{state.name}: {'; '.join(dict.fromkeys(problems))}")
+
+    def known(version: ServedVersion) -> ServedVersion:
+        record = releases[version.binding]
+        own = (record.package.package_arn or "").rpartition(":model-package/")[2]
+        return replace(version, released_as=own or None, origin=record.origin)
+
+    serves = None if state.serves is None else known(state.serves)
+    return replace(state, serves=serves, rolled_back=tuple(known(each) for each in state.rolled_back))
+
+
+def kept_with(kept: Sequence[ServedState], state: ServedState) -> tuple[ServedState, ...]:
+    """Return what is known of all targets once a state was reported; what was rolled back before stays known.
+
+    Raises:
+        IgnoredReportError: If something newer is known of the environment, or the very same.
+    """
+    key = _key(state)
+    before = next((each for each in kept if _key(each) == key), None)
+    if before is not None:
+        if (_moment(state.at), state.sequence) < (_moment(before.at), before.sequence):
+            raise IgnoredReportError(
+                f"{state.name}: record {state.sequence} of {state.at} is stale: record {before.sequence} of {before.at} is known"
+            )
+        back = {(each.version, each.at): each for each in (*state.rolled_back, *before.rolled_back)}
+        newest = sorted(back.values(), key=lambda each: _moment(each.at), reverse=True)[:MOST_ROLLED_BACK]
+        state = replace(state, rolled_back=tuple(newest))
+        if state == before:
+            raise IgnoredReportError(f"{state.name}: record {state.sequence} of {state.at} is known")
+        if state.sequence == before.sequence and state.at == before.at:
+            raise IgnoredReportError(
+                f"{state.name}: record {state.sequence} of {state.at} was reported with other content"
+            )
+    others = [each for each in kept if _key(each) != key]
+    if len(others) >= MOST_STATES:
+        raise IgnoredReportError(f"{state.name}: {MOST_STATES} environments are known already, which is the most")
+    return (*others, state)
+
+
+def champion_of(
+    states: Sequence[ServedState], *, targets: Sequence[NamedEnvironment], name: str | None = None
+) -> ServedState | None:
+    """Return the environment whose model a candidate is measured against; None before it has told anything, or serves nothing.
+
+    Args:
+        states: What is known.
+        targets: The listed ones, in their order.
+        name: The environment. Default: the farthest one along the chain; of several the first in order of targets.
+    """
+    order = {each.name: place for place, each in enumerate(targets)}
+    known = [each for each in states if each.via in order and name in (None, each.name)]
+    found = min(known, key=lambda each: (-each.hops, order[str(each.via)], each.name, each.region), default=None)
+    return None if found is None or found.serves is None else found
+
+
+def champion_pointer(state: ServedState, record: ReleaseRecord) -> LivePointer:
+    """Return what an environment serves as a live pointer to the source's own package and objects.
+
+    Args:
+        state: The environment.
+        record: The source's release of the version that serves there.
+    """
+    package, serves = record.package, state.serves
+    if serves is None:
+        raise TypeError("an environment that is champion serves a version, got none")
+    return LivePointer(
+        endpoint=downstream_chain(record.group),
+        config=f"{state.name} {serves.version}",
+        model=serves.version,
+        model_package_arn=package.package_arn or "",
+        model_sha256=package.model_sha256,
+        artifact_uri=package.artifact_uri,
+        baseline_uri=package.baseline_uri,
+        evaluation_uri=package.evaluation_uri,
+        training_set_id=package.training_set_id,
+        spec_sha256="",
+        spec_uri="",
+        execution=record.execution,
+        since=serves.at,
+        baseline_sha256=package.baseline_sha256,
+        artifact_sha256=package.artifact_sha256,
+        container_sha256=record.binding,
+        image=package.needed_image,
+        flavor=package.flavor,
+        trained_until=package.trained_until,
+    )
+
+
+def _key(state: ServedState) -> tuple[str | None, str, str]:
+    return state.via, state.account, state.region
+
+
+def _state_problems(state: ServedState, now: datetime) -> list[str]:
+    problems = [
+        f"{name} is {_shown(getattr(state, name))}"
+        for name, form in _FORMS.items()
+        if (name != "name" or state.hops > 1) and not form.fullmatch(getattr(state, name))
+    ]
+    if not 1 <= state.hops <= MOST_HOPS:
+        problems.append(f"hops is {state.hops}, at most {MOST_HOPS} are followed")
+    if state.sequence < 1 or len(state.rolled_back) > MOST_ROLLED_BACK:
+        problems.append(f"record {state.sequence} with {len(state.rolled_back)} versions rolled back")
+    for each in state.versions:
+        if not (_SHA256.fullmatch(each.model_sha256) and _SHA256.fullmatch(each.binding)):
+            problems.append(f"{_shown(each.model_sha256)} and {_shown(each.binding)} are not hashes")
+        if not _VERSION.fullmatch(each.version):
+            problems.append(f"version is {_shown(each.version)}")
+    for text in (state.at, *(each.at for each in state.versions)):
+        try:
+            ahead = _moment(text) - now
+        except ValueError:
+            problems.append(f"{_shown(text)} is not a time")
+            continue
+        if ahead > NEWEST:
+            problems.append(f"{text} is still to come")
+    return problems
+
+
+def _place_problems(state: ServedState, sender: NamedEnvironment, settings: TargetSettings) -> list[str]:
+    place = LinkedEnvironment(account=state.account, region=state.region)
+    if state.hops == 1:
+        return [] if place == sender.place else [f"speaks for {place.account} {place.region} as for itself"]
+    listed = [each.name for each in settings.targets if each.place == place or each.name == state.name]
+    if listed:
+        return [f"speaks for {listed[0]}, which speaks for itself"]
+    return ["speaks for its own source"] if place == settings.here else []
+
+
+def _moment(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_SHOWN]

@@ -1,0 +1,260 @@
+"""The reverse link: reports of targets on what they serve are kept, and the source gets reports of this side."""
+
+from collections.abc import Mapping, Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sqs as sqs
+
+from constructs import Construct
+from mlops_constructs._functions import QueueConsumer, define_queue_consumer
+from mlops_constructs._roles import key_statement, put_events_statement, shared_policy
+from mlops_constructs._validation import raise_if_any
+from mlops_constructs.promotion.environment import Environment
+from mlops_constructs.promotion.link_statements import PromotionLink
+from mlops_constructs.promotion.mailbox import Mailbox
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, downstream_chain
+from mlops_runtime.promotion.served_models import ServedSettings
+
+_RECHECK = cdk.Duration.hours(1)
+_TOLD = (DetailType.MODEL_SERVED.value,)
+_WILDCARD_REASON = (
+    "releases are named by the hashes of their content, and audit records by theirs; rejected: single objects, which no template "
+    "knows"
+)
+
+
+class ServedModels(Construct):
+    """Define how a registry keeps reports of its targets, in the unit's table, and reports to its source. Stateless.
+
+    Args:
+        scope: The registry.
+        id: Construct id.
+        business_unit: The unit.
+        model: Name of the model, without the unit's.
+        targets: Whose reports are kept.
+    """
+
+    def __init__(
+        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, model: str, targets: Sequence[Environment]
+    ) -> None:
+        super().__init__(scope, id)
+        stack = cdk.Stack.of(self)
+        self._unit, self._model, self._group_name = business_unit, model, f"{business_unit.name}-{model}"
+        self._here = LinkedEnvironment(account=stack.account, region=stack.region)
+        self._targets = tuple(targets)
+        self._source: Environment | None = None
+        self._offers: dynamodb.ITable | None = None
+        self._endpoint: str | None = None
+        self._recheck = events.Rule(
+            self,
+            "Recheck",
+            description=f"Reports again which versions of {self._group_name} serve",
+            schedule=events.Schedule.rate(_RECHECK),
+        )
+        self._consumer = self._define_consumer()
+        self._consumer.feed(self._recheck)
+        self._mailbox = Mailbox(
+            self, "Mailbox", business_unit=business_unit, model=model, dead_letters=self._consumer.dead_letter_queue
+        )
+        for target in self._targets:
+            self._mailbox.admit(target, self.link(target=target.linked))
+        if self._targets:
+            self._hear()
+        business_unit.tag(self)
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Inbox and sender, which offers and releases use too."""
+        return self._mailbox
+
+    @property
+    def targets(self) -> tuple[Environment, ...]:
+        """Whose reports are kept."""
+        return self._targets
+
+    @property
+    def queue(self) -> sqs.IQueue:
+        """Queue of reports, and of events that make the source get one."""
+        return self._consumer.queue
+
+    def link(
+        self, *, target: LinkedEnvironment | None = None, source: LinkedEnvironment | None = None
+    ) -> PromotionLink:
+        """Return the link between this environment and a target or source.
+
+        Args:
+            target: The other side. Default: this one.
+            source: The other side. Default: this one.
+        """
+        rules = self._unit.platform_rules
+        return PromotionLink(
+            unit=self._unit.name,
+            model=self._model,
+            source=self._here if source is None else source,
+            target=self._here if target is None else target,
+            organization=None if rules is None else rules.organization_id,
+        )
+
+    def tell(self, source: Environment, offers: dynamodb.ITable) -> None:
+        """Tell a source what is served here and behind.
+
+        Args:
+            source: Whose releases are taken.
+            offers: Table of its offers, which name the release of each package.
+        """
+        self._source, self._offers = source, offers
+        link = self.link(source=source.linked)
+        self._mailbox.admit(source, link)
+        rule = events.Rule(
+            self,
+            "Told",
+            event_bus=self._unit.bus,
+            description=f"Which versions of {self._group_name} serve, for {source.name}",
+            event_pattern=events.EventPattern(
+                source=[event_source(self._unit.name)],
+                detail_type=list(_TOLD),
+                detail={"subject": [self._group_name]},
+            ),
+        )
+        self._mailbox.send(rule, link, source.linked)
+        self._allow(
+            "Tells",
+            [put_events_statement(self._unit)],
+            f"Reports to {source.name} which versions of {self._group_name} serve",
+        )
+        self._consumer.function.add_environment("SERVED_MODELS", self._settings())
+
+    def watch(self, endpoint: str, table: dynamodb.ITable) -> None:
+        """Report to the source what an endpoint of this stack serves; without effect where there is no source.
+
+        Args:
+            endpoint: Name of the endpoint.
+            table: Its rollout table.
+
+        Raises:
+            ValidationError: If another endpoint is reported already.
+        """
+        if self._source is None or self._offers is None:
+            return
+        problem = (
+            f"{endpoint!r} and {self._endpoint!r} serve the packages of {self._group_name!r}, and {self._source.name} gets reports "
+            "on one endpoint; define the other one in a stack of its own, with ModelRegistry.from_registry_name"
+        )
+        raise_if_any(self, "InvalidModelRegistry", [None if self._endpoint is None else problem])
+        self._endpoint = endpoint
+        unit, function = self._unit, self._consumer.function
+        variables = {
+            "AUDIT_BUCKET": unit.audit_bucket.bucket_name,
+            "ENDPOINT": endpoint,
+            "PROMOTIONS_TABLE": self._offers.table_name,
+            "ROLLOUT_TABLE": table.table_name,
+        }
+        for name, value in variables.items():
+            function.add_environment(name, value)
+        records = f"audit/{endpoint}/*"
+        self._allow(
+            "Serves",
+            [
+                iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
+                iam.PolicyStatement(actions=["dynamodb:Scan"], resources=[self._offers.table_arn]),
+                iam.PolicyStatement(actions=["s3:GetObject"], resources=[unit.audit_bucket.arn_for_objects(records)]),
+                # without it S3 says that what is missing is forbidden
+                iam.PolicyStatement(
+                    actions=["s3:ListBucket"],
+                    resources=[unit.audit_bucket.bucket_arn],
+                    conditions={"StringLike": {"s3:prefix": records}},
+                ),
+            ],
+            f"Reads what {endpoint} serves and has rolled back",
+        )
+        ended = events.Rule(
+            self,
+            "Rollouts",
+            event_bus=unit.bus,
+            description=f"Rollouts of {endpoint}, which are reported to {self._source.name}",
+            event_pattern=events.EventPattern(
+                source=[event_source(unit.name)],
+                detail_type=[DetailType.ROLLOUT_FINISHED.value],
+                detail={"subject": [endpoint]},
+            ),
+        )
+        self._consumer.feed(ended)
+
+    def _allow(self, id: str, statements: Sequence[iam.PolicyStatement], description: str) -> None:
+        policy = shared_policy(
+            self, id, statements=statements, description=description, wildcard_reason=_WILDCARD_REASON
+        )
+        role = self._consumer.function.role
+        if role is None:
+            raise TypeError("the function has a role of its own")
+        role.add_managed_policy(policy)
+
+    def _hear(self) -> None:
+        heard = events.EventPattern(
+            account=sorted({each.account for each in self._targets}),
+            region=sorted({each.region for each in self._targets}),
+            source=[event_source(self._unit.name)],
+            detail_type=list(_TOLD),
+            detail={"subject": [self._group_name]},
+        )
+        description = f"What targets say of {self._group_name}"
+        self._consumer.feed(
+            events.Rule(self, "Heard", event_bus=self._mailbox.bus, description=description, event_pattern=heard)
+        )
+
+    def _environment(self) -> Mapping[str, str]:
+        return {
+            "ACCOUNT": self._here.account,
+            "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
+            "BUS": self._unit.bus.event_bus_name,
+            "RECHECK_RULE": self._recheck.rule_arn,
+            "SERVED_MODELS": self._settings(),
+            **self._unit.automation_environment,
+        }
+
+    def _settings(self) -> str:
+        settings = ServedSettings(
+            group=self._group_name,
+            targets=tuple(each.named for each in self._targets),
+            has_source=self._source is not None,
+        )
+        return canonical_json(settings).decode()
+
+    def _define_consumer(self) -> QueueConsumer:
+        unit = self._unit
+        row = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [downstream_chain(self._group_name)]}}
+        releases = f"releases/{self._group_name}/*"
+        kept = [
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[unit.artifacts.arn_for_objects(releases)]),
+            # without it S3 says that what is missing is forbidden
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[unit.artifacts.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": releases}},
+            ),
+        ]
+        return define_queue_consumer(
+            self,
+            "Models",
+            business_unit=unit,
+            folder="served_models",
+            description=f"Keeps what targets serve of {self._group_name}, and tells the source",
+            environment=self._environment(),
+            statements=[
+                iam.PolicyStatement(
+                    actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                    resources=[unit.automation_table.table_arn],
+                    conditions=row,
+                ),
+                key_statement(unit.key, services=["dynamodb", "s3"]),
+                *(kept if self._targets else []),
+            ],
+            timeout=cdk.Duration.seconds(60),
+            wildcard_reason=_WILDCARD_REASON,
+        )

@@ -1,0 +1,140 @@
+"""What a registry with neighbours hears and tells, in the template."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+
+from mlops_constructs import (
+    BusinessUnit,
+    EndpointCapacity,
+    Environment,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    ValidationError,
+)
+
+BUILD = Environment("build", account="111111111111", region="eu-west-1")
+STAGING = Environment("staging", account="222222222222", region="eu-west-1")
+PRODUCTION = Environment("production", account="333333333333", region="eu-west-1")
+IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+
+
+def _endpoint(stack: cdk.Stack, id: str, unit: BusinessUnit, registry: ModelRegistry, name: str) -> ModelEndpoint:
+    capacity = EndpointCapacity.instances("ml.m5.large", instance_count=2)
+    return ModelEndpoint(stack, id, business_unit=unit, registry=registry, name=name, image=IMAGE, capacity=capacity)
+
+
+def _template(here: Environment, *, source: Environment | None, deploy_to: Sequence[Environment]) -> Mapping[str, Any]:
+    app = cdk.App()
+    stack = cdk.Stack(app, here.name.capitalize(), env=here.cdk)
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    if source is None:
+        registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", deploy_to=deploy_to)
+    else:
+        registry = ModelRegistry.from_environment(
+            stack, "Registry", business_unit=unit, name="forecast", source=source, deploy_to=deploy_to
+        )
+        _endpoint(stack, "Endpoint", unit, registry, "forecast")
+    return dict(app.synth().get_stack_by_name(stack.stack_name).template["Resources"])
+
+
+@pytest.fixture(scope="module")
+def build() -> Mapping[str, Any]:
+    """The first of the chain."""
+    return _template(BUILD, source=None, deploy_to=[STAGING])
+
+
+@pytest.fixture(scope="module")
+def staging() -> Mapping[str, Any]:
+    """The one in the middle."""
+    return _template(STAGING, source=BUILD, deploy_to=[PRODUCTION])
+
+
+@pytest.fixture(scope="module")
+def production() -> Mapping[str, Any]:
+    """The last."""
+    return _template(PRODUCTION, source=STAGING, deploy_to=[])
+
+
+def _rules(template: Mapping[str, Any]) -> dict[str, Any]:
+    rules = {n: each["Properties"] for n, each in template.items() if each["Type"] == "AWS::Events::Rule"}
+    return {n.removeprefix("RegistryServed")[:-8]: each for n, each in rules.items() if n.startswith("RegistryServed")}
+
+
+def _environment(template: Mapping[str, Any]) -> dict[str, Any]:
+    (found,) = (
+        each["Properties"]["Environment"]["Variables"]
+        for name, each in template.items()
+        if each["Type"] == "AWS::Lambda::Function" and name.startswith("RegistryServedModels")
+    )
+    return dict(found)
+
+
+def _statements(template: Mapping[str, Any]) -> list[dict[str, Any]]:
+    (role,) = (n for n in template if n.startswith("RegistryServedModelsRole") and template[n]["Type"].endswith("Role"))
+    policies = {n: each["Properties"] for n, each in template.items() if each["Type"] == "AWS::IAM::ManagedPolicy"}
+    attached = [each.get("Ref") for each in template[role]["Properties"]["ManagedPolicyArns"] if isinstance(each, dict)]
+    found = [p for n, p in policies.items() if n in attached or {"Ref": role} in p.get("Roles", [])]
+    return [statement for each in found for statement in each["PolicyDocument"]["Statement"]]
+
+
+def test_each_side_hears_and_tells_what_it_may(
+    build: Mapping[str, Any], staging: Mapping[str, Any], production: Mapping[str, Any]
+) -> None:
+    """The first hears, the last tells, the one between does both; all are asked again by a schedule."""
+    assert set(_rules(build)) == {"Recheck", "Heard"}
+    assert set(_rules(staging)) == {"Recheck", "Heard", "Told", "Rollouts"}
+    assert set(_rules(production)) == {"Recheck", "Told", "Rollouts"}
+
+
+def test_a_source_hears_its_targets_alone(build: Mapping[str, Any]) -> None:
+    """By account and Region of the event, which AWS writes."""
+    pattern = _rules(build)["Heard"]["EventPattern"]
+
+    assert (pattern["account"], pattern["region"]) == ([STAGING.account], [STAGING.region])
+    assert (pattern["source"], pattern["detail"]) == (["mlops.demand"], {"subject": ["demand-forecast"]})
+    settings = json.loads(_environment(build)["SERVED_MODELS"])
+    assert settings["targets"] == [{"name": "staging", "account": STAGING.account, "region": STAGING.region}]
+    assert settings["has_source"] is False
+
+
+def test_a_target_tells_what_its_endpoint_serves(production: Mapping[str, Any]) -> None:
+    """At each end of a rollout; from the row and its records."""
+    variables = _environment(production)
+
+    assert json.loads(variables["SERVED_MODELS"])["has_source"] is True
+    assert variables["ENDPOINT"] == "demand-forecast"
+    assert {"PROMOTIONS_TABLE", "ROLLOUT_TABLE", "AUDIT_BUCKET"} <= set(variables)
+    ended = _rules(production)["Rollouts"]["EventPattern"]
+    assert (ended["detail-type"], ended["detail"]) == (["MLOps Rollout Finished"], {"subject": ["demand-forecast"]})
+
+
+def test_rights_are_those_of_the_side(build: Mapping[str, Any], production: Mapping[str, Any]) -> None:
+    """The first puts no event and reads its own row and releases; the last reads no release."""
+    first, last = _statements(build), _statements(production)
+
+    def actions(statements: list[dict[str, Any]]) -> set[str]:
+        found = [each["Action"] for each in statements if each["Effect"] == "Allow"]
+        return {action for each in found for action in ([each] if isinstance(each, str) else each)}
+
+    assert "events:PutEvents" not in actions(first)
+    assert "dynamodb:Scan" not in actions(first)
+    assert {"events:PutEvents", "dynamodb:Scan"} <= actions(last)
+    assert "releases/" not in json.dumps(last)
+    rows = [each["Condition"] for each in first if "dynamodb:UpdateItem" in each["Action"]]
+    assert rows == [{"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["demand-forecast.downstream"]}}]
+
+
+def test_a_second_endpoint_is_refused() -> None:
+    """The source gets reports on one."""
+    stack = cdk.Stack(cdk.App(), "Production", env=PRODUCTION.cdk)
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    registry = ModelRegistry.from_environment(stack, "Registry", business_unit=unit, name="forecast", source=STAGING)
+    _endpoint(stack, "Endpoint", unit, registry, "forecast")
+
+    with pytest.raises(ValidationError, match="'demand-weekly' and 'demand-forecast' serve the packages"):
+        _endpoint(stack, "Weekly", unit, registry, "weekly")

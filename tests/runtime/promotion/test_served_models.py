@@ -1,0 +1,280 @@
+"""What a registry keeps of its targets and tells its source, with S3, DynamoDB and EventBridge in process."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.released import SOURCE, TARGET
+from tests.reported import GROUP, ONE, PRODUCTION, SETTINGS, TWO, at, event, state, version, with_detail
+
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts.served_model import ServedState
+from mlops_runtime.lambda_protocol import Message
+from mlops_runtime.promotion.downstream_table import DownstreamTable
+from mlops_runtime.promotion.environment_link import downstream_chain
+from mlops_runtime.promotion.served_models import BusyError, ServedModels, ServedSettings
+from mlops_runtime.rollout.rollout_table import RolloutTable
+
+NOW = datetime(2017, 8, 1, 9, 1, tzinfo=UTC)
+RULE = "arn:aws:events:eu-west-1:111111111111:rule/again"
+TICK = event(source="aws.events", resources=[RULE], detail={}, account=SOURCE.account)
+
+
+class Bus:
+    """The unit's bus: what was put on it."""
+
+    def __init__(self) -> None:
+        self.put: list[dict[str, Any]] = []
+        self.refuses = False
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
+        """Take an event."""
+        if self.refuses:
+            return {"Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]}
+        self.put += Entries
+        return {"Entries": [{"EventId": "e"}]}
+
+    @property
+    def told(self) -> list[ServedState]:
+        """What the source gets."""
+        return [from_json(ServedState, json.loads(each["Detail"])["attributes"]["served"]) for each in self.put]
+
+
+@pytest.fixture
+def bus() -> Bus:
+    """The unit's."""
+    return Bus()
+
+
+@pytest.fixture
+def models(place: Any, bus: Bus) -> ServedModels:
+    """Those of the first account, which has made two releases and has no source itself."""
+    for each in (ONE, TWO):
+        place.s3.put_object(Bucket="here", Key=each.key, Body=each.content)
+    return ServedModels(
+        s3=place.s3,
+        events=bus,  # type: ignore[arg-type] # what is asked of it
+        table=DownstreamTable(place.dynamodb, "promotions", GROUP),
+        targets=SETTINGS,
+        settings=ServedSettings(group=GROUP, targets=SETTINGS.targets),
+        bucket="here",
+        bus="unit",
+        recheck_rule=RULE,
+    )
+
+
+@pytest.fixture
+def ignored(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Reasons of what was ignored."""
+    caplog.set_level(logging.INFO)
+
+    def reasons() -> list[str]:
+        said = [json.loads(each) for each in caplog.messages if each.startswith('{"message"')]
+        return [each["what"] for each in said if each["decision"] == "IGNORED"]
+
+    return reasons
+
+
+def send(models: ServedModels, told: object) -> None:
+    """Let a message come."""
+    models.handle(Message(id="m", body=json.dumps(told), sent=NOW))
+
+
+def live(place: Any) -> LivePointer | None:
+    """Return the champion."""
+    row = RolloutTable(place.dynamodb, "promotions", downstream_chain(GROUP)).read()
+    return None if row.live is None else from_json(LivePointer, row.live)
+
+
+def test_what_a_target_serves_becomes_the_champion(models: ServedModels, place: Any, bus: Bus) -> None:
+    """As the source's own package; then what the environment behind it serves, in any order of reports."""
+    send(models, event())
+    first = live(place)
+    assert first is not None
+    assert first.artifact_uri == ONE.record.package.artifact_uri
+    send(models, event(state(PRODUCTION, serves=version(TWO, number=2))))
+    send(models, event(state(minute=30, sequence=8, rolled_back=(version(TWO, number=4, minute=30),))))
+    last = live(place)
+
+    assert last is not None
+    assert (last.model_sha256, last.config) == (TWO.record.package.model_sha256, "production demand-forecast/2")
+    states = {each.name: each for each in models.table.read().states}
+    assert [each.released_as for each in states["staging"].rolled_back] == ["demand-forecast/8"]
+    assert bus.put == []
+
+
+def test_the_first_model_has_no_champion(models: ServedModels, place: Any) -> None:
+    """An environment that serves nothing says so."""
+    send(models, event(state(serves=None)))
+
+    assert live(place) is None
+    assert [each.serves for each in models.table.read().states] == [None]
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        (event(account="444444444444"), "444444444444 eu-west-1 is not a target"),
+        (event(state(serves=version(binding="f" * 64))), "was not made here"),
+        (event(**with_detail(subject="demand-returns")), "group is 'demand-returns'"),
+        (event(time="2017-07-01T00:00:00Z"), "event of 2017-07-01"),
+        (event(state(minute=5, sequence=2)), "is stale"),
+        (event(), "is known"),
+        (event(account=SOURCE.account), "says nothing of what is served"),
+        ({**TICK, "resources": ["arn:other"]}, "says nothing of what is served"),
+        ({"id": 1}, "id"),
+    ],
+)
+def test_everything_else_changes_nothing_and_is_named(
+    models: ServedModels, place: Any, told: object, named: str, ignored: Callable[[], list[str]]
+) -> None:
+    """In the log, and the row is what it was."""
+    send(models, event())
+    before, champion = models.table.read(), live(place)
+    send(models, told)
+
+    assert (models.table.read(), live(place)) == (before, champion)
+    (reason,) = ignored()
+    assert named in reason
+
+
+def test_a_target_that_is_no_longer_listed_is_forgotten(models: ServedModels) -> None:
+    """With what it had told of environments behind it."""
+    send(models, event(state(PRODUCTION)))
+    other = replace(SETTINGS.targets[0], name="shop")
+    listed = replace(models, targets=replace(SETTINGS, targets=(other,)))
+    send(listed, event())
+
+    assert [each.name for each in models.table.read().states] == ["shop"]
+
+
+def test_two_reports_at_once_are_both_kept(models: ServedModels, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that comes second reads again; one that never gets through stays in the queue."""
+    original, second = DownstreamTable.read, [event(state(PRODUCTION))]
+
+    def read(table: DownstreamTable) -> Any:
+        found = original(table)
+        if second:
+            send(models, second.pop())
+        return found
+
+    monkeypatch.setattr(DownstreamTable, "read", read)
+    send(models, event())
+    assert {each.name for each in models.table.read().states} == {"staging", "production"}
+    monkeypatch.setattr(DownstreamTable, "move", lambda *_: False)
+    with pytest.raises(BusyError):
+        send(models, event(state(minute=40, sequence=9)))
+
+
+def between(models: ServedModels, place: Any, **changes: Any) -> ServedModels:
+    """Those of an account that has a source too: what it releases, it took."""
+    for each in (ONE, TWO):
+        taken = each.changed(origin=each.record.binding[::-1])
+        place.s3.put_object(Bucket="here", Key=each.key, Body=canonical_json(taken.record))
+    return replace(models, settings=replace(models.settings, has_source=True), **changes)
+
+
+def test_an_account_in_the_middle_tells_its_source(models: ServedModels, place: Any, bus: Bus) -> None:
+    """In an event of its own, as an event goes one hop; by the bindings of the source's releases."""
+    middle = between(models, place)
+    send(middle, event())
+    (told,) = bus.told
+
+    assert (bus.put[0]["EventBusName"], bus.put[0]["Source"]) == ("unit", "mlops.demand")
+    assert bus.put[0]["DetailType"] == "MLOps Model Served"
+    assert (told.name, told.hops, told.account, told.via) == ("staging", 2, TARGET.account, None)
+    assert told.serves is not None
+    assert told.serves.binding == ONE.record.binding[::-1]
+
+
+def test_the_schedule_tells_again(models: ServedModels, place: Any, bus: Bus) -> None:
+    """What was lost is made up for; a registry without a source tells nothing."""
+    middle = between(models, place)
+    send(middle, event())
+    send(middle, TICK)
+    assert bus.told[0] == bus.told[1]
+    send(models, TICK)
+    assert len(bus.told) == 2
+
+
+def test_an_event_that_the_bus_does_not_take_stays_in_the_queue(models: ServedModels, place: Any, bus: Bus) -> None:
+    """The row is kept; the next delivery finds it known, and the schedule tells it."""
+    middle, bus.refuses = between(models, place), True
+    with pytest.raises(BusyError, match="ThrottlingException"):
+        send(middle, event())
+    bus.refuses = False
+    send(middle, TICK)
+    assert [each.at for each in bus.told] == [at(10)]
+
+
+def test_a_model_of_its_own_is_not_told(models: ServedModels, place: Any, bus: Bus) -> None:
+    """The source would know nothing of it."""
+    middle = replace(models, settings=replace(models.settings, has_source=True))
+    send(middle, event())
+    assert bus.put == []
+
+
+def test_what_the_endpoint_here_serves_is_told(place: Any, models: ServedModels, bus: Bus) -> None:
+    """At the end of each of its rollouts, of none of another endpoint."""
+    environ = {
+        "ACCOUNT": TARGET.account,
+        "AWS_REGION": TARGET.region,
+        "ARTIFACTS_BUCKET": "here",
+        "AUDIT_BUCKET": "audit",
+        "AUTOMATION_TABLE": "promotions",
+        "BUS": "unit",
+        "ENDPOINT": GROUP,
+        "PROMOTIONS_TABLE": "promotions",
+        "RECHECK_RULE": RULE,
+        "ROLLOUT_TABLE": "promotions",
+        "SERVED_MODELS": canonical_json(ServedSettings(group=GROUP, has_source=True)).decode(),
+        "UNIT": "demand",
+    }
+    clients = {"s3": place.s3, "dynamodb": place.dynamodb, "events": bus}
+    here = ServedModels.from_environment(environ, clients.__getitem__)
+    package = TARGET.arn("sagemaker", f"model-package/{GROUP}/3")
+    place.table.offer(ONE.uri, ONE.sha256, at(1))
+    place.table.decide(ONE.sha256, state="APPROVED", reason="", package=package, may_pass=False, at=at(2))
+    _promote(place, package)
+    ended = event(
+        **{"detail-type": "MLOps Rollout Finished"}, detail={"id": "x", "subject": GROUP, "outcome": "PROMOTED"}
+    )
+    send(here, {**ended, "detail": {**ended["detail"], "subject": "demand-returns"}})
+    assert bus.put == []
+    send(here, ended)
+    (told,) = bus.told
+
+    assert told.serves is not None
+    assert (told.serves.binding, told.serves.version, told.hops) == (ONE.record.binding, f"{GROUP}/3", 1)
+    assert told.account == TARGET.account
+
+
+def _promote(place: Any, package: str) -> None:
+    """Write the row of an endpoint that serves a package."""
+    from mlops_runtime.contracts import content_hash
+    from mlops_runtime.contracts.rollout import AuditRecord, Outcome
+
+    record = AuditRecord(
+        endpoint=GROUP,
+        sequence=1,
+        previous="0" * 64,
+        outcome=Outcome.PROMOTED,
+        reason="",
+        execution="e",
+        at=at(3),
+        requested_by="ann",
+        serving_package=package,
+        candidate_package=package,
+        model_sha256="b" * 64,
+    )
+    row = RolloutTable(place.dynamodb, "promotions", GROUP)
+    place.dynamodb.put_item(TableName="promotions", Item={"endpoint": {"S": GROUP}, "owner": {"S": "e"}})
+    names = ("artifact_uri", "baseline_uri", "baseline_sha256", "evaluation_uri", "training_set_id", "spec_sha256")
+    unused: dict[str, Any] = dict.fromkeys((*names, "spec_uri", "config", "model", "execution"), "x")
+    pointer = LivePointer(endpoint=GROUP, model_package_arn=package, model_sha256="b" * 64, since=at(3), **unused)
+    assert row.move_head(row.read(), record, content_hash(record), pointer, "e")
