@@ -66,7 +66,7 @@ def test_what_it_prints_are_the_statements_of_both_templates(assembly: Path, in_
     for link, (source, target) in zip(document["links"], PAIRS, strict=True):
         wanted = about(assembly, source, target) + about(assembly, target, source)
         assert sorted(map(key, wanted)) == sorted(key(each["statement"]) for each in link["statements"])
-        assert len(wanted) == 8
+        assert len(wanted) == 10
 
 
 def test_people_read_the_same(assembly: Path, in_process: Run) -> None:
@@ -79,7 +79,7 @@ def test_people_read_the_same(assembly: Path, in_process: Run) -> None:
     )
     assert "lets in arn:aws:iam::222222222222:role/mlops-promote-" in printed
     assert "/releases/demand-forecast/*" in printed
-    assert printed.count('"Effect"') == 16
+    assert printed.count('"Effect"') == 20
     assert "Fn::" not in printed
 
 
@@ -125,7 +125,7 @@ def test_the_other_side_may_be_of_another_app(assembly: Path, in_process: Run, t
 
     assert alone.returncode == 0
     assert "-> 222222222222 eu-west-1, which no stack here goes to" in alone.stdout
-    assert (both.returncode, len(json.loads(both.stdout)["links"][0]["statements"])) == (0, 8)
+    assert (both.returncode, len(json.loads(both.stdout)["links"][0]["statements"])) == (0, 10)
 
 
 def test_an_app_without_links_is_refused(in_process: Run, tmp_path: Path) -> None:

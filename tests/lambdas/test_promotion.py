@@ -12,8 +12,7 @@ from tests.reported import GROUP, SETTINGS, event
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.promotion.downstream_table import DownstreamTable
-from mlops_runtime.promotion.served_models import ServedSettings
-from mlops_runtime.promotion.target_environment import PromotionSettings
+from mlops_runtime.promotion.target_environment import PromotionSettings, ServedSettings
 
 ONE = release()
 EXECUTION = "arn:aws:states:eu-west-1:222222222222:execution:Promote:one-1"

@@ -51,6 +51,7 @@ class Mailbox(Construct):
             dead_letter_queue=dead_letters,
         )
         admit_bus(dead_letters, self._bus)
+        self._admitted = Construct(self, "Admitted")
         self._sender: ServiceRole | None = None
 
     @property
@@ -67,8 +68,8 @@ class Mailbox(Construct):
         """
         place = f"{neighbour.account}{neighbour.region.replace('-', '')}"
         policy = events.CfnEventBusPolicy(
-            self,
-            f"From{place}",
+            self._admitted,
+            neighbour.name,
             event_bus_name=self._bus.event_bus_name,
             statement_id=f"From{place}",
             statement=link.inbox_statement(sender=neighbour.linked, receiver=self._here),

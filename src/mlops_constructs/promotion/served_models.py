@@ -19,7 +19,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, downstream_chain
-from mlops_runtime.promotion.served_models import ServedSettings
+from mlops_runtime.promotion.target_environment import ServedSettings
 
 _RECHECK = cdk.Duration.hours(1)
 _TOLD = (DetailType.MODEL_SERVED.value,)

@@ -17,7 +17,8 @@ from mlops_runtime.contracts.served_model import ServedState
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.environment_link import downstream_chain
-from mlops_runtime.promotion.served_models import BusyError, ServedModels, ServedSettings
+from mlops_runtime.promotion.served_models import BusyError, ServedModels
+from mlops_runtime.promotion.target_environment import ServedSettings
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 NOW = datetime(2017, 8, 1, 9, 1, tzinfo=UTC)

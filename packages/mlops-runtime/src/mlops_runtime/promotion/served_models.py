@@ -19,7 +19,7 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.served_model import ServedState, model_served
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.promotion.downstream_table import Downstream, DownstreamTable
-from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment, release_key
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, release_key
 from mlops_runtime.promotion.offer_table import OfferTable
 from mlops_runtime.promotion.served_reports import (
     IgnoredReportError,
@@ -35,6 +35,7 @@ from mlops_runtime.promotion.served_reports import (
     with_releases,
 )
 from mlops_runtime.promotion.served_state import LOOK_BACK, own_state, relayed
+from mlops_runtime.promotion.target_environment import ServedSettings
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
@@ -49,19 +50,6 @@ logger = logging.getLogger(__name__)
 
 class BusyError(Exception):
     """Other reports moved the row again and again; the message comes again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedSettings:
-    """Variable ``SERVED_MODELS``: whose reports are kept, and whether the registry reports to a source.
-
-    ``champion`` names the environment whose model candidates are measured against; absent it is the farthest that serves.
-    """
-
-    group: str
-    targets: tuple[NamedEnvironment, ...] = ()
-    has_source: bool = False
-    champion: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

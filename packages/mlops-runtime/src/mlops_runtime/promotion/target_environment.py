@@ -1,11 +1,11 @@
-"""What functions of a target know of their promotion, read from the environment that the construct writes."""
+"""What functions know of the neighbours of their registry, read from the environment that constructs write."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model_manifest import Trust
-from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment
 from mlops_runtime.promotion.release_plan import Target
 
 
@@ -24,6 +24,19 @@ class PromotionSettings:
     source: LinkedEnvironment
     source_name: str
     trust: tuple[Trust, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedSettings:
+    """Variable ``SERVED_MODELS``: whose reports are kept, and whether the registry reports to a source.
+
+    ``champion`` names the environment whose model candidates are measured against; absent it is the farthest that serves.
+    """
+
+    group: str
+    targets: tuple[NamedEnvironment, ...] = ()
+    has_source: bool = False
+    champion: str | None = None
 
 
 def target_of(environ: Mapping[str, str]) -> Target:
