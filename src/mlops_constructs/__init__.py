@@ -44,6 +44,7 @@ from mlops_constructs.feature_store import (
     IUnitFeatureStore,
     TrainingSetJob,
 )
+from mlops_constructs.fleet import FleetReader
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
 from mlops_constructs.inference_api import Access, InferenceApi, Quota
 from mlops_constructs.model_endpoint import (
@@ -165,6 +166,7 @@ __all__ = [
     "FeatureService",
     "FeatureServiceSpec",
     "FeatureStore",
+    "FleetReader",
     "Freeze",
     "FreezeCalendar",
     "GateSpec",

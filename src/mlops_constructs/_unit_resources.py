@@ -56,6 +56,9 @@ _LONGEST_PATH = 256  # of a name's 512 characters
 
 _BACKUP = "it can be restored to any second of 35 days; a nightly backup plan beside that would only recover older, worse states"
 
+# what tables and buckets of the state of models have: by it one role of an account reads all of them
+STATE_TAG, STATE = "mlops:data", "state"
+
 ALARMS = "cloudwatch.amazonaws.com"
 RULES = "events.amazonaws.com"
 
@@ -103,6 +106,20 @@ def define_bucket(
         acknowledge_family(bucket, "S3BucketDefaultLockEnabled", _NO_LOCK)
     business_unit.own_bucket(bucket)
     return bucket
+
+
+def mark_state(resource: s3.Bucket | dynamodb.Table) -> None:
+    """Tag a bucket or table as one that holds the state of models, which ``FleetReader`` may read; never one of features or calls.
+
+    Tags of a bucket decide on access only where it is set to it:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/buckets-tagging-enable-abac.html
+
+    Args:
+        resource: The bucket or table.
+    """
+    cdk.Tags.of(resource).add(STATE_TAG, STATE)
+    if isinstance(resource, s3.Bucket):
+        _resource(resource).abac_status = "Enabled"
 
 
 def announce_objects(bucket: s3.Bucket) -> None:

@@ -9,7 +9,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._roles import grant_statements, key_statement
-from mlops_constructs._unit_resources import define_bucket
+from mlops_constructs._unit_resources import define_bucket, mark_state
 from mlops_constructs.business_unit.unit_permissions import RECORDER_TAG, define_pause_key, define_signing_key
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.rollout.seals import ALGORITHM
@@ -72,6 +72,7 @@ class DefinedRecords(AuditRecords):
         asked = 0 if rules is None or rules.audit_days is None else rules.audit_days
         lock = cdk.Duration.days(max(AUDIT_DAYS, asked)) if profile.keeps_data else None
         bucket = define_bucket(scope, "Audit", business_unit=business_unit, object_lock=lock)
+        mark_state(bucket)
         heads = define_bucket(scope, "Heads", business_unit=business_unit, object_lock=lock)
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         heads.add_to_resource_policy(

@@ -23,6 +23,7 @@ from mlops_constructs._unit_resources import (
     define_bucket,
     define_table,
     define_topic,
+    mark_state,
 )
 from mlops_constructs._validation import check_pattern, check_range, is_known, raise_if_any
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, warn
@@ -151,6 +152,8 @@ class BusinessUnit(Construct):
         self._records = DefinedRecords(self, business_unit=self)
         self._freeze = self._frozen(freeze)
         self._automation_table = define_table(self, "Automation", business_unit=self, partition_key="endpoint")
+        for each in (self._artifacts, self._automation_table):
+            mark_state(each)
         self._automation = AutomationAccess(
             business_unit=self,
             table=self._automation_table,

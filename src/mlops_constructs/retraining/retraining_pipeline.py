@@ -20,7 +20,7 @@ from mlops_constructs._functions import define_function
 from mlops_constructs._platform_rules import further_tags, rule_problems
 from mlops_constructs._roles import grant_statements
 from mlops_constructs._state_machine import define_machine
-from mlops_constructs._unit_resources import define_table
+from mlops_constructs._unit_resources import define_table, mark_state
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.feature_store.interface import ITrainingSetJob, IUnitFeatureStore
@@ -166,6 +166,7 @@ class RetrainingPipeline(Construct):
         self._table = define_table(
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
+        mark_state(self._table)
         gate_function = self._define_gate(gate, endpoint)
         tags_function = self._define_tags(source, training)
         code = s3_assets.Asset(self, "Code", path=str(training.source), exclude=["**/__pycache__"])

@@ -22,7 +22,7 @@ from mlops_constructs._functions import QueueConsumer, define_custom_resource, d
 from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import shared_policy
 from mlops_constructs._state_machine import define_machine, tasks
-from mlops_constructs._unit_resources import define_table
+from mlops_constructs._unit_resources import define_table, mark_state
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.compliance import acknowledge_all
@@ -116,6 +116,7 @@ class Rollout(Construct):
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")
+        mark_state(self._table)
         self._environment = {} if environment is None else dict(environment)
         self._access = access(
             scope=self, business_unit=business_unit, registry=registry, table=self._table, serving=spec

@@ -21,6 +21,7 @@ from ministack import app
 from mlops_local import (
     alarms,
     autoscaling,
+    bucket_abac,
     clock,
     cognito,
     compat,
@@ -106,6 +107,7 @@ _MODULES = (
     request_actions,
     deliveries,
     resource_tags,
+    bucket_abac,
     conditional_copies,
     reach,
     sagemaker,

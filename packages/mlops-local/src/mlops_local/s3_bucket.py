@@ -15,7 +15,7 @@ import botocore.serialize
 import botocore.session
 from ministack.services import s3
 
-from mlops_local import compat
+from mlops_local import bucket_abac, compat
 
 compat.expect(
     "ministack.services.s3",
@@ -221,6 +221,7 @@ def _forget_logging(name: str) -> None:
 
 _Setting = tuple[str, str, Callable[[Any], Any], Callable[[str, bytes], Any], Callable[[str], Any]]
 _SETTINGS: dict[str, _Setting] = {
+    "AbacStatus": ("PutBucketAbac", "AbacStatus", lambda value: {"Status": value}, bucket_abac.put, bucket_abac.forget),
     "BucketEncryption": ("PutBucketEncryption", "ServerSideEncryptionConfiguration", _encryption,
                          s3._put_bucket_encryption, s3._delete_bucket_encryption),
     "LifecycleConfiguration": ("PutBucketLifecycleConfiguration", "LifecycleConfiguration", _lifecycle,

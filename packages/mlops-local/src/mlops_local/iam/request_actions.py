@@ -69,6 +69,8 @@ def action(  # noqa: PLR0917 - MiniStack's own signature
         operation = iam_actions._match_rest_action("lambda", method, path, query_params)
         if operation:
             return f"lambda:{_LAMBDA.get(operation, operation)}"
+    if service == "s3" and "abac" in query_params:  # MiniStack takes it for CreateBucket
+        return "s3:PutBucketAbac" if method == "PUT" else "s3:GetBucketAbac"
     found = extract(service, method, path, headers, body, query_params)
     namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service)
     is_signed = bool(extract_access_key_id(dict(headers), dict(query_params)))

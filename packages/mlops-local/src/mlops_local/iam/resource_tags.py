@@ -32,7 +32,7 @@ from ministack.services import (
 )
 from ministack.services import iam as roles
 
-from mlops_local import compat
+from mlops_local import bucket_abac, compat
 from mlops_runtime.wildcards import matches
 
 compat.expect("ministack.core.iam_evaluator", _names_condition_key="(policies, prefix)")
@@ -54,6 +54,8 @@ compat.expect("ministack.services.ssm", _tags=object)
 compat.expect("ministack.services.stepfunctions", _tags=object)
 
 _PREFIX = "aws:ResourceTag/"
+# S3's own name of the same, for buckets and objects
+_ALSO = {"s3": "s3:BucketTag/"}
 Tags = Mapping[str, str] | Iterable[Mapping[str, str]] | None
 
 
@@ -69,7 +71,9 @@ def keys(action: str, arn: str) -> dict[str, str]:
     patterns = _table().get(service, {}).get(operation, ())
     if arn == "*" or not any(matches(pattern, arn) for pattern in patterns):
         return {}
-    return {f"{_PREFIX}{key}": value for key, value in _plain(FINDERS[service](arn)).items()}
+    prefixes = [_PREFIX, _ALSO[service]] if service in _ALSO else [_PREFIX]
+    found = _plain(FINDERS[service](arn))
+    return {f"{prefix}{key}": value for prefix in prefixes for key, value in found.items()}
 
 
 @cache
@@ -133,6 +137,7 @@ FINDERS: dict[str, Callable[[str], Any]] = {
     "iam": _iam,
     "kms": lambda arn: (kms._resolve_key(arn) or {}).get("Tags"),
     "lambda": lambda arn: (lambda_svc._functions.get(arn.split(":")[6]) or {}).get("tags") if ":function:" in arn else None,
+    "s3": bucket_abac.tags_of,
     "scheduler": scheduler._tags.get,
     "sns": lambda arn: (sns._topics.get(arn) or {}).get("tags"),
     "sqs": lambda arn: (sqs._queue_by_arn(arn) or {}).get("tags"),

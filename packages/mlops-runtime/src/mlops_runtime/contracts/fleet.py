@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+FLEET_READER = "MlopsFleetReader"  # name of the role of each account, if its stack gives it no other
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetEnvironment:

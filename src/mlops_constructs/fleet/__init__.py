@@ -1,0 +1,5 @@
+"""What each account of a fleet has so that one account can look after all of them."""
+
+from mlops_constructs.fleet.fleet_reader import FleetReader
+
+__all__ = ["FleetReader"]

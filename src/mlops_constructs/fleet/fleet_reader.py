@@ -1,0 +1,191 @@
+"""The role of an account in which another account reads what its models do, of any number of units and models."""
+
+from collections.abc import Mapping, Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from constructs import Construct
+from mlops_constructs._arguments import checked
+from mlops_constructs._roles import shared_policy
+from mlops_constructs._unit_resources import STATE, STATE_TAG
+from mlops_constructs._validation import check_pattern, raise_if_any
+from mlops_runtime.contracts.fleet import FLEET_READER
+from mlops_runtime.contracts.unit_entries import ROOT
+
+_ACCOUNT = r"[0-9]{12}"
+_ORGANIZATION = r"o-[a-z0-9]{10,32}"
+# a name with its path; the sign-in of people at AWS gives its roles names that end at random
+_ROLE = r"(?:[A-Za-z0-9+=,.@_-]+/)*[A-Za-z0-9+=,.@_-]+\*?"
+_NAME = r"[A-Za-z0-9+=,.@_-]{1,64}"
+# folders of a unit's buckets: reports of monitors, releases, audit records
+_FOLDERS = ("audit", "monitor", "releases")
+_WILDCARDS = (
+    "units and models come and go without this role: tables, machines and buckets are chosen by their tags, objects by their "
+    "folders, keys by the service that decrypts; endpoints and packages, which have no tags before they exist or at all, say "
+    "states and hashes. Rejected: a statement for each model, which would not fit one role"
+)
+
+
+@checked("InvalidFleetReader")
+class FleetReader(Construct):
+    """Define the role in which another account reads what the models of this one do. Stateless; one an account, for all Regions.
+
+    It reads what ``mlops fleet`` and the console's first page show, of every unit of the account: what stacks published
+    (``/mlops/``), rows of rollouts, pauses and retrainings, executions of the units' machines, reports of monitors, audit records,
+    releases, states of endpoints and packages. It changes nothing, and reads no features, calls, labels, training sets or models.
+    Its policy is its boundary, so that nothing can be added to it, and has the same size for any number of models.
+
+    Resources are chosen by tags that the library's constructs give them: tables and buckets with ``mlops:data`` = ``state``,
+    machines with ``mlops:unit``. S3 decides by tags in buckets that are set to it, as the constructs do, and DynamoDB in accounts
+    that are: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/abac-enable-ddb.html
+
+    The other account is trusted by its root, and held to roles by name. An external id is for third parties, and not needed between
+    accounts of one owner: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html
+
+    See: https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        account: The account that reads, 12 digits.
+        trusted_roles: Names of its roles that may take this one, with their path where they have one, such as ``"Operator"``. A
+            ``*`` at the end stands for what AWS adds at random, as in
+            ``"aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Operator_*"``.
+        organization_id: Organization that the other account must belong to at the time. Default: it is not asked for.
+        role_name: Name of the role, the same in each account. Default: ``MlopsFleetReader``.
+        costs: Whether it may read what the account was billed (Cost Explorer), which no tag or resource narrows. Default: no.
+
+    Raises:
+        ValidationError: If an argument is not possible.
+
+    Example:
+        >>> reader = FleetReader(self, "FleetReader", account="999999999999", trusted_roles=["Operator"])
+        >>> reader.role_name
+        'MlopsFleetReader'
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        account: str,
+        trusted_roles: Sequence[str],
+        organization_id: str | None = None,
+        role_name: str = FLEET_READER,
+        costs: bool = False,
+    ) -> None:
+        super().__init__(scope, id)
+        problems = [
+            check_pattern("account", account, pattern=_ACCOUNT, allowed="12 digits"),
+            None
+            if trusted_roles
+            else "trusted_roles must name one role at least, else every role of the account is trusted",
+            *(
+                check_pattern(
+                    "trusted_roles", each, pattern=_ROLE, allowed="names of roles, with '*' at the end at most"
+                )
+                for each in trusted_roles
+            ),
+            check_pattern("organization_id", organization_id, pattern=_ORGANIZATION, allowed="such as 'o-a1b2c3d4e5'"),
+            check_pattern("role_name", role_name, pattern=_NAME, allowed="1 to 64 letters, digits or any of +=,.@_-"),
+        ]
+        raise_if_any(self, "InvalidFleetReader", problems)
+        self._name = role_name
+        description = "Reads what the models of this account do, for mlops fleet"
+        policy = shared_policy(
+            self,
+            "Policy",
+            statements=self._statements(costs=costs),
+            description=description,
+            wildcard_reason=_WILDCARDS,
+        )
+        trusted = self._trust(account, trusted_roles, organization_id)
+        self._role = iam.Role(
+            self,
+            "Role",
+            role_name=role_name,
+            assumed_by=trusted,
+            description=description,
+            managed_policies=[policy],
+            permissions_boundary=policy,
+        )
+        document = self._role.assume_role_policy
+        assert document is not None  # noqa: S101 - of roles that are defined
+        # the hosted console acts in people's names, which CloudTrail keeps
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html
+        document.add_statements(iam.PolicyStatement(actions=["sts:SetSourceIdentity"], principals=[trusted]))
+
+    @property
+    def role(self) -> iam.IRole:
+        """The role."""
+        return self._role
+
+    @property
+    def role_name(self) -> str:
+        """Its name, which ``fleet.json`` has in its ARN."""
+        return self._name
+
+    def _trust(self, account: str, roles: Sequence[str], organization: str | None) -> iam.IPrincipal:
+        partition = cdk.Stack.of(self).partition
+        conditions: dict[str, object] = {
+            "ArnLike": {"aws:PrincipalArn": [f"arn:{partition}:iam::{account}:role/{name}" for name in roles]}
+        }
+        if organization is not None:
+            conditions["StringEquals"] = {"aws:PrincipalOrgID": organization}
+        return iam.PrincipalWithConditions(iam.AccountPrincipal(account), conditions)
+
+    def _statements(self, *, costs: bool) -> list[iam.PolicyStatement]:
+        stack = cdk.Stack.of(self)
+        own, unit = f"{stack.account}", {"StringLike": {"aws:ResourceTag/mlops:unit": "*"}}
+        state = {f"aws:ResourceTag/{STATE_TAG}": STATE}
+
+        def arns(service: str, *resources: str) -> list[str]:
+            return [f"arn:{stack.partition}:{service}:*:{own}:{resource}" for resource in resources]
+
+        def allow(*actions: str, on: Sequence[str], where: Mapping[str, object] | None = None) -> iam.PolicyStatement:
+            return iam.PolicyStatement(actions=list(actions), resources=list(on), conditions=where)
+
+        root = ROOT.strip("/")
+        found = [
+            allow("ssm:GetParametersByPath", on=arns("ssm", f"parameter/{root}", f"parameter/{root}/*")),
+            allow("dynamodb:GetItem", on=arns("dynamodb", "table/*"), where={"StringEquals": state}),
+            # an execution has the tags of its machine
+            # https://docs.aws.amazon.com/step-functions/latest/dg/tag-based-policies.html
+            allow(
+                "states:GetExecutionHistory",
+                "states:ListExecutions",
+                on=arns("states", "execution:*", "stateMachine:*"),
+                where=unit,
+            ),
+            allow(
+                "s3:GetObject",
+                on=[f"arn:{stack.partition}:s3:::*/{folder}/*" for folder in _FOLDERS],
+                where={"StringEquals": {**state, "aws:ResourceAccount": own}},
+            ),
+            allow(
+                "s3:ListBucket",
+                on=[f"arn:{stack.partition}:s3:::*"],
+                where={
+                    "StringEquals": {**state, "aws:ResourceAccount": own},
+                    "StringLike": {"s3:prefix": [f"{folder}/*" for folder in _FOLDERS]},
+                },
+            ),
+            allow(
+                "kms:Decrypt",
+                on=arns("kms", "key/*"),
+                where={
+                    "StringLike": {"kms:ViaService": [f"{each}.*.{stack.url_suffix}" for each in ("dynamodb", "s3")]}
+                },
+            ),
+            # one that does not exist yet has no tags, and must be known not to exist
+            allow("sagemaker:DescribeEndpoint", on=arns("sagemaker", "endpoint/*")),
+            # versions of packages have no tags
+            allow(
+                "sagemaker:DescribeModelPackage",
+                "sagemaker:ListModelPackages",
+                on=arns("sagemaker", "model-package/*", "model-package-group/*"),
+            ),
+        ]
+        return [*found, allow("ce:GetCostAndUsage", on=["*"])] if costs else found
