@@ -29,7 +29,7 @@ _WILDCARDS = (
 
 @checked("InvalidFleetReader")
 class FleetReader(Construct):
-    """Define the role in which another account reads what the models of this one do. Stateless; one an account, for all Regions.
+    """Define the role in which another account reads what the models of this one do. Stateless. One an account, for all Regions.
 
     It reads what ``mlops fleet`` and the console's first page show, of every unit of the account: what stacks published
     (``/mlops/``), rows of rollouts, pauses and retrainings, executions of the units' machines, reports of monitors, audit records,
