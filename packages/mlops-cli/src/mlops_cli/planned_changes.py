@@ -12,6 +12,7 @@ import typer
 
 from mlops_cli.aws_account import UserError
 from mlops_cli.plan_checks import KeyFindings, LogRoleFindings, read_keys, read_log_roles, read_networks
+from mlops_cli.unit_imports import MissingImport, missing_imports
 from mlops_cli.unit_owners import OwnedUnit, owned_units
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class PlannedChanges:
         refused: Changes that are not made without being named.
         existing: Names that would be created and exist, and those that could not be checked.
         owned: Units that another stack owns.
+        missing: What stacks import and is not deployed.
         keys: What the policies of keys lack that units use and do not own.
         log_roles: Which stacks are refused because API Gateway may not write their access logs.
         notes: What is worth saying and refuses nothing.
@@ -67,6 +69,7 @@ class PlannedChanges:
     refused: "tuple[Refusal, ...]"
     existing: "tuple[Existing, ...]"
     owned: tuple[OwnedUnit, ...]
+    missing: tuple[MissingImport, ...]
     keys: KeyFindings
     log_roles: LogRoleFindings
     notes: tuple[str, ...]
@@ -101,6 +104,7 @@ class PlannedChanges:
         schemas = _schemas()
         found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
         owned = list(owned_units(cloudformation, templates))
+        missing, unchecked = missing_imports(aws.client("ssm"), {**remade, **templates})
         existing = [
             one
             for one in names_that_exist(aws, found, versions)
@@ -112,9 +116,10 @@ class PlannedChanges:
             refused=tuple(refusals(found, allowed)),
             existing=tuple(existing),
             owned=tuple(owned),
+            missing=tuple(missing),
             keys=keys,
             log_roles=log_roles,
-            notes=(*keys.notes, *networks, *log_roles.notes),
+            notes=(*keys.notes, *networks, *log_roles.notes, *unchecked),
             stuck=tuple(stuck),
             unused=tuple(name for name in unused_names(found, allowed) if name not in keys.allowed),
         )
@@ -129,6 +134,7 @@ class PlannedChanges:
             refused=tuple(one for plan in plans for one in plan.refused),
             existing=tuple(one for plan in plans for one in plan.existing),
             owned=tuple(one for plan in plans for one in plan.owned),
+            missing=tuple(one for plan in plans for one in plan.missing),
             keys=KeyFindings(problems=tuple(one for plan in plans for one in plan.keys.problems), allowed=allowed),
             log_roles=LogRoleFindings(problems=tuple(one for plan in plans for one in plan.log_roles.problems)),
             notes=tuple(one for plan in plans for one in plan.notes),
@@ -149,6 +155,7 @@ class PlannedChanges:
             *self.log_roles.problems,
             *(refusal.text for refusal in self.refused),
             *(each.text for each in self.owned),
+            *(each.text for each in self.missing),
             *([f"{len(taken)} of the names to be created already exist: {taken[0]}"] if taken else []),
             *(f"--allow {name} allows nothing in this plan; remove it" for name in self.unused),
         ]

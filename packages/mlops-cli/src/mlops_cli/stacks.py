@@ -19,6 +19,7 @@ from mlops_cli.answers import AsJson, Yes, confirm, print_json
 from mlops_cli.aws_account import UserError, account, shown
 from mlops_cli.local import AccountNumber, Home, home_folder
 from mlops_cli.planned_changes import Allow, PlannedChanges, doomed_changes
+from mlops_cli.unit_imports import remaining_imports
 
 if TYPE_CHECKING:
     from mlops_local.accounts import CloudAccount
@@ -33,6 +34,8 @@ App = Annotated[
 ]
 # as CloudFormation's handlers say it
 _TAKEN = re.compile(r"already exists", re.IGNORECASE)
+_UNREAD = re.compile(r"Unable to fetch parameters \[/mlops")
+_OWNER_FIRST = "it imports from a stack of the app that comes after it; write importing.add_dependency(owner)"
 _ADOPT = "mlops plan names what exists before a deployment, and docs/adopt.md how to adopt or delete it"
 Stacks = Annotated[
     list[str] | None, typer.Argument(help="Stack names. Default: all stacks of the app.", show_default=False)
@@ -236,6 +239,8 @@ def deploy(
         except deployer.DeployError as error:
             if _TAKEN.search(str(error)):
                 raise UserError(f"{error}; {_ADOPT}") from error
+            if _UNREAD.search(str(error)):
+                raise UserError(f"{error}; {_OWNER_FIRST}") from error
             raise
     if as_json:
         print_json({**planned.document(), "outputs": outputs})
@@ -281,6 +286,16 @@ def destroy(
             for each in found
             for change in doomed_changes(running.at(each.account, each.region).client("cloudformation"), [each.name])
         ]
+        remaining = [
+            each.text
+            for place in dict.fromkeys((stack.account, stack.region) for stack in found)
+            for each in remaining_imports(
+                running.at(*place).client("cloudformation"),
+                [stack.name for stack in reversed(found) if (stack.account, stack.region) == place],
+            )
+        ]
+        if remaining:
+            raise UserError(f"refused: {'; '.join(remaining)}")
         if doomed:
             confirm(f"destroy {'; '.join(_described(each) for each in doomed)}", yes=yes)
         events = _Progress(on_stderr=as_json)

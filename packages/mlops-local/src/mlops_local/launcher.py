@@ -81,6 +81,7 @@ from mlops_local.stacks import (
     imports,
     resource_owners,
     resource_types,
+    shared_values,
     taken_names,
     template_references,
     waves,
@@ -153,6 +154,7 @@ _MODULES = (
     faults,
     failed_deletions,
     busy_stacks,
+    shared_values,
     waves,
     saver,
 )

@@ -530,12 +530,12 @@ def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[Re
     try:
         client.delete_stack(StackName=stack_id)
     except client.exceptions.ClientError as error:
-        # claim: cloudformation-keeps-a-stack-whose-export-is-imported
         status = str(client.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"])
         raise DeployError(name, status, reason=error.response["Error"]["Message"]) from error
     status, events = _wait(client, stack_id, name, seen, on_event)
     if status != "DELETE_COMPLETE":
-        raise DeployError(name, status, _causes(events))
+        # such as an export that is in use: the stack stays as it was
+        raise DeployError(name, status, _causes(events), events[-1].reason if events else "")
     return events
 
 

@@ -1,0 +1,183 @@
+"""What stacks import of a unit: what is not deployed yet before a deployment, and who still imports it before it goes.
+
+CloudFormation reads a value from a parameter of Systems Manager whose name is in the template. It refuses to delete a unit's owner
+while another stack imports the unit, and does not know who reads a store or a registry.
+
+See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-supplied-parameter-types.html
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_runtime.contracts.unit_entries import ROOT, UNIT_ROOT
+
+_PARAMETER = "AWS::SSM::Parameter"
+_READ = f"{_PARAMETER}::Value<"
+_MOST = 10  # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
+_PUBLISHED = re.compile(rf"{UNIT_ROOT}(?P<unit>[^/]+)/\d+/(?P<profile>[^/]+)/(?P<field>.+)")
+_REGISTRY = re.compile(rf"{ROOT}(?P<unit>[^/]+)/registry/(?P<registry>[^/]+)")
+_DENIED = ("AccessDenied", "AccessDeniedException")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingImport:
+    """Something that a stack imports and that is not deployed.
+
+    Args:
+        stack: Name of the stack.
+        what: What it is, such as ``unit 'demand'``.
+        fix: What to do.
+    """
+
+    stack: str
+    what: str
+    fix: str
+
+    @property
+    def text(self) -> str:
+        """What is wrong, and the fix, as one sentence."""
+        return f"stack {self.stack} imports {self.what}, which is not deployed in this account and Region: {self.fix}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemainingImport:
+    """Stacks that import what goes with another one.
+
+    Args:
+        stack: Name of the stack that would go.
+        what: What it has, such as ``unit 'demand'``.
+        importers: Names of the stacks that import it.
+    """
+
+    stack: str
+    what: str
+    importers: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What is wrong, and the fix, as one sentence."""
+        verb = "imports" if len(self.importers) == 1 else "import"
+        return (
+            f"stack {self.stack} has {self.what}, which {' and '.join(self.importers)} still {verb}: destroy "
+            f"{'it' if len(self.importers) == 1 else 'them'} first"
+        )
+
+
+def missing_imports(ssm: Any, templates: Mapping[str, Mapping[str, Any]]) -> tuple[list[MissingImport], list[str]]:
+    """Return what stacks import and neither is deployed nor defined by another one of them, and what could not be checked.
+
+    Args:
+        ssm: Client of Systems Manager.
+        templates: Template of each stack by the stack's name.
+    """
+    from botocore.exceptions import ClientError
+
+    defined = {name for template in templates.values() for name in _defined(template)}
+    problems, notes = [], []
+    for stack, template in templates.items():
+        names = sorted(set(_read(template)) - defined)
+        try:
+            missing = [name for part in _parts(names) for name in ssm.get_parameters(Names=part)["InvalidParameters"]]
+            problems += [
+                MissingImport(stack=stack, what=what, fix=_fix(ssm, found)) for what, found in _grouped(missing).items()
+            ]
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _DENIED:
+                raise
+            notes.append(f"stack {stack}: cannot check whether what it imports is deployed: {error}")
+    return problems, notes
+
+
+def remaining_imports(cloudformation: Any, doomed: Sequence[str]) -> Iterator[RemainingImport]:
+    """Yield what other stacks import of stacks that are to be deleted.
+
+    Args:
+        cloudformation: Client of their account and Region.
+        doomed: Their names, in the order of their deletion; those that are not deployed have nothing.
+    """
+    from botocore.exceptions import ClientError
+
+    pages = cloudformation.get_paginator("describe_stacks").paginate()
+    readers = {
+        str(stack["StackName"]): {str(each["ParameterValue"]) for each in stack.get("Parameters", ())}
+        for page in pages
+        for stack in page["Stacks"]
+        if stack["StackStatus"] not in ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
+    }
+    for stack in doomed:
+        own_values = readers.pop(stack, None)
+        if own_values is None:
+            continue
+        try:
+            pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+            resources = [each for page in pages for each in page["StackResourceSummaries"]]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                continue
+            raise
+        own = [str(each.get("PhysicalResourceId")) for each in resources if each["ResourceType"] == _PARAMETER]
+        for what, names in _grouped(own).items():
+            importers = sorted(reader for reader, values in readers.items() if values.intersection(names))
+            if importers:
+                yield RemainingImport(stack=stack, what=what, importers=tuple(importers))
+
+
+def _read(template: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names that a template reads of what units publish."""
+    for body in template.get("Parameters", {}).values():
+        name = str(body.get("Default", ""))
+        if str(body.get("Type", "")).startswith(_READ) and _what(name) is not None:
+            yield name
+
+
+def _defined(template: Mapping[str, Any]) -> Iterator[str]:
+    for resource in template.get("Resources", {}).values():
+        name = resource.get("Properties", {}).get("Name") if resource.get("Type") == _PARAMETER else None
+        if isinstance(name, str):
+            yield name
+
+
+def _what(name: str) -> str | None:
+    """Return what a parameter is of, in words; None for other parameters."""
+    if found := _PUBLISHED.fullmatch(name):
+        of_store = found["field"].startswith("features/")
+        return f"the feature store of unit {found['unit']!r}" if of_store else f"unit {found['unit']!r}"
+    if found := _REGISTRY.fullmatch(name):
+        return f"registry {found['registry']!r} of unit {found['unit']!r}"
+    return None
+
+
+def _grouped(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        what = _what(name)
+        if what is not None:
+            found.setdefault(what, []).append(name)
+    return found
+
+
+def _fix(ssm: Any, missing: Sequence[str]) -> str:
+    """Return what to do: another profile or rules, a newer version of the owner, or its deployment."""
+    found = _PUBLISHED.fullmatch(missing[0])
+    if found is None or found["field"].startswith("features/"):
+        return "deploy the stack that defines it first"
+    root = missing[0].removesuffix(f"/{found['profile']}/{found['field']}")
+    pages = ssm.get_paginator("get_parameters_by_path").paginate(Path=root, Recursive=True)
+    names = [str(each["Name"]).removeprefix(f"{root}/") for page in pages for each in page["Parameters"]]
+    profiles = sorted({name.partition("/")[0] for name in names})
+    if found["profile"] in profiles:
+        fields = ", ".join(name.rpartition("/")[2] for name in missing)
+        return f"its owner does not publish {fields}; deploy the owner with the version that this stack has"
+    if profiles:
+        return (
+            f"it is deployed with the profile and platform rules {' and '.join(map(repr, profiles))}, and this stack asks for "
+            f"{found['profile']!r}; import it with the same profile= and defaults="
+        )
+    return f'deploy the stack that defines BusinessUnit(..., name="{found["unit"]}") first'
+
+
+def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), _MOST):
+        yield names[start : start + _MOST]

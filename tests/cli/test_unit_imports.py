@@ -1,0 +1,283 @@
+"""A unit of one repository and stacks of two others that import it: every order of deployment and destruction."""
+
+import itertools
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from mlops_cli.unit_imports import MissingImport, missing_imports, remaining_imports
+from mlops_constructs import BusinessUnit, ModelRegistry, Profile
+from mlops_local.cloud import Cloud
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+ROLES = ("owner", "left", "right")
+COPY = "import os, shutil, sys; shutil.copytree(sys.argv[1], os.environ['CDK_OUTDIR'], dirs_exist_ok=True)"
+
+
+class Repositories:
+    """Three apps, each of a team of its own, and their stacks on the cloud."""
+
+    def __init__(self, on_cloud: Run, cloud: Cloud, name: str, folder: Path) -> None:
+        self.on_cloud, self.unit, self.folder = on_cloud, name.lower(), folder
+        self.cloudformation, self.ssm = cloud.client("cloudformation"), cloud.client("ssm")
+        self.stacks = {role: f"{name}{role.capitalize()}" for role in ROLES}
+        (folder / "copy.py").write_text(COPY)
+        for role, stack_name in self.stacks.items():
+            app = cdk.App(outdir=str(folder / role))
+            stack = cdk.Stack(app, stack_name)
+            if role == "owner":
+                BusinessUnit(stack, "Unit", name=self.unit, profile=Profile.DEVELOPMENT)
+            else:
+                unit = BusinessUnit.from_name(stack, "Unit", name=self.unit, profile=Profile.DEVELOPMENT)
+                ModelRegistry(stack, "Registry", business_unit=unit, name=role)
+            app.synth()
+
+    def run(self, verb: str, role: str) -> subprocess.CompletedProcess[str]:
+        """Plan, deploy or destroy the stack of a repository by command."""
+        yes = ["--yes"] if verb == "destroy" else []
+        return self.on_cloud(verb, *yes, "--app", f"python {self.folder / 'copy.py'} {self.folder / role}")
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that is there of the three, by stack: its status, its resources, and parameters of the unit."""
+        found: dict[str, Any] = {}
+        for page in self.cloudformation.get_paginator("describe_stacks").paginate():
+            for stack in page["Stacks"]:
+                name = stack["StackName"]
+                if name not in self.stacks.values() or stack["StackStatus"] == "DELETE_COMPLETE":
+                    continue
+                pages = self.cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+                rows = [row for rows in pages for row in rows["StackResourceSummaries"]]
+                found[name] = stack["StackStatus"], sorted((r["PhysicalResourceId"], r["ResourceStatus"]) for r in rows)
+        pages = self.ssm.get_paginator("get_parameters_by_path").paginate(
+            Path=f"/mlops-unit/{self.unit}", Recursive=True
+        )
+        found["parameters"] = sorted(each["Name"] for page in pages for each in page["Parameters"])
+        return found
+
+    def deployed(self) -> frozenset[str]:
+        """Return which are deployed, each whole."""
+        state = self.state()
+        whole = {role for role, name in self.stacks.items() if name in state}
+        for role in whole:
+            status, rows = state[self.stacks[role]]
+            assert status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"), state
+            assert all(row[1] in ("CREATE_COMPLETE", "UPDATE_COMPLETE") for row in rows), state
+        return frozenset(whole)
+
+    def forget(self) -> None:
+        """Destroy what is left, importers first."""
+        for role in reversed(ROLES):
+            self.run("destroy", role)
+
+
+State = frozenset[str]
+Tried = dict[tuple[State, str, str], State]
+
+
+@pytest.fixture
+def repositories(on_cloud: Run, cloud: Cloud, unique_stack: str, tmp_path: Path) -> Iterator[Repositories]:
+    """Three synthesized apps; nothing of them is left."""
+    found = Repositories(on_cloud, cloud, unique_stack, tmp_path)
+    try:
+        yield found
+    finally:
+        found.forget()
+
+
+def _try_what_is_refused(repositories: Repositories, tried: Tried) -> None:
+    """Deploy importers without their owner, destroy the owner before them, by command and by CloudFormation: nothing changes."""
+    here, before = repositories.deployed(), repositories.state()
+    stacks, unit, cloudformation = repositories.stacks, repositories.unit, repositories.cloudformation
+    for role in ROLES[1:]:
+        if "owner" in here:
+            continue
+        imports = (
+            f"refused: stack {stacks[role]} imports unit '{unit}', which is not deployed in this account and Region: deploy the "
+            f'stack that defines BusinessUnit(..., name="{unit}") first'
+        )
+        for verb in ("plan", "deploy"):
+            ended = repositories.run(verb, role)
+            assert (ended.returncode, imports in ended.stderr) == (1, True), ended.stderr
+        template = (repositories.folder / role / f"{stacks[role]}.template.json").read_text()
+        with pytest.raises(ClientError, match=f"Unable to fetch parameters .*/mlops-unit/{unit}/"):
+            cloudformation.create_change_set(
+                StackName=stacks[role],
+                ChangeSetName="stock",
+                ChangeSetType="CREATE",
+                Capabilities=["CAPABILITY_IAM"],
+                TemplateBody=template,
+            )
+        tried[here, "deploy", role] = here
+    importers = [stacks[role] for role in ROLES[1:] if role in here]
+    if importers:
+        ended = repositories.run("destroy", "owner")
+        words = "imports: destroy it first" if len(importers) == 1 else "import: destroy them first"
+        remain = f"refused: stack {stacks['owner']} has unit '{unit}', which {' and '.join(importers)} still {words}"
+        assert (ended.returncode, remain in ended.stderr) == (1, True), ended.stderr
+        cloudformation.delete_stack(StackName=stacks["owner"])
+        (found,) = cloudformation.describe_stacks(StackName=stacks["owner"])["Stacks"]
+        assert f"in use by {' and '.join(importers)}" in found["StackStatusReason"]
+        tried[here, "destroy", "owner"] = here
+    assert repositories.state() == before
+
+
+@pytest.mark.cloud
+def test_every_order_works_or_is_refused_by_name(repositories: Repositories) -> None:
+    """A walk over every state and every step between two; then each order of deployments and destructions is a way along it."""
+    walk = ["+owner", "+left", "+right", "-left", "-right", "+right", "+left", "-right", "-left", "-owner"]
+    tried: Tried = {}
+    _try_what_is_refused(repositories, tried)
+    for number, step in enumerate(walk):
+        verb, role, before = {"+": "deploy", "-": "destroy"}[step[0]], step[1:], repositories.deployed()
+        if verb == "destroy" and number > len(walk) / 2:
+            repositories.cloudformation.delete_stack(StackName=repositories.stacks[role])
+            waiter = repositories.cloudformation.get_waiter("stack_delete_complete")
+            waiter.wait(StackName=repositories.stacks[role], WaiterConfig={"Delay": 1})
+        else:
+            ended = repositories.run(verb, role)
+            assert ended.returncode == 0, ended.stderr
+        after = repositories.deployed()
+        assert after == (before | {role} if verb == "deploy" else before - {role})
+        is_new = not any(state == after for state, _, _ in tried)
+        tried[before, verb, role] = after
+        if is_new:
+            _try_what_is_refused(repositories, tried)
+    assert repositories.state() == {"parameters": []}
+
+    for deployments, destructions in itertools.product(itertools.permutations(ROLES), repeat=2):
+        state: State = frozenset()
+        for verb, order, end in (("deploy", deployments, frozenset(ROLES)), ("destroy", destructions, frozenset())):
+            # what is refused is tried again by its team, in the same order
+            for role in (*order, *order, *order):
+                if (role in state) is not (verb == "deploy"):
+                    state = tried[state, verb, role]
+            assert state == end
+
+
+def _stub(service: str, *answers: tuple[str, Any]) -> Any:
+    client = boto3.client(service, "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    stub = Stubber(client)
+    for operation, answer in answers:
+        if isinstance(answer, str):
+            stub.add_client_error(operation, answer, "no")
+        else:
+            stub.add_response(operation, answer)
+    stub.activate()
+    return client
+
+
+def _reads(*names: str) -> dict[str, Any]:
+    kind = "AWS::SSM::Parameter::Value<String>"
+    return {"Parameters": {f"P{number}": {"Type": kind, "Default": name} for number, name in enumerate(names)}}
+
+
+KEY = "/mlops-unit/demand/1/production/key_arn"
+STORE = "/mlops-unit/demand/1/production/features/data_bucket"
+
+
+@pytest.mark.parametrize(
+    ("published", "fix"),
+    [
+        ([], 'deploy the stack that defines BusinessUnit(..., name="demand") first'),
+        (
+            ["production/owner"],
+            "its owner does not publish key_arn; deploy the owner with the version that this stack has",
+        ),
+        (
+            ["development/key_arn", "production.0a1b/key_arn"],
+            "it is deployed with the profile and platform rules 'development' and 'production.0a1b', and this stack asks for "
+            "'production'; import it with the same profile= and defaults=",
+        ),
+    ],
+)
+def test_what_a_missing_unit_lacks_is_named(published: list[str], fix: str) -> None:
+    """The unit itself, a value that an older owner does not publish, or the same profile and rules."""
+    found = {"Parameters": [{"Name": f"/mlops-unit/demand/1/{name}", "Value": "x"} for name in published]}
+    ssm = _stub("ssm", ("get_parameters", {"InvalidParameters": [KEY]}), ("get_parameters_by_path", found))
+    assert missing_imports(ssm, {"Second": _reads(KEY, "/cdk-bootstrap/hnb659fds/version")}) == (
+        [MissingImport(stack="Second", what="unit 'demand'", fix=fix)],
+        [],
+    )
+
+
+def test_stores_and_registries_are_named_too() -> None:
+    """By their unit; what another stack of the same deployment defines is not missing."""
+    registry = "/mlops/demand/registry/demand-forecast"
+    ssm = _stub("ssm", ("get_parameters", {"InvalidParameters": [STORE, registry]}))
+    owner = {"Resources": {"Key": {"Type": "AWS::SSM::Parameter", "Properties": {"Name": KEY}}}}
+    problems, notes = missing_imports(ssm, {"Third": _reads(KEY, registry, STORE), "Owner": owner})
+    assert notes == []
+    assert [each.what for each in problems] == [
+        "the feature store of unit 'demand'",
+        "registry 'demand-forecast' of unit 'demand'",
+    ]
+    assert problems[0].text.endswith(
+        "which is not deployed in this account and Region: deploy the stack that defines it first"
+    )
+
+
+def test_what_may_not_be_read_refuses_nothing() -> None:
+    """It is a note; stacks that import nothing are not asked for."""
+    problems, (note,) = missing_imports(
+        _stub("ssm", ("get_parameters", "AccessDeniedException")), {"Second": _reads(KEY), "S": {}}
+    )
+    assert problems == []
+    assert note.startswith("stack Second: cannot check whether what it imports is deployed: ")
+
+
+def test_importers_of_stores_and_registries_go_first() -> None:
+    """In the order of the deletion: one that goes before needs no sentence."""
+    stack = {"CreationTime": 0, "StackStatus": "CREATE_COMPLETE"}
+    reads = {
+        name: [{"ParameterKey": "P", "ParameterValue": value}] for name, value in (("Fourth", KEY), ("Third", STORE))
+    }
+    stacks = [
+        {**stack, "StackName": "Owner"},
+        *({**stack, "StackName": name, "Parameters": p} for name, p in reads.items()),
+    ]
+    row = {"LogicalResourceId": "P", "ResourceStatus": "CREATE_COMPLETE", "LastUpdatedTimestamp": 0}
+    rows = [{**row, "ResourceType": "AWS::SSM::Parameter", "PhysicalResourceId": name} for name in (KEY, STORE)]
+    answers = [("describe_stacks", {"Stacks": stacks})]
+    listing = ("list_stack_resources", {"StackResourceSummaries": rows})
+    found = list(remaining_imports(_stub("cloudformation", *answers, listing), ["Gone", "Owner"]))
+    assert [each.text for each in found] == [
+        "stack Owner has unit 'demand', which Fourth still imports: destroy it first",
+        "stack Owner has the feature store of unit 'demand', which Third still imports: destroy it first",
+    ]
+    nothing = ("list_stack_resources", {"StackResourceSummaries": []})
+    in_order = _stub("cloudformation", *answers, nothing, nothing, listing)
+    assert list(remaining_imports(in_order, ["Third", "Fourth", "Owner"])) == []
+
+
+def test_stacks_of_one_app_need_their_order(on_cloud: Run, unique_stack: str, tmp_path: Path) -> None:
+    """A stack that is deployed before the one that it imports from: the fix is named, and nothing is created."""
+    unit = unique_stack.lower()
+    name = f"/mlops-unit/{unit}/1/production/owner"
+    parameter = {"Type": "AWS::SSM::Parameter", "Properties": {"Name": name, "Type": "String", "Value": "ann"}}
+    templates = {
+        "A": {**_reads(name), "Resources": {"T": {"Type": "AWS::SNS::Topic"}}},
+        "B": {"Resources": {"P": parameter}},
+    }
+    artifacts = {}
+    for key, template in templates.items():
+        (tmp_path / f"{key}.json").write_text(json.dumps(template))
+        artifacts[f"{unique_stack}{key}"] = {
+            "type": "aws:cloudformation:stack",
+            "environment": "aws://unknown-account/unknown-region",
+            "properties": {"templateFile": f"{key}.json"},
+        }
+    (tmp_path / "manifest.json").write_text(json.dumps({"version": "36.0.0", "artifacts": artifacts}))
+    (tmp_path / "copy.py").write_text(COPY)
+    ended = on_cloud("deploy", "--app", f"python {tmp_path / 'copy.py'} {tmp_path}")
+    assert ended.returncode == 1
+    assert (
+        "it imports from a stack of the app that comes after it; write importing.add_dependency(owner)" in ended.stderr
+    )
