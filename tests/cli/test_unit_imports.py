@@ -252,7 +252,7 @@ def test_importers_of_stores_and_registries_go_first() -> None:
         "stack Owner has unit 'demand', which Fourth still imports: destroy it first",
         "stack Owner has the feature store of unit 'demand', which Third still imports: destroy it first",
     ]
-    nothing = ("list_stack_resources", {"StackResourceSummaries": []})
+    nothing: tuple[str, Any] = ("list_stack_resources", {"StackResourceSummaries": []})
     in_order = _stub("cloudformation", *answers, nothing, nothing, listing)
     assert list(remaining_imports(in_order, ["Third", "Fourth", "Owner"])) == []
 

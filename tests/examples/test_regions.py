@@ -74,7 +74,7 @@ def test_the_page_has_the_price_of_a_pilot_light(tmp_path: Path) -> None:
 
 def test_a_failover_replaces_nothing(tmp_path: Path) -> None:
     """But policies: where models come from changes, and how many calls are answered."""
-    sides = []
+    sides: list[dict[str, Any]] = []
     for context in ({}, {"failover": "true"}):
         app = cdk.App(outdir=str(tmp_path / f"side{len(sides)}"), context=context)
         compose(app)
@@ -219,7 +219,7 @@ def promoted(regions: Regions, wait_for: Callable[..., Any], factor: float) -> t
 
 def arrives(regions: Regions, wait_for: Callable[..., Any], factor: float, package: str) -> ReleaseRecord:
     """Wait until what production releases is served in both other Regions, as bytes under their own keys."""
-    passed_on = wait_for(lambda: regions.released(PRODUCTION, package))
+    passed_on: ReleaseRecord = wait_for(lambda: regions.released(PRODUCTION, package))
     for place, loop in ((RECOVERY, regions.recovery), (AMERICAS, regions.americas)):
         with loop.traffic(ROW, f"{place.name}-{factor}") if place is AMERICAS else nullcontext():
             arrived = wait_for(lambda place=place: regions.offer(place, passed_on))

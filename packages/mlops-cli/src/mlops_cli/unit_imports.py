@@ -1,7 +1,7 @@
 """What stacks import of a unit: what is not deployed yet before a deployment, and who still imports it before it goes.
 
 CloudFormation reads a value from a parameter of Systems Manager whose name is in the template. It refuses to delete a unit's owner
-while another stack imports the unit, and does not know who reads a store or a registry.
+while another stack imports the unit. Of stores and registries it does not know which stacks import them.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-supplied-parameter-types.html
 """
