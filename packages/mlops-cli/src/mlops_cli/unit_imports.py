@@ -11,13 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_runtime.contracts.unit_entries import ROOT, UNIT_ROOT
-
 _PARAMETER = "AWS::SSM::Parameter"
 _READ = f"{_PARAMETER}::Value<"
 _MOST = 10  # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
-_PUBLISHED = re.compile(rf"{UNIT_ROOT}(?P<unit>[^/]+)/\d+/(?P<profile>[^/]+)/(?P<field>.+)")
-_REGISTRY = re.compile(rf"{ROOT}(?P<unit>[^/]+)/registry/(?P<registry>[^/]+)")
+_PUBLISHED = re.compile(r"/mlops-unit/(?P<unit>[^/]+)/\d+/(?P<profile>[^/]+)/(?P<field>.+)")
+_REGISTRY = re.compile(r"/mlops/(?P<unit>[^/]+)/registry/(?P<registry>[^/]+)")
 _DENIED = ("AccessDenied", "AccessDeniedException")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html import escape, unescape
+from html import unescape
 from typing import Any
 
 from ministack.services import cloudformation
@@ -20,6 +20,7 @@ compat.expect("ministack.services.cloudformation", _stacks=object)
 compat.expect(
     "ministack.services.cloudformation.handlers",
     _ACTION_HANDLERS=dict,
+    _error="(code, message, status=400)",
     _imported_export_names="(stack, stack_name)",
     _p="(params, key, default='')",
     _resolve_stack="(stack_name)",
@@ -90,9 +91,6 @@ def _unable(handler: _Handler) -> _Handler:
         if found is None:
             return answer
         message = f"Unable to fetch parameters [{found[1]}] from parameter store for this account."
-        body = re.sub(
-            r"<Message>.*</Message>", f"<Message>{escape(message)}</Message>", answer[2].decode(), flags=re.DOTALL
-        )
-        return answer[0], answer[1], body.encode()
+        return handlers._error("ValidationError", message)
 
     return handled
