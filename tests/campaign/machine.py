@@ -24,6 +24,7 @@ SERVICES = {
     "dynamodb": ("DynamoDB.ProvisionedThroughputExceededException", "DynamoDB.InternalServerErrorException"),
     "cloudwatch": ("CloudWatch.ThrottlingException", "CloudWatch.CloudWatchException"),
     "servicequotas": ("ServiceQuotas.TooManyRequestsException", "ServiceQuotas.ServiceException"),
+    "ecr": ("Ecr.EcrException", "Ecr.ServerException"),
     "s3": ("S3.S3Exception", "S3.S3Exception"),
     "sns": ("Sns.ThrottledException", "Sns.InternalErrorException"),
     "eventbridge": ("EventBridge.ThrottlingException", "EventBridge.InternalException"),

@@ -46,6 +46,7 @@ class Cell:
         """How the cell is known in results."""
         stays = "for good" if self.count == FOR_GOOD else f"{self.count}x"
         what = f"{self.state} {self.integration}" if self.state else f"{self.integration} {self.match}"
+        what = f"{self.mode} {what}" if self.state and self.mode else what
         return " ".join([what, self.kind, stays, "lost" if self.after else ""]).strip()
 
     def fault(self) -> dict[str, Any]:
@@ -98,6 +99,21 @@ def retrain_cells() -> list[Cell]:
         Cell(integration=name, match=match, kind=kind, count=count, after=after, mode=mode)
         for kind, count, after in _ways()
         for name, match, mode in RETRAIN_CALLS
+    ]
+    random.Random(SEED).shuffle(found)
+    return found
+
+
+def promotion_cells(tasks: Mapping[tuple[str, str], tuple[str, str]]) -> list[Cell]:
+    """Return every cell of the Release and the Promote machine in a seeded order: any beginning is a fair sample.
+
+    Args:
+        tasks: Integration of each task and what its arguments hold, by machine (``release``, ``promote``) and state.
+    """
+    found = [
+        Cell(state=state, integration=integration, match=match, kind=kind, count=count, after=after, mode=machine)
+        for kind, count, after in _ways()
+        for (machine, state), (integration, match) in tasks.items()
     ]
     random.Random(SEED).shuffle(found)
     return found

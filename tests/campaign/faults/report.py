@@ -1,4 +1,4 @@
-"""The sections of ``docs/campaign.md`` on faults of the two machines, written from the results alone."""
+"""The sections of ``docs/campaign.md`` on faults of machines on the embedded cloud, written from the results alone."""
 
 import textwrap
 from collections import Counter
@@ -36,6 +36,16 @@ SECTIONS = {
         "policy and deployed. After the first, the live model is approved and recorded, there is one package of the candidate "
         "at most and none of a rejected one, one record of a rejection or failure, no lock is held and nothing is left over (what "
         "only the failing call could do is excused); after the second, its model serves. The cells are in a seeded order: those "
+        "done are a fair sample of all.",
+    ),
+    "promotion": Section(
+        name="promotion-faults",
+        title="Faults of the Release and the Promote machine on the embedded cloud",
+        says="Two accounts with IAM on. Each cell approves a model in the source under the fault; then an hour goes by, up to three "
+        "times, and the schedules of both sides are all that goes on. After the fault the target's group has the whole release "
+        "or none, with its objects under the hashes that were released, no second package, and both audit chains are whole; "
+        "in the end there is one package, approved (or left pending in a pause), and one audit record on each side. The outcome is "
+        "the offer's state under the fault. The cells are derived from the definitions that are deployed, in a seeded order: those "
         "done are a fair sample of all.",
     ),
 }

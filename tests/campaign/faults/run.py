@@ -1,4 +1,4 @@
-"""``python -m tests.campaign.faults.run deploy|retrain FOLDER [MINUTES]``: the cells that are not done yet, on their own cloud."""
+"""``python -m tests.campaign.faults.run deploy|retrain|promotion FOLDER [MINUTES]``: the cells that are not done yet, on their own cloud."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.campaign.faults.cells import Cell
 from tests.campaign.faults.deploy import DeployFaults
+from tests.campaign.faults.promotion import PromotionFaults
 from tests.campaign.faults.report import SECTIONS, section
 from tests.campaign.faults.retrain import RetrainFaults
 from tests.campaign.page import write
@@ -25,15 +26,17 @@ CELLS_OF_A_CLOUD = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """Where the results of one machine are kept, and the world that goes through its cells."""
+    """Where the results of a campaign are kept, the world that goes through its cells, and how many accounts that needs."""
 
     results: str
     world: Any
+    accounts: int = 1
 
 
 CAMPAIGNS = {
     "deploy": Campaign(results="faults.jsonl", world=DeployFaults),
     "retrain": Campaign(results="faults-retrain.jsonl", world=RetrainFaults),
+    "promotion": Campaign(results="faults-promotion.jsonl", world=PromotionFaults, accounts=3),
 }
 
 
@@ -54,7 +57,7 @@ def _run_some(campaign: Campaign, results: Path, deadline: float) -> tuple[list[
     """Run cells that are not done on a new cloud, and return all and how many are left; what a cloud keeps makes it slower."""
     done = {each["key"] for each in _read(results)}
     with tempfile.TemporaryDirectory() as scratch:
-        cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=CLOCK_SCALE)
+        cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=CLOCK_SCALE, account_count=campaign.accounts)
         try:
             world = campaign.world(cloud, Path(scratch))
             cells: list[Cell] = world.cells()

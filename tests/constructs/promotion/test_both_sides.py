@@ -3,7 +3,7 @@
 What decides is the evaluator of the embedded cloud, with the real boundaries of both units, and no cloud.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aws_cdk as cdk
@@ -49,6 +49,32 @@ FORBIDDEN: list[Call] = [
     ("kms:GenerateDataKey", KEY, VIA),
     ("kms:Encrypt", KEY, VIA),
 ]
+# calls that a role of its own side must not be allowed: in another account, of another unit, or to do more
+OVERREACHING: dict[LinkRole, list[Call]] = {
+    "promote": [
+        (
+            "s3:GetObject",
+            "arn:aws:s3:::of-others/models/demand-forecast/x/model.tar.gz",
+            {"aws:resourceaccount": "999999999999"},
+        ),
+        ("s3:GetObject", f"{BUCKET}/models/pricing-forecast/x/model.tar.gz", {}),
+        ("s3:PutObject", f"{BUCKET}/models/demand-forecast/x/model.tar.gz", {}),
+        ("kms:Decrypt", KEY, VIA | {"kms:viaservice": "secretsmanager.eu-west-1.amazonaws.com"}),
+        ("kms:Decrypt", KEY.replace(BUILD.account, "999999999999"), VIA),
+        ("kms:Encrypt", KEY, VIA),
+    ],
+    "recheck": [
+        ("sagemaker:UpdateModelPackage", PACKAGE, {}),
+        ("sagemaker:DescribeModelPackage", PACKAGE.replace("forecast", "returns"), {}),
+    ],
+    "send": [
+        ("events:PutEvents", "arn:aws:events:eu-west-1:999999999999:event-bus/mlops-demand-forecast", OURS),
+        *(
+            ("events:PutRule", inbox_arn(unit="demand", model="forecast", environment=each.linked), {})
+            for each in (STAGING, RECOVERY)
+        ),
+    ],
+}
 
 
 def _plain(value: Any, place: Environment) -> Any:
@@ -148,15 +174,48 @@ class Sides:
         kept = self.identity[role] if statements is None else statements
         if not kept:
             return False
-        document = iam_evaluator.parse_policy_document({"Version": "2012-10-17", "Statement": kept})
         boundary = iam_evaluator.parse_policy_document(self.boundaries[role])
-        return bool(iam_evaluator.evaluate(_context(role, call), [document], [boundary]).decision == "Allow")
+        return _allows(role, call, kept, [boundary])
 
     def admitted(self, role: str, call: Call, statements: list[dict[str, Any]] | None = None) -> bool:
         """Return whether the other side's resource allows it."""
         kept = self.resource[call[0].split(":")[0]] if statements is None else statements
         policy = {"Version": "2012-10-17", "Statement": kept}
         return bool(iam_evaluator.evaluate_resource_policy(policy, _context(role, call)).decision == "Allow")
+
+
+def _allows(role: str, call: Call, statements: list[dict[str, Any]], *limits: list[Any]) -> bool:
+    document = iam_evaluator.parse_policy_document({"Version": "2012-10-17", "Statement": statements})
+    return bool(iam_evaluator.evaluate(_context(role, call), [document], *limits).decision == "Allow")
+
+
+def _widened(statement: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a statement without each of its conditions, and with each other part as wide as it can be, by name of the part."""
+    for operator, keys in statement.get("Condition", {}).items():
+        for key in keys:
+            rest = {name: value for name, value in keys.items() if name != key}
+            conditions = {name: each for name, each in statement["Condition"].items() if name != operator}
+            yield key, {**statement, "Condition": conditions | ({operator: rest} if rest else {})}
+    yield "Action", {**statement, "Action": "*"}
+    # policies of keys and buses are about that key and that bus, whatever they name
+    if "Principal" not in statement or (
+        statement["Resource"] != "*" and ":event-bus/" not in str(statement["Resource"])
+    ):
+        yield "Resource", {**statement, "Resource": "*"}
+
+
+def _variations(role: str, call: Call) -> Iterator[tuple[str, Call]]:
+    """Yield a needed call as others would make it: in another role, from another organization, through another way."""
+    action, arn, keys = call
+    yield f"{role.rpartition('/')[0]}/Admin", call
+    other = {
+        "aws:principalorgid": "o-another0000",
+        "kms:viaservice": "secretsmanager.eu-west-1.amazonaws.com",
+        "events:source": "mlops.pricing",
+    }
+    for key, value in other.items():
+        if key in keys or key == "aws:principalorgid":
+            yield role, (action, arn, keys | {key: value})
 
 
 def _context(role: str, call: Call) -> Any:
@@ -191,7 +250,7 @@ def _known_context(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def known(key: str, context: Any) -> Any:
         given = {
-            "aws:resourceaccount": BUILD.account,
+            "aws:resourceaccount": context.service_context.get("aws:resourceaccount", BUILD.account),
             "aws:principalarn": context.principal_arn,
             "aws:principalorgid": context.service_context.get("aws:principalorgid", ORGANIZATION),
         }
@@ -276,6 +335,62 @@ def test_no_right_in_the_other_account_can_be_dropped(sides: Sides) -> None:
             tested += 1
 
     assert tested == len({(role, call[0]) for role, call in sides.needed})
+
+
+def test_no_condition_of_a_policy_can_be_widened(sides: Sides) -> None:
+    """Without any one condition, or with any action or resource, a call is allowed that must be denied."""
+    forbidden = [each for role, call in sides.needed for each in _variations(role, call)]
+    forbidden += [(_role(purpose, sides.target), call) for purpose in PURPOSES for call in FORBIDDEN]
+    sender = _role("send", BUILD)
+    forbidden += [(sender, ("events:PutEvents", sides.inbox, FOREIGN)), (sender, ("events:PutRule", sides.inbox, OURS))]
+    other = {"s3": sides.target, "kms": sides.target, "sagemaker": sides.target, "events": BUILD}
+    tested = set()
+    for service, statements in sides.resource.items():
+        mine = [(role, call) for role, call in forbidden if call[0].startswith(f"{service}:")]
+        denied = [each for each in mine if not sides.admitted(*each)]
+        for place, statement in enumerate(statements):
+            if statement["Principal"] != {"AWS": f"arn:aws:iam::{other[service].account}:root"}:
+                continue
+            for part, wider in _widened(statement):
+                changed = [wider if at == place else each for at, each in enumerate(statements)]
+                caught = [each for each in denied if sides.admitted(*each, changed)]
+                assert caught, f"{service}: without {part} every call that is denied stays denied: {statement}"
+                tested.add((service, part))
+    of_all = {"aws:PrincipalArn", "Action"} | ({"aws:PrincipalOrgID"} if sides.organization else set())
+    services = {call[0].partition(":")[0] for _, call in sides.needed}
+
+    assert tested == {
+        *((service, part) for service in services for part in of_all),
+        *((service, "Resource") for service in services & {"s3", "sagemaker"}),
+        ("kms", "kms:ViaService"),
+        ("events", "events:source"),
+    }
+
+
+def test_no_right_in_the_other_account_can_be_widened(sides: Sides) -> None:
+    """Each condition, action and resource of what a role may do there keeps it from a call; the boundary is not asked."""
+    roles: dict[LinkRole, str] = {purpose: _role(purpose, sides.target) for purpose in PURPOSES}
+    roles["send"] = _role("send", BUILD)
+    tested = set()
+    for purpose, role in roles.items():
+        statements = sides.identity[role]
+        needed = [call for each, call in sides.needed if each == role]
+        for place, statement in enumerate(statements):
+            if not any(sides.granted(role, call, [statement]) for call in needed):
+                continue
+            for part, wider in _widened(statement):
+                changed = [wider if at == place else each for at, each in enumerate(statements)]
+                denied = [call for call in OVERREACHING[purpose] if not _allows(role, call, statements)]
+                caught = [call for call in denied if _allows(role, call, changed)]
+                assert caught, f"{purpose}: without {part} every call that is denied stays denied: {statement}"
+                tested.add((purpose, part))
+    used = {purpose for purpose, role in roles.items() if any(each == role for each, _ in sides.needed)}
+
+    assert tested == {
+        *((purpose, part) for purpose in used for part in ("Action", "Resource")),
+        ("promote", "aws:ResourceAccount"),
+        ("promote", "kms:ViaService"),
+    }
 
 
 def test_no_stack_depends_on_the_other(sides: Sides) -> None:
