@@ -30,7 +30,7 @@ from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.release import ReleaseRecord
-from mlops_runtime.promotion.environment_link import LinkRole, link_role_name
+from mlops_runtime.promotion.environment_link import LinkRole, inbox_name, link_role_name
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
 from mlops_runtime.registry.package_registry import Approver
 
@@ -56,6 +56,7 @@ def synthesize(folder: Path) -> Path:
         "ArtifactsBucket": unit.artifacts.bucket_name,
         "ApproverRoleArn": registry.approver_role.role_arn,
         "Key": unit.key.key_arn,
+        "DeadLetters": unit.dead_letter_queue.queue_url,
     }
     for name, value in outputs.items():
         cdk.CfnOutput(build, name, value=value)
@@ -248,6 +249,50 @@ def _without_own(accounts: Accounts, purpose: LinkRole, action: str) -> Callable
             put(PolicyDocument=json.dumps({**document, "Statement": kept}))
             return lambda: put(PolicyDocument=json.dumps(document))
     raise AssertionError(f"{role} has not one statement of {action} about {BUILD.account}")
+
+
+def _without_sender(accounts: Accounts) -> Callable[[], object]:
+    """Take from the sender's role that it may put events, and return what gives it back."""
+    iam, role = (
+        accounts.build.client("iam"),
+        link_role_name("send", unit=UNIT, model=MODEL, environment=BUILD.linked),
+    )
+    (attached,) = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    iam.detach_role_policy(RoleName=role, PolicyArn=attached["PolicyArn"])
+    return lambda: iam.attach_role_policy(RoleName=role, PolicyArn=attached["PolicyArn"])
+
+
+def _without_inbox_policy(accounts: Accounts) -> Callable[[], object]:
+    """Take the policy of the inbox away, and return what puts it back."""
+    events, bus = accounts.staging.client("events"), inbox_name(unit=UNIT, model=MODEL)
+    policy = events.describe_event_bus(Name=bus)["Policy"]
+    events.remove_permission(EventBusName=bus, RemoveAllPermissions=True)
+    return lambda: events.put_permission(EventBusName=bus, Policy=policy)
+
+
+@pytest.mark.parametrize(
+    "take", [_without_sender, _without_inbox_policy], ids=["the sender's role", "the inbox's policy"]
+)
+def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(
+    accounts: Accounts, take: Callable[..., Callable[[], object]], wait_for: Callable[..., Any]
+) -> None:
+    """The target hears nothing; the source's schedule offers the release again, and it is taken once the statement is back."""
+    sqs, dead = accounts.build.client("sqs"), accounts.source["DeadLetters"]
+    restore = take(accounts)
+    try:
+        package = accounts.approve(50.0 + accounts.number)
+        record = wait_for(lambda: accounts.released(package))
+        (letter,) = wait_for(lambda: sqs.receive_message(QueueUrl=dead, VisibilityTimeout=0).get("Messages"))
+        event = json.loads(letter["Body"])
+        assert event["detail-type"] == "MLOps Model Released"
+        assert event["detail"]["attributes"]["record_uri"].endswith(f"/{record.binding}.json")
+        assert accounts.offer(record) is None
+    finally:
+        restore()
+        sqs.purge_queue(QueueUrl=dead)
+    accounts.cloud.clock_jump(by=timedelta(minutes=61))
+    offer = wait_for(lambda: accounts.offer(record))
+    assert offer.state == "APPROVED", offer
 
 
 def _of_build_alone(policy: str) -> str:

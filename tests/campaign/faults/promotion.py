@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aws_cdk as cdk
 from tests.campaign.faults.cells import Cell, promotion_cells
@@ -33,13 +33,6 @@ GROUP = f"{UNIT}-{MODEL}"
 BUILD = Environment("build", account="111111111111", region="us-east-1")
 STAGING = Environment("staging", account="222222222222", region="us-east-1")
 HOUR = timedelta(minutes=61)
-# what must be so for a task to be entered; of the others nothing must
-_WAYS = {
-    ("release", "AnnounceRefusal"): "unproven",
-    ("release", "TellPeople"): "unproven",
-    ("promote", "TellPeople"): "paused",
-    ("promote", "TellRefusal"): "imageless",
-}
 
 
 def synthesize(folder: Path) -> Path:
@@ -136,11 +129,20 @@ class PromotionFaults:
         folder: Where the assembly is written.
     """
 
+    # what must be so for a task to be entered; of the others nothing must
+    WAYS: ClassVar = {
+        ("release", "AnnounceRefusal"): "unproven",
+        ("release", "TellPeople"): "unproven",
+        ("promote", "TellPeople"): "paused",
+        ("promote", "TellRefusal"): "imageless",
+    }
+
     def __init__(self, cloud: Cloud, folder: Path) -> None:
         outputs = deployer.deploy(cloud, synthesize(folder))
         self.cloud, self.number = cloud, 0
         self.build = Side(cloud, BUILD, outputs["Build"], release_chain(GROUP))
         self.staging = Side(cloud, STAGING, outputs["Staging"], promotions_chain(GROUP))
+        self.sides = {"release": self.build, "promote": self.staging}
         self.offers = OfferTable(self.staging.client("dynamodb"), self.staging.outputs["PromotionsTable"])
         self.staging.client("ecr").create_repository(repositoryName="mlops-runtime")
         self.image = self._push("the first")
@@ -152,13 +154,13 @@ class PromotionFaults:
     def cells(self) -> list[Cell]:
         """Return every cell of both machines."""
         found = {}
-        for machine, side in (("release", self.build), ("promote", self.staging)):
+        for machine, side in self.sides.items():
             found |= {(machine, name): of for name, of in side.tasks().items()}
         return promotion_cells(found)
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """Approve a model under the cell's fault, then let the schedules go on; return what went wrong and what was met."""
-        started, way = time.monotonic(), _WAYS.get((cell.mode, cell.state), "")
+        started, way = time.monotonic(), self.WAYS.get((cell.mode, cell.state), "")
         self._pause(is_paused=way == "paused")
         image = self._digest_of(f"image {self.number}") if way == "imageless" else self.image
         put_faults(self.cloud, cell.fault())

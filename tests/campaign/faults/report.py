@@ -41,7 +41,7 @@ SECTIONS = {
     "promotion": Section(
         name="promotion-faults",
         title="Faults of the Release and the Promote machine on the embedded cloud",
-        says="Two accounts with IAM on. Each cell approves a model in the source under the fault; then an hour goes by, up to three "
+        says="Two accounts, IAM on. Each cell approves a model in the source under the fault; then an hour goes by, up to three "
         "times, and the schedules of both sides are all that goes on. After the fault the target's group has the whole release "
         "or none, with its objects under the hashes that were released, no second package, and both audit chains are whole; "
         "in the end there is one package, approved (or left pending in a pause), and one audit record on each side. The outcome is "

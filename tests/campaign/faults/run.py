@@ -1,4 +1,4 @@
-"""``python -m tests.campaign.faults.run deploy|retrain|promotion FOLDER [MINUTES]``: the cells that are not done yet, on their own cloud."""
+"""``python -m tests.campaign.faults.run deploy|retrain|promotion FOLDER [MINUTES]``: the cells that are not done yet."""
 
 import json
 import os

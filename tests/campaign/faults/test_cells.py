@@ -1,5 +1,6 @@
 """The cells of the fault campaigns, and their page; the campaign itself runs with ``-m campaign``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 from tests.campaign.deploy import MACHINE
 from tests.campaign.faults import report, run
 from tests.campaign.faults.cells import KINDS, RETRAIN_CALLS, cells, retrain_cells
+from tests.campaign.faults.promotion import PromotionFaults
 from tests.campaign.machine import tasks_of
 
 from mlops_constructs._state_machine import tasks
+from mlops_local import cloud as local_cloud
 
 RESULT: dict[str, Any] = {
     "key": "sagemaker:createModel  5xx 2x",
@@ -42,6 +45,36 @@ def test_the_order_of_the_retrain_cells_is_seeded() -> None:
     first = [cell.key for cell in retrain_cells()]
     assert first == [cell.key for cell in retrain_cells()]
     assert {cell.kind for cell in retrain_cells()[:60]} == set(KINDS)
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PromotionFaults]:
+    """A source and a target, deployed."""
+    folder = tmp_path_factory.mktemp("accounts")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=run.CLOCK_SCALE, account_count=3)
+    try:
+        yield PromotionFaults(cloud, folder)
+    finally:
+        cloud.down(forget=True)
+
+
+def test_every_call_of_both_sides_of_a_promotion_meets_every_kind(accounts: PromotionFaults) -> None:
+    """Sixteen cells a task of the machines as they are deployed, each known by a key of its own."""
+    tasks = {(name, state) for name, side in accounts.sides.items() for state in side.tasks()}
+    found = accounts.cells()
+
+    assert len({cell.key for cell in found}) == len(found) == 16 * len(tasks)
+    assert {(cell.mode, cell.state, cell.kind) for cell in found} == {(*each, kind) for each in tasks for kind in KINDS}
+    assert accounts.WAYS.keys() <= tasks
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_the_first_cells_of_a_promotion_leave_a_whole_release_or_none(accounts: PromotionFaults, place: int) -> None:
+    """A seeded sample of the campaign: what the schedules bring in the end is one approved package."""
+    result = accounts.run(accounts.cells()[place])
+
+    assert result["met"] > 0
+    assert result["problems"] == []
 
 
 @pytest.mark.parametrize("machine", report.SECTIONS)
