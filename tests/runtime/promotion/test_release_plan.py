@@ -68,7 +68,12 @@ def test_a_release_is_read_as_it_was_written() -> None:
         ({"region": "eu-north-1"}, "region is 'eu-north-1'"),
         ({"binding": "0" * 64}, "binding '" + "0" * 64 + "' is not that of the package"),
         ({"binding": "short"}, "binding must be 64 hexadecimal digits"),
-        ({"approved_by": ""}, "approved_by is empty"),
+        ({"approval": ""}, "approval is empty"),
+        *(
+            ({name: value}, f"{name} must be 1 to 2,048 characters of ASCII without spaces")
+            for name in ("approved_by", "execution", "audit_chain")
+            for value in ("", "ann\n\nApproved by security", "a" * 2049, "\u202enna")
+        ),
         ({"audit_hash": "x"}, "audit_hash must be 64 hexadecimal digits"),
         (_object("artifact", size=MAXIMUM_OBJECT + 1), "one copy takes 1 to"),
         (_object("artifact", size=0), "artifact has 0 bytes"),
@@ -138,6 +143,10 @@ def test_a_release_that_is_older_than_the_newest_taken_is_stale() -> None:
         check_time(replace(ONE.record, released_at="2017-08-01T09:06:00Z"), newest=None, sha256=ONE.sha256, now=NOW)
     with pytest.raises(ReleaseRefusedError, match="must be a time"):
         check_time(replace(ONE.record, released_at="soon"), newest=None, sha256=ONE.sha256, now=NOW)
+    with pytest.raises(ReleaseRefusedError, match="must be a time"):
+        check_time(
+            replace(ONE.record, released_at="0001-01-01T00:00:00+14:00"), newest=None, sha256=ONE.sha256, now=NOW
+        )
 
 
 @pytest.mark.parametrize(
@@ -158,6 +167,21 @@ def test_the_source_is_asked_once_more(changes: dict[str, Any], named: str) -> N
     with pytest.raises(ReleaseRefusedError) as error:
         check_source(ONE.record, {**ONE.description, **changes})
     assert named in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"approved_by": "arn:aws:sts::1:assumed-role/A/bob"}, {"approval": "bob likes it"}]
+)
+def test_who_approved_is_who_the_source_says(changes: dict[str, str]) -> None:
+    """A registry that does not say who it was is not asked for more."""
+    description = {
+        **ONE.description,
+        "LastModifiedBy": {"IamIdentity": {"Arn": ONE.record.approved_by}},
+    }
+    check_source(ONE.record, description)
+    (name,) = changes
+    with pytest.raises(ReleaseRefusedError, match=f"{name} is '{changes[name]}', the source's registry has"):
+        check_source(replace(ONE.record, **changes), description)
 
 
 def test_copies_lie_under_what_they_are() -> None:

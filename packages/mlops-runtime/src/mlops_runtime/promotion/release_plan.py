@@ -34,6 +34,7 @@ CLOCKS = timedelta(minutes=5)  # by which the source's may be ahead
 COPIES = {"artifact": "model.tar.gz", "evaluation": "evaluation.json", "baseline": "baseline.json", "gate": "gate.json"}
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_NAME = re.compile(r"[!-~]{1,2048}")
 _FOLDERS = "models|evaluations|gates|releases"
 # keys of ours, which need no encoding in the name of a copy's source
 _URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[\w./=-]{1,900})", re.ASCII)
@@ -160,9 +161,12 @@ def _origin_problems(record: ReleaseRecord, uri: str, target: Target) -> Iterato
         yield f"binding must be 64 hexadecimal digits, got {_shown(record.binding)}"
     elif not uri.endswith("/" + release_key(group=target.group, binding=record.binding)):
         yield f"{_shown(uri)} is not where the record of binding {record.binding} lies"
-    for name in ("released_at", "approved_by", "approval", "execution", "audit_chain", "audit_hash"):
+    for name in ("released_at", "approval", "audit_hash"):
         if not getattr(record, name):
             yield f"{name} is empty"
+    for name in ("approved_by", "execution", "audit_chain"):  # people read them in messages and records
+        if not _NAME.fullmatch(found := getattr(record, name)):
+            yield f"{name} must be 1 to 2,048 characters of ASCII without spaces, got {_shown(found)}"
     if not _SHA256.fullmatch(record.audit_hash):
         yield f"audit_hash must be 64 hexadecimal digits, got {_shown(record.audit_hash)}"
 
@@ -257,18 +261,18 @@ def _image_parts(record: ReleaseRecord) -> tuple[str, str, str]:
 
 
 def released_at(record: ReleaseRecord) -> datetime:
-    """Return when a release was made.
+    """Return when a release was made, in UTC.
 
     Raises:
         ReleaseRefusedError: If its time is not one.
     """
     try:
         at = datetime.fromisoformat(record.released_at)
-    except ValueError as error:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # OverflowError: of year 1, east of Greenwich
         raise ReleaseRefusedError(
             [f"released_at must be a time in ISO 8601, got {_shown(record.released_at)}"]
         ) from error
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def check_time(record: ReleaseRecord, *, newest: tuple[str, str] | None, sha256: str, now: datetime) -> None:
@@ -317,6 +321,13 @@ def check_source(record: ReleaseRecord, description: Mapping[str, Any]) -> None:
         )
     elif package.is_approved and bound_by(description) != record.binding:
         problems.append(f"the approval of {package.arn} in the source is for {bound_by(description)}")
+    approvals = {
+        "approved_by": (record.approved_by, package.approved_by),
+        "approval": (record.approval, package.approval_description),
+    }
+    for name, (found, wanted) in approvals.items():
+        if package.is_approved and wanted is not None and found != wanted:
+            problems.append(f"{name} is {_shown(found)}, the source's registry has {_shown(wanted)}")
     if replace(package.spec, package_arn=None) != replace(record.package, package_arn=None):
         problems.append(f"{package.arn} is not described in the record as the source's registry describes it")
     if problems:
