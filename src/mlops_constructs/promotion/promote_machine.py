@@ -212,7 +212,7 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
 
 def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
     told = "Registered" if plan.waiting_notification is None else "TellChat"
-    arms = [("$decided.is_approved", "Approved")]
+    arms = [("$decided.is_other", "NotOurs"), ("$decided.is_approved", "Approved")]
     if plan.is_automatic:
         arms.append(("$decided.may_approve", "Approve"))
     states: dict[str, State] = {
@@ -232,6 +232,7 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
                 **_ASKED,
                 "step": "decide",
                 "package": "{% $package %}",
+                "binding": "{% $binding %}",
                 "model_sha256": "{% $facts.model_sha256 %}",
                 "now": NOW,
             },
@@ -241,6 +242,7 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             assign={"decided": "{% $states.result.Payload %}"},
         ),
         "MayApprove": choose(*arms, default="IsLeft"),
+        "NotOurs": assign("Refused", reason="{% $decided.rest %}", package="", may_pass=True),
         "IsLeft": choose(("$decided.rest != ''", "LeavePending"), default="TellPeople"),
         "LeavePending": assign("TellPeople", reason="{% 'left for a person: ' & $decided.rest & '; ' & $reason %}"),
         # a lost message never changes the outcome of what it tells about

@@ -10,7 +10,7 @@ from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.contracts.unit_entries import FreezeSpec
 from mlops_runtime.promotion.release_keeper import ReleaseKeeper
-from mlops_runtime.promotion.release_plan import local_package
+from mlops_runtime.promotion.release_plan import local_package, registration
 from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -124,14 +124,24 @@ def test_other_bytes_at_the_place_of_a_digest_are_not_served(place: Any) -> None
 
 
 def _decide(place: Any, package: str, released: Released) -> dict[str, Any]:
-    asked = {"package": package, "record_sha256": released.sha256, "model_sha256": released.record.package.model_sha256}
+    asked = {
+        "package": package,
+        "binding": registration(released.record, target=place.target)[1]["container_sha256"],
+        "record_sha256": released.sha256,
+        "model_sha256": released.record.package.model_sha256,
+    }
     return _keeper(place).decide({**asked, "now": NOW})
 
 
 def test_the_policy_approves_a_model_that_is_new_here(place: Any) -> None:
     """And one of a later attempt; the same model by another release is left for a person, as it may have been rolled back."""
     package = _registered(place, ONE)
-    assert _decide(place, package, ONE) == {"may_approve": True, "is_approved": False, "rest": ""}
+    assert _decide(place, package, ONE) == {
+        "may_approve": True,
+        "is_approved": False,
+        "is_other": False,
+        "rest": "",
+    }
     assert _decide(place, package, ONE)["may_approve"]
     assert _keeper(place).keep(place.arrived(ONE))["package"] == package
 
@@ -140,6 +150,16 @@ def test_the_policy_approves_a_model_that_is_new_here(place: Any) -> None:
     assert not decided["may_approve"]
     assert "this model came here before" in decided["rest"]
     assert "a newer release" in _decide(place, package, ONE)["rest"]
+
+
+def test_a_package_that_is_not_the_release_is_never_approved(place: Any) -> None:
+    """Someone registered it under the release's token; it is not kept as what the offer became."""
+    place.table.offer(ONE.uri, ONE.sha256, NOW)
+    other = _registered(place, release(execution="alarm-2"))
+    decided = _decide(place, other, ONE)
+    assert (decided["may_approve"], decided["is_approved"], decided["is_other"]) == (False, False, True)
+    assert f"{other} was registered under the token of this release and is bound by" in decided["rest"]
+    assert place.table.read(ONE.sha256).package == ""
 
 
 def test_the_policy_rests_with_the_unit(place: Any) -> None:
@@ -157,7 +177,10 @@ def test_what_people_decided_stays(place: Any) -> None:
     """A later attempt finds the package approved, or rejected."""
     package = _registered(place, ONE)
     for status, is_approved in (("Approved", True), ("Rejected", False)):
-        place.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus=status)
+        metadata = registration(ONE.record, target=place.target)[1]  # moto forgets what an update does not repeat
+        place.sagemaker.update_model_package(
+            ModelPackageArn=package, ModelApprovalStatus=status, CustomerMetadataProperties=metadata
+        )
         decided = _decide(place, package, ONE)
         assert (decided["may_approve"], decided["is_approved"]) == (False, is_approved)
 

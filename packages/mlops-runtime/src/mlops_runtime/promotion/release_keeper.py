@@ -31,6 +31,7 @@ from mlops_runtime.promotion.release_plan import (
 )
 from mlops_runtime.promotion.release_reader import copied_record
 from mlops_runtime.promotion.target_environment import target_of
+from mlops_runtime.registry.model_package import PackageError, read_package
 from mlops_runtime.registry.package_approval import changed_while_pending
 from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain, Move
@@ -202,17 +203,24 @@ class ReleaseKeeper:
         """Say whether the policy approves a registered package now, as the source approved it, or people do.
 
         Args:
-            asked: ``{"package", "record_sha256", "model_sha256", "now"}``.
+            asked: ``{"package", "binding", "record_sha256", "model_sha256", "now"}``.
 
         Returns:
-            ``{"may_approve", "is_approved", "rest"}``, and why not in ``rest``.
+            ``{"may_approve", "is_approved", "is_other", "rest"}``, and why not in ``rest``. ``is_other`` is true of a package that
+            is not the release: whoever knows an offer can register under its token first, and the registry answers with theirs.
         """
-        arn, sha256 = str(asked["package"]), str(asked["record_sha256"])
-        self.table.registered(sha256, arn)
+        arn, sha256, binding = str(asked["package"]), str(asked["record_sha256"]), str(asked["binding"])
         description = self.sagemaker.describe_model_package(ModelPackageName=arn)
+        if (found := _binding(description)) != binding:
+            rest = (
+                f"{arn} was registered under the token of this release and is bound by {found}, released is {binding}"
+            )
+            return {"may_approve": False, "is_approved": False, "is_other": True, "rest": f"{rest}; delete it"}
+        self.table.registered(sha256, arn)
         status, now = description["ModelApprovalStatus"], datetime.fromisoformat(asked["now"]).astimezone(UTC)
         if status != "PendingManualApproval":
-            return {"may_approve": False, "is_approved": status == "Approved", "rest": f"it is {status} already"}
+            rest = f"it is {status} already"
+            return {"may_approve": False, "is_approved": status == "Approved", "is_other": False, "rest": rest}
         rests = [self.automation.rests(now)]
         first = self.table.first_release(str(asked["model_sha256"]), sha256)
         if first != sha256:
@@ -226,7 +234,7 @@ class ReleaseKeeper:
         if (changed := changed_while_pending(description)) is not None:
             rests.append(f"{changed} changed it after it was registered")
         rest = "; ".join(each for each in rests if each)
-        return {"may_approve": not rest, "is_approved": False, "rest": rest}
+        return {"may_approve": not rest, "is_approved": False, "is_other": False, "rest": rest}
 
     def record(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Write what became of a release: into the audit chain, and beside its offer.
@@ -306,6 +314,14 @@ class ReleaseKeeper:
         )
 
 
+def _binding(description: Mapping[str, Any]) -> str:
+    """Return what binds a package as its registry describes it; what is wrong with one that cannot be read."""
+    try:
+        return read_package(description).container_sha256
+    except PackageError as error:
+        return f"nothing: {error}"
+
+
 def _without_ids(reason: str) -> str:
     """Return a reason without the numbers that AWS gives each answer."""
     return _REQUEST.sub("", reason)
@@ -313,4 +329,4 @@ def _without_ids(reason: str) -> str:
 
 def _moment(record: ReleaseRecord) -> str:
     """Return the time of a release in one form, so that texts compare as times do."""
-    return released_at(record).astimezone(UTC).isoformat(timespec="microseconds")
+    return released_at(record).isoformat(timespec="microseconds")
