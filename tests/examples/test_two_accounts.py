@@ -57,6 +57,7 @@ def synthesize(folder: Path) -> Path:
         "ApproverRoleArn": registry.approver_role.role_arn,
         "Key": unit.key.key_arn,
         "DeadLetters": unit.dead_letter_queue.queue_url,
+        "EventBus": unit.bus.event_bus_name,
     }
     for name, value in outputs.items():
         cdk.CfnOutput(build, name, value=value)
@@ -81,6 +82,7 @@ def synthesize(folder: Path) -> Path:
         "RolloutTable": endpoint.rollout.table.table_name,
         "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
         "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AutomationTable": unit.automation_table.table_name,
         "PromoteMachineArn": registry.inbox.machine.state_machine_arn,
         "PromotionsTable": registry.inbox.table.table_name,
         "OffersQueue": registry.inbox.queue.queue_url,
@@ -213,7 +215,7 @@ def test_both_sides_show_the_promotion_and_its_chains_are_verified(
     assert whole["records"] >= 1
 
 
-def _without(accounts: Accounts, what: str) -> Callable[[], object]:
+def without_source_statement(accounts: Accounts, what: str) -> Callable[[], object]:
     """Take one statement of the source away, and return what puts it back."""
     if what == "group":
         sagemaker = accounts.build.client("sagemaker")
@@ -231,7 +233,7 @@ def _without(accounts: Accounts, what: str) -> Callable[[], object]:
     return lambda: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
 
 
-def _without_own(accounts: Accounts, purpose: LinkRole, action: str) -> Callable[[], object]:
+def without_target_statement(accounts: Accounts, purpose: LinkRole, action: str) -> Callable[[], object]:
     """Take a statement about the source from a role of the target, and return what puts it back."""
     iam = accounts.staging.client("iam")
     role = link_role_name(purpose, unit=UNIT, model=MODEL, environment=STAGING.linked)
@@ -305,16 +307,16 @@ def _of_build_alone(policy: str) -> str:
 @pytest.mark.parametrize(
     ("take", "action", "side"),
     [
-        (partial(_without, what="group"), "sagemaker:DescribeModelPackage", "resource"),
-        (partial(_without, what="bucket"), "s3:GetObject", "resource"),
-        (partial(_without, what="key"), "kms:Decrypt", "resource"),
+        (partial(without_source_statement, what="group"), "sagemaker:DescribeModelPackage", "resource"),
+        (partial(without_source_statement, what="bucket"), "s3:GetObject", "resource"),
+        (partial(without_source_statement, what="key"), "kms:Decrypt", "resource"),
         (
-            partial(_without_own, purpose="recheck", action="sagemaker:DescribeModelPackage"),
+            partial(without_target_statement, purpose="recheck", action="sagemaker:DescribeModelPackage"),
             "sagemaker:DescribeModelPackage",
             "identity",
         ),
-        (partial(_without_own, purpose="promote", action="s3:GetObject"), "s3:GetObject", "identity"),
-        (partial(_without_own, purpose="promote", action="kms:Decrypt"), "kms:Decrypt", "identity"),
+        (partial(without_target_statement, purpose="promote", action="s3:GetObject"), "s3:GetObject", "identity"),
+        (partial(without_target_statement, purpose="promote", action="kms:Decrypt"), "kms:Decrypt", "identity"),
     ],
 )
 def test_a_statement_that_one_side_lacks_is_named_and_the_release_taken_later(
