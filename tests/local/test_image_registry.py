@@ -45,6 +45,18 @@ def test_an_image_that_was_pushed_is_there(cloud, unique):
     assert [failure["failureCode"] for failure in answer["failures"]] == ["ImageNotFound"]
 
 
+def test_an_image_that_was_not_pushed_is_not_described(cloud, unique):
+    """Also beside one that was; DescribeImages has no failures of single images."""
+    ecr = cloud.client("ecr")
+    ecr.create_repository(repositoryName=unique)
+    pushed = ecr.put_image(repositoryName=unique, imageManifest=json.dumps({"layers": []}), imageTag="1")["image"]
+
+    with pytest.raises(ClientError, match=f"ImageNotFoundException.*{OTHER}.*{unique}"):
+        ecr.describe_images(repositoryName=unique, imageIds=[pushed["imageId"], {"imageDigest": OTHER}])
+    (found,) = ecr.describe_images(repositoryName=unique, imageIds=[pushed["imageId"]])["imageDetails"]
+    assert found["imageDigest"] == pushed["imageId"]["imageDigest"]
+
+
 def test_a_repository_that_nobody_made_is_an_error(cloud, unique):
     """As the model of the operation lists it."""
     with pytest.raises(ClientError, match="RepositoryNotFoundException"):

@@ -6,16 +6,19 @@ that is made of it, and a digest that the user declared its command. Any other d
 """
 
 import json
+from http import HTTPStatus
 from typing import Any
 
-from ministack.core.responses import get_account_id
+from ministack.core.responses import error_response_json, get_account_id
 from ministack.services import ecr
 
 from mlops_local import compat
 from mlops_local.runners import UnknownImageError, declared, lock, runners
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 
-compat.expect("ministack.services.ecr", _batch_get_image="(data)", _describe_images="(data)")
+compat.expect(
+    "ministack.services.ecr", _batch_get_image="(data)", _describe_images="(data)", _find_image="(repo_name, image_id)"
+)
 
 Response = tuple[int, dict[str, str], bytes]
 _JSON = "application/x-amz-json-1.1"
@@ -51,6 +54,16 @@ def install() -> None:
             }
             return 200, {"Content-Type": _JSON}, json.dumps({"imageDetails": [detail]}).encode()
         answered: Response = described(data)
+        # claim: what-is-described-was-pushed
+        if answered[0] == HTTPStatus.OK and len(json.loads(answered[2])["imageDetails"]) < len(asked):
+            missing = next(each for each in asked if ecr._find_image(name, each) is None)
+            shown = ", ".join(f"{key}:'{missing.get(key, 'null')}'" for key in ("imageDigest", "imageTag"))
+            words = (
+                f"The image with imageId {{{shown}}} does not exist within the repository with name '{name}' in the registry "
+                f"with id '{data.get('registryId', get_account_id())}'"
+            )
+            refused: Response = error_response_json("ImageNotFoundException", words, HTTPStatus.BAD_REQUEST)
+            return refused
         return answered
 
     ecr._batch_get_image, ecr._describe_images = batch_get_image, describe_images
