@@ -1,0 +1,250 @@
+"""Two deployed accounts of which an attacker has the source's: its objects, its registry and its bus.
+
+The attacker does what the Release machine of the source would do, and whatever it would not. The schedules of both sides rest, so
+that what an attack brings about is its own.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.campaign.faults.control import put_faults
+from tests.examples import models
+from tests.examples.test_two_accounts import BUILD, GROUP, MODEL, STAGING, UNIT, Accounts
+from tests.released import Released, release
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts.events import DetailType, event_source, model_released
+from mlops_runtime.contracts.rollout import AuditRecord
+from mlops_runtime.promotion.environment_link import inbox_arn, promotions_chain
+from mlops_runtime.promotion.offer_table import Offer
+
+OTHER = "333333333333"
+INBOX = inbox_arn(unit=UNIT, model=MODEL, environment=STAGING.linked)
+_FOLDERS = tuple(f"{folder}/{GROUP}/" for folder in ("models", "evaluations", "gates"))
+_HELD = timedelta(minutes=30)  # embedded; half a real minute, which the clock jumps over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The bytes of a record, and where they lie."""
+
+    content: bytes
+    bucket: str
+    key: str
+
+    @property
+    def uri(self) -> str:
+        """Where."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def sha256(self) -> str:
+        """Their hash."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class Besieged:
+    """Both accounts, what the attacker does in the source, and what the target has of it.
+
+    Args:
+        cloud: The embedded cloud, with four accounts.
+        folder: Where the assembly is written.
+    """
+
+    def __init__(self, cloud: Cloud, folder: Path) -> None:
+        self.accounts, self.cloud = Accounts(cloud, folder), cloud
+        self.build, self.staging = self.accounts.build, self.accounts.staging
+        self.bucket, self.own = self.accounts.source["ArtifactsBucket"], self.accounts.target["ArtifactsBucket"]
+        self.offers, self.loop, self.number, self.versions = self.accounts.offers, self.accounts.loop, 0, 0
+        for place in (self.build, self.staging):
+            events = place.client("events")
+            for rule in events.list_rules()["Rules"]:
+                if "ScheduleExpression" in rule or place is self.build:
+                    events.disable_rule(Name=rule["Name"])
+        self._s3, self._sagemaker = self.build.client("s3"), self.build.client("sagemaker")
+        self._queues = self.staging.client("sqs")
+
+    # what the attacker does
+
+    def claim(self, **options: Any) -> Released:
+        """Return a release as the source makes one, which lies nowhere yet."""
+        self.number += 1
+        factor = options.pop("factor", 100.0 + self.number)
+        archive, model_sha256 = models.archive(factor)
+        at = options.pop("released_at", None) or self.accounts.now().astimezone(UTC).isoformat()
+        arguments = {"version": self.versions + 1, "bucket": self.bucket, **options}
+        return release(
+            archive=archive,
+            model_sha256=model_sha256,
+            unit=UNIT,
+            model=MODEL,
+            source=BUILD.linked,
+            execution=f"run-{self.number}",
+            released_at=at,
+            **arguments,
+        )
+
+    def forge(self, *, status: str = "Approved", approval: str | None = None, **options: Any) -> Released:
+        """Lay down and register a release whose package is approved in the source, without a record."""
+        released = self.claim(is_signed=False, **options)
+        for key, content in released.objects.items():
+            self.put(key, content)
+        self.versions += 1
+        arn = self._sagemaker.create_model_package(**released.request)["ModelPackageArn"]
+        assert arn == released.record.package.package_arn
+        if status != "PendingManualApproval":
+            self.decide(arn, status, released.record.approval if approval is None else approval)
+            said = self._sagemaker.describe_model_package(ModelPackageName=arn)
+            return released.changed(approved_by=said["LastModifiedBy"]["IamIdentity"]["Arn"])
+        return released
+
+    def decide(self, package: str, status: str, words: str) -> None:
+        """Set the status of a package of the source."""
+        self._sagemaker.update_model_package(
+            ModelPackageArn=package, ModelApprovalStatus=status, ApprovalDescription=words
+        )
+
+    def put(self, key: str, content: bytes, **arguments: Any) -> None:
+        """Write an object of the source, with S3's hash of it."""
+        self._s3.put_object(Bucket=self.bucket, Key=key, Body=content, **({"ChecksumAlgorithm": "SHA256"} | arguments))
+
+    def delete(self, key: str) -> None:
+        """Take an object of the source away."""
+        self._s3.delete_object(Bucket=self.bucket, Key=key)
+
+    def raw(self, content: bytes, *, key: str | None = None) -> Record:
+        """Write bytes as a record, and offer them."""
+        self.number += 1
+        binding = hashlib.sha256(f"raw {self.number}".encode()).hexdigest()
+        record = Record(content=content, bucket=self.bucket, key=key or f"releases/{GROUP}/{binding}.json")
+        self.put(record.key, content)
+        self.announce(record)
+        return record
+
+    def offer(self, released: Released) -> Released:
+        """Write the record of a release, and offer it."""
+        self.put(released.key, released.content)
+        self.announce(released)
+        return released
+
+    def announce(self, offered: Released | Record, **entry: Any) -> None:
+        """Put the event of a release on the source's own bus, as its machine does, or another one."""
+        detail = model_released(GROUP, record_uri=offered.uri, record_sha256=offered.sha256)
+        said = {
+            "id": detail.id,
+            "subject": detail.subject,
+            "outcome": detail.outcome,
+            "attributes": dict(detail.attributes),
+            "version": detail.version,
+        }
+        changes = entry.pop("detail", {})
+        self.send(
+            self.build.client("events"),
+            {
+                "EventBusName": self.accounts.source["EventBus"],
+                "Source": event_source(UNIT),
+                "DetailType": DetailType.MODEL_RELEASED.value,
+                "Detail": json.dumps(said | changes),
+                **entry,
+            },
+        )
+
+    def send(self, client: Any, entry: dict[str, Any]) -> str:
+        """Put an event; return what EventBridge says against it."""
+        return str(client.put_events(Entries=[entry])["Entries"][0].get("ErrorMessage", ""))
+
+    def deliver(self, body: str) -> None:
+        """Put a message into the guard's queue."""
+        self._queues.send_message(QueueUrl=self.accounts.target["OffersQueue"], MessageBody=body)
+
+    @contextmanager
+    def held(self, state: str, match: str = "") -> Iterator[Callable[[], None]]:
+        """Hold the next execution before a task's call, until the block ends; what is given waits until it is there.
+
+        The call then fails once and is repeated, as a call does that AWS throttles.
+        """
+        integration = {
+            "FindImage": "ecr:describeImages",
+            "Copy": "s3:copyObject",
+            "Register": "sagemaker:createModelPackage",
+        }
+        fault = {"integration": integration[state], "state": state, "match": match, "error": "S3.S3Exception"}
+        put_faults(self.cloud, fault | {"cause": "slow down", "seconds": _HELD.total_seconds()})
+
+        def reached() -> None:
+            self.until(lambda: self.cloud.call("/_mlops/faults")[0]["met"])
+
+        try:
+            yield reached
+        finally:
+            self.cloud.clock_jump(by=_HELD)
+            put_faults(self.cloud)
+
+    def start(self, offered: Released | Record) -> str:
+        """Start the Promote machine by hand, as the root of the target; return the execution."""
+        asked = {"record_uri": offered.uri, "record_sha256": offered.sha256}
+        machine = self.accounts.target["PromoteMachineArn"]
+        started = self.staging.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(asked))
+        return str(started["executionArn"])
+
+    # what the target has
+
+    def decided(self, offered: Released | Record) -> Offer:
+        """Return what became of an offer, once it is decided on and nothing runs any more."""
+
+        def done() -> Offer | None:
+            offer = self.offers.read(offered.sha256)
+            return None if offer is None or offer.state == "OFFERED" else offer
+
+        self.until(done)
+        self.loop.wait_idle("PromoteMachineArn")
+        offer = done()
+        assert offer is not None
+        return offer
+
+    def quiet(self) -> None:
+        """Wait until the guard has read all that was delivered, and nothing runs."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+
+        def empty() -> bool:
+            url = self.accounts.target["OffersQueue"]
+            found = self._queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            return not any(int(found[name]) for name in names)
+
+        self.until(empty)
+        self.loop.wait_idle("PromoteMachineArn")
+
+    def packages(self) -> dict[str, str]:
+        """Return the status of every package of the target."""
+        found = self.loop.sagemaker.list_model_packages(ModelPackageGroupName=GROUP, MaxResults=100)
+        return {each["ModelPackageArn"]: each["ModelApprovalStatus"] for each in found["ModelPackageSummaryList"]}
+
+    def kept(self) -> set[str]:
+        """Return the keys of what models are served from."""
+        found = self.loop.s3.list_objects_v2(Bucket=self.own).get("Contents", [])
+        return {each["Key"] for each in found if each["Key"].startswith(_FOLDERS)}
+
+    def chain(self) -> tuple[list[AuditRecord], list[str]]:
+        """Return the target's audit records of promotions, and what is wrong with them."""
+        client = self.staging.client
+        entry = Entries(ssm=client("ssm")).chain(promotions_chain(GROUP))
+        chain = open_chain(client, entry)
+        return chain.newest(chain.table.read(), 1000), chain.problems(public_key_of(client, entry).is_signed)
+
+    @staticmethod
+    def until(look: Callable[[], Any], seconds: float = 60.0) -> Any:
+        """Call a function until it returns something true."""
+        deadline = time.monotonic() + seconds
+        while not (found := look()):
+            assert time.monotonic() < deadline, f"nothing after {seconds} s"
+            time.sleep(0.05)
+        return found

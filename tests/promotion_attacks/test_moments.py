@@ -1,0 +1,309 @@
+"""What comes in the middle of a promotion, or from several sides at once: nothing is half promoted, and each end has a name."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from tests.examples.test_two_accounts import (
+    BUILD,
+    GROUP,
+    MODEL,
+    UNIT,
+    without_source_statement,
+    without_target_statement,
+)
+from tests.promotion_attacks.attacks import sent
+from tests.promotion_attacks.besieged import INBOX, OTHER, Besieged, Record
+
+from mlops_runtime.promotion.environment_link import inbox_name, link_role_name
+from mlops_runtime.promotion.release_plan import Target, registration
+from mlops_runtime.promotion.target_environment import target_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.cloud
+
+
+def _without_key(siege: Besieged) -> Callable[[], object]:
+    kms, key = siege.build.client("kms"), siege.accounts.source["Key"]
+    kms.disable_key(KeyId=key)
+    return lambda: kms.enable_key(KeyId=key)
+
+
+RIGHTS: dict[str, tuple[Callable[[Besieged], Callable[[], object]], str]] = {
+    "the source's key is disabled": (_without_key, " is disabled."),
+    "the source's key no longer admits the role": (
+        lambda siege: without_source_statement(siege.accounts, "key"),
+        "no resource-based policy allows the kms:Decrypt action",
+    ),
+    "the source's bucket no longer admits the role": (
+        lambda siege: without_source_statement(siege.accounts, "bucket"),
+        "no resource-based policy allows the s3:GetObject action",
+    ),
+    "the target's role may no longer read there": (
+        lambda siege: without_target_statement(siege.accounts, "promote", "s3:GetObject"),
+        "no identity-based policy allows the s3:GetObject action",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", RIGHTS)
+def test_a_right_that_ends_between_two_copies_ends_the_promotion(siege: Besieged, what: str) -> None:
+    """The archive was copied, the rest was not: nothing is kept or registered, and action and side are named."""
+    packages, kept, released = siege.packages(), siege.kept(), siege.forge()
+    take, words = RIGHTS[what]
+    with siege.held("Copy", "evaluation.json") as reached:
+        siege.offer(released)
+        reached()
+        restore = take(siege)
+    try:
+        offer = siege.decided(released)
+    finally:
+        restore()
+    assert (offer.state, offer.may_pass, words in offer.reason) == ("REFUSED", True, True), offer
+    assert (siege.packages(), siege.kept()) == (packages, kept)
+
+
+def test_a_target_whose_own_key_is_disabled_takes_nothing(siege: Besieged) -> None:
+    """Its inbox keeps no event, and an execution that someone starts names the key; not even a refusal can be recorded."""
+    packages, kept, released = siege.packages(), siege.kept(), siege.forge()
+    kms, s3 = siege.staging.client("kms"), siege.staging.client("s3")
+    rule = s3.get_bucket_encryption(Bucket=siege.own)["ServerSideEncryptionConfiguration"]["Rules"][0]
+    key = rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
+    kms.disable_key(KeyId=key)
+    try:
+        execution = siege.start(siege.offer(released))
+        ended = siege.until(lambda: _ended(siege, execution))
+        siege.loop.wait_idle("PromoteMachineArn")
+    finally:
+        kms.enable_key(KeyId=key)
+    assert (ended["error"], f"{key} is disabled" in ended["cause"]) == ("REFUSED", True), ended
+    assert siege.offers.read(released.sha256) is None
+    assert (siege.packages(), siege.kept()) == (packages, kept)
+
+
+def test_an_object_that_changes_between_two_copies_is_refused(siege: Besieged) -> None:
+    """What was checked and what is copied cannot differ: the copies are checked."""
+    packages, released = siege.packages(), siege.forge()
+    with siege.held("Copy", "evaluation.json") as reached:
+        siege.offer(released)
+        reached()
+        for key, content in released.objects.items():
+            siege.put(key, content + b" ")
+    offer = siege.decided(released)
+    assert (offer.state, "was changed after it was released" in offer.reason) == ("REFUSED", True), offer
+    assert siege.packages() == packages
+
+
+def test_an_approval_that_is_withdrawn_while_copying_comes_too_late(siege: Besieged) -> None:
+    """The source was asked before the copies; the target's people have the next word, by a rejection of their own."""
+    released = siege.forge()
+    with siege.held("Register") as reached:
+        siege.offer(released)
+        reached()
+        siege.decide(str(released.record.package.package_arn), "Rejected", "too late")
+    offer = siege.decided(released)
+    assert offer.state == "APPROVED", offer
+    again = siege.start(released)
+    ended = siege.until(lambda: _ended(siege, again))
+    assert (ended["error"], "is Rejected (Completed) in the source" in ended["cause"]) == ("REFUSED", True)
+    siege.loop.wait_idle("DeployMachineArn")
+
+
+def test_a_release_that_is_offered_at_once_and_by_hand_is_promoted_once(siege: Besieged) -> None:
+    """By two events, and by an execution of another name with the same record, at the same time."""
+    packages, released = siege.packages(), siege.forge()
+    siege.offer(released)
+    siege.announce(released)
+    by_hand = siege.start(released)
+    siege.until(lambda: _ended(siege, by_hand))
+    offer = siege.decided(released)
+    siege.announce(released)
+    siege.quiet()
+    added = siege.packages().items() - packages.items()
+    assert added == {(offer.package, "Approved")}
+    siege.loop.wait_idle("DeployMachineArn")
+
+
+def test_an_older_release_that_is_overtaken_while_it_copies_is_stale(siege: Besieged) -> None:
+    """Two releases at once: the newer one is taken, whichever began first."""
+    old, new = siege.forge(), siege.forge()
+    with siege.held("Copy", _run_of(old)) as reached:
+        siege.offer(old)
+        reached()
+        siege.offer(new)
+        siege.until(lambda: (siege.offers.read(new.sha256) or old) is not old and _state(siege, new) == "APPROVED")
+    offer = siege.decided(old)
+    assert (offer.state, offer.reason) == ("REFUSED", "stale: a newer release was taken while this one was copied")
+    siege.loop.wait_idle("DeployMachineArn")
+
+
+def test_a_pause_that_begins_while_copying_leaves_the_release_to_people(siege: Besieged) -> None:
+    """It is registered and waits; nothing is approved by policy."""
+    packages, released = siege.packages(), siege.forge()
+    try:
+        with siege.held("Copy", "evaluation.json") as reached:
+            siege.offer(released)
+            reached()
+            _pause(siege, is_paused=True)
+        offer = siege.decided(released)
+    finally:
+        _pause(siege, is_paused=False)
+    assert (offer.state, "left for a person: paused since" in offer.reason) == ("REGISTERED", True), offer
+    assert siege.packages().items() - packages.items() == {(offer.package, "PendingManualApproval")}
+
+
+def test_a_model_that_is_rolled_back_while_it_comes_again_is_left_to_people(siege: Besieged) -> None:
+    """Its second release was under way; what people took back does not return by itself."""
+    before = siege.loop.live()
+    assert before is not None
+    factor = 500.0 + siege.number
+    first = siege.offer(siege.forge(factor=factor))
+    arrived = siege.decided(first).package
+    siege.until(lambda: (siege.loop.live() or before).model_package_arn == arrived)
+    siege.loop.wait_idle("DeployMachineArn")
+    again = siege.forge(factor=factor)
+    with siege.held("Copy", "evaluation.json") as reached:
+        siege.offer(again)
+        reached()
+        asked = {"reason": "rollback", "requested_by": "ann", "requested_at": siege.accounts.now().isoformat()}
+        machine = siege.accounts.target["DeployMachineArn"]
+        siege.staging.client("stepfunctions").start_execution(
+            stateMachineArn=machine, input=json.dumps(asked | {"model_package_arn": before.model_package_arn})
+        )
+        siege.until(lambda: (siege.loop.live() or before).model_package_arn == before.model_package_arn)
+        siege.loop.wait_idle("DeployMachineArn")
+    offer = siege.decided(again)
+    assert (offer.state, "this model came here before" in offer.reason) == ("REGISTERED", True), offer
+    live = siege.loop.live()
+    assert live is not None
+    assert live.model_package_arn == before.model_package_arn
+
+
+def test_a_package_that_someone_registered_under_the_releases_token_is_not_approved(siege: Besieged) -> None:
+    """The registry answers the machine with it; it is not what was released."""
+    released, evil = siege.forge(), siege.forge()
+    container, metadata = registration(evil.record, target=_target(siege))
+    key = f"models/{GROUP}/{evil.record.artifact.sha256}/model.tar.gz"
+    siege.loop.s3.put_object(Bucket=siege.own, Key=key, Body=next(iter(evil.objects.values())))
+    theirs = siege.loop.sagemaker.create_model_package(
+        ModelPackageGroupName=GROUP,
+        ModelApprovalStatus="PendingManualApproval",
+        ClientToken=released.sha256[:36],
+        CustomerMetadataProperties=metadata,
+        InferenceSpecification={
+            "Containers": [container],
+            "SupportedContentTypes": list(evil.record.package.content_types),
+            "SupportedResponseMIMETypes": ["application/json", "text/csv"],
+        },
+    )["ModelPackageArn"]
+    siege.offer(released)
+    offer = siege.decided(released)
+    words = f"{theirs} was registered under the token of this release and is bound by"
+    assert (offer.state, offer.package, words in offer.reason) == ("REFUSED", "", True), offer
+    assert siege.packages()[theirs] == "PendingManualApproval"
+
+
+@pytest.mark.parametrize("name", ["artifact", "evaluation", "gate"])
+def test_bytes_that_were_planted_where_a_release_is_kept_are_not_served(siege: Besieged, name: str) -> None:
+    """A key is that of its content; what is there and is something else refuses the release."""
+    packages, released = siege.packages(), siege.forge()
+    record = released.record
+    keys = {
+        "artifact": f"models/{GROUP}/{record.artifact.sha256}/model.tar.gz",
+        "evaluation": f"evaluations/{GROUP}/{record.binding}/evaluation.json",
+        "gate": f"gates/{GROUP}/{record.binding}.json",
+    }
+    siege.loop.s3.put_object(Bucket=siege.own, Key=keys[name], Body=b"planted", ChecksumAlgorithm="SHA256")
+    siege.offer(released)
+    offer = siege.decided(released)
+    assert (offer.state, f"{keys[name]} has SHA-256" in offer.reason) == ("REFUSED", True), offer
+    assert siege.packages() == packages
+
+
+def test_a_second_source_reaches_no_inbox(siege: Besieged) -> None:
+    """Another account with a role of the sender's name, the source's own root, and the target's: no event of theirs arrives."""
+    seen = {each["executionArn"] for each in siege.loop.executions("PromoteMachineArn")}
+    iam, name = (
+        siege.cloud.at(OTHER, BUILD.region).client("iam"),
+        link_role_name("send", unit=UNIT, model=MODEL, environment=BUILD.linked),
+    )
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": f"arn:aws:iam::{OTHER}:root"}}
+    role = iam.create_role(
+        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )["Role"]["Arn"]
+    puts = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": "*"}
+    iam.put_role_policy(
+        RoleName=name, PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [puts]})
+    )
+    found = siege.cloud.at(OTHER, BUILD.region).client("sts").assume_role(RoleArn=role, RoleSessionName="sender")
+    session = boto3.client(
+        "events",
+        endpoint_url=siege.cloud.endpoint_url,
+        region_name=BUILD.region,
+        aws_access_key_id=found["Credentials"]["AccessKeyId"],
+        aws_secret_access_key=found["Credentials"]["SecretAccessKey"],
+        aws_session_token=found["Credentials"]["SessionToken"],
+    )
+    clients = [siege.build.client("events"), siege.cloud.at(OTHER, BUILD.region).client("events"), session]
+    for client in clients:
+        words = _said(siege, sent() | {"EventBusName": INBOX}, client)
+        assert "no resource-based policy allows the events:PutEvents action" in words
+    assert (
+        siege.send(siege.staging.client("events"), sent() | {"EventBusName": inbox_name(unit=UNIT, model=MODEL)}) == ""
+    )
+    siege.quiet()
+    assert {each["executionArn"] for each in siege.loop.executions("PromoteMachineArn")} == seen
+
+
+def test_a_record_of_something_else_is_not_an_offer(siege: Besieged) -> None:
+    """The machine itself takes records of its group alone, by whomever it is started."""
+    released = siege.claim()
+    other = Record(content=released.content, bucket=siege.bucket, key=released.key.replace(GROUP, f"{UNIT}-margin"))
+    execution = siege.start(other)
+    ended = siege.until(lambda: _ended(siege, execution))
+    assert (ended["error"], "is not a release record of outlet-price" in ended["cause"]) == ("NO_OFFER", True)
+
+
+def _said(siege: Besieged, entry: dict[str, Any], client: Any) -> str:
+    """Return what EventBridge says against an event."""
+    try:
+        return siege.send(client, entry)
+    except ClientError as error:
+        return str(error)
+
+
+def _target(siege: Besieged) -> Target:
+    """Return what the keeper knows of its target, as its environment says."""
+    functions = siege.staging.client("lambda").list_functions()["Functions"]
+    variables = [each.get("Environment", {}).get("Variables", {}) for each in functions]
+    return target_of({**next(each for each in variables if "PROMOTION" in each), "AWS_REGION": BUILD.region})
+
+
+def _ended(siege: Besieged, execution: str) -> dict[str, Any] | None:
+    found = dict(siege.staging.client("stepfunctions").describe_execution(executionArn=execution))
+    return None if found["status"] == "RUNNING" else found
+
+
+def _state(siege: Besieged, released: Any) -> str:
+    offer = siege.offers.read(released.sha256)
+    return "" if offer is None else offer.state
+
+
+def _run_of(released: Any) -> str:
+    return str(released.record.artifact.uri.rpartition("/")[0].rpartition("/")[2]) + "/evaluation.json"
+
+
+def _pause(siege: Besieged, *, is_paused: bool) -> None:
+    state = {"is_paused": is_paused, "by": "ann", "at": siege.accounts.now().isoformat(), "reason": "stocktaking"}
+    siege.staging.client("dynamodb").update_item(
+        TableName=siege.accounts.target["AutomationTable"],
+        Key={"endpoint": {"S": UNIT}},
+        UpdateExpression="SET pause = :pause",
+        ExpressionAttributeValues={":pause": {"S": json.dumps(state)}},
+    )
