@@ -71,7 +71,7 @@ OVERREACHING: dict[LinkRole, list[Call]] = {
         ("events:PutEvents", "arn:aws:events:eu-west-1:999999999999:event-bus/mlops-demand-forecast", OURS),
         *(
             ("events:PutRule", inbox_arn(unit="demand", model="forecast", environment=each.linked), {})
-            for each in (STAGING, RECOVERY)
+            for each in (BUILD, STAGING, RECOVERY)
         ),
     ],
 }
@@ -341,15 +341,16 @@ def test_no_condition_of_a_policy_can_be_widened(sides: Sides) -> None:
     """Without any one condition, or with any action or resource, a call is allowed that must be denied."""
     forbidden = [each for role, call in sides.needed for each in _variations(role, call)]
     forbidden += [(_role(purpose, sides.target), call) for purpose in PURPOSES for call in FORBIDDEN]
-    sender = _role("send", BUILD)
-    forbidden += [(sender, ("events:PutEvents", sides.inbox, FOREIGN)), (sender, ("events:PutRule", sides.inbox, OURS))]
-    other = {"s3": sides.target, "kms": sides.target, "sagemaker": sides.target, "events": BUILD}
+    for sender, receiver in ((BUILD, sides.target), (sides.target, BUILD)):
+        forbidden.append((_role("send", sender), ("events:PutRule", sides.inboxes[receiver], OURS)))
+    others = [{"AWS": f"arn:aws:iam::{place.account}:root"} for place in (sides.target, BUILD)]
     tested = set()
     for service, statements in sides.resource.items():
         mine = [(role, call) for role, call in forbidden if call[0].startswith(f"{service}:")]
         denied = [each for each in mine if not sides.admitted(*each)]
+        foreign = others if service == "events" else others[:1]
         for place, statement in enumerate(statements):
-            if statement["Principal"] != {"AWS": f"arn:aws:iam::{other[service].account}:root"}:
+            if statement["Principal"] not in foreign:
                 continue
             for part, wider in _widened(statement):
                 changed = [wider if at == place else each for at, each in enumerate(statements)]
@@ -369,10 +370,10 @@ def test_no_condition_of_a_policy_can_be_widened(sides: Sides) -> None:
 
 def test_no_right_in_the_other_account_can_be_widened(sides: Sides) -> None:
     """Each condition, action and resource of what a role may do there keeps it from a call; the boundary is not asked."""
-    roles: dict[LinkRole, str] = {purpose: _role(purpose, sides.target) for purpose in PURPOSES}
-    roles["send"] = _role("send", BUILD)
+    roles: list[tuple[LinkRole, str]] = [(purpose, _role(purpose, sides.target)) for purpose in PURPOSES]
+    roles += [("send", _role("send", place)) for place in (BUILD, sides.target)]
     tested = set()
-    for purpose, role in roles.items():
+    for purpose, role in roles:
         statements = sides.identity[role]
         needed = [call for each, call in sides.needed if each == role]
         for place, statement in enumerate(statements):
@@ -383,13 +384,13 @@ def test_no_right_in_the_other_account_can_be_widened(sides: Sides) -> None:
                 denied = [call for call in OVERREACHING[purpose] if not _allows(role, call, statements)]
                 caught = [call for call in denied if _allows(role, call, changed)]
                 assert caught, f"{purpose}: without {part} every call that is denied stays denied: {statement}"
-                tested.add((purpose, part))
-    used = {purpose for purpose, role in roles.items() if any(each == role for each, _ in sides.needed)}
+                tested.add((role, part))
+    promote = _role("promote", sides.target)
 
     assert tested == {
-        *((purpose, part) for purpose in used for part in ("Action", "Resource")),
-        ("promote", "aws:ResourceAccount"),
-        ("promote", "kms:ViaService"),
+        *((role, part) for role, _ in sides.needed for part in ("Action", "Resource")),
+        (promote, "aws:ResourceAccount"),
+        (promote, "kms:ViaService"),
     }
 
 
