@@ -34,7 +34,6 @@ def install() -> None:
     """Ask for the key before an object is read, written or copied."""
     read, write, copy = s3._get_object, s3._put_object, s3._copy_object
 
-    # claim: objects-need-their-key-enabled
     def read_with_key(bucket: str, key: str, headers: dict[str, str], query_params: Any = None) -> Any:
         return _refusal(_of_object(bucket, key)) or read(bucket, key, headers, query_params)
 
@@ -69,6 +68,7 @@ def _refusal(encryption: Mapping[str, str]) -> Any:
         return None
     with owners.scope_of(owners.owner(name)):
         record = kms._resolve_key(name)
+    # claim: objects-need-their-key-enabled
     if record is None or record["KeyState"] == "Enabled":
         return None
     if record["KeyState"] == "Disabled":
