@@ -62,7 +62,7 @@ def _of_write(bucket: str, headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _refusal(encryption: Mapping[str, str]) -> Any:
-    """Return S3's answer where the key of an object is not usable; None where it is, or where there is none of a customer."""
+    """Return S3's answer where the key of an object is not usable; None where it is, or where AWS manages it."""
     name = encryption.get(_KEY)
     if encryption.get(_ENCRYPTED) != "aws:kms" or not name:
         return None

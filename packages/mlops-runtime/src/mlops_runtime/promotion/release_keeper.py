@@ -207,7 +207,7 @@ class ReleaseKeeper:
 
         Returns:
             ``{"may_approve", "is_approved", "is_other", "rest"}``, and why not in ``rest``. ``is_other`` is true of a package that
-            is not the release: whoever knows an offer can register under its token first, and the registry answers with theirs.
+            is not the release: a caller that knows an offer can register under its token first, and the registry answers with that.
         """
         arn, sha256, binding = str(asked["package"]), str(asked["record_sha256"]), str(asked["binding"])
         description = self.sagemaker.describe_model_package(ModelPackageName=arn)
