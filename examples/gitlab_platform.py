@@ -1,18 +1,28 @@
 """What a platform team puts into a unit's account before the unit deploys for the first time."""
 
+from typing import Literal
+
 import aws_cdk as cdk
 
 from constructs import Construct
-from mlops_constructs import GitLabDeployRole, GitLabSubject
+from mlops_constructs import Environment, GitLabDeployRole, GitLabSubject
 
 
 # [start:platform]
 class Platform(cdk.Stack):
     """The roles that one GitLab project plans and deploys with, from its protected default branch."""
 
-    def __init__(self, scope: Construct, id: str, *, project: str) -> None:
-        super().__init__(scope, id)
-        subject = GitLabSubject.branch("main", project=project, claims_environment=True)
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        project: str,
+        tier: Literal["production", "staging", "development"] | None = None,
+        env: cdk.Environment | None = None,
+    ) -> None:
+        super().__init__(scope, id, env=env)
+        subject = GitLabSubject.branch("main", project=project, claims_environment=True, tier=tier)
         deploys = GitLabDeployRole(self, "GitLab", subject=subject)
         plans = GitLabDeployRole(self, "Plan", subject=subject.unapproved(), access="plan", provider=deploys.provider)
         cdk.CfnOutput(self, "DeployRole", value=deploys.role.role_arn)
@@ -21,3 +31,21 @@ class Platform(cdk.Stack):
 
 
 # [end:platform]
+
+
+# [start:environments]
+BUILD = Environment("build", account="111111111111", region="eu-west-1")
+STAGING = Environment("staging", account="222222222222", region="eu-west-1")
+PRODUCTION = Environment("production", account="333333333333", region="eu-west-1")
+
+
+def platforms(app: cdk.App, *, project: str) -> list[Platform]:
+    """Define the roles in each account, under the tier that the project's jobs name there; no account trusts another."""
+    return [
+        Platform(app, "PlatformBuild", project=project, tier="development", env=BUILD.cdk),
+        Platform(app, "PlatformStaging", project=project, tier="staging", env=STAGING.cdk),
+        Platform(app, "PlatformProduction", project=project, tier="production", env=PRODUCTION.cdk),
+    ]
+
+
+# [end:environments]

@@ -7,6 +7,8 @@ See: https://docs.gitlab.com/ci/components/#directory-structure
 
 from pathlib import Path
 
+from jinja2 import Environment, StrictUndefined, UndefinedError
+
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "packages/mlops-cli/src/mlops_cli" / "templates" / "unit" / "project" / ".gitlab-ci.yml.jinja"
 COMPONENT = ROOT / "templates" / "unit.yml"
@@ -14,6 +16,7 @@ _HEAD = """\
 # The pipeline that `mlops new` writes, as a component: docs/gitlab.md of mlops-constructs. It is a whole pipeline, with stages and
 # workflow, for a repository that `mlops new` has made. tools/gitlab_component.py writes it from that template.
 """
+_INPUT = "$[[ inputs.endpoint ]]"
 _ENDPOINT = """\
     endpoint:
       description: Name of the unit's endpoint, such as demand-forecast.
@@ -28,18 +31,26 @@ def main() -> None:
 
 
 def component() -> str:
-    """Return the component's text: the template with the endpoint as an input.
+    """Return the component's text: the template of two environments, with the endpoint as an input.
+
+    GitLab's inputs have arrays and no repetition of jobs, so a list of environments is rendered by ``mlops new`` alone.
 
     Raises:
         ValueError: If the template has another variable, or its header is not as expected.
     """
-    _, _, text = TEMPLATE.read_text("utf-8").partition("\n")
-    for old, new in (("  inputs:\n", f"  inputs:\n{_ENDPOINT}"), ("{{ endpoint }}", "$[[ inputs.endpoint ]]")):
-        if text.count(old) != 1:
-            raise ValueError(f"{TEMPLATE.name} must hold {old!r} once, got {text.count(old)}")
-        text = text.replace(old, new)
-    if "{{" in text or "{%" in text:
-        raise ValueError(f"{TEMPLATE.name} has a variable besides endpoint; make it an input of the component")
+    # YAML, in which nothing is escaped as HTML
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    template = environment.from_string(TEMPLATE.read_text("utf-8"))
+    try:
+        rendered = template.render(endpoint=_INPUT, environments=[])
+    except UndefinedError as error:
+        message = f"{TEMPLATE.name} has a variable besides endpoint ({error}); make it an input of the component"
+        raise ValueError(message) from error
+    _, _, text = rendered.partition("\n")
+    for each in ("  inputs:\n", _INPUT):
+        if text.count(each) != 1:
+            raise ValueError(f"{TEMPLATE.name} must hold {each!r} once, got {text.count(each)}")
+    text = text.replace("  inputs:\n", f"  inputs:\n{_ENDPOINT}")
     return f"{_HEAD}{text}"
 
 

@@ -1,5 +1,7 @@
 """A generated repository in git, and its pipeline run job by job by gitlab-ci-local."""
 
+import base64
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +14,8 @@ import pytest
 import yaml
 
 from mlops_cli.new import sample_schema
-from mlops_cli.project import Answers, ModelAnswers, render, write_all
+from mlops_cli.project import RECORD, Answers, ModelAnswers, record_of, render, write_all
+from mlops_cli.project_environments import read_environments
 from mlops_cli.project_packages import PackageSources
 
 BIN = Path(sys.executable).parent
@@ -31,11 +34,14 @@ _HIDDEN = ("AWS_", "CDK_VALIDATION", "PYTHONDONTWRITEBYTECODE", "PYTEST_", "VIRT
 LOCK = Path(__file__).parents[2] / "examples" / "own_model" / "requirements.lock"
 
 
-def rendered(folder: Path) -> dict[str, bytes]:
+def rendered(folder: Path, environments: Sequence[str] = ()) -> dict[str, bytes]:
     """Return the files of a unit's repository as `mlops new` makes it; it works in a folder that is not there."""
     model = ModelAnswers(unit="demand", model="forecast", schema=sample_schema("number"))
-    files = render(Answers(unit="demand", models=(model,)), folder, PackageSources())
-    return {**files, "requirements.lock": LOCK.read_bytes()}
+    chain, problems = read_environments(environments)
+    assert problems == []
+    answers = Answers(unit="demand", models=(model,), environments=chain)
+    files = {**render(answers, folder, PackageSources()), "requirements.lock": LOCK.read_bytes()}
+    return {**files, RECORD: record_of(answers, files)}
 
 
 def make_repository(folder: Path, files: dict[str, bytes]) -> Path:
@@ -100,6 +106,15 @@ def declared(files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the inputs and the jobs as the file declares them."""
     header, jobs = yaml.load_all(files[".gitlab-ci.yml"].replace(b"!reference", b""), Loader=yaml.SafeLoader)
     return header["spec"]["inputs"], jobs
+
+
+def id_token(subject: str) -> str:
+    """An ID token as GitLab makes it; the embedded cloud does not check the signature."""
+    claims = {"iss": "https://gitlab.com", "aud": "sts.amazonaws.com", "sub": subject}
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "none"}, claims)
+    ]
+    return ".".join([*parts, "none"])
 
 
 def _git(folder: Path, *arguments: str) -> None:

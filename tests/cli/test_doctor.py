@@ -116,6 +116,20 @@ def test_a_job_that_may_deploy_has_no_problems(mlops: Run) -> None:
         ),
         ({"AWS_REGION": ""}, "the variable AWS_REGION must be the Region to deploy to"),
         ({"AWS_ID_TOKEN": ""}, "AWS_ID_TOKEN is not set"),
+        ({"MLOPS_REGION": "eu-west-1", "AWS_REGION": "", "AWS_ID_TOKEN": ""}, "AWS_ID_TOKEN is not set"),
+        (
+            {"MLOPS_ACCOUNT": "222222222222", "MLOPS_ENVIRONMENT": "staging"},
+            "the variable DEVELOPMENT_DEPLOY_ROLE is a role of account 111111111111, but the environment 'staging' is account "
+            "222222222222; a job deploys to its own account alone",
+        ),
+        (
+            {
+                "MLOPS_ACCOUNT": "111111111111",
+                "MLOPS_OPERATOR_VARIABLE": "DEVELOPMENT_OPERATOR_ROLE",
+                "MLOPS_OPERATOR_ROLE": "arn:aws:iam::222222222222:role/operate",
+            },
+            "the variable DEVELOPMENT_OPERATOR_ROLE is a role of account 222222222222",
+        ),
         ({"CI_PROJECT_PATH": ""}, "this is not a GitLab job; on a laptop, run: mlops doctor"),
         ({"AWS_ENDPOINT_URL": "https://sts.amazonaws.com", "AWS_ID_TOKEN": ""}, "AWS_ID_TOKEN is not set"),
     ],

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from mlops_cli.__main__ import app
 from mlops_cli.aws_account import UserError
 from mlops_cli.new import made_up_schema, sample_schema
 from mlops_cli.project import RECORD, Answers, ModelAnswers, digest, render
+from mlops_cli.project_environments import read_environments
 from mlops_cli.project_packages import LOCKS, PackageSources
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
@@ -44,6 +46,15 @@ WITH_STORE = Answers(
     ),
 )
 GOOD = ("--unit", "demand", "--model", "forecast", "--kind", "number")
+CHAIN = ("build=111111111111/eu-west-1", "pre-prod-eu=222222222222/eu-west-1", "production=333333333333/eu-west-1")
+THROUGH_ACCOUNTS = replace(
+    answers_of("everybodys-customers", "chance-2be", "chance"), environments=read_environments(CHAIN)[0]
+)
+STORE_THROUGH_ACCOUNTS = Answers(
+    unit="shop",
+    models=(ModelAnswers(unit="shop", model="units", schema=made_up_schema("number", has_store=True)),),
+    environments=read_environments(CHAIN)[0],
+)
 BIN = Path(sys.executable).parent
 
 
@@ -80,8 +91,10 @@ def _in_project(folder: Path, *command: str) -> subprocess.CompletedProcess[str]
         answers_of("demand", "forecast", "number"),
         answers_of("everybodys-customers", "chance-2be", "chance"),  # as long as names may be
         WITH_STORE,
+        THROUGH_ACCOUNTS,
+        STORE_THROUGH_ACCOUNTS,
     ],
-    ids=lambda answers: answers.models[0].endpoint,
+    ids=lambda answers: f"{answers.models[0].endpoint}-{len(answers.environments)}",
 )
 def test_what_is_made_is_clean(answers: Answers, tmp_path: Path) -> None:
     """Ruff finds nothing and would format nothing, with short names and with long ones; every file parses."""
@@ -114,6 +127,68 @@ def test_stacks_with_a_feature_store_break_no_rule(tmp_path: Path) -> None:
     checked = _in_project(tmp_path / "shop", sys.executable, "compliance.py", "evidence.json")
 
     assert checked.stdout.count(", 0 findings, ") == 3, checked.stdout + checked.stderr
+
+
+def test_stacks_of_several_accounts_break_no_rule(tmp_path: Path) -> None:
+    """Of cdk-nag's packs; the project's own tests of its stacks pass, each with the endpoint's group and right machines."""
+    project.write_all(tmp_path / "shop", render(STORE_THROUGH_ACCOUNTS, tmp_path / "rendered", PackageSources()))
+    write_lock(tmp_path / "shop", "requirements.lock")
+
+    checked = _in_project(tmp_path / "shop", sys.executable, "compliance.py", "evidence.json")
+    tested = _in_project(tmp_path / "shop", "pytest", "-q", "tests/test_stack.py")
+
+    assert checked.stdout.count(", 0 findings, ") == 3, checked.stdout + checked.stderr
+    assert "2 passed" in tested.stdout, tested.stdout[-3000:]
+    evidence = json.loads((tmp_path / "shop/evidence.json").read_text())
+    assert [each["stack"] for each in evidence["stacks"]] == [
+        "ShopUnitsBuild",
+        "ShopUnitsPreProdEu",
+        "ShopUnitsProduction",
+    ]
+
+
+def test_a_list_of_environments_makes_a_project_that_upgrades(in_process: Run, tmp_path: Path) -> None:
+    """The list is recorded, so a later template renders the same; it takes no second model, and nothing is changed."""
+    options = [part for each in CHAIN for part in ("--environment", each)]
+    made = in_process("new", "shop", *GOOD, *options)
+
+    assert (made.returncode, made.stderr) == (0, "")
+    shop = tmp_path / "shop"
+    recorded = json.loads((shop / RECORD).read_text())["answers"]["environments"]
+    assert recorded[1:] == [
+        {"name": "pre-prod-eu", "account": "222222222222", "region": "eu-west-1", "is_manual": False},
+        {"name": "production", "account": "333333333333", "region": "eu-west-1", "is_manual": True},
+    ]
+    assert in_process("upgrade", cwd=shop).stdout == "nothing to upgrade\n"
+    before = _all_files(shop)
+    added = in_process("add", "model", "returns", cwd=shop)
+    assert (added.returncode, added.stderr) == (
+        1,
+        "mlops: nothing was changed: a project with environments has one model, 'demand_forecast', since the stack that takes "
+        "releases must define the unit; make another project for another unit\n",
+    )
+    assert _all_files(shop) == before
+
+
+def test_a_list_that_is_no_chain_makes_nothing(in_process: Run, tmp_path: Path) -> None:
+    """Every problem of it beside those of names, at once."""
+    options = ("build=1/eu-west-1", "Pro=222222222222/eu-west-9", "x=222222222222/eu-west-1/later", "build=1/eu-west-1")
+    result = in_process(
+        "new", "shop", "--unit", "Demand!", *GOOD[2:], *[part for each in options for part in ("--environment", each)]
+    )
+
+    assert result.returncode == 1
+    for part in (
+        "--environment must be NAME=ACCOUNT/REGION or",
+        "the account of environment 'build' must be 12 digits, got '1'",
+        "the name of an environment must be 2 to 20 lower-case letters, digits or hyphens",
+        "the Region of environment 'Pro' must be one of AWS, such as 'eu-west-1', got 'eu-west-9'",
+        "the environment 'build' is named twice",
+        "--unit must be 2 to 20 lower-case letters",
+    ):
+        assert part in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_first_endpoint_takes_fifteen_lines_at_most(tmp_path: Path) -> None:

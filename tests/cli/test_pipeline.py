@@ -1,6 +1,5 @@
 """The pipeline of a generated repository, run job by job by gitlab-ci-local: green to the end, and red for the right reason."""
 
-import base64
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from tests.cli.pipeline_run import (
     commit,
     declared,
     edit,
+    id_token,
     make_repository,
     needs_gitlab,
     rendered,
@@ -370,15 +370,6 @@ def _behind(jobs: dict[str, Any], name: str) -> set[str]:
     return needs.union(*(_behind(jobs, need) for need in needs))
 
 
-def _token(subject: str) -> str:
-    """An ID token as GitLab makes it; the embedded cloud does not look at the signature."""
-    claims = {"iss": "https://gitlab.com", "aud": "sts.amazonaws.com", "sub": subject}
-    parts = [
-        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "none"}, claims)
-    ]
-    return ".".join([*parts, "none"])
-
-
 BOOTSTRAP = "arn:aws:iam::{account}:role/cdk-hnb659fds-{name}-{account}-us-east-1"
 
 
@@ -409,7 +400,7 @@ def profiles(
             "AWS_REGION": "us-east-1",
             "MLOPS_ROLE": roles[role],
             "MLOPS_OPERATOR_ROLE": "",
-            "AWS_ID_TOKEN": _token(subject),
+            "AWS_ID_TOKEN": id_token(subject),
             "CI_PROJECT_ID": "7",
             "CI_JOB_ID": "42",
         }

@@ -1,6 +1,7 @@
 """Whose ID tokens are trusted: one project, one ref, and what GitLab says of its protection."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
@@ -11,6 +12,9 @@ _PROJECT = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+"
 # git check-ref-format, less what would be a pattern or a variable in a policy
 _REF = r"[A-Za-z0-9_][A-Za-z0-9_./+=@-]*"
 _WILDCARDS = "*?${"
+# https://docs.gitlab.com/ci/environments/#deployment-tier-of-environments; jobs that plan have the fifth, `other`
+Tier = Literal["production", "staging", "testing", "development"]
+_UNAPPROVED_TIER = "other"
 
 
 @checked("InvalidGitLabSubject")
@@ -35,6 +39,7 @@ class GitLabSubject:
     claims_environment: bool
     is_environment_protected: bool = True
     project_id: int | None = None
+    tier: str | None = None
 
     @classmethod
     def branch(
@@ -45,6 +50,7 @@ class GitLabSubject:
         project_id: int | None = None,
         claims_ref: bool = True,
         claims_environment: bool = False,
+        tier: Tier | None = None,
     ) -> "GitLabSubject":
         """Trust jobs of a protected branch.
 
@@ -55,12 +61,22 @@ class GitLabSubject:
                 path alone.
             claims_ref: Whether GitLab must say that the ref is protected, which it can from 18.7 on. Default: it must.
             claims_environment: Whether GitLab must say that the job's environment is protected. Default: it need not.
+            tier: Deployment tier that the job must name, where a project deploys to several environments: a job of one with
+                another tier is denied, protected or not. The job's own file names it, so it says which environment a job is
+                meant for; who may press its button is said by the environment's protection. Needs ``claims_environment``.
+                Default: any.
 
         Raises:
             ValidationError: If a name is not allowed; a pattern is not.
         """
         return cls._made(
-            "branch", name, project, project_id=project_id, claims_ref=claims_ref, claims_environment=claims_environment
+            "branch",
+            name,
+            project,
+            project_id=project_id,
+            claims_ref=claims_ref,
+            claims_environment=claims_environment,
+            tier=tier,
         )
 
     @classmethod
@@ -72,6 +88,7 @@ class GitLabSubject:
         project_id: int | None = None,
         claims_ref: bool = True,
         claims_environment: bool = False,
+        tier: Tier | None = None,
     ) -> "GitLabSubject":
         """Trust jobs of one protected tag.
 
@@ -81,12 +98,19 @@ class GitLabSubject:
             project_id: As for ``branch``. Default: the path alone.
             claims_ref: As for ``branch``. Default: it must.
             claims_environment: As for ``branch``. Default: it need not.
+            tier: As for ``branch``. Default: any.
 
         Raises:
             ValidationError: As for ``branch``.
         """
         return cls._made(
-            "tag", name, project, project_id=project_id, claims_ref=claims_ref, claims_environment=claims_environment
+            "tag",
+            name,
+            project,
+            project_id=project_id,
+            claims_ref=claims_ref,
+            claims_environment=claims_environment,
+            tier=tier,
         )
 
     @classmethod
@@ -99,6 +123,7 @@ class GitLabSubject:
         project_id: int | None,
         claims_ref: bool,
         claims_environment: bool,
+        tier: str | None,
     ) -> "GitLabSubject":
         problems = [
             _problem("project", project, _PROJECT, "a path such as 'retail/demand'"),
@@ -108,6 +133,9 @@ class GitLabSubject:
             _problem(
                 ref_type, ref, _REF, f"one {ref_type}'s name, such as {'main' if ref_type == 'branch' else 'v1.4.0'!r}"
             ),
+            "tier needs claims_environment=True: a tier alone is what any job of the ref may name"
+            if tier is not None and not claims_environment
+            else None,
         ]
         found = [problem for problem in problems if problem is not None]
         if found:
@@ -119,6 +147,7 @@ class GitLabSubject:
             ref=ref,
             claims_ref=claims_ref,
             claims_environment=claims_environment,
+            tier=tier,
         )
 
     def unapproved(self) -> "GitLabSubject":
@@ -138,7 +167,7 @@ class GitLabSubject:
                     "a subject without claims_environment=True is that of every job, approved or not; claim the environment first"
                 ],
             )
-        return replace(self, is_environment_protected=False)
+        return replace(self, is_environment_protected=False, tier=None if self.tier is None else _UNAPPROVED_TIER)
 
     @property
     def components(self) -> list[str]:
@@ -150,6 +179,7 @@ class GitLabSubject:
             "ref",
             *(["ref_protected"] if self.claims_ref else []),
             *(["environment_protected"] if self.claims_environment else []),
+            *([] if self.tier is None else ["deployment_tier"]),
         ]
 
     @property
@@ -162,6 +192,7 @@ class GitLabSubject:
             "ref": self.ref,
             "ref_protected": "true",
             "environment_protected": str(self.is_environment_protected).lower(),
+            "deployment_tier": str(self.tier),
         }
         return ":".join(f"{name}:{values[name]}" for name in self.components)
 

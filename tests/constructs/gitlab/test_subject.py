@@ -43,6 +43,28 @@ def test_jobs_that_nobody_approved_have_another_subject() -> None:
     assert approved.unapproved().value == approved.value.removesuffix(":true") + ":false"
 
 
+def test_each_environment_has_a_subject_of_its_own_by_its_tier() -> None:
+    """A job that plans has the tier that no role for deployments can trust; the setting of the project is one for all."""
+    staging, production = (
+        GitLabSubject.branch("main", project="retail/demand", claims_environment=True, tier=tier)
+        for tier in ("staging", "production")
+    )
+
+    assert staging.components == production.components
+    assert staging.value.endswith(":environment_protected:true:deployment_tier:staging")
+    assert production.value == staging.value.replace("deployment_tier:staging", "deployment_tier:production")
+    assert production.unapproved().value == staging.unapproved().value
+    assert staging.unapproved().value.endswith(":environment_protected:false:deployment_tier:other")
+
+
+def test_fails_for_a_tier_that_says_nothing() -> None:
+    """GitLab has five, one of them is that of plans; one without a protected environment is what any job may name."""
+    with pytest.raises(ValidationError, match=r"tier must be one of 'production', .* or left out, got 'other'"):
+        GitLabSubject.branch("main", project="a/b", claims_environment=True, tier="other")  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="tier needs claims_environment=True: a tier alone is what any job"):
+        GitLabSubject.tag("v1", project="a/b", tier="production")
+
+
 def test_fails_for_an_approval_that_no_token_speaks_of() -> None:
     """Both subjects would be one."""
     with pytest.raises(ValidationError, match="is that of every job, approved or not; claim the environment first"):

@@ -130,23 +130,39 @@ def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
     if re.fullmatch(_LOOPBACK, environment.get("AWS_ENDPOINT_URL", "")):
         return problems  # an embedded cloud knows no roles of GitLab
     variable, role = environment.get("MLOPS_ROLE_VARIABLE", "MLOPS_ROLE"), environment.get("MLOPS_ROLE", "")
+    own = environment.get("MLOPS_ACCOUNT")  # of a job for one environment of several
     if not re.fullmatch(_ROLE, role):
         problems.append(
             f"the variable {variable} must be the ARN of the GitLabDeployRole, got {role!r}; set it in Settings > CI/CD > Variables"
         )
+    elif own:
+        problems += _foreign_role(variable, role, environment)
     operator = environment.get("MLOPS_OPERATOR_VARIABLE")  # of a job that needs the role of people on call
     if operator and not re.fullmatch(_ROLE, environment.get("MLOPS_OPERATOR_ROLE", "")):
         problems.append(
             f"the variable {operator} must be the ARN of the role for people on call, got "
             f"{environment.get('MLOPS_OPERATOR_ROLE', '')!r}; set it in Settings > CI/CD > Variables"
         )
-    if not environment.get("AWS_REGION"):
+    elif operator and own:
+        problems += _foreign_role(operator, environment["MLOPS_OPERATOR_ROLE"], environment)
+    if not (environment.get("MLOPS_REGION") or environment.get("AWS_REGION")):
         problems.append(
             "the variable AWS_REGION must be the Region to deploy to, got ''; set it in Settings > CI/CD > Variables"
         )
     if not environment.get("AWS_ID_TOKEN"):
         problems.append("AWS_ID_TOKEN is not set; give the job `id_tokens: {AWS_ID_TOKEN: {aud: sts.amazonaws.com}}`")
     return problems
+
+
+def _foreign_role(variable: str, role: str, environment: Mapping[str, str]) -> list[str]:
+    """Return that a role is of another account than the environment that the job is for."""
+    account, own, name = role.split(":")[4], environment["MLOPS_ACCOUNT"], environment.get("MLOPS_ENVIRONMENT", "")
+    if account == own:
+        return []
+    return [
+        f"the variable {variable} is a role of account {account}, but the environment {name!r} is account {own}; a job deploys to "
+        "its own account alone: name a role of that account in Settings > CI/CD > Variables"
+    ]
 
 
 def _prices(profile: str | None, home: Path | None, *, as_json: bool) -> None:

@@ -98,6 +98,16 @@ def new(
     framework: FrameworkName = DEFAULT,
     feature_store: HasStore = False,
     row_key: RowKey = None,
+    environment: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An account and Region of a chain, as NAME=ACCOUNT/REGION, the first one first: there the model is trained, each "
+            "other takes what the one before releases. With /manual a person starts its deployment and approves each model, with "
+            "/automatic none does. Default: the last one is manual; without any, a development and a production account that each "
+            "train their own.",
+            show_default=False,
+        ),
+    ] = None,
     index: Annotated[
         str | None,
         typer.Option(help="URL of a package index that has this library. Default: as it is installed here."),
@@ -113,6 +123,7 @@ def new(
     """Create a project for a business unit: stack, training code, tests, GitLab pipeline; from a file or from questions."""
     require_scaffold()
     from mlops_cli.project import RECORD, Answers, ModelAnswers, folder_problems, make_folder, record_of, render
+    from mlops_cli.project_environments import read_environments
     from mlops_cli.project_packages import locked, package_sources
     from mlops_cli.project_repository import commit_project, takes_repository
     from mlops_runtime.training_data.table_schema import told
@@ -134,6 +145,8 @@ def new(
         if feature_store and schema is not None:
             schema = with_store(data, schema, row_key or (), problems)
     problems += row_key_problems(row_key, data, has_store=feature_store)
+    environments, chain_problems = read_environments(environment or ())
+    problems += chain_problems
     names = Answers(
         unit=unit or "",
         index=index,
@@ -149,7 +162,7 @@ def new(
         problems.append(f"--kind must be one of {', '.join(_KINDS)}, got {kind!r}")
     if problems or schema is None:
         raise UserError(f"nothing was created: {'; '.join(problems)}")
-    answers = replace(names, data=None if data is None else _seen_from(folder, data))
+    answers = replace(names, data=None if data is None else _seen_from(folder, data), environments=environments)
     sources = package_sources(index)
     made: list[str] = []  # what became of git
     has_git = not no_git and takes_repository(folder)

@@ -19,6 +19,7 @@ from typing import Any
 
 from mlops_cli.aws_account import UserError
 from mlops_cli.frameworks import DEFAULT, FRAMEWORKS, packages_of
+from mlops_cli.project_environments import ProjectEnvironment, environment_problems, rendered_environments
 from mlops_cli.project_packages import LOCKS, OURS, VENDOR, PackageSources, index_problem, locked
 from mlops_runtime.contracts import ContractError, canonical_json, from_dict, to_dict
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
@@ -151,12 +152,15 @@ class ModelAnswers:
         name = self.model.replace("-", "_")
         return feature_groups(self.schema, name=name, owner=self.unit) if self.schema.entities else ()
 
-    def values(self, *, is_owner: bool, stored: Sequence["ModelAnswers"] = ()) -> dict[str, Any]:
+    def values(
+        self, *, is_owner: bool, stored: Sequence["ModelAnswers"] = (), has_environments: bool = False
+    ) -> dict[str, Any]:
         """Return what its template is rendered with.
 
         Args:
             is_owner: Whether its stack holds the unit.
             stored: Models with features in the store; the first one's stack holds it.
+            has_environments: Whether it goes from one account to another.
         """
         schema, framework = self.schema, FRAMEWORKS[self.framework]
         trusts = framework.trusts(schema)
@@ -172,6 +176,7 @@ class ModelAnswers:
             "class_name": self.class_name,
             "endpoint": self.endpoint,
             "is_owner": is_owner,
+            "has_environments": has_environments,
             "metric": schema.metric,
             "label": _literal(schema.label),
             "time": _literal(schema.time),
@@ -216,12 +221,15 @@ class Answers:
         models: Its models; the first one's stack holds the unit.
         data: The first file as it is seen from the repository. Default: rows are made from the schema.
         index: URL of the package index that has this library. Default: as it was installed.
+        environments: Accounts and Regions in the order in which a model goes through them. Default: a development and a
+            production account, each of which trains its own.
     """
 
     unit: str
     models: tuple[ModelAnswers, ...]
     data: str | None = None
     index: str | None = None
+    environments: tuple[ProjectEnvironment, ...] = ()
 
     def problems(self) -> list[str]:
         """Return what is wrong with them, each with what is allowed."""
@@ -239,6 +247,12 @@ class Answers:
         found += [f"the model {name!r} is there already" for name in dict.fromkeys(names) if names.count(name) > 1]
         if self.index is not None and (problem := index_problem(self.index)) is not None:
             found.append(problem)
+        found += environment_problems(self.environments)
+        if self.environments and len(self.models) > 1:  # an inbox needs the unit in its own stack
+            found.append(
+                f"a project with environments has one model, {self.models[0].package!r}, since the stack that takes releases must "
+                "define the unit; make another project for another unit"
+            )
         return found
 
     def values(self, sources: PackageSources) -> dict[str, Any]:
@@ -260,6 +274,8 @@ class Answers:
             "model": first.model,
             "package": first.package,
             "endpoint": first.endpoint,
+            "class_name": first.class_name,
+            "environments": rendered_environments(self.environments),
             "version": version("mlops-cli"),
             "data": shlex.quote(self.data) if self.data else "",
             "requirements": sources.requirements(),
@@ -274,8 +290,8 @@ class Answers:
         models = [
             {"model": each.model, "framework": each.framework, "schema": to_dict(each.schema)} for each in self.models
         ]
-        others = {"data": self.data, "index": self.index}
-        return {"unit": self.unit, "models": models} | {name: text for name, text in others.items() if text is not None}
+        others = {"data": self.data, "index": self.index, "environments": to_dict(self.environments) or None}
+        return {"unit": self.unit, "models": models} | {name: each for name, each in others.items() if each is not None}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Answers":
@@ -303,6 +319,7 @@ class Answers:
             ),
             data=data,
             index=index,
+            environments=tuple(from_dict(ProjectEnvironment, each) for each in document.get("environments", ())),
         )
 
     def model_of(self, pipeline: str) -> ModelAnswers | None:
@@ -371,7 +388,11 @@ def render(answers: Answers, folder: Path, sources: PackageSources) -> dict[str,
 
     parts = [("unit", answers.values(sources))]
     stored = [model for model in answers.models if model.groups]
-    parts += [("model", model.values(is_owner=place == 0, stored=stored)) for place, model in enumerate(answers.models)]
+    is_chain = bool(answers.environments)
+    parts += [
+        ("model", model.values(is_owner=place == 0, stored=stored, has_environments=is_chain))
+        for place, model in enumerate(answers.models)
+    ]
     for name, values in parts:
         with resources.as_file(resources.files("mlops_cli").joinpath("templates", name)) as template:
             run_copy(str(template), folder, data=values, defaults=True, overwrite=True, quiet=True, vcs_ref=None)

@@ -1,0 +1,154 @@
+"""The environments of a project: accounts and Regions through which a model goes, in their order, and who lets it in."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
+
+# what Environment of mlops_constructs allows, and so GitLab too: https://docs.gitlab.com/ci/yaml/#environmentname
+_NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
+# variables of a job that begin so are GitLab's: https://docs.gitlab.com/ci/variables/predefined_variables/
+_RESERVED = ("ci", "gitlab")
+_FORM = "NAME=ACCOUNT/REGION or NAME=ACCOUNT/REGION/manual, such as staging=222222222222/eu-west-1"
+_MANUAL, _AUTOMATIC = "manual", "automatic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectEnvironment:
+    """One environment of a project's pipeline.
+
+    Args:
+        name: Its name in GitLab, in stacks and variables.
+        account: Number of the account.
+        region: The Region.
+        is_manual: Whether a person starts its deployment and approves each model there, as the first one's models always are.
+            Otherwise the pipeline deploys once the plan is right, and a model is approved as its source approved it.
+    """
+
+    name: str
+    account: str
+    region: str
+    is_manual: bool = False
+
+    @property
+    def constant(self) -> str:
+        """Its name in Python, with which its variables in GitLab begin."""
+        return self.name.replace("-", "_").upper()
+
+    @property
+    def suffix(self) -> str:
+        """What its stacks end with."""
+        return "".join(part.title() for part in self.name.split("-"))
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with it, each with what is allowed."""
+        if not re.fullmatch(_NAME, self.name):
+            yield (
+                "the name of an environment must be 2 to 20 lower-case letters, digits or hyphens, starting with a letter and not "
+                f"ending with a hyphen, such as 'staging', got {self.name!r}"
+            )
+        elif self.name.partition("-")[0] in _RESERVED:
+            yield (
+                f"the environment {self.name!r} would need variables that begin with {self.constant}_, which are GitLab's own; "
+                "choose another name"
+            )
+        if not re.fullmatch(r"[0-9]{12}", self.account):
+            yield f"the account of environment {self.name!r} must be 12 digits, got {self.account!r}"
+        if self.region not in _regions():
+            yield (
+                f"the Region of environment {self.name!r} must be one of AWS, such as 'eu-west-1', got {self.region!r}; a newer "
+                "one needs a newer botocore"
+            )
+
+
+def read_environments(given: Sequence[str]) -> tuple[tuple[ProjectEnvironment, ...], list[str]]:
+    """Return the environments that options name, in their order, and what is wrong with the options.
+
+    The last one is manual and the others are not, where an option does not say.
+
+    Args:
+        given: The options' values.
+
+    Example:
+        >>> found, problems = read_environments(["build=111111111111/eu-west-1", "production=333333333333/eu-west-1"])
+        >>> [(each.name, each.is_manual) for each in found], problems
+        ([('build', False), ('production', True)], [])
+    """
+    found, problems = [], []
+    for place, option in enumerate(given, start=1):
+        name, _, rest = option.partition("=")
+        parts = rest.split("/")
+        default = _MANUAL if place == len(given) else _AUTOMATIC
+        account, region, approval = (*parts, *[""] * (2 - len(parts)), default)[:3]
+        if not (name and account and region) or len(parts) > 3 or approval not in (_MANUAL, _AUTOMATIC):
+            problems.append(f"--environment must be {_FORM} (or /automatic), got {option!r}")
+            continue
+        found.append(ProjectEnvironment(name=name, account=account, region=region, is_manual=approval == _MANUAL))
+    if len(given) == 1:
+        problems.append(
+            f"--environment names one environment, {given[0]!r}; a model goes from one to another: name two at least, or none for "
+            "a development and a production account that each train their own"
+        )
+    return tuple(found), problems + environment_problems(found)
+
+
+def environment_problems(environments: Sequence[ProjectEnvironment]) -> list[str]:
+    """Return what is wrong with environments, each and together."""
+    problems = [problem for each in environments for problem in each.problems()]
+    names = [each.name for each in environments]
+    problems += [f"the environment {name!r} is named twice" for name in _twice(names)]
+    for account, region in _twice([(each.account, each.region) for each in environments]):
+        same = [each.name for each in environments if (each.account, each.region) == (account, region)]
+        if len(set(same)) > 1:
+            problems.append(f"{' and '.join(map(repr, same))} are one account and Region, {account} {region}")
+    for suffix in _twice([each.suffix for each in environments]):
+        same = list(dict.fromkeys(each.name for each in environments if each.suffix == suffix))
+        if len(same) > 1:
+            problems.append(f"{' and '.join(map(repr, same))} both make stacks that end with {suffix!r}; rename one")
+    partitions = {LinkedEnvironment(account=each.account, region=each.region).partition for each in environments}
+    if len(partitions) > 1:
+        problems.append(
+            f"the Regions are of several partitions, {', '.join(sorted(partitions))}, and a model cannot be promoted from one to "
+            "another"
+        )
+    return problems
+
+
+def rendered_environments(environments: Sequence[ProjectEnvironment]) -> list[dict[str, Any]]:
+    """Return what templates read of them: each with its neighbours, and the tier that GitLab and the account's role know it by."""
+    after_first = [place for place, each in enumerate(environments) if place and each.is_manual]
+    # from the first one that waits for a person on, all are production
+    produces = after_first[0] if after_first else len(environments) - 1
+    return [
+        {
+            "name": each.name,
+            "account": each.account,
+            "region": each.region,
+            "constant": each.constant,
+            "suffix": each.suffix,
+            "is_manual": each.is_manual,
+            "tier": "production" if place >= produces else "staging" if place else "development",
+            "source": environments[place - 1].constant if place else "",
+            "target": environments[place + 1].constant if place + 1 < len(environments) else "",
+            "before": environments[place - 1].name if place else "",
+        }
+        for place, each in enumerate(environments)
+    ]
+
+
+def _twice(values: Sequence[Any]) -> list[Any]:
+    return [value for value in dict.fromkeys(values) if values.count(value) > 1]
+
+
+def _regions() -> set[str]:
+    """Return every Region that is known here, of every partition."""
+    import botocore.session
+
+    session = botocore.session.get_session()
+    return {
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("sts", partition)
+    }
