@@ -14,6 +14,7 @@ import pytest
 import yaml
 from examples.gitlab_platform import Platform
 from tests.cli.pipeline_run import (
+    INPUTS,
     OFFLINE,
     declared,
     id_token,
@@ -177,7 +178,7 @@ def test_what_may_go_is_named_with_its_environment(project: Path, files: dict[st
         ("staging:$(id)", False),
     ):
         assert bool(re.fullmatch(inputs["allow"]["regex"], value)) is is_allowed, value
-    done = run_jobs(project, "--list", inputs=("gitlab_scans=false", "allow=Rows"))
+    done = run_jobs(project, "--list", inputs=(*INPUTS, "allow=Rows"))
     assert "`allow` input: `Rows` does not match required regex" in done.stdout
 
 
@@ -223,7 +224,8 @@ class Pipeline:
             for name in ACCOUNTS
             for access in ("Plan", "Deploy")
         }
-        self.synthesized = self.run("synth")
+        done = self.run("synth")
+        assert results(done.stdout) == {"synth": "PASS"}, done.stdout[-3000:]
 
     def run(self, job: str, subject: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
         """Run a job with the token that GitLab would give it; it finds each service, but no embedded cloud."""
@@ -308,7 +310,6 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
     pipeline: Pipeline, wait_for: Callable[..., Any]
 ) -> None:
     """Each by its own job with its own account's roles; a person approves in build, staging by policy, a second in production."""
-    assert results(pipeline.synthesized.stdout) == {"synth": "PASS"}, pipeline.synthesized.stdout[-3000:]
     for name, account in ACCOUNTS.items():
         for job, subject in ((f"plan:{name}", PLANS), (f"deploy:{name}", deploys(name))):
             done = pipeline.run(job, subject)
@@ -319,12 +320,19 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
             f"Platform{name.title()}": "CREATE_COMPLETE",
             f"DemandForecast{name.title()}": "CREATE_COMPLETE",
         }
-    # on a laptop the same job takes the account's profile of the embedded cloud, and finds what is deployed
+    # on a laptop the same job takes the account's profile of the embedded cloud, finds what is deployed, and may do what is
+    # allowed in its own environment
     again = run_jobs(
-        pipeline.project, "plan:staging", variables=variables(**pipeline.roles), **pipeline.cloud.environment()
+        pipeline.project,
+        "plan:staging",
+        variables=variables(**pipeline.roles),
+        inputs=(*INPUTS, "allow=build:Costs staging:Rows"),
+        **pipeline.cloud.environment(),
     )
-    assert results(again.stdout) == {"plan:staging": "PASS"}
+    assert results(again.stdout) == {"plan:staging": "FAIL"}
     assert "no changes" in said(again.stdout)
+    assert "--allow Rows allows nothing in this plan" in said(again.stdout)
+    assert "Costs" not in said(again.stdout)
 
     rows = pipeline.project.parent / "rows.parquet"
     schema = pipeline.project / "demand_forecast/schema.json"
