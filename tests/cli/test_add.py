@@ -94,3 +94,45 @@ def test_wrong_answers_change_nothing(shop: Path) -> None:
         _run("add", "model", "returns", "--framework", "keras").exception
     )
     assert sorted(shop.rglob("*")) == before
+
+
+def test_the_next_environment_follows_the_last_one(tmp_path: Path, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one before releases to it, its jobs stand behind the others; edits stay, and what it needs in GitLab is named."""
+    monkeypatch.chdir(tmp_path)
+    chain = ("build=111111111111/eu-west-1", "staging=222222222222/eu-west-1/automatic")
+    options = [part for each in chain for part in ("--environment", each)]
+    assert _run("new", "chain", "--unit", "demand", "--model", "forecast", "--kind", "number", *options).exit_code == 0
+    monkeypatch.chdir(tmp_path / "chain")
+    (tmp_path / "chain/README.md").write_text("mine\n")
+
+    done = _run("add", "environment", "production=333333333333/eu-west-1", "--json")
+
+    added = json.loads(done.stdout)
+    assert (added["left"], sorted(added["written"])) == (
+        ["README.md"],
+        [".gitlab-ci.yml", "app.py", "tests/test_stack.py"],
+    )
+    assert added["variables"] == ["PRODUCTION_PLAN_ROLE", "PRODUCTION_DEPLOY_ROLE", "PRODUCTION_OPERATOR_ROLE"]
+    app = (tmp_path / "chain/app.py").read_text()
+    assert app.count("deploy_to=[PRODUCTION]") == 1
+    assert app.rindex("Approval.manual()") > app.rindex("Approval.automatic()")
+    assert (
+        'needs: [package, synth, "plan:production", "deploy:staging"]'
+        in (tmp_path / "chain/.gitlab-ci.yml").read_text()
+    )
+    again = _run("add", "environment", "production=333333333333/eu-west-1")
+    assert str(again.exception) == "nothing was changed: the environment 'production' is named twice"
+
+
+def test_an_environment_that_cannot_follow_changes_nothing(shop: Path) -> None:
+    """Every problem at once: there is no chain, and it is none itself."""
+    before = {path: path.read_bytes() for path in shop.rglob("*") if path.is_file()}
+
+    done = _run("add", "environment", "staging")
+
+    assert str(done.exception) == (
+        "nothing was changed: an environment must be NAME=ACCOUNT/REGION or NAME=ACCOUNT/REGION/manual, such as "
+        "staging=222222222222/eu-west-1 (or /automatic), got 'staging'; the project has no environments to go on from; make one "
+        "with mlops new --environment, once for each"
+    )
+    assert {path: path.read_bytes() for path in shop.rglob("*") if path.is_file()} == before

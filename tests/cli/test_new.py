@@ -179,7 +179,7 @@ def test_a_list_that_is_no_chain_makes_nothing(in_process: Run, tmp_path: Path) 
 
     assert result.returncode == 1
     for part in (
-        "--environment must be NAME=ACCOUNT/REGION or",
+        "an environment must be NAME=ACCOUNT/REGION or",
         "the account of environment 'build' must be 12 digits, got '1'",
         "the name of an environment must be 2 to 20 lower-case letters, digits or hyphens",
         "the Region of environment 'Pro' must be one of AWS, such as 'eu-west-1', got 'eu-west-9'",

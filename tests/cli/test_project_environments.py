@@ -76,7 +76,7 @@ def test_the_last_one_waits_for_a_person_where_no_option_says_otherwise() -> Non
             (
                 [BUILD, option],
                 [
-                    "--environment must be NAME=ACCOUNT/REGION or NAME=ACCOUNT/REGION/manual, such as "
+                    "an environment must be NAME=ACCOUNT/REGION or NAME=ACCOUNT/REGION/manual, such as "
                     f"staging=222222222222/eu-west-1 (or /automatic), got {option!r}"
                 ],
             )

@@ -1,4 +1,4 @@
-"""``mlops add``: another model in a project that ``mlops new`` made."""
+"""``mlops add``: another model, or the next environment of a chain, in a project that ``mlops new`` made."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +30,6 @@ from mlops_cli.new import (
 
 app = typer.Typer(help="Add to a project that mlops new made.", no_args_is_help=True)
 _KINDS = ("number", "chance")
-
-
-@app.callback()
-def group() -> None:
-    """Keep `model` a verb of its own."""
 
 
 @app.command()
@@ -88,6 +83,43 @@ def model(
     following = f"deploy it: mlops deploy {stacks}"
     answer(
         change.document() | {"endpoint": added.endpoint, "stack": added.class_name},
+        "\n".join([*change.lines(), following]),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def environment(
+    given: Annotated[
+        str, typer.Argument(metavar="NAME=ACCOUNT/REGION", help="The environment, as for mlops new --environment.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="The repository. Default: the current folder.")] = Path(),
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Add an environment behind the last one of a project's chain, which then releases to it."""
+    require_scaffold()
+    from mlops_cli.project import read_record, update
+    from mlops_cli.project_environments import read_environment
+    from mlops_cli.project_packages import package_sources
+
+    answers, made = read_record(folder)
+    added, problems = read_environment(given, is_last=True)
+    if not answers.environments:
+        problems.append(
+            "the project has no environments to go on from; make one with mlops new --environment, once for each"
+        )
+    wanted = answers if added is None else replace(answers, environments=(*answers.environments, added))
+    problems += wanted.problems()
+    if problems or added is None:
+        raise UserError(f"nothing was changed: {'; '.join(problems)}")
+    change = update(folder, wanted, made, package_sources(answers.index))
+    names = [f"{added.constant}_{role}_ROLE" for role in ("PLAN", "DEPLOY", "OPERATOR")]
+    following = (
+        f"bootstrap account {added.account} in {added.region}, and set {', '.join(names)} in GitLab: docs/gitlab.md"
+    )
+    answer(
+        change.document() | {"environment": added.name, "variables": names},
         "\n".join([*change.lines(), following]),
         as_json=as_json,
     )

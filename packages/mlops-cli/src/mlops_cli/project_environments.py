@@ -76,22 +76,31 @@ def read_environments(given: Sequence[str]) -> tuple[tuple[ProjectEnvironment, .
         >>> [(each.name, each.is_manual) for each in found], problems
         ([('build', False), ('production', True)], [])
     """
-    found, problems = [], []
-    for place, option in enumerate(given, start=1):
-        name, _, rest = option.partition("=")
-        parts = rest.split("/")
-        default = _MANUAL if place == len(given) else _AUTOMATIC
-        account, region, approval = (*parts, *[""] * (2 - len(parts)), default)[:3]
-        if not (name and account and region) or len(parts) > 3 or approval not in (_MANUAL, _AUTOMATIC):
-            problems.append(f"--environment must be {_FORM} (or /automatic), got {option!r}")
-            continue
-        found.append(ProjectEnvironment(name=name, account=account, region=region, is_manual=approval == _MANUAL))
+    read = [read_environment(option, is_last=place == len(given)) for place, option in enumerate(given, start=1)]
+    found = [each for each, _ in read if each is not None]
+    problems = [problem for _, problems in read for problem in problems]
     if len(given) == 1:
         problems.append(
             f"--environment names one environment, {given[0]!r}; a model goes from one to another: name two at least, or none for "
             "a development and a production account that each train their own"
         )
     return tuple(found), problems + environment_problems(found)
+
+
+def read_environment(option: str, *, is_last: bool) -> tuple[ProjectEnvironment | None, list[str]]:
+    """Return the environment that an option names, and what is wrong with the option's form.
+
+    Args:
+        option: The option's value.
+        is_last: Whether it is the last of a chain, which is manual where the option does not say.
+    """
+    name, _, rest = option.partition("=")
+    parts = rest.split("/")
+    default = _MANUAL if is_last else _AUTOMATIC
+    account, region, approval = (*parts, *[""] * (2 - len(parts)), default)[:3]
+    if not (name and account and region) or len(parts) > 3 or approval not in (_MANUAL, _AUTOMATIC):
+        return None, [f"an environment must be {_FORM} (or /automatic), got {option!r}"]
+    return ProjectEnvironment(name=name, account=account, region=region, is_manual=approval == _MANUAL), []
 
 
 def environment_problems(environments: Sequence[ProjectEnvironment]) -> list[str]:
