@@ -355,8 +355,12 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
         ("333333333333", "a person"),
     ]
     request = str(pipeline.project / "demand_forecast/request.json")
-    answers = [pipeline.command("invoke", "demand-forecast", request, environment=name) for name in ACCOUNTS]
-    assert answers[0]["predictions"] == answers[1]["predictions"] == answers[2]["predictions"]
+    predictions = [
+        pipeline.command("invoke", "demand-forecast", request, environment=name)["answer"]["predictions"]
+        for name in ACCOUNTS
+    ]
+    assert len(predictions[0]) == 2
+    assert predictions[0] == predictions[1] == predictions[2]
 
 
 def _offer(pipeline: Pipeline, environment: str, state: str) -> Any:
