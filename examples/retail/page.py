@@ -72,7 +72,7 @@ class Words:
     naive: str
 
 
-_TEMPLATE = jinja2.Template(Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8"), autoescape=True)
+TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
 
 
 def files_folder(page: Path) -> Path:
@@ -89,13 +89,16 @@ def write_page(
     """
     plots = _plots(weeks, words) if weeks else []
     title = f"{words.title}: one trip around the loop"
-    linked = [(row, _existing(row.links, files_folder(path))) for row in rows]
-    text = _TEMPLATE.render(title=title, ok=ok, verdict=verdict, note=note, rows=linked, plots=plots)
+    linked = [(row, existing(row.links, files_folder(path))) for row in rows]
+    text = TEMPLATES.get_template("page.html.jinja").render(
+        title=title, ok=ok, verdict=verdict, note=note, rows=linked, plots=plots
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
-def _existing(links: Sequence[Link], folder: Path) -> list[Link]:
+def existing(links: Sequence[Link], folder: Path) -> list[Link]:
+    """Return the links whose files were written, relative to the page."""
     return [replace(link, file=f"{folder.name}/{link.file}") for link in links if (folder / link.file).exists()]
 
 
