@@ -9,24 +9,33 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from examples.retail.loop import Loop
+from mlops_local.accounts import CloudAccount
 from mlops_local.cloud import Cloud
 
 
-def keep(folder: Path, running: Cloud, loop: Loop | None) -> Path:
-    """Write the log, and of a deployed unit the histories of its executions and alarms; return the folder.
+def keep_log(folder: Path, running: Cloud) -> None:
+    """Write the cloud's log.
 
     Args:
         folder: Where; what an earlier trip left there is replaced.
         running: The cloud, still up.
-        loop: The deployed unit. Default: none was deployed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copyfile(running.log_path, folder / "cloud.log")
-    if loop is not None:
-        _write(folder / "executions.json", lambda: _executions(running, loop))
-        _write(folder / "alarms.json", lambda: _alarms(running))
-    return folder
+
+
+def write_histories(folder: Path, account: Cloud | CloudAccount, loop: Loop) -> None:
+    """Write the histories of a unit's executions and alarms.
+
+    Args:
+        folder: Where; it is made when missing.
+        account: The account of the unit.
+        loop: The unit.
+    """
+    folder.mkdir(exist_ok=True)
+    _write(folder / "executions.json", lambda: _executions(account, loop))
+    _write(folder / "alarms.json", lambda: _alarms(account, loop))
 
 
 def _write(path: Path, read: Callable[[], object]) -> None:
@@ -38,22 +47,23 @@ def _write(path: Path, read: Callable[[], object]) -> None:
     path.write_text(json.dumps(found, indent=1, default=str))
 
 
-def _executions(running: Cloud, loop: Loop) -> dict[str, Any]:
-    machines = running.client("stepfunctions")
+def _executions(account: Cloud | CloudAccount, loop: Loop) -> dict[str, Any]:
+    machines = account.client("stepfunctions")
     return {
         execution["executionArn"]: {
             "described": machines.describe_execution(executionArn=execution["executionArn"]),
             "history": machines.get_execution_history(executionArn=execution["executionArn"])["events"],
         }
-        for machine in ("RetrainMachineArn", "DeployMachineArn")
+        for machine in ("RetrainMachineArn", "DeployMachineArn", "PromoteMachineArn")
+        if machine in loop.outputs
         for execution in loop.executions(machine)
     }
 
 
-def _alarms(running: Cloud) -> dict[str, Any]:
-    cloudwatch = running.client("cloudwatch")
+def _alarms(account: Cloud | CloudAccount, loop: Loop) -> dict[str, Any]:
+    cloudwatch = account.client("cloudwatch")
     return {
-        "now": running.clock()["now"],
+        "now": loop.now(),
         "alarms": cloudwatch.describe_alarms()["MetricAlarms"],
         "history": cloudwatch.describe_alarm_history()["AlarmHistoryItems"],
     }

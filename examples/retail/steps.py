@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from examples.retail.evidence import keep
+from examples.retail.evidence import keep_log, write_histories
 from examples.retail.loop import Call, Loop, LoopError, Traffic, expect
 from examples.retail.pace import paced
 from examples.retail.page import Link, Row, Week
@@ -78,6 +78,7 @@ class Trip:
     loop: Loop
     store: FeatureStoreClient
     running: local_cloud.Cloud
+    clock_scale = CLOCK_SCALE
 
     def __init__(
         self,
@@ -120,11 +121,16 @@ class Trip:
         """Return the time in the cloud."""
         return datetime.fromisoformat(self.running.clock()["now"])
 
-    def start(self, home: Path) -> None:
-        """Start the cloud at the first live week."""
+    def start(self, home: Path, *, account_count: int = 1) -> None:
+        """Start the cloud at the first live week.
+
+        Args:
+            home: Its folder.
+            account_count: How many accounts it has.
+        """
         with self.step("start the embedded cloud") as detail:
             local_cloud.forget(home)  # of a demo that was kept
-            self.running = local_cloud.up(home, clock_scale=CLOCK_SCALE)
+            self.running = local_cloud.up(home, clock_scale=self.clock_scale, account_count=account_count)
             self.running.clock_jump(to=week_start(self.first))
             detail.append(f"at {self.running.endpoint_url}, {week_start(self.first):%Y-%m-%d}")
 
@@ -132,10 +138,16 @@ class Trip:
         """Keep what tells why the last step missed, and say where; of a cloud that never started there is nothing."""
         if not hasattr(self, "running"):
             return
-        kept = keep(folder, self.running, getattr(self, "loop", None))
+        keep_log(folder, self.running)
+        self.write_histories(folder)
         last = self.result.rows[-1]
-        self.result.rows[-1] = replace(last, detail=f"{last.detail}; evidence in {kept}")
-        self._say(f"evidence: {kept}")
+        self.result.rows[-1] = replace(last, detail=f"{last.detail}; evidence in {folder}")
+        self._say(f"evidence: {folder}")
+
+    def write_histories(self, folder: Path) -> None:
+        """Write what machines and alarms did, if a unit was deployed."""
+        if hasattr(self, "loop"):
+            write_histories(folder, self.running, self.loop)
 
     def write_files(self, folder: Path) -> None:
         """Write the reports and records to which the steps link, if a unit was deployed."""
@@ -176,10 +188,14 @@ class Trip:
         replay = self.replay
         with self.step(f"ingest weeks 1-{self.first - 1}") as detail:
             self.store = FeatureStoreClient.glue(
-                database=self.loop.outputs["FeatureDatabase"], environment=self.running.environment(), now=self.now
+                database=self.loop.outputs["FeatureDatabase"], environment=self.surroundings(), now=self.now
             )
             rows = replay.ingest(self.store, 1, self.first - replay.weeks)
             detail.append(f"{rows} rows in {replay.tables} Iceberg tables")
+
+    def surroundings(self) -> dict[str, str]:
+        """Return what a tool needs in its environment to be root of the account where the model is trained."""
+        return self.running.environment()
 
     def seen(self, machine: str) -> set[str]:
         """Return the executions that a machine has had so far."""
@@ -196,7 +212,7 @@ class Trip:
         version, got = package["ModelPackageVersion"], package["ModelApprovalStatus"]
         expect(got == approval, f"version {version} is {got}, not {approval}")
         evaluation = self.loop.evaluation_of(package)
-        self.result.waited_seconds += self.loop.training_seconds() / CLOCK_SCALE
+        self.result.waited_seconds += self.loop.training_seconds() / self.clock_scale
         metrics = ", ".join(f"{name} {value:.3f}" for name, value in sorted(evaluation.metrics.items()))
         detail.append(f"version {version} on {evaluation.rows} holdout rows: {self.replay.words.loss} {metrics}")
 
@@ -286,7 +302,7 @@ class Trip:
         expect(traffic.refused == 0, f"{traffic.refused} calls failed during the rollout")
         new_version = self.live_version()
         old, new = (loop.invocations(c, started, self.now()) for c in (old_config, loop.serving_config()))
-        self.result.waited_seconds += BAKE_SECONDS / CLOCK_SCALE
+        self.result.waited_seconds += BAKE_SECONDS / self.clock_scale
         self._mark("promoted", {f"version {old_version}": old, f"version {new_version}": new})
         detail.append(
             f"version {new_version} took over from {old_version}; {traffic.answered} calls answered, 0 failed"
