@@ -25,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--train", type=Path, default=os.environ.get("SM_CHANNEL_TRAIN"))
     parser.add_argument("--model-dir", type=Path, default=os.environ.get("SM_MODEL_DIR"))
+    parser.add_argument("--largest-batch", type=int, default=os.environ.get("SM_HP_LARGEST_BATCH", str(LARGEST_BATCH)))
     options = parser.parse_args()
 
     table = pq.read_table(options.train)
@@ -35,7 +36,7 @@ def main() -> None:
     parameters |= {"seed": 7, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1}
     booster = lgb.train(parameters, lgb.Dataset(features, table[train.LABEL].to_numpy()), 300)
 
-    onnx = compiled(train.exported(booster, len(columns)))
+    onnx = compiled(train.exported(booster, len(columns)), options.largest_batch)
     options.model_dir.mkdir(parents=True, exist_ok=True)
     (options.model_dir / "model.onnx").write_bytes(onnx.SerializeToString())
     signature = {
@@ -46,7 +47,7 @@ def main() -> None:
     (options.model_dir / "signature.json").write_text(json.dumps(signature, indent=1))
 
 
-def compiled(onnx):
+def compiled(onnx, largest_batch):
     """Return the model with a slot for each row of the largest batch; the last row of a larger one has none."""
     answer, (given,) = onnx.graph.output[0].name, [entry.name for entry in onnx.graph.input]
     for node in onnx.graph.node:
@@ -54,7 +55,7 @@ def compiled(onnx):
     onnx.graph.initializer.extend(
         numpy_helper.from_array(value, name)
         for name, value in {
-            "slots": np.zeros(LARGEST_BATCH, np.float32),
+            "slots": np.zeros(largest_batch, np.float32),
             "first": np.array([0], np.int64),
             "one": np.array([1], np.int64),
         }.items()
