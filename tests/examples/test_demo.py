@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,26 +16,16 @@ from examples.retail.steps import CLOCK_SCALE, Trip
 from playwright.sync_api import sync_playwright
 from tests.console.conftest import console
 from tests.console.pictures import IMAGES, PICTURES, write_down
+from tests.examples.started_demo import ROOT, started_demo
 
 from mlops_local import cloud as local_cloud
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.CompletedProcess[str], Path]]:
     """Run the demo once and return what it printed and its page; what it keeps lies beside the page, in ``.mlops/demo``."""
-    folder = tmp_path_factory.mktemp("demo")
-    for each in ROOT.iterdir():
-        if each.name != ".mlops":  # a developer's own demo may be kept there
-            (folder / each.name).symlink_to(each)
-    page = folder / "page.html"
-    command = [sys.executable, "-m", "mlops_cli", "demo", "--keep", "--json", "--output", str(page)]
-    try:
-        yield subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False), page
-    finally:
-        with suppress(local_cloud.CloudError):
-            local_cloud.connect(folder / ".mlops" / "demo").down(forget=True)
+    with started_demo(tmp_path_factory.mktemp("demo")) as started:
+        yield started.ended, started.page
 
 
 @pytest.fixture
