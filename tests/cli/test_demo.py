@@ -194,6 +194,56 @@ def test_fails_with_a_target_that_there_is_not(
     assert problem in result.stderr
 
 
+# the demo over accounts only says how it was called
+ACCOUNTS = """
+from examples.retail.demo import Result
+
+def run(*, page, say, begin, keep):
+    say(f"three accounts, kept in {keep}")
+    return Result(ok=WORKS, page=str(page), home=None)
+"""
+
+
+@pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])
+def test_accounts_are_a_demo_of_their_own(works: bool, code: int, mlops: Run, checkout: Callable[..., Path]) -> None:
+    """With its own answer; the real one is called as its stand-in, and says in which profile to look."""
+    from examples.retail.accounts_trip import AccountsResult
+    from examples.retail.demo_accounts import run
+
+    inspect.signature(run).bind(page=Path("p"), say=print, begin=print, keep=None)
+    assert AccountsResult().profile == "mlops-333333333333"
+    assert json.loads(json.dumps(AccountsResult().as_json()))["accounts"] == []
+    folder = checkout(works=works) / "examples" / "retail"
+    (folder / "demo_accounts.py").write_text(ACCOUNTS.replace("WORKS", str(works)))
+
+    result = mlops("demo", "--accounts", "--keep")
+
+    assert (result.returncode, said(result)) == (code, "three accounts, kept in .mlops/demo\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--own",), "--own and --accounts are two demos; give one of them"),
+        (("--unit", "other"), "--accounts has a unit and target of its own, got --unit other --target sagemaker"),
+        (
+            ("--target", "eks"),
+            "--accounts has a unit and target of its own, got --unit demand_forecasting --target eks",
+        ),
+    ],
+)
+def test_accounts_go_with_no_other_demo(
+    mlops: Run, checkout: Callable[..., Path], options: tuple[str, ...], problem: str
+) -> None:
+    """Each option is named, before anything is loaded."""
+    checkout(works=True)
+
+    result = mlops("demo", "--accounts", *options)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert problem in result.stderr
+
+
 # a checkout whose demo starts an embedded cloud as the real one does, and waits
 WAITING = """
 import signal

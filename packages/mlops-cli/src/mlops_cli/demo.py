@@ -3,6 +3,8 @@
 import importlib.util
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,10 +42,23 @@ def demo(
             "--own", help="Go the way of a file of your own instead, verb by verb: flights, and a scikit-learn model."
         ),
     ] = False,
+    accounts: Annotated[
+        bool,
+        typer.Option(
+            "--accounts",
+            help="Take models through three accounts instead: trained in build, promoted to staging and production, rolled back "
+            "there.",
+        ),
+    ] = False,
 ) -> None:
     """Run the full loop locally: train, deploy, detect drift, retrain, promote, and roll back a bad model."""
-    if own and (unit, target) != (UNIT, TARGETS[0]):
-        raise UserError(f"--own has a unit and target of its own, got --unit {unit} --target {target}; leave them out")
+    if own and accounts:
+        raise UserError("--own and --accounts are two demos; give one of them")
+    if (own or accounts) and (unit, target) != (UNIT, TARGETS[0]):
+        demo_of = "--own" if own else "--accounts"
+        raise UserError(
+            f"{demo_of} has a unit and target of its own, got --unit {unit} --target {target}; leave them out"
+        )
     script = Path("examples/retail/demo.py")
     if not script.is_file():
         raise UserError(
@@ -57,39 +72,58 @@ def demo(
             f"the demo needs {', '.join(missing)}, which the default group installs; run: uv run mlops demo"
         )
     with StepLines(StringIO() if as_json else None) as lines, ended_by_sigterm():
-        result = _run_own(lines, keep=keep) if own else _run(lines, page=output, unit=unit, keep=keep, target=target)
+        if own:
+            result = _run_own(lines, keep=keep)
+        elif accounts:
+            result = _run_accounts(lines, page=output, keep=keep)
+        else:
+            result = _run(lines, page=output, unit=unit, keep=keep, target=target)
     if as_json:
         print_json(result.as_json())
     elif not own and result.home is not None:
         from mlops_cli.console import serve
 
-        serve(home=result.home)
+        serve(home=result.home, profile=result.profile if accounts else None)
     raise typer.Exit(0 if result.ok else 1)
 
 
-def _run(lines: StepLines, *, page: Path, unit: str, keep: bool, target: str) -> Any:
-    """Load the packages, which takes seconds, and run the unit's loop."""
+@contextmanager
+def _loading(lines: StepLines) -> Iterator[None]:
+    """Say that the packages are loaded, which takes seconds, in the block that imports them."""
     started = time.monotonic()
     lines.begin("load the packages")
     sys.path.insert(0, str(Path.cwd()))
-    from examples.retail.demo import UNITS, run
-
-    if unit not in UNITS:
-        raise UserError(f"--unit must be one of {', '.join(UNITS)}, got {unit!r}")
-    if target not in TARGETS:
-        raise UserError(f"--target must be one of {', '.join(TARGETS)}, got {target!r}")
-    if target == "eks" and unit != UNIT:
-        raise UserError(f"--target eks serves only {UNIT}, got --unit {unit!r}; remove one of the two options")
-    if target == "eks" and keep:
-        raise UserError(
-            "--keep requires --target sagemaker, since the cluster ends with the demo; remove one of the two options"
-        )
-    if target == "eks":
-        from examples.retail.demo_eks import run as run_on_eks
+    yield
     lines.say(f"ok   {time.monotonic() - started:6.1f} s  load the packages")
+
+
+def _run(lines: StepLines, *, page: Path, unit: str, keep: bool, target: str) -> Any:
+    """Run the unit's loop."""
+    with _loading(lines):
+        from examples.retail.demo import UNITS, run
+
+        if unit not in UNITS:
+            raise UserError(f"--unit must be one of {', '.join(UNITS)}, got {unit!r}")
+        if target not in TARGETS:
+            raise UserError(f"--target must be one of {', '.join(TARGETS)}, got {target!r}")
+        if target == "eks" and unit != UNIT:
+            raise UserError(f"--target eks serves only {UNIT}, got --unit {unit!r}; remove one of the two options")
+        if target == "eks" and keep:
+            raise UserError(
+                "--keep requires --target sagemaker, since the cluster ends with the demo; remove one of the two options"
+            )
+        if target == "eks":
+            from examples.retail.demo_eks import run as run_on_eks
     if target == "eks":
         return run_on_eks(page=page, say=lines.say, begin=lines.begin)
     return run(page=page, say=lines.say, begin=lines.begin, unit=unit, keep=KEPT if keep else None)
+
+
+def _run_accounts(lines: StepLines, *, page: Path, keep: bool) -> Any:
+    """Take models through the accounts."""
+    with _loading(lines):
+        from examples.retail.demo_accounts import run
+    return run(page=page, say=lines.say, begin=lines.begin, keep=KEPT if keep else None)
 
 
 def _run_own(lines: StepLines, *, keep: bool) -> Any:
