@@ -49,7 +49,9 @@ def _pages(*names: str) -> tuple[Path, ...]:
 PICTURES = (
     Picture("console_model", _pages("model"), "/units/demand/endpoints/demand-forecast"),
     Picture("console_package", _pages("approval"), "/packages/demand-forecast/2"),
-    Picture("demo_report", tuple(ROOT / "examples" / "retail" / f"{name}.html.jinja" for name in ("page_frame", "page"))),
+    Picture(
+        "demo_report", tuple(ROOT / "examples" / "retail" / f"{name}.html.jinja" for name in ("page_frame", "page"))
+    ),
 )
 
 
