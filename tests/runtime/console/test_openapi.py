@@ -8,8 +8,12 @@ from typing import Any
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from tests.cli.deployed_unit import DeployedUnit
 
+from mlops_runtime.cloud_connection import CloudConnection
 from mlops_runtime.console.api import ConsoleApi
+from mlops_runtime.console.fleet_page import Fleet
+from mlops_runtime.console.http_message import HttpRequest
 from mlops_runtime.console.openapi import document
+from mlops_runtime.contracts.fleet import FleetEnvironment
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -40,7 +44,7 @@ def test_answers_are_as_described(ask: Ask, api: ConsoleApi, unit: DeployedUnit)
     for path, operations in found["paths"].items():
         if (
             "get" in operations
-            and not re.search("drift|features|packages", path)
+            and not re.search("drift|features|fleet|packages", path)
             and set(re.findall(r"{(\w+)}", path)) <= set(names)
         ):
             (media,) = operations["get"]["responses"]["200"]["content"].values()
@@ -49,6 +53,24 @@ def test_answers_are_as_described(ask: Ask, api: ConsoleApi, unit: DeployedUnit)
             Draft202012Validator({**media["schema"], "components": found["components"]}).validate(answered)
             checked += 1
     assert checked == 10
+
+
+def test_a_fleet_is_as_described(api: ConsoleApi, connection: CloudConnection, unit: DeployedUnit) -> None:
+    """Where a console has one; another refuses it, and does not offer it."""
+    from jsonschema import Draft202012Validator
+
+    own = FleetEnvironment(name="own", account="000000000000", region="us-east-1")
+    fleet = ConsoleApi(lambda _role: connection, fleet=Fleet([own], lambda _: connection))
+    found = document(fleet.routes)
+    (media,) = found["paths"]["/fleet"]["get"]["responses"]["200"]["content"].values()
+    asked, me = (HttpRequest(method="GET", path=f"/api/v1/{path}") for path in ("fleet", "me"))
+    page = json.loads(fleet.answer(asked).body)
+
+    Draft202012Validator({**media["schema"], "components": found["components"]}).validate(page)
+    assert (unit.name in [each["unit"] for each in page["models"]], page["here"]) == (True, "own")
+    assert api.answer(asked).status == 404
+    offered = [json.loads(each.answer(me).body)["operations"] for each in (fleet, api)]
+    assert ["readFleet" in each for each in offered] == [True, False]
 
 
 def test_bodies_are_closed(api: ConsoleApi) -> None:

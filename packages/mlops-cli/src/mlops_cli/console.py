@@ -11,6 +11,7 @@ import typer
 
 from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, account
+from mlops_cli.fleet import connected, named_environments
 from mlops_cli.local import Home
 from mlops_cli.termination import ended_by_sigterm
 
@@ -37,6 +38,14 @@ def console(
     open_browser: Annotated[
         bool, typer.Option("--open", help="Open it in the browser; without this its address is only printed.")
     ] = False,
+    environments: Annotated[
+        Path | None,
+        typer.Option(
+            help="Show the models of several accounts and Regions first: a file that names them, and the role that reads each "
+            "(docs/fleet.md). Default: those of this account.",
+            show_default=False,
+        ),
+    ] = None,
     read: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +58,16 @@ def console(
     home: Home = None,
 ) -> None:
     """Serve the web console to this machine until interrupted. Its address has a token: what opens it acts with your rights."""
-    serve(role=role, port=port, open_browser=open_browser, read=read, as_json=as_json, profile=profile, home=home)
+    serve(
+        role=role,
+        port=port,
+        open_browser=open_browser,
+        environments=environments,
+        read=read,
+        as_json=as_json,
+        profile=profile,
+        home=home,
+    )
 
 
 def serve(
@@ -57,6 +75,7 @@ def serve(
     role: str | None = None,
     port: int = 0,
     open_browser: bool = False,
+    environments: Path | None = None,
     read: str | None = None,
     as_json: bool = False,
     profile: str | None = None,
@@ -70,6 +89,7 @@ def serve(
     try:
         from mlops_cli.console_server import ConsoleServer
         from mlops_runtime.console.api import ConsoleApi
+        from mlops_runtime.console.fleet_page import Fleet
         from mlops_runtime.console.route import Role
     except ImportError as error:
         raise UserError(f"mlops console needs {error.name}; run: pip install 'mlops-runtime[monitor]'") from error
@@ -80,10 +100,12 @@ def serve(
         )
     # people on call and approvers read too
     roles = tuple(Role) if role is None else tuple(dict.fromkeys((Role.READER, Role(kind))))
+    named = () if environments is None else named_environments(environments)
     with account(profile, home) as aws, ended_by_sigterm():
-        aws.caller()  # what is wrong with the credentials is said here, not in the first page
+        by, _ = aws.caller()  # what is wrong with the credentials is said here, not in the first page
         acting = _taken(aws, taken) if taken else aws
-        api = ConsoleApi(lambda _role: acting, roles=roles)
+        fleet = Fleet(named, lambda each: connected(aws, each, by, home)) if named else None
+        api = ConsoleApi(lambda _role: acting, roles=roles, fleet=fleet)
         if read is not None:
             print_json(_answer(api, read))
             return

@@ -40,15 +40,13 @@ def fleet(
 ) -> None:
     """Show every model of several accounts and Regions: version and digest, state, drift, quality, owner, rollouts, approvals."""
     from mlops_runtime.contracts import to_dict
-    from mlops_runtime.fleet.fleet_problems import FleetFileError, read_fleet
     from mlops_runtime.fleet.fleet_reading import read_environments
 
-    with shown(FleetFileError):
-        named = read_fleet(_content(environments), name=str(environments)).environments
+    named = named_environments(environments)
     with account(profile, home) as aws:
         by, now = aws.caller()
         view = read_environments(
-            named, lambda each: _connected(aws, each, by, home), now=now, has_costs=costs, unit=unit
+            named, lambda each: connected(aws, each, by, home), now=now, has_costs=costs, unit=unit
         )
     if view.unread and not view.models and all(each.name in view.unread for each in named):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in view.unread.items())
@@ -59,17 +57,36 @@ def fleet(
     _print(view, [each.name for each in named], has_costs=costs)
 
 
-def _content(path: Path) -> bytes:
+def named_environments(path: Path) -> "Sequence[FleetEnvironment]":
+    """Return the environments of a file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: If it cannot be read or used, with everything that is wrong.
+    """
+    from mlops_runtime.fleet.fleet_problems import FleetFileError, read_fleet
+
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror}; write it (docs/fleet.md), or name another with --environments"
         ) from error
+    with shown(FleetFileError):
+        return read_fleet(content, name=str(path)).environments
 
 
-def _connected(aws: Account, environment: "FleetEnvironment", caller: str, home: Path | None) -> "Connection":
-    """Return an environment in its role, by its profile, or with the caller's own credentials."""
+def connected(aws: Account, environment: "FleetEnvironment", caller: str, home: Path | None) -> "Connection":
+    """Return an environment in its role, by its profile, or with the caller's own credentials.
+
+    Args:
+        aws: The caller's account.
+        environment: The environment.
+        caller: ARN of the caller, whose name the session has.
+        home: Folder of the embedded cloud. Default: this folder's.
+    """
     from mlops_runtime.console.taken_role import take_role
     from mlops_runtime.registry.package_registry import session_name
 

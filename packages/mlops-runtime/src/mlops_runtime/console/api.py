@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 from mlops_runtime.cloud_connection import EmbeddedCloudError
+from mlops_runtime.console.fleet_page import Fleet, FleetPage
 from mlops_runtime.console.http_message import (
     JSON,
     Call,
@@ -30,6 +31,7 @@ from mlops_runtime.console.write_requests import read_body
 from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import person_of
 
+_FLEET = "readFleet"
 _KEYS = 1000  # newest writes that are remembered
 _RECENT = timedelta(minutes=15)  # since a person signed in
 _TITLES = {
@@ -67,12 +69,26 @@ class ConsoleApi:
     Args:
         connect: Returns the connection in which a role's operations are done.
         roles: Roles that can be taken. Default: all.
+        fleet: Accounts and Regions whose models the first page shows. Default: it shows those of this account.
     """
 
-    def __init__(self, connect: Callable[[Role], Connection], *, roles: tuple[Role, ...] = tuple(Role)) -> None:
-        self._connect, self._roles = connect, roles
+    def __init__(
+        self,
+        connect: Callable[[Role], Connection],
+        *,
+        roles: tuple[Role, ...] = tuple(Role),
+        fleet: Fleet | None = None,
+    ) -> None:
+        self._connect, self._roles, self._fleet = connect, roles, fleet
         me = Route(method="GET", path="/me", operation="me", summary="Tell who acts, and what is allowed", act=self._me)
-        self.routes = (me, *ROUTES)
+        fleets = Route(
+            method="GET",
+            path="/fleet",
+            operation=_FLEET,
+            summary="Read the models of several accounts and Regions",
+            act=self._fleet_page,
+        )
+        self.routes = (me, fleets, *ROUTES)
         self._writing, self._done = Lock(), OrderedDict[str, tuple[str, HttpAnswer]]()
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
@@ -161,13 +177,23 @@ class ConsoleApi:
         )
         return answer(route.status, route.act(call), seen=request.headers.get("if-none-match"))
 
+    def _fleet_page(self, call: Call) -> FleetPage:
+        if self._fleet is None:
+            says = "this console shows one account and Region; start one with: mlops console --environments fleet.json"
+            raise RefusedRequestError(404, says)
+        return self._fleet.page(call)
+
     def _me(self, call: Call) -> Me:
         caller, clock = call.caller, call.cloud.clock()
         return Me(
             caller=caller,
             person=person_of(caller),
             roles=self._roles,
-            operations=tuple(route.operation for route in self.routes if route.role in self._roles),
+            operations=tuple(
+                route.operation
+                for route in self.routes
+                if route.role in self._roles and (route.operation != _FLEET or self._fleet is not None)
+            ),
             now=call.now,
             clock_scale=None if clock is None else clock.scale,
         )

@@ -13,7 +13,8 @@ class FleetEnvironment:
     """An account and Region under the name by which people know it, and how it is read.
 
     ``role`` is the ARN of a role of the account that may read, ``profile`` a profile of the AWS configuration. Without either the
-    caller's own credentials read it, which must be of this account.
+    caller's own credentials read it, which must be of this account. ``console`` is the address of the account's own console, to
+    which the page of the fleet leads.
     """
 
     name: str
@@ -21,6 +22,7 @@ class FleetEnvironment:
     region: str
     role: str | None = None
     profile: str | None = None
+    console: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

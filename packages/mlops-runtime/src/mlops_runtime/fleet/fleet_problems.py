@@ -10,6 +10,7 @@ from mlops_runtime.contracts.fleet import FleetEnvironment, FleetFile
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+_CONSOLE = re.compile(r"https://[a-z0-9.-]+")
 _ROLE = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):role/[\x21-\x7e]+")
 
 
@@ -64,6 +65,8 @@ def _of(each: FleetEnvironment) -> Iterator[str]:
         yield f"account must be 12 digits, got {each.account!r}"
     if not _REGION.fullmatch(each.region):
         yield f"region must be one such as 'eu-west-1', got {each.region!r}"
+    if each.console is not None and not _CONSOLE.fullmatch(each.console):
+        yield f"console must be https:// and a host, such as 'https://console.example.com', got {each.console!r}"
     if each.role is not None and each.profile is not None:
         yield "give role or profile, not both"
     if each.role is not None:

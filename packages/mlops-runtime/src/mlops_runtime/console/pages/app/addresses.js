@@ -30,6 +30,6 @@ export const modelPage = (unit, endpoint) => `#${resource(unit, endpoint)}`;
 export const rolloutPage = (unit, endpoint) => `#${resource(unit, endpoint, '/rollout')}`;
 export const driftPage = (unit, endpoint) => `#${resource(unit, endpoint, '/drift')}`;
 export const auditPage = (unit, endpoint) => `#${resource(unit, endpoint, '/audit')}`;
-export const unitPage = (unit) => `#/?unit=${part(unit)}`;
+export const unitPage = (unit) => `#/models?unit=${part(unit)}`;
 // A package is named as `mlops models` names it: group/number.
 export const packagePage = (name) => `#/packages/${name.split('/').map(part).join('/')}`;

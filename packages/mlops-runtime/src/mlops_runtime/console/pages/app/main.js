@@ -10,7 +10,7 @@ import {setNow, setScale} from './words.js';
 const NAME = '([\\w%.-]+)';
 // each page is loaded when it is first opened
 const PAGES = [
-  ['/', () => import('./models.js'), 'Models', []],
+  ['/models', () => import('./models.js'), 'Models', []],
   ['/approvals', () => import('./approval.js'), 'Approvals', []],
   [`/units/${NAME}/endpoints/${NAME}`, () => import('./model.js'), 'Model', ['unit', 'endpoint']],
   [`/units/${NAME}/endpoints/${NAME}/rollout`, () => import('./rollout.js'), 'Rollout', ['unit', 'endpoint']],
@@ -21,14 +21,16 @@ const PAGES = [
   [`/packages/${NAME}/${NAME}`, () => import('./approval.js'), 'Approval', ['group', 'package']],
   [`/units/${NAME}/endpoints/${NAME}/drift`, () => import('./drift.js'), 'Drift', ['unit', 'endpoint']],
 ];
-const MENU = [['/', 'Models'], ['/approvals', 'Approvals']];
+const FLEET = ['/', () => import('./fleet.js'), 'Fleet', []], MODELS = ['/', ...PAGES[0].slice(1)];
+const OWN = [['/models', 'Models'], ['/approvals', 'Approvals']];
 
-function Page({path, may}) {
+function Page({path, may, isKnown}) {
   const [loaded, set] = useState({});
-  const page = PAGES.find(([pattern]) => new RegExp(`^${pattern}$`).test(path));
+  const page = [may('readFleet') ? FLEET : MODELS, ...PAGES].find(([pattern]) => new RegExp(`^${pattern}$`).test(path));
   useEffect(() => {
     page?.[1]().then((found) => set({path, Shown: found[page[2]]}), () => set({path}));
-  }, [path]);
+  }, [path, page]);
+  if (path === '/' && !isKnown) return html`<p role="status">Reading who you are…</p>`; // which page is first depends on it
   if (!page) return html`<${Title}>No such page<//><p>The address <code>${path}</code> is not one of the console's. <a href="#/">See the models</a>.</p>`;
   if (loaded.path !== path) return html`<p role="status">Reading the page…</p>`;
   if (!loaded.Shown) return html`<${Note} kind="bad" role="alert"><p>The page cannot be loaded. ${away()} Load this address again.</p><//>`;
@@ -44,17 +46,19 @@ function Frame({refused}) {
   setScale(data?.clock_scale);
   const operations = data?.operations ?? [];
   const may = (operation) => operations.includes(operation);
+  const menu = may('readFleet') ? [['/', 'Fleet'], ...OWN] : OWN;
+  const isOpen = (to) => path === to || (path === '/' && menu === OWN && to === '/models');
   const hasRole = data || me.error?.title !== 'no role'; // without one every page says the same
   useEffect(() => scrollTo(0, 0), [path]);
   return html`
     <a class="skip" href="#main" onClick=${skip}>Skip to content</a>
     <header class="top">
-      <nav aria-label="Pages">${MENU.map(([to, name]) => html`<a href=${`#${to}`} aria-current=${path === to ? 'page' : undefined}>${name}</a>`)}</nav>
+      <nav aria-label="Pages">${menu.map(([to, name]) => html`<a href=${`#${to}`} aria-current=${isOpen(to) ? 'page' : undefined}>${name}</a>`)}</nav>
       <span class="who">${data && html`<${By} who=${data.person ?? data.caller} /> as ${data.roles.join(', ')}`} ${!refused && signOut() && html`<button type="button" class="quiet" onClick=${signOut()}>Sign out</button>`}</span>
     </header>
     ${data?.clock_scale && may('moveClock') && html`<${Clock} scale=${data.clock_scale} />`}
     <main id="main" tabindex="-1">${!refused
-      ? html`${!hasRole && html`<${Title}>No role<//>`}${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Who you are cannot be read: ${me.error.message}</p>${adviceOn(me.error)}<//>`}${hasRole && html`<${Page} path=${path} may=${may} />`}`
+      ? html`${!hasRole && html`<${Title}>No role<//>`}${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Who you are cannot be read: ${me.error.message}</p>${adviceOn(me.error)}<//>`}${hasRole && html`<${Page} path=${path} may=${may} isKnown=${Boolean(data ?? me.error)} />`}`
       : html`<${Title}>${refused.title}<//><${Note} role="alert"><p>${refused.says}</p><//>${signInAgain() && html`<p><button type="button" class="main" onClick=${signInAgain()}>Sign in</button></p>`}`}</main>`;
 }
 

@@ -1,8 +1,8 @@
-// Page 1: what needs a person now. Every model of every unit, the worst first.
+// Page 1 of one account: what needs a person now. Every model of every unit, the worst first.
 import {html} from './html.js';
 import {useResource, useResources, inRollout} from './api.js';
 import {choose, modelPage, packagePage, rolloutPage, useAddress} from './addresses.js';
-import {Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
+import {Choice, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
 import {ORDER, bare, number, setNow} from './words.js';
 
 const HOUR = 3600; // seconds; costs are of a day
@@ -13,16 +13,16 @@ export function Models() {
   const units = useResource('/units');
   return html`<${Title}>Models<//><${Read} of=${units} what="the list of units">${({units: found, unread}) => html`
     ${Object.entries(unread ?? {}).map(([name, why]) => html`<${Note} kind="bad"><p><strong>${name}</strong> cannot be read: ${why}</p><//>`)}
-    ${found.length ? html`<${Fleet} names=${found.map((each) => each.unit)} />` : html`<p>No business unit is deployed here. Deploy a stack with: <code>mlops deploy</code></p>`}`}<//>`;
+    ${found.length ? html`<${Rows} names=${found.map((each) => each.unit)} />` : html`<p>No business unit is deployed here. Deploy a stack with: <code>mlops deploy</code></p>`}`}<//>`;
 }
 
-function Fleet({names}) {
-  const {query} = useAddress(), {data: costs, error} = useResource('/costs', () => HOUR);
+function Rows({names}) {
+  const {path, query} = useAddress(), {data: costs, error} = useResource('/costs', () => HOUR);
   const unit = query.get('unit') ?? '', state = query.get('state') ?? '';
   const shown = names.filter((name) => !unit || name === unit);
-  const path = (name) => `/units/${encodeURIComponent(name)}`;
-  const found = useResources(shown.map(path), every);
-  const of = shown.map((name) => ({name, ...found[path(name)]}));
+  const page = (name) => `/units/${encodeURIComponent(name)}`;
+  const found = useResources(shown.map(page), every);
+  const of = shown.map((name) => ({name, ...found[page(name)]}));
   const read = of.filter((each) => each.data);
   for (const each of read) setNow(each.data.now, each.told);
   const rows = read.flatMap(({name, data}) => [...data.models, ...(data.registries ?? []).map((each) => ({...each, endpoint: each.group, isRegistry: true}))]
@@ -30,7 +30,7 @@ function Fleet({names}) {
     .filter((each) => !state || each.state === state)
     .sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.endpoint.localeCompare(b.endpoint));
   const missing = of.filter((each) => !each.data && !each.error);
-  const select = (next) => choose('/', {unit, state, ...next});
+  const select = (next) => choose(path, {unit, state, ...next});
   return html`
     ${read.filter((each) => each.data.is_stopped).map(({name, data}) => html`<${Note} kind="warn"><p><strong>${name}</strong>: automation is ${data.automation}</p><//>`)}
     ${read.flatMap(({name, data}) => Object.entries(data.unread ?? {}).map(([part, why]) => html`<${Note} kind="warn"><p><strong>${name}</strong>, ${part}, cannot be read: ${why}</p><//>`))}
@@ -45,9 +45,6 @@ function Fleet({names}) {
       empty=${missing.length ? 'Not read yet.' : 'No model is like that.'} /></div>
     <p class="small soft">Cost a day: ${error?.message ?? (costs?.unread || (costs ? `what was billed of ${costs.day} by tag; the units in all: ${shown.map((name) => `${name} ${number(costs.units[name] ?? 0, ` ${costs.currency}`)}`).join(', ')}` : 'being read'))}.</p>`;
 }
-
-const Choice = ({label, all, value, values, set}) => html`<label>${label}<select value=${value} onChange=${(event) => set(event.target.value)}>
-  <option value="">${all}</option>${values.map((each) => html`<option value=${each} selected=${each === value}>${each}</option>`)}</select></label>`;
 
 // What a registry has released, or has approved, for other environments.
 function Kept({of: row}) {

@@ -19,6 +19,10 @@ export const By = ({who}) => html`<span title=${who}>${person(who) || 'unknown'}
 
 export const Unknown = ({why}) => html`<span class="soft">${why ?? 'not known here'}</span>`;
 
+// One of several values, or all.
+export const Choice = ({label, all, value, values, set}) => html`<label>${label}<select value=${value} onChange=${(event) => set(event.target.value)}>
+  <option value="">${all}</option>${values.map((each) => html`<option value=${each} selected=${each === value}>${each}</option>`)}</select></label>`;
+
 export const Facts = ({of}) => html`<dl class="facts">${of.filter(Boolean).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
 
 export const Card = ({title, id, children}) => html`<section class="card" aria-labelledby=${id}><h2 id=${id}>${title}</h2>${children}</section>`;
@@ -82,7 +86,7 @@ function compare(a, b) {
 let isFirst = true; // the browser itself reads the page that it opens
 
 // A page's heading takes the focus when a link leads to it, so that who cannot see it hears where they are.
-export function Title({children, crumbs, root = ['Models', '#/']}) {
+export function Title({children, crumbs, root = ['Models', '#/models']}) {
   const heading = useRef();
   useEffect(() => {
     document.title = heading.current.textContent;

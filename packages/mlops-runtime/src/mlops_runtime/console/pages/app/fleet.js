@@ -1,0 +1,58 @@
+// Page 1 where several accounts and Regions are read: every model of each, in the order in which a model passes them.
+import {html} from './html.js';
+import {useResource} from './api.js';
+import {choose, modelPage, packagePage, useAddress} from './addresses.js';
+import {Choice, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
+import {ORDER} from './words.js';
+
+const DIGEST = 12; // characters by which people know a model
+
+export function Fleet() {
+  const found = useResource('/fleet');
+  return html`<${Title}>Fleet<//><${Read} of=${found} what="the fleet">${(data) => html`<${Shown} ...${data} />`}<//>`;
+}
+
+function Shown({models, unread = {}, environments, here, consoles = {}}) {
+  const {query} = useAddress();
+  const environment = query.get('environment') ?? '', unit = query.get('unit') ?? '', state = query.get('state') ?? '';
+  const rows = models.map((row) => ({...row, to: pageOf(row, here, consoles)}))
+    .filter((row) => (!environment || row.environment === environment) && (!unit || row.unit === unit) && (!state || row.state === state));
+  const select = (next) => choose('/', {environment, unit, state, ...next});
+  return html`
+    ${Object.entries(unread).map(([name, why]) => html`<${Note} kind="warn"><p><strong>${name}</strong> cannot be read: ${why}</p><//>`)}
+    <form class="filters" onSubmit=${(event) => event.preventDefault()}>
+      <${Choice} label="Environment" all="All environments" value=${environment} values=${environments} set=${(value) => select({environment: value})} />
+      <${Choice} label="Unit" all="All units" value=${unit} values=${[...new Set(models.map((row) => row.unit))]} set=${(value) => select({unit: value})} />
+      <${Choice} label="State" all="All states" value=${state} values=${ORDER} set=${(value) => select({state: value})} />
+    </form>
+    <p class="small soft" role="status">${rows.length} of ${models.length} ${models.length === 1 ? 'row' : 'rows'}, in ${environments.length} ${environments.length === 1 ? 'environment' : 'environments'}</p>
+    <div class="card"><${Table} label="Models of all accounts" rows=${rows} rowKey=${(row) => `${row.environment}/${row.unit}/${row.model}`} columns=${COLUMNS}
+      empty=${models.length ? 'No model is like that.' : 'No model is deployed there.'} /></div>`;
+}
+
+// A registry without an endpoint has no page of its own: its newest version has one.
+const isRegistry = (row) => 'approved' in row || 'released' in row;
+
+// Where a model's page is: in this console, or in that of its account where the fleet's file names it.
+function pageOf(row, here, consoles) {
+  const version = row.released ?? row.approved;
+  const path = isRegistry(row) ? packagePage(version) : modelPage(row.unit, `${row.unit}-${row.model}`);
+  if (row.environment === here) return path;
+  return consoles[row.environment] && `${consoles[row.environment]}/${path}`;
+}
+
+const states = (row) => ['drift', 'quality'].filter((name) => row[name]);
+
+const COLUMNS = [
+  {name: 'Model', sort: (row) => row.model, of: (row) => html`${row.to ? html`<a href=${row.to}>${row.model}</a>` : row.model}<br /><span class="small soft">${row.unit}</span>`},
+  {name: 'Environment', sort: (row) => row.environment, of: (row) => html`${row.environment}<br /><span class="small soft">${row.account} ${row.region}</span>`},
+  {name: 'State', sort: (row) => ORDER.indexOf(row.state), of: (row) => html`<${State} of=${row.state} />${row.says && html`<br /><span class="small">${row.says}</span>`}
+    ${row.automation !== 'runs' && html`<br /><span class="small">automation is ${row.automation}</span>`}`},
+  {name: 'Version', sort: (row) => row.digest, of: (row) => (row.version
+    ? html`<strong>version ${row.version}</strong>${row.digest && html` <code>${row.digest.slice(0, DIGEST)}</code>`}<br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},
+  {name: 'Monitors', of: (row) => (states(row).length
+    ? html`<ul class="monitors">${states(row).map((name) => html`<li>${name} <${State} of=${row[name]} /></li>`)}</ul>` : html`<${Unknown} why="nothing was decided" />`)},
+  {name: 'Last retraining', of: (row) => (row.retrained ? html`<span class="small">${row.retrained}</span>` : html`<${Unknown} why="no pipeline here" />`)},
+  {name: 'Rollout', of: (row) => (row.rollout ? html`<span class="small">${row.rollout.split('; ').slice(0, 2).join('; ')}</span>` : html`<span class="soft">none</span>`)},
+  {name: 'Owner', sort: (row) => row.owner, of: (row) => row.owner ?? html`<${Unknown} why="not published" />`},
+];
