@@ -41,6 +41,8 @@ TYPES = (
     "AWS::LakeFormation::PrincipalPermissions",
     "AWS::LakeFormation::Resource",
     "AWS::Logs::QueryDefinition",
+    "AWS::Oam::Link",
+    "AWS::Oam::Sink",
 )
 KEPT = (
     "additionalProperties",

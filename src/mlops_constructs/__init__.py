@@ -44,7 +44,7 @@ from mlops_constructs.feature_store import (
     IUnitFeatureStore,
     TrainingSetJob,
 )
-from mlops_constructs.fleet import FleetReader
+from mlops_constructs.fleet import FleetReader, ObservabilityLink, ObservabilitySink
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
 from mlops_constructs.inference_api import Access, InferenceApi, Quota
 from mlops_constructs.model_endpoint import (
@@ -201,6 +201,8 @@ __all__ = [
     "MonitorSpec",
     "MonitorTables",
     "Network",
+    "ObservabilityLink",
+    "ObservabilitySink",
     "OnlineFeatures",
     "Ownership",
     "PersonalData",

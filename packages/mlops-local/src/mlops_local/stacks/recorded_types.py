@@ -50,6 +50,8 @@ EXECUTED = frozenset(
         "AWS::EKS::AccessEntry",
         "AWS::EKS::PodIdentityAssociation",
         "AWS::Events::EventBusPolicy",
+        "AWS::Oam::Link",
+        "AWS::Oam::Sink",
     }
 )
 
