@@ -225,7 +225,12 @@ def test_stores_and_registries_are_named_too() -> None:
 
 
 def test_what_may_not_be_read_refuses_nothing() -> None:
-    """It is a note; stacks that import nothing are not asked for."""
+    """It is a note, or a profile less to name; stacks that import nothing are not asked for."""
+    listed = _stub(
+        "ssm", ("get_parameters", {"InvalidParameters": [KEY]}), ("get_parameters_by_path", "AccessDeniedException")
+    )
+    (problem,), _ = missing_imports(listed, {"Second": _reads(KEY)})
+    assert problem.fix == 'deploy the stack that defines BusinessUnit(..., name="demand") first'
     problems, (note,) = missing_imports(
         _stub("ssm", ("get_parameters", "AccessDeniedException")), {"Second": _reads(KEY), "S": {}}
     )

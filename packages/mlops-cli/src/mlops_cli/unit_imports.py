@@ -162,9 +162,7 @@ def _fix(ssm: Any, missing: Sequence[str]) -> str:
     if found is None or found["field"].startswith("features/"):
         return "deploy the stack that defines it first"
     root = missing[0].removesuffix(f"/{found['profile']}/{found['field']}")
-    pages = ssm.get_paginator("get_parameters_by_path").paginate(Path=root, Recursive=True)
-    names = [str(each["Name"]).removeprefix(f"{root}/") for page in pages for each in page["Parameters"]]
-    profiles = sorted({name.partition("/")[0] for name in names})
+    profiles = _profiles(ssm, root)
     if found["profile"] in profiles:
         fields = ", ".join(name.rpartition("/")[2] for name in missing)
         return f"its owner does not publish {fields}; deploy the owner with the version that this stack has"
@@ -174,6 +172,20 @@ def _fix(ssm: Any, missing: Sequence[str]) -> str:
             f"{found['profile']!r}; import it with the same profile= and defaults="
         )
     return f'deploy the stack that defines BusinessUnit(..., name="{found["unit"]}") first'
+
+
+def _profiles(ssm: Any, root: str) -> list[str]:
+    """Return under which profiles and rules a unit is published; none is known to callers who may not list."""
+    from botocore.exceptions import ClientError
+
+    try:
+        pages = ssm.get_paginator("get_parameters_by_path").paginate(Path=root, Recursive=True)
+        names = [str(each["Name"]).removeprefix(f"{root}/") for page in pages for each in page["Parameters"]]
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _DENIED:
+            raise
+        return []
+    return sorted({name.partition("/")[0] for name in names})
 
 
 def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
