@@ -9,7 +9,7 @@ import boto3
 from mlops_runtime.lambda_protocol import each
 from mlops_runtime.promotion.offer_table import OfferTable
 from mlops_runtime.promotion.promotion_guard import OfferGuard, OfferSettings
-from mlops_runtime.promotion.target_environment import target_of
+from mlops_runtime.promotion.target_environment import max_wait_of, target_of
 
 logging.getLogger().setLevel(logging.INFO)
 
@@ -23,6 +23,7 @@ GUARD = OfferGuard(
         group=TARGET.group,
         source=TARGET.source,
         recheck_rule=os.environ["RECHECK_RULE"],
+        max_wait=max_wait_of(os.environ),
     ),
 )
 

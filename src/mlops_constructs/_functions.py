@@ -280,13 +280,16 @@ class _Delivery:
         )
 
 
-def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> sqs.Queue:
+def define_dead_letter_queue(
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, problem: str | None = None
+) -> sqs.Queue:
     """Define a dead-letter queue for messages that could not be processed; the first one notifies the unit's topic.
 
     Args:
         scope: Parent.
         id: Construct id; the alarm is ``<id>Alarm``.
         business_unit: The unit; gives key and topic.
+        problem: What the alarm says. Default: that messages wait there.
     """
     queue = sqs.Queue(
         scope,
@@ -308,7 +311,11 @@ def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: IBusin
         evaluation_periods=1,
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
         treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        alarm_description=f"unprocessed messages are waiting in {queue.node.path}; read them, fix the cause, redrive them",
+        alarm_description=(
+            f"unprocessed messages are waiting in {queue.node.path}; read them, fix the cause, redrive them"
+            if problem is None
+            else problem
+        ),
     )
     alarm.add_alarm_action(actions.SnsAction(business_unit.topic))
     return queue

@@ -56,7 +56,7 @@ def synthesize(folder: Path) -> Path:
         "ArtifactsBucket": unit.artifacts.bucket_name,
         "ApproverRoleArn": registry.approver_role.role_arn,
         "Key": unit.key.key_arn,
-        "DeadLetters": unit.dead_letter_queue.queue_url,
+        "Undelivered": registry.node.find_child("Served").mailbox.undelivered.queue_url,  # type: ignore[attr-defined]
         "EventBus": unit.bus.event_bus_name,
     }
     for name, value in outputs.items():
@@ -279,7 +279,7 @@ def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(
     accounts: Accounts, take: Callable[..., Callable[[], object]], wait_for: Callable[..., Any]
 ) -> None:
     """The target hears nothing; the source's schedule offers the release again, and it is taken once the statement is back."""
-    sqs, dead = accounts.build.client("sqs"), accounts.source["DeadLetters"]
+    sqs, dead = accounts.build.client("sqs"), accounts.source["Undelivered"]
     restore = take(accounts)
     try:
         package = accounts.approve(50.0 + accounts.number)
@@ -289,6 +289,7 @@ def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(
         assert event["detail-type"] == "MLOps Model Released"
         assert event["detail"]["attributes"]["record_uri"].endswith(f"/{record.binding}.json")
         assert accounts.offer(record) is None
+        assert _mlops(accounts, BUILD, "promotions")["undelivered"] >= 1
     finally:
         restore()
         sqs.purge_queue(QueueUrl=dead)
@@ -340,6 +341,36 @@ def test_a_statement_that_one_side_lacks_is_named_and_the_release_taken_later(
         return offer is not None and offer.state == "APPROVED"
 
     assert wait_for(taken)
+
+
+def _alarm_state(accounts: Accounts) -> str:
+    """Return the state of the target's alarm on releases that wait too long."""
+    alarms = accounts.staging.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    (found,) = (each for each in alarms if "InboxOverdue" in each["AlarmName"])
+    return str(found["StateValue"])
+
+
+def test_a_release_that_waits_too_long_is_an_alarm_of_the_target(
+    accounts: Accounts, wait_for: Callable[..., Any]
+) -> None:
+    """Offered and not taken for six hours, whatever was tried since; taken once the cause is fixed."""
+    restore = without_source_statement(accounts, "bucket")
+    try:
+        package = accounts.approve(25.0 + accounts.number)
+        record = wait_for(lambda: accounts.released(package))
+        assert wait_for(lambda: accounts.offer(record)).may_pass
+        assert not _mlops(accounts, STAGING, "promotions", GROUP, "--last", "1")["offers"][0]["is_overdue"]
+        accounts.cloud.clock_jump(by=timedelta(hours=7))
+        assert wait_for(lambda: (offer := accounts.offer(record)) is not None and offer.attempts > 1)
+        accounts.cloud.clock_jump(by=timedelta(minutes=61))  # the hour of the metric ends
+        assert wait_for(lambda: _alarm_state(accounts) == "ALARM")
+        overdue = _mlops(accounts, STAGING, "promotions", GROUP, "--last", "1")["offers"][0]
+        assert (overdue["state"], overdue["is_overdue"]) == ("REFUSED", True)
+    finally:
+        restore()
+    accounts.cloud.clock_jump(by=timedelta(minutes=61))
+
+    assert wait_for(lambda: (offer := accounts.offer(record)) is not None and offer.state == "APPROVED")
 
 
 def test_an_approval_that_was_withdrawn_is_asked_for(accounts: Accounts, wait_for: Callable[..., Any]) -> None:

@@ -11,7 +11,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._validation import is_known, raise_if_any
+from mlops_constructs._validation import check_duration, is_known, raise_if_any
 from mlops_constructs.model_registry.approval import Approval
 from mlops_constructs.model_registry.package_permissions import (
     define_approver,
@@ -27,7 +27,13 @@ from mlops_constructs.promotion.served_models import ServedModels
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
-from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, RegistryInbox, registry_parameter
+from mlops_runtime.registry.package_approval import (
+    MAX_WAIT_SECONDS,
+    ApprovalRule,
+    RegistryEntry,
+    RegistryInbox,
+    registry_parameter,
+)
 
 
 @checked("InvalidModelRegistry")
@@ -105,6 +111,7 @@ class ModelRegistry(RegistryBase):
         approval: Approval | None = None,
         trust: Sequence[Trust] = TRUSTED,
         deploy_to: Sequence[Environment] = (),
+        max_wait: cdk.Duration | None = None,
     ) -> "ModelRegistry":
         """Define the package group of a model that another account or Region trains and releases: not an import.
 
@@ -122,10 +129,13 @@ class ModelRegistry(RegistryBase):
                 unit is paused or frozen, or the model was released here before. Default: by a person of this account.
             trust: What loading a model may do here; a release of one that does more is refused. Default: ``("data", "code")``.
             deploy_to: Who may take what is released from here: the next ones of a chain. Default: none.
+            max_wait: How long a release may wait: one that is neither taken nor refused for good by then is overdue, and
+                ``inbox.alarm`` notifies the unit's topic. It is checked hourly. At least an hour, at most 14 days. Default: 6
+                hours.
 
         Raises:
             ValidationError: If the stack does not know its account and Region, is the source itself, or is in another partition, or
-                the unit is imported.
+                the unit is imported, or ``max_wait`` is out of range.
 
         Example:
             >>> from mlops_constructs import BusinessUnit
@@ -137,7 +147,12 @@ class ModelRegistry(RegistryBase):
             >>> released.group_name
             'demand-forecast'
         """
+        max_wait = cdk.Duration.seconds(MAX_WAIT_SECONDS) if max_wait is None else max_wait
         problems = neighbour_problems(cdk.Stack.of(scope), others=[source, *deploy_to])
+        problems += filter(
+            None,
+            [check_duration("max_wait", max_wait, minimum=cdk.Duration.hours(1), maximum=cdk.Duration.days(14))],
+        )
         if not is_known(business_unit.name):
             problems.append("the unit's name must be known at synthesis, as both accounts' policies name roles by it")
         elif not isinstance(business_unit.artifacts, s3.Bucket):
@@ -157,6 +172,7 @@ class ModelRegistry(RegistryBase):
             model=name,
             source=source,
             served=registry._define_served(name, deploy_to),
+            max_wait=max_wait,
         )
         return registry
 
@@ -297,6 +313,7 @@ class ModelRegistry(RegistryBase):
             "inbox": cdk.Lazy.any(Deferred(self._published_inbox)),
             "releases": cdk.Lazy.any(Deferred(lambda: None if self._release is None else self._release.chain)),
             "targets": cdk.Lazy.any(Deferred(self._published_targets)),
+            "undelivered": cdk.Lazy.any(Deferred(self._published_undelivered)),
         }
         return ssm.StringParameter(
             self,
@@ -307,6 +324,9 @@ class ModelRegistry(RegistryBase):
             description=f"What the command mlops knows of {self._group_name}",
         )
 
+    def _published_undelivered(self) -> str | None:
+        return None if self._served is None else self._served.mailbox.undelivered.queue_url
+
     def _published_inbox(self) -> object:
         if self._inbox is None:
             return None
@@ -314,6 +334,7 @@ class ModelRegistry(RegistryBase):
             table=self._inbox.table.table_name,
             source=self._inbox.source.linked,
             source_name=self._inbox.source.name,
+            max_wait_seconds=int(self._inbox.max_wait.to_seconds()),
         )
         return to_dict(inbox)
 

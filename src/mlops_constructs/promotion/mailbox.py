@@ -8,7 +8,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk.interfaces import aws_events as events_interfaces
 
 from constructs import Construct
-from mlops_constructs._functions import add_target, admit_bus
+from mlops_constructs._functions import add_target, admit_bus, define_dead_letter_queue
 from mlops_constructs._roles import ServiceRole, service_role
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.promotion.environment import Environment
@@ -16,8 +16,9 @@ from mlops_constructs.promotion.link_statements import PromotionLink
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, inbox_name, link_role_name
 
-# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html: the longest that there is
-_RETRIES = events.CfnRule.RetryPolicyProperty(maximum_event_age_in_seconds=86_400, maximum_retry_attempts=185)
+# schedules report the newest state again, so that a longer time would only keep a loss from being seen; see
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
+_RETRIES = events.CfnRule.RetryPolicyProperty(maximum_event_age_in_seconds=4 * 3600, maximum_retry_attempts=185)
 _SENDER = (
     "the root of the neighbour's account is held to one role by its name, to events of the unit, and to this bus; rejected: that "
     "role as principal, which would have to exist before this stack"
@@ -26,6 +27,9 @@ _SENDER = (
 
 class Mailbox(Construct):
     """The inbox of a registry, and the role by which rules of its unit's bus put events on inboxes of others. Stateless.
+
+    An event that an inbox does not take within 4 hours, or at once where a permission or the inbox is missing, is in
+    ``undelivered``, whose alarm notifies the unit's topic.
 
     Args:
         scope: The registry.
@@ -52,12 +56,25 @@ class Mailbox(Construct):
         )
         admit_bus(dead_letters, self._bus)
         self._admitted = Construct(self, "Admitted")
+        self._undelivered = define_dead_letter_queue(
+            self,
+            "Undelivered",
+            business_unit=business_unit,
+            problem=f"events about {business_unit.name}-{model} did not reach other environments: the messages name the target and "
+            "the error; deploy its stack, and compare both sides with mlops accounts show. The newest state is sent again each "
+            "hour; purge the queue then",
+        )
         self._sender: ServiceRole | None = None
 
     @property
     def bus(self) -> events.IEventBus:
         """The inbox."""
         return self._bus
+
+    @property
+    def undelivered(self) -> sqs.IQueue:
+        """Events that no inbox took."""
+        return self._undelivered
 
     def admit(self, neighbour: Environment, link: PromotionLink) -> None:
         """Let a neighbour's sender put events of the unit on the inbox.
@@ -92,7 +109,7 @@ class Mailbox(Construct):
             assert isinstance(policy, iam.ManagedPolicy)  # noqa: S101 - what service_role defines
             policy.add_statements(statement)
         target = _Inbox(link.inbox(receiver), self._sender)
-        add_target(rule, target, dead_letters=self._unit.dead_letter_queue)
+        add_target(rule, target, dead_letters=self._undelivered)
 
     def _define_sender(self, statement: iam.PolicyStatement) -> ServiceRole:
         name = link_role_name("send", unit=self._unit.name, model=self._model, environment=self._here)

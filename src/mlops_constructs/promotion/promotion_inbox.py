@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -28,11 +30,13 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.model_manifest import TRUSTED
+from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.promotion.environment_link import (
     LinkRole,
     link_role_name,
     promotions_chain,
 )
+from mlops_runtime.promotion.promotion_guard import GROUP_DIMENSION, OVERDUE_METRIC
 from mlops_runtime.promotion.release_reader import RECORD_FILE
 from mlops_runtime.promotion.target_environment import PromotionSettings
 from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE, SIGNATURE_FILE
@@ -152,6 +156,7 @@ class PromotionInbox(Construct):
         model: Name of the model, without the unit's.
         source: Whose releases are taken.
         served: Whose mailbox receives them, and tells the source what is served.
+        max_wait: How long a release may wait before an alarm.
     """
 
     def __init__(
@@ -164,11 +169,13 @@ class PromotionInbox(Construct):
         model: str,
         source: Environment,
         served: ServedModels,
+        max_wait: cdk.Duration,
     ) -> None:
         super().__init__(scope, id)
         unit = registry.business_unit
         self._unit, self._registry, self._model, self._source = unit, registry, model, source
         self._link = served.link(source=source.linked)
+        self._max_wait = max_wait
         self._table = define_table(self, "Table", business_unit=unit, partition_key="endpoint")
         self._access = PromotionAccess(unit=unit, registry=registry, link=self._link, table=self._table)
         self._reader = self._define_reader()
@@ -182,6 +189,7 @@ class PromotionInbox(Construct):
         self._bus = served.mailbox.bus
         self._feed_offers()
         served.tell(source, self._table)
+        self._alarm = self._define_alarm()
         if isinstance(unit.artifacts, s3.Bucket):
             unit.artifacts.add_lifecycle_rule(
                 prefix=f"incoming/{registry.group_name}/",
@@ -216,6 +224,16 @@ class PromotionInbox(Construct):
         return self._guard.queue
 
     @property
+    def max_wait(self) -> cdk.Duration:
+        """How long a release may wait before it is overdue."""
+        return self._max_wait
+
+    @property
+    def alarm(self) -> cloudwatch.IAlarm:
+        """The alarm on releases that are overdue."""
+        return self._alarm
+
+    @property
     def recheck_rule_arn(self) -> str:
         """ARN of the rule by which the guard asks again for what was offered and not decided on."""
         return self._recheck.rule_arn
@@ -230,6 +248,7 @@ class PromotionInbox(Construct):
             source=self._source.linked,
             source_name=self._source.name,
             trust=None if trust == TRUSTED else trust,
+            max_wait_seconds=int(self._max_wait.to_seconds()),
         )
         return {
             "ACCOUNT": self._link.target.account,
@@ -329,6 +348,34 @@ class PromotionInbox(Construct):
         )
         guard.feed(self._recheck)
         return guard
+
+    def _define_alarm(self) -> cloudwatch.Alarm:
+        """Define the alarm on releases that wait too long.
+
+        The guard publishes their number with each check, 0 too. If it stops, the data of three checks are missing and the alarm has
+        insufficient data, which notifies as well; a registry that was never checked yet has that state without a notification.
+        """
+        alarm = cloudwatch.Metric(
+            namespace=metric_namespace(self._unit.name),
+            metric_name=OVERDUE_METRIC,
+            dimensions_map={GROUP_DIMENSION: self._registry.group_name},
+            statistic=cloudwatch.Stats.MAXIMUM,
+            period=_RECHECK,
+        ).create_alarm(
+            self,
+            "Overdue",
+            threshold=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            evaluation_periods=3,
+            datapoints_to_alarm=1,
+            treat_missing_data=cloudwatch.TreatMissingData.MISSING,
+            alarm_description=f"releases of {self._source.name} are neither taken by {self._registry.group_name} nor refused for "
+            f"good {self._max_wait.to_human_string()} after they were offered, or (insufficient data) nothing looks for them any "
+            "more: mlops promotions says which and why; else read the log and the dead letters of function Guard",
+        )
+        alarm.add_alarm_action(actions.SnsAction(self._unit.topic))
+        alarm.add_insufficient_data_action(actions.SnsAction(self._unit.topic))
+        return alarm
 
     def _feed_offers(self) -> None:
         source = self._source

@@ -93,7 +93,7 @@ def test_the_key_decrypts_for_the_target_and_names_no_resource_of_the_stack(temp
 
 
 def test_each_target_is_told_of_releases_by_the_role_that_its_inbox_admits(template: dict[str, Any]) -> None:
-    """One rule a target, with dead letters and the longest retries; the role may put events on inboxes alone."""
+    """One rule a target, tried for four hours; the role may put events on inboxes alone."""
     rules = {n: r["Properties"] for n, r in template.items() if r["Type"] == "AWS::Events::Rule" and "Offer" in n}
     (role,) = (n for n, r in template.items() if r["Type"] == "AWS::IAM::Role" and "MailboxSender" in n)
 
@@ -105,14 +105,33 @@ def test_each_target_is_told_of_releases_by_the_role_that_its_inbox_admits(templ
     assert {target["Arn"] for target in targets} == inboxes
     for target in targets:
         assert target["RoleArn"] == {"Fn::GetAtt": [role, "Arn"]}
-        assert "DeadLetterConfig" in target
-        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+        assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": [_queue(template), "Arn"]}}
+        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 14400, "MaximumRetryAttempts": 185}
     assert {rule["EventPattern"]["detail"]["outcome"][0] for rule in rules.values()} == {"RELEASED"}
     name = link_role_name("send", unit="demand", model="forecast", environment=BUILD.linked)
     assert template[role]["Properties"]["RoleName"] == name
     policies = [r["Properties"] for r in template.values() if r["Type"] == "AWS::IAM::ManagedPolicy"]
     (granted,) = (p["PolicyDocument"]["Statement"] for p in policies if p.get("Roles") == [{"Ref": role}])
     assert {(s["Action"], s["Resource"]) for s in granted} == {("events:PutEvents", inbox) for inbox in inboxes}
+
+
+def _queue(template: dict[str, Any]) -> str:
+    (name,) = (n for n, r in template.items() if r["Type"] == "AWS::SQS::Queue" and "MailboxUndelivered" in n)
+    return name
+
+
+def test_an_announcement_that_no_inbox_takes_is_an_alarm(template: dict[str, Any]) -> None:
+    """In a queue of its own, whose first message notifies; the registry publishes where it is."""
+    queue = _queue(template)
+    (alarm,) = (
+        r["Properties"] for n, r in template.items() if r["Type"] == "AWS::CloudWatch::Alarm" and "Undelivered" in n
+    )
+
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
+    assert (alarm["Threshold"], alarm["TreatMissingData"], len(alarm["AlarmActions"])) == (1, "notBreaching", 1)
+    assert "events about demand-forecast did not reach other environments" in alarm["AlarmDescription"]
+    (entry,) = (r["Properties"] for n, r in template.items() if n.startswith("RegistryEntry"))
+    assert {"Ref": queue} in entry["Value"]["Fn::Join"][1]
 
 
 def test_without_targets_nothing_is_added() -> None:

@@ -8,7 +8,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from mlops_constructs import Approval, BusinessUnit, Environment, ModelRegistry
+from mlops_constructs import Approval, BusinessUnit, Environment, ModelRegistry, ValidationError
 from mlops_constructs.promotion.promotion_inbox import PromotionInbox
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, link_role_name
 
@@ -183,5 +183,43 @@ def test_the_command_finds_the_offers_by_the_registry_s_parameter(template: Mapp
         "table": f"<{table}>",
         "source": {"account": "111111111111", "region": "eu-west-1"},
         "source_name": "build",
+        "max_wait_seconds": 21600,
     }
     assert "releases" not in entry
+
+
+def test_a_release_that_waits_too_long_is_an_alarm(template: Mapping[str, Any]) -> None:
+    """Of one overdue offer in three checks; a guard that stops checking has insufficient data, which notifies too."""
+    (alarm,) = (
+        each["Properties"]
+        for name, each in template["Resources"].items()
+        if each["Type"] == "AWS::CloudWatch::Alarm" and name.startswith("RegistryInboxOverdue")
+    )
+
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("MLOps/demand", "OffersOverdue", "Maximum")
+    assert alarm["Dimensions"] == [{"Name": "ModelPackageGroup", "Value": "demand-forecast"}]
+    assert (alarm["Threshold"], alarm["Period"]) == (1, 3600)
+    assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"], alarm["TreatMissingData"]) == (3, 1, "missing")
+    assert alarm["AlarmActions"] == alarm["InsufficientDataActions"]
+    assert "6 hours after they were offered" in alarm["AlarmDescription"]
+
+
+def test_how_long_a_release_may_wait_is_the_registrys_choice() -> None:
+    """The guard and the command read the same number; what is out of range is refused."""
+    stack = cdk.Stack(cdk.App(), "S", env=STAGING.cdk)
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    arguments: dict[str, Any] = {"business_unit": unit, "name": "forecast", "source": BUILD}
+    for wrong in (cdk.Duration.minutes(59), cdk.Duration.days(15)):
+        with pytest.raises(ValidationError, match="max_wait must be from 1 hour to 14 days"):
+            ModelRegistry.from_environment(stack, "Registry", max_wait=wrong, **arguments)
+    ModelRegistry.from_environment(stack, "Registry", max_wait=cdk.Duration.hours(2), **arguments)
+
+    resources = Template.from_stack(stack).to_json()["Resources"]
+    found = [json.dumps(each["Properties"]) for name, each in resources.items() if name.startswith("RegistryEntry")]
+    found += [
+        each["Properties"]["Environment"]["Variables"]["PROMOTION"]
+        for name, each in resources.items()
+        if each["Type"] == "AWS::Lambda::Function" and name.startswith("RegistryInboxGuard")
+    ]
+    assert len(found) == 2
+    assert all('"max_wait_seconds' in each.replace("\\", "") and "7200" in each for each in found)

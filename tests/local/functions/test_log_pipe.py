@@ -1,9 +1,12 @@
 """What a process writes on its standard error, read whole when an invocation is over."""
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,3 +103,35 @@ def test_lines_belong_to_the_invocation_that_wrote_them(
     read = [logs.get_log_events(logGroupName=group, logStreamName=stream, limit=1000)["events"] for stream in streams]
     messages = sorted(([event["message"].split()[0] for event in events] for events in read), key=len)
     assert messages == [["START", "END", "REPORT"]] * 2 + [["START", *map(str, range(300)), "END", "REPORT"]]
+
+
+EMBEDS = """
+import json, time
+
+def handler(event, context):
+    directive = {"Namespace": event["namespace"], "Dimensions": [["D"]], "Metrics": [{"Name": "M"}]}
+    line = {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}, "D": "a", "M": 1}
+    print(json.dumps(line), flush=True)
+    open(event["path"]).read()  # until the line was read
+    return {}
+"""
+
+
+def test_metrics_of_a_line_are_of_the_functions_account_and_region(
+    cloud: Cloud, make_function: Callable[..., str], wait_for: Callable[..., Any], unique: str, tmp_path: Path
+) -> None:
+    """Whichever thread reads it: that of the invocation, or the one that follows the process while it still runs."""
+    place = cloud.at("222222222222", "eu-west-1")
+    make_function(place, unique, {"handler.py": EMBEDS})
+    pipe, metrics = tmp_path / "pipe", place.client("cloudwatch")
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)  # the function reads until it is closed
+    event = json.dumps({"namespace": unique, "path": str(pipe)})
+    calls = threading.Thread(target=place.client("lambda").invoke, kwargs={"FunctionName": unique, "Payload": event})
+    calls.start()
+    try:
+        assert wait_for(lambda: metrics.list_metrics(Namespace=unique)["Metrics"])
+    finally:
+        os.close(writer)
+        calls.join(timeout=20)
+    assert cloud.client("cloudwatch").list_metrics(Namespace=unique)["Metrics"] == []

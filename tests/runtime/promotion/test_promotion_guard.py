@@ -1,7 +1,7 @@
 """Offers that start the Promote machine, once each, and everything else that does not."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ SETTINGS = OfferSettings(
     group="demand-forecast",
     source=SOURCE,
     recheck_rule=RULE,
+    max_wait=timedelta(hours=6),
 )
 ONE = release()
 TICK = {**ONE.event(), "source": "aws.events", "resources": [RULE], "detail": {}}
@@ -109,3 +110,45 @@ def test_an_offer_whose_execution_was_never_started_is_started(place: Any) -> No
     """The guard may die between the two."""
     place.table.offer(ONE.uri, ONE.sha256, "2017-08-01T09:00:00Z")
     assert len(_handle(place, TICK)) == 1
+
+
+def _published(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return what was logged in the embedded metric format, which has nothing before it in its line."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("offered_at", "decided", "overdue"),
+    [
+        ("2017-08-01T03:00:59Z", None, 1),
+        ("2017-08-01T03:01:00Z", None, 0),
+        ("2017-08-01T03:00:59Z", ("FAILED", False), 1),
+        ("2017-08-01T03:00:59Z", ("REFUSED", True), 1),
+        ("2017-08-01T03:00:59Z", ("REFUSED", False), 0),
+        ("2017-08-01T03:00:59Z", ("REGISTERED", False), 0),
+    ],
+)
+def test_each_check_publishes_how_many_offers_are_overdue(
+    place: Any, capsys: pytest.CaptureFixture[str], offered_at: str, decided: tuple[Any, bool] | None, overdue: int
+) -> None:
+    """Of the hours since the first offer, however often it was tried since; 0 too, as silence means that none is looked for."""
+    place.table.offer(ONE.uri, ONE.sha256, offered_at)
+    if decided is not None:
+        state, may_pass = decided
+        place.table.decide(ONE.sha256, state=state, reason="", package="", may_pass=may_pass, at=offered_at)
+
+    _handle(place, TICK)
+
+    (line,) = _published(capsys)
+    assert (line["OffersOverdue"], line["ModelPackageGroup"]) == (overdue, "demand-forecast")
+    assert line["records"] == [ONE.uri] * overdue
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert (directive["Namespace"], directive["Dimensions"]) == ("MLOps/demand", [["ModelPackageGroup"]])
+    assert line["_aws"]["Timestamp"] == int(NOW.timestamp() * 1000)
+
+
+def test_an_offer_publishes_nothing(place: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The schedule does, so that a source that offers often hides no guard that never checks."""
+    _handle(place, ONE.event())
+
+    assert _published(capsys) == []

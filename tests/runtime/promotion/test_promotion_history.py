@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import boto3
@@ -28,11 +29,11 @@ def at(minute: int) -> str:
 def read(place: Any) -> Callable[..., PromotionHistory]:
     """Read it, by default of a registry that takes."""
 
-    def history(last: int = 20, **changes: Any) -> PromotionHistory:
+    def history(last: int = 20, now: str = at(59), **changes: Any) -> PromotionHistory:
         entry = RegistryEntry(
             **{"group": "demand-forecast", "unit": "demand", "rule": ApprovalRule(), "inbox": INBOX} | changes
         )
-        return read_history(boto3.client, unit=UNIT, registry=entry, last=last)
+        return read_history(boto3.client, unit=UNIT, registry=entry, last=last, now=datetime.fromisoformat(now))
 
     return history
 
@@ -151,3 +152,26 @@ def test_what_is_no_record_is_named(place: Any, read: Callable[..., PromotionHis
 
     with pytest.raises(PromotionHistoryError, match=r"s3://here/releases/demand-forecast/one\.json is not the record"):
         read(inbox=None, releases="demand-forecast.releases")
+
+
+def test_an_offer_that_waits_too_long_is_overdue(place: Any, read: Callable[..., PromotionHistory]) -> None:
+    """Not one that was refused for good; how long is the registry's choice."""
+    offer(place, 1, "FAILED")
+    offer(place, 2, "REFUSED")
+
+    later = "2017-08-01T15:30:00Z"
+    assert [each.is_overdue for each in read().offers] == [False, False]
+    assert [each.is_overdue for each in read(now=later).offers] == [False, True]
+    patient = replace(INBOX, max_wait_seconds=7 * 3600)
+    assert [each.is_overdue for each in read(now=later, inbox=patient).offers] == [False, False]
+
+
+def test_announcements_that_reached_no_inbox_are_counted(place: Any, read: Callable[..., PromotionHistory]) -> None:
+    """Of a registry that releases; one that is read at this moment too."""
+    sqs = boto3.client("sqs")
+    queue = sqs.create_queue(QueueName="undelivered")["QueueUrl"]
+    for number in range(2):
+        sqs.send_message(QueueUrl=queue, MessageBody=str(number))
+    sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=1)
+
+    assert (read().undelivered, read(undelivered=queue).undelivered) == (None, 2)

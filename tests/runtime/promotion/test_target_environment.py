@@ -1,8 +1,10 @@
 """What the construct writes is what the functions read."""
 
+from datetime import timedelta
+
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.promotion.environment_link import LinkedEnvironment
-from mlops_runtime.promotion.target_environment import PromotionSettings, target_of
+from mlops_runtime.promotion.target_environment import PromotionSettings, max_wait_of, target_of
 
 
 def test_the_target_is_read_from_its_variables() -> None:
@@ -21,3 +23,13 @@ def test_the_target_is_read_from_its_variables() -> None:
     )
     assert (target.here.region, target.source, target.trust) == ("eu-central-1", source, ("data",))
     assert not target.asks_source
+
+
+def test_a_release_may_wait_six_hours_unless_the_registry_says_otherwise() -> None:
+    """Settings of an earlier version say nothing."""
+    source = LinkedEnvironment(account="111111111111", region="eu-west-1")
+    settings = PromotionSettings(group="demand-forecast", source=source, source_name="build", max_wait_seconds=7200)
+    earlier = '{"group": "g", "source": {"account": "111111111111", "region": "eu-west-1"}, "source_name": "build"}'
+
+    assert max_wait_of({"PROMOTION": canonical_json(settings).decode()}) == timedelta(hours=2)
+    assert max_wait_of({"PROMOTION": earlier}) == timedelta(hours=6)

@@ -44,13 +44,14 @@ def promotions(
                 f"{registry.group} neither takes versions of another environment (ModelRegistry.from_environment) nor releases "
                 "its own (deploy_to=)"
             )
-        found = read_history(aws.client, unit=unit, registry=registry, last=last)
+        found = read_history(aws.client, unit=unit, registry=registry, last=last, now=aws.caller()[1])
     if as_json:
         print_json(to_dict(found))
         return
     _print_offers(found)
     if registry.releases is not None:
         _print_releases(found)
+    _print_undelivered(found, registry.undelivered)
     _print_targets(found)
 
 
@@ -83,7 +84,8 @@ def _print_offers(found: "PromotionHistory") -> None:
 
 def _offer_cells(each: "Promotion") -> Iterator[str]:
     yield _minute(each.offered_at)
-    yield each.state if each.attempts == 1 else f"{each.state}, attempt {each.attempts}"
+    state = each.state if each.attempts == 1 else f"{each.state}, attempt {each.attempts}"
+    yield f"{state}, overdue" if each.is_overdue else state
     yield each.source_version or ""
     yield each.version or ""
     yield _minute(each.changed_at)
@@ -97,6 +99,14 @@ def _print_releases(found: "PromotionHistory") -> None:
     typer.echo(f"{found.group} has released")
     head = ("released", "version", "model", "approved by", "record")
     print_table(head, [_release_cells(each) for each in found.releases], whole_words=True)
+
+
+def _print_undelivered(found: "PromotionHistory", queue: str | None) -> None:
+    if found.undelivered:
+        typer.echo(
+            f"{found.undelivered} events reached no other environment; read them in {queue}, compare both sides with mlops "
+            "accounts show, and purge the queue then"
+        )
 
 
 def _release_cells(each: "ReleasedVersion") -> tuple[str, ...]:

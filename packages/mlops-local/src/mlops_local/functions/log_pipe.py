@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ministack.core import lambda_runtime
+from ministack.core.responses import request_scope
 
 from mlops_local import compat
 
@@ -72,10 +73,13 @@ def install(look: Callable[[str], None]) -> None:
 
     def read(worker: Any) -> None:
         lines = worker._stderr_queue
+        _, _, _, region, account, *_ = worker.config["FunctionArn"].split(":")
 
         def hand_on(line: str) -> None:
             try:
-                look(line)
+                # this thread may be of no request: what a line embeds is of the function's account and Region
+                with request_scope(account, region):
+                    look(line)
             except Exception:
                 LOGGER.debug("a line of %s was not read", worker.func_name, exc_info=True)
             lines.put(line)

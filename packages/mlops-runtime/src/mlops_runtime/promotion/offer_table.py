@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
@@ -48,6 +49,10 @@ class Offer:
     def is_open(self) -> bool:
         """Whether it is to be asked for again."""
         return self.state in OPEN or (self.state == "REFUSED" and self.may_pass)
+
+    def is_overdue(self, now: datetime, max_wait: timedelta) -> bool:
+        """Return whether it was offered longer ago than a registry lets a release wait, and is still open."""
+        return self.is_open and now - datetime.fromisoformat(self.offered_at) > max_wait
 
 
 class OfferTable:

@@ -7,12 +7,15 @@ starts again what was offered and not decided on.
 import json
 import logging
 import re
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_dict, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, event_source
+from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.promotion.environment_link import LinkedEnvironment
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
@@ -27,6 +30,10 @@ OLDEST = timedelta(
 )  # EventBridge delivers for a day: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
 NEWEST = timedelta(minutes=5)
 CHARACTERS_OF_NAME = 40
+# how many offers are neither taken nor refused for good in time: published with each check of the schedule
+OVERDUE_METRIC = "OffersOverdue"
+GROUP_DIMENSION = "ModelPackageGroup"
+_NAMED = 20  # records that a log line names
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -47,6 +54,7 @@ class OfferSettings:
         group: The package group.
         source: Whose events count.
         recheck_rule: ARN of the rule of the schedule.
+        max_wait: How long an offer may be open before it is overdue.
     """
 
     machine_arn: str
@@ -54,6 +62,28 @@ class OfferSettings:
     group: str
     source: LinkedEnvironment
     recheck_rule: str
+    max_wait: timedelta
+
+
+def overdue_line(offers: Sequence[Offer], *, settings: OfferSettings, now: datetime) -> str:
+    """Return the log line that publishes how many offers are overdue, in CloudWatch's embedded metric format; 0 if none is.
+
+    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    directive = {
+        "Namespace": metric_namespace(settings.unit),
+        "Dimensions": [[GROUP_DIMENSION]],
+        "Metrics": [{"Name": OVERDUE_METRIC, "Unit": "Count"}],
+    }
+    overdue = [each for each in offers if each.is_overdue(now, settings.max_wait)]
+    return json.dumps(
+        {
+            "_aws": {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [directive]},
+            GROUP_DIMENSION: settings.group,
+            OVERDUE_METRIC: len(overdue),
+            "records": [each.record_uri for each in overdue][:_NAMED],
+        }
+    )
 
 
 def execution_name(offer: Offer) -> str:
@@ -130,7 +160,10 @@ class OfferGuard:
             logger.info(json.dumps({"message": message.id, "decision": "IGNORED", "reason": str(ignored)[:1000]}))
             return []
         if found is None:
-            started = [arn for offer in self.table.offers() if (arn := self._again(offer, at)) is not None]
+            offers = list(self.table.offers())
+            # a line of its own, with nothing before it: that is what CloudWatch reads metrics out of
+            sys.stdout.write(f"{overdue_line(offers, settings=self.settings, now=message.sent)}\n")
+            started = [arn for offer in offers if (arn := self._again(offer, at)) is not None]
         else:
             offer = self.table.offer(*found, at)
             # a repeated event starts the execution that is there, and changes no decision

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from mlops_runtime.contracts import ContractError, from_json
@@ -29,7 +30,7 @@ class Promotion:
     registered ``WAITING`` for a person, ``APPROVED``, ``REJECTED`` or ``DELETED``, as the registry says now. ``version`` is the
     package here and ``source_version`` the source's, written ``<group>/<number>``; each is absent until it is known, and the
     source's stays absent where its record was refused. ``is_asked_again`` says whether the next check of the schedule starts it
-    again.
+    again, ``is_overdue`` whether that has lasted longer than the registry lets a release wait.
     """
 
     state: PromotionState
@@ -38,6 +39,7 @@ class Promotion:
     changed_at: str
     attempts: int
     is_asked_again: bool
+    is_overdue: bool
     record_uri: str
     record_sha256: str
     source_version: str | None = None
@@ -64,6 +66,7 @@ class PromotionHistory:
 
     ``targets`` is what each target has told that it serves, and each environment behind it, the nearest first; ``silent`` names
     targets that have told nothing yet.
+    ``undelivered`` counts events for other environments that reached no inbox and were not purged since.
     """
 
     unit: str
@@ -73,10 +76,11 @@ class PromotionHistory:
     releases: tuple[ReleasedVersion, ...]
     targets: tuple[ServedState, ...] = ()
     silent: tuple[str, ...] = ()
+    undelivered: int | None = None
 
 
 def read_history(
-    client: Callable[[str], Any], *, unit: UnitEntry, registry: RegistryEntry, last: int
+    client: Callable[[str], Any], *, unit: UnitEntry, registry: RegistryEntry, last: int, now: datetime
 ) -> PromotionHistory:
     """Return the newest offers and releases of a registry, and what its targets serve.
 
@@ -85,6 +89,7 @@ def read_history(
         unit: The registry's unit.
         registry: The registry.
         last: Most offers, and most releases.
+        now: The time in the cloud.
 
     Raises:
         PromotionHistoryError: If the record of a release cannot be read.
@@ -93,11 +98,13 @@ def read_history(
     if registry.inbox is not None:
         kept = OfferTable(client("dynamodb"), registry.inbox.table).offers()
         newest = sorted(kept, key=lambda each: (each.offered_at, each.record_sha256), reverse=True)[:last]
-        offers = [_promotion(client("sagemaker"), each) for each in newest]
+        max_wait = timedelta(seconds=registry.inbox.max_wait_seconds)
+        offers = [_promotion(client("sagemaker"), each, is_overdue=each.is_overdue(now, max_wait)) for each in newest]
     released = [] if registry.releases is None else list(releases(client("s3"), unit, registry.group, last))
     targets = registry.targets or ()
     served = _served(client("dynamodb"), unit, registry) if targets else []
     told = [each.via for each in served if each.hops == 1]
+    undelivered = None if registry.undelivered is None else _waiting(client("sqs"), registry.undelivered)
     return PromotionHistory(
         unit=unit.unit,
         group=registry.group,
@@ -106,6 +113,7 @@ def read_history(
         releases=tuple(sorted(released, key=lambda each: each.released_at, reverse=True)),
         targets=tuple(served),
         silent=tuple(each.name for each in targets if each.name not in told),
+        undelivered=undelivered,
     )
 
 
@@ -116,7 +124,13 @@ def _served(dynamodb: Any, unit: UnitEntry, registry: RegistryEntry) -> list[Ser
     return sorted(listed, key=lambda each: (names.index(str(each.via)), each.hops, each.name, each.region))
 
 
-def _promotion(sagemaker: Any, offer: Offer) -> Promotion:
+def _waiting(sqs: Any, queue: str) -> int:
+    """Return how many messages a queue has, those that a reader has taken too."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    return sum(map(int, sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"].values()))
+
+
+def _promotion(sagemaker: Any, offer: Offer, *, is_overdue: bool) -> Promotion:
     described = read_description(sagemaker, offer.package) if offer.package else None
     metadata = {} if described is None else described.get("CustomerMetadataProperties", {})
     state: PromotionState = offer.state if offer.state in ("OFFERED", "FAILED", "REFUSED") else "DELETED"
@@ -130,6 +144,7 @@ def _promotion(sagemaker: Any, offer: Offer) -> Promotion:
         changed_at=offer.changed_at,
         attempts=offer.attempts,
         is_asked_again=offer.is_open,
+        is_overdue=is_overdue,
         record_uri=offer.record_uri,
         record_sha256=offer.record_sha256,
         source_version=_version(source),

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment
 from mlops_runtime.promotion.release_plan import Target
+from mlops_runtime.registry.package_approval import MAX_WAIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionSettings:
-    """Variable ``PROMOTION``: the source, and what loading a model may do.
+    """Variable ``PROMOTION``: the source, what loading a model may do, and how long a release may wait.
 
     Example:
         >>> source = '{"account": "111111111111", "region": "eu-west-1"}'
@@ -24,6 +26,12 @@ class PromotionSettings:
     source: LinkedEnvironment
     source_name: str
     trust: tuple[Trust, ...] | None = None
+    max_wait_seconds: int = MAX_WAIT_SECONDS
+
+
+def max_wait_of(environ: Mapping[str, str]) -> timedelta:
+    """Return how long a release may wait, from ``PROMOTION``."""
+    return timedelta(seconds=from_json(PromotionSettings, environ["PROMOTION"]).max_wait_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

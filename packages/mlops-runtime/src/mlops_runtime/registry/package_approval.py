@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import UpdateModelPackageInputTypeDef
 
 BY_POLICY = "approved by policy"  # how the Retrain machine's approvals begin; a person's may not
+MAX_WAIT_SECONDS = 6 * 3600  # for which a release may be open where it was offered
 MAXIMUM_REASON = 900  # of the 1,024 characters that ApprovalDescription has
 
 _BINDING = re.compile(r"\[binding ([0-9a-f]{64})\]")
@@ -286,11 +287,15 @@ def _span(span: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryInbox:
-    """Whose releases a registry takes: ``source_name`` is the environment's; ``table`` has offers and the head of their chain."""
+    """Whose releases a registry takes: ``source_name`` is the environment's; ``table`` has offers and the head of their chain.
+
+    A release that is neither taken nor refused for good ``max_wait_seconds`` after it was offered is overdue. Default: 6 hours.
+    """
 
     table: str
     source: LinkedEnvironment
     source_name: str
+    max_wait_seconds: int = MAX_WAIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +304,7 @@ class RegistryEntry:
 
     ``inbox`` is absent where models are trained here, ``releases`` where none are released: the name of the audit chain that they
     are recorded in. ``targets`` may take them; what they serve is in the row ``<group>.downstream`` of the unit's automation table.
+    ``undelivered`` is the address of the queue of events for other environments that no inbox took.
     """
 
     group: str
@@ -307,6 +313,7 @@ class RegistryEntry:
     inbox: RegistryInbox | None = None
     releases: str | None = None
     targets: tuple[NamedEnvironment, ...] | None = None
+    undelivered: str | None = None
     format: Literal["mlops.registry-entry/1"] = "mlops.registry-entry/1"
 
 
