@@ -13,8 +13,21 @@ METRIC_NAMESPACE = "MLOps"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StratumDispersion:
+    """How much more the rows of one stratum vary between clusters, ``times`` those of all; other fields are as a feature's."""
+
+    times: float
+    cluster_rows: float | None = None
+    cluster_excess: float | None = None
+    clusters: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dispersion:
-    """How much more the rows of one feature vary than independent ones; the fields are those of `FeatureBaseline`."""
+    """How much more the rows of one feature vary than independent ones; the fields are those of `FeatureBaseline`.
+
+    ``strata`` are those of the baseline in its order; without them all vary alike.
+    """
 
     overdispersion: float
     overdispersion_spread: float
@@ -25,6 +38,7 @@ class Dispersion:
     spread_overdispersion: float | None = None
     clusters: int | None = None
     tail_jumps: tuple[float, ...] | None = None
+    strata: tuple[StratumDispersion, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

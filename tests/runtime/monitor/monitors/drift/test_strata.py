@@ -1,6 +1,7 @@
 """Drift that the margin at the window's mix dilutes: in one stratum, or both ways in several; on simulated hours."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -224,3 +225,43 @@ def test_looks_share_the_significance_by_weights() -> None:
         within = look(compared, compared.cells, SPEC).p_value
         assert 0 < within < 1e-3
         assert examine(compared, SPEC).p_value == pytest.approx(within / part)
+
+
+def _deals(random: np.random.Generator, days: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return goods of days in eight depths of discount: at the deepest each day has shares of its own; columns, clusters."""
+    goods = random.integers(0, 10, (days, 200, 8))
+    for day, share in enumerate(random.dirichlet(np.full(10, 2.0), days)):
+        goods[day, :, 7] = random.choice(10, 200, p=share)
+    depth = np.broadcast_to(np.arange(8.0), goods.shape).ravel()
+    names = np.array([f"good {at}" for at in range(10)], dtype=object)
+    return {"goods": names[goods.ravel()], "depth": depth}, np.repeat(np.arange(days), 1_600)
+
+
+def test_deals_of_the_day_are_as_wide_as_deals_are() -> None:
+    """What is at the deepest discount differs more between days: no quiet day fires, of which most do if strata vary alike.
+
+    A good that comes to half of the rows at another depth is found all the same.
+    """
+    random = np.random.default_rng(7)
+    columns, clusters = _deals(random, 80)
+    of = fit_baseline(
+        columns,
+        types={"goods": "category", "depth": "number"},
+        training_set_id="t",
+        created="2017-09-01T00:00:00Z",
+        clusters=clusters,
+        conditions=[Condition(name="depth")],
+    )
+    given = of.features[0].given
+    assert given is not None
+    alike = replace(of, features=(replace(of.features[0], given=replace(given, strata=None)), of.features[1]))
+    days = [_deals(random, 1)[0] for _ in range(60)]
+
+    def fired(baseline: Baseline, day: dict[str, np.ndarray]) -> bool:
+        return decide(baseline, count_columns(day, baseline), SPEC)[0].examination.p_value <= FOUND
+
+    assert not any(fired(of, day) for day in days)
+    assert sum(fired(alike, day) for day in days) >= 15
+    for day in days[:10]:
+        moved = (day["depth"] == 2) & (random.random(1_600) < 0.5)
+        assert fired(of, day | {"goods": np.where(moved, "good 3", day["goods"])})

@@ -132,7 +132,9 @@ def fit_baseline(
     later = _later_half(times)
     row_conditions.check(conditions, types, times)
     feature_pairs.check(pairs, list(types))
-    strata = _strata(conditions, types, columns, times, rows)
+    keys = row_conditions.strata_of(conditions, types, columns, times, rows) if conditions else []
+    find = row_conditions.RowKeys(conditions, types, keys).find
+    strata = find(columns, times, rows) if conditions else None
     if strata is not None and clusters is not None:
         row_conditions.check_clusters(conditions, clusters, strata)
     features: dict[str, FeatureBaseline] = {}
@@ -176,25 +178,10 @@ def fit_baseline(
     predicted = _predicted(prediction, read, clusters, times)
     if predicted is not None:
         given = None
-        if predicted.columns is not None:
-            size = _size(predicted.values)
-            given = _strata(conditions, types, predicted.columns, predicted.times, size)
+        if predicted.columns is not None and conditions:
+            given = find(predicted.columns, predicted.times, _size(predicted.values))
         baseline = _with_predictions(baseline, predicted, given)
-    return _stratified(baseline, types, read, times, predicted) if conditions else baseline
-
-
-def _strata(
-    conditions: Sequence[Condition],
-    types: Mapping[str, Type],
-    columns: Mapping[str, Column],
-    times: Times | None,
-    rows: int,
-) -> Codes | None:
-    """Return each row's stratum; None without conditions."""
-    if not conditions:
-        return None
-    parts = [row_conditions.part(condition, types, columns, times, rows) for condition in conditions]
-    return row_conditions.combine(parts, rows)[0]
+    return _stratified(baseline, keys, read, times, predicted) if conditions else baseline
 
 
 def _with_predictions(baseline: Baseline, predicted: Predicted, strata: Codes | None) -> Baseline:
@@ -285,14 +272,12 @@ def _predicted(
 
 def _stratified(
     baseline: Baseline,
-    types: Mapping[str, Type],
+    keys: Sequence[str],
     columns: Mapping[str, Column],
     times: Times | None,
     predicted: Predicted | None,
 ) -> Baseline:
     """Return the baseline with its strata, counted as live rows will be."""
-    conditions = baseline.conditions or ()
-    keys = row_conditions.strata_of(conditions, types, columns, times, baseline.rows)
     grid = Grid(baseline, strata=keys)
     window = WindowTally(grid)
     window.add(columns, baseline.rows, times)

@@ -80,7 +80,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
     shares = known[:, used] / np.maximum(rows, 1)[:, None]
     products, number, freedom, squares = np.zeros((ranks + 1, ranks + 1)), 0, 0.0, 0.0
     batches = _Batches(ranks + 1)
-    for table, mix in _tables(cells, size, clusters, strata):
+    for table, mix in cluster_tables(cells, size, clusters, strata):
         number += len(table)
         freedom += _freedom(mix, rows)
         expected = mix @ shares
@@ -143,7 +143,7 @@ def union_jumps(
     rows, members = known.sum(axis=1).astype(np.float64), unions.T.astype(np.float64)
     shares = known @ members / np.maximum(rows, 1)[:, None]
     batches, number, freedom = _Batches(number_of), 0, 0.0
-    for table, mix in _tables(cells, size, clusters, strata):
+    for table, mix in cluster_tables(cells, size, clusters, strata):
         number += len(table)
         freedom += _freedom(mix, rows)
         expected = mix @ shares
@@ -246,7 +246,7 @@ def mean_design_effect(values: Wide, clusters: Codes | None, strata: Codes | Non
     return max(1.0, float((between**2).sum() / squares * number / freedom))
 
 
-def _tables(cells: Codes, size: int, clusters: Codes, strata: Codes) -> Iterator[tuple[Wide, Wide]]:
+def cluster_tables(cells: Codes, size: int, clusters: Codes, strata: Codes) -> Iterator[tuple[Wide, Wide]]:
     """Yield tables of clusters by cells and of the same clusters by strata, each of bounded size, without empty clusters."""
     width = int(strata.max()) + 1
     number, step = int(clusters.max()) + 1, max(1, _TABLE // max(size, width))

@@ -29,6 +29,7 @@ from mlops_runtime.monitor.counting.baseline_cells import (
     to_numbers,
 )
 from mlops_runtime.monitor.counting.dispersion import Codes, design_effects, mean_design_effect, union_jumps
+from mlops_runtime.monitor.counting.stratum_effects import stratum_effects
 from mlops_runtime.monitor.counting.tail_cells import beyond_edges, tail_edges
 
 
@@ -328,6 +329,9 @@ def _is_name(level: str) -> bool:
 def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes, strata: Codes | None) -> FeatureBaseline:
     effects = design_effects(cells, len(feature.counts), clusters)
     within = None if strata is None else design_effects(cells, len(feature.counts), clusters, strata)
+    kept = np.ones(len(feature.counts), dtype=np.bool_)
+    if feature.tail:
+        kept[len(feature.levels) : -1] = False
     return replace(
         feature,
         overdispersion=effects.mean,
@@ -338,7 +342,7 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes, strata: 
         cell_jumps=effects.jumps,
         clusters=effects.clusters,
         given=None
-        if within is None
+        if within is None or strata is None
         else Dispersion(
             overdispersion=within.mean,
             overdispersion_spread=within.spread,
@@ -346,6 +350,7 @@ def _dispersed(feature: FeatureBaseline, cells: Cells, clusters: Codes, strata: 
             cluster_excess=within.excess,
             cell_jumps=within.jumps,
             clusters=within.clusters,
+            strata=stratum_effects(cells, kept, clusters, strata, within),
         ),
     )
 

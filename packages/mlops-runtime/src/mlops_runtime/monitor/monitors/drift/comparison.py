@@ -16,7 +16,7 @@ from itertools import compress, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, StratumDispersion
 from mlops_runtime.monitor.counting.tail_cells import beyond_edges, of_tenths, tenths
 from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
 from mlops_runtime.monitor.window import HOUR
@@ -335,18 +335,19 @@ def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
     in each stratum, the baseline is worth (sum w)^2 / sum(w^2 / n) rows.
     """
     pairs = pair_strata(baseline, counts).pairs
+    keys = [stratum.key for stratum in baseline.strata or ()]
     compared = []
     for index, feature in enumerate(baseline.features):
-        one = _standardised(feature, {b.key: (a.features[index], b.features[index]) for a, b in pairs})
+        one = _standardised(feature, {b.key: (a.features[index], b.features[index]) for a, b in pairs}, keys)
         whole = counts.features[index]
         compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
     for index, (feature, whole) in enumerate(zip(baseline.predicted, counts.predicted, strict=False)):
         predictions = {b.key: (a.predicted[index], b.predicted[index]) for a, b in pairs if a.predicted and b.predicted}
-        one = _standardised(feature, predictions)
+        one = _standardised(feature, predictions, keys)
         compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
     if baseline.null_patterns is not None and counts.null_patterns is not None:
         patterns = {b.key: (a.null_patterns, b.null_patterns) for a, b in pairs if a.null_patterns and b.null_patterns}
-        one = _standardised(baseline.null_patterns, patterns)
+        one = _standardised(baseline.null_patterns, patterns, keys)
         compared.append(replace(one, sent=_sent(counts.null_patterns)))
     return tuple(compared)
 
@@ -355,11 +356,37 @@ def _given(feature: FeatureBaseline) -> FeatureBaseline:
     """Return a feature with the dispersion that its rows have about their own strata."""
     if feature.given is None:
         return feature
-    within = {each.name: getattr(feature.given, each.name) for each in fields(feature.given)}
+    within = {each.name: getattr(feature.given, each.name) for each in fields(feature.given) if each.name != "strata"}
     return replace(feature, **within, given=None)
 
 
-def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCounts, FeatureCounts]]) -> Comparison:
+def _of_stratum(feature: FeatureBaseline, own: StratumDispersion | None) -> FeatureBaseline:
+    """Return a feature with the dispersion that its rows have in one stratum."""
+    if own is None or own.clusters is None:
+        return feature
+    times = own.times
+    return replace(
+        feature,
+        overdispersion=feature.overdispersion * times,
+        cell_overdispersion=_each(feature.cell_overdispersion, times),
+        cell_jumps=_each(feature.cell_jumps, times),
+        mean_overdispersion=None if feature.mean_overdispersion is None else feature.mean_overdispersion * times,
+        spread_overdispersion=None if feature.spread_overdispersion is None else feature.spread_overdispersion * times,
+        cluster_rows=own.cluster_rows,
+        cluster_excess=own.cluster_excess,
+        clusters=own.clusters,
+    )
+
+
+def _each(values: tuple[float, ...] | None, times: float) -> tuple[float, ...] | None:
+    return None if values is None else tuple(value * times for value in values)
+
+
+def _standardised(
+    feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCounts, FeatureCounts]], keys: Sequence[str]
+) -> Comparison:
+    # an hour of the day that stands for thin hours of the week varies as all do
+    own = {} if feature.given is None else dict(zip(keys, feature.given.strata or (), strict=False))
     feature = _given(feature)
     size, pairs = len(feature.counts), list(strata.values())
     before = np.array([a.counts for a, _ in pairs], dtype=np.float64).reshape(len(pairs), size)
@@ -394,7 +421,7 @@ def _standardised(feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCo
         finer=(before[:, :-1], after[:, :-1]),
         strata={
             key: Comparison(
-                feature=whole,
+                feature=_of_stratum(whole, own.get(key)),
                 expected=a,
                 observed=b,
                 invalid=counts.invalid,

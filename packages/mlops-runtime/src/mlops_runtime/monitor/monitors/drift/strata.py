@@ -51,12 +51,16 @@ def together(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
         return Finding(Rule.DISTRIBUTION, 1.0, str)
     some = tables.usable
     statistic, freedom = float(tables.statistic[some].sum()), int(tables.freedom[some].sum())
+    effects, weights = tables.effect[some], tables.freedom[some] / freedom
+    mean_effect = float((weights * effects).sum())
+    # where strata vary differently, those that vary most decide how much the sum does
+    unlike = float((weights * effects**2).sum()) / mean_effect**2
     p_value = minimum_effect_tail(
         statistic,
         freedom,
         float(tables.noncentrality[some].sum()),
-        float((tables.freedom * tables.effect)[some].sum() / freedom),
-        (compared.feature.overdispersion_spread or 0.0) + compared.excess * freedom / 2,
+        mean_effect,
+        (1 + (compared.feature.overdispersion_spread or 0.0)) * unlike - 1 + compared.excess * freedom / 2,
         known_by=rules.cluster_freedom(compared.feature),
     )
     most = max(np.flatnonzero(some), key=lambda at: float(tables.statistic[at] - tables.freedom[at]))
@@ -158,11 +162,12 @@ def _places(compared: Comparison, finer: tuple[Wide, Wide], spec: MonitorSpec) -
     variance = np.maximum(own, found @ scores**2 / m - after**2)
     deviation = np.sqrt(np.where(variance > _NOTHING, variance, 1.0))
     third = known @ scores**3 / n - 3 * before * own - before**3
-    feature = compared.feature
-    effect = max(1.0, feature.overdispersion, feature.mean_overdispersion or 1.0)
+    features = [stratum.feature for stratum in compared.strata.values()]
+    effect = np.array([max(1.0, one.overdispersion, one.mean_overdispersion or 1.0) for one in features])
+    wide = np.array([one.spread_overdispersion or 0.0 for one in features])
     error = deviation * np.sqrt(effect * (1 / n + 1 / m))
-    freedom = 2 * n / max(1.0, feature.spread_overdispersion or effect)
-    of_clusters = rules.cluster_freedom(feature)
+    freedom = 2 * n / np.maximum(1.0, np.where(wide > 0, wide, effect))
+    known_by = [rules.cluster_freedom(one) for one in features]
     margin = math.sqrt(spec.minimum_effect) * deviation
     gap = np.where((known.sum(axis=1) > 0) & (found.sum(axis=1) > 0), after - before, 0.0)
     return _Places(
@@ -170,7 +175,7 @@ def _places(compared: Comparison, finer: tuple[Wide, Wide], spec: MonitorSpec) -
         apart=(np.abs(gap) - margin) / error,
         across=2 * margin / error,
         skewness=third / deviation**3 * np.sqrt(effect / m),
-        freedom=freedom if of_clusters is None else np.minimum(freedom, of_clusters),
+        freedom=np.minimum(freedom, [np.inf if known is None else known for known in known_by]),
     )
 
 
@@ -217,7 +222,7 @@ def _tables(compared: Comparison, cells: Layout, spec: MonitorSpec) -> _Tables:
     """Return the statistics as `rules.distribution` has them of one table: cells that hold little are one, or left out."""
     a = np.array([stratum.expected for stratum in compared.strata.values()])
     b = np.array([stratum.observed for stratum in compared.strata.values()])
-    effects = compared.design_effects
+    effects = np.array([stratum.design_effects for stratum in compared.strata.values()])
     part = np.minimum(1.0, b.sum(axis=1) / a.sum(axis=1))[:, None]
     pooled = a * part / effects < MINIMUM_EXPECTED
     pooled[:, [*cells.rare, *cells.outside]] = True
@@ -229,7 +234,7 @@ def _tables(compared: Comparison, cells: Layout, spec: MonitorSpec) -> _Tables:
     holds = pool_a * part[:, 0] / pool_effect >= MINIMUM_EXPECTED
     kept_a = np.column_stack([np.where(pooled, 0.0, a), np.where(holds, pool_a, 0.0)])
     kept_b = np.column_stack([np.where(pooled, 0.0, b), np.where(holds, pool_b, 0.0)])
-    kept_effects = np.column_stack([np.broadcast_to(effects, a.shape), pool_effect])
+    kept_effects = np.column_stack([effects, pool_effect])
     n, m = kept_a.sum(axis=1), kept_b.sum(axis=1)
     freedom = (kept_a > 0).sum(axis=1) - 1
     usable = (freedom > 0) & (n > 0) & (m > 0)
