@@ -154,3 +154,21 @@ def test_frames_of_other_kinds_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1, 2]}), tmp_path / "rows.parquet")
     assert read(str(tmp_path / "rows.parquet")).shape == (2, 1)
     assert np.asarray(read(tmp_path / "rows.parquet")["x"].to_list()).sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (pd.DataFrame(np.ones((3, 2))), "names of columns must be strings, got 0, 1; rename them"),
+        (
+            pd.DataFrame(np.ones((3, 2)), columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)])),
+            r"must be strings, got \('a', 1\), \('a', 2\)",
+        ),
+        (pd.DataFrame(np.ones((3, 2)), columns=["a", "a"]), "a name of its own: .*'a' 2 times"),
+        (pa.table([pa.array([1.0])] * 2, names=["a", "a"]), "a name of its own: .*'a' 2 times"),
+    ],
+)
+def test_each_column_has_a_string_of_its_own_as_name(frame: Any, said: str) -> None:
+    """A frame without names, with names of several levels, or with one name twice is refused by them."""
+    with pytest.raises(FrameError, match=said):
+        read(frame)

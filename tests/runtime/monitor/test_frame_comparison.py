@@ -184,3 +184,10 @@ def test_what_cannot_be_compared_is_named_at_once() -> None:
         compare(table(1).select(["at"]), table(2))
     with pytest.raises(FrameError, match=r"'week' of kind 'week_of_year' needs two seasons"):
         compare(table(1), table(2), timestamp="at", conditions=[Condition(name="week", kind="week_of_year")])
+
+
+def test_conditions_are_not_bare_names() -> None:
+    """A column's name in place of a condition is refused with what to write."""
+    table = pa.table({"store": ["a", "b"] * 200, "price": [float(i % 7) for i in range(400)]})
+    with pytest.raises(FrameError, match=r"got 'store': Condition\(name='store'\)"):
+        compare(table, table, conditions=["store"])  # type: ignore[list-item]

@@ -39,7 +39,7 @@ def read(frame: Any) -> nw.DataFrame[Any]:
     """Return a frame of pandas, polars or Arrow, or a Parquet file by its path.
 
     Raises:
-        FrameError: If it is something else.
+        FrameError: If it is something else, or a column has the name of another or a name that is not a string.
 
     Example:
         >>> import pyarrow as pa
@@ -49,12 +49,18 @@ def read(frame: Any) -> nw.DataFrame[Any]:
     if isinstance(frame, str | Path):
         frame = _parquet(Path(frame))
     try:
-        return nw.from_native(frame, eager_only=True)
+        rows = nw.from_native(frame, eager_only=True)
+        names: list[Any] = rows.columns
+    except nw.exceptions.DuplicateError as error:
+        raise FrameError(f"each column must have a name of its own: {' '.join(str(error).split())}") from error
     except TypeError as error:
         raise FrameError(
             f"a frame must be of pandas, polars or Arrow, or the path of a Parquet file, got {type(frame).__name__}; "
             "collect a lazy frame first"
         ) from error
+    if others := [name for name in names if not isinstance(name, str)]:
+        raise FrameError(f"names of columns must be strings, got {', '.join(map(repr, others))}; rename them")
+    return rows
 
 
 def column(series: nw.Series[Any], *, as_category: bool = False) -> FrameColumn | str:

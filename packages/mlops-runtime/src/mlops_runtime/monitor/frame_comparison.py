@@ -72,7 +72,8 @@ def compare(
         spec: Effects that matter and significance. Default: those of `MonitorSpec`.
 
     Raises:
-        FrameError: With every column that is named and missing, and if a frame cannot be read.
+        FrameError: With every column that is named and missing and what is not a `Condition`, and if a frame cannot be read or
+            its columns do not each have a string of their own as name.
 
     Example:
         >>> import numpy as np, pyarrow as pa
@@ -140,6 +141,11 @@ class Reference:
         ]
         if len(rows) == 0:
             problems.append("the reference has no rows")
+        problems += [
+            f"each of conditions must be a Condition, got {one!r}: Condition(name={one!r})"
+            for one in conditions
+            if not isinstance(one, Condition)
+        ]
         if problems:
             raise FrameError(
                 f"{'; '.join(problems)}; the reference has {', '.join(map(repr, rows.columns)) or 'no columns'}"

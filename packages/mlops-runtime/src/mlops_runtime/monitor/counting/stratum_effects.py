@@ -112,7 +112,7 @@ class _Own:
         mean = self.traces / number
         variance = np.maximum(0.0, self.squares / number - mean**2) * number / (number - 1)
         square = mean**2 - variance / number
-        return np.divide(variance, square, out=number - 1, where=square > 0)
+        return np.asarray(np.divide(variance, square, out=number - 1, where=square > 0))
 
 
 def _own(cells: Codes, size: int, clusters: Codes, strata: Codes, kept: npt.NDArray[np.bool_]) -> _Own:
