@@ -79,10 +79,13 @@ def run_jobs(
     given = [option for variable in variables for option in ("--variable", variable)]
     given += [option for value in inputs for option in ("--input", value)]
     home = project.parent / "home"
+    # jobs have a socket as standard input: below two shells bash takes that for a remote shell and reads ~/.bashrc, which may put
+    # another Python first (https://www.gnu.org/software/bash/manual/html_node/Bash-Startup-Files.html)
+    inherited = {name: value for name, value in OFFLINE.items() if not name.startswith(_HIDDEN)} | {"SHLVL": "2"}
     return subprocess.run(
         ["gitlab-ci-local", "--force-shell-executor", "--home", home, "--concurrency", "2", *given, *options, *jobs],
         cwd=project,
-        env={**{name: value for name, value in OFFLINE.items() if not name.startswith(_HIDDEN)}, **environment},
+        env={**inherited, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
