@@ -1,21 +1,30 @@
-"""One model through three accounts: approved in build, served in staging and, after a second person, in production."""
+"""One model through three accounts: trained in build, served in staging and, after a second person, in production."""
+
+from pathlib import Path
 
 import aws_cdk as cdk
 
 from mlops_constructs import (
     Approval,
     BusinessUnit,
+    DataCapture,
+    DriftAlarms,
     EndpointCapacity,
     Environment,
     ModelEndpoint,
     ModelImage,
+    ModelMonitor,
     ModelRegistry,
     PlatformDefaults,
+    RetrainingPipeline,
     RolloutChecks,
     RolloutPolicy,
+    TrainingJob,
+    TrainingSetSource,
 )
+from mlops_runtime.contracts.retraining import EvaluationPlan
 
-# [start:chain]
+# [start:values]
 BUILD = Environment("build", account="111111111111", region="eu-west-1")
 STAGING = Environment("staging", account="222222222222", region="eu-west-1")
 PRODUCTION = Environment("production", account="333333333333", region="eu-west-1")
@@ -23,24 +32,45 @@ IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + 
 CAPACITY = EndpointCapacity.instances("ml.m5.large", instance_count=2)
 CHECKS = RolloutChecks(probation=cdk.Duration.hours(6))
 CANARY = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=CHECKS)
+EVALUATION = EvaluationPlan(label="y", metric="mae", block="store", baselines=("mean",), timestamp="at")
+TRAINING = TrainingJob(
+    image=IMAGE,
+    source=Path(__file__).parent / "accounts_training",
+    script="train.py",
+    instance_type="ml.m5.large",
+    max_runtime=cdk.Duration.hours(1),
+)
+# [end:values]
 
 
+# [start:chain]
 def retail(stack: cdk.Stack) -> PlatformDefaults:
     """Return what the platform asks for: every account is of the organization that context names."""
     return PlatformDefaults(name="retail", organization_id=stack.node.try_get_context("organization"))
 
 
 class Build(cdk.Stack):
-    """Where a model is registered and approved: what is approved is released."""
+    """Where a model is trained and approved: what is approved is released, and the champion is what production serves."""
 
     def __init__(self, app: cdk.App, *, deploy_to: list[Environment]) -> None:
         super().__init__(app, "Build", env=BUILD.cdk)
         self.unit = BusinessUnit(self, "Unit", name="demand", defaults=retail(self))
         self.registry = ModelRegistry(self, "Registry", business_unit=self.unit, name="forecast", deploy_to=deploy_to)
+        self.retraining = RetrainingPipeline(
+            self,
+            "Retraining",
+            business_unit=self.unit,
+            registry=self.registry,
+            endpoint=self.registry.downstream,
+            name="forecast",
+            training_set=TrainingSetSource.s3(bucket=self.unit.artifacts, prefix="exports/forecast", label="y"),
+            training=TRAINING,
+            evaluation=EVALUATION,
+        )
 
 
 class Serving(cdk.Stack):
-    """Takes what its source releases and serves it: what has served through its probation is released."""
+    """Takes what its source releases and serves it; drift here retrains where the model is trained."""
 
     def __init__(
         self, app: cdk.App, here: Environment, *, source: Environment, approval: Approval, deploy_to: list[Environment]
@@ -59,7 +89,11 @@ class Serving(cdk.Stack):
             image=IMAGE,
             capacity=CAPACITY,
             rollout=CANARY,
+            capture=DataCapture(sampling_percent=100),
         )
+        day = cdk.Duration.days(1)
+        monitor = ModelMonitor(self, "Monitor", endpoint=self.endpoint, window=day, interval=day)
+        self.alarms = DriftAlarms(self, "Alarms", monitor=monitor, retraining=registry.upstream)
 
 
 def compose(app: cdk.App) -> tuple[Build, Serving, Serving]:

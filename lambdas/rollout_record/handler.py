@@ -16,6 +16,7 @@ SAGEMAKER = boto3.client("sagemaker")
 CHAIN = AuditChain.from_environment(os.environ, boto3.client)
 ARCHIVES = SignedArchives.from_environment(os.environ, boto3.client)
 SLOTS = SlotReader.from_environment(os.environ, boto3.Session)
+HAS_ENDPOINT = os.environ.get("HAS_ENDPOINT") != "false"
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -23,4 +24,4 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     del context
     if "gate_uri" in event:
         return ARCHIVES.sign(event["gate_uri"])
-    return record(claim_from(event), sagemaker=SAGEMAKER, chain=CHAIN, slots=SLOTS)
+    return record(claim_from(event), sagemaker=SAGEMAKER, chain=CHAIN, slots=SLOTS, has_endpoint=HAS_ENDPOINT)

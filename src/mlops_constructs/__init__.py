@@ -78,6 +78,8 @@ from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
 from mlops_constructs.model_registry.model_image import PrebuiltImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion import Environment
+from mlops_constructs.promotion.downstream import Downstream
+from mlops_constructs.promotion.upstream import Upstream
 from mlops_constructs.retraining import (
     Condition,
     Facet,
@@ -143,6 +145,7 @@ __all__ = [
     "Console",
     "DataCapture",
     "Delivery",
+    "Downstream",
     "DriftAlarms",
     "EksCapacity",
     "EksCluster",
@@ -251,6 +254,7 @@ __all__ = [
     "TrainingSetPlan",
     "TrainingSetSource",
     "UnitDashboard",
+    "Upstream",
     "ValidationError",
     "VariantSpec",
     "off_hours",

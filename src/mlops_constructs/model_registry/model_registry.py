@@ -11,6 +11,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
+from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, is_known, raise_if_any
 from mlops_constructs.model_registry.approval import Approval
 from mlops_constructs.model_registry.package_permissions import (
@@ -19,11 +20,13 @@ from mlops_constructs.model_registry.package_permissions import (
 )
 from mlops_constructs.model_registry.registry_access import Deferred, ImportedRegistry, Listed, RegistryBase
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
+from mlops_constructs.promotion.downstream import Downstream
 from mlops_constructs.promotion.environment import Environment, neighbour_problems
 from mlops_constructs.promotion.offer import Offer, offer_problems
 from mlops_constructs.promotion.promotion_inbox import PromotionInbox
 from mlops_constructs.promotion.release import Release
 from mlops_constructs.promotion.served_models import ServedModels
+from mlops_constructs.promotion.upstream import Upstream
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
@@ -92,6 +95,7 @@ class ModelRegistry(RegistryBase):
         self._offer: Offer | None = None
         self._release: Release | None = None
         self._served: ServedModels | None = None
+        self._downstream: Downstream | None = None
         if deploy_to:
             self._offer, self._release = self._define_release(name, group, deploy_to)
         business_unit.own_registry(
@@ -230,6 +234,63 @@ class ModelRegistry(RegistryBase):
         return self._inbox
 
     @property
+    def downstream(self) -> Downstream:
+        """What the farthest environment of the chain serves, as the champion of a pipeline: ``RetrainingPipeline(endpoint=)``.
+
+        There is no champion before that environment serves anything. An environment of the chain is known once it has reported.
+
+        Raises:
+            ValidationError: If the registry releases to none, or another environment's model is the champion.
+        """
+        return self.downstream_in(None)
+
+    def downstream_in(self, environment: str | None) -> Downstream:
+        """Return what one environment serves, as the champion of a pipeline: where a standby comes after production, name that.
+
+        Args:
+            environment: Its name, as the stack before it in the chain lists it. None: the farthest one.
+
+        Raises:
+            ValidationError: If the registry releases to none, or another environment's model is the champion.
+        """
+        served = self._served
+        if served is None or not served.targets:
+            fix = "give it deploy_to, or the pipeline an endpoint of this stack"
+            raise ValidationError(
+                "InvalidModelRegistry",
+                [f"{self._group_name!r} is released to no environment that could serve it; {fix}"],
+                self,
+            )
+        if self._downstream is None:
+            served.measure_against(environment)
+            self._downstream = Downstream(self, "Downstream", business_unit=self._unit, group_name=self._group_name)
+        raise_if_any(
+            self,
+            "InvalidModelRegistry",
+            [
+                None
+                if served.champion == environment
+                else f"the champion of {self._group_name!r} is what {served.champion or 'the farthest environment'} serves already, got "
+                f"{environment or 'the farthest environment'}; name one for all pipelines"
+            ],
+        )
+        return self._downstream
+
+    @property
+    def upstream(self) -> Upstream:
+        """The retraining in the source's account or before it, for ``DriftAlarms(retraining=)``.
+
+        Raises:
+            ValidationError: If the model is trained here.
+        """
+        if self._served is None or self._served.source is None:
+            fix = "give the alarms the pipeline of this stack"
+            raise ValidationError(
+                "InvalidModelRegistry", [f"{self._group_name!r} takes releases of no other environment; {fix}"], self
+            )
+        return Upstream(self._served, self._group_name)
+
+    @property
     def approval_environment(self) -> Mapping[str, str]:
         """Environment by which a function knows whose approvals count (``mlops_runtime.registry.ApprovalRule``)."""
         return {"APPROVAL": cdk.Stack.of(self).to_json_string(self._render_rule())}
@@ -255,6 +316,17 @@ class ModelRegistry(RegistryBase):
             self._offer.admit(pipeline)
         if self._release is not None:
             self._release.admit(pipeline)
+
+    def retrained_by(self, pipeline: str) -> bool:
+        """Hand a pipeline what targets ask for, where the registry has targets; return whether it has.
+
+        Args:
+            pipeline: Its name, ``<unit>-<name>``.
+        """
+        if self._served is None or not self._served.targets:
+            return False
+        self._served.retrain(pipeline)
+        return True
 
     def promoted_by(self, endpoint: str, table: dynamodb.ITable) -> None:
         """Release what an endpoint of this stack promoted and has kept through its probation, and report it to the source.

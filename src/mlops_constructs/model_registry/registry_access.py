@@ -135,6 +135,15 @@ class RegistryBase(Construct):
             table: Its rollout table.
         """
 
+    def retrained_by(self, pipeline: str) -> bool:
+        """Return whether targets ask for retrainings: those of a registry of another stack ask pipelines of that stack.
+
+        Args:
+            pipeline: Name of the pipeline.
+        """
+        del pipeline
+        return False
+
     def register_from(self, pipeline: str) -> None:
         """Let the endpoints of the group load what a pipeline registers.
 

@@ -75,6 +75,10 @@ class IModelRegistry(Protocol):
         """Release to other accounts what an endpoint promoted, where the registry releases anything."""
         ...
 
+    def retrained_by(self, pipeline: str) -> bool:
+        """Hand a pipeline what targets ask for, where the registry has targets; return whether it has."""
+        ...
+
     def register_from(self, pipeline: str) -> None:
         """Let the endpoints of the group load what a pipeline registers."""
         ...

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -10,19 +11,22 @@ from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
 from mlops_constructs._functions import QueueConsumer, define_queue_consumer
-from mlops_constructs._roles import key_statement, put_events_statement, shared_policy
+from mlops_constructs._roles import describe_alarms_statement, key_statement, put_events_statement, shared_policy
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.promotion.environment import Environment
 from mlops_constructs.promotion.link_statements import PromotionLink
 from mlops_constructs.promotion.mailbox import Mailbox
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.contracts.served_model import WANTED
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, downstream_chain
 from mlops_runtime.promotion.target_environment import ServedSettings
 
 _RECHECK = cdk.Duration.hours(1)
-_TOLD = (DetailType.MODEL_SERVED.value,)
+_TOLD = (DetailType.MODEL_SERVED.value, DetailType.RETRAINING_REQUESTED.value)
+# a request to a pipeline of this unit is for no neighbour
+_OUTCOMES = ("PROMOTED", "ROLLED_BACK", "DELETED", WANTED)
 _WILDCARD_REASON = (
     "releases are named by the hashes of their content, and audit records by theirs; rejected: single objects, which no template "
     "knows"
@@ -51,6 +55,10 @@ class ServedModels(Construct):
         self._source: Environment | None = None
         self._offers: dynamodb.ITable | None = None
         self._endpoint: str | None = None
+        self._pipelines: list[str] = []
+        self._alarms: tuple[str, ...] = ()
+        self._champion: str | None = None
+        self._speaks = False
         self._recheck = events.Rule(
             self,
             "Recheck",
@@ -77,6 +85,21 @@ class ServedModels(Construct):
     def targets(self) -> tuple[Environment, ...]:
         """Whose reports are kept."""
         return self._targets
+
+    @property
+    def champion(self) -> str | None:
+        """Name of the environment whose model is the champion. None: the farthest one."""
+        return self._champion
+
+    @property
+    def source(self) -> Environment | None:
+        """Who gets reports."""
+        return self._source
+
+    @property
+    def endpoint(self) -> str | None:
+        """Name of the endpoint that is reported."""
+        return self._endpoint
 
     @property
     def queue(self) -> sqs.IQueue:
@@ -119,16 +142,12 @@ class ServedModels(Construct):
             event_pattern=events.EventPattern(
                 source=[event_source(self._unit.name)],
                 detail_type=list(_TOLD),
-                detail={"subject": [self._group_name]},
+                detail={"subject": [self._group_name], "outcome": list(_OUTCOMES)},
             ),
         )
         self._mailbox.send(rule, link, source.linked)
-        self._allow(
-            "Tells",
-            [put_events_statement(self._unit)],
-            f"Reports to {source.name} which versions of {self._group_name} serve",
-        )
-        self._consumer.function.add_environment("SERVED_MODELS", self._settings())
+        self._let_speak()
+        self._renew()
 
     def watch(self, endpoint: str, table: dynamodb.ITable) -> None:
         """Report to the source what an endpoint of this stack serves; without effect where there is no source.
@@ -186,6 +205,78 @@ class ServedModels(Construct):
         )
         self._consumer.feed(ended)
 
+    def measure_against(self, environment: str | None) -> None:
+        """Take what an environment serves as the champion.
+
+        Args:
+            environment: Its name. None: the farthest one along the chain.
+        """
+        self._champion = environment
+        self._renew()
+
+    def retrain(self, pipeline: str) -> None:
+        """Hand what targets ask for to a pipeline of this stack, by an event on the unit's bus.
+
+        Args:
+            pipeline: Its name, ``<unit>-<name>``.
+        """
+        self._pipelines.append(pipeline)
+        self._let_speak()
+        self._renew()
+
+    def ask(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
+        """Let alarms ask the source for a retraining; each is read again, and must be confirmed by a report.
+
+        Args:
+            alarms: The alarms, by a name for errors.
+
+        Returns:
+            The rule on the default bus.
+
+        Raises:
+            ValidationError: If no alarm is given, or alarms were added before.
+        """
+        problems = [
+            None if alarms else "alarms must not be empty",
+            None if not self._alarms else "alarms were added before; name all of them in one call",
+        ]
+        raise_if_any(self, "InvalidAlarms", problems)
+        self._alarms = tuple(alarm.alarm_name for alarm in alarms.values())
+        self._renew()
+        reports = f"monitor/{self._endpoint}/reports/*"
+        statements = [
+            describe_alarms_statement(),
+            # the newest report confirms an alarm
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._unit.artifacts.arn_for_objects(reports)]),
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[self._unit.artifacts.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": reports}},
+            ),
+        ]
+        self._allow("Asks", statements, f"Confirms alarms that ask to retrain {self._group_name}")
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+        pattern = events.EventPattern(
+            source=["aws.cloudwatch"],
+            detail_type=["CloudWatch Alarm State Change"],
+            detail={"alarmName": list(self._alarms), "state": {"value": ["ALARM"]}},
+        )
+        rule = events.Rule(
+            self, "Alarms", description=f"Alarms that ask to retrain {self._group_name}", event_pattern=pattern
+        )
+        self._consumer.feed(rule)
+        return rule
+
+    def _let_speak(self) -> None:
+        if not self._speaks:
+            self._speaks = True
+            self._allow(
+                "Speaks", [put_events_statement(self._unit)], f"Puts events about {self._group_name} on the bus"
+            )
+
+    def _renew(self) -> None:
+        self._consumer.function.add_environment("SERVED_MODELS", self._settings())
+
     def _allow(self, id: str, statements: Sequence[iam.PolicyStatement], description: str) -> None:
         policy = shared_policy(
             self, id, statements=statements, description=description, wildcard_reason=_WILDCARD_REASON
@@ -201,7 +292,7 @@ class ServedModels(Construct):
             region=sorted({each.region for each in self._targets}),
             source=[event_source(self._unit.name)],
             detail_type=list(_TOLD),
-            detail={"subject": [self._group_name]},
+            detail={"subject": [self._group_name], "outcome": list(_OUTCOMES)},
         )
         description = f"What targets say of {self._group_name}"
         self._consumer.feed(
@@ -223,8 +314,12 @@ class ServedModels(Construct):
             group=self._group_name,
             targets=tuple(each.named for each in self._targets),
             has_source=self._source is not None,
+            champion=self._champion,
+            pipelines=tuple(self._pipelines),
+            alarms=self._alarms,
         )
-        return canonical_json(settings).decode()
+        # names of alarms are known at deployment
+        return cdk.Stack.of(self).to_json_string(to_dict(settings))
 
     def _define_consumer(self) -> QueueConsumer:
         unit = self._unit

@@ -27,6 +27,7 @@ from mlops_constructs.feature_store.interface import ITrainingSetJob, IUnitFeatu
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
+from mlops_constructs.promotion.downstream import Downstream
 from mlops_constructs.retraining.champion_access import ChampionAccess
 from mlops_constructs.retraining.guard_function import GuardLimits, GuardPolicy, define_guard
 from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan, ServerPlan, SparkPlan
@@ -96,7 +97,8 @@ class RetrainingPipeline(Construct):
         id: Construct id.
         business_unit: The unit.
         registry: Where candidates are registered, and how they are approved.
-        endpoint: Whose champion a candidate is measured against.
+        endpoint: Whose champion a candidate is measured against: an endpoint, or ``registry.downstream`` where the model serves in
+            other accounts.
         name: Name of the model; the pipeline is ``<unit>-<name>``, at most 32 characters.
         training_set: What a training set is made of, or where others lay it down.
         training: What trains, and where.
@@ -125,7 +127,7 @@ class RetrainingPipeline(Construct):
         *,
         business_unit: IBusinessUnit,
         registry: IModelRegistry,
-        endpoint: IServedModel,
+        endpoint: IServedModel | Downstream,
         name: str,
         training_set: TrainingSetPlan | TrainingSetSource,
         training: TrainingJob,
@@ -163,6 +165,7 @@ class RetrainingPipeline(Construct):
             endpoint=endpoint.endpoint_name,
         )
         self._rollouts = endpoint.rollout.table
+        self._is_downstream = isinstance(endpoint, Downstream)
         self._table = define_table(
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
@@ -262,6 +265,8 @@ class RetrainingPipeline(Construct):
                 table=self._table,
                 rollout_table=endpoint.rollout.table,
             )
+        if registry.retrained_by(self._pipeline):
+            self._hear_targets()
         self._alarms_rule: events.Rule | None = None
         business_unit.publish_entry(self, "Entry", self._entry(source, evaluation, gate))
         business_unit.tag(self)
@@ -396,6 +401,19 @@ class RetrainingPipeline(Construct):
         self._guard.feed(self._alarms_rule)
         return self._alarms_rule
 
+    def _hear_targets(self) -> None:
+        """Let the guard decide on what environments ask for that serve the model elsewhere."""
+        self._guard.function.add_environment("HAS_TARGETS", "true")
+        asked = events.EventPattern(
+            source=[event_source(self._unit.name)],
+            detail_type=[DetailType.RETRAINING_REQUESTED.value],
+            detail={"subject": [self._pipeline], "outcome": ["REQUESTED"]},
+        )
+        description = f"What targets ask of {self._pipeline}"
+        self._guard.feed(
+            events.Rule(self, "Targets", event_bus=self._unit.bus, description=description, event_pattern=asked)
+        )
+
     def _source(self, given: TrainingSetPlan | TrainingSetSource, store: IUnitFeatureStore | None) -> TrainingSetSource:
         raise_if_any(self, "InvalidRetrainingPipeline", [source_problem(given, store)])
         if isinstance(given, TrainingSetSource):
@@ -448,7 +466,8 @@ class RetrainingPipeline(Construct):
             requirements_sha256=self._access.training.image.lock_sha256,
             container_trust=None if self._access.training.serving is None else self._access.training.serving.trust,
             asks_servers=True if self._access.training.asked_container is not None else None,
-            endpoint=self._access.endpoint,
+            # what serves elsewhere has no entry here
+            endpoint=None if self._is_downstream else self._access.endpoint,
             metric=evaluation.metric,
             label=evaluation.label,
             labels=evaluation.labels,
@@ -462,7 +481,7 @@ class RetrainingPipeline(Construct):
             training_set=None if source.is_built else f"s3://{source.bucket.bucket_name}/{source.prefix}",
         )
 
-    def _define_gate(self, gate: GateSpec, endpoint: IServedModel) -> lambda_.Function:
+    def _define_gate(self, gate: GateSpec, endpoint: IServedModel | Downstream) -> lambda_.Function:
         return define_function(
             self,
             "Gate",

@@ -17,7 +17,7 @@ from mlops_runtime.contracts.unit_entries import (
     UnitEntry,
     read_entry,
 )
-from mlops_runtime.promotion.environment_link import PROMOTIONS, RELEASES
+from mlops_runtime.promotion.environment_link import DOWNSTREAM, PROMOTIONS, RELEASES
 from mlops_runtime.refused_calls import DENIED
 from mlops_runtime.registry.package_approval import RegistryEntry, is_registry_parameter, registry_parameter
 
@@ -45,7 +45,7 @@ class WholeUnit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryChain:
-    """What has a chain of a registry: ``name`` is ``<group>.releases`` or ``<group>.promotions``, its row is in ``table``."""
+    """What has a chain of a registry: ``name`` is ``<group>.releases``, ``<group>.promotions`` or ``<group>.downstream``, its row is in ``table``."""
 
     name: str
     owner: UnitEntry
@@ -119,12 +119,12 @@ class Entries:
 
         Args:
             name: Of the endpoint or unit; ``<group>.releases`` of what a registry without an endpoint releases,
-                ``<group>.promotions`` of what one takes.
+                ``<group>.promotions`` of what one takes, ``<group>.downstream`` of what was rejected beside a champion elsewhere.
 
         Raises:
             NotDeployedError: If the name is not found, or is both.
         """
-        if name.endswith((RELEASES, PROMOTIONS)):
+        if name.endswith((RELEASES, PROMOTIONS, DOWNSTREAM)):
             return self._of_registry(name)
         found = self._get([*_endpoint_names(name), *_unit_names(name)])
         endpoint = next((entry for entry in found if isinstance(entry, EndpointEntry)), None)
@@ -176,6 +176,10 @@ class Entries:
                     f"the registry of {group!r} takes no releases, so that there is no chain {name!r}"
                 )
             return RegistryChain(name=name, owner=owner, table=entry.inbox.table, registry=entry)
+        if what == DOWNSTREAM[1:]:
+            if entry.targets is None:
+                raise NotDeployedError(f"the registry of {group!r} has no targets, so that there is no chain {name!r}")
+            return RegistryChain(name=name, owner=owner, table=owner.automation_table, registry=entry)
         if entry.releases is None:
             raise NotDeployedError(f"the registry of {group!r} releases nothing, so that there is no chain {name!r}")
         if entry.releases != name:

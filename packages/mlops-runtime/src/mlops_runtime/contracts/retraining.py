@@ -18,13 +18,17 @@ REGISTERED = "registered"  # folder of the artifacts bucket for models made else
 
 
 class Trigger(StrEnum):
-    """What requested a retraining; ``RECHECK`` checks whether an alarm is still in ALARM or enough labels have arrived."""
+    """What requested a retraining; ``RECHECK`` checks whether an alarm is still in ALARM or enough labels have arrived.
+
+    ``TARGET`` is another environment, which serves what was trained here and confirmed an alarm of its monitor.
+    """
 
     ALARM = "alarm"
     SCHEDULE = "schedule"
     MANUAL = "manual"
     NEW_DATA = "new_data"
     RECHECK = "recheck"
+    TARGET = "target"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.events import EventDetail
 
 ATTRIBUTE = "served"  # of the event's detail, which has the state as JSON
+WANTED = "WANTED"  # outcome of a request that goes to the source; one to a pipeline has another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +28,23 @@ class ServedVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRetraining:
+    """When an environment asked for a retraining, by which alarm, and the answer: who got it, or that no pipeline is there."""
+
+    id: str
+    at: str
+    alarm: str
+    reason: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServedState:
     """What an environment serves, and what it rolled back, newest first: as of record ``sequence`` of its endpoint's chain, ``at``.
 
-    ``hops`` is 1 for the target that tells it, 2 for the target's own target. ``via`` is the name of the direct target, where the
-    source keeps it. The receiver knows the names of its own targets, so ``name`` counts from the second hop on.
+    ``hops`` is 1 for the target that tells it, 2 for the target's own target. What the source keeps has the name of the direct
+    target in ``via``, and the newest retraining that was ``asked`` for. The receiver knows the names of its own targets, so
+    ``name`` counts from the second hop on.
     """
 
     name: str
@@ -43,6 +56,7 @@ class ServedState:
     serves: ServedVersion | None = None
     rolled_back: tuple[ServedVersion, ...] = ()
     via: str | None = None
+    asked: AskedRetraining | None = None
     format: Literal["mlops.served/1"] = "mlops.served/1"
 
     @property
@@ -74,3 +88,34 @@ def model_served(group: str, state: ServedState) -> EventDetail:
     """
     attributes: Mapping[str, str] = {ATTRIBUTE: canonical_json(state).decode()}
     return EventDetail(id=content_hash(state), subject=group, outcome=state.outcome, attributes=attributes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingWish:
+    """A retraining that an environment asks its source for: which alarm of its monitor fires there, confirmed by a report.
+
+    ``faults`` is what looks broken in the feed by that ``report``, whose URI is of the environment's own bucket.
+    """
+
+    state: ServedState
+    id: str
+    alarm: str
+    reason: str
+    faults: str = ""
+    report: str = ""
+
+
+def retraining_wanted(group: str, wish: RetrainingWish) -> EventDetail:
+    """Return the detail of ``MLOps Retraining Requested`` for the source: with what serves there.
+
+    Args:
+        group: The package group.
+        wish: What is asked for.
+    """
+    attributes = {
+        ATTRIBUTE: canonical_json(wish.state).decode(),
+        "alarm": wish.alarm,
+        "faults": wish.faults,
+        "report": wish.report,
+    }
+    return EventDetail(id=wish.id, subject=group, outcome=WANTED, reason=wish.reason, attributes=attributes)

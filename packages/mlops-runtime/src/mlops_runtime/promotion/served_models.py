@@ -3,10 +3,12 @@
 A report is the state of a row, not the content of an event; a schedule repeats it, so that a lost event is made up for.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +18,20 @@ from mlops_runtime.contracts import canonical_json, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, event_source
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.contracts.served_model import ServedState, model_served
+from mlops_runtime.contracts.served_model import (
+    AskedRetraining,
+    RetrainingWish,
+    ServedState,
+    model_served,
+    retraining_wanted,
+)
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.promotion.downstream_table import Downstream, DownstreamTable
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, release_key
 from mlops_runtime.promotion.offer_table import OfferTable
 from mlops_runtime.promotion.served_reports import (
     IgnoredReportError,
+    KnownReportError,
     TargetEvent,
     TargetSettings,
     bus_event,
@@ -32,11 +41,14 @@ from mlops_runtime.promotion.served_reports import (
     kept_with,
     reported_state,
     target_event,
+    wish_of,
     with_releases,
 )
 from mlops_runtime.promotion.served_state import LOOK_BACK, own_state, relayed
 from mlops_runtime.promotion.target_environment import ServedSettings
+from mlops_runtime.retraining.alarm_evidence import RINGS, AlarmEvidence
 from mlops_runtime.rollout.audit_chain import AuditChain
+from mlops_runtime.rollout.deploy_guard import ALARM
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
@@ -54,11 +66,12 @@ class BusyError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedHere:
-    """The endpoint of the registry's stack, and the offers by which the source's releases are known."""
+    """The endpoint of the registry's stack, the offers by which the source's releases are known, and what confirms alarms."""
 
     endpoint: str
     chain: AuditChain
     offers: OfferTable
+    evidence: AlarmEvidence | None = None
 
     def state(self, here: LinkedEnvironment) -> ServedState | None:
         """Return what the endpoint serves."""
@@ -111,6 +124,7 @@ class ServedModels:
                 endpoint=environ["ENDPOINT"],
                 chain=AuditChain(s3=s3, bucket=audit, table=table, heads=""),
                 offers=OfferTable(dynamodb, environ["PROMOTIONS_TABLE"]),
+                evidence=AlarmEvidence.from_environment(environ, client("cloudwatch"), s3) if settings.alarms else None,
             )
         return cls(
             s3=client("s3"),
@@ -143,7 +157,10 @@ class ServedModels:
             return self._reported(target_event(event, settings=self.targets, now=now), now)
         check_age(event, now)
         if event.source == "aws.events" and self.recheck_rule in (event.resources or ()):
-            return self._tell([*self._own(), *self.table.read().states])
+            told = self._tell([*self._own(), *self.table.read().states])
+            return f"{told}; {self._ask(self.settings.alarms, event.id, now)}"
+        if (event.source, event.detail_type) == ALARM:
+            return self._ask(self._fired(event), event.id, now)
         if self.served is not None and self._is_rollout(event, self.served.endpoint):
             return self._tell(self._own())
         raise IgnoredReportError(
@@ -155,14 +172,87 @@ class ServedModels:
         return kind == (event_source(self.targets.unit), DetailType.ROLLOUT_FINISHED, endpoint)
 
     def _reported(self, event: TargetEvent, now: datetime) -> str:
-        if event.detail_type != DetailType.MODEL_SERVED:
-            raise IgnoredReportError(f"{event.sender.name}: {event.detail_type!r} is not kept")
-        kept = self._keep(reported_state(event, settings=self.targets, now=now))
-        return f"kept what {kept.name} serves; {self._tell([kept])}"
+        state = self._known(reported_state(event, settings=self.targets, now=now))
+        if event.detail_type == DetailType.MODEL_SERVED:
+            kept = self._keep(state)
+            return f"kept what {kept.name} serves; {self._tell([kept])}"
+        wish = wish_of(event, state)
+        # a request about a model that does not serve there any more is stale; one about what is known is not
+        with suppress(KnownReportError):
+            self._keep(state)
+        kept = next(each for each in self.table.read().states if (each.via, each.name) == (state.via, state.name))
+        if kept.asked is not None and kept.asked.id == wish.id:
+            raise IgnoredReportError(f"{state.name}: request {wish.id[:16]} was answered: {kept.asked.answer}")
+        answer = self._pass_on(wish)
+        self._note(
+            state,
+            AskedRetraining(id=wish.id, at=str(to_dict(now)), alarm=wish.alarm, reason=wish.reason, answer=answer),
+        )
+        return f"{state.name} asks for a retraining: {answer}"
 
-    def _keep(self, state: ServedState) -> ServedState:
+    def _known(self, state: ServedState) -> ServedState:
         releases = {each.binding: record for each in state.versions if (record := self._release(each.binding))}
-        known = with_releases(state, releases, group=self.targets.group)
+        return with_releases(state, releases, group=self.targets.group)
+
+    def _pass_on(self, wish: RetrainingWish) -> str:
+        """Hand a request to the pipelines here, else to the source in an event of its own."""
+        if self.settings.pipelines:
+            for pipeline in self.settings.pipelines:
+                self._put(DetailType.RETRAINING_REQUESTED, _request(pipeline, wish))
+            return f"handed to {', '.join(self.settings.pipelines)}"
+        if not self.settings.has_source:
+            return f"{self.targets.group} has no retraining pipeline here"
+        told = relayed(wish.state)
+        if told is None:
+            return "the model was made here, and no retraining pipeline is here"
+        detail = retraining_wanted(self.targets.group, replace(wish, state=told))
+        self._put(DetailType.RETRAINING_REQUESTED, detail)
+        return "reported to the source"
+
+    def _note(self, state: ServedState, asked: AskedRetraining) -> None:
+        """Keep what became of a request beside what serves there; a newer report of that stays."""
+        for _ in range(ATTEMPTS):
+            before = self.table.read()
+            states = tuple(
+                replace(each, asked=asked) if (each.via, each.name) == (state.via, state.name) else each
+                for each in before.states
+            )
+            if self.table.move(before.seen, states, self._champion(states)):
+                return
+        raise BusyError(f"what targets of {self.targets.group} asked for moved {ATTEMPTS} times while it was kept")
+
+    def _fired(self, event: BusEvent) -> tuple[str, ...]:
+        name = str(event.detail.get("alarmName"))
+        if name not in self.settings.alarms:
+            raise IgnoredReportError(f"alarm {name[:140]!r} asks for no retraining here")
+        return (name,)
+
+    def _ask(self, names: tuple[str, ...], event_id: str, now: datetime) -> str:
+        """Ask the source for a retraining where an alarm is in ALARM and the newest report of the monitor says so."""
+        if self.served is None or self.served.evidence is None or not names:
+            return "no alarm asks"
+        found = self.served.evidence.read(names, now)
+        ringing = [name for name in names if found.states.get(name) == RINGS]
+        confirmed = [name for name in ringing if name not in found.doubts]
+        if not confirmed:
+            why = "; ".join(f"{name}: {found.doubts[name]}" for name in ringing)
+            return f"no alarm asks{': ' if why else ''}{why}"
+        states = self._own()
+        if not states:
+            raise IgnoredReportError(f"{confirmed[0]} is in ALARM, but what serves is not of the source")
+        here, faults = self.targets.here, "; ".join(found.faults)
+        wish = RetrainingWish(
+            state=states[0],
+            id=hashlib.sha256(f"{here.account}/{here.region}/{event_id}".encode()).hexdigest(),
+            alarm=confirmed[0],
+            reason=f"in ALARM: {', '.join(confirmed)}",
+            faults=faults,
+            report=found.report,
+        )
+        self._put(DetailType.RETRAINING_REQUESTED, retraining_wanted(self.targets.group, wish))
+        return f"asked the source for a retraining: {wish.reason}"
+
+    def _keep(self, known: ServedState) -> ServedState:
         for _ in range(ATTEMPTS):
             before = self.table.read()
             states = kept_with(self._listed(before), known)
@@ -221,6 +311,16 @@ class ServedModels:
             raise BusyError(
                 f"{self.bus} did not take {detail_type}: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
             )
+
+
+def _request(pipeline: str, wish: RetrainingWish) -> EventDetail:
+    attributes = {
+        "environment": wish.state.name,
+        "alarm": wish.alarm,
+        "faults": wish.faults,
+        "report": wish.report,
+    }
+    return EventDetail(id=wish.id, subject=pipeline, outcome="REQUESTED", reason=wish.reason, attributes=attributes)
 
 
 def _told(states: list[ServedState]) -> Iterator[ServedState]:

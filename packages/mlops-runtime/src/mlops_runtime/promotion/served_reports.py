@@ -12,7 +12,7 @@ from mlops_runtime.contracts import ContractError, from_dict, from_json
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, event_source
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.contracts.served_model import ATTRIBUTE, ServedState, ServedVersion
+from mlops_runtime.contracts.served_model import ATTRIBUTE, WANTED, RetrainingWish, ServedState, ServedVersion
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment, downstream_chain
 from mlops_runtime.promotion.served_state import MOST_ROLLED_BACK
 from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY
@@ -31,10 +31,15 @@ _FORMS = {
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _VERSION = re.compile(r"[a-z0-9-]{1,63}/[0-9]{1,10}", re.ASCII)
 _SHOWN = 100
+_LONGEST_TEXT = 500
 
 
 class IgnoredReportError(Exception):
     """An event of a target that changes nothing; the message says why."""
+
+
+class KnownReportError(IgnoredReportError):
+    """A report of what is known already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +136,37 @@ def reported_state(event: TargetEvent, *, settings: TargetSettings, now: datetim
     problems = [*_state_problems(state, now), *_place_problems(state, sender, settings)]
     if problems:
         raise IgnoredReportError(f"{sender.name}: {'; '.join(problems)}")
-    return replace(state, name=sender.name if state.hops == 1 else state.name, via=sender.name)
+    return replace(state, name=sender.name if state.hops == 1 else state.name, via=sender.name, asked=None)
+
+
+def wish_of(event: TargetEvent, state: ServedState) -> RetrainingWish:
+    """Return what retraining a target asks for.
+
+    Args:
+        event: Its event.
+        state: What it says that it serves, held to what was released.
+
+    Raises:
+        IgnoredReportError: If nothing serves there, or it names no alarm.
+    """
+    told = {name: str(value)[:_LONGEST_TEXT] for name, value in event.detail.attributes.items() if name != ATTRIBUTE}
+    problems = []
+    if event.detail.outcome != WANTED:
+        problems.append(f"outcome is {_shown(event.detail.outcome)}, not {WANTED!r}")
+    if state.serves is None:
+        problems.append("it serves nothing that could be retrained")
+    if not told.get("alarm", "").isprintable() or not told.get("alarm"):
+        problems.append(f"alarm is {_shown(told.get('alarm'))}")
+    if problems:
+        raise IgnoredReportError(f"{state.name}: {'; '.join(problems)}")
+    return RetrainingWish(
+        state=state,
+        id=event.detail.id,
+        alarm=told["alarm"],
+        reason=event.detail.reason[:_LONGEST_TEXT],
+        faults=told.get("faults", ""),
+        report=told.get("report", ""),
+    )
 
 
 def with_releases(state: ServedState, releases: Mapping[str, ReleaseRecord], *, group: str) -> ServedState:
@@ -181,9 +216,9 @@ def kept_with(kept: Sequence[ServedState], state: ServedState) -> tuple[ServedSt
             )
         back = {(each.version, each.at): each for each in (*state.rolled_back, *before.rolled_back)}
         newest = sorted(back.values(), key=lambda each: _moment(each.at), reverse=True)[:MOST_ROLLED_BACK]
-        state = replace(state, rolled_back=tuple(newest))
+        state = replace(state, rolled_back=tuple(newest), asked=before.asked)
         if state == before:
-            raise IgnoredReportError(f"{state.name}: record {state.sequence} of {state.at} is known")
+            raise KnownReportError(f"{state.name}: record {state.sequence} of {state.at} is known")
         if state.sequence == before.sequence and state.at == before.at:
             raise IgnoredReportError(
                 f"{state.name}: record {state.sequence} of {state.at} was reported with other content"

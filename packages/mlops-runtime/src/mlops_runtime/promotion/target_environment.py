@@ -38,13 +38,16 @@ def max_wait_of(environ: Mapping[str, str]) -> timedelta:
 class ServedSettings:
     """Variable ``SERVED_MODELS``: whose reports are kept, and whether the registry reports to a source.
 
-    ``champion`` names the environment whose model candidates are measured against; absent it is the farthest that serves.
+    ``champion`` names the environment whose model candidates are measured against; absent it is the farthest. ``pipelines`` retrain
+    here what targets ask for; ``alarms`` ask the source for it.
     """
 
     group: str
     targets: tuple[NamedEnvironment, ...] = ()
     has_source: bool = False
     champion: str | None = None
+    pipelines: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
 
 
 def target_of(environ: Mapping[str, str]) -> Target:

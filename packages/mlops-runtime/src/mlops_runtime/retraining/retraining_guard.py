@@ -82,6 +82,7 @@ class GuardSettings:
         endpoint: Endpoint whose model is trained, for what people are asked. Default: that of no command.
         asks: Whether an alarm on a feed that looks broken asks people instead of training. Default: it does.
         unit: The unit, in whose metrics decisions are counted. Default: they are not.
+        has_targets: Whether environments that serve the model elsewhere may ask. Default: they may not.
     """
 
     pipeline: str
@@ -99,6 +100,7 @@ class GuardSettings:
     endpoint: str = "ENDPOINT"
     asks: bool = True
     unit: str | None = None
+    has_targets: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GuardSettings":
@@ -124,6 +126,7 @@ class GuardSettings:
             endpoint=environ.get("ENDPOINT", "ENDPOINT"),
             asks=environ.get("BROKEN_FEED", "ask") == "ask",
             unit=environ.get("UNIT"),
+            has_targets=environ.get("HAS_TARGETS") == "true",
             **numbers,
         )
 
@@ -435,6 +438,8 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | En
         raise RefusedEventError(Decision.INVALID, problem)
     if (event.source, event.detail_type) == ("aws.states", "Step Functions Execution Status Change"):
         return Ended(event_id=event.id, execution=_ended(event.detail, settings))
+    if settings.has_targets and event.detail_type == DetailType.RETRAINING_REQUESTED and _is_of(event.source, settings):
+        return Asked(request=_of_target(event, settings, now))
     ingest, event_id, candidate, again = None, event.id, None, False
     if _is_of(event.source, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
         # by the ingest's id: a repeated report of one ingest is a second event
@@ -485,6 +490,33 @@ def _requested(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, 
     if asked.subject != settings.pipeline:
         raise RefusedEventError(Decision.INVALID, f"subject {asked.subject!r} is not {settings.pipeline!r}")
     return Trigger.MANUAL, caller, asked.reason
+
+
+def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> RetrainRequest:
+    """The request of another environment, as the function that heard it puts it on the bus: by its id, as it may be put twice.
+
+    Where the feed looks broken there, people are asked here, as they are for an own alarm.
+    """
+    asked = from_dict(EventDetail, event.detail)
+    if asked.subject != settings.pipeline:
+        raise RefusedEventError(Decision.INVALID, f"subject {asked.subject!r} is not {settings.pipeline!r}")
+    told = {name: str(asked.attributes.get(name, ""))[:500] for name in ("environment", "alarm", "faults", "report")}
+    event_id = f"{told['environment']}/{asked.id}"
+    if not EVENT_ID.fullmatch(event_id):
+        raise RefusedEventError(
+            Decision.INVALID, f"id of the request must match {EVENT_ID.pattern}, got {event_id[:140]!r}"
+        )
+    request = RetrainRequest(
+        trigger=Trigger.TARGET,
+        event_id=event_id,
+        as_of=str(to_dict(now)),
+        requested_by=f"{told['environment']} {told['alarm']}",
+        detail=asked.reason[:500],
+    )
+    if not told["faults"]:
+        return request
+    faults = tuple(told["faults"].split("; "))
+    return _asking(request, settings, Alarms({}, {}, faults=faults, report=told["report"]))
 
 
 def _candidate(event: BusEvent, settings: GuardSettings) -> Candidate | None:

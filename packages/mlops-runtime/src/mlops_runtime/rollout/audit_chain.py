@@ -606,7 +606,12 @@ def _seal_of(row: LockRow) -> AuditSeal | None:
 
 
 def record(
-    claim: Claim, *, sagemaker: "SageMakerClient", chain: AuditChain, slots: SlotReader | None = None
+    claim: Claim,
+    *,
+    sagemaker: "SageMakerClient",
+    chain: AuditChain,
+    slots: SlotReader | None = None,
+    has_endpoint: bool = True,
 ) -> dict[str, object]:
     """Append an execution's outcome, once, and move the live pointer to the live version.
 
@@ -617,6 +622,8 @@ def record(
         sagemaker: Client.
         chain: The endpoint's chain and row.
         slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
+        has_endpoint: Whether anything serves here; the chain of what other accounts serve has only rejections and questions.
+            Default: it does.
 
     Returns:
         ``{"sequence", "serving_config", "outcome"}`` of the record.
@@ -624,7 +631,9 @@ def record(
     Raises:
         AuditError: If other writers kept moving the head.
     """
-    serving = read_serving(sagemaker, chain.table.endpoint) if slots is None else read_slots(slots.read())
+    serving = None
+    if has_endpoint:
+        serving = read_serving(sagemaker, chain.table.endpoint) if slots is None else read_slots(slots.read())
     description = _described(sagemaker, serving)
     package = _package(description)
     minutes = None if claim.verdict is None else written_minutes(chain.s3, claim.verdict)

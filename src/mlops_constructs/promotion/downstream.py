@@ -1,0 +1,138 @@
+"""What the environments downstream serve, as the model that candidates are measured against."""
+
+from collections.abc import Callable
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+
+from constructs import Construct
+from mlops_constructs._functions import define_function
+from mlops_constructs._roles import key_statement
+from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
+from mlops_constructs.model_registry.model_image import ModelImage
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.promotion.environment_link import downstream_chain
+from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE
+
+_WILDCARD_REASON = (
+    "evaluations, gate results, archives and audit records get their names at run time, below the names of pipelines and chain; "
+    "rejected: single objects, which no template knows"
+)
+
+
+class Downstream(Construct):
+    """The champion of a registry whose models serve in other accounts. Its row is in the unit's automation table.
+
+    ``RetrainingPipeline(endpoint=registry.downstream)`` takes it in the place of an endpoint: the champion is the own package whose
+    release serves downstream, by its hashes. Rejections are recorded in the chain ``<group>.downstream``.
+
+    Args:
+        scope: The registry.
+        id: Construct id.
+        business_unit: The unit.
+        group_name: The package group.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, business_unit: IBusinessUnit, group_name: str) -> None:
+        super().__init__(scope, id)
+        self._unit, self._chain = business_unit, downstream_chain(group_name)
+        self._readers: dict[str, Callable[[str], None]] = {}
+        self._record = self._define_record()
+        business_unit.tag(self)
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit that owns the registry."""
+        return self._unit
+
+    @property
+    def endpoint_name(self) -> str:
+        """Name of the row and its chain, ``<group>.downstream``: no endpoint has it."""
+        return self._chain
+
+    @property
+    def rollout(self) -> "Downstream":
+        """Row, recorder and readers: these."""
+        return self
+
+    @property
+    def table(self) -> dynamodb.ITable:
+        """Table with the row."""
+        return self._unit.automation_table
+
+    @property
+    def record_function(self) -> lambda_.IFunction:
+        """Function that records what the gate rejected, and signs what it passed."""
+        return self._record
+
+    def join(self, pipeline: str, read_models_of: Callable[[str], None]) -> None:
+        """Let the pipelines of the registry read each other's models: the champion may be of any of them.
+
+        Args:
+            pipeline: The pipeline's name.
+            read_models_of: Lets the jobs of this pipeline that load champions read the models of another one, by its name.
+        """
+        for other, others_read in self._readers.items():
+            others_read(pipeline)
+            read_models_of(other)
+        self._readers[pipeline] = read_models_of
+
+    def require_image(self, image: ModelImage) -> None:
+        """Warn of a placeholder; nothing is asked of the registry at deployment, as nothing serves here.
+
+        Args:
+            image: Image of a job.
+        """
+        if image.is_placeholder:
+            warn(self, PLACEHOLDER_IMAGE, **image.placeholder_words)
+
+    def _define_record(self) -> lambda_.Function:
+        unit, objects = self._unit, self._unit.artifacts.arn_for_objects
+        row = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [self._chain]}}
+        function = define_function(
+            self,
+            "Record",
+            business_unit=unit,
+            folder="rollout_record",
+            description=f"Audit records of {self._chain}",
+            environment={
+                "ARTIFACTS_BUCKET": unit.artifacts.bucket_name,
+                "ENDPOINT": self._chain,
+                "HAS_ENDPOINT": "false",
+                "ROLLOUT_TABLE": unit.automation_table.table_name,
+                **unit.audit_environment,
+            },
+            statements=[
+                iam.PolicyStatement(
+                    actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                    resources=[unit.automation_table.table_arn],
+                    conditions=row,
+                ),
+                key_statement(unit.key, services=["dynamodb"]),
+                *unit.audit_statements(self._chain),
+                # without it S3 says that a missing record is forbidden
+                iam.PolicyStatement(
+                    actions=["s3:ListBucket"],
+                    resources=[unit.audit_bucket.bucket_arn],
+                    conditions={"StringLike": {"s3:prefix": f"audit/{self._chain}/*"}},
+                ),
+                iam.PolicyStatement(
+                    actions=["s3:GetObject"],
+                    resources=[objects(f"{folder}/*") for folder in ("evaluations", "gates", "models")],
+                ),
+                iam.PolicyStatement(
+                    actions=["s3:PutObject"],
+                    resources=[objects(f"models/*/{SIGNATURE_FILE}")],
+                    conditions={"Null": {"s3:if-none-match": "false"}},
+                ),
+                iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[unit.signing_key.key_arn]),
+            ],
+            timeout=cdk.Duration.seconds(60),
+            wildcard_reason=_WILDCARD_REASON,
+        )
+        if function.role is None:
+            raise TypeError("a function that records has a role, got none")
+        unit.admit_recorder(function.role)
+        return function
