@@ -7,7 +7,13 @@ from tests.released import SOURCE, TARGET, Released, release
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.events import DetailType, event_source
-from mlops_runtime.contracts.served_model import ServedState, ServedVersion, model_served
+from mlops_runtime.contracts.served_model import (
+    RetrainingWish,
+    ServedState,
+    ServedVersion,
+    model_served,
+    retraining_wanted,
+)
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment
 from mlops_runtime.promotion.served_reports import TargetSettings
 
@@ -74,3 +80,11 @@ def saying(**changes: Any) -> dict[str, Any]:
     """The event whose state has other values, as JSON and not as the contract allows."""
     told = json.loads(event()["detail"]["attributes"]["served"])
     return with_detail(attributes={"served": json.dumps({**told, **changes})})
+
+
+def wish(told: ServedState | None = None, **changes: Any) -> dict[str, Any]:
+    """The event by which a target asks for a retraining."""
+    values = {"id": "a" * 64, "alarm": "features", "reason": "in ALARM: features"}
+    made = RetrainingWish(state=state() if told is None else told, **{**values, **changes})
+    kind = {"detail-type": DetailType.RETRAINING_REQUESTED.value}
+    return event(detail=to_dict(retraining_wanted(GROUP, made)), **kind)

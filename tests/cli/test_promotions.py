@@ -8,6 +8,7 @@ from linked_units import PROFILES, SOURCE, LinkedUnits
 from tests import reported
 
 from mlops_runtime.contracts import content_hash
+from mlops_runtime.contracts.served_model import AskedRetraining
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -66,7 +67,14 @@ def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnit
     """With versions of both sides, and what a target rolled back; as JSON the same."""
     back = reported.version(number=4, minute=20, released_as=f"{linked.group}/8")
     serves = reported.version(released_as=f"{linked.group}/7")
-    linked.tell(reported.state(name="staging", via="staging", serves=serves, rolled_back=(back,)))
+    asked = AskedRetraining(
+        id="a" * 64,
+        at=reported.at(30),
+        alarm="features",
+        reason="in ALARM: features",
+        answer=f"handed to {linked.group}",
+    )
+    linked.tell(reported.state(name="staging", via="staging", serves=serves, rolled_back=(back,), asked=asked))
 
     shown = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
     document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["source"]).stdout)
@@ -76,6 +84,7 @@ def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnit
         f"{linked.group}/7",
         "demand-forecast/3",
         f"{linked.group}/8 (theirs demand-forecast/4) at 2017-08-01 08:20",
+        f"staging asked for a retraining at 2017-08-01 08:30, in ALARM: features: handed to {linked.group}",
     ):
         assert part in shown
     assert "has told nothing yet" not in shown

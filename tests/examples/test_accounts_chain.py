@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import examples.accounts
+import numpy as np
+import pandas as pd
 import pytest
 from examples.accounts import BUILD, PRODUCTION, STAGING, Serving, compose
+from examples.own_model.export import manifest
 from examples.retail.loop import Loop
 from tests.examples import models
 from tests.released import release
 from tools.page_code import shown
+from typer.testing import CliRunner
 
+from mlops_cli.__main__ import app as command
 from mlops_constructs.compliance.harness import check
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
-from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts import canonical_json, from_json, to_dict
+from mlops_runtime.contracts.model import Evaluation
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport
 from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.monitor.monitors.monitor_table import metrics
+from mlops_runtime.monitor.report_keys import REPORT, report_folder
+from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
 from mlops_runtime.registry.package_registry import Approver
@@ -65,8 +78,14 @@ def synthesize(folder: Path, organization: str) -> Path:
             "AuditBucket": stack.unit.audit_bucket.bucket_name,
             "AutomationTable": stack.unit.automation_table.table_name,
         }
+        if not isinstance(stack, Serving):
+            outputs |= {
+                "RetrainingTable": stack.retraining.table.table_name,
+                "RetrainMachineArn": stack.retraining.machine.state_machine_arn,
+            }
         if isinstance(stack, Serving):
             assert stack.registry.inbox is not None
+            outputs["FeaturesAlarm"] = stack.alarms.alarms["features"].alarm_name
             outputs |= {
                 "EndpointName": stack.endpoint.endpoint_name,
                 "RolloutTable": stack.endpoint.rollout.table.table_name,
@@ -307,3 +326,105 @@ def test_what_staging_takes_back_never_reaches_production(chain: Chain, wait_for
     assert staging.audit_problems() == []
     known = wait_for(lambda: rolled_back(chain.told(BUILD, "staging")))
     assert [each.released_as for each in known] == [version(in_build)]
+
+
+@pytest.mark.cloud
+def test_what_production_rolls_back_is_known_before_it(chain: Chain, wait_for: Callable[..., Any]) -> None:
+    """Staging and build name the version that production rolled back, and the champion is the one that serves again."""
+    production = chain.production
+    before = production.live()
+    assert before is not None
+    deployed = {each["executionArn"] for each in production.executions("DeployMachineArn")}
+    asked = {"reason": "rollback", "requested_by": "ann", "requested_at": to_dict(chain.now())}
+    chain.client(PRODUCTION, "stepfunctions").start_execution(
+        stateMachineArn=production.outputs["DeployMachineArn"], input=json.dumps(asked)
+    )
+    production.wait_execution("DeployMachineArn", deployed, appear=60, finish=180)
+    for source, own in ((STAGING, f"{GROUP}/2"), (BUILD, f"{GROUP}/2")):
+        (back,) = wait_for(lambda source=source: rolled_back(chain.told(source, "production")))
+        assert (back.model_sha256, back.version, back.released_as) == (
+            before.model_sha256,
+            version(before.model_package_arn),
+            own,
+        )
+    asked_by = ["--home", str(chain.cloud.home), "--profile", f"mlops-{BUILD.account}"]
+    shown = CliRunner().invoke(command, ["promotions", GROUP, *asked_by], env={"AWS_REGION": BUILD.region})
+    assert "production, told by staging" in shown.stdout, shown.output
+    assert f"{GROUP}/2 (theirs {version(before.model_package_arn)})" in shown.stdout
+
+
+def fire(chain: Chain) -> None:
+    """Let production's monitor report drift of its feature, and its alarm fire."""
+    outputs, now = chain.outputs["Production"], chain.now()
+    drifted = FeatureDrift(name="x", psi=0.9, p_value=0.0, drifted=True, persistent=True)
+    report = MonitorReport(
+        endpoint=GROUP,
+        variant="AllTraffic",
+        window_from=str(to_dict(now - timedelta(days=1))),
+        window_until=str(to_dict(now)),
+        drift=DriftResult(state=MonitorState.VIOLATION, features=(drifted,)),
+        rows=1000,
+        baseline_sha256="a" * 64,
+        model_package_arn="arn",
+        spec=MonitorSpec(alarm_features=("x",)),
+        state=MonitorState.VIOLATION,
+    )
+    content = canonical_json(replace(report, metrics=metrics(report)))
+    key = f"{report_folder(GROUP, now)}/{REPORT}"
+    chain.client(PRODUCTION, "s3").put_object(Bucket=outputs["ArtifactsBucket"], Key=key, Body=content)
+    cloudwatch = chain.client(PRODUCTION, "cloudwatch")
+    for state in ("OK", "ALARM"):
+        cloudwatch.set_alarm_state(AlarmName=outputs["FeaturesAlarm"], StateValue=state, StateReason="test")
+
+
+def publish(chain: Chain, factor: float) -> None:
+    """Publish a training set in build whose labels are a factor times the input."""
+    x = np.arange(1.0, 201.0)
+    rows = pd.DataFrame(
+        {"x": x, "y": factor * x, "mean": factor * 100.0, "store": [f"s{n % 20:02}" for n in range(200)]}
+    )
+    rows["at"] = pd.to_datetime("2026-01-01", utc=True) + pd.to_timedelta(np.arange(200), "h")
+    s3, bucket = chain.client(BUILD, "s3"), chain.outputs["Build"]["ArtifactsBucket"]
+    for name, part in (("train", rows[:100]), ("holdout", rows[100:])):
+        buffer = io.BytesIO()
+        part.to_parquet(buffer, index=False)
+        s3.put_object(Bucket=bucket, Key=f"exports/forecast/{name}/part-0.parquet", Body=buffer.getvalue())
+    described = canonical_json(
+        manifest(rows[:100].rename(columns={"at": "visited"}), rows[100:].rename(columns={"at": "visited"}))
+    )
+    s3.put_object(Bucket=bucket, Key="exports/forecast/manifest/manifest.json", Body=described)
+
+
+@pytest.mark.cloud
+def test_drift_in_production_retrains_in_build_beside_the_model_of_production(
+    chain: Chain, wait_for: Callable[..., Any]
+) -> None:
+    """Asked once along the chain; the candidate is measured against what production serves, not what build approved last."""
+    publish(chain, 9.0)
+    fire(chain)
+    machines, machine = chain.client(BUILD, "stepfunctions"), chain.outputs["Build"]["RetrainMachineArn"]
+    (run,) = wait_for(lambda: machines.list_executions(stateMachineArn=machine)["executions"], seconds=120.0)
+    state = wait_for(lambda: (found := chain.told(BUILD, "production")) is not None and found.asked and found)
+    assert (state.asked.answer, state.hops) == (f"handed to {GROUP}", 2)
+    table = chain.client(BUILD, "dynamodb").scan(TableName=chain.outputs["Build"]["RetrainingTable"])["Items"]
+    (decided,) = [each for each in table if each.get("trigger", {}).get("S") == "target"]
+    assert (decided["decision"]["S"], decided["requested_by"]["S"].split()[0]) == ("STARTED", "production")
+
+    def ended() -> Any:
+        found = machines.describe_execution(executionArn=run["executionArn"])
+        return found if found["status"] != "RUNNING" else None
+
+    done = wait_for(ended, seconds=240.0)
+    assert done["status"] == "SUCCEEDED", done.get("cause")
+    arn = json.loads(done["output"])["package"]
+    described = chain.client(BUILD, "sagemaker").describe_model_package(ModelPackageName=arn)
+    uri = described["CustomerMetadataProperties"]["evaluation_uri"].removeprefix("s3://")
+    bucket, _, key = uri.partition("/")
+    content = chain.client(BUILD, "s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    measured = from_json(Evaluation, content).metrics
+    serves = chain.production.live()
+    assert serves is not None
+    factor = chain.production.invoke([{"x": 1.0}], "factor")[0].predictions[0]
+    assert factor == pytest.approx(3.0)
+    assert measured["champion"] == pytest.approx((9.0 - factor) * 150.5, rel=1e-3)
+    assert measured["candidate"] < 1.0

@@ -264,16 +264,12 @@ class ModelRegistry(RegistryBase):
         if self._downstream is None:
             served.measure_against(environment)
             self._downstream = Downstream(self, "Downstream", business_unit=self._unit, group_name=self._group_name)
-        raise_if_any(
-            self,
-            "InvalidModelRegistry",
-            [
-                None
-                if served.champion == environment
-                else f"the champion of {self._group_name!r} is what {served.champion or 'the farthest environment'} serves already, got "
-                f"{environment or 'the farthest environment'}; name one for all pipelines"
-            ],
+        farthest = "the farthest environment"
+        problem = (
+            f"the champion of {self._group_name!r} is what {served.champion or farthest} serves already, got "
+            f"{environment or farthest}; name one for all pipelines"
         )
+        raise_if_any(self, "InvalidModelRegistry", [None if served.champion == environment else problem])
         return self._downstream
 
     @property

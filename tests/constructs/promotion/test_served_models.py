@@ -96,7 +96,7 @@ def test_a_source_hears_its_targets_alone(build: Mapping[str, Any]) -> None:
     pattern = _rules(build)["Heard"]["EventPattern"]
 
     assert (pattern["account"], pattern["region"]) == ([STAGING.account], [STAGING.region])
-    assert (pattern["source"], pattern["detail"]) == (["mlops.demand"], {"subject": ["demand-forecast"]})
+    assert (pattern["source"], pattern["detail"]["subject"]) == (["mlops.demand"], ["demand-forecast"])
     settings = json.loads(_environment(build)["SERVED_MODELS"])
     assert settings["targets"] == [{"name": "staging", "account": STAGING.account, "region": STAGING.region}]
     assert settings["has_source"] is False

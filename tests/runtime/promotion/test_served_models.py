@@ -3,22 +3,24 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.released import SOURCE, TARGET
-from tests.reported import GROUP, ONE, PRODUCTION, SETTINGS, TWO, at, event, state, version, with_detail
+from tests.reported import GROUP, ONE, PRODUCTION, SETTINGS, TWO, at, event, state, version, wish, with_detail
 
-from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts import canonical_json, content_hash, from_json
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
 from mlops_runtime.contracts.served_model import ServedState
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.environment_link import downstream_chain
-from mlops_runtime.promotion.served_models import BusyError, ServedModels
+from mlops_runtime.promotion.served_models import BusyError, ServedHere, ServedModels
 from mlops_runtime.promotion.target_environment import ServedSettings
+from mlops_runtime.retraining.alarm_evidence import Alarms
+from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 NOW = datetime(2017, 8, 1, 9, 1, tzinfo=UTC)
@@ -220,6 +222,135 @@ def test_a_model_of_its_own_is_not_told(models: ServedModels, place: Any, bus: B
     assert bus.put == []
 
 
+def test_a_request_goes_to_the_pipelines_here(models: ServedModels, bus: Bus) -> None:
+    """Once, by its id, which the guard of the pipeline knows again; what serves there is kept with it."""
+    training = replace(models, settings=replace(models.settings, pipelines=("demand-forecast", "demand-weekly")))
+    send(training, wish(faults="price: in cents", report="s3://there/report.json"))
+    send(training, wish())
+
+    details = [json.loads(each["Detail"]) for each in bus.put]
+    assert [each["subject"] for each in details] == ["demand-forecast", "demand-weekly"]
+    assert {each["DetailType"] for each in bus.put} == {"MLOps Retraining Requested"}
+    assert {each["Source"] for each in bus.put} == {"mlops.demand"}
+    assert {(each["id"], each["outcome"], each["reason"]) for each in details} == {
+        ("a" * 64, "REQUESTED", "in ALARM: features")
+    }
+    assert details[0]["attributes"] == {
+        "environment": "staging",
+        "alarm": "features",
+        "faults": "price: in cents",
+        "report": "s3://there/report.json",
+    }
+    (known,) = models.table.read().states
+    assert known.asked is not None
+    assert known.asked.answer == "handed to demand-forecast, demand-weekly"
+    send(models, event(state(minute=30, sequence=9)))
+    assert models.table.read().states[0].asked == known.asked
+
+
+def test_a_source_without_a_pipeline_says_so(models: ServedModels, bus: Bus) -> None:
+    """Where `mlops promotions` reads it."""
+    send(models, wish())
+    (known,) = models.table.read().states
+
+    assert known.asked is not None
+    assert known.asked.answer == "demand-forecast has no retraining pipeline here"
+    assert bus.put == []
+
+
+def test_a_request_goes_on_to_the_source(models: ServedModels, place: Any, bus: Bus) -> None:
+    """In an event of its own, with the same id."""
+    middle = between(models, place)
+    send(middle, wish())
+    (put,) = bus.put
+    detail = json.loads(put["Detail"])
+
+    assert (detail["subject"], detail["outcome"], detail["id"]) == (GROUP, "WANTED", "a" * 64)
+    assert (bus.told[0].hops, bus.told[0].name) == (2, "staging")
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        (wish(state(serves=None)), "it serves nothing that could be retrained"),
+        (wish(state(minute=5, sequence=2)), "is stale"),
+        (wish(state(serves=version(binding="f" * 64))), "was not made here"),
+        (wish(alarm=""), "alarm is ''"),
+        (wish(alarm="a\nb"), "alarm is 'a\\nb'"),
+        ({**wish(), "account": "444444444444"}, "is not a target"),
+        ({**wish(), "detail": {**wish()["detail"], "outcome": "REQUESTED"}}, "outcome is 'REQUESTED'"),
+    ],
+)
+def test_other_requests_change_nothing_and_are_named(
+    models: ServedModels, bus: Bus, told: object, named: str, ignored: Callable[[], list[str]]
+) -> None:
+    """Of an account that is not listed, about a model that is unknown or does not serve any more, malformed."""
+    training = replace(models, settings=replace(models.settings, pipelines=("demand-forecast",)))
+    send(training, event())
+    before = models.table.read()
+    send(training, told)
+
+    assert (models.table.read(), bus.put) == (before, [])
+    (reason,) = ignored()
+    assert named in reason
+
+
+@dataclass
+class Evidence:
+    """What alarms say."""
+
+    found: Alarms
+
+    def read(self, names: tuple[str, ...], now: datetime) -> Alarms:
+        """Return it."""
+        assert (names, now) == (("drift", "quality"), NOW) or len(names) == 1
+        return self.found
+
+
+def alarm(name: str = "drift") -> dict[str, Any]:
+    """The event of an alarm of this account."""
+    detail = {"alarmName": name, "state": {"value": "ALARM"}}
+    return event(account=SOURCE.account, source="aws.cloudwatch", detail=detail) | {
+        "detail-type": "CloudWatch Alarm State Change"
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "found", "asks"),
+    [
+        (alarm(), Alarms({"drift": "ALARM"}, {}), True),
+        (alarm(), Alarms({"drift": "OK"}, {}), False),
+        (alarm(), Alarms({"drift": "ALARM"}, {"drift": "no report"}), False),
+        (alarm("other"), Alarms({"other": "ALARM"}, {}), False),
+        (TICK, Alarms({"drift": "OK", "quality": "ALARM"}, {}), True),
+        (TICK, Alarms({"drift": "OK", "quality": "OK"}, {}), False),
+    ],
+)
+def test_a_confirmed_alarm_asks_the_source(
+    models: ServedModels, place: Any, bus: Bus, told: object, found: Alarms, asks: bool
+) -> None:
+    """When it fires, and again while it is in ALARM; what was put twice has one id."""
+    package = SOURCE.arn("sagemaker", f"model-package/{GROUP}/3")
+    place.table.offer(ONE.uri, ONE.sha256, at(1))
+    place.table.decide(ONE.sha256, state="APPROVED", reason="", package=package, may_pass=False, at=at(2))
+    _promote(place, package)
+    row = RolloutTable(place.dynamodb, "promotions", GROUP)
+    chain = AuditChain(s3=place.s3, bucket="audit", table=row, heads="heads")
+    served = ServedHere(endpoint=GROUP, chain=chain, offers=place.table, evidence=Evidence(found))  # type: ignore[arg-type]
+    settings = replace(models.settings, has_source=True, alarms=("drift", "quality"))
+    here = replace(models, settings=settings, served=served)
+    send(here, told)
+    send(here, told)
+    asked = [json.loads(each["Detail"]) for each in bus.put if each["DetailType"] == "MLOps Retraining Requested"]
+
+    assert len(asked) == 2 * asks
+    assert len({each["id"] for each in asked}) == asks
+    if asks:
+        state = from_json(ServedState, asked[0]["attributes"]["served"])
+        assert state.serves is not None
+        assert (asked[0]["outcome"], state.serves.binding) == ("WANTED", ONE.record.binding)
+
+
 def test_what_the_endpoint_here_serves_is_told(place: Any, models: ServedModels, bus: Bus) -> None:
     """At the end of each of its rollouts, of none of another endpoint."""
     environ = {
@@ -257,9 +388,6 @@ def test_what_the_endpoint_here_serves_is_told(place: Any, models: ServedModels,
 
 def _promote(place: Any, package: str) -> None:
     """Write the row of an endpoint that serves a package."""
-    from mlops_runtime.contracts import content_hash
-    from mlops_runtime.contracts.rollout import AuditRecord, Outcome
-
     record = AuditRecord(
         endpoint=GROUP,
         sequence=1,

@@ -608,3 +608,77 @@ def test_a_person_may_ask_to_measure_a_model_again() -> None:
     assert again(event)
     event["detail"]["attributes"]["again"] = "yes"
     assert not again(event)
+
+
+LISTENING = replace(SETTINGS, has_targets=True)
+
+
+def _of_target(**changes: Any) -> dict[str, Any]:
+    """The request of an environment that serves the model, as the function that heard it puts it on the unit's bus."""
+    told = {"environment": "production", "alarm": "features", "faults": "", "report": "", **changes.pop("told", {})}
+    detail = {"id": "a" * 64, "subject": "demand-forecast", "outcome": "REQUESTED", "reason": "in ALARM: features"}
+    event = _event("manual", source="mlops.demand", detail={**detail, "attributes": told, **changes.pop("detail", {})})
+    return {**event, **changes}
+
+
+def _asked_by_target(event: dict[str, Any], given: GuardSettings = LISTENING) -> RetrainRequest:
+    found = event_from(json.dumps(event), settings=given, now=NOW)
+    assert isinstance(found, Asked)
+    return found.request
+
+
+def test_a_target_asks_by_its_own_id() -> None:
+    """One request may be put twice, as events with ids of their own."""
+    request = _asked_by_target(_of_target())
+    again = _asked_by_target(_of_target(id="another"))
+
+    assert (request.trigger, request.requested_by, request.detail) == (
+        Trigger.TARGET,
+        "production features",
+        "in ALARM: features",
+    )
+    assert request.event_id == again.event_id == f"production/{'a' * 64}"
+    assert alarms_of(request, LISTENING) == ()
+
+
+@pytest.mark.parametrize("rest", [Decision.PAUSED, Decision.FROZEN])
+def test_a_target_waits_as_an_own_alarm_does(rest: Decision) -> None:
+    """Pause, freeze, cool-down, labels, lock and budget are those of the pipeline."""
+    request, state = _asked_by_target(_of_target()), GuardState()
+    ask = partial(decide, request=request, settings=LISTENING, execution="e", now=NOW)
+
+    assert ask(state)[0] is Decision.STARTED
+    assert ask(state, rest=(rest, "why"))[0] is rest
+    assert ask(GuardState(last_started=SECONDS - HOUR))[0] is Decision.COOLING_DOWN
+    assert ask(GuardState(owner="x", lock_until=SECONDS + 1))[0] is Decision.BUSY
+    assert ask(GuardState(day=f"{NOW:%Y-%m-%d}", day_count=2))[0] is Decision.OVER_BUDGET
+    counting = replace(LISTENING, minimum_labels=1)
+    assert decide(state, request, counting, execution="e", now=NOW)[0] is Decision.TOO_FEW_LABELS
+
+
+def test_a_feed_that_looks_broken_there_asks_people_here() -> None:
+    """As one does here; a pipeline that retrains on broken feeds does so for a target too."""
+    told = {"faults": "price: in cents; week: nulls", "report": "s3://there/report.json"}
+    request = _asked_by_target(_of_target(told=told))
+
+    assert request.question is not None
+    for part in ("price: in cents; week: nulls", "production features", "report: s3://there/report.json"):
+        assert part in request.question
+    assert _asked_by_target(_of_target(told=told), replace(LISTENING, asks=False)).question is None
+
+
+@pytest.mark.parametrize(
+    ("event", "given", "message"),
+    [
+        (_of_target(), SETTINGS, "source of a request must be"),
+        (_of_target(source="mlops.pricing"), LISTENING, "source of a request must be"),
+        (_of_target(detail={"subject": "demand-returns"}), LISTENING, "subject 'demand-returns' is not"),
+        (_of_target(detail={"id": "white space"}), LISTENING, "id of the request must match"),
+        (_of_target(account="222222222222"), LISTENING, "account '222222222222' is not"),
+    ],
+)
+def test_other_requests_of_targets_are_refused(event: dict[str, Any], given: GuardSettings, message: str) -> None:
+    """Of a pipeline without targets, another unit, pipeline or account."""
+    with pytest.raises(RefusedEventError, match=message) as refused:
+        event_from(json.dumps(event), settings=given, now=NOW)
+    assert refused.value.decision is Decision.INVALID

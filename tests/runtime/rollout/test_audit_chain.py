@@ -342,6 +342,19 @@ def test_a_rejection_leaves_the_live_pointer(promoted: tuple[World, Claim]) -> N
     assert newest.serving_package is not None
 
 
+def test_a_rejection_is_recorded_where_nothing_serves(promoted: tuple[World, Claim]) -> None:
+    """Beside a champion that serves in another account; SageMaker is not asked, and the pointer to it stays."""
+    world, claim = promoted
+    _record(world, claim)
+    before = world.table.read().live
+    rejection = Claim(outcome=Outcome.REJECTED, reason="lost", execution="retrain", at=NOW)
+    sagemaker: Any = None
+    answer = record(rejection, sagemaker=sagemaker, chain=world.chain, has_endpoint=False)
+
+    assert answer == {"sequence": 2, "serving_config": None, "outcome": "REJECTED"}
+    assert world.table.read().live == before
+
+
 def test_a_rejection_is_recorded_once_whatever_serves_meanwhile(promoted: tuple[World, Claim]) -> None:
     """A promotion between two attempts of the Retrain machine does not reject the candidate twice."""
     world, claim = promoted

@@ -121,6 +121,11 @@ def _print_targets(found: "PromotionHistory") -> None:
         typer.echo(f"of {found.group}, targets serve")
         head = ("environment", "serves", "theirs", "since", "rolled back")
         print_table(head, [tuple(_target_cells(each)) for each in found.targets], whole_words=True)
+    for each in found.targets:
+        if each.asked is not None:
+            typer.echo(
+                f"{each.name} asked for a retraining at {_minute(each.asked.at)}, {each.asked.reason}: {each.asked.answer}"
+            )
     for name in found.silent:
         typer.echo(f"{name} has told nothing yet of what it serves")
 

@@ -45,7 +45,7 @@ class WholeUnit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryChain:
-    """What has a chain of a registry: ``name`` is ``<group>.releases``, ``<group>.promotions`` or ``<group>.downstream``, its row is in ``table``."""
+    """What has a chain of a registry: ``name`` is its group with ``.releases``, ``.promotions`` or ``.downstream``, ``table`` has its row."""
 
     name: str
     owner: UnitEntry
