@@ -79,7 +79,6 @@ from mlops_constructs.model_registry.model_image import PrebuiltImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion import Environment
 from mlops_constructs.promotion.downstream import Downstream
-from mlops_constructs.promotion.upstream import Upstream
 from mlops_constructs.retraining import (
     Condition,
     Facet,
@@ -254,7 +253,6 @@ __all__ = [
     "TrainingSetPlan",
     "TrainingSetSource",
     "UnitDashboard",
-    "Upstream",
     "ValidationError",
     "VariantSpec",
     "off_hours",

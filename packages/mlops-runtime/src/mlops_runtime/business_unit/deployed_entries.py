@@ -45,7 +45,10 @@ class WholeUnit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryChain:
-    """What has a chain of a registry: ``name`` is its group with ``.releases``, ``.promotions`` or ``.downstream``, ``table`` has its row."""
+    """What has a chain of a registry: ``name`` is ``<group>`` with ``.releases``, ``.promotions`` or ``.downstream``.
+
+    Its row is in ``table``.
+    """
 
     name: str
     owner: UnitEntry
