@@ -377,11 +377,12 @@ def fire(chain: Chain) -> None:
         cloudwatch.set_alarm_state(AlarmName=outputs["FeaturesAlarm"], StateValue=state, StateReason="test")
 
 
-def publish(chain: Chain, factor: float) -> None:
-    """Publish a training set in build whose labels are a factor times the input."""
+def publish(chain: Chain, factor: float) -> pd.DataFrame:
+    """Publish a training set in build whose labels are about a factor times the input; return its holdout."""
     x = np.arange(1.0, 201.0)
+    noise = 1 + 0.2 * np.sin(37 * np.arange(200))
     rows = pd.DataFrame(
-        {"x": x, "y": factor * x, "mean": factor * 100.0, "store": [f"s{n % 20:02}" for n in range(200)]}
+        {"x": x, "y": factor * x * noise, "mean": factor * 100.0, "store": [f"s{n % 20:02}" for n in range(200)]}
     )
     rows["at"] = pd.to_datetime("2026-01-01", utc=True) + pd.to_timedelta(np.arange(200), "h")
     s3, bucket = chain.client(BUILD, "s3"), chain.outputs["Build"]["ArtifactsBucket"]
@@ -393,6 +394,7 @@ def publish(chain: Chain, factor: float) -> None:
         manifest(rows[:100].rename(columns={"at": "visited"}), rows[100:].rename(columns={"at": "visited"}))
     )
     s3.put_object(Bucket=bucket, Key="exports/forecast/manifest/manifest.json", Body=described)
+    return rows[100:]
 
 
 @pytest.mark.cloud
@@ -400,7 +402,7 @@ def test_drift_in_production_retrains_in_build_beside_the_model_of_production(
     chain: Chain, wait_for: Callable[..., Any]
 ) -> None:
     """Asked once along the chain; the candidate is measured against what production serves, not what build approved last."""
-    publish(chain, 9.0)
+    holdout = publish(chain, 9.0)
     fire(chain)
     machines, machine = chain.client(BUILD, "stepfunctions"), chain.outputs["Build"]["RetrainMachineArn"]
     (run,) = wait_for(lambda: machines.list_executions(stateMachineArn=machine)["executions"], seconds=120.0)
@@ -416,7 +418,9 @@ def test_drift_in_production_retrains_in_build_beside_the_model_of_production(
 
     done = wait_for(ended, seconds=240.0)
     assert done["status"] == "SUCCEEDED", done.get("cause")
-    arn = json.loads(done["output"])["package"]
+    output = json.loads(done["output"])
+    assert output["outcome"] == "REGISTERED", output
+    arn = output["package"]
     described = chain.client(BUILD, "sagemaker").describe_model_package(ModelPackageName=arn)
     uri = described["CustomerMetadataProperties"]["evaluation_uri"].removeprefix("s3://")
     bucket, _, key = uri.partition("/")
@@ -426,5 +430,6 @@ def test_drift_in_production_retrains_in_build_beside_the_model_of_production(
     assert serves is not None
     factor = chain.production.invoke([{"x": 1.0}], "factor")[0].predictions[0]
     assert factor == pytest.approx(3.0)
-    assert measured["champion"] == pytest.approx((9.0 - factor) * 150.5, rel=1e-3)
-    assert measured["candidate"] < 1.0
+    lost = float((holdout["y"] - factor * holdout["x"]).abs().mean())
+    assert measured["champion"] == pytest.approx(lost, rel=1e-3)
+    assert measured["candidate"] < lost / 2

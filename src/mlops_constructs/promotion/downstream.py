@@ -23,7 +23,7 @@ _WILDCARD_REASON = (
 
 
 class Downstream(Construct):
-    """The champion of a registry whose models serve in other accounts. Its row is in the unit's automation table.
+    """The champion of a registry whose models serve in other accounts. Stateless. Its row is in the unit's automation table.
 
     ``RetrainingPipeline(endpoint=registry.downstream)`` takes it in the place of an endpoint: the champion is the own package whose
     release serves downstream, by its hashes. Rejections are recorded in the chain ``<group>.downstream``.
@@ -33,6 +33,15 @@ class Downstream(Construct):
         id: Construct id.
         business_unit: The unit.
         group_name: The package group.
+
+    Example:
+        >>> from mlops_constructs import BusinessUnit, Environment, ModelRegistry
+        >>> staging = Environment("staging", account="222222222222", region="eu-west-1")
+        >>> stack = cdk.Stack(cdk.App(), "Build", env=Environment("build", account="111111111111", region="eu-west-1").cdk)
+        >>> released = ModelRegistry(stack, "Registry", name="forecast", deploy_to=[staging],
+        ...                          business_unit=BusinessUnit(stack, "Unit", name="demand"))
+        >>> released.downstream.endpoint_name
+        'demand-forecast.downstream'
     """
 
     def __init__(self, scope: Construct, id: str, *, business_unit: IBusinessUnit, group_name: str) -> None:

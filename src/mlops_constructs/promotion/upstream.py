@@ -18,7 +18,7 @@ class Upstream:
     pipelines, or on to its own source. Cool-down, budget, pause and freeze are those of the pipeline that trains.
 
     Args:
-        served: What the source is told.
+        served: Reports to the source.
         group_name: The package group.
     """
 

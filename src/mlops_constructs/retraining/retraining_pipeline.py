@@ -165,7 +165,6 @@ class RetrainingPipeline(Construct):
             endpoint=endpoint.endpoint_name,
         )
         self._rollouts = endpoint.rollout.table
-        self._is_downstream = isinstance(endpoint, Downstream)
         self._table = define_table(
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
@@ -265,10 +264,9 @@ class RetrainingPipeline(Construct):
                 table=self._table,
                 rollout_table=endpoint.rollout.table,
             )
-        if registry.retrained_by(self._pipeline):
-            self._hear_targets()
+        self._hear_targets(registry)
         self._alarms_rule: events.Rule | None = None
-        business_unit.publish_entry(self, "Entry", self._entry(source, evaluation, gate))
+        business_unit.publish_entry(self, "Entry", self._entry(source, evaluation, gate, endpoint))
         business_unit.tag(self)
 
     @property
@@ -401,8 +399,10 @@ class RetrainingPipeline(Construct):
         self._guard.feed(self._alarms_rule)
         return self._alarms_rule
 
-    def _hear_targets(self) -> None:
-        """Let the guard decide on what environments ask for that serve the model elsewhere."""
+    def _hear_targets(self, registry: IModelRegistry) -> None:
+        """Let the guard decide on what environments ask for that serve the model elsewhere, where there are any."""
+        if not registry.retrained_by(self._pipeline):
+            return
         self._guard.function.add_environment("HAS_TARGETS", "true")
         asked = events.EventPattern(
             source=[event_source(self._unit.name)],
@@ -455,7 +455,13 @@ class RetrainingPipeline(Construct):
             ],
         )
 
-    def _entry(self, source: TrainingSetSource, evaluation: EvaluationPlan, gate: GateSpec) -> PipelineEntry:
+    def _entry(
+        self,
+        source: TrainingSetSource,
+        evaluation: EvaluationPlan,
+        gate: GateSpec,
+        endpoint: IServedModel | Downstream,
+    ) -> PipelineEntry:
         return PipelineEntry(
             pipeline=self._pipeline,
             unit=self._unit.name,
@@ -466,8 +472,8 @@ class RetrainingPipeline(Construct):
             requirements_sha256=self._access.training.image.lock_sha256,
             container_trust=None if self._access.training.serving is None else self._access.training.serving.trust,
             asks_servers=True if self._access.training.asked_container is not None else None,
-            # what serves elsewhere has no entry here
-            endpoint=None if self._is_downstream else self._access.endpoint,
+            # a model that serves elsewhere has no entry here
+            endpoint=None if isinstance(endpoint, Downstream) else endpoint.endpoint_name,
             metric=evaluation.metric,
             label=evaluation.label,
             labels=evaluation.labels,

@@ -1,4 +1,4 @@
-"""What serves downstream as the champion of a pipeline, in the template."""
+"""The model that serves downstream as the champion of a pipeline, in the template."""
 
 import json
 from collections.abc import Mapping
@@ -89,7 +89,7 @@ def test_the_champion_is_read_from_the_units_table(template: Mapping[str, Any]) 
 
 
 def test_the_recorder_moves_its_own_row_alone(template: Mapping[str, Any]) -> None:
-    """And writes its own chain; SageMaker is none of its business."""
+    """And writes its own chain; it asks SageMaker nothing."""
     (policy,) = (
         each["Properties"]["PolicyDocument"]["Statement"]
         for name, each in template.items()
@@ -113,7 +113,7 @@ def test_what_targets_ask_for_reaches_each_pipeline(template: Mapping[str, Any])
 
 
 def test_each_pipeline_reads_the_champions_of_the_other(template: Mapping[str, Any]) -> None:
-    """Either may have trained what serves."""
+    """Either may have trained the one that serves."""
     policies = [
         json.dumps(each["Properties"]["PolicyDocument"])
         for name, each in template.items()

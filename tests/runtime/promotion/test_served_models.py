@@ -223,7 +223,7 @@ def test_a_model_of_its_own_is_not_told(models: ServedModels, place: Any, bus: B
 
 
 def test_a_request_goes_to_the_pipelines_here(models: ServedModels, bus: Bus) -> None:
-    """Once, by its id, which the guard of the pipeline knows again; what serves there is kept with it."""
+    """Once, by its id, which the guard of the pipeline knows again; the version there is kept with it."""
     training = replace(models, settings=replace(models.settings, pipelines=("demand-forecast", "demand-weekly")))
     send(training, wish(faults="price: in cents", report="s3://there/report.json"))
     send(training, wish())

@@ -106,7 +106,7 @@ class RetrainingWish:
 
 
 def retraining_wanted(group: str, wish: RetrainingWish) -> EventDetail:
-    """Return the detail of ``MLOps Retraining Requested`` for the source: with what serves there.
+    """Return the detail of ``MLOps Retraining Requested`` for the source, with the state of the environment.
 
     Args:
         group: The package group.

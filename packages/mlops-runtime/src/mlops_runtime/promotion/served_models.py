@@ -210,7 +210,7 @@ class ServedModels:
         return "reported to the source"
 
     def _note(self, state: ServedState, asked: AskedRetraining) -> None:
-        """Keep what became of a request beside what serves there; a newer report of that stays."""
+        """Keep what became of a request beside the version that serves there; a newer report of that stays."""
         for _ in range(ATTEMPTS):
             before = self.table.read()
             states = tuple(
@@ -239,7 +239,7 @@ class ServedModels:
             return f"no alarm asks{': ' if why else ''}{why}"
         states = self._own()
         if not states:
-            raise IgnoredReportError(f"{confirmed[0]} is in ALARM, but what serves is not of the source")
+            raise IgnoredReportError(f"{confirmed[0]} is in ALARM, but no release of the source serves")
         here, faults = self.targets.here, "; ".join(found.faults)
         wish = RetrainingWish(
             state=states[0],
