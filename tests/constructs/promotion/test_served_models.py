@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
@@ -9,23 +10,35 @@ import pytest
 
 from mlops_constructs import (
     BusinessUnit,
+    DataCapture,
+    DriftAlarms,
     EndpointCapacity,
     Environment,
     ModelEndpoint,
     ModelImage,
+    ModelMonitor,
     ModelRegistry,
+    Profile,
+    RetrainingPipeline,
+    TrainingJob,
+    TrainingSetSource,
     ValidationError,
 )
+from mlops_constructs.compliance.harness import check
+from mlops_runtime.contracts.retraining import EvaluationPlan
 
 BUILD = Environment("build", account="111111111111", region="eu-west-1")
 STAGING = Environment("staging", account="222222222222", region="eu-west-1")
 PRODUCTION = Environment("production", account="333333333333", region="eu-west-1")
+CAPTURE = DataCapture(sampling_percent=100)
 IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
 
 
 def _endpoint(stack: cdk.Stack, id: str, unit: BusinessUnit, registry: ModelRegistry, name: str) -> ModelEndpoint:
     capacity = EndpointCapacity.instances("ml.m5.large", instance_count=2)
-    return ModelEndpoint(stack, id, business_unit=unit, registry=registry, name=name, image=IMAGE, capacity=capacity)
+    return ModelEndpoint(
+        stack, id, business_unit=unit, registry=registry, name=name, image=IMAGE, capacity=capacity, capture=CAPTURE
+    )
 
 
 def _template(here: Environment, *, source: Environment | None, deploy_to: Sequence[Environment]) -> Mapping[str, Any]:
@@ -138,3 +151,37 @@ def test_a_second_endpoint_is_refused() -> None:
 
     with pytest.raises(ValidationError, match="'demand-weekly' and 'demand-forecast' serve the packages"):
         _endpoint(stack, "Weekly", unit, registry, "weekly")
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_checkers_find_nothing(profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an account in the middle, with alarms that ask its source, and of one that trains for its targets."""
+    monkeypatch.delenv("CDK_VALIDATION", raising=False)
+    app = cdk.App(context={"@aws-cdk/core:validateAgainstDefaultRules": True})
+    stack, day = cdk.Stack(app, "Staging", env=STAGING.cdk), cdk.Duration.days(1)
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)
+    registry = ModelRegistry.from_environment(
+        stack, "Registry", business_unit=unit, name="forecast", source=BUILD, deploy_to=[PRODUCTION]
+    )
+    endpoint = _endpoint(stack, "Endpoint", unit, registry, "forecast")
+    monitor = ModelMonitor(stack, "Monitor", endpoint=endpoint, window=day, interval=day)
+    DriftAlarms(stack, "Alarms", monitor=monitor, retraining=registry.upstream)
+    (tmp_path / "train.py").write_text("")
+    training = cdk.Stack(app, "Build", env=BUILD.cdk)
+    unit = BusinessUnit(training, "Unit", name="demand", profile=profile)
+    trained = ModelRegistry(training, "Registry", business_unit=unit, name="forecast", deploy_to=[STAGING])
+    RetrainingPipeline(
+        training,
+        "Retraining",
+        business_unit=unit,
+        registry=trained,
+        endpoint=trained.downstream,
+        name="forecast",
+        training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports", label="y"),
+        training=TrainingJob(
+            image=IMAGE, source=tmp_path, script="train.py", instance_type="ml.m5.large", max_runtime=day
+        ),
+        evaluation=EvaluationPlan(label="y", metric="mae", block="store", baselines=("mean",), timestamp="at"),
+    )
+    problems = check(app).problems
+    assert [problem for problem in problems if "/Registry" in problem or "/Retraining" in problem] == []
