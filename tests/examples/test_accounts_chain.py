@@ -379,22 +379,23 @@ def fire(chain: Chain) -> None:
 
 def publish(chain: Chain, factor: float) -> pd.DataFrame:
     """Publish a training set in build whose labels are about a factor times the input; return its holdout."""
-    x = np.arange(1.0, 201.0)
-    noise = 1 + 0.2 * np.sin(37 * np.arange(200))
+    number = np.arange(600)
+    x = 1.0 + number * 37 % 200
+    noise = 1 + 0.2 * np.sin(number)
     rows = pd.DataFrame(
-        {"x": x, "y": factor * x * noise, "mean": factor * 100.0, "store": [f"s{n % 20:02}" for n in range(200)]}
+        {"x": x, "y": factor * x * noise, "mean": factor * 100.0, "store": [f"s{each % 20:02}" for each in number]}
     )
-    rows["at"] = pd.to_datetime("2026-01-01", utc=True) + pd.to_timedelta(np.arange(200), "h")
+    rows["at"] = pd.to_datetime("2026-01-01", utc=True) + pd.to_timedelta(number, "h")
     s3, bucket = chain.client(BUILD, "s3"), chain.outputs["Build"]["ArtifactsBucket"]
-    for name, part in (("train", rows[:100]), ("holdout", rows[100:])):
+    for name, part in (("train", rows[:300]), ("holdout", rows[300:])):
         buffer = io.BytesIO()
         part.to_parquet(buffer, index=False)
         s3.put_object(Bucket=bucket, Key=f"exports/forecast/{name}/part-0.parquet", Body=buffer.getvalue())
     described = canonical_json(
-        manifest(rows[:100].rename(columns={"at": "visited"}), rows[100:].rename(columns={"at": "visited"}))
+        manifest(rows[:300].rename(columns={"at": "visited"}), rows[300:].rename(columns={"at": "visited"}))
     )
     s3.put_object(Bucket=bucket, Key="exports/forecast/manifest/manifest.json", Body=described)
-    return rows[100:]
+    return rows[300:]
 
 
 @pytest.mark.cloud

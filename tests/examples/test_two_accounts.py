@@ -30,6 +30,7 @@ from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.environment_link import LinkRole, inbox_name, link_role_name
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
 from mlops_runtime.registry.package_registry import Approver
@@ -58,6 +59,7 @@ def synthesize(folder: Path) -> Path:
         "Key": unit.key.key_arn,
         "Undelivered": registry.node.find_child("Served").mailbox.undelivered.queue_url,  # type: ignore[attr-defined]
         "EventBus": unit.bus.event_bus_name,
+        "AutomationTable": unit.automation_table.table_name,
     }
     for name, value in outputs.items():
         cdk.CfnOutput(build, name, value=value)
@@ -140,6 +142,11 @@ class Accounts:
             if record.package.package_arn == package:
                 return record
         return None
+
+    def told(self) -> str | None:
+        """Return the hash of the model that build knows to serve in staging."""
+        states = DownstreamTable(self.build.client("dynamodb"), self.source["AutomationTable"], GROUP).read().states
+        return next((each.serves.model_sha256 for each in states if each.serves is not None), None)
 
     def offer(self, record: ReleaseRecord) -> Offer | None:
         """Return what became of a release in the target; None until it is decided on."""
@@ -247,6 +254,8 @@ def without_target_statement(accounts: Accounts, purpose: LinkRole, action: str)
             if action not in each["Action"] or BUILD.account not in json.dumps(each)
         ]
         if len(kept) == len(document["Statement"]) - 1:
+            # a policy has a statement: one about another bus
+            kept = kept or [{**each, "Resource": f"{each['Resource']}-other"} for each in document["Statement"]]
             put = partial(iam.create_policy_version, PolicyArn=arn, SetAsDefault=True)
             put(PolicyDocument=json.dumps({**document, "Statement": kept}))
             return lambda: put(PolicyDocument=json.dumps(document))
@@ -296,6 +305,15 @@ def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
     offer = wait_for(lambda: accounts.offer(record))
     assert offer.state == "APPROVED", offer
+
+
+def _without_inbox(accounts: Accounts) -> Callable[[], object]:
+    """Take staging's statement from the policy of build's inbox, and return what puts it back."""
+    events, name = accounts.build.client("events"), inbox_name(unit=UNIT, model=MODEL)
+    policy = events.describe_event_bus(Name=name)["Policy"]
+    (statement,) = json.loads(policy)["Statement"]
+    events.remove_permission(EventBusName=name, StatementId=statement["Sid"])
+    return lambda: events.put_permission(EventBusName=name, Policy=policy)
 
 
 def _of_build_alone(policy: str) -> str:
@@ -371,6 +389,34 @@ def test_a_release_that_waits_too_long_is_an_alarm_of_the_target(
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
 
     assert wait_for(lambda: (offer := accounts.offer(record)) is not None and offer.state == "APPROVED")
+
+
+@pytest.mark.parametrize(
+    ("take", "side"),
+    [
+        (_without_inbox, "resource"),
+        (partial(without_target_statement, purpose="send", action="events:PutEvents"), "identity"),
+    ],
+    ids=["inbox", "sender"],
+)
+def test_a_report_that_one_side_denies_comes_with_the_next_check(
+    accounts: Accounts, take: Callable[..., Callable[[], object]], side: str, wait_for: Callable[..., Any]
+) -> None:
+    """The log names action and side; build knows nothing new until both allow again."""
+    known, log = wait_for(accounts.told), accounts.cloud.log_path
+    before, restore = log.stat().st_size, take(accounts)
+    lost = f"because no {side}-based policy allows the events:PutEvents action"
+    try:
+        package = accounts.approve(20.0 + accounts.number)
+        record = wait_for(lambda: accounts.released(package))
+        wanted = record.package.model_sha256
+        wait_for(lambda: (live := accounts.loop.live()) is not None and live.model_sha256 == wanted, seconds=120.0)
+        wait_for(lambda: lost in log.read_bytes()[before:].decode(), seconds=60.0)
+        assert accounts.told() == known != wanted
+    finally:
+        restore()
+    accounts.cloud.clock_jump(by=timedelta(minutes=61))
+    assert wait_for(lambda: accounts.told() == wanted, seconds=60.0)
 
 
 def test_an_approval_that_was_withdrawn_is_asked_for(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
