@@ -407,7 +407,7 @@ def test_a_report_that_one_side_denies_comes_with_the_next_check(
     before, restore = log.stat().st_size, take(accounts)
     lost = f"because no {side}-based policy allows the events:PutEvents action"
     try:
-        package = accounts.approve(20.0 + accounts.number)
+        package = accounts.approve(70.0 + accounts.number)
         record = wait_for(lambda: accounts.released(package))
         wanted = record.package.model_sha256
         wait_for(lambda: (live := accounts.loop.live()) is not None and live.model_sha256 == wanted, seconds=120.0)
