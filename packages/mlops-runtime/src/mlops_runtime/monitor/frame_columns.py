@@ -49,7 +49,7 @@ def read(frame: Any) -> nw.DataFrame[Any]:
     if isinstance(frame, str | Path):
         frame = _parquet(Path(frame))
     try:
-        rows = nw.from_native(frame, eager_only=True)
+        rows: nw.DataFrame[Any] = nw.from_native(frame, eager_only=True)
         names: list[Any] = rows.columns
     except nw.exceptions.DuplicateError as error:
         raise FrameError(f"each column must have a name of its own: {' '.join(str(error).split())}") from error
