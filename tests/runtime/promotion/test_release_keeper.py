@@ -1,9 +1,13 @@
 """Copies are held to their release, kept once, signed, decided on and recorded."""
 
+import hashlib
+import itertools
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 from tests.released import Released, release
 
 from mlops_runtime.business_unit.automation import Automation
@@ -219,3 +223,97 @@ def test_each_outcome_is_in_the_chain_once(place: Any) -> None:
     assert (registered.source_record, registered.container_sha256) == ("a" * 64, "c" * 64)
     assert chain.problems() == []
     assert place.table.read(ONE.sha256).state == "APPROVED"
+
+
+class _DiedError(BaseException):
+    """The function's process is gone. Not an ``Exception``, which code may catch."""
+
+
+def _die_at(patch: pytest.MonkeyPatch, number: int, *, is_done: bool) -> None:
+    """Let the process die at its n-th call of AWS, before the call's work or after it."""
+    made, calls = BaseClient._make_api_call, itertools.count(1)
+
+    def call(client: Any, operation: str, arguments: Any) -> Any:
+        is_last = next(calls) == number
+        if is_last and not is_done:
+            raise _DiedError
+        answer = made(client, operation, arguments)
+        if is_last:
+            raise _DiedError
+        return answer
+
+    patch.setattr(BaseClient, "_make_api_call", call)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("is_done", [False, True])
+@pytest.mark.parametrize(("step", "calls"), [("decide", 16), ("record", 8)])
+def test_an_attempt_that_dies_at_any_call_is_completed_by_the_next(
+    place: Any, monkeypatch: pytest.MonkeyPatch, step: str, calls: int, is_done: bool
+) -> None:
+    """Before each call from a step on or after it: the release is kept, signed and recorded as one that never died, once."""
+    for number in itertools.count(1):
+        name = f"{step}-{number}-{is_done}"
+        released = release(
+            archive=name.encode(),
+            model_sha256=hashlib.sha256(name.encode()).hexdigest(),
+            execution=name,
+            released_at=f"2017-08-01T08:{number // 60:02}:{number % 60:02}.000Z",
+        )
+        if not _dies(place, monkeypatch, released, step=step, number=number, is_done=is_done):
+            break  # it has fewer calls
+        package = _attempt(place, released, "two")
+        offer = place.table.read(released.sha256)
+        assert (offer.state, offer.package) == ("APPROVED", package), name
+        chain = _keeper(place).chain
+        mine = [each for each in chain.newest(chain.table.read(), 5) if each.candidate_package == package]
+        assert [each.outcome for each in mine] == [Outcome.REGISTERED], name
+        kept = [key for key in _keys(place) if released.record.artifact.sha256 in key or released.record.binding in key]
+        assert len(kept) == 5, (name, kept)  # four objects and a signature
+    assert _keeper(place).chain.problems() == []
+    assert number > calls
+
+
+def _dies(
+    place: Any, monkeypatch: pytest.MonkeyPatch, released: Released, *, step: str, number: int, is_done: bool
+) -> bool:
+    """Let one step of a first attempt die; return whether it did."""
+    place.table.offer(released.uri, released.sha256, NOW)
+    with suppress(_DiedError), monkeypatch.context() as patch:
+        _attempt(place, released, "one", before=lambda at: at == step and _die_at(patch, number, is_done=is_done))
+        return False
+    return True
+
+
+def _attempt(place: Any, released: Released, execution: str, before: Any = lambda _: None) -> str:
+    """Go through the steps of the machine as one execution does; return the package."""
+    keeper, asked = _keeper(place), place.arrived(released)
+    before("keep")
+    kept = keeper.keep(asked)
+    assert kept["verdict"] == "KEPT", kept
+    package = kept["package"] or _PACKAGES.get(released.sha256) or _registered(place, released)
+    _PACKAGES[released.sha256] = package  # the registry answers a repeated token with it
+    model = {"model_sha256": released.record.package.model_sha256}
+    about = {
+        "record_uri": released.uri,
+        "record_sha256": released.sha256,
+        "package": package,
+        "binding": kept["binding"],
+    }
+    before("decide")
+    assert keeper.decide({**about, **model, "now": NOW})["may_approve"]
+    before("record")
+    keeper.record(
+        {
+            **about,
+            "outcome": "APPROVED",
+            "reason": "as build approved it",
+            "execution": f"{released.record.execution}:{released.sha256[:8]}-{execution}",
+            "now": NOW,
+            "facts": model,
+        }
+    )
+    return str(package)
+
+
+_PACKAGES: dict[str, str] = {}

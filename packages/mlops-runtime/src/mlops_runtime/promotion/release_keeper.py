@@ -291,9 +291,12 @@ class ReleaseKeeper:
         asked: Mapping[str, Any],
         facts: Mapping[str, str],
     ) -> Move | AuditRecord:
-        """Return the next record, or the one that this execution has written."""
+        """Return the next record, or the one that this execution, or one that died after it, has written of the same package."""
+        same = (Outcome.REGISTERED, package, _without_ids(reason))
         for known in self.chain.newest(row, LOOK_BACK):
-            if known.execution == execution:
+            if known.execution == execution or (
+                (known.outcome, known.candidate_package, _without_ids(known.reason)) == same and outcome is same[0]
+            ):
                 return known
         return Move(
             record=AuditRecord(
