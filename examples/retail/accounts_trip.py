@@ -242,27 +242,28 @@ class AccountsTrip(Trip):
         expect(record.verdict is not None, f"no fleets were compared: {record.reason}")
         detail.append(f"{traffic.answered} calls answered, none failed")
 
-    def told(self, place: Place, target: Place, before: str, after: str) -> str:
-        """Wait until an account knows which version another one serves, and which it rolled back.
+    def told(self, place: Place, target: Place, serves: str, *rolled_back: str) -> str:
+        """Wait until an account knows which version another one serves, and which ones it rolled back.
 
         Args:
             place: Who should know.
             target: Of whom.
-            before: The version that the target serves.
-            after: The version that it rolled back.
+            serves: The version that the target serves.
+            rolled_back: The versions that it rolled back, newest first.
 
         Returns:
             What ``place`` calls the version that is served.
         """
 
         def known() -> str | None:
-            states = (each for each in place.history().targets if each.name == target.name)
-            state = next(states, None)
-            if state is None or state.serves is None or state.serves.version != before:
+            state = next((each for each in place.history().targets if each.name == target.name), None)
+            if state is None or state.serves is None or state.serves.version != serves:
                 return None
-            return state.serves.released_as if [each.version for each in state.rolled_back] == [after] else None
+            return (
+                state.serves.released_as if tuple(each.version for each in state.rolled_back) == rolled_back else None
+            )
 
-        return self.wait_for(known, f"the report to {place.name} that {target.name} serves {before} again")
+        return self.wait_for(known, f"the report to {place.name} that {target.name} serves {serves}")
 
     @contextmanager
     def asked(

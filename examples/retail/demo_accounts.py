@@ -95,7 +95,8 @@ def travel(trip: AccountsTrip, home: Path) -> None:
         package = trip.train("no model yet")
         trip.trained(package, detail, "PendingManualApproval")
     before = first_model(trip, trip.version_of(package))
-    with trip.step("build: the team exports for an accelerator; train again, gate against the champion") as detail:
+    with trip.step("build: exported for an accelerator, trained again, gated against what production serves") as detail:
+        trip.told(trip.build, trip.production, before)
         trip.deploy_next()
         package = trip.train("exported for an accelerator")
         trip.trained(package, detail, "PendingManualApproval")

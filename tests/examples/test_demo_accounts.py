@@ -93,6 +93,25 @@ def test_one_model_is_trained_in_build_and_approved_twice_by_other_people(demo: 
 
 
 @whole
+def test_the_champion_of_build_is_what_production_serves(demo: StartedDemo) -> None:
+    """Build has no endpoint: its second candidate was measured against the archive that production has."""
+    build = local_cloud.connect(demo.home).at(BUILD.account, BUILD.region).client
+    first, second = (
+        build("sagemaker").describe_model_package(
+            ModelPackageName=BUILD.linked.arn("sagemaker", f"model-package/{GROUP}/{n}")
+        )
+        for n in (1, 2)
+    )
+    bucket, _, key = second["CustomerMetadataProperties"]["evaluation_uri"].removeprefix("s3://").partition("/")
+    evaluation = json.loads(build("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+
+    assert build("sagemaker").list_endpoints()["Endpoints"] == []
+    assert evaluation["champion_sha256"] == first["CustomerMetadataProperties"]["artifact_sha256"]
+    assert "champion" in evaluation["metrics"]
+    assert result(demo)["accounts"][0]["state"] == "released"
+
+
+@whole
 def test_the_second_model_came_by_canary_and_its_alarm_took_it_back(demo: StartedDemo) -> None:
     """Two fleets were compared in both accounts; production alone went back, by an alarm and no person."""
     by_canary = [records(demo, each, GROUP, "PROMOTED")[1] for each in (STAGING, PRODUCTION)]

@@ -48,21 +48,12 @@ class Build(cdk.Stack):
         groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
         store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name=MODEL, deploy_to=[STAGING])
-        endpoint = ModelEndpoint(
-            self,
-            "Endpoint",
-            business_unit=unit,
-            registry=registry,
-            name=MODEL,
-            image=image,
-            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=1),
-        )
         retraining = RetrainingPipeline(
             self,
             "Retraining",
             business_unit=unit,
             registry=registry,
-            endpoint=endpoint,
+            endpoint=registry.downstream,  # a candidate is measured against what production serves
             store=store,
             name=MODEL,
             training_set=declaration.TRAINING_SET,
