@@ -48,7 +48,8 @@ def write_accounts_page(
     events: Sequence[Event],
 ) -> None:
     """Write the page: one file, nothing loaded from elsewhere. A run that stopped early has what was known by then."""
-    digests = dict.fromkeys(each.digest for each in (*events, *accounts) if each.digest is not None)
+    told: list[Event | Account] = [*events, *accounts]
+    digests = dict.fromkeys(each.digest for each in told if each.digest is not None)
     text = TEMPLATES.get_template("accounts_page.html.jinja").render(
         title=title,
         ok=ok,

@@ -106,7 +106,8 @@ class Place:
         """Return what ``mlops promotions`` lists."""
         entries = Entries(ssm=self.account.client("ssm"))
         registry = entries.registry(GROUP)
-        return read_history(self.account.client, unit=entries.unit(registry.unit), registry=registry, last=20)
+        unit, now = entries.unit(registry.unit), self.loop.now()
+        return read_history(self.account.client, unit=unit, registry=registry, last=20, now=now)
 
     def released(self, version: str) -> ReleasedVersion | None:
         """Return the release of a version, once it is made."""
