@@ -28,7 +28,9 @@ FLEET_FILE = "fleet.json"
 REPLAYED = replace(REPLAY, first=31, whole_every=None)
 FEW_ROWS = 8  # a call: of more calls that the first model answers, more is known of how seldom it fails
 PLANNED_WEEKS = 9
-PLANNED_EVERY = 4  # which call of the traffic is the planner's
+PLANNED_EVERY = (
+    2  # which call of the traffic is the planner's: more fail than the alarm allows where it knows few calls
+)
 
 
 def run(
