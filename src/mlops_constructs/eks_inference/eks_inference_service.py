@@ -166,6 +166,8 @@ class EksInferenceService(ServiceMetrics):
         self._rollout = self._define_rollout(registry, spec, policy, standing)
         if image is not None:
             self._rollout.require_image(image)
+        if self._capture_bucket is not None:
+            self._rollout.stop_before(self._capture_bucket)
         business_unit.tag(self)
 
     @property

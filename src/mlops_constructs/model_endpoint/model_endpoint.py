@@ -173,6 +173,8 @@ class ModelEndpoint(ModelEndpointBase):
         if model_package_arn is None:
             self._rollout = self._define_rollout(registry, spec)
             self._rollout.require_image(image)
+            for bucket in self._written_buckets():
+                self._rollout.stop_before(bucket)
         else:
             self._define_served(spec, model_package_arn, rollback)
             # no function of a serving spec asks the registry here: the deployment itself fails where the image is missing
@@ -340,6 +342,10 @@ class ModelEndpoint(ModelEndpointBase):
             retention=config.retention,
         )
 
+    def _written_buckets(self) -> list[s3.IBucket]:
+        exchanged = None if self._exchange is None else self._exchange.bucket
+        return [bucket for bucket in (self._capture_bucket, exchanged) if bucket is not None]
+
     def _define_role(self, image: ModelImage, ownership: Ownership, rollback: list[cloudwatch.IAlarm]) -> ServiceRole:
         is_owned = ownership is Ownership.CLOUDFORMATION and not self._capacity.is_serverless
         errors = rollback_errors_name(self.endpoint_name) if is_owned else f"{self.endpoint_name}-rollout-*"
@@ -415,7 +421,7 @@ class ModelEndpoint(ModelEndpointBase):
                 config=config,
             )
 
-        CloudFormationEndpoint(
+        served = CloudFormationEndpoint(
             self,
             "Served",
             spec=spec,
@@ -424,6 +430,7 @@ class ModelEndpoint(ModelEndpointBase):
             alarms=[*rollback, *self._policy.alarms],
             watch=watch if spec.serverless is None else None,
         )
+        served.node.add_dependency(*self._written_buckets())  # it goes before they are emptied
 
     def _define_rollback_alarms(self, ownership: Ownership) -> list[cloudwatch.IAlarm]:
         if ownership is Ownership.PIPELINE or self._capacity.is_serverless:

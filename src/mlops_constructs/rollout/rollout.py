@@ -12,6 +12,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_ssm as ssm
 from aws_cdk import aws_stepfunctions as sfn
@@ -211,6 +212,14 @@ class Rollout(Construct):
             role = self._preflight.role
             assert role is not None  # noqa: S101 - of every function here
             role.add_managed_policy(self._evaluations)
+
+    def stop_before(self, bucket: s3.IBucket) -> None:
+        """Delete the endpoint or its pods before a development unit's bucket that it writes to is emptied.
+
+        Args:
+            bucket: The bucket.
+        """
+        self._spec_resource.node.add_dependency(bucket)
 
     def publish_monitor(self) -> None:
         """Say in the endpoint's entry that a monitor watches it: `mlops status` and the console name an endpoint that has none."""

@@ -96,6 +96,15 @@ def test_pods_get_exactly_this_model_and_its_captures(served: Any) -> None:
     assert rendered_length(association["Policy"]) < SESSION_POLICY
 
 
+def test_pods_go_before_their_captures_are_emptied(place: Any) -> None:
+    """A call that ends late would leave an object, and the bucket could not be deleted."""
+    made = place(profile=Profile.DEVELOPMENT)
+    made.serve(capture=DataCapture(sampling_percent=100))
+    (sweep,) = (name for name in made.resources("Custom::BucketSweep") if "Capture" in name)
+    (spec,) = made.resources("Custom::MLOpsServingSpec").values()
+    assert sweep in spec["DependsOn"]
+
+
 def test_pods_that_capture_nothing_only_read(developed: Any) -> None:
     """Neither objects nor data keys are theirs to make."""
     association = developed.one("AWS::EKS::PodIdentityAssociation")

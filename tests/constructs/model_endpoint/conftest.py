@@ -9,7 +9,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
-from mlops_constructs import BusinessUnit, EndpointCapacity, ModelEndpoint, ModelImage, ModelRegistry
+from mlops_constructs import BusinessUnit, EndpointCapacity, ModelEndpoint, ModelImage, ModelRegistry, Profile
 
 
 @dataclass
@@ -55,10 +55,15 @@ class Served:
         return found
 
 
-def make_served(capacity: EndpointCapacity | Callable[[cdk.Stack], EndpointCapacity], **changes: Any) -> Served:
+def make_served(
+    capacity: EndpointCapacity | Callable[[cdk.Stack], EndpointCapacity],
+    *,
+    profile: Profile = Profile.PRODUCTION,
+    **changes: Any,
+) -> Served:
     """Define a unit with one endpoint."""
     stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
-    unit = BusinessUnit(stack, "Unit", name="demand")
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast")
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
     endpoint = ModelEndpoint(

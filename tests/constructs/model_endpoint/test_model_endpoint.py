@@ -23,6 +23,7 @@ from mlops_constructs import (
     ModelImage,
     ModelRegistry,
     Ownership,
+    Profile,
     RequestSchema,
     RolloutKind,
     RolloutPolicy,
@@ -88,6 +89,37 @@ def test_captures_are_encrypted_announced_and_expire(demand: Any):
     assert {"ExpirationInDays": 90, "Status": "Enabled"} in bucket["LifecycleConfiguration"]["Rules"]
     (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+
+
+@pytest.mark.parametrize(
+    ("capacity", "changes", "written", "serves"),
+    [
+        (TWO, {"capture": DataCapture(sampling_percent=10)}, "EndpointCapture", "Custom::MLOpsServingSpec"),
+        (_QUEUED, {}, "EndpointExchange", "Custom::MLOpsServingSpec"),
+        (
+            TWO,
+            {
+                "capture": DataCapture(sampling_percent=10),
+                "ownership": Ownership.CLOUDFORMATION,
+                "model_package_arn": "arn:aws:sagemaker:us-east-1:000000000000:model-package/demand-forecast/1",
+            },
+            "EndpointCapture",
+            "AWS::SageMaker::Endpoint",
+        ),
+    ],
+)
+def test_what_serves_goes_before_its_buckets_are_emptied(
+    serve: Any, capacity: EndpointCapacity, changes: dict[str, Any], written: str, serves: str
+) -> None:
+    """Otherwise a call that ends late leaves an object, and the bucket cannot be deleted, neither then nor later."""
+    resources = serve(capacity, profile=Profile.DEVELOPMENT, **changes).template["Resources"]
+    (sweep,) = (
+        name
+        for name, resource in resources.items()
+        if resource["Type"] == "Custom::BucketSweep" and name.startswith(written)
+    )
+    (serving,) = (resource for resource in resources.values() if resource["Type"] == serves)
+    assert sweep in serving["DependsOn"]
 
 
 def test_the_models_role_reads_its_models_and_writes_its_captures(demand: Any):
