@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
+import pandas as pd
 import pytest
 import yaml
 from examples.gitlab_platform import Platform
@@ -111,8 +112,11 @@ def test_each_environment_has_its_jobs_in_the_order_of_the_list(files: dict[str,
             "action": "verify",
             "deployment_tier": "other",
         }
-        assert jobs[f"rollback:{name}"]["environment"] == job["environment"]
         values = jobs[f".environment:{name}"]["variables"]
+        # nothing serves in the first one
+        assert (f"rollback:{name}" in jobs, "MLOPS_OPERATOR_ROLE" in values) == (before is not None,) * 2
+        if before:
+            assert jobs[f"rollback:{name}"]["environment"] == job["environment"]
         assert (values["MLOPS_ACCOUNT"], values["MLOPS_REGION"]) == (account, REGION)
         assert values["MLOPS_STACK"] == f"DemandForecast{name.title()}"
         assert (values["MLOPS_ROLE"], jobs[f"plan:{name}"]["variables"]["MLOPS_ROLE"]) == (
@@ -147,7 +151,7 @@ def test_an_environment_is_there_with_its_roles_and_those_before_it(project: Pat
     assert first["deploy:build"] == "on_success"
     assert {name for name in ahead if "production" in name} == set()
     assert (all_three["deploy:staging"], all_three["plan:production"]) == ("on_success", "on_success")
-    assert {all_three[name] for name in ("deploy:production", "rollback:build", "rollback:staging")} == {"manual"}
+    assert {all_three[name] for name in ("deploy:production", "rollback:staging")} == {"manual"}
 
 
 def test_a_manual_environment_waits_wherever_it_stands(tmp_path: Path) -> None:
@@ -309,7 +313,10 @@ def test_a_job_deploys_no_stack_of_another_account(
 def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
     pipeline: Pipeline, wait_for: Callable[..., Any]
 ) -> None:
-    """Each by its own job with its own account's roles; a person approves in build, staging by policy, a second in production."""
+    """Each by its own job with its own account's roles; a person approves in build, staging by policy, a second in production.
+
+    Build has no endpoint: what production serves is the champion there, and the next candidate is measured against it.
+    """
     for name, account in ACCOUNTS.items():
         for job, subject in ((f"plan:{name}", PLANS), (f"deploy:{name}", deploys(name))):
             done = pipeline.run(job, subject)
@@ -320,6 +327,8 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
             f"Platform{name.title()}": "CREATE_COMPLETE",
             f"DemandForecast{name.title()}": "CREATE_COMPLETE",
         }
+    # drift where a model serves asks for a retraining where it is trained
+    assert [name for name in ACCOUNTS if _asks_for_retraining(pipeline, name)] == ["staging", "production"]
     # on a laptop the same job takes the account's profile of the embedded cloud, finds what is deployed, and may do what is
     # allowed in its own environment
     again = run_jobs(
@@ -339,7 +348,7 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
     subprocess.run([sys.executable, "-m", "mlops_runtime.training_data.sample_rows", schema, rows], check=True)
     trained = pipeline.command("train", "--data", str(rows), "--reason", "the first model", environment="build")
     assert trained["outcome"] == "REGISTERED", trained
-    pipeline.command("models", "approve", "latest", "--wait", "--reason", "beats the guesses", environment="build")
+    pipeline.command("models", "approve", "latest", "--reason", "beats the guesses", environment="build")
     staged = wait_for(lambda: _offer(pipeline, "staging", "APPROVED"), seconds=240.0)
     waiting = wait_for(lambda: _offer(pipeline, "production", "WAITING"), seconds=240.0)
     assert waiting["source_version"] == staged["version"]
@@ -357,16 +366,47 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
     request = str(pipeline.project / "demand_forecast/request.json")
     predictions = [
         pipeline.command("invoke", "demand-forecast", request, environment=name)["answer"]["predictions"]
-        for name in ACCOUNTS
+        for name in ("staging", "production")
     ]
     assert len(predictions[0]) == 2
-    assert predictions[0] == predictions[1] == predictions[2]
+    assert predictions[0] == predictions[1]
+
+    assert pipeline.cloud.at(ACCOUNTS["build"], REGION).client("sagemaker").list_endpoints()["Endpoints"] == []
+    wait_for(lambda: _served_in_production(pipeline) == built["version"], seconds=240.0)
+    known = pd.read_parquet(rows)
+    year = known[known["week"] > known["week"].max() - pd.Timedelta(weeks=52)]
+    pd.concat([known, year.assign(week=year["week"] + pd.Timedelta(weeks=52))]).to_parquet(rows)
+    # registered or refused by its numbers, which are beside those of the champion
+    again = pipeline.command(
+        "train", "--data", str(rows), "--reason", "a year later", environment="build", codes=(0, 3)
+    )
+    first, second = (
+        pipeline.command("runs", "show", each["execution"].rpartition(":")[2], environment="build")
+        for each in (trained, again)
+    )
+    assert "champion" not in first["evaluation"]["metrics"]
+    assert {"candidate", "champion"} < set(second["evaluation"]["metrics"]), second
 
 
 def _offer(pipeline: Pipeline, environment: str, state: str) -> Any:
     """Return the newest offer of an environment if it is in a state."""
     offers = pipeline.command("promotions", environment=environment)["offers"]
     return offers[0] if offers and offers[0]["state"] == state else None
+
+
+def _asks_for_retraining(pipeline: Pipeline, environment: str) -> bool:
+    """Return whether alarms of an environment's monitor ask its source."""
+    events = pipeline.cloud.at(ACCOUNTS[environment], REGION).client("events")
+    return "Alarms that ask to retrain demand-forecast" in [
+        rule.get("Description") for page in events.get_paginator("list_rules").paginate() for rule in page["Rules"]
+    ]
+
+
+def _served_in_production(pipeline: Pipeline) -> str | None:
+    """Return the version of build's registry that production serves, as build knows it."""
+    targets = pipeline.command("promotions", environment="build").get("targets", ())
+    served = (each.get("serves") for each in targets if each["name"] == "production")
+    return next((each["released_as"] for each in served if each), None)
 
 
 def _approved_by(pipeline: Pipeline, environment: str) -> tuple[str, str]:

@@ -176,7 +176,7 @@ def create(
     project: Annotated[
         str | None,
         typer.Option(
-            help="GitLab project of the team, whose main branch deploys. Default: no roles for a pipeline.",
+            help="GitLab project of the team, whose main branch deploys, in any deployment tier. Default: no roles for a pipeline.",
             show_default=False,
         ),
     ] = None,
