@@ -8,6 +8,7 @@ from typing import Any
 from tests.campaign.page import marks
 
 NAME = "lifecycle"
+_NAMED, _LONGEST = 2, 240  # problems of a broken cell on the page, and characters of each
 
 
 def section(results: Sequence[Mapping[str, Any]], *, load: float) -> str:
@@ -52,7 +53,7 @@ def section(results: Sequence[Mapping[str, Any]], *, load: float) -> str:
     lines += _kept(results)
     broken_cells = [r for r in results if r["problems"]]
     lines += (
-        ["", *(f"- `{r['key']}`: {'; '.join(r['problems'])}" for r in broken_cells)]
+        ["", *(f"- `{r['key']}`: {_shortened(r['problems'])}" for r in broken_cells)]
         if broken_cells
         else [
             "",
@@ -60,6 +61,13 @@ def section(results: Sequence[Mapping[str, Any]], *, load: float) -> str:
         ]
     )
     return "\n".join([*lines, end]) + "\n"
+
+
+def _shortened(problems: Sequence[str]) -> str:
+    """Name the first problems of a cell; what is left over names everything that waits for it."""
+    named = [each if len(each) <= _LONGEST else f"{each[:_LONGEST]}..." for each in problems[:_NAMED]]
+    more = len(problems) - len(named)
+    return "; ".join([*named, f"and {more} more"] if more else named)
 
 
 def _kept(results: Sequence[Mapping[str, Any]]) -> list[str]:
