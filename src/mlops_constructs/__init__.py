@@ -77,7 +77,7 @@ from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
 from mlops_constructs.model_registry.model_image import PrebuiltImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
-from mlops_constructs.promotion import Environment
+from mlops_constructs.promotion import Environment, Images
 from mlops_constructs.promotion.downstream import Downstream
 from mlops_constructs.retraining import (
     Condition,
@@ -190,6 +190,7 @@ __all__ = [
     "ITrainingSetJob",
     "IUnitFeatureStore",
     "IWatchedModel",
+    "Images",
     "InferenceApi",
     "MetricOptions",
     "MetricRule",

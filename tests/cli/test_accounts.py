@@ -128,6 +128,27 @@ def test_the_other_side_may_be_of_another_app(assembly: Path, in_process: Run, t
     assert (both.returncode, len(json.loads(both.stdout)["links"][0]["statements"])) == (0, 10)
 
 
+def test_people_read_what_the_owner_of_a_repository_adds(assembly: Path, in_process: Run, tmp_path: Path) -> None:
+    """Where a target takes images from its source, by its own templates; nothing is missing in them."""
+    folder = tmp_path / "shared"
+    shutil.copytree(assembly, folder, ignore=shutil.ignore_patterns("asset.*"))
+    target, repositories = template(folder, "Staging"), "arn:aws:ecr:eu-west-1:111111111111:repository/*"
+    copied = next(each for each in about(folder, "Staging", "Build") if "s3:GetObject" in str(each["Action"]))
+    for resource in target["Resources"].values():
+        for found in policies(resource):
+            if copied in found:
+                found.append({"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": repositories})
+    (folder / "Staging.template.json").write_text(json.dumps(target))
+
+    result = in_process("accounts", "show", "--app", folder)
+
+    assert result.returncode == 0
+    (added,) = result.stdout.split("\n\n")[0].split(f"  the owner of {repositories} adds to its policy\n")[1:]
+    assert added.count('"Effect"') == 2
+    assert added.count("ecr:GetDownloadUrlForLayer") == 1
+    assert "the owner of" not in in_process("accounts", "show", "--app", assembly).stdout
+
+
 def test_an_app_without_links_is_refused(in_process: Run, tmp_path: Path) -> None:
     """With the stacks that were read, and what declares a link."""
     app = cdk.App(outdir=str(tmp_path / "cdk.out"))

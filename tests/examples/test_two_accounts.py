@@ -21,6 +21,7 @@ from mlops_constructs import (
     BusinessUnit,
     EndpointCapacity,
     Environment,
+    Images,
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
@@ -47,7 +48,10 @@ BUILD = Environment("build", account="111111111111", region="us-east-1")
 STAGING = Environment("staging", account="222222222222", region="us-east-1")
 
 
-def synthesize(folder: Path) -> Path:
+IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST)
+
+
+def synthesize(folder: Path, image: ModelImage = IMAGE, images: Images = Images.OWN) -> Path:
     """Synthesize the stack that releases, and the one that takes and serves, which know nothing of each other."""
     app = cdk.App(outdir=str(folder / "assembly"))
     build = cdk.Stack(app, "Build", env=BUILD.cdk)
@@ -66,7 +70,7 @@ def synthesize(folder: Path) -> Path:
     staging = cdk.Stack(app, "Staging", env=STAGING.cdk)
     unit = BusinessUnit(staging, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
     registry = ModelRegistry.from_environment(
-        staging, "Registry", business_unit=unit, name=MODEL, source=BUILD, approval=Approval.automatic()
+        staging, "Registry", business_unit=unit, name=MODEL, source=BUILD, approval=Approval.automatic(), images=images
     )
     endpoint = ModelEndpoint(
         staging,
@@ -74,7 +78,7 @@ def synthesize(folder: Path) -> Path:
         business_unit=unit,
         registry=registry,
         name=MODEL,
-        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
+        image=image,
         capacity=EndpointCapacity.instances("ml.m5.large", instance_count=1),
     )
     assert registry.inbox is not None
@@ -98,10 +102,10 @@ def synthesize(folder: Path) -> Path:
 class Accounts:
     """Both deployed accounts."""
 
-    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
-        self.cloud, self.number = cloud, 0
+    def __init__(self, cloud: local_cloud.Cloud, assembly: Path, digest: str = models.DIGEST) -> None:
+        self.cloud, self.number, self.digest = cloud, 0, digest
         self.build, self.staging = cloud.at(BUILD.account, BUILD.region), cloud.at(STAGING.account, STAGING.region)
-        outputs = deployer.deploy(cloud, synthesize(folder))
+        outputs = deployer.deploy(cloud, assembly)
         self.source, self.target = outputs["Build"], outputs["Staging"]
         self.loop = Loop(client=self.staging.client, outputs=self.target, unit=UNIT, now=self.now)
         self.loop.wait_idle("DeployMachineArn")
@@ -124,6 +128,7 @@ class Accounts:
             bucket=self.source["ArtifactsBucket"],
             execution=f"run-{self.number}",
             is_signed=False,
+            image=self.digest,
         )
         s3, sagemaker, sts = (self.build.client(name) for name in ("s3", "sagemaker", "sts"))
         for key, content in found.objects.items():
@@ -160,7 +165,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
     folder = tmp_path_factory.mktemp("accounts")
     cloud = local_cloud.up(folder / "cloud", clock_scale=60.0, account_count=3)
     try:
-        yield Accounts(cloud, folder)
+        yield Accounts(cloud, synthesize(folder))
     finally:
         cloud.down(forget=True)
 

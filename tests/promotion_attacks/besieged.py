@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.campaign.faults.control import put_faults
 from tests.examples import models
-from tests.examples.test_two_accounts import BUILD, GROUP, MODEL, STAGING, UNIT, Accounts
+from tests.examples.test_two_accounts import BUILD, GROUP, MODEL, STAGING, UNIT, Accounts, synthesize
 from tests.released import Released, release
 
 from mlops_local.cloud import Cloud
@@ -61,7 +61,7 @@ class Besieged:
     """
 
     def __init__(self, cloud: Cloud, folder: Path) -> None:
-        self.accounts, self.cloud = Accounts(cloud, folder), cloud
+        self.accounts, self.cloud = Accounts(cloud, synthesize(folder)), cloud
         self.build, self.staging = self.accounts.build, self.accounts.staging
         self.bucket, self.own = self.accounts.source["ArtifactsBucket"], self.accounts.target["ArtifactsBucket"]
         self.offers, self.loop, self.number, self.versions = self.accounts.offers, self.accounts.loop, 0, 0

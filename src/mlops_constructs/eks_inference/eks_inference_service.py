@@ -62,6 +62,16 @@ _ZONES = 2
 _ACCOUNT = "000000000000"
 
 
+def _image_problem(registry: IModelRegistry) -> str | None:
+    """Return why pods may lack their image."""
+    if registry.shares_images_of is None:
+        return None
+    return (
+        f"{registry.group_name} may have images of {registry.shares_images_of.name!r} (Images.SHARED), and nodes pull with a role "
+        "of the cluster, to which the registry gives no right; push the images to this account, and use Images.OWN"
+    )
+
+
 @checked("InvalidEksInferenceService")
 class EksInferenceService(ServiceMetrics):
     """Serve the approved models of a registry from a Kubernetes cluster. Stateful.
@@ -304,6 +314,7 @@ class EksInferenceService(ServiceMetrics):
                 else "certificate must be given in Profile.PRODUCTION, got none: calls would cross the network in the clear; "
                 "give one of AWS Certificate Manager",
                 self._trust_problem(registry),
+                _image_problem(registry),
                 *loosened,
             ],
         )

@@ -73,6 +73,20 @@ def default_policy(capacity: EndpointCapacity, ownership: Ownership) -> RolloutP
     return RolloutPolicy.canary(percent=50, bake=bake)
 
 
+def _shared_image_problem(registry: IModelRegistry, capacity: EndpointCapacity) -> str | None:
+    """Return why a capacity can not pull from another account.
+
+    See: https://github.com/aws/amazon-sagemaker-feedback/issues/181
+    """
+    source = registry.shares_images_of
+    if source is None or not capacity.is_serverless:
+        return None
+    return (
+        f"a serverless endpoint takes images of its own account's registry alone, and {registry.group_name} may have those of "
+        f"{source.name!r} (Images.SHARED); push them to this account and use Images.OWN, or give it instances"
+    )
+
+
 @checked("InvalidModelEndpoint")
 class ModelEndpoint(ModelEndpointBase):
     """Serve the approved models of a registry behind one endpoint. Stateful.
@@ -144,6 +158,7 @@ class ModelEndpoint(ModelEndpointBase):
             instance_types={f"capacity.instance_types[{at}]": each for at, each in enumerate(capacity.instance_types)},
             rollout=policy.to_spec(),
         )
+        problems += [_shared_image_problem(registry, capacity)]
         raise_if_any(self, "InvalidModelEndpoint", problems)
         self._unit = business_unit
         self._capacity = capacity
@@ -159,7 +174,7 @@ class ModelEndpoint(ModelEndpointBase):
         )
         self._exchange = self._define_exchange()
         rollback = self._define_rollback_alarms(ownership)
-        self._role = self._define_role(image, ownership, rollback)
+        self._role = self._define_role(image, registry, ownership, rollback)
         spec = self._render_spec(
             capture,
             is_isolated=(not capacity.is_serverless and features is None)
@@ -346,9 +361,16 @@ class ModelEndpoint(ModelEndpointBase):
         exchanged = None if self._exchange is None else self._exchange.bucket
         return [bucket for bucket in (self._capture_bucket, exchanged) if bucket is not None]
 
-    def _define_role(self, image: ModelImage, ownership: Ownership, rollback: list[cloudwatch.IAlarm]) -> ServiceRole:
+    def _define_role(
+        self,
+        image: ModelImage,
+        registry: IModelRegistry,
+        ownership: Ownership,
+        rollback: list[cloudwatch.IAlarm],
+    ) -> ServiceRole:
         is_owned = ownership is Ownership.CLOUDFORMATION and not self._capacity.is_serverless
         errors = rollback_errors_name(self.endpoint_name) if is_owned else f"{self.endpoint_name}-rollout-*"
+        source = registry.shares_images_of
         made = [alarm_arn(self, errors), *(alarm.alarm_arn for alarm in rollback)]
         return define_model_role(
             self,
@@ -361,7 +383,10 @@ class ModelEndpoint(ModelEndpointBase):
             capture_bucket=self._capture_bucket,
             exchange=self._exchange,
             is_rehearsed=self._policy.checks.golden is not None,
-            more=() if self._features is None else self._features.statements,
+            more=[
+                *image.shared_pull_statements(self, None if source is None else source.account),
+                *(() if self._features is None else self._features.statements),
+            ],
         )
 
     def _render_spec(self, capture: DataCapture | None, *, is_isolated: bool, is_encrypted: bool) -> ServingSpec:

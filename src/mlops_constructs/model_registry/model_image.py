@@ -300,6 +300,20 @@ class ModelImage:
             iam.PolicyStatement(actions=list(_PULL), resources=[self._repository_arn(scope)]),
         ]
 
+    def shared_pull_statements(self, scope: IConstruct, account: str | None) -> list[iam.PolicyStatement]:
+        """Return what a role needs beside ``pull_statements`` to pull the image from the stack's account and another one.
+
+        Args:
+            scope: Any construct of the stack that runs it.
+            account: Whose registry may have it too. None: no other one's.
+        """
+        accounts = () if account is None else (cdk.Stack.of(scope).account, account)
+        return [
+            replace(self, account=each).pull_statements(scope)[1]
+            for each in accounts
+            if each != self._registry_account(scope)
+        ]
+
     def presence_statement(self, scope: IConstruct) -> iam.PolicyStatement:
         """Return what a role needs to ask whether the registry has the image.
 

@@ -21,7 +21,7 @@ from mlops_constructs.model_registry.package_permissions import (
 from mlops_constructs.model_registry.registry_access import Deferred, ImportedRegistry, Listed, RegistryBase
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion.downstream import Downstream
-from mlops_constructs.promotion.environment import Environment, neighbour_problems
+from mlops_constructs.promotion.environment import Environment, Images, neighbour_problems
 from mlops_constructs.promotion.offer import Offer, offer_problems
 from mlops_constructs.promotion.promotion_inbox import PromotionInbox
 from mlops_constructs.promotion.release import Release
@@ -81,6 +81,7 @@ class ModelRegistry(RegistryBase):
         super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
         self._machines: list[str] = []
         self._inbox: PromotionInbox | None = None
+        self._shares_images_of: Environment | None = None
         group = sagemaker.CfnModelPackageGroup(
             self,
             "Resource",
@@ -116,12 +117,13 @@ class ModelRegistry(RegistryBase):
         trust: Sequence[Trust] = TRUSTED,
         deploy_to: Sequence[Environment] = (),
         max_wait: cdk.Duration | None = None,
+        images: Images = Images.OWN,
     ) -> "ModelRegistry":
         """Define the package group of a model that another account or Region trains and releases: not an import.
 
         The source offers releases; this side takes them. Its Promote machine copies what was released, compares it with the
         release's hashes, keeps it under its own key, and registers it in this group. Approval, rollout, rollback and audit are
-        those of any package. The image is needed by the same digest in this account's own registry.
+        those of any package. The image is needed by the same digest in this account's own registry, or see ``images``.
 
         Args:
             scope: Parent.
@@ -136,10 +138,13 @@ class ModelRegistry(RegistryBase):
             max_wait: How long a release may wait: one that is neither taken nor refused for good by then is overdue, and
                 ``inbox.alarm`` notifies the unit's topic. It is checked hourly. At least an hour, at most 14 days. Default: 6
                 hours.
+            images: Where the image of a release may be. ``Images.SHARED``: in this account's registry or, where that lacks it, in
+                the source's of the same Region, whose repository's policy must admit this account. Endpoints then need that
+                repository whenever an instance starts, and none may be serverless. Default: in this account's own registry alone.
 
         Raises:
             ValidationError: If the stack does not know its account and Region, is the source itself, or is in another partition, or
-                the unit is imported, or ``max_wait`` is out of range.
+                the unit is imported, or ``max_wait`` is out of range, or images are shared with another Region or released on.
 
         Example:
             >>> from mlops_constructs import BusinessUnit
@@ -153,6 +158,7 @@ class ModelRegistry(RegistryBase):
         """
         max_wait = cdk.Duration.seconds(MAX_WAIT_SECONDS) if max_wait is None else max_wait
         problems = neighbour_problems(cdk.Stack.of(scope), others=[source, *deploy_to])
+        problems += _image_problems(cdk.Stack.of(scope), source, deploy_to) if images is Images.SHARED else []
         problems += filter(
             None,
             [check_duration("max_wait", max_wait, minimum=cdk.Duration.hours(1), maximum=cdk.Duration.days(14))],
@@ -168,6 +174,7 @@ class ModelRegistry(RegistryBase):
         registry = cls(
             scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust, deploy_to=deploy_to
         )
+        registry._shares_images_of = source if images is Images.SHARED else None
         registry._inbox = PromotionInbox(
             registry,
             "Inbox",
@@ -177,6 +184,7 @@ class ModelRegistry(RegistryBase):
             source=source,
             served=registry._define_served(name, deploy_to),
             max_wait=max_wait,
+            images=images,
         )
         return registry
 
@@ -232,6 +240,11 @@ class ModelRegistry(RegistryBase):
     def inbox(self) -> PromotionInbox | None:
         """Where releases arrive; None for a registry whose models are trained here."""
         return self._inbox
+
+    @property
+    def shares_images_of(self) -> Environment | None:
+        """Environment from whose registry endpoints pull images that this account's lacks; None where they pull none there."""
+        return self._shares_images_of
 
     @property
     def downstream(self) -> Downstream:
@@ -422,3 +435,23 @@ class ModelRegistry(RegistryBase):
             "artifacts": cdk.Lazy.list(Listed(self._locations)),
         }
         return {**to_dict(rule), **later}
+
+
+def _image_problems(stack: cdk.Stack, source: Environment, targets: Sequence[Environment]) -> list[str]:
+    """Return why images can not be shared with the source.
+
+    SageMaker pulls from its own Region alone: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ContainerDefinition.html
+    """
+    problems = []
+    if source.region != stack.region:
+        problems.append(
+            f"images=Images.SHARED pulls from the registry of {source.name!r} in {source.region}, and endpoints in {stack.region} "
+            "pull from their own Region alone; push the images here and use Images.OWN"
+        )
+    if targets:
+        named = ", ".join(repr(each.name) for each in targets)
+        problems.append(
+            f"images=Images.SHARED may serve images of {source.name!r}, and {named} takes those of this account's registry "
+            "alone; push the images here and use Images.OWN, or leave deploy_to out"
+        )
+    return problems

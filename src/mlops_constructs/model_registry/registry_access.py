@@ -18,6 +18,7 @@ from mlops_constructs._roles import key_statement
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message, waiting_notification
 from mlops_constructs.model_registry.package_permissions import READ, UPDATE, status_conditions
+from mlops_constructs.promotion.environment import Environment
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
 from mlops_runtime.registry.model_package import MLOPS_TRUST
@@ -99,6 +100,11 @@ class RegistryBase(Construct):
     def trust(self) -> tuple[Trust, ...]:
         """What loading a model may do."""
         return self._trust
+
+    @property
+    def shares_images_of(self) -> Environment | None:
+        """Environment from whose registry endpoints pull images that this account's lacks; None where they pull none there."""
+        return None
 
     @property
     def trust_environment(self) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 
 from mlops_constructs.model_registry.approval import Approval
+from mlops_constructs.promotion.environment import Environment
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.model_manifest import Trust
 
@@ -57,6 +58,11 @@ class IModelRegistry(Protocol):
     @property
     def approval_environment(self) -> Mapping[str, str]:
         """Environment by which a function knows whose approvals count (``mlops_runtime.registry.ApprovalRule``)."""
+        ...
+
+    @property
+    def shares_images_of(self) -> Environment | None:
+        """Environment from whose registry endpoints pull images that this account's lacks; None where they pull none there."""
         ...
 
     def approve_statements(self) -> list[iam.PolicyStatement]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import aws_cdk as cdk
 
@@ -77,6 +78,20 @@ class Environment:
     def named(self) -> NamedEnvironment:
         """The same with its name."""
         return NamedEnvironment(name=self.name, account=self.account, region=self.region)
+
+
+class Images(Enum):
+    """In which registries a target looks for the image of a release, by its digest.
+
+    Example:
+        >>> Images.SHARED.value
+        'shared'
+    """
+
+    OWN = "own"
+    """In its own account's."""
+    SHARED = "shared"
+    """In its own, then in the source's, of the same Region: instances pull from there whenever one starts."""
 
 
 def neighbour_problems(stack: cdk.Stack, *, others: Sequence[Environment]) -> list[str]:

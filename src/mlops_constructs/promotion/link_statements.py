@@ -102,6 +102,14 @@ class PromotionLink:
             iam.PolicyStatement(actions=["kms:Decrypt"], resources=[self.source.arn("kms", "key/*")], conditions=via),
         ]
 
+    def image_statement(self) -> iam.PolicyStatement:
+        """Let the target's promote role find an image in the source's registry, and register a package that names it.
+
+        Which repository the image of a release is in is known with the release; the repository's own policy names the role.
+        """
+        actions = ["ecr:BatchGetImage", "ecr:DescribeImages"]
+        return iam.PolicyStatement(actions=actions, resources=[self.source.arn("ecr", "repository/*")])
+
     def recheck_statement(self) -> iam.PolicyStatement:
         """Let a role of the target ask whether a released package is still approved in the source."""
         packages = self.source.arn("sagemaker", f"model-package/{self.group}/*")

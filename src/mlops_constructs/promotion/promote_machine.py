@@ -45,6 +45,10 @@ _REFUSAL = """{% $outcome & ': ' & $replace($reason, '; ', '\\n')
 _MAY_PASS = "{% $kept.may_pass %}"  # noqa: S105 - not a password
 _NO_IMAGE = """{{% 'image ' & $plan.image.digest & ' of repository ' & $plan.image.repository & ' was not found in the registry of '
     & '{account} in {region}: ' & $caught & '; copy it there by digest, and the release is taken with the next check' %}}"""
+_NO_SHARED_IMAGE = """{{% 'image ' & $plan.image.digest & ' of repository ' & $plan.image.repository & ' was found neither in the '
+    & 'registry of {here} in {region} (' & $not_here & ') nor in that of {name}, {source}, there (' & $caught & '); push it to one '
+    & 'of them by digest, or let the policy of the repository admit this account (mlops accounts show prints the statements), and '
+    & 'the release is taken with the next check' %}}"""
 _IS_OFFER = r"$match($uri, /^s3:\/\/[a-z0-9.-]+\/releases\/{group}\/[0-9a-f]+\.json$/) and $length($sha256) = 64"
 
 
@@ -53,7 +57,7 @@ class PromotePlan:
     """Whose releases are taken and where the parts are; ARNs and names may be tokens.
 
     ``waiting_message`` and, with a chat, ``waiting_notification`` are arguments of ``sns:publish``, ``approval_description`` the
-    expression of what an approval by policy says.
+    expression of what an approval by policy says. With ``shares_images`` an image that is not here may be in the source's registry.
     """
 
     unit_name: str
@@ -70,6 +74,7 @@ class PromotePlan:
     approval_description: str
     waiting_message: Mapping[str, object]
     waiting_notification: Mapping[str, object] | None = None
+    shares_images: bool = False
 
 
 def promote_machine(plan: PromotePlan, *, partition: str = "aws") -> dict[str, object]:
@@ -86,6 +91,7 @@ def promote_machine(plan: PromotePlan, *, partition: str = "aws") -> dict[str, o
         "StartAt": "Start",
         "States": {
             **_copy_states(plan, partition),
+            **(_shared_image_states(plan, partition) if plan.shares_images else {}),
             **_register_states(plan, partition),
             **_end_states(plan, partition),
         },
@@ -163,18 +169,7 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         ),
         "IsTaken": choose(("$plan.verdict = 'TAKEN'", "FindImage"), default="Refused"),
         # before anything is copied: a model without its image could never serve here
-        "FindImage": task(
-            "aws-sdk:ecr:describeImages",
-            {
-                "RegistryId": plan.here.account,
-                "RepositoryName": "{% $plan.image.repository %}",
-                "ImageIds": [{"ImageDigest": "{% $plan.image.digest %}"}],
-            },
-            partition=partition,
-            next_state="CopyEach",
-            catch="NoImage",
-            retry=[_ABSENT],
-        ),
+        "FindImage": _find_image(plan, plan.here, partition, catch="NoImage"),
         "NoImage": assign(
             "Refused",
             reason=_NO_IMAGE.format(account=plan.here.account, region=plan.here.region),
@@ -198,7 +193,7 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         ),
         "Keep": invoke(
             plan.keeper_arn,
-            {**_ASKED, "step": "keep"},
+            {**_ASKED, "step": "keep", **({"image_registry": "{% $image_registry %}"} if plan.shares_images else {})},
             partition=partition,
             next_state="IsKept",
             catch="Caught",
@@ -207,6 +202,38 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         ),
         "IsKept": choose(("$kept.verdict = 'KEPT'", "IsKnown"), default="NotKept"),
         "NotKept": assign("Refused", reason="{% $kept.reason %}", may_pass=_MAY_PASS),
+    }
+
+
+def _find_image(plan: PromotePlan, where: LinkedEnvironment, partition: str, *, catch: str) -> State:
+    """Return the state that asks a registry for the image; one that has it goes into the package's name of the image."""
+    return task(
+        "aws-sdk:ecr:describeImages",
+        {
+            "RegistryId": where.account,
+            "RepositoryName": "{% $plan.image.repository %}",
+            "ImageIds": [{"ImageDigest": "{% $plan.image.digest %}"}],
+        },
+        partition=partition,
+        next_state="CopyEach",
+        catch=catch,
+        assign={"image_registry": where.account} if plan.shares_images else None,
+        retry=[_ABSENT],
+    )
+
+
+def _shared_image_states(plan: PromotePlan, partition: str) -> dict[str, State]:
+    """Return what follows where this account's registry cannot name the image: the source's is asked, then nothing is left."""
+    return {
+        "NoImage": assign("FindShared", not_here="{% $caught %}"),
+        "FindShared": _find_image(plan, plan.source, partition, catch="NoSharedImage"),
+        "NoSharedImage": assign(
+            "Refused",
+            reason=_NO_SHARED_IMAGE.format(
+                here=plan.here.account, source=plan.source.account, name=plan.source_name, region=plan.here.region
+            ),
+            may_pass=True,
+        ),
     }
 
 

@@ -22,7 +22,7 @@ from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table
 from mlops_constructs.model_registry.approval import policy_description
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
-from mlops_constructs.promotion.environment import Environment
+from mlops_constructs.promotion.environment import Environment, Images
 from mlops_constructs.promotion.link_statements import PromotionLink
 from mlops_constructs.promotion.promote_machine import MESSAGE_VARIABLES, PromotePlan, promote_machine
 from mlops_constructs.promotion.served_models import ServedModels
@@ -61,6 +61,7 @@ class PromotionAccess:
     registry: IModelRegistry
     link: PromotionLink
     table: dynamodb.ITable
+    shares_images: bool
 
     def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Keep offers, start the machine once for each, and see which executions run."""
@@ -111,6 +112,7 @@ class PromotionAccess:
         unit, registry, here = self.unit, self.registry, self.link.target
         return [
             *self.link.promote_statements(),
+            *([self.link.image_statement()] if self.shares_images else []),
             iam.PolicyStatement(actions=["s3:PutObject"], resources=[self._incoming("*")]),
             # registering reads the image and the artefact with the machine's rights
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._objects("models", ARCHIVE_FILE)]),
@@ -157,6 +159,7 @@ class PromotionInbox(Construct):
         source: Whose releases are taken.
         served: Whose mailbox receives them, and tells the source what is served.
         max_wait: How long a release may wait before an alarm.
+        images: Where the image of a release may be.
     """
 
     def __init__(
@@ -170,14 +173,17 @@ class PromotionInbox(Construct):
         source: Environment,
         served: ServedModels,
         max_wait: cdk.Duration,
+        images: Images,
     ) -> None:
         super().__init__(scope, id)
         unit = registry.business_unit
         self._unit, self._registry, self._model, self._source = unit, registry, model, source
         self._link = served.link(source=source.linked)
-        self._max_wait = max_wait
+        self._max_wait, self._shares_images = max_wait, images is Images.SHARED
         self._table = define_table(self, "Table", business_unit=unit, partition_key="endpoint")
-        self._access = PromotionAccess(unit=unit, registry=registry, link=self._link, table=self._table)
+        self._access = PromotionAccess(
+            unit=unit, registry=registry, link=self._link, table=self._table, shares_images=self._shares_images
+        )
         self._reader = self._define_reader()
         self._keeper = self._define_keeper()
         self._machine = self._define_machine()
@@ -249,6 +255,7 @@ class PromotionInbox(Construct):
             source_name=self._source.name,
             trust=None if trust == TRUSTED else trust,
             max_wait_seconds=int(self._max_wait.to_seconds()),
+            shares_images=True if self._shares_images else None,
         )
         return {
             "ACCOUNT": self._link.target.account,
@@ -312,6 +319,7 @@ class PromotionInbox(Construct):
             approval_description=policy_description(reason="$reason", binding="$binding"),
             waiting_message=registry.waiting_message(MESSAGE_VARIABLES),
             waiting_notification=registry.waiting_notification(MESSAGE_VARIABLES),
+            shares_images=self._shares_images,
         )
         return define_machine(
             self,

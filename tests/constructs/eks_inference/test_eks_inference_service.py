@@ -19,7 +19,9 @@ from mlops_constructs import (
     EksCluster,
     EksInferenceService,
     EksTenant,
+    Environment,
     GoldenRequests,
+    Images,
     ModelImage,
     ModelRegistry,
     Network,
@@ -374,6 +376,24 @@ def test_pickles_need_pods_that_call_s3_alone(place: Callable[..., Any]) -> None
             ValidationError, match=r"demand-pickles allows pickles, .* got egress_cidrs 0\.0\.0\.0/0; name"
         ):
             made.serve(registry=registry)
+
+
+def test_pods_share_no_images_with_another_account(roomy: Any) -> None:
+    """The cluster's role pulls, and the registry grants it nothing."""
+    here = Environment("staging", account="222222222222", region="eu-west-1")
+    stack = cdk.Stack(cdk.App(), "Staging", env=here.cdk)
+    registry = ModelRegistry.from_environment(
+        stack,
+        "Registry",
+        business_unit=BusinessUnit(stack, "Unit", name="demand"),
+        name="forecast",
+        source=Environment("build", account="111111111111", region="eu-west-1"),
+        images=Images.SHARED,
+    )
+    with pytest.raises(
+        ValidationError, match=r"demand-forecast may have images of 'build' \(Images.SHARED\), and nodes"
+    ):
+        roomy.serve("Shared", registry=registry)
 
 
 def test_a_model_on_probation_is_asked_by_its_slots_listener(place: Any, tmp_path: Path) -> None:

@@ -10,8 +10,18 @@ import aws_cdk as cdk
 import pytest
 from ministack.core import iam_evaluator
 
-from mlops_constructs import BusinessUnit, Environment, ModelRegistry, PlatformDefaults
+from mlops_constructs import (
+    BusinessUnit,
+    EndpointCapacity,
+    Environment,
+    Images,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    PlatformDefaults,
+)
 from mlops_runtime.promotion.environment_link import LinkRole, inbox_arn, link_role_arn
+from mlops_runtime.promotion.template_links import repository_statements
 
 BUILD = Environment("build", account="111111111111", region="eu-west-1")
 STAGING = Environment("staging", account="222222222222", region="eu-west-1")
@@ -33,6 +43,13 @@ COPIED: list[Call] = [
     ("s3:GetObject", f"{BUCKET}/models/demand-weekly/x/model.tar.gz", {}),
     ("kms:Decrypt", KEY, VIA),
 ]
+REPOSITORY = "arn:aws:ecr:eu-west-1:111111111111:repository/serving"
+ENDPOINT = "arn:aws:iam::222222222222:role/Target-EndpointRole-generated"
+# where images are shared: what finds one and registers a package of it, and what an instance does that starts
+FOUND: list[Call] = [("ecr:DescribeImages", REPOSITORY, {}), ("ecr:BatchGetImage", REPOSITORY, {})]
+PULLED: list[Call] = [("ecr:BatchGetImage", REPOSITORY, {}), ("ecr:GetDownloadUrlForLayer", REPOSITORY, {})]
+# what any role of the target may do that its own account lets: the endpoint's has no name to hold it to
+OF_ACCOUNT = {call[0] for call in PULLED}
 PURPOSES: tuple[LinkRole, ...] = ("promote", "recheck")
 DESCRIBED: Call = ("sagemaker:DescribeModelPackage", PACKAGE, {})
 FORBIDDEN: list[Call] = [
@@ -48,9 +65,11 @@ FORBIDDEN: list[Call] = [
     ("kms:Decrypt", KEY, VIA | {"kms:viaservice": "s3.eu-central-1.amazonaws.com"}),
     ("kms:GenerateDataKey", KEY, VIA),
     ("kms:Encrypt", KEY, VIA),
+    ("ecr:PutImage", REPOSITORY, {}),
+    ("ecr:GetRepositoryPolicy", REPOSITORY, {}),
 ]
 # calls that a role of its own side must not be allowed: in another account, of another unit, or to do more
-OVERREACHING: dict[LinkRole, list[Call]] = {
+OVERREACHING: dict[str, list[Call]] = {
     "promote": [
         (
             "s3:GetObject",
@@ -62,6 +81,12 @@ OVERREACHING: dict[LinkRole, list[Call]] = {
         ("kms:Decrypt", KEY, VIA | {"kms:viaservice": "secretsmanager.eu-west-1.amazonaws.com"}),
         ("kms:Decrypt", KEY.replace(BUILD.account, "999999999999"), VIA),
         ("kms:Encrypt", KEY, VIA),
+        ("ecr:PutImage", REPOSITORY, {}),
+        ("ecr:DescribeImages", REPOSITORY.replace(BUILD.account, "999999999999"), {}),
+    ],
+    "pull": [
+        ("ecr:PutImage", REPOSITORY, {}),
+        ("ecr:BatchGetImage", REPOSITORY.replace("serving", "other"), {}),
     ],
     "recheck": [
         ("sagemaker:UpdateModelPackage", PACKAGE, {}),
@@ -109,9 +134,14 @@ class Template:
         return _plain(document, self.place)
 
     def granted(self, role_arn: str) -> list[dict[str, Any]]:
-        """Return the statements of a role of a fixed name."""
+        """Return the statements of a role of a fixed name, or of the endpoint's, which has a generated one."""
         name = role_arn.rpartition("/")[2]
-        (logical,) = (n for n, r in self.resources.items() if r.get("Properties", {}).get("RoleName") == name)
+        (logical,) = (
+            n
+            for n, r in self.resources.items()
+            if r["Type"] == "AWS::IAM::Role"
+            and (r["Properties"].get("RoleName") == name or (role_arn == ENDPOINT and n.startswith("EndpointRole")))
+        )
         policies = [r["Properties"] for r in self.resources.values() if r["Type"] == "AWS::IAM::ManagedPolicy"]
         found = [p["PolicyDocument"]["Statement"] for p in policies if {"Ref": logical} in p.get("Roles", [])]
         return [statement for statements in found for statement in self.plain(statements)]
@@ -124,7 +154,7 @@ class Template:
 class Sides:
     """The policies of both templates: what roles are granted, and what the other side's resources allow."""
 
-    def __init__(self, target: Environment, defaults: PlatformDefaults | None) -> None:
+    def __init__(self, target: Environment, defaults: PlatformDefaults | None, *, shares_images: bool = False) -> None:
         self.target, self.organization = target, None if defaults is None else defaults.organization_id
         self.inboxes = {
             place: inbox_arn(unit="demand", model="forecast", environment=place.linked) for place in (target, BUILD)
@@ -141,7 +171,8 @@ class Sides:
             (send, ("events:PutEvents", self.inboxes[target], OURS)),
             (back, ("events:PutEvents", self.inboxes[BUILD], OURS)),
         ]
-        self.needed: list[tuple[str, Call]] = [*asked, *((promote, call) for call in COPIED), *told]
+        pulled = [*((promote, call) for call in FOUND), *((ENDPOINT, call) for call in PULLED)] if shares_images else []
+        self.needed: list[tuple[str, Call]] = [*asked, *((promote, call) for call in COPIED), *told, *pulled]
         app = cdk.App()
         for name, environment in (("Build", BUILD), ("Target", target)):
             stack = cdk.Stack(app, name, env=environment.cdk)
@@ -149,8 +180,25 @@ class Sides:
             if environment is BUILD:
                 registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", deploy_to=[target])
                 registry.register_from("demand-weekly")
-            else:
-                ModelRegistry.from_environment(stack, "Registry", business_unit=unit, name="forecast", source=BUILD)
+                continue
+            registry = ModelRegistry.from_environment(
+                stack,
+                "Registry",
+                business_unit=unit,
+                name="forecast",
+                source=BUILD,
+                images=Images.SHARED if shares_images else Images.OWN,
+            )
+            if shares_images:
+                ModelEndpoint(
+                    stack,
+                    "Endpoint",
+                    business_unit=unit,
+                    registry=registry,
+                    name="forecast",
+                    image=ModelImage.from_ecr(repository_name="serving", digest="sha256:" + "1" * 64),
+                    capacity=EndpointCapacity.instances("ml.m5.large", instance_count=1),
+                )
         assembly = app.synth()
         artifacts = [assembly.get_stack_by_name(name) for name in ("Build", "Target")]
         self.dependencies = [d.id for each in artifacts for d in each.dependencies if "assets" not in d.id]
@@ -164,10 +212,20 @@ class Sides:
             "s3": build.plain(build.properties("AWS::S3::BucketPolicy", "Artifacts")["PolicyDocument"]["Statement"]),
             "kms": build.plain(build.properties("AWS::KMS::Key", "UnitKey")["KeyPolicy"]["Statement"]),
             "events": inboxes,
+            # of a repository that is in no template: what its owner adds
+            "ecr": self._of_repository() if pulled else [],
         }
         sides = ((promote, taking), (recheck, taking), (send, build), (back, taking))
         self.identity = {role: side.granted(role) for role, side in sides}
+        if pulled:
+            self.identity[ENDPOINT] = taking.granted(ENDPOINT)
+            sides += ((ENDPOINT, taking),)
         self.boundaries = {role: side.boundary() for role, side in sides}
+
+    def _of_repository(self) -> list[dict[str, Any]]:
+        target = self.target.linked
+        needed = repository_statements(unit="demand", model="forecast", target=target, organization=self.organization)
+        return list(needed)
 
     def granted(self, role: str, call: Call, statements: list[dict[str, Any]] | None = None) -> bool:
         """Return whether a role's own side lets it make a call."""
@@ -197,10 +255,9 @@ def _widened(statement: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             conditions = {name: each for name, each in statement["Condition"].items() if name != operator}
             yield key, {**statement, "Condition": conditions | ({operator: rest} if rest else {})}
     yield "Action", {**statement, "Action": "*"}
-    # policies of keys and buses are about that key and that bus, whatever they name
-    if "Principal" not in statement or (
-        statement["Resource"] != "*" and ":event-bus/" not in str(statement["Resource"])
-    ):
+    # policies of keys, buses and repositories are about that one, whatever they name
+    resource = statement.get("Resource", "*")
+    if "Principal" not in statement or (resource != "*" and ":event-bus/" not in str(resource)):
         yield "Resource", {**statement, "Resource": "*"}
 
 
@@ -236,11 +293,14 @@ def _role(purpose: LinkRole, place: Environment) -> str:
 
 
 @pytest.fixture(
-    scope="module", params=[(STAGING, None), (RECOVERY, None), (STAGING, RETAIL)], ids=["same", "across", "retail"]
+    scope="module",
+    params=[(STAGING, None, False), (RECOVERY, None, False), (STAGING, RETAIL, False), (STAGING, RETAIL, True)],
+    ids=["same", "across", "retail", "images"],
 )
 def sides(request: pytest.FixtureRequest) -> Sides:
-    """Both templates, synthesized once: with a target in the same Region, in another one, and for a platform's organization."""
-    return Sides(*request.param)
+    """Both templates, synthesized once: target in the same Region, in another one, of an organization, and with shared images."""
+    target, defaults, shares_images = request.param
+    return Sides(target, defaults, shares_images=shares_images)
 
 
 @pytest.fixture(autouse=True)
@@ -291,7 +351,7 @@ def test_an_inbox_takes_nothing_of_its_own_sender(sides: Sides) -> None:
 def test_another_role_or_account_is_denied(sides: Sides) -> None:
     """The statements name the account and hold it to one role."""
     for role, call in sides.needed:
-        assert not sides.admitted(f"{role.rpartition('/')[0]}/Admin", call)
+        assert sides.admitted(f"{role.rpartition('/')[0]}/Admin", call) is (call[0] in OF_ACCOUNT)
         assert not sides.admitted(f"arn:aws:iam::999999999999:role/{role.rpartition('/')[2]}", call)
 
 
@@ -319,7 +379,9 @@ def test_no_statement_for_the_other_account_can_be_dropped(sides: Sides) -> None
             assert not all(sides.admitted(role, call, left) for role, call in needed), (service, statement)
             tested.append(service)
 
-    assert sorted(tested) == sorted(["events", *{call[0].split(":")[0] for _, call in sides.needed}])
+    # two inboxes; of a repository one statement for the role of a fixed name, and one for those of endpoints
+    twice = {"events", "ecr"} & {call[0].split(":")[0] for _, call in sides.needed}
+    assert sorted(tested) == sorted([*twice, *{call[0].split(":")[0] for _, call in sides.needed}])
 
 
 def test_no_right_in_the_other_account_can_be_dropped(sides: Sides) -> None:
@@ -334,7 +396,7 @@ def test_no_right_in_the_other_account_can_be_dropped(sides: Sides) -> None:
             assert not all(sides.granted(role, call, left) for call in needed), (role, statement)
             tested += 1
 
-    assert tested == len({(role, call[0]) for role, call in sides.needed})
+    assert tested == len({(role, call[0].split(":")[0]) for role, call in sides.needed})
 
 
 def test_no_condition_of_a_policy_can_be_widened(sides: Sides) -> None:
@@ -370,7 +432,8 @@ def test_no_condition_of_a_policy_can_be_widened(sides: Sides) -> None:
 
 def test_no_right_in_the_other_account_can_be_widened(sides: Sides) -> None:
     """Each condition, action and resource of what a role may do there keeps it from a call; the boundary is not asked."""
-    roles: list[tuple[LinkRole, str]] = [(purpose, _role(purpose, sides.target)) for purpose in PURPOSES]
+    roles: list[tuple[str, str]] = [(purpose, _role(purpose, sides.target)) for purpose in PURPOSES]
+    roles += [("pull", ENDPOINT)] if ENDPOINT in sides.identity else []
     roles += [("send", _role("send", place)) for place in (BUILD, sides.target)]
     tested = set()
     for purpose, role in roles:

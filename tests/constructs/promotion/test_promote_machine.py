@@ -11,7 +11,7 @@ from mlops_constructs.promotion.promote_machine import PromotePlan, promote_mach
 from mlops_runtime.aws_api import Severity, check_machine
 
 
-def _machine(*, is_automatic: bool = True, has_chat: bool = False) -> Mapping[str, Any]:
+def _machine(*, is_automatic: bool = True, has_chat: bool = False, shares_images: bool = False) -> Mapping[str, Any]:
     message = {"TopicArn": "arn:aws:sns:eu-west-1:222222222222:people", "Message": "m"}
     plan = PromotePlan(
         unit_name="demand",
@@ -28,15 +28,17 @@ def _machine(*, is_automatic: bool = True, has_chat: bool = False) -> Mapping[st
         approval_description="{% $reason %}",
         waiting_message=message,
         waiting_notification=message if has_chat else None,
+        shares_images=shares_images,
     )
     return promote_machine(plan)
 
 
 @pytest.mark.parametrize("is_automatic", [True, False])
 @pytest.mark.parametrize("has_chat", [True, False])
-def test_every_state_is_reached_and_known(is_automatic: bool, has_chat: bool) -> None:
+@pytest.mark.parametrize("shares_images", [True, False])
+def test_every_state_is_reached_and_known(is_automatic: bool, has_chat: bool, shares_images: bool) -> None:
     """And AWS takes each task's arguments."""
-    machine = _machine(is_automatic=is_automatic, has_chat=has_chat)
+    machine = _machine(is_automatic=is_automatic, has_chat=has_chat, shares_images=shares_images)
     reached, found = {machine["StartAt"]}, [machine["StartAt"]]
     while found:
         for each in successors(machine["States"][found.pop()]):
@@ -65,6 +67,23 @@ def test_copies_name_both_owners_and_ask_for_the_hash() -> None:
         assert arguments["ChecksumAlgorithm"] == "SHA256"
         assert arguments["ExpectedBucketOwner"] == "222222222222"
         assert arguments["ExpectedSourceBucketOwner"] == "111111111111"
+
+
+def test_the_source_is_asked_for_an_image_after_the_own_registry() -> None:
+    """Where images are shared: the one that has it is named in the package; before anything is copied it is refused."""
+    states = _machine(shares_images=True)["States"]
+    own, shared = states["FindImage"], states["FindShared"]
+
+    assert (own["Arguments"]["RegistryId"], shared["Arguments"]["RegistryId"]) == (TARGET.account, SOURCE.account)
+    assert [each["Assign"] for each in (own, shared)] == [
+        {"image_registry": TARGET.account},
+        {"image_registry": SOURCE.account},
+    ]
+    assert (own["Next"], shared["Next"]) == ("CopyEach", "CopyEach")
+    assert (own["Catch"][0]["Next"], states["NoImage"]["Next"]) == ("NoImage", "FindShared")
+    assert (shared["Catch"][0]["Next"], states["NoSharedImage"]["Next"]) == ("NoSharedImage", "Refused")
+    assert states["Keep"]["Arguments"]["Payload"]["image_registry"] == "{% $image_registry %}"
+    assert "image_registry" not in str(_machine())
 
 
 def test_only_a_machine_that_may_approves() -> None:

@@ -8,13 +8,26 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from mlops_constructs import Approval, BusinessUnit, Environment, ModelRegistry, ValidationError
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    EndpointCapacity,
+    Environment,
+    Images,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+    ValidationError,
+)
+from mlops_constructs.compliance.harness import check
 from mlops_constructs.promotion.promotion_inbox import PromotionInbox
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, link_role_name
 
 BUILD = Environment("build", account="111111111111", region="eu-west-1")
 STAGING = Environment("staging", account="222222222222", region="eu-west-1")
 RECOVERY = Environment("recovery", account="222222222222", region="eu-central-1")
+PULL = "ecr:GetDownloadUrlForLayer"
 
 
 def _stack(here: Environment = STAGING, approval: Approval | None = None) -> tuple[cdk.Stack, ModelRegistry]:
@@ -202,6 +215,88 @@ def test_a_release_that_waits_too_long_is_an_alarm(template: Mapping[str, Any]) 
     assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"], alarm["TreatMissingData"]) == (3, 1, "missing")
     assert alarm["AlarmActions"] == alarm["InsufficientDataActions"]
     assert "6 hours after they were offered" in alarm["AlarmDescription"]
+
+
+def _shared(**more: Any) -> tuple[cdk.Stack, dict[str, Any]]:
+    stack = cdk.Stack(more.pop("app", None) or cdk.App(), "S", env=more.pop("here", STAGING).cdk)
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=more.pop("profile", Profile.PRODUCTION))
+    arguments = {"business_unit": unit, "name": "forecast", "source": BUILD, "images": Images.SHARED, **more}
+    return stack, arguments
+
+
+def _serve(stack: cdk.Stack, arguments: dict[str, Any], capacity: EndpointCapacity, account: str | None = None) -> None:
+    ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=arguments["business_unit"],
+        registry=ModelRegistry.from_environment(stack, "Registry", **arguments),
+        name="forecast",
+        image=ModelImage.from_ecr(repository_name="serving", digest="sha256:" + "1" * 64, account=account),
+        capacity=capacity,
+    )
+
+
+@pytest.mark.parametrize("account", [None, BUILD.account])
+def test_images_of_the_source_are_found_and_pulled(account: str | None) -> None:
+    """By the machine in any repository, as the release names it; by the endpoint's role in its image's, in both accounts."""
+    stack, arguments = _shared()
+    _serve(stack, arguments, EndpointCapacity.instances("ml.m5.large", instance_count=1), account)
+    found = Template.from_stack(stack).to_json()
+    (finds,) = [each for each in _policy(found, "Promote") if f":{BUILD.account}:repository/" in json.dumps(each)]
+    (policy,) = [
+        each["Properties"]["PolicyDocument"]["Statement"]
+        for name, each in found["Resources"].items()
+        if each["Type"] == "AWS::IAM::ManagedPolicy" and name.startswith("EndpointRole")
+    ]
+    pulls = sorted(each["Resource"]["Fn::Join"][1][-1] for each in _with(policy, PULL))
+
+    assert finds["Action"] == ["ecr:BatchGetImage", "ecr:DescribeImages"]
+    assert finds["Resource"] == "arn:aws:ecr:eu-west-1:111111111111:repository/*"
+    assert pulls == [f":ecr:eu-west-1:{each.account}:repository/serving" for each in (BUILD, STAGING)]
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_checkers_find_nothing_of_shared_images(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's right is acknowledged with its reason, the endpoint's names one repository."""
+    monkeypatch.delenv("CDK_VALIDATION", raising=False)
+    app = cdk.App(context={"@aws-cdk/core:validateAgainstDefaultRules": True})
+    stack, arguments = _shared(app=app, profile=profile)
+    _serve(stack, arguments, EndpointCapacity.instances("ml.m5.large", instance_count=1))
+
+    found = [each for each in check(app).problems if "/Registry" in each or "/Endpoint" in each]
+    assert found == []
+
+
+def test_no_image_of_the_source_is_found_where_none_are_shared(template: Mapping[str, Any]) -> None:
+    """No right, no setting, no state."""
+    assert f":{BUILD.account}:repository/" not in json.dumps(template)
+    assert "hares_images" not in json.dumps(template)
+    assert "FindShared" not in json.dumps(template)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"here": RECOVERY}, "'build' in eu-west-1, and endpoints in eu-central-1 pull from their own Region alone"),
+        (
+            {"deploy_to": [Environment("production", account="333333333333", region="eu-west-1")]},
+            "'production' takes those of this account's registry alone",
+        ),
+    ],
+)
+def test_images_are_shared_with_a_neighbour_alone(changed: dict[str, Any], named: str) -> None:
+    """SageMaker pulls from its own Region, and the next target asks this account's registry."""
+    stack, arguments = _shared(**changed)
+    with pytest.raises(ValidationError, match=named):
+        ModelRegistry.from_environment(stack, "Registry", **arguments)
+
+
+def test_a_serverless_endpoint_shares_no_images() -> None:
+    """It takes images of its own account alone."""
+    stack, arguments = _shared()
+    light = EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=5)
+    with pytest.raises(ValidationError, match="a serverless endpoint takes images of its own account's registry alone"):
+        _serve(stack, arguments, light)
 
 
 def test_how_long_a_release_may_wait_is_the_registrys_choice() -> None:

@@ -4,11 +4,12 @@ import hashlib
 import itertools
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.client import BaseClient
-from tests.released import Released, release
+from tests.released import SOURCE, Released, release
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts.rollout import Outcome
@@ -79,6 +80,16 @@ def test_what_was_released_is_kept_and_signed(place: Any) -> None:
     ]
     assert keeper.keep(place.arrived(ONE)) == kept
     assert keeper.archives.problems(local_package(ONE.record, target=place.target)) == ()
+
+
+def test_an_image_of_the_sources_registry_is_registered_where_it_may_be(place: Any) -> None:
+    """By the registry that the machine found it in; one that may not serve here refuses the release, and nothing is kept."""
+    asked = {**place.arrived(ONE), "image_registry": SOURCE.account}
+    refused = _keeper(place).keep(asked)
+    assert (refused["verdict"], _keys(place)) == ("REFUSED", [])
+    assert "the image must be in the registry of 222222222222" in refused["reason"]
+    kept = replace(_keeper(place), target=replace(place.target, shares_images=True)).keep(asked)
+    assert kept["container"]["Image"] == ONE.record.package.image
 
 
 @pytest.mark.parametrize(

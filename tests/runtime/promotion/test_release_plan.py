@@ -250,6 +250,20 @@ def own_uri() -> str:
     return f"222222222222.dkr.ecr.eu-west-1.amazonaws.com/{image.repository}@{image.digest}"
 
 
+def test_an_image_is_named_where_it_was_found() -> None:
+    """In the source's registry too, if images are shared; in no third one, and in the source's not by default."""
+    shared = replace(HERE, shares_images=True)
+    container, metadata = registration(ONE.record, target=shared, registry=SOURCE.account)
+
+    assert container["Image"] == ONE.record.package.image
+    assert metadata["container_sha256"] != registration(ONE.record, target=shared)[1]["container_sha256"]
+    assert local_package(ONE.record, target=shared).image == own_uri()
+    assert registration(ONE.record, target=shared, registry=TARGET.account) == registration(ONE.record, target=HERE)
+    for target, registry in ((HERE, SOURCE.account), (shared, "999999999999")):
+        with pytest.raises(ReleaseRefusedError, match=f"it was found in that of '{registry}'"):
+            registration(ONE.record, target=target, registry=registry)
+
+
 def test_a_source_of_another_region_is_not_asked() -> None:
     """No function there can call its registry."""
     assert HERE.asks_source

@@ -1,5 +1,6 @@
 """What the construct writes is what the functions read."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from mlops_runtime.contracts import canonical_json
@@ -23,6 +24,24 @@ def test_the_target_is_read_from_its_variables() -> None:
     )
     assert (target.here.region, target.source, target.trust) == ("eu-central-1", source, ("data",))
     assert not target.asks_source
+    assert not target.shares_images
+
+
+def test_images_are_shared_where_the_registry_says_so() -> None:
+    """Settings that do not share do not name it: templates without it stay as they are."""
+    source = LinkedEnvironment(account="111111111111", region="eu-west-1")
+    own = PromotionSettings(group="demand-forecast", source=source, source_name="build")
+    shared = canonical_json(replace(own, shares_images=True)).decode()
+    rest = {
+        "ACCOUNT": "222222222222",
+        "AWS_REGION": "eu-west-1",
+        "ARTIFACTS_BUCKET": "b",
+        "SIGNING_KEY": "k",
+        "UNIT": "u",
+    }
+
+    assert b"shares_images" not in canonical_json(own)
+    assert target_of({**rest, "PROMOTION": shared}).shares_images
 
 
 def test_a_release_may_wait_six_hours_unless_the_registry_says_otherwise() -> None:

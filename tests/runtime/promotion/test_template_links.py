@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, inbox_arn, link_role_arn, link_role_name
-from mlops_runtime.promotion.template_links import PlacedTemplate, TemplateLink, template_links
+from mlops_runtime.promotion.template_links import PlacedTemplate, TemplateLink, repository_statements, template_links
 
 BUILD = LinkedEnvironment(account="111111111111", region="eu-west-1")
 STAGING = LinkedEnvironment(account="222222222222", region="eu-west-1")
@@ -79,7 +79,7 @@ def test_a_link_has_the_statements_of_both_sides(target: LinkedEnvironment) -> N
     (link,) = links(source, {"Entry": parameter(BUILD), **role_with_policy(BUILD, target)}, target)
 
     assert (link.unit, link.group, link.source, link.target) == ("demand", "demand-forecast", BUILD, target)
-    assert (link.source_stack, link.target_stack, link.problems) == ("Build", "Serving", ())
+    assert (link.source_stack, link.target_stack, link.problems, link.repositories) == ("Build", "Serving", (), ())
     assert [(each.stack, each.kind, each.resource, each.actions) for each in link.statements] == [
         ("Build", "resource", "BucketPolicy", ("s3:GetObject",)),
         ("Serving", "identity", "Policy", ("s3:GetObject",)),
@@ -123,6 +123,45 @@ def test_a_side_that_does_not_know_of_the_other_is_named(source: Resources, targ
     (link,) = links(source, target)
 
     assert link.problems == (problem,)
+
+
+@pytest.mark.parametrize(("pulled", "name"), [("mlops-runtime", "mlops-runtime"), (None, "*")])
+def test_a_repository_that_images_are_pulled_from_is_told_to_its_owner(pulled: str | None, name: str) -> None:
+    """It is in no template, so that nothing is missing there; the endpoint's role says which it is."""
+    target = {"Entry": parameter(BUILD), **role_with_policy(BUILD, STAGING)}
+    finds = {"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": BUILD.arn("ecr", "repository/*")}
+    target["Policy"]["Properties"]["PolicyDocument"]["Statement"].append(finds)
+    if pulled is not None:
+        arn = {
+            "Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, f":ecr:eu-west-1:{BUILD.account}:repository/{pulled}"]]
+        }
+        pulls = {"Effect": "Allow", "Action": ["ecr:GetDownloadUrlForLayer"], "Resource": arn}
+        target["Endpoint"] = {
+            "Type": "AWS::IAM::ManagedPolicy",
+            "Properties": {"PolicyDocument": {"Statement": [pulls]}},
+        }
+
+    (link,) = links({"Entry": parameter(), "Rule": rule(STAGING), "BucketPolicy": lets_in(STAGING)}, target)
+
+    assert link.problems == ()
+    (found,) = link.repositories
+    assert found.repository == f"arn:aws:ecr:eu-west-1:{BUILD.account}:repository/{name}"
+    assert found.statements == repository_statements(unit="demand", model="forecast", target=STAGING)
+
+
+def test_the_owner_of_a_repository_asks_for_the_organization_that_the_others_ask_for() -> None:
+    """In both of its statements."""
+    target = {"Entry": parameter(BUILD), **role_with_policy(BUILD, STAGING)}
+    finds = {"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": BUILD.arn("ecr", "repository/*")}
+    target["Policy"]["Properties"]["PolicyDocument"]["Statement"].append(finds)
+    policy = lets_in(STAGING)
+    member = {"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}
+    policy["Properties"]["PolicyDocument"]["Statement"][1]["Condition"] |= member
+
+    (link,) = links({"Entry": parameter(), "Rule": rule(STAGING), "BucketPolicy": policy}, target)
+
+    (found,) = link.repositories
+    assert [each["Condition"]["StringEquals"] for each in found.statements] == [member["StringEquals"]] * 2
 
 
 def test_a_side_that_is_not_there_is_no_problem() -> None:

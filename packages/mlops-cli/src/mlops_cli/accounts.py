@@ -1,7 +1,7 @@
 """``mlops accounts``: what the accounts between which models are promoted allow each other."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +40,8 @@ def show(
     """Print every statement by which accounts let each other take models, of both sides, as the templates have it.
 
     It asks nothing of AWS: what is printed is what a deployment of these templates would allow. Exit 3 if one side allows what the
-    other does not, or knows of no link that the other one declares.
+    other does not, or knows of no link that the other one declares. Where a target takes images from the source's registry, it also
+    prints what the owner of the repository adds to its policy.
     """
     from mlops_runtime.promotion.template_links import template_links
 
@@ -108,6 +109,7 @@ def _document(link: "TemplateLink") -> dict[str, Any]:
             }
             for each in link.statements
         ],
+        "repositories": [{"repository": each.repository, "statements": each.statements} for each in link.repositories],
         "problems": list(link.problems),
     }
 
@@ -119,6 +121,9 @@ def _lines(link: "TemplateLink") -> Iterator[str]:
         yield f"  stack {stack}"
         yield from _grouped([each for each in statements if each.kind == "resource"], "lets in")
         yield from _grouped([each for each in statements if each.kind == "identity"], "lets")
+    for each in link.repositories:
+        yield f"  the owner of {each.repository} adds to its policy"
+        yield from map(_indented, each.statements)
 
 
 def _grouped(statements: "Sequence[LinkStatement]", verb: str) -> Iterator[str]:
@@ -126,4 +131,8 @@ def _grouped(statements: "Sequence[LinkStatement]", verb: str) -> Iterator[str]:
 
     for each in statements:
         yield f"    {each.resource} ({each.type}) {verb} {each.role}"
-        yield "\n".join(f"      {line}" for line in json.dumps(shown_statement(each.statement), indent=2).splitlines())
+        yield _indented(shown_statement(each.statement))
+
+
+def _indented(statement: Mapping[str, Any]) -> str:
+    return "\n".join(f"      {line}" for line in json.dumps(statement, indent=2).splitlines())

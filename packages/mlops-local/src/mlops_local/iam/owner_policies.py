@@ -60,6 +60,7 @@ def install() -> None:
 
 
 # claim: both-sides-must-allow
+# claim: repositories-admit-roles-by-condition
 def refusal(
     access_key: str, caller: str, action: str, resource: str, keys: Mapping[str, Any], *, theirs: Owner, region: str
 ) -> Any:

@@ -107,7 +107,8 @@ class ReleaseKeeper:
         """Keep what was copied, if it is what was released, and return how it is registered.
 
         Args:
-            asked: ``{"record_uri", "record_sha256", "execution"}``.
+            asked: ``{"record_uri", "record_sha256", "execution"}``; where images are shared also ``image_registry``, the account
+                in whose registry the image was found.
 
         Returns:
             ``{"verdict", "reason", "may_pass"}``; of a release that is kept ``container``, ``metadata``, ``content_types`` of its
@@ -118,11 +119,11 @@ class ReleaseKeeper:
             record = copied_record(
                 self.s3, target=self.target, uri=str(asked["record_uri"]), sha256=sha256, execution=execution
             )
+            container, metadata = registration(record, target=self.target, registry=asked.get("image_registry"))
             self._keep(record, copies(record, target=self.target, execution=execution), sha256)
         except ReleaseRefusedError as refused:
             return {"verdict": "REFUSED", "reason": str(refused)[:4000], "may_pass": refused.may_pass}
         offer = self.table.read(sha256)
-        container, metadata = registration(record, target=self.target)
         return {
             "verdict": "KEPT",
             "container": container,

@@ -73,6 +73,7 @@ class Target:
         bucket: Artifacts bucket of the target.
         signing_key: ARN of the key that signs archives here.
         trust: What loading a model may do here. Default: data and code.
+        shares_images: Whether an image may be in the source's registry. Default: only in the target's own.
     """
 
     unit: str
@@ -83,6 +84,7 @@ class Target:
     bucket: str
     signing_key: str
     trust: tuple[Trust, ...] | None = None
+    shares_images: bool = False
 
     @property
     def asks_source(self) -> bool:
@@ -103,7 +105,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image in the target's own registry; ``digest`` begins with ``sha256:``."""
+    """An image in a registry of the target's Region; ``digest`` begins with ``sha256:``."""
 
     registry: str
     repository: str
@@ -249,8 +251,27 @@ def _objects(record: ReleaseRecord) -> Iterator[tuple[str, ReleasedObject]]:
 
 def own_image(record: ReleaseRecord, target: Target) -> Image:
     """Return the image that the target's own registry must have: the source's, by repository and digest."""
+    return image_of(record, target, registry=target.here.account)
+
+
+def image_of(record: ReleaseRecord, target: Target, *, registry: str) -> Image:
+    """Return the image of a release in the registry in which it was found.
+
+    Args:
+        record: The release.
+        target: Who takes it.
+        registry: Account of the registry: the target's own or, where images are shared, the source's.
+
+    Raises:
+        ReleaseRefusedError: If it is another registry: nothing of that is served here.
+    """
+    allowed = [target.here.account, *([target.source.account] if target.shares_images else [])]
+    if registry not in allowed:
+        raise ReleaseRefusedError(
+            [f"the image must be in the registry of {' or '.join(allowed)}, it was found in that of {_shown(registry)}"]
+        )
     _, repository, digest = _image_parts(record)
-    return Image(registry=target.here.account, repository=repository, digest=digest)
+    return Image(registry=registry, repository=repository, digest=digest)
 
 
 def _image_parts(record: ReleaseRecord) -> tuple[str, str, str]:
@@ -386,10 +407,20 @@ def evidence_problems(record: ReleaseRecord, evaluation: bytes, gate: bytes | No
     return problems
 
 
-def local_package(record: ReleaseRecord, *, target: Target) -> ModelPackageSpec:
-    """Return the package as it is registered here: local places, own image and key, and where it comes from."""
+def local_package(record: ReleaseRecord, *, target: Target, registry: str | None = None) -> ModelPackageSpec:
+    """Return the package as it is registered here: local places and key, the image where it is, and where it comes from.
+
+    Args:
+        record: The release.
+        target: Who takes it.
+        registry: Account of the registry in which the image was found. Default: the target's own.
+
+    Raises:
+        ReleaseRefusedError: If nothing of that registry is served here.
+    """
     keys = {each.name: f"s3://{target.bucket}/{each.key}" for each in copies(record, target=target, execution="")}
-    image, here = own_image(record, target), target.here
+    here = target.here
+    image = image_of(record, target, registry=registry or here.account)
     suffix = "amazonaws.com.cn" if here.partition == "aws-cn" else "amazonaws.com"
     uri = f"{image.registry}.dkr.ecr.{here.region}.{suffix}/{image.repository}@{image.digest}"
     return replace(
@@ -407,9 +438,11 @@ def local_package(record: ReleaseRecord, *, target: Target) -> ModelPackageSpec:
     )
 
 
-def registration(record: ReleaseRecord, *, target: Target) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return container and metadata of the package as it is registered here, with what binds both."""
-    spec = local_package(record, target=target)
+def registration(
+    record: ReleaseRecord, *, target: Target, registry: str | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return container and metadata of the package as it is registered here, with what binds both; see ``local_package``."""
+    spec = local_package(record, target=target, registry=registry)
     container = {"Image": spec.image, "ModelDataUrl": spec.artifact_uri, "Environment": container_environment(spec)}
     metadata = {**_metadata(spec), "evaluation_sha256": record.evaluation.sha256}
     return container, registered_metadata(container, metadata)

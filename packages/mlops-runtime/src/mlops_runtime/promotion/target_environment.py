@@ -15,6 +15,8 @@ from mlops_runtime.registry.package_approval import MAX_WAIT_SECONDS
 class PromotionSettings:
     """Variable ``PROMOTION``: the source, what loading a model may do, and how long a release may wait.
 
+    ``shares_images``, absent where it does not: whether images may be in the source's registry.
+
     Example:
         >>> source = '{"account": "111111111111", "region": "eu-west-1"}'
         >>> text = f'{{"group": "demand-forecast", "source": {source}, "source_name": "build"}}'
@@ -27,6 +29,7 @@ class PromotionSettings:
     source_name: str
     trust: tuple[Trust, ...] | None = None
     max_wait_seconds: int = MAX_WAIT_SECONDS
+    shares_images: bool | None = None
 
 
 def max_wait_of(environ: Mapping[str, str]) -> timedelta:
@@ -66,4 +69,5 @@ def target_of(environ: Mapping[str, str]) -> Target:
         bucket=environ["ARTIFACTS_BUCKET"],
         signing_key=environ["SIGNING_KEY"],
         trust=settings.trust,
+        shares_images=bool(settings.shares_images),
     )

@@ -45,11 +45,24 @@ class LinkStatement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryPolicy:
+    """Statements that the policy of a source's repository needs where a target takes images from it.
+
+    ``repository`` is its ARN, which ends with ``/*`` where no role of the target's stack names one. Repositories are not of our
+    stacks: their owner adds the statements.
+    """
+
+    repository: str
+    statements: tuple[_Statement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateLink:
     """What ``source`` releases to ``target``.
 
     ``source_stack`` and ``target_stack`` are absent where no template of that account and Region has the registry. ``problems`` are
-    what only one side allows, and a side whose stack is there and does not know of the other one.
+    what only one side allows, and a side whose stack is there and does not know of the other one. ``repositories`` are
+    empty where the target has every image in its own registry.
     """
 
     unit: str
@@ -60,6 +73,37 @@ class TemplateLink:
     target_stack: str | None
     statements: tuple[LinkStatement, ...]
     problems: tuple[str, ...]
+    repositories: tuple[RepositoryPolicy, ...] = ()
+
+
+def repository_statements(
+    *, unit: str, model: str, target: LinkedEnvironment, organization: str | None = None
+) -> tuple[dict[str, Any], ...]:
+    """Return what the policy of a repository needs for a target that pulls from it.
+
+    The role that looks for an image has a fixed name, and is named by a condition. Roles of endpoints have generated names: the
+    account's root stands for them, and may pull, nothing else; which of its roles may, their account decides.
+
+    See: https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html
+
+    Args:
+        unit: Name of the unit.
+        model: Name of the model, without the unit's.
+        target: Who pulls.
+        organization: Organization that the account must be in. Default: any.
+
+    Example:
+        >>> staging = LinkedEnvironment(account="222222222222", region="eu-west-1")
+        >>> find, pull = repository_statements(unit="demand", model="forecast", target=staging)
+        >>> pull["Action"]
+        ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer']
+    """
+    root = {"AWS": f"arn:{target.partition}:iam::{target.account}:root"}
+    role = link_role_arn("promote", unit=unit, model=model, environment=target)
+    member = {} if organization is None else {"StringEquals": {"aws:PrincipalOrgID": organization}}
+    find = {"Action": ["ecr:DescribeImages"], "Condition": {"ArnEquals": {"aws:PrincipalArn": role}, **member}}
+    pull = {"Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], **({"Condition": member} if member else {})}
+    return tuple({"Effect": "Allow", "Principal": root, **each} for each in (find, pull))
 
 
 def template_links(templates: Sequence[PlacedTemplate]) -> tuple[TemplateLink, ...]:
@@ -180,7 +224,37 @@ def _link(
         target_stack=stacks.get(found.target),
         statements=statements,
         problems=tuple(problems),
+        repositories=tuple(_repositories(found, statements, templates)),
     )
+
+
+def _repositories(
+    found: _Found, statements: Sequence[LinkStatement], templates: Sequence[PlacedTemplate]
+) -> Iterator[RepositoryPolicy]:
+    """Yield what repositories need whose images roles of the target pull, if its machine looks for images in the source."""
+    if not any(each.kind == "identity" and "ecr:DescribeImages" in each.actions for each in statements):
+        return
+    start = f":ecr:{found.source.region}:{found.source.account}:repository/"
+    names = {
+        resource.partition(start)[2]
+        for template in templates
+        if template.place == found.target
+        for each in template.resources.values()
+        for statement in _statements(each.get("Properties", {}))
+        if "ecr:GetDownloadUrlForLayer" in _several(statement.get("Action"))
+        for resource in _several(statement.get("Resource"))
+        if start in resource
+    }
+    conditions = (each.statement.get("Condition", {}) for each in statements if each.kind == "resource")
+    organizations = (each.get("StringEquals", {}).get("aws:PrincipalOrgID") for each in conditions)
+    needed = repository_statements(
+        unit=found.unit,
+        model=found.model,
+        target=found.target,
+        organization=next((each for each in organizations if each is not None), None),
+    )
+    for name in sorted(names) or ["*"]:
+        yield RepositoryPolicy(repository=found.source.arn("ecr", f"repository/{name}"), statements=needed)
 
 
 def _named(place: LinkedEnvironment, stacks: Mapping[LinkedEnvironment, str]) -> str:
@@ -189,13 +263,15 @@ def _named(place: LinkedEnvironment, stacks: Mapping[LinkedEnvironment, str]) ->
 
 
 def _half_problems(statements: Sequence[LinkStatement]) -> Iterator[str]:
-    """Yield what one side allows and the other does not: a call needs both."""
+    """Yield what one side allows and the other does not: a call needs both. Policies of repositories need not be in templates."""
     both = {
         kind: {(each.role, action): each for each in statements if each.kind == kind for action in each.actions}
         for kind in get_args(StatementKind)
     }
     for role, action in sorted(both["identity"].keys() - both["resource"].keys()):
         stack = both["identity"][role, action].stack
+        if action.startswith("ecr:"):
+            continue
         yield f"{role} of stack {stack} may call {action}, and no policy of the other side's resources lets it"
     for role, action in sorted(both["resource"].keys() - both["identity"].keys()):
         each = both["resource"][role, action]
