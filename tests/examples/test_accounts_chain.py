@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,7 @@ import pandas as pd
 import pytest
 from examples.accounts import BUILD, PRODUCTION, STAGING, Serving, compose
 from examples.own_model.export import manifest
-from examples.retail.loop import Loop
-from tests.examples import models
-from tests.released import release
+from tests.examples.linked_accounts import LinkedAccounts, served
 from tools.page_code import shown
 from typer.testing import CliRunner
 
@@ -33,13 +31,9 @@ from mlops_runtime.contracts import canonical_json, from_json, to_dict
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport
-from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.monitor.monitors.monitor_table import metrics
 from mlops_runtime.monitor.report_keys import REPORT, report_folder
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.promotion.downstream_table import DownstreamTable
-from mlops_runtime.promotion.offer_table import Offer, OfferTable
-from mlops_runtime.registry.package_registry import Approver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,81 +95,24 @@ def synthesize(folder: Path, organization: str) -> Path:
     return folder / "assembly"
 
 
-class Chain:
+class Chain(LinkedAccounts):
     """The three deployed accounts."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
-        self.cloud, self.number = cloud, 0
+        super().__init__(cloud, unit=UNIT, model=MODEL)
         # an account has an organization from its first call on
         organization = cloud.client("organizations").describe_organization()["Organization"]["Id"]
-        self.outputs = deployer.deploy(cloud, synthesize(folder, organization))
-        self.staging, self.production = self._loop(STAGING), self._loop(PRODUCTION)
-
-    def now(self) -> datetime:
-        """Return the cloud's time."""
-        return datetime.fromisoformat(self.cloud.clock()["now"])
-
-    def client(self, environment: Environment, service: str) -> Any:
-        """Return a client of one account."""
-        return self.cloud.at(environment.account, environment.region).client(service)
-
-    def approve_in_build(self, factor: float) -> str:
-        """Register a model in build as a gate leaves it, approve it as a person does, and return its package."""
-        self.number += 1
-        archive, model_sha256 = models.archive(factor)
-        outputs = self.outputs["Build"]
-        found = release(
-            archive=archive,
-            model_sha256=model_sha256,
-            unit=UNIT,
-            model=MODEL,
-            source=BUILD.linked,
-            bucket=outputs["ArtifactsBucket"],
-            execution=f"run-{self.number}",
-            is_signed=False,
-        )
-        s3, sagemaker = self.client(BUILD, "s3"), self.client(BUILD, "sagemaker")
-        for key, content in found.objects.items():
-            s3.put_object(Bucket=found.bucket, Key=key, Body=content, ChecksumAlgorithm="SHA256")
-        arn = str(sagemaker.create_model_package(**found.request)["ModelPackageArn"])
-        caller = f"arn:aws:iam::{BUILD.account}:user/ann"
-        role = outputs["ApproverRoleArn"]
-        approver = Approver.in_role(sts=self.client(BUILD, "sts"), sagemaker=sagemaker, role=role, caller=caller)
-        approver.approve(sagemaker.describe_model_package(ModelPackageName=arn), reason="better everywhere")
-        return arn
-
-    def released(self, environment: Environment, package: str) -> ReleaseRecord | None:
-        """Return the release of a package of one account, once it is made."""
-        s3, bucket = self.client(environment, "s3"), self.outputs[environment.name.capitalize()]["ArtifactsBucket"]
-        for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"releases/{GROUP}/").get("Contents", []):
-            record = from_json(ReleaseRecord, s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
-            if record.package.package_arn == package:
-                return record
-        return None
-
-    def offer(self, environment: Environment, record: ReleaseRecord) -> Offer | None:
-        """Return what became of a release in the account that it was offered to; None until it is decided on."""
-        table = self.outputs[environment.name.capitalize()]["PromotionsTable"]
-        offers = OfferTable(self.client(environment, "dynamodb"), table).offers()
-        found = [each for each in offers if each.record_uri.endswith(f"/{record.binding}.json")]
-        return next((each for each in found if each.state != "OFFERED"), None)
+        self.outputs |= deployer.deploy(cloud, synthesize(folder, organization))
+        self.staging, self.production = self.loop(STAGING), self.loop(PRODUCTION)
 
     def told(self, source: Environment, name: str) -> ServedState | None:
         """Return what an account knows of what another one serves."""
-        table = self.outputs[source.name.capitalize()]["AutomationTable"]
-        known = DownstreamTable(self.client(source, "dynamodb"), table, GROUP).read()
-        return next((each for each in known.states if each.name == name), None)
+        return next((each for each in self.downstream(source).read().states if each.name == name), None)
 
     def serving(self, source: Environment, name: str) -> ServedState | None:
         """Return the same, once it serves anything."""
         found = self.told(source, name)
         return found if found is not None and found.serves is not None else None
-
-    def _loop(self, environment: Environment) -> Loop:
-        client = self.cloud.at(environment.account, environment.region).client
-        loop = Loop(client=client, outputs=self.outputs[environment.name.capitalize()], unit=UNIT, now=self.now)
-        loop.wait_idle("DeployMachineArn")
-        return loop
 
 
 @pytest.fixture(scope="module")
@@ -197,12 +134,6 @@ def version(package: str) -> str:
 def rolled_back(state: ServedState | None) -> tuple[ServedVersion, ...]:
     """Return what an environment is known to have rolled back."""
     return () if state is None else state.rolled_back
-
-
-def served(loop: Loop, package: str) -> bool:
-    """Return whether a package is live, and its rollout has ended."""
-    live = loop.live()
-    return live is not None and live.model_package_arn == package and loop.lock_owner() is None
 
 
 def verify(chain: Chain, *environments: Environment) -> subprocess.CompletedProcess[str]:
@@ -237,7 +168,7 @@ def hops_are_verified(chain: Chain) -> None:
 @pytest.mark.cloud
 def test_production_serves_what_build_approved_and_staging_served(chain: Chain, wait_for: Callable[..., Any]) -> None:
     """Approved once in build, by policy in staging, and by a second person in production; one command verifies all chains."""
-    in_build = chain.approve_in_build(3.0)
+    in_build = chain.approve(BUILD, 3.0)
     built = wait_for(lambda: chain.released(BUILD, in_build))
     staged = wait_for(lambda: chain.offer(STAGING, built))
     assert (staged.state, "approved there by" in staged.reason) == ("APPROVED", True), staged
@@ -278,7 +209,7 @@ def test_build_and_staging_know_what_production_serves(chain: Chain, wait_for: C
 @pytest.mark.cloud
 def test_the_next_model_is_released_when_its_probation_is_over(chain: Chain, wait_for: Callable[..., Any]) -> None:
     """By canary in staging, held there through its probation, then by canary in production."""
-    in_build = chain.approve_in_build(5.0)
+    in_build = chain.approve(BUILD, 5.0)
     built = wait_for(lambda: chain.released(BUILD, in_build))
     with chain.staging.traffic([{"x": 2.0}], "staging-canary"):
         staged = wait_for(lambda: chain.offer(STAGING, built))
@@ -305,7 +236,7 @@ def test_the_next_model_is_released_when_its_probation_is_over(chain: Chain, wai
 def test_what_staging_takes_back_never_reaches_production(chain: Chain, wait_for: Callable[..., Any]) -> None:
     """Rolled back during its probation: the schedule asks again, finds the model before it, and releases nothing new."""
     staging, before = chain.staging, chain.staging.live()
-    in_build = chain.approve_in_build(7.0)
+    in_build = chain.approve(BUILD, 7.0)
     built = wait_for(lambda: chain.released(BUILD, in_build))
     with staging.traffic([{"x": 2.0}], "taken-back"):
         staged = wait_for(lambda: chain.offer(STAGING, built))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,7 @@ import aws_cdk as cdk
 import examples.regions
 import pytest
 from examples.regions import AMERICAS, BUILD, PRODUCTION, RECOVERY, Serving, compose
-from examples.retail.loop import Loop
-from tests.examples import models
-from tests.released import release
+from tests.examples.linked_accounts import LinkedAccounts, served
 from tools.page_code import shown
 
 from mlops_constructs import EndpointCapacity
@@ -25,16 +23,13 @@ from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.changes import Action, compare, read_schemas
 from mlops_runtime.changes.template import Template
-from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.price import monthly_price, price_lines, price_table
-from mlops_runtime.promotion.offer_table import Offer, OfferTable
-from mlops_runtime.registry.package_registry import Approver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mlops_constructs import Environment
 
 UNIT, MODEL = "demand", "forecast"
 GROUP = f"{UNIT}-{MODEL}"
@@ -118,77 +113,17 @@ def synthesize(folder: Path, **context: str) -> Path:
     return folder
 
 
-class Regions:
+class Regions(LinkedAccounts):
     """The deployed stacks."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
-        self.cloud, self.folder, self.number = cloud, folder, 0
-        self.outputs: dict[str, dict[str, str]] = {}
+        super().__init__(cloud, unit=UNIT, model=MODEL)
+        self.folder = folder
         assembly = synthesize(folder / "before")
         # targets first: nothing of a source is there yet
         for name in ("Recovery", "Americas", "Production", "Build"):
             self.outputs |= deployer.deploy(cloud, assembly, [name])
         self.production, self.recovery, self.americas = map(self.loop, (PRODUCTION, RECOVERY, AMERICAS))
-
-    def now(self) -> datetime:
-        """Return the cloud's time."""
-        return datetime.fromisoformat(self.cloud.clock()["now"])
-
-    def client(self, environment: Environment, service: str) -> Any:
-        """Return a client of one account and Region."""
-        return self.cloud.at(environment.account, environment.region).client(service)
-
-    def loop(self, environment: Environment) -> Loop:
-        """Return the loop of one serving stack."""
-        client = self.cloud.at(environment.account, environment.region).client
-        loop = Loop(client=client, outputs=self.outputs[environment.name.capitalize()], unit=UNIT, now=self.now)
-        loop.wait_idle("DeployMachineArn")
-        return loop
-
-    def approve_in_build(self, factor: float) -> str:
-        """Register a model in build as a gate leaves it, approve it as a person does, and return its package."""
-        self.number += 1
-        archive, model_sha256 = models.archive(factor)
-        outputs = self.outputs["Build"]
-        found = release(
-            archive=archive,
-            model_sha256=model_sha256,
-            unit=UNIT,
-            model=MODEL,
-            source=BUILD.linked,
-            bucket=outputs["ArtifactsBucket"],
-            execution=f"run-{self.number}",
-            is_signed=False,
-        )
-        s3, sagemaker = self.client(BUILD, "s3"), self.client(BUILD, "sagemaker")
-        for key, content in found.objects.items():
-            s3.put_object(Bucket=found.bucket, Key=key, Body=content, ChecksumAlgorithm="SHA256")
-        arn = str(sagemaker.create_model_package(**found.request)["ModelPackageArn"])
-        caller = f"arn:aws:iam::{BUILD.account}:user/ann"
-        approver = Approver.in_role(
-            sts=self.client(BUILD, "sts"), sagemaker=sagemaker, role=outputs["ApproverRoleArn"], caller=caller
-        )
-        approver.approve(sagemaker.describe_model_package(ModelPackageName=arn), reason="better everywhere")
-        return arn
-
-    def released(self, environment: Environment, package: str) -> ReleaseRecord | None:
-        """Return the release of a package of one environment, once it is made."""
-        s3, bucket = self.client(environment, "s3"), self.outputs[environment.name.capitalize()]["ArtifactsBucket"]
-        for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"releases/{GROUP}/").get("Contents", []):
-            record = from_json(ReleaseRecord, s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
-            if record.package.package_arn == package:
-                return record
-        return None
-
-    def offer(self, environment: Environment, record: ReleaseRecord) -> Offer | None:
-        """Return what became of a release in an environment that it was offered to; None until it is decided on."""
-        found = [each for each in self.offers(environment) if each.record_uri.endswith(f"/{record.binding}.json")]
-        return next((each for each in found if each.state != "OFFERED"), None)
-
-    def offers(self, environment: Environment) -> list[Offer]:
-        """Return all offers of an environment."""
-        table = self.outputs[environment.name.capitalize()]["PromotionsTable"]
-        return list(OfferTable(self.client(environment, "dynamodb"), table).offers())
 
 
 @pytest.fixture(scope="module")
@@ -202,15 +137,9 @@ def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regions]:
         cloud.down(forget=True)
 
 
-def served(loop: Loop, package: str) -> bool:
-    """Return whether a package is live, and its rollout has ended."""
-    live = loop.live()
-    return live is not None and live.model_package_arn == package and loop.lock_owner() is None
-
-
 def promoted(regions: Regions, wait_for: Callable[..., Any], factor: float) -> tuple[str, ReleaseRecord]:
     """Approve a model in build and serve it in production, with traffic for its canary; return its package there."""
-    in_build = regions.approve_in_build(factor)
+    in_build = regions.approve(BUILD, factor)
     built = wait_for(lambda: regions.released(BUILD, in_build))
     with regions.production.traffic(ROW, f"production-{factor}"):
         produced = wait_for(lambda: regions.offer(PRODUCTION, built))
@@ -304,7 +233,7 @@ def test_the_pilot_light_takes_over(regions: Regions, wait_for: Callable[..., An
     assert wait_for(lambda: concurrency() == 100 and recovery.lock_owner() is None, seconds=120.0)
     assert recovery.invoke(ROW, "failover")[0].predictions[0] == pytest.approx(10.0)
 
-    in_build = regions.approve_in_build(9.0)
+    in_build = regions.approve(BUILD, 9.0)
     built = wait_for(lambda: regions.released(BUILD, in_build))
     arrived = wait_for(lambda: regions.offer(RECOVERY, built))
     assert arrived.state == "APPROVED", arrived

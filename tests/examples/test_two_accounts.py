@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pytest
-from examples.retail.loop import Loop
 from tests.examples import models
-from tests.released import release
+from tests.examples.linked_accounts import LinkedAccounts
 
 from mlops_constructs import (
     Approval,
@@ -29,12 +28,9 @@ from mlops_constructs import (
 )
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
-from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.release import ReleaseRecord
-from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.environment_link import LinkRole, inbox_name, link_role_name
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
-from mlops_runtime.registry.package_registry import Approver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,60 +99,39 @@ class Accounts:
     """Both deployed accounts."""
 
     def __init__(self, cloud: local_cloud.Cloud, assembly: Path, digest: str = models.DIGEST) -> None:
-        self.cloud, self.number, self.digest = cloud, 0, digest
+        self.cloud, self.digest = cloud, digest
+        self.linked = LinkedAccounts(cloud, unit=UNIT, model=MODEL)
+        self.linked.outputs |= deployer.deploy(cloud, assembly)
+        self.source, self.target = self.linked.outputs["Build"], self.linked.outputs["Staging"]
         self.build, self.staging = cloud.at(BUILD.account, BUILD.region), cloud.at(STAGING.account, STAGING.region)
-        outputs = deployer.deploy(cloud, assembly)
-        self.source, self.target = outputs["Build"], outputs["Staging"]
-        self.loop = Loop(client=self.staging.client, outputs=self.target, unit=UNIT, now=self.now)
-        self.loop.wait_idle("DeployMachineArn")
+        self.loop = self.linked.loop(STAGING)
         self.offers = OfferTable(self.staging.client("dynamodb"), self.target["PromotionsTable"])
+
+    @property
+    def number(self) -> int:
+        """How many models were approved."""
+        return self.linked.number
 
     def now(self) -> datetime:
         """Return the cloud's time."""
-        return datetime.fromisoformat(self.cloud.clock()["now"])
+        return self.linked.now()
 
     def approve(self, factor: float) -> str:
-        """Register a model in the build account as a gate leaves it, approve it as a person does, and return its package."""
-        self.number += 1
-        archive, model_sha256 = models.archive(factor)
-        found = release(
-            archive=archive,
-            model_sha256=model_sha256,
-            unit=UNIT,
-            model=MODEL,
-            source=BUILD.linked,
-            bucket=self.source["ArtifactsBucket"],
-            execution=f"run-{self.number}",
-            is_signed=False,
-            image=self.digest,
-        )
-        s3, sagemaker, sts = (self.build.client(name) for name in ("s3", "sagemaker", "sts"))
-        for key, content in found.objects.items():
-            s3.put_object(Bucket=found.bucket, Key=key, Body=content, ChecksumAlgorithm="SHA256")
-        arn = str(sagemaker.create_model_package(**found.request)["ModelPackageArn"])
-        caller = f"arn:aws:iam::{BUILD.account}:user/ann"
-        approver = Approver.in_role(sts=sts, sagemaker=sagemaker, role=self.source["ApproverRoleArn"], caller=caller)
-        approver.approve(sagemaker.describe_model_package(ModelPackageName=arn), reason="better everywhere")
-        return arn
+        """Register a model in the build account, approve it there, and return its package."""
+        return self.linked.approve(BUILD, factor, image=self.digest)
 
     def released(self, package: str) -> ReleaseRecord | None:
         """Return the release of a package, once it is made."""
-        s3, bucket = self.build.client("s3"), self.source["ArtifactsBucket"]
-        for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"releases/{GROUP}/").get("Contents", []):
-            record = from_json(ReleaseRecord, s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
-            if record.package.package_arn == package:
-                return record
-        return None
-
-    def told(self) -> str | None:
-        """Return the hash of the model that build knows to serve in staging."""
-        states = DownstreamTable(self.build.client("dynamodb"), self.source["AutomationTable"], GROUP).read().states
-        return next((each.serves.model_sha256 for each in states if each.serves is not None), None)
+        return self.linked.released(BUILD, package)
 
     def offer(self, record: ReleaseRecord) -> Offer | None:
         """Return what became of a release in the target; None until it is decided on."""
-        found = [each for each in self.offers.offers() if each.record_uri.endswith(f"/{record.binding}.json")]
-        return next((each for each in found if each.state != "OFFERED"), None)
+        return self.linked.offer(STAGING, record)
+
+    def told(self) -> str | None:
+        """Return the hash of the model that build knows to serve in staging."""
+        states = self.linked.downstream(BUILD).read().states
+        return next((each.serves.model_sha256 for each in states if each.serves is not None), None)
 
 
 @pytest.fixture(scope="module")

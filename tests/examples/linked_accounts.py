@@ -1,0 +1,113 @@
+"""Deployed accounts through which a model goes: registered and approved in one, offered to the others."""
+
+from datetime import datetime
+from typing import Any
+
+from examples.retail.loop import Loop
+from tests.examples import models
+from tests.released import release
+
+from mlops_constructs import Environment
+from mlops_local.cloud import Cloud
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.release import ReleaseRecord
+from mlops_runtime.promotion.downstream_table import DownstreamTable
+from mlops_runtime.promotion.offer_table import Offer, OfferTable
+from mlops_runtime.registry.package_registry import Approver
+
+
+class LinkedAccounts:
+    """Deployed stacks, each named as its environment.
+
+    Args:
+        cloud: The embedded cloud.
+        unit: The unit of all stacks.
+        model: The model of their registries.
+    """
+
+    def __init__(self, cloud: Cloud, *, unit: str, model: str) -> None:
+        self.cloud, self.unit, self.model, self.group = cloud, unit, model, f"{unit}-{model}"
+        self.outputs: dict[str, dict[str, str]] = {}
+        self.number = 0
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def client(self, environment: Environment, service: str) -> Any:
+        """Return a client of one account and Region."""
+        return self.cloud.at(environment.account, environment.region).client(service)
+
+    def output(self, environment: Environment, name: str) -> str:
+        """Return an output of the stack of an environment."""
+        return self.outputs[environment.name.capitalize()][name]
+
+    def loop(self, environment: Environment) -> Loop:
+        """Return the loop of a stack that serves, once nothing goes on there."""
+        client = self.cloud.at(environment.account, environment.region).client
+        loop = Loop(client=client, outputs=self.outputs[environment.name.capitalize()], unit=self.unit, now=self.now)
+        loop.wait_idle("DeployMachineArn")
+        return loop
+
+    def approve(self, environment: Environment, factor: float, *, image: str = models.DIGEST) -> str:
+        """Register a model as a gate leaves it, approve it as a person does, and return its package.
+
+        Args:
+            environment: Where it was trained.
+            factor: What it multiplies its rows by.
+            image: Digest of its image.
+        """
+        self.number += 1
+        archive, model_sha256 = models.archive(factor)
+        found = release(
+            archive=archive,
+            model_sha256=model_sha256,
+            unit=self.unit,
+            model=self.model,
+            source=environment.linked,
+            bucket=self.output(environment, "ArtifactsBucket"),
+            execution=f"run-{self.number}",
+            is_signed=False,
+            image=image,
+        )
+        s3, sagemaker = self.client(environment, "s3"), self.client(environment, "sagemaker")
+        for key, content in found.objects.items():
+            s3.put_object(Bucket=found.bucket, Key=key, Body=content, ChecksumAlgorithm="SHA256")
+        arn = str(sagemaker.create_model_package(**found.request)["ModelPackageArn"])
+        approver = Approver.in_role(
+            sts=self.client(environment, "sts"),
+            sagemaker=sagemaker,
+            role=self.output(environment, "ApproverRoleArn"),
+            caller=f"arn:aws:iam::{environment.account}:user/ann",
+        )
+        approver.approve(sagemaker.describe_model_package(ModelPackageName=arn), reason="better everywhere")
+        return arn
+
+    def released(self, environment: Environment, package: str) -> ReleaseRecord | None:
+        """Return the release of a package of an environment, once it is made."""
+        s3, bucket = self.client(environment, "s3"), self.output(environment, "ArtifactsBucket")
+        for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"releases/{self.group}/").get("Contents", []):
+            record = from_json(ReleaseRecord, s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
+            if record.package.package_arn == package:
+                return record
+        return None
+
+    def offers(self, environment: Environment) -> list[Offer]:
+        """Return all that was offered to an environment."""
+        table = self.output(environment, "PromotionsTable")
+        return list(OfferTable(self.client(environment, "dynamodb"), table).offers())
+
+    def offer(self, environment: Environment, record: ReleaseRecord) -> Offer | None:
+        """Return what became of a release in an environment that it was offered to; None until it is decided on."""
+        found = [each for each in self.offers(environment) if each.record_uri.endswith(f"/{record.binding}.json")]
+        return next((each for each in found if each.state != "OFFERED"), None)
+
+    def downstream(self, source: Environment) -> DownstreamTable:
+        """Return what an account knows of what its targets serve."""
+        return DownstreamTable(self.client(source, "dynamodb"), self.output(source, "AutomationTable"), self.group)
+
+
+def served(loop: Loop, package: str) -> bool:
+    """Return whether a package is live, and its rollout has ended."""
+    live = loop.live()
+    return live is not None and live.model_package_arn == package and loop.lock_owner() is None
