@@ -8,20 +8,24 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._functions import define_function
 from mlops_constructs._roles import key_statement
+from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.model_registry.model_image import ModelImage
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.promotion.environment_link import downstream_chain
 from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE
 
+_GROUP = r"[a-z][a-z0-9-]{0,62}"  # SageMaker's limit: 63 characters
 _WILDCARD_REASON = (
     "evaluations, gate results, archives and audit records get their names at run time, below the names of pipelines and chain; "
     "rejected: single objects, which no template knows"
 )
 
 
+@checked("InvalidDownstream")
 class Downstream(Construct):
     """The champion of a registry whose models serve in other accounts. Stateless. Its row is in the unit's automation table.
 
@@ -33,6 +37,9 @@ class Downstream(Construct):
         id: Construct id.
         business_unit: The unit.
         group_name: The package group.
+
+    Raises:
+        ValidationError: If ``group_name`` cannot be that of a group.
 
     Example:
         >>> from mlops_constructs import BusinessUnit, Environment, ModelRegistry
@@ -46,6 +53,10 @@ class Downstream(Construct):
 
     def __init__(self, scope: Construct, id: str, *, business_unit: IBusinessUnit, group_name: str) -> None:
         super().__init__(scope, id)
+        allowed = "the name of a package group, <unit>-<model>"
+        raise_if_any(
+            self, "InvalidDownstream", [check_pattern("group_name", group_name, pattern=_GROUP, allowed=allowed)]
+        )
         self._unit, self._chain = business_unit, downstream_chain(group_name)
         self._readers: dict[str, Callable[[str], None]] = {}
         self._record = self._define_record()
