@@ -279,7 +279,9 @@ def test_what_production_rolls_back_is_known_before_it(chain: Chain, wait_for: C
             own,
         )
     asked_by = ["--home", str(chain.cloud.home), "--profile", f"mlops-{BUILD.account}"]
-    shown = CliRunner().invoke(command, ["promotions", GROUP, *asked_by], env={"AWS_REGION": BUILD.region})
+    shown = CliRunner().invoke(
+        command, ["promotions", GROUP, *asked_by], env={"AWS_REGION": BUILD.region, "COLUMNS": "200"}
+    )
     assert "production, told by staging" in shown.stdout, shown.output
     assert f"{GROUP}/2 (theirs {version(before.model_package_arn)})" in shown.stdout
 

@@ -120,7 +120,7 @@ def _print_targets(found: "PromotionHistory") -> None:
     if found.targets:
         typer.echo(f"of {found.group}, targets serve")
         head = ("environment", "serves", "theirs", "since", "rolled back")
-        print_table(head, [tuple(_target_cells(each)) for each in found.targets], whole_words=True)
+        print_table(head, [tuple(_target_cells(each)) for each in found.targets])
     for each in found.targets:
         if each.asked is not None:
             typer.echo(
