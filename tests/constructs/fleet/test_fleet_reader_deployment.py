@@ -42,6 +42,7 @@ from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
 from mlops_runtime.contracts.unit_entries import entry_name, entry_value
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.fleet.fleet_reading import read_environments
+from mlops_runtime.layers.layer_wheels import build_layers
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.audit_chain import AuditChain, Move
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -157,6 +158,7 @@ def role_of(cloud: "Cloud", account: str, name: str, **policies: dict[str, Any])
 @pytest.fixture(scope="module")
 def fleet(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Both accounts with something of everything that is read."""
+    assert list(build_layers(names=["features", "monitor"])) != []
     assembly = synthesize(tmp_path_factory.mktemp("fleet"))
     with role_of(cloud, HOME, "Operator") as operator:
         try:
@@ -242,9 +244,10 @@ def _machine_role(fleet: Fleet) -> str:
 def test_the_models_of_both_accounts_are_read(fleet: Fleet) -> None:
     """By version and digest, state, drift, rollout and waiting approval; nothing is missing."""
     found = fleet.view(named(BUILD), named(STAGING))
-    build, staging = found["models"]
+    # other tests have units in these accounts
+    build, staging = (each for each in found["models"] if each["unit"] == "looked")
 
-    assert found["unread"] == {}
+    assert [name for name in found["unread"] if "looked" in name] == []
     assert (build["environment"], build["released"], build["waiting"]) == ("build", f"{GROUP}/1", [f"{GROUP}/2"])
     assert (staging["environment"], staging["version"], staging["digest"]) == ("staging", 2, "b" * 64)
     assert (staging["state"], staging["owner"], staging["rollout"] is not None) == ("gone", "ann", True)
@@ -256,7 +259,7 @@ def test_the_command_reads_them_in_the_callers_name(fleet: Fleet, tmp_path: Path
     file = tmp_path / "fleet.json"
     environments = [to_dict(named(each)) for each in (BUILD, STAGING)]
     file.write_text(json.dumps({"format": "mlops.fleet/1", "environments": environments}))
-    command = [sys.executable, "-m", "mlops_cli", "fleet", "--json", "--environments", str(file)]
+    command = [sys.executable, "-m", "mlops_cli", "fleet", "looked", "--json", "--environments", str(file)]
     environment = {**_inherited(), **fleet.operator.environment(), "AWS_DEFAULT_REGION": "us-east-1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
 

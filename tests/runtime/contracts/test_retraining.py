@@ -98,7 +98,7 @@ def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
         (
             RetrainRequest,
             {"trigger": "ALARM"},
-            "$.trigger must be one of 'alarm', 'schedule', 'manual', 'new_data', 'recheck', got 'ALARM'",
+            "$.trigger must be one of 'alarm', 'schedule', 'manual', 'new_data', 'recheck', 'target', got 'ALARM'",
         ),
         (RetrainRequest, {"as_of": ...}, "$.as_of is missing"),
         (RetrainRequest, {"event_id": 7}, "$.event_id must be a string, got 7"),
