@@ -140,9 +140,9 @@ def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regions]:
 def promoted(regions: Regions, wait_for: Callable[..., Any], factor: float) -> tuple[str, ReleaseRecord]:
     """Approve a model in build and serve it in production, with traffic for its canary; return its package there."""
     in_build = regions.approve(BUILD, factor)
-    built = wait_for(lambda: regions.released(BUILD, in_build))
+    built = wait_for(lambda: regions.released(BUILD, in_build), seconds=180.0)
     with regions.production.traffic(ROW, f"production-{factor}"):
-        produced = wait_for(lambda: regions.offer(PRODUCTION, built))
+        produced = wait_for(lambda: regions.offer(PRODUCTION, built), seconds=180.0)
         assert produced.state == "APPROVED", produced
         assert wait_for(lambda: served(regions.production, produced.package), seconds=180.0)
     return produced.package, built
@@ -150,10 +150,10 @@ def promoted(regions: Regions, wait_for: Callable[..., Any], factor: float) -> t
 
 def arrives(regions: Regions, wait_for: Callable[..., Any], factor: float, package: str) -> ReleaseRecord:
     """Wait until what production releases is served in both other Regions, as bytes under their own keys."""
-    passed_on: ReleaseRecord = wait_for(lambda: regions.released(PRODUCTION, package))
+    passed_on: ReleaseRecord = wait_for(lambda: regions.released(PRODUCTION, package), seconds=180.0)
     for place, loop in ((RECOVERY, regions.recovery), (AMERICAS, regions.americas)):
         with loop.traffic(ROW, f"{place.name}-{factor}") if place is AMERICAS else nullcontext():
-            arrived = wait_for(lambda place=place: regions.offer(place, passed_on))
+            arrived = wait_for(lambda place=place: regions.offer(place, passed_on), seconds=180.0)
             assert arrived.state == "APPROVED", arrived
             assert wait_for(lambda loop=loop, arrived=arrived: served(loop, arrived.package), seconds=180.0)
         assert loop.invoke(ROW, "after")[0].predictions[0] == pytest.approx(2.0 * factor)
@@ -171,17 +171,25 @@ def arrives(regions: Regions, wait_for: Callable[..., Any], factor: float, packa
     return passed_on
 
 
+@pytest.fixture
+def served_regions(regions: Regions, wait_for: Callable[..., Any]) -> Regions:
+    """Let all of them serve a first model, which replaces none and so has no probation."""
+    if regions.production.live() is None:
+        package, _ = promoted(regions, wait_for, 3.0)
+        arrives(regions, wait_for, 3.0, package)
+    return regions
+
+
 @pytest.mark.cloud
-def test_a_model_goes_from_production_to_its_other_regions(regions: Regions, wait_for: Callable[..., Any]) -> None:
+def test_a_model_goes_from_production_to_its_other_regions(served_regions: Regions) -> None:
     """Of the same account and of another one, whose stacks were deployed before their source's."""
-    package, _ = promoted(regions, wait_for, 3.0)
-    # it replaced no model, so it has no probation
-    arrives(regions, wait_for, 3.0, package)
+    assert all(loop.live() for loop in (served_regions.production, served_regions.recovery, served_regions.americas))
 
 
 @pytest.mark.cloud
-def test_a_new_model_meets_one_region_first(regions: Regions, wait_for: Callable[..., Any]) -> None:
+def test_a_new_model_meets_one_region_first(served_regions: Regions, wait_for: Callable[..., Any]) -> None:
     """The others have it once production's probation is over."""
+    regions = served_regions
     package, _ = promoted(regions, wait_for, 5.0)
     live = regions.production.live()
     assert live is not None
@@ -195,8 +203,11 @@ def test_a_new_model_meets_one_region_first(regions: Regions, wait_for: Callable
 
 
 @pytest.mark.cloud
-def test_what_production_takes_back_meets_no_other_region(regions: Regions, wait_for: Callable[..., Any]) -> None:
+def test_what_production_takes_back_meets_no_other_region(
+    served_regions: Regions, wait_for: Callable[..., Any]
+) -> None:
     """Rolled back during its probation, in the one Region that it met."""
+    regions = served_regions
     production, before = regions.production, regions.production.live()
     package, _ = promoted(regions, wait_for, 7.0)
     deployed = {each["executionArn"] for each in production.executions("DeployMachineArn")}
@@ -216,8 +227,9 @@ def test_what_production_takes_back_meets_no_other_region(regions: Regions, wait
 
 
 @pytest.mark.cloud
-def test_the_pilot_light_takes_over(regions: Regions, wait_for: Callable[..., Any]) -> None:
+def test_the_pilot_light_takes_over(served_regions: Regions, wait_for: Callable[..., Any]) -> None:
     """Production's key is gone and with it all that it has: recovery serves more calls, and takes what build releases."""
+    regions = served_regions
     kms, key = regions.client(PRODUCTION, "kms"), regions.outputs["Production"]["Key"]
     kms.disable_key(KeyId=key)
     recovery = regions.recovery
@@ -234,7 +246,7 @@ def test_the_pilot_light_takes_over(regions: Regions, wait_for: Callable[..., An
     assert recovery.invoke(ROW, "failover")[0].predictions[0] == pytest.approx(10.0)
 
     in_build = regions.approve(BUILD, 9.0)
-    built = wait_for(lambda: regions.released(BUILD, in_build))
+    built = wait_for(lambda: regions.released(BUILD, in_build), seconds=180.0)
     arrived = wait_for(lambda: regions.offer(RECOVERY, built))
     assert arrived.state == "APPROVED", arrived
     assert wait_for(lambda: served(recovery, arrived.package), seconds=180.0)
