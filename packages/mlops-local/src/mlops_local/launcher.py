@@ -52,7 +52,7 @@ from mlops_local.egress import service as egress
 from mlops_local.egress.proxy import Proxy
 from mlops_local.egress.refusals import with_refusals
 from mlops_local.egress.schemes import with_schemes
-from mlops_local.functions import function_logs, function_metrics, function_processes, functions
+from mlops_local.functions import function_logs, function_metrics, function_processes, functions, worker_pool
 from mlops_local.glue import jobs, machine_integration, rulesets
 from mlops_local.iam import (
     authorization,
@@ -100,6 +100,7 @@ _MODULES = (
     function_logs,
     function_metrics,
     function_processes,
+    worker_pool,
     embedded_metrics,
     signatures,
     authorization,

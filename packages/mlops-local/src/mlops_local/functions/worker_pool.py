@@ -1,0 +1,72 @@
+"""Processes of a function: one that breaks, or a function that changes, ends none that serves a call.
+
+Lambda gives each of the calls that run at once an environment of its own, and updates and deletes a function while calls run:
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html. MiniStack ends all processes of a function when one of
+them breaks, and when the function changes: calls of others then failed without a reason.
+"""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc
+
+from mlops_local import compat
+
+_INVALIDATE = "(func_name, qualifier=None, account=None, region=None)"
+_RELEASE = "(worker)"
+compat.expect(
+    "ministack.core.lambda_runtime",
+    ProvidedWorker=type,
+    Worker=type,
+    _lock=object,
+    _workers=dict,
+    invalidate_worker=_INVALIDATE,
+    release_worker=_RELEASE,
+)
+compat.expect("ministack.services.lambda_svc", invalidate_worker=_INVALIDATE, release_worker=_RELEASE)
+
+# out of the pool, and ended with the call that they serve
+_leaving: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def install() -> None:
+    """Leave processes that serve a call until it is over."""
+    # claim: a-call-keeps-its-environment
+    # claim: a-deleted-function-ends-its-calls
+    invalidate, release = lambda_runtime.invalidate_worker, lambda_runtime.release_worker
+
+    def invalidate_idle(
+        func_name: str, qualifier: str | None = None, account: str | None = None, region: str | None = None
+    ) -> None:
+        wanted = (account, region, func_name, qualifier)
+        with lambda_runtime._lock:
+            for key, workers in lambda_runtime._workers.items():
+                if all(want in (None, got) for want, got in zip(wanted, key.split(":"), strict=True)):
+                    _leaving.update(worker for worker in workers if worker.in_use)
+                    workers[:] = [worker for worker in workers if not worker.in_use]
+        invalidate(func_name, qualifier, account, region)
+
+    def release_or_end(worker: Any) -> None:
+        release(worker)
+        if worker in _leaving:
+            worker.kill()
+
+    lambda_runtime.invalidate_worker = lambda_svc.invalidate_worker = invalidate_idle
+    lambda_runtime.release_worker = lambda_svc.release_worker = release_or_end
+    for kind in (lambda_runtime.Worker, lambda_runtime.ProvidedWorker):
+        kind.invoke = _ending(kind.invoke)
+
+
+def _ending(invoke: Callable[..., Any]) -> Callable[..., Any]:
+    """End a process that broke: what holds it forgets it then."""
+
+    def invoke_or_end(worker: Any, *arguments: Any, **named: Any) -> Any:
+        try:
+            return invoke(worker, *arguments, **named)
+        except Exception:
+            worker.kill()
+            raise
+
+    return invoke_or_end
