@@ -57,7 +57,7 @@ def call(cloud: Cloud, function: str) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def running(call: Callable[..., dict[str, Any]], wait_for: Callable[..., Any], tmp_path: Path):
+def running(call: Callable[..., dict[str, Any]], wait_for: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Have a call run while others come; its answer is there at the end."""
 
     @contextmanager

@@ -60,7 +60,7 @@ def install() -> None:
 
 
 def _ending(invoke: Callable[..., Any]) -> Callable[..., Any]:
-    """End a process that broke: what holds it forgets it then."""
+    """End the process of a call that broke, which no pool has any more."""
 
     def invoke_or_end(worker: Any, *arguments: Any, **named: Any) -> Any:
         try:
