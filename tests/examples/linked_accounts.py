@@ -1,5 +1,6 @@
 """Deployed accounts through which a model goes: registered and approved in one, offered to the others."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -105,6 +106,23 @@ class LinkedAccounts:
     def downstream(self, source: Environment) -> DownstreamTable:
         """Return what an account knows of what its targets serve."""
         return DownstreamTable(self.client(source, "dynamodb"), self.output(source, "AutomationTable"), self.group)
+
+    def hear(self, environment: Environment) -> str:
+        """Let a new queue hear the unit's topic of an account, and return its URL."""
+        sqs, topic = self.client(environment, "sqs"), self.output(environment, "Topic")
+        url = str(sqs.create_queue(QueueName="people")["QueueUrl"])
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        allow = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        self.client(environment, "sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        return url
 
 
 def served(loop: Loop, package: str) -> bool:

@@ -58,8 +58,10 @@ def synthesize(folder: Path, image: ModelImage = IMAGE, images: Images = Images.
         "ApproverRoleArn": registry.approver_role.role_arn,
         "Key": unit.key.key_arn,
         "Undelivered": registry.node.find_child("Served").mailbox.undelivered.queue_url,  # type: ignore[attr-defined]
+        "ReleaseQueue": registry.node.find_child("Release").queue.queue_url,  # type: ignore[attr-defined]
         "EventBus": unit.bus.event_bus_name,
         "AutomationTable": unit.automation_table.table_name,
+        "Topic": unit.topic.topic_arn,
     }
     for name, value in outputs.items():
         cdk.CfnOutput(build, name, value=value)
@@ -106,6 +108,7 @@ class Accounts:
         self.build, self.staging = cloud.at(BUILD.account, BUILD.region), cloud.at(STAGING.account, STAGING.region)
         self.loop = self.linked.loop(STAGING)
         self.offers = OfferTable(self.staging.client("dynamodb"), self.target["PromotionsTable"])
+        self._people = self.linked.hear(BUILD)
 
     @property
     def number(self) -> int:
@@ -132,6 +135,23 @@ class Accounts:
         """Return the hash of the model that build knows to serve in staging."""
         states = self.linked.downstream(BUILD).read().states
         return next((each.serves.model_sha256 for each in states if each.serves is not None), None)
+
+    def letters_alarm(self, queue: str) -> dict[str, Any]:
+        """Return build's alarm on one of its dead-letter queues."""
+        name = queue.rpartition("/")[2]
+        pages = self.build.client("cloudwatch").get_paginator("describe_alarms").paginate()
+        alarms = [each for page in pages for each in page["MetricAlarms"]]
+        (found,) = (each for each in alarms if {"Name": "QueueName", "Value": name} in each.get("Dimensions", []))
+        return dict(found)
+
+    def heard(self, alarm: str) -> list[str]:
+        """Return the states of an alarm that came to the people of build since they were last asked."""
+        sqs, found = self.build.client("sqs"), list[dict[str, Any]]()
+        while messages := sqs.receive_message(QueueUrl=self._people, MaxNumberOfMessages=10).get("Messages"):
+            for each in messages:
+                found.append(json.loads(json.loads(each["Body"])["Message"]))
+                sqs.delete_message(QueueUrl=self._people, ReceiptHandle=each["ReceiptHandle"])
+        return [each["NewStateValue"] for each in found if each.get("AlarmName") == alarm]
 
 
 @pytest.fixture(scope="module")
@@ -267,8 +287,10 @@ def _without_inbox_policy(accounts: Accounts) -> Callable[[], object]:
 def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(
     accounts: Accounts, take: Callable[..., Callable[[], object]], wait_for: Callable[..., Any]
 ) -> None:
-    """The target hears nothing; the source's schedule offers the release again, and it is taken once the statement is back."""
+    """The target hears nothing, people do; the schedule offers the release again, and it is taken once the statement is back."""
     sqs, dead = accounts.build.client("sqs"), accounts.source["Undelivered"]
+    alarm = accounts.letters_alarm(dead)
+    assert alarm["StateValue"] == "OK"
     restore = take(accounts)
     try:
         package = accounts.approve(50.0 + accounts.number)
@@ -279,12 +301,40 @@ def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(
         assert event["detail"]["attributes"]["record_uri"].endswith(f"/{record.binding}.json")
         assert accounts.offer(record) is None
         assert _mlops(accounts, BUILD, "promotions")["undelivered"] >= 1
+        accounts.cloud.clock_jump(by=timedelta(minutes=20))
+        wait_for(lambda: accounts.letters_alarm(dead)["StateValue"] == "ALARM")
+        assert wait_for(lambda: accounts.heard(alarm["AlarmName"])) == ["ALARM"]
     finally:
         restore()
         sqs.purge_queue(QueueUrl=dead)
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
     offer = wait_for(lambda: accounts.offer(record))
     assert offer.state == "APPROVED", offer
+    assert accounts.letters_alarm(dead)["StateValue"] == "OK"
+
+
+def test_an_approval_that_a_guard_is_not_given_is_an_alarm(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
+    """Its queue admits the rule no more: a dead letter of the unit, by the same alarm; the schedule makes up for it."""
+    sqs, queue = accounts.build.client("sqs"), accounts.source["ReleaseQueue"]
+    names = ["Policy", "RedrivePolicy"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    arn = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
+    dead = sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+    alarm = accounts.letters_alarm(dead)
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": ""})
+    try:
+        package = accounts.approve(90.0)
+        wait_for(lambda: sqs.receive_message(QueueUrl=dead, VisibilityTimeout=0).get("Messages"))
+        accounts.cloud.clock_jump(by=timedelta(minutes=20))
+        wait_for(lambda: accounts.letters_alarm(dead)["StateValue"] == "ALARM")
+        assert wait_for(lambda: accounts.heard(alarm["AlarmName"])) == ["ALARM"]
+    finally:
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": attributes["Policy"]})
+        sqs.purge_queue(QueueUrl=dead)
+    accounts.cloud.clock_jump(by=timedelta(minutes=61))
+    record = wait_for(lambda: accounts.released(package))
+    assert wait_for(lambda: accounts.offer(record)).state == "APPROVED"
+    assert accounts.letters_alarm(dead)["StateValue"] == "OK"
 
 
 def _without_inbox(accounts: Accounts) -> Callable[[], object]:

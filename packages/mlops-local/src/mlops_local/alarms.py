@@ -318,6 +318,16 @@ def _alarms() -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
+def watched_metrics(namespace: str) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Return account, Region and metric, with its dimensions, of all that alarms read of a namespace."""
+    return [
+        (account, region, metric)
+        for account, region, alarm in _alarms()
+        for metric in _metrics(alarm)
+        if metric["Namespace"] == namespace
+    ]
+
+
 def install() -> None:
     """Replace MiniStack's evaluation, and add the policy check and the event to its actions."""
     # claim: alarm-changes-reach-topic-and-bus

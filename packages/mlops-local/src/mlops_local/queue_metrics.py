@@ -1,0 +1,117 @@
+"""The metrics of queues in ``AWS/SQS``: each minute, how many messages an active queue has; of queues at which an alarm looks.
+
+A queue without such an alarm costs nothing and has no metrics. What is not here: the age of the oldest message, and the counts of
+calls.
+
+See: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ministack.services import cloudwatch, sqs
+
+from mlops_local import alarms, clock, compat
+from mlops_local.saved_state import kept_stores
+
+compat.expect(
+    "ministack.services.cloudwatch",
+    _store_datum="(namespace, name, dims, ts, unit, value, values, counts, stat_values)",
+)
+compat.expect(
+    "ministack.services.sqs",
+    _get_q="(url, action=None)",
+    _queues=object,
+    _queue_name_to_url=object,
+    _queues_lock=object,
+    _refresh_counts="(q)",
+)
+
+NAMESPACE = "AWS/SQS"
+# by metric, the attribute of a queue with the same number, and whether zero is reported too
+_COUNTS = {
+    "ApproximateNumberOfMessagesVisible": ("ApproximateNumberOfMessages", True),
+    "ApproximateNumberOfMessagesNotVisible": ("ApproximateNumberOfMessagesNotVisible", False),
+    "ApproximateNumberOfMessagesDelayed": ("ApproximateNumberOfMessagesDelayed", False),
+}
+_MINUTE = 60.0
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/monitoring-using-cloudwatch.html
+_ACTIVE = 6 * 3600.0
+_WAKING = 15 * 60.0  # "a delay of up to 15 minutes": here it always is the longest
+
+# by ARN, when a queue became active and when it last was: epoch seconds of the embedded clock
+_ACTIVITY: dict[str, list[float]] = kept_stores.keep(__name__, "_ACTIVITY", {})
+
+
+# claim: queues-report-while-active
+# claim: a-letter-keeps-its-queue-active
+def _note(arn: str, at: float) -> None:
+    """Keep that a queue was accessed, or had a message."""
+    since, last = _ACTIVITY.get(arn, (at, at))
+    _ACTIVITY[arn] = [at if at - last > _ACTIVE else since, max(at, last)]
+
+
+class QueueMetrics:
+    """All queues at which alarms look, as one source of the embedded clock."""
+
+    def due(self, after: float) -> float | None:
+        """Return the next minute for which an active queue reports."""
+        found = None
+        for _, _, queue in _watched_queues():
+            arn = queue["attributes"]["QueueArn"]
+            if queue["messages"]:
+                _note(arn, after)
+            since, last = _ACTIVITY.get(arn, (0.0, float("-inf")))
+            following = (max(after, since + _WAKING) // _MINUTE + 1) * _MINUTE
+            if following - last <= _ACTIVE and (found is None or following < found):
+                found = following
+        return found
+
+    def run(self, at: float) -> bool:
+        """Report the minute that ends; nothing follows from it but what alarms say."""
+        for account, region, queue in _watched_queues():
+            since, last = _ACTIVITY.get(queue["attributes"]["QueueArn"], (0.0, float("-inf")))
+            if at - _WAKING <= since or at - last > _ACTIVE:
+                continue
+            with sqs._queues_lock:
+                sqs._refresh_counts(queue)
+            with alarms.Scope(account, region):
+                _report(queue, at - _MINUTE)
+        return False
+
+
+# claim: queues-report-their-messages
+def _report(queue: dict[str, Any], started: float) -> None:
+    dimensions = {"QueueName": queue["name"]}
+    for name, (attribute, has_zero) in _COUNTS.items():
+        value = float(queue["attributes"][attribute])
+        if value or has_zero:
+            cloudwatch._store_datum(NAMESPACE, name, dimensions, started, "Count", value, None, None, None)
+
+
+def _watched_queues() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield account, Region and record of each queue at which an alarm looks, once."""
+    names = {
+        (account, region, each["Value"])
+        for account, region, metric in alarms.watched_metrics(NAMESPACE)
+        for each in metric.get("Dimensions") or []
+        if each["Name"] == "QueueName"
+    }
+    for account, region, name in sorted(names):
+        url = sqs._queue_name_to_url.get_scoped(account, region, name)
+        queue = url and sqs._queues.get_scoped(account, region, url)
+        if queue:
+            yield account, region, queue
+
+
+def install() -> None:
+    """Note each access of a queue, and report on the embedded clock; before alarms, which see the minute then."""
+    get = sqs._get_q
+
+    def get_and_note(url: str, action: str | None = None) -> dict[str, Any]:
+        queue: dict[str, Any] = get(url, action)
+        _note(queue["attributes"]["QueueArn"], clock.now())
+        return queue
+
+    sqs._get_q = get_and_note
+    clock.add_source(QueueMetrics())
