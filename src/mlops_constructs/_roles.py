@@ -166,8 +166,14 @@ def service_role(
     Raises:
         ValidationError: If an action has a wildcard or there is no statement.
     """
+    document = iam.PolicyDocument(statements=list(statements))
+    # one call for all statements: reading the actions of each is what synthesis waits for
+    declared = (document.to_json() or {}).get("Statement", [])
     problems: list[str | None] = [
-        f"action must be named in full, got {action!r}" for s in statements for action in s.actions if "*" in action
+        f"action must be named in full, got {action!r}"
+        for statement in declared
+        for action in _list(statement.get("Action", []))
+        if "*" in str(action)
     ]
     if not statements and not managed_policies:
         problems.append("statements must not be empty; a role without permissions needs none of this")
@@ -183,7 +189,7 @@ def service_role(
         role_name=role_name,
     )
     if statements:
-        policy = iam.ManagedPolicy(role, "Policy", statements=list(statements), roles=[role], description=description)
+        policy = iam.ManagedPolicy(role, "Policy", document=document, roles=[role], description=description)
         policy.node.add_validation(_PolicyCheck(policy, wildcard_reason))
     return role
 
@@ -260,7 +266,8 @@ def key_statement(
         actions: What the services do in the role's name. Default: read and write.
     """
     stack = cdk.Stack.of(key)
-    hosts = [f"{service}.{stack.region}.{stack.url_suffix}" for service in sorted(services)]
+    home = f"{stack.region}.{stack.url_suffix}"
+    hosts = [f"{service}.{home}" for service in sorted(services)]
     return iam.PolicyStatement(
         actions=sorted(actions),
         resources=[key.key_arn],
