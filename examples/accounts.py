@@ -45,8 +45,8 @@ TRAINING = TrainingJob(
 
 # [start:chain]
 def retail(stack: cdk.Stack) -> PlatformDefaults:
-    """Return what the platform asks for: every account is of the organization that context names."""
-    return PlatformDefaults(name="retail", organization_id=stack.node.try_get_context("organization"))
+    """Return what the platform asks for: every account is of the organization that context names, and in the fleet."""
+    return PlatformDefaults(name="retail", organization_id=stack.node.try_get_context("organization"), fleet=True)
 
 
 class Build(cdk.Stack):

@@ -18,6 +18,7 @@ DAYS, MINUTES = cdk.Duration.days, cdk.Duration.minutes
 # [start:defaults]
 RETAIL = PlatformDefaults(
     name="retail",
+    fleet=True,
     organization_id="o-a1b2c3d4e5",
     network=Network.from_shared_vpc(
         vpc_id="vpc-0123456789abcdef0",

@@ -108,15 +108,19 @@ def define_bucket(
     return bucket
 
 
-def mark_state(resource: s3.Bucket | dynamodb.Table) -> None:
+def mark_state(resource: s3.Bucket | dynamodb.Table, *, business_unit: IBusinessUnit) -> None:
     """Tag a bucket or table as one that holds the state of models, which ``FleetReader`` may read; never one of features or calls.
 
-    Tags of a bucket decide on access only where it is set to it:
+    It stays as it is where the unit's platform does not ask for it. Tags of a bucket decide on access only where it is set to it:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/buckets-tagging-enable-abac.html
 
     Args:
         resource: The bucket or table.
+        business_unit: The unit.
     """
+    rules = business_unit.platform_rules
+    if rules is None or not rules.fleet:
+        return
     cdk.Tags.of(resource).add(STATE_TAG, STATE)
     if isinstance(resource, s3.Bucket):
         _resource(resource).abac_status = "Enabled"

@@ -72,7 +72,7 @@ class DefinedRecords(AuditRecords):
         asked = 0 if rules is None or rules.audit_days is None else rules.audit_days
         lock = cdk.Duration.days(max(AUDIT_DAYS, asked)) if profile.keeps_data else None
         bucket = define_bucket(scope, "Audit", business_unit=business_unit, object_lock=lock)
-        mark_state(bucket)
+        mark_state(bucket, business_unit=business_unit)
         heads = define_bucket(scope, "Heads", business_unit=business_unit, object_lock=lock)
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         heads.add_to_resource_policy(

@@ -153,7 +153,7 @@ class BusinessUnit(Construct):
         self._freeze = self._frozen(freeze)
         self._automation_table = define_table(self, "Automation", business_unit=self, partition_key="endpoint")
         for each in (self._artifacts, self._automation_table):
-            mark_state(each)
+            mark_state(each, business_unit=self)
         self._automation = AutomationAccess(
             business_unit=self,
             table=self._automation_table,

@@ -58,6 +58,8 @@ class PlatformDefaults:
         weakest_rollout: Each part of a unit's rollout is as strict or stricter: a first step as small, bakes and probation as long,
             as much evidence, limits as low. Default: any rollout.
         freeze: Times that are added to each unit's calendar. Default: none.
+        fleet: Whether the account's ``FleetReader`` reads what models of the unit do: tables and buckets of their state get the tag
+            by which it does, and these buckets decide by tags. Default: it reads none of them.
 
     Raises:
         ValidationError: With every value that is not possible.
@@ -83,6 +85,7 @@ class PlatformDefaults:
     weakest_approval: Approval | None = None
     weakest_rollout: RolloutPolicy | None = None
     freeze: FreezeCalendar | None = None
+    fleet: bool = False
 
     def __post_init__(self) -> None:
         found = [problem for problem in self._problems() if problem is not None]
@@ -118,6 +121,7 @@ class PlatformDefaults:
             approval_seconds=None if approval is None else int(timeout.to_seconds(integral=False)),
             rollout=None if rollout is None else rollout.to_spec(),
             freeze=None if self.freeze is None else self.freeze.spec,
+            fleet=self.fleet or None,
         )
 
     def _problems(self) -> Iterator[str | None]:

@@ -168,7 +168,7 @@ class RetrainingPipeline(Construct):
         self._table = define_table(
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
-        mark_state(self._table)
+        mark_state(self._table, business_unit=business_unit)
         gate_function = self._define_gate(gate, endpoint)
         tags_function = self._define_tags(source, training)
         code = s3_assets.Asset(self, "Code", path=str(training.source), exclude=["**/__pycache__"])

@@ -117,7 +117,7 @@ class Rollout(Construct):
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")
-        mark_state(self._table)
+        mark_state(self._table, business_unit=business_unit)
         self._environment = {} if environment is None else dict(environment)
         self._access = access(
             scope=self, business_unit=business_unit, registry=registry, table=self._table, serving=spec

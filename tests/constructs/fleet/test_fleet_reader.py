@@ -1,6 +1,7 @@
 """One role an account: what it trusts, its size, and that no finding is left."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,15 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
-from mlops_constructs import FleetReader, ValidationError
+from examples import accounts
+from mlops_constructs import FleetReader, PlatformDefaults, ValidationError
 from mlops_constructs.compliance.harness import check
+from mlops_runtime.contracts.platform_rules import rules_digest
+from mlops_runtime.layers import layer_wheels
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MANAGED, TRUST = 6144, 2048
+STACKS = ("Build", "Staging", "Production")
 PARTITION, SUFFIX = "aws-us-gov", "amazonaws.com.cn"  # the longest of each
 
 
@@ -97,3 +102,36 @@ def test_what_is_not_possible_is_named(arguments: dict[str, Any], problem: str) 
     """At synthesis."""
     with pytest.raises(ValidationError, match=problem):
         stack(**arguments)
+
+
+def _accounts(folder: Path, *, fleet: bool) -> dict[str, dict[str, Any]]:
+    """Resources of the chain of `examples/accounts.py`, without what names the platform's rules."""
+    app = cdk.App(outdir=str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
+        (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True)
+        patch.setattr(accounts, "retail", lambda _: PlatformDefaults(name="retail", fleet=fleet))
+        accounts.compose(app)
+    digest = rules_digest(PlatformDefaults(name="retail", fleet=fleet).rules)
+    found: dict[str, dict[str, Any]] = {}
+    for each in app.synth().stacks:
+        text = json.dumps(each.template["Resources"]).replace(digest, "<digest>").replace('\\"fleet\\":true,', "")
+        found |= {f"{each.stack_name}/{name}": resource for name, resource in json.loads(text).items()}
+    return found
+
+
+def test_a_fleet_adds_tags_to_tables_and_buckets_of_state_and_nothing_else(tmp_path: Path) -> None:
+    """Templates of units whose platform asks for none are what they were before."""
+    without, asked = (_accounts(tmp_path / str(fleet), fleet=fleet) for fleet in (False, True))
+    changed = {name: each for name, each in asked.items() if each != without[name]}
+    for each in changed.values():
+        each["Properties"]["Tags"].remove({"Key": "mlops:data", "Value": "state"})
+        if each["Type"] == "AWS::S3::Bucket":
+            assert each["Properties"].pop("AbacStatus") == "Enabled"
+
+    assert asked == without
+    assert "AbacStatus" not in json.dumps(without) and "mlops:data" not in json.dumps(without)
+    assert sorted(re.sub("[0-9A-F]{8}$", "", name) for name in changed) == sorted(
+        ["Build/RetrainingTable", "Staging/EndpointRolloutTable", "Production/EndpointRolloutTable"]
+        + [f"{of}/Unit{each}" for of in STACKS for each in ("Artifacts", "Audit", "Automation")]
+    )

@@ -30,6 +30,7 @@ from mlops_constructs import (
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
+    PlatformDefaults,
     Profile,
 )
 from mlops_local.stacks import deployer
@@ -57,6 +58,7 @@ HOME, OTHER = "000000000000", "333333333333"
 BUILD = Environment("build", account="111111111111", region="us-east-1")
 STAGING = Environment("staging", account="222222222222", region="eu-west-1")
 GROUP = "looked-forecast"
+LOOKED_AT = PlatformDefaults(name="retail", fleet=True)
 IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
 WAITS = {"StartAt": "Bake", "States": {"Bake": {"Type": "Wait", "Seconds": 360000, "End": True}}}
 
@@ -66,7 +68,9 @@ class Unit(cdk.Stack):
 
     def __init__(self, app: cdk.App, here: Environment) -> None:
         super().__init__(app, f"Looked{here.name.capitalize()}", env=here.cdk)
-        self.unit = BusinessUnit(self, "Unit", name="looked", profile=Profile.DEVELOPMENT, owner="ann")
+        self.unit = BusinessUnit(
+            self, "Unit", name="looked", profile=Profile.DEVELOPMENT, owner="ann", defaults=LOOKED_AT
+        )
         self.outputs = {"Artifacts": self.unit.artifacts.bucket_name, "Audit": self.unit.audit_bucket.bucket_name}
 
 
@@ -76,6 +80,8 @@ def synthesize(folder: Path) -> Path:
     build, staging = Unit(app, BUILD), Unit(app, STAGING)
     for here in (BUILD, STAGING):
         PlatformAccount(app, here, operations=HOME)
+    apart = cdk.Stack(app, "Apart", env=BUILD.cdk)
+    BusinessUnit(apart, "Unit", name="apart", profile=Profile.DEVELOPMENT)
     features = (Feature("spent", "double", "What a household spent"),)
     group = FeatureGroup(
         name="households", entities=(Entity("household", "string", "Who"),), event_time="day", features=features,
@@ -252,6 +258,17 @@ def test_the_models_of_both_accounts_are_read(fleet: Fleet) -> None:
     assert (staging["environment"], staging["version"], staging["digest"]) == ("staging", 2, "b" * 64)
     assert (staging["state"], staging["owner"], staging["rollout"] is not None) == ("gone", "ann", True)
     assert staging["monitored_until"]
+
+
+def test_a_unit_that_is_not_of_the_fleet_is_named_with_the_fix(fleet: Fleet) -> None:
+    """Its platform does not ask for it, so it has no tags, and the role reads nothing of it."""
+    found = fleet.view(named(BUILD))
+
+    assert [each for each in found["models"] if each["unit"] == "apart"] == []
+    assert (
+        "; FleetReader reads units whose platform asks for it: PlatformDefaults(fleet=True)"
+        in found["unread"]["build/apart"]
+    )
 
 
 def test_the_command_reads_them_in_the_callers_name(fleet: Fleet, tmp_path: Path) -> None:

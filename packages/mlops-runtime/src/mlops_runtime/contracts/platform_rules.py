@@ -19,7 +19,8 @@ class PlatformRules:
     Terraform estate that hands one over, ``key_arn`` the key of all data. ``tags`` are on every resource, ``required_tags`` are
     keys to which the unit gives values. ``log_days`` and ``audit_days`` are the shortest times that logs and audit records are
     kept. ``approval_seconds`` is the longest time in which a person may approve; with it no machine approves. ``rollout`` is the
-    weakest that may take a model to traffic, ``freeze`` is added to each unit's calendar.
+    weakest that may take a model to traffic, ``freeze`` is added to each unit's calendar. With ``fleet`` an account's
+    ``FleetReader`` reads what the unit's models do.
     """
 
     platform: str
@@ -39,6 +40,7 @@ class PlatformRules:
     approval_seconds: int | None = None
     rollout: RolloutSpec | None = None
     freeze: FreezeSpec | None = None
+    fleet: bool | None = None
     format: Literal["mlops.platform-rules/1"] = "mlops.platform-rules/1"
 
 

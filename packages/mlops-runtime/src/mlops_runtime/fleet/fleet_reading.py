@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,10 +15,11 @@ from mlops_runtime.console.model_pages import ModelRow, RegistryRow, UnitPage, u
 from mlops_runtime.console.model_pages import unit as unit_page
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.fleet import FleetEnvironment, FleetModel, FleetView
-from mlops_runtime.refused_calls import refusal
+from mlops_runtime.refused_calls import DENIED, refusal
 
 _ENVIRONMENTS_AT_ONCE = 8
 _UNITS_AT_ONCE = 4
+_ASKED_FOR = "FleetReader reads units whose platform asks for it: PlatformDefaults(fleet=True)"
 # what one environment may answer, without which the others are shown
 _NOT_READABLE = (ClientError, BotoCoreError, NotDeployedError, ContractError, EmbeddedCloudError)
 
@@ -36,9 +37,10 @@ class _Read:
         """Yield its models."""
         for page in self.pages:
             for row in page.models:
-                yield _model(self.environment, page, row, self.costs)
+                yield _served(_model(self.environment, page, row.endpoint, row), row, self.costs)
             for registry in page.registries:
-                yield _registry(self.environment, page, registry)
+                found = _model(self.environment, page, registry.group, registry)
+                yield replace(found, approved=registry.approved, released=registry.released)
 
 
 def read_environments(
@@ -89,7 +91,7 @@ def _environment(
         listed = units(Call(cloud=cloud, reader=cloud, now=now))
         billed = costs(Call(cloud=cloud, reader=cloud, now=now)) if has_costs else None
     except _NOT_READABLE as error:
-        return _Read(environment=environment, unread={environment.name: _reason(error)})
+        return _Read(environment=environment, unread={environment.name: _reason(error, environment)})
     unread = {f"{environment.name}/{name}": why for name, why in listed.unread.items() if unit in (None, name)}
     with ThreadPoolExecutor(_UNITS_AT_ONCE) as pool:
         asked = {
@@ -102,27 +104,28 @@ def _environment(
         try:
             page = each.result()
         except _NOT_READABLE as error:
-            unread[f"{environment.name}/{name}"] = _reason(error)
+            unread[f"{environment.name}/{name}"] = _reason(error, environment)
         else:
             pages.append(page)
             unread |= {f"{environment.name}/{name} {part}": reason for part, reason in page.unread.items()}
     return _Read(environment=environment, pages=pages, unread=unread, costs=billed)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ClientError):
-        return refusal(error.response["Error"], error.operation_name)
-    return " ".join(str(error).split())
+def _reason(error: Exception, environment: FleetEnvironment) -> str:
+    if not isinstance(error, ClientError):
+        return " ".join(str(error).split())
+    said = refusal(error.response["Error"], error.operation_name)
+    is_denied = error.response["Error"].get("Code") in DENIED
+    return f"{said}; {_ASKED_FOR}" if is_denied and environment.role is not None else said
 
 
-def _model(environment: FleetEnvironment, page: UnitPage, row: ModelRow, billed: CostsPage | None) -> FleetModel:
-    cost = None if billed is None else billed.endpoints.get(row.endpoint)
+def _model(environment: FleetEnvironment, page: UnitPage, name: str, row: ModelRow | RegistryRow) -> FleetModel:
     return FleetModel(
         environment=environment.name,
         account=environment.account,
         region=environment.region,
         unit=page.unit,
-        model=row.endpoint.removeprefix(f"{page.unit}-"),
+        model=name.removeprefix(f"{page.unit}-"),
         state=row.state.value,
         says=row.says,
         automation=page.automation,
@@ -131,35 +134,20 @@ def _model(environment: FleetEnvironment, page: UnitPage, row: ModelRow, billed:
         version=row.version,
         digest=row.digest,
         since=row.since,
-        drift=row.monitors.get("drift"),
-        quality=row.monitors.get("quality"),
-        monitored_until=row.monitored_until,
         retrained=row.retrained,
-        rollout=row.rollout,
-        probation_until=row.probation_until,
         waiting=row.waiting,
-        cost=cost,
-        currency=None if cost is None or billed is None else billed.currency,
     )
 
 
-def _registry(environment: FleetEnvironment, page: UnitPage, row: RegistryRow) -> FleetModel:
-    return FleetModel(
-        environment=environment.name,
-        account=environment.account,
-        region=environment.region,
-        unit=page.unit,
-        model=row.group.removeprefix(f"{page.unit}-"),
-        state=row.state.value,
-        says=row.says,
-        automation=page.automation,
-        owner=page.owner,
-        cost_center=page.cost_center,
-        version=row.version,
-        digest=row.digest,
-        since=row.since,
-        retrained=row.retrained,
-        waiting=row.waiting,
-        approved=row.approved,
-        released=row.released,
+def _served(found: FleetModel, row: ModelRow, billed: CostsPage | None) -> FleetModel:
+    cost = None if billed is None else billed.endpoints.get(row.endpoint)
+    return replace(
+        found,
+        drift=row.monitors.get("drift"),
+        quality=row.monitors.get("quality"),
+        monitored_until=row.monitored_until,
+        rollout=row.rollout,
+        probation_until=row.probation_until,
+        cost=cost,
+        currency=None if cost is None or billed is None else billed.currency,
     )
