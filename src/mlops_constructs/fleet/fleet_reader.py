@@ -33,8 +33,9 @@ class FleetReader(Construct):
 
     It reads what ``mlops fleet`` and the console's first page show, of every unit whose platform asks for it
     (``PlatformDefaults(fleet=True)``): what stacks published (``/mlops/``), rows of rollouts, pauses and retrainings, executions of
-    the units' machines, reports of monitors, audit records, releases, states of endpoints and packages. It changes nothing, and reads no features, calls, labels, training sets or models.
-    Its policy is its boundary, so that nothing can be added to it, and has the same size for any number of models.
+    the units' machines, reports of monitors, audit records, releases, states of endpoints and packages. It changes nothing, and
+    reads no features, calls, labels, training sets or models. Its policy is its boundary, so that nothing can be added to it, and
+    has the same size for any number of models.
 
     Resources are chosen by tags that the constructs of such units give them: tables and buckets with ``mlops:data`` = ``state``,
     machines with ``mlops:unit``. S3 decides by tags in buckets that are set to it, as the constructs do, and DynamoDB in accounts
