@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.loaders import JSONFileLoader
 from hypothesis import settings
-from tests import jsii_calls
+from tests import iceberg_calls, jsii_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was collected out of every later collection of garbage."""
+    """Leave what was collected out of every later collection of garbage; what tests load is loaded by now."""
+    iceberg_calls.install()
     gc.freeze()
     gc.enable()
 
