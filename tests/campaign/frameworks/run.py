@@ -95,7 +95,7 @@ class Loop:
     def _save(self, name: str, folder: Path) -> Any:
         folder.mkdir()
         (folder / "table.json").write_text(training_json(name))
-        command = [self.python, self.script, name, folder / "table.json", folder / "model"]
+        command = [self.python, self.script, folder / "table.json", self.folder, name]
         subprocess.run(command, check=True, capture_output=True)
         if name == "skops_trees":
             (folder / "model" / "trusted-types.txt").write_text(TREE_TYPES)

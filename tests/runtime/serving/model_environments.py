@@ -6,6 +6,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -121,21 +122,20 @@ def body(of: ModelSignature, name: str) -> bytes:
     return json.dumps({"instances": rows}).encode()
 
 
-def saved(name: str, folder: Path, environment: str | None = None) -> list[float]:
-    """Save a model in its environment, pack it in ``folder / "model"``, and return what its framework predicts."""
-    environment = ENVIRONMENT[name] if environment is None else environment
+def saved(names: Iterable[str], folder: Path, environment: str) -> dict[str, tuple[Path, list[float]]]:
+    """Save models in an environment, which loads each framework once; return their packed folders and what their frameworks predict."""
     interpreter = python(environment)
-    folder.mkdir(parents=True, exist_ok=True)
     table = folder / "table.json"
     table.write_text(json.dumps(households()))
-    subprocess.run(
-        [interpreter, "-I", _SAVE, name, table, folder / "model"], check=True, capture_output=True, text=True
-    )
-    if name == "skops_trees":
-        (folder / "model" / "trusted-types.txt").write_text(TREE_TYPES)
-    pack(folder / "model", signature(name, folder / "model"), environment)
-    predictions: list[float] = json.loads((folder / "expected.json").read_text())
-    return predictions
+    subprocess.run([interpreter, "-I", _SAVE, table, folder, *names], check=True, capture_output=True, text=True)
+    made = {}
+    for name in names:
+        model = folder / name / "model"
+        if name == "skops_trees":
+            (model / "trusted-types.txt").write_text(TREE_TYPES)
+        pack(model, signature(name, model), environment)
+        made[name] = model, json.loads((folder / name / "expected.json").read_text())
+    return made
 
 
 TREE_TYPES = """functools.partial

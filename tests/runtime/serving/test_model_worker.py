@@ -36,19 +36,26 @@ ONE_EACH = (
     "mlflow_skops",
     "sagemaker_handler",
 )
+# what another environment loads, and what it refuses
+OUTLIVES, REFUSED = (
+    ("xgboost_json", "lightgbm_numbers", "lightgbm_categories"),
+    ("pickle_trees", "skops_linear", "handler"),
+)
+OLDER = OUTLIVES + REFUSED
 Saved = Callable[..., tuple[Path, list[float]]]
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """Save a model once; tests that change it copy it."""
-    made: dict[tuple[str, str | None], tuple[Path, list[float]]] = {}
+    """Save an environment's models once; tests that change one copy it."""
+    made: dict[str, dict[str, tuple[Path, list[float]]]] = {}
 
     def save(name: str, environment: str | None = None) -> tuple[Path, list[float]]:
-        if (name, environment) not in made:
-            folder = tmp_path_factory.mktemp(name)
-            made[name, environment] = (folder / "model", model_environments.saved(name, folder, environment))
-        return made[name, environment]
+        chosen = ENVIRONMENT[name] if environment is None else environment
+        if chosen not in made:
+            names = OLDER if chosen == "older" else [each for each in SAVES if ENVIRONMENT[each] == chosen]
+            made[chosen] = model_environments.saved(names, tmp_path_factory.mktemp(chosen), chosen)
+        return made[chosen][name]
 
     return save
 
@@ -102,7 +109,7 @@ def test_each_flavor_keeps_every_rule_of_the_kit(saved: Saved, name: str) -> Non
     assert len(found) == 18
 
 
-@pytest.mark.parametrize("name", ["xgboost_json", "lightgbm_numbers", "lightgbm_categories"])
+@pytest.mark.parametrize("name", OUTLIVES)
 def test_what_one_environment_saves_another_loads(saved: Saved, name: str) -> None:
     """A format that is data outlives a version of its library."""
     folder, expected = saved(name, "older")
@@ -115,7 +122,7 @@ def test_what_one_environment_saves_another_loads(saved: Saved, name: str) -> No
     np.testing.assert_allclose(answer, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["pickle_trees", "skops_linear", "handler"])
+@pytest.mark.parametrize("name", REFUSED)
 def test_another_version_of_scikit_learn_is_refused(saved: Saved, name: str) -> None:
     """Its library only warns, and goes on with what it does not understand."""
     folder, _ = saved(name, "older")

@@ -1,4 +1,4 @@
-"""Trains a network and saves its weights beside the code that knows it: ``save_network.py NAME TABLE FOLDER``."""
+"""Trains a network and saves its weights beside the code that knows it: ``save_network.py TABLE FOLDER NAME``."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Train on the table, write weights, ``model.py`` and what the network predicts itself."""
-    table, folder = json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3])
+    table, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]) / sys.argv[3] / "model"
     folder.mkdir(parents=True)
     frame = pd.DataFrame({name: table[name] for name in ("baskets", "household", "has_kids", "store", "age", "home")})
     ages, homes = (sorted(set(frame[name])) for name in ("age", "home"))

@@ -1,7 +1,7 @@
-"""Trains and saves a model in an environment of its own, and what its framework predicts: ``save_model.py NAME TABLE FOLDER``.
+"""Trains and saves models in an environment of its own, and what its frameworks predict: ``save_model.py TABLE FOLDER NAME...``.
 
-``TABLE`` has households as JSON columns, the label among them. ``FOLDER`` gets the model; ``expected.json`` beside it gets the
-predictions of the framework itself, by its own frame.
+``TABLE`` has households as JSON columns, the label among them. ``FOLDER/NAME/model`` gets the model; ``expected.json`` beside it
+gets the predictions of the framework itself, by its own frame.
 """
 
 import json
@@ -223,8 +223,8 @@ def sagemaker_handler(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
 
 
 SAVES: dict[str, Save] = {
-    save.__name__: save
-    for save in (
+    each.__name__: each
+    for each in (
         xgboost_json, xgboost_ubj, lightgbm_numbers, lightgbm_categories, catboost_poisson, catboost_chance, skops_linear,
         skops_trees, pickle_trees, joblib_forest, mlflow_skops, mlflow_pickle, handler, sagemaker_handler,
     )
@@ -233,14 +233,20 @@ CHANCES = ("xgboost_ubj", "catboost_chance", "pickle_trees", "mlflow_skops", "ml
 FILLS = ("catboost_poisson", "catboost_chance", "mlflow_skops", "mlflow_pickle")
 
 
-def main() -> None:
-    """Save the model that the first argument names."""
-    name, table, folder = sys.argv[1], json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3])
+def save(name: str, table: dict[str, list[Any]], folder: Path) -> None:
+    """Save one model."""
     folder.mkdir(parents=True)
     frame = frame_of(table, fills=name in FILLS)
     label = np.array(table[IS_HIGH if name in CHANCES else LABEL])
     expected = SAVES[name](frame, label, folder)
     folder.with_name("expected.json").write_text(json.dumps(np.asarray(expected, dtype=float).tolist()))
+
+
+def main() -> None:
+    """Save the models that the arguments name."""
+    table, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    for name in sys.argv[3:]:
+        save(name, table, folder / name / "model")
 
 
 if __name__ == "__main__":
