@@ -1,5 +1,7 @@
-"""The training entrypoint as SageMaker runs it: a process over an /opt/ml of its own."""
+"""The training entrypoint as SageMaker runs it, over an /opt/ml of its own: a process, and its function where one adds nothing."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import sys
 import zipfile
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +22,7 @@ from tests.runtime.serving import model_environments
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model_manifest import ModelManifest
 from mlops_runtime.jobs.job_environment import OptMl
-from mlops_runtime.jobs.train import program
+from mlops_runtime.jobs.train import main, program
 from mlops_runtime.retraining.training_metrics import read_log_line
 from mlops_runtime.serving.model_folder import MANIFEST_FILE
 from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
@@ -39,6 +42,15 @@ def run(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedPr
     command = [sys.executable, "-m", "mlops_runtime.jobs.train", *arguments]
     environment = {**os.environ, **variables, "MLOPS_OPT_ML": str(root)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
+
+
+def called(root: Path, *arguments: str, **variables: str) -> SimpleNamespace:
+    """Call the entrypoint's function over ``root``; its scripts and models have processes of their own all the same."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        for name, value in (*variables.items(), ("MLOPS_OPT_ML", str(root))):
+            patch.setenv(name, value)
+        return SimpleNamespace(returncode=main(list(arguments)), lines=out.getvalue().splitlines())
 
 
 def code(root: Path, script: str) -> None:
@@ -64,7 +76,7 @@ def test_a_script_that_fails_leaves_its_metrics_in_the_log(tmp_path: Path) -> No
     """Before the reason, which stays the last line; one that wrote none adds nothing."""
     folder = "import os, pathlib\nfolder = pathlib.Path(os.environ['SM_OUTPUT_DATA_DIR'])\n"
     code(tmp_path, folder + "(folder / 'metrics.json').write_text('{\"rmse\": 2.5}')\nraise ValueError('diverged')")
-    lines = run(tmp_path, "train.py").stderr.splitlines()
+    lines = called(tmp_path, "train.py").lines
     found = read_log_line(lines[-2])
     assert found is not None
     assert (found.metrics, lines[-1][-20:]) == ({"rmse": 2.5}, "ValueError: diverged")
@@ -84,7 +96,7 @@ def test_fails_when_the_script_leaves_no_servable_model(models: Any, tmp_path: P
     """A training that ends with 0 but without a signature has failed."""
     (models.write(tmp_path / "model") / "signature.json").unlink()
     code(tmp_path, "pass")
-    assert run(tmp_path, "train.py").returncode == 1
+    assert called(tmp_path, "train.py").returncode == 1
     reason = (tmp_path / "output" / "failure").read_text()
     assert reason.startswith("train.py did not leave a model that can be served: cannot read ")
 
@@ -132,8 +144,8 @@ def test_a_script_with_a_clock_of_its_own_trains(models: Any, tmp_path: Path) ->
     clock = "\nimport time\ntime.time = lambda: -1.0\nmodel = pathlib.Path(os.environ['SM_MODEL_DIR'])"
     clock += "\n[os.utime(path, (-1e9, 9e9)) for path in model.iterdir()]"
     code(tmp_path, GOOD + clock)
-    done = run(tmp_path, "train.py")
-    assert done.returncode == 0, done.stderr
+    done = called(tmp_path, "train.py")
+    assert done.returncode == 0, done.lines
 
 
 @pytest.mark.parametrize("script", ["other.py", "../../../outside.py"])
@@ -141,7 +153,7 @@ def test_fails_for_a_script_that_is_not_in_the_zip(tmp_path: Path, script: str) 
     """The scripts that there are are named; a path out of the code is none of them."""
     code(tmp_path, GOOD)
     (tmp_path.parent / "outside.py").write_text("")
-    assert run(tmp_path, script).returncode == 1
+    assert called(tmp_path, script).returncode == 1
     reason = (tmp_path / "output" / "failure").read_text()
     assert reason == f"channel code does not hold {script!r}, it holds helper.py, train.py"
 
@@ -153,7 +165,7 @@ def test_a_script_finds_its_checkpoints(models: Any, tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "epoch").write_text("7")
     wanted = "import os, pathlib\nassert pathlib.Path(os.environ['MLOPS_CHECKPOINT_DIR'], 'epoch').read_text() == '7'\n"
     code(tmp_path, wanted + GOOD)
-    assert run(tmp_path, "train.py").returncode == 0
+    assert called(tmp_path, "train.py").returncode == 0
 
 
 def test_fails_without_a_script(tmp_path: Path) -> None:
@@ -175,8 +187,8 @@ def test_sagemaker_starts_train_alone_and_a_hyperparameter_names_the_script(
     config = tmp_path / "input" / "config"
     config.mkdir()
     (config / "hyperparameters.json").write_text(json.dumps({"sagemaker_program": given, "rounds": "3"}))
-    done = run(tmp_path)
-    assert (done.returncode, done.stderr.splitlines()[-1][:18]) == (0, "mlops train: model"), done.stderr
+    done = called(tmp_path)
+    assert (done.returncode, done.lines[-1][:18]) == (0, "mlops train: model"), done.lines
 
 
 def test_an_argument_and_the_toolkits_variable_come_before_the_hyperparameter(tmp_path: Path) -> None:
@@ -203,11 +215,16 @@ TEXT = f"""{TREES}
 data = lightgbm.Dataset(split[["price", "store"]], split["units"])
 lightgbm.train({{"verbosity": -1, "num_threads": 1, "min_data_in_leaf": 1}}, data, 3).save_model(folder / "model.txt")
 """
-PICKLE = f"""{TREES}
-from sklearn.linear_model import LinearRegression
-model = LinearRegression().fit(split[["price"]], split["units"])
+# scripts of a manifest's rules, which need no framework
+FOLDER = "import os, pathlib, pickle\nfolder = pathlib.Path(os.environ['SM_MODEL_DIR'])\n"
+HANDLER = "def load(folder):\n    return 2.0\n\ndef predict(model, frame):\n    return model * frame['price']\n"
+ANSWERS = f"{FOLDER}(folder / 'model.py').write_text({HANDLER!r})\n"
+PICKLE = f"""{FOLDER}
+from sklearn.dummy import DummyRegressor
+model = DummyRegressor().fit([[1.0]], [2.0])
 (folder / "model.pkl").write_bytes(pickle.dumps(model))
 """
+DATA = f"{FOLDER}(folder / 'model.pkl').write_bytes(pickle.dumps(2.0))\n"
 PLAN = {"label": "units", "kind": "number", "without": ["at"]}
 
 
@@ -254,29 +271,30 @@ def test_a_model_that_is_not_onnx_is_packed(tmp_path: Path) -> None:
 def test_a_pickle_is_refused_where_it_is_not_allowed(tmp_path: Path) -> None:
     """In the training job already, before anything is loaded."""
     split(tmp_path, sagemaker_signature={"label": "units", "kind": "number", "inputs": ["price"]})
-    code(tmp_path, PICKLE)
-    assert run(tmp_path, "train.py", **of()).returncode == 1
+    code(tmp_path, DATA)
+    assert called(tmp_path, "train.py", **of()).returncode == 1
     reason = (tmp_path / "output" / "failure").read_text()
     assert (
         "train.py did not leave a model that can be served: model.pkl is loaded by pickle with trust 'pickle'" in reason
     )
-    assert run(tmp_path, "train.py", **of("data,code,pickle")).returncode == 0
+    code(tmp_path, PICKLE)
+    assert called(tmp_path, "train.py", **of("data,code,pickle")).returncode == 0
 
 
 def test_the_scripts_own_signature_stays(tmp_path: Path) -> None:
     """The job writes one only where there is none."""
     split(tmp_path, sagemaker_signature=PLAN)
     own = {"inputs": [{"name": "price", "type": "number"}, {"name": "store", "type": "number"}], "output": "sold"}
-    code(tmp_path, f"{TEXT}\n(folder / 'signature.json').write_text({json.dumps(own)!r})\n")
-    assert run(tmp_path, "train.py", **of()).returncode == 0
+    code(tmp_path, f"{ANSWERS}(folder / 'signature.json').write_text({json.dumps(own)!r})\n")
+    assert called(tmp_path, "train.py", **of()).returncode == 0
     assert json.loads((tmp_path / "model" / "signature.json").read_text()) == own
 
 
 def test_fails_where_the_image_has_no_environment_for_the_model(tmp_path: Path) -> None:
     """With the image that has one."""
     split(tmp_path, sagemaker_signature=PLAN)
-    code(tmp_path, TEXT)
-    assert run(tmp_path, "train.py").returncode == 1
+    code(tmp_path, f"{FOLDER}(folder / 'model.txt').write_text('tree\\n')")
+    assert called(tmp_path, "train.py").returncode == 1
     reason = (tmp_path / "output" / "failure").read_text()
     assert "it is of flavor 'lightgbm', and this image has no environment" in reason
     assert reason.endswith("name the job's image by ModelImage.from_requirements(lock)")
@@ -286,12 +304,12 @@ def test_fails_on_a_model_that_cannot_be_asked(tmp_path: Path) -> None:
     """A handler that raises is found before the job ends, and so is a folder without a model."""
     split(tmp_path, sagemaker_signature=PLAN)
     handler = "def load(folder):\n    return 1\n\ndef predict(model, frame):\n    raise KeyError('colour')\n"
-    code(tmp_path, f"{TREES}\n(folder / 'model.py').write_text({handler!r})\n")
-    assert run(tmp_path, "train.py", **of()).returncode == 1
+    code(tmp_path, f"{FOLDER}(folder / 'model.py').write_text({handler!r})\n")
+    assert called(tmp_path, "train.py", **of()).returncode == 1
     assert "colour" in (tmp_path / "output" / "failure").read_text()
     shutil.rmtree(tmp_path / "model")
     code(tmp_path, "pass")
-    assert run(tmp_path, "train.py", **of()).returncode == 1
+    assert called(tmp_path, "train.py", **of()).returncode == 1
     assert "the folder has no model that is known, got no file" in (tmp_path / "output" / "failure").read_text()
 
 
@@ -300,17 +318,17 @@ def test_another_environment_does_not_see_the_packages_of_this_one(tmp_path: Pat
     split(tmp_path)
     code(tmp_path, "import os\nraise SystemExit(sorted({'PYTHONPATH', 'VIRTUAL_ENV'} & os.environ.keys()) or 'none')")
     variables = {"PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(tmp_path)}
-    run(tmp_path, "train.py", **of(**variables))
+    called(tmp_path, "train.py", **of(**variables))
     assert "exit code 1: none" in (tmp_path / "output" / "failure").read_text()
-    run(tmp_path, "train.py", **variables)
+    called(tmp_path, "train.py", **variables)
     assert "['PYTHONPATH', 'VIRTUAL_ENV']" in (tmp_path / "output" / "failure").read_text()
 
 
 def test_fails_on_a_plan_that_no_pipeline_writes(tmp_path: Path) -> None:
     """The hyperparameter is named."""
     split(tmp_path, sagemaker_signature={"kind": "number"})
-    code(tmp_path, TEXT)
-    assert run(tmp_path, "train.py", **of()).returncode == 1
+    code(tmp_path, ANSWERS)
+    assert called(tmp_path, "train.py", **of()).returncode == 1
     assert "hyperparameter 'sagemaker_signature': " in (tmp_path / "output" / "failure").read_text()
 
 
@@ -348,9 +366,9 @@ def test_an_mlflow_folder_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_what_a_container_of_others_loads_is_left_as_it_is(tmp_path: Path) -> None:
     """A pickle beside the signature of the split: nothing is loaded, recognised or added by the job."""
     split(tmp_path, sagemaker_signature={**PLAN, "loaded_by": "container"})
-    code(tmp_path, PICKLE)
-    done = run(tmp_path, "train.py")
-    assert done.returncode == 0, done.stderr
+    code(tmp_path, DATA)
+    done = called(tmp_path, "train.py")
+    assert done.returncode == 0, done.lines
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.pkl", "signature.json"]
     signature = json.loads((tmp_path / "model" / "signature.json").read_text())
     assert signature["passes"] == "values"
@@ -361,6 +379,6 @@ def test_fails_where_nothing_is_left_for_the_container(tmp_path: Path) -> None:
     """A signature alone is no model."""
     split(tmp_path, sagemaker_signature={**PLAN, "loaded_by": "container"})
     code(tmp_path, "print('nothing')")
-    assert run(tmp_path, "train.py").returncode == 1
+    assert called(tmp_path, "train.py").returncode == 1
     reason = (tmp_path / "output" / "failure").read_text()
     assert reason == "train.py left no model beside signature.json; write what the container loads to SM_MODEL_DIR"

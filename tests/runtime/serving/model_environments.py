@@ -123,7 +123,7 @@ def body(of: ModelSignature, name: str) -> bytes:
 
 
 def saved(names: Iterable[str], folder: Path, environment: str) -> dict[str, tuple[Path, list[float]]]:
-    """Save models in an environment, which loads each framework once; return their packed folders and what their frameworks predict."""
+    """Save models in one process of an environment; return their packed folders and what their frameworks predict."""
     interpreter = python(environment)
     table = folder / "table.json"
     table.write_text(json.dumps(households()))
