@@ -282,7 +282,20 @@ def test_a_model_that_was_here_before_is_left_for_a_person(staging: Staging) -> 
 
 
 @pytest.mark.parametrize(
-    "state", ["Read", "Plan", "FindImage", "CopyEach", "Keep", "Register", "Decide", "Approve", "Record", "Announce"]
+    "state",
+    [
+        "Read",
+        "Plan",
+        "FindImage",
+        "CopyEach",
+        "Keep",
+        "AskAgain",
+        "Register",
+        "Decide",
+        "Approve",
+        "Record",
+        "Announce",
+    ],
 )
 def test_an_execution_that_dies_is_gone_on_with(staging: Staging, state: str, wait_for: Callable[..., Any]) -> None:
     """Between any two states: then the group has the whole release or nothing of it, and after the next check the whole, once."""

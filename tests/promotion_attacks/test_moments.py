@@ -100,8 +100,21 @@ def test_an_object_that_changes_between_two_copies_is_refused(siege: Besieged) -
     assert siege.packages() == packages
 
 
-def test_an_approval_that_is_withdrawn_while_copying_comes_too_late(siege: Besieged) -> None:
-    """The source was asked before the copies; the target's people have the next word, by a rejection of their own."""
+def test_an_approval_that_is_withdrawn_while_copying_is_refused(siege: Besieged) -> None:
+    """The source is asked again after the copies, which are kept under their own hashes; nothing is registered."""
+    packages, released = siege.packages(), siege.forge()
+    with siege.held("Copy", "evaluation.json") as reached:
+        siege.offer(released)
+        reached()
+        siege.decide(str(released.record.package.package_arn), "Rejected", "found a fault")
+    offer = siege.decided(released)
+    assert (offer.state, offer.may_pass, offer.package) == ("REFUSED", False, ""), offer
+    assert "is Rejected (Completed) in the source" in offer.reason
+    assert siege.packages() == packages
+
+
+def test_an_approval_that_is_withdrawn_at_registration_comes_too_late(siege: Besieged) -> None:
+    """The source was asked just before; the target's people have the next word, by a rejection of their own."""
     released = siege.forge()
     with siege.held("Register") as reached:
         siege.offer(released)

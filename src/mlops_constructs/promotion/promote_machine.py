@@ -154,12 +154,10 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             reason="{% 'the release record ' & $uri & ' could not be copied: ' & $caught %}",
             may_pass=True,
         ),
-        "Plan": invoke(
-            plan.plan_arn,
-            {**_ASKED, "now": NOW},
-            partition=partition,
+        "Plan": _ask(
+            plan,
+            partition,
             next_state="IsTaken",
-            catch="Caught",
             assign={
                 "plan": "{% $states.result.Payload %}",
                 "reason": "{% $states.result.Payload.reason %}",
@@ -200,9 +198,25 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             assign={"kept": "{% $states.result.Payload %}"},
             timeout=_KEEP_SECONDS,
         ),
-        "IsKept": choose(("$kept.verdict = 'KEPT'", "IsKnown"), default="NotKept"),
+        "IsKept": choose(("$kept.verdict = 'KEPT'", "AskAgain"), default="NotKept"),
         "NotKept": assign("Refused", reason="{% $kept.reason %}", may_pass=_MAY_PASS),
+        # copies take minutes, in which the source may withdraw its approval
+        "AskAgain": _ask(plan, partition, next_state="IsStillTaken", assign={"again": "{% $states.result.Payload %}"}),
+        "IsStillTaken": choose(("$again.verdict = 'TAKEN'", "IsKnown"), default="NotTaken"),
+        "NotTaken": assign("Refused", reason="{% $again.reason %}", may_pass="{% $again.may_pass %}"),  # noqa: S106
     }
+
+
+def _ask(plan: PromotePlan, partition: str, *, next_state: str, assign: Mapping[str, str]) -> State:
+    """Return the state that checks the record, and asks the source's registry where it is of this Region."""
+    return invoke(
+        plan.plan_arn,
+        {**_ASKED, "now": NOW},
+        partition=partition,
+        next_state=next_state,
+        catch="Caught",
+        assign=dict(assign),
+    )
 
 
 def _find_image(plan: PromotePlan, where: LinkedEnvironment, partition: str, *, catch: str) -> State:

@@ -1,6 +1,7 @@
 """Releases that are taken, and every other one refused by name."""
 
 import hashlib
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -112,6 +113,19 @@ def test_what_is_not_one_of_this_unit_group_and_source_is_refused(changes: dict[
         _read(ONE.changed(**changes))
     assert named in str(error.value)
     assert not error.value.may_pass
+
+
+def _written(**fields: Any) -> Any:
+    content = canonical_json({**json.loads(ONE.content), **fields})
+    return read_release(content, uri=ONE.uri, sha256=hashlib.sha256(content).hexdigest(), target=HERE)
+
+
+def test_a_later_source_may_say_more_and_nothing_that_must_be_obeyed() -> None:
+    """A field that is not known here changes nothing of what is taken; another format is refused by name."""
+    package = {**json.loads(canonical_json(ONE.record.package)), "licence": "MIT"}
+    assert _written(reviewed_by="ann", package=package) == ONE.record
+    with pytest.raises(ReleaseRefusedError, match=r"format must be one of 'mlops.release/1', got 'mlops.release/2'"):
+        _written(format="mlops.release/2", embargo="2017-09-01")
 
 
 def test_every_problem_is_named_at_once() -> None:

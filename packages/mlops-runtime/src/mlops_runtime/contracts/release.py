@@ -34,6 +34,10 @@ class ReleaseRecord:
     ``audit_hash`` name the record of the source's chain (``audit_chain``) that the release is in. ``released_at`` is ISO 8601, UTC.
     ``origin`` is the binding of the release that the source itself took, absent where it trained the model; ``gate`` is absent
     where the source has none.
+
+    A source may be of a later version than its targets, so a field that a reader does not know is ignored, as in every contract. It
+    cannot change what is taken: the event's hash is of the record's bytes, the binding is computed of what the reader knows, and
+    no other field is copied or registered. A field that a target must obey makes a new ``format``, which is refused by name.
     """
 
     unit: str
