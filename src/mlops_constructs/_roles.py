@@ -67,6 +67,7 @@ class ServiceRole(iam.Role):
         id: str,
         *,
         assumed_by: iam.IPrincipal,
+        business_unit: IBusinessUnit,
         permissions_boundary: iam.IManagedPolicy | None,
         managed_policies: Sequence[iam.IManagedPolicy],
         description: str,
@@ -81,6 +82,7 @@ class ServiceRole(iam.Role):
             managed_policies=list(managed_policies),
             description=description,
         )
+        self._business_unit = business_unit
         self._granted: iam.ManagedPolicy | None = None
         self._asked: set[str] | None = None
 
@@ -99,6 +101,7 @@ class ServiceRole(iam.Role):
             )
             self._granted.node.add_validation(_PolicyCheck(self._granted, None))
         self._granted.add_statements(statement)
+        self._business_unit.revoke_before_sweeps(self._granted, [statement])
         return iam.AddToPrincipalPolicyResult(statement_added=True, policy_dependable=self._granted)
 
     @contextmanager
@@ -183,6 +186,7 @@ def service_role(
         scope,
         id,
         assumed_by=principal.with_session_tags() if has_session_tags else principal,
+        business_unit=business_unit,
         permissions_boundary=business_unit.permissions_boundary,
         managed_policies=managed_policies,
         description=description,
@@ -191,6 +195,7 @@ def service_role(
     if statements:
         policy = iam.ManagedPolicy(role, "Policy", document=document, roles=[role], description=description)
         policy.node.add_validation(_PolicyCheck(policy, wildcard_reason))
+        business_unit.revoke_before_sweeps(policy, statements)
     return role
 
 
@@ -210,6 +215,7 @@ def idle_role(
         scope,
         id,
         assumed_by=iam.ServicePrincipal(service, conditions=source_conditions(scope, service)),
+        business_unit=business_unit,
         permissions_boundary=business_unit.permissions_boundary,
         managed_policies=(),
         description=description,

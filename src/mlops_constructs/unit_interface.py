@@ -220,6 +220,10 @@ class IBusinessUnit(Protocol):
         """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
         ...
 
+    def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[iam.PolicyStatement]) -> None:
+        """Let a policy leave a DEVELOPMENT stack before what it may write to is emptied, so that nothing is written later."""
+        ...
+
     def own_registry(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
         """Take a model registry into the unit: in DEVELOPMENT its packages are deleted when it leaves the stack."""
         ...

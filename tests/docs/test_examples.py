@@ -19,6 +19,7 @@ from examples.pages.model_registry import SERVED, TRAINED, Registries
 from examples.pages.monitors import Monitors
 from examples.pages.sagemaker_monitor import SageMakerMonitored
 from moto import mock_aws
+from tests.sweep_order import late_writers, writers
 
 from mlops_constructs import Network, Profile, RolloutKind
 from mlops_runtime.contracts import canonical_json
@@ -56,6 +57,13 @@ def test_units_endpoints_and_registries_synthesize(templates: dict[str, assertio
     templates["Units"].resource_count_is("AWS::Events::EventBus", 2)
     templates["Endpoints"].resource_count_is("Custom::MLOpsServingSpec", 3)
     templates["Registries"].resource_count_is("AWS::SageMaker::ModelPackageGroup", 1)
+
+
+def test_nothing_may_be_written_once_a_sweep_has_run(templates: dict[str, assertions.Template]) -> None:
+    """Also by ingests, services, monitors of each kind, and retrainings."""
+    stacks = {name: template.to_json()["Resources"] for name, template in templates.items()}
+    assert sum(len(list(writers(resources))) for resources in stacks.values()) > 20
+    assert {name: late for name, resources in stacks.items() if (late := late_writers(resources))} == {}
 
 
 def test_the_api_synthesizes(templates: dict[str, assertions.Template]) -> None:

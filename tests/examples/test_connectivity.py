@@ -11,6 +11,7 @@ import aws_cdk as cdk
 import pytest
 from examples.stacks import STACKS, compose
 from ministack.services.cloudformation import engine
+from tests.sweep_order import late_writers, needs, writers
 
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
@@ -44,17 +45,6 @@ def templates(example_stacks: Callable[..., dict[str, Resources]]) -> dict[str, 
     return {f"{stack} {context}": resources for context, stacks in found for stack, resources in stacks.items()}
 
 
-def _needs(resources: Resources, name: str) -> set[str]:
-    """Return what a resource depends on, directly or not."""
-    found: set[str] = set()
-    left = [name]
-    while left:
-        new = engine._extract_deps(resources[left.pop()], set(resources)) - found
-        found |= new
-        left += new
-    return found
-
-
 def _of(resources: Resources, *kinds: str) -> list[str]:
     return [name for name, one in resources.items() if one["Type"] in kinds or one["Type"].split("::")[0] in kinds]
 
@@ -67,8 +57,15 @@ def test_everything_that_runs_depends_on_the_ways_of_its_network(templates: dict
     )  # the platform's and one on a cluster in two profiles, three units and the first endpoint alone
     for stack, resources in made.items():
         ways = set(_of(resources, *LEADS))
-        lacking = {name: ways - _needs(resources, name) for name in _of(resources, *RUNS, "Custom")}
+        lacking = {name: ways - needs(resources, name) for name in _of(resources, *RUNS, "Custom")}
         assert {name: missing for name, missing in lacking.items() if missing} == {}, stack
+
+
+def test_nothing_may_be_written_once_a_sweep_has_run(templates: dict[str, Resources]) -> None:
+    """A policy by which a role fills a bucket or registers packages leaves the stack before its sweep, whatever still runs."""
+    found = [pair for resources in templates.values() for pair in writers(resources)]
+    assert len(found) > 100
+    assert {stack: late for stack, resources in templates.items() if (late := late_writers(resources))} == {}
 
 
 def test_no_custom_resource_waits_for_an_hour(templates: dict[str, Resources]) -> None:

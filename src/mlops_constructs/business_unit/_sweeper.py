@@ -3,6 +3,8 @@
 CDK's ``auto_delete_objects`` does the same through a function of its own, outside the unit's network, key and boundary.
 """
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -17,6 +19,7 @@ from mlops_runtime.business_unit.sweep import MARK
 _BUCKET_ACTIONS = ("s3:GetBucketTagging", "s3:ListBucketVersions")
 _OBJECT_ACTIONS = ("s3:DeleteObject", "s3:DeleteObjectVersion")
 _PACKAGE_ACTIONS = ("sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages", "sagemaker:ListTags")
+_FILLS = {"s3:PutObject", "sagemaker:CreateModelPackage"}
 # 10 a role, and the function's own role has two
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAXIMUM_REGISTRIES = 8
@@ -35,7 +38,8 @@ class Sweeper(Construct):
 
     The right to delete comes from each bucket's own policy, and from one policy a group, which leave the stack with them. The
     bucket of access logs is emptied last: its policy, which admits the deliveries, goes first, and the buckets that log into it
-    wait for it. Where the unit is imported its owner empties that bucket.
+    wait for it. Where the unit is imported its owner empties that bucket. Who may write to a bucket, or register packages, loses
+    that right before the sweep runs: no function or job that ends late leaves what no sweep deletes any more.
 
     Args:
         scope: Parent.
@@ -60,6 +64,7 @@ class Sweeper(Construct):
             wildcard_reason=_REASON,
         )
         self._registries = 0
+        self._sweeps: dict[str, cdk.CustomResource] = {}  # by the ARN of what each empties
         self._access_logs = None if access_logs is None else self._sweep_bucket(access_logs)
         if access_logs is not None and access_logs.policy is not None and self._access_logs is not None:
             access_logs.policy.node.add_dependency(self._access_logs)
@@ -79,7 +84,7 @@ class Sweeper(Construct):
                 actions=list(_OBJECT_ACTIONS), resources=[bucket.arn_for_objects("*")], principals=[principal]
             )
         )
-        sweep = self._sweep_bucket(bucket)
+        sweep = self._sweeps[bucket.bucket_arn] = self._sweep_bucket(bucket)
         if bucket.policy is not None:
             sweep.node.add_dependency(bucket.policy)
         resource = bucket.node.default_child
@@ -128,6 +133,19 @@ class Sweeper(Construct):
             properties={"ModelPackageGroupName": group_name},
         )
         sweep.node.add_dependency(policy)  # which names the group, so that the group goes last
+        self._sweeps[packages_arn] = sweep
+
+    def revoke_before(self, policy: iam.ManagedPolicy, statements: Sequence[iam.PolicyStatement]) -> None:
+        """Delete a policy before what it may write to is emptied.
+
+        Args:
+            policy: The policy.
+            statements: Its statements.
+        """
+        named = [arn for statement in statements if _FILLS & set(statement.actions) for arn in statement.resources]
+        for emptied, sweep in self._sweeps.items():
+            if any(emptied in arn for arn in named):
+                policy.node.add_dependency(sweep)
 
     @property
     def _role(self) -> iam.IRole:

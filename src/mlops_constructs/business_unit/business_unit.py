@@ -131,6 +131,7 @@ class BusinessUnit(Construct):
         if platform is not None:
             self._check_platform(network=network, encryption_key=encryption_key)
             network, encryption_key = platform.network(scope), platform.key(scope, f"{id}Key")
+        self._sweeper: Sweeper | None = None
         self._name = name
         self._owner = name if owner is None else owner
         self._cost_center = name if cost_center is None else cost_center
@@ -462,6 +463,16 @@ class BusinessUnit(Construct):
         """
         if self._sweeper is not None:
             self._sweeper.sweep_bucket(bucket)
+
+    def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[iam.PolicyStatement]) -> None:
+        """Let a policy leave a DEVELOPMENT stack before what it may write to is emptied, so that nothing is written later.
+
+        Args:
+            policy: The policy.
+            statements: Its statements; buckets and registries that they name are the unit's by then.
+        """
+        if self._sweeper is not None:
+            self._sweeper.revoke_before(policy, statements)
 
     def own_registry(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
         """Take a model registry into the unit: in DEVELOPMENT its packages are deleted when it leaves the stack.

@@ -118,6 +118,7 @@ class ImportedBusinessUnit(Construct):
         self._subnet_count = profile.zones if subnet_count is None else subnet_count
         self._asked: set[str] = set()
         self._connectivity = DependencyGroup()
+        self._sweeper: Sweeper | None = None
         # CloudFormation refuses to delete the owner's stack, before it deletes anything, while this one refers to its export
         cdk.CfnOutput(
             self, "Name", value=cdk.Fn.import_value(unit_export(name)), description="The unit, which another stack owns"
@@ -308,18 +309,24 @@ class ImportedBusinessUnit(Construct):
     def own_bucket(self, bucket: s3.Bucket) -> None:
         """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
         if not self._profile.keeps_data:
-            self._sweeper.sweep_bucket(bucket)
+            self._needed_sweeper().sweep_bucket(bucket)
+
+    def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[iam.PolicyStatement]) -> None:
+        """Let a policy leave a DEVELOPMENT stack before what it may write to and the stack owns is emptied."""
+        if self._sweeper is not None:
+            self._sweeper.revoke_before(policy, statements)
 
     def own_registry(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
         """Take a model registry into the unit: in DEVELOPMENT its packages are deleted when it leaves the stack."""
         if not self._profile.keeps_data:
-            self._sweeper.sweep_packages(
+            self._needed_sweeper().sweep_packages(
                 registry, group_name=group_name, group_arn=group_arn, packages_arn=packages_arn
             )
 
-    @cached_property
-    def _sweeper(self) -> Sweeper:
-        return Sweeper(self, "Sweeper", business_unit=self, access_logs=None)
+    def _needed_sweeper(self) -> Sweeper:
+        if self._sweeper is None:
+            self._sweeper = Sweeper(self, "Sweeper", business_unit=self, access_logs=None)
+        return self._sweeper
 
     @cached_property
     def _records(self) -> AuditRecords:

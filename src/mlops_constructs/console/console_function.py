@@ -62,6 +62,7 @@ def define_console_function(
         scope,
         "FunctionRole",
         assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        business_unit=business_unit,
         permissions_boundary=None,
         managed_policies=[business_unit.function_policy, policy],
         description=description,

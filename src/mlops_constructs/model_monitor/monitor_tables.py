@@ -326,10 +326,12 @@ class MonitorTables(Construct):
         policy = shared_policy(
             self, "ReaderPolicy", description=description, wildcard_reason=_REASON, statements=statements
         )
+        self._unit.revoke_before_sweeps(policy, statements)
         return ServiceRole(
             self,
             "Reader",
             assumed_by=iam.AccountRootPrincipal(),
+            business_unit=self._unit,
             permissions_boundary=self._unit.permissions_boundary,
             managed_policies=[policy],
             description=description,

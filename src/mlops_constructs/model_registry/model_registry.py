@@ -383,7 +383,7 @@ class ModelRegistry(RegistryBase):
             group_name=self._group_name,
             group_arn=self._group_arn,
             packages_arn=self.packages_arn,
-            boundary=self._unit.permissions_boundary,
+            business_unit=self._unit,
         )
 
     def _define_entry(self) -> ssm.IStringParameter:

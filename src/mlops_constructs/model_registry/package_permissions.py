@@ -5,6 +5,7 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._roles import ServiceRole, shared_policy
+from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.registry.model_package import CONTAINER_SHA256
 
 READ = ("sagemaker:DescribeModelPackage", "sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages")
@@ -50,7 +51,7 @@ def approvals_denied() -> iam.PolicyStatement:
 
 
 def define_approver(
-    scope: Construct, id: str, *, group_name: str, group_arn: str, packages_arn: str, boundary: iam.IManagedPolicy
+    scope: Construct, id: str, *, group_name: str, group_arn: str, packages_arn: str, business_unit: IBusinessUnit
 ) -> iam.IRole:
     """Define the role that people approve in.
 
@@ -63,7 +64,7 @@ def define_approver(
         group_name: Name of the package group.
         group_arn: ARN of the package group.
         packages_arn: ARN pattern of its packages.
-        boundary: The unit's boundary.
+        business_unit: The unit.
     """
     description = f"People who approve or reject packages of {group_name}"
     policy = shared_policy(
@@ -82,7 +83,8 @@ def define_approver(
         scope,
         id,
         assumed_by=iam.AccountRootPrincipal(),
-        permissions_boundary=boundary,
+        business_unit=business_unit,
+        permissions_boundary=business_unit.permissions_boundary,
         managed_policies=[policy],
         description=description,
     )
