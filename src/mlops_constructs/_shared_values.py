@@ -6,7 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
-from mlops_runtime.contracts.unit_entries import UnitParameter, unit_parameter
+from mlops_runtime.contracts.unit_entries import UnitParameter, unit_export, unit_parameter
 
 
 def publish_values(
@@ -75,3 +75,34 @@ def read_list(scope: Construct, *, unit: str, profile: str, field: str, count: i
     name = unit_parameter(unit, profile, field)
     values = ssm.StringListParameter.value_for_typed_list_parameter(scope, name, ssm.ParameterValueType.STRING)
     return [cdk.Fn.select(index, values) for index in range(count)]
+
+
+def export_part(scope: Construct, *, unit: str, part: str) -> str:
+    """Export a part of a unit of another stack, so that CloudFormation keeps this stack while others import it; return the name.
+
+    Args:
+        scope: The construct that defines the part.
+        unit: Name of the unit.
+        part: What it is, such as ``features``.
+    """
+    name = unit_export(unit, part=part)
+    description = "A part of the unit; while another stack imports it this one cannot be deleted"
+    cdk.CfnOutput(scope, "Part", value=part, export_name=name, description=description)
+    return name
+
+
+def import_part(scope: Construct, *, unit: str, entry: str) -> None:
+    """Refer to the export of what defines a part of a unit: the part's own, where its entry names one, else the unit's.
+
+    The name is cut out of the entry when the stack is deployed, by functions that an import takes:
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-importvalue.html
+
+    Args:
+        scope: The construct that imports the part.
+        unit: Name of the unit.
+        entry: Name of the part's parameter, JSON.
+    """
+    value, field = ssm.StringParameter.value_for_string_parameter(scope, entry), '"export":"'
+    named = cdk.Fn.select(1, cdk.Fn.split(field, f'{value}{field}{unit_export(unit)}"'))
+    imported = cdk.Fn.import_value(cdk.Fn.select(0, cdk.Fn.split('"', named)))
+    cdk.CfnOutput(scope, "Part", value=imported, description="A part of the unit, which another stack owns")

@@ -208,6 +208,10 @@ class IBusinessUnit(Protocol):
         """Define the parameter by which the command finds what the unit has deployed."""
         ...
 
+    def export(self, scope: Construct, part: str) -> str | None:
+        """Export a part that another stack than the unit's defines, so that it stays while others import it; return the name."""
+        ...
+
     def tag(self, scope: Construct) -> None:
         """Put the unit's tags on everything below a construct."""
         ...

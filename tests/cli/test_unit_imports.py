@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from mlops_cli.unit_imports import MissingImport, missing_imports, remaining_imports
-from mlops_constructs import BusinessUnit, ModelRegistry, Profile
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, ModelRegistry, Profile
 from mlops_local.cloud import Cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.features.lock_file import write_lock
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROLES = ("owner", "left", "right")
@@ -160,6 +163,69 @@ def test_every_order_works_or_is_refused_by_name(repositories: Repositories) -> 
                 if (role in state) is not (verb == "deploy"):
                     state = tried[state, verb, role]
             assert state == end
+
+
+@pytest.fixture
+def parts(cloud: Cloud, unique_stack: str, tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """A unit, a stack that adds a store and a registry to it, and one that imports these and a registry of the unit's own stack."""
+    name, lock = unique_stack.lower(), tmp_path / "features.lock.json"
+    features = (Feature("on_hand", "long", "units on hand"),)
+    group = FeatureGroup(
+        name="stock",
+        entities=(Entity("store", "string", "store"),),
+        features=features,
+        owner="ann",
+        description="stock",
+    )
+    write_lock([group], lock)
+    apps: dict[str, cdk.App] = {role: cdk.App(outdir=str(tmp_path / role)) for role in ("owner", "adds", "imports")}
+    owner, adds, imports = (cdk.Stack(app, f"{unique_stack}{role}") for role, app in apps.items())
+    given = {"name": name, "profile": Profile.DEVELOPMENT}
+    ModelRegistry(owner, "Registry", business_unit=BusinessUnit(owner, "Unit", **given), name="first")
+    unit = BusinessUnit.from_name(adds, "Unit", **given)
+    FeatureStore(adds, "Features", business_unit=unit, groups=[group], lock_file=lock)
+    ModelRegistry(adds, "Registry", business_unit=unit, name="second")
+    unit = BusinessUnit.from_name(imports, "Unit", **given)
+    FeatureStore.from_name(imports, "Features", business_unit=unit, groups=[group])
+    for each in ("first", "second"):
+        ModelRegistry.from_registry_name(imports, each.capitalize(), business_unit=unit, name=each)
+    cdk.CfnResource(imports, "Topic", type="AWS::SNS::Topic")
+    for app in apps.values():
+        app.synth()
+    folders = {role: tmp_path / role for role in apps}
+    try:
+        yield folders
+    finally:
+        for folder in reversed(folders.values()):
+            deployer.destroy(cloud, folder)
+
+
+@pytest.mark.cloud
+def test_cloudformation_keeps_what_another_stack_imports(
+    cloud: Cloud, parts: dict[str, Path], unique_stack: str
+) -> None:
+    """Not the unit's stack alone: a stock deletion of one with a store and a registry changes nothing and names the importer."""
+    client = cloud.client("cloudformation")
+    for folder in parts.values():
+        deployer.deploy(cloud, folder)
+    owner, adds, imports = (f"{unique_stack}{role}" for role in parts)
+    unit = f"mlops-unit-{unique_stack.lower()}"
+    exports = {f"{unit}:features", f"{unit}:registry:{unique_stack.lower()}-second"}
+    outputs = client.describe_stacks(StackName=adds)["Stacks"][0]["Outputs"]
+
+    assert {each["ExportName"] for each in outputs if "ExportName" in each} == exports
+    for name, importers in ((unit, [adds, imports]), *((each, [imports]) for each in exports)):
+        assert sorted(client.list_imports(ExportName=name)["Imports"]) == importers
+    for stack, reason in ((adds, f"({'|'.join(exports)}) cannot .* by {imports}"), (owner, f"{unit} cannot .* by .*")):
+        before = client.list_stack_resources(StackName=stack)["StackResourceSummaries"]
+        client.delete_stack(StackName=stack)
+        (found,) = client.describe_stacks(StackName=stack)["Stacks"]
+        assert re.fullmatch(f"Export {reason}", found["StackStatusReason"])
+        assert found["StackStatus"] == "CREATE_COMPLETE"
+        assert client.list_stack_resources(StackName=stack)["StackResourceSummaries"] == before
+    for stack in (imports, adds, owner):
+        client.delete_stack(StackName=stack)
+        client.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
 
 
 def _stub(service: str, *answers: tuple[str, Any]) -> Any:

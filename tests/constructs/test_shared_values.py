@@ -1,9 +1,13 @@
 """Values between stacks of a unit: published one a parameter, read at deployment."""
 
+import json
+from typing import Any
+
 import aws_cdk as cdk
+import pytest
 from aws_cdk.assertions import Template
 
-from mlops_constructs._shared_values import publish_values, read_list, read_value
+from mlops_constructs._shared_values import export_part, import_part, publish_values, read_list, read_value
 from mlops_runtime.contracts.unit_entries import UnitParameter
 
 PARAMETERS = (
@@ -38,3 +42,45 @@ def test_what_is_published_is_read_by_the_same_names() -> None:
     assert [
         part["Fn::Select"][0] for part in template["Outputs"]["Read"]["Value"]["Fn::Join"][1] if "Fn::Select" in part
     ] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("published", "imported"),
+    [
+        ({}, "mlops-unit-demand"),
+        ({"export": "mlops-unit-demand:features"}, "mlops-unit-demand:features"),
+        ({"export": "mlops-unit-demand:features", "format": "x/1"}, "mlops-unit-demand:features"),
+    ],
+)
+def test_an_import_is_of_the_stack_that_defines_the_part(published: dict[str, str], imported: str) -> None:
+    """Whatever its entry says when the importing stack is deployed: its own export, or none, and then the unit's."""
+    stack = cdk.Stack(cdk.App(), "Third")
+    import_part(stack, unit="demand", entry="/mlops/demand/features")
+    template = Template.from_stack(stack).to_json()
+    (name,) = (n for n, p in template["Parameters"].items() if p["Default"] == "/mlops/demand/features")
+    value = json.dumps({"database": "demand_features", **published, "unit": "demand"}, separators=(",", ":"))
+
+    assert _resolved(template["Outputs"]["Part"]["Value"]["Fn::ImportValue"], {name: value}) == imported
+
+
+def _resolved(node: Any, parameters: dict[str, str]) -> Any:
+    """What CloudFormation makes of functions."""
+    if not isinstance(node, dict):
+        return node
+    ((function, given),) = node.items()
+    if function == "Ref":
+        return parameters[given]
+    first, second = given
+    if function == "Fn::Join":
+        return first.join(_resolved(each, parameters) for each in second)
+    found = _resolved(second, parameters)
+    return found.split(first) if function == "Fn::Split" else found[int(first)]
+
+
+def test_a_part_is_exported_by_its_unit() -> None:
+    """No two units or parts have one export."""
+    stack = cdk.Stack(cdk.App(), "Second")
+    name = export_part(stack, unit="demand", part="registry:demand-forecast")
+    (output,) = Template.from_stack(stack).find_outputs("*").values()
+
+    assert output["Export"] == {"Name": name} == {"Name": "mlops-unit-demand:registry:demand-forecast"}

@@ -17,6 +17,7 @@ from constructs import Construct, DependencyGroup, IDependable
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import admit_bus, define_dead_letter_queue
 from mlops_constructs._platform_rules import stack_problems
+from mlops_constructs._shared_values import export_part
 from mlops_constructs._unit_resources import (
     admit_rules,
     define_access_logs_bucket,
@@ -429,6 +430,18 @@ class BusinessUnit(Construct):
             entry: What the command needs to know; its values may be tokens.
         """
         return define_entry(scope, id, entry=entry)
+
+    def export(self, scope: Construct, part: str) -> str | None:
+        """Export a part that another stack of the app defines, so that it stays while others import it.
+
+        Args:
+            scope: The construct that defines the part.
+            part: What it is, such as ``features``.
+
+        Returns:
+            Name of the export; None in the unit's own stack, which the unit's export keeps.
+        """
+        return None if cdk.Stack.of(scope) is cdk.Stack.of(self) else export_part(scope, unit=self.name, part=part)
 
     def tag(self, scope: Construct) -> None:
         """Put the unit's tags on everything below a construct.

@@ -17,7 +17,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct, DependencyGroup, IDependable
 from mlops_constructs._functions import define_dead_letter_queue
 from mlops_constructs._platform_rules import publication
-from mlops_constructs._shared_values import publish_values, read_list, read_value
+from mlops_constructs._shared_values import export_part, publish_values, read_list, read_value
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, IMPORTED_UNIT, warn
 from mlops_constructs.business_unit._records import AuditRecords
 from mlops_constructs.business_unit._sweeper import Sweeper
@@ -294,6 +294,10 @@ class ImportedBusinessUnit(Construct):
     def publish_entry(self, scope: Construct, id: str, entry: Entry) -> ssm.StringParameter:
         """Define the parameter by which the command finds what the unit has deployed."""
         return define_entry(scope, id, entry=entry)
+
+    def export(self, scope: Construct, part: str) -> str:
+        """Export a part that this stack defines, so that it stays while others import it; return the name."""
+        return export_part(scope, unit=self._name, part=part)
 
     def tag(self, scope: Construct) -> None:
         """Put the unit's tags on everything below a construct."""

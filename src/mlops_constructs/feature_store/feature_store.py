@@ -184,6 +184,7 @@ class FeatureStore(OwnedFeatureStore):
             self._define_maintenance(wheels)
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days(integral=False)))
+        self._export = business_unit.export(self, "features")
         self._entry_parameter = business_unit.publish_entry(self, "Entry", self._entry())
         self._training_set_job: str | None = None
         self._publish()
@@ -360,6 +361,7 @@ class FeatureStore(OwnedFeatureStore):
             incoming_bucket=None if self._ingest is None else self._ingest.bucket.bucket_name,
             incoming_days=None if self._ingest is None else self._ingest.kept_days,
             online_table=None if self._online is None else self._online.table_name,
+            export=self._export,
         )
 
     def _publish(self) -> None:

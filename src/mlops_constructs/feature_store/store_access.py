@@ -12,7 +12,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._platform_rules import publication
-from mlops_constructs._shared_values import read_value
+from mlops_constructs._shared_values import import_part, read_value
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.feature_store._athena import RESULTS, athena_statements
 from mlops_constructs.feature_store._online import (
@@ -34,6 +34,7 @@ from mlops_constructs.feature_store.table_grants import (
 )
 from mlops_constructs.model_endpoint.online_features import OnlineFeatures
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.unit_entries import store_parameter
 from mlops_runtime.features.feature_group import RESERVED, FeatureGroup
 
 _PERMISSIONS = {"build": BUILD, "describe": DESCRIBE, "erase": MAINTAIN, "read": READ, "tag": TAG, "write": WRITE}
@@ -519,6 +520,7 @@ class ImportedUnitStore(UnitFeatureStore):
     ) -> None:
         super().__init__(scope, id, unit=business_unit.name, groups=groups, access=access, is_whole=False)
         self._unit, self._key = business_unit, business_unit.key
+        import_part(self, unit=business_unit.name, entry=store_parameter(business_unit.name))
         self._data = self._bucket("Data", "features/data_bucket")
         self._training_sets = self._bucket("TrainingSets", "features/training_sets_bucket")
         self._manifests = self._bucket("Manifests", "features/manifests_bucket")

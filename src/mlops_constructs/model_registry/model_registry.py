@@ -387,7 +387,8 @@ class ModelRegistry(RegistryBase):
         )
 
     def _define_entry(self) -> ssm.IStringParameter:
-        entry = RegistryEntry(group=self._group_name, unit=self._unit.name, rule=ApprovalRule())
+        export = self._unit.export(self, f"registry:{self._group_name}")
+        entry = RegistryEntry(group=self._group_name, unit=self._unit.name, rule=ApprovalRule(), export=export)
         # inbox and release are defined later, and an endpoint may promote what is released
         later = {
             "rule": self._render_rule(),

@@ -15,6 +15,7 @@ from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._platform_rules import approval_problems, longest_approval
 from mlops_constructs._roles import key_statement
+from mlops_constructs._shared_values import import_part
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message, waiting_notification
 from mlops_constructs.model_registry.package_permissions import READ, UPDATE, status_conditions
@@ -300,6 +301,7 @@ class ImportedRegistry(RegistryBase):
         self._pipelines = [f"{business_unit.name}-{each}" for each in pipelines]
         stack, entry = cdk.Stack.of(self), registry_parameter(unit=business_unit.name, group=self._group_name)
         self._entry_name = entry
+        import_part(self, unit=business_unit.name, entry=entry)
         self._group_arn = stack.format_arn(
             service="sagemaker", resource="model-package-group", resource_name=self._group_name
         )

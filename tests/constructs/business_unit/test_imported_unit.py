@@ -1,5 +1,6 @@
 """A unit that another stack owns: what its owner publishes, what is read of it, what is defined beside it."""
 
+import json
 from typing import Any
 
 import aws_cdk as cdk
@@ -107,6 +108,30 @@ def test_what_a_policy_of_the_owner_would_have_to_admit_is_of_the_stack(profile:
     for kind in DATA:
         template.resource_count_is(kind, 0)
     assert _warnings(stack, DEVELOPMENT_DESTROYS_DATA.text.partition("{")[0]) == (0 if is_kept else 1)
+
+
+def test_what_a_stack_adds_to_another_ones_unit_is_exported() -> None:
+    """The unit's own stack exports its name alone, which every import of a part of it refers to too."""
+    app = cdk.App()
+    owner, second, third = (cdk.Stack(app, name) for name in ("Owner", "Second", "Third"))
+    unit = BusinessUnit(owner, "Unit", name="demand")
+    ModelRegistry(owner, "Registry", business_unit=unit, name="first")
+    imported = BusinessUnit.from_name(second, "Unit", name="demand")
+    ModelRegistry(second, "Registry", business_unit=imported, name="second")
+    ModelRegistry(third, "Registry", business_unit=unit, name="third")  # refers to the owner's stack, which stays too
+    exports, entries = [], []
+    for stack in (owner, second, third):
+        template = Template.from_stack(stack).to_json()
+        names = [str(each["Export"]["Name"]) for each in template["Outputs"].values() if "Export" in each]
+        exports.append([name for name in names if name.startswith("mlops-unit-")])
+        entries.append('\\"export\\":' in json.dumps(template["Resources"]))
+
+    assert exports == [
+        ["mlops-unit-demand"],
+        ["mlops-unit-demand:registry:demand-second"],
+        ["mlops-unit-demand:registry:demand-third"],
+    ]
+    assert entries == [False, True, True]
 
 
 def test_everything_has_the_unit_and_its_tags() -> None:

@@ -1,7 +1,8 @@
 """What stacks import of a unit: what is not deployed yet before a deployment, and who still imports it before it goes.
 
 CloudFormation reads a value from a parameter of Systems Manager whose name is in the template. It refuses to delete a unit's owner
-while another stack imports the unit. Of stores and registries it does not know which stacks import them.
+while another stack imports the unit, and what defines a store or registry while another stack imports that; the command names all
+of them at once.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-supplied-parameter-types.html
 """
@@ -16,6 +17,7 @@ _READ = f"{_PARAMETER}::Value<"
 _MOST = 10  # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
 _PUBLISHED = re.compile(r"/mlops-unit/(?P<unit>[^/]+)/\d+/(?P<profile>[^/]+)/(?P<field>.+)")
 _REGISTRY = re.compile(r"/mlops/(?P<unit>[^/]+)/registry/(?P<registry>[^/]+)")
+_STORE = re.compile(r"/mlops/(?P<unit>[^/]+)/features")
 _DENIED = ("AccessDenied", "AccessDeniedException")
 
 
@@ -142,6 +144,8 @@ def _what(name: str) -> str | None:
     if found := _PUBLISHED.fullmatch(name):
         of_store = found["field"].startswith("features/")
         return f"the feature store of unit {found['unit']!r}" if of_store else f"unit {found['unit']!r}"
+    if found := _STORE.fullmatch(name):
+        return f"the feature store of unit {found['unit']!r}"
     if found := _REGISTRY.fullmatch(name):
         return f"registry {found['registry']!r} of unit {found['unit']!r}"
     return None

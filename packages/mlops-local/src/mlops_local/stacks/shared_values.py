@@ -47,6 +47,7 @@ def install() -> None:
 
 def _cancelling(handler: _Handler) -> _Handler:
     # claim: cloudformation-keeps-a-stack-whose-export-is-imported
+    # claim: cloudformation-keeps-a-stack-by-the-resolved-names-of-imports
     def handled(params: dict[str, Any]) -> Any:
         answer = handler(params)
         found = _IN_USE.search(answer[2].decode()) if answer[0] == 400 else None

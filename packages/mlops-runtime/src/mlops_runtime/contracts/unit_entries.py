@@ -131,7 +131,8 @@ class FeatureStoreEntry:
     """Parameter ``/mlops/<unit>/features``: what the command, and any client of a unit's feature store, needs to know of it.
 
     The bucket that batches arrive in, with the days that it keeps them, the online table and the Glue job of large sets are there
-    where the store has them.
+    where the store has them. ``export`` is there where another stack than the unit's defines the store: what importing stacks refer
+    to, so that CloudFormation keeps that stack.
     """
 
     unit: str
@@ -143,6 +144,7 @@ class FeatureStoreEntry:
     incoming_days: int | None = None
     online_table: str | None = None
     training_set_job: str | None = None
+    export: str | None = None
     format: Literal["mlops.feature-store-entry/1"] = "mlops.feature-store-entry/1"
 
 
@@ -164,8 +166,18 @@ def entry_name(entry: Entry) -> str:
     if isinstance(entry, EndpointEntry):
         return f"{ROOT}{entry.unit}/endpoint/{entry.endpoint}"
     if isinstance(entry, FeatureStoreEntry):
-        return f"{ROOT}{entry.unit}/features"
+        return store_parameter(entry.unit)
     return f"{ROOT}{entry.unit}/pipeline/{entry.pipeline}"
+
+
+def store_parameter(unit: str) -> str:
+    """Return the name of the parameter of a unit's feature store.
+
+    Example:
+        >>> store_parameter("demand")
+        '/mlops/demand/features'
+    """
+    return f"{ROOT}{unit}/features"
 
 
 def entry_kind(name: str) -> type[Entry] | None:
@@ -207,8 +219,8 @@ class UnitParameter:
 
 
 # What no other stack can derive from a unit's name, account and region; ARNs are given where a name would not be enough.
-# CloudFormation cannot parse an entry's JSON, and an exported value could not change while another stack imports it: only the
-# unit's name is exported, so that its owner cannot be deleted before the stacks that import it (``unit_export``).
+# CloudFormation cannot parse an entry's JSON, and an exported value could not change while another stack imports it: only names
+# are exported, so that what defines them cannot be deleted before the stacks that import it (``unit_export``).
 UNIT_PARAMETERS = (
     UnitParameter(field="owner", type="String", description="Who answers for the unit"),
     UnitParameter(field="cost_center", type="String", description="Who pays for it"),
@@ -247,14 +259,18 @@ STORE_PARAMETERS = (
 )
 
 
-def unit_export(unit: str) -> str:
-    """Return the name of the export by which CloudFormation knows that a stack imports a unit.
+def unit_export(unit: str, *, part: str | None = None) -> str:
+    """Return the name of the export by which CloudFormation knows that a stack imports a unit, or a part of it of another stack.
+
+    Args:
+        unit: Name of the unit.
+        part: What another stack than the unit's defines, such as ``features``. Default: the unit itself.
 
     Example:
-        >>> unit_export("demand")
-        'mlops-unit-demand'
+        >>> unit_export("demand"), unit_export("demand", part="registry:demand-forecast")
+        ('mlops-unit-demand', 'mlops-unit-demand:registry:demand-forecast')
     """
-    return f"mlops-unit-{unit}"
+    return f"mlops-unit-{unit}" if part is None else f"mlops-unit-{unit}:{part}"
 
 
 def unit_parameter(unit: str, profile: str, field: str) -> str:

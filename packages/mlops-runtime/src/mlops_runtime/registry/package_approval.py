@@ -304,7 +304,8 @@ class RegistryEntry:
 
     ``inbox`` is absent where models are trained here, ``releases`` where none are released: the name of the audit chain that they
     are recorded in. ``targets`` may take them; what they serve is in the row ``<group>.downstream`` of the unit's automation table.
-    ``undelivered`` is the address of the queue of events for other environments that no inbox took.
+    ``undelivered`` is the address of the queue of events for other environments that no inbox took. ``export`` is there where
+    another stack than the unit's defines the registry: what importing stacks refer to, so that CloudFormation keeps that stack.
     """
 
     group: str
@@ -314,6 +315,7 @@ class RegistryEntry:
     releases: str | None = None
     targets: tuple[NamedEnvironment, ...] | None = None
     undelivered: str | None = None
+    export: str | None = None
     format: Literal["mlops.registry-entry/1"] = "mlops.registry-entry/1"
 
 
