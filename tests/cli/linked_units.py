@@ -45,13 +45,15 @@ class LinkedUnits:
         self._publish(self.source, releases=self.group, targets=(staging,))
         self._publish(self.target, inbox=RegistryInbox(table=table, source=SOURCE, source_name="build"))
 
-    def release(self, version: int) -> AuditRecord:
-        """Release a version: record of the chain, and object."""
+    def release(self, version: int, **changes: str) -> AuditRecord:
+        """Release a version: record of the chain, and object, whose record may say something else."""
         record = self._append(self.source.chain, Outcome.RELEASED, version)
         found = release(
             version=version, unit=self.source.name, source=SOURCE, released_at=f"2017-08-01T0{version}:00:00Z"
         )
-        found = found.changed(audit_chain=self.group, audit_sequence=record.sequence, audit_hash=content_hash(record))
+        found = found.changed(
+            audit_chain=self.group, audit_sequence=record.sequence, audit_hash=content_hash(record), **changes
+        )
         self.source.s3.put_object(Bucket=self.releases, Key=f"releases/{self.group}/{version}.json", Body=found.content)
         return record
 

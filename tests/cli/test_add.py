@@ -113,6 +113,7 @@ def test_the_next_environment_follows_the_last_one(tmp_path: Path, shop: Path, m
         [".gitlab-ci.yml", "app.py", "tests/test_stack.py"],
     )
     assert added["variables"] == ["PRODUCTION_PLAN_ROLE", "PRODUCTION_DEPLOY_ROLE", "PRODUCTION_OPERATOR_ROLE"]
+    assert added["measured_by_it"] == ["demand_forecast/retraining.py"]
     app = (tmp_path / "chain/app.py").read_text()
     assert app.count("deploy_to=[PRODUCTION]") == 1
     assert app.rindex("Approval.manual()") > app.rindex("Approval.automatic()")
@@ -122,6 +123,16 @@ def test_the_next_environment_follows_the_last_one(tmp_path: Path, shop: Path, m
     )
     again = _run("add", "environment", "production=333333333333/eu-west-1")
     assert str(again.exception) == "nothing was changed: the environment 'production' is named twice"
+
+    said = _run("add", "environment", "recovery=333333333333/eu-central-1").stdout
+    assert (
+        "measures candidates against what 'recovery' serves, and against baselines alone until it serves anything"
+        in said
+    )
+    assert "to go on with 'production', write there endpoint=registry.downstream_in(\"production\")" in said
+    code = tmp_path / "chain/demand_forecast/retraining.py"
+    code.write_text(code.read_text().replace("registry.downstream,", 'registry.downstream_in("production"),'))
+    assert "measures candidates" not in _run("add", "environment", "late=444444444444/eu-west-1").stdout
 
 
 def test_an_environment_that_cannot_follow_changes_nothing(shop: Path) -> None:

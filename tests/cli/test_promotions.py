@@ -54,6 +54,18 @@ def test_a_source_lists_what_it_released(on_cloud: Run, linked: LinkedUnits) -> 
     assert document["offers"] == []
 
 
+def test_a_version_that_a_policy_approved_is_said_to_be(on_cloud: Run, linked: LinkedUnits) -> None:
+    """The approver is a machine, whose session has the hash of an execution for a name; the ARN is in the JSON."""
+    machine = "arn:aws:sts::111111111111:assumed-role/mlops-promote-1a2b/xK2ab81c"
+    linked.release(1, approved_by=machine, approval="approved by policy: released by shop [binding x]")
+
+    shown = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
+    document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["source"]).stdout)
+
+    assert ("│ policy " in shown, "xK2ab81c" in shown) == (True, False), shown
+    assert document["releases"][0]["approved_by"] == machine
+
+
 def test_nothing_yet_is_said_of_both_sides(on_cloud: Run, linked: LinkedUnits) -> None:
     """An empty table would leave a reader in doubt."""
     offered = on_cloud("promotions", linked.group, "--profile", PROFILES["target"]).stdout

@@ -84,7 +84,8 @@ def test_the_worst_comes_first() -> None:
 REGISTRY = RegistryOverview(group="demand-forecast", is_releasing=True)
 APPROVED = ApprovedVersion(version="demand-forecast/3", approved_at="2017-08-08T11:00:00Z", model_sha256="b" * 64)
 RELEASED = ReleasedVersion(
-    version="demand-forecast/3", released_at="2017-08-08T11:00:01Z", approved_by="ann", model_sha256="b" * 64,
+    version="demand-forecast/3", released_at="2017-08-08T11:00:01Z", approved_by="ann", approval="better",
+    model_sha256="b" * 64,
     record_uri="s3://a/releases/one.json", chain="demand-forecast.releases", sequence=1,
 )  # fmt: skip
 

@@ -125,7 +125,7 @@ def test_releases_are_read_from_their_records(place: Any, read: Callable[..., Pr
 
     assert [each.version for each in found.releases] == ["demand-forecast/8", "demand-forecast/7"]
     assert (found.releases[0].chain, found.releases[0].sequence) == ("demand-forecast", 3)
-    assert found.releases[0].approved_by.endswith("/ann")
+    assert (found.releases[0].approved_by.endswith("/ann"), found.releases[0].approval) == (True, new.record.approval)
     assert (found.inbox, found.offers) == (None, ())
 
 

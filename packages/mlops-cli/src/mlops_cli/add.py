@@ -1,5 +1,6 @@
 """``mlops add``: another model, or the next environment of a chain, in a project that ``mlops new`` made."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -115,11 +116,29 @@ def environment(
         raise UserError(f"nothing was changed: {'; '.join(problems)}")
     change = update(folder, wanted, made, package_sources(answers.index))
     names = [f"{added.constant}_{role}_ROLE" for role in ("PLAN", "DEPLOY", "OPERATOR")]
-    following = (
+    following = [
         f"bootstrap account {added.account} in {added.region}, and set {', '.join(names)} in GitLab: docs/gitlab.md"
-    )
+    ]
+    measured = _measured_by_the_last(folder)
+    if measured:
+        last = answers.environments[-1].name
+        following.append(
+            f"from the next deployment on {', '.join(measured)} measures candidates against what {added.name!r} serves, and "
+            f"against baselines alone until it serves anything; to go on with {last!r}, write there "
+            f'endpoint=registry.downstream_in("{last}")'
+        )
     answer(
-        change.document() | {"environment": added.name, "variables": names},
-        "\n".join([*change.lines(), following]),
+        change.document() | {"environment": added.name, "variables": names, "measured_by_it": measured},
+        "\n".join([*change.lines(), *following]),
         as_json=as_json,
     )
+
+
+def _measured_by_the_last(folder: Path) -> list[str]:
+    """Return the files of a project whose pipelines take for champion what the last environment serves."""
+    files = sorted(folder.glob("*/retraining.py"))
+    return [
+        each.relative_to(folder).as_posix()
+        for each in files
+        if re.search(r"\bregistry\.downstream\b", each.read_text())
+    ]

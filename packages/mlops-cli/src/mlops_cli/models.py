@@ -449,8 +449,6 @@ def _minute(at: datetime) -> str:
 
 def _who(found: "Review") -> str:
     """Return the name of the person who last changed a package, or that the policy did."""
-    from mlops_runtime.registry.package_approval import BY_POLICY, person_of
+    from mlops_runtime.registry.package_approval import approver_name
 
-    if found.changed_by is None:
-        return ""
-    return "policy" if found.description.startswith(BY_POLICY) else person_of(found.changed_by)
+    return "" if found.changed_by is None else approver_name(found.changed_by, found.description)

@@ -110,9 +110,9 @@ def _print_undelivered(found: "PromotionHistory", queue: str | None) -> None:
 
 
 def _release_cells(each: "ReleasedVersion") -> tuple[str, ...]:
-    from mlops_runtime.registry.package_approval import person_of
+    from mlops_runtime.registry.package_approval import approver_name
 
-    who = person_of(each.approved_by)
+    who = approver_name(each.approved_by, each.approval)
     return (_minute(each.released_at), each.version, each.model_sha256[:12], who, f"{each.chain} {each.sequence}")
 
 

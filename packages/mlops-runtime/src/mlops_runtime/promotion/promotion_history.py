@@ -49,11 +49,15 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasedVersion:
-    """A version that other environments may take: ``sequence`` is its record's place in the audit ``chain``."""
+    """A version that other environments may take: ``sequence`` is its record's place in the audit ``chain``.
+
+    ``approved_by`` is the ARN of who approved it, ``approval`` in which words, as its registry has both.
+    """
 
     version: str
     released_at: str
     approved_by: str
+    approval: str
     model_sha256: str
     record_uri: str
     chain: str
@@ -178,6 +182,7 @@ def releases(s3: Any, unit: UnitEntry, group: str, last: int) -> Iterator[Releas
             version=str(_version(record.package.package_arn or "")),
             released_at=record.released_at,
             approved_by=record.approved_by,
+            approval=record.approval,
             model_sha256=record.package.model_sha256,
             record_uri=uri,
             chain=record.audit_chain,

@@ -235,6 +235,22 @@ def person_of(identity: str) -> str:
     return re.split("[/:]", identity)[-1] or identity
 
 
+def approver_name(identity: str, description: str) -> str:
+    """Return who approved a package, as people know them: ``policy`` where a machine did so.
+
+    Args:
+        identity: ARN of the approver.
+        description: ApprovalDescription of the package.
+
+    Example:
+        >>> approver_name("arn:aws:sts::123456789012:assumed-role/mlops-promote-1a2b/x8T2", "approved by policy: released by build")
+        'policy'
+        >>> approver_name("arn:aws:iam::123456789012:user/ben", "better everywhere")
+        'ben'
+    """
+    return "policy" if description.startswith(BY_POLICY) else person_of(identity)
+
+
 def _identity_problems(description: Mapping[str, Any], rule: ApprovalRule) -> Iterator[str]:
     identity, by_policy = approver(description), is_automatic(description)
     allowed = " or ".join((*rule.approvers, *rule.machines)) or "nobody"
