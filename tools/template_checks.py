@@ -133,8 +133,8 @@ def run(checker: str, templates: Sequence[Path]) -> list[CheckerFinding]:
     ]
 
 
-def check(templates: Sequence[Path]) -> list[CheckerFinding]:
-    """Run all checkers, two at a time; templates that are equal in both profiles once.
+def check(templates: Sequence[Path], checkers: Sequence[str] = CHECKERS) -> list[CheckerFinding]:
+    """Run checkers, two at a time; templates that are equal in both profiles once.
 
     Raises:
         MissingCheckerError: As ``run``.
@@ -142,7 +142,7 @@ def check(templates: Sequence[Path]) -> list[CheckerFinding]:
     """
     once = list({path.read_bytes(): path for path in templates}.values())
     with ThreadPoolExecutor(_PROCESSES) as pool:
-        return [finding for found in pool.map(lambda checker: run(checker, once), CHECKERS) for finding in found]
+        return [finding for found in pool.map(lambda checker: run(checker, once), checkers) for finding in found]
 
 
 def main(arguments: Sequence[str]) -> int:
