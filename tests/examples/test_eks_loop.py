@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +15,9 @@ from examples.retail.demo_eks import create_cluster, local_address
 from examples.retail.eks_loop import EksLoop, RefusedError
 from tests.campaign.candidates import images
 from tests.examples import models
+from typer.testing import CliRunner
 
+from mlops_cli.__main__ import app as command
 from mlops_constructs import (
     BusinessUnit,
     DataCapture,
@@ -114,7 +113,6 @@ class Shop:
             address=local_address(cloud, outputs["ServiceUrl"]),
         )
         self.loop.wait_idle("DeployMachineArn")
-        self.environment = {**os.environ, **cloud.environment(), "COLUMNS": "300"}
         self.golden = self._golden()
 
     def _golden(self) -> GoldenSpec | None:
@@ -136,9 +134,10 @@ class Shop:
             time.sleep(0.2)
 
     def mlops(self, *arguments: str) -> str:
-        """Run the command and return what it prints."""
-        command = [sys.executable, "-m", "mlops_cli", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True).stdout
+        """Run the command in this process and return what it prints."""
+        result = CliRunner(env={"COLUMNS": "300"}).invoke(command, [*arguments, "--home", str(self.cloud.home)])
+        assert result.exit_code == 0, (arguments, result.output, result.exception)
+        return str(result.stdout)
 
     def watch(self) -> list[str]:
         """Look at the status again and again while a rollout runs."""
@@ -147,6 +146,7 @@ class Shop:
             assert time.monotonic() < deadline
             if RUNS in (look := self.mlops("status", "shop")) or looks:
                 looks.append(look)
+            time.sleep(0.2)
         return looks
 
     def approve(
