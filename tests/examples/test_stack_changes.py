@@ -22,14 +22,14 @@ pytestmark = pytest.mark.cloud
 STACK = "Rollouts"
 LONGEST = 600  # seconds of the embedded clock
 SLOW = 40.0  # a deployment of real seconds fits well into a rollout
-FAST = 120.0  # what is left of one is only waited for
+FAST = 120.0  # what comes before and after is only waited for
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Deploy the stack; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("changes")
-    cloud = local_cloud.up(folder / "cloud", clock_scale=SLOW)
+    cloud = local_cloud.up(folder / "cloud", clock_scale=FAST)
     try:
         yield Shop(cloud, folder)
     finally:
@@ -89,13 +89,13 @@ def while_rolling_out(shop: Shop, factor: float, act: Callable[[], None]) -> Non
     shop.loop.approve(package, "a person looked at it")
     with shop.loop.traffic([{"x": 2.0}], f"changes-{factor}"):
         shop.until_updating()
+        shop.cloud.clock_scale(SLOW)
         before = shop.cloud.clock()["epoch"]
         act()
         assert shop.cloud.clock()["epoch"] - before <= LONGEST
         assert shop.loop.sagemaker.describe_endpoint(EndpointName=NAME)["EndpointStatus"] == "Updating"
         shop.cloud.clock_scale(FAST)
         shop.loop.wait_idle("DeployMachineArn")
-        shop.cloud.clock_scale(SLOW)
 
 
 def test_an_update_is_accepted_and_comes_after_the_rollout(shop: Shop) -> None:
@@ -143,6 +143,7 @@ def test_a_delete_stops_the_rollout_and_leaves_nothing(shop: Shop) -> None:
     shop.loop.approve(package, "a person looked at it")
     with shop.loop.traffic([{"x": 2.0}], "delete"):
         shop.until_updating()
+    shop.cloud.clock_scale(SLOW)
     before = shop.cloud.clock()["epoch"]
 
     deployer.destroy(shop.cloud, made(shop))
