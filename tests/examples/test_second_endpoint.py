@@ -26,7 +26,7 @@ from mlops_constructs import (
     TrainingJob,
     TrainingSetSource,
 )
-from mlops_constructs.compliance.harness import add_packs, check
+from mlops_constructs.compliance.harness import check
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts.rollout import Outcome
@@ -156,7 +156,6 @@ def test_nothing_of_the_endpoints_stack_is_left_to_ask(profile: Profile, tmp_pat
     """All packs find nothing that is not acknowledged beside it."""
     app = cdk.App(context={"aws:cdk:enable-path-metadata": True}, outdir=str(tmp_path / "cdk.out"))
     Regional(app, "Regional", name=UNIT, profile=profile, image=IMAGE)
-    add_packs(app)
     assert [(stack.stack, stack.findings) for stack in check(app).stacks] == [("Regional", ())]
 
 

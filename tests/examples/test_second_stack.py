@@ -31,7 +31,7 @@ from mlops_constructs import (
     TrainingJob,
     TrainingSetPlan,
 )
-from mlops_constructs.compliance.harness import add_packs, check
+from mlops_constructs.compliance.harness import check
 from mlops_constructs.drift_alarms.drift_alarms import TOLD
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
@@ -211,7 +211,6 @@ def test_nothing_of_importing_stacks_is_left_to_ask(profile: Profile, tmp_path: 
     app = cdk.App(context={"aws:cdk:enable-path-metadata": True}, outdir=str(tmp_path / "cdk.out"))
     Returns(app, "Returns", name=UNIT, profile=profile, image=IMAGE)
     Third(app, "Third", profile=profile, folder=tmp_path)
-    add_packs(app)
     assert [(stack.stack, stack.findings) for stack in check(app).stacks] == [("Returns", ()), ("Third", ())]
 
 
