@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import importlib
 import json
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import Loader
 from hypothesis import settings
 from tests import iceberg_calls, jsii_calls
 
@@ -40,9 +39,9 @@ settings.register_profile("untimed", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=500)
 settings.load_profile("untimed")
 
-# a session of boto3 reads the models of its services anew, and moto gives each test a session: each file is read once a process
-_read = functools.cache(JSONFileLoader().load_file)
-JSONFileLoader.load_file = lambda _, path: _read(path)
+# a session of boto3 lists services and reads their models anew, and moto gives each test a session: it is done once a process
+_known: dict[tuple[str, ...], dict[Any, Any]] = {}
+Loader._cache = property(lambda loader: _known.setdefault(tuple(loader.search_paths), {}), lambda *_: None)
 
 
 # what is imported for 10,000 tests stays: until all are collected nothing is looked through, and that much never

@@ -1,4 +1,4 @@
-"""What a forked process finds: nothing of its siblings, and botocore's files as they were read."""
+"""What a forked process finds: nothing of its siblings, and what sessions found in botocore's files."""
 
 import socket
 import subprocess
@@ -18,11 +18,11 @@ def test_it_ends_with_the_other_end_of_its_socket() -> None:
 
 
 def test_a_process_holds_nothing_of_another(tmp_path: Path) -> None:
-    """Its input ends when the cloud closes it, although a sibling was forked meanwhile; botocore's files are read already."""
+    """Its input ends when the cloud closes it, although a sibling was forked meanwhile; botocore's files are not read again."""
     script = tmp_path / "_worker.py"
     script.write_text(
         "import os, sys, boto3, botocore.loaders\n"
-        "botocore.loaders.JSONFileLoader._load_file = None\n"  # what would read a file
+        "botocore.loaders.Loader._potential_locations = None\n"  # where it would look for files
         "boto3.client('s3', endpoint_url='http://127.0.0.1:1')\n"
         "print(sorted(int(name) for name in os.listdir('/proc/self/fd'))[:-1], flush=True)\n"
         "sys.stdin.read()\n"

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import Loader
 
 HEADER = 4  # bytes of a message's length, big endian
 STREAMS = (
@@ -75,18 +75,19 @@ def main(descriptor: int) -> None:
 
 @functools.cache
 def _load(modules: tuple[str, ...]) -> None:
-    """Load modules, or else boto3 with each of botocore's files read once."""
+    """Load modules, or else boto3 with what its sessions find in botocore's files."""
     for module in modules:
         with contextlib.suppress(ImportError):  # who runs it says what is missing
             importlib.import_module(module)
     if modules:
         return
-    read = functools.cache(JSONFileLoader().load_file)
+    known: dict[tuple[str, ...], dict[Any, Any]] = {}
 
-    def load_file(_: JSONFileLoader, file_path: str) -> Any:
-        return read(file_path)
+    def cache(loader: Loader) -> dict[Any, Any]:
+        return known.setdefault(tuple(loader.search_paths), {})
 
-    JSONFileLoader.load_file = load_file  # type: ignore[assignment, method-assign]  # the stub has self twice
+    # a session has a loader of its own, which would list the services and read their files again
+    Loader._cache = property(cache, lambda *_: None)  # type: ignore[attr-defined]
     session = boto3.Session("none", "none", region_name="us-east-1")
     for service in _SERVICES:
         session.client(service, endpoint_url="http://127.0.0.1:1")
