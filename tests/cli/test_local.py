@@ -24,6 +24,12 @@ RECORDED = {
 }
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in the test's folder, as a process of the command does."""
+    monkeypatch.chdir(tmp_path)
+
+
 def _only_line(stderr: str) -> str:
     (line,) = stderr.strip().splitlines()
     return line
@@ -81,16 +87,16 @@ def test_a_shell_that_evaluates_env_talks_to_the_cloud(mlops: Run, home: Path, t
     assert shell.stdout == "arn:aws:iam::000000000000:root\n"
 
 
-def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
+def test_status_lists_what_is_only_recorded(in_process: Run, home: Path) -> None:
     """Nobody takes a flow log on a laptop for one that logs; the table says the same as the JSON."""
-    mlops("local", "up", "--home", home)
+    in_process("local", "up", "--home", home)
     client = connect(home).client("cloudformation")
     client.create_stack(StackName="recorded", TemplateBody=json.dumps(RECORDED))
     client.get_waiter("stack_create_complete").wait(StackName="recorded", WaiterConfig={"Delay": 1})
 
-    status = json.loads(mlops("local", "status", "--json", "--home", home).stdout)
-    refused = mlops("local", "down", "--forget", "--json", "--home", home)
-    table = mlops("local", "status", "--home", home, COLUMNS="200").stdout
+    status = json.loads(in_process("local", "status", "--json", "--home", home).stdout)
+    refused = in_process("local", "down", "--forget", "--json", "--home", home)
+    table = in_process("local", "status", "--home", home, COLUMNS="200").stdout
 
     assert refused.returncode == 1
     assert json.loads(refused.stdout) == {
@@ -104,8 +110,8 @@ def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
     assert "served: none" in rows["hosts"]
     assert not [line for line in table.splitlines() if "{" in line or "[" in line]
     assert (rows["endpoint_url"], rows["pid"]) == (status["endpoint_url"], str(status["pid"]))
-    assert "\N{HORIZONTAL ELLIPSIS}" not in mlops("local", "status", "--home", home, COLUMNS="40").stdout
-    down = mlops("local", "down", "--forget", "--yes", "--json", "--home", home)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in in_process("local", "status", "--home", home, COLUMNS="40").stdout
+    down = in_process("local", "down", "--forget", "--yes", "--json", "--home", home)
     assert json.loads(down.stdout) == {"home": str(home), "forgotten": True, "kept": {}}
 
 
@@ -113,13 +119,13 @@ def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│").split("│")]
 
 
-def test_logs_end_with_what_happened_last(mlops: Run, home: Path) -> None:
+def test_logs_end_with_what_happened_last(in_process: Run, home: Path) -> None:
     """A call leaves its line, and the number of lines is the one asked for."""
-    mlops("local", "up", "--home", home)
+    in_process("local", "up", "--home", home)
     connect(home).client("ssm").put_parameter(Name="seen-by-the-log", Value="1", Type="String")
 
-    lines = mlops("local", "logs", "--home", home, "--last", 2).stdout.splitlines()
-    more = mlops("local", "logs", "--home", home).stdout.splitlines()
+    lines = in_process("local", "logs", "--home", home, "--last", 2).stdout.splitlines()
+    more = in_process("local", "logs", "--home", home).stdout.splitlines()
 
     assert len(lines) == 2
     assert "seen-by-the-log" in lines[-1]
@@ -127,44 +133,44 @@ def test_logs_end_with_what_happened_last(mlops: Run, home: Path) -> None:
     assert len(more) > 2
 
 
-def test_the_folder_comes_from_the_environment(mlops: Run, home: Path) -> None:
+def test_the_folder_comes_from_the_environment(in_process: Run, home: Path) -> None:
     """``MLOPS_LOCAL_HOME`` stands for ``--home`` in every verb."""
-    up = mlops("local", "up", MLOPS_LOCAL_HOME=str(home))
+    up = in_process("local", "up", MLOPS_LOCAL_HOME=str(home))
 
     assert connect(home).endpoint_url in up.stdout
-    assert connect(home).endpoint_url in mlops("local", "env", MLOPS_LOCAL_HOME=str(home)).stdout
-    assert mlops("local", "down", MLOPS_LOCAL_HOME=str(home)).returncode == 0
+    assert connect(home).endpoint_url in in_process("local", "env", MLOPS_LOCAL_HOME=str(home)).stdout
+    assert in_process("local", "down", MLOPS_LOCAL_HOME=str(home)).returncode == 0
 
 
-def test_the_port_is_the_one_given(mlops: Run, home: Path) -> None:
+def test_the_port_is_the_one_given(in_process: Run, home: Path) -> None:
     """Scripts may rely on an address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
-    mlops("local", "up", "--home", home, "--port", port)
+    in_process("local", "up", "--home", home, "--port", port)
 
     assert connect(home).endpoint_url == f"http://127.0.0.1:{port}"
 
 
-def test_the_port_stays(mlops: Run, home: Path) -> None:
+def test_the_port_stays(in_process: Run, home: Path) -> None:
     """The environment of a shell is right again after down and up."""
-    mlops("local", "up", "--home", home)
-    before = mlops("local", "env", "--home", home).stdout
-    mlops("local", "down", "--home", home)
+    in_process("local", "up", "--home", home)
+    before = in_process("local", "env", "--home", home).stdout
+    in_process("local", "down", "--home", home)
 
-    mlops("local", "up", "--home", home)
+    in_process("local", "up", "--home", home)
 
-    assert mlops("local", "env", "--home", home).stdout == before
+    assert in_process("local", "env", "--home", home).stdout == before
 
 
-def test_up_after_a_crash_says_what_was_lost(mlops: Run, home: Path) -> None:
+def test_up_after_a_crash_says_what_was_lost(in_process: Run, home: Path) -> None:
     """The user learns that what no snapshot has is gone."""
-    mlops("local", "up", "--home", home)
+    in_process("local", "up", "--home", home)
     crashed = connect(home)
     session_processes.kill([crashed.pid])
 
-    up = mlops("local", "up", "--home", home)
+    up = in_process("local", "up", "--home", home)
 
     assert up.returncode == 0
     assert up.stdout.splitlines()[0] == (
@@ -174,29 +180,29 @@ def test_up_after_a_crash_says_what_was_lost(mlops: Run, home: Path) -> None:
     assert connect(home).pid != crashed.pid
 
 
-def test_fails_when_the_port_is_in_use(mlops: Run, home: Path) -> None:
+def test_fails_when_the_port_is_in_use(in_process: Run, home: Path) -> None:
     """One line names the port and the option; nothing runs afterwards."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
 
-        up = mlops("local", "up", "--home", home, "--port", port)
+        up = in_process("local", "up", "--home", home, "--port", port)
 
     assert up.returncode == 1
     assert _only_line(up.stderr) == (
         f"mlops: port {port} on 127.0.0.1 cannot be used (address already in use); give another with --port"
     )
-    assert mlops("local", "status", "--home", home).returncode == 1
+    assert in_process("local", "status", "--home", home).returncode == 1
 
 
 @pytest.mark.parametrize("content", ["{", '{"pid": 1}'])
-def test_fails_on_a_record_that_cannot_be_read(content: str, mlops: Run, home: Path) -> None:
+def test_fails_on_a_record_that_cannot_be_read(content: str, in_process: Run, home: Path) -> None:
     """The file is named, with what to do about it."""
     home.mkdir()
     (home / "cloud.json").write_text(content)
 
-    status = mlops("local", "status", "--home", home)
+    status = in_process("local", "status", "--home", home)
     (home / "cloud.json").unlink()
 
     assert status.returncode == 1
@@ -212,21 +218,21 @@ def test_fails_on_a_record_that_cannot_be_read(content: str, mlops: Run, home: P
         (["--scale", "-1"], "the clock's scale must be a number above 0, got -1.0"),
     ],
 )
-def test_fails_on_an_impossible_port_or_scale(mlops: Run, home: Path, arguments: list[str], message: str) -> None:
+def test_fails_on_an_impossible_port_or_scale(in_process: Run, home: Path, arguments: list[str], message: str) -> None:
     """What cannot be is refused before anything starts."""
-    result = mlops("local", "up", "--home", home, *arguments)
+    result = in_process("local", "up", "--home", home, *arguments)
 
     assert result.returncode == 1
     assert _only_line(result.stderr) == f"mlops: {message}"
     assert not home.exists()
 
 
-def test_fails_when_home_is_a_file(mlops: Run, tmp_path: Path) -> None:
+def test_fails_when_home_is_a_file(in_process: Run, tmp_path: Path) -> None:
     """A file is not a folder, and stays what it was."""
     path = tmp_path / "file"
     path.write_text("mine")
 
-    result = mlops("local", "up", "--home", path)
+    result = in_process("local", "up", "--home", path)
 
     assert _only_line(result.stderr) == f"mlops: {path} is not a folder; give another home"
     assert path.read_text() == "mine"
@@ -247,12 +253,12 @@ def _start_machine(home: Path) -> str:
     return str(started["executionArn"])
 
 
-def test_down_names_what_it_interrupts_and_up_what_it_ended(mlops: Run, home: Path) -> None:
+def test_down_names_what_it_interrupts_and_up_what_it_ended(in_process: Run, home: Path) -> None:
     """Nothing is stopped without a word; afterwards the execution is aborted, and the state is there."""
-    mlops("local", "up", "--home", home)
+    in_process("local", "up", "--home", home)
     execution, pid = _start_machine(home), connect(home).pid
 
-    refused = mlops("local", "down", "--home", home)
+    refused = in_process("local", "down", "--home", home)
     assert refused.returncode == 1
     assert _only_line(refused.stderr) == (
         f"mlops: not done without a confirmation: stop the embedded cloud of {home} and interrupt execution one of waiting; "
@@ -260,11 +266,11 @@ def test_down_names_what_it_interrupts_and_up_what_it_ended(mlops: Run, home: Pa
     )
     assert connect(home).pid == pid
 
-    down = json.loads(mlops("local", "down", "--yes", "--json", "--home", home).stdout)
+    down = json.loads(in_process("local", "down", "--yes", "--json", "--home", home).stdout)
     assert down["interrupted"] == ["execution one of waiting"]
     assert down["bytes"] > 0
 
-    up = mlops("local", "up", "--home", home)
+    up = in_process("local", "up", "--home", home)
     assert up.returncode == 0
     assert up.stdout.splitlines()[0].startswith("restored the state of ")
     assert up.stdout.splitlines()[1] == "interrupted by the stop, and ended: execution one of waiting"
@@ -273,45 +279,45 @@ def test_down_names_what_it_interrupts_and_up_what_it_ended(mlops: Run, home: Pa
     assert ended["cause"] == "The embedded cloud was stopped."
 
 
-def test_forget_deletes_the_state_of_a_cloud_that_runs_or_not(mlops: Run, home: Path) -> None:
+def test_forget_deletes_the_state_of_a_cloud_that_runs_or_not(in_process: Run, home: Path) -> None:
     """The next start is a new cloud; without a confirmation nothing is deleted."""
-    mlops("local", "up", "--home", home)
+    in_process("local", "up", "--home", home)
     connect(home).client("ssm").put_parameter(Name="/kept", Value="1", Type="String")
-    assert mlops("local", "down", "--home", home).returncode == 0
+    assert in_process("local", "down", "--home", home).returncode == 0
 
-    refused = mlops("local", "down", "--forget", "--home", home)
+    refused = in_process("local", "down", "--forget", "--home", home)
     assert refused.returncode == 1
     assert f"delete the state of the embedded cloud of {home}; add --yes" in refused.stderr
-    assert mlops("local", "down", "--forget", "--yes", "--home", home).stdout == "forgotten\n"
-    assert mlops("local", "down", "--forget", "--yes", "--home", home).stdout == "there is no state\n"
+    assert in_process("local", "down", "--forget", "--yes", "--home", home).stdout == "forgotten\n"
+    assert in_process("local", "down", "--forget", "--yes", "--home", home).stdout == "there is no state\n"
 
-    up = mlops("local", "up", "--home", home)
+    up = in_process("local", "up", "--home", home)
     assert up.stdout.startswith("up at ")
     assert connect(home).client("ssm").describe_parameters()["Parameters"] == []
     connect(home).client("ssm").put_parameter(Name="/kept", Value="1", Type="String")
-    down = mlops("local", "down", "--forget", "--yes", "--home", home)
+    down = in_process("local", "down", "--forget", "--yes", "--home", home)
     assert down.stdout == "down, and its state is forgotten\n"
     assert not (home / "saved").exists()
 
 
-def test_forget_says_what_it_leaves_and_deletes_that_too(mlops: Run, tmp_path: Path) -> None:
+def test_forget_says_what_it_leaves_and_deletes_that_too(in_process: Run, tmp_path: Path) -> None:
     """Environments of models, and packages of functions in the project's folder; not what lies elsewhere."""
     home = tmp_path / ".mlops" / "local"
     for folder in (home / "environments" / "a", tmp_path / ".mlops" / "assets"):
         folder.mkdir(parents=True)
         (folder / "wheel").write_bytes(b"0" * 2_000_000)
-    left = mlops("local", "down", "--forget", "--yes", "--home", home).stdout.splitlines()
+    left = in_process("local", "down", "--forget", "--yes", "--home", home).stdout.splitlines()
     assert left == [
         "there is no state",
         f"kept: {home / 'environments'} (2.0 MB)",
         f"kept: {tmp_path / '.mlops' / 'assets'} (2.0 MB)",
         "these are packages, which the next cloud here uses; to delete them: mlops local down --forget --packages",
     ]
-    gone = json.loads(mlops("local", "down", "--forget", "--yes", "--packages", "--json", "--home", home).stdout)
+    gone = json.loads(in_process("local", "down", "--forget", "--yes", "--packages", "--json", "--home", home).stdout)
     assert gone["deleted"] == {str(home / "environments"): 2_000_000, str(tmp_path / ".mlops" / "assets"): 2_000_000}
     assert not (home / "environments").exists()
     assert not (tmp_path / ".mlops" / "assets").exists()
-    assert "--packages needs --forget" in mlops("local", "down", "--packages", "--home", home).stderr
+    assert "--packages needs --forget" in in_process("local", "down", "--packages", "--home", home).stderr
 
 
 def test_browse_opens_a_distribution(mlops: Run, home: Path, tmp_path: Path) -> None:
