@@ -196,14 +196,14 @@ def test_a_copy_is_verified_with_the_public_key_alone(
     )
 
 
-def test_another_key_finds_every_seal(on_cloud: Run, mlops: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
+def test_another_key_finds_every_seal(on_cloud: Run, in_process: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
     """A chain that was forged with a key of its own is not signed with the one that the auditor noted."""
     folder, noted = tmp_path / "copy", tmp_path / "noted.pem"
     on_cloud("audit", "export", promoted.endpoint, "--output", folder)
     noted.write_text(SigningKms().public.pem)
 
     other = on_cloud("audit", "verify", promoted.endpoint, "--public-key", noted)
-    junk = mlops("audit", "verify", promoted.endpoint, "--public-key", folder / "audit")
+    junk = in_process("audit", "verify", promoted.endpoint, "--public-key", folder / "audit")
 
     assert (other.returncode, junk.returncode) == (3, 1)
     assert other.stdout.count("is not signed with the unit's key") == 6
@@ -223,23 +223,23 @@ def test_records_beyond_a_break_are_not_shown(on_cloud: Run, promoted: DeployedU
     assert result.stderr == f"record 2 is missing or changed; see all with: mlops audit verify {promoted.endpoint}\n"
 
 
-def test_an_older_head_finds_what_was_added(mlops: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
+def test_an_older_head_finds_what_was_added(in_process: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
     """A head that was noted earlier shows which records came after."""
     first = next(iter(sorted(promoted.objects())))
     head = json.loads(promoted.objects()[sorted(promoted.objects())[1]])["previous"]
     folder = _copy(promoted, tmp_path / "copy", whole_bucket=False)
 
-    result = mlops("audit", "verify", promoted.endpoint, "--folder", folder, "--head", head, "--sequence", 1)
+    result = in_process("audit", "verify", promoted.endpoint, "--folder", folder, "--head", head, "--sequence", 1)
 
     assert head[:16] in first
     assert result.stdout.splitlines() == ["sequence 2 is past the head at 1", "sequence 3 is past the head at 1"]
 
 
-def test_fails_on_half_a_question(mlops: Run, tmp_path: Path) -> None:
+def test_fails_on_half_a_question(in_process: Run, tmp_path: Path) -> None:
     """Every problem at once, and where head and sequence are to be read."""
-    result = mlops("audit", "verify", "demand-forecast", "--folder", tmp_path, "--head", "abc")
-    missing = mlops("audit", "verify", "demand-forecast", "--folder", tmp_path / "none")
-    alone = mlops("audit", "verify", "demand-forecast", "--sequence", 1)
+    result = in_process("audit", "verify", "demand-forecast", "--folder", tmp_path, "--head", "abc")
+    missing = in_process("audit", "verify", "demand-forecast", "--folder", tmp_path / "none")
+    alone = in_process("audit", "verify", "demand-forecast", "--sequence", 1)
 
     assert result.returncode == alone.returncode == 1
     assert result.stderr == (
@@ -251,7 +251,7 @@ def test_fails_on_half_a_question(mlops: Run, tmp_path: Path) -> None:
     assert "--head and --sequence require --folder" in alone.stderr
 
 
-def test_the_hash_of_a_machine_is_computed_from_a_template(mlops: Run, tmp_path: Path) -> None:
+def test_the_hash_of_a_machine_is_computed_from_a_template(in_process: Run, tmp_path: Path) -> None:
     """Each Deploy machine with its hash; one that has another hash, or was changed afterwards, is an error."""
     digest = definition_sha256(_definition(""))
     template, changed, none = (tmp_path / f"{name}.template.json" for name in ("Demand", "Changed", "None"))
@@ -263,21 +263,21 @@ def test_the_hash_of_a_machine_is_computed_from_a_template(mlops: Run, tmp_path:
         path.write_text(json.dumps({"Resources": {"EndpointDeploy": machine}}))
     none.write_text("{}")
 
-    shown = mlops("audit", "machine", template, "--sha256", digest)
-    other = mlops("audit", "machine", template, "--sha256", "0" * 64)
+    shown = in_process("audit", "machine", template, "--sha256", digest)
+    other = in_process("audit", "machine", template, "--sha256", "0" * 64)
 
     assert (shown.returncode, shown.stdout) == (0, f"{digest}  Demand.template.json EndpointDeploy\n")
     assert other.returncode == 3
     assert other.stderr == (
         f"mlops: no machine in these templates has the definition {'0' * 64}; synthesize the version that was deployed then\n"
     )
-    assert mlops("audit", "machine", changed).stderr == (
+    assert in_process("audit", "machine", changed).stderr == (
         f"mlops: changed since it was synthesized: Changed.template.json EndpointDeploy gives the recorder {digest}\n"
     )
-    assert mlops("audit", "machine", none).stderr == "mlops: no Deploy machine in None.template.json\n"
+    assert in_process("audit", "machine", none).stderr == "mlops: no Deploy machine in None.template.json\n"
     none.write_text("[]")
-    assert f"a template must be a JSON object, got a list in {none}" in mlops("audit", "machine", none).stderr
-    assert "a template must be a JSON file" in mlops("audit", "machine", tmp_path).stderr
+    assert f"a template must be a JSON object, got a list in {none}" in in_process("audit", "machine", none).stderr
+    assert "a template must be a JSON file" in in_process("audit", "machine", tmp_path).stderr
 
 
 def _definition(digest: str) -> str:

@@ -38,20 +38,20 @@ def alarm(cloud: Cloud) -> Iterator[str]:
     cloudwatch.delete_alarms(AlarmNames=[name])
 
 
-def test_the_clock_of_a_new_cloud_is_set_back_and_moved(mlops: Run, home: Path) -> None:
+def test_the_clock_of_a_new_cloud_is_set_back_and_moved(in_process: Run, home: Path) -> None:
     """Data of a past year is replayed in it; a program reads one document, a person how far a long jump is."""
-    mlops("local", "up", "--home", home)
-    back = mlops("local", "clock", "--to", "2017-08-07", "--home", home)
+    in_process("local", "up", "--home", home)
+    back = in_process("local", "clock", "--to", "2017-08-07", "--home", home)
     assert (back.returncode, back.stderr) == (0, "")
     assert back.stdout.startswith("2017-08-07T00:00:0")
 
-    jumped = mlops("local", "clock", "--jump", "2d12h", "--json", "--home", home)
+    jumped = in_process("local", "clock", "--jump", "2d12h", "--json", "--home", home)
     said = json.loads(jumped.stdout)
     assert (said["from"][:10], said["now"][:13]) == ("2017-08-07", "2017-08-09T12")
     assert [line[:10] for line in jumped.stderr.splitlines()] == ["2017-08-08", "2017-08-09"]
 
-    assert "60 embedded seconds in a real one" in mlops("local", "clock", "--scale", 60, "--home", home).stdout
-    assert json.loads(mlops("local", "clock", "--json", "--home", home).stdout)["scale"] == 60
+    assert "60 embedded seconds in a real one" in in_process("local", "clock", "--scale", 60, "--home", home).stdout
+    assert json.loads(in_process("local", "clock", "--json", "--home", home).stdout)["scale"] == 60
 
 
 def test_what_is_due_in_a_jump_runs(cloud: Cloud, alarm: str, in_process: Run) -> None:
