@@ -1,6 +1,7 @@
 """Code of functions and layers as assets."""
 
 import ast
+import json
 import subprocess
 from pathlib import Path
 
@@ -34,30 +35,57 @@ def test_the_asset_holds_the_folder_and_what_it_imports() -> None:
 
 # the console's has the modules of feature pages, which it refuses without their libraries
 _LAYERED = ("console", "feature_ingest", "feature_maintenance", "feature_publish")
+FOLDERS = sorted(p.parent.name for p in (ROOT / "lambdas").glob("*/handler.py"))
+# loads what assets do not hold, and has a process of its own import all modules of each asset
+_IMPORTING = """
+import importlib, json, os, sys, traceback
+import boto3, jinja2, orjson
+
+for line in sys.stdin:
+    staged, modules, absent = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        try:
+            sys.path.insert(0, staged)
+            for module in modules:
+                importlib.import_module(module)
+            import mlops_runtime
+            assert mlops_runtime.__file__.startswith(staged), mlops_runtime.__file__
+            loaded = [name for name in sys.modules if name.startswith(tuple(absent))]
+            assert not loaded, loaded
+        except BaseException:
+            problem = traceback.format_exc()
+        else:
+            problem = ""
+        print(json.dumps(problem), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
 
 
-@pytest.mark.parametrize("folder", sorted(p.parent.name for p in (ROOT / "lambdas").glob("*/handler.py")))
-def test_every_function_has_an_asset_that_imports(folder: str) -> None:
+@pytest.fixture(scope="module")
+def problems() -> dict[str, str]:
+    """Give what imports of each asset ended with, without byte code, which would be of the asset for every later test."""
+    lines = []
+    for folder in FOLDERS:
+        staged = _assets._staged(folder)
+        paths = sorted(
+            str(path.relative_to(staged).with_suffix("")) for path in (staged / "mlops_runtime").rglob("*.py")
+        )
+        modules = [path.replace("/", ".").removesuffix(".__init__") for path in paths]
+        # functions on feature tables have a layer; of the client in their zips they call what needs no duckdb, see their own tests
+        absent = ("jsii", "aws_cdk") if folder in _LAYERED else ("jsii", "aws_cdk", "pyarrow", "duckdb")
+        lines.append(json.dumps([str(staged), modules, absent]))
+    command = [".venv/bin/python", "-B", "-c", _IMPORTING]
+    done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stderr == ""
+    return dict(zip(FOLDERS, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_function_has_an_asset_that_imports(folder: str, problems: dict[str, str]) -> None:
     """The modules in the zip suffice: an isolated Python imports each of them from there."""
-    staged = _assets._staged(folder)
-    modules = sorted(
-        str(p.relative_to(staged).with_suffix("")).replace("/", ".") for p in (staged / "mlops_runtime").rglob("*.py")
-    )
-    # functions on feature tables have a layer; of the client in their zips they call what needs no duckdb, see their own tests
-    absent = ("jsii", "aws_cdk") if folder in _LAYERED else ("jsii", "aws_cdk", "pyarrow", "duckdb")
-    program = (
-        f"import sys, importlib; sys.path.insert(0, {str(staged)!r}); "
-        f"[importlib.import_module(m.removesuffix('.__init__')) for m in {modules!r}]; "
-        f"import mlops_runtime; assert mlops_runtime.__file__.startswith({str(staged)!r}); "
-        f"assert not [m for m in sys.modules if m.startswith({absent!r})]"
-    )
-
-    # without byte code, which would be of the asset for every later test
-    result = subprocess.run(
-        [".venv/bin/python", "-B", "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-
-    assert result.stderr == ""
+    assert problems[folder] == ""
 
 
 def test_the_console_starts_without_the_libraries_of_features() -> None:

@@ -1,6 +1,6 @@
 """A process that ends itself before or after each thing that an ingest or a training set writes, and one that does it again.
 
-Run as ``python crashing.py <ingest | training_set> <folder>``; prints a JSON line for each step. Children are forked before any
+Run as ``python -m tests.runtime.features.crashing <ingest | training_set> <folder>``; prints a JSON line for each step. Children are forked before any
 library has started threads.
 """
 
@@ -19,6 +19,7 @@ import duckdb  # noqa: F401 - loaded once, before the forks
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFile
+from tests import iceberg_calls
 
 from mlops_runtime.features import rebuild, training_set, training_set_difference  # noqa: F401 - loaded once
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
@@ -146,4 +147,5 @@ def main(work: Callable[[Path], dict[str, Any]], folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    iceberg_calls.install()
     main({"ingest": ingest, "training_set": build}[sys.argv[1]], Path(sys.argv[2]))

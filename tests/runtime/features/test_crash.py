@@ -6,12 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-CRASHING = Path(__file__).with_name("crashing.py")
-
 
 def steps(what: str, folder: Path) -> list[dict[str, Any]]:
     """Let a process end at each step, and return what was seen after each."""
-    command = [sys.executable, str(CRASHING), what, str(folder)]
+    command = [sys.executable, "-m", "tests.runtime.features.crashing", what, str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert [step["code"] for step in found] == [9] * (len(found) - 1) + [0]

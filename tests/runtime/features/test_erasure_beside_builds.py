@@ -1,9 +1,11 @@
 """An erasure while training sets are built, tables are compacted and other entities are erased: no byte of the entity is left."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyiceberg.table import Transaction
-from tests.runtime.features.conftest import fill, shop_at
+from tests.runtime.features.conftest import Kept, fill, shop_at
 from tests.runtime.features.test_entity_erasure import SECRET, found
 
 from mlops_runtime.contracts.features import BuildProcess
@@ -34,14 +36,21 @@ def of(store_id: str, rows: pa.Table) -> pa.Table:
     return rows.set_column(0, "store_id", [[store_id] * rows.num_rows])
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> SimpleNamespace:
-    """Give a shop with the entity's rows among those of others, in one file and in one of its own."""
-    shop = shop_at(tmp_path / "store")
+@pytest.fixture(scope="module")
+def _filled_with_the_entity(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    kept = Kept(tmp_path_factory.mktemp("builds"))
+    shop = shop_at(kept.store)
     fill(shop)
     shop.client.ingest(shop.STOCK, pa.concat_tables([shop.stock((3, 7, 3)), of(SECRET, shop.stock((4, 8, 4)))]))
     shop.client.ingest(shop.STOCK, of(SECRET, shop.stock((5, 9, 5))))
-    return shop
+    kept.keep()
+    return kept
+
+
+@pytest.fixture
+def shop(_filled_with_the_entity: Kept) -> SimpleNamespace:
+    """Give a shop with the entity's rows among those of others, in one file and in one of its own."""
+    return _filled_with_the_entity.back()
 
 
 def erase(shop: SimpleNamespace, **options: Any) -> Any:
@@ -145,62 +154,75 @@ def test_builds_of_other_tables_go_on(shop: SimpleNamespace) -> None:
     assert [each.pending for each in shop.client.resume_erasures(wait=NOW)] == [()]
 
 
-_BUILDER = """
-import sys
-from datetime import datetime, timezone
-import pyarrow as pa
-from mlops_runtime.features import training_set as sets
-from mlops_runtime.features.build_intent import Builds, OpenBuild
-from mlops_runtime.features.locked_files import os as files
+# loads all modules once, and forks a process for each build, which stops at a step and says so
+_BUILDERS = """
+import importlib, json, os, signal, sys
+import duckdb
+from mlops_runtime.features import build_intent, locked_files, point_in_time, training_set, training_set_manifest
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.features.training_set_manifest import Manifests
 from tests.runtime.features.conftest import STOCK, asked
 
-def stop(*_, **__):
-    print("here", flush=True)
-    sys.stdin.read()
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
-target, name, skip = {target}
-original, calls = getattr(target, name), []
-def paused(*arguments, **options):
-    calls.append(None)
-    if len(calls) == skip + 1:
-        stop()
-    return original(*arguments, **options)
-setattr(target, name, paused)
-FeatureStoreClient.local(sys.argv[1]).training_set(asked((6, "1"), (6, sys.argv[2])), [STOCK], name="killed")
+def stop_at(target, name, skip):
+    original, calls = getattr(target, name), []
+    def paused(*arguments, **options):
+        calls.append(None)
+        if len(calls) == skip + 1:
+            print(os.getpid(), flush=True)
+            signal.pause()
+        return original(*arguments, **options)
+    setattr(target, name, paused)
+
+for line in sys.stdin:
+    module, of, name, skip, folder, secret = json.loads(line)
+    if os.fork() == 0:
+        try:
+            target = importlib.import_module(f"mlops_runtime.features.{module}")
+            stop_at(getattr(target, of) if of else target, name, skip)
+            FeatureStoreClient.local(folder).training_set(asked((6, "1"), (6, secret)), [STOCK], name="killed")
+        finally:
+            print("it did not stop", flush=True)
+            os._exit(1)
 """
-KILLED = {
-    "nothing": "(sets, 'build', 0)",
-    "reading": "(sets, 'keep', 0)",
-    "half of a file": "(files, 'link', 2)",
-    "one file": "(OpenBuild, 'put_once', 1)",
-    "all files": "(OpenBuild, 'check', 0)",
-    "its mark": "(Manifests, 'add_copy', 0)",
-    "its copy": "(Manifests, 'write', 0)",
-    "its manifest": "(Builds, 'close', 0)",
+KILLED: dict[str, tuple[str, str | None, str, int]] = {
+    "nothing": ("training_set", None, "build", 0),
+    "reading": ("training_set", None, "keep", 0),
+    "half of a file": ("locked_files", "os", "link", 2),
+    "one file": ("build_intent", "OpenBuild", "put_once", 1),
+    "all files": ("build_intent", "OpenBuild", "check", 0),
+    "its mark": ("training_set_manifest", "Manifests", "add_copy", 0),
+    "its copy": ("training_set_manifest", "Manifests", "write", 0),
+    "its manifest": ("build_intent", "Builds", "close", 0),
 }
 
 
+@pytest.fixture(scope="module")
+def builders() -> Iterator[subprocess.Popen[str]]:
+    """Give the process that forks builds."""
+    command = [sys.executable, "-c", _BUILDERS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
+        yield started
+        assert started.stdin is not None
+        started.stdin.close()
+
+
 @pytest.mark.parametrize("step", KILLED)
-def test_a_build_that_is_killed_is_waited_for_until_then(shop: SimpleNamespace, step: str) -> None:
+def test_a_build_that_is_killed_is_waited_for_until_then(
+    shop: SimpleNamespace, builders: subprocess.Popen[str], step: str
+) -> None:
     """A paused process writes later, so the erasure is pending; a dead one does not, which its lock says."""
-    program = textwrap.dedent(_BUILDER).replace("{target}", KILLED[step])
-    builder = subprocess.Popen(
-        [sys.executable, "-c", program, str(shop.path), SECRET],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert builder.stdout is not None
-    assert builder.stdout.readline() == "here\n"
-
-    assert len(erase(shop).pending) == 1
-    assert len(shop.new_client().resume_erasures(wait=NOW)[0].pending) == 1
-
-    builder.kill()
-    builder.communicate()
-    (done,) = shop.new_client().resume_erasures(wait=NOW)
+    assert builders.stdin is not None
+    assert builders.stdout is not None
+    builders.stdin.write(json.dumps([*KILLED[step], str(shop.path), SECRET]) + "\n")
+    builders.stdin.flush()
+    builder = int(builders.stdout.readline())
+    try:
+        assert len(erase(shop).pending) == 1
+        assert len(shop.new_client().resume_erasures(wait=NOW)[0].pending) == 1
+    finally:
+        os.kill(builder, signal.SIGKILL)
+    (done,) = shop.new_client().resume_erasures(wait=timedelta(minutes=1))
     assert done.pending == ()
     assert found(shop.path) == []
     assert list(shop.path.rglob("*.part")) == []
