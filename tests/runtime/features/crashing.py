@@ -1,7 +1,7 @@
 """A process that ends itself before or after each thing that an ingest or a training set writes, and one that does it again.
 
-Run as ``python -m tests.runtime.features.crashing <ingest | training_set> <folder>``; prints a JSON line for each step. Children are forked before any
-library has started threads.
+Run as ``python -m tests.runtime.features.crashing <ingest | training_set> <folder>``; prints a JSON line for each step. Children
+are forked before any library has started threads.
 """
 
 import functools

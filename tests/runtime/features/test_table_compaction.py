@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyiceberg.exceptions import CommitFailedException
+from tests.runtime.features.conftest import Kept, shop_at
 
 from mlops_runtime.features import table_compaction
 from mlops_runtime.features.ingest_ledger import KEPT
@@ -27,14 +28,22 @@ def files(table) -> list[int]:
     return sorted(task.file.record_count for task in table.scan().plan_files())
 
 
-@pytest.fixture
-def many(shop, monkeypatch):
-    """Give a shop with 20 batches that were not compacted as they came."""
-    with monkeypatch.context() as patched:
+@pytest.fixture(scope="module")
+def _many_once(tmp_path_factory):
+    kept = Kept(tmp_path_factory.mktemp("many"))
+    shop = shop_at(kept.store)
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr("mlops_runtime.features.table_maintenance.is_due", lambda table: table is None)
         for number in range(20):
             batch(shop, number)
-    return shop
+    kept.keep()
+    return kept
+
+
+@pytest.fixture
+def many(_many_once):
+    """Give a shop with 20 batches that were not compacted as they came."""
+    return _many_once.back()
 
 
 def test_files_of_a_tier_become_one_with_the_same_rows_in_order(many):

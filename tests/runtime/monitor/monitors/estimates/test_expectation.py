@@ -1,5 +1,6 @@
 """Expected metrics beside what labels showed: the holdout itself, merged hours, quiet and shifted windows, what it cannot see."""
 
+import functools
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.monitors.estimates.expectation import expected_metrics, other_column
 from mlops_runtime.monitor.monitors.label_measures import Target
 
+learnt_once = functools.cache(learnt)
 BASELINES: dict[Kind, Baseline] = {
     kind: learnt(kind, 5000, 1) for kind in ("regression", "classification", "classes", "outputs")
 }
@@ -80,7 +82,7 @@ def test_intervals_cover_what_labels_show(kind: Kind, changes: dict[str, float],
     """
     inside: dict[str, list[bool]] = {}
     for holdout in range(4):
-        baseline = learnt(kind, 5000, 1000 + holdout)
+        baseline = learnt_once(kind, 5000, 1000 + holdout)
         for seed in range(10):
             shown = window(kind, 1000, 10 * holdout + seed, **changes)
             measured = Target.of(baseline).values(shown.rows)
