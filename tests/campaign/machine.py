@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from jsonata.functions import Functions  # type: ignore[import-untyped]  # comes with ministack, without types
+from jsonata.parser import Parser  # type: ignore[import-untyped]
 from ministack.services import stepfunctions
 from tests.campaign.account import Account, CallError
+
+from mlops_local.state_machines.executions import parse_once
 
 PREFIX = "arn:aws:states:us-east-1:123456789012"
 # what a function answers whose own code raised
@@ -253,6 +256,7 @@ def _on_account(account: Account, calls: _Calls) -> Iterator[None]:
         expression.register_lambda("millis", lambda: now)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Parser, "parse", parse_once)
         patch.setattr(stepfunctions, "_invoke_resource", calls)
         # a limit of real seconds on a thread of its own, which a campaign whose time is the account's has no use for
         patch.setattr(stepfunctions, "_invoke_resource_with_timeout", calls)

@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jsonata.jexception import JException  # type: ignore[import-untyped]
+from jsonata.jsonata import Jsonata  # type: ignore[import-untyped]
+from jsonata.parser import Parser  # type: ignore[import-untyped]
 
-from mlops_local.state_machines.executions import retry_delay
+from mlops_local.state_machines.executions import parse_once, retry_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,6 +207,45 @@ def test_retries_after_the_whole_delay(
 def test_delay_of_a_retry(retrier: dict[str, float], delays: list[float]) -> None:
     """Defaults, backoff and the longest delay: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html."""
     assert [retry_delay(retrier, attempt) for attempt in range(3)] == delays
+
+
+EXPRESSIONS = [
+    "{'sum': $sum(rows.n), 'all': [rows.(n * 2), 1], 'first': rows[n > 1][0]}",
+    "($twice := function($x) { $x * 2 }; $map(rows.n, $twice))",
+    "rows{k: $sum(n)}",
+    "rows^(>n).n",
+    "$replace(rows[0].k, /a/, 'b')",
+    "rows.n ~> $sum() ~> $string()",
+    "rows.{'k': k, 'of': %.name}",
+    "rows ~> |$|{'n': n + 1}|",
+    "rows.(n + k)",
+    "$nowhere(1)",
+    "{'half': ",
+]
+INPUTS: list[dict[str, Any]] = [
+    {"name": "one", "rows": [{"k": "a", "n": 1}, {"k": "b", "n": 2}]},
+    {"name": "two", "rows": [{"k": "a", "n": 7}]},
+    {"name": "none", "rows": []},
+]
+
+
+@pytest.mark.parametrize("text", EXPRESSIONS)
+def test_an_expression_that_is_parsed_once_means_the_same_each_time(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after other inputs, and a faulty one fails each time with the same message."""
+
+    def results() -> list[Any]:
+        found: list[Any] = []
+        for given in INPUTS * 2:
+            try:
+                found.append(Jsonata.jsonata(text).evaluate(given))
+            except JException as error:
+                found.append((error.error, str(error)))
+        return found
+
+    own = results()
+    monkeypatch.setattr(Parser, "parse", parse_once)
+
+    assert results() == own
 
 
 def test_machine_ends_at_its_time_limit(

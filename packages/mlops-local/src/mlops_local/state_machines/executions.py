@@ -8,6 +8,7 @@ The role of a machine is enforced in ``iam_machines``, which wraps ``_execute_ta
 """
 
 import contextvars
+import functools
 import json
 import threading
 import time
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jsonata.functions import Functions  # type: ignore[import-untyped]  # comes with ministack, without types
+from jsonata.parser import Parser  # type: ignore[import-untyped]
 from ministack.core.concurrency import spawn_background
 from ministack.services import stepfunctions as sfn
 
@@ -115,6 +117,7 @@ def install() -> None:
     _delay_retries()
     _output_of_succeed()
     _jsonata_now()
+    Parser.parse = parse_once
     _limit_callbacks()
     clock.add_guard(_running)
 
@@ -224,6 +227,19 @@ def _output_of_succeed() -> None:
         return apply(state_def, data, ctx)
 
     sfn._apply_output_path = apply_output
+
+
+def parse_once(_: Parser, *source: Any) -> Any:
+    """Return the tree of a JSONata expression: no evaluation changes it, and a machine evaluates the same ones at every step."""
+    return _parsed(*source)
+
+
+_parse = Parser.parse
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(*source: Any) -> Any:
+    return _parse(Parser(), *source)
 
 
 def _jsonata_now() -> None:
