@@ -22,7 +22,7 @@ from mlops_runtime.layers.layer_wheels import build_layers
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED = 11
-ROUND = 5  # cells of each case before the next stack has its turn
+ROUND = 15  # cells of each case before the next stack has its turn
 
 
 def main(folder: Path, minutes: float, stacks: Sequence[str] = STACKS) -> int:

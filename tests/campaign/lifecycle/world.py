@@ -53,7 +53,9 @@ class Lifecycle:
         self._is_deployed = self._met = False
         self._calls: list[Call] = []
         self._kept: set[str] = set()
-        self._empty: frozenset[str] = frozenset()
+        # what was there when a cell ended is what the next one begins with: what a cell leaves is its own problem alone
+        self._empty: frozenset[str] | None = None
+        self._settled: dict[str, str] | None = None
 
     def resources(self) -> dict[str, dict[str, Any]]:
         """The template's resources."""
@@ -91,7 +93,7 @@ class Lifecycle:
     def _create(self, cell: Cell, problems: list[str]) -> str:
         if self._is_deployed:
             self._destroy(problems)
-        before = inventory(self.cloud)
+        before = self._emptiness()
         failed = self._operate("create", cell, self.plain)
         self._check(failed, cell, problems)
         kept = _named(failed, "DELETE_FAILED")
@@ -111,19 +113,19 @@ class Lifecycle:
         self._ensure_deployed(problems)
         if not self._is_deployed:
             return "not deployed"
-        before = settings(self.cloud)
+        before = settings(self.cloud) if self._settled is None else self._settled
         failed = self._operate("update", cell, self.changed)
         if changed_property(cell.kind) is None:
             self._expect(failed, "UPDATE_COMPLETE", problems)
             self._expect(self._deploy(self.plain), "UPDATE_COMPLETE", problems)
-            problems += [f"an update and its reversal {found}" for found in differences(before, settings(self.cloud))]
+            problems += [f"an update and its reversal {found}" for found in self._differences(before)]
             return UNTOUCHED
         self._check(failed, cell, problems)
         if not self._met:
             problems.append(f"the update never reached {cell.target}")
         if failed.status != "UPDATE_ROLLBACK_COMPLETE":
             problems.append(f"the update ended as {failed.status}")
-        problems += [f"the failed update {found}" for found in differences(before, settings(self.cloud))]
+        problems += [f"the failed update {found}" for found in self._differences(before)]
         return failed.status
 
     def _delete(self, cell: Cell, problems: list[str]) -> str:
@@ -145,14 +147,15 @@ class Lifecycle:
         if again.status != "DELETE_COMPLETE":
             causes = "; ".join(f"{e.logical_id}: {e.reason}" for e in again.causes())
             problems.append(f"the {'second ' if met else ''}deletion ended as {again.status}: {causes}")
-        self._check_left(self._empty, [*failed.events, *again.events], problems)
+        self._check_left(self._emptiness(), [*failed.events, *again.events], problems)
         self._give_up_names()
         return f"{failed.status}, {again.status}" if met else "kept"
 
     def _ensure_deployed(self, problems: list[str]) -> None:
         if self._is_deployed:
             return
-        self._empty = inventory(self.cloud)
+        self._emptiness()
+        self._settled = None
         made = self._deploy(self.plain)
         self._expect(made, "CREATE_COMPLETE", problems)
         self._is_deployed = made.status == "CREATE_COMPLETE"
@@ -163,8 +166,18 @@ class Lifecycle:
         deletion = self._delete_stack()
         self._is_deployed = False
         self._expect(deletion, "DELETE_COMPLETE", problems)
-        self._check_left(self._empty, deletion.events, problems)
+        self._check_left(self._emptiness(), deletion.events, problems)
         self._give_up_names()
+
+    def _emptiness(self) -> frozenset[str]:
+        """What is there without the stack."""
+        if self._empty is None:
+            self._empty = inventory(self.cloud)
+        return self._empty
+
+    def _differences(self, before: dict[str, str]) -> list[str]:
+        self._settled = settings(self.cloud)
+        return differences(before, self._settled)
 
     def _operate(self, operation: str, cell: Cell, assembly: Path) -> Operation:
         self._put_fault(operation, cell)
@@ -217,11 +230,11 @@ class Lifecycle:
 
     def _check_left(self, before: frozenset[str], events: list[ResourceEvent], problems: list[str]) -> None:
         """What is left is named by an event of what is kept, and only PRODUCTION keeps."""
-        left = sorted(inventory(self.cloud) - before)
+        self._empty = inventory(self.cloud)
         named = {e.physical_id for e in events if e.status in ("DELETE_SKIPPED", "DELETE_FAILED")}
         problems += [
             f"left and not named: {name}"
-            for name in left
+            for name in sorted(self._empty - before)
             if not (self.profile is Profile.PRODUCTION and any(_is_of(name, physical_id) for physical_id in named))
         ]
 
@@ -235,6 +248,7 @@ class Lifecycle:
         """Delete what PRODUCTION kept under a fixed name: `docs/adopt.md` is tested elsewhere."""
         if self.profile is Profile.DEVELOPMENT:
             return
+        self._empty = None
         sagemaker, glue = self.cloud.client("sagemaker"), self.cloud.client("glue")
         for body in self.resources().values():
             properties = body.get("Properties", {})

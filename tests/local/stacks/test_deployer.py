@@ -5,6 +5,7 @@ Deploy and destroy an assembly on the running cloud.
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -191,6 +192,25 @@ def test_uploads_a_file_that_changed_under_its_key(cloud, tmp_path):
     template.write_text(template.read_text().replace('"Value": "1"', '"Value": "2"'))
     name = deployer.deploy(cloud, folder)["deployer-edited"]["Name"]
     assert cloud.client("ssm").get_parameter(Name=name)["Parameter"]["Value"] == "2"
+
+
+def test_a_file_is_another_after_it_was_written(tmp_path: Path) -> None:
+    """Also one of a folder, by its name or its content; the same files anywhere are the same."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "a.py").write_text("1")
+
+    def digest(path: Path) -> str:
+        return deployer.FileAsset(path=path, zipped=path.is_dir(), bucket="b", key="k").digest()
+
+    assert digest(first) == digest(second) != digest(first / "a.py")
+    (first / "a.py").write_text("2")
+    assert digest(first) != digest(second)
+    (first / "a.py").write_text("1")
+    assert digest(first) == digest(second)
+    (first / "a.py").rename(first / "b.py")
+    assert digest(first) != digest(second)
 
 
 def test_deploys_dependencies_first_and_destroys_them_last(cloud, tmp_path):

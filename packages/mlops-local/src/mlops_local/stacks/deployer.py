@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import itertools
@@ -54,6 +55,10 @@ class FileAsset:
     def read(self) -> bytes:
         """Return the bytes to upload; a folder always gives the same zip."""
         return zip_folder(self.path) if self.zipped else self.path.read_bytes()
+
+    def digest(self) -> str:
+        """Return the hash of its files as they are now, computed again only after one of them was written to."""
+        return _digest(self.path, _written(self.path))
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,22 @@ def read(folder: Path, *, account: str, region: str, names: Sequence[str] | None
             "apart by their names; give each a name of its own"
         )
     return found
+
+
+def _written(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return name, size and time of each file: what says that a file is another."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    found = [(file, file.stat()) for file in files if file.is_file()]
+    return tuple((file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns) for file, stat in found)
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest(path: Path, written: tuple[tuple[str, int, int], ...]) -> str:
+    total = hashlib.sha256()
+    for name, size, _ in written:
+        total.update(f"{name} {size} ".encode())
+        total.update((path / name).read_bytes())
+    return total.hexdigest()
 
 
 def zip_folder(folder: Path) -> bytes:
@@ -401,13 +422,11 @@ def _upload(cloud: _Cloud, assets: Sequence[FileAsset]) -> None:
     s3 = cloud.client("s3")
 
     def one(asset: FileAsset) -> None:
-        body = asset.read()
-        digest = hashlib.sha256(body).hexdigest()
         with contextlib.suppress(ClientError):
             found = s3.head_object(Bucket=asset.bucket, Key=asset.key)
-            if (found["ContentLength"], found["Metadata"].get(_DIGEST)) == (len(body), digest):
+            if found["Metadata"].get(_DIGEST) == asset.digest():
                 return
-        s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=body, Metadata={_DIGEST: digest})
+        s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=asset.read(), Metadata={_DIGEST: asset.digest()})
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(one, assets))
@@ -442,7 +461,7 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
         if existing is None:
             client.delete_stack(StackName=stack_id)
         raise DeployError(stack.name, "not started", reason=reason)
-    seen = {event["EventId"] for event in _events(client, stack_id)}
+    seen = _newest(client, stack_id)
     try:
         client.execute_change_set(ChangeSetName=change_set_id)
     except ClientError as error:  # another deployment was first
@@ -466,7 +485,7 @@ def _update_outputs(cloud: _Cloud, stack: Stack, stack_id: str, on_event: OnEven
     deployed = json.loads(body) if isinstance(body, str) else body
     if deployed.get("Outputs") == json.loads(stack.template.read_text()).get("Outputs"):
         return
-    seen = {event["EventId"] for event in _events(client, stack_id)}
+    seen = _newest(client, stack_id)
     client.update_stack(
         StackName=stack_id,
         Capabilities=_CAPABILITIES,
@@ -526,7 +545,7 @@ def _wait(client: Any, stack_id: str, name: str, seen: set[str], on_event: OnEve
 
 
 def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[ResourceEvent]:
-    seen = {event["EventId"] for event in _events(client, stack_id)}
+    seen = _newest(client, stack_id)
     try:
         client.delete_stack(StackName=stack_id)
     except client.exceptions.ClientError as error:
@@ -539,7 +558,12 @@ def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[Re
     return events
 
 
-def _events(client: Any, stack_id: str, seen: Collection[str] = ()) -> list[dict[str, Any]]:
+def _newest(client: Any, stack_id: str) -> set[str]:
+    """Return the ids of a page of a stack's events, which are enough to know later ones by."""
+    return {event["EventId"] for event in client.describe_stack_events(StackName=stack_id)["StackEvents"]}
+
+
+def _events(client: Any, stack_id: str, seen: Collection[str]) -> list[dict[str, Any]]:
     """List a stack's events that are new, oldest first; pages begin with the newest, so that one with a seen event is the last."""
     found: list[dict[str, Any]] = []
     for page in client.get_paginator("describe_stack_events").paginate(StackName=stack_id):
