@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,11 +16,10 @@ import pandas as pd
 import pytest
 from examples.accounts import BUILD, PRODUCTION, STAGING, Serving, compose
 from examples.own_model.export import manifest
+from tests.called_command import call_command
 from tests.examples.linked_accounts import LinkedAccounts, served
 from tools.page_code import shown
-from typer.testing import CliRunner
 
-from mlops_cli.__main__ import app as command
 from mlops_constructs.compliance.harness import check
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
@@ -36,6 +32,7 @@ from mlops_runtime.monitor.report_keys import REPORT, report_folder
 from mlops_runtime.monitor.spec import MonitorSpec
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     from mlops_constructs import Environment
@@ -140,14 +137,7 @@ def verify(chain: Chain, *environments: Environment) -> subprocess.CompletedProc
     """Verify production's chain and those behind it, with the credentials of some accounts."""
     profiles = [option for each in environments for option in ("--source-profile", f"mlops-{each.account}")]
     asked = ["audit", "verify", f"{GROUP}.promotions", "--profile", f"mlops-{PRODUCTION.account}", "--follow", "--json"]
-    return subprocess.run(
-        [sys.executable, "-m", "mlops_cli", *asked, *profiles],
-        env={**os.environ, "MLOPS_LOCAL_HOME": str(chain.cloud.home), "AWS_REGION": PRODUCTION.region},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return call_command(*asked, *profiles, MLOPS_LOCAL_HOME=str(chain.cloud.home), AWS_REGION=PRODUCTION.region)
 
 
 def hops_are_verified(chain: Chain) -> None:
@@ -279,10 +269,8 @@ def test_what_production_rolls_back_is_known_before_it(chain: Chain, wait_for: C
             own,
         )
     asked_by = ["--home", str(chain.cloud.home), "--profile", f"mlops-{BUILD.account}"]
-    shown = CliRunner().invoke(
-        command, ["promotions", GROUP, *asked_by], env={"AWS_REGION": BUILD.region, "COLUMNS": "200"}
-    )
-    assert "production, told by staging" in shown.stdout, shown.output
+    shown = call_command("promotions", GROUP, *asked_by, AWS_REGION=BUILD.region)
+    assert "production, told by staging" in shown.stdout, shown.stderr
     assert f"{GROUP}/2 (theirs {version(before.model_package_arn)})" in shown.stdout
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +12,7 @@ from examples.retail import demo_accounts
 from examples.retail.accounts_trip import GROUP, AccountsTrip
 from examples.retail.demand_forecasting.accounts_stack import BUILD, ENVIRONMENTS, PRODUCTION, STAGING
 from playwright.sync_api import sync_playwright
+from tests.called_command import call_command
 from tests.examples.started_demo import started_demo
 
 from mlops_local import cloud as local_cloud
@@ -46,9 +44,8 @@ def result(demo: StartedDemo) -> dict[str, Any]:
 
 def mlops(demo: StartedDemo, environment: Environment, *arguments: str) -> Any:
     """Return what the command answers for an account."""
-    command = [sys.executable, "-m", "mlops_cli", *arguments, "--json", "--profile", profile(environment.account)]
-    surroundings = {**os.environ, "MLOPS_LOCAL_HOME": str(demo.home)}
-    ended = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    asked = (*arguments, "--json", "--profile", profile(environment.account))
+    ended = call_command(*asked, MLOPS_LOCAL_HOME=str(demo.home))
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 

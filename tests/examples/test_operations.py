@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -19,6 +16,7 @@ import pytest
 from aws_cdk import aws_iam as iam
 from examples.pages.console import let_read
 from examples.retail.loop import Loop
+from tests.called_command import call_command
 
 from mlops_constructs import BusinessUnit, EndpointCapacity, ModelEndpoint, ModelImage, ModelRegistry, Profile
 from mlops_local import cloud as local_cloud
@@ -104,26 +102,14 @@ class Pilot(first.Endpoint):  # type: ignore[misc,name-defined]  # loaded by pat
             "AWS_SECRET_ACCESS_KEY": taken["SecretAccessKey"],
             "AWS_SESSION_TOKEN": taken["SessionToken"],
             "AWS_DEFAULT_REGION": "us-east-1",
-            "COLUMNS": "300",
         }
         return []
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Start the command in the role."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "mlops_cli", *map(str, arguments)],
-            env={**os.environ, **self.role},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
     def mlops(self, *arguments: object, code: int = 0) -> str:
         """Run the command in the role, and return what it printed."""
-        with self.start(*arguments) as process:
-            output, errors = process.communicate(timeout=120)
-        assert process.returncode == code, errors + output
-        return output + errors
+        ended = call_command(*arguments, **self.role)
+        assert ended.returncode == code, ended.stderr + ended.stdout
+        return ended.stdout + ended.stderr
 
     def version(self) -> str:
         """The version that serves."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.called_command import call_command
 from tests.examples.test_two_accounts import BUILD, GROUP, STAGING, Accounts, synthesize
 
 from mlops_constructs import Images, ModelImage
@@ -27,8 +26,7 @@ REPOSITORY = "mlops-runtime"
 
 def owners_policy(assembly: Path) -> str:
     """Return what `mlops accounts show` has for the owner of the repository, as the policy of that."""
-    command = [sys.executable, "-m", "mlops_cli", "accounts", "show", "--app", str(assembly), "--json"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    ended = call_command("accounts", "show", "--app", assembly, "--json")
     assert ended.returncode == 0, ended.stderr
     (link,) = json.loads(ended.stdout)["links"]
     (found,) = link["repositories"]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pytest
+from tests.called_command import call_command
 from tests.examples import models
 from tests.examples.linked_accounts import LinkedAccounts
 
@@ -182,15 +180,8 @@ def test_what_build_approves_staging_serves(accounts: Accounts, wait_for: Callab
 
 def _mlops(accounts: Accounts, environment: Environment, *arguments: str) -> Any:
     """What the command answers for an account, as JSON."""
-    command = [sys.executable, "-m", "mlops_cli", *arguments, "--json", "--profile", f"mlops-{environment.account}"]
-    ended = subprocess.run(
-        command,
-        env={**os.environ, "MLOPS_LOCAL_HOME": str(accounts.cloud.home)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    asked = (*arguments, "--json", "--profile", f"mlops-{environment.account}")
+    ended = call_command(*asked, MLOPS_LOCAL_HOME=str(accounts.cloud.home))
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from examples.pages.fleet import PlatformAccount
+from tests.called_command import call_command
 from tests.released import release
 from tests.runtime.monitor import reports
 
@@ -271,21 +270,21 @@ def test_a_unit_that_is_not_of_the_fleet_is_named_with_the_fix(fleet: Fleet) -> 
     )
 
 
-def test_the_command_reads_them_in_the_callers_name(fleet: Fleet, tmp_path: Path) -> None:
+def test_the_command_reads_them_in_the_callers_name(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`mlops fleet`, as a role that both accounts trust."""
     file = tmp_path / "fleet.json"
     environments = [to_dict(named(each)) for each in (BUILD, STAGING)]
     file.write_text(json.dumps({"format": "mlops.fleet/1", "environments": environments}))
-    command = [sys.executable, "-m", "mlops_cli", "fleet", "looked", "--json", "--environments", str(file)]
-    environment = {**_inherited(), **fleet.operator.environment(), "AWS_DEFAULT_REGION": "us-east-1"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    environment = {**fleet.operator.environment(), "AWS_DEFAULT_REGION": "us-east-1"}
+    run = call_command("fleet", "looked", "--json", "--environments", file, **environment)
 
     assert run.returncode == 0, run.stderr
     assert [each["environment"] for each in json.loads(run.stdout)["models"]] == ["build", "staging"]
-
-
-def _inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 def test_every_statement_is_needed(fleet: Fleet) -> None:

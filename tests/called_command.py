@@ -1,0 +1,25 @@
+"""The command in this process, which is ten times as quick as in one of its own: `tests/cli/test_main.py` starts that."""
+
+import io
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+
+
+def call_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it on a wide terminal: ``call_command("features", "list", AWS_PROFILE="x")``."""
+    from mlops_cli.__main__ import main
+
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        for name, value in {"COLUMNS": "300", **environment}.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["mlops", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(["mlops", *map(str, arguments)], code, output.getvalue(), errors.getvalue())
