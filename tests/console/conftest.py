@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from tests.cli.deployed_unit import DeployedUnit
 from tests.cli.model_registry import PackageGroup
@@ -22,8 +22,8 @@ from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.rollout import Outcome
 
 HOSTILE = "<img src=x onerror=alert(1)> & <script>alert(2)</script>"
-LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (390, 1280)]
-_HEIGHTS = {390: 844, 1280: 800}
+COLOURS = ("color-contrast", "link-in-text-block")  # the rules that another colour scheme may break
+_HEIGHTS = {360: 800, 390: 844, 1280: 800}
 _number = itertools.count(1)
 _PATIENCE = 30_000  # milliseconds for what is waited for; a machine of many tests is slow
 
@@ -132,10 +132,23 @@ class Visit:
         """Wait until nothing is being read."""
         self.page.locator("main:not(:has([role=status]:text-matches('^Reading')))").wait_for()
 
-    def violations(self) -> list[str]:
-        """Return what axe-core finds, under the page's own policy."""
-        found = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
+    def violations(self, *rules: str) -> list[str]:
+        """Return what axe-core finds, under the page's own policy, by some of its rules or by all."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE_SCRIPT)
+        options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+        found = self.page.evaluate("(options) => axe.run(document, options).then((all) => all.violations)", options)
         return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+    def problems(self, *, narrow: int = 390) -> list[str]:
+        """Return what is hard to read or to press, light and dark, narrow and wide."""
+        found = []
+        for width in (narrow, 1280):
+            for scheme, rules in (("light", ()), ("dark", COLOURS)):
+                self.look(scheme, width)
+                found += self.violations(*rules)
+            found += [*self.small_targets(), *(["too wide"] if self.is_too_wide() else [])]
+        return found
 
     def is_too_wide(self) -> bool:
         """Return whether the page scrolls sideways."""

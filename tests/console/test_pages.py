@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 from tests.cli.deployed_unit import DeployedUnit
-from tests.console.conftest import HOSTILE, LOOKS, Visit
+from tests.console.conftest import HOSTILE, Visit
 from tests.released import release
 from tests.runtime.business_unit.unit_samples import EMPTY, LIVE
 
@@ -102,9 +102,7 @@ def test_every_page_can_be_read(visit: Open, address: str, shop: DeployedUnit, p
     for path in paths(shop, package):
         page = tab.open(path)
         found[path] = unreached(page)
-        for look in LOOKS:
-            tab.look(*look)
-            found[path] += [*tab.violations(), *tab.small_targets(), *(["too wide"] if tab.is_too_wide() else [])]
+        found[path] += tab.problems()
 
     assert found == {path: [] for path in paths(shop, package)}
     # elements that are native do with Enter or Space what a click does
@@ -142,9 +140,7 @@ def test_every_dialog_can_be_read(visit: Open, address: str, shop: DeployedUnit,
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_label("Reason")).to_be_focused()
         found[name] = unreached(page, "dialog ")
-        for look in LOOKS:
-            tab.look(*look)
-            found[name] += [*tab.violations(), *tab.small_targets(), *(["too wide"] if tab.is_too_wide() else [])]
+        found[name] += tab.problems()
         page.keyboard.press("Escape")
         expect(dialog).to_have_count(0)
         expect(button).to_be_focused()
