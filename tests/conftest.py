@@ -144,7 +144,7 @@ def _python_settings() -> tuple[str, dict[str, str]]:
     return sys.executable, {name: os.environ[name] for name in names}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_for() -> Callable[..., Any]:
     """Call a function until it returns something true, for at most a real minute: ``wait_for(lambda: receive(queue))``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -163,11 +164,25 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
         cloud.down(forget=True)
 
 
-def test_what_build_approves_staging_serves(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
+def released(accounts: Accounts, factor: float, wait_for: Callable[..., Any]) -> ReleaseRecord:
+    """Approve a model in build, and return its release once it is made."""
+    package = accounts.approve(factor)
+    record: ReleaseRecord = wait_for(lambda: accounts.released(package))
+    return record
+
+
+@pytest.fixture(scope="module")
+def taken(accounts: Accounts, wait_for: Callable[..., Any]) -> tuple[str, ReleaseRecord, Offer]:
+    """The first model that build approves: its package there, its release, and what became of that."""
+    record = released(accounts, 3.0, wait_for)
+    return str(record.package.package_arn), record, wait_for(lambda: accounts.offer(record))
+
+
+def test_what_build_approves_staging_serves(
+    accounts: Accounts, taken: tuple[str, ReleaseRecord, Offer], wait_for: Callable[..., Any]
+) -> None:
     """Released by the one, copied, registered under local places and key, approved by policy and deployed by the other."""
-    package = accounts.approve(3.0)
-    record = wait_for(lambda: accounts.released(package))
-    offer = wait_for(lambda: accounts.offer(record))
+    package, record, offer = taken
     assert (offer.state, "approved there by" in offer.reason) == ("APPROVED", True), offer
     described = accounts.loop.sagemaker.describe_model_package(ModelPackageName=offer.package)
     assert f":{STAGING.account}:" in offer.package
@@ -187,12 +202,10 @@ def _mlops(accounts: Accounts, environment: Environment, *arguments: str) -> Any
 
 
 def test_both_sides_show_the_promotion_and_its_chains_are_verified(
-    accounts: Accounts, wait_for: Callable[..., Any]
+    accounts: Accounts, taken: tuple[str, ReleaseRecord, Offer], wait_for: Callable[..., Any]
 ) -> None:
     """By command: what build released, what became of it in staging, and that build's chain has what staging's names."""
-    package = accounts.approve(4.0)
-    record = wait_for(lambda: accounts.released(package))
-    offer = wait_for(lambda: accounts.offer(record))
+    package, _, offer = taken
     released = _mlops(accounts, BUILD, "promotions")
     taken = _mlops(accounts, STAGING, "promotions", GROUP, "--last", "1")
     newest, (arrived,) = released["releases"][0], taken["offers"]
@@ -211,6 +224,21 @@ def test_both_sides_show_the_promotion_and_its_chains_are_verified(
     (build,) = whole["sources"]
     assert (whole["is_whole"], build["chain"], build["unread"]) == (True, f"{GROUP}.releases", None)
     assert whole["records"] >= 1
+
+
+def test_an_approval_that_was_withdrawn_is_asked_for(
+    accounts: Accounts, taken: tuple[str, ReleaseRecord, Offer], wait_for: Callable[..., Any]
+) -> None:
+    """The source's registry has the last word, not the record of a release that it made."""
+    package, _, offer = taken
+    assert offer.state == "APPROVED", offer
+    accounts.build.client("sagemaker").update_model_package(ModelPackageArn=package, ModelApprovalStatus="Rejected")
+    machines, machine = accounts.staging.client("stepfunctions"), accounts.target["PromoteMachineArn"]
+    asked = json.dumps({"record_uri": offer.record_uri, "record_sha256": offer.record_sha256})
+    arn = machines.start_execution(stateMachineArn=machine, input=asked)["executionArn"]
+    wait_for(lambda: machines.describe_execution(executionArn=arn)["status"] != "RUNNING")
+    ended = machines.describe_execution(executionArn=arn)
+    assert (ended["error"], f"{package} is Rejected (Completed) in the source" in ended["cause"]) == ("REFUSED", True)
 
 
 def without_source_statement(accounts: Accounts, what: str) -> Callable[[], object]:
@@ -272,32 +300,33 @@ def _without_inbox_policy(accounts: Accounts) -> Callable[[], object]:
     return lambda: events.put_permission(EventBusName=bus, Policy=policy)
 
 
-@pytest.mark.parametrize(
-    "take", [_without_sender, _without_inbox_policy], ids=["the sender's role", "the inbox's policy"]
-)
-def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(
-    accounts: Accounts, take: Callable[..., Callable[[], object]], wait_for: Callable[..., Any]
-) -> None:
-    """The target hears nothing, people do; the schedule offers the release again, and it is taken once the statement is back."""
+def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
+    """The target hears nothing, people do; the schedule offers the release again, and it is taken once both statements are back."""
     sqs, dead = accounts.build.client("sqs"), accounts.source["Undelivered"]
     alarm = accounts.letters_alarm(dead)
     assert alarm["StateValue"] == "OK"
-    restore = take(accounts)
-    try:
-        package = accounts.approve(50.0 + accounts.number)
-        record = wait_for(lambda: accounts.released(package))
+
+    def lost(record: ReleaseRecord) -> None:
         (letter,) = wait_for(lambda: sqs.receive_message(QueueUrl=dead, VisibilityTimeout=0).get("Messages"))
         event = json.loads(letter["Body"])
         assert event["detail-type"] == "MLOps Model Released"
         assert event["detail"]["attributes"]["record_uri"].endswith(f"/{record.binding}.json")
         assert accounts.offer(record) is None
         assert _mlops(accounts, BUILD, "promotions")["undelivered"] >= 1
-        accounts.cloud.clock_jump(by=timedelta(minutes=20))
-        wait_for(lambda: accounts.letters_alarm(dead)["StateValue"] == "ALARM")
-        assert wait_for(lambda: accounts.heard(alarm["AlarmName"])) == ["ALARM"]
-    finally:
-        restore()
+
+    with ExitStack() as inbox:
+        with ExitStack() as sender:
+            sender.callback(_without_sender(accounts))
+            record = released(accounts, 50.0, wait_for)
+            lost(record)
+            accounts.cloud.clock_jump(by=timedelta(minutes=20))
+            wait_for(lambda: accounts.letters_alarm(dead)["StateValue"] == "ALARM")
+            assert wait_for(lambda: accounts.heard(alarm["AlarmName"])) == ["ALARM"]
+            inbox.callback(_without_inbox_policy(accounts))
         sqs.purge_queue(QueueUrl=dead)
+        accounts.cloud.clock_jump(by=timedelta(minutes=61))
+        lost(record)
+    sqs.purge_queue(QueueUrl=dead)
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
     offer = wait_for(lambda: accounts.offer(record))
     assert offer.state == "APPROVED", offer
@@ -344,44 +373,6 @@ def _of_build_alone(policy: str) -> str:
     return json.dumps({**document, "Statement": kept})
 
 
-@pytest.mark.parametrize(
-    ("take", "action", "side"),
-    [
-        (partial(without_source_statement, what="group"), "sagemaker:DescribeModelPackage", "resource"),
-        (partial(without_source_statement, what="bucket"), "s3:GetObject", "resource"),
-        (partial(without_source_statement, what="key"), "kms:Decrypt", "resource"),
-        (
-            partial(without_target_statement, purpose="recheck", action="sagemaker:DescribeModelPackage"),
-            "sagemaker:DescribeModelPackage",
-            "identity",
-        ),
-        (partial(without_target_statement, purpose="promote", action="s3:GetObject"), "s3:GetObject", "identity"),
-        (partial(without_target_statement, purpose="promote", action="kms:Decrypt"), "kms:Decrypt", "identity"),
-    ],
-)
-def test_a_statement_that_one_side_lacks_is_named_and_the_release_taken_later(
-    accounts: Accounts, take: Callable[..., Callable[[], object]], action: str, side: str, wait_for: Callable[..., Any]
-) -> None:
-    """By action and side, before anything is registered; the schedule asks again once it is there."""
-    restore = take(accounts)
-    try:
-        package = accounts.approve(10.0 + accounts.number)
-        record = wait_for(lambda: accounts.released(package))
-        refused = wait_for(lambda: accounts.offer(record))
-    finally:
-        restore()
-    assert (refused.state, refused.may_pass, refused.package) == ("REFUSED", True, ""), refused
-    assert action in refused.reason
-    assert f"no {side}-based policy allows" in refused.reason
-    accounts.cloud.clock_jump(by=timedelta(minutes=61))
-
-    def taken() -> bool:
-        offer = accounts.offer(record)
-        return offer is not None and offer.state == "APPROVED"
-
-    assert wait_for(taken)
-
-
 def _alarm_state(accounts: Accounts) -> str:
     """Return the state of the target's alarm on releases that wait too long."""
     alarms = accounts.staging.client("cloudwatch").describe_alarms()["MetricAlarms"]
@@ -395,8 +386,7 @@ def test_a_release_that_waits_too_long_is_an_alarm_of_the_target(
     """Offered and not taken for six hours, whatever was tried since; taken once the cause is fixed."""
     restore = without_source_statement(accounts, "bucket")
     try:
-        package = accounts.approve(25.0 + accounts.number)
-        record = wait_for(lambda: accounts.released(package))
+        record = released(accounts, 25.0, wait_for)
         assert wait_for(lambda: accounts.offer(record)).may_pass
         assert not _mlops(accounts, STAGING, "promotions", GROUP, "--last", "1")["offers"][0]["is_overdue"]
         accounts.cloud.clock_jump(by=timedelta(hours=7))
@@ -412,44 +402,67 @@ def test_a_release_that_waits_too_long_is_an_alarm_of_the_target(
     assert wait_for(lambda: (offer := accounts.offer(record)) is not None and offer.state == "APPROVED")
 
 
-@pytest.mark.parametrize(
-    ("take", "side"),
-    [
-        (_without_inbox, "resource"),
-        (partial(without_target_statement, purpose="send", action="events:PutEvents"), "identity"),
-    ],
-    ids=["inbox", "sender"],
-)
+# each is taken before the one before it is back, so that the release is never whole: no two in a row are of one policy
+LACKING: dict[tuple[str, str], Callable[[Accounts], Callable[[], object]]] = {
+    ("sagemaker:DescribeModelPackage", "resource"): partial(without_source_statement, what="group"),
+    ("s3:GetObject", "identity"): partial(without_target_statement, purpose="promote", action="s3:GetObject"),
+    ("s3:GetObject", "resource"): partial(without_source_statement, what="bucket"),
+    ("kms:Decrypt", "identity"): partial(without_target_statement, purpose="promote", action="kms:Decrypt"),
+    ("kms:Decrypt", "resource"): partial(without_source_statement, what="key"),
+    ("sagemaker:DescribeModelPackage", "identity"): partial(
+        without_target_statement, purpose="recheck", action="sagemaker:DescribeModelPackage"
+    ),
+}
+
+
+def test_a_statement_that_one_side_lacks_is_named_and_the_release_taken_later(
+    accounts: Accounts, wait_for: Callable[..., Any]
+) -> None:
+    """By action and side, before anything is registered; the schedule asks again, and takes it once both sides allow all."""
+
+    def refused(record: ReleaseRecord, *words: str) -> Offer | None:
+        offer = accounts.offer(record)
+        return offer if offer is not None and all(each in offer.reason for each in words) else None
+
+    record: ReleaseRecord | None = None
+    with ExitStack() as lacking:
+        for (action, side), take in LACKING.items():
+            restore = take(accounts)
+            lacking.close()
+            lacking.callback(restore)
+            if record is None:
+                record = released(accounts, 10.0, wait_for)
+            else:
+                accounts.cloud.clock_jump(by=timedelta(minutes=61))
+            look = partial(refused, record, action, f"no {side}-based policy allows")
+            offer = wait_for(look)
+            assert (offer.state, offer.may_pass, offer.package) == ("REFUSED", True, ""), offer
+    accounts.cloud.clock_jump(by=timedelta(minutes=61))
+    assert wait_for(lambda: (offer := accounts.offer(record)) is not None and offer.state == "APPROVED")
+
+
 def test_a_report_that_one_side_denies_comes_with_the_next_check(
-    accounts: Accounts, take: Callable[..., Callable[[], object]], side: str, wait_for: Callable[..., Any]
+    accounts: Accounts, wait_for: Callable[..., Any]
 ) -> None:
     """The log names action and side; build knows nothing new until both allow again."""
     known, log = wait_for(accounts.told), accounts.cloud.log_path
-    before, restore = log.stat().st_size, take(accounts)
-    lost = f"because no {side}-based policy allows the events:PutEvents action"
-    try:
-        package = accounts.approve(70.0 + accounts.number)
-        record = wait_for(lambda: accounts.released(package))
-        wanted = record.package.model_sha256
-        wait_for(lambda: (live := accounts.loop.live()) is not None and live.model_sha256 == wanted, seconds=120.0)
-        wait_for(lambda: lost in log.read_bytes()[before:].decode(), seconds=60.0)
+
+    def denied(side: str, after: int) -> bool:
+        lost = f"because no {side}-based policy allows the events:PutEvents action"
+        return lost in log.read_bytes()[after:].decode()
+
+    with ExitStack() as sender:
+        with ExitStack() as inbox:
+            inbox.callback(_without_inbox(accounts))
+            before = log.stat().st_size
+            record = released(accounts, 70.0, wait_for)
+            wanted = record.package.model_sha256
+            wait_for(lambda: (live := accounts.loop.live()) is not None and live.model_sha256 == wanted, seconds=120.0)
+            wait_for(lambda: denied("resource", before))
+            sender.callback(without_target_statement(accounts, purpose="send", action="events:PutEvents"))
+        before = log.stat().st_size
+        accounts.cloud.clock_jump(by=timedelta(minutes=61))
+        wait_for(lambda: denied("identity", before))
         assert accounts.told() == known != wanted
-    finally:
-        restore()
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
-    assert wait_for(lambda: accounts.told() == wanted, seconds=60.0)
-
-
-def test_an_approval_that_was_withdrawn_is_asked_for(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
-    """The source's registry has the last word, not the record of a release that it made."""
-    package = accounts.approve(30.0)
-    record = wait_for(lambda: accounts.released(package))
-    offer = wait_for(lambda: accounts.offer(record))
-    assert offer.state == "APPROVED", offer
-    accounts.build.client("sagemaker").update_model_package(ModelPackageArn=package, ModelApprovalStatus="Rejected")
-    machines, machine = accounts.staging.client("stepfunctions"), accounts.target["PromoteMachineArn"]
-    asked = json.dumps({"record_uri": offer.record_uri, "record_sha256": offer.record_sha256})
-    arn = machines.start_execution(stateMachineArn=machine, input=asked)["executionArn"]
-    wait_for(lambda: machines.describe_execution(executionArn=arn)["status"] != "RUNNING")
-    ended = machines.describe_execution(executionArn=arn)
-    assert (ended["error"], f"{package} is Rejected (Completed) in the source" in ended["cause"]) == ("REFUSED", True)
+    assert wait_for(lambda: accounts.told() == wanted)
