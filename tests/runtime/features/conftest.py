@@ -1,16 +1,18 @@
 """A small store of daily sales: labels a day ahead and stock, with late and restated rows."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features import point_in_time
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.store_client import FeatureStoreClient
 
@@ -102,6 +104,22 @@ def shop_at(path: Path) -> SimpleNamespace:
         new_client=maker,
         set_day=set_day,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_database() -> Iterator[None]:
+    """Join on connections to one database, of which each has its own tables: a start takes most of a small join's time."""
+    own, started = point_in_time._database, duckdb.connect()
+
+    def connected() -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(duckdb, "connect", started.cursor)
+            return own()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(point_in_time, "_database", connected)
+        yield
+    started.close()
 
 
 class Kept:
