@@ -15,11 +15,12 @@ CLUSTER = {"name": "retail", "security_group_id": "sg-0123456789abcdef0", "subne
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 
 Resources = dict[str, dict[str, Any]]
+Templates = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def example_stacks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Resources]]:
-    """Return the resources of each example stack for a context: ``example_stacks(profile="production")``.
+def example_templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Templates]:
+    """Return the template of each example stack for a context: ``example_templates(profile="production")``.
 
     Target ``eks`` has a cluster and a certificate; ``has_service`` adds the stack FirstService. The layers are empty.
     """
@@ -27,7 +28,7 @@ def example_stacks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., di
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "example-assemblies"
     shared.mkdir(exist_ok=True)
 
-    def stacks(*, has_service: bool = False, **context: Any) -> dict[str, Resources]:
+    def templates(*, has_service: bool = False, **context: Any) -> Templates:
         text = json.dumps([has_service, context], sort_keys=True)
         file = shared / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
         with file.with_suffix(".lock").open("w") as lock:
@@ -37,13 +38,23 @@ def example_stacks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., di
                 part = file.with_suffix(".part")
                 part.write_text(json.dumps(found))
                 part.replace(file)
-        read: dict[str, Resources] = json.loads(file.read_text())
+        read: Templates = json.loads(file.read_text())
         return read
+
+    return templates
+
+
+@pytest.fixture(scope="session")
+def example_stacks(example_templates: Callable[..., Templates]) -> Callable[..., dict[str, Resources]]:
+    """Return the resources of each: ``example_stacks(profile="production")``."""
+
+    def stacks(**context: Any) -> dict[str, Resources]:
+        return {name: template["Resources"] for name, template in example_templates(**context).items()}
 
     return stacks
 
 
-def _synthesize(context: dict[str, Any], folder: Path, *, has_service: bool) -> dict[str, Resources]:
+def _synthesize(context: dict[str, Any], folder: Path, *, has_service: bool) -> Templates:
     import aws_cdk as cdk
     from examples.first_service import FirstService
     from examples.stacks import compose
@@ -61,4 +72,4 @@ def _synthesize(context: dict[str, Any], folder: Path, *, has_service: bool) -> 
         compose(app)
         if has_service:
             FirstService(app, "FirstService")
-        return {stack.stack_name: stack.template["Resources"] for stack in app.synth().stacks}
+        return {stack.stack_name: stack.template for stack in app.synth().stacks}

@@ -1,12 +1,15 @@
-"""What is promised to those who deployed before: names, ids of stateful resources, ids of warnings.
+"""What is promised to those who deployed before: names, ids of stateful resources, ids of warnings, templates of the examples.
 
 ``MLOPS_UPDATE_CONTRACT=1 pytest tests/contract`` writes the files anew; a removed or changed line is a major version and needs a
 line in the changelog.
 """
 
+import hashlib
 import inspect
 import json
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,37 @@ def test_stateful_resources_keep_their_logical_ids(template: dict[str, Any]) -> 
 
     assert len(ids) > 8
     _same_as_promised("logical_ids.json", ids)
+
+
+ON_CLUSTER = {"target": "eks", "stacks": ["DemandForecasting"], "has_service": True}
+# names of files that are assets: code of functions and jobs, which changes with every release
+ASSET = re.compile(r"\b[0-9a-f]{64}\b")
+
+
+@pytest.mark.parametrize("profile", ["development", "production"])
+def test_templates_change_on_purpose_alone(
+    profile: str, example_templates: Callable[..., dict[str, dict[str, Any]]]
+) -> None:
+    """What is added for one feature, as to several accounts, is not in templates of stacks that use nothing of it, byte for byte.
+
+    A line for each type of resource that differs: every unit of that kind changes with its next deployment.
+    """
+    found, of_profile = {}, {} if profile == "development" else {"profile": profile}
+    for target, context in (("sagemaker", {}), ("eks", ON_CLUSTER)):
+        for stack, template in example_templates(**of_profile, **context).items():
+            found[f"{stack} on {target}"] = _digests(json.loads(ASSET.sub("<asset>", json.dumps(template))))
+
+    _same_as_promised(f"templates_{profile}.json", found)
+
+
+def _digests(template: dict[str, Any]) -> dict[str, str]:
+    parts: dict[str, Any] = {name: value for name, value in template.items() if name != "Resources"}
+    for name, resource in template["Resources"].items():
+        parts.setdefault(resource["Type"], {})[name] = resource
+    return {
+        name: f"{len(each)} {hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()[:16]}"
+        for name, each in parts.items()
+    }
 
 
 def test_warnings_keep_their_ids() -> None:
