@@ -58,7 +58,7 @@ class Downstream(Construct):
             self, "InvalidDownstream", [check_pattern("group_name", group_name, pattern=_GROUP, allowed=allowed)]
         )
         self._unit, self._chain = business_unit, downstream_chain(group_name)
-        self._readers: dict[str, Callable[[str], None]] = {}
+        self._champion_readers: dict[str, Callable[[str], None]] = {}
         self._record = self._define_record()
         business_unit.tag(self)
 
@@ -87,17 +87,10 @@ class Downstream(Construct):
         """Function that records what the gate rejected, and signs what it passed."""
         return self._record
 
-    def join(self, pipeline: str, read_models_of: Callable[[str], None]) -> None:
-        """Let the pipelines of the registry read each other's models: the champion may be of any of them.
-
-        Args:
-            pipeline: The pipeline's name.
-            read_models_of: Lets the jobs of this pipeline that load champions read the models of another one, by its name.
-        """
-        for other, others_read in self._readers.items():
-            others_read(pipeline)
-            read_models_of(other)
-        self._readers[pipeline] = read_models_of
+    @property
+    def champion_readers(self) -> dict[str, Callable[[str], None]]:
+        """What lets the jobs of a pipeline read another one's models, by the pipeline: the champion may be of any of them."""
+        return self._champion_readers
 
     def require_image(self, image: ModelImage) -> None:
         """Warn of a placeholder; nothing is asked of the registry at deployment, as nothing serves here.

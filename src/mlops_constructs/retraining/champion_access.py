@@ -1,6 +1,6 @@
 """What the jobs of a pipeline read of champions that another pipeline of the same endpoint has trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aws_cdk import aws_iam as iam
 
@@ -30,6 +30,17 @@ class ChampionAccess:
         self._scope, self._artifacts, self._roles = scope, business_unit.artifacts, roles
         self._pipeline = pipeline
         self._policy: iam.ManagedPolicy | None = None
+
+    def join(self, readers: dict[str, Callable[[str], None]]) -> None:
+        """Let this pipeline and those that measure against the same champion read each other's models.
+
+        Args:
+            readers: What lets each of them read another one's, by its name; gets this one's.
+        """
+        for other, others_read in readers.items():
+            others_read(self._pipeline)
+            self.read_models_of(other)
+        readers[self._pipeline] = self.read_models_of
 
     def read_models_of(self, pipeline: str) -> None:
         """Let the roles read what another pipeline registered."""

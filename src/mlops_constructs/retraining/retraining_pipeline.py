@@ -187,7 +187,7 @@ class RetrainingPipeline(Construct):
         )
         loading = [roles[job] for job in _LOADS_CHAMPIONS if job in roles]
         champions = ChampionAccess(self, business_unit=business_unit, pipeline=self._pipeline, roles=loading)
-        endpoint.rollout.join(self._pipeline, champions.read_models_of)
+        champions.join(endpoint.rollout.champion_readers)
         endpoint.rollout.require_image(training.image)
         if training.serving is not None:
             endpoint.rollout.require_image(training.serving.image)

@@ -140,7 +140,7 @@ class Rollout(Construct):
         if target.is_reset_by_stack:
             self._feed(self._define_stack_rule())
         self._images: list[str] = []
-        self._readers: dict[str, Callable[[str], None]] = {}
+        self._champion_readers: dict[str, Callable[[str], None]] = {}
         self._spec_function = self._define_spec_function()
         self._spec, self._spec_resource = spec, self._define_spec(spec, self._spec_function)
         self._entry = self._stated(target, spec, url)
@@ -176,17 +176,10 @@ class Rollout(Construct):
         """URI of the desired serving spec."""
         return self._spec_resource.get_att_string("SpecUri")
 
-    def join(self, pipeline: str, read_models_of: Callable[[str], None]) -> None:
-        """Let the pipelines of an endpoint read each other's models: the champion may be of any of them.
-
-        Args:
-            pipeline: The pipeline's name.
-            read_models_of: Lets the jobs of this pipeline that load champions read the models of another one, by its name.
-        """
-        for other, others_read in self._readers.items():
-            others_read(pipeline)
-            read_models_of(other)
-        self._readers[pipeline] = read_models_of
+    @property
+    def champion_readers(self) -> dict[str, Callable[[str], None]]:
+        """What lets the jobs of a pipeline read another one's models, by the pipeline: the champion may be of any of them."""
+        return self._champion_readers
 
     def keep_promise(self, promise: RequestPromise) -> None:
         """Refuse candidates that do not take what an API promises; preflight then reads evaluations, which have signatures.
