@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
-from examples.pages.console import let_read
 from examples.retail.loop import Loop
 from tests.called_command import call_command
 
@@ -63,7 +62,7 @@ def synthesize(folder: Path) -> Path:
     on_call = iam.Role(stack, "OnCall", assumed_by=iam.AccountRootPrincipal())
     exec(  # noqa: S102 - the page's own code is what is tested
         role_code(),
-        {"let_read": let_read, "unit": unit, "registry": registry, "endpoint": endpoint, "on_call": on_call},
+        {"unit": unit, "endpoint": endpoint, "on_call": on_call},
     )
     outputs = {
         "OnCallRoleArn": on_call.role_arn,

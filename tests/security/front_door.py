@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from examples.pages.console import Shown, let_read
+from examples.pages.console import Shown
 
 from constructs import Construct
 from mlops_constructs import (
@@ -48,7 +48,7 @@ class FrontDoor(Shown):
             capacity=EndpointCapacity.asynchronous("ml.m5.large", instance_count=1),
         )
         for role in (self.reader, self.on_call):
-            let_read(role, unit=self.unit, registry=registry, endpoint=nightly)
+            nightly.rollout.grant_read(role)
         api = InferenceApi(
             self,
             "Api",

@@ -21,7 +21,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import QueueConsumer, define_custom_resource, define_function, define_queue_consumer
 from mlops_constructs._platform_rules import rule_problems
-from mlops_constructs._roles import shared_policy
+from mlops_constructs._roles import grant_statements, shared_policy
 from mlops_constructs._state_machine import define_machine, tasks
 from mlops_constructs._unit_resources import define_table, mark_state
 from mlops_constructs._validation import raise_if_any
@@ -261,6 +261,18 @@ class Rollout(Construct):
                 )
             )
         return started
+
+    def grant_read(self, grantee: iam.IGrantable, *, below: str = "mlops") -> iam.Grant:
+        """Grant what the console and ``mlops status`` show of the endpoint and its registry, and no change.
+
+        ``BusinessUnit.grant_verify`` adds the audit records.
+
+        Args:
+            grantee: Who, such as the role of a console's readers.
+            below: Path of the parameters by which they find units, such as ``mlops/demand``. Default: all.
+        """
+        statements = self._access.show(self._machine, below=below)
+        return self._registry.grant_read(grantee).combine(grant_statements(grantee, statements))
 
     def _define_preflight(self) -> lambda_.Function:
         return define_function(

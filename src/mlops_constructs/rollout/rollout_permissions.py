@@ -35,6 +35,9 @@ WILDCARD_REASON = (
     "resource type; rejected: fixed names, which would block going back"
 )
 
+# folders of the artifacts that pages and commands show
+_SHOWN = ("monitor", "evaluations", "gates", "releases")
+
 
 @checked("InvalidRolloutAccess")
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +152,47 @@ class RolloutAccess:
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             key_statement(self.business_unit.key, services=["dynamodb"]),
             describe_alarms_statement(),
+        ]
+
+    def show(self, machine: sfn.IStateMachine, *, below: str) -> list[iam.PolicyStatement]:
+        """Return what shows the endpoint with its rollouts, reports, alarms and costs, and finds units by their parameters.
+
+        Args:
+            machine: The Deploy machine.
+            below: Path of the parameters.
+        """
+        stack, unit = cdk.Stack.of(self.scope), self.business_unit
+        artifacts, folders = unit.artifacts, [f"{folder}/*" for folder in _SHOWN]
+
+        def arn(service: str, resource: str, name: str, form: cdk.ArnFormat = cdk.ArnFormat.COLON_RESOURCE_NAME) -> str:
+            return stack.format_arn(service=service, resource=resource, resource_name=name, arn_format=form)
+
+        slash = cdk.ArnFormat.SLASH_RESOURCE_NAME
+        entries = arn("ssm", "parameter", below, slash)
+        allowed = {
+            ("ssm:GetParameter", "ssm:GetParametersByPath"): [entries, f"{entries}/*"],
+            ("dynamodb:GetItem",): [unit.automation_table.table_arn, self.table.table_arn],
+            ("s3:GetObject",): [artifacts.arn_for_objects(folder) for folder in folders],
+            ("states:ListExecutions",): [machine.state_machine_arn],
+            ("states:DescribeExecution", "states:GetExecutionHistory"): [
+                arn("states", "execution", f"{machine.state_machine_name}:*")
+            ],
+            ("cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms"): [arn("cloudwatch", "alarm", "*")],
+            ("sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig"): [
+                arn("sagemaker", resource, f"{unit.name}-*", slash) for resource in ("endpoint", "endpoint-config")
+            ],
+            # p99 of a rollout's fleets, and costs a day: IAM narrows neither to a resource
+            ("cloudwatch:GetMetricData", "ce:GetCostAndUsage"): ["*"],
+        }
+        return [
+            *(iam.PolicyStatement(actions=list(actions), resources=on) for actions, on in allowed.items()),
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[artifacts.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": folders}},
+            ),
+            # what is encrypted is read through the services that hold it
+            key_statement(unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
         ]
 
     def abort(self) -> list[iam.PolicyStatement]:

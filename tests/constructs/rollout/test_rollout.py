@@ -150,6 +150,20 @@ def test_a_person_may_be_allowed_to_deploy(define: Callable[..., Any]):
     assert abort["Fn::Join"][1][-1].endswith(":alarm:demand-forecast-rollout-*-abort")
 
 
+def test_a_person_may_be_allowed_to_read(define: Callable[..., Any]):
+    """grant_read changes nothing, and finds units where it is asked to."""
+    made = define()
+    user = iam.User(made.stack, "User")
+    made.endpoint.rollout.grant_read(user, below="mlops/demand")
+    (policy,) = (p for p in _policies(made.stack) if "User" in p)
+    statements = _policies(made.stack)[policy]["PolicyDocument"]["Statement"]
+    actions = {a for s in statements for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])}
+    (found,) = (s["Resource"] for s in statements if "ssm:GetParameter" in s["Action"])
+
+    assert {a.split(":")[1].removeprefix("Batch")[:3] for a in actions} == {"Get", "Des", "Lis", "Dec"}
+    assert [each["Fn::Join"][1][-1] for each in found] == [":parameter/mlops/demand", ":parameter/mlops/demand/*"]
+
+
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
