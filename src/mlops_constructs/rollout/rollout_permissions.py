@@ -154,7 +154,7 @@ class RolloutAccess:
             describe_alarms_statement(),
         ]
 
-    def show(self, machine: sfn.IStateMachine, *, below: str) -> list[iam.PolicyStatement]:
+    def show(self, machine: sfn.StateMachine, *, below: str) -> list[iam.PolicyStatement]:
         """Return what shows the endpoint with its rollouts, reports, alarms and costs, and finds units by their parameters.
 
         Args:
