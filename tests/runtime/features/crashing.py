@@ -5,6 +5,8 @@ are forked before any library has started threads.
 """
 
 import functools
+import gc
+import importlib
 import itertools
 import json
 import os
@@ -26,6 +28,14 @@ from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set_manifest import Objects
 
+# what each process would load anew
+LOADED_LATE = (
+    "mlops_runtime.features.table_compaction",
+    "mlops_runtime.features.table_maintenance",
+    "pyiceberg.avro.decoder_fast",
+    "pyiceberg_core.transform",
+    "sqlalchemy.dialects.sqlite",
+)
 WRITES = (
     (PyArrowFile, "create"),
     (SqlCatalog, "commit_table"),
@@ -148,4 +158,7 @@ def main(work: Callable[[Path], dict[str, Any]], folder: Path) -> None:
 
 if __name__ == "__main__":
     iceberg_calls.install()
+    for name in LOADED_LATE:
+        importlib.import_module(name)
+    gc.freeze()
     main({"ingest": ingest, "training_set": build}[sys.argv[1]], Path(sys.argv[2]))
