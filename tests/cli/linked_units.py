@@ -82,6 +82,21 @@ class LinkedUnits:
         there = RegistryInbox(table=self.offers.table, source=SOURCE, source_name="build")
         self._publish(self.target, releases=self.group, inbox=there)
 
+    def stop(self) -> str:
+        """Disable a rule by which the target gets offers, let another one be gone, and return the first one's bus."""
+        events, bus = self.here.client("events"), f"{self.group}-inbox"
+        events.create_event_bus(Name=bus)
+        rule = events.put_rule(
+            Name="offers",
+            EventBusName=bus,
+            State="DISABLED",
+            EventPattern='{"source": ["a"]}',
+            Description="What build offers",
+        )["RuleArn"]
+        inbox = RegistryInbox(table=self.offers.table, source=SOURCE, source_name="build")
+        self._publish(self.target, inbox=inbox, rules=(rule, TARGET.arn("events", "rule/gone")))
+        return bus
+
     @staticmethod
     def _make_table(unit: DeployedUnit, name: str) -> None:
         unit.dynamodb.create_table(

@@ -75,6 +75,21 @@ def test_nothing_yet_is_said_of_both_sides(on_cloud: Run, linked: LinkedUnits) -
     assert released == (f"{linked.group} has released nothing yet\nstaging has told nothing yet of what it serves\n")
 
 
+def test_rules_by_which_nothing_comes_are_named(on_cloud: Run, linked: LinkedUnits) -> None:
+    """With what they are for, and the command that enables one that is disabled."""
+    bus = linked.stop()
+
+    shown = on_cloud("promotions", linked.group, "--profile", PROFILES["target"]).stdout
+    document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["target"]).stdout)
+
+    assert shown.splitlines()[1:] == [
+        "rule offers is disabled, and nothing comes by it (What build offers): aws events enable-rule --name offers "
+        f"--event-bus-name {bus}",
+        "rule gone is deleted, and nothing comes by it; deploy the registry's stack again",
+    ]
+    assert [each["state"] for each in document["stopped"]] == ["DISABLED", "DELETED"]
+
+
 def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnits) -> None:
     """With versions of both sides, and what a target rolled back; as JSON the same."""
     back = reported.version(number=4, minute=20, released_as=f"{linked.group}/8")

@@ -441,6 +441,48 @@ def test_a_statement_that_one_side_lacks_is_named_and_the_release_taken_later(
     assert wait_for(lambda: (offer := accounts.offer(record)) is not None and offer.state == "APPROVED")
 
 
+def _rule(accounts: Accounts, environment: Environment, words: str) -> tuple[Any, dict[str, str]]:
+    """Return the client of EventBridge, and the one rule that the registry's entry names whose description begins so."""
+    place = accounts.cloud.at(environment.account, environment.region)
+    events = place.client("events")
+    parameter = place.client("ssm").get_parameter(Name=f"/mlops/{UNIT}/registry/{GROUP}")["Parameter"]["Value"]
+    for arn in json.loads(parameter)["rules"]:
+        *bus, name = arn.partition(":rule/")[2].split("/")
+        found = {"Name": name, **({"EventBusName": bus[0]} if bus else {})}
+        if events.describe_rule(**found)["Description"].startswith(words):
+            return events, found
+    raise AssertionError(f"no rule of {environment.name} says {words}")
+
+
+def test_a_rule_that_is_disabled_is_named_where_no_alarm_fires(
+    accounts: Accounts, wait_for: Callable[..., Any]
+) -> None:
+    """The target knows of no offer, so that none is overdue; once its rule is enabled, the next check brings the release."""
+
+    def stopped(environment: Environment) -> set[tuple[str, str | None]]:
+        found = _mlops(accounts, environment, "promotions")["stopped"]
+        assert {each["state"] for each in found} <= {"DISABLED"}
+        return {(each["name"], each.get("bus")) for each in found}
+
+    def disable(environment: Environment, words: str) -> tuple[str, str | None]:
+        events, rule = _rule(accounts, environment, words)
+        events.disable_rule(**rule)
+        disabled.callback(events.enable_rule, **rule)
+        return rule["Name"], rule.get("EventBusName")
+
+    assert stopped(STAGING) == stopped(BUILD) == set()
+    with ExitStack() as disabled:
+        offers = disable(STAGING, f"Releases of {GROUP} that build offers")
+        record = released(accounts, 110.0, wait_for)
+        accounts.cloud.clock_jump(by=timedelta(hours=8))
+        assert stopped(STAGING) == {offers}
+        assert (_alarm_state(accounts), accounts.offer(record)) == ("OK", None)
+        told, schedule = disable(BUILD, f"Releases of {GROUP}, for staging"), disable(BUILD, "Asks again for a release")
+        assert stopped(BUILD) == {told, schedule}
+    accounts.cloud.clock_jump(by=timedelta(minutes=61))
+    assert wait_for(lambda: accounts.offer(record)).state == "APPROVED"
+
+
 def test_a_report_that_one_side_denies_comes_with_the_next_check(
     accounts: Accounts, wait_for: Callable[..., Any]
 ) -> None:

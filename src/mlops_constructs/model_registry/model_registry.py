@@ -396,6 +396,7 @@ class ModelRegistry(RegistryBase):
             "releases": cdk.Lazy.any(Deferred(lambda: None if self._release is None else self._release.chain)),
             "targets": cdk.Lazy.any(Deferred(self._published_targets)),
             "undelivered": cdk.Lazy.any(Deferred(self._published_undelivered)),
+            "rules": cdk.Lazy.any(Deferred(self._published_rules)),
         }
         return ssm.StringParameter(
             self,
@@ -408,6 +409,10 @@ class ModelRegistry(RegistryBase):
 
     def _published_undelivered(self) -> str | None:
         return None if self._served is None else self._served.mailbox.undelivered.queue_url
+
+    def _published_rules(self) -> object:
+        parts = [each for each in (self._inbox, self._offer, self._release) if each is not None]
+        return [rule.rule_arn for each in parts for rule in each.rules] or None
 
     def _published_inbox(self) -> object:
         if self._inbox is None:

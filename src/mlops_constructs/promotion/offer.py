@@ -89,6 +89,7 @@ class Offer(Construct):
             wanted = json.dumps([statement.to_statement_json() for statement in keys])
             warn(self, KEY_OF_OTHERS, unit=business_unit.name, statements=wanted)
         told = Construct(self, "Told")
+        self._rules: list[events.Rule] = []
         for target, link in zip(targets, links, strict=True):
             rule = events.Rule(
                 told,
@@ -102,6 +103,12 @@ class Offer(Construct):
                 ),
             )
             served.mailbox.send(rule, link, link.target)
+            self._rules.append(rule)
+
+    @property
+    def rules(self) -> list[events.Rule]:
+        """Rules that tell targets of releases."""
+        return self._rules
 
     def admit(self, pipeline: str) -> None:
         """Let targets copy what a pipeline of another name registers into the group.

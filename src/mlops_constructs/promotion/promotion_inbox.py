@@ -193,7 +193,7 @@ class PromotionInbox(Construct):
         registry.register_from(registry.group_name)
         self._guard = self._define_guard()
         self._bus = served.mailbox.bus
-        self._feed_offers()
+        self._offers = self._feed_offers()
         served.tell(source, self._table)
         self._alarm = self._define_alarm()
         if isinstance(unit.artifacts, s3.Bucket):
@@ -238,6 +238,11 @@ class PromotionInbox(Construct):
     def alarm(self) -> cloudwatch.IAlarm:
         """The alarm on releases that are overdue."""
         return self._alarm
+
+    @property
+    def rules(self) -> list[events.Rule]:
+        """Rules by which offers come, and are asked for again."""
+        return [self._offers, self._recheck]
 
     @property
     def recheck_rule_arn(self) -> str:
@@ -385,7 +390,7 @@ class PromotionInbox(Construct):
         alarm.add_insufficient_data_action(actions.SnsAction(self._unit.topic))
         return alarm
 
-    def _feed_offers(self) -> None:
+    def _feed_offers(self) -> events.Rule:
         source = self._source
         offered = events.EventPattern(
             account=[source.account],
@@ -395,6 +400,6 @@ class PromotionInbox(Construct):
             detail={"subject": [self._registry.group_name]},
         )
         description = f"Releases of {self._registry.group_name} that {source.name} offers"
-        self._guard.feed(
-            events.Rule(self, "Offers", event_bus=self._bus, description=description, event_pattern=offered)
-        )
+        rule = events.Rule(self, "Offers", event_bus=self._bus, description=description, event_pattern=offered)
+        self._guard.feed(rule)
+        return rule

@@ -69,7 +69,7 @@ class Release(Construct):
         self._functions = [record]
         self._guard = self._define_guard()
         self._functions.append(self._guard.function)
-        self._rule = self._define_rules(self._guard)
+        self._rule, self._recheck = self._define_rules(self._guard)
 
     @property
     def machine(self) -> sfn.IStateMachine:
@@ -85,6 +85,11 @@ class Release(Construct):
     def queue(self) -> sqs.IQueue:
         """Queue of what may start a release."""
         return self._guard.queue
+
+    @property
+    def rules(self) -> list[events.Rule]:
+        """Rules that start a release, and ask for one again."""
+        return [self._rule, self._recheck]
 
     def admit(self, pipeline: str) -> None:
         """Release what a pipeline of another name registers into the group.
@@ -237,7 +242,7 @@ class Release(Construct):
             wildcard_reason=_WILDCARD_REASON,
         )
 
-    def _define_rules(self, guard: QueueConsumer) -> events.Rule:
+    def _define_rules(self, guard: QueueConsumer) -> tuple[events.Rule, events.Rule]:
         ready = events.Rule(
             self,
             "Ready",
@@ -261,7 +266,7 @@ class Release(Construct):
         )
         guard.feed(recheck)
         guard.function.add_environment("RECHECK_RULE", recheck.rule_arn)
-        return ready
+        return ready, recheck
 
 
 def _listing(bucket_arn: str, prefixes: Sequence[str]) -> iam.PolicyStatement:

@@ -12,7 +12,12 @@ from tests.reported import PRODUCTION, STAGING, state
 
 from mlops_runtime.contracts.unit_entries import UnitEntry
 from mlops_runtime.promotion.downstream_table import DownstreamTable
-from mlops_runtime.promotion.promotion_history import PromotionHistory, PromotionHistoryError, read_history
+from mlops_runtime.promotion.promotion_history import (
+    PromotionHistory,
+    PromotionHistoryError,
+    StoppedRule,
+    read_history,
+)
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, RegistryInbox
 
 UNIT = UnitEntry(unit="demand", automation_table="promotions", audit_bucket="audit", artifacts_bucket="here", bus="bus")
@@ -127,6 +132,28 @@ def test_releases_are_read_from_their_records(place: Any, read: Callable[..., Pr
     assert (found.releases[0].chain, found.releases[0].sequence) == ("demand-forecast", 3)
     assert (found.releases[0].approved_by.endswith("/ann"), found.releases[0].approval) == (True, new.record.approval)
     assert (found.inbox, found.offers) == (None, ())
+
+
+def test_rules_by_which_nothing_comes_are_named(place: Any, read: Callable[..., PromotionHistory]) -> None:
+    """Disabled or deleted, on the default bus or on one of its own; one that is enabled is not."""
+    events = boto3.client("events")
+    events.create_event_bus(Name="inbox")
+    options = {"EventPattern": '{"source": ["mlops.demand"]}', "Description": "Offers"}
+    arns = [
+        events.put_rule(Name="works", State="ENABLED", **options)["RuleArn"],
+        events.put_rule(Name="rests", State="DISABLED", **options)["RuleArn"],
+        events.put_rule(Name="offers", State="DISABLED", EventBusName="inbox", **options)["RuleArn"],
+    ]
+    gone = arns[0].replace("works", "gone")
+
+    found = read(rules=(*arns, gone)).stopped
+
+    assert found == (
+        StoppedRule(name="rests", state="DISABLED", description="Offers"),
+        StoppedRule(name="offers", state="DISABLED", bus="inbox", description="Offers"),
+        StoppedRule(name="gone", state="DELETED"),
+    )
+    assert read().stopped == ()
 
 
 def test_what_targets_serve_is_shown_from_the_nearest_on(place: Any, read: Callable[..., PromotionHistory]) -> None:

@@ -52,6 +52,7 @@ def promotions(
     if registry.releases is not None:
         _print_releases(found)
     _print_undelivered(found, registry.undelivered)
+    _print_stopped(found)
     _print_targets(found)
 
 
@@ -106,6 +107,18 @@ def _print_undelivered(found: "PromotionHistory", queue: str | None) -> None:
         typer.echo(
             f"{found.undelivered} events reached no other environment; read them in {queue}, compare both sides with mlops "
             "accounts show, and purge the queue then"
+        )
+
+
+def _print_stopped(found: "PromotionHistory") -> None:
+    for each in found.stopped:
+        if each.state == "DELETED":
+            typer.echo(f"rule {each.name} is deleted, and nothing comes by it; deploy the registry's stack again")
+            continue
+        bus = "" if each.bus is None else f" --event-bus-name {each.bus}"
+        typer.echo(
+            f"rule {each.name} is disabled, and nothing comes by it ({each.description}): aws events enable-rule --name "
+            f"{each.name}{bus}"
         )
 
 

@@ -1,6 +1,6 @@
 """What a registry was offered by another environment and what became of it, and what it has released itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -65,12 +65,26 @@ class ReleasedVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoppedRule:
+    """A rule by which versions are taken or released, and which does nothing: ``state`` is ``DISABLED`` or ``DELETED``.
+
+    ``bus`` is absent of a rule on the default bus, ``description`` of one that is deleted.
+    """
+
+    name: str
+    state: Literal["DISABLED", "DELETED"]
+    bus: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionHistory:
     """Both lists newest first. ``inbox`` is absent where nothing is taken, ``releases`` is empty where nothing is released.
 
     ``targets`` is what each target has told that it serves, and each environment behind it, the nearest first; ``silent`` names
     targets that have told nothing yet.
-    ``undelivered`` counts events for other environments that reached no inbox and were not purged since.
+    ``undelivered`` counts events for other environments that reached no inbox and were not purged since. ``stopped`` are rules by
+    which versions would be taken or released.
     """
 
     unit: str
@@ -81,6 +95,7 @@ class PromotionHistory:
     targets: tuple[ServedState, ...] = ()
     silent: tuple[str, ...] = ()
     undelivered: int | None = None
+    stopped: tuple[StoppedRule, ...] = ()
 
 
 def read_history(
@@ -118,7 +133,23 @@ def read_history(
         targets=tuple(served),
         silent=tuple(each.name for each in targets if each.name not in told),
         undelivered=undelivered,
+        stopped=tuple(_stopped(client("events"), registry.rules or ())),
     )
+
+
+def _stopped(events: Any, rules: Sequence[str]) -> Iterator[StoppedRule]:
+    for arn in rules:
+        *bus, name = arn.partition(":rule/")[2].split("/")
+        own = {"EventBusName": bus[0]} if bus else {}
+        try:
+            found = events.describe_rule(Name=name, **own)
+        except events.exceptions.ResourceNotFoundException:
+            yield StoppedRule(name=name, state="DELETED", bus=own.get("EventBusName"))
+            continue
+        if found["State"] == "DISABLED":  # there are two states of one that is enabled
+            yield StoppedRule(
+                name=name, state="DISABLED", bus=own.get("EventBusName"), description=found.get("Description")
+            )
 
 
 def _served(dynamodb: Any, unit: UnitEntry, registry: RegistryEntry) -> list[ServedState]:

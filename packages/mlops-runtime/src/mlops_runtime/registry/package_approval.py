@@ -322,6 +322,7 @@ class RegistryEntry:
     are recorded in. ``targets`` may take them; what they serve is in the row ``<group>.downstream`` of the unit's automation table.
     ``undelivered`` is the address of the queue of events for other environments that no inbox took. ``export`` is there where
     another stack than the unit's defines the registry: what importing stacks refer to, so that CloudFormation keeps that stack.
+    ``rules`` are ARNs of the rules by which versions are taken and released: where one of them is disabled, no alarm says so.
     """
 
     group: str
@@ -332,6 +333,7 @@ class RegistryEntry:
     targets: tuple[NamedEnvironment, ...] | None = None
     undelivered: str | None = None
     export: str | None = None
+    rules: tuple[str, ...] | None = None
     format: Literal["mlops.registry-entry/1"] = "mlops.registry-entry/1"
 
 
