@@ -32,6 +32,8 @@ from tests.cli.pipeline_run import (
 
 from mlops_local.cloud import Cloud, up
 from mlops_local.stacks import deployer
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.inference_api.request_promise import request_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "000000000000"
@@ -135,8 +137,11 @@ def test_the_pipeline_is_green_from_the_commit_to_the_account(ci: Ci, account: C
 
 
 def test_a_model_that_fails_its_gate_is_red(ci: Ci, project: Path) -> None:
-    """With the gate's own reason: it has learnt nothing, and does not beat the store's mean."""
+    """With the gate's own reasons: it has learnt nothing, does not beat the store's mean, and would refuse what an API allows."""
     edit(project / "demand_forecast/training/train.py", "rows[LABEL])", "rows[LABEL].to_numpy()[::-1])")
+    weather = SignatureColumn(name="weather", type="category")
+    promise = json.dumps(request_schema(ModelSignature(inputs=(weather,), output="demand")))
+    (project / "demand_forecast/request.schema.json").write_text(promise)
     commit(project)
 
     done = ci("test", variables=WITHOUT_STACK)
@@ -145,6 +150,7 @@ def test_a_model_that_fails_its_gate_is_red(ci: Ci, project: Path) -> None:
     assert results(done.stdout) == {"test": "FAIL"}
     assert "loss against naive_median_by_store +" in done.stdout
     assert "must be below +0.0%" in done.stdout
+    assert "request.schema.json allows column 'weather', which the model does not have" in said(done.stdout)
 
 
 OPEN_TOPIC = '''"""A stack with a finding."""
@@ -220,16 +226,17 @@ def test_the_input_alone_lets_data_go(ci: Ci, account: Cloud, project: Path) -> 
     """Each table is named; a pipeline without the input is red, and so is one with the variable of earlier templates."""
     (project / "app.py").write_text(KEPT)
     commit(project)
-    quick = (*LOCAL, "CDK_VALIDATION=false")  # what it finds is seen in other tests
-    assert ci("synth:development", variables=quick).returncode == 0
-    deployer.deploy(account, project / "cdk.out/development")
+    # what it finds is seen in other tests
+    assert ci("synth:development", variables=(*LOCAL, "CDK_VALIDATION=false")).returncode == 0
+    before = project.parent / "before"
+    shutil.copytree(project / "cdk.out/development", before)
+    template = before / "KeptPrices.template.json"
+    template.write_text(template.read_text().replace('"store"', '"shop"'))
+    deployer.deploy(account, before)
     names = [
         row["LogicalResourceId"]
         for row in account.client("cloudformation").describe_stack_resources(StackName="KeptPrices")["StackResources"]
     ]
-    edit(project / "app.py", 'name="store"', 'name="shop"')
-    commit(project)
-    assert ci("synth:development", variables=quick).returncode == 0
 
     plain = ci("plan:development", **account.environment())
     one, both = (
