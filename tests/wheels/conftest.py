@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,16 +64,20 @@ def wheels(uv: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 
 @pytest.fixture(scope="session")
 def install(uv: str, wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Install:
-    """Install a wheel into an empty environment, with what it needs at the versions of ``uv.lock``; returns the environment."""
+    """Install a wheel into an empty environment, with what it needs at the versions of ``uv.lock``; returns the environment.
 
-    def installed(name: str, *, extras: Sequence[str] = (), needs: Sequence[str] = ()) -> Path:
+    Tests that ask for the same share one, and none adds to it.
+    """
+
+    @cache
+    def installed(name: str, *, extras: Sequence[str] = ()) -> Path:
         folder = tmp_path_factory.mktemp("environment")
         options = [option for extra in extras for option in ("--extra", extra)]
         where = {"UV_PROJECT_ENVIRONMENT": str(folder), "UV_LINK_MODE": "hardlink", "UV_COMPILE_BYTECODE": "0"}
         # what is not ours comes from the lock file, by hash; ours are the wheels themselves
         locked = ("--frozen", "--no-dev", "--no-install-workspace", "--python", sys.executable)
         run(uv, "sync", "--quiet", "--package", name, *options, *locked, **where)
-        ours = [wheels[each] for each in (*NEEDS[name], *needs)]
+        ours = [wheels[each] for each in NEEDS[name]]
         run(uv, "pip", "install", "--quiet", "--python", folder, "--no-deps", "--no-index", *ours)
         run(uv, "pip", "check", "--python", folder)
         return folder
