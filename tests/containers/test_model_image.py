@@ -16,6 +16,7 @@ import tomllib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,14 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "packages/mlops-runtime/src/mlops_runtime/image/containers/model"
 DOCKERFILE = (FOLDER / "Dockerfile").read_text()
 _HELD = tempfile.TemporaryDirectory(prefix="image-context-")
-CONTEXT = write_context("runtime", Path(_HELD.name) / "context").folder
 BIN = FOLDER / "bin"
 UID = 10001
+
+
+@cache
+def context() -> Path:
+    """Return the folder that the image is built from."""
+    return write_context("runtime", Path(_HELD.name) / "context").folder
 
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
@@ -61,7 +67,7 @@ def problems(dockerfile: str) -> list[str]:
         if name == "RUN" and re.search(r"pip install (?!.*(--require-hashes|--no-index))", arguments):
             found.append("pip install without hashes")
         if name == "COPY" and "--from=" not in arguments:
-            found += [f"not there: {w}" for w in words[:-1] if not w.startswith("--") and not (CONTEXT / w).exists()]
+            found += [f"not there: {w}" for w in words[:-1] if not w.startswith("--") and not (context() / w).exists()]
         if name == "RUN" and re.search(r"curl|wget|git clone|https?://", arguments):
             found.append("RUN fetches what has no hash")
     names = [name for name, _ in all_]
@@ -168,10 +174,10 @@ def test_nothing_but_what_is_copied_reaches_the_build() -> None:
         for word in arguments.split()[:-1]
         if not word.startswith("--")
     }
-    assert {path.name for path in CONTEXT.iterdir()} == {".dockerignore", "Dockerfile", *copied}
-    packages = {path.name.partition("-")[0] for path in (CONTEXT / "site-packages").iterdir()}
+    assert {path.name for path in context().iterdir()} == {".dockerignore", "Dockerfile", *copied}
+    packages = {path.name.partition("-")[0] for path in (context() / "site-packages").iterdir()}
     assert packages == {"mlops_runtime"}  # and its metadata, for the version
-    assert [path.name for path in (CONTEXT / "site-packages").rglob("*") if path.suffix == ".pyc"] == []
+    assert [path.name for path in (context() / "site-packages").rglob("*") if path.suffix == ".pyc"] == []
 
 
 @pytest.mark.parametrize("name", ["fetch", "serve", "train"])

@@ -1,6 +1,7 @@
 """Code, tests and ledger say the same of AWS."""
 
 import ast
+import functools
 import itertools
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ from tools import verified_page
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / "packages/mlops-local/src/mlops_local"
-CLAIMS = read_claims()
+claims = functools.cache(read_claims)
 _MOST_CLAIMS = 3  # of a test that is not parametrized
 _COMMENT = re.compile(r"claim: ([a-z0-9-]+)")
 
@@ -36,7 +37,7 @@ def _exists(claim: Claim) -> bool:
 
 def test_the_test_of_every_claim_exists() -> None:
     """A claim that is held by a test names one that runs."""
-    assert [f"{claim.id}: {claim.test}" for claim in CLAIMS if claim.test and not _exists(claim)] == []
+    assert [f"{claim.id}: {claim.test}" for claim in claims() if claim.test and not _exists(claim)] == []
 
 
 def _is_parametrized(test: str) -> bool:
@@ -48,17 +49,17 @@ def _is_parametrized(test: str) -> bool:
 
 def test_a_test_without_cases_holds_few_claims() -> None:
     """One that many claims name says little of each; with a case a claim, a fault of one fails."""
-    named = Counter(claim.test for claim in CLAIMS if claim.test)
+    named = Counter(claim.test for claim in claims() if claim.test)
 
     assert [test for test, count in named.items() if count > _MOST_CLAIMS and not _is_parametrized(test)] == []
 
 
 def test_every_claim_names_the_code_that_relies_on_it() -> None:
     """The file is there; in the embedded cloud it carries the claim's id in a comment."""
-    missing = [f"{claim.id}: {claim.module}" for claim in CLAIMS if not (ROOT / claim.module).exists()]
+    missing = [f"{claim.id}: {claim.module}" for claim in claims() if not (ROOT / claim.module).exists()]
     silent = [
         f"{claim.id}: {claim.module}"
-        for claim in CLAIMS
+        for claim in claims()
         if claim.module.startswith("packages/mlops-local/src/mlops_local/") and claim.module not in missing
         if claim.id not in _COMMENT.findall((ROOT / claim.module).read_text())
     ]
@@ -69,7 +70,7 @@ def test_every_claim_names_the_code_that_relies_on_it() -> None:
 
 def test_every_comment_names_a_claim() -> None:
     """A comment ``claim: <id>`` leads to an entry of the ledger."""
-    known = {claim.id for claim in CLAIMS}
+    known = {claim.id for claim in claims()}
     unknown = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in sorted(LOCAL.rglob("*.py"))
@@ -174,7 +175,7 @@ def test_every_module_that_imitates_names_a_claim() -> None:
 
 def test_every_operation_and_type_is_covered() -> None:
     """What the planes of the embedded cloud answer, and the types that they complete, follow a claim."""
-    covered = {name for claim in CLAIMS for name in claim.covers}
+    covered = {name for claim in claims() for name in claim.covers}
     served = {f"sagemaker:{name}" for name in sagemaker_api.OPERATIONS}
     served |= {f"application-autoscaling:{name}" for name in autoscaling_api.OPERATIONS}
     served |= {name for path in _imitating() for name in _TYPE.findall(path.read_text())}

@@ -17,10 +17,7 @@ from mlops_runtime.monitor.monitors.estimates.expectation import expected_metric
 from mlops_runtime.monitor.monitors.label_measures import Target
 
 learnt_once = functools.cache(learnt)
-BASELINES: dict[Kind, Baseline] = {
-    kind: learnt(kind, 5000, 1) for kind in ("regression", "classification", "classes", "outputs")
-}
-NAMES = {
+NAMES: dict[Kind, list[str]] = {
     "regression": ["wape", "mae", "rmse"],
     "classification": ["auc", "f1", "precision", "recall", "accuracy", "brier", "log_loss"],
     "classes": ["macro_recall", "accuracy"],
@@ -28,9 +25,14 @@ NAMES = {
 }
 
 
+def baseline_of(kind: Kind) -> Baseline:
+    """Return what was learnt of a kind of model."""
+    return learnt_once(kind, 5000, 1)
+
+
 def expected(kind: Kind, rows: int, seed: int, **changes: float) -> tuple[dict[str, Measured], dict[str, float]]:
     """Return what is expected of a window, and what its labels show."""
-    baseline, shown = BASELINES[kind], window(kind, rows, seed, **changes)
+    baseline, shown = baseline_of(kind), window(kind, rows, seed, **changes)
     found = expected_metrics(estimator_of(baseline), baseline, shown.counts(baseline))
     return {each.name: each for each in found}, Target.of(baseline).values(shown.rows)
 
@@ -53,7 +55,7 @@ def test_of_the_holdout_itself_it_is_what_was_measured(kind: Kind) -> None:
 @settings(max_examples=10, deadline=None)
 def test_counts_of_hours_give_the_same_as_one_pass(kind: Kind, seed: int, cuts: list[int]) -> None:
     """24 hours of any size, merged."""
-    baseline, shown = BASELINES[kind], window(kind, 600, seed)
+    baseline, shown = baseline_of(kind), window(kind, 600, seed)
     parts = [shown.counts(baseline, slice(a, b)) for a, b in pairwise([0, *sorted(cuts), 600])]
     merged = merge(empty(baseline), parts)
     whole = shown.counts(baseline)
@@ -114,12 +116,13 @@ def test_each_output_is_expected_by_its_own_score() -> None:
 
 def test_a_column_that_the_prediction_does_not_know_is_named() -> None:
     """What makes labels noisier and not the prediction; without a shift, and for classes, none is named."""
-    baseline = BASELINES["regression"]
+    baseline = baseline_of("regression")
     noisy = window("regression", 5000, 3, noise=0.7).counts(baseline)
     assert other_column(estimator_of(baseline), baseline, noisy) == "d"
     found = {each.name: each for each in expected_metrics(estimator_of(baseline), baseline, noisy)}
     assert (found["mae"].value or 0) > 1.2 * baseline.quality["mae"]
-    for kind, of_kind in BASELINES.items():
+    for kind in NAMES:
+        of_kind = baseline_of(kind)
         quiet = window(kind, 5000, 4).counts(of_kind)
         assert other_column(estimator_of(of_kind), of_kind, quiet) is None
 
@@ -140,7 +143,7 @@ def test_more_rows_and_fewer_clusters_change_the_interval() -> None:
 
 def test_what_is_not_defined_is_left_out() -> None:
     """F1, precision and recall without a predicted positive."""
-    baseline = replace(BASELINES["classification"])
+    baseline = replace(baseline_of("classification"))
     shown = window("classification", 300, 1)
     low = replace(shown, rows=replace(shown.rows, prediction=np.full(300, 0.1)))
     found = [each.name for each in expected_metrics(estimator_of(baseline), baseline, low.counts(baseline))]
