@@ -21,14 +21,20 @@ SLOW_SECONDS = 0.2
 _QUICK_SECONDS = 0.02  # of a test that was not slow
 _STARTS_A_CLOUD = {"up", "connect"}  # of mlops_local.cloud
 _LONG = ("campaign", "demo", "spark")
-# files whose tests share one Spark session, see ``tests.runtime.spark.shared``
-_SHARING = (
-    "test_distributed_baselines.py",
-    "test_distributed_build.py",
-    "test_distributed_labels.py",
-    "test_ingest_spark.py",
-    "test_table_history.py",
-)
+# what the tests of several files share: one process of the suite makes it once for all of them
+_SHARING = {
+    "the Spark session of tests.runtime.spark": (
+        "test_distributed_baselines.py",
+        "test_distributed_build.py",
+        "test_distributed_labels.py",
+        "test_ingest_spark.py",
+        "test_table_history.py",
+    ),
+    "the accounts of tests.promotion_attacks": (
+        "promotion_attacks/test_attacks.py",
+        "promotion_attacks/test_moments.py",
+    ),
+}
 
 
 def key(item: pytest.Item) -> str:
@@ -67,11 +73,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 class _Scheduling(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
-    """A file is work of one process, and those that share a session are together."""
+    """A file is work of one process, and those that share more are together."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "spark" if file.endswith(_SHARING) else file
+        return next((shared for shared, files in _SHARING.items() if file.endswith(files)), file)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -23,7 +23,6 @@ from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.changes import Action, compare, read_schemas
 from mlops_runtime.changes.template import Template
-from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.price import monthly_price, price_lines, price_table
 
@@ -69,23 +68,6 @@ def test_the_page_has_the_price_of_a_pilot_light(tmp_path: Path) -> None:
     assert said == [pytest.approx((idle + most_idle) / 2, abs=3), pytest.approx((serving + most_serving) / 2, abs=3)]
 
 
-def test_a_failover_replaces_nothing(tmp_path: Path) -> None:
-    """But policies: where models come from changes, and how many calls are answered."""
-    sides: list[dict[str, Any]] = []
-    for context in ({}, {"failover": "true"}):
-        app = cdk.App(outdir=str(tmp_path / f"side{len(sides)}"), context=context)
-        compose(app)
-        sides.append({stack.stack_name: stack.template for stack in app.synth().stacks})
-    schemas = read_schemas(json.loads(resources.files("mlops_cli").joinpath("replacement.json").read_text("utf-8")))
-    for name in ("Recovery", "Build"):
-        old, new = (Template(document=side[name], values={}) for side in sides)
-        changes = compare(name, old, new, schemas).changes
-        assert changes
-        # they have the name of the source
-        replaced = [each for each in changes if each.action in (Action.REPLACED, Action.MAY_BE_REPLACED)]
-        assert {each.type for each in replaced} <= {"AWS::IAM::ManagedPolicy", "AWS::Events::EventBusPolicy"}
-
-
 def synthesize(folder: Path, **context: str) -> Path:
     """Synthesize the example, with outputs by which its stacks are driven."""
     app = cdk.App(outdir=str(folder), context=context)
@@ -113,13 +95,32 @@ def synthesize(folder: Path, **context: str) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def assemblies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Those of the example before and after its failover."""
+    folder = tmp_path_factory.mktemp("assemblies")
+    after = synthesize(folder / "failover", failover="true")
+    return {"before": synthesize(folder / "before"), "failover": after}
+
+
+def test_a_failover_replaces_nothing(assemblies: dict[str, Path]) -> None:
+    """But policies: where models come from changes, and how many calls are answered."""
+    schemas = read_schemas(json.loads(resources.files("mlops_cli").joinpath("replacement.json").read_text("utf-8")))
+    for name in ("Recovery", "Build"):
+        files = (assemblies[side] / f"{name}.template.json" for side in ("before", "failover"))
+        old, new = (Template(document=json.loads(file.read_text()), values={}) for file in files)
+        changes = compare(name, old, new, schemas).changes
+        assert changes
+        # they have the name of the source
+        replaced = [each for each in changes if each.action in (Action.REPLACED, Action.MAY_BE_REPLACED)]
+        assert {each.type for each in replaced} <= {"AWS::IAM::ManagedPolicy", "AWS::Events::EventBusPolicy"}
+
+
 class Regions(LinkedAccounts):
     """The deployed stacks."""
 
-    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+    def __init__(self, cloud: local_cloud.Cloud, assembly: Path) -> None:
         super().__init__(cloud, unit=UNIT, model=MODEL)
-        self.folder = folder
-        assembly = synthesize(folder / "before")
         # targets first: nothing of a source is there yet
         for name in ("Recovery", "Americas", "Production", "Build"):
             self.outputs |= deployer.deploy(cloud, assembly, [name])
@@ -127,12 +128,12 @@ class Regions(LinkedAccounts):
 
 
 @pytest.fixture(scope="module")
-def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regions]:
+def regions(tmp_path_factory: pytest.TempPathFactory, assemblies: dict[str, Path]) -> Iterator[Regions]:
     """Deploy all in a cloud of their own, whose clock they move; the tests go on from each other."""
     folder = tmp_path_factory.mktemp("regions")
     cloud = local_cloud.up(folder / "cloud", clock_scale=60.0, account_count=4)
     try:
-        yield Regions(cloud, folder)
+        yield Regions(cloud, assemblies["before"])
     finally:
         cloud.down(forget=True)
 
@@ -203,39 +204,16 @@ def test_a_new_model_meets_one_region_first(served_regions: Regions, wait_for: C
 
 
 @pytest.mark.cloud
-def test_what_production_takes_back_meets_no_other_region(
-    served_regions: Regions, wait_for: Callable[..., Any]
+def test_the_pilot_light_takes_over(
+    served_regions: Regions, assemblies: dict[str, Path], wait_for: Callable[..., Any]
 ) -> None:
-    """Rolled back during its probation, in the one Region that it met."""
-    regions = served_regions
-    production, before = regions.production, regions.production.live()
-    package, _ = promoted(regions, wait_for, 7.0)
-    deployed = {each["executionArn"] for each in production.executions("DeployMachineArn")}
-    regions.client(PRODUCTION, "stepfunctions").start_execution(
-        stateMachineArn=production.outputs["DeployMachineArn"],
-        input=json.dumps({"reason": "rollback", "requested_by": "ann", "requested_at": to_dict(regions.now())}),
-    )
-    production.wait_execution("DeployMachineArn", deployed, appear=30, finish=120)
-    live = production.live()
-    assert (live and live.model_package_arn) == (before and before.model_package_arn)
-    asked = {each["executionArn"] for each in production.executions("ReleaseMachineArn")}
-
-    regions.cloud.clock_jump(by=PROBATION + timedelta(minutes=61))
-    production.wait_execution("ReleaseMachineArn", asked, appear=60, finish=60)
-    assert regions.released(PRODUCTION, package) is None
-    assert [len(regions.offers(place)) for place in (RECOVERY, AMERICAS)] == [2, 2]
-
-
-@pytest.mark.cloud
-def test_the_pilot_light_takes_over(served_regions: Regions, wait_for: Callable[..., Any]) -> None:
     """Production's key is gone and with it all that it has: recovery serves more calls, and takes what build releases."""
     regions = served_regions
     kms, key = regions.client(PRODUCTION, "kms"), regions.outputs["Production"]["Key"]
     kms.disable_key(KeyId=key)
     recovery = regions.recovery
-    assembly = synthesize(regions.folder / "failover", failover="true")
     for name in ("Recovery", "Build"):
-        regions.outputs |= deployer.deploy(regions.cloud, assembly, [name])
+        regions.outputs |= deployer.deploy(regions.cloud, assemblies["failover"], [name])
 
     def concurrency() -> int:
         endpoint = recovery.sagemaker.describe_endpoint(EndpointName=recovery.endpoint)
