@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -74,5 +75,6 @@ def _shuffled(every: list[Cell]) -> list[Cell]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # its cloud ends with it
     place, *limits = sys.argv[1:]
     sys.exit(1 if main(Path(place), float(limits[0]) if limits else 600.0, limits[1:] or STACKS) else 0)

@@ -7,6 +7,7 @@ without its function; and what the rollback of a creation could not delete leave
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from ministack.services import cloudformation
@@ -42,7 +43,7 @@ def install() -> None:
     ) -> None:
         failed = _of_operation(stack_name)
         try:
-            _refuse_before(failed & _dependents(stack_name, logical_id))
+            _refuse_before(_dependents(stack_name, logical_id, among=tuple(failed)))
             delete(resource_type, physical_id, props, stack_name, logical_id)
         except Exception:
             failed.add(str(logical_id))
@@ -96,9 +97,12 @@ def _of_operation(stack_name: str | None) -> set[str]:
         return _failed[stack_id][1]
 
 
-def _dependents(stack_name: str | None, logical_id: str | None) -> set[str]:
-    """Return what a template's resources say depends on one of them."""
+def _dependents(stack_name: str | None, logical_id: str | None, *, among: Sequence[str]) -> set[str]:
+    """Return which of a template's resources say that they depend on one of them."""
+    if not among:
+        return set()
     stack = cloudformation._stacks.get(stack_name) or {}
     template = _rolled_back.get(str(stack_name)) or stack.get("_template") or {}
     bodies = template.get("Resources") or {}
-    return {name for name, body in bodies.items() if logical_id in engine._extract_deps(body, set(bodies))}
+    names = set(bodies)
+    return {name for name in among if name in names and logical_id in engine._extract_deps(bodies[name], names)}
