@@ -23,7 +23,7 @@ from mlops_runtime.layers.layer_wheels import build_layers
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED = 11
-ROUND = 15  # cells of each case before the next stack has its turn
+ROUND = 10  # cells of each case before the next stack has its turn
 
 
 def main(folder: Path, minutes: float, stacks: Sequence[str] = STACKS) -> int:
@@ -34,23 +34,20 @@ def main(folder: Path, minutes: float, stacks: Sequence[str] = STACKS) -> int:
     list(build_layers(names=["monitor"]))
     deadline = time.monotonic() + minutes * 60
     worlds = [(stack, profile.value) for stack in stacks for profile in Profile]
-    finished: set[tuple[str, str]] = set()
-    while len(finished) < len(worlds) and time.monotonic() < deadline:
-        for stack, profile in worlds:
-            if (stack, profile) in finished or time.monotonic() > deadline:
-                continue
-            with tempfile.TemporaryDirectory() as scratch:
-                cloud = local_cloud.up(Path(scratch) / "cloud")
-                try:
-                    world = Lifecycle(cloud, Path(scratch), stack, profile)
-                    every = cells(stack, profile, world.resources())
-                    left = [cell for cell in _shuffled(every) if cell.key not in done]
-                    some = [cell for case in CASES for cell in [c for c in left if c.case == case][:ROUND]]
-                    done |= _run(world, some, results, deadline, of=len(every))
-                finally:
-                    cloud.down(forget=True)
-            if len(some) == len(left):
-                finished.add((stack, profile))
+    while worlds and time.monotonic() < deadline:
+        stack, profile = min(worlds, key=lambda world: sum(key.startswith("/".join((*world, ""))) for key in done))
+        with tempfile.TemporaryDirectory() as scratch:
+            cloud = local_cloud.up(Path(scratch) / "cloud")
+            try:
+                world = Lifecycle(cloud, Path(scratch), stack, profile)
+                every = cells(stack, profile, world.resources())
+                left = [cell for cell in _shuffled(every) if cell.key not in done]
+                some = [cell for case in CASES for cell in [c for c in left if c.case == case][:ROUND]]
+                done |= _run(world, some, results, deadline, of=len(every))
+            finally:
+                cloud.down(forget=True)
+        if len(some) == len(left):
+            worlds.remove((stack, profile))
     found = [json.loads(line) for line in results.read_text().splitlines()]
     write(ROOT / "docs" / "campaign.md", NAME, section(found, load=os.getloadavg()[0]))
     return sum(bool(result["problems"]) for result in found)
