@@ -307,6 +307,27 @@ def test_a_retry_after_other_writers_still_finds_its_record(promoted: tuple[Worl
     assert len(world.objects()) == 2
 
 
+def test_a_record_that_comes_while_the_chain_is_read_is_no_problem(promoted: tuple[World, Claim]) -> None:
+    """Neither of the whole nor of its newest part."""
+    world, claim = promoted
+    _record(world, claim)
+    others = [Claim(outcome=Outcome.REJECTED, reason="lost", execution=f"retrain-{i}", at=NOW) for i in range(2)]
+
+    class Moving(AuditChain):
+        """Another writer appends before the objects are read."""
+
+        def contents(self, *span: Any) -> dict[str, bytes]:
+            if others:
+                _record(world, others.pop())
+            return super().contents(*span)
+
+    chain = Moving(s3=world.s3, bucket="audit", table=world.table, heads="heads", sealer=world.kms.sealer)
+    assert chain.problems(world.kms.public.is_signed) == []
+    others.append(Claim(outcome=Outcome.REJECTED, reason="lost", execution="retrain-9", at=NOW))
+    assert chain.part(world.kms.public.is_signed, until=None, size=2).problems == ()
+    assert (others, world.table.read().audit_sequence) == ([], 4)
+
+
 def test_writers_at_once_make_one_chain(promoted: tuple[World, Claim]) -> None:
     """Six rejections and a promotion, from threads: seven records, no fork."""
     world, claim = promoted

@@ -450,8 +450,16 @@ class AuditChain:
         Args:
             is_signed: Whether a seal's signature is the unit's key's. Default: signatures are not checked.
         """
+        return self._at_rest(lambda row: self._problems(row, self.contents(), is_signed, _WHOLE), bool)
+
+    def _at_rest(self, look: Callable[[LockRow], T], has_problems: Callable[[T], bool]) -> T:
+        """Return what is found; again where the chain moved meanwhile: a record that came after the row looks cut off."""
         row = self.table.read()
-        return self._problems(row, self.contents(), is_signed, _WHOLE)
+        for _ in range(ATTEMPTS):
+            found, before = look(row), row
+            if not has_problems(found) or (row := self.table.read()).audit_sequence == before.audit_sequence:
+                break
+        return found
 
     def part(self, is_signed: IsSigned, *, until: LinkedRecord | None, size: int) -> ChainPart:
         """Return what is wrong with some records of the chain, the newest first; by the hash of each part's last record.
@@ -463,7 +471,9 @@ class AuditChain:
             until: Where the part of newer records ended (``ChainPart.rest``). None: the newest records, by the row's head.
             size: Most records, at least 2.
         """
-        row = self.table.read()
+        return self._at_rest(lambda row: self._part(row, is_signed, until, size), lambda found: bool(found.problems))
+
+    def _part(self, row: LockRow, is_signed: IsSigned, until: LinkedRecord | None, size: int) -> ChainPart:
         last = row.audit_sequence if until is None else until.sequence
         first = max(1, last - size + 1)
         span = _Span(first=first if first > 1 else None, last=None if until is None else last)
