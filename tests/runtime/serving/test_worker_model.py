@@ -74,9 +74,13 @@ def test_an_environment_keeps_its_byte_code(start: Start, tmp_path: Path) -> Non
 
 
 def test_lightgbm_predicts_from_the_matrix(start: Start, tmp_path: Path) -> None:
-    """Its text file is data: nothing of the model's own runs."""
-    booster, rows = model_folders.trees(tmp_path), model_folders.table()
-    np.testing.assert_allclose(start().predict(rows), booster.predict(rows), rtol=1e-6)
+    """Its text file is data: nothing of the model's own runs, and nothing of scikit-learn, which it does not need."""
+    booster, rows, model = model_folders.trees(tmp_path), model_folders.table(), start()
+    np.testing.assert_allclose(model.predict(rows), booster.predict(rows), rtol=1e-6)
+    (process,) = model.pids
+    loaded = Path(f"/proc/{process}/maps").read_text()
+    assert "lightgbm" in loaded
+    assert "sklearn" not in loaded
 
 
 @pytest.mark.parametrize("kind", [None, "probability"])
