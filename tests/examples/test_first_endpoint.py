@@ -407,26 +407,6 @@ def test_an_approver_cannot_change_what_it_approves(endpoint: Endpoint) -> None:
     assert endpoint.ask() == pytest.approx(6.0)
 
 
-def test_what_the_account_may_not_have_is_refused_before_anything_is_made(endpoint: Endpoint) -> None:
-    """Two instances serve and two more would start beside them; the account may have three.
-
-    Service Quotas has no VPC endpoint, so that this takes a network with a way to the internet.
-    """
-    before = endpoint.loop.live()
-    ec2 = endpoint.cloud.client("ec2")
-    (table,) = ec2.describe_route_tables(Filters=[{"Name": "tag:mlops:unit", "Values": ["pilot"]}])["RouteTables"]
-    route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0"}
-    ec2.create_route(**route, NatGatewayId="nat-0123456789abcdef0")
-    endpoint.cloud.call("/_mlops/quotas", {"ml.m5.large for endpoint usage": 3})
-
-    endpoint.approve(5.5, error="REFUSED")
-
-    endpoint.cloud.call("/_mlops/quotas", {})
-    ec2.delete_route(**route)
-    assert endpoint.loop.live() == before
-    assert endpoint.loop.audit()[-1].reason.startswith("the rollout needs 4 ml.m5.large at once for both fleets")
-
-
 def test_an_approval_outside_the_approvers_role_deploys_nothing(endpoint: Endpoint) -> None:
     """Who approved is read at SageMaker, and the record says who it was."""
     before = endpoint.loop.live()
@@ -440,7 +420,7 @@ def test_an_approval_outside_the_approvers_role_deploys_nothing(endpoint: Endpoi
 
 
 def test_a_good_model_is_promoted_by_canary(endpoint: Endpoint) -> None:
-    """Under traffic the next approved model takes over, and the chain is whole; an isolated network cannot ask Service Quotas."""
+    """Under traffic the next approved model takes over, and the chain is whole."""
     endpoint.approve(4.0)
 
     assert endpoint.ask() == pytest.approx(8.0)
