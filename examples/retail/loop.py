@@ -24,7 +24,7 @@ from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import PublicKey
 
 ROWS_PER_CALL = 32
-_LOOK = 0.1  # real seconds between two polls
+_LOOK = 0.25  # real seconds between two polls
 PAUSE = 0.05  # between two calls of traffic
 
 
