@@ -4,8 +4,6 @@ import functools
 import hashlib
 import itertools
 import json
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +18,7 @@ from botocore.exceptions import ClientError
 from examples.retail.demand_forecasting import data, declaration
 from examples.retail.demand_forecasting.features import INPUTS
 from examples.retail.demand_forecasting.golden import GOLDEN, golden_requests, render
+from examples.retail.model_files import train as train_model
 
 from mlops_constructs import BusinessUnit, Profile
 from mlops_constructs.rollout.rollout_checks import GoldenRequests, define_golden
@@ -104,8 +103,7 @@ def trained_folder(tmp_path_factory):
         folder = tmp_path_factory.mktemp("trained")
         table = pa.concat_tables([data.series_of(week) for week in weeks])
         pq.write_table(change(table).select(["store_id", "week", "units", *INPUTS]), folder / "part-0.parquet")
-        command = [sys.executable, declaration.TRAINING_CODE / script, "--train", folder, "--model-dir", folder]
-        subprocess.run(command, check=True, capture_output=True)
+        train_model(declaration.TRAINING_CODE / script, folder, folder)
         return folder
 
     return train

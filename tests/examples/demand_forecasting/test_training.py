@@ -1,15 +1,14 @@
 """The unit's declaration fits its data, and its training scripts leave models that the pipeline judges rightly."""
 
 import hashlib
-import subprocess
-import sys
-import tarfile
 
 import numpy as np
 import onnx
 import pytest
 from examples.retail.demand_forecasting import data, declaration
 from examples.retail.demand_forecasting.features import GROUPS, INPUTS
+from examples.retail.model_files import archive_of
+from examples.retail.model_files import train as train_model
 from examples.retail.transactions import week_start
 
 from mlops_runtime.contracts.model import GateVerdict
@@ -36,11 +35,7 @@ def week_30(tmp_path_factory):
 
 def train(folder, script: str, name: str):
     """Run a script as the training job does and return its model's folder."""
-    command = [sys.executable, declaration.TRAINING_CODE / script, "--train", folder / "train"]
-    subprocess.run([*command, "--model-dir", folder / name], check=True, capture_output=True)
-    with tarfile.open(folder / name / "model.tar.gz", "w:gz") as tar:
-        for file in ("model.onnx", "signature.json"):
-            tar.add(folder / name / file, file)
+    train_model(declaration.TRAINING_CODE / script, folder / "train", folder / name)
     return folder / name
 
 
@@ -50,9 +45,9 @@ def trained(week_30):
     return train(week_30[1], "train.py", "one")
 
 
-def judged(built, archive):
+def judged(built, folder):
     """Return evaluation and gate result of a model."""
-    inputs = Inputs(train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive)
+    inputs = Inputs(train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive_of(folder))
     evaluation, _ = evaluate(declaration.EVALUATION, inputs, "file:///baseline.json")
     return evaluation, evaluate_gate(evaluation, declaration.GATE, uri="file:///evaluation.json", sha256="0" * 64)
 
@@ -88,7 +83,7 @@ def test_model_beats_the_baselines_and_passes_the_gate(week_30, trained):
     digests = {hashlib.sha256((path / "model.onnx").read_bytes()).hexdigest() for path in (first, second)}
     assert len(digests) == 1
     assert {column.name for column in load_directory(first).signature.inputs} == set(INPUTS)
-    evaluation, gate = judged(built, first / "model.tar.gz")
+    evaluation, gate = judged(built, first)
     assert gate.verdict is GateVerdict.PASSED, gate.reason
     assert evaluation.metrics["candidate"] < min(evaluation.metrics[name] for name in declaration.EVALUATION.baselines)
 
@@ -99,7 +94,7 @@ def test_elasticity_regression_is_refused(week_30):
     path = train(folder, "elasticity.py", "elasticity")
     model = load_directory(path)
     model.predict(np.zeros((2, len(model.signature.inputs)), dtype=np.float32))
-    evaluation, gate = judged(built, path / "model.tar.gz")
+    evaluation, gate = judged(built, path)
     assert evaluation.non_finite["candidate"] > 0
     assert gate.verdict is GateVerdict.FAILED
 
@@ -124,6 +119,6 @@ def test_the_compiled_model_is_refused(week_30):
     assert len(model.predict(rows[:512])) == 512
     with pytest.raises(Exception, match="indices element out of data bounds"):
         model.predict(rows[:513])
-    _, gate = judged(built, path / "model.tar.gz")
+    _, gate = judged(built, path)
     assert gate.verdict is GateVerdict.FAILED
     assert "could not predict the holdout" in gate.reason

@@ -2,14 +2,13 @@
 
 import hashlib
 import itertools
-import subprocess
-import sys
-import tarfile
 
 import numpy as np
 import pytest
 from examples.retail.dynamic_pricing import data, declaration
 from examples.retail.dynamic_pricing.features import GROUPS, INPUTS
+from examples.retail.model_files import archive_of
+from examples.retail.model_files import train as train_model
 from examples.retail.transactions import week_start
 
 from mlops_runtime.contracts.model import GateVerdict
@@ -36,11 +35,7 @@ def week_30(tmp_path_factory):
 
 def train(folder, script: str, name: str):
     """Run a script as the training job does and return its model's folder."""
-    command = [sys.executable, declaration.TRAINING_CODE / script, "--train", folder / "train"]
-    subprocess.run([*command, "--model-dir", folder / name], check=True, capture_output=True)
-    with tarfile.open(folder / name / "model.tar.gz", "w:gz") as tar:
-        for file in ("model.onnx", "signature.json"):
-            tar.add(folder / name / file, file)
+    train_model(declaration.TRAINING_CODE / script, folder / "train", folder / name)
     return folder / name
 
 
@@ -65,9 +60,9 @@ def asked(week_30, elasticity):
     return units
 
 
-def judged(built, archive):
+def judged(built, folder):
     """Return evaluation and gate result of a model."""
-    inputs = Inputs(train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive)
+    inputs = Inputs(train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive_of(folder))
     evaluation, _ = evaluate(declaration.EVALUATION, inputs, "file:///baseline.json")
     return evaluation, evaluate_gate(evaluation, declaration.GATE, uri="file:///evaluation.json", sha256="0" * 64)
 
@@ -115,7 +110,7 @@ def test_a_promotion_never_sells_less(asked, column):
 
 def test_model_beats_the_baselines_and_passes_the_gate(week_30, elasticity):
     """Its WAPE is below that of all three naive forecasts; promotion weeks are looked at apart."""
-    evaluation, gate = judged(week_30[0], elasticity / "model.tar.gz")
+    evaluation, gate = judged(week_30[0], elasticity)
     assert gate.verdict is GateVerdict.PASSED, gate.reason
     assert evaluation.metrics["candidate"] < 0.95 * min(
         evaluation.metrics[name] for name in declaration.EVALUATION.baselines
@@ -129,6 +124,6 @@ def test_log_log_curve_is_refused(week_30):
     path = train(folder, "loglog.py", "loglog")
     model = load_directory(path)
     model.predict(np.ones((2, len(model.signature.inputs)), dtype=np.float32))
-    evaluation, gate = judged(built, path / "model.tar.gz")
+    evaluation, gate = judged(built, path)
     assert evaluation.non_finite["candidate"] > 100
     assert gate.verdict is GateVerdict.FAILED
