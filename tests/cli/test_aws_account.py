@@ -1,5 +1,6 @@
 """Which account a command talks to, and what it says when AWS refuses."""
 
+import io
 import os
 import socket
 import subprocess
@@ -197,9 +198,10 @@ def test_fails_in_one_line_that_names_the_fix(environment: dict[str, str], words
     assert words in line
 
 
-def test_fails_without_a_region(mlops: Run) -> None:
+def test_fails_without_a_region(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is guessed, also where the variable is empty."""
-    result = mlops("status", **KEYS, AWS_DEFAULT_REGION="")
+    monkeypatch.chdir(tmp_path)
+    result = in_process("status", **KEYS, AWS_DEFAULT_REGION="")
 
     assert (
         result.stderr
@@ -208,8 +210,9 @@ def test_fails_without_a_region(mlops: Run) -> None:
     )
 
 
-def test_a_cloud_that_was_stopped_is_named(mlops: Run, tmp_path: Path) -> None:
+def test_a_cloud_that_was_stopped_is_named(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder has its state, so what is missing is not a Region, nor credentials; what is chosen goes first."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     saved = tmp_path / ".mlops" / "local" / "saved"
     saved.mkdir(parents=True)
     (saved / _LAST).write_bytes(b"")
@@ -217,9 +220,9 @@ def test_a_cloud_that_was_stopped_is_named(mlops: Run, tmp_path: Path) -> None:
     stopped = f"mlops: {said}\n"
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "MLOPS_LOCAL_HOME": str(saved.parent)}
     for verb in (("status",), ("train", "--reason", "x"), ("invoke", "-")):
-        assert mlops(*verb, **nothing, AWS_DEFAULT_REGION="").stderr == stopped
-    assert mlops("status", **nothing).stderr == stopped
-    assert "is stopped" not in mlops("status", **nothing, AWS_PROFILE="work").stderr
+        assert in_process(*verb, **nothing, AWS_DEFAULT_REGION="").stderr == stopped
+    assert in_process("status", **nothing).stderr == stopped
+    assert "is stopped" not in in_process("status", **nothing, AWS_PROFILE="work").stderr
 
 
 def test_the_scale_of_the_clock_is_read_where_it_is_embedded(cloud: Cloud) -> None:
