@@ -12,11 +12,6 @@ from mlops_runtime.serving.onnx_model import MODEL_FILE
 # a model that is not ONNX runs in this very environment, whose packages are those of the unit's lock
 HERE = ModelEnvironment(python=Path(sys.executable), requirements_sha256="0" * 64)
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-# LightGBM imports scikit-learn for wrappers that no script here uses, in a third of a training's time
-_LEAN = (
-    "import runpy, sys; sys.modules['sklearn'] = None; del sys.argv[0]; sys.path[0] = sys.argv[0].rpartition('/')[0]; "
-    "runpy.run_path(sys.argv[0], run_name='__main__')"
-)
 
 
 def train(script: Path, rows: Path, model: Path, *, lock_sha256: str = "0" * 64, python: str = PYTHON) -> str:
@@ -29,7 +24,7 @@ def train(script: Path, rows: Path, model: Path, *, lock_sha256: str = "0" * 64,
         lock_sha256: Lock of the environment that the model is for. Default: this one, as `HERE` names it.
         python: Python of that environment. Default: this one's.
     """
-    command: list[str | Path] = [sys.executable, "-c", _LEAN, script, "--train", rows, "--model-dir", model]
+    command: list[str | Path] = [sys.executable, script, "--train", rows, "--model-dir", model]
     printed: str = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if not (model / MODEL_FILE).exists():
         write_manifest(model, manifest_of(model, requirements_sha256=lock_sha256, python=python))
