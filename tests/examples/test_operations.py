@@ -176,7 +176,9 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
         rollout = pool.submit(pilot.approve, 5.0, error="ROLLED_BACK")
         while pilot.loop.lock_owner() is None and not rollout.done():
             time.sleep(0.1)
-        looks = [pilot.mlops("status", "pilot") for _ in range(2)]
+        looks = [""]
+        while "    step      1 of " not in looks[-1] and not rollout.done():  # the new fleet has traffic by then
+            looks.append(pilot.mlops("status", "pilot"))
 
         said = pilot.mlops("rollback", "pilot-first", "--reason", "not today").splitlines()
 
