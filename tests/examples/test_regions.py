@@ -23,6 +23,7 @@ from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.changes import Action, compare, read_schemas
 from mlops_runtime.changes.template import Template
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.price import monthly_price, price_lines, price_table
 
@@ -201,6 +202,31 @@ def test_a_new_model_meets_one_region_first(served_regions: Regions, wait_for: C
     regions.cloud.clock_jump(by=PROBATION + timedelta(minutes=61))
     passed_on = arrives(regions, wait_for, 5.0, package)
     assert passed_on.released_at > live.probation_until
+
+
+@pytest.mark.cloud
+def test_what_production_takes_back_meets_no_other_region(
+    served_regions: Regions, wait_for: Callable[..., Any]
+) -> None:
+    """Rolled back during its probation, in the one Region that it met."""
+    regions = served_regions
+    production, before = regions.production, regions.production.live()
+    offered = [len(regions.offers(place)) for place in (RECOVERY, AMERICAS)]
+    package, _ = promoted(regions, wait_for, 7.0)
+    deployed = {each["executionArn"] for each in production.executions("DeployMachineArn")}
+    regions.client(PRODUCTION, "stepfunctions").start_execution(
+        stateMachineArn=production.outputs["DeployMachineArn"],
+        input=json.dumps({"reason": "rollback", "requested_by": "ann", "requested_at": to_dict(regions.now())}),
+    )
+    production.wait_execution("DeployMachineArn", deployed, appear=30, finish=120)
+    live = production.live()
+    assert (live and live.model_package_arn) == (before and before.model_package_arn)
+    asked = {each["executionArn"] for each in production.executions("ReleaseMachineArn")}
+
+    regions.cloud.clock_jump(by=PROBATION + timedelta(minutes=61))
+    production.wait_execution("ReleaseMachineArn", asked, appear=60, finish=60)
+    assert regions.released(PRODUCTION, package) is None
+    assert [len(regions.offers(place)) for place in (RECOVERY, AMERICAS)] == offered
 
 
 @pytest.mark.cloud
