@@ -206,18 +206,16 @@ def test_both_sides_show_the_promotion_and_its_chains_are_verified(
 ) -> None:
     """By command: what build released, what became of it in staging, and that build's chain has what staging's names."""
     package, _, offer = taken
-    released = _mlops(accounts, BUILD, "promotions")
-    taken = _mlops(accounts, STAGING, "promotions", GROUP, "--last", "1")
-    newest, (arrived,) = released["releases"][0], taken["offers"]
+    in_build = _mlops(accounts, BUILD, "promotions")
+    in_staging = _mlops(accounts, STAGING, "promotions", GROUP)
     version = package.rpartition(":model-package/")[2]
-    assert (newest["version"], newest["chain"], released["offers"]) == (version, f"{GROUP}.releases", [])
-    assert (arrived["state"], arrived["source_version"], arrived["record_sha256"]) == (
-        "APPROVED",
-        version,
-        offer.record_sha256,
-    )
+    (released,) = (each for each in in_build["releases"] if each["version"] == version)
+    (arrived,) = (each for each in in_staging["offers"] if each["source_version"] == version)
+    assert (released["chain"], in_build["offers"]) == (f"{GROUP}.releases", [])
+    assert len(_mlops(accounts, STAGING, "promotions", GROUP, "--last", "1")["offers"]) == 1
+    assert (arrived["state"], arrived["record_sha256"]) == ("APPROVED", offer.record_sha256)
     assert arrived["version"] == offer.package.rpartition(":model-package/")[2]
-    assert taken["inbox"]["source"]["account"] == BUILD.account
+    assert in_staging["inbox"]["source"]["account"] == BUILD.account
     chain = f"{GROUP}.promotions"
     source = ("--follow", "--source-profile", f"mlops-{BUILD.account}")
     whole = wait_for(lambda: _mlops(accounts, STAGING, "audit", "verify", chain, *source))
