@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -10,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc
 
 from mlops_local.cloud import Cloud
+from mlops_local.functions import worker_pool
 
 HANDLER = """
 import os, pathlib, time
@@ -111,3 +116,47 @@ def test_what_runs_ends_although_the_function_changes(
     assert wait_for(lambda: not Path(f"/proc/{answer['began']}").exists())
     if change != "deletion":
         assert call()["process"] != answer["began"]
+
+
+class _LeasingLock:
+    """The lock of the pool; a call takes a process as soon as it is released for the first time."""
+
+    def __init__(self, lease: Callable[[], Any]) -> None:
+        self._lock, self._lease, self.leased = threading.Lock(), lease, None
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        lease, self._lease = self._lease, lambda: None
+        self.leased = lease() or self.leased
+
+
+def test_a_call_that_comes_while_the_function_changes_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a new process, which stays in the pool; the idle one is ended."""
+    for module, names in (
+        (lambda_runtime, ("invalidate_worker", "release_worker")),
+        (lambda_svc, ("invalidate_worker",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name))
+    for kind in (lambda_runtime.Worker, lambda_runtime.ProvidedWorker):
+        monkeypatch.setattr(kind, "invoke", kind.invoke)
+    monkeypatch.setattr(lambda_runtime, "_workers", {})
+    config = {"FunctionArn": "arn:aws:lambda:eu-west-1:111111111111:function:changing", "Runtime": "python3.12"}
+
+    def lease() -> Any:
+        return lambda_runtime.acquire_worker("changing", config, b"")[0]
+
+    idle = lease()
+    lambda_runtime.release_worker(idle)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        idle._proc = process
+        lock = _LeasingLock(lease)
+        monkeypatch.setattr(lambda_runtime, "_lock", lock)
+        worker_pool.install()
+        lambda_runtime.invalidate_worker("changing")
+
+        assert list(lambda_runtime._workers.values()) == [[lock.leased]]
+        assert process.poll() is not None

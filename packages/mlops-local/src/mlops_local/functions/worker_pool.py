@@ -2,7 +2,8 @@
 
 Lambda gives each of the calls that run at once an environment of its own, and updates and deletes a function while calls run:
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html. MiniStack ends all processes of a function when one of
-them breaks, and when the function changes: calls of others then failed without a reason.
+them breaks, and when the function changes: calls of others then failed without a reason. Calls of WebSocket APIs lease no process
+and may still end so; no construct of ours has such an API.
 """
 
 import weakref
@@ -22,6 +23,7 @@ compat.expect(
     Worker=type,
     _lock=object,
     _workers=dict,
+    kill_workers="(workers)",
     invalidate_worker=_INVALIDATE,
     release_worker=_RELEASE,
 )
@@ -34,29 +36,35 @@ _leaving: weakref.WeakSet[Any] = weakref.WeakSet()
 def install() -> None:
     """Leave processes that serve a call until it is over."""
     # claim: a-call-keeps-its-environment
-    # claim: a-deleted-function-ends-its-calls
-    invalidate, release = lambda_runtime.invalidate_worker, lambda_runtime.release_worker
-
-    def invalidate_idle(
-        func_name: str, qualifier: str | None = None, account: str | None = None, region: str | None = None
-    ) -> None:
-        wanted = (account, region, func_name, qualifier)
-        with lambda_runtime._lock:
-            for key, workers in lambda_runtime._workers.items():
-                if all(want in (None, got) for want, got in zip(wanted, key.split(":"), strict=True)):
-                    _leaving.update(worker for worker in workers if worker.in_use)
-                    workers[:] = [worker for worker in workers if not worker.in_use]
-        invalidate(func_name, qualifier, account, region)
+    # claim: a-deleted-function-answers-its-calls
+    release = lambda_runtime.release_worker
 
     def release_or_end(worker: Any) -> None:
         release(worker)
         if worker in _leaving:
             worker.kill()
 
-    lambda_runtime.invalidate_worker = lambda_svc.invalidate_worker = invalidate_idle
+    lambda_runtime.invalidate_worker = lambda_svc.invalidate_worker = _invalidate_idle
     lambda_runtime.release_worker = lambda_svc.release_worker = release_or_end
     for kind in (lambda_runtime.Worker, lambda_runtime.ProvidedWorker):
         kind.invoke = _ending(kind.invoke)
+
+
+def _invalidate_idle(
+    func_name: str, qualifier: str | None = None, account: str | None = None, region: str | None = None
+) -> None:
+    """Take all processes out of the pool at once, and end those that serve no call."""
+    wanted = (account, region, func_name, qualifier)
+    with lambda_runtime._lock:
+        keys = [
+            key
+            for key in lambda_runtime._workers
+            if all(want in (None, got) for want, got in zip(wanted, key.split(":"), strict=True))
+        ]
+        found = [worker for key in keys for worker in lambda_runtime._workers.pop(key)]
+        _leaving.update(worker for worker in found if worker.in_use)
+        idle = [worker for worker in found if not worker.in_use]
+    lambda_runtime.kill_workers(idle)
 
 
 def _ending(invoke: Callable[..., Any]) -> Callable[..., Any]:
