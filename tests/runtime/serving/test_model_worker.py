@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.model_manifest import Flavor
 from mlops_runtime.serving.container_contract import check
-from mlops_runtime.serving.model_worker import LOADERS, _check_levels, _order, framed
+from mlops_runtime.serving.model_worker import LOADERS, _check_levels, _order, _without_scikit_learn, framed
 from mlops_runtime.serving.request_payload import Reader
 from mlops_runtime.serving.served_model import ModelError
 from mlops_runtime.serving.worker_model import WorkerModel
@@ -107,6 +109,14 @@ def test_each_flavor_keeps_every_rule_of_the_kit(saved: Saved, name: str) -> Non
         process.wait(timeout=10)
     assert set(found.values()) == {"passed"}
     assert len(found) == 18
+
+
+def test_scikit_learn_that_is_loaded_stays_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import of LightGBM hides only what no one has imported yet."""
+    loaded_before = ModuleType("sklearn")
+    monkeypatch.setitem(sys.modules, "sklearn", loaded_before)
+    _without_scikit_learn("json")
+    assert sys.modules["sklearn"] is loaded_before
 
 
 @pytest.mark.parametrize("name", OUTLIVES)
