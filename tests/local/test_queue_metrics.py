@@ -127,3 +127,18 @@ def test_a_queue_that_no_alarm_watches_has_no_metrics(cloud: Cloud) -> None:
     cloud.client("sqs").send_message(QueueUrl=url, MessageBody="waits")
     cloud.clock_jump(by=timedelta(hours=1))
     assert points(cloud, "unwatched") == []
+
+
+def test_a_queue_that_is_made_again_becomes_active_anew(cloud: Cloud) -> None:
+    """Its first metrics come after a quarter of an hour, as those of any queue; another one of its name had some."""
+    sqs, name = cloud.client("sqs"), "again"
+    sqs.send_message(QueueUrl=queue(cloud, name), MessageBody="waits")
+    cloud.clock_jump(by=timedelta(minutes=20))
+    reported = len(points(cloud, name))
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
+    cloud.clock_jump(by=timedelta(minutes=2))
+    sqs.send_message(QueueUrl=queue(cloud, name), MessageBody="waits")
+    cloud.clock_jump(by=timedelta(minutes=10))
+    assert (len(points(cloud, name)), reported > 0) == (reported, True)
+    cloud.clock_jump(by=timedelta(minutes=10))
+    assert len(points(cloud, name)) > reported

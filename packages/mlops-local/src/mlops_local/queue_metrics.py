@@ -12,7 +12,6 @@ from typing import Any
 from ministack.services import cloudwatch, sqs
 
 from mlops_local import alarms, clock, compat
-from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.services.cloudwatch",
@@ -39,16 +38,17 @@ _MINUTE = 60.0
 _ACTIVE = 6 * 3600.0
 _WAKING = 15 * 60.0  # "a delay of up to 15 minutes": here it always is the longest
 
-# by ARN, when a queue became active and when it last was: epoch seconds of the embedded clock
-_ACTIVITY: dict[str, list[float]] = kept_stores.keep(__name__, "_ACTIVITY", {})
+# in a queue's record, with which it is saved and deleted: when it became active and when it last was, seconds of the embedded clock
+_ACTIVITY = "mlops_activity"
+_NEVER = (0.0, float("-inf"))
 
 
 # claim: queues-report-while-active
 # claim: a-letter-keeps-its-queue-active
-def _note(arn: str, at: float) -> None:
+def _note(queue: dict[str, Any], at: float) -> None:
     """Keep that a queue was accessed, or had a message."""
-    since, last = _ACTIVITY.get(arn, (at, at))
-    _ACTIVITY[arn] = [at if at - last > _ACTIVE else since, max(at, last)]
+    since, last = queue.get(_ACTIVITY, (at, at))
+    queue[_ACTIVITY] = [at if at - last > _ACTIVE else since, max(at, last)]
 
 
 class QueueMetrics:
@@ -58,10 +58,9 @@ class QueueMetrics:
         """Return the next minute for which an active queue reports."""
         found = None
         for _, _, queue in _watched_queues():
-            arn = queue["attributes"]["QueueArn"]
             if queue["messages"]:
-                _note(arn, after)
-            since, last = _ACTIVITY.get(arn, (0.0, float("-inf")))
+                _note(queue, after)
+            since, last = queue.get(_ACTIVITY, _NEVER)
             following = (max(after, since + _WAKING) // _MINUTE + 1) * _MINUTE
             if following - last <= _ACTIVE and (found is None or following < found):
                 found = following
@@ -70,7 +69,7 @@ class QueueMetrics:
     def run(self, at: float) -> bool:
         """Report the minute that ends; nothing follows from it but what alarms say."""
         for account, region, queue in _watched_queues():
-            since, last = _ACTIVITY.get(queue["attributes"]["QueueArn"], (0.0, float("-inf")))
+            since, last = queue.get(_ACTIVITY, _NEVER)
             if at - _WAKING <= since or at - last > _ACTIVE:
                 continue
             with sqs._queues_lock:
@@ -110,7 +109,7 @@ def install() -> None:
 
     def get_and_note(url: str, action: str | None = None) -> dict[str, Any]:
         queue: dict[str, Any] = get(url, action)
-        _note(queue["attributes"]["QueueArn"], clock.now())
+        _note(queue, clock.now())
         return queue
 
     sqs._get_q = get_and_note
