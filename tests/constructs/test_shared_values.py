@@ -7,8 +7,9 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
+from constructs import Construct
 from mlops_constructs._shared_values import export_part, import_part, publish_values, read_list, read_value
-from mlops_runtime.contracts.unit_entries import UnitParameter
+from mlops_runtime.contracts.unit_entries import UnitParameter, unit_export
 
 PARAMETERS = (
     UnitParameter(field="features/data_bucket", type="String", description="Bucket"),
@@ -77,10 +78,14 @@ def _resolved(node: Any, parameters: dict[str, str]) -> Any:
     return found.split(first) if function == "Fn::Split" else found[int(first)]
 
 
-def test_a_part_is_exported_by_its_unit() -> None:
-    """No two units or parts have one export."""
+def test_no_two_units_or_parts_have_one_export() -> None:
+    """CloudFormation refuses a second export of a name in an account and Region."""
     stack = cdk.Stack(cdk.App(), "Second")
-    name = export_part(stack, unit="demand", part="registry:demand-forecast")
-    (output,) = Template.from_stack(stack).find_outputs("*").values()
+    parts = [
+        (unit, part) for unit in ("demand", "demand-forecast") for part in ("features", "registry:demand-forecast")
+    ]
+    names = [export_part(Construct(stack, f"{n}"), unit=unit, part=part) for n, (unit, part) in enumerate(parts)]
+    exported = [output["Export"]["Name"] for output in Template.from_stack(stack).find_outputs("*").values()]
 
-    assert output["Export"] == {"Name": name} == {"Name": "mlops-unit-demand:registry:demand-forecast"}
+    assert sorted(exported) == sorted(names) == sorted(f"mlops-unit-{unit}:{part}" for unit, part in parts)
+    assert len({*names, *map(unit_export, ("demand", "demand-forecast"))}) == 6
