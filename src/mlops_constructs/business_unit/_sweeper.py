@@ -38,8 +38,8 @@ class Sweeper(Construct):
 
     The right to delete comes from each bucket's own policy, and from one policy a group, which leave the stack with them. The
     bucket of access logs is emptied last: its policy, which admits the deliveries, goes first, and the buckets that log into it
-    wait for it. Where the unit is imported its owner empties that bucket. Who may write to a bucket, or register packages, loses
-    that right before the sweep runs: no function or job that ends late leaves what no sweep deletes any more.
+    wait for it. Where the unit is imported its owner empties that bucket. A policy of the same stack that names the bucket to
+    write to, or the packages to register, goes before the sweep runs: no function or job that ends late leaves what no sweep deletes.
 
     Args:
         scope: Parent.
@@ -136,7 +136,7 @@ class Sweeper(Construct):
         self._sweeps[packages_arn] = sweep
 
     def revoke_before(self, policy: iam.ManagedPolicy, statements: Sequence[iam.PolicyStatement]) -> None:
-        """Delete a policy before what it may write to is emptied.
+        """Delete a policy before what it names and may write to is emptied, if both are of one stack.
 
         Args:
             policy: The policy.
@@ -144,7 +144,8 @@ class Sweeper(Construct):
         """
         named = [arn for statement in statements if _FILLS & set(statement.actions) for arn in statement.resources]
         for emptied, sweep in self._sweeps.items():
-            if any(emptied in arn for arn in named):
+            # a sweep needs the unit's stack already: the other way round would be a circle of stacks
+            if cdk.Stack.of(sweep) is cdk.Stack.of(policy) and any(emptied in arn for arn in named):
                 policy.node.add_dependency(sweep)
 
     @property

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_iam as iam
 
 from mlops_constructs import BusinessUnit, ModelRegistry, Profile, ValidationError
+from mlops_constructs._roles import service_role
 from mlops_constructs.business_unit._sweeper import MAXIMUM_REGISTRIES
 from mlops_runtime.business_unit.sweep import delete_packages, empty_bucket
 
@@ -221,3 +223,24 @@ def test_fails_with_more_registries_than_the_role_can_have_policies() -> None:
 
     with pytest.raises(ValidationError, match=r"TooManyRegistries: .* may have at most 8 registries.*, got 9"):
         ModelRegistry(unit, "Registry", business_unit=unit, name="model")
+
+
+def test_a_role_of_the_units_stack_may_register_in_another_stack(tmp_path: Path) -> None:
+    """The sweep of that registry depends on the unit's stack, which then cannot wait for the sweep."""
+    app = cdk.App(outdir=str(tmp_path))
+    own, other = cdk.Stack(app, "Own"), cdk.Stack(app, "Other")
+    unit = BusinessUnit(own, "Unit", name="sweeping", profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry(other, "Registry", business_unit=unit, name="forecast")
+    service_role(
+        own,
+        "Role",
+        service="lambda.amazonaws.com",
+        business_unit=unit,
+        description="Registers packages",
+        statements=[iam.PolicyStatement(actions=["sagemaker:CreateModelPackage"], resources=[registry.packages_arn])],
+        wildcard_reason="packages are numbered at run time, below their own group's name; rejected: all groups",
+    )
+
+    assembly = app.synth()
+
+    assert [each.stack_name for each in assembly.stacks] == ["Own", "Other"]
