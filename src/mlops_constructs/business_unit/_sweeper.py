@@ -39,7 +39,7 @@ class Sweeper(Construct):
     The right to delete comes from each bucket's own policy, and from one policy a group, which leave the stack with them. The
     bucket of access logs is emptied last: its policy, which admits the deliveries, goes first, and the buckets that log into it
     wait for it. Where the unit is imported its owner empties that bucket. A policy of the same stack that names the bucket to
-    write to, or the packages to register, goes before the sweep runs: no function or job that ends late leaves what no sweep deletes.
+    write to, or the packages to register, goes before the sweep runs: no function or job that ends late leaves anything behind.
 
     Args:
         scope: Parent.
