@@ -101,8 +101,8 @@ def test_an_object_that_changes_between_two_copies_is_refused(siege: Besieged) -
 
 
 def test_an_approval_that_is_withdrawn_while_copying_is_refused(siege: Besieged) -> None:
-    """The source is asked again after the copies, which are kept under their own hashes; nothing is registered."""
-    packages, released = siege.packages(), siege.forge()
+    """The source is asked again after the copies, which expire; nothing is kept, signed or registered."""
+    packages, kept, released = siege.packages(), siege.kept(), siege.forge()
     with siege.held("Copy", "evaluation.json") as reached:
         siege.offer(released)
         reached()
@@ -110,7 +110,31 @@ def test_an_approval_that_is_withdrawn_while_copying_is_refused(siege: Besieged)
     offer = siege.decided(released)
     assert (offer.state, offer.may_pass, offer.package) == ("REFUSED", False, ""), offer
     assert "is Rejected (Completed) in the source" in offer.reason
-    assert siege.packages() == packages
+    assert (siege.packages(), siege.kept()) == (packages, kept)
+
+
+def test_a_release_that_is_withdrawn_while_copying_overtakes_none(siege: Besieged) -> None:
+    """What was never registered is not the newest: the older one that waits is taken once it can be."""
+    waits = siege.forge()
+    with siege.held("Copy", _run_of(waits)) as reached:
+        siege.offer(waits)
+        reached()
+        restore = RIGHTS["the target's role may no longer read there"][0](siege)
+    try:
+        assert siege.decided(waits).may_pass
+    finally:
+        restore()
+    withdrawn = siege.forge()
+    with siege.held("Copy", _run_of(withdrawn)) as reached:
+        siege.offer(withdrawn)
+        reached()
+        siege.decide(str(withdrawn.record.package.package_arn), "Rejected", "found a fault")
+    assert siege.decided(withdrawn).state == "REFUSED"
+    again = siege.start(waits)
+    siege.until(lambda: _ended(siege, again))
+    offer = siege.decided(waits)
+    assert offer.state == "APPROVED", offer
+    siege.loop.wait_idle("DeployMachineArn")
 
 
 def test_an_approval_that_is_withdrawn_at_registration_comes_too_late(siege: Besieged) -> None:
@@ -126,6 +150,29 @@ def test_an_approval_that_is_withdrawn_at_registration_comes_too_late(siege: Bes
     ended = siege.until(lambda: _ended(siege, again))
     assert (ended["error"], "is Rejected (Completed) in the source" in ended["cause"]) == ("REFUSED", True)
     siege.loop.wait_idle("DeployMachineArn")
+
+
+def test_a_package_of_an_attempt_that_died_is_named_once_its_release_is_withdrawn(siege: Besieged) -> None:
+    """It waits in the group: offer, message and event name it as one to reject."""
+    released = siege.forge()
+    machines = siege.staging.client("stepfunctions")
+    with siege.held("Approve") as reached:
+        siege.offer(released)
+        reached()
+        running = siege.loop.executions("PromoteMachineArn")[0]
+        machines.stop_execution(executionArn=running["executionArn"], error="Stopped", cause="a test")
+    siege.loop.wait_idle("PromoteMachineArn")
+    offer = siege.offers.read(released.sha256)
+    assert offer is not None
+    assert (offer.state, siege.packages()[offer.package]) == ("OFFERED", "PendingManualApproval"), offer
+    siege.decide(str(released.record.package.package_arn), "Rejected", "found a fault")
+    again = siege.start(released)
+    ended = siege.until(lambda: _ended(siege, again))
+    refused = siege.decided(released)
+    words = f"reject {offer.package}, which an earlier attempt registered: "
+    assert (refused.state, refused.package, refused.reason.startswith(words)) == ("REFUSED", offer.package, True)
+    assert ended["cause"] == refused.reason
+    siege.loop.sagemaker.update_model_package(ModelPackageArn=offer.package, ModelApprovalStatus="Rejected")
 
 
 def test_a_release_that_is_offered_at_once_and_by_hand_is_promoted_once(siege: Besieged) -> None:
@@ -152,7 +199,8 @@ def test_an_older_release_that_is_overtaken_while_it_copies_is_stale(siege: Besi
         siege.offer(new)
         siege.until(lambda: (siege.offers.read(new.sha256) or old) is not old and _state(siege, new) == "APPROVED")
     offer = siege.decided(old)
-    assert (offer.state, offer.reason) == ("REFUSED", "stale: a newer release was taken while this one was copied")
+    words = f"stale: it was released at {old.record.released_at}, and a release of "
+    assert (offer.state, offer.reason.startswith(words)) == ("REFUSED", True), offer
     siege.loop.wait_idle("DeployMachineArn")
 
 

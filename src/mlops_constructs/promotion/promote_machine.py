@@ -184,11 +184,15 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             },
             "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"caught": CAUGHT}, "Output": {}, "Next": "NotCopied"}],
             "Output": {},
-            "Next": "Keep",
+            "Next": "AskAgain",
         },
         "NotCopied": assign(
             "Refused", reason="{% 'an object of the release could not be copied: ' & $caught %}", may_pass=True
         ),
+        # copies take minutes, in which the source may withdraw its approval; what it withdrew is neither kept nor signed
+        "AskAgain": _ask(plan, partition, next_state="IsStillTaken", assign={"again": "{% $states.result.Payload %}"}),
+        "IsStillTaken": choose(("$again.verdict = 'TAKEN'", "Keep"), default="NotTaken"),
+        "NotTaken": assign("Refused", reason="{% $again.reason %}", may_pass="{% $again.may_pass %}"),  # noqa: S106
         "Keep": invoke(
             plan.keeper_arn,
             {**_ASKED, "step": "keep", **({"image_registry": "{% $image_registry %}"} if plan.shares_images else {})},
@@ -198,12 +202,8 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             assign={"kept": "{% $states.result.Payload %}"},
             timeout=_KEEP_SECONDS,
         ),
-        "IsKept": choose(("$kept.verdict = 'KEPT'", "AskAgain"), default="NotKept"),
+        "IsKept": choose(("$kept.verdict = 'KEPT'", "IsKnown"), default="NotKept"),
         "NotKept": assign("Refused", reason="{% $kept.reason %}", may_pass=_MAY_PASS),
-        # copies take minutes, in which the source may withdraw its approval
-        "AskAgain": _ask(plan, partition, next_state="IsStillTaken", assign={"again": "{% $states.result.Payload %}"}),
-        "IsStillTaken": choose(("$again.verdict = 'TAKEN'", "IsKnown"), default="NotTaken"),
-        "NotTaken": assign("Refused", reason="{% $again.reason %}", may_pass="{% $again.may_pass %}"),  # noqa: S106
     }
 
 
@@ -275,6 +275,7 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
                 "package": "{% $package %}",
                 "binding": "{% $binding %}",
                 "model_sha256": "{% $facts.model_sha256 %}",
+                "released_at": "{% $kept.released_at %}",
                 "now": NOW,
             },
             partition=partition,
@@ -350,7 +351,7 @@ def _end_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             partition=partition,
             next_state="IsNews",
             catch="TellRefusal",
-            assign={"is_news": "{% $states.result.Payload.is_news %}"},
+            assign={name: f"{{% $states.result.Payload.{name} %}}" for name in ("is_news", "reason", "package")},
         ),
         "IsNews": choose(("$is_news and $outcome in ['REFUSED', 'FAILED']", "TellRefusal"), default="Announce"),
         "TellRefusal": task(

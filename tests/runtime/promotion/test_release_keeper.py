@@ -15,7 +15,7 @@ from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.contracts.unit_entries import FreezeSpec
 from mlops_runtime.promotion.release_keeper import ReleaseKeeper
-from mlops_runtime.promotion.release_plan import local_package, registration
+from mlops_runtime.promotion.release_plan import local_package, registration, released_at
 from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -124,11 +124,12 @@ def test_a_copy_without_a_hash_of_its_whole_is_refused(place: Any) -> None:
     assert "baseline.json, is missing or has no SHA-256 of its whole" in refused["reason"]
 
 
-def test_a_release_that_was_overtaken_is_refused(place: Any) -> None:
-    """While it was copied a newer one was taken."""
-    place.table.take(released_at="2017-08-01T09:00:00.000000+00:00", sha256="e" * 64)
-    assert "stale: a newer release was taken" in _keeper(place).keep(place.arrived(ONE))["reason"]
-    assert _keys(place) == []
+def test_a_release_is_the_newest_once_it_is_registered(place: Any) -> None:
+    """What is only kept, and may be refused yet, makes no older one stale."""
+    assert _keeper(place).keep(place.arrived(ONE))["verdict"] == "KEPT"
+    assert place.table.newest() is None
+    _decide(place, _registered(place, ONE), ONE)
+    assert place.table.newest() == (_released_at(ONE), ONE.sha256)
 
 
 def test_other_bytes_at_the_place_of_a_digest_are_not_served(place: Any) -> None:
@@ -144,8 +145,13 @@ def _decide(place: Any, package: str, released: Released) -> dict[str, Any]:
         "binding": registration(released.record, target=place.target)[1]["container_sha256"],
         "record_sha256": released.sha256,
         "model_sha256": released.record.package.model_sha256,
+        "released_at": _released_at(released),
     }
     return _keeper(place).decide({**asked, "now": NOW})
+
+
+def _released_at(released: Released) -> str:
+    return released_at(released.record).isoformat(timespec="microseconds")
 
 
 def test_the_policy_approves_a_model_that_is_new_here(place: Any) -> None:
@@ -216,11 +222,12 @@ def _record(place: Any, outcome: str, reason: str, execution: str, **more: Any) 
 def test_each_outcome_is_in_the_chain_once(place: Any) -> None:
     """With the source's record; what is refused again for the same reason is no news."""
     place.table.offer(ONE.uri, ONE.sha256, NOW)
-    assert _record(place, "REFUSED", "no image", "a", may_pass=True) == {"is_news": True}
-    assert _record(place, "REFUSED", "no image", "b", may_pass=True) == {"is_news": False}
+    assert _record(place, "REFUSED", "no image", "a", may_pass=True)["is_news"]
+    assert not _record(place, "REFUSED", "no image", "b", may_pass=True)["is_news"]
     facts = {"source_record": "a" * 64, "model_sha256": "b" * 64, "source_package": "theirs"}
     more = {"package": "ours", "binding": "c" * 64, "facts": facts}
-    assert _record(place, "APPROVED", "as build approved it", "c", **more) == {"is_news": True}
+    said = {"is_news": True, "reason": "as build approved it", "package": "ours"}
+    assert _record(place, "APPROVED", "as build approved it", "c", **more) == said
     _record(place, "APPROVED", "as build approved it", "c", **more)
 
     chain = _keeper(place).chain
@@ -234,6 +241,30 @@ def test_each_outcome_is_in_the_chain_once(place: Any) -> None:
     assert (registered.source_record, registered.container_sha256) == ("a" * 64, "c" * 64)
     assert chain.problems() == []
     assert place.table.read(ONE.sha256).state == "APPROVED"
+
+
+def test_a_package_that_an_earlier_attempt_registered_stays_known(place: Any) -> None:
+    """It is pending: while the release may pass it is named, and once it is refused for good as one to reject."""
+    package = _registered(place, ONE)
+    _decide(place, package, ONE)  # and the attempt died
+    assert _record(place, "REFUSED", "no image", "b", may_pass=True)["reason"] == "no image"
+    assert place.table.read(ONE.sha256).package == package
+    words = f"reject {package}, which an earlier attempt registered: withdrawn"
+    assert _record(place, "REFUSED", "withdrawn", "c") == {"is_news": True, "reason": words, "package": package}
+    assert not _record(place, "REFUSED", "withdrawn", "d")["is_news"]
+    offer = place.table.read(ONE.sha256)
+    assert (offer.state, offer.reason, offer.package) == ("REFUSED", words, package)
+    chain = _keeper(place).chain
+    assert [(each.reason, each.candidate_package) for each in chain.newest(chain.table.read(), 1)] == [(words, package)]
+
+
+def test_a_release_that_was_promoted_is_not_one_to_reject(place: Any) -> None:
+    """An execution by hand is refused because a newer release was taken since."""
+    package = _registered(place, ONE)
+    _decide(place, package, ONE)
+    _record(place, "APPROVED", "as build approved it", "a", package=package)
+    assert _record(place, "REFUSED", "stale", "b")["reason"] == "stale"
+    assert (place.table.read(ONE.sha256).state, place.table.read(ONE.sha256).package) == ("APPROVED", package)
 
 
 class _DiedError(BaseException):
@@ -304,7 +335,7 @@ def _attempt(place: Any, released: Released, execution: str, before: Any = lambd
     assert kept["verdict"] == "KEPT", kept
     package = kept["package"] or _PACKAGES.get(released.sha256) or _registered(place, released)
     _PACKAGES[released.sha256] = package  # the registry answers a repeated token with it
-    model = {"model_sha256": released.record.package.model_sha256}
+    model = {"model_sha256": released.record.package.model_sha256, "released_at": kept["released_at"]}
     about = {
         "record_uri": released.uri,
         "record_sha256": released.sha256,
@@ -321,7 +352,7 @@ def _attempt(place: Any, released: Released, execution: str, before: Any = lambd
             "reason": "as build approved it",
             "execution": f"{released.record.execution}:{released.sha256[:8]}-{execution}",
             "now": NOW,
-            "facts": model,
+            "facts": {"model_sha256": model["model_sha256"]},
         }
     )
     return str(package)

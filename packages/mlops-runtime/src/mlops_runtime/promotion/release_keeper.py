@@ -112,7 +112,7 @@ class ReleaseKeeper:
 
         Returns:
             ``{"verdict", "reason", "may_pass"}``; of a release that is kept ``container``, ``metadata``, ``content_types`` of its
-            package, its ``binding``, and ``package``, empty unless an earlier attempt registered it.
+            package, its ``binding``, ``released_at``, and ``package``, empty unless an earlier attempt registered it.
         """
         sha256, execution = str(asked["record_sha256"]), str(asked["execution"])
         try:
@@ -120,7 +120,7 @@ class ReleaseKeeper:
                 self.s3, target=self.target, uri=str(asked["record_uri"]), sha256=sha256, execution=execution
             )
             container, metadata = registration(record, target=self.target, registry=asked.get("image_registry"))
-            self._keep(record, copies(record, target=self.target, execution=execution), sha256)
+            self._keep(record, copies(record, target=self.target, execution=execution))
         except ReleaseRefusedError as refused:
             return {"verdict": "REFUSED", "reason": str(refused)[:4000], "may_pass": refused.may_pass}
         offer = self.table.read(sha256)
@@ -130,10 +130,11 @@ class ReleaseKeeper:
             "metadata": metadata,
             "content_types": list(record.package.content_types),
             "binding": metadata["container_sha256"],
+            "released_at": _moment(record),
             "package": "" if offer is None else offer.package,
         }
 
-    def _keep(self, record: ReleaseRecord, found: tuple[Copy, ...], sha256: str) -> None:
+    def _keep(self, record: ReleaseRecord, found: tuple[Copy, ...]) -> None:
         tags, problems = {}, []
         for each in found:
             digest, tags[each.name] = self._digest(each.incoming)
@@ -152,8 +153,6 @@ class ReleaseKeeper:
         gate = None if "gate" not in by_name else self._read(by_name["gate"])
         if problems := evidence_problems(record, self._read(by_name["evaluation"]), gate):
             raise ReleaseRefusedError(problems)
-        if not self.table.take(released_at=_moment(record), sha256=sha256):
-            raise ReleaseRefusedError(["stale: a newer release was taken while this one was copied"])
         # the archive last: what is measured of it is there before it is
         for each in reversed(found):
             self._copy(each, tags[each.name])
@@ -203,8 +202,10 @@ class ReleaseKeeper:
     def decide(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Say whether the policy approves a registered package now, as the source approved it, or people do.
 
+        Only from here on is it the newest release: one that was never registered makes no older one stale.
+
         Args:
-            asked: ``{"package", "binding", "record_sha256", "model_sha256", "now"}``.
+            asked: ``{"package", "binding", "record_sha256", "model_sha256", "released_at", "now"}``.
 
         Returns:
             ``{"may_approve", "is_approved", "is_other", "rest"}``, and why not in ``rest``. ``is_other`` is true of a package that
@@ -218,6 +219,7 @@ class ReleaseKeeper:
             )
             return {"may_approve": False, "is_approved": False, "is_other": True, "rest": f"{rest}; delete it"}
         self.table.registered(sha256, arn)
+        self.table.take(released_at=str(asked["released_at"]), sha256=sha256)
         status, now = description["ModelApprovalStatus"], datetime.fromisoformat(asked["now"]).astimezone(UTC)
         if status != "PendingManualApproval":
             rest = f"it is {status} already"
@@ -240,19 +242,25 @@ class ReleaseKeeper:
     def record(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Write what became of a release: into the audit chain, and beside its offer.
 
-        What is refused again for the same reason is written once.
+        What is refused again for the same reason is written once. The package of an earlier attempt that was not decided on is
+        named, and of a release that is refused for good as one to reject.
 
         Args:
             asked: What became of it, as ``outcome``, ``reason``, ``package``, ``binding`` and ``may_pass``; what it was about, as
                 ``record_uri``, ``record_sha256`` and ``facts``; ``execution`` and ``now``.
 
         Returns:
-            ``{"is_news"}``: whether people do not know it yet.
+            ``{"is_news", "reason", "package"}``: whether people do not know it yet, and what they are told.
         """
         state: OfferState = asked["outcome"]
         reason, sha256, execution = str(asked["reason"]), str(asked["record_sha256"]), str(asked["execution"])
         package, at = str(asked.get("package", "")), datetime.fromisoformat(asked["now"]).astimezone(UTC)
+        may_pass = bool(asked.get("may_pass"))
         offer = self.table.read(sha256)
+        if offer is not None and not package and offer.state not in ("REGISTERED", "APPROVED"):
+            package = offer.package
+            if package and state == "REFUSED" and not may_pass:
+                reason = f"reject {package}, which an earlier attempt registered: {reason}"
         is_news = offer is None or (offer.state, _without_ids(offer.reason)) != (state, _without_ids(reason[:2000]))
         earlier = self.chain.record_of(execution)
         facts = {name: str(value) for name, value in (asked.get("facts") or {}).items() if value}
@@ -274,11 +282,11 @@ class ReleaseKeeper:
             state=state,
             reason=reason,
             package=package,
-            may_pass=bool(asked.get("may_pass")),
+            may_pass=may_pass,
             at=str(to_dict(at)),
             source_package=facts.get("source_package", ""),
         )
-        return {"is_news": is_news}
+        return {"is_news": is_news, "reason": reason, "package": package}
 
     def _move(
         self,
