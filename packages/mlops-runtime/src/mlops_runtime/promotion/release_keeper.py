@@ -250,7 +250,7 @@ class ReleaseKeeper:
                 ``record_uri``, ``record_sha256`` and ``facts``; ``execution`` and ``now``.
 
         Returns:
-            ``{"is_news", "reason", "package"}``: whether people do not know it yet, and what they are told.
+            ``{"is_news", "reason", "package"}``: whether people do not know it yet, and what messages say.
         """
         state: OfferState = asked["outcome"]
         reason, sha256, execution = str(asked["reason"]), str(asked["record_sha256"]), str(asked["execution"])
