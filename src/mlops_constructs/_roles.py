@@ -380,12 +380,13 @@ def wildcard_findings(document: Mapping[str, object]) -> list[str]:
 
 
 def rendered_length(document: object) -> int:
-    """Return about how many characters a resolved policy document has at deployment, rather too many than too few.
+    """Return about how many characters a resolved document or text has at deployment, rather too many than too few.
 
     Args:
-        document: The resolved document.
+        document: The resolved document or text.
     """
-    return len(json.dumps(_with_lengths(document), separators=(",", ":")))
+    rendered = _with_lengths(document)
+    return len(rendered if isinstance(rendered, str) else json.dumps(rendered, separators=(",", ":")))
 
 
 def _with_lengths(value: object) -> object:
@@ -398,6 +399,8 @@ def _with_lengths(value: object) -> object:
                 return "x" * _RENDERED_LENGTHS.get(str(inner), name)
             if key == "Fn::Join":
                 return "".join(str(_with_lengths(part)) for part in inner[1])
+            if key == "Fn::Select" and "Fn::Split" in inner[1]:  # part of an ARN
+                return "x" * _RENDERED_NAME
             if key.startswith("Fn::"):
                 return "x" * _RENDERED_ARN
         return {key: _with_lengths(inner) for key, inner in value.items()}

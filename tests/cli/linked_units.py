@@ -13,7 +13,13 @@ from mlops_runtime.contracts.served_model import ServedState
 from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment, promotions_chain
 from mlops_runtime.promotion.offer_table import OfferTable
-from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, RegistryInbox, registry_parameter
+from mlops_runtime.registry.package_approval import (
+    ApprovalRule,
+    BusRules,
+    RegistryEntry,
+    RegistryInbox,
+    registry_parameter,
+)
 from mlops_runtime.rollout.audit_chain import AuditChain, Move
 from mlops_runtime.rollout.record_links import GENESIS
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -86,15 +92,15 @@ class LinkedUnits:
         """Disable a rule by which the target gets offers, let another one be gone, and return the first one's bus."""
         events, bus = self.here.client("events"), f"{self.group}-inbox"
         events.create_event_bus(Name=bus)
-        rule = events.put_rule(
+        events.put_rule(
             Name="offers",
             EventBusName=bus,
             State="DISABLED",
             EventPattern='{"source": ["a"]}',
             Description="What build offers",
-        )["RuleArn"]
+        )
         inbox = RegistryInbox(table=self.offers.table, source=SOURCE, source_name="build")
-        self._publish(self.target, inbox=inbox, rules=(rule, TARGET.arn("events", "rule/gone")))
+        self._publish(self.target, inbox=inbox, rules=(BusRules(bus=bus, names=("offers",)), BusRules(names=("gone",))))
         return bus
 
     @staticmethod

@@ -85,7 +85,9 @@ def test_rules_by_which_nothing_comes_are_named(on_cloud: Run, linked: LinkedUni
     assert shown.splitlines()[1:] == [
         "rule offers is disabled, and nothing comes by it (What build offers): aws events enable-rule --name offers "
         f"--event-bus-name {bus}",
-        "rule gone is deleted, and nothing comes by it; deploy the registry's stack again",
+        "rule gone is deleted, and nothing comes by it; put it back under that name as the stack's template has it, with its "
+        "targets (aws events put-rule --name gone, aws events put-targets): CloudFormation does not make again what was deleted "
+        "outside of it while the template stays as it is",
     ]
     assert [each["state"] for each in document["stopped"]] == ["DISABLED", "DELETED"]
 

@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
+import jsii
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_ssm as ssm
 
-from constructs import Construct
+from constructs import Construct, IValidation
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._roles import rendered_length
 from mlops_constructs._validation import check_duration, is_known, raise_if_any
 from mlops_constructs.model_registry.approval import Approval
 from mlops_constructs.model_registry.package_permissions import (
@@ -33,10 +36,14 @@ from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
 from mlops_runtime.registry.package_approval import (
     MAX_WAIT_SECONDS,
     ApprovalRule,
+    BusRules,
     RegistryEntry,
     RegistryInbox,
     registry_parameter,
 )
+
+# a parameter of the standard tier: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
+_MAXIMUM_ENTRY = 4096
 
 
 @checked("InvalidModelRegistry")
@@ -398,12 +405,14 @@ class ModelRegistry(RegistryBase):
             "undelivered": cdk.Lazy.any(Deferred(self._published_undelivered)),
             "rules": cdk.Lazy.any(Deferred(self._published_rules)),
         }
+        value = cdk.Stack.of(self).to_json_string({**to_dict(entry), **later})
+        self.node.add_validation(_EntryCheck(self, value))
         return ssm.StringParameter(
             self,
             "Entry",
             parameter_name=registry_parameter(unit=self._unit.name, group=self._group_name),
             simple_name=False,  # a unit's name may be known at deployment only
-            string_value=cdk.Stack.of(self).to_json_string({**to_dict(entry), **later}),
+            string_value=value,
             description=f"What the command mlops knows of {self._group_name}",
         )
 
@@ -411,8 +420,16 @@ class ModelRegistry(RegistryBase):
         return None if self._served is None else self._served.mailbox.undelivered.queue_url
 
     def _published_rules(self) -> object:
-        parts = [each for each in (self._inbox, self._offer, self._release) if each is not None]
-        return [rule.rule_arn for each in parts for rule in each.rules] or None
+        parts = [each for each in (self._inbox, self._offer, self._release, self._served) if each is not None]
+        by_bus: dict[str | None, list[str]] = {}
+        for rule in (rule for each in parts for rule in each.rules):
+            resource = rule.node.default_child
+            assert isinstance(resource, events.CfnRule)  # noqa: S101 - what an L2 rule defines
+            bus = resource.event_bus_name
+            # the end of rule/[bus/]name: an ARN a target would fill the parameter
+            name = cdk.Fn.select(1 if bus is None else 2, cdk.Fn.split("/", rule.rule_arn))
+            by_bus.setdefault(bus, []).append(name)
+        return [to_dict(BusRules(bus=bus, names=tuple(names))) for bus, names in by_bus.items()] or None
 
     def _published_inbox(self) -> object:
         if self._inbox is None:
@@ -461,3 +478,21 @@ def _image_problems(stack: cdk.Stack, source: Environment, targets: Sequence[Env
             "alone; push the images here and use Images.OWN, or leave deploy_to out"
         )
     return problems
+
+
+@jsii.implements(IValidation)
+class _EntryCheck:
+    """At the end of synthesis, when targets, pipelines and endpoints are known: the size of the registry's parameter."""
+
+    def __init__(self, registry: ModelRegistry, value: str) -> None:
+        self._registry, self._value = registry, value
+
+    def validate(self) -> list[str]:
+        size = rendered_length(cdk.Stack.of(self._registry).resolve(self._value))
+        if size <= _MAXIMUM_ENTRY:
+            return []
+        return [
+            f"what the command mlops knows of {self._registry.group_name} has about {size} characters, at most {_MAXIMUM_ENTRY} are "
+            "allowed in a parameter; name fewer targets in deploy_to, and let one of them release to others, or let fewer "
+            "pipelines and endpoints of this stack use the registry"
+        ]

@@ -59,6 +59,7 @@ class ServedModels(Construct):
         self._alarms: tuple[str, ...] = ()
         self._champion: str | None = None
         self._speaks = False
+        self._rules: list[events.Rule] = []
         self._recheck = events.Rule(
             self,
             "Recheck",
@@ -66,7 +67,7 @@ class ServedModels(Construct):
             schedule=events.Schedule.rate(_RECHECK),
         )
         self._consumer = self._define_consumer()
-        self._consumer.feed(self._recheck)
+        self._feed(self._recheck)
         self._mailbox = Mailbox(
             self, "Mailbox", business_unit=business_unit, model=model, dead_letters=self._consumer.dead_letter_queue
         )
@@ -105,6 +106,11 @@ class ServedModels(Construct):
     def queue(self) -> sqs.IQueue:
         """Queue of reports, and of events that make the source get one."""
         return self._consumer.queue
+
+    @property
+    def rules(self) -> list[events.Rule]:
+        """Rules by which reports come and go."""
+        return self._rules
 
     def link(
         self, *, target: LinkedEnvironment | None = None, source: LinkedEnvironment | None = None
@@ -146,6 +152,7 @@ class ServedModels(Construct):
             ),
         )
         self._mailbox.send(rule, link, source.linked)
+        self._rules.append(rule)
         self._let_speak()
         self._renew()
 
@@ -203,7 +210,7 @@ class ServedModels(Construct):
                 detail={"subject": [endpoint]},
             ),
         )
-        self._consumer.feed(ended)
+        self._feed(ended)
 
     def measure_against(self, environment: str | None) -> None:
         """Take what an environment serves as the champion.
@@ -264,7 +271,7 @@ class ServedModels(Construct):
         rule = events.Rule(
             self, "Alarms", description=f"Alarms that ask to retrain {self._group_name}", event_pattern=pattern
         )
-        self._consumer.feed(rule)
+        self._feed(rule)
         return rule
 
     def _let_speak(self) -> None:
@@ -295,9 +302,13 @@ class ServedModels(Construct):
             detail={"subject": [self._group_name], "outcome": list(_OUTCOMES)},
         )
         description = f"What targets say of {self._group_name}"
-        self._consumer.feed(
+        self._feed(
             events.Rule(self, "Heard", event_bus=self._mailbox.bus, description=description, event_pattern=heard)
         )
+
+    def _feed(self, rule: events.Rule) -> None:
+        self._consumer.feed(rule)
+        self._rules.append(rule)
 
     def _environment(self) -> Mapping[str, str]:
         return {

@@ -1,7 +1,7 @@
 """What a registry with `deploy_to` adds to its stack, and what it refuses."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aws_cdk as cdk
@@ -10,8 +10,11 @@ from aws_cdk import aws_kms as kms
 from aws_cdk.assertions import Annotations, Match
 
 from mlops_constructs import BusinessUnit, Environment, ModelRegistry, ValidationError
+from mlops_constructs._roles import rendered_length
 from mlops_constructs.promotion.offer import MAXIMUM_GROUP_POLICY
+from mlops_runtime.contracts import from_json
 from mlops_runtime.promotion.environment_link import link_role_arn, link_role_name
+from mlops_runtime.registry.package_approval import RegistryEntry
 
 BUILD = Environment("build", account="111111111111", region="eu-west-1")
 STAGING = Environment("staging", account="222222222222", region="eu-west-1")
@@ -164,6 +167,34 @@ def test_more_targets_than_the_group_policy_has_room_for_are_refused() -> None:
 
     with pytest.raises(ValidationError, match=f"at most {MAXIMUM_GROUP_POLICY} are allowed"):
         _registry(stack, unit, many)
+
+
+def test_a_parameter_names_the_rules_and_more_than_fit_in_it_are_refused() -> None:
+    """By bus, as AWS knows them: an ARN for each would fill it at 14 targets."""
+    stack, unit = _stack()
+    many = [Environment(f"shop-{n}", account=f"4{n:011d}", region="eu-west-1") for n in range(30)]
+    registry = _registry(stack, unit, many[:14])
+    entry = next(
+        each["Properties"]["Value"]
+        for each in _template(stack).values()
+        if each["Type"] == "AWS::SSM::Parameter" and "What the command mlops knows of demand-forecast" in str(each)
+    )
+    assert rendered_length(entry) < 4096
+    found = from_json(RegistryEntry, _as_deployed(entry))
+    assert [(each.bus is None, len(each.names)) for each in found.rules or ()] == [(False, 14), (True, 3), (False, 1)]
+    assert registry.group_name == found.group
+
+    stack, unit = _stack()
+    _registry(stack, unit, many)
+    with pytest.raises(Exception, match=r"knows of demand-forecast has about \d+ characters, at most 4096 are allowed"):
+        _template(stack)
+
+
+def _as_deployed(value: object) -> str:
+    """Return a value with a letter for each of what only CloudFormation knows."""
+    if isinstance(value, Mapping):
+        return "".join(map(_as_deployed, value["Fn::Join"][1])) if "Fn::Join" in value else "x"
+    return str(value)
 
 
 def test_an_imported_unit_cannot_offer_anything() -> None:

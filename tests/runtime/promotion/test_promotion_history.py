@@ -1,14 +1,20 @@
 """What a registry was offered and what became of it, as its registry says now; and what it released."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from io import BytesIO
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from tests.released import SOURCE, release
 from tests.reported import PRODUCTION, STAGING, state
+from urllib3 import HTTPResponse
 
 from mlops_runtime.contracts.unit_entries import UnitEntry
 from mlops_runtime.promotion.downstream_table import DownstreamTable
@@ -18,7 +24,7 @@ from mlops_runtime.promotion.promotion_history import (
     StoppedRule,
     read_history,
 )
-from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, RegistryInbox
+from mlops_runtime.registry.package_approval import ApprovalRule, BusRules, RegistryEntry, RegistryInbox
 
 UNIT = UnitEntry(unit="demand", automation_table="promotions", audit_bucket="audit", artifacts_bucket="here", bus="bus")
 INBOX = RegistryInbox(table="promotions", source=SOURCE, source_name="build")
@@ -139,21 +145,51 @@ def test_rules_by_which_nothing_comes_are_named(place: Any, read: Callable[..., 
     events = boto3.client("events")
     events.create_event_bus(Name="inbox")
     options = {"EventPattern": '{"source": ["mlops.demand"]}', "Description": "Offers"}
-    arns = [
-        events.put_rule(Name="works", State="ENABLED", **options)["RuleArn"],
-        events.put_rule(Name="rests", State="DISABLED", **options)["RuleArn"],
-        events.put_rule(Name="offers", State="DISABLED", EventBusName="inbox", **options)["RuleArn"],
-    ]
-    gone = arns[0].replace("works", "gone")
+    events.put_rule(Name="works", State="ENABLED", **options)
+    events.put_rule(Name="rests", State="DISABLED", **options)
+    events.put_rule(Name="offers", State="DISABLED", EventBusName="inbox", **options)
 
-    found = read(rules=(*arns, gone)).stopped
+    found = read(rules=(BusRules(names=("works", "rests", "gone")), BusRules(bus="inbox", names=("offers",))))
 
-    assert found == (
+    assert found.stopped == (
         StoppedRule(name="rests", state="DISABLED", description="Offers"),
-        StoppedRule(name="offers", state="DISABLED", bus="inbox", description="Offers"),
         StoppedRule(name="gone", state="DELETED"),
+        StoppedRule(name="offers", state="DISABLED", bus="inbox", description="Offers"),
     )
+    assert found.rules_unread is None
     assert read().stopped == ()
+
+
+@pytest.mark.parametrize(("code", "is_said"), [("AccessDeniedException", True), ("ThrottlingException", False)])
+def test_rules_that_may_not_be_read_hide_nothing_else(place: Any, code: str, is_said: bool) -> None:
+    """Why is said beside the offers; another error is raised."""
+    offer(place, 1, "REFUSED")
+    entry = RegistryEntry(
+        group="demand-forecast", unit="demand", rule=ApprovalRule(), inbox=INBOX, rules=(BusRules(names=("offers",)),)
+    )
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        body = json.dumps({"__type": code, "message": "not authorized"}).encode()
+        return AWSResponse(request.url, 400, {}, HTTPResponse(BytesIO(body), preload_content=False))
+
+    def client(service: str) -> Any:
+        found = boto3.client(service, config=Config(retries={"total_max_attempts": 1}))  # type: ignore[call-overload]
+        found.meta.events.register_first("before-send.events.DescribeRule", answer)
+        return found
+
+    def read() -> PromotionHistory:
+        return read_history(client, unit=UNIT, registry=entry, last=20, now=datetime.fromisoformat(at(59)))
+
+    if not is_said:
+        with pytest.raises(ClientError, match=code):
+            read()
+        return
+    found = read()
+    assert [each.state for each in found.offers] == ["REFUSED"]
+    assert (found.stopped, found.rules_unread) == (
+        (),
+        f"AWS refused DescribeRule ({code}): not authorized; docs/operations.md lists what each command needs",
+    )
 
 
 def test_what_targets_serve_is_shown_from_the_nearest_on(place: Any, read: Callable[..., PromotionHistory]) -> None:

@@ -112,14 +112,20 @@ def _print_undelivered(found: "PromotionHistory", queue: str | None) -> None:
 
 def _print_stopped(found: "PromotionHistory") -> None:
     for each in found.stopped:
-        if each.state == "DELETED":
-            typer.echo(f"rule {each.name} is deleted, and nothing comes by it; deploy the registry's stack again")
-            continue
         bus = "" if each.bus is None else f" --event-bus-name {each.bus}"
+        if each.state == "DELETED":
+            typer.echo(
+                f"rule {each.name} is deleted, and nothing comes by it; put it back under that name as the stack's template has "
+                f"it, with its targets (aws events put-rule --name {each.name}{bus}, aws events put-targets): CloudFormation does "
+                "not make again what was deleted outside of it while the template stays as it is"
+            )
+            continue
         typer.echo(
             f"rule {each.name} is disabled, and nothing comes by it ({each.description}): aws events enable-rule --name "
             f"{each.name}{bus}"
         )
+    if found.rules_unread is not None:
+        typer.echo(f"rules were not read, so one that is disabled is not named: {found.rules_unread}")
 
 
 def _release_cells(each: "ReleasedVersion") -> tuple[str, ...]:

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from botocore.exceptions import ClientError
+
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.contracts.served_model import ServedState
 from mlops_runtime.contracts.unit_entries import UnitEntry
 from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
-from mlops_runtime.registry.package_approval import RegistryEntry, RegistryInbox
+from mlops_runtime.refused_calls import DENIED, refusal
+from mlops_runtime.registry.package_approval import BusRules, RegistryEntry, RegistryInbox
 from mlops_runtime.rollout.live_fleet import read_description
 
 PromotionState = Literal["OFFERED", "FAILED", "REFUSED", "WAITING", "APPROVED", "REJECTED", "DELETED"]
@@ -84,7 +87,7 @@ class PromotionHistory:
     ``targets`` is what each target has told that it serves, and each environment behind it, the nearest first; ``silent`` names
     targets that have told nothing yet.
     ``undelivered`` counts events for other environments that reached no inbox and were not purged since. ``stopped`` are rules by
-    which versions would be taken or released.
+    which versions would be taken or released, and what serves reported; ``rules_unread`` says why the caller may not read them.
     """
 
     unit: str
@@ -96,6 +99,7 @@ class PromotionHistory:
     silent: tuple[str, ...] = ()
     undelivered: int | None = None
     stopped: tuple[StoppedRule, ...] = ()
+    rules_unread: str | None = None
 
 
 def read_history(
@@ -124,6 +128,7 @@ def read_history(
     served = _served(client("dynamodb"), unit, registry) if targets else []
     told = [each.via for each in served if each.hops == 1]
     undelivered = None if registry.undelivered is None else _waiting(client("sqs"), registry.undelivered)
+    stopped, rules_unread = _stopped(client("events"), registry.rules or ())
     return PromotionHistory(
         unit=unit.unit,
         group=registry.group,
@@ -133,23 +138,32 @@ def read_history(
         targets=tuple(served),
         silent=tuple(each.name for each in targets if each.name not in told),
         undelivered=undelivered,
-        stopped=tuple(_stopped(client("events"), registry.rules or ())),
+        stopped=stopped,
+        rules_unread=rules_unread,
     )
 
 
-def _stopped(events: Any, rules: Sequence[str]) -> Iterator[StoppedRule]:
-    for arn in rules:
-        *bus, name = arn.partition(":rule/")[2].split("/")
-        own = {"EventBusName": bus[0]} if bus else {}
-        try:
-            found = events.describe_rule(Name=name, **own)
-        except events.exceptions.ResourceNotFoundException:
-            yield StoppedRule(name=name, state="DELETED", bus=own.get("EventBusName"))
-            continue
-        if found["State"] == "DISABLED":  # there are two states of one that is enabled
-            yield StoppedRule(
-                name=name, state="DISABLED", bus=own.get("EventBusName"), description=found.get("Description")
-            )
+def _stopped(events: Any, rules: Sequence[BusRules]) -> tuple[tuple[StoppedRule, ...], str | None]:
+    """Return the rules that do nothing; why not all of them could be read."""
+    every = [(each.bus, name) for each in rules for name in each.names]
+    found: list[StoppedRule] = []
+    try:
+        found.extend(each for bus, name in every if (each := _rule(events, bus, name)) is not None)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DENIED:
+            raise
+        return tuple(found), refusal(error.response["Error"], error.operation_name)
+    return tuple(found), None
+
+
+def _rule(events: Any, bus: str | None, name: str) -> StoppedRule | None:
+    try:
+        found = events.describe_rule(Name=name, **({} if bus is None else {"EventBusName": bus}))
+    except events.exceptions.ResourceNotFoundException:
+        return StoppedRule(name=name, state="DELETED", bus=bus)
+    if found["State"] != "DISABLED":  # there are two states of one that is enabled
+        return None
+    return StoppedRule(name=name, state="DISABLED", bus=bus, description=found.get("Description"))
 
 
 def _served(dynamodb: Any, unit: UnitEntry, registry: RegistryEntry) -> list[ServedState]:

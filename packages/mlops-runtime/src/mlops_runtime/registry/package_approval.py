@@ -315,6 +315,14 @@ class RegistryInbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BusRules:
+    """Rules of an event bus, by their ``names``; ``bus`` is absent of the default one."""
+
+    names: tuple[str, ...]
+    bus: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryEntry:
     """Parameter ``/mlops/<unit>/registry/<group>``.
 
@@ -322,7 +330,8 @@ class RegistryEntry:
     are recorded in. ``targets`` may take them; what they serve is in the row ``<group>.downstream`` of the unit's automation table.
     ``undelivered`` is the address of the queue of events for other environments that no inbox took. ``export`` is there where
     another stack than the unit's defines the registry: what importing stacks refer to, so that CloudFormation keeps that stack.
-    ``rules`` are ARNs of the rules by which versions are taken and released: where one of them is disabled, no alarm says so.
+    ``rules`` are those by which versions are taken and released, and what serves is reported: where one of them is disabled, no
+    alarm says so.
     """
 
     group: str
@@ -333,7 +342,7 @@ class RegistryEntry:
     targets: tuple[NamedEnvironment, ...] | None = None
     undelivered: str | None = None
     export: str | None = None
-    rules: tuple[str, ...] | None = None
+    rules: tuple[BusRules, ...] | None = None
     format: Literal["mlops.registry-entry/1"] = "mlops.registry-entry/1"
 
 
