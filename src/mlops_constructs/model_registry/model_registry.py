@@ -492,7 +492,7 @@ class _EntryCheck:
         if size <= _MAXIMUM_ENTRY:
             return []
         return [
-            f"what the command mlops knows of {self._registry.group_name} has about {size} characters, at most {_MAXIMUM_ENTRY} are "
-            "allowed in a parameter; name fewer targets in deploy_to, and let one of them release to others, or let fewer "
+            f"what the command mlops knows of {self._registry.group_name} has about {size} characters, at most {_MAXIMUM_ENTRY} "
+            "are allowed in a parameter; name fewer targets in deploy_to, and let one of them release to others, or let fewer "
             "pipelines and endpoints of this stack use the registry"
         ]

@@ -87,7 +87,8 @@ class PromotionHistory:
     ``targets`` is what each target has told that it serves, and each environment behind it, the nearest first; ``silent`` names
     targets that have told nothing yet.
     ``undelivered`` counts events for other environments that reached no inbox and were not purged since. ``stopped`` are rules by
-    which versions would be taken or released, and what serves reported; ``rules_unread`` says why the caller may not read them.
+    which versions would be taken or released, and models that serve reported; ``rules_unread`` says why the caller may not read
+    them.
     """
 
     unit: str

@@ -330,8 +330,8 @@ class RegistryEntry:
     are recorded in. ``targets`` may take them; what they serve is in the row ``<group>.downstream`` of the unit's automation table.
     ``undelivered`` is the address of the queue of events for other environments that no inbox took. ``export`` is there where
     another stack than the unit's defines the registry: what importing stacks refer to, so that CloudFormation keeps that stack.
-    ``rules`` are those by which versions are taken and released, and what serves is reported: where one of them is disabled, no
-    alarm says so.
+    ``rules`` are those by which versions are taken and released, and models that serve are reported: where one of them is
+    disabled, no alarm says so.
     """
 
     group: str
