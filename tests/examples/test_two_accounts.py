@@ -27,9 +27,11 @@ from mlops_constructs import (
 )
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
+from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.promotion.environment_link import LinkRole, inbox_name, link_role_name
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
+from mlops_runtime.registry.package_approval import RegistryEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -444,9 +446,9 @@ def _rule(accounts: Accounts, environment: Environment, words: str) -> tuple[Any
     place = accounts.cloud.at(environment.account, environment.region)
     events = place.client("events")
     parameter = place.client("ssm").get_parameter(Name=f"/mlops/{UNIT}/registry/{GROUP}")["Parameter"]["Value"]
-    for arn in json.loads(parameter)["rules"]:
-        *bus, name = arn.partition(":rule/")[2].split("/")
-        found = {"Name": name, **({"EventBusName": bus[0]} if bus else {})}
+    entry = from_json(RegistryEntry, parameter)
+    for bus, name in ((each.bus, name) for each in entry.rules or () for name in each.names):
+        found = {"Name": name, **({} if bus is None else {"EventBusName": bus})}
         if events.describe_rule(**found)["Description"].startswith(words):
             return events, found
     raise AssertionError(f"no rule of {environment.name} says {words}")
@@ -476,7 +478,8 @@ def test_a_rule_that_is_disabled_is_named_where_no_alarm_fires(
         assert stopped(STAGING) == {offers}
         assert (_alarm_state(accounts), accounts.offer(record)) == ("OK", None)
         told, schedule = disable(BUILD, f"Releases of {GROUP}, for staging"), disable(BUILD, "Asks again for a release")
-        assert stopped(BUILD) == {told, schedule}
+        heard = disable(BUILD, f"What targets say of {GROUP}")
+        assert stopped(BUILD) == {told, schedule, heard}
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
     assert wait_for(lambda: accounts.offer(record)).state == "APPROVED"
 
