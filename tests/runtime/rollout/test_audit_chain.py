@@ -328,6 +328,29 @@ def test_a_record_that_comes_while_the_chain_is_read_is_no_problem(promoted: tup
     assert (others, world.table.read().audit_sequence) == ([], 4)
 
 
+def test_a_record_whose_object_is_not_yet_written_is_no_problem(promoted: tuple[World, Claim]) -> None:
+    """Its writer has moved the row; one that has died there is a problem."""
+    world, claim = promoted
+    _record(world, claim)
+    is_signed = world.kms.public.is_signed
+    seen: list[dict[str, bytes]] = []
+
+    class Late(AuditChain):
+        """The newest record's object comes after the first look."""
+
+        def contents(self, *span: Any) -> dict[str, bytes]:
+            seen.append(super().contents(*span))
+            return {} if len(seen) == 1 else seen[-1]
+
+    chain = Late(s3=world.s3, bucket="audit", table=world.table, heads="heads", sealer=world.kms.sealer)
+    assert (chain.problems(is_signed), len(seen)) == ([], 2)
+    seen.clear()
+    assert (chain.part(is_signed, until=None, size=2).problems, len(seen)) == ((), 2)
+    for key in world.chain.contents():
+        world.s3.delete_object(Bucket="audit", Key=key)
+    assert "sequence 1 is missing" in chain.problems(is_signed)
+
+
 def test_writers_at_once_make_one_chain(promoted: tuple[World, Claim]) -> None:
     """Six rejections and a promotion, from threads: seven records, no fork."""
     world, claim = promoted

@@ -212,8 +212,7 @@ def verify(
             entry = Entries(ssm=aws.client("ssm")).chain(name)
             chain = open_chain(aws.client, entry)
             key = key or public_key_of(aws.client, entry)
-            # a writer may be between row and object: what is wrong must be so twice
-            problems = chain.problems(key.is_signed) and chain.problems(key.is_signed)
+            problems = chain.problems(key.is_signed)
             row = chain.table.read()
             count = row.audit_sequence
             if follow:

@@ -453,12 +453,14 @@ class AuditChain:
         return self._at_rest(lambda row: self._problems(row, self.contents(), is_signed, _WHOLE), bool)
 
     def _at_rest(self, look: Callable[[LockRow], T], has_problems: Callable[[T], bool]) -> T:
-        """Return what is found; again where the chain moved meanwhile: a record that came after the row looks cut off."""
-        row = self.table.read()
+        """Return what is found; problems only if they are there twice at one head, since writers move the row before its object."""
+        seen = None
         for _ in range(ATTEMPTS):
-            found, before = look(row), row
-            if not has_problems(found) or (row := self.table.read()).audit_sequence == before.audit_sequence:
+            row = self.table.read()
+            found = look(row)
+            if not has_problems(found) or row.audit_sequence == seen:
                 break
+            seen = row.audit_sequence
         return found
 
     def part(self, is_signed: IsSigned, *, until: LinkedRecord | None, size: int) -> ChainPart:
@@ -471,7 +473,9 @@ class AuditChain:
             until: Where the part of newer records ended (``ChainPart.rest``). None: the newest records, by the row's head.
             size: Most records, at least 2.
         """
-        return self._at_rest(lambda row: self._part(row, is_signed, until, size), lambda found: bool(found.problems))
+        if until is not None:  # older records, to which no writer adds
+            return self._part(self.table.read(), is_signed, until, size)
+        return self._at_rest(lambda row: self._part(row, is_signed, None, size), lambda found: bool(found.problems))
 
     def _part(self, row: LockRow, is_signed: IsSigned, until: LinkedRecord | None, size: int) -> ChainPart:
         last = row.audit_sequence if until is None else until.sequence
