@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -450,34 +451,29 @@ class AuditChain:
         Args:
             is_signed: Whether a seal's signature is the unit's key's. Default: signatures are not checked.
         """
-        return self._at_rest(lambda row: self._problems(row, self.contents(), is_signed, _WHOLE), bool)
+        return list(self.part(is_signed, until=None, size=sys.maxsize).problems)
 
-    def _at_rest(self, look: Callable[[LockRow], T], has_problems: Callable[[T], bool]) -> T:
-        """Return what is found; problems only if they are there twice at one head, since writers move the row before its object."""
+    def part(self, is_signed: IsSigned | None, *, until: LinkedRecord | None, size: int) -> ChainPart:
+        """Return what is wrong with some records of the chain, the newest first; by the hash of each part's last record.
+
+        Parts share one record, so that times are compared across them. Problems of the newest are those that are there twice at one
+        head: a writer moves the row before it writes the object.
+
+        Args:
+            is_signed: Whether a seal's signature is the unit's key's. None: signatures are not checked.
+            until: Where the part of newer records ended (``ChainPart.rest``). None: the newest records, by the row's head.
+            size: Most records, at least 2.
+        """
         seen = None
         for _ in range(ATTEMPTS):
             row = self.table.read()
-            found = look(row)
-            if not has_problems(found) or row.audit_sequence == seen:
+            found = self._part(row, is_signed, until, size)
+            if not found.problems or until is not None or row.audit_sequence == seen:
                 break
             seen = row.audit_sequence
         return found
 
-    def part(self, is_signed: IsSigned, *, until: LinkedRecord | None, size: int) -> ChainPart:
-        """Return what is wrong with some records of the chain, the newest first; by the hash of each part's last record.
-
-        Parts share one record, so that times are compared across them.
-
-        Args:
-            is_signed: Whether a seal's signature is the unit's key's.
-            until: Where the part of newer records ended (``ChainPart.rest``). None: the newest records, by the row's head.
-            size: Most records, at least 2.
-        """
-        if until is not None:  # older records, to which no writer adds
-            return self._part(self.table.read(), is_signed, until, size)
-        return self._at_rest(lambda row: self._part(row, is_signed, None, size), lambda found: bool(found.problems))
-
-    def _part(self, row: LockRow, is_signed: IsSigned, until: LinkedRecord | None, size: int) -> ChainPart:
+    def _part(self, row: LockRow, is_signed: IsSigned | None, until: LinkedRecord | None, size: int) -> ChainPart:
         last = row.audit_sequence if until is None else until.sequence
         first = max(1, last - size + 1)
         span = _Span(first=first if first > 1 else None, last=None if until is None else last)
