@@ -31,14 +31,15 @@ _WILDCARDS = (
 class FleetReader(Construct):
     """Define the role in which another account reads what the models of this one do. Stateless. One an account, for all Regions.
 
-    It reads what ``mlops fleet`` and the console's first page show, of every unit whose platform asks for it
+    It reads what ``mlops fleet`` and the console's first page show of every unit whose platform asks for it
     (``PlatformDefaults(fleet=True)``): what stacks published (``/mlops/``), rows of rollouts, pauses and retrainings, executions of
     the units' machines, reports of monitors, audit records, releases, states of endpoints and packages. It changes nothing, and
     reads no features, calls, labels, training sets or models. Its policy is its boundary, so that nothing can be added to it, and
     has the same size for any number of models.
 
-    Resources are chosen by tags that the constructs of such units give them: tables and buckets with ``mlops:data`` = ``state``,
-    machines with ``mlops:unit``. S3 decides by tags in buckets that are set to it, as the constructs do, and DynamoDB in accounts
+    Resources are chosen by tags: tables and buckets by ``mlops:data`` = ``state``, which constructs of such units alone give, and
+    machines by ``mlops:unit``, which those of all units give. Parameters, endpoints and packages are read of all units.
+    S3 decides by tags in buckets that are set to it, as the constructs do, and DynamoDB in accounts
     that are: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/abac-enable-ddb.html
 
     The other account is trusted by its root, and held to roles by name. An external id is for third parties, and not needed between

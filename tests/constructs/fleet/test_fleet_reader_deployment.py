@@ -260,7 +260,7 @@ def test_the_models_of_both_accounts_are_read(fleet: Fleet) -> None:
 
 
 def test_a_unit_that_is_not_of_the_fleet_is_named_with_the_fix(fleet: Fleet) -> None:
-    """Its platform does not ask for it, so it has no tags, and the role reads nothing of it."""
+    """Its platform does not ask for it, so its tables and buckets have no tags, and the role reads no rows and objects."""
     found = fleet.view(named(BUILD))
 
     assert [each for each in found["models"] if each["unit"] == "apart"] == []
