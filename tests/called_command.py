@@ -9,7 +9,11 @@ import pytest
 
 
 def call_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run it on a wide terminal: ``call_command("features", "list", AWS_PROFILE="x")``."""
+    """Run it on a wide terminal: ``call_command("features", "list", AWS_PROFILE="x")``.
+
+    The environment is that of the process meanwhile: clients of other threads have keys and an endpoint of their own, as those of
+    ``Cloud.client``, and no other thread prints.
+    """
     from mlops_cli.__main__ import main
 
     output, errors = io.StringIO(), io.StringIO()
