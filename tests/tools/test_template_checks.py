@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tools.checkers import run_cfn_guard
 from tools.template_checks import CHECKERS, AcceptedFinding, CheckerFinding, problems, read_accepted
 
 REASON = "it is the bucket of access logs itself, which cannot log to itself"
@@ -55,3 +56,14 @@ def test_a_bad_entry_is_refused(wrong: dict[str, object], tmp_path: Path) -> Non
 
     with pytest.raises(ValueError, match=r"accepted.yaml: checker must be one of cfn_guard, cfn_lint"):
         read_accepted(path)
+
+
+def test_cfn_guard_gets_what_a_resource_refers_to() -> None:
+    """By each of the functions that name another resource."""
+    properties = {
+        "Key": {"Ref": "Key"},
+        "Role": [{"Fn::GetAtt": ["Role", "Arn"]}],
+        "Text": {"Fn::Sub": ["arn:${AWS::Partition}:s3:::${Bucket}/${Given}", {"Given": {"Ref": "Folder"}}]},
+        "Other": {"Fn::Sub": "${Topic.TopicName}"},
+    }
+    assert {"Key", "Role", "Bucket", "Folder", "Topic"} <= set(run_cfn_guard._referred({"Properties": properties}))

@@ -23,6 +23,7 @@ from pathlib import Path
 
 PACKAGE = "cdklabs.cdk_validator_cfnguard._jsii"
 _TYPE = re.compile(r"AWS::\w+::\w+")
+_SUBSTITUTED = re.compile(r"\$\{(\w+)")
 _SYSTEMS = {"Linux": "ubuntu", "Darwin": "macos"}
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _FAILED = 19  # some template breaks a rule
@@ -50,25 +51,28 @@ def _unpacked(folder: Path) -> Path:
 
 
 def _findings(program: Path, by_types: dict[frozenset[str], list[Path]], template: Path) -> Iterator[dict[str, str]]:
-    resources = json.loads(template.read_text())["Resources"]
+    whole = json.loads(template.read_text())
+    resources = whole["Resources"]
     with tempfile.TemporaryDirectory() as folder:
         read = Path(folder) / template.name
         for types, rules in by_types.items():
             named = {name for name, resource in resources.items() if resource["Type"] in types}
             if named:
                 known = named.union(*(_referred(resources[name]) for name in named))
-                read.write_text(json.dumps({"Resources": {n: r for n, r in resources.items() if n in known}}))
+                read.write_text(json.dumps({**whole, "Resources": {n: r for n, r in resources.items() if n in known}}))
                 for found in _broken(program, rules, read):
                     yield {**found, "template": str(template)}
 
 
 def _referred(value: object) -> Iterator[str]:
-    """Names in ``Ref`` and ``Fn::GetAtt``."""
+    """Names in ``Ref``, ``Fn::GetAtt`` and ``Fn::Sub``."""
     if isinstance(value, dict):
         if "Ref" in value:
             yield value["Ref"]
         if "Fn::GetAtt" in value:
             yield value["Fn::GetAtt"][0]
+        if "Fn::Sub" in value:
+            yield from _SUBSTITUTED.findall(json.dumps(value["Fn::Sub"]))
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _referred(item)
 
