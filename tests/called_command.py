@@ -16,7 +16,8 @@ def call_command(*arguments: object, **environment: str) -> subprocess.Completed
     """
     from mlops_cli.__main__ import main
 
-    output, errors = io.StringIO(), io.StringIO()
+    # some commands write bytes as they came
+    output, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         for name, value in {"COLUMNS": "300", **environment}.items():
             patch.setenv(name, value)
@@ -26,4 +27,5 @@ def call_command(*arguments: object, **environment: str) -> subprocess.Completed
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)
-    return subprocess.CompletedProcess(["mlops", *map(str, arguments)], code, output.getvalue(), errors.getvalue())
+    printed = [stream.buffer.getvalue().decode() for stream in (output, errors)]
+    return subprocess.CompletedProcess(["mlops", *map(str, arguments)], code, *printed)

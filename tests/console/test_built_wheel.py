@@ -25,7 +25,7 @@ def test_every_link_of_the_installed_console_leads_on(
     tmp_path: Path,
 ) -> None:
     """From the first page by clicks alone, in an environment that has nothing of this checkout."""
-    python = install("mlops-cli", extras=["local", "scaffold"], needs=["mlops-local"]) / "bin" / "python"
+    python = install("mlops-cli", extras=("local", "scaffold"), needs=("mlops-local",)) / "bin" / "python"
     with console(cloud.home, tmp_path, python=python, environment=clean_environment()) as address:
         tab, read, open_ = visit(address), {"#/": ""}, ["#/"]
         page = tab.open("/")

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -70,14 +70,14 @@ def install(uv: str, wheels: dict[str, Path], tmp_path_factory: pytest.TempPathF
     """
 
     @cache
-    def installed(name: str, *, extras: Sequence[str] = ()) -> Path:
+    def installed(name: str, *, extras: tuple[str, ...] = (), needs: tuple[str, ...] = ()) -> Path:
         folder = tmp_path_factory.mktemp("environment")
         options = [option for extra in extras for option in ("--extra", extra)]
         where = {"UV_PROJECT_ENVIRONMENT": str(folder), "UV_LINK_MODE": "hardlink", "UV_COMPILE_BYTECODE": "0"}
         # what is not ours comes from the lock file, by hash; ours are the wheels themselves
         locked = ("--frozen", "--no-dev", "--no-install-workspace", "--python", sys.executable)
         run(uv, "sync", "--quiet", "--package", name, *options, *locked, **where)
-        ours = [wheels[each] for each in NEEDS[name]]
+        ours = [wheels[each] for each in (*NEEDS[name], *needs)]
         run(uv, "pip", "install", "--quiet", "--python", folder, "--no-deps", "--no-index", *ours)
         run(uv, "pip", "check", "--python", folder)
         return folder
