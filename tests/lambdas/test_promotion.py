@@ -101,4 +101,4 @@ def test_a_refusal_is_recorded(handler: Callable[[str, object], Any]) -> None:
         "binding": "",
         "facts": {},
     }
-    assert handler("promotion_keep", claim) == {"is_news": True}
+    assert handler("promotion_keep", claim) == {"is_news": True, "package": "", "reason": "other unit"}
