@@ -1,12 +1,12 @@
 """Deployed accounts through which a model goes: registered and approved in one, offered to the others."""
 
-import json
 from datetime import datetime
 from typing import Any
 
 from examples.retail.loop import Loop
 from tests.examples import models
 from tests.released import release
+from tests.topic_queue import subscribe_queue
 
 from mlops_constructs import Environment
 from mlops_local.cloud import Cloud
@@ -109,20 +109,8 @@ class LinkedAccounts:
 
     def hear(self, environment: Environment) -> str:
         """Let a new queue hear the unit's topic of an account, and return its URL."""
-        sqs, topic = self.client(environment, "sqs"), self.output(environment, "Topic")
-        url = str(sqs.create_queue(QueueName="people")["QueueUrl"])
-        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        allow = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-        self.client(environment, "sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-        return url
+        sqs, sns = self.client(environment, "sqs"), self.client(environment, "sns")
+        return subscribe_queue(sqs, sns, self.output(environment, "Topic"), "people")
 
 
 def served(loop: Loop, package: str) -> bool:

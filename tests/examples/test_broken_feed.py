@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tests.examples.test_retraining import MODEL, UNIT, Sample, synthesize, wait
+from tests.topic_queue import subscribe_queue
 
 from mlops_local import cloud as local_cloud
 from mlops_runtime.contracts import canonical_json, to_dict
@@ -38,24 +39,6 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
         yield Sample(cloud, synthesize(folder, has_rival=True))
     finally:
         cloud.down(forget=True)
-
-
-def _subscribed(sample: Sample, topic: str) -> str:
-    """Let a queue have what the unit's topic gets; return its address."""
-    sqs = sample.cloud.client("sqs")
-    url = str(sqs.create_queue(QueueName="people")["QueueUrl"])
-    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    allow = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": queue,
-        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-    sample.cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
-    return url
 
 
 def _publish(sample: Sample, trained: Any, live: Any) -> None:
@@ -92,7 +75,8 @@ def _fire(sample: Sample) -> tuple[str, str]:
 
 def test_an_alarm_on_a_broken_feed_asks_people(sample: Sample) -> None:
     """Each planted fault is asked about once a day: message, record, no job; the same alarm over real drift retrains."""
-    table, url = sample.outputs["ExportsTable"], _subscribed(sample, sample.outputs["Topic"])
+    table, sqs = sample.outputs["ExportsTable"], sample.cloud.client("sqs")
+    url = subscribe_queue(sqs, sample.cloud.client("sns"), sample.outputs["Topic"], "people")
     rows = np.random.default_rng(4).lognormal(1, 0.5, (2, 5000))
     faults = {
         "price: null in 40 % of the rows, 0 % when it was trained": np.where(np.arange(5000) % 5 < 2, np.nan, rows[1]),
@@ -114,7 +98,7 @@ def test_an_alarm_on_a_broken_feed_asks_people(sample: Sample) -> None:
         (reason, sample.outputs["FeaturesAlarm"]) for reason in reasons
     ]
     assert len(sample.loop.sagemaker.list_processing_jobs()["ProcessingJobSummaries"]) == jobs
-    found = sample.cloud.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5)
+    found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5)
     texts = [json.loads(message["Body"])["Message"] for message in found["Messages"]]
     assert sorted(texts) == sorted(reason.replace("; ", "\n") for reason in reasons)
 

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from examples.retail.loop import Loop
 from tests.campaign.candidates import images
 from tests.examples import models
+from tests.topic_queue import subscribe_queue
 
 from mlops_constructs import (
     BusinessUnit,
@@ -226,24 +227,6 @@ def _ask(loop: Loop) -> Any:
     return loop.invoke([{"x": 2.0}], "ask")[0].predictions[0]
 
 
-def _listen(pilot: Pilot) -> str:
-    """Return the URL of a queue that hears the unit's topic."""
-    sqs, topic = pilot.cloud.client("sqs"), pilot.outputs["Topic"]
-    url = sqs.create_queue(QueueName="answers")["QueueUrl"]
-    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    allow = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": queue,
-        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-    pilot.cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
-    return str(url)
-
-
 def test_a_serverless_endpoint_is_born_and_takes_a_new_model(pilot: Pilot) -> None:
     """No network, no key, no guardrails: two approvals, two models, all at once."""
     pilot.approve("rarely", 3.0)
@@ -316,7 +299,8 @@ def test_a_queue_is_worked_off_for_who_may_use_it(pilot: Pilot, wait_for: Callab
         region_name="us-east-1",
     )
     s3, runtime = (caller.client(name, endpoint_url=pilot.cloud.endpoint_url) for name in ("s3", "sagemaker-runtime"))
-    sqs, url = pilot.cloud.client("sqs"), _listen(pilot)
+    sqs = pilot.cloud.client("sqs")
+    url = subscribe_queue(sqs, pilot.cloud.client("sns"), pilot.outputs["Topic"], "answers")
     key = "requests/pilot-nightly/one.json"
     s3.put_object(Bucket=outputs["Exchange"], Key=key, Body=json.dumps({"instances": [{"x": 2.0}]}).encode())
     left = runtime.invoke_endpoint_async(

@@ -9,6 +9,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
+from tests.topic_queue import subscribe_queue
 
 from mlops_constructs import BusinessUnit, Network, Profile
 from mlops_constructs.drift_alarms.drift_alarms import TOLD, define_messages
@@ -79,17 +80,8 @@ class DeployedUnit:
         self.chats = self._subscribe("chats", outputs["Channel"])
 
     def _subscribe(self, name: str, topic: str) -> str:
-        sqs = self.cloud.client("sqs")
-        url = str(sqs.create_queue(QueueName=f"{self.name}-{name}")["QueueUrl"])
-        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.name}-{name}"
-        allow = {
-            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }  # fmt: skip
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-        self.cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-        return url
+        sqs, sns = self.cloud.client("sqs"), self.cloud.client("sns")
+        return subscribe_queue(sqs, sns, topic, f"{self.name}-{name}")
 
     def report(self, reason: str) -> None:
         """Put a monitor's report on the unit's bus."""

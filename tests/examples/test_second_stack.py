@@ -17,6 +17,7 @@ from examples.pages.feature_groups import STOCK
 from examples.pages.second_stack import Owner, Returns
 from examples.retail.loop import Loop
 from tests.examples import models
+from tests.topic_queue import subscribe_queue
 
 from mlops_constructs import (
     BusinessUnit,
@@ -252,18 +253,8 @@ def test_the_monitor_decides_and_writes_its_report(unit: Unit) -> None:
 
 def test_what_the_monitor_finds_reaches_people(unit: Unit, wait_for: Callable[..., Any]) -> None:
     """Through a rule of the second stack on the owner's bus, to the owner's topic, which admits rules."""
-    sqs, topic = unit.cloud.client("sqs"), unit.outputs["Topic"]
-    url, arn = sqs.create_queue(QueueName="people")["QueueUrl"], "arn:aws:sqs:us-east-1:000000000000:people"
-    allow = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-    unit.cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    sqs = unit.cloud.client("sqs")
+    url = subscribe_queue(sqs, unit.cloud.client("sns"), unit.outputs["Topic"], "people")
     attributes = {"advice": "look", "report_uri": "s3://reports/1"}
     detail = {
         "subject": f"{UNIT}-returns",

@@ -17,6 +17,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from tests.topic_queue import subscribe_queue
 
 if TYPE_CHECKING:
     from conftest import Plane
@@ -294,17 +295,7 @@ def _topic(plane: "Plane", name: str) -> tuple[str, str]:
     """A topic that the execution role may publish to, and a queue that hears it."""
     sns = plane.cloud.client("sns")
     topic = sns.create_topic(Name=name)["TopicArn"]
-    url = plane.sqs.create_queue(QueueName=name)["QueueUrl"]
-    arn = plane.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    grant = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [grant]})
-    plane.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+    url = subscribe_queue(plane.sqs, sns, topic, name, RawMessageDelivery="true")
     allowed = {"Effect": "Allow", "Action": "sns:Publish", "Resource": topic}
     plane.cloud.client("iam").put_role_policy(
         RoleName="execution",
