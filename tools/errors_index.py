@@ -18,7 +18,7 @@ this page from the code.
 
 ## At synth: `ValidationError`
 
-The code stands in brackets before the problems, with the construct's path. Nothing has been written when it is raised.
+The code is in brackets before the problems, with the construct's path. Nothing has been written when it is raised.
 
 | code | raised by |
 |---|---|

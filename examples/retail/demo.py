@@ -1,6 +1,6 @@
 """The demo: the whole loop on real retail transactions, asserted step by step, on the embedded cloud.
 
-The unit's template, IAM and machines are the ones that go to AWS. The clock of the embedded cloud stands in 2017, runs sixty
+The unit's template, IAM and machines are the ones that go to AWS. The clock of the embedded cloud starts in 2017, runs sixty
 times as fast, and jumps from week to week.
 """
 

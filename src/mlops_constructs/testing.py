@@ -27,7 +27,7 @@ __all__ = [
 def machine_definitions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the definition of every state machine of a synthesized template, by logical id.
 
-    What is known only at deployment stands as ``${LogicalId}``.
+    What is known only at deployment is ``${LogicalId}``.
 
     Args:
         template: The template, parsed.

@@ -1,6 +1,6 @@
 """Exact, reasoned acknowledgements of findings, and a cdk-nag pack of this library's own rules.
 
-The harness stands in ``mlops_constructs.compliance.harness``.
+The harness is ``mlops_constructs.compliance.harness``.
 """
 
 from typing import Any

@@ -50,7 +50,7 @@ def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
     Args:
         construct: The construct with the finding; never a stack or an app.
         rule: The exact id as the pack reports it, such as ``AwsSolutions-IAM5[Resource::*]``.
-        reason: Why it stands and which alternative was rejected; at least 40 characters.
+        reason: Why it is accepted and which alternative was rejected; at least 40 characters.
 
     Raises:
         ValidationError: If the id is not a rule of a pack, the reason is too short, or the construct is a stack.
@@ -67,7 +67,7 @@ def acknowledge_family(construct: IConstruct, rule: str, reason: str) -> None:
     Args:
         construct: The construct with the finding.
         rule: A key of ``RULE_FAMILIES``.
-        reason: Why it stands and which alternative was rejected; at least 40 characters.
+        reason: Why it is accepted and which alternative was rejected; at least 40 characters.
 
     Raises:
         ValidationError: If the rule is not a family, or as ``acknowledge``.

@@ -66,7 +66,7 @@ class Resource:
         return value
 
     def text(self, value: object) -> str:
-        """Return a value of this resource as text; what only a deployment knows stands as ``${...}``."""
+        """Return a value of this resource as text; what only a deployment knows is ``${...}``."""
         return self.template.text(value)
 
     def target(self, value: object) -> "Resource | None":
@@ -102,7 +102,7 @@ class Template:
         return f"${{{self.name}.{logical_id}{'.' if attribute else ''}{attribute}}}"
 
     def text(self, value: object) -> str:
-        """Return a value as text; what only a deployment knows stands as ``${...}``."""
+        """Return a value as text; what only a deployment knows is ``${...}``."""
         if isinstance(value, bool):
             return str(value).lower()
         if value is None or isinstance(value, str | int | float):

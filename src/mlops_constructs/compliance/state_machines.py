@@ -32,7 +32,7 @@ _RESOURCE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """One state of a machine; ``scope`` is the list of names of the Map, Parallel and branch that it stands in."""
+    """One state of a machine; ``scope`` is the list of names of the Map, Parallel and branch that contain it."""
 
     name: str
     body: Mapping[str, Any]

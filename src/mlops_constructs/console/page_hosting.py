@@ -34,7 +34,7 @@ _FIREWALL = (
     "CloudFront takes from us-east-1 alone"
 )
 _LOGGED = (
-    "each call of the API stands in its access log with the person, and the pages are the same public files for all; "
+    "the API's access log has each call with the person, and the pages are the same public files for all; "
     "rejected: logs of their loads, which need a bucket with ACLs"
 )
 _OWN_NAME = (

@@ -96,7 +96,7 @@ def define_messages(
         business_unit.admit_rules()
     else:
         admit_rules(topic)
-    # the statement above stands in the topic's policy once, however many rules there are
+    # the statement above is in the topic's policy once, however many rules there are
     named = sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn)
     message = _notification(page) if is_chat else _message(page)
     target = targets.SnsTopic(named, message=message)
@@ -113,7 +113,7 @@ def _message(page: str | None) -> events.RuleTargetInput:
 
 
 def _notification(page: str | None) -> events.RuleTargetInput:
-    """Return the notification of the event; with a page, which no step of it can be added to, that stands among its keywords.
+    """Return the notification of the event; with a page, which no step of it can be added to, that is among its keywords.
 
     See: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
     """

@@ -18,7 +18,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 class UnitDashboard(Construct):
     """Define a dashboard of all monitored endpoints of a unit. Stateless.
 
-    At its top stands the state of each endpoint, below it a row of drift, quality and calls for each.
+    At its top is the state of each endpoint, below it a row of drift, quality and calls for each.
 
     Args:
         scope: Parent.

@@ -33,7 +33,7 @@ _TIMEOUT = cdk.Duration.minutes(10)
 _ADMIN = "AmazonEKSClusterAdminPolicy"
 _VIEW = "AmazonEKSViewPolicy"
 _ENTRY_REASON = (
-    "EKS numbers access entries when they are made, below the name of the function's own role; rejected: an entry that stands in "
+    "EKS numbers access entries when they are made, below the name of the function's own role; rejected: an entry that is in "
     "the stack and makes the function an administrator for good"
 )
 

@@ -132,7 +132,7 @@ class ServiceLoadBalancer(Construct):
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """Names of the Availability Zones in which it stands: pods elsewhere get no requests."""
+        """Names of its Availability Zones: pods elsewhere get no requests."""
         return self._zones
 
     @property

@@ -144,7 +144,7 @@ def define_publisher(
 
     Args:
         scope: Parent.
-        id: Construct id; everything stands below it.
+        id: Construct id; all resources are below it.
         business_unit: The unit; its made network gets what it lacks of the endpoints that the function calls.
         tables: The tables of the groups.
         groups: The groups, whose declaration travels in the function's zip.

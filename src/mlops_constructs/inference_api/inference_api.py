@@ -85,7 +85,7 @@ class InferenceApi(Construct):
 
     Models of asynchronous endpoints have ``POST /v1/models/{model}/jobs`` and ``GET .../jobs/{id}`` in place of predictions.
 
-    API Gateway checks the caller and the body, and asks SageMaker itself: no function stands in the way. Bodies are checked by the
+    API Gateway checks the caller and the body, and asks SageMaker itself, without a function between. Bodies are checked by the
     promised schema, each call gets an id by which labels are joined (``X-Inference-Id``), and errors say nothing of AWS. A web
     firewall, an encrypted access log, a limit for each model and two alarms belong to it. The access log needs the role
     for CloudWatch that an account's API Gateway has once a region.

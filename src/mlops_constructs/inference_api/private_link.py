@@ -24,7 +24,7 @@ class PrivateLink(Construct):
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit, in whose subnets the link stands.
+        business_unit: The unit, in whose subnets the link is.
         name: Of the API.
     """
 

@@ -14,7 +14,7 @@ JOBS = "jobs"
 _AS_IT_IS = waf.CfnWebACL.TextTransformationProperty(priority=0, type="NONE")
 _MANAGED = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet")
 _NO_LOG = (
-    "what the firewall refuses stands in the API's access log with its status and cause; rejected: a log of its own, which holds "
+    "the API's access log has what the firewall refuses, with its status and cause; rejected: a log of its own, which holds "
     "headers with tokens and keys of callers"
 )
 

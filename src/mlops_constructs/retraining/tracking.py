@@ -54,7 +54,7 @@ class Tracking:
             the ARN of an app that a stack makes.
         experiment: Name of the experiment of all runs; it is made if it is missing.
         secret: User and password of a server that asks for them (``mlflow server --app-name basic-auth``): JSON with ``username``
-            and ``password``. The function reads it when it calls; it stands in no template, log or variable. Default: the server
+            and ``password``. The function reads it when it calls; no template, log or variable contains it. Default: the server
             asks for none.
         signed: Whether calls are signed in the function's role, also where ``uri`` is a token. Default: where ``uri`` is an ARN.
 

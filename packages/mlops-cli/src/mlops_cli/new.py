@@ -128,7 +128,7 @@ def new(
     from mlops_cli.project_repository import commit_project, takes_repository
     from mlops_runtime.training_data.table_schema import told
 
-    folder = folder if folder.name else folder.resolve()  # the one that one stands in
+    folder = folder if folder.name else folder.resolve()  # the current one
     problems = folder_problems(folder)
     columns = {"label": label, "time": time, "key": key, "holdout-from": holdout_from}
     if data is None:

@@ -607,7 +607,7 @@ def _tuple(names: Sequence[str], *, indent: int) -> str:
 
 
 def _entities(groups: Sequence[FeatureGroup]) -> str:
-    """Return the key of groups as the formatter writes it; one column stands in a line."""
+    """Return the key of groups as the formatter writes it; one column is in a line."""
     if not groups:
         return ""
     entities = groups[0].entities

@@ -110,7 +110,7 @@ def serving_image(
     if digest == PLACEHOLDER_DIGEST and cloud == "aws":
         source = f"image_digest of {settings.name}" if given is None else f"--image {given!r}"
         raise UserError(
-            f"{source} is the placeholder of 64 zeros, for which only the embedded cloud stands in: push an image with mlops "
+            f"{source} is the placeholder of 64 zeros, which only the embedded cloud can replace: push an image with mlops "
             "image push, and give its digest with --image or mlops image digest --write; or --free for the free checks"
         )
     return repository, digest

@@ -384,7 +384,7 @@ def synthesize_app(
     context: Mapping[str, object] | None = None,
     surroundings: Mapping[str, str] | None = None,
 ) -> None:
-    """Synthesize the app of the folder one stands in as the stock CLI does: cdk.json's build first, then its app.
+    """Synthesize the app of the current folder as the stock CLI does: cdk.json's build first, then its app.
 
     Args:
         app: Command line of the app. ``None``: cdk.json's.

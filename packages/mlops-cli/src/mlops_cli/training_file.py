@@ -73,7 +73,7 @@ def store_file(aws: Account, entry: "PipelineEntry", data: Path) -> "tuple[Writt
         data: A Parquet or CSV file.
 
     Raises:
-        UserError: If the pipeline is not of the project that one stands in, or with every problem of the file.
+        UserError: If the pipeline is not of the current project, or with every problem of the file.
     """
     recorded = _recorded(entry)
     if recorded is None or not recorded[1].groups:
@@ -103,7 +103,7 @@ def store_file(aws: Account, entry: "PipelineEntry", data: Path) -> "tuple[Writt
 
 
 def _recorded(entry: "PipelineEntry") -> tuple[Path, ModelAnswers] | None:
-    """Return the project that one stands in and its model, if the pipeline is one of its own."""
+    """Return the current project and its model, if the pipeline is one of its own."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / RECORD).is_file():

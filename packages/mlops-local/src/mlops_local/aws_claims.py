@@ -32,9 +32,9 @@ class Claim:
 
     Args:
         id: Unique name in kebab-case; the imitating code carries it in a comment.
-        claim: What AWS does, as one sentence.
-        source: Where that stands: an ``https`` page, or ``botocore:``, ``github:``, ``kubernetes:`` with the place there; ``ours:``
-            says why it is believed where no document was found.
+        claim: What AWS does, in short sentences.
+        source: Where that is documented: an ``https`` page, or ``botocore:``, ``github:``, ``kubernetes:`` with the location
+            there; ``ours:`` gives the reason for a claim without a document.
         read: When the source was read.
         basis: ``documented``, ``observed`` (by others, in public) or ``assumed``.
         module: Path of the file that imitates it, or that relies on it where only AWS can show it.

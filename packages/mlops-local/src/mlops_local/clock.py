@@ -138,7 +138,7 @@ def _work(change: int) -> None:
     global _working  # noqa: PLW0603 - the clock is one
     with _PACING:
         _working += change
-        if _SEGMENTS[-1].scale:  # one that stands is in a jump, and goes on at its end
+        if _SEGMENTS[-1].scale:  # one that is stopped is in a jump, and goes on at its end
             _append(_Segment(time.time(), now(), pace()))
     wake()
 
@@ -380,7 +380,7 @@ def _save() -> dict[str, Any]:
 
 
 def _restore(saved: dict[str, Any]) -> None:
-    """Go on from the saved time: embedded time stands still while the cloud is down, and nothing is due in between.
+    """Go on from the saved time: embedded time stops while the cloud is down, and nothing is due in between.
 
     The scale is the one that it had, unless the start gave another.
     """

@@ -94,7 +94,7 @@ from mlops_local.state_machines import definitions, diagnostics, executions, fau
 
 LOGGER = logging.getLogger(__name__)
 
-# in the order of their installation: IAM stands in front of what the planes register
+# in the order of their installation: IAM is in front of what the planes register
 _MODULES = (
     clock,
     stamps,

@@ -11,7 +11,7 @@ class Violation:
     """One resource that breaks a rule.
 
     ``location`` is a path in the resource. ``detail`` tells findings of one rule on one resource apart, such as the name of a
-    state; it stands in brackets in the id, as the wildcards of cdk-nag's rules do.
+    state; it is in brackets in the id, as the wildcards of cdk-nag's rules do.
     """
 
     resource: Resource

@@ -105,7 +105,7 @@ def _model_network(assembly: Assembly) -> Iterator[Violation]:
 
 MODEL_NETWORK = Rule(
     id="ModelNetwork",
-    problem="The model stands in SageMaker's network instead of the unit's, with a way to the internet.",
+    problem="The model is in SageMaker's network instead of the unit's, with a way to the internet.",
     fix="Set VpcConfig with private subnets and a security group.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/host-vpc.html",
     check=_model_network,

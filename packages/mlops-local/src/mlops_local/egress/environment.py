@@ -78,7 +78,7 @@ def enclosed(environ: Mapping[str, str], *, proxy: str, trusted: Path) -> dict[s
 def conflicting(environ: Mapping[str, str]) -> list[str]:
     """Return the variables of an environment that would turn clients away from the embedded cloud.
 
-    A profile and a session token belong to another account's keys, and the endpoint of one service stands above that of all.
+    A profile and a session token belong to another account's keys, and the endpoint of one service overrides that of all.
 
     See: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 

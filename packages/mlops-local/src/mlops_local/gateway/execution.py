@@ -129,7 +129,7 @@ async def _integrated(exchange: Exchange) -> Any:
         return v1._gw_error("INTEGRATION_FAILURE", "Network error communicating with endpoint")
     except TimeoutError:
         return v1._gw_error("INTEGRATION_TIMEOUT", "Endpoint request timed out")
-    except (RoleError, MappingError, TemplateError) as error:  # AWS: the reason stands in the execution log alone
+    except (RoleError, MappingError, TemplateError) as error:  # AWS: the reason is in the execution log alone
         # claim: gateway-hides-configuration-errors
         LOGGER.warning("API %s, %s %s: %s", exchange.api["id"], exchange.method, exchange.path, error)
         return v1._gw_error("API_CONFIGURATION_ERROR", "Internal server error")

@@ -165,7 +165,7 @@ def _java_text(node: object) -> str:
 
 
 def _write_reference(self: Any, stream: Any, namespace: Any, loader: Any) -> None:
-    """Write what ``$name`` stands for; one without a value is written as it stands, ``$!name`` not at all."""
+    """Write what ``$name`` stands for; one without a value is written unchanged, ``$!name`` not at all."""
     found = self.expression.calculate(namespace, loader) if self.expression is not None else None
     if found is None and self.alternate is not None:
         found = self.alternate.calculate(namespace, loader)

@@ -96,7 +96,7 @@ _CAPABILITIES = {
     "/_ministack/cfn-signal/": "PUT",
     "/_ministack/eks-auth/": "POST",
 }
-# an API's or a function's own authorization stands behind these
+# an API's or a function's own authorization decides on these
 _APPLICATIONS = ("/_aws/execute-api/", "/_aws/lambda-url/")
 _COGNITO_PAGES = frozenset({
     ("GET", "/oauth2/authorize"), ("POST", "/oauth2/login"), ("POST", "/login"), ("POST", "/oauth2/token"), ("GET", "/logout"),

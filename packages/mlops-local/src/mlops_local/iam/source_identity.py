@@ -1,4 +1,4 @@
-"""Source identities: who stands behind a session, set once when a role is taken, and kept along a chain of roles.
+"""Source identities: the person behind a session, set once when a role is taken, and kept along a chain of roles.
 
 MiniStack drops ``SourceIdentity`` of AssumeRole. A caller who sets one, or whose session has one, is asked for
 ``sts:SetSourceIdentity`` by the policies of the caller and by the role's trust policy.

@@ -34,7 +34,7 @@ _REASONS = {
 class Health:
     """What the checks of one target have seen; ``until`` is the embedded time at which a draining one is gone.
 
-    ``zone`` is where the target stands; it is empty for an address of this machine, which is in no subnet.
+    ``zone`` is the target's zone; it is empty for an address of this machine, which is in no subnet.
     """
 
     state: str = "initial"

@@ -78,7 +78,7 @@ def tasks_of(
     Args:
         machine: The definition, or a part of it that has ``States``.
         language: Query language outside of it. Default: Step Functions' own.
-        location: Where it stands. Default: it is the whole definition.
+        location: Where it is. Default: it is the whole definition.
     """
     if not isinstance(machine, Mapping):
         return  # what is not a machine is for others to say

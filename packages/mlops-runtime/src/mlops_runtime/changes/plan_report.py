@@ -90,7 +90,7 @@ def _line(change: ResourceChange) -> str:
     if change.was is not None:
         text += f": it is {change.was} now"
     if change.properties:
-        # what replaces is what the line is for, and stands first
+        # what replaces is what the line is for, and comes first
         ordered = sorted(change.properties, key=lambda c: c.effect not in (Effect.REPLACE, Effect.MAY_REPLACE))
         shown = [_property(c, change.action) for c in ordered[:_SHOWN_PROPERTIES]]
         more = len(ordered) - _SHOWN_PROPERTIES

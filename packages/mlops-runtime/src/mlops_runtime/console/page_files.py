@@ -1,7 +1,7 @@
 """The static files of the console, by address, with the headers that they are served with.
 
 They need no build: a browser gets the files of ``pages/`` as they are. Only ``index.html`` has a name that stays; everything else
-stands under a folder named by the hash of all of it, so that a browser may keep it for ever and never mixes two versions.
+is under a folder named by the hash of all of it, so that a browser may keep it for ever and never mixes two versions.
 """
 
 import hashlib

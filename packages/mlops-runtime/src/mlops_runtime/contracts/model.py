@@ -136,7 +136,7 @@ class LossBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodLosses:
-    """What blocks lost within one period of the holdout (a week): a sum a block, in the order of the blocks it stands beside.
+    """What blocks lost within one period of the holdout (a week): a sum a block, in the order of the blocks stored with it.
 
     Blocks and periods are the two ways in which rows of a holdout depend on each other. A block without rows in the period has 0.
     """

@@ -1,4 +1,4 @@
-"""What is known of a model when it is promoted, in one document that stands alone."""
+"""What is known of a model when it is promoted, in one self-contained document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -313,7 +313,7 @@ class AuditRecord:
 class AuditSeal:
     """The signature of one audit record: ``sha256`` is the record's hash, ``sequence`` its place in the chain of ``endpoint``.
 
-    It stands beside the record and, the same bytes, in the bucket of heads, where an object is written once. ``key`` is the ARN of
+    It is stored with the record and, the same bytes, in the bucket of heads, where an object is written once. ``key`` is the ARN of
     the KMS key, ``signature`` ECDSA over P-256 with SHA-256 of ``statement`` (DER, base64).
     """
 

@@ -97,7 +97,7 @@ def read_error(status: int, body: bytes, *, what: str) -> ClusterError:
 
     Args:
         status: HTTP status.
-        body: What was answered: a ``Status``, or anything where something stands between.
+        body: What was answered: a ``Status``, or anything if a proxy answered.
         what: What was asked.
     """
     said = _status(body)

@@ -124,7 +124,7 @@ def _container_problems(container: Object) -> Iterator[str]:
     for name in sorted(STATIC_KEYS & set(names)):
         yield f"env: {name} must not be set: the pod has a role of its own"
     if container.get("envFrom"):
-        yield "envFrom must not be used: what a pod gets stands in its manifest"
+        yield "envFrom must not be used: a pod's manifest must show what the pod gets"
 
 
 def _size_problems(container: Object) -> Iterator[str]:

@@ -138,7 +138,7 @@ def version_problems(spec: ServingSpec, version: SlotVersion) -> Iterator[str]:
             yield f"environment: {name} must not be set: the pod has a role of its own; take it out of the package"
         if name in ours and value != ours[name]:
             yield f"environment: {name} is the platform's own, here {ours[name]!r}, got {value!r}; take it out of the package"
-    # as it stands there: a quotation mark is two bytes of a JSON document
+    # as the document has it: a quotation mark is two bytes of a JSON document
     size = len(canonical_json(dict(version.environment)))
     if size > _MAX_ENVIRONMENT:
         yield f"environment must have at most {_MAX_ENVIRONMENT} bytes, got {size}; put data into the model's archive"

@@ -28,7 +28,7 @@ _ENVIRONMENT = jinja2.Environment(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A box: its key, the column that it stands in, and its upper left corner."""
+    """A box: its key, its column, and its upper left corner."""
 
     key: str
     column: int
@@ -138,7 +138,7 @@ def _ordered(columns: list[list[str]], edges: Sequence[tuple[str, str]]) -> list
 def _by_mean(column: list[str], neighbours: Mapping[str, list[str]], place: Mapping[str, int]) -> list[str]:
     def mean(key: str) -> float:
         places = [place[other] for other in neighbours.get(key, ())]
-        # without neighbours: where it stands, as far down its own column
+        # without neighbours: where it is, as far down its own column
         return sum(places) / len(places) if places else column.index(key) / len(column) * len(place)
 
     return sorted(column, key=mean)

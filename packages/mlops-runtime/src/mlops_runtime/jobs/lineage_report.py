@@ -24,7 +24,7 @@ class Lineage:
     """Where lineage is reported.
 
     Args:
-        catalog: ARN of the Glue catalog without its resource; with it the set stands in SageMaker's lineage graph. Default: it
+        catalog: ARN of the Glue catalog without its resource; with it the set is in SageMaker's lineage graph. Default: it
             does not.
         events: Prefix of the outbox of OpenLineage events. Default: none.
         namespace: Namespace of the job in events, such as ``mlops.demand``.

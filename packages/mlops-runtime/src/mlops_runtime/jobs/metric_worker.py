@@ -77,7 +77,7 @@ def _fail(wire: socket.socket, text: str) -> None:
 
 def main(descriptor: str, path: str, megabytes: str) -> int:
     """Answer until the parent closes the socket. Returns the exit code."""
-    sys.dont_write_bytecode = True  # the function's file stands in a folder of the unit's
+    sys.dont_write_bytecode = True  # the function's file is in a folder of the unit's
     wire = socket.socket(fileno=int(descriptor))
     limit = int(megabytes) << 20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -56,7 +56,7 @@ def build_wheels(name: str = "features") -> Path:
 
 
 def archive_path(name: str) -> Path:
-    """Return where the zip of a lock's wheels stands, named by the hash of lock and Python version.
+    """Return the path of the zip of a lock's wheels, named by the hash of lock and Python version.
 
     Args:
         name: Name of the lock, such as ``features``.

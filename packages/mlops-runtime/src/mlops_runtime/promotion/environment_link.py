@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-# what a role is for: copies and registers in a target, sends events to another account, asks whether a release still stands
+# what a role is for: copies and registers in a target, sends events to another account, checks whether a release is still valid
 LinkRole = Literal["promote", "send", "recheck"]
 
 # ends of the names of chains

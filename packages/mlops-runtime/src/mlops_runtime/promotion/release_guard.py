@@ -135,7 +135,7 @@ def promoted_package(row: LockRow, *, now: datetime) -> LivePointer:
 
 
 def standing_problem(row: LockRow, *, now: datetime, package_arn: str | None = None) -> str | None:
-    """Return why what an endpoint serves is not released now; None if nothing stands against it.
+    """Return why what an endpoint serves is not released now; None if it may be served.
 
     Args:
         row: The endpoint's row.

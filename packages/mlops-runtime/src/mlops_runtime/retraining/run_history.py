@@ -34,7 +34,7 @@ _NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.K
 _ABSENT = ("NoSuchKey", "404")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # of an execution
 _FAILED = "Failed"  # status of a job
-_NEWEST = 100  # lines of a log in which what a failed training wrote of itself stands: it is among its last words
+_NEWEST = 100  # lines of a log that contain what a failed training wrote of itself: it is among its last words
 
 Step = Literal["set", "process", "train", "rows", "answers", "champion-rows", "champion-answers", "predict", "evaluate"]
 Kind = Literal["Training", "Processing", "Transform"]

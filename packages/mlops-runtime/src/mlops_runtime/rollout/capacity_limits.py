@@ -140,7 +140,7 @@ def variant_problems(spec: ServingSpec) -> Iterator[str]:
         yield "rolling rollouts are excluded for endpoints of several variants; use a canary or a linear rollout"
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html (ShadowProductionVariants)
     if spec.rollout.shadow is not None:
-        yield "a shadow variant stands beside one production variant only; leave shadow or variants out"
+        yield "a shadow variant needs exactly one production variant; leave shadow or variants out"
     percent = spec.rollout.percent
     smallest = min(variants, key=lambda variant: variant.instance_count)
     if percent is not None and 0 < smallest.instance_count * percent < 100:

@@ -176,7 +176,7 @@ def broken_passports(objects: Mapping[str, bytes], passports: Mapping[str, bytes
 
 
 def read_gate(s3: "S3Client", description: Mapping[str, Any]) -> GateResult | str:
-    """Return the gate's result of a package, or why it is not known; nothing that stands there can fail a record."""
+    """Return the gate's result of a package, or why it is not known; none of its content can fail a record."""
     metadata: Mapping[str, str] = description.get("CustomerMetadataProperties", {})
     uri = gate_uri(metadata.get("evaluation_uri"))
     if uri is None:

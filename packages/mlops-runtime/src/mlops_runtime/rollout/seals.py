@@ -197,5 +197,5 @@ class PublicKey:
 
 @lru_cache(maxsize=65536)
 def _verify(der: bytes, signature: bytes, message: bytes) -> bool:
-    """Each seal stands twice, beside its record and published."""
+    """Each seal is stored twice, with its record and published."""
     return report_signature.verify_p256(der, signature, message)

@@ -54,7 +54,7 @@ _TYPES = {"Number": "number", "CommaDelimitedList": "list(string)"}
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An expression as it stands, such as ``var.name``."""
+    """An expression as it is written, such as ``var.name``."""
 
     text: str
 
@@ -182,7 +182,7 @@ class UnitStack:
     Args:
         name: The stack's name.
         template: Its template.
-        bucket: The bucket that the template names for its files, as it stands there.
+        bucket: The bucket that the template names for its files, as it is written there.
         files: Object key of each file, and where the module keeps it. The template may refer to some of them alone.
         tags: Tags of the stack.
     """

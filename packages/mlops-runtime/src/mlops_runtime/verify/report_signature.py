@@ -192,7 +192,7 @@ def check(text: str | bytes) -> Checked:
     """
     try:
         signed = from_json(SignedReport, text)
-        # what was signed is the document as it stands, not what this version reads of it
+        # what was signed is the document as stored, not what this version reads of it
         document = json.loads(text)["report"]
         public = base64.b64decode(signed.signature.public_key, validate=True)
         value = base64.b64decode(signed.signature.value, validate=True)

@@ -47,7 +47,7 @@ class Plan:
         repository: Repository of the serving image; empty if none.
         digest: Its digest; empty where only the free steps run.
         version: Version of the package.
-        versions: Versions of what it stands on.
+        versions: Versions of its dependencies.
     """
 
     template: Template
@@ -220,7 +220,7 @@ class Verification:
         for claim in step.claims:
             result = self._assert(claim, table[claim])
             if claim in ("approved-model-serves", "canary-promotes") and result.verdict is Verdict.FAILED:
-                self._stopped = f"{claim} failed, and the rest stands on it"
+                self._stopped = f"{claim} failed, and the other checks depend on it"
                 return
 
     def _deploy(self) -> None:

@@ -173,7 +173,7 @@ def _uncovered(report: MonitorReport, baseline: Baseline | None, counts: Counts 
 
 
 def _ages(report: MonitorReport) -> dict[str, float]:
-    """Return how old captures, labels and baseline are, by name; coverage stands beside quality."""
+    """Return how old captures, labels and baseline are, by name; coverage is shown with quality."""
     found = {} if report.staleness is None else asdict(report.staleness)
     return {name: value for name, value in sorted(found.items()) if value is not None and name != "label_coverage"}
 

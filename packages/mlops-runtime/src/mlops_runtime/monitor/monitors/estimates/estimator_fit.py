@@ -168,7 +168,7 @@ class _Drawn:
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """The cells of a column's rows, how many there are, and where the first one's effect stands."""
+    """The cells of a column's rows, how many there are, and the index of the first one's effect."""
 
     cells: Cells
     size: int
