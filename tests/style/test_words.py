@@ -35,6 +35,7 @@ WORDS = {
     r"(?<!\.)\b(rests|rested)\b(?![:(])": "is paused",
     r"(?<![-,])\bw(a|o)kes?\b": "starts, is invoked",
     r"\bstands\b(?! for\b| in for\b| out\b)": "is",
+    r"\bof which (no|none|nothing|there|it)\b": "without, for which, whose",
     r"\bwhat (serves|lies|stays|stands|waits|holds)\b": "name the thing",
 }
 _CREATE_ONLY = ("Slots of {}: applies a version, looks at it, lets a slot rest",)  # another text replaces the resource

@@ -64,7 +64,7 @@ class MlopsChecks(cdk_nag.NagPack):
         return _report(Assembly.load(Path(stack.template_full_path) for stack in stacks), scope.node.path)
 
     def _check_resource(self, node: cdk.CfnResource) -> None:
-        """Do nothing: each rule reads templates, of which one resource is a part."""
+        """Do nothing: each rule reads whole templates, not one resource."""
 
 
 def violations(assembly: Assembly) -> Iterator[tuple[Rule, Violation]]:

@@ -54,7 +54,7 @@ class EksCluster(Construct):
         auto_mode: Whether the cluster runs EKS Auto Mode, whose controller binds target groups. Default: it does; with False it
             is the AWS Load Balancer Controller that a team has installed. Each deployment holds it against DescribeCluster.
         load_balancer_subnets: Subnets of the load balancers' own, id by name of the Availability Zone; their addresses are
-            ``subnet_cidrs``. Default: the unit's subnets, of which synthesis warns, as pods there may ask the service's pods too.
+            ``subnet_cidrs``. Default: the unit's subnets, with a warning at synthesis: pods there may call the service's pods, too.
 
     Raises:
         ValidationError: With every attribute that is missing or malformed.

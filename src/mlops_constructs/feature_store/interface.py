@@ -83,7 +83,7 @@ class ITrainingSetJob(Protocol):
 
 
 class IUnitFeatureStore(IFeatureStore, Protocol):
-    """The feature store of the unit itself, of which training sets are built; another unit's is only read."""
+    """The feature store of the unit itself, from which training sets are built; another unit's is only read."""
 
     @property
     def training_sets_bucket(self) -> s3.IBucket:

@@ -304,7 +304,7 @@ class UnitFeatureStore(FeatureStoreBase):
         Args:
             role: The role.
             to: Which statements it has.
-            groups: Of which groups. Default: all.
+            groups: The groups. Default: all.
 
         Raises:
             ValidationError: If the store has no such group.

@@ -45,7 +45,7 @@ class GitLabDeployRole(Construct):
         subject: The project and ref whose jobs are trusted.
         access: ``plan``: become the bootstrap's ``lookup-role``, which only reads. ``deploy``: become all four that a deployment
             needs. Default: ``deploy``.
-        provider: The account's identity provider for this GitLab, of which there can be only one. Default: it is defined.
+        provider: The account's identity provider for this GitLab; there can be only one. Default: it is defined.
         url: Issuer of GitLab's tokens, which AWS must reach from the internet: the address of GitLab, or the public address that a
             GitLab which is not reachable names by ``ci_id_tokens_issuer_url``
             (https://docs.gitlab.com/ci/cloud_services/aws/#configure-a-non-public-gitlab-instance). Default: ``https://gitlab.com``.

@@ -83,7 +83,7 @@ class Scaling:
         schedules: Bounds from a time on; ``off_hours`` makes them. Default: none.
 
     Raises:
-        ValidationError: If it follows both calls and a queue, of which an endpoint has one.
+        ValidationError: If it follows both calls and a queue; an endpoint has one of them.
 
     Example:
         >>> Scaling(min_capacity=2, max_capacity=8, target_invocations=600).max_capacity

@@ -384,7 +384,7 @@ def _script_problems(
 
 
 def _is_inside(source: str | Path, name: str) -> bool:
-    """Return whether a file lies in the folder that the job gets, of which ``..`` and absolute paths lead out."""
+    """Return whether a file is in the folder that the job gets; ``..`` and absolute paths lead out of it."""
     path, depth = Path(name), 0
     for part in path.parts:
         depth += -1 if part == ".." else 1

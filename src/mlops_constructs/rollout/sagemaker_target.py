@@ -208,7 +208,7 @@ class SageMakerTarget:
 
     Args:
         endpoint_name: Name of the endpoint.
-        instance_count: Instances of the variant, of which a step is a slice; 0 for a serverless one.
+        instance_count: Instances of the variant; a step is a slice of them; 0 for a serverless one.
 
     Example:
         >>> SageMakerTarget(endpoint_name="demand-forecast", instance_count=3).effective_percent(50)

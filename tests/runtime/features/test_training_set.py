@@ -177,7 +177,7 @@ def test_a_null_restatement_is_null_and_nan_stays(shop):
         ({"features": {}}, "features must name at least one column of each group, got {}"),
         ({"features": {"stock": []}}, "features must name at least one column of each group"),
         ({"snapshots": {"stock": 5}}, "table stock_v1 has no snapshot 5: it was expired, or never was"),
-        ({"snapshots": {"sales": 5}}, "snapshots names 'sales', of which no feature is asked for"),
+        ({"snapshots": {"sales": 5}}, "snapshots names 'sales', but no feature of it is requested"),
         ({"timestamp": "at"}, "entity rows have no column 'at', they have store_id, event_timestamp"),
         ({"timestamp": "store_id"}, "'store_id' must be a timestamp with a time zone, got string"),
         ({"time_zone": "Berlin"}, "time_zone must be an IANA name such as 'UTC' or 'America/New_York', got 'Berlin'"),

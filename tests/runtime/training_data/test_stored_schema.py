@@ -46,7 +46,7 @@ def test_codes_that_are_integers_are_text(tmp_path: Path) -> None:
         (
             {"store_id": [None if n < 10 else n % 20 for n in range(1200)]},
             {},
-            "'store_id' is null in 10 rows, of which no feature can be kept; fill them",
+            "'store_id' is null in 10 rows, for which no feature can be stored; fill them",
         ),
     ],
 )

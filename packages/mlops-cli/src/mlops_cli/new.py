@@ -57,7 +57,7 @@ HasStore = Annotated[
     bool,
     typer.Option(
         "--feature-store",
-        help="Keep features and labels in the unit's feature store, of which each training set is built. Default: the file "
+        help="Keep features and labels in the unit's feature store, from which each training set is built. Default: the file "
         "itself is the training set.",
     ),
 ]

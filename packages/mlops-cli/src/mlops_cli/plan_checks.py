@@ -47,7 +47,7 @@ class LogRoleFindings:
 
     Args:
         problems: Stacks that are refused without it, each with the fix.
-        notes: Stacks of which it is not known, and those that are deployed and log nothing.
+        notes: Stacks for which it is unknown, and those that are deployed and log nothing.
     """
 
     problems: tuple[str, ...] = ()
@@ -155,7 +155,7 @@ def resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Pl
 
 
 def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return which networks do not reach KMS, each with the fix, and those of which it cannot be seen.
+    """Return which networks do not reach KMS, each with the fix, and those that cannot be checked.
 
     Args:
         aws: The account that the stacks are for.

@@ -22,7 +22,7 @@ def train(
         Path | None,
         typer.Option(
             "--data",
-            help="Parquet or CSV file to publish as the training set first, or to write to the feature store of which training "
+            help="Parquet or CSV file to publish as the training set first, or to write to the feature store from which training "
             "sets are built. Default: what was published or written before.",
             show_default=False,
         ),

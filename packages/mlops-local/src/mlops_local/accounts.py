@@ -107,7 +107,7 @@ def remember(home: Path, count: int | None, *, has_state: bool) -> tuple[str, ..
     Args:
         home: The cloud's folder.
         count: How many. Default: as many as before.
-        has_state: Whether there is a state, of which no account may go.
+        has_state: Whether there is a state, from which no account may be removed.
 
     Raises:
         AccountError: If there cannot be that many, or the state has more.

@@ -74,7 +74,7 @@ def test_identifiers_are_left_out_with_their_reason() -> None:
     baseline = fit(columns, types, identifiers=["store"])
     assert baseline.left_out == {
         "order": "500 of 500 values are distinct",
-        "row": "500 whole numbers of which none comes twice",
+        "row": "500 different whole numbers",
         "store": "declared as an identifier",
     }
     assert [feature.counts for feature in baseline.features[:3]] == [(500, 0), (500, 0), (250, 250)]

@@ -161,7 +161,7 @@ def of_number(values: np.ndarray) -> str | None:
 )
 def test_numbers_that_name_rows(values: np.ndarray) -> None:
     """Whole, none twice, and too close together for that to be chance."""
-    assert of_number(values) == f"{len(values)} whole numbers of which none comes twice"
+    assert of_number(values) == f"{len(values)} different whole numbers"
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ _SERVICES = (
     "events",
     "cloudwatch",
     "sagemaker",
-)  # of which many functions make clients
+)  # many functions create clients of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -300,7 +300,7 @@ def _signer(request: _Request) -> _Verdict:
 
 
 def _presigned(request: _Request, key: str) -> _Verdict:
-    """Check a presigned address of S3, of which MiniStack also makes its own downloads."""
+    """Check a presigned URL of S3, which MiniStack also uses for its own downloads."""
     if not _is_internal(request.path):
         wrong = iam_evaluator._s3_scope_failure(request.service())
         if wrong is not None:

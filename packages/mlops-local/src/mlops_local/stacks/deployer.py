@@ -479,7 +479,7 @@ def _not_started(stack: Stack, error: ClientError) -> DeployError:
 
 
 def _update_outputs(cloud: _Cloud, stack: Stack, stack_id: str, on_event: OnEvent) -> None:
-    """Update a stack of which nothing but outputs has changed: MiniStack's change sets do not see them, its UpdateStack does."""
+    """Update a stack in which only outputs have changed: MiniStack's change sets do not see them, its UpdateStack does."""
     client = cloud.client("cloudformation")
     body = client.get_template(StackName=stack_id)["TemplateBody"]
     deployed = json.loads(body) if isinstance(body, str) else body

@@ -188,7 +188,7 @@ _TAKEN: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
 
 
 def types() -> frozenset[str]:
-    """Name the types of which a name that exists is refused here; recorded types and SageMaker's refuse on their own."""
+    """Name the types for which an existing name is refused here; recorded types and SageMaker's refuse on their own."""
     return frozenset(_TAKEN)
 
 

@@ -15,7 +15,7 @@ from mlops_runtime.rollout.kept_minutes import MinutesError, read_bytes, read_mi
 from mlops_runtime.rollout.record_links import LinkedRecord
 
 _NEWEST = 50
-_PART = 200  # records that one answer checks: some 600 to 1,000 objects, of which each takes a call of S3
+_PART = 200  # records that one answer checks: some 600 to 1,000 objects, each of which takes a call of S3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,7 @@ def state_of_registry(found: RegistryOverview) -> tuple[ModelState, str]:
 
 
 def _watched(found: EndpointOverview, monitor: MonitorOverview | None) -> tuple[ModelState, str]:
-    """Return what the monitor says of a model of which nothing else is to be said."""
+    """Return the monitor's state of a model that has no other state."""
     if monitor is None and found.is_monitored is False:
         return ModelState.NOT_WATCHED, "no monitor is deployed for it: define a ModelMonitor in its stack"
     if monitor is None:

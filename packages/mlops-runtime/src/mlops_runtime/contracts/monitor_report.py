@@ -96,7 +96,7 @@ class MonitorResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrutiny:
-    """What of the features that were asked for was tested; ``unknown`` are those of which nothing can be said."""
+    """What of the features that were asked for was tested; ``unknown`` are those without a result."""
 
     asked: int
     untested: tuple[str, ...] = ()

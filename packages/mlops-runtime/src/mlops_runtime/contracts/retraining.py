@@ -304,14 +304,14 @@ class EvaluationPlan:
     ``metric_sha256``, which synthesis writes. Its labels and baselines are columns of lists of numbers.
     ``segments`` are columns by whose values losses are kept apart.
     ``bands`` cuts columns of numbers into segments: ``{"sold": (5, 20)}`` gives ``sold=below 5``, ``sold=5 to 20`` and
-    ``sold=20 or more``. ``period`` is the column (a week) of which the holdout has few values and whose rows share what happened
+    ``sold=20 or more``. ``period`` is the column (a week) with few values in the holdout and whose rows share what happened
     then: the gate's intervals then know blocks and periods. ``timestamp`` is the column with the time of prediction: the training
     split must end before the holdout begins. ``max_unknown`` is the share of the training split's rows whose category a candidate
     may take for unknown, for each column; default any.
 
     ``conditions`` are what the monitors compare features given: what is known ahead of a call. ``pairs`` are features whose joint
     table is watched too. ``identifiers`` are columns known to be unique identifiers; others are recognised. ``closed_levels`` are
-    columns of text of which no other value than those of the training split may come; others are recognised. ``facets`` are groups
+    columns of text that may have only values of the training split; others are recognised. ``facets`` are groups
     for which bias is measured, a label above ``positive`` (default 0.5) counting as positive, of classes ``positive_class``.
     ``attribution_rows`` is how many rows of the holdout are explained by SHAP values; default none, and the image must have
     ``shap``.

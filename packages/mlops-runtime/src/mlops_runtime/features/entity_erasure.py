@@ -125,7 +125,7 @@ def _check_in_use(manifests: Manifests, in_use: Collection[str]) -> None:
     unknown = sorted(map(repr, set(in_use) - set(manifests.ids())))
     if unknown:
         raise ErasureError(
-            f"in_use names {', '.join(unknown)}, of which there is no manifest in {manifests}; give whole ids of sets of this store"
+            f"in_use names {', '.join(unknown)}, without a manifest in {manifests}; give whole ids of sets of this store"
         )
 
 
@@ -204,7 +204,7 @@ def _is_written(places: Places, table: str) -> bool:
 
 
 def _whole(taken: Iterable[ErasedTable]) -> tuple[ErasedTable, ...]:
-    """Return the tables of which something went."""
+    """Return the tables from which something was deleted."""
     return tuple(each for each in taken if each.snapshots or each.files)
 
 

@@ -32,7 +32,7 @@ class Places:
         remove: Removes a file of a table for good.
         ended: Whether the process of a build in S3 is known to have ended; in a folder its lock says so.
         uploads: Names the uploads to a table's files that began before a time and are not complete.
-        deleted: Names the files of a table that were deleted and of which a bucket keeps versions.
+        deleted: Names the files of a table that were deleted and whose versions a bucket keeps.
         forget_statistics: Removes what the catalog says of the values in a table's columns, by its name.
         forget: Removes an entity from the online store, if there is one: rows up to these sequence numbers, by table; returns how
             many went, by table.

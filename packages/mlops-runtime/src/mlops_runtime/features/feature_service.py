@@ -37,7 +37,7 @@ class FeatureService:
         name: Lower-case letters, digits, ``-`` and ``_``.
         features: The groups, in the order of the columns; a group that is used several times, or by other keys, as ``GroupJoin``.
         version: Raised for each change. Default: 1.
-        columns: Features of groups of which not all are wanted, by name of group; a ``GroupJoin`` names its own. Default: all
+        columns: Selected features of groups, by name of group; a ``GroupJoin`` names its own. Default: all
             features of each group.
 
     Raises:

@@ -79,7 +79,7 @@ def of_rows(ids: Iterable[str], day: date) -> LedgerIndex:
 
 
 def read_index(table: Table, place: str, today: date) -> LedgerIndex:
-    """Read an index; one of which all keys may be forgotten is empty, whether its file is still there or not.
+    """Read an index; one whose keys may all be forgotten is empty, whether its file is still there or not.
 
     Raises:
         LostLedgerError: If the file is missing, or is not what was written.

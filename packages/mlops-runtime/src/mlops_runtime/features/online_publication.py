@@ -53,7 +53,7 @@ def publish_new(
         most: How many rows may be published here. Default: any number.
 
     Returns:
-        What was done; ``None`` if there are more rows than ``most``, of which then none is published.
+        What was done; ``None`` if there are more rows than ``most``, and then none is published.
 
     Raises:
         OnlineStoreError: If rows cannot be published, also as a file of the table is missing; publishing again goes on from there.

@@ -479,7 +479,7 @@ def _open_csv(stream: Any, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.Reco
 
 
 def _open_jsonl(stream: Any, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    # JSON has texts for times and dates, of which Arrow reads those of some types alone
+    # JSON has strings for times and dates; Arrow reads those of some types only
     plain = {name: pa.string() if _is_time(kind) else kind for name, kind in kinds.items()}
     yield from pa_json.open_json(
         stream,

@@ -303,7 +303,7 @@ class FeatureStoreClient:
                 another width, or floats without a fraction, as pandas has integers with gaps; a row whose key is null gets nulls.
                 Or ``RowFiles`` or ``AthenaQuery``, whose rows are read into memory.
             features: A feature service, which is stored and named in the manifest; groups whose features are all wanted; or
-                columns by name of group or table. ``GroupJoin`` is one use of a group, of which a set may have several: with a
+                columns by name of group or table. ``GroupJoin`` is one use of a group; a set may have several: with a
                 name, and with the columns of the entity rows that hold its key. Two versions of a group are called by their tables.
             name: Name of the training set: lower-case letters, digits, ``-`` and ``_``.
             timestamp: The time column. Default: ``event_timestamp``.

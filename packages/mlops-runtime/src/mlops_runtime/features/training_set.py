@@ -51,7 +51,7 @@ class TrainingSet:
     """Rows by split, the Parquet bytes of each, and the manifest that describes them.
 
     A set that is not split has one split without a name. ``entities`` are the bytes of the entity rows, if they were supplied.
-    ``warnings`` name groups of which no row was found, with the cause. ``repr`` shows no value of a row, so that none gets into a
+    ``warnings`` name groups without any matching row, with the cause. ``repr`` shows no value of a row, so that none gets into a
     log: the manifest alone, which has the path, size and hash of each file.
     """
 

@@ -194,7 +194,7 @@ class Objects:
         return [each["Key"].removeprefix(self._prefix) for each in found if each["Initiated"] < before]
 
     def deleted(self) -> list[str]:
-        """Return the URIs of objects that were deleted and of which the bucket keeps versions; a folder has none."""
+        """Return the URIs of objects that were deleted and whose versions the bucket keeps; a folder has none."""
         if self._folder is not None:
             return []
         pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=self._prefix)

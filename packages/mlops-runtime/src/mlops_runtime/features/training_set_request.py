@@ -282,7 +282,7 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
     found = named_tables(request, tables)
     loaded = {group: load(found[group]) for group in columns}
     unused = [group for group in request.snapshots if found[group] not in {found[g] for g in columns}]
-    problems = [f"snapshots names {group!r}, of which no feature is asked for" for group in unused]
+    problems = [f"snapshots names {group!r}, but no feature of it is requested" for group in unused]
     unnamed = [use.table for use in uses if use.name is None]
     for word, groups in (("features", unnamed), ("snapshots", [*request.snapshots])):
         tables_named = [found[group] for group in groups]

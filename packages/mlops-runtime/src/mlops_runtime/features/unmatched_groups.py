@@ -15,7 +15,7 @@ class UnmatchedGroupWarning(UserWarning):
 def unmatched_groups(
     rows: pa.Table, timestamp: str, groups: Sequence[GroupRows], matched: Sequence[int], semantics: Semantics
 ) -> tuple[str, ...]:
-    """Return a sentence for each group of which no entity row found a row, with the cause and the fix.
+    """Return a sentence for each group without a row for any entity row, with the cause and the fix.
 
     Args:
         rows: The entity rows.

@@ -120,7 +120,7 @@ class ImageRepository:
 
 
 class MissingImageError(ValueError):
-    """Images that a registry does not have, or of which it cannot be known; the message names each with its commands."""
+    """Images that a registry does not have, or that cannot be checked; the message names each with its commands."""
 
 
 def check_images(ecr: "ECRClient", uris: Sequence[str]) -> None:

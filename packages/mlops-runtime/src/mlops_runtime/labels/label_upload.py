@@ -50,7 +50,7 @@ class LabelUpload:
         older: Labels that became known before the one that is there: that one stays.
         nulls: Rows whose label is not known yet.
         repeated: Rows with the id of another one.
-        unknown: Ids of which no call was captured: they are left out.
+        unknown: Ids without a captured call: they are left out.
         unchecked: Ids that were taken as inference ids, since the caller may not read captures.
         calls: Calls whose records were written.
         examples: Some of the unknown ids.

@@ -51,7 +51,7 @@ class MonitorSpec:
         of_windows: Default: 3.
         merge_hours: Up to how many hours before a window are added to it until it has ``minimum_rows``. Default: 168.
         minimum_rows: Rows below which a window is ``INSUFFICIENT_DATA``. Default: 200.
-        maximum_untested: Share of the features of which nothing could be said, for want of independent rows, above which a window
+        maximum_untested: Share of the features without a result, for want of independent rows, above which a window
             without a finding is ``INSUFFICIENT_DATA``; also if one of ``alarm_features`` is among them. Default: 0.2.
         minimum_labels: Labelled rows below which quality is ``INSUFFICIENT_DATA``. Default: 100.
         maximum_wape_ratio: Live WAPE over the holdout's, at least 1, above which quality is a ``VIOLATION``. Default: 1.25.

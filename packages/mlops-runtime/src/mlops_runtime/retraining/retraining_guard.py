@@ -45,7 +45,7 @@ _SCHEDULERS = ("aws.events", "aws.scheduler")
 
 
 class RefusedEventError(Exception):
-    """An event that starts nothing; ``decision`` says of which kind."""
+    """An event that starts nothing; ``decision`` is its kind."""
 
     def __init__(self, decision: Decision, reason: str) -> None:
         self.decision = decision
@@ -394,7 +394,7 @@ def next_state(
 
 
 def alarms_of(request: RetrainRequest, settings: GuardSettings) -> tuple[str, ...]:
-    """Return the alarms of which one must still be in ALARM for the request to be valid."""
+    """Return the alarms, one of which must still be in ALARM for the request to be valid."""
     if request.trigger is Trigger.RECHECK:
         return settings.alarms
     return (request.requested_by,) if request.trigger is Trigger.ALARM else ()

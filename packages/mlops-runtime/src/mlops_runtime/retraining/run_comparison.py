@@ -40,7 +40,7 @@ class SegmentComparison:
 class RunComparison:
     """Two runs, measured on the same rows.
 
-    ``first_loss`` and ``second_loss`` are of the runs' candidates in ``metric``, of which lower is better. ``difference`` is
+    ``first_loss`` and ``second_loss`` are of the runs' candidates in ``metric``; lower is better. ``difference`` is
     (second - first) / first, and lies between ``low`` and ``high`` with ``confidence``. ``rivals`` are the losses of naive
     baselines on these rows. ``hyperparameters`` has those that differ, ``training`` what the scripts wrote of themselves, first and
     second; None for what only the other has.

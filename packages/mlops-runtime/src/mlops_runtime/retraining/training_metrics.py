@@ -143,7 +143,7 @@ def read_log_line(line: str) -> TrainingMetrics | None:
 
 
 class _Bounded:
-    """A stream of which no more than a bound is read: a small archive may unpack to anything."""
+    """A stream that is read only up to a bound: a small archive may unpack to anything."""
 
     def __init__(self, stream: gzip.GzipFile) -> None:
         self._stream, self._left = stream, _MAXIMUM_UNPACKED

@@ -25,7 +25,7 @@ VERDICT = "verdict"  # of the alarm that the comparison of both fleets sets
 VERDICT_METRIC = "RolloutVerdict"
 VERDICTS = "verdicts"  # folder of the minutes that were compared
 _SAGEMAKER = "AWS/SageMaker"
-# where nothing compares: a fleet of which most answers fail while the old one answers
+# where nothing compares: a fleet with mostly failed answers while the old one answers
 _DEAD = "IF(n > 20 AND {x} / n > 0.5 AND FILL({y} / m, 0) < 0.25, 1, 0)"
 _DEAD_PERIODS, _DEAD_DATAPOINTS = 3, 2
 SLOW_PERIODS = 3  # of five

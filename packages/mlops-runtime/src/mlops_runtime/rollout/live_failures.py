@@ -17,7 +17,7 @@ from mlops_runtime.rollout.verdict_request import variant_metrics
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-_MINUTES = 60  # before a rollout, of which answers of the live model are read
+_MINUTES = 60  # before a rollout in which answers of the live model are read
 
 _BROKEN_SHARE = 0.1
 _LEAST_FAILURES = 20

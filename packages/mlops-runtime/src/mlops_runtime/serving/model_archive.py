@@ -1,4 +1,4 @@
-"""Read a ``model.tar.gz`` of which nothing is believed: regular files and folders with plain names, or a refusal by name.
+"""Read an untrusted ``model.tar.gz``: regular files and folders with plain names, or a refusal by name.
 
 Python's own ``data`` filter is not enough: Python 3.11.7 writes outside the folder through a long chain of links (CVE-2025-4517).
 Here no link, device or hole of any kind is made at all. Modes, owners and times of the archive are dropped.

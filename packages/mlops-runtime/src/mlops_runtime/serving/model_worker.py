@@ -200,7 +200,7 @@ def load(folder: Path, manifest: Manifest) -> Predict:
     """Return a function of a matrix or frame, by the manifest's flavor.
 
     Raises:
-        ValueError: If the model was saved by another major or minor version of scikit-learn, of which its library only warns.
+        ValueError: If the model was saved by another major or minor version of scikit-learn, where the library only warns.
     """
     _keep_clean(folder)
     with warnings.catch_warnings(record=True) as caught:

@@ -102,7 +102,7 @@ class ReplayCounts:
         labels_added: Labels of rows that had none.
         labels_replaced: Labels that differ from an earlier one.
         labels_unchanged: Labels that were there already.
-        labels_unknown: Labels of which no call was found.
+        labels_unknown: Labels without a call.
         hour: The last hour whose rows were all sent; None before.
     """
 

@@ -1,6 +1,6 @@
 """Rows of a table that a server refuses by a model's signature: found before a model is measured, with how many there are.
 
-The server says it of one request, of which it names the first rows; here a whole table is read at once.
+The server reports it for one request, with its first rows; here a whole table is read at once.
 """
 
 from collections.abc import Iterator

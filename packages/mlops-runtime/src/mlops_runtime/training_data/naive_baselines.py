@@ -26,7 +26,7 @@ _SUMS = ("high", "low", "odd", "other", "count")
 
 @dataclass(frozen=True, slots=True)
 class Overall:
-    """What is predicted for a row of which training knows nothing, and whether all labels are 0 or 1."""
+    """What is predicted for a row that training knows nothing about, and whether all labels are 0 or 1."""
 
     value: Any
     is_chance: bool
@@ -76,7 +76,7 @@ def _made(train: Any, holdout: Any, kind: str, key: str | None, *, label: str, t
 
 
 def tallied(rows: Any, kind: str, key: str | None, *, label: str, timestamp: str) -> Any:
-    """Return the tally of rows of the training split, of which those without a label count for nothing.
+    """Return the tally of rows of the training split; rows without a label do not count.
 
     Args:
         rows: The rows, an Arrow table.

@@ -115,7 +115,7 @@ def _entity_problems(table: TableFile, schema: TableSchema) -> list[str]:
             absent = int(table.values([f"count(*) - count({given})"], usable)[0])
             if absent:
                 problems.append(
-                    f"--feature-store: {name!r} is null in {absent} rows, of which no feature can be kept; fill them"
+                    f"--feature-store: {name!r} is null in {absent} rows, for which no feature can be stored; fill them"
                 )
     return problems
 

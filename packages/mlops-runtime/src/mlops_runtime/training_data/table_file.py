@@ -32,7 +32,7 @@ class TableError(ValueError):
 
     Args:
         problems: Each with the value got, what is allowed and the fix.
-        questions: Columns of which only a person knows whether their values are known at the time of prediction.
+        questions: Columns for which only a person knows whether their values are known at the time of prediction.
     """
 
     def __init__(self, problems: Sequence[str], questions: Sequence[str] = ()) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from mlops_runtime.verify.budget import KEY, NETWORK_ENDPOINT, HourlyPrices
 
 INSTANCE = "ml.m5.large"
-FLEET = 2  # the smallest fleet of which a canary can take a part
+FLEET = 2  # the smallest fleet that a canary can split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

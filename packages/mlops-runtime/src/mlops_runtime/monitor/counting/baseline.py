@@ -108,7 +108,7 @@ def fit_baseline(
         conditions: What live rows are compared given. Default: nothing.
         pairs: Pairs of features whose joint table is kept, given conditions by stratum up to 20,000 counts. Default: none.
         identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
-        closed_levels: Columns of text of which no other level may come. Default: those that `feature_baseline.is_closed` finds.
+        closed_levels: Columns of text that may have no other level. Default: those that `feature_baseline.is_closed` finds.
         prediction: Predictions of the same rows, or of others. Default: none.
         source: Where the rows come from.
 

@@ -111,7 +111,7 @@ class LevelCells(dict[Any, int]):
         return _each(self, to_list(values))
 
     def _find(self, value: Any) -> int:
-        if value.__class__ is not str or not value:  # nearly all are text, of which there may be many
+        if value.__class__ is not str or not value:  # nearly all are strings, and there may be many
             if is_null(value):
                 return self.size - 1
             value = as_text(value)
@@ -357,7 +357,7 @@ def number_identifier(values: Column, ordered: np.ndarray) -> str | None:
 
     Example:
         >>> number_identifier(np.arange(500), np.arange(500, dtype=np.float32))
-        '500 whole numbers of which none comes twice'
+        '500 different whole numbers'
     """
     rows = len(ordered)
     if rows < _MINIMUM_ROWS:
@@ -376,7 +376,7 @@ def number_identifier(values: Column, ordered: np.ndarray) -> str | None:
         return None
     if rows**2 / 2 < _EXPECTED_REPEATS * (float(exact[-1]) - float(exact[0]) + 1):
         return None
-    return f"{rows} whole numbers of which none comes twice"
+    return f"{rows} different whole numbers"
 
 
 NULL_PATTERNS = "null_patterns"

@@ -146,7 +146,7 @@ def _bounded(problems: Mapping[str, int], others: str) -> dict[str, int]:
 
 
 def unreadable_rows(counts: Counts) -> int:
-    """Return how many rows of a window could not be read; a line of which no row is known counts as one."""
+    """Return how many rows of a window could not be read; a line without a known row counts as one."""
     return sum(times for name, times in (counts.problems or {}).items() if is_unreadable(name))
 
 

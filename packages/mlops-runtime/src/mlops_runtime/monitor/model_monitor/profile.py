@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 BUCKETS = 10
 SKETCH_ITEMS = 2048  # "k" of Model Monitor's sketches
 _SKETCH_DECAY = 0.64  # "c"
-_MAXIMUM_BUCKETS = 1000  # distinct texts of which each has a bucket
+_MAXIMUM_BUCKETS = 1000  # distinct strings with a bucket each
 _INTEGRAL = re.compile(r"[-+]?\d+")
 _FRACTIONAL = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 

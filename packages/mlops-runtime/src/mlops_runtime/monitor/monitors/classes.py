@@ -1,4 +1,4 @@
-"""How well the probabilities of three or more classes tell them apart: the sums of which `quality_metrics` makes the metrics.
+"""How well the probabilities of three or more classes tell them apart: the sums from which `quality_metrics` computes the metrics.
 
 Labels are the places of their classes. A metric of a class is written ``recall/<class>``: the share of its rows that are predicted
 as it, and ``ece/<class>``, the expected calibration error of its probability against all other classes.

@@ -1,4 +1,4 @@
-"""How well predicted probabilities tell labels 1 from labels 0: the sums of which `quality_metrics` makes the metrics."""
+"""How well predicted probabilities tell labels 1 from labels 0: the sums from which `quality_metrics` computes the metrics."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace

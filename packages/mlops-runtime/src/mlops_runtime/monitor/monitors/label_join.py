@@ -130,7 +130,7 @@ def join(
         announced: Which calls the platform announced as its own. Default: none.
         classes: The model's classes: a label is the name of one. Default: labels are numbers.
         outputs: The outputs of a model of several numbers: a label has a number of each. Default: one.
-        matured: From when until when (ISO 8601, UTC) calls were made of which labels uploaded before the window count as well, in
+        matured: From when until when (ISO 8601, UTC) calls were made whose labels count even if uploaded before the window, in
             ``matured``. Default: no such span.
     """
     sample = _Sample(maximum_rows)

@@ -1,4 +1,4 @@
-"""How far predicted numbers are from their labels: the sums of which `quality_metrics` makes the metrics of a regression."""
+"""How far predicted numbers are from their labels: the sums from which `quality_metrics` computes the metrics of a regression."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace

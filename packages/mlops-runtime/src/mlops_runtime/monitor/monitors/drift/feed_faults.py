@@ -1,7 +1,7 @@
 """Whether a feature drifted because its feed is broken: missing values, another type, unknown levels, another unit.
 
 Each is something that a retraining would learn instead of curing. A feature that drifted without any of these may be a world that
-has changed. Size and form distinguish a fault from real change: nulls that double, levels of which training had none in a tenth
+has changed. Size and form distinguish a fault from real change: nulls that double, levels that training did not have in a tenth
 of the rows, a whole distribution that is the baseline's times 100.
 """
 

@@ -28,7 +28,7 @@ class PairedStrata:
 def pair_strata(baseline: Baseline, counts: Counts) -> PairedStrata:
     """Return which rows of the window can be compared given the conditions, and which are left out of it.
 
-    An hour of the week of which the baseline has fewer than 50 rows is compared as its hour of the day, with the rows that the
+    An hour of the week for which the baseline has fewer than 50 rows is compared as its hour of the day, with the rows that the
     baseline has of that hour on all days. What has fewer then too, or is not an hour of the week, is left out.
 
     Example:

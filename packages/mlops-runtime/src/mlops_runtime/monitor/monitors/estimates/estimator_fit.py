@@ -76,7 +76,7 @@ def fit_estimator(baseline: Baseline, holdout: Holdout) -> Estimator | None:
     20 outputs.
 
     Args:
-        baseline: In whose cells live rows are counted; of which target the model is.
+        baseline: In whose cells live rows are counted, and the target of the model.
         holdout: The labelled rows, which the model was not trained on.
 
     Example:

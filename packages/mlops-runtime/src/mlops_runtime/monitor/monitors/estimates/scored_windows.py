@@ -25,7 +25,7 @@ def scored_windows(evidence: Evidence, window: Window, own: EstimatesResult, min
     """Return the windows whose labels came, the newest first: those of the report before, and the one that is due now.
 
     They share no hour. Windows of another model, or of another baseline, count no more. Of a window to which earlier hours were
-    added the labels are those of the window alone, so it is not scored; neither is one of which fewer than half of the predictions,
+    added the labels are those of the window alone, so it is not scored; neither is one in which fewer than half of the predictions,
     or fewer rows than ``minimum``, have a label.
 
     Args:
