@@ -20,8 +20,8 @@ State = dict[str, Any]
 NOW = "{% $now() %}"
 NULL = "{% null %}"  # a null of JSON would be lost on its way into the template, and the variable would not be there
 EXECUTION = "{% $states.context.Execution.Id %}"
-# What AWS says went wrong. The cause of a job is its whole description and that of a function its trace, both as JSON: of these the
-# one sentence that counts: what a processing job left as its exit message, which says more than the reason that SageMaker gives.
+# AWS's reason of a failure. The cause of a job is its whole description and that of a function its trace, both as JSON: of these
+# the one sentence that counts: what a processing job left as its exit message, which says more than SageMaker's own reason.
 # Of a script's trace its first line is kept. It is matched, not parsed: an error in a Catch would end the execution without Unlock.
 _SENTENCE = r"""
     $cause := $states.errorOutput.Cause & '';

@@ -36,6 +36,8 @@ WORDS = {
     r"(?<![-,])\bw(a|o)kes?\b": "starts, is invoked",
     r"\bstands\b(?! for\b| in for\b| out\b)": "is",
     r"\bof which (no|none|nothing|there|it)\b": "without, for which, whose",
+    r"\b(AWS|S3|EC2|KMS|IAM|EKS|STS|Glue|Athena|SageMaker|Lambda|CloudFormation|Kubernetes|GitLab) says\b": "returns",
+    r"\b(MiniStack|Arrow|DuckDB|boto3|pyiceberg|MLflow|the (API|cloud|command|console|container)) says\b": "reports, prints",
     r"\bwhat (serves|lies|stays|stands|waits|holds)\b": "name the thing",
 }
 _CREATE_ONLY = ("Slots of {}: applies a version, looks at it, lets a slot rest",)  # another text replaces the resource

@@ -212,7 +212,7 @@ class TableAccess:
     def erase(self, *, sets: s3.IBucket, manifests: s3.IBucket, unit: str) -> list[iam.PolicyStatement]:
         """Rewrite the tables without some rows, remove every version of files that held them, and write tombstones.
 
-        What is asked lies below ``erasing`` until it is done. Whether a job that builds a training set has ended SageMaker says.
+        What is asked lies below ``erasing`` until it is done. SageMaker reports whether a job that builds a training set has ended.
         """
         asked = sets.arn_for_objects(f"{ERASING}/*")
         folders = ("entities", "sets", "staged")

@@ -1,4 +1,4 @@
-"""Whose ID tokens are trusted: one project, one ref, and what GitLab says of its protection."""
+"""Whose ID tokens are trusted: one project, one ref, and its protection as GitLab reports it."""
 
 from dataclasses import dataclass, replace
 from typing import Literal

@@ -35,7 +35,7 @@ _REASON = (
     "concurrent ones would overwrite"
 )
 _LIST = (
-    "S3 says 403 of a key that does not exist to who may not list, so that a job that runs would look refused; the API lists "
+    "S3 returns 403 for a missing key to a caller that may not list, so that a job that runs would look refused; the API lists "
     "nothing; rejected: an answer that cannot tell the two apart"
 )
 

@@ -124,7 +124,7 @@ def model_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
     """Return what a caller gets for each status of SageMaker's runtime.
 
     Of a container's own refusal (400, 413, 415) callers get a problem with its words, where the container is our server, whose
-    words are of the request alone. SageMaker says 400 where there is no such endpoint.
+    words are of the request alone. SageMaker returns 400 where there is no such endpoint.
 
     Args:
         own_server: Whether our server serves the model.

@@ -125,7 +125,7 @@ class Downstream(Construct):
                 ),
                 key_statement(unit.key, services=["dynamodb"]),
                 *unit.audit_statements(self._chain),
-                # without it S3 says that a missing record is forbidden
+                # without it S3 returns 403 for a missing record
                 iam.PolicyStatement(
                     actions=["s3:ListBucket"],
                     resources=[unit.audit_bucket.bucket_arn],

@@ -173,7 +173,7 @@ class Release(Construct):
             iam.PolicyStatement(
                 actions=["s3:PutObject"], resources=[releases], conditions={"Null": {"s3:if-none-match": "false"}}
             ),
-            # without it S3 says that what is missing is forbidden
+            # without it S3 returns 403 for a missing object
             _listing(unit.artifacts.bucket_arn, [f"releases/{self._group_name}/*", "gates/*"]),
             _listing(unit.audit_bucket.bucket_arn, [f"audit/{chain}/*"]),
             iam.PolicyStatement(

@@ -190,7 +190,7 @@ class ServedModels(Construct):
                 iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
                 iam.PolicyStatement(actions=["dynamodb:Scan"], resources=[self._offers.table_arn]),
                 iam.PolicyStatement(actions=["s3:GetObject"], resources=[unit.audit_bucket.arn_for_objects(records)]),
-                # without it S3 says that what is missing is forbidden
+                # without it S3 returns 403 for a missing object
                 iam.PolicyStatement(
                     actions=["s3:ListBucket"],
                     resources=[unit.audit_bucket.bucket_arn],
@@ -338,7 +338,7 @@ class ServedModels(Construct):
         releases = f"releases/{self._group_name}/*"
         kept = [
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[unit.artifacts.arn_for_objects(releases)]),
-            # without it S3 says that what is missing is forbidden
+            # without it S3 returns 403 for a missing object
             iam.PolicyStatement(
                 actions=["s3:ListBucket"],
                 resources=[unit.artifacts.bucket_arn],

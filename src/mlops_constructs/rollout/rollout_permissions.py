@@ -314,7 +314,7 @@ class RolloutAccess:
         return [
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             *self.business_unit.audit_statements(self.endpoint_name),
-            # without it S3 says that a missing record is forbidden
+            # without it S3 returns 403 for a missing record
             iam.PolicyStatement(
                 actions=["s3:ListBucket"],
                 resources=[self.business_unit.audit_bucket.bucket_arn],

@@ -20,7 +20,7 @@ from mlops_runtime.rollout.fleet_capacity import DIMENSION, NAMESPACE, render_sc
 _SDK = "aws-sdk:applicationautoscaling:"
 _PRINCIPAL = "sagemaker.application-autoscaling.amazonaws.com"
 _SERVICE_LINKED_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
-# The API says PolicyARN; Step Functions names members as the Java SDK does, which does not keep every acronym in capitals.
+# The API returns PolicyARN; Step Functions names members as the Java SDK does, which does not keep every acronym in capitals.
 # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
 _POLICY_ARN = "{% $lookup($states.result, $keys($states.result)[$lowercase($) = 'policyarn']) %}"
 # a variable of its own: inside a Map it must not bear the name of one outside

@@ -84,7 +84,7 @@ def serve(
     """Serve the console until interrupted; arguments and defaults are those of the command.
 
     Raises:
-        UserError: If the command line cannot be followed, as the command says it.
+        UserError: If the command line cannot be followed, with the command's message.
     """
     try:
         from mlops_cli.console_server import ConsoleServer

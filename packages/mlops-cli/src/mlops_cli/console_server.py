@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SECONDS
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("do_"):  # of any method: which one an address takes, the API says
+        if name.startswith("do_"):  # of any method: the API knows which one an address takes
             return self._answer
         raise AttributeError(name)
 

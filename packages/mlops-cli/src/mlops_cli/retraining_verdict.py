@@ -34,7 +34,7 @@ def requests_of(aws: Account, entries: "Entries", pipeline: "PipelineEntry") -> 
 def follow(
     requests: "RetrainingRequests", event: str, *, facts: Mapping[str, Any], is_awaited: bool, as_json: bool
 ) -> None:
-    """Print what the guard and then the Retrain machine say to a request.
+    """Print what the guard and then the Retrain machine report for a request.
 
     Args:
         requests: The pipeline.

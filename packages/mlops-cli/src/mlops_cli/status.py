@@ -60,7 +60,7 @@ def status(
 
 
 def _document(unit: "UnitOverview", now: datetime) -> dict[str, object]:
-    """Return a unit with its words: what stops its automation, and the state of each model as the console says it."""
+    """Return a unit with its words: what stops its automation, and the state of each model as the console shows it."""
     from mlops_runtime.business_unit.unit_words import automation
     from mlops_runtime.console.model_state import state_of
     from mlops_runtime.contracts import to_dict

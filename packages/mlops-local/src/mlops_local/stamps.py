@@ -1,8 +1,8 @@
 """MiniStack's own time stamps on the embedded clock.
 
 Queued messages keep the real time they were sent, because visibility, delay and retention count from it; what a receiver reads as
-``SentTimestamp`` is what the embedded clock said then. DynamoDB's time-to-live and its stamps, and what S3 says of when an object
-was written, follow the embedded clock.
+``SentTimestamp`` is the embedded clock's time of then. DynamoDB's time-to-live and its stamps, and the times at which S3 reports
+that objects were written, follow the embedded clock.
 """
 
 from typing import Any

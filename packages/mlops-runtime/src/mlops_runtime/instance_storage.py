@@ -12,7 +12,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.htm
 import re
 
 _INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.[a-z0-9-]+")
-# Families of SageMaker's instance types for which EC2 says InstanceStorageSupported, read from DescribeInstanceTypes on 2026-11-29;
+# Families of SageMaker's instance types with InstanceStorageSupported in EC2, read from DescribeInstanceTypes on 2026-11-29;
 # dl1 and p6e-gb200 from https://docs.aws.amazon.com/ec2/latest/instancetypes/ac.html. A "d" behind the generation stands for local
 # disks: https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html
 _LOCAL_STORAGE = re.compile(r"[a-z]\d[a-ce-z]*d[a-z]*|dl1|g[5-7]e?|p4de?|p[56][a-z]*(-[a-z0-9]+)?|trn1n?|trn2u?")

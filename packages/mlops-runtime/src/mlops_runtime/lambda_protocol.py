@@ -110,7 +110,7 @@ def each(event: Mapping[str, Any], work: Callable[[Message], object]) -> dict[st
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether SageMaker says that the named thing does not exist; it has no error code of its own for that."""
+    """Whether SageMaker reports that the named thing does not exist; it has no error code of its own for that."""
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     return code == "ResourceNotFound" or (
         code.startswith("Validation") and any(words in message.lower() for words in _MISSING)

@@ -1,4 +1,4 @@
-"""Rotation of refresh tokens where the app client says so, and their end: ``/oauth2/revoke``."""
+"""Rotation of refresh tokens where the app client is configured so, and their end: ``/oauth2/revoke``."""
 
 import json
 import time
@@ -44,7 +44,7 @@ _FLOWS = {"REFRESH_TOKEN_AUTH", "REFRESH_TOKEN"}
 
 
 def install() -> None:
-    """Rotate where a client says so."""
+    """Rotate where a client is configured so."""
     cognito._oauth2_token = _rotating(cognito._oauth2_token)
     cognito._get_tokens_from_refresh_token = _refreshing(cognito._get_tokens_from_refresh_token)
     cognito._initiate_auth = _initiating(cognito._initiate_auth)

@@ -118,7 +118,7 @@ def refresh() -> None:
 
 
 def _tell_groups() -> None:
-    """Write down which load balancers forward to each group, as DescribeTargetGroups says it."""
+    """Write down which load balancers forward to each group, as DescribeTargetGroups returns it."""
     for group, record in list(alb._tgs.items()):
         name = full_name(group)
         record["LoadBalancerArns"] = sorted(arn for arn, row in _BALANCERS.items() if name in row.routing.targets)

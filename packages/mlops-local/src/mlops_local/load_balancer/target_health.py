@@ -142,7 +142,7 @@ def _unknown(arn: str) -> Response:
 
 
 def state(arn: str, address: Address) -> str:
-    """Return a target's state as DescribeTargetHealth says it."""
+    """Return a target's state as DescribeTargetHealth returns it."""
     return _seen(_ALL.health.get((arn, *address)), zones.by_group().get(arn))[0]
 
 

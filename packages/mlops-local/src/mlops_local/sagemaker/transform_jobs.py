@@ -26,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 _MEGABYTE = 2**20
 _MOST = 100  # MB, also of all payloads that are sent at once
-_PAYLOAD = 6  # MB, where neither request nor container says
+_PAYLOAD = 6  # MB, where neither request nor container sets it
 _TIMEOUT, _RETRIES = 600, 3  # ModelClientConfig's defaults
 _SHOWN = 200  # characters of a refused answer that the log has
 _CALLERS_ERROR = range(400, 500)
@@ -228,7 +228,7 @@ def _answers(job: _Transform, server: Server, files: Mapping[str, bytes]) -> dic
 
 
 def _execution_parameters(server: Server) -> Record:
-    """Return what the container says of how it is asked; 404 says nothing."""
+    """Return how the container wants to be called; with a 404 it has no wish."""
     # claim: container-may-say-how-it-is-asked
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=fleets.PING)
     try:

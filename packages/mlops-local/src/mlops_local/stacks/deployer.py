@@ -233,7 +233,7 @@ class ResourceEvent:
         logical_id: The resource's id in the template.
         resource_type: Its type.
         status: Such as `CREATE_COMPLETE`.
-        reason: Why, where CloudFormation says.
+        reason: Why, where CloudFormation has a reason.
         physical_id: What the resource is called, once that is known.
         at: When, in epoch seconds of the cloud's clock.
     """

@@ -1,4 +1,4 @@
-"""What CloudFormation says of values that stacks share: parameters that are missing or read by name, exports that are in use.
+"""What CloudFormation reports of values that stacks share: parameters that are missing or read by name, exports that are in use.
 
 MiniStack refuses the deletion of an exporting stack in the call. CloudFormation accepts the call, and the stack stays as it was,
 with the reason.

@@ -1,6 +1,6 @@
 """What keeps a definition of a state machine from being taken, as diagnostics: when it is validated, created or changed.
 
-MiniStack says OK to anything. Codes are those that AWS's page shows; it asks not to rely on them, nor on the messages.
+MiniStack returns OK for anything. Codes are those that AWS's page shows; it asks not to rely on them, nor on the messages.
 
 See: https://docs.aws.amazon.com/step-functions/latest/apireference/API_ValidateStateMachineDefinition.html,
 https://states-language.net/

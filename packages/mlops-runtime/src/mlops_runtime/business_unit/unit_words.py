@@ -1,4 +1,4 @@
-"""A unit in words, as the command and the console say them: automation, endpoints with rollouts and monitors, pipelines."""
+"""A unit in words, as the command and the console print them: automation, endpoints with rollouts and monitors, pipelines."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

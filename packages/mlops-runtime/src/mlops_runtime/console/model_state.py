@@ -52,7 +52,7 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
             "its endpoint was deleted outside of the platform: deploy its stack, or approve a package again",
         )
     if found.state in _BROKEN:
-        return ModelState.BROKEN, f"SageMaker says that its endpoint is {found.state}; see its rollout and its log"
+        return ModelState.BROKEN, f"SageMaker reports that its endpoint is {found.state}; see its rollout and its log"
     if found.state == NOT_YET_DEPLOYED and not found.waiting and not found.running:
         return ModelState.NOT_YET_DEPLOYED, "nothing serves yet: the first approval deploys a model"
     if MonitorState.VIOLATION.value in states and monitor is not None:

@@ -219,7 +219,7 @@ class BuildProcess:
     """What builds a training set, so that others can learn that it has ended.
 
     Attributes:
-        kind: ``lock``: it holds the lock of its intent's file. ``processing-job`` and ``job-run``: SageMaker and Glue say.
+        kind: ``lock``: it holds the lock of its intent's file. ``processing-job`` and ``job-run``: SageMaker and Glue report it.
             ``other``: nothing says; its user does.
         name: Name of the job, else machine and process, for people.
         run: Id of the job's run, of a ``job-run``.

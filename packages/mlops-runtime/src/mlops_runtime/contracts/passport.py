@@ -22,8 +22,8 @@ class Passport:
     ``image``, ``artifact_sha256``, ``model_sha256`` and ``environment`` are what the package's container is made of,
     ``container_sha256`` is of the whole of it. ``approver`` is whom SageMaker names, ``golden_sha256`` of the golden requests that
     this very container has passed, ``training_execution`` the execution that trained and registered it, ``code`` the address,
-    by its hash, of the training code that SageMaker says the job ran, ``signing_key`` the key that signed the archive once a gate
-    had passed it, ``machine_sha256`` the hash of the Deploy machine's definition (``rollout.definition_hash``).
+    by its hash, of the training code that SageMaker reports for the job, ``signing_key`` the key that signed the archive once a
+    gate had passed it, ``machine_sha256`` the hash of the Deploy machine's definition (``rollout.definition_hash``).
     ``flavor`` and ``trust`` are of a model that is not ONNX: what loads it, and what that may do. What else is missing is null,
     and ``not_recorded`` says why, by the field's name.
     """

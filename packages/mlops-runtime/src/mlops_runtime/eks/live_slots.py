@@ -75,7 +75,7 @@ def all_to(slot: str) -> dict[str, int]:
 
 
 def read_weights(rule: Mapping[str, object], target_groups: Mapping[str, str]) -> dict[str, int]:
-    """Return the share of each slot, in percent, as a rule of DescribeRules says.
+    """Return the share of each slot, in percent, as DescribeRules returns it.
 
     See: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ForwardActionConfig.html
 

@@ -37,7 +37,7 @@ class AdminError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminRecord:
-    """One end of an administrator's access: who, where, with which policy, for which request, and when AWS says it was."""
+    """One end of an administrator's access: who, where, with which policy, for which request, and AWS's time of it."""
 
     cluster: str
     principal: str
@@ -228,7 +228,7 @@ class ManifestsResource:
                     if reference.kind == _NAMESPACE:
                         self._await_gone(cluster, reference, has_time)
         except (ClientError, ClusterError) as error:
-            # a cluster that is gone has taken everything with it; EKS says the same of an access entry that it does not know yet
+            # a cluster that is gone has taken everything with it; EKS returns the same for an access entry that is not known yet
             if not (_says_gone(error) and self._is_gone(properties["ClusterName"])):
                 raise
             return 0

@@ -160,7 +160,7 @@ def _with_pods(spec: ServingSpec, pods: int) -> ServingSpec:
 
 
 def _is_given_up(deployment: Manifest | None) -> bool:
-    """Whether Kubernetes says of the newest revision that it does not progress.
+    """Whether Kubernetes reports that the newest revision does not progress.
 
     See: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment
     """

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 _DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedAccess"}
-# how IAM says what was refused: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+# how IAM reports what was refused: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 _ACTION = re.compile(r"perform: ([a-z0-9-]+:\w+)(?: on resource: \"?(arn:[^\s\"]+))?")
 
 

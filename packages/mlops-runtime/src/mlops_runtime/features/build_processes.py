@@ -1,4 +1,4 @@
-"""Whether a job of SageMaker or Glue that built a training set is known to have ended: only its service says so, never a clock."""
+"""Whether a job of SageMaker or Glue that built a training set is known to have ended: only its service knows, never a clock."""
 
 from collections.abc import Callable
 from typing import Any

@@ -202,7 +202,7 @@ class IncomingBatches:
         except (
             pa.ArrowException,
             OSError,
-        ) as error:  # Arrow says OSError of a broken Thrift footer; the bytes are in memory
+        ) as error:  # Arrow raises OSError for a broken Thrift footer; the bytes are in memory
             raise BatchError(f"batch for {delivery.table}: it cannot be read as Parquet: {error}") from error
 
     def _ingest(self, delivery: Delivery, group: FeatureGroup, rows: pa.Table) -> Outcome:

@@ -283,7 +283,7 @@ class RowFiles:
 
     @staticmethod
     def _named(head: _Head, said: str) -> str:
-        """Return what Arrow says of a value, with the name of the column in place of its number."""
+        """Return what Arrow reports of a value, with the name of the column in place of its number."""
         number = _COLUMN.match(said)
         if number is None:
             return said
@@ -625,7 +625,7 @@ def _names(keys: Sequence[str]) -> str:
 
 
 def _placed(error: Exception, first: int) -> str:
-    """Return what Arrow says of a block of JSON lines, whose rows it counts from 0; the first has the number ``first``."""
+    """Return what Arrow reports of a block of JSON lines, whose rows it counts from 0; the first has the number ``first``."""
     said = _said(error)
     before, mark, row = said.rpartition(" in row ")
     return f"{before}{mark}{int(row) + first:,}" if row.isdecimal() else said

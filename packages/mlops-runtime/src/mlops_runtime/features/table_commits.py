@@ -15,7 +15,7 @@ from mlops_runtime.features.table_files import missing_as_such
 
 T = TypeVar("T")
 _READINGS = 8
-# how pyiceberg says that another commit has removed a snapshot which this one removes too, or builds on
+# how pyiceberg reports that another commit has removed a snapshot which this one removes too, or builds on
 _GONE = re.compile(r"Snapshot with snapshot id -?\d+ does not exist|Cannot find starting snapshot -?\d+")
 
 

@@ -25,7 +25,7 @@ DATA = ".parquet"
 MANIFEST = ".avro"
 METADATA = ".metadata.json"
 STATISTICS = (".stats", ".puffin")  # sketches of values: https://iceberg.apache.org/puffin-spec/
-# what Arrow says where S3 refuses to read: the refusal is written over the content that was asked for, which leaves its HTTP status
+# what Arrow reports if S3 refuses a read: the refusal is written over the content that was asked for, which leaves its HTTP status
 # alone, and where it is longer than that nothing, see https://github.com/apache/doris/pull/61636
 _REFUSED = re.compile(
     r"AWS Error (NO_SUCH_KEY|RESOURCE_NOT_FOUND) during GetObject operation|Failed to flush response stream"

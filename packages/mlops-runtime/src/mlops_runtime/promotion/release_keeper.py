@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
-_GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 says that it is forbidden of what is gone to whom may not list
+_GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 returns 403 for a missing object to a caller that may not list
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
 _OUTCOMES: dict[str, Outcome] = {
     "APPROVED": Outcome.REGISTERED,

@@ -228,7 +228,7 @@ class ServedModels:
         return (name,)
 
     def _ask(self, names: tuple[str, ...], event_id: str, now: datetime) -> str:
-        """Ask the source for a retraining where an alarm is in ALARM and the newest report of the monitor says so."""
+        """Ask the source for a retraining where an alarm is in ALARM and the monitor's newest report confirms it."""
         if self.served is None or self.served.evidence is None or not names:
             return "no alarm asks"
         found = self.served.evidence.read(names, now)

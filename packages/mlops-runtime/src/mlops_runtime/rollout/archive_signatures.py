@@ -27,7 +27,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _GATE = re.compile(r"([\w-]+)/([\w.-]+)\.json")
 _MOST_BYTES = 10_000  # of a signature, which has about 1,100
-_GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 says that it is forbidden of what is gone to whom may not list
+_GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 returns 403 for a missing object to a caller that may not list
 
 
 class ArchiveSignatureError(ValueError):

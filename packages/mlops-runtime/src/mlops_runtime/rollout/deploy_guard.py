@@ -175,7 +175,7 @@ def check_approval(asked: Asked, described: Mapping[str, Any] | None, settings: 
 
     Args:
         asked: What the event asked for.
-        described: What DescribeModelPackage says; None if there is no such package.
+        described: What DescribeModelPackage returns; None if there is no such package.
         settings: What may start rollouts.
 
     Raises:

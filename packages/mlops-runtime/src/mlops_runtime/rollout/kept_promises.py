@@ -16,7 +16,7 @@ from mlops_runtime.rollout.rollout_table import RolloutTable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_GONE = ("NoSuchKey", "AccessDenied")  # S3 says that it is forbidden of what is gone to whom may not list
+_GONE = ("NoSuchKey", "AccessDenied")  # S3 returns 403 for a missing object to a caller that may not list
 
 
 def desired_promises(s3: "S3Client", bucket: str, table: RolloutTable) -> tuple[RequestPromise, ...]:

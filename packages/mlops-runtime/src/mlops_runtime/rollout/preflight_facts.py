@@ -213,7 +213,7 @@ class Sources:
         try:
             return self._stored(live.spec_uri)[0]
         except ClientError as error:
-            # S3 says so of what is gone to whom may not list
+            # S3 returns it for a missing object to a caller that may not list
             if error.response["Error"]["Code"] in ("NoSuchKey", "AccessDenied"):
                 return None
             raise
@@ -247,7 +247,7 @@ class Sources:
         try:
             return read_record(self.s3, self.audit_bucket, audit_key(endpoint, sequence, digest), digest)
         except ClientError as error:
-            # S3 says so of what is gone to whom may not list
+            # S3 returns it for a missing object to a caller that may not list
             if error.response["Error"]["Code"] != "AccessDenied":
                 raise
         return None

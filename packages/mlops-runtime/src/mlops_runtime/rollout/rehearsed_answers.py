@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REHEARSALS = "rehearsals"  # folder of what candidates answered
-# S3 says so of what is gone to whom may not list
+# S3 returns it for a missing object to a caller that may not list
 _MISSING = ("NoSuchKey", "AccessDenied")
 
 Answers = Mapping[str, Sequence[float]]

@@ -143,7 +143,7 @@ def _passing(error: Exception) -> str | None:
     """Return what went wrong if another try may help, None for what is not S3's.
 
     Raises:
-        FetchError: S3 says that there is nothing to wait for.
+        FetchError: S3 reports that there is nothing to wait for.
     """
     if isinstance(error, ClientError):
         code = str(error.response.get("Error", {}).get("Code", ""))

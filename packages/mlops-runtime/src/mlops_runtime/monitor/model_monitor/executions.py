@@ -88,7 +88,7 @@ class ExecutionFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executions:
-    """What the newest execution of each monitor says.
+    """What the newest execution of each monitor reports.
 
     Args:
         rows: Rows that the data-quality monitor analyzed; 0 without one.
