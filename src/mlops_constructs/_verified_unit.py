@@ -52,6 +52,8 @@ class VerifiedUnit(cdk.Stack):
             "EndpointName": endpoint.endpoint_name,
             "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
             "ArtifactsBucket": tenant.artifacts.bucket_name,
+            "KeyArn": tenant.key.key_arn,
+            "ModelRoleArn": endpoint.role.role_arn,
         }
         if endpoint.capture_bucket is not None:
             outputs["CaptureBucket"] = endpoint.capture_bucket.bucket_name

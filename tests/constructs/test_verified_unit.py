@@ -37,6 +37,8 @@ def test_the_unit_needs_no_bootstrap_and_keeps_nothing(tmp_path: Path) -> None:
         "DeployMachineArn",
         "EndpointName",
         "FlowLogs",
+        "KeyArn",
+        "ModelRoleArn",
     }
     template = Template(document, account="1" * 12, region="us-east-1")
     assert len(template.machines()) == 1

@@ -101,6 +101,11 @@ def test_asks_whether_a_variant_is_registered() -> None:
             {},
             "ml.inf1.xlarge of b cannot be used",
         ),
+        (
+            {"ProductionVariants": [INSTANCES, other(INSTANCES, InstanceType="ml.g5.xlarge")], "KmsKeyId": "k"},
+            {},
+            "can't request a KmsKeyId for instance type ml.g5.xlarge",
+        ),
         ({"ProductionVariants": [INSTANCES], **ASYNC, **CAPTURE}, {}, "DataCaptureConfig is for real-time endpoints"),
         ({"ProductionVariants": [INSTANCES], "AsyncInferenceConfig": {"OutputConfig": {}}}, {}, "needs S3OutputPath"),
         (

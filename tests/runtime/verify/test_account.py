@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.runtime.verify.answers import Answers, answered
 
 from mlops_runtime.verify.account import ON_AWS, embedded_pace
 
@@ -12,3 +13,11 @@ def test_the_embedded_cloud_is_waited_for_by_its_clock(scale: float, patience: f
     """A canary takes as many seconds of the clock as on AWS; real work takes real ones however fast the clock is."""
     assert embedded_pace(scale).patience == patience
     assert embedded_pace(scale).patience * scale >= ON_AWS.patience
+
+
+def test_a_text_has_neither_account_nor_arn() -> None:
+    """Of an ARN the service is left, whatever stands behind it."""
+    role = "arn:aws:iam::000000000000:role/r"
+    text = f'Stack:arn:aws:cloudformation:us-east-1:000000000000:stack/s/1 is busy, role "{role}" (000000000000)'
+
+    assert answered(Answers()).hide(text) == 'Stack:<ARN of cloudformation> is busy, role "<ARN of iam>" (<account>)'

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlops_runtime.verify.account import Pace, Place, names
-from mlops_runtime.verify.loop_checks import Deployed, LoopChecks
+from mlops_runtime.verify.loop_checks import LoopChecks
+from mlops_runtime.verify.package_checks import PackageChecks
 from mlops_runtime.verify.problems import CheckError
+from mlops_runtime.verify.unit import Deployed
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
@@ -53,8 +55,8 @@ def test_a_wait_that_is_too_long_says_where_the_rollout_stands(cloud: Cloud) -> 
     deployed = Deployed(
         outputs={"EndpointName": name, "DeployMachineArn": machine},
         functions=(),
-        flow_logs="",
         image="",
+        interface_services=(),
         since=datetime(2000, 1, 1, tzinfo=UTC),
     )
     try:
@@ -62,6 +64,6 @@ def test_a_wait_that_is_too_long_says_where_the_rollout_stands(cloud: Cloud) -> 
             CheckError,
             match=r"waited 1 s for the Deploy machine at rest; it has been in state Bake for \d+ min by the cloud's clock",
         ):
-            LoopChecks(place, deployed, lambda: None).nothing_serves_yet()
+            LoopChecks(place, deployed, PackageChecks(place, deployed), lambda: None).nothing_serves_yet()
     finally:
         machines.stop_execution(executionArn=execution)

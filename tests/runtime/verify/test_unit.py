@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.runtime.verify.answers import NAMES, Answers, Refused, answered
 
 from mlops_runtime.verify.journal import Journal
-from mlops_runtime.verify.problems import CheckError
+from mlops_runtime.verify.problems import CheckError, NoEvidenceError
 from mlops_runtime.verify.unit import File, Unit
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def test_a_stack_is_deployed_and_deleted(place: Place, tmp_path: Path) -> None:
     """Its outputs are returned; what is made is in the journal before, and a second deletion finds nothing."""
     made = Made(place, tmp_path, WORKS)
 
-    outputs = made.unit.deploy("template.json")
+    made.unit.begin("template.json")
+    outputs = made.unit.deployed()
     assert place.client("ssm").get_parameter(Name=outputs["Name"])["Parameter"]["Value"] == "1"
     assert (made.unit.exists(), made.unit.functions()) == (True, [])
     assert set(made.journal.left()) == {("bucket", place.names.bucket), ("stack", place.names.stack)}
@@ -107,8 +109,63 @@ def test_a_stack_that_breaks_names_the_resource_and_can_be_deleted(place: Place,
     """With CloudFormation's reason."""
     made = Made(place, tmp_path, BREAKS)
 
+    made.unit.begin("template.json")
     with pytest.raises(CheckError, match=r"the stack ended as ROLLBACK_COMPLETE: Flow: "):
-        made.unit.deploy("template.json")
+        made.unit.deployed()
     assert made.stacks() == ["ROLLBACK_COMPLETE"]
     assert made.unit.delete() is None
     assert made.stacks() == []
+
+
+def unit(folder: Path, **table: Any) -> Unit:
+    """A stack of an account that answers from a table."""
+    return Unit(answered(Answers(**table)), Journal(folder / "journal.jsonl"), lambda: None)
+
+
+def test_a_template_that_comes_back_otherwise_fails(tmp_path: Path) -> None:
+    """In another order, with another value, or with a part more."""
+    uploaded = json.dumps(WORKS, indent=1).encode()
+    for body, words in (
+        ({"Outputs": WORKS["Outputs"], "Resources": WORKS["Resources"]}, "another the order of its parts"),
+        ({**WORKS, "Outputs": {}}, "another Outputs"),
+        ({**WORKS, "Metadata": {}}, "another Metadata"),
+    ):
+        with pytest.raises(CheckError, match=words):
+            unit(tmp_path, GetTemplate={"TemplateBody": json.dumps(body)}).gives_back(uploaded)
+    found = unit(tmp_path, GetTemplate={"TemplateBody": json.dumps(WORKS)}).gives_back(uploaded)
+    assert found == f"{len(json.dumps(WORKS))} characters of JSON, as uploaded"
+
+
+@pytest.mark.parametrize(
+    ("after", "error", "words"),
+    [
+        ("CREATE_IN_PROGRESS", CheckError, "a change set is taken for the stack while it is CREATE_IN_PROGRESS"),
+        ("CREATE_COMPLETE", NoEvidenceError, "the stack was CREATE_IN_PROGRESS and is CREATE_COMPLETE already"),
+    ],
+)
+def test_a_second_operation_that_is_taken_fails(tmp_path: Path, after: str, error: type[Exception], words: str) -> None:
+    """Unless the first one has ended meanwhile."""
+    status = [{"Stacks": [{"StackStatus": s}]} for s in ("REVIEW_IN_PROGRESS", "CREATE_IN_PROGRESS", after)]
+    busy = unit(tmp_path, DescribeStacks=status, CreateChangeSet={"Id": "a"})
+    with pytest.raises(error, match=words):
+        busy.refuses_a_second_operation("template.json")
+
+    refused = Refused(f"Stack:{NAMES.stack} is in CREATE_IN_PROGRESS state and can not be updated.", "ValidationError")
+    busy = unit(tmp_path, DescribeStacks=status[1:], CreateChangeSet=refused)
+    assert "can not be updated" in busy.refuses_a_second_operation("template.json")
+
+
+def test_a_bucket_that_takes_the_old_operations_fails(tmp_path: Path) -> None:
+    """Its tags decide no more afterwards; a Region that has no such buckets shows nothing."""
+    answers = Answers(PutBucketAbac={}, PutBucketTagging={}, DeleteBucketTagging={})
+    taken = Unit(answered(answers), Journal(tmp_path / "journal.jsonl"), lambda: None)
+    with pytest.raises(CheckError, match="PutBucketTagging is taken although"):
+        taken.keeps_its_tags()
+    assert ["Disabled" in text for text in answers.asked("PutBucketAbac")] == [False, True]
+
+    with pytest.raises(CheckError, match="DeleteBucketTagging is taken although"):
+        unit(
+            tmp_path, PutBucketAbac={}, PutBucketTagging=Refused("no", "InvalidRequest"), DeleteBucketTagging={}
+        ).keeps_its_tags()
+    with pytest.raises(NoEvidenceError, match="PutBucketAbac is refused as NotImplemented"):
+        unit(tmp_path, PutBucketAbac=Refused("no", "NotImplemented")).keeps_its_tags()

@@ -59,8 +59,8 @@ def test_the_estimate_counts_all_of_the_time() -> None:
     paid = [step for step in steps(interface_endpoints=8) if not step.is_free]
     minutes = {step.name: step.minutes for step in (*paid, TEARDOWN)}
     total = sum(minutes.values()) / 60
-    served = (sum(minutes.values()) - minutes["deploy"] - minutes["approver"]) / 60
-    rollouts = (minutes["canary"] + minutes["rollback"]) / 60
+    served = (total * 60 - sum(minutes[name] for name in ("deploy", "approver", "packages", "fill"))) / 60
+    rollouts = (minutes["canary"] + minutes["rollback"] + minutes["requests"]) / 60
     network = 8 * 0.01 * -(-total // 1)
 
     expected = network + total / 730 + 2 * 0.115 * (served + rollouts)

@@ -11,6 +11,7 @@ from mlops_local.networks.reach import Member
 from mlops_local.sagemaker import foreign_images, package_versions, resource_store
 from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.role_clients import Identity
+from mlops_runtime.instance_storage import takes_volume_key
 
 # what an endpoint here can do without; each is refused by name rather than ignored
 _UNSUPPORTED = (
@@ -76,6 +77,12 @@ def _problems(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
         yield f"Production variant names must be unique, got {names}"
     for variant in (*production, *shadows):
         yield from _variant(variant)
+        # claim: local-storage-takes-no-key
+        if "KmsKeyId" in request and not takes_volume_key(variant.get("InstanceType", "")):
+            yield (
+                f"You can't request a KmsKeyId for instance type {variant['InstanceType']}: it has local storage, which its "
+                "hardware encrypts; leave KmsKeyId out"
+            )
     if is_serverless(request):
         yield from _serverless(request, models)
     if shadows:

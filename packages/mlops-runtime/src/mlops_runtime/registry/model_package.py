@@ -44,7 +44,7 @@ CONTAINER_SHA256 = "container_sha256"
 CONTAINER_FIELDS = "container_fields"
 
 # claim: packages-gain-two-fields
-_ADDED = ("ImageDigest", "ModelDataETag")
+ADDED = ("ImageDigest", "ModelDataETag")
 _IMAGE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -237,7 +237,7 @@ def _trust_problems(given: str | None, metadata: Mapping[str, str]) -> Iterator[
 
 
 def _given(container: Mapping[str, Any]) -> dict[str, object]:
-    return {name: value for name, value in container.items() if name not in _ADDED}
+    return {name: value for name, value in container.items() if name not in ADDED}
 
 
 def _fields(container: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Where a verification works: clients, names derived from account and region, the time, and how long it waits."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any, Literal, TypeVar
 from mlops_runtime.verify.problems import CheckError
 
 TAG = "mlops:verify"
+
+_ARN = re.compile(r"arn:aws[a-z-]*:([a-z0-9-]+):[^\s\"',;)\]]*")
 
 T = TypeVar("T")
 
@@ -117,25 +120,28 @@ class Place:
     pace: Pace
     command: str
 
-    def wait(self, look: Callable[[], T | None], what: str, *, beat: Callable[[], None]) -> T:
+    def wait(self, look: Callable[[], T | None], what: str, *, beat: Callable[[], None], share: float = 1.0) -> T:
         """Wait until a function returns something that is not ``None``.
 
         Args:
             look: The function.
             what: What is waited for, for the message.
             beat: Called between two looks: renews the lock, holds the budget.
+            share: Of the patience, how much to have. Default: all of it.
 
         Raises:
-            CheckError: If it takes longer than the patience.
+            CheckError: If it takes longer.
         """
-        deadline = time.monotonic() + self.pace.patience
+        patience = self.pace.patience * share
+        deadline = time.monotonic() + patience
         while (found := look()) is None:
             if time.monotonic() > deadline:
-                raise CheckError(f"waited {self.pace.patience:.0f} s for {what}")
+                raise CheckError(f"waited {patience:.0f} s for {what}")
             beat()
             time.sleep(self.pace.poll)
         return found
 
     def hide(self, text: str) -> str:
-        """Return a text without the account's id, for the report."""
-        return " ".join(text.split()).replace(self.account, "<account>")[:500]
+        """Return a text without the account's id and without ARNs, for the report."""
+        named = _ARN.sub(r"<ARN of \1>", " ".join(text.split()))
+        return named.replace(self.account, "<account>")[:500]

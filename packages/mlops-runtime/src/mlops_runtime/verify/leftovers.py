@@ -8,6 +8,9 @@ from mlops_runtime.verify.account import TAG, Place
 from mlops_runtime.verify.problems import CUT_OFF, CheckError
 
 Left = tuple[str, str]
+# members of the calls of a kind of job; SageMaker keeps the record of one that has ended
+_JOBS = {"training-job": "TrainingJob", "transform-job": "TransformJob"}
+_RUNNING = ("InProgress", "Stopping")
 
 
 def find(place: Place) -> list[Left]:
@@ -26,6 +29,7 @@ def beside_the_stack(place: Place) -> list[Left]:
     ):
         pages = sagemaker.get_paginator(operation).paginate(NameContains=unit)
         found += [(kind, row[name]) for page in pages for row in page[key] if row[name].startswith(unit)]
+    found += _jobs(place)
     pages = place.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNamePrefix=unit)
     found += [("alarm", row["AlarmName"]) for page in pages for row in page["MetricAlarms"]]
     for prefix in (f"/aws/sagemaker/Endpoints/{unit}", f"/aws/lambda/{place.names.stack}"):
@@ -50,6 +54,8 @@ def remove(place: Place, left: Left, *, beat: Callable[[], None]) -> None:
             place.client("sagemaker").delete_endpoint_config(EndpointConfigName=name)
         elif kind == "model":
             place.client("sagemaker").delete_model(ModelName=name)
+        elif kind in _JOBS:
+            _stop_job(place, kind, name, beat)
         elif kind == "alarm":
             place.client("cloudwatch").delete_alarms(AlarmNames=[name])
         elif kind == "log-group":
@@ -88,6 +94,16 @@ def _buckets(place: Place) -> Iterator[Left]:
     yield "bucket", place.names.bucket
 
 
+def _jobs(place: Place) -> Iterator[Left]:
+    """Yield jobs of the unit that run: SageMaker took them against a claim, and the run was killed before they were stopped."""
+    sagemaker, unit = place.client("sagemaker"), place.names.unit
+    for kind, member in _JOBS.items():
+        for page in sagemaker.get_paginator(f"list_{kind.replace('-', '_')}s").paginate(NameContains=unit):
+            for row in page[f"{member}Summaries"]:
+                if row[f"{member}Name"].startswith(unit) and row[f"{member}Status"] in _RUNNING:
+                    yield kind, row[f"{member}Name"]
+
+
 def _keys(place: Place) -> Iterator[Left]:
     """Yield signing keys whose deletion is not scheduled; the unit's own key has the tag too and goes with the stack."""
     kms = place.client("kms")
@@ -117,19 +133,35 @@ def _remove_bucket(place: Place, name: str) -> None:
     s3.delete_bucket(Bucket=name, **owner)
 
 
+def at_rest(place: Place, endpoint: str, beat: Callable[[], None]) -> None:
+    """Wait until nothing changes an endpoint, or it is gone."""
+    busy = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+    place.wait(lambda: None if _status(place, endpoint) in busy else True, f"endpoint {endpoint} at rest", beat=beat)
+
+
+def _status(place: Place, endpoint: str) -> str | None:
+    try:
+        return str(place.client("sagemaker").describe_endpoint(EndpointName=endpoint)["EndpointStatus"])
+    except ClientError as error:
+        if "Could not find" in str(error):
+            return None
+        raise
+
+
 def _remove_endpoint(place: Place, name: str, beat: Callable[[], None]) -> None:
     """Delete an endpoint once nothing is being changed about it, and wait until it is gone."""
-    sagemaker = place.client("sagemaker")
+    at_rest(place, name, beat)
+    place.client("sagemaker").delete_endpoint(EndpointName=name)
+    place.wait(lambda: True if _status(place, name) is None else None, f"the end of endpoint {name}", beat=beat)
 
-    def status() -> str | None:
-        try:
-            return str(sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"])
-        except ClientError as error:
-            if "Could not find" in str(error):
-                return None
-            raise
 
-    busy = ("Creating", "Updating", "SystemUpdating", "RollingBack")
-    place.wait(lambda: None if status() in busy else True, f"endpoint {name} at rest", beat=beat)
-    sagemaker.delete_endpoint(EndpointName=name)
-    place.wait(lambda: True if status() is None else None, f"the end of endpoint {name}", beat=beat)
+def _stop_job(place: Place, kind: str, name: str, beat: Callable[[], None]) -> None:
+    """Stop a job and wait until it has ended."""
+    sagemaker, member, verb = place.client("sagemaker"), _JOBS[kind], kind.replace("-", "_")
+
+    def status() -> str:
+        return str(getattr(sagemaker, f"describe_{verb}")(**{f"{member}Name": name})[f"{member}Status"])
+
+    if status() == "InProgress":
+        getattr(sagemaker, f"stop_{verb}")(**{f"{member}Name": name})
+    place.wait(lambda: None if status() in _RUNNING else True, f"the end of {kind} {name}", beat=beat)

@@ -2,50 +2,26 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mlops_runtime.contracts import content_hash
-from mlops_runtime.refused_calls import DENIED
-from mlops_runtime.registry.model_package import registered_metadata
-from mlops_runtime.registry.package_registry import Approver
 from mlops_runtime.verify.account import Place
-from mlops_runtime.verify.probe_model import ProbeModel, failing, times
-from mlops_runtime.verify.problems import CheckError
+from mlops_runtime.verify.package_checks import REASON, PackageChecks
+from mlops_runtime.verify.probe_model import failing, times
+from mlops_runtime.verify.problems import CheckError, NoEvidenceError, expect
+from mlops_runtime.verify.unit import Deployed
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
-    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef, DescribeModelPackageOutputTypeDef
+    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, ExecutionListItemTypeDef
 
-_REASON = "mlops verify"
 _X = 2.0
 _FIRST, _SECOND = 3.0, 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployed:
-    """The deployed stack.
-
-    Args:
-        outputs: Its outputs.
-        functions: Names of its functions.
-        flow_logs: Name of the flow logs' log group.
-        image: URI of the serving image, by digest.
-        since: When its deployment began; executions before are of another unit of the name.
-    """
-
-    outputs: Mapping[str, str]
-    functions: tuple[str, ...]
-    flow_logs: str
-    image: str
-    since: datetime
 
 
 class LoopChecks:
@@ -54,14 +30,20 @@ class LoopChecks:
     Args:
         place: The account.
         deployed: The stack.
+        packages: Registers and approves.
         beat: Called while it waits.
     """
 
-    def __init__(self, place: Place, deployed: Deployed, beat: Callable[[], None]) -> None:
-        self._place, self._deployed, self._beat = place, deployed, beat
+    def __init__(self, place: Place, deployed: Deployed, packages: PackageChecks, beat: Callable[[], None]) -> None:
+        self._place, self._deployed, self._packages, self._beat = place, deployed, packages, beat
         self._sagemaker, self._machines = place.client("sagemaker"), place.client("stepfunctions")
         self._endpoint, self._machine = deployed.outputs["EndpointName"], deployed.outputs["DeployMachineArn"]
         self._served = ""
+
+    @property
+    def served(self) -> str:
+        """ARN of the package that was approved first; empty before."""
+        return self._served
 
     def functions_are_active(self) -> str:
         """Hold each function of the stack to being Active."""
@@ -73,7 +55,7 @@ class LoopChecks:
 
         for name in self._deployed.functions:
             found = self._place.wait(lambda name=name: settled(name), f"function {name}", beat=self._beat)  # type: ignore[misc]
-            _expect(
+            expect(
                 found.get("State", "Active") == "Active", f"{name} is {found.get('State')}: {found.get('StateReason')}"
             )
         return f"{len(self._deployed.functions)} functions are Active"
@@ -82,42 +64,18 @@ class LoopChecks:
         """Hold the Deploy machine, which the first deployment starts, to ending without an endpoint."""
         self._idle()
         failed = [e["name"] for e in self._executions() if e["status"] not in ("SUCCEEDED", "RUNNING")]
-        _expect(not failed, f"executions that did not succeed: {', '.join(failed)}")
-        _expect(self._describe_endpoint() is None, "an endpoint exists before a model was approved")
+        expect(not failed, f"executions that did not succeed: {', '.join(failed)}")
+        expect(self._describe_endpoint() is None, "an endpoint exists before a model was approved")
         return "the stack was created, the Deploy machine ended, no endpoint"
-
-    def approval_status_is_a_condition(self) -> str:
-        """In the approvers' role, PendingManualApproval is denied and Rejected is allowed."""
-        package, role = self._register(times(1.0)), self._approver()
-        try:
-            role.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="PendingManualApproval")
-        except ClientError as error:
-            _expect(error.response["Error"]["Code"] in DENIED, f"PendingManualApproval: {error}")
-        else:
-            raise CheckError("the approvers' role may set PendingManualApproval")
-        role.reject(self._describe(package), reason=_REASON)
-        status = self._describe(package)["ModelApprovalStatus"]
-        _expect(status == "Rejected", f"after a rejection the package is {status}")
-        return "PendingManualApproval is denied, Rejected is allowed"
-
-    def approver_is_a_session(self) -> str:
-        """``LastModifiedBy`` of a package that the approvers' role changed names the role's session."""
-        package, role = self._register(times(1.0)), self._approver()
-        role.reject(self._describe(package), reason=_REASON)
-        identity = self._describe(package).get("LastModifiedBy", {}).get("IamIdentity", {})
-        _expect(
-            ":assumed-role/" in identity.get("Arn", ""), f"IamIdentity has {', '.join(sorted(identity)) or 'nothing'}"
-        )
-        return "LastModifiedBy.IamIdentity.Arn is of an assumed role"
 
     def first_model_serves(self) -> str:
         """An approval makes the endpoint, in isolation, and it answers."""
         started = time.monotonic()
-        self._served = self._register(times(_FIRST))
+        self._served = self._packages.register(times(_FIRST))
         ended = self._approve(self._served)
-        _expect(ended["status"] == "SUCCEEDED", f"the deployment ended {ended.get('error')}: {ended.get('cause')}")
+        expect(ended["status"] == "SUCCEEDED", f"the deployment ended {ended.get('error')}: {ended.get('cause')}")
         answer = self._ask()
-        _expect(abs(answer - _FIRST * _X) < 1e-3, f"it answers {answer}, not {_FIRST * _X}")
+        expect(abs(answer - _FIRST * _X) < 1e-3, f"it answers {answer}, not {_FIRST * _X}")
         return f"in service and right {time.monotonic() - started:.0f} s after the approval"
 
     def capture_arrives(self) -> str:
@@ -134,10 +92,10 @@ class LoopChecks:
     def metadata_starts_nothing(self) -> str:
         """A change of a package's metadata alone starts no deployment."""
         before = self._seen()
-        self._sagemaker.update_model_package(ModelPackageArn=self._served, CustomerMetadataProperties={"note": _REASON})
+        self._sagemaker.update_model_package(ModelPackageArn=self._served, CustomerMetadataProperties={"note": REASON})
         deadline = time.monotonic() + self._place.pace.quiet
         while time.monotonic() < deadline:
-            _expect(self._seen() == before, "a change of metadata started the Deploy machine")
+            expect(self._seen() == before, "a change of metadata started the Deploy machine")
             self._beat()
             time.sleep(self._place.pace.poll)
         return f"approvals started {len(before) - 1} executions, a change of metadata none in {self._place.pace.quiet:.0f} s"
@@ -145,7 +103,7 @@ class LoopChecks:
     def approval_again_sends_an_event(self) -> str:
         """A package that is approved already and is approved again starts the Deploy machine."""
         seen = self._seen()
-        self._approver().approve(self._describe(self._served), reason=f"{_REASON}, again")
+        self._packages.approver().approve(self._packages.describe(self._served), reason=f"{REASON}, again")
         self._ended(self._appeared(seen))
         return "an execution of the Deploy machine"
 
@@ -153,11 +111,11 @@ class LoopChecks:
         """A second model takes over under traffic."""
         config = self._config()
         with self._traffic() as traffic:
-            ended = self._approve(self._register(times(_SECOND)))
-        _expect(ended["status"] == "SUCCEEDED", f"the rollout ended {ended.get('error')}: {ended.get('cause')}")
-        _expect(self._config() != config, "the old endpoint config still serves")
+            ended = self._approve(self._packages.register(times(_SECOND)))
+        expect(ended["status"] == "SUCCEEDED", f"the rollout ended {ended.get('error')}: {ended.get('cause')}")
+        expect(self._config() != config, "the old endpoint config still serves")
         answer = self._ask()
-        _expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
+        expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
         return f"{traffic.answered} calls answered, {traffic.refused} failed"
 
     def metrics_by_config(self) -> str:
@@ -181,76 +139,39 @@ class LoopChecks:
         """A model that fails on every call trips its alarm; the old config serves on."""
         config = self._config()
         with self._traffic() as traffic:
-            ended = self._approve(self._register(failing()))
-        _expect(
+            ended = self._approve(self._packages.register(failing()))
+        expect(
             ended.get("error") == "ROLLED_BACK",
             f"it ended {ended['status']} {ended.get('error')}: {ended.get('cause')}",
         )
-        _expect(self._config() == config, "the endpoint does not serve the old config")
+        expect(self._config() == config, "the endpoint does not serve the old config")
         answer = self._ask()
-        _expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
+        expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
         return f"{traffic.answered} calls answered by the old model, {traffic.refused} failed, then rolled back"
 
-    def network_has_no_reject(self) -> str | None:
-        """The unit's flow logs have records and no REJECT; ``None`` where there are no records."""
-        logs, group = self._place.client("logs"), self._deployed.flow_logs
+    def network_has_no_reject(self) -> str:
+        """The unit's flow logs have records and no REJECT."""
+        logs, group = self._place.client("logs"), self._deployed.outputs.get("FlowLogs", "")
         if not group or not logs.describe_log_streams(logGroupName=group, limit=1)["logStreams"]:
-            return None
+            raise NoEvidenceError("the flow logs have no records")
         found = [
             event["message"]
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group, filterPattern="REJECT")
             for event in page["events"]
         ]
-        _expect(not found, f"{len(found)} records of REJECT, the first: {' '.join(found[:1])}")
+        expect(not found, f"{len(found)} records of REJECT, the first: {' '.join(found[:1])}")
         return "records, and no REJECT"
 
     # -- what a person does
-
-    def _register(self, model: ProbeModel) -> str:
-        bucket = self._deployed.outputs["ArtifactsBucket"]
-        key = f"models/{self._endpoint}/{model.archive_sha256[:12]}/output/model.tar.gz"
-        self._place.client("s3").put_object(Bucket=bucket, Key=key, Body=model.archive)
-        texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
-        metadata = {"artifact_sha256": model.archive_sha256, "model_sha256": model.model_sha256}
-        # the loop starts no monitor, which would read a baseline and compare it with this
-        metadata |= {"baseline_sha256": content_hash({}), **{text: f"s3://none/{text}" for text in texts}}
-        container: Any = {
-            "Image": self._deployed.image,
-            "ModelDataUrl": f"s3://{bucket}/{key}",
-            "Environment": {"MLOPS_MODEL_SHA256": model.model_sha256},
-        }
-        created = self._sagemaker.create_model_package(
-            ModelPackageGroupName=self._endpoint,
-            ModelApprovalStatus="PendingManualApproval",
-            CustomerMetadataProperties=registered_metadata(container, metadata),
-            InferenceSpecification={
-                "Containers": [container],
-                "SupportedContentTypes": ["application/json"],
-                "SupportedResponseMIMETypes": ["application/json"],
-            },
-        )
-        return str(created["ModelPackageArn"])
-
-    def _approver(self) -> Approver:
-        return Approver.in_role(
-            sts=self._place.client("sts"),
-            sagemaker=self._sagemaker,
-            role=self._deployed.outputs["ApproverRoleArn"],
-            caller=self._place.caller,
-        )
 
     def _approve(self, package: str) -> "DescribeExecutionOutputTypeDef":
         """Approve a package and return how the deployment of it ended."""
         self._idle()
         seen = self._seen()
-        self._approver().approve(self._describe(package), reason=_REASON)
+        self._packages.approver().approve(self._packages.describe(package), reason=REASON)
         return self._ended(self._appeared(seen))
 
     # -- what is seen
-
-    def _describe(self, package: str) -> "DescribeModelPackageOutputTypeDef":
-        found: DescribeModelPackageOutputTypeDef = self._sagemaker.describe_model_package(ModelPackageName=package)
-        return found
 
     def _describe_endpoint(self) -> "DescribeEndpointOutputTypeDef | None":
         try:
@@ -360,8 +281,3 @@ class _Traffic:
             except (ClientError, BotoCoreError):
                 self.refused += 1
             self._stop.wait(self._every)
-
-
-def _expect(condition: object, otherwise: str) -> None:
-    if not condition:
-        raise CheckError(otherwise)

@@ -16,21 +16,26 @@ from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.budget import Budget, HourlyPrices
 from mlops_runtime.verify.journal import Journal
 from mlops_runtime.verify.lock import Lock
-from mlops_runtime.verify.loop_checks import Deployed, LoopChecks
+from mlops_runtime.verify.loop_checks import LoopChecks
+from mlops_runtime.verify.metric_checks import MetricChecks
+from mlops_runtime.verify.package_checks import PackageChecks
 from mlops_runtime.verify.problems import (
     BudgetError,
     CheckError,
     LeftBehindError,
     LostLockError,
+    NoEvidenceError,
     VerifyError,
     is_cut_off,
 )
 from mlops_runtime.verify.report_signature import sign
+from mlops_runtime.verify.request_checks import RequestChecks
 from mlops_runtime.verify.steps import INSTANCE, TEARDOWN, Step, ahead, estimate, steps
 from mlops_runtime.verify.template import Template
-from mlops_runtime.verify.unit import File, Unit
+from mlops_runtime.verify.unit import Deployed, File, Unit
 
 _ROUNDS = 3
+_STAND_ALONE = ("iam-takes-the-policies", "tags-that-decide-are-set-by-tag-resource")  # no deployment needs them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +108,7 @@ class Verification:
         self._unit = Unit(place, journal, self._beat)
         self._results: list[ClaimResult] = []
         self._running: dict[str, int] = {}
-        self._checks: LoopChecks | None = None
+        self._checks: dict[str, Callable[[], str]] = {}
         self._stopped = ""
         self._watches_budget = False
 
@@ -163,6 +168,7 @@ class Verification:
             "iam-takes-the-policies": lambda: free_checks.policies_are_taken(place, plan.template),
             "step-functions-takes-the-definitions": lambda: free_checks.definitions_are_taken(place, plan.template),
             "cloudformation-takes-the-template": self._check_change_set,
+            "tags-that-decide-are-set-by-tag-resource": self._unit.keeps_its_tags,
         }
         if plan.digest:
             free_checks.image_is_in_the_registry(place, plan.repository, plan.digest)
@@ -170,9 +176,7 @@ class Verification:
             if step.is_free:
                 for claim in step.claims:
                     self._assert(claim, free[claim])
-        refused = [
-            r.claim for r in self._results if r.verdict is Verdict.FAILED and r.claim != "iam-takes-the-policies"
-        ]
+        refused = [r.claim for r in self._results if r.verdict is Verdict.FAILED and r.claim not in _STAND_ALONE]
         if refused:
             self._stopped = f"nothing is deployed after {', '.join(refused)}"
         paid = [step for step in chosen if not step.is_free]
@@ -200,33 +204,22 @@ class Verification:
     def _run_paid(self, step: Step) -> None:
         if step.name == "deploy":
             self._deploy()
-        if self._checks is None:
-            return
-        checks = self._checks
-        table: dict[str, Callable[[], str | None]] = {
-            "unit-deploys-without-a-model": checks.nothing_serves_yet,
-            "functions-fit-lambda-limits": checks.functions_are_active,
-            "approval-status-key-is-evaluated": checks.approval_status_is_a_condition,
-            "approver-is-a-session": checks.approver_is_a_session,
-            "approved-model-serves": checks.first_model_serves,
-            "data-capture-in-new-accounts": checks.capture_arrives,
-            "approval-event-names-fields": checks.metadata_starts_nothing,
-            "repeated-approval-sends-event": checks.approval_again_sends_an_event,
-            "canary-promotes": checks.canary_promotes,
-            "metrics-by-endpoint-config": checks.metrics_by_config,
-            "alarm-returns-to-old-config": checks.canary_rolls_back,
-            "isolated-network-reaches-services": checks.network_has_no_reject,
-        }
         for claim in step.claims:
-            result = self._assert(claim, table[claim])
+            if claim not in self._checks:
+                continue
+            result = self._assert(claim, self._checks[claim])
             if claim in ("approved-model-serves", "canary-promotes") and result.verdict is Verdict.FAILED:
                 self._stopped = f"{claim} failed, and the other checks depend on it"
                 return
 
     def _deploy(self) -> None:
-        since = self._place.now()
+        since, key = self._place.now(), self._plan.template_key
         try:
-            outputs = self._unit.deploy(self._plan.template_key)
+            self._unit.begin(key)
+            self._assert(
+                "cloudformation-refuses-a-second-operation", lambda: self._unit.refuses_a_second_operation(key)
+            )
+            outputs = self._unit.deployed()
         except CheckError as error:
             self._record("unit-deploys-without-a-model", Verdict.FAILED, str(error), 0.0)
             self._stopped = "the unit was not deployed"
@@ -236,30 +229,63 @@ class Verification:
         deployed = Deployed(
             outputs=outputs,
             functions=tuple(self._unit.functions()),
-            flow_logs=outputs.get("FlowLogs", ""),
             image=f"{registry}/{self._plan.repository}@{self._plan.digest}",
+            interface_services=tuple(self._plan.template.interface_services()),
             since=since,
         )
-        self._checks = LoopChecks(self._place, deployed, self._beat)
+        self._checks = self._checks_of(deployed)
+
+    def _checks_of(self, deployed: Deployed) -> dict[str, Callable[[], str]]:
+        """Return the checks of a deployed unit by claim."""
+        place, beat = self._place, self._beat
+        packages, metrics = PackageChecks(place, deployed), MetricChecks(place, deployed, beat)
+        loop = LoopChecks(place, deployed, packages, beat)
+        requests = RequestChecks(place, deployed, packages, served=lambda: loop.served, beat=beat)
+        return {
+            "unit-deploys-without-a-model": loop.nothing_serves_yet,
+            "template-comes-back-as-uploaded": lambda: self._unit.gives_back(self._plan.template_body),
+            "functions-fit-lambda-limits": loop.functions_are_active,
+            "approval-status-key-is-evaluated": packages.approval_status_is_a_condition,
+            "approver-is-a-session": packages.approver_is_a_session,
+            "registering-is-no-modification": packages.registering_is_no_modification,
+            "packages-gain-two-fields": packages.gains_two_fields,
+            "deleted-versions-are-not-used-again": packages.versions_are_not_used_again,
+            "package-image-is-checked": packages.image_is_checked,
+            "fill-without-any-datapoint": metrics.fill_gives_its_number,
+            "approved-model-serves": loop.first_model_serves,
+            "data-capture-in-new-accounts": loop.capture_arrives,
+            "approval-event-names-fields": loop.metadata_starts_nothing,
+            "repeated-approval-sends-event": loop.approval_again_sends_an_event,
+            "canary-promotes": loop.canary_promotes,
+            "metrics-by-endpoint-config": loop.metrics_by_config,
+            "alarm-returns-to-old-config": loop.canary_rolls_back,
+            "errors-are-counted-for-each-answer": metrics.errors_are_counted_for_each_answer,
+            "only-approved-packages-become-models": requests.only_approved_packages_become_models,
+            "local-storage-takes-no-key": requests.local_storage_takes_no_key,
+            "training-input-must-exist": requests.training_input_must_exist,
+            "batch-strategy-needs-a-split": requests.batch_strategy_needs_a_split,
+            "rollback-alarms-must-exist": requests.rollback_alarms_must_exist,
+            "sagemaker-logs-from-its-own-network": metrics.logs_come_from_sagemakers_network,
+            "isolated-network-reaches-services": loop.network_has_no_reject,
+        }
 
     def _check_change_set(self) -> str:
         self._unit.upload(self._plan.files)
         return self._unit.check_change_set(self._plan.template_key)
 
-    def _assert(self, claim: str, check: Callable[[], str | None]) -> ClaimResult:
+    def _assert(self, claim: str, check: Callable[[], str]) -> ClaimResult:
         """Run one check and keep what it showed."""
         started = time.monotonic()
         try:
-            evidence = check()
+            verdict, text = Verdict.PASSED, check()
+        except NoEvidenceError as error:
+            verdict, text = Verdict.SKIPPED, str(error)
         except CheckError as error:
             verdict, text = Verdict.FAILED, str(error)
         except ClientError as error:
             if is_cut_off(error):
                 raise
             verdict, text = Verdict.FAILED, str(error)
-        else:
-            verdict = Verdict.SKIPPED if evidence is None else Verdict.PASSED
-            text = "no evidence" if evidence is None else evidence
         return self._record(claim, verdict, text, time.monotonic() - started)
 
     def _record(self, claim: str, verdict: Verdict, evidence: str, seconds: float) -> ClaimResult:
@@ -284,7 +310,7 @@ class Verification:
     def _tear_down(self, *, is_refused: bool) -> list[leftovers.Left]:
         """Remove all that this run made, and return what is left."""
         serves = any(r.claim == "approved-model-serves" and r.verdict is Verdict.PASSED for r in self._results)
-        deployed = self._checks is not None
+        deployed = bool(self._checks)
         started = time.monotonic()
         left, why = remove_all(self._place, self._journal, self._unit, beat=self._renew)
         self._budget.stop(self._running, self._place.now())

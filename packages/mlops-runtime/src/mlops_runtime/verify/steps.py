@@ -47,14 +47,33 @@ def steps(*, interface_endpoints: int) -> tuple[Step, ...]:
         Step(name="quotas", claims=("quotas-leave-room",)),
         Step(name="policies", claims=("iam-takes-the-policies",)),
         Step(name="definitions", claims=("step-functions-takes-the-definitions",)),
-        Step(name="change_set", claims=("cloudformation-takes-the-template",)),
+        Step(
+            name="change_set",
+            claims=("cloudformation-takes-the-template", "tags-that-decide-are-set-by-tag-resource"),
+        ),
         Step(
             name="deploy",
-            claims=("unit-deploys-without-a-model", "functions-fit-lambda-limits"),
+            claims=(
+                "cloudformation-refuses-a-second-operation",
+                "unit-deploys-without-a-model",
+                "template-comes-back-as-uploaded",
+                "functions-fit-lambda-limits",
+            ),
             minutes=15,
             keeps={NETWORK_ENDPOINT: interface_endpoints, KEY: 1},
         ),
         Step(name="approver", claims=("approval-status-key-is-evaluated", "approver-is-a-session"), minutes=2),
+        Step(
+            name="packages",
+            claims=(
+                "registering-is-no-modification",
+                "packages-gain-two-fields",
+                "deleted-versions-are-not-used-again",
+                "package-image-is-checked",
+            ),
+            minutes=2,
+        ),
+        Step(name="fill", claims=("fill-without-any-datapoint",), minutes=15),
         Step(
             name="first_model",
             claims=("approved-model-serves", "data-capture-in-new-accounts"),
@@ -70,8 +89,29 @@ def steps(*, interface_endpoints: int) -> tuple[Step, ...]:
             minutes=35,
             meanwhile={INSTANCE: FLEET},
         ),
-        Step(name="rollback", claims=("alarm-returns-to-old-config",), minutes=30, meanwhile={INSTANCE: FLEET}),
-        Step(name="flow_logs", claims=("isolated-network-reaches-services",), minutes=2),
+        Step(
+            name="rollback",
+            claims=("alarm-returns-to-old-config", "errors-are-counted-for-each-answer"),
+            minutes=30,
+            meanwhile={INSTANCE: FLEET},
+        ),
+        Step(
+            name="requests",
+            claims=(
+                "only-approved-packages-become-models",
+                "local-storage-takes-no-key",
+                "training-input-must-exist",
+                "batch-strategy-needs-a-split",
+                "rollback-alarms-must-exist",
+            ),
+            minutes=20,
+            meanwhile={INSTANCE: FLEET},  # of an update or a job that is taken against a claim
+        ),
+        Step(
+            name="logs",
+            claims=("sagemaker-logs-from-its-own-network", "isolated-network-reaches-services"),
+            minutes=2,
+        ),
     )
 
 
@@ -81,7 +121,7 @@ def estimate(chosen: Sequence[Step], prices: HourlyPrices) -> float:
     Example:
         >>> from mlops_runtime.verify.budget import hourly_prices
         >>> round(estimate(steps(interface_endpoints=8), hourly_prices("us-east-1")), 2)
-        1.0
+        1.23
     """
     paid = [step for step in (*chosen, TEARDOWN) if not step.is_free]
     if paid == [TEARDOWN]:

@@ -1,15 +1,18 @@
 """The unit of a verification as a stack: its files, its change set, its deployment and its end."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from mlops_runtime.refused_calls import DENIED
 from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.journal import Journal
-from mlops_runtime.verify.problems import CheckError, VerifyError
+from mlops_runtime.verify.problems import CheckError, NoEvidenceError, VerifyError, expect, is_cut_off, refused
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import DescribeChangeSetOutputTypeDef, StackTypeDef
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 _OWNED = ("BucketAlreadyOwnedByYou",)
 _ATTEMPTS = 3
+_REVIEW = "REVIEW_IN_PROGRESS"  # a stack that only waits for its change set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,25 @@ class File:
 
     key: str
     read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """The deployed stack.
+
+    Args:
+        outputs: Its outputs.
+        functions: Names of its functions.
+        image: URI of the serving image, by digest.
+        interface_services: Services that its network reaches by interface endpoints.
+        since: When its deployment began; executions before are of another unit of the name.
+    """
+
+    outputs: Mapping[str, str]
+    functions: tuple[str, ...]
+    image: str
+    interface_services: tuple[str, ...]
+    since: datetime
 
 
 class Unit:
@@ -92,15 +115,102 @@ class Unit:
             self._journal.gone("stack", name)
         return f"{changes} resources would be added"
 
-    def deploy(self, template_key: str) -> dict[str, str]:
-        """Deploy the stack and return its outputs.
+    def keeps_its_tags(self) -> str:
+        """Hold the bucket to refusing the old operations on tags while its tags decide on access.
+
+        Raises:
+            CheckError: If it takes one.
+            NoEvidenceError: If they cannot be made to decide.
+        """
+        place, s3 = self._place, self._place.client("s3")
+        bucket = place.names.bucket
+        tags = [{"Key": key, "Value": value} for key, value in place.names.tags.items()]
+        code = _code_of(lambda: s3.put_bucket_abac(Bucket=bucket, AbacStatus={"Status": "Enabled"}))
+        if code is not None:
+            raise NoEvidenceError(f"PutBucketAbac is refused as {code}")
+        try:
+            seen = []
+            for name, call in (
+                ("PutBucketTagging", lambda: s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})),
+                ("DeleteBucketTagging", lambda: s3.delete_bucket_tagging(Bucket=bucket)),
+            ):
+                code = _code_of(call)
+                expect(code is not None, f"{name} is taken although the bucket's tags decide on access")
+                seen.append(f"{name} is refused as {code}")
+        finally:
+            s3.put_bucket_abac(Bucket=bucket, AbacStatus={"Status": "Disabled"})
+        return ", ".join(seen)
+
+    def begin(self, template_key: str) -> None:
+        """Begin to deploy the stack.
+
+        Raises:
+            CheckError: If CloudFormation refuses the template.
+        """
+        name = self._place.names.stack
+        self._change_set(template_key)
+        self._cloudformation.execute_change_set(StackName=name, ChangeSetName=name)
+
+    def refuses_a_second_operation(self, template_key: str) -> str:
+        """Ask for another change set while the stack is made.
+
+        Raises:
+            CheckError: If CloudFormation takes it.
+            NoEvidenceError: If the stack is at rest already.
+        """
+        place, client = self._place, self._cloudformation
+        name = place.names.stack
+
+        def status() -> str:
+            described = self._describe(name)
+            return _REVIEW if described is None else described["StackStatus"]
+
+        def begun() -> str | None:
+            found = status()
+            return None if found == _REVIEW else found
+
+        began = place.wait(begun, "the stack's creation", beat=self._beat)
+        words = refused(
+            lambda: client.create_change_set(
+                StackName=name,
+                ChangeSetName=f"{name}-second",
+                ChangeSetType="UPDATE",
+                Capabilities=CAPABILITIES,
+                TemplateURL=self._url(template_key),
+            ),
+            code="ValidationError",
+            names="_IN_PROGRESS",
+        )
+        if words is not None:
+            return words
+        if not status().endswith("_IN_PROGRESS"):
+            raise NoEvidenceError(f"the stack was {began} and is {status()} already")
+        raise CheckError(f"a change set is taken for the stack while it is {status()}")
+
+    def gives_back(self, template: bytes) -> str:
+        """Compare the stack's template with what was uploaded: the same JSON, names in the same order.
+
+        Raises:
+            CheckError: If it differs; names the first part that does.
+        """
+        answer = self._cloudformation.get_template(StackName=self._place.names.stack, TemplateStage="Original")
+        body, uploaded = answer["TemplateBody"], json.loads(template)
+        found = json.loads(body) if isinstance(body, str) else body
+        if json.dumps(found) != json.dumps(uploaded):
+            rows = {name: json.dumps(section) for name, section in uploaded.items()}
+            other = next(
+                (n for n in {**rows, **found} if rows.get(n) != json.dumps(found.get(n))), "the order of its parts"
+            )
+            raise CheckError(f"the template comes back with another {other}")
+        return f"{len(json.dumps(found))} characters of JSON, as uploaded"
+
+    def deployed(self) -> dict[str, str]:
+        """Wait for the end of the deployment and return the stack's outputs.
 
         Raises:
             CheckError: If it fails; names the first resources that failed.
         """
         name = self._place.names.stack
-        self._change_set(template_key)
-        self._cloudformation.execute_change_set(StackName=name, ChangeSetName=name)
         status = self._settled(name)
         if status != "CREATE_COMPLETE":
             raise CheckError(f"the stack ended as {status}: {self._reasons(name)}")
@@ -131,7 +241,6 @@ class Unit:
         place, client = self._place, self._cloudformation
         name = place.names.stack
         self._journal.make("stack", name)
-        url = f"{place.client('s3').meta.endpoint_url.rstrip('/')}/{place.names.bucket}/{template_key}"
         try:
             client.create_change_set(
                 StackName=name,
@@ -139,7 +248,7 @@ class Unit:
                 ChangeSetType="CREATE",
                 Capabilities=CAPABILITIES,
                 Tags=[{"Key": key, "Value": value} for key, value in place.names.tags.items()],
-                TemplateURL=url,
+                TemplateURL=self._url(template_key),
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ValidationError":
@@ -155,6 +264,10 @@ class Unit:
             raise CheckError(f"the change set ended as {description['Status']}: {description.get('StatusReason', '')}")
         pages = client.get_paginator("describe_change_set").paginate(StackName=name, ChangeSetName=name)
         return sum(len(page["Changes"]) for page in pages)
+
+    def _url(self, key: str) -> str:
+        place = self._place
+        return f"{place.client('s3').meta.endpoint_url.rstrip('/')}/{place.names.bucket}/{key}"
 
     def _end(self, name: str) -> str | None:
         """Delete a stack, some times where resources could not be."""
@@ -178,7 +291,7 @@ class Unit:
         def settled() -> str | None:
             described = self._describe(stack_id or name)
             status = "DELETE_COMPLETE" if described is None else str(described["StackStatus"])
-            return None if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS" else status
+            return None if status.endswith("_IN_PROGRESS") and status != _REVIEW else status
 
         return self._place.wait(settled, f"the end of what happens to stack {name}", beat=self._beat)
 
@@ -200,3 +313,14 @@ class Unit:
                 return None
             raise
         return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+
+def _code_of(call: Callable[[], object]) -> str | None:
+    """Return the code with which a call is refused; ``None`` if it is taken."""
+    try:
+        call()
+    except ClientError as error:
+        if is_cut_off(error) or error.response["Error"]["Code"] in DENIED:
+            raise
+        return str(error.response["Error"]["Code"])
+    return None
