@@ -89,7 +89,7 @@ class PackageChecks:
 
     def image_is_checked(self) -> str:
         """A package whose image is in no registry is refused; the same with the unit's image is taken by the other checks."""
-        absent, made = f"{self._deployed.image.partition('/')[0]}/{_ABSENT}", []
+        absent, made = f"{self._deployed.image.partition('/')[0]}/{_ABSENT}", list[str]()
         words = refused(lambda: made.append(self.register(times(1.0), image=absent)), names="image")
         if words is None:
             self._sagemaker.delete_model_package(ModelPackageName=made[0])
