@@ -153,7 +153,7 @@ class RequestChecks:
         """Return an alarm of the unit that its model's role may not describe."""
         pages = self._place.client("cloudwatch").get_paginator("describe_alarms")
         prefix = absent.removesuffix("absent")
-        names = [
+        names: list[str] = [
             row["AlarmName"]
             for page in pages.paginate(AlarmNamePrefix=self._place.names.stack)
             for row in page["MetricAlarms"]
