@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.runtime.verify.answers import DEPLOYED, GROUP, Answers, answered, reaching
+from tests.runtime.verify.answers import DEPLOYED, GROUP, Answers, Refused, answered, reaching
 
 from mlops_runtime.verify.metric_checks import MetricChecks
 from mlops_runtime.verify.problems import CheckError, NoEvidenceError
 from mlops_runtime.verify.unit import Deployed
 
+NOT_JSON = Refused("Received client error (400) from primary", "ModelError")
 LOGS = f"/aws/sagemaker/Endpoints/{GROUP}"
 
 
 def checks(deployed: Deployed = DEPLOYED, **table: Any) -> tuple[MetricChecks, Answers]:
     """Checks of an account that shows what the table has."""
-    answers = Answers(DescribeEndpoint={"ProductionVariants": [{"VariantName": "v"}]}, **table)
+    serving = {"DescribeEndpoint": {"ProductionVariants": [{"VariantName": "v"}]}, "InvokeEndpoint": NOT_JSON}
+    answers = Answers(**{**serving, **table})
     return MetricChecks(answered(answers), deployed, lambda: None), answers
 
 
@@ -52,7 +54,7 @@ def test_errors_that_are_counted_for_failures_alone_fail() -> None:
     ):
         found.errors_are_counted_for_each_answer()
 
-    found, _ = checks(**counted(100, values=100, errors=0))
+    found, _ = checks(**counted(100, values=100, errors=0), InvokeEndpoint={"Body": ""})
     with pytest.raises(NoEvidenceError, match="no call has failed"):
         found.errors_are_counted_for_each_answer()
     found, _ = checks(**counted(100, values=100, errors=3))

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+from botocore.exceptions import ClientError
+
 from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.problems import CheckError, NoEvidenceError, expect
 from mlops_runtime.verify.unit import Deployed
@@ -61,7 +63,14 @@ class MetricChecks:
         return "FILL(m, 0) of a metric that never had a datapoint is 0: the alarm is OK"
 
     def errors_are_counted_for_each_answer(self) -> str:
-        """Both metrics of errors have one value a call, and some of the values are errors."""
+        """Both metrics of errors have one value a call, and some of the values are errors: a request that is not JSON is one."""
+        try:
+            self._place.client("sagemaker-runtime").invoke_endpoint(
+                EndpointName=self._endpoint, ContentType="application/json", Body=b"{"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ModelError":
+                raise
         last: dict[str, tuple[float, float]] = {}
 
         def settled() -> bool | None:
