@@ -147,7 +147,9 @@ class LoopChecks:
         expect(self._config() == config, "the endpoint does not serve the old config")
         answer = self._ask()
         expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
-        return f"{traffic.answered} calls answered by the old model, {traffic.refused} failed, then rolled back"
+        if not traffic.refused:
+            raise NoEvidenceError(f"it rolled back before a call reached the failing model: {ended.get('cause')}")
+        return f"{traffic.answered} calls answered, {traffic.refused} failed, then rolled back: {ended.get('cause')}"
 
     def network_has_no_reject(self) -> str:
         """The unit's flow logs have records and no REJECT."""

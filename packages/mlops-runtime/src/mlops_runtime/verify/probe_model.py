@@ -1,4 +1,4 @@
-"""The models of a verification: one that multiplies by a factor, and one that fails on every call, written without ``onnx``.
+"""The models of a verification: one that multiplies by a factor, and one that fails on every call but of zeros, without ``onnx``.
 
 An ONNX file is a protocol buffer. Field numbers are those of ``onnx.proto3`` of ONNX 1.14.
 
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 
-_FLOAT = 1
+_FLOAT, _INT64 = 1, 7  # of TensorProto
+_INT = 2  # of AttributeProto
 _IR_VERSION, _OPSET = 8, 15
 
 
@@ -37,12 +38,16 @@ class ProbeModel:
 
 def times(factor: float) -> ProbeModel:
     """Return a model that answers its input times a factor."""
-    return _packed(_onnx("Mul", [1], [factor]))
+    return _packed(_onnx([_node("Mul", ["input", "constant"], "output")], [factor]))
 
 
 def failing() -> ProbeModel:
-    """Return a model that loads and then fails on every call: it multiplies one column by a matrix of two rows."""
-    return _packed(_onnx("MatMul", [2, 1], [1.0, 1.0]))
+    """Return a model that predicts a row of zeros, as the server asks before it starts, and fails on any value from 1.
+
+    It looks its input up in a table of one entry.
+    """
+    to_index = _node("Cast", ["input"], "index", _text(1, "to") + _number(3, _INT64) + _number(20, _INT))
+    return _packed(_onnx([to_index, _node("Gather", ["constant", "index"], "output")], [1.0]))
 
 
 def _packed(onnx: bytes) -> ProbeModel:
@@ -62,12 +67,16 @@ def _packed(onnx: bytes) -> ProbeModel:
     )
 
 
-def _onnx(operation: str, shape: list[int], values: list[float]) -> bytes:
-    node = _text(1, "input") + _text(1, "constant") + _text(2, "output") + _text(4, operation)
+def _node(operation: str, inputs: list[str], output: str, attribute: bytes = b"") -> bytes:
+    names = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(4, operation)
+    return names + (_bytes(5, attribute) if attribute else b"")
+
+
+def _onnx(nodes: list[bytes], values: list[float]) -> bytes:
     raw = struct.pack(f"<{len(values)}f", *values)
-    constant = b"".join(_number(1, size) for size in shape) + _number(2, _FLOAT) + _text(8, "constant") + _bytes(9, raw)
+    constant = _number(1, len(values)) + _number(2, _FLOAT) + _text(8, "constant") + _bytes(9, raw)
     graph = (
-        _bytes(1, node)
+        b"".join(_bytes(1, node) for node in nodes)
         + _text(2, "probe")
         + _bytes(5, constant)
         + _bytes(11, _value("input"))
