@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import aws_cdk as cdk
@@ -9,7 +10,6 @@ import jsii
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
@@ -18,6 +18,7 @@ from aws_cdk.interfaces import aws_events as events_interfaces
 from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._assets import RUNTIME, lambda_code
 from mlops_constructs._roles import key_statement, log_statement, service_role
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs._validation import check_duration, check_range, raise_if_any
 from mlops_constructs.compliance import acknowledge, acknowledge_family
@@ -34,6 +35,7 @@ NETWORK_ACTIONS = (
     "ec2:UnassignPrivateIpAddresses",
 )
 TRACING_ACTIONS = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+_SHORTEST, _LONGEST = cdk.Duration.seconds(1), cdk.Duration.minutes(15)
 # for the start of the function's container, and the way of question and answer
 _ANSWER_MARGIN = cdk.Duration.minutes(1)
 UNRESERVED = (
@@ -92,7 +94,7 @@ def define_function(
         scope,
         "InvalidFunction",
         [
-            check_duration("timeout", timeout, minimum=cdk.Duration.seconds(1), maximum=cdk.Duration.minutes(15)),
+            check_duration("timeout", timeout, minimum=_SHORTEST, maximum=_LONGEST),
             check_range("memory_size", memory_size, minimum=128, maximum=10240),
         ],
     )
@@ -200,8 +202,8 @@ def deliver(rule: events.Rule, queue: sqs.IQueue, *, dead_letters: sqs.IQueue) -
         queue: The queue; the policy of its key must admit EventBridge.
         dead_letters: The queue of what cannot be delivered.
     """
-    named = sqs.Queue.from_queue_arn(rule, "Queue", queue.queue_arn)  # has no policy that the target could add to
-    add_target(rule, targets.SqsQueue(named), dead_letters=dead_letters)
+    rule.add_target(_Arrival(queue, dead_letters))
+    _admit(dead_letters, rule)
     _admit(queue, rule)
 
 
@@ -280,6 +282,19 @@ class _Delivery:
         )
 
 
+@jsii.implements(events.IRuleTarget)
+class _Arrival:
+    """A queue as target with dead letters, neither of whose policies is the target's to write."""
+
+    def __init__(self, queue: sqs.IQueue, dead_letters: sqs.IQueue) -> None:
+        self._queue, self._dead_letters = queue, dead_letters
+
+    def bind(self, rule: events_interfaces.IRuleRef, id: str | None = None) -> events.RuleTargetConfig:  # noqa: ARG002 - what every target takes
+        """Return the queue and its dead letters."""
+        letters = events.CfnRule.DeadLetterConfigProperty(arn=self._dead_letters.queue_arn)
+        return events.RuleTargetConfig(arn=self._queue.queue_arn, dead_letter_config=letters)
+
+
 def define_dead_letter_queue(
     scope: Construct, id: str, *, business_unit: IBusinessUnit, problem: str | None = None
 ) -> sqs.Queue:
@@ -301,7 +316,7 @@ def define_dead_letter_queue(
         removal_policy=cdk.RemovalPolicy.DESTROY,
     )
     acknowledge_family(queue, "SQSRedrivePolicy", _LAST_STOP)
-    queue.node.add_validation(_UseCheck(queue))
+    _use_check(stack_of(scope)).queues.append(queue)
     alarm = queue.metric_approximate_number_of_messages_visible(
         period=cdk.Duration.minutes(5), statistic=cloudwatch.Stats.MAXIMUM
     ).create_alarm(
@@ -432,23 +447,34 @@ def define_queue_consumer(
 
 @jsii.implements(IValidation)
 class _UseCheck:
-    """Rules and buses alone use the queue: cdk-nag's SQS3 knows dead letters of functions and queues only."""
+    """Rules and buses alone use a queue: cdk-nag's SQS3 knows dead letters of functions and queues only.
 
-    def __init__(self, queue: sqs.Queue) -> None:
-        self._queue = queue
+    One for all such queues of a stack, so that node lists its constructs once.
+    """
+
+    def __init__(self, stack: cdk.Stack) -> None:
+        self._stack = stack
+        self.queues: list[sqs.Queue] = []
 
     def validate(self) -> list[str]:
-        stack = cdk.Stack.of(self._queue)
-        wanted = stack.resolve(self._queue.queue_arn)
-        users = (_dead_letters_of(stack, child) for child in stack.node.find_all())
-        if not any(wanted == used for used in users):
-            acknowledge(self._queue, "AwsSolutions-SQS3", _LAST_STOP)
+        found = [_dead_letters_of(construct) for construct in self._stack.node.find_all()]
+        arns, users = self._stack.resolve(
+            [[queue.queue_arn for queue in self.queues], [user for user in found if user]]
+        )
+        for queue, arn in zip(self.queues, arns, strict=True):
+            if not any(arn in user.values() for user in users):
+                acknowledge(queue, "AwsSolutions-SQS3", _LAST_STOP)
         return []
 
 
-def _dead_letters_of(stack: cdk.Stack, construct: IConstruct) -> object:
+@cache
+def _use_check(stack: cdk.Stack) -> _UseCheck:
+    check = _UseCheck(stack)
+    stack.node.add_validation(check)
+    return check
+
+
+def _dead_letters_of(construct: IConstruct) -> object:
     if isinstance(construct, lambda_.CfnFunction):
-        return (stack.resolve(construct.dead_letter_config) or {}).get("targetArn")
-    if isinstance(construct, sqs.CfnQueue):
-        return (stack.resolve(construct.redrive_policy) or {}).get("deadLetterTargetArn")
-    return None
+        return construct.dead_letter_config
+    return construct.redrive_policy if isinstance(construct, sqs.CfnQueue) else None

@@ -6,6 +6,7 @@ from typing import Protocol
 import aws_cdk as cdk
 
 from constructs import IConstruct
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import is_known
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.business_unit.platform_limits import (
@@ -52,7 +53,7 @@ def stack_problems(rules: PlatformRules | None, scope: IConstruct, *, profile: s
     """
     if rules is None:
         return []
-    region = cdk.Stack.of(scope).region
+    region = stack_values(scope).region
     found = [*loose_region(rules, region if is_known(region) else None), *loose_profile(rules, profile)]
     return [loose.message(rules.platform) for loose in found]
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import reduce
+from functools import cache, reduce
 
 import aws_cdk as cdk
 import jsii
@@ -12,6 +12,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 
 from constructs import Construct, IConstruct, IValidation
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge_all
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -99,9 +100,9 @@ class ServiceRole(iam.Role):
             self._granted = iam.ManagedPolicy(
                 self, "Granted", roles=[self], description="What others grant to this role"
             )
-            self._granted.node.add_validation(_PolicyCheck(self._granted, None))
+            _policy_checks(stack_of(self)).add(self._granted, self._granted.document, None)
         self._granted.add_statements(statement)
-        self._business_unit.revoke_before_sweeps(self._granted, [statement])
+        self._business_unit.revoke_before_sweeps(self._granted, [statement.to_statement_json()])
         return iam.AddToPrincipalPolicyResult(statement_added=True, policy_dependable=self._granted)
 
     @contextmanager
@@ -175,7 +176,7 @@ def service_role(
     problems: list[str | None] = [
         f"action must be named in full, got {action!r}"
         for statement in declared
-        for action in _list(statement.get("Action", []))
+        for action in as_list(statement.get("Action", []))
         if "*" in str(action)
     ]
     if not statements and not managed_policies:
@@ -194,8 +195,8 @@ def service_role(
     )
     if statements:
         policy = iam.ManagedPolicy(role, "Policy", document=document, roles=[role], description=description)
-        policy.node.add_validation(_PolicyCheck(policy, wildcard_reason))
-        business_unit.revoke_before_sweeps(policy, statements)
+        _policy_checks(stack_of(scope)).add(policy, document, wildcard_reason)
+        business_unit.revoke_before_sweeps(policy, declared)
     return role
 
 
@@ -234,8 +235,9 @@ def shared_policy(
         description: What it is for.
         wildcard_reason: Why its wildcards are needed and what was rejected.
     """
-    policy = iam.ManagedPolicy(scope, id, statements=list(statements), description=description)
-    policy.node.add_validation(_PolicyCheck(policy, wildcard_reason))
+    document = iam.PolicyDocument(statements=list(statements))
+    policy = iam.ManagedPolicy(scope, id, document=document, description=description)
+    _policy_checks(stack_of(scope)).add(policy, document, wildcard_reason)
     return policy
 
 
@@ -252,8 +254,8 @@ def source_conditions(scope: IConstruct, service: str, source_arn: str | None = 
     if service in _WITHOUT_SOURCE_CONTEXT:
         return {}
     if service in _PERHAPS_SOURCE_CONTEXT:
-        return {"StringEqualsIfExists": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
-    conditions: dict[str, object] = {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
+        return {"StringEqualsIfExists": {"aws:SourceAccount": stack_values(scope).account}}
+    conditions: dict[str, object] = {"StringEquals": {"aws:SourceAccount": stack_values(scope).account}}
     if source_arn is not None:
         conditions["ArnLike"] = {"aws:SourceArn": source_arn}
     return conditions
@@ -271,14 +273,19 @@ def key_statement(
         services: Short names such as ``s3``, ``sqs``, ``dynamodb``, ``lambda``.
         actions: What the services do in the role's name. Default: read and write.
     """
-    stack = cdk.Stack.of(key)
+    stack = stack_values(key)
     home = f"{stack.region}.{stack.url_suffix}"
     hosts = [f"{service}.{home}" for service in sorted(services)]
     return iam.PolicyStatement(
         actions=sorted(actions),
-        resources=[key.key_arn],
+        resources=[_key_arn(key)],
         conditions={"StringEquals": {"kms:ViaService": hosts if len(hosts) > 1 else hosts[0]}},
     )
+
+
+@cache
+def _key_arn(key: kms.IKey) -> str:
+    return key.key_arn
 
 
 def grant_statements(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]) -> iam.Grant:
@@ -341,24 +348,41 @@ def pass_role_statement(role: iam.IRole, *, service: str) -> iam.PolicyStatement
 
 
 @jsii.implements(IValidation)
-class _PolicyCheck:
-    """At the end of synthesis, when references are known: the size, and the acknowledgement of exactly the wildcards there are."""
+class _PolicyChecks:
+    """At the end of synthesis, when references are known: the size, and the acknowledgement of exactly the wildcards there are.
 
-    def __init__(self, policy: iam.ManagedPolicy, wildcard_reason: str | None) -> None:
-        self._policy = policy
-        self._wildcard_reason = wildcard_reason
+    One for all policies of a stack, so that node asks once and answers once.
+    """
+
+    def __init__(self, stack: cdk.Stack) -> None:
+        self._stack = stack
+        self._policies: list[tuple[iam.ManagedPolicy, iam.PolicyDocument, str | None]] = []
+
+    def add(self, policy: iam.ManagedPolicy, document: iam.PolicyDocument, wildcard_reason: str | None) -> None:
+        self._policies.append((policy, document, wildcard_reason))
 
     def validate(self) -> list[str]:
-        document = cdk.Stack.of(self._policy).resolve(self._policy.document)
-        size = rendered_length(document)
-        if size > MAXIMUM_POLICY_CHARACTERS:
-            return [
-                f"the policy has about {size} characters, at most {MAXIMUM_POLICY_CHARACTERS} are allowed; split the role"
-            ]
-        if self._wildcard_reason is not None:
-            rules = [f"AwsSolutions-IAM5[{finding}]" for finding in wildcard_findings(document)]
-            acknowledge_all(self._policy, rules, self._wildcard_reason)
-        return []
+        resolved = self._stack.resolve({str(i): document for i, (_, document, _) in enumerate(self._policies)})
+        problems: list[str] = []
+        for i, (policy, _, wildcard_reason) in enumerate(self._policies):
+            document = resolved[str(i)]
+            size = rendered_length(document)
+            if size > MAXIMUM_POLICY_CHARACTERS:
+                problems.append(
+                    f"the policy {policy.node.path} has about {size} characters, at most {MAXIMUM_POLICY_CHARACTERS} are "
+                    "allowed; split the role"
+                )
+            elif wildcard_reason is not None:
+                rules = [f"AwsSolutions-IAM5[{finding}]" for finding in wildcard_findings(document)]
+                acknowledge_all(policy, rules, wildcard_reason)
+        return problems
+
+
+@cache
+def _policy_checks(stack: cdk.Stack) -> _PolicyChecks:
+    checks = _PolicyChecks(stack)
+    stack.node.add_validation(checks)
+    return checks
 
 
 def wildcard_findings(document: Mapping[str, object]) -> list[str]:
@@ -368,13 +392,13 @@ def wildcard_findings(document: Mapping[str, object]) -> list[str]:
         document: The resolved document.
     """
     found: dict[str, None] = {}
-    for statement in _list(document.get("Statement", [])):
+    for statement in as_list(document.get("Statement", [])):
         if not isinstance(statement, Mapping):
             raise TypeError(f"a statement of a policy is an object, got {statement!r}")
         if statement.get("Effect") != "Allow":
             continue
-        found |= {f"Action::{a}": None for a in _list(statement.get("Action")) if "*" in str(a)}
-        resources = (_flatten(r) for r in _list(statement.get("Resource")))
+        found |= {f"Action::{a}": None for a in as_list(statement.get("Action")) if "*" in str(a)}
+        resources = (_flatten(r) for r in as_list(statement.get("Resource")))
         found |= {f"Resource::{r}": None for r in resources if "*" in r}
     return list(found)
 
@@ -409,7 +433,8 @@ def _with_lengths(value: object) -> object:
     return value
 
 
-def _list(value: object) -> list[object]:
+def as_list(value: object) -> list[object]:
+    """Return the elements of what a statement has as one or as several."""
     return list(value) if isinstance(value, list) else [value]
 
 
@@ -432,19 +457,19 @@ def _flatten(reference: object) -> str:
 
 def sagemaker_arn(scope: Construct, resource: str, name: str) -> str:
     """Return the ARN of a SageMaker resource, such as ``endpoint`` ``demand-forecast``; a name may end with ``*``."""
-    return cdk.Stack.of(scope).format_arn(service="sagemaker", resource=resource, resource_name=name)
+    return stack_values(scope).format_arn(service="sagemaker", resource=resource, resource_name=name)
 
 
 def alarm_arn(scope: Construct, name: str) -> str:
     """Return the ARN of a CloudWatch alarm; a name may end with ``*``."""
-    return cdk.Stack.of(scope).format_arn(
+    return stack_values(scope).format_arn(
         service="cloudwatch", resource="alarm", resource_name=name, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
     )
 
 
 def rule_arn(scope: Construct, name: str) -> str:
     """Return the ARN of a rule of the default event bus."""
-    return cdk.Stack.of(scope).format_arn(service="events", resource="rule", resource_name=name)
+    return stack_values(scope).format_arn(service="events", resource="rule", resource_name=name)
 
 
 def describe_alarms_statement() -> iam.PolicyStatement:
@@ -480,7 +505,7 @@ def container_statements(
         more_logs: Names of further log groups. Default: none.
     """
     groups = [
-        cdk.Stack.of(scope).format_arn(
+        stack_values(scope).format_arn(
             service="logs", resource="log-group", resource_name=name, arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
         )
         for name in (log_group, *more_logs)

@@ -9,6 +9,7 @@ from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._roles import service_role
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import UNKNOWN_VALUE, warn
@@ -281,7 +282,7 @@ def define_machine(
             id,
             role=role,
             comment=description,
-            definition_body=sfn.DefinitionBody.from_string(cdk.Stack.of(scope).to_json_string(definition)),
+            definition_body=sfn.DefinitionBody.from_string(stack_of(scope).to_json_string(definition)),
             tracing_enabled=True,
             logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
             encryption_configuration=sfn.CustomerManagedEncryptionConfiguration(business_unit.key),
@@ -293,7 +294,7 @@ def _encryption(scope: Construct, key_arn: str) -> list[iam.PolicyStatement]:
 
     See: https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html
     """
-    stack = cdk.Stack.of(scope)
+    stack = stack_values(scope)
     colon = cdk.ArnFormat.COLON_RESOURCE_NAME
     # a machine's own name would be a circle: its role comes first
     machines = stack.format_arn(service="states", resource="stateMachine", resource_name="*", arn_format=colon)

@@ -12,6 +12,7 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs._roles import alarm_arn, source_conditions
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
 
@@ -162,7 +163,7 @@ def define_access_logs_bucket(scope: Construct, id: str, *, business_unit: IBusi
             actions=["s3:PutObject"],
             resources=[bucket.arn_for_objects("*")],
             principals=[iam.ServicePrincipal("logging.s3.amazonaws.com")],
-            conditions={"StringEquals": {"aws:SourceAccount": cdk.Stack.of(bucket).account}},
+            conditions={"StringEquals": {"aws:SourceAccount": stack_values(bucket).account}},
         )
     )
     acknowledge_family(bucket, "S3BucketDefaultLockEnabled", _LOG_LOCK)
@@ -245,7 +246,7 @@ def _resource(bucket: s3.Bucket) -> s3.CfnBucket:
 
 
 def _path_in_stack(bucket: s3.Bucket) -> str:
-    stack = cdk.Stack.of(bucket)
+    stack = stack_of(bucket)
     return bucket.node.path.removeprefix(f"{stack.node.path}/")
 
 
@@ -278,7 +279,7 @@ def define_log_group(
 
 def _vended_name(scope: Construct, id: str, service: str) -> str:
     """Return a name that is unique in the account: path, and the UUID at the end of the stack's ARN."""
-    stack = cdk.Stack.of(scope)
+    stack = stack_of(scope)
     path = "-".join([*(part for part in scope.node.path.split("/") if part), id])
     uuid = cdk.Fn.select(2, cdk.Fn.split("/", stack.stack_id))
     return f"/aws/vendedlogs/{service}/{path[-_LONGEST_PATH:]}-{uuid}"

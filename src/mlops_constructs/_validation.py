@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,8 @@ _MILLISECONDS = {"milliseconds": 1, "seconds": 1000, "minutes": 60_000, "days": 
 
 def is_known(value: object) -> bool:
     """Return whether a value can be checked at synth: it is given and is not a token."""
+    if isinstance(value, str) and "${Token[" not in value:
+        return True  # what every token has: to ask node about each text is what synthesis waits for
     return value is not None and not cdk.Token.is_unresolved(value)
 
 
@@ -72,13 +75,18 @@ def check_duration(
         return f"{name} must be a cdk.Duration such as Duration.days(90), got {value!r}"
     if value is None or value.is_unresolved():
         return None
-    millis = value.to_milliseconds(integral=False)
-    if minimum.to_milliseconds() <= millis <= maximum.to_milliseconds():
+    millis = _milliseconds(value)
+    if _milliseconds(minimum) <= millis <= _milliseconds(maximum):
         is_whole = millis % _MILLISECONDS[whole] == 0
         return None if is_whole else f"{name} must be whole {whole}, got {value.to_human_string()}"
     return (
         f"{name} must be from {minimum.to_human_string()} to {maximum.to_human_string()}, got {value.to_human_string()}"
     )
+
+
+@cache
+def _milliseconds(duration: cdk.Duration) -> float:
+    return duration.to_milliseconds(integral=False)
 
 
 def check_size(name: str, value: cdk.Size, *, minimum: cdk.Size, maximum: cdk.Size) -> str | None:

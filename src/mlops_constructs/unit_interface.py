@@ -224,7 +224,7 @@ class IBusinessUnit(Protocol):
         """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
         ...
 
-    def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[iam.PolicyStatement]) -> None:
+    def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[Mapping[str, object]]) -> None:
         """Let a policy leave a DEVELOPMENT stack before what it may write to is emptied, so that nothing is written later."""
         ...
 

@@ -3,7 +3,7 @@
 CDK's ``auto_delete_objects`` does the same through a function of its own, outside the unit's network, key and boundary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -11,7 +11,8 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._functions import define_custom_resource, define_function
-from mlops_constructs._roles import shared_policy
+from mlops_constructs._roles import as_list, shared_policy
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.business_unit.sweep import MARK
@@ -135,18 +136,24 @@ class Sweeper(Construct):
         sweep.node.add_dependency(policy)  # which names the group, so that the group goes last
         self._sweeps[packages_arn] = sweep
 
-    def revoke_before(self, policy: iam.ManagedPolicy, statements: Sequence[iam.PolicyStatement]) -> None:
+    def revoke_before(self, policy: iam.ManagedPolicy, statements: Sequence[Mapping[str, object]]) -> None:
         """Delete a policy before what it names and may write to is emptied, if both are of one stack.
 
         Args:
             policy: The policy.
-            statements: Its statements.
+            statements: Its statements as JSON: to ask a PolicyStatement is a call into node.
         """
-        named = [arn for statement in statements if _FILLS & set(statement.actions) for arn in statement.resources]
-        for emptied, sweep in self._sweeps.items():
-            # a sweep needs the unit's stack already: the other way round would be a circle of stacks
-            if cdk.Stack.of(sweep) is cdk.Stack.of(policy) and any(emptied in arn for arn in named):
-                policy.node.add_dependency(sweep)
+        named = [
+            str(arn)
+            for statement in statements
+            if _FILLS & set(as_list(statement.get("Action")))
+            for arn in as_list(statement.get("Resource"))
+        ]
+        emptied = [sweep for arn, sweep in self._sweeps.items() if any(arn in name for name in named)]
+        # a sweep needs the unit's stack already: the other way round would be a circle of stacks
+        sweeps = [sweep for sweep in emptied if stack_of(sweep) is stack_of(policy)]
+        if sweeps:
+            policy.node.add_dependency(*sweeps)
 
     @property
     def _role(self) -> iam.IRole:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 
-import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -14,6 +13,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import key_statement
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs.business_unit._records import DefinedRecords
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.business_unit.freeze_calendar import Freeze, read_freezes
@@ -36,7 +36,7 @@ class AutomationAccess:
 
     def grant_pause(self, grantee: iam.IGrantable) -> iam.Grant:
         """Find and move the row's pause, and write, sign and publish the record that says so in the unit's own chain."""
-        key, stack = self.business_unit.key, cdk.Stack.of(self.table)
+        key, stack = self.business_unit.key, stack_values(self.table)
         hosts = [f"{service}.{stack.region}.{stack.url_suffix}" for service in ("dynamodb", "s3")]
         through_services: Mapping[str, Mapping[str, object]] = {"StringEquals": {"kms:ViaService": hosts}}
         grants = [
@@ -99,7 +99,7 @@ def define_entry(scope: Construct, id: str, *, entry: Entry) -> ssm.StringParame
         id,
         parameter_name=name,
         simple_name=False,  # a unit's name may be known at deployment only
-        string_value=cdk.Stack.of(scope).to_json_string(to_dict(entry)),
+        string_value=stack_of(scope).to_json_string(to_dict(entry)),
         description=f"What the command mlops knows of {name.rpartition('/')[2]}",
     )
 

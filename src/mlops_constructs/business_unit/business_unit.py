@@ -1,6 +1,7 @@
 """The tenant: network, key, topic, bus, buckets, boundary and tags that a unit's constructs share."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -18,6 +19,7 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._functions import admit_bus, define_dead_letter_queue
 from mlops_constructs._platform_rules import stack_problems
 from mlops_constructs._shared_values import export_part
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs._unit_resources import (
     admit_rules,
     define_access_logs_bucket,
@@ -175,7 +177,7 @@ class BusinessUnit(Construct):
         if profile is Profile.DEVELOPMENT:
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)
         if encryption_key is not None:
-            warn(self, SHARED_KEY, unit=name, statements=printed_statements(cdk.Stack.of(self)))
+            warn(self, SHARED_KEY, unit=name, statements=printed_statements(stack_of(self)))
 
     @classmethod
     def from_name(
@@ -265,13 +267,14 @@ class BusinessUnit(Construct):
     @property
     def subnet_ids(self) -> list[str]:
         """Ids of the subnets."""
-        return self._selected_subnets().subnet_ids
+        return self._selected_subnets.subnet_ids
 
     @property
     def availability_zones(self) -> list[str]:
         """Zones of the subnets, in their order: names, or tokens that CloudFormation replaces by names."""
-        return self._selected_subnets().availability_zones
+        return self._selected_subnets.availability_zones
 
+    @cached_property
     def _selected_subnets(self) -> ec2.SelectedSubnets:
         return self._vpc.select_subnets(
             subnets=self._subnets.subnets,
@@ -441,7 +444,7 @@ class BusinessUnit(Construct):
         Returns:
             Name of the export; None in the unit's own stack, which the unit's export keeps.
         """
-        return None if cdk.Stack.of(scope) is cdk.Stack.of(self) else export_part(scope, unit=self.name, part=part)
+        return None if stack_of(scope) is stack_of(self) else export_part(scope, unit=self.name, part=part)
 
     def tag(self, scope: Construct) -> None:
         """Put the unit's tags on everything below a construct.
@@ -449,8 +452,9 @@ class BusinessUnit(Construct):
         Args:
             scope: The construct.
         """
+        tags = cdk.Tags.of(scope)
         for key, value in self.tags.items():
-            cdk.Tags.of(scope).add(key, value)
+            tags.add(key, value)
 
     def reach(self, services: Sequence[str]) -> None:
         """Let what runs in a made network call further services, at a price that is printed; any other network reaches them itself.
@@ -477,12 +481,12 @@ class BusinessUnit(Construct):
         if self._sweeper is not None:
             self._sweeper.sweep_bucket(bucket)
 
-    def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[iam.PolicyStatement]) -> None:
+    def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[Mapping[str, object]]) -> None:
         """Let a policy leave a DEVELOPMENT stack before what it may write to is emptied, so that nothing is written later.
 
         Args:
             policy: The policy.
-            statements: Its statements; buckets and registries that they name are the unit's by then.
+            statements: Its statements as JSON; buckets and registries that they name are the unit's by then.
         """
         if self._sweeper is not None:
             self._sweeper.revoke_before(policy, statements)

@@ -18,6 +18,7 @@ from constructs import Construct, DependencyGroup, IDependable
 from mlops_constructs._functions import define_dead_letter_queue
 from mlops_constructs._platform_rules import publication
 from mlops_constructs._shared_values import export_part, publish_values, read_list, read_value
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, IMPORTED_UNIT, warn
 from mlops_constructs.business_unit._records import AuditRecords
 from mlops_constructs.business_unit._sweeper import Sweeper
@@ -92,7 +93,7 @@ def tag_stack(scope: Construct, rules: PlatformRules | None) -> None:
         rules: The platform's; None where there is no platform.
     """
     for key, value in ({} if rules is None else rules.tags or {}).items():
-        cdk.Tags.of(cdk.Stack.of(scope)).add(key, value)
+        cdk.Tags.of(stack_of(scope)).add(key, value)
 
 
 class ImportedBusinessUnit(Construct):
@@ -315,7 +316,7 @@ class ImportedBusinessUnit(Construct):
         if not self._profile.keeps_data:
             self._needed_sweeper().sweep_bucket(bucket)
 
-    def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[iam.PolicyStatement]) -> None:
+    def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[Mapping[str, object]]) -> None:
         """Let a policy leave a DEVELOPMENT stack before what it may write to and the stack owns is emptied."""
         if self._sweeper is not None:
             self._sweeper.revoke_before(policy, statements)

@@ -13,6 +13,7 @@ from constructs import Construct, DependencyGroup, IConstruct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import service_role
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs._validation import check_pattern, check_range, is_known, raise_if_any
 from mlops_constructs._warnings import counted
@@ -238,7 +239,7 @@ def add_endpoints(
 
 
 def _print_price(home: IConstruct, what: str, *, endpoints: int, zones: int, after: str = "") -> None:
-    stack = cdk.Stack.of(home)
+    stack = stack_values(home)
     region = stack.region if is_known(stack.region) and stack.region in priced_regions() else _DEFAULT_REGION
     price = monthly_price(endpoints=endpoints, zones=zones, region=region)
     cdk.Annotations.of(home).add_info(
@@ -248,7 +249,7 @@ def _print_price(home: IConstruct, what: str, *, endpoints: int, zones: int, aft
 
 
 def _region_problem(scope: Construct, zone_names: Sequence[str]) -> str | None:
-    region = cdk.Stack.of(scope).region
+    region = stack_values(scope).region
     foreign = [name for name in zone_names if is_known(name) and is_known(region) and name[:-1] != region]
     return f"zones must be of the stack's region {region}, got {', '.join(foreign)}" if foreign else None
 
@@ -341,7 +342,7 @@ def _add_interface_endpoints(
     if not endpoints:
         return
     group = _endpoint_group(scope, vpc, cidr)
-    bound = {"aws:PrincipalAccount": cdk.Stack.of(scope).account}
+    bound = {"aws:PrincipalAccount": stack_values(scope).account}
     if rules is not None and rules.organization_id is not None:
         bound["aws:PrincipalOrgID"] = rules.organization_id
     for name in sorted(endpoints):

@@ -12,6 +12,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 from mlops_constructs._functions import NETWORK_ACTIONS, TRACING_ACTIONS
 from mlops_constructs._roles import shared_policy
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.model_registry.package_permissions import approvals_denied
 from mlops_runtime.business_unit.key_policy import USE, Place, shared_key_statements, unit_statements
@@ -155,7 +156,7 @@ def define_key(scope: Construct, id: str, *, unit: str, profile: "Profile") -> k
         description=f"data of business unit {unit}",
         enable_key_rotation=True,
         pending_window=cdk.Duration.days(30 if profile.keeps_data else 7),
-        policy=iam.PolicyDocument(statements=_statements(cdk.Stack.of(scope))),
+        policy=iam.PolicyDocument(statements=_statements(stack_of(scope))),
         removal_policy=profile.removal_policy,
     )
 
@@ -314,7 +315,7 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> Boundary:
         id: Construct id.
         unit: Name of the unit.
     """
-    stack = cdk.Stack.of(scope)
+    stack = stack_values(scope)
     roles = stack.format_arn(service="iam", region="", resource="role", resource_name="*")
     linked = stack.format_arn(
         service="iam", region="", resource="role", resource_name=f"aws-service-role/{_SERVICE_LINKED}/*"
@@ -381,7 +382,7 @@ def define_function_policy(scope: Construct, id: str) -> iam.ManagedPolicy:
         scope: Parent.
         id: Construct id.
     """
-    functions = cdk.Stack.of(scope).format_arn(
+    functions = stack_values(scope).format_arn(
         service="lambda", resource="function", resource_name="*", arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
     )
     return shared_policy(

@@ -15,6 +15,7 @@ from typing import Any
 import aws_cdk as cdk
 from aws_cdk import cx_api
 
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs.business_unit.business_unit import BusinessUnit
 from mlops_constructs.business_unit.imported_unit import ImportedBusinessUnit
 from mlops_constructs.compliance.assembly import Assembly, Resource, is_expression
@@ -101,7 +102,7 @@ def loosened_of_app(app: cdk.App, assembly: cx_api.CloudAssembly) -> dict[str, l
     templates = Assembly.load(Path(each.template_full_path) for each in assembly.stacks_recursively)
     found: dict[str, list[LoosenedValue]] = {}
     for unit, rules in ruled:
-        stack = cdk.Stack.of(unit)
+        stack = stack_of(unit)
         in_stack = UnitInStack(
             template=stack.template_file.removesuffix(".template.json"),
             account=stack.account,

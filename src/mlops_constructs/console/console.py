@@ -10,6 +10,7 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import CONSOLE_ROLE_TRUST, warn
 from mlops_constructs.console.console_api import define_alarm, define_api
@@ -78,7 +79,7 @@ class Console(Construct):
         super().__init__(scope, id)
         self._unit = business_unit
         raise_if_any(self, "InvalidConsole", self._problems(domain, certificate, sign_in_prefix))
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         roles = {Role.READER: reader, Role.ON_CALL: on_call, Role.APPROVER: approver}
         self._function_role = stack.format_arn(
             service="iam", region="", resource="role", resource_name=role_name(self, business_unit)

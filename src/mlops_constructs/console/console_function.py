@@ -10,6 +10,7 @@ from constructs import Construct
 from mlops_constructs._assets import RUNTIME, lambda_code, layer
 from mlops_constructs._functions import ARCHITECTURE, NETWORK_ACTIONS, TRACING_ACTIONS, UNRESERVED
 from mlops_constructs._roles import ServiceRole, key_statement, log_statement, shared_policy
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -29,7 +30,7 @@ _SYNCHRONOUS = (
 
 def role_name(scope: Construct, business_unit: IBusinessUnit) -> str:
     """Return the name of the function's role: trust policies of roles in other stacks and accounts name it."""
-    return f"{business_unit.name}-console-{cdk.Stack.of(scope).region}"
+    return f"{business_unit.name}-console-{stack_values(scope).region}"
 
 
 def define_console_function(

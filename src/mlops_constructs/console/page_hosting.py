@@ -13,6 +13,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._functions import define_custom_resource, define_function
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._unit_resources import define_page_bucket
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -80,7 +81,7 @@ def define_hosting(
     """
     bucket = define_page_bucket(scope, "Files", business_unit=business_unit)
     # of the account, in all Regions: CDK's own names would collide with those of the same stack in another one
-    name = f"{business_unit.name}-console-{cdk.Stack.of(scope).region}"
+    name = f"{business_unit.name}-console-{stack_values(scope).region}"
     headers = _headers(scope, name, sign_in_origin)
     access = cloudfront.S3OriginAccessControl(scope, "Access", origin_access_control_name=name)
     files = origins.S3BucketOrigin.with_origin_access_control(bucket, origin_access_control=access)
@@ -148,7 +149,7 @@ def publish_pages(
         "PublishedPages",
         function=function,
         resource_type=CONFIG_TYPE,
-        properties={"Config": cdk.Stack.of(scope).to_json_string(dict(config)), "Files": document.sha256},
+        properties={"Config": stack_of(scope).to_json_string(dict(config)), "Files": document.sha256},
     )
     if hosting.bucket.policy is not None:
         resource.node.add_dependency(hosting.bucket.policy)

@@ -4,13 +4,13 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import SHARED_SUBNETS, warn
 
@@ -212,7 +212,7 @@ class EksCluster(Construct):
     @property
     def arn(self) -> str:
         """ARN of the cluster."""
-        return cdk.Stack.of(self).format_arn(service="eks", resource="cluster", resource_name=self._name)
+        return stack_values(self).format_arn(service="eks", resource="cluster", resource_name=self._name)
 
     @property
     def security_group_id(self) -> str:

@@ -20,6 +20,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 from mlops_constructs._functions import define_custom_resource, define_function
 from mlops_constructs._roles import key_statement, shared_policy
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.eks_inference.eks_cluster import EksCluster
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
@@ -137,7 +138,7 @@ def define_bootstrap(
         business_unit: The unit.
         cluster: The cluster.
     """
-    stack, audit = cdk.Stack.of(scope), business_unit.audit_bucket
+    stack, audit = stack_values(scope), business_unit.audit_bucket
     policy_arn = access_policy_arn(_ADMIN)
     function = define_function(
         scope,

@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 from mlops_constructs._functions import define_function
 from mlops_constructs._roles import key_statement
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs.eks_inference.eks_cluster import EksCluster
 from mlops_constructs.eks_inference.manifest_applier import describe_statement
 from mlops_constructs.eks_inference.slot_load_balancer import ServiceLoadBalancer
@@ -34,7 +35,7 @@ def slot_environment(balancer: ServiceLoadBalancer, *, cluster: EksCluster, name
         "CLUSTER": cluster.name,
         "NAMESPACE": namespace,
         "RULE": balancer.rule_arn,
-        "TARGET_GROUPS": cdk.Stack.of(balancer).to_json_string(dict(balancer.target_group_arns)),
+        "TARGET_GROUPS": stack_of(balancer).to_json_string(dict(balancer.target_group_arns)),
     }
 
 

@@ -10,6 +10,7 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._roles import source_conditions
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.eks_inference.eks_cluster import EksCluster
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -252,7 +253,7 @@ class ServiceLoadBalancer(Construct):
                 for key, value in attributes.items()
             ],
         )
-        account = cdk.Stack.of(self).account
+        account = stack_values(self).account
         added = logs.add_to_resource_policy(
             iam.PolicyStatement(
                 actions=["s3:PutObject"],

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import aws_cdk as cdk
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -16,6 +15,7 @@ from mlops_constructs._roles import (
     put_events_statement,
     service_role,
 )
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs.eks_inference.eks_cluster import EksCluster
 from mlops_constructs.eks_inference.slot_function import look_statements
 from mlops_constructs.rollout.rollout_permissions import RolloutAccess
@@ -203,7 +203,7 @@ def define_association(
         service_account=service_account,
         role_arn=role.role_arn,
         disable_session_tags=True,
-        policy=cdk.Stack.of(scope).to_json_string(session),
+        policy=stack_of(scope).to_json_string(session),
     )
     association.node.add_dependency(role)
     return association

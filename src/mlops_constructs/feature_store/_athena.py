@@ -1,10 +1,10 @@
 """What building training sets by Athena needs beside building them at all."""
 
-import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import IConstruct
+from mlops_constructs._stack_values import stack_values
 
 RESULTS = "staged/athena"
 ROWS_TABLE = "mlops_rows_"  # what names of tables of entity rows begin with
@@ -37,7 +37,7 @@ def athena_statements(
         results: Bucket of the results of queries. Default: ``sets``.
         results_prefix: Their prefix.
     """
-    stack = cdk.Stack.of(scope)
+    stack = stack_values(scope)
     catalog = [
         stack.format_arn(service="glue", resource="catalog"),
         stack.format_arn(service="glue", resource="database", resource_name=database),

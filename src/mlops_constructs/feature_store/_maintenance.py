@@ -11,6 +11,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._functions import add_target, define_function
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.feature_store._athena import ROWS_TABLE
 from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -78,7 +79,7 @@ def let_remove_leftovers(function: lambda_.Function, *, tables: TableAccess, set
         tables: All tables of the store.
         sets: Bucket of training sets.
     """
-    stack = cdk.Stack.of(function)
+    stack = stack_values(function)
     rows = stack.format_arn(service="glue", resource="table", resource_name=f"{tables.database}/{ROWS_TABLE}*")
     function.add_environment("TRAINING_SETS", f"s3://{sets.bucket_name}")
     assert function.role is not None  # noqa: S101 - a function that is defined here has one

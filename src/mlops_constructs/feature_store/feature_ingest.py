@@ -20,6 +20,7 @@ from mlops_constructs._assets import glue_archive, job_package, layer, text_file
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import ARCHITECTURE, QueueConsumer, define_queue_consumer, deliver
 from mlops_constructs._roles import ServiceRole, key_statement, put_events_statement, service_role
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import check_duration, check_size, check_whole
 from mlops_constructs.feature_store.table_grants import TableAccess
@@ -176,7 +177,7 @@ class DefinedJob:
 
     def start_statement(self) -> iam.PolicyStatement:
         """Return the right to start a run."""
-        stack = cdk.Stack.of(self.job)
+        stack = stack_values(self.job)
         arn = stack.format_arn(service="glue", resource="job", resource_name=self.job.ref)
         return iam.PolicyStatement(actions=["glue:StartJobRun"], resources=[arn])
 
@@ -303,7 +304,7 @@ def define_job_connection(home: Construct, unit: IBusinessUnit, does: str) -> gl
     return glue.CfnConnection(
         home,
         "Connection",
-        catalog_id=cdk.Stack.of(home).account,
+        catalog_id=stack_values(home).account,
         connection_input=glue.CfnConnection.ConnectionInputProperty(
             connection_type="NETWORK",
             description=f"Network of the job that {does} for unit {unit.name}",
@@ -319,7 +320,7 @@ def job_service_statements(home: Construct, connection: glue.CfnConnection) -> l
 
     See: https://docs.aws.amazon.com/glue/latest/dg/create-service-policy.html
     """
-    stack = cdk.Stack.of(home)
+    stack = stack_values(home)
     logs = stack.format_arn(
         service="logs",
         resource="log-group",

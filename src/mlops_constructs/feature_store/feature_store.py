@@ -23,6 +23,7 @@ from mlops_constructs._functions import ARCHITECTURE
 from mlops_constructs._platform_rules import publication
 from mlops_constructs._roles import ServiceRole, idle_role
 from mlops_constructs._shared_values import publish_values
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import check_duration, raise_if_any
 from mlops_constructs._warnings import SNAPSHOT_RETENTION, warn
@@ -349,7 +350,7 @@ class FeatureStore(OwnedFeatureStore):
             self._training_set_job = job_name
             entry = replace(self._entry(), training_set_job=job_name)
             parameter = cast("ssm.CfnParameter", self._entry_parameter.node.default_child)
-            parameter.value = cdk.Stack.of(self).to_json_string(to_dict(entry))
+            parameter.value = stack_of(self).to_json_string(to_dict(entry))
 
     def _entry(self) -> FeatureStoreEntry:
         return FeatureStoreEntry(
@@ -387,7 +388,7 @@ class FeatureStore(OwnedFeatureStore):
         database = glue.CfnDatabase(
             self,
             "Database",
-            catalog_id=cdk.Stack.of(self).account,
+            catalog_id=stack_values(self).account,
             database_input=glue.CfnDatabase.DatabaseInputProperty(
                 name=self._database_name, description=f"Feature tables of business unit {self._unit.name}"
             ),

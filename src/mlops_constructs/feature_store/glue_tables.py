@@ -15,6 +15,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import ServiceRole, key_statement, service_role
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.feature_store.table_grants import access_statement
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import LEDGER_DAYS
@@ -52,7 +53,7 @@ def define_table(
     return glue.CfnTable(
         scope,
         id,
-        catalog_id=cdk.Stack.of(scope).account,
+        catalog_id=stack_values(scope).account,
         database_name=database.ref,
         name=group.table_name,
         open_table_format_input=glue.CfnTable.OpenTableFormatInputProperty(
@@ -168,7 +169,7 @@ def define_optimizer_role(
         resources: ARNs of catalog, database and tables.
         is_vended: Whether Lake Formation vends access to the tables' location. Default: IAM alone decides.
     """
-    logs = cdk.Stack.of(scope).format_arn(
+    logs = stack_values(scope).format_arn(
         service="logs",
         resource="log-group",
         resource_name="/aws-glue/iceberg-*",
@@ -259,7 +260,7 @@ def define_optimizers(
         optimizer = glue.CfnTableOptimizer(
             scope,
             f"{id}{''.join(word.capitalize() for word in type_.split('_'))}",
-            catalog_id=cdk.Stack.of(scope).account,
+            catalog_id=stack_values(scope).account,
             database_name=table.database_name,
             table_name=table.ref,
             type=type_,

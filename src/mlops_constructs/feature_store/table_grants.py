@@ -14,6 +14,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct, DependencyGroup, IConstruct, IDependable
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import key_statement, service_role, source_conditions
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import ERASING, LEDGER
 
@@ -56,7 +57,7 @@ class TableAccess:
 
         See: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html
         """
-        stack = cdk.Stack.of(self.scope)
+        stack = stack_values(self.scope)
         names = [f"{self.database}/{table}" for table in self.tables]
         return [
             stack.format_arn(service="glue", resource="catalog"),
@@ -69,7 +70,7 @@ class TableAccess:
 
         See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsglue.html
         """
-        stack = cdk.Stack.of(self.scope)
+        stack = stack_values(self.scope)
         every = stack.format_arn(service="glue", resource="table", resource_name=f"{self.database}/*")
         return iam.PolicyStatement(actions=["glue:GetTables"], resources=[*self.catalog_arns()[:2], every])
 
@@ -218,7 +219,7 @@ class TableAccess:
         folders = ("entities", "sets", "staged")
         rows = [*self.objects(), asked, *(sets.arn_for_objects(f"{folder}/*") for folder in folders)]
         kept = manifests.arn_for_objects("manifests/*")
-        stack = cdk.Stack.of(self.scope)
+        stack = stack_values(self.scope)
         jobs = stack.format_arn(service="sagemaker", resource="processing-job", resource_name=f"{unit}-*")
         statistics = [f"glue:{verb}ColumnStatisticsForTable" for verb in ("Delete", "Get")]
         return [
@@ -305,7 +306,7 @@ def define_location(
         bucket: Bucket of the tables.
         prefix: Their prefix.
     """
-    source = cdk.Stack.of(scope).format_arn(
+    source = stack_values(scope).format_arn(
         service="lakeformation", resource="*", arn_format=cdk.ArnFormat.NO_RESOURCE_NAME
     )
     role = service_role(
@@ -363,7 +364,7 @@ class LakeFormationTables:
             ValidationError: If the principal is neither a role nor a user.
         """
         identifier = self._identifier(principal)
-        catalog = cdk.Stack.of(self.scope).account
+        catalog = stack_values(self.scope).account
         database = Permissions.DatabaseResourceProperty(catalog_id=catalog, name=self.database)
         self._define(identifier, DESCRIBE, Permissions.ResourceProperty(database=database))
         for table in self.tables:
@@ -386,7 +387,7 @@ class LakeFormationTables:
         raise ValidationError("LostGrant", [problem], self.scope)
 
     def _define(self, principal: str, permissions: Sequence[str], resource: object) -> None:
-        said = cdk.Stack.of(self.scope).resolve([principal, sorted(permissions), resource])
+        said = stack_of(self.scope).resolve([principal, sorted(permissions), resource])
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         name = f"Permission{digest[:12].upper()}"
         if self.scope.node.try_find_child(name) is not None:

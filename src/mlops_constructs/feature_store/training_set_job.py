@@ -11,6 +11,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._assets import glue_archive, job_package, text_file
 from mlops_constructs._roles import key_statement, service_role
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import check_duration, check_whole, raise_if_any
 from mlops_constructs.feature_store.feature_ingest import (
     define_job_connection,
@@ -170,7 +171,7 @@ class TrainingSetJob(Construct):
         )
         self._job.node.add_dependency(role)
         store.admit(role, to="read")
-        if cdk.Stack.of(store) is cdk.Stack.of(self):  # else the store's stack would need this one, which needs it
+        if stack_of(store) is stack_of(self):  # else the store's stack would need this one, which needs it
             store.name_training_set_job(self._job.ref)
         business_unit.tag(self)
 
@@ -182,7 +183,7 @@ class TrainingSetJob(Construct):
     @property
     def job_arn(self) -> str:
         """ARN of the job."""
-        return cdk.Stack.of(self).format_arn(service="glue", resource="job", resource_name=self._job.ref)
+        return stack_values(self).format_arn(service="glue", resource="job", resource_name=self._job.ref)
 
     @property
     def max_runtime(self) -> cdk.Duration:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._roles import shared_policy
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import STATE, STATE_TAG
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_runtime.contracts.fleet import FLEET_READER
@@ -130,7 +130,7 @@ class FleetReader(Construct):
         return self._name
 
     def _trust(self, account: str, roles: Sequence[str], organization: str | None) -> iam.IPrincipal:
-        partition = cdk.Stack.of(self).partition
+        partition = stack_values(self).partition
         conditions: dict[str, object] = {
             "ArnLike": {"aws:PrincipalArn": [f"arn:{partition}:iam::{account}:role/{name}" for name in roles]}
         }
@@ -139,7 +139,7 @@ class FleetReader(Construct):
         return iam.PrincipalWithConditions(iam.AccountPrincipal(account), conditions)
 
     def _statements(self, *, costs: bool) -> list[iam.PolicyStatement]:
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         own, unit = f"{stack.account}", {"StringLike": {"aws:ResourceTag/mlops:unit": "*"}}
         state = {f"aws:ResourceTag/{STATE_TAG}": STATE}
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import aws_cdk as cdk
 from aws_cdk import aws_oam as oam
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import check_pattern, is_known, raise_if_any
 
 _METRICS, _LOGS, _TRACES = "AWS::CloudWatch::Metric", "AWS::Logs::LogGroup", "AWS::XRay::Trace"
@@ -117,7 +117,7 @@ class ObservabilityLink(Construct):
 
     def __init__(self, scope: Construct, id: str, *, sink_arn: str, logs: bool = False, traces: bool = False) -> None:
         super().__init__(scope, id)
-        region = cdk.Stack.of(self).region
+        region = stack_values(self).region
         there = sink_arn.split(":")[3] if is_known(sink_arn) and sink_arn.count(":") > 4 else region
         problems = [
             check_pattern("sink_arn", sink_arn, pattern=_SINK, allowed="arn:aws:oam:REGION:ACCOUNT:sink/ID"),

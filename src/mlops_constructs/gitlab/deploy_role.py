@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import check_duration, check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import UNCLAIMED_ENVIRONMENT, UNCLAIMED_REF, warn
 from mlops_constructs.gitlab.subject import GitLabSubject
@@ -83,7 +84,7 @@ class GitLabDeployRole(Construct):
     ) -> None:
         super().__init__(scope, id)
         longest = _SHORTEST if max_session_duration is None else max_session_duration
-        wanted = [cdk.Stack.of(self).region] if regions is None else list(regions)
+        wanted = [stack_values(self).region] if regions is None else list(regions)
         self._validate(
             url=url,
             audience=audience,
@@ -146,7 +147,7 @@ class GitLabDeployRole(Construct):
         return iam.OidcProviderNative(self, "Provider", url=url, client_ids=[audience])
 
     def _bootstrap_roles(self, access: str, qualifier: str, regions: Sequence[str]) -> list[str]:
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         return [
             f"arn:{stack.partition}:iam::{stack.account}:role/cdk-{qualifier}-{name}-{stack.account}-{region}"
             for region in regions

@@ -15,6 +15,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct, IValidation
 from mlops_constructs._arguments import checked, shown
 from mlops_constructs._roles import service_role
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs._validation import check_duration, check_pattern, check_range, check_whole, raise_if_any
 from mlops_constructs._warnings import NO_API_THROTTLE, UNCHECKED_PROMISE, warn
@@ -158,7 +159,7 @@ class InferenceApi(Construct):
     @property
     def url(self) -> str:
         """URL of the API, without a slash at its end."""
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         if self._domain is not None:
             return f"https://{self._domain}"
         return f"https://{self._api.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{STAGE}"

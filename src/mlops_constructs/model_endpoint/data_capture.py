@@ -9,6 +9,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.compliance import acknowledge, acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -106,7 +107,7 @@ class PersonalKey(Construct):
         read = iam.Grant.add_to_principal(
             grantee=grantee, actions=["secretsmanager:GetSecretValue"], resource_arns=[self._secret.secret_arn]
         )
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         decrypt = iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["kms:Decrypt"],

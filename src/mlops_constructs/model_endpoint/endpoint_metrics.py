@@ -14,6 +14,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 
 Space = Literal["CALLS", "INSTANCES"]
 Dimensions = Literal["VARIANT", "ENDPOINT"]
+_FIVE_MINUTES = cdk.Duration.minutes(5)
 _NAMESPACES: dict[Space, str] = {"CALLS": "AWS/SageMaker", "INSTANCES": "/aws/sagemaker/Endpoints"}
 
 
@@ -54,7 +55,7 @@ def endpoint_metric(
         metric_name=metric_name,
         dimensions_map=names,
         label=options.get("label"),
-        period=options.get("period", cdk.Duration.minutes(5)),
+        period=options.get("period", _FIVE_MINUTES),
         statistic=options["statistic"],
     )
 

@@ -8,6 +8,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._roles import ROLE_REASON, SERVICE, ServiceRole, container_statements, key_statement, service_role
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import announce_objects, define_bucket
 from mlops_constructs.model_endpoint.endpoint_capacity import EndpointCapacity
 from mlops_constructs.model_registry import ModelImage
@@ -91,7 +92,7 @@ class Exchange(Construct):
             grantee: Who.
         """
         read = [self.objects(ANSWERS_PREFIX), self.objects(FAILURES_PREFIX)]
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         via = {"StringEquals": {"kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}"}}
         put = iam.Grant.add_to_principal(
             grantee=grantee, actions=["s3:PutObject"], resource_arns=[self.objects(REQUESTS_PREFIX)]

@@ -1,6 +1,5 @@
 """What a caller needs to name the rows of calls and to upload labels for them."""
 
-import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -8,6 +7,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import grant_statements, key_statement
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import named_calls_prefix
 
@@ -53,7 +53,7 @@ def grant_labels(
             iam.PolicyStatement(
                 actions=["ssm:GetParameter"],
                 resources=[
-                    cdk.Stack.of(scope).format_arn(
+                    stack_values(scope).format_arn(
                         service="ssm",
                         resource="parameter",
                         resource_name=f"mlops/{business_unit.name}/endpoint/{endpoint_name}",

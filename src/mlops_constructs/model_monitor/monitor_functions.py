@@ -37,6 +37,7 @@ from mlops_constructs._roles import (
     sagemaker_arn,
     service_role,
 )
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_monitor._job_group import define_job_group
@@ -170,7 +171,7 @@ class MonitorAccess:
         }
         if metric.namespace == _BALANCER:
             names["latency"] = {**names, "metric": "TargetResponseTime", "milliseconds": 1000}
-        return {"TRAFFIC": cdk.Stack.of(self.scope).to_json_string(names)}
+        return {"TRAFFIC": stack_of(self.scope).to_json_string(names)}
 
     def _artifacts(self, folder: str) -> str:
         return self.business_unit.artifacts.arn_for_objects(f"{folder}/{self.endpoint.endpoint_name}/*")
@@ -317,7 +318,7 @@ def define_job(access: MonitorAccess, job: MonitorJob, *, spec: MonitorSpec, win
         description=f"Starts the job that watches {access.endpoint.endpoint_name}",
         environment={
             **access.environment(spec, window_hours=window_hours),
-            "JOB": cdk.Stack.of(scope).to_json_string(_plan(access, job, role, code, group)),
+            "JOB": stack_of(scope).to_json_string(_plan(access, job, role, code, group)),
         },
         statements=_start_statements(access, job, role, group),
         timeout=cdk.Duration.seconds(30),

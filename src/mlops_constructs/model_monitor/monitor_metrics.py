@@ -18,6 +18,8 @@ from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
 from mlops_runtime.monitor.metric_names import BEYOND_LIMITS, Monitor, metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
 
+_HOUR = cdk.Duration.hours(1)
+
 
 class MonitorBase(Construct):
     """A monitor by its endpoint, its function and what it decides."""
@@ -184,7 +186,7 @@ class MonitorBase(Construct):
 
         See: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
         """
-        period, statistic = options.get("period", cdk.Duration.hours(1)), options.get("statistic", cloudwatch.Stats.SUM)
+        period, statistic = options.get("period", _HOUR), options.get("statistic", cloudwatch.Stats.SUM)
         return cloudwatch.MathExpression(
             expression="runs - FILL(errors, 0)",
             using_metrics={
@@ -212,7 +214,7 @@ class MonitorBase(Construct):
             dimensions_map=dimensions if feature is None else {**dimensions, "Feature": feature},
             label=options.get("label"),
             statistic=options.get("statistic", statistic),
-            period=options.get("period", cdk.Duration.hours(1)),
+            period=options.get("period", _HOUR),
         )
 
 

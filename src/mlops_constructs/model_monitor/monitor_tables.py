@@ -11,6 +11,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._roles import ServiceRole, key_statement, shared_policy
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import check_duration, raise_if_any
 from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 
@@ -202,7 +203,7 @@ class MonitorTables(Construct):
         return self._reader
 
     def _define_tables(self, days: int) -> None:
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         database = glue.CfnDatabase(
             self,
             "Database",
@@ -277,7 +278,7 @@ class MonitorTables(Construct):
         return workgroup
 
     def _define_reader(self) -> ServiceRole:
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         description = f"People who read captures of {self._name}"
         results = f"{_RESULTS}/{self._name}"
         tables = [f"{self._database}/{name}" for name in COLUMNS]
@@ -326,7 +327,7 @@ class MonitorTables(Construct):
         policy = shared_policy(
             self, "ReaderPolicy", description=description, wildcard_reason=_REASON, statements=statements
         )
-        self._unit.revoke_before_sweeps(policy, statements)
+        self._unit.revoke_before_sweeps(policy, [statement.to_statement_json() for statement in statements])
         return ServiceRole(
             self,
             "Reader",

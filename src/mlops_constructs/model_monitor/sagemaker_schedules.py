@@ -25,6 +25,7 @@ from mlops_constructs._roles import (
     sagemaker_arn,
     service_role,
 )
+from mlops_constructs._stack_values import StackValues, stack_of, stack_values
 from mlops_constructs._validation import is_known, raise_if_any
 from mlops_constructs._warnings import CLOSED_MODEL_MONITOR, warn
 from mlops_constructs.model_endpoint import IServedModel
@@ -84,7 +85,7 @@ def image_uri(scope: IConstruct, image: Image) -> str:
     Raises:
         ValidationError: If the region has no such image; it names those that have.
     """
-    stack = cdk.Stack.of(scope)
+    stack = stack_values(scope)
     repository, tag = _REPOSITORIES[image]
     host = f"{_account(scope, image)}.dkr.ecr.{stack.region}.{stack.url_suffix}"
     return f"{host}/{repository}{tag}"
@@ -100,7 +101,7 @@ def repository_arns(scope: IConstruct, image: Image) -> list[str]:
     names = [_REPOSITORIES[image][0], *([MERGER] if image == "analyzer" else [])]
     account = _account(scope, image)
     return [
-        cdk.Stack.of(scope).format_arn(service="ecr", resource="repository", resource_name=name, account=account)
+        stack_values(scope).format_arn(service="ecr", resource="repository", resource_name=name, account=account)
         for name in names
     ]
 
@@ -112,9 +113,9 @@ def _table() -> Mapping[str, Mapping[str, str]]:
 
 
 def _account(scope: IConstruct, image: Image) -> str:
-    stack, accounts = cdk.Stack.of(scope), _table()[image]
+    stack, accounts = stack_values(scope), _table()[image]
     if not is_known(stack.region):
-        return _mapping(stack, image, accounts).find_in_map(stack.region, "account")
+        return _mapping(stack_of(scope), image, accounts).find_in_map(stack.region, "account")
     if stack.region not in accounts:
         where = ", ".join(accounts)
         problem = f"{_REPOSITORIES[image][0]} is in {where}, got region {stack.region!r}; use another engine"
@@ -157,7 +158,7 @@ def define_monitor_role(
         image: Image that the jobs run.
         files: S3 URIs of baselines, configs and scripts that they read.
     """
-    stack, artifacts = cdk.Stack.of(scope), business_unit.artifacts
+    stack, artifacts = stack_values(scope), business_unit.artifacts
     prefix = f"{model_monitor_prefix(endpoint_name)}/{monitor}"
     folders = [f"capture/{endpoint_name}/*"]
     if monitor in WITH_LABELS:
@@ -215,11 +216,11 @@ def _copy_statements(scope: Construct, endpoint_name: str) -> list[iam.PolicySta
     ]
 
 
-def _object_arn(stack: cdk.Stack, uri: str) -> str:
+def _object_arn(stack: StackValues, uri: str) -> str:
     return f"arn:{stack.partition}:s3:::{uri.removeprefix('s3://')}"
 
 
-def _folders(stack: cdk.Stack, uris: Sequence[str]) -> list[tuple[str, ...]]:
+def _folders(stack: StackValues, uris: Sequence[str]) -> list[tuple[str, ...]]:
     """Return each bucket's ARN with the keys that are listed in it: a job's input is a prefix."""
     found: dict[str, list[str]] = {}
     for uri in uris:
@@ -519,7 +520,7 @@ class _ContentName:
             raise RuntimeError("a definition's name is asked for before the definition is made")
         tags: cdk.TagManager = definition.tags  # type: ignore[attr-defined] # each of the four types has them
         # CloudFormation puts the stack's tags on its resources, and a changed tag replaces a definition too
-        of_stack = cdk.Stack.of(definition).tags.tag_values()
+        of_stack = stack_of(definition).tags.tag_values()
         content = context.resolve({**self._properties, "tags": tags.render_tags(), "stack": of_stack})
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGEST]
         return f"{self._name[: 63 - 1 - _DIGEST].rstrip('-')}-{digest}"

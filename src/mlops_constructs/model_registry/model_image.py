@@ -16,6 +16,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import IConstruct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import check_pattern, is_file, is_known
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 from mlops_runtime.image.requirements_lock import (
@@ -265,9 +266,9 @@ class ModelImage:
         """
         if self.directory is not None:
             return self._asset(scope, self.directory).image_uri
-        stack = cdk.Stack.of(scope)
+        stack = stack_values(scope)
         if self.lock is not None and self.is_placeholder:
-            _add_lock(stack, self.lock, str(self.lock_sha256))
+            _add_lock(stack_of(scope), self.lock, str(self.lock_sha256))
         region = stack.region if self.region is None else self.region
         repository = f"{self._registry_account(scope)}.dkr.ecr.{region}.{stack.url_suffix}/{self.repository_name}"
         if self.digest is None and self.aws_image is not None:
@@ -307,7 +308,7 @@ class ModelImage:
             scope: Any construct of the stack that runs it.
             account: Whose registry may have it too. None: no other one's.
         """
-        accounts = () if account is None else (cdk.Stack.of(scope).account, account)
+        accounts = () if account is None else (stack_values(scope).account, account)
         return [
             replace(self, account=each).pull_statements(scope)[1]
             for each in accounts
@@ -358,7 +359,7 @@ class ModelImage:
     def _repository_arn(self, scope: IConstruct) -> str:
         if self.directory is not None:
             return self._asset(scope, self.directory).repository.repository_arn
-        return cdk.Stack.of(scope).format_arn(
+        return stack_values(scope).format_arn(
             service="ecr",
             resource="repository",
             resource_name=self.repository_name,
@@ -367,12 +368,12 @@ class ModelImage:
         )
 
     def _registry_account(self, scope: IConstruct) -> str:
-        stack = cdk.Stack.of(scope)
+        stack = stack_values(scope)
         if self.aws_image is None:
             return stack.account if self.account is None else self.account
         accounts = self.aws_image.accounts
         if not is_known(stack.region):
-            return _mapping(stack, self.aws_image).find_in_map(stack.region, "account")
+            return _mapping(stack_of(scope), self.aws_image).find_in_map(stack.region, "account")
         if stack.region not in accounts:
             where = ", ".join(accounts)
             problem = f"{self.repository_name}:{self.aws_image.tag} is in {where}, got region {stack.region!r}"
@@ -380,7 +381,7 @@ class ModelImage:
         return accounts[stack.region]
 
     def _asset(self, scope: IConstruct, directory: Path) -> ecr_assets.DockerImageAsset:
-        stack = cdk.Stack.of(scope)
+        stack = stack_of(scope)
         name = f"Image{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
         known = stack.node.try_find_child(name)
         if isinstance(known, ecr_assets.DockerImageAsset):

@@ -15,6 +15,7 @@ from constructs import Construct, IValidation
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import rendered_length
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs._validation import check_duration, is_known, raise_if_any
 from mlops_constructs.model_registry.approval import Approval
 from mlops_constructs.model_registry.package_permissions import (
@@ -164,8 +165,8 @@ class ModelRegistry(RegistryBase):
             'demand-forecast'
         """
         max_wait = cdk.Duration.seconds(MAX_WAIT_SECONDS) if max_wait is None else max_wait
-        problems = neighbour_problems(cdk.Stack.of(scope), others=[source, *deploy_to])
-        problems += _image_problems(cdk.Stack.of(scope), source, deploy_to) if images is Images.SHARED else []
+        problems = neighbour_problems(stack_of(scope), others=[source, *deploy_to])
+        problems += _image_problems(stack_of(scope), source, deploy_to) if images is Images.SHARED else []
         problems += filter(
             None,
             [check_duration("max_wait", max_wait, minimum=cdk.Duration.hours(1), maximum=cdk.Duration.days(14))],
@@ -309,7 +310,7 @@ class ModelRegistry(RegistryBase):
     @property
     def approval_environment(self) -> Mapping[str, str]:
         """Environment by which a function knows whose approvals count (``mlops_runtime.registry.ApprovalRule``)."""
-        return {"APPROVAL": cdk.Stack.of(self).to_json_string(self._render_rule())}
+        return {"APPROVAL": stack_of(self).to_json_string(self._render_rule())}
 
     def approve_by_policy(self, machine_role: iam.IRole) -> None:
         """Let a machine's approvals count, where the approval is automatic; without effect where a person approves.
@@ -405,7 +406,7 @@ class ModelRegistry(RegistryBase):
             "undelivered": cdk.Lazy.any(Deferred(self._published_undelivered)),
             "rules": cdk.Lazy.any(Deferred(self._published_rules)),
         }
-        value = cdk.Stack.of(self).to_json_string({**to_dict(entry), **later})
+        value = stack_of(self).to_json_string({**to_dict(entry), **later})
         self.node.add_validation(_EntryCheck(self, value))
         return ssm.StringParameter(
             self,
@@ -488,7 +489,7 @@ class _EntryCheck:
         self._registry, self._value = registry, value
 
     def validate(self) -> list[str]:
-        size = rendered_length(cdk.Stack.of(self._registry).resolve(self._value))
+        size = rendered_length(stack_of(self._registry).resolve(self._value))
         if size <= _MAXIMUM_ENTRY:
             return []
         return [

@@ -16,6 +16,7 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._platform_rules import approval_problems, longest_approval
 from mlops_constructs._roles import key_statement
 from mlops_constructs._shared_values import import_part
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message, waiting_notification
 from mlops_constructs.model_registry.package_permissions import READ, UPDATE, status_conditions
@@ -88,7 +89,7 @@ class RegistryBase(Construct):
     @property
     def packages_arn(self) -> str:
         """ARN pattern of the packages in the group."""
-        return cdk.Stack.of(self).format_arn(
+        return stack_values(self).format_arn(
             service="sagemaker", resource="model-package", resource_name=f"{self._group_name}/*"
         )
 
@@ -299,7 +300,7 @@ class ImportedRegistry(RegistryBase):
             [check_pattern("pipelines", each, pattern=r"[A-Za-z0-9-]+", allowed=allowed) for each in pipelines],
         )
         self._pipelines = [f"{business_unit.name}-{each}" for each in pipelines]
-        stack, entry = cdk.Stack.of(self), registry_parameter(unit=business_unit.name, group=self._group_name)
+        stack, entry = stack_values(self), registry_parameter(unit=business_unit.name, group=self._group_name)
         self._entry_name = entry
         import_part(self, unit=business_unit.name, entry=entry)
         self._group_arn = stack.format_arn(
@@ -326,7 +327,7 @@ class ImportedRegistry(RegistryBase):
         """Environment by which a function knows whose approvals count: the owner's rule, as of this stack's deployment."""
         return {
             "REGISTRY": ssm.StringParameter.value_for_string_parameter(self, self._entry_name),
-            "MODELS": cdk.Stack.of(self).to_json_string(cdk.Lazy.list(Listed(self._locations))),
+            "MODELS": stack_of(self).to_json_string(cdk.Lazy.list(Listed(self._locations))),
         }
 
     def approve_by_policy(self, machine_role: iam.IRole) -> None:

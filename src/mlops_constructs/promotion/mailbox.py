@@ -1,6 +1,5 @@
 """How a registry's stack exchanges events with its neighbours: the inbox that admits their senders, and its own sender's role."""
 
-import aws_cdk as cdk
 import jsii
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -10,6 +9,7 @@ from aws_cdk.interfaces import aws_events as events_interfaces
 from constructs import Construct
 from mlops_constructs._functions import add_target, admit_bus, define_dead_letter_queue
 from mlops_constructs._roles import ServiceRole, service_role
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.promotion.environment import Environment
 from mlops_constructs.promotion.link_statements import PromotionLink
@@ -43,7 +43,7 @@ class Mailbox(Construct):
         self, scope: Construct, id: str, *, business_unit: IBusinessUnit, model: str, dead_letters: sqs.Queue
     ) -> None:
         super().__init__(scope, id)
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         self._unit, self._model = business_unit, model
         self._here = LinkedEnvironment(account=stack.account, region=stack.region)
         self._bus = events.EventBus(

@@ -15,6 +15,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._roles import rendered_length
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import KEY_OF_OTHERS, warn
 from mlops_constructs.compliance import acknowledge_all
@@ -65,7 +66,7 @@ class Offer(Construct):
         served: ServedModels,
     ) -> None:
         super().__init__(scope, id)
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         here = LinkedEnvironment(account=stack.account, region=stack.region)
         self._bucket, self._group_name = business_unit.artifacts, f"{business_unit.name}-{model}"
         links = [served.link(target=target.linked) for target in targets]
@@ -136,7 +137,7 @@ def offer_problems(scope: IConstruct, unit: IBusinessUnit, targets: Sequence[Env
         unit: The unit.
         targets: Who may take it.
     """
-    problems = neighbour_problems(cdk.Stack.of(scope), others=targets)
+    problems = neighbour_problems(stack_of(scope), others=targets)
     if cdk.Token.is_unresolved(unit.name):
         problems.append("the unit's name must be known at synthesis, as both accounts' policies name it; write it out")
     return problems
@@ -168,7 +169,7 @@ class _BucketPolicyCheck:
 
     def validate(self) -> list[str]:
         policy = self._bucket.policy
-        size = 0 if policy is None else rendered_length(cdk.Stack.of(policy).resolve(policy.document))
+        size = 0 if policy is None else rendered_length(stack_of(policy).resolve(policy.document))
         if size <= MAXIMUM_BUCKET_POLICY:
             return []
         return [

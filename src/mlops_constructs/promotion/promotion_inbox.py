@@ -18,6 +18,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from mlops_constructs._functions import QueueConsumer, define_function, define_queue_consumer
 from mlops_constructs._roles import key_statement, put_events_statement
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table
 from mlops_constructs.model_registry.approval import policy_description
@@ -65,7 +66,7 @@ class PromotionAccess:
 
     def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Keep offers, start the machine once for each, and see which executions run."""
-        executions = cdk.Stack.of(machine).format_arn(
+        executions = stack_values(machine).format_arn(
             service="states",
             resource="execution",
             resource_name=f"{machine.state_machine_name}:*",
@@ -330,7 +331,7 @@ class PromotionInbox(Construct):
             self,
             "Promote",
             business_unit=unit,
-            definition=promote_machine(plan, partition=cdk.Stack.of(self).partition),
+            definition=promote_machine(plan, partition=stack_values(self).partition),
             statements=self._access.machine([self._reader.function_arn, self._keeper.function_arn]),
             description=f"Takes releases of {registry.group_name} from {self._source.name}",
             wildcard_reason=f"{_IN_SOURCE}; {_HERE}",

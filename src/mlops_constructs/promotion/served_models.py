@@ -12,6 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 from mlops_constructs._functions import QueueConsumer, define_queue_consumer
 from mlops_constructs._roles import describe_alarms_statement, key_statement, put_events_statement, shared_policy
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.promotion.environment import Environment
 from mlops_constructs.promotion.link_statements import PromotionLink
@@ -48,7 +49,7 @@ class ServedModels(Construct):
         self, scope: Construct, id: str, *, business_unit: IBusinessUnit, model: str, targets: Sequence[Environment]
     ) -> None:
         super().__init__(scope, id)
-        stack = cdk.Stack.of(self)
+        stack = stack_values(self)
         self._unit, self._model, self._group_name = business_unit, model, f"{business_unit.name}-{model}"
         self._here = LinkedEnvironment(account=stack.account, region=stack.region)
         self._targets = tuple(targets)
@@ -330,7 +331,7 @@ class ServedModels(Construct):
             alarms=self._alarms,
         )
         # names of alarms are known at deployment
-        return cdk.Stack.of(self).to_json_string(to_dict(settings))
+        return stack_of(self).to_json_string(to_dict(settings))
 
     def _define_consumer(self) -> QueueConsumer:
         unit = self._unit

@@ -25,6 +25,7 @@ from mlops_constructs._roles import (
     service_role,
     shared_policy,
 )
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.feature_store.interface import ITrainingSetJob
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
@@ -279,7 +280,7 @@ class RetrainingAccess:
         """Define what the machine may do about the server of a container of others: make its model, ask it, delete the model."""
         unit, scope = self.business_unit, self.scope
         model, job = (sagemaker_arn(scope, kind, f"{self.pipeline}-*") for kind in ("model", "transform-job"))
-        rule = cdk.Stack.of(scope).format_arn(
+        rule = stack_values(scope).format_arn(
             service="events", resource="rule", resource_name=_RULE.format("Transform")
         )
         security_groups = [unit.security_group.security_group_id]
@@ -319,7 +320,7 @@ class RetrainingAccess:
         """Receive job events, invoke functions, register, approve if the policy says so, notify, release, publish events."""
         unit = self.business_unit
         rules = [
-            cdk.Stack.of(self.scope).format_arn(service="events", resource="rule", resource_name=_RULE.format(kind))
+            stack_values(self.scope).format_arn(service="events", resource="rule", resource_name=_RULE.format(kind))
             for kind in ("Training", "Processing")
         ]
         packages = [self.registry.group_arn, self.registry.packages_arn]
@@ -431,7 +432,7 @@ class RetrainingAccess:
         kinds = ["Training", "Processing", *([] if self.training.asked_container is None else ["Transform"])]
         jobs = [sagemaker_arn(scope, f"{kind.lower()}-job", f"{self.pipeline}-*") for kind in kinds]
         groups = {
-            kind: cdk.Stack.of(scope).format_arn(
+            kind: stack_values(scope).format_arn(
                 service="logs",
                 resource="log-group",
                 resource_name=f"/aws/sagemaker/{kind}Jobs",
@@ -468,7 +469,7 @@ class RetrainingAccess:
         ]
 
     def _parameters(self, *names: str) -> iam.PolicyStatement:
-        stack = cdk.Stack.of(self.scope)
+        stack = stack_values(self.scope)
         return iam.PolicyStatement(
             actions=["ssm:GetParameter"],
             resources=[
@@ -477,7 +478,7 @@ class RetrainingAccess:
         )
 
     def _executions(self, machine: sfn.StateMachine) -> str:
-        return cdk.Stack.of(self.scope).format_arn(
+        return stack_values(self.scope).format_arn(
             service="states",
             resource="execution",
             resource_name=f"{machine.state_machine_name}:*",

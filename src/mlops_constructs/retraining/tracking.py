@@ -17,6 +17,7 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import add_target, define_function
 from mlops_constructs._roles import key_statement, sagemaker_arn
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, RetrainingAccess
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.tracking.managed_mlflow import SERVICE, managed_app
@@ -243,7 +244,7 @@ def _secret_statements(scope: Construct, secret: secretsmanager.ISecret) -> Iter
     arn = secret.secret_full_arn or f"{secret.secret_arn}-??????"
     yield iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[arn])
     if secret.encryption_key is not None:
-        stack = cdk.Stack.of(scope)
+        stack = stack_values(scope)
         yield iam.PolicyStatement(
             actions=["kms:Decrypt"],
             resources=[secret.encryption_key.key_arn],

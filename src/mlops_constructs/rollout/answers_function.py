@@ -6,6 +6,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
 from mlops_constructs._functions import define_function
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.serving import CaptureSpec
 
@@ -29,7 +30,7 @@ def define_answers(
         endpoint_name: The endpoint.
         capture: Where its calls are captured.
     """
-    stack = cdk.Stack.of(scope)
+    stack = stack_values(scope)
     # the URI is a token, whose text is only known at deployment
     place = cdk.Fn.select(1, cdk.Fn.split("s3://", capture.destination))
     bucket = cdk.Fn.select(0, cdk.Fn.split("/", place))

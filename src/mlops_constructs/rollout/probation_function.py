@@ -12,6 +12,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from mlops_constructs._functions import add_target, define_function
 from mlops_constructs._roles import alarm_arn, key_statement, rule_arn, sagemaker_arn
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.serving import GoldenSpec
@@ -51,7 +52,7 @@ def define_probation(
         slot_urls: Where each slot of a service is asked. Default: SageMaker serves it.
     """
     objects = business_unit.artifacts.arn_for_objects
-    slots = {} if slot_urls is None else {"SLOT_URLS": cdk.Stack.of(scope).to_json_string(dict(slot_urls))}
+    slots = {} if slot_urls is None else {"SLOT_URLS": stack_of(scope).to_json_string(dict(slot_urls))}
     statements = [
         iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
         # what is announced of golden requests is encrypted
@@ -81,7 +82,7 @@ def define_probation(
                 actions=["s3:GetObject"],
                 resources=[
                     objects(f"{REHEARSALS}/{endpoint_name}/*"),
-                    f"arn:{cdk.Stack.of(scope).partition}:s3:::{place}",
+                    f"arn:{stack_values(scope).partition}:s3:::{place}",
                 ],
             ),
         ]

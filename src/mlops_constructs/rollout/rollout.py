@@ -22,6 +22,7 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._functions import QueueConsumer, define_custom_resource, define_function, define_queue_consumer
 from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import grant_statements, shared_policy
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs._state_machine import define_machine, tasks
 from mlops_constructs._unit_resources import define_table, mark_state
 from mlops_constructs._validation import raise_if_any
@@ -193,7 +194,7 @@ class Rollout(Construct):
         self._spec = replace(self._spec, promises=(*promises, promise))
         resource = self._spec_resource.node.default_child
         assert isinstance(resource, cdk.CfnResource)  # noqa: S101 - what CustomResource defines
-        resource.add_property_override("Spec", cdk.Stack.of(self).to_json_string(to_dict(self._spec)))
+        resource.add_property_override("Spec", stack_of(self).to_json_string(to_dict(self._spec)))
         if self._evaluations is None:
             self._evaluations = shared_policy(
                 self,
@@ -219,7 +220,7 @@ class Rollout(Construct):
         entry = replace(self._entry, is_monitored=True)
         parameter = self._parameter.node.default_child
         assert isinstance(parameter, ssm.CfnParameter)  # noqa: S101 - what StringParameter defines
-        parameter.value = cdk.Stack.of(self).to_json_string(to_dict(entry))
+        parameter.value = stack_of(self).to_json_string(to_dict(entry))
 
     def require_image(self, image: ModelImage) -> None:
         """Refuse a deployment while the registry does not have an image, instead of the first job or model that needs it.
@@ -372,7 +373,7 @@ class Rollout(Construct):
             instance_types=self._access.instance_types(),
             partition=cdk.Aws.PARTITION,
         )
-        digest = _DefinitionHash(cdk.Stack.of(self).to_json_string(render()))
+        digest = _DefinitionHash(stack_of(self).to_json_string(render()))
         definition = render(machine_sha256=cdk.Lazy.uncached_string(digest))
         machine = define_machine(
             self,
@@ -433,7 +434,7 @@ class Rollout(Construct):
                 "ROLLOUT_TABLE": self._table.table_name,
                 "ENDPOINT": self._endpoint_name,
                 "PROBATION_ALARMS": ",".join(probation),
-                **({"STACK": cdk.Stack.of(self).stack_id} if target.is_reset_by_stack else {}),
+                **({"STACK": stack_of(self).stack_id} if target.is_reset_by_stack else {}),
             },
             statements=self._access.guard(self._machine),
             timeout=cdk.Duration.seconds(30),
@@ -500,7 +501,7 @@ class Rollout(Construct):
             event_pattern=events.EventPattern(
                 source=[STACK[0]],
                 detail_type=[STACK[1]],
-                detail={"stack-id": [cdk.Stack.of(self).stack_id], "status-details": {"status": list(DEPLOYED)}},
+                detail={"stack-id": [stack_of(self).stack_id], "status-details": {"status": list(DEPLOYED)}},
             ),
         )
 
@@ -580,7 +581,7 @@ class Rollout(Construct):
             "Spec",
             function=function,
             resource_type="Custom::MLOpsServingSpec",
-            properties={"Spec": cdk.Stack.of(self).to_json_string(to_dict(spec))},
+            properties={"Spec": stack_of(self).to_json_string(to_dict(spec))},
         )
         unit = self._unit
         # a delete needs the role until the last, the guard must not start what is being deleted, and the last record comes before

@@ -16,6 +16,7 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import define_function
 from mlops_constructs._roles import alarm_arn, key_statement, sagemaker_arn
+from mlops_constructs._stack_values import stack_of
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import announcement_prefix
@@ -155,7 +156,7 @@ def define_golden(
         golden: What ``GoldenRequests.bind`` returned.
         slot_urls: Where each slot of a service is asked. Default: SageMaker serves it.
     """
-    stack = cdk.Stack.of(scope)
+    stack = stack_of(scope)
     invoke = iam.PolicyStatement(
         actions=["sagemaker:InvokeEndpoint"],
         resources=[

@@ -21,6 +21,7 @@ from mlops_constructs._roles import (
     rule_arn,
     sagemaker_arn,
 )
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout.scaling_states import scaling_statements
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -161,7 +162,7 @@ class RolloutAccess:
             machine: The Deploy machine.
             below: Path of the parameters.
         """
-        stack, unit = cdk.Stack.of(self.scope), self.business_unit
+        stack, unit = stack_values(self.scope), self.business_unit
         artifacts, folders = unit.artifacts, [f"{folder}/*" for folder in _SHOWN]
 
         def arn(service: str, resource: str, name: str, form: cdk.ArnFormat = cdk.ArnFormat.COLON_RESOURCE_NAME) -> str:
@@ -362,7 +363,7 @@ class RolloutAccess:
         return iam.PolicyStatement(actions=["cloudwatch:SetAlarmState"], resources=[abort])
 
     def _executions(self, machine: sfn.StateMachine) -> str:
-        return cdk.Stack.of(self.scope).format_arn(
+        return stack_values(self.scope).format_arn(
             service="states",
             resource="execution",
             resource_name=f"{machine.state_machine_name}:*",

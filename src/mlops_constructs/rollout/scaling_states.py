@@ -8,11 +8,11 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.htm
 
 from collections.abc import Mapping
 
-import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._roles import alarm_arn, sagemaker_arn
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._state_machine import CAUGHT, State, assign, choose, task
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.fleet_capacity import DIMENSION, NAMESPACE, render_scaling
@@ -137,7 +137,7 @@ def scaling_statements(scope: Construct, *, spec: ServingSpec) -> list[iam.Polic
 
 
 def _targets_statement(scope: Construct, actions: list[str]) -> iam.PolicyStatement:
-    targets = cdk.Stack.of(scope).format_arn(
+    targets = stack_values(scope).format_arn(
         service="application-autoscaling", resource="scalable-target", resource_name="*"
     )
     conditions = {
@@ -152,7 +152,7 @@ def _service_linked_role(scope: Construct) -> iam.PolicyStatement:
 
     See: https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html
     """
-    role = cdk.Stack.of(scope).format_arn(
+    role = stack_values(scope).format_arn(
         service="iam", region="", resource="role", resource_name=f"aws-service-role/{_PRINCIPAL}/{_SERVICE_LINKED_ROLE}"
     )
     return iam.PolicyStatement(

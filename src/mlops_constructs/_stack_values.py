@@ -1,0 +1,55 @@
+"""What a stack says of itself, asked once: each question is a call into node, and statements ask hundreds of times.
+
+jsii keeps each object until its process ends, so that what is cached here lives no longer for it.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import aws_cdk as cdk
+
+from constructs import IConstruct
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackValues:
+    """Account and Region of a stack, and what comes with them: texts, or tokens that CloudFormation replaces."""
+
+    account: str
+    region: str
+    partition: str
+    url_suffix: str
+
+    def format_arn(
+        self,
+        *,
+        service: str,
+        resource: str,
+        resource_name: str | None = None,
+        account: str | None = None,
+        region: str | None = None,
+        arn_format: cdk.ArnFormat = cdk.ArnFormat.SLASH_RESOURCE_NAME,
+    ) -> str:
+        """Return the ARN that ``cdk.Stack.format_arn`` returns."""
+        home = f"{self.region if region is None else region}:{self.account if account is None else account}"
+        separator = ":" if arn_format is cdk.ArnFormat.COLON_RESOURCE_NAME else "/"
+        name = "" if resource_name is None else f"{separator}{resource_name}"
+        return f"arn:{self.partition}:{service}:{home}:{resource}{name}"
+
+
+@cache
+def stack_of(scope: IConstruct) -> cdk.Stack:
+    """Return the stack of a construct."""
+    return cdk.Stack.of(scope)
+
+
+def stack_values(scope: IConstruct) -> StackValues:
+    """Return what the stack of a construct says of itself."""
+    return _values(stack_of(scope))
+
+
+@cache
+def _values(stack: cdk.Stack) -> StackValues:
+    return StackValues(
+        account=stack.account, region=stack.region, partition=stack.partition, url_suffix=stack.url_suffix
+    )
