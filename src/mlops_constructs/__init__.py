@@ -1,136 +1,137 @@
-"""CDK constructs of the MLOps platform."""
+"""CDK constructs of the MLOps platform.
 
+The module of a name loads when the name is first asked for: a unit loads no console and no cluster that it does not have.
+"""
+
+import ast
 import gc
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-# what is imported stays: to look for garbage among it took a third of the time of the import, and again of each synthesis
-_is_collecting = gc.isenabled()
-gc.disable()
-
-from mlops_constructs._errors import ValidationError
-from mlops_constructs.business_unit import (
-    BusinessUnit,
-    Freeze,
-    FreezeCalendar,
-    Network,
-    Platform,
-    PlatformDefaults,
-    Profile,
-)
-from mlops_constructs.console import Console
-from mlops_constructs.drift_alarms import DriftAlarms, ExpectedTraffic, Severity, UnitDashboard
-from mlops_constructs.eks_inference import (
-    Bootstrap,
-    Delivery,
-    EksCapacity,
-    EksCluster,
-    EksInferenceService,
-    EksTarget,
-    EksTenant,
-    TenantQuota,
-)
-from mlops_constructs.eks_inference.service_metrics import SlotMetricOptions
-from mlops_constructs.eks_inference.tenant_interface import IEksTenant
-from mlops_constructs.feature_store import (
-    Entity,
-    Feature,
-    FeatureAccess,
-    FeatureGroup,
-    FeatureIngest,
-    FeatureService,
-    FeatureStore,
-    GlueIngestJob,
-    IFeatureStore,
-    ITrainingSetJob,
-    IUnitFeatureStore,
-    TrainingSetJob,
-)
-from mlops_constructs.fleet import FleetReader, ObservabilityLink, ObservabilitySink
-from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
-from mlops_constructs.inference_api import Access, InferenceApi, Quota
-from mlops_constructs.model_endpoint import (
-    DataCapture,
-    EndpointCapacity,
-    EndpointVariant,
-    IModelEndpoint,
-    IServedModel,
-    ModelEndpoint,
-    Ownership,
-    PersonalData,
-    Scaling,
-    ScheduledCapacity,
-    off_hours,
-)
-from mlops_constructs.model_endpoint.endpoint_capacity import AsynchronousInference
-from mlops_constructs.model_endpoint.endpoint_interface import IWatchedModel
-from mlops_constructs.model_endpoint.endpoint_metrics import EndpointMetricOptions, MetricOptions
-from mlops_constructs.model_endpoint.online_features import OnlineFeatures
-from mlops_constructs.model_endpoint.request_schema import RequestSchema
-from mlops_constructs.model_monitor import (
-    ModelMonitor,
-    MonitorBaseline,
-    MonitorEngine,
-    MonitorTables,
-    SageMakerModelMonitor,
-)
-from mlops_constructs.model_monitor.monitor_engine import MonitorJob
-from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
-from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
-from mlops_constructs.model_registry.model_image import PrebuiltImage
-from mlops_constructs.model_registry.registry_interface import IModelRegistry
-from mlops_constructs.promotion import Environment, Images
-from mlops_constructs.promotion.downstream import Downstream
-from mlops_constructs.retraining import (
-    Condition,
-    Facet,
-    GuardPolicy,
-    ProcessingStep,
-    RetrainingPipeline,
-    ServingContainer,
-    Spot,
-    Tracking,
-    TrainingJob,
-    TrainingSetSource,
-)
-from mlops_constructs.retraining.pipeline_interface import IRetrainingPipeline
-from mlops_constructs.rollout import (
-    GoldenRequests,
-    Rollout,
-    RolloutChecks,
-    RolloutKind,
-    RolloutPolicy,
-    RolloutTarget,
-    SageMakerTarget,
-    ShadowTraffic,
-    Tolerance,
-)
-from mlops_constructs.rollout.rollout_permissions import RolloutAccess
-from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.feature_service import FeatureServiceSpec, ServedColumn, ServedGroup
-from mlops_runtime.contracts.retraining import EvaluationPlan, FeatureJoin, GateSpec, SegmentLimit, TrainingSetPlan
-from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
-from mlops_runtime.contracts.serving import (
-    AsynchronousSpec,
-    CaptureSpec,
-    EksSpec,
-    GoldenSpec,
-    MetricRule,
-    PersonalSpec,
-    PromisedColumn,
-    RequestPromise,
-    ScalingSpec,
-    ScheduledCapacitySpec,
-    ServerlessSpec,
-    ShadowSpec,
-    ToleranceSpec,
-    VariantSpec,
-)
-from mlops_runtime.eks.kubernetes_objects import Ref
-from mlops_runtime.features.group_join import GroupJoin
-from mlops_runtime.monitor.spec import MonitorSpec
-
-gc.freeze()
-if _is_collecting:
-    gc.enable()
+if TYPE_CHECKING:
+    from mlops_constructs._errors import ValidationError
+    from mlops_constructs.business_unit import (
+        BusinessUnit,
+        Freeze,
+        FreezeCalendar,
+        Network,
+        Platform,
+        PlatformDefaults,
+        Profile,
+    )
+    from mlops_constructs.console import Console
+    from mlops_constructs.drift_alarms import DriftAlarms, ExpectedTraffic, Severity, UnitDashboard
+    from mlops_constructs.eks_inference import (
+        Bootstrap,
+        Delivery,
+        EksCapacity,
+        EksCluster,
+        EksInferenceService,
+        EksTarget,
+        EksTenant,
+        TenantQuota,
+    )
+    from mlops_constructs.eks_inference.service_metrics import SlotMetricOptions
+    from mlops_constructs.eks_inference.tenant_interface import IEksTenant
+    from mlops_constructs.feature_store import (
+        Entity,
+        Feature,
+        FeatureAccess,
+        FeatureGroup,
+        FeatureIngest,
+        FeatureService,
+        FeatureStore,
+        GlueIngestJob,
+        IFeatureStore,
+        ITrainingSetJob,
+        IUnitFeatureStore,
+        TrainingSetJob,
+    )
+    from mlops_constructs.fleet import FleetReader, ObservabilityLink, ObservabilitySink
+    from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
+    from mlops_constructs.inference_api import Access, InferenceApi, Quota
+    from mlops_constructs.model_endpoint import (
+        DataCapture,
+        EndpointCapacity,
+        EndpointVariant,
+        IModelEndpoint,
+        IServedModel,
+        ModelEndpoint,
+        Ownership,
+        PersonalData,
+        Scaling,
+        ScheduledCapacity,
+        off_hours,
+    )
+    from mlops_constructs.model_endpoint.endpoint_capacity import AsynchronousInference
+    from mlops_constructs.model_endpoint.endpoint_interface import IWatchedModel
+    from mlops_constructs.model_endpoint.endpoint_metrics import EndpointMetricOptions, MetricOptions
+    from mlops_constructs.model_endpoint.online_features import OnlineFeatures
+    from mlops_constructs.model_endpoint.request_schema import RequestSchema
+    from mlops_constructs.model_monitor import (
+        ModelMonitor,
+        MonitorBaseline,
+        MonitorEngine,
+        MonitorTables,
+        SageMakerModelMonitor,
+    )
+    from mlops_constructs.model_monitor.monitor_engine import MonitorJob
+    from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
+    from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
+    from mlops_constructs.model_registry.model_image import PrebuiltImage
+    from mlops_constructs.model_registry.registry_interface import IModelRegistry
+    from mlops_constructs.promotion import Environment, Images
+    from mlops_constructs.promotion.downstream import Downstream
+    from mlops_constructs.retraining import (
+        Condition,
+        Facet,
+        GuardPolicy,
+        ProcessingStep,
+        RetrainingPipeline,
+        ServingContainer,
+        Spot,
+        Tracking,
+        TrainingJob,
+        TrainingSetSource,
+    )
+    from mlops_constructs.retraining.pipeline_interface import IRetrainingPipeline
+    from mlops_constructs.rollout import (
+        GoldenRequests,
+        Rollout,
+        RolloutChecks,
+        RolloutKind,
+        RolloutPolicy,
+        RolloutTarget,
+        SageMakerTarget,
+        ShadowTraffic,
+        Tolerance,
+    )
+    from mlops_constructs.rollout.rollout_permissions import RolloutAccess
+    from mlops_constructs.unit_interface import IBusinessUnit
+    from mlops_runtime.contracts.feature_service import FeatureServiceSpec, ServedColumn, ServedGroup
+    from mlops_runtime.contracts.retraining import EvaluationPlan, FeatureJoin, GateSpec, SegmentLimit, TrainingSetPlan
+    from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+    from mlops_runtime.contracts.serving import (
+        AsynchronousSpec,
+        CaptureSpec,
+        EksSpec,
+        GoldenSpec,
+        MetricRule,
+        PersonalSpec,
+        PromisedColumn,
+        RequestPromise,
+        ScalingSpec,
+        ScheduledCapacitySpec,
+        ServerlessSpec,
+        ShadowSpec,
+        ToleranceSpec,
+        VariantSpec,
+    )
+    from mlops_runtime.eks.kubernetes_objects import Ref
+    from mlops_runtime.features.group_join import GroupJoin
+    from mlops_runtime.monitor.spec import MonitorSpec
 
 __all__ = [
     "Access",
@@ -258,3 +259,33 @@ __all__ = [
     "VariantSpec",
     "off_hours",
 ]
+
+
+if not TYPE_CHECKING:  # with it a type checker would take any name
+
+    def __getattr__(name: str) -> object:
+        """Load what is asked for first."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # what is imported stays: to look for garbage among it took a third of the time of the import, and again of each synthesis
+        is_collecting = gc.isenabled()
+        gc.disable()
+        try:
+            found = globals()[name] = getattr(import_module(_modules()[name]), name)
+        finally:
+            gc.freeze()
+            if is_collecting:
+                gc.enable()
+        return found
+
+
+def __dir__() -> list[str]:
+    """Return what can be asked for."""
+    return __all__
+
+
+@cache
+def _modules() -> dict[str, str]:
+    """Return where each name is: by the imports above, which type checkers read."""
+    imports = (node for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.ImportFrom))
+    return {alias.name: str(node.module) for node in imports for alias in node.names}

@@ -247,7 +247,20 @@ def test_the_import_collects_no_garbage() -> None:
     """There is none, and to look for it took half of the import's time; afterwards it is collected as before."""
     code = (
         "import gc; runs = []; gc.callbacks.append(lambda phase, info: runs.append(phase));"
-        "import mlops_constructs; print(len(runs) < 100, gc.get_freeze_count() > 100_000, gc.isenabled())"
+        "from mlops_constructs import BusinessUnit, ModelEndpoint, ModelMonitor, RetrainingPipeline;"
+        "print(len(runs) < 100, gc.get_freeze_count() > 100_000, gc.isenabled())"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout == "True True True\n"
+
+
+def test_a_module_loads_when_its_name_is_asked_for() -> None:
+    """A unit without a console and a cluster does not pay for them; what there is not is an AttributeError as of any module."""
+    code = (
+        "import sys; from mlops_constructs import BusinessUnit;"
+        "loaded = [name in sys.modules for name in ('mlops_constructs.console', 'aws_cdk.aws_eks_v2')];"
+        "import mlops_constructs; print(loaded, 'Console' in dir(mlops_constructs), mlops_constructs.Console.__name__,"
+        " hasattr(mlops_constructs, 'Consol'))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout == "[False, False] True Console False\n"
