@@ -283,9 +283,14 @@ def key_statement(
     )
 
 
-@cache
+_KEY_ARNS: dict[kms.IKey, str] = {}
+
+
 def _key_arn(key: kms.IKey) -> str:
-    return key.key_arn
+    found = _KEY_ARNS.get(key)
+    if found is None:
+        found = _KEY_ARNS[key] = key.key_arn
+    return found
 
 
 def grant_statements(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]) -> iam.Grant:

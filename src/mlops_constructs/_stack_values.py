@@ -37,10 +37,15 @@ class StackValues:
         return f"arn:{self.partition}:{service}:{home}:{resource}{name}"
 
 
-@cache
+_STACKS: dict[IConstruct, cdk.Stack] = {}
+
+
 def stack_of(scope: IConstruct) -> cdk.Stack:
     """Return the stack of a construct."""
-    return cdk.Stack.of(scope)
+    found = _STACKS.get(scope)
+    if found is None:
+        found = _STACKS[scope] = cdk.Stack.of(scope)
+    return found
 
 
 def stack_values(scope: IConstruct) -> StackValues:
