@@ -27,6 +27,8 @@ from typing import Any
 import boto3
 from botocore.loaders import Loader
 
+from mlops_local.functions import byte_code
+
 HEADER = 4  # bytes of a message's length, big endian
 STREAMS = (
     3  # descriptors that come first with a request: standard input, output and errors; then where its exit code goes
@@ -177,6 +179,7 @@ def _run(request: Request) -> None:
     sys.argv = [request.script, *request.arguments]
     if not request.loads:
         sys.path[0] = str(Path(request.script).parent)
+        byte_code.share(request.folder)
         runpy.run_path(request.script, run_name="__main__")
         return
     os.setpgid(0, 0)

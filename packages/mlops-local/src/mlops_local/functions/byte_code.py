@@ -1,0 +1,67 @@
+"""Byte code of a function's modules: where the same file is installed on this machine, that one's.
+
+A function's zip is unpacked for each of its processes, so that Python would compile its modules each time, a third of a cold start.
+"""
+
+import os
+import sys
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+
+def share(folder: str) -> None:
+    """Let this process import modules below a folder without compiling those that are installed too.
+
+    Args:
+        folder: Where a function's zip is unpacked.
+    """
+
+    class Loader(SourceFileLoader):
+        """Reads a module of the folder."""
+
+        def get_code(self, fullname: str) -> CodeType | None:
+            """Return the code of the file that is installed under the same name, if that has the same bytes."""
+            name, content = self.path.removeprefix(folder).lstrip(os.sep), self.get_data(self.path)
+            for place in sys.path:
+                file = f"{place}{os.sep}{name}"
+                if file != self.path and _is_same(file, content):
+                    code = SourceFileLoader(fullname, file).get_code(fullname)
+                    return None if code is None else _moved(code, self.path)
+            return super().get_code(fullname)
+
+        def set_data(self, *_: object, **__: object) -> None:
+            """Write no byte code: the folder goes with this process."""
+
+    finder = FileFinder.path_hook(
+        (ExtensionFileLoader, EXTENSION_SUFFIXES), (Loader, SOURCE_SUFFIXES), (SourcelessFileLoader, BYTECODE_SUFFIXES)
+    )
+
+    def hook(path: str) -> Any:
+        if not path.startswith(folder):
+            raise ImportError(path)
+        return finder(path)
+
+    sys.path_hooks.insert(0, hook)
+
+
+def _is_same(file: str, content: bytes) -> bool:
+    try:
+        return Path(file).read_bytes() == content
+    except OSError:
+        return False
+
+
+def _moved(code: CodeType, path: str) -> CodeType:
+    """Return code that says in tracebacks where the function's own file is."""
+    constants = tuple(_moved(each, path) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_filename=path, co_consts=constants)
