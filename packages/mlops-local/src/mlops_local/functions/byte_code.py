@@ -47,7 +47,7 @@ def share(folder: str) -> None:
     )
 
     def hook(path: str) -> Any:
-        if not path.startswith(folder):
+        if not f"{path}{os.sep}".startswith(f"{folder}{os.sep}"):
             raise ImportError(path)
         return finder(path)
 
