@@ -99,6 +99,7 @@ _MECHANISM = frozenset(
         "declared_images",
         "deployer",
         "faults",
+        "byte_code",
         "process_fork",
         "recorded_types",
         "function_processes",
