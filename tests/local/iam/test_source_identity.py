@@ -1,8 +1,15 @@
 """A session keeps who stands behind it, and both sides must allow that it is set."""
 
+import sys
+import threading
+
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from ministack.core import iam_evaluator
+from ministack.services import sts
+
+from mlops_local.iam import source_identity
 
 BOTH = ["sts:AssumeRole", "sts:SetSourceIdentity"]
 
@@ -95,3 +102,29 @@ def test_fails_on_a_name_that_aws_does_not_take(allow, make_taken, take, name):
     """Of letters, digits and a few signs."""
     with pytest.raises(ClientError, match="sourceIdentity"):
         take(make_taken(BOTH), SourceIdentity=name)
+
+
+def test_sessions_of_many_threads_are_all_registered(monkeypatch):
+    """A function that starts, while a stack makes another function, broke one of them."""
+    for module, names in {sts: ["handle_request", "register_session", "_principal_keys"],
+                          iam_evaluator: ["evaluate_trust_policy", "_principal_keys"]}.items():  # fmt: skip
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name))  # as it was, afterwards
+    monkeypatch.setattr(sts, "_sessions", {})
+    source_identity.install()
+    switches = sys.getswitchinterval()
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # what is missing says enough
+    threads = [
+        threading.Thread(target=lambda first=first: [sts.register_session(f"{first}-{i}", {}) for i in range(300)])
+        for first in range(8)
+    ]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(switches)
+
+    assert len(sts._sessions) == 8 * 300

@@ -7,6 +7,7 @@ MiniStack drops ``SourceIdentity`` of AssumeRole. A caller who sets one, or whos
 import contextvars
 import dataclasses
 import re
+import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -97,9 +98,13 @@ def _told(content: bytes) -> bytes:
 
 
 def _registering(register: Any) -> Any:
+    # MiniStack looks through all sessions for expired ones: a session of another thread would break that
+    lock = threading.Lock()
+
     def registered(access_key: str, session: dict[str, Any]) -> None:
         given = _given.get()
-        register(access_key, session if given is None else {**session, _FIELD: given})
+        with lock:
+            register(access_key, session if given is None else {**session, _FIELD: given})
 
     return registered
 
