@@ -44,8 +44,8 @@ class ObservabilitySink(Construct):
 
     Example:
         >>> sink = ObservabilitySink(self, "Sink", accounts=["111111111111", "222222222222"])
-        >>> cdk.Token.is_unresolved(sink.sink_arn)
-        True
+        >>> self.resolve(sink.sink_arn)["Fn::GetAtt"][1]
+        'Arn'
     """
 
     def __init__(
