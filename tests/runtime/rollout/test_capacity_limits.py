@@ -172,7 +172,7 @@ def test_fails_when_burstable_instances_are_to_scale() -> None:
         ({"variants": (replace(ARM, instance_type="ml.m5d.large"),)}, "variant 'Arm': kms_key cannot be used"),
         ({"variants": (replace(ARM, instance_count=1),)}, "50 of 1 instances of variant 'Arm' is less than one; use 2"),
         ({"variants": (ARM,), "rollout": replace(SPEC.rollout, kind="ROLLING")}, "rolling rollouts are excluded"),
-        ({"variants": (ARM,), "rollout": replace(SPEC.rollout, shadow=SHADOW)}, "beside one production variant only"),
+        ({"variants": (ARM,), "rollout": replace(SPEC.rollout, shadow=SHADOW)}, "needs exactly one production variant"),
         ({"instance_count": 1001}, "instance_count must be at most 1000, got 1001"),
     ],
 )
