@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlops_local.kubernetes import cluster_objects, object_kinds
@@ -324,6 +324,7 @@ _JSON = st.recursive(
 
 
 @given(kind=st.sampled_from(object_kinds.KINDS), body=st.dictionaries(_FIELDS, _JSON, max_size=3), labels=_JSON)
+@example(kind=object_kinds.KINDS[0], body={"containers": [{"name": []}]}, labels=None)
 def test_whatever_is_applied_is_stored_or_refused(kind: object_kinds.Kind, body: dict[str, Any], labels: Any) -> None:
     """Never a broken server: what is no object of its kind is refused with a status."""
     store = Objects()

@@ -123,9 +123,11 @@ def _keys_of(path: Path, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(item, Mapping) for item in value):
         return ()
     name = str(path[-1])
+    keys = KEYED.get(name, ())
     if name == "ports":
-        return ("containerPort" if "containerPort" in value[0] else "port", "protocol")
-    return KEYED.get(name, ())
+        keys = ("containerPort" if "containerPort" in value[0] else "port", "protocol")
+    # what is not a key's value is refused with its kind's schema
+    return () if any(isinstance(_key_value(item, key), list | Mapping) for item in value for key in keys) else keys
 
 
 def _key_value(item: Mapping[str, Any], key: str) -> Any:
