@@ -391,6 +391,7 @@ def test_a_job_that_writes_too_much_ends_while_it_writes(plane: "Plane", size: i
     plane.wait(lambda: not folder.exists(), "the end of the job's folder")
 
 
+@pytest.mark.slow  # with the tests that make the jobs
 def test_lists_in_pages(plane: "Plane", completed: dict[str, Any]) -> None:
     """ListTrainingJobs filters by name and status and goes on from NextToken."""
     pages = plane.sagemaker.get_paginator("list_training_jobs").paginate(

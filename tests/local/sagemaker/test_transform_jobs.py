@@ -70,6 +70,8 @@ def test_each_object_is_answered_beside_its_name(plane: "Plane", model: str) -> 
     assert _answers(plane, "shouts") == {"a.csv.out": "X\nY\n\n", "deep/b.csv.out": "Z\n\n"}
     listed = plane.sagemaker.list_transform_jobs(NameContains="shouts")["TransformJobSummaries"]
     assert [job["TransformJobStatus"] for job in listed] == ["Completed"]
+    with pytest.raises(ClientError, match="Job name must be unique"):
+        plane.sagemaker.create_transform_job(**_request("shouts", model))
     states = plane.events(lambda event: event["detail"].get("TransformJobName") == "shouts", count=2)
     assert {event["detail-type"] for event in states} == {"SageMaker Transform Job State Change"}
     assert [event["detail"]["TransformJobStatus"] for event in states] == ["InProgress", "Completed"]
@@ -190,7 +192,6 @@ def test_a_stopped_job_stores_nothing(plane: "Plane", model: str) -> None:
             {"TransformResources": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeKmsKeyId": "arn:key"}},
             "request a VolumeKmsKeyId for instance type ml.g4dn.xlarge",
         ),
-        ({"TransformJobName": "shouts"}, "Job name must be unique"),
     ],
 )
 def test_fails_on_what_cannot_run(plane: "Plane", model: str, change: dict[str, Any], message: str) -> None:
