@@ -35,7 +35,7 @@ def test_the_fast_tier_has_neither_clouds_nor_slow_tests() -> None:
 
     chosen = _collected("-m", "not cloud and not slow", *files)
 
-    assert chosen.split() == ["tests/style/test_tiers.py:", "4"]
+    assert chosen.split() == ["tests/style/test_tiers.py:", "3"]
 
 
 def test_what_was_measured_still_exists() -> None:
