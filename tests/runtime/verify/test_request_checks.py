@@ -120,7 +120,10 @@ def test_both_kinds_of_alarm_are_asked_for() -> None:
 
 def test_the_control_must_be_taken() -> None:
     """A config without a key, and a model of an approved package: else the refusal had another reason."""
-    answer = lambda text: Refused("no key here") if "KmsKeyId" in text else {"EndpointConfigArn": "a"}  # noqa: E731
+
+    def answer(text: str) -> object:
+        return Refused("no key here") if "KmsKeyId" in text else {"EndpointConfigArn": "a"}
+
     found, _ = checks(CreateEndpointConfig=answer)
     assert found.local_storage_takes_no_key() == "ValidationException: no key here; without a key it is taken"
 
