@@ -1,4 +1,4 @@
-"""What a stack says of itself, asked once: each question is a call into node, and statements ask hundreds of times.
+"""Account, Region and ARNs of a stack, read once: each read is a call into node, and statements read them hundreds of times.
 
 jsii keeps each object until its process ends, so that what is cached here lives no longer for it.
 """
@@ -49,7 +49,7 @@ def stack_of(scope: IConstruct) -> cdk.Stack:
 
 
 def stack_values(scope: IConstruct) -> StackValues:
-    """Return what the stack of a construct says of itself."""
+    """Return account and Region of the stack of a construct."""
     return _values(stack_of(scope))
 
 
