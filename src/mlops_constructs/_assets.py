@@ -9,7 +9,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from mlops_runtime.layers import glue_wheels, layer_wheels
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 _MAXIMUM_DESCRIPTION = 256  # https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html
 _PACKAGE = Path(__file__).parent
-_RUNTIME = Path(mlops_runtime.__file__).parent
+_SOURCES = Path(mlops_runtime.__file__).parent.parent
 _CHECKOUT = _PACKAGE.parent.parent / "lambdas"
 _INSTALLED = _PACKAGE / "_lambdas"
 # read by pattern and not by ast: parsing every module of the runtime was a tenth of a synthesis
@@ -48,7 +48,9 @@ def lambda_code(folder: str, *, files: Mapping[str, str] | None = None) -> lambd
     Raises:
         ValidationError: If there is no such folder, or it imports a module that is not there.
     """
-    return lambda_.Code.from_asset(str(_with_files(_staged(folder), files) if files else _staged(folder)))
+    staged = _staged(folder, files or {})
+    # node would read every file again
+    return lambda_.Code.from_asset(str(staged), asset_hash=staged.name, asset_hash_type=cdk.AssetHashType.CUSTOM)
 
 
 def job_package(module: str) -> Path:
@@ -60,13 +62,10 @@ def job_package(module: str) -> Path:
     Raises:
         ValidationError: If there is no such module, or it imports a module that is not there.
     """
-    source = _RUNTIME / "jobs" / f"{module}.py"
-    if not source.is_file():
+    source = _module_files(f"mlops_runtime.jobs.{module}")
+    if not source:
         raise ValidationError("UnknownJob", [f"module must be one of mlops_runtime.jobs, got {module!r}"])
-    target = _scratch() / f"job-{module}"
-    for path in {source, *runtime_files([source]), *_package_files(source)}:
-        _copy(path, target / path.relative_to(_RUNTIME.parent))
-    return target
+    return _written(_runtime_contents(sorted({*source, *runtime_files(source[-1:])})))
 
 
 def text_file(name: str, text: str) -> Path:
@@ -141,38 +140,52 @@ def _scratch() -> Path:
     return folder
 
 
+def _staged(folder: str, files: Mapping[str, str]) -> Path:
+    return _written({**_contents(folder), **{name: text.encode() for name, text in files.items()}})
+
+
 @cache
-def _staged(folder: str) -> Path:
+def _contents(folder: str) -> Mapping[str, bytes]:
+    """Return the files of a function's asset by name. Byte code is left out: it differs from machine to machine."""
     root = _CHECKOUT if _CHECKOUT.is_dir() else _INSTALLED
     source = root / folder
     if not (source / "handler.py").is_file():
         known = sorted(path.parent.name for path in root.glob("*/handler.py"))
         raise ValidationError("UnknownFunction", [f"folder must be one of {', '.join(known)}, got {folder!r}"])
-    target = _scratch() / folder
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            _copy(path, target / path.relative_to(source))
-    for path in runtime_files(sorted(source.rglob("*.py"))):
-        _copy(path, target / path.relative_to(_RUNTIME.parent))
+    own = [path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    imported = runtime_files([path for path in own if path.suffix == ".py"])
+    return {str(path.relative_to(source)): path.read_bytes() for path in own} | _runtime_contents(imported)
+
+
+def _runtime_contents(files: Sequence[Path]) -> dict[str, bytes]:
+    return {_name(file): _read(file) for file in files}
+
+
+@cache
+def _name(file: Path) -> str:
+    return str(file.relative_to(_SOURCES))
+
+
+@cache
+def _read(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def _written(contents: Mapping[str, bytes]) -> Path:
+    """Return a folder with the files, named by the hash of their names and contents."""
+    digest = hashlib.sha256()
+    for name in sorted(contents):
+        digest.update(f"{name}\0{len(contents[name])}\0".encode() + contents[name])
+    target = _scratch() / digest.hexdigest()
+    if target.is_dir():
+        return target
+    paths = {target / name: content for name, content in contents.items()}
+    for folder in {path.parent for path in paths}:
+        folder.mkdir(parents=True, exist_ok=True)
+    for path, content in paths.items():
+        path.write_bytes(content)
+        path.chmod(0o644)
     return target
-
-
-def _with_files(staged: Path, files: Mapping[str, str]) -> Path:
-    """Copy what is staged and put further files beside it, in a folder named by them."""
-    key = "\0".join(part for name in sorted(files) for part in (name, files[name]))
-    target = staged.with_name(f"{staged.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}")
-    for path in sorted(path for path in staged.rglob("*") if path.is_file()):
-        _copy(path, target / path.relative_to(staged))
-    for name, text in files.items():
-        (target / name).write_text(text)
-        (target / name).chmod(0o644)
-    return target
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(source.read_bytes())
-    target.chmod(0o644)
 
 
 def runtime_files(sources: Sequence[Path]) -> list[Path]:
@@ -184,20 +197,17 @@ def runtime_files(sources: Sequence[Path]) -> list[Path]:
     Raises:
         ValidationError: If a module is imported that is not there.
     """
-    found: dict[Path, None] = {}
+    found: set[Path] = set()
     waiting = list(sources)
     problems: list[str] = []
     while waiting:
         source = waiting.pop()
         for module in _imports(source):
-            path = _module_file(module)
-            if path is None:
+            files = _module_files(module)
+            if not files:
                 problems.append(f"{source.parent.name}/{source.name} imports {module}, which does not exist")
-                continue
-            for file in (*_package_files(path), path):
-                if file not in found:
-                    found[file] = None
-                    waiting.append(file)
+            waiting += [file for file in files if file not in found]
+            found.update(files)
     if problems:
         raise ValidationError("MissingModule", sorted(problems))
     return sorted(found)
@@ -207,21 +217,20 @@ def runtime_files(sources: Sequence[Path]) -> list[Path]:
 def _imports(source: Path) -> tuple[str, ...]:
     """Return what a file imports of the runtime; a line of a docstring that looks like an import only makes the zip larger."""
     found: list[str] = []
-    for match in _IMPORT.finditer(source.read_text()):
+    for match in _IMPORT.finditer(_read(source).decode()):
         module = match["module"] or match["whole"]
         names = re.findall(r"\w+", re.sub(r"#.*| as \w+", "", match["names"] or ""))
-        found += [module, *(f"{module}.{name}" for name in names if _module_file(f"{module}.{name}"))]
+        found += [module, *(f"{module}.{name}" for name in names if _module_files(f"{module}.{name}"))]
     return tuple(found)
 
 
-def _module_file(module: str) -> Path | None:
-    path = _RUNTIME.parent.joinpath(*module.split("."))
-    candidates = (path / "__init__.py", path.with_suffix(".py"))
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def _package_files(path: Path) -> Iterator[Path]:
-    folder = path.parent
-    while folder != _RUNTIME.parent:
-        yield folder / "__init__.py"
-        folder = folder.parent
+@cache
+def _module_files(module: str) -> tuple[Path, ...]:
+    """Return the file of a module after those of the packages around it; none if the module does not exist."""
+    package, _, name = module.rpartition(".")
+    around = _module_files(package) if package else ()
+    if package and not around:
+        return ()
+    path = (around[-1].parent if around else _SOURCES) / name
+    found = next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
+    return () if found is None else (*around, found)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _asset_files(folder: str) -> list[str]:
-    staged = _assets._staged(folder)
+    staged = _assets._staged(folder, {})
     return sorted(str(path.relative_to(staged)) for path in staged.rglob("*") if path.is_file())
 
 
@@ -77,7 +77,7 @@ def problems() -> dict[str, str]:
     """Give what imports of each asset ended with, without byte code, which would be of the asset for every later test."""
     lines = []
     for folder in FOLDERS:
-        staged = _assets._staged(folder)
+        staged = _assets._staged(folder, {})
         paths = sorted(
             str(path.relative_to(staged).with_suffix("")) for path in (staged / "mlops_runtime").rglob("*.py")
         )
@@ -99,7 +99,7 @@ def test_every_function_has_an_asset_that_imports(folder: str, problems: dict[st
 
 def test_the_console_starts_without_the_libraries_of_features() -> None:
     """They do not fit into the function beside those of the monitor."""
-    staged = _assets._staged("console")
+    staged = _assets._staged("console", {})
     program = (
         f"import sys; sys.path.insert(0, {str(staged)!r}); import mlops_runtime.console.hosted as hosted; "
         f"assert hosted.__file__.startswith({str(staged)!r}); "
@@ -134,7 +134,7 @@ def test_a_file_beside_the_handler_is_another_asset() -> None:
 
     functions = Template.from_stack(stack).find_resources("AWS::Lambda::Function").values()
     assert len({function["Properties"]["Code"]["S3Key"] for function in functions}) == 4
-    staged = _assets._with_files(_assets._staged("sweeper"), {"groups.json": "2"})
+    staged = _assets._staged("sweeper", {"groups.json": "2"})
     assert (staged / "groups.json").read_text() == "2"
     assert (staged / "handler.py").read_bytes() == (ROOT / "lambdas" / "sweeper" / "handler.py").read_bytes()
     assert "groups.json" not in _asset_files("sweeper")
@@ -197,7 +197,7 @@ def _parsed(source: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             assert node.level == 0, f"{source} has a relative import, which the pattern does not see"
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            parsed |= {node.module, *(name for name in names if _assets._module_file(name))}
+            parsed |= {node.module, *(name for name in names if _assets._module_files(name))}
     return {name for name in parsed if name.split(".")[0] == "mlops_runtime"}
 
 
@@ -210,7 +210,7 @@ def test_functions_and_their_layers_fit_into_lambda(architecture: str) -> None:
     built = {path.name.split("-")[0]: path for path in layer_wheels.build_layers(architecture=architecture)}
     machine = {"x86_64": 62, "arm64": 183}[architecture]  # e_machine of ELF
     for folder, name in (("capture_counts", "monitor"), ("feature_ingest", "features"), ("monitor_decide", "monitor")):
-        files = [p for root in (_assets._staged(folder), built[name]) for p in root.rglob("*") if p.is_file()]
+        files = [p for root in (_assets._staged(folder, {}), built[name]) for p in root.rglob("*") if p.is_file()]
         assert 0 < sum(path.stat().st_size for path in files) <= 245_000_000
         libraries = [path for path in files if ".so" in path.suffixes]
         assert libraries != []

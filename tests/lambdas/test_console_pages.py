@@ -14,7 +14,7 @@ from mlops_runtime.console.page_publication import FILES, page_document
 
 def test_the_pages_travel_with_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
     """From its asset into the bucket; CloudFormation is answered."""
-    staged = _assets._with_files(_assets._staged("console_pages"), {FILES: page_document().text})
+    staged = _assets._staged("console_pages", {FILES: page_document().text})
     monkeypatch.setenv("BUCKET", "pages")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     answers: list[dict[str, Any]] = []

@@ -228,7 +228,7 @@ def test_zip_and_layer_are_all_that_the_function_needs(
     monkeypatch.setattr(layer_wheels, "PYTHON_VERSION", f"{sys.version_info.major}.{sys.version_info.minor}")
     monkeypatch.setattr(layer_wheels, "layer_names", lambda: ["features"])
     (layer,) = layer_wheels.build_layers(architecture=architecture)
-    staged = _assets._with_files(_assets._staged("feature_ingest"), {"groups.json": declaration_json([STOCK])})
+    staged = _assets._staged("feature_ingest", {"groups.json": declaration_json([STOCK])})
     (tmp_path / "runtime").mkdir()
     for name in ("boto3", "botocore", "jmespath", "s3transfer"):
         package = Path(str(importlib.metadata.distribution(name).locate_file(name)))

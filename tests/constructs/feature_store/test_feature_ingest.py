@@ -260,7 +260,7 @@ def test_the_job_is_encrypted_bounded_and_installs_nothing_from_an_index(
 
 def test_the_arguments_are_those_of_its_module(define_store: DefineStore, group: Group, resources: Resources) -> None:
     """What the module requires comes from the job or from the function that starts it, and Glue knows the rest."""
-    source = (_assets._RUNTIME / "jobs" / "ingest_spark.py").read_text()
+    source = (_assets._SOURCES / "mlops_runtime" / "jobs" / "ingest_spark.py").read_text()
     required = re.findall(
         r'"(\w+)"', source.partition("ArgumentParser(")[2].partition("for name in (")[2].partition(")")[0]
     )
