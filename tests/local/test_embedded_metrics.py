@@ -54,7 +54,7 @@ def test_other_lines_are_only_lines(line: str) -> None:
     ("event", "problem"),
     [
         ({"_aws": {"CloudWatchMetrics": []}}, "Timestamp"),
-        (document([{"Name": "A"}], [["Endpoint"]], A=1), r"texts of the root, got \['Endpoint'\]"),
+        (document([{"Name": "A"}], [["Endpoint"]], A=1), r"strings of the root object, got \['Endpoint'\]"),
         (document([{"Name": "A"}], [[]]), "metric 'A' must be a number or 1 to 100 of them, got None"),
         (document([{"Name": "A"}], [[]], A="1"), "got '1'"),
         (document([{"Name": "A"}], [[]], A=[1] * 101), "must be a number or 1 to 100"),

@@ -1,4 +1,4 @@
-"""The accounts of one embedded cloud: their numbers, their root users, and profiles of them for the tools of AWS."""
+"""Accounts of an embedded cloud: account ids, root users, and profiles for AWS tools."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,20 @@ _PROFILES = "aws-config"
 
 
 class AccountError(ValueError):
-    """An account that a cloud does not have, or a number of accounts that it cannot have; the message says what is allowed."""
+    """The cloud has no such account, or cannot have that number of accounts; the message names the allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloudAccount:
-    """One account and Region of a running embedded cloud, as its root user sees it.
+    """One account and Region of a running embedded cloud, with root credentials.
 
     Args:
-        number: The account's number.
+        number: The account id.
         region: The Region.
-        endpoint_url: The address of every AWS service.
+        endpoint_url: The address of all AWS services.
         secret: The secret access key of every account's root user.
-        known: The numbers of all accounts of the cloud.
-        surroundings: What a tool needs in its environment besides keys and Region.
+        known: Ids of all accounts of the cloud.
+        surroundings: Further environment variables that a tool needs, besides keys and Region.
 
     Example:
         >>> cloud.at("222222222222", "eu-west-1").client("s3").list_buckets()["Buckets"]  # doctest: +SKIP
@@ -47,7 +47,7 @@ class CloudAccount:
         """Return another account and Region of the same cloud.
 
         Args:
-            account: The account's number. Default: this one.
+            account: The account id. Default: this one.
             region: The Region. Default: this one.
 
         Raises:
@@ -57,11 +57,11 @@ class CloudAccount:
         return replace(self, number=number, region=place)
 
     def root_keys(self) -> dict[str, Any]:
-        """Return the credentials of the account's root user, as boto3 names them."""
+        """Return the credentials of the account's root user as arguments of ``boto3.client``."""
         return {"aws_access_key_id": root_key(self.number), "aws_secret_access_key": self.secret}
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of one service, with the account's root credentials; the same each time, for all threads.
+        """Return a boto3 client with the account's root credentials; cached and shared by all threads.
 
         Args:
             service: boto3's name of the service.
@@ -69,7 +69,7 @@ class CloudAccount:
         return _client(self.endpoint_url, service, self.region, root_key(self.number), self.secret)
 
     def environment(self) -> dict[str, str]:
-        """Return what a tool of AWS needs in its environment to be the account's root user here, and to call nothing else."""
+        """Return the environment with which an AWS tool acts as the account's root user here and reaches no other endpoint."""
         return dict(self.surroundings) | {
             "AWS_ACCESS_KEY_ID": root_key(self.number),
             "AWS_SECRET_ACCESS_KEY": self.secret,
@@ -79,10 +79,10 @@ class CloudAccount:
 
 
 def numbers(count: int) -> tuple[str, ...]:
-    """Return the numbers of the first accounts.
+    """Return the ids of the first accounts.
 
     Raises:
-        AccountError: If there cannot be that many.
+        AccountError: If the number of accounts is not allowed.
 
     Example:
         >>> numbers(3)
@@ -94,7 +94,7 @@ def numbers(count: int) -> tuple[str, ...]:
 
 
 def read(home: Path) -> tuple[str, ...]:
-    """Return the numbers of the accounts that the cloud of a folder has."""
+    """Return the ids of the accounts of the cloud in a folder."""
     try:
         return numbers(int((home / _COUNT).read_text()))
     except FileNotFoundError:
@@ -102,15 +102,15 @@ def read(home: Path) -> tuple[str, ...]:
 
 
 def remember(home: Path, count: int | None, *, has_state: bool) -> tuple[str, ...]:
-    """Write down how many accounts a cloud has from now on, and return their numbers.
+    """Store the number of accounts of a cloud, and return their ids.
 
     Args:
         home: The cloud's folder.
-        count: How many. Default: as many as before.
-        has_state: Whether there is a state, from which no account may be removed.
+        count: Number of accounts. Default: unchanged.
+        has_state: Whether the cloud has state; then accounts cannot be removed.
 
     Raises:
-        AccountError: If there cannot be that many, or the state has more.
+        AccountError: If the number of accounts is not allowed, or the state has more.
     """
     before = read(home)
     wanted = before if count is None else numbers(count)
@@ -124,7 +124,7 @@ def remember(home: Path, count: int | None, *, has_state: bool) -> tuple[str, ..
 
 
 def forget(home: Path) -> None:
-    """Let a cloud begin with one account again."""
+    """Reset a cloud to one account."""
     (home / _COUNT).unlink(missing_ok=True)
 
 
@@ -139,12 +139,12 @@ def profile(number: str) -> str:
 
 
 def profiles_path(home: Path) -> Path:
-    """Return the configuration file of AWS's tools that has a profile for each account's root user."""
+    """Return the AWS configuration file with a profile for each account's root user."""
     return home / _PROFILES
 
 
 def write_profiles(home: Path, accounts: Sequence[CloudAccount]) -> None:
-    """Write the profiles, which the folder's owner alone may read.
+    """Write the profiles, readable by the folder's owner only.
 
     See: https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
     """
@@ -159,7 +159,7 @@ def write_profiles(home: Path, accounts: Sequence[CloudAccount]) -> None:
 
 
 def chosen(known: Sequence[str], number: str | None, region: str | None) -> tuple[str, str]:
-    """Return account and Region of a choice; the first account and ``us-east-1`` where nothing is chosen.
+    """Return the chosen account and Region; defaults are the first account and ``us-east-1``.
 
     Raises:
         AccountError: If the cloud does not have the account.
@@ -174,7 +174,7 @@ def chosen(known: Sequence[str], number: str | None, region: str | None) -> tupl
 
 @functools.cache
 def _client(endpoint_url: str, service: str, region: str, key: str, secret: str) -> Any:
-    """Make a client once: it takes milliseconds, and a listing of an account calls thirty services."""
+    """Create a client once: creation takes milliseconds, and a listing of an account calls thirty services."""
     return boto3.client(
         service,
         endpoint_url=endpoint_url,

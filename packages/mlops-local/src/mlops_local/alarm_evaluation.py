@@ -1,4 +1,4 @@
-"""How CloudWatch turns datapoints into an alarm's state, and a state into its reason."""
+"""Evaluation of CloudWatch alarms: metric math, the state that datapoints cause, and the state's reason."""
 
 import json
 import math
@@ -52,7 +52,7 @@ COMPARISONS: dict[str, tuple[Callable[[float, float], bool], str]] = {
 
 
 class MathError(ValueError):
-    """An expression that is not metric math, or has what the embedded cloud does not know."""
+    """An expression that is not metric math, or uses a part of it that the embedded cloud does not support."""
 
 
 @cache
@@ -60,7 +60,7 @@ def parse(expression: str) -> Node:
     """Parse an expression.
 
     Raises:
-        MathError: With what is not understood.
+        MathError: With the part that cannot be parsed.
 
     Example:
         >>> parse("IF(m1 > 10, errors / m1, 0)")
@@ -75,7 +75,7 @@ def parse(expression: str) -> Node:
 
 
 class _Parser:
-    """Recursive descent, an operator of the same rank from the left."""
+    """Recursive-descent parser; operators of the same precedence associate to the left."""
 
     def __init__(self, text: str) -> None:
         self._text, self._tokens = text, self._split(text)
@@ -87,7 +87,7 @@ class _Parser:
         node, word = self.compared(), self.ahead
         while self.ahead in _JOINED:
             if self.ahead != word:
-                # nothing says which of them AWS joins first
+                # AWS does not document their precedence
                 raise MathError(f"AND and OR beside each other in {self._text!r} need parentheses")
             node = (self._next(), (node, self.compared()))
         return node
@@ -178,7 +178,7 @@ def names(node: Node) -> set[str]:
 
 
 def period(queries: Sequence[Mapping[str, Any]]) -> int:
-    """Return the period of an alarm's metrics, which is one."""
+    """Return the period of an alarm's metrics; all of them share one."""
     return next(int(query["MetricStat"]["Period"]) for query in queries if "MetricStat" in query)
 
 
@@ -188,7 +188,7 @@ def watched(queries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def problems(queries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what is wrong with, or not known of, an alarm's ``Metrics``.
+    """Return the problems of an alarm's ``Metrics``: invalid or unsupported elements.
 
     Args:
         queries: ``MetricDataQuery`` of botocore's cloudwatch model.
@@ -231,7 +231,7 @@ def _stat_problems(query: Mapping[str, Any]) -> list[str]:
 
 
 def _reaches(refers: Mapping[str, set[str]], ids: Sequence[str], queries: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether the queries can be put in an order in which each knows its operands, and each has a metric below it."""
+    """Return whether every expression can be resolved: no cycles, and each leads to a metric."""
     known = {str(query["Id"]) for query in queries if "MetricStat" in query}
     while ready := {name for name in ids if name not in known and refers[name] and refers[name] <= known}:
         known |= ready
@@ -241,12 +241,12 @@ def _reaches(refers: Mapping[str, set[str]], ids: Sequence[str], queries: Sequen
 def evaluate(
     queries: Sequence[Mapping[str, Any]], metric: Callable[[Mapping[str, Any]], Series], starts: Sequence[float] = ()
 ) -> list[float | None]:
-    """Return the values that an alarm compares with its threshold.
+    """Return the values to compare with the alarm's threshold.
 
     Args:
         queries: ``Metrics`` without problems.
-        metric: Returns the datapoints of a ``MetricStat``, the same number for each.
-        starts: When each of the periods begins, in epoch seconds. Default: no expression asks for a time.
+        metric: Returns the datapoints of a ``MetricStat``; the same number for each.
+        starts: Start of each period, in epoch seconds. Default: enough for expressions without time functions.
     """
     by_id = {query["Id"]: query for query in queries}
 
@@ -258,7 +258,7 @@ def evaluate(
             return metric(query["MetricStat"]) if "MetricStat" in query else values(parse(query["Expression"]))
         name, operands = node[0], [values(operand) for operand in node[1]]
         if name == "TIME_SERIES":
-            return [operands[0]] * len(starts)  # type: ignore[list-item] # a number, which the parser holds
+            return [operands[0]] * len(starts)  # type: ignore[list-item] # a number, as the parser ensures
         if name in _OF_TIME:
             # claim: time-functions-have-no-gaps
             return [_OF_TIME[name](datetime.fromtimestamp(start, UTC)) for start in starts]
@@ -276,7 +276,7 @@ def evaluate(
 
 
 def _each(work: Callable[..., float | None], operands: Sequence[float | Series]) -> float | Series:
-    """Apply a function to each period; a number is the same in all of them."""
+    """Apply a function to each period; a number is constant over all periods."""
     lengths = [len(operand) for operand in operands if not isinstance(operand, float)]
     if not lengths:
         answer = work(*operands)
@@ -287,16 +287,16 @@ def _each(work: Callable[..., float | None], operands: Sequence[float | Series])
 
 # claim: alarm-states-follow-awss-tables
 def decide(breaching: Sequence[bool | None], *, periods: int, needed: int, missing: str) -> str | None:
-    """Return the state that an alarm's datapoints call for.
+    """Return the alarm state for the datapoints.
 
     Args:
-        breaching: Of the evaluation range, oldest first: whether each datapoint breaches, ``None`` where it is missing.
+        breaching: Whether each datapoint of the evaluation range breaches, oldest first; ``None`` if missing.
         periods: ``EvaluationPeriods``, N.
         needed: ``DatapointsToAlarm``, M.
         missing: ``TreatMissingData``.
 
     Returns:
-        ``None`` to keep the present state.
+        ``None`` keeps the current state.
 
     Example:
         >>> decide([False, None, True, None, None], periods=3, needed=2, missing="breaching")
@@ -311,27 +311,27 @@ def decide(breaching: Sequence[bool | None], *, periods: int, needed: int, missi
         return "ALARM"
     if missing in {"breaching", "notBreaching"} or not all(real):
         return "OK"
-    # only breaching ones and too few: ALARM when the oldest is at least as old as M, so that the next one cannot change it
+    # only breaching datapoints, too few of them: ALARM if the oldest is at least M periods old, so that the next cannot change it
     oldest = len(breaching) - list(breaching).index(True)
     return "ALARM" if missing == "missing" and oldest >= needed else None
 
 
 def stamp(at: float) -> str:
-    """Return a time as alarms write it, ``2019-10-02T17:04:40.989+0000``."""
+    """Return a timestamp in the format of alarms, ``2019-10-02T17:04:40.989+0000``."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "+0000")
 
 
 def reason(
     alarm: Mapping[str, Any], points: Points, *, states: tuple[str, str], missing: str, started: float, now: float
 ) -> tuple[str, str]:
-    """Return ``StateReason`` and ``StateReasonData`` in AWS's words.
+    """Return ``StateReason`` and ``StateReasonData`` in AWS's wording.
 
     Args:
         alarm: The alarm's configuration.
-        points: Datapoints of its evaluation range, oldest first.
-        states: The old one and the new one.
+        points: Datapoints of the evaluation range, oldest first.
+        states: The old and the new state.
         missing: How missing data are treated.
-        started: When the last period began, epoch seconds.
+        started: Start of the last period, in epoch seconds.
         now: Epoch seconds.
     """
     periods, period = int(alarm["EvaluationPeriods"]), int(alarm["Period"])

@@ -1,6 +1,6 @@
-"""CloudWatch alarms: evaluated every embedded minute as AWS does, with their notifications and events.
+"""CloudWatch alarms: evaluated every embedded minute, with notifications and events.
 
-What an alarm sees is the exact series of its namespace, name and dimensions. The event's source:
+An alarm reads the series with exactly its namespace, name and dimensions. Source of the event:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 """
 
@@ -46,10 +46,10 @@ compat.expect("ministack.services.eventbridge", _put_events="(data, allow_aws_so
 
 LOGGER = logging.getLogger(__name__)
 
-# datapoints that are retrieved beyond the evaluation periods: AWS's tables show an evaluation range of 5 for 3 periods
+# datapoints retrieved in addition to the evaluation periods: AWS's tables show an evaluation range of 5 for 3 periods
 _EXTRA = 2
 _ACTIONS = {"ALARM": "AlarmActions", "OK": "OKActions", "INSUFFICIENT_DATA": "InsufficientDataActions"}
-# what an alarm has for its one metric, and one on Metrics has not
+# fields of an alarm on a single metric; an alarm on Metrics has none of them
 _SINGLE = ("MetricName", "Namespace", "Dimensions", "Period", "Unit", "Statistic", "ExtendedStatistic")
 _STATE = threading.Lock()
 _PREVIOUS: dict[str, dict[str, str]] = kept_stores.keep(__name__, "_PREVIOUS", {})
@@ -57,9 +57,9 @@ _PREVIOUS: dict[str, dict[str, str]] = kept_stores.keep(__name__, "_PREVIOUS", {
 
 # claim: state-set-by-hand-holds-until-evaluated
 def datapoints(alarm: Mapping[str, Any], at: float) -> tuple[list[float | None], float]:
-    """Return an alarm's datapoints at a time, oldest first, and when the last of them began.
+    """Return an alarm's datapoints at a time, oldest first, and the start of the last period.
 
-    Periods end at the last whole minute (ten seconds for a shorter period), as AWS's do.
+    Periods end at the last whole minute (ten seconds for shorter periods), as in AWS.
     """
     period, step = _period(alarm), _step(alarm)
     end = at // step * step
@@ -77,7 +77,7 @@ def datapoints(alarm: Mapping[str, Any], at: float) -> tuple[list[float | None],
 
 
 def evaluate(alarm: dict[str, Any], at: float | None = None) -> bool:
-    """Evaluate one alarm and, when its state changes, tell its topics, the default bus and its composite alarms.
+    """Evaluate one alarm; on a change of state, notify its topics, the default bus and its composite alarms.
 
     Args:
         alarm: MiniStack's record.
@@ -121,7 +121,7 @@ def _is_watched(alarm: Mapping[str, Any]) -> bool:
 
 
 def _queries(alarm: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Return an alarm's ``Metrics``; one on a single metric is a query of that alone."""
+    """Return an alarm's ``Metrics``; a single-metric alarm becomes one query."""
     if alarm.get("Metrics"):
         found: Sequence[Mapping[str, Any]] = alarm["Metrics"]
         return found
@@ -152,7 +152,7 @@ def _dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _step(alarm: Mapping[str, Any]) -> int:
-    """Return how often an alarm is evaluated: AWS's minute; ten for periods over an hour, whose outcome that hardly moves."""
+    """Return seconds between evaluations: 60 as in AWS, 10 for shorter periods, 600 for periods over an hour (little to gain)."""
     period = _period(alarm)
     return 10 if period < 60 else 60 if period <= 3600 else 600
 
@@ -199,10 +199,10 @@ def _query_detail(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refusal(asked: Callable[[str], Any]) -> str | None:
-    """Say what this evaluator does not know of an alarm, or ``None``.
+    """Return what this evaluator does not support of an alarm, or ``None``.
 
     Args:
-        asked: Returns the alarm's parameter of a name, empty when it has none.
+        asked: Returns the alarm's parameter of a name; empty if not set.
     """
     operator, extended, metrics = asked("ComparisonOperator"), asked("ExtendedStatistic"), asked("Metrics")
     if asked("ThresholdMetricId"):
@@ -228,7 +228,7 @@ class Alarms:
     """All metric alarms, as one source of the embedded clock."""
 
     def due(self, after: float) -> float | None:
-        """Return the next minute at which the state of an alarm may change: none once its data have left its range."""
+        """Return the next minute in which an alarm's state may change; ``None`` when all data have left the evaluation ranges."""
         found = None
         for account, region, alarm in _alarms():
             with Scope(account, region):
@@ -256,7 +256,7 @@ class Alarms:
 
 
 class Scope:
-    """The account and region of a thread that serves no request."""
+    """Account and Region of a thread that serves no request."""
 
     def __init__(self, account: str, region: str) -> None:
         self._scope = account, region
@@ -275,14 +275,14 @@ class Scope:
 
 
 def _watch_metrics(alarm: dict[str, Any], metrics: Sequence[Mapping[str, Any]]) -> None:
-    """Turn a record of MiniStack's into one on metric math."""
+    """Turn a MiniStack record into an alarm on metric math."""
     for name in _SINGLE:
         alarm.pop(name, None)
     alarm["Metrics"] = list(metrics)
 
 
 def _set_or_refuse(set_state: Any, params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
-    """SetAlarmState: a state that there is, until an evaluation gives another; with missing data ignored, until there are data.
+    """SetAlarmState: only valid states; the state lasts until the next evaluation that determines another one.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
     """
@@ -296,14 +296,14 @@ def _set_or_refuse(set_state: Any, params: Any, cbor_data: Any, is_cbor: bool, i
         problem = f"StateValue must be one of {', '.join(_ACTIONS)}, got {state!r}"
         return cw._error("ValidationError", problem, 400, use_json=is_json, use_cbor=is_cbor)
     if alarm is not None:
-        alarm.pop("StateReasonData", None)  # of the state before
+        alarm.pop("StateReasonData", None)  # of the previous state
         if alarm["StateValue"] != state:
             alarm["StateTransitionedTimestamp"] = int(clock.now())
     return set_state(params, cbor_data, is_cbor, is_json)
 
 
 def _put_composite_or_refuse(put: Any, params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
-    """PutCompositeAlarm; MiniStack would leave a suppressor out without a word."""
+    """PutCompositeAlarm; MiniStack would ignore a suppressor silently."""
     # claim: alarms-are-checked-when-put
     suppressor = cbor_data.get("ActionsSuppressor") if is_cbor or is_json else cw._p(params, "ActionsSuppressor")
     if suppressor:
@@ -319,7 +319,7 @@ def _alarms() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def watched_metrics(namespace: str) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Return account, Region and metric, with its dimensions, of all that alarms read of a namespace."""
+    """Return account, Region and metric (with dimensions) of everything that alarms read in a namespace."""
     return [
         (account, region, metric)
         for account, region, alarm in _alarms()

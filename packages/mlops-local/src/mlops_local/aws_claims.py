@@ -1,8 +1,8 @@
-"""The ledger: each behaviour of AWS that the embedded cloud imitates or a template relies on, with its source and its test.
+"""The ledger of claims: each AWS behaviour that the embedded cloud imitates or a template relies on, with source and test.
 
-``claims/<area>.yaml`` holds the claims. The code that imitates one carries a comment ``# claim: <id>``;
-``tests/style/test_claims.py`` holds both sides together. Undocumented claims are *assumed*: `docs/verified.md` is
-written from them, and `mlops verify` asks a real account.
+``claims/<area>.yaml`` contains the claims. Code that imitates one has a comment ``# claim: <id>``; ``tests/style/test_claims.py``
+checks both directions. Claims without documentation are *assumed*: `docs/verified.md` is generated from them, and
+`mlops verify` tests them in a real account.
 """
 
 import datetime
@@ -23,7 +23,7 @@ _OPTIONAL = ("test", "shown_by", "covers", "seen")
 
 
 class ClaimError(ValueError):
-    """The ledger has faults; the message names each with its file and its fix."""
+    """The ledger is invalid; the message names each problem with its file and fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +31,17 @@ class Claim:
     """One behaviour of AWS.
 
     Args:
-        id: Unique name in kebab-case; the imitating code carries it in a comment.
-        claim: What AWS does, in short sentences.
-        source: Where that is documented: an ``https`` page, or ``botocore:``, ``github:``, ``kubernetes:`` with the location
-            there; ``ours:`` gives the reason for a claim without a document.
-        read: When the source was read.
-        basis: ``documented``, ``observed`` (by others, in public) or ``assumed``.
-        module: Path of the file that imitates it, or that relies on it where only AWS can show it.
-        test: The test that holds it, as pytest names it. Default: none, which only an assumed claim may have.
-        shown_by: What a real account would show. Default: none; an assumed claim must have it.
-        covers: Operations (``sagemaker:CreateModel``) and CloudFormation types whose answers follow this claim. Default: none.
-        seen: What a report of ``mlops verify`` showed: ``date``, ``region``, ``report``, ``result``. Default: nothing was seen yet.
+        id: Unique name in kebab-case; used in the comment of the imitating code.
+        claim: AWS's behaviour, in short sentences.
+        source: The documentation: an ``https`` page, or ``botocore:``, ``github:``, ``kubernetes:`` with the location
+            there; ``ours:`` gives the reason for a claim without documentation.
+        read: Date when the source was read.
+        basis: ``documented``, ``observed`` (publicly, by others) or ``assumed``.
+        module: Path of the file that imitates the behaviour, or that relies on it if only AWS can show it.
+        test: The test that verifies the imitation, as pytest names it. Default: none, allowed only for assumed claims.
+        shown_by: The observation in a real account that confirms or refutes the claim. Default: none; required for assumed claims.
+        covers: Operations (``sagemaker:CreateModel``) and CloudFormation types whose responses follow this claim. Default: none.
+        seen: Result of a report of ``mlops verify``: ``date``, ``region``, ``report``, ``result``. Default: not seen yet.
 
     Example:
         >>> claims = read_claims()
@@ -62,14 +62,14 @@ class Claim:
 
 
 def read_claims(folder: Path = FOLDER, area: str = "*") -> tuple[Claim, ...]:
-    """Read all claims, sorted by file and place.
+    """Read all claims, sorted by file and position.
 
     Args:
-        folder: Where the YAML files are. Default: the package's own.
-        area: Stem of the one file to read. Default: all are read.
+        folder: Folder of the YAML files. Default: the package's own.
+        area: Stem of a single file to read. Default: all files.
 
     Raises:
-        ClaimError: For each entry with an unknown or missing field, a wrong type or value, or an id that is used twice.
+        ClaimError: For each entry with an unknown or missing field, a wrong type or value, or a duplicate id.
     """
     problems: list[str] = []
     claims: list[Claim] = []

@@ -1,6 +1,6 @@
-"""Tags of buckets in policies: off until a bucket is set to it, by ``PutBucketAbac`` or ``AbacStatus`` in a template.
+"""Attribute-based access control of buckets: off until ``PutBucketAbac``, or ``AbacStatus`` in a template, enables it.
 
-MiniStack has neither the operation nor the keys ``aws:ResourceTag`` and ``s3:BucketTag`` of buckets and their objects.
+MiniStack has neither the operation nor the condition keys ``aws:ResourceTag`` and ``s3:BucketTag`` of buckets and their objects.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/buckets-tagging-enable-abac.html
 """
@@ -24,7 +24,7 @@ _VALUES = ("Enabled", "Disabled")
 
 
 def install() -> None:
-    """Answer for the operations, and refuse those that tag a bucket where its tags decide on access."""
+    """Serve the operations, and reject PutBucketTagging and DeleteBucketTagging for buckets with ABAC."""
     dispatch = s3._dispatch
 
     def dispatched(  # noqa: PLR0917 - MiniStack's own signature
@@ -42,15 +42,15 @@ def install() -> None:
 
 
 def put(bucket: str, body: bytes) -> Any:
-    """Let the tags of a bucket decide on access, or no more.
+    """Enable or disable ABAC of a bucket.
 
     Args:
-        bucket: Its name.
-        body: ``AbacStatus`` as S3 takes it.
+        bucket: Name of the bucket.
+        body: ``AbacStatus`` in S3's XML.
     """
     # claim: tags-of-buckets-decide-where-they-are-set-to
     try:
-        status = ElementTree.fromstring(body).findtext(f"{{{_SPACE}}}Status")  # noqa: S314 - of a signed caller of this machine
+        status = ElementTree.fromstring(body).findtext(f"{{{_SPACE}}}Status")  # noqa: S314 - from a signed caller on this machine
     except ElementTree.ParseError:
         status = None
     if status not in _VALUES:
@@ -62,12 +62,12 @@ def put(bucket: str, body: bytes) -> Any:
 
 
 def forget(bucket: str) -> None:
-    """Let a bucket be as one that was never set."""
+    """Reset a bucket's ABAC status."""
     s3._buckets[bucket].pop(_STATUS, None)
 
 
 def tags_of(arn: str) -> dict[str, str]:
-    """Return the tags that decide on access to a bucket or object: none where the bucket is not set to it."""
+    """Return the tags that policies see on a bucket or object; empty if ABAC is off."""
     # claim: tags-of-buckets-decide-where-they-are-set-to
     name = arn.removeprefix("arn:aws:s3:::").partition("/")[0]
     found = bucket_owner(name)

@@ -1,4 +1,4 @@
-"""boto3 clients of the child process, with root credentials on its own endpoint."""
+"""boto3 clients of the child process, with root credentials for its own endpoint."""
 
 import functools
 import threading
@@ -14,19 +14,19 @@ _LOCK = threading.Lock()
 
 
 def client(service: str) -> Any:
-    """Return the client of one AWS service on the embedded cloud, as root of the account and in the Region of this thread.
+    """Return a client of an AWS service of the embedded cloud, as root of this thread's account and Region.
 
-    It calls over HTTP: use it on a thread of its own, never on the event loop that has to answer it.
+    It calls over HTTP: never use it on the event loop, which has to serve the call.
 
     Args:
         service: boto3's name of the service.
     """
-    with _LOCK:  # making a client is not thread safe, using one is
+    with _LOCK:  # creating a client is not thread-safe, using one is
         return _client(service, get_account_id(), get_region())
 
 
 def root_keys() -> dict[str, Any]:
-    """Return the credentials of root of this thread's account, as arguments of ``boto3.client``."""
+    """Return root credentials of this thread's account as arguments of ``boto3.client``."""
     return settings.root_keys(get_account_id())
 
 

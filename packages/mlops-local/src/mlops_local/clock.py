@@ -1,10 +1,10 @@
-"""The one clock of the embedded cloud: it can be scaled and it can jump.
+"""The clock of the embedded cloud, which can be scaled and can jump.
 
 It drives waits, retries and time limits of state machines, alarm periods, schedules, capture hours, metric stamps and event times.
-Signatures, credentials, S3 and the visibility of queued messages stay on real time: SDKs and workers live there.
+Signatures, credentials, S3 and the visibility of queued messages use real time, because SDKs and workers do.
 
-What happens at a certain embedded time is a :class:`Source`. Between jumps one thread runs what is due. A jump walks from one due
-time to the next: each runs in order with the clock standing still at its own time, until the functions that it set off are done.
+A :class:`Source` runs something at certain embedded times. Between jumps a thread runs all due sources. A jump walks from one due
+time to the next: at each, the clock stops, the due sources run in order, and the jump waits for the functions that they invoked.
 """
 
 import bisect
@@ -24,29 +24,29 @@ from mlops_local.saved_state import kept_stores
 
 LOGGER = logging.getLogger(__name__)
 
-# due times that one jump runs; a schedule a minute over two months
+# limit of due times that one jump runs: a schedule every minute over two months
 JUMP_LIMIT = 100_000
-# longest real seconds that waiting threads sleep before they look again
+# longest sleep of waiting threads before they read the clock again, in real seconds
 _GLANCE = 1.0
 _STOP_GLANCE = 0.1
 
 
 class ClockError(ValueError):
-    """A scale or a jump that the clock refuses."""
+    """A scale or jump that the clock rejects."""
 
 
 class Source(Protocol):
     """Something that happens at known embedded times."""
 
     def due(self, after: float) -> float | None:
-        """Return the first time later than ``after`` at which something happens, or ``None``."""
+        """Return the first time after ``after`` at which something is due, or ``None``."""
 
     def run(self, at: float) -> bool:
-        """Do what is due at ``at``, and return whether that set something off that a jump should wait for."""
+        """Run what is due at ``at``; return whether it started work that a jump should wait for."""
 
 
 class Stop(Protocol):
-    """What ends a wait early: a :class:`threading.Event`, or anything else that can be asked."""
+    """Ends a wait early: a :class:`threading.Event`, or anything with ``is_set``."""
 
     def is_set(self) -> bool:
         """Return whether to stop."""
@@ -65,17 +65,17 @@ class _Segment:
 _CHANGED = threading.Condition()
 _SEGMENTS: list[_Segment] = [_Segment(time.time(), time.time(), settings.clock_scale)]
 _SOURCES: list[Source] = []
-# each returns what a clock set back would confuse, or None
+# each returns what setting the clock back would break, or None
 _GUARDS: list[Callable[[], str | None]] = []
-# each blocks until what was set off is done
+# each blocks until all started work is done
 _SETTLERS: list[Callable[[], None]] = []
-_RUNNING = threading.RLock()  # a jump and the ticking thread never run sources at the same time
+_RUNNING = threading.RLock()  # a jump and the ticking thread never run sources concurrently
 _PACING = threading.Lock()
 _factor = settings.clock_scale
 _working = 0
 _waiting = 0
 _file: Path | None = None
-_ran = 0.0  # sources have run up to here
+_ran = 0.0  # sources have run up to this time
 
 
 def now() -> float:
@@ -89,7 +89,7 @@ def utcnow() -> datetime:
 
 
 def iso(at: float | None = None) -> str:
-    """Return a time as AWS writes it, with milliseconds.
+    """Return a timestamp in AWS's format, with milliseconds.
 
     Args:
         at: Epoch seconds. Default: now.
@@ -102,20 +102,20 @@ def iso(at: float | None = None) -> str:
 
 
 def scale() -> float:
-    """Return how many embedded seconds pass in a real one, unless something holds the clock."""
+    """Return embedded seconds per real second, ignoring holds."""
     return _factor
 
 
 def pace() -> float:
-    """Return how many embedded seconds pass in a real one now: at most one while something holds the clock."""
+    """Return the current embedded seconds per real second: at most one during a hold."""
     return min(_factor, 1.0) if _working else _factor
 
 
 class Hold:
-    """Lets the clock run no faster than real time while something takes as long as it takes: a server that starts.
+    """Limits the clock to real time during work of unknown duration, such as the start of a server.
 
     Args:
-        limit: Real seconds after which the clock goes on in any case.
+        limit: Real seconds after which the hold ends by itself.
     """
 
     def __init__(self, limit: float) -> None:
@@ -126,7 +126,7 @@ class Hold:
         self._timer.start()
 
     def release(self) -> None:
-        """Let the clock go on; the second time nothing happens."""
+        """End the hold; further calls have no effect."""
         with _PACING:
             is_held, self._is_held = self._is_held, False
         if is_held:
@@ -135,10 +135,10 @@ class Hold:
 
 
 def _work(change: int) -> None:
-    global _working  # noqa: PLW0603 - the clock is one
+    global _working  # noqa: PLW0603 - one clock per process
     with _PACING:
         _working += change
-        if _SEGMENTS[-1].scale:  # one that is stopped is in a jump, and goes on at its end
+        if _SEGMENTS[-1].scale:  # a stopped clock is in a jump, which continues it at its end
             _append(_Segment(time.time(), now(), pace()))
     wake()
 
@@ -155,21 +155,21 @@ def at_real(real: float) -> float:
 
 
 def real_seconds(embedded: float) -> float:
-    """Return how long a span of embedded seconds takes at the present scale."""
+    """Return the real duration of embedded seconds at the current scale."""
     return embedded / _factor
 
 
 def wait(seconds: float, stop: Stop | None = None) -> bool:
-    """Block the calling thread for a span of embedded time; a jump over its end resumes it.
+    """Block the calling thread for an embedded duration; a jump past its end resumes it.
 
     Args:
         seconds: Embedded seconds.
-        stop: Ends the wait early when set. Default: nothing does.
+        stop: Ends the wait early when set. Default: the wait cannot be ended early.
 
     Returns:
-        Whether the time passed: ``False`` when stopped early.
+        Whether the time passed; ``False`` if stopped early.
     """
-    global _waiting  # noqa: PLW0603 - the clock is one
+    global _waiting  # noqa: PLW0603 - one clock per process
     deadline = now() + seconds
     with _CHANGED:
         _waiting += 1
@@ -184,12 +184,12 @@ def wait(seconds: float, stop: Stop | None = None) -> bool:
 
 
 def set_scale(factor: float) -> None:
-    """Let ``factor`` embedded seconds pass in a real one.
+    """Set the number of embedded seconds per real second.
 
     Raises:
-        ClockError: When the factor is not between 0.001 and 100,000.
+        ClockError: If the factor is not between 0.001 and 100,000.
     """
-    global _factor  # noqa: PLW0603 - the clock is one
+    global _factor  # noqa: PLW0603 - one clock per process
     if not 0.001 <= factor <= 100_000:
         raise ClockError(f"scale must be between 0.001 and 100000, got {factor!r}")
     with _RUNNING:
@@ -199,20 +199,20 @@ def set_scale(factor: float) -> None:
 
 
 def jump(to: float) -> int:
-    """Move the clock, and run all that is due on the way, in order, each at its own time.
+    """Move the clock, running everything due on the way, in order, each at its own time.
 
-    Going back is possible while nothing waits and nothing is scheduled: a demo may begin in a past year.
+    The clock can be set back while nothing waits and nothing is scheduled, so that a demo may begin in a past year.
 
     Args:
         to: Epoch seconds.
 
     Returns:
-        How many due times were run.
+        Number of due times that were run.
 
     Raises:
-        ClockError: When the clock would be set back below a time that something depends on.
+        ClockError: If the clock would be set back before a time that something depends on.
     """
-    global _ran  # noqa: PLW0603 - the clock is one
+    global _ran  # noqa: PLW0603 - one clock per process
     with _RUNNING:
         if to < now():
             problems = [problem for guard in _GUARDS if (problem := guard())]
@@ -220,7 +220,7 @@ def jump(to: float) -> int:
                 problems.append(f"{_waiting} waits are under way")
             if problems:
                 raise ClockError(
-                    f"the clock cannot be set back to {iso(to)}: {'; '.join(problems)}; set it back before that, or start "
+                    f"the clock cannot be set back to {iso(to)}: {'; '.join(problems)}; set it back before they exist, or start "
                     "a new cloud"
                 )
             _set(to)
@@ -237,23 +237,23 @@ def jump(to: float) -> int:
 
 
 def add_source(source: Source) -> None:
-    """Let something happen at its embedded times."""
+    """Register a source."""
     _SOURCES.append(source)
     wake()
 
 
 def add_guard(guard: Callable[[], str | None]) -> None:
-    """Call ``guard`` before the clock is set back; what it returns, unless ``None``, is the reason to refuse."""
+    """Register a guard: it returns a reason why the clock must not be set back, or ``None``."""
     _GUARDS.append(guard)
 
 
 def add_settler(settler: Callable[[], None]) -> None:
-    """Let a jump call ``settler``, which blocks until what was set off is done, before it goes on to the next due time."""
+    """Register a settler: a jump calls it before the next due time; it blocks until all started work is done."""
     _SETTLERS.append(settler)
 
 
 def wake() -> None:
-    """Let every waiting thread check the clock again."""
+    """Make every waiting thread read the clock again."""
     with _CHANGED:
         _CHANGED.notify_all()
 
@@ -266,7 +266,7 @@ def _set(to: float, *, stands: bool = False) -> None:
 
 def _append(segment: _Segment) -> None:
     _SEGMENTS.append(segment)
-    # servers of their own processes read it; while a jump walks from one due time to the next they see where it began
+    # separate server processes read this file; during a jump they see the time at which it began
     if _file is not None and segment.scale:
         part = _file.with_suffix(".part")
         part.write_text(json.dumps([segment.real, segment.embedded, segment.scale]))
@@ -274,7 +274,7 @@ def _append(segment: _Segment) -> None:
 
 
 def _next(after: float) -> tuple[float, list[Source]]:
-    """Return the first time later than ``after`` at which something is due, and what."""
+    """Return the first time after ``after`` at which something is due, and its sources."""
     first, sources = float("inf"), list[Source]()
     for source in _SOURCES:
         due = source.due(after)
@@ -285,8 +285,8 @@ def _next(after: float) -> tuple[float, list[Source]]:
 
 
 def _run_until(end: float, *, jumping: bool = False) -> int:
-    """Run what is due up to ``end``; a jump moves the clock there first, and waits for what that set off."""
-    global _ran  # noqa: PLW0603 - the clock is one
+    """Run everything due up to ``end``; a jump first moves the clock to each due time, and waits for the started work."""
+    global _ran  # noqa: PLW0603 - one clock per process
     runs = 0
     while True:
         due, sources = _next(_ran)
@@ -307,7 +307,7 @@ def _run_until(end: float, *, jumping: bool = False) -> int:
         runs += 1
         if runs == JUMP_LIMIT:
             LOGGER.error(
-                "clock: more than %d times are due before %s; what is due in between is left out", JUMP_LIMIT, iso(end)
+                "clock: more than %d times are due before %s; the remaining ones are skipped", JUMP_LIMIT, iso(end)
             )
             break
     _ran = max(_ran, end)
@@ -326,10 +326,10 @@ def _tick() -> None:
 
 
 class EmbeddedTime:
-    """Stands for the module ``time`` in a module that lives on the embedded clock; only ``time()`` differs."""
+    """Replaces the module ``time`` in a module on the embedded clock; only ``time()`` differs."""
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the real module has."""
+        """Return the attribute of the real module."""
         return getattr(time, name)
 
     @staticmethod
@@ -339,7 +339,7 @@ class EmbeddedTime:
 
 
 class EmbeddedDatetime(datetime):
-    """Stands for the class ``datetime`` in a module that lives on the embedded clock; only ``now`` differs."""
+    """Replaces the class ``datetime`` in a module on the embedded clock; only ``now`` differs."""
 
     @classmethod
     def now(cls, tz: Any = None) -> "EmbeddedDatetime":
@@ -348,12 +348,12 @@ class EmbeddedDatetime(datetime):
 
 
 def state() -> dict[str, object]:
-    """Return what ``GET /_mlops/clock`` answers."""
+    """Return the response of ``GET /_mlops/clock``."""
     return {"now": iso(), "epoch": now(), "scale": _factor, "waiting": _waiting}
 
 
 def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:
-    """Answer ``/_mlops/clock``: GET, or POST of one of ``scale``, ``jump_by`` (seconds), ``jump_to`` (ISO 8601)."""
+    """Serve ``/_mlops/clock``: GET, or POST of one of ``scale``, ``jump_by`` (seconds), ``jump_to`` (ISO 8601)."""
     if method == "GET":
         return 200, state()
     try:
@@ -380,11 +380,11 @@ def _save() -> dict[str, Any]:
 
 
 def _restore(saved: dict[str, Any]) -> None:
-    """Go on from the saved time: embedded time stops while the cloud is down, and nothing is due in between.
+    """Continue at the saved time: embedded time stops while the cloud is down, so nothing is due in between.
 
-    The scale is the one that it had, unless the start gave another.
+    The scale is the saved one, unless the start sets another.
     """
-    global _ran, _factor  # noqa: PLW0603 - the clock is one
+    global _ran, _factor  # noqa: PLW0603 - one clock per process
     if settings.is_clock_scale_given is False:
         _factor = float(saved["scale"])
     with _PACING:
@@ -398,7 +398,7 @@ kept_stores.keep_by(__name__, "_SEGMENTS", save=_save, restore=_restore)
 
 
 def install() -> None:
-    """Put the clock's address in place."""
+    """Register the clock's address."""
     global _ran, _file
     ROUTES["/_mlops/clock"] = control
     _ran, _file = now(), settings.clock_file()
@@ -406,5 +406,5 @@ def install() -> None:
 
 
 def start() -> None:
-    """Start the thread that runs what is due; once what was saved is restored."""
+    """Start the thread that runs due sources; call it after the state is restored."""
     threading.Thread(target=_tick, name="embedded-clock", daemon=True).start()

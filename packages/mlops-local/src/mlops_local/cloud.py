@@ -1,4 +1,4 @@
-"""Start, find and stop the embedded cloud of a folder, from the parent's side."""
+"""Start, connect to and stop the embedded cloud of a folder; runs in the parent process."""
 
 import contextlib
 import fcntl
@@ -39,23 +39,23 @@ _STOP_GRACE = 3.0
 _RESTART_LIMIT = 600.0
 _LOG_LINES = 12
 _HIGHEST_PORT = 65535
-# the folder of snapshots in a cloud's home
+# folder of snapshots in a cloud's home
 _SAVED = "saved"
 
 
 class PortError(Exception):
-    """A port cannot be listened on; the message says why and what to do."""
+    """A port is not available; the message gives the reason and the fix."""
 
 
 def listen(port: int | None) -> socket.socket:
-    """Listen on a port of 127.0.0.1; None is a free one.
+    """Listen on a port of 127.0.0.1; ``None`` chooses a free one.
 
     Raises:
-        PortError: If it cannot be listened on.
+        PortError: If the port is not available.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        if port is None:  # without reuse, with which another that does not listen yet may be given the same one
+        if port is None:  # without SO_REUSEADDR, with which a bound but not listening port could be assigned twice
             listener.bind(("127.0.0.1", 0))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if port is not None:
@@ -69,11 +69,11 @@ def listen(port: int | None) -> socket.socket:
 
 
 def listen_again(file: Path, on_event: Callable[[str], None] | None) -> socket.socket:
-    """Listen on the port that a file names, so that the environment of shells stays right, or else on a free one.
+    """Listen on the port stored in a file, so that the environment of shells remains valid, or else on a free one.
 
     Args:
-        file: Where ``remember`` wrote the port.
-        on_event: Called if shells need another environment. Default: no call.
+        file: The file that ``remember`` wrote.
+        on_event: Called if the port changed, so shells need a new environment. Default: not called.
     """
     last = None
     with contextlib.suppress(FileNotFoundError, ValueError):
@@ -89,12 +89,12 @@ def listen_again(file: Path, on_event: Callable[[str], None] | None) -> socket.s
 
 
 def remember(file: Path, listener: socket.socket) -> None:
-    """Write down the port of a listener."""
+    """Store the port of a listener."""
     file.write_text(f"{listener.getsockname()[1]}\n")
 
 
 class CloudError(RuntimeError):
-    """The embedded cloud cannot be started, found, changed or stopped; the message says what to do."""
+    """The embedded cloud cannot be started, found, changed or stopped; the message gives the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +102,13 @@ class Cloud:
     """A running embedded cloud.
 
     Args:
-        home: Its folder.
-        pid: Its child process, which leads the session of all its processes.
-        born: When that process started, as :func:`mlops_local.session_processes.born` says it.
-        port: Its port on 127.0.0.1.
-        proxy_port: The port of its proxy, also on 127.0.0.1.
+        home: Folder of the cloud.
+        pid: Process id of its child, which leads the session of all its processes.
+        born: Start time of that process, as :func:`mlops_local.session_processes.born` returns it.
+        port: Port on 127.0.0.1.
+        proxy_port: Port of the proxy on 127.0.0.1.
         version: MiniStack's version.
-        started: When it came up, ISO 8601.
+        started: When the cloud started, ISO 8601.
 
     Example:
         >>> cloud = up(default_home())  # doctest: +SKIP
@@ -127,39 +127,39 @@ class Cloud:
 
     @property
     def endpoint_url(self) -> str:
-        """The address of every AWS service."""
+        """Endpoint URL of all AWS services."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def log_path(self) -> Path:
-        """The log of the embedded cloud."""
+        """Log file of the embedded cloud."""
         return self.home / "cloud.log"
 
     @property
     def running(self) -> bool:
-        """Whether its process lives."""
+        """Whether the child process is alive."""
         return session_processes.born(self.pid) == self.born
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """The numbers of its accounts."""
+        """Ids of the cloud's accounts."""
         return accounts.read(self.home)
 
     def at(self, account: str | None = None, region: str | None = None) -> CloudAccount:
-        """Return one of its accounts, in one Region.
+        """Return one account and Region of the cloud.
 
         Args:
-            account: The account's number. Default: the first.
+            account: The account id. Default: the first account.
             region: The Region. Default: ``us-east-1``.
 
         Raises:
-            CloudError: If it does not have the account.
+            CloudError: If the cloud does not have the account.
         """
         try:
             number, place = accounts.chosen(self.accounts, account, region)
         except accounts.AccountError as error:
             raise CloudError(str(error)) from error
-        # a tool that names an endpoint of AWS itself meets the proxy: the embedded cloud answers there too, or refuses
+        # tools that name an AWS endpoint themselves are sent to the proxy, which serves the request or rejects it
         surroundings = egress.enclosed(
             egress.outer(os.environ),
             proxy=egress.proxy_url(self.proxy_port, _secret(self.home, "proxy-token")),
@@ -175,15 +175,15 @@ class Cloud:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return what a tool of AWS needs in its environment to talk to the first account of this cloud, and to no other."""
+        """Return the environment with which an AWS tool uses the first account of this cloud, and reaches no other endpoint."""
         return self.at().environment()
 
     def root_keys(self) -> dict[str, Any]:
-        """Return the credentials of the first account's root user, as boto3 names them."""
+        """Return the credentials of the first account's root user as arguments of ``boto3.client``."""
         return self.at().root_keys()
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of one service, as the first account's root user; the same each time, for all threads.
+        """Return a boto3 client with root credentials of the first account; cached and shared by all threads.
 
         Args:
             service: boto3's name of the service.
@@ -191,10 +191,10 @@ class Cloud:
         return self.at().client(service)
 
     def status(self) -> dict[str, Any]:
-        """Return what runs, where, what its clock says, where load balancers listen, and what is recorded without effect.
+        """Return the cloud's processes, addresses, clock and listeners, and the resources that are recorded without effect.
 
         Raises:
-            CloudError: When it does not answer.
+            CloudError: If the cloud does not respond.
         """
         recorded = list_recorded(self.client("cloudformation"))
         return {
@@ -219,22 +219,21 @@ class Cloud:
         }
 
     def pages(self) -> list[str]:
-        """Return the addresses of the distributions, such as ``https://d111111abcdef8.cloudfront.net`` or a name of one's own.
+        """Return the URLs of the distributions, such as ``https://d111111abcdef8.cloudfront.net`` or a custom domain name.
 
         Raises:
-            CloudError: When it does not answer.
+            CloudError: If the cloud does not respond.
         """
         return [f"https://{name}" for name in self.call("/_mlops/pages")["distributions"]]
 
     def browser_arguments(self) -> list[str]:
         """Return the arguments with which Chromium, Chrome or Edge opens this cloud's pages at AWS's names.
 
-        These are the distributions, the sign-in pages of user pools and the names of one's own that there are now; other
-        addresses are opened as always.
+        These are the current distributions, sign-in pages of user pools and custom domain names; other addresses are not affected.
         The browser needs a profile of its own (``--user-data-dir``).
 
         Raises:
-            CloudError: When it does not answer.
+            CloudError: If the cloud does not respond.
         """
         found = self.call("/_mlops/pages")
         return browser.arguments(found["hosts"], proxy_port=self.proxy_port, pin=found["pin"])
@@ -244,22 +243,22 @@ class Cloud:
         return dict(self.call("/_mlops/clock"))
 
     def clock_scale(self, factor: float) -> dict[str, Any]:
-        """Let ``factor`` embedded seconds pass in a real one.
+        """Set the number of embedded seconds per real second.
 
         Raises:
-            CloudError: When the clock refuses it.
+            CloudError: If the clock rejects it.
         """
         return dict(self.call("/_mlops/clock", {"scale": factor}))
 
     def clock_jump(self, *, by: timedelta | None = None, to: datetime | None = None) -> dict[str, Any]:
-        """Move the embedded clock, running all that is due on the way.
+        """Move the embedded clock, running everything due on the way.
 
         Args:
-            by: Span. Default: ``to`` says where.
-            to: Moment, UTC where it has no zone. Default: ``by`` says how far.
+            by: Duration of the jump. Give either this or ``to``.
+            to: Target time, UTC if it has no time zone. Give either this or ``by``.
 
         Raises:
-            CloudError: When the clock refuses it.
+            CloudError: If the clock rejects it.
         """
         if (by is None) == (to is None):
             raise CloudError(f"a jump takes one of by and to, got by={by!r} and to={to!r}")
@@ -268,42 +267,42 @@ class Cloud:
         return dict(self.call("/_mlops/clock", {"jump_to": str(to and to.isoformat())}))
 
     def interrupt_training(self, job: str) -> dict[str, Any]:
-        """Take the instance of a managed spot training job away, as AWS may at any time; the job starts again on another.
+        """Interrupt a managed spot training job, as AWS may at any time; the job restarts on another instance.
 
         Raises:
-            CloudError: When no spot job of that name trains now.
+            CloudError: If no spot job of that name is training.
         """
         return dict(self.call("/_mlops/interruptions", {"training_job": job}))
 
     def saved_state(self) -> dict[str, Any]:
-        """Return what is under way, what a stop does not keep, and the last and the restored snapshot.
+        """Return what is under way, what a stop does not preserve, and the last and the restored snapshot.
 
         Raises:
-            CloudError: When it does not answer.
+            CloudError: If the cloud does not respond.
         """
         return dict(self.call("/_mlops/state"))
 
     def save(self) -> dict[str, Any]:
-        """Save the state now, as the cloud does by itself at intervals; returns when, and how many bytes there are.
+        """Save the state now, besides the automatic snapshots; returns the time and size in bytes of the snapshot.
 
         Raises:
-            CloudError: When it cannot be written.
+            CloudError: If it cannot be written.
         """
         return dict(self.call("/_mlops/state", "save"))
 
     def down(self, *, forget: bool = False) -> dict[str, Any]:
-        """Save the state and end every process of this cloud; the log stays.
+        """Save the state and end every process of this cloud; the log is not deleted.
 
-        What is under way is interrupted: the next start ends it, as a fault of AWS would.
+        Work under way is interrupted: the next start ends it as failed.
 
         Args:
             forget: Delete the state instead. Default: the next ``up`` restores it.
 
         Returns:
-            The last snapshot: when it was made, and how many bytes there are; nothing of a state that is forgotten.
+            Time and size of the last snapshot; empty if the state is deleted.
 
         Raises:
-            CloudError: When the state cannot be saved, and the cloud still runs; or when a process does not end.
+            CloudError: If the state cannot be saved (the cloud continues to run), or a process does not end.
         """
         with _locked(self.home):
             if forget:
@@ -318,17 +317,17 @@ class Cloud:
             return saved
 
     def call(self, path: str, body: object = None) -> Any:
-        """Call an address of the embedded cloud that is not one of AWS's, below ``/_mlops/`` or ``/_ministack/``, as root.
+        """Call an address of the embedded cloud below ``/_mlops/`` or ``/_ministack/``, as root.
 
         Args:
             path: The address.
-            body: What to POST as JSON. Default: a GET.
+            body: JSON body of a POST. Default: a GET.
 
         Returns:
-            The JSON that it answers.
+            The JSON of the response.
 
         Raises:
-            CloudError: When it refuses or does not answer.
+            CloudError: If the cloud rejects the request or does not respond.
         """
         data = None if body is None else json.dumps(body).encode()
         signed = AWSRequest("GET" if data is None else "POST", self.endpoint_url + path, data=data)
@@ -358,20 +357,20 @@ def up(
     account_count: int | None = None,
     on_event: Callable[[str], None] | None = None,
 ) -> Cloud:
-    """Start the embedded cloud of a folder; it stays up until :meth:`Cloud.down`, also when the caller ends.
+    """Start the embedded cloud of a folder; it runs until :meth:`Cloud.down`, even after the caller has ended.
 
-    The state that the folder has is restored. Embedded time stood still meanwhile.
+    The folder's saved state is restored. Embedded time did not pass meanwhile.
 
     Args:
-        home: Its folder, made when missing.
-        port: Port on 127.0.0.1. Default: the one that it had last, else a free one.
-        clock_scale: Embedded seconds in a real one. Default: as many as it had, else 1.
-        account_count: How many accounts it has. Default: as many as it had, else 1.
-        on_event: Gets lines for the user. Default: no call.
+        home: Folder of the cloud, created if missing.
+        port: Port on 127.0.0.1. Default: the previous one, else a free one.
+        clock_scale: Embedded seconds per real second. Default: the previous scale, else 1.
+        account_count: Number of accounts. Default: the previous number, else 1.
+        on_event: Called with messages for the user. Default: not called.
 
     Raises:
-        CloudError: When it runs already, the port is in use, its state is of another version, or it does not start; then
-            nothing is left running, and the state is as it was.
+        CloudError: If it already runs, the port is in use, the state is of another version, or the start fails; then
+            no process is left running, and the state is unchanged.
     """
     home = home.resolve()
     _check(home, port, clock_scale)
@@ -415,10 +414,10 @@ def up(
 
 
 def forget(home: Path) -> bool:
-    """Delete the state of a cloud that does not run, and return whether there was one.
+    """Delete the state of a stopped cloud; return whether there was one.
 
     Raises:
-        CloudError: When it runs.
+        CloudError: If it is running.
     """
     home = home.resolve()
     if not home.is_dir():
@@ -436,7 +435,7 @@ def forget(home: Path) -> bool:
 
 
 def has_state(home: Path) -> bool:
-    """Return whether a folder has the state of an embedded cloud that was stopped."""
+    """Return whether a folder has the saved state of an embedded cloud."""
     return snapshot_files.exists(home.resolve() / _SAVED)
 
 
@@ -450,7 +449,7 @@ def connect(home: Path) -> Cloud:
     """Return the running embedded cloud of a folder.
 
     Raises:
-        CloudError: When none runs there.
+        CloudError: If none runs there.
     """
     found = _read(home.resolve())
     if found is None or not found.running:
@@ -460,7 +459,7 @@ def connect(home: Path) -> Cloud:
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    """Let one process at a time start or stop the cloud of a folder."""
+    """Lock the start and stop of a folder's cloud between processes."""
     with (home / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -484,7 +483,7 @@ def _read(home: Path) -> Cloud | None:
 
 
 def _check_state(home: Path) -> None:
-    """Refuse the state of another version before anything starts; nothing of it is deleted."""
+    """Reject the state of another version before anything starts; nothing is deleted."""
     try:
         snapshot_files.check_versions(home / _SAVED)
     except snapshot_files.VersionError as error:
@@ -507,7 +506,7 @@ def _check(home: Path, port: int | None, clock_scale: float | None) -> None:
 
 
 def _secret(home: Path, name: str) -> str:
-    """Return a secret of the folder, 40 characters, made when missing; only the folder's owner may read it."""
+    """Return a secret of the folder: 40 characters, created if missing, readable by the folder's owner only."""
     file = home / name
     with (
         contextlib.suppress(FileExistsError),
@@ -520,15 +519,15 @@ def _secret(home: Path, name: str) -> str:
 def _child_environment(
     home: Path, listener: socket.socket, proxy: socket.socket, clock_scale: float | None
 ) -> dict[str, str]:
-    """Return the child's environment: none of the user's AWS settings reach the embedded cloud or what runs in it."""
+    """Return the child's environment, without the user's AWS settings."""
     outer = egress.outer(os.environ)
     port, proxy_port, token = listener.getsockname()[1], proxy.getsockname()[1], _secret(home, "proxy-token")
     enclosed = egress.enclosed(outer, proxy=egress.proxy_url(proxy_port, token), trusted=home / "trusted.pem")
-    # a process a function and a job: each would compile again what it imports
+    # functions and jobs are processes: without byte code each would compile its imports again
     dropped = ("AWS_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in outer.items() if not name.startswith(dropped)} | enclosed
     state = home / "state"
-    # jobs share this machine: threads of OpenMP that wait for others busily took ten times the processor that the work did
+    # jobs share this machine: busy-waiting OpenMP threads took ten times the processor time of the work
     return (
         {"OMP_WAIT_POLICY": "PASSIVE"}
         | kept
@@ -556,7 +555,7 @@ def _child_environment(
             "STATE_DIR": str(state / "ministack"),
             "TMPDIR": str(state / "tmp"),
             "DOCKER_HOST": "unix:///nonexistent/docker.sock",
-            # what SDKs in the child and its Lambda workers read
+            # read by SDKs in the child and its Lambda workers
             "AWS_ACCESS_KEY_ID": ROOT_KEY,
             "AWS_SECRET_ACCESS_KEY": _secret(home, "root-secret"),
             "AWS_REGION": REGION,
@@ -634,11 +633,11 @@ def _await_answer(cloud: Cloud, child: subprocess.Popen[bytes]) -> None:
 
 
 def _await_state(cloud: Cloud, child: subprocess.Popen[bytes], on_event: Callable[[str], None] | None) -> None:
-    """Wait until what was restored runs again, and say what did not come back as it was."""
+    """Wait until the restored resources run again, and report those that do not."""
     deadline = time.monotonic() + _RESTART_LIMIT
     while child.poll() is None and not (state := cloud.saved_state())["is_ready"]:
         if time.monotonic() > deadline:
-            raise CloudError(f"what was restored does not run within {_RESTART_LIMIT:.0f} s; see {cloud.log_path}")
+            raise CloudError(f"the restored resources do not run within {_RESTART_LIMIT:.0f} s; see {cloud.log_path}")
         time.sleep(0.05)
     restored = state["restored"]
     if restored is None or on_event is None:
@@ -654,7 +653,7 @@ def _await_state(cloud: Cloud, child: subprocess.Popen[bytes], on_event: Callabl
 
 
 def _end(cloud: Cloud) -> None:
-    """End the cloud's processes, also those that outlived its child; a pid that was given to another process is left alone."""
+    """End the cloud's processes, including those that outlived the child; a reused pid is left alone."""
     born = session_processes.born(cloud.pid)
     if born is None or born == cloud.born:
         try:

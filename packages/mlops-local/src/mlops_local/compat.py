@@ -1,10 +1,10 @@
-"""Every private name of MiniStack that we use, asserted before the embedded cloud starts.
+"""Private names of MiniStack that the embedded cloud uses, checked before it starts.
 
-MiniStack has no interface for plug-ins. Its version is pinned, and each of our modules says here which names it patches or calls:
+MiniStack has no plug-in interface. Its version is pinned, and each module declares the names that it patches or calls:
 
     compat.expect("ministack.services.sqs", _ensure_msg_fields="(m)", _queues=object)
 
-A string is a function's exact signature, a type what the value must be an instance of.
+A string is the exact signature of a function; a type is the required type of a value.
 """
 
 import importlib
@@ -17,14 +17,14 @@ _SEAMS: dict[tuple[str, str], str | type] = {}
 
 
 class CompatError(RuntimeError):
-    """MiniStack is not the one that this package was written for."""
+    """The installed MiniStack is not the supported one."""
 
 
 def expect(module: str, **names: str | type) -> None:
-    """Say which names of a module of MiniStack the caller uses.
+    """Declare the names of a MiniStack module that the caller uses.
 
     Raises:
-        CompatError: When another module expects something else of the same name.
+        CompatError: If another module declared the same name differently.
     """
     for name, kind in names.items():
         if _SEAMS.setdefault((module, name), kind) != kind:
@@ -32,10 +32,10 @@ def expect(module: str, **names: str | type) -> None:
 
 
 def check() -> None:
-    """Assert the version and every expected name.
+    """Check the version and all declared names.
 
     Raises:
-        CompatError: With all that is missing or different.
+        CompatError: Listing everything that is missing or different.
     """
     problems = []
     found = importlib.metadata.version("ministack")
@@ -64,7 +64,7 @@ def _problem(module: str, name: str, kind: str | type) -> str | None:
 
 
 def _signature(function: object) -> str:
-    """Return names, kinds and defaults of the parameters; annotations may change without harm."""
-    signature = inspect.signature(function)  # type: ignore[arg-type]  # the caller saw that it is callable
+    """Return names, kinds and defaults of the parameters, without annotations."""
+    signature = inspect.signature(function)  # type: ignore[arg-type]  # the caller checked that it is callable
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
     return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))

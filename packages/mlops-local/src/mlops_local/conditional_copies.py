@@ -1,6 +1,4 @@
-"""CopyObject that writes only where nothing is, or only over what the caller knows, and makes the hash that the caller asks for.
-
-MiniStack ignores these headers of a copy.
+"""Conditions (``If-Match``, ``If-None-Match``) and checksum algorithms of CopyObject, which MiniStack ignores.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 """
@@ -25,7 +23,7 @@ compat.expect(
 
 
 def install() -> None:
-    """Stand in front of copies with the conditions of other writes."""
+    """Check the conditions of copies as MiniStack checks those of other writes."""
     copy = s3._copy_object
 
     # claim: copies-may-be-conditional
@@ -44,7 +42,7 @@ def install() -> None:
 
 
 def _version_elsewhere(headers: dict[str, str]) -> Any:
-    """Refuse to copy a version out of another account's bucket: MiniStack finds versions in one account alone."""
+    """Refuse to copy a version from another account's bucket: MiniStack finds versions in the caller's account only."""
     source, _, query = headers.get("x-amz-copy-source", "").partition("?")
     found = bucket_owner(unquote(source).lstrip("/").partition("/")[0])
     if "versionId=" not in query or found is None or found.account == get_account_id():
@@ -58,7 +56,7 @@ def _version_elsewhere(headers: dict[str, str]) -> Any:
 
 # claim: copies-answer-with-their-checksums
 def _with_checksums(bucket: str, key: str, body: bytes) -> bytes:
-    """Return a copy's answer with the checksums that the new object has."""
+    """Return the response of a copy with the checksums of the new object."""
     written = s3._buckets[bucket]["objects"][key]
     checksums, kind = written.get("checksums") or {}, written.get("checksum_type") or "FULL_OBJECT"
     made = "".join(
@@ -70,6 +68,6 @@ def _with_checksums(bucket: str, key: str, body: bytes) -> bytes:
 
 # claim: copies-have-the-hash-of-the-whole
 def _with_algorithm(headers: dict[str, str]) -> dict[str, str]:
-    """Return headers that name the copy's checksum as an upload does: MiniStack reads that name alone."""
+    """Return headers that name the checksum algorithm as uploads do, the only form that MiniStack reads."""
     algorithm = headers.get("x-amz-checksum-algorithm")
     return headers if algorithm is None else {**headers, "x-amz-sdk-checksum-algorithm": algorithm}

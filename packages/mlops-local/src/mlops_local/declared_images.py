@@ -1,7 +1,7 @@
-"""What images of others run on this machine, as the user declared: ``images.json`` beside the state of the embedded cloud.
+"""Images whose local command the user declared: ``images.json`` beside the state of the embedded cloud.
 
-There is no container engine here. A digest is declared to be a command in a folder, with an environment of Python or without: the
-user says that it does what the image does, and the embedded cloud only starts it. A digest that is not declared is refused.
+There is no container engine. The user declares a digest to be a command in a folder, optionally with a Python environment, and
+vouches that it does what the image does; the embedded cloud only starts it. Undeclared digests are rejected.
 """
 
 import json
@@ -18,17 +18,17 @@ _IMAGE = re.compile(r"[a-z0-9]([a-z0-9._/-]*[a-z0-9])?@sha256:[0-9a-f]{64}")
 
 
 class DeclarationError(ValueError):
-    """An image cannot be declared, or is not; the message says what is allowed."""
+    """An image cannot be declared, or is not declared; the message names the allowed values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredImage:
-    """What a digest runs.
+    """The command of a digest.
 
     Args:
-        serve: Command as a shell reads it; the container's ``/opt/ml`` in it is where the model lies.
-        folder: Where it runs, absolute.
-        venv: Environment of Python whose programs come first. Default: none.
+        serve: Shell command; the container's ``/opt/ml`` in it stands for the model's folder.
+        folder: Absolute working directory.
+        venv: Python environment whose programs come first on the path. Default: none.
     """
 
     serve: str
@@ -36,7 +36,7 @@ class DeclaredImage:
     venv: str | None = None
 
     def command(self) -> str:
-        """Return the text that a shell runs.
+        """Return the shell command line.
 
         Example:
             >>> DeclaredImage(serve="python serve.py", folder="/srv/my server", venv="/srv/env").command()
@@ -60,15 +60,15 @@ def repository(image: str) -> str:
 
 
 def file_of(home: Path) -> Path:
-    """Return the file of an embedded cloud's folder."""
+    """Return the path of the file in an embedded cloud's folder."""
     return home / FILE
 
 
 def images(file: Path) -> Mapping[str, DeclaredImage]:
-    """Return what is declared, by ``repository@sha256:digest``.
+    """Return the declared images by ``repository@sha256:digest``.
 
     Raises:
-        DeclarationError: The file was changed by hand and cannot be read.
+        DeclarationError: If the file cannot be read, for example after a manual change.
     """
     try:
         rows: dict[str, dict[str, Any]] = json.loads(file.read_text())
@@ -80,28 +80,28 @@ def images(file: Path) -> Mapping[str, DeclaredImage]:
 
 
 def command(file: Path, image: str) -> str | None:
-    """Return what a shell runs for an image; None where it is not declared.
+    """Return the shell command line of an image; ``None`` if it is not declared.
 
     Args:
-        file: The file.
-        image: URI of the image, with its registry or without.
+        file: File of the declared images.
+        image: URI of the image, with or without registry.
     """
     found = images(file).get(f"{repository(image)}@{image.partition('@')[2]}")
     return None if found is None else found.command()
 
 
 def add(file: Path, image: str, *, serve: str, folder: Path, venv: Path | None) -> DeclaredImage:
-    """Declare what a digest runs, in place of what was declared before.
+    """Declare the command of a digest, replacing an earlier declaration.
 
     Args:
-        file: The file.
-        image: ``repository@sha256:digest``, with its registry or without.
-        serve: The command.
-        folder: Where it runs.
-        venv: Environment of Python.
+        file: File of the declared images.
+        image: ``repository@sha256:digest``, with or without registry.
+        serve: The shell command.
+        folder: Working directory.
+        venv: Python environment.
 
     Raises:
-        DeclarationError: With every problem.
+        DeclarationError: Listing every problem.
     """
     name = f"{repository(image)}@{image.partition('@')[2]}"
     problems = []
@@ -123,10 +123,10 @@ def add(file: Path, image: str, *, serve: str, folder: Path, venv: Path | None) 
 
 
 def remove(file: Path, image: str) -> None:
-    """Remove what was declared.
+    """Remove a declaration.
 
     Raises:
-        DeclarationError: It is not declared.
+        DeclarationError: If the image is not declared.
     """
     known, name = dict(images(file)), f"{repository(image)}@{image.partition('@')[2]}"
     if known.pop(name, None) is None:

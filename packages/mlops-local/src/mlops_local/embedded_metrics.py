@@ -1,8 +1,8 @@
-"""Metrics embedded in log lines: what functions print and jobs log in CloudWatch's embedded metric format becomes metrics.
+"""Metrics in log lines of functions and jobs, in CloudWatch's embedded metric format.
 
-A line is one JSON object with ``_aws.CloudWatchMetrics`` and nothing before or after it; any other line is only a line. It may come
-from any function, job or model server of any unit, into any log group, also of a container without a network. What breaks
-the specification makes no metric at all, and the launcher's log says why, as the metric ``EMFValidationErrors`` does on AWS.
+A metric line is one JSON object with ``_aws.CloudWatchMetrics``; other lines are ignored. It may come from any function, job or
+model server, in any log group, also from a container without a network. A line that violates the specification produces no metric,
+and the launcher's log gives the reason; in AWS the metric ``EMFValidationErrors`` counts it.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -28,7 +28,7 @@ compat.expect("ministack.services.cloudwatch_logs", _put_log_events="(data)")
 LOGGER = logging.getLogger(__name__)
 
 _MARK = '"CloudWatchMetrics"'
-# limits of the specification: metrics a directive, dimensions a set, values a metric
+# limits of the specification: metrics per directive, dimensions per set, values per metric
 _METRICS = 100
 _DIMENSIONS = 30
 _VALUES = 100
@@ -36,12 +36,12 @@ _RESERVED = "AWS/"
 
 
 class EmbeddedMetricError(ValueError):
-    """A log event says that it holds metrics and breaks the specification; the message lists every problem."""
+    """A log event in the embedded metric format violates the specification; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Datum:
-    """The values of one metric in one log event. ``at`` is in seconds since 1970."""
+    """Values of one metric in one log event; ``at`` is in epoch seconds."""
 
     namespace: str
     name: str
@@ -52,10 +52,10 @@ class Datum:
 
 
 def read(message: str) -> list[Datum]:
-    """Return the metrics of a log event, one for each dimension set; of a line that embeds none, none.
+    """Return the metrics of a log event, one per dimension set; empty for other lines.
 
     Raises:
-        EmbeddedMetricError: With everything that breaks the specification.
+        EmbeddedMetricError: Listing every violation of the specification.
 
     Example:
         >>> directive = '{"Namespace": "N", "Dimensions": [["D"]], "Metrics": [{"Name": "M"}]}'
@@ -94,7 +94,7 @@ def _directive(
     for names in sets:
         missing = [name for name in names if not isinstance(root.get(name), str)]
         if missing or len(names) > _DIMENSIONS:
-            problems.append(f"a dimension set must be of at most {_DIMENSIONS} texts of the root, got {names}")
+            problems.append(f"a dimension set must name at most {_DIMENSIONS} strings of the root object, got {names}")
             continue
         for metric in metrics:
             value = root.get(metric.get("Name"))
@@ -119,7 +119,7 @@ def _is_number(value: object) -> bool:
 
 
 def extract(message: str) -> None:
-    """Store the metrics that a log event embeds; one that breaks the specification is logged by the launcher."""
+    """Store the metrics of a log event; the launcher logs an invalid one."""
     try:
         data = read(message)
     except EmbeddedMetricError as error:
@@ -140,7 +140,7 @@ def extract(message: str) -> None:
 
 
 def install() -> None:
-    """Read the lines of functions as they come, and those that jobs and others put into streams."""
+    """Extract metrics from functions' log lines, and from events that jobs and others put into log streams."""
     # claim: embedded-metrics-need-no-right
     put = cloudwatch_logs._put_log_events
 

@@ -1,4 +1,4 @@
-"""Event buses between accounts and Regions: their policies, events that are put or sent to them, and one hop at most.
+"""Event buses across accounts and Regions: bus policies, PutEvents, and rule targets with at most one hop.
 
 See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
 """
@@ -44,11 +44,11 @@ _sender: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("mlops_ev
 
 
 class BusPolicyError(ValueError):
-    """A bus policy that EventBridge refuses."""
+    """EventBridge rejects the bus policy."""
 
 
 def install() -> None:
-    """Let buses have policies, and events reach those of other accounts and Regions."""
+    """Add bus policies, and delivery to buses of other accounts and Regions."""
     permit, put, view = eventbridge._put_permission, eventbridge._put_events, eventbridge._pattern_event_view
 
     # claim: bus-policies-are-limited
@@ -109,10 +109,10 @@ def install() -> None:
 
 # claim: bus-policies-are-limited
 def set_policy(bus: str, document: Any) -> None:
-    """Give a bus its policy; a document without statements takes it away.
+    """Set a bus's policy; a document without statements removes it.
 
     Raises:
-        BusPolicyError: If it is too long.
+        BusPolicyError: If the policy is too long.
     """
     if not document or not document.get("Statement"):
         eventbridge._event_bus_policies.pop(bus, None)
@@ -123,7 +123,7 @@ def set_policy(bus: str, document: Any) -> None:
 
 
 def _send_across() -> None:
-    """Let a rule's bus target be in another account or Region; what came from a bus goes to no third one."""
+    """Deliver to bus targets in other accounts or Regions; an event received from a bus is not sent to a third one."""
     to_bus = eventbridge._dispatch_to_event_bus
 
     def across(
@@ -158,7 +158,7 @@ def _send_across() -> None:
 
 
 def _foreign(name: str) -> Owner | None:
-    """Return the other account of a bus that is named by its ARN; a bus of another Region takes no call."""
+    """Return the other account that a bus ARN names; ``None`` for the caller's own account and for another Region's bus."""
     found = owner(name) if name.startswith("arn:") else None
     is_other = found is not None and found.account != get_account_id() and found.region == get_region()
     return found if is_other else None
@@ -191,7 +191,7 @@ def _delete(physical_id: str, _properties: Properties) -> None:
 
 
 def _with(bus: str, identifier: str, statement: Mapping[str, Any] | None) -> Properties:
-    """Return a bus's policy with one statement put in the place of that with its id, or without it."""
+    """Return a bus's policy with the statement of an id replaced or removed."""
     found = eventbridge._event_bus_policies.get(bus) or {"Version": "2012-10-17", "Statement": []}
     others = [row for row in found["Statement"] if row.get("Sid") != identifier]
     return {**found, "Statement": [*others, *([] if statement is None else [statement])]}

@@ -1,8 +1,8 @@
-"""The registry of the embedded cloud: images that were pushed, and those that this machine stands in for.
+"""The image registry of the embedded cloud: pushed images, and images for which this machine has a stand-in.
 
-Nothing is pulled here. For each repository of :mod:`mlops_local.runners` the all-zero digest of ``cdk.json`` names this machine's
-own code, and a tag names the stand-in of an image that AWS publishes. The hash of a lock that a stack brought names the environment
-that is made of it, and a digest that the user declared its command. Any other digest must have been pushed.
+Nothing is pulled. In each repository of :mod:`mlops_local.runners` the all-zero digest of ``cdk.json`` stands for this machine's
+own code, and a tag for the stand-in of an image that AWS publishes. A digest that is the hash of a lock in the assets bucket stands
+for the environment made of it; a digest that the user declared stands for its command. Any other digest must have been pushed.
 """
 
 import json
@@ -25,7 +25,7 @@ _JSON = "application/x-amz-json-1.1"
 
 
 def install() -> None:
-    """Let BatchGetImage and DescribeImages know the images that this machine stands in for."""
+    """Add the images with stand-ins to BatchGetImage and DescribeImages."""
     pushed, described = ecr._batch_get_image, ecr._describe_images
 
     def batch_get_image(data: dict[str, Any]) -> Response:
@@ -78,7 +78,7 @@ def _stands_in(repository: str, image_id: dict[str, str]) -> bool:
     try:
         return lock(f"{repository}@{digest}") is not None
     except UnknownImageError:
-        return True  # it is there; a job that names it fails with the reason
+        return True  # it exists; a job with this image fails with the reason
 
 
 def _image(data: dict[str, Any], repository: str, image_id: dict[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The child process of the embedded cloud: MiniStack with our planes registered in it, on an inherited socket."""
+"""The child process of the embedded cloud: MiniStack with our modules registered, serving on an inherited socket."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 
 if __name__ == "__main__":
-    gc.disable()  # what is loaded stays: to look for garbage among it took two fifths of the time
+    gc.disable()  # imported modules stay: collecting garbage took two fifths of the import time
 
 import uvicorn
 from ministack import app
@@ -94,7 +94,7 @@ from mlops_local.state_machines import definitions, diagnostics, executions, fau
 
 LOGGER = logging.getLogger(__name__)
 
-# in the order of their installation: IAM is in front of what the planes register
+# in order of installation: IAM precedes the services that the other modules register
 _MODULES = (
     clock,
     stamps,
@@ -170,10 +170,10 @@ _MODULES = (
 
 
 def install() -> None:
-    """Assert MiniStack's seams, then let every module of ours patch and register.
+    """Check MiniStack's names, then install every module.
 
     Raises:
-        CompatError: When MiniStack is not the one that our modules were written for.
+        CompatError: If MiniStack is not the supported version.
     """
     compat.check()
     for module in _MODULES:
@@ -181,7 +181,7 @@ def install() -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server whose signals are this process's: they end it in order, and it does not end by them."""
+    """A server that ends in order on this process's signals, without raising them again."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -213,7 +213,7 @@ async def _serve(descriptor: int, proxy: Proxy) -> None:
 
 
 def main() -> None:
-    """Run the embedded cloud until SIGTERM, then end its whole session: threads in the middle of something are not waited for."""
+    """Run the embedded cloud until SIGTERM, then end its whole session without waiting for busy threads."""
     tempfile.tempdir = None  # TMPDIR was set for this process
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
@@ -225,7 +225,7 @@ def main() -> None:
         sys.exit(f"mlops local: {error}")
     except snapshot_files.SnapshotError as error:
         sys.exit(
-            f"mlops local: the state cannot be restored, and nothing of it is deleted: {error}; put a copy of {saver.folder()} "
+            f"mlops local: the state cannot be restored, and is not deleted: {error}; put a copy of {saver.folder()} "
             "in its place, or delete the state with `mlops local down --forget`"
         )
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Locks that stacks brought to the bucket of assets, found by the digest of the image that they stand for."""
+"""Requirement locks in the assets bucket, found by the image digest that they stand for."""
 
 import hashlib
 import platform
@@ -24,13 +24,13 @@ _FOUND: dict[str, RequirementsLock] = kept_stores.leave(__name__, "_FOUND", {}, 
 
 
 def lock_of(digest: str) -> RequirementsLock | None:
-    """Return the lock whose hash is an image's digest, where a stack brought it.
+    """Return the lock whose hash is an image's digest; ``None`` if no stack brought one.
 
     Args:
         digest: 64 hexadecimal digits.
 
     Raises:
-        ModelEnvironmentError: It is a lock of another platform or Python, or none at all.
+        ModelEnvironmentError: If the asset is invalid, or a lock for another platform or Python.
     """
     if digest not in _FOUND:
         content = next((found for found in _assets(digest) if hashlib.sha256(found).hexdigest() == digest), None)

@@ -1,4 +1,4 @@
-"""The statistics of a period as CloudWatch defines them, and which of them GetMetricData and alarms take.
+"""CloudWatch's statistics of a period, and which of them GetMetricData and alarms accept.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-definitions.html
 """
@@ -24,12 +24,12 @@ _PERCENTILE = re.compile(r"p\d{1,2}(\.\d+)?|p100")
 _NUMBER = r"\d{1,20}(?:\.\d{1,10})?%?"
 _RANGE = re.compile(rf"(?P<kind>PR|TC)\((?P<low>{_NUMBER})?:(?P<high>{_NUMBER})?\)")
 _FORMS = "a percentile such as p99, PR(:300) or TC(100:300)"
-# what an alarm's trimmed count takes for its bounds
+# bounds that an alarm accepts for a trimmed count
 _LEAST_PERCENT, _MOST_PERCENT = 10.0, 90.0
 
 
 def statistic_problem(name: str) -> str | None:
-    """Return what is wrong with a statistic of GetMetricData, or not known of it.
+    """Return why GetMetricData rejects a statistic, or ``None``.
 
     Example:
         >>> statistic_problem("PR(:300)")
@@ -54,7 +54,7 @@ def statistic_problem(name: str) -> str | None:
 
 
 def extended_problem(name: str) -> str | None:
-    """Return what is wrong with an extended statistic of an alarm: it takes less than GetMetricData.
+    """Return why an alarm rejects an extended statistic, or ``None``: alarms accept fewer than GetMetricData.
 
     Example:
         >>> extended_problem("PR(100:300)"), extended_problem("p99")
@@ -88,7 +88,7 @@ def _bounds(found: re.Match[str]) -> tuple[float, float]:
 
 # claim: statistics-of-a-period
 def statistic(points: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    """Return one statistic of the points of a period.
+    """Return one statistic of the datapoints of a period.
 
     Args:
         points: As MiniStack stores them: ``Value`` and its ``Count``, or a statistic set ``_stat``.
@@ -96,8 +96,8 @@ def statistic(points: Sequence[Mapping[str, Any]], name: str) -> float | None:
             (``PR(:300)``) or a trimmed count (``TC(100:300)``, ``TC(10%:90%)``).
 
     Returns:
-        ``None`` without points, and for what needs the single values of statistic sets or meets a negative one: CloudWatch
-        cannot tell it either.
+        ``None`` without datapoints, and for ranks and counts over statistic sets or negative values, which CloudWatch
+        cannot compute either.
 
     Example:
         >>> statistic([{"Value": 1.0}, {"Value": 3.0, "Count": 3.0}], "Average")
@@ -137,14 +137,14 @@ def _ranged(ordered: Sequence[tuple[float, float]], name: str, total: float) -> 
     if found is None:
         raise ValueError(f"statistic must be one of those of statistic_problem, got {name!r}")
     kind, (low, high) = found["kind"], _bounds(found)
-    if "%" in name:  # an interpolated number: "can return a decimal instead of an integer"
+    if "%" in name:  # interpolated: "can return a decimal instead of an integer"
         return total * (min(high, 100.0) - max(low, 0.0)) / 100
     inside = math.fsum(count for value, count in ordered if low < value <= high)
     return 100 * inside / total if kind == "PR" else inside
 
 
 def _percentile(ordered: Sequence[tuple[float, float]], percent: float, total: float) -> float:
-    """Interpolate between the two nearest ranks, each value as often as it was counted."""
+    """Interpolate between the two nearest ranks, weighting each value by its count."""
     rank = percent / 100 * (total - 1)
 
     def value_at(index: float) -> float:
@@ -160,7 +160,7 @@ def _percentile(ordered: Sequence[tuple[float, float]], percent: float, total: f
 
 
 def _read_or_refuse(read: Any, params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
-    """GetMetricData refuses a statistic that is not one; MiniStack would answer with the average."""
+    """GetMetricData: reject an unknown statistic, for which MiniStack would return the average."""
     # claim: ranks-and-counts-of-values
     queries = cbor_data.get("MetricDataQueries") if is_cbor or is_json else None
     for number, query in enumerate(queries or [], 1):
@@ -176,7 +176,7 @@ def _read_or_refuse(read: Any, params: Any, cbor_data: Any, is_cbor: bool, is_js
 
 
 def install() -> None:
-    """Let GetMetricData compute ranks and counts of values."""
+    """Add percentile ranks and trimmed counts to GetMetricData."""
     value = cw._stat_value
 
     def stat_value(stats: Any, stat_name: str, points: Any = None) -> Any:

@@ -1,7 +1,7 @@
-"""Environments of models that are not ONNX, in place of the image ``mlops-model`` on this machine.
+"""Python environments of models that are not ONNX, in place of the image ``mlops-model``.
 
-An image whose digest is the SHA-256 of a lock of requirements runs in an environment that uv makes of the lock, once, below the
-cloud's home. Nothing is built: wheels alone, by hash. A team's test makes the same environment, without a cloud.
+An image whose digest is the SHA-256 of a requirements lock runs in an environment that uv creates once from the lock, below the
+cloud's home. Nothing is built: only wheels are installed, checked by hash. Teams' tests create the same environment with no cloud.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from mlops_runtime.image.uv_program import MissingUvError, find_uv, last_words
 
 _LOCK_FILE = "requirements.lock"
 _LOOPBACK_FILE = "loopback.py"
-# a new network has its own loopback, which is down; a container's is up, and a script may talk to its own processes by it
+# the loopback interface of a new network namespace is down; in a container it is up, for processes that talk to each other
 # See: https://man7.org/linux/man-pages/man7/netdevice.7.html (SIOCSIFFLAGS)
 _LOOPBACK = """import fcntl, os, socket, struct, sys
 
@@ -34,36 +34,36 @@ with socket.socket() as probe:
     fcntl.ioctl(probe, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
 os.execv(sys.argv[1], sys.argv[1:])
 """
-_LONGEST = 1800.0  # real seconds of one call of uv
-# of uv's environment: what belongs to this process and not to the one that is made
+_LONGEST = 1800.0  # limit of one call of uv, in real seconds
+# variables of this process that uv must not inherit
 _DROPPED = ("AWS_", "MLOPS_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT")
 
 
 class ModelEnvironmentError(ValueError):
-    """An environment cannot be made here; the message says why, and the fix."""
+    """An environment cannot be created; the message gives the reason and the fix."""
 
 
 def install() -> None:
-    """Report environments and what keeps their processes from the network."""
+    """Report the environments, and the network isolation of their processes, in the cloud's status."""
     ROUTES["/_mlops/model-environments"] = lambda _method, _body: (200, report(root()))
 
 
 def root() -> Path:
-    """Return the folder of all environments; it stays when the embedded cloud ends."""
+    """Return the folder of all environments, which outlives the embedded cloud."""
     return settings.home.absolute().parent / "environments"
 
 
 def variables(lock: RequirementsLock, folder: Path, *, has_network: bool = False) -> dict[str, str]:
-    """Return what the image of a lock has in its environment, and make what they name.
+    """Create the environment of a lock, and return the variables that its image sets.
 
     Args:
         lock: The lock.
-        folder: The folder of all environments.
-        has_network: Whether the model's Python may use the network, as a script that trains without isolation does. Default: it
-            gets none where the kernel allows that.
+        folder: Folder of all environments.
+        has_network: Whether the model's Python may use the network, as a training script without isolation does. Default: no
+            network, where the kernel supports that.
 
     Raises:
-        ModelEnvironmentError: It cannot be made.
+        ModelEnvironmentError: If the environment cannot be created.
     """
     python = made(lock, folder) / "bin" / "python"
     if not has_network and isolation() is not None:
@@ -72,14 +72,14 @@ def variables(lock: RequirementsLock, folder: Path, *, has_network: bool = False
 
 
 def made(lock: RequirementsLock, folder: Path) -> Path:
-    """Return the folder of a lock's environment; the first caller makes it, others wait for it.
+    """Return the folder of a lock's environment; the first caller creates it, others wait.
 
     Args:
         lock: The lock.
-        folder: The folder of all environments.
+        folder: Folder of all environments.
 
     Raises:
-        ModelEnvironmentError: uv, the Python of the lock, or a wheel for this machine is missing.
+        ModelEnvironmentError: If uv, the lock's Python, or a wheel for this machine is missing.
     """
     folder = folder.absolute()
     place = folder / lock.sha256
@@ -89,7 +89,7 @@ def made(lock: RequirementsLock, folder: Path) -> Path:
     with _alone(folder / f"{lock.sha256}.busy"):
         if not place.is_dir():
             partial = folder / f"{lock.sha256}.partial"
-            shutil.rmtree(partial, ignore_errors=True)  # of a maker that was killed
+            shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
             _make(lock, partial, place)
             partial.replace(place)
     return place
@@ -103,7 +103,7 @@ def _make(lock: RequirementsLock, partial: Path, place: Path) -> None:
         if problem is not None:
             raise ModelEnvironmentError(f"{problem}; write it with: {LOCK_COMMAND}")
     try:
-        # names that it is moved under later may not stand in its scripts
+        # relocatable: its scripts must not contain the path, because the folder is moved
         _uv("venv", "--quiet", "--relocatable", "--no-python-downloads", "--python", version, str(partial))
     except ModelEnvironmentError as error:
         raise ModelEnvironmentError(
@@ -152,13 +152,13 @@ def _uv(*arguments: str) -> None:
 
 
 def _own(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which uv reaches the user's package index: the user's, and not the embedded cloud's."""
+    """Return the environment in which uv reaches the user's package index: the user's, not the embedded cloud's."""
     return {name: value for name, value in outer(environ).items() if not name.startswith(_DROPPED)}
 
 
 @cache
 def isolation() -> str | None:
-    """Return what keeps a model's process from the network, if the kernel allows it."""
+    """Return how models' processes are isolated from the network; ``None`` if the kernel does not support it."""
     program = shutil.which("unshare")
     if program is None:
         return None
@@ -171,10 +171,10 @@ def isolation() -> str | None:
 
 
 def report(folder: Path) -> dict[str, object]:
-    """Return what environments there are, and whether their processes are kept from the network.
+    """Return the environments, and whether their processes have network access.
 
     Args:
-        folder: The folder of all environments.
+        folder: Folder of all environments.
     """
     kept = isolation()
     names = sorted(path.parent.name for path in folder.glob(f"*/{_LOCK_FILE}") if not path.parent.suffix)

@@ -1,6 +1,6 @@
-"""Objects that are encrypted with a key which is disabled or about to be deleted: S3 can neither read nor write them.
+"""Rejects reads and writes of S3 objects whose KMS key is disabled or pending deletion.
 
-MiniStack keeps the key's name beside an object and never asks for the key.
+MiniStack stores the key's name with an object, and never checks the key.
 
 See: https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
 """
@@ -31,7 +31,7 @@ _KEY = f"{_ENCRYPTED}-aws-kms-key-id"
 
 
 def install() -> None:
-    """Ask for the key before an object is read, written or copied."""
+    """Check the key before an object is read, written or copied."""
     read, write, copy = s3._get_object, s3._put_object, s3._copy_object
 
     def read_with_key(bucket: str, key: str, headers: dict[str, str], query_params: Any = None) -> Any:
@@ -62,7 +62,7 @@ def _of_write(bucket: str, headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _refusal(encryption: Mapping[str, str]) -> Any:
-    """Return S3's answer where the key of an object is not usable; None where it is, or where AWS manages it."""
+    """Return S3's error for an unusable key; ``None`` if the key is usable or managed by AWS."""
     name = encryption.get(_KEY)
     if encryption.get(_ENCRYPTED) != "aws:kms" or not name:
         return None

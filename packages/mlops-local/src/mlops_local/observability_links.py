@@ -1,6 +1,6 @@
-"""``AWS::Oam::Sink`` and ``AWS::Oam::Link``: which account may show the metrics, logs and traces of another.
+"""``AWS::Oam::Sink`` and ``AWS::Oam::Link``: sharing of metrics, logs and traces between accounts.
 
-Links carry nothing here: metrics and logs stay in their account. What AWS refuses of sinks and links is refused.
+Links have no effect: metrics and logs stay in their account. Requests that AWS rejects are rejected.
 
 See: https://docs.aws.amazon.com/OAM/latest/APIReference/API_CreateLink.html
 """
@@ -21,18 +21,18 @@ compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLE
 
 Properties = dict[str, Any]
 SINK, LINK = "AWS::Oam::Sink", "AWS::Oam::Link"
-_MOST_LINKS = 5  # of a source account
+_MOST_LINKS = 5  # per source account
 # properties by ARN
 _SINKS: dict[str, Properties] = kept_stores.keep(__name__, "_SINKS", {})
 _LINKS: dict[str, Properties] = kept_stores.keep(__name__, "_LINKS", {})
 
 
 class LinkError(ValueError):
-    """AWS refuses a sink or a link; the message names which, and the fix."""
+    """AWS rejects a sink or a link; the message names it and the fix."""
 
 
 def install() -> None:
-    """Register both types."""
+    """Register both resource types."""
     handlers = provisioners._RESOURCE_HANDLERS
     handlers[SINK] = {
         "create": _create_sink,
@@ -65,7 +65,7 @@ def _update_sink(
     physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str
 ) -> tuple[str, Properties]:
     check_schema(SINK, new)
-    if old.get("Name") != new.get("Name"):  # is made before the old one is gone, which AWS refuses too
+    if old.get("Name") != new.get("Name"):  # created before the old one is deleted, which AWS rejects too
         return _create_sink(logical_id, new, stack)
     _SINKS[physical_id] = dict(new)
     return physical_id, {"Arn": physical_id}
@@ -100,7 +100,7 @@ def _update_link(
     physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str
 ) -> tuple[str, Properties]:
     if any(old.get(name) != new.get(name) for name in ("SinkIdentifier", "LabelTemplate")):
-        _LINKS.pop(physical_id, None)  # the type is replaced by deletion first, as its schema says
+        _LINKS.pop(physical_id, None)  # its schema: replacement deletes first
         return _create_link(logical_id, new, stack)
     check_schema(LINK, new)
     _check_sink(str(new["SinkIdentifier"]), new, "oam:UpdateLink")
@@ -114,7 +114,7 @@ def _delete_link(physical_id: str, _properties: Properties) -> None:
 
 # claim: a-sink-permits-its-links
 def _check_sink(sink: str, properties: Properties, action: str) -> None:
-    """Refuse a sink that does not exist, is of another Region, or whose policy does not permit the account and what it shares."""
+    """Reject a missing sink, one of another Region, and one whose policy does not allow the account and resource types."""
     found, theirs = _SINKS.get(sink), owner(sink)
     if found is None or theirs is None or theirs.region != get_region():
         where = f"account {get_account_id()} can link to sinks of {get_region()} alone"

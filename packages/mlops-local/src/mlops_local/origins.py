@@ -1,10 +1,10 @@
-"""Requests of pages in a browser, and requests by a foreign name, are refused before any other check.
+"""Rejects requests of web pages and requests with a foreign ``Host``, before any other check.
 
-Every program of this machine may use the port, also browsers: any page may send forms, images and simple requests to it, and a
-page whose owner points its name at 127.0.0.1 (DNS rebinding) may read the answers. Browsers report that in ``Origin``,
-``Sec-Fetch-Site`` and ``Host``. AWS serves pages from S3, which are links and images without an origin and the origins that a
-bucket's CORS configuration names, and from Cognito: its hosted pages are opened by apps of any origin, which then ask for tokens.
-At their own names distributions and Cognito's pages are led to by any page, and use their own origin; it reaches nothing of ours.
+Any program on this machine can reach the port, including browsers: any page may send forms, images and simple requests to it, and a
+page whose owner resolves its name to 127.0.0.1 (DNS rebinding) could read the responses. Browsers report this in ``Origin``,
+``Sec-Fetch-Site`` and ``Host``. As in AWS, pages are served from S3 (links, images without an origin, and origins of the bucket's
+CORS configuration) and from Cognito (apps of any origin open its hosted pages, then request tokens). Any page may link to
+distributions and Cognito's pages at their own names; those pages have their own origin, which reaches none of our addresses.
 """
 
 import json
@@ -35,9 +35,9 @@ compat.expect(
 CODE = "ForeignRequest"
 _OURS = ("/_mlops/", "/_ministack/")
 _HOST = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9_.-]+)(?::([0-9]+))?", re.IGNORECASE)
-# https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; an address that the user typed is of no site
+# https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; "none" is an address that the user typed
 _OWN_SITES = frozenset({"none", "same-origin"})
-# what a page of an app opens, and what its scripts ask for
+# opened by an app's page, and requested by its scripts
 _COGNITO = frozenset(
     {("GET", "/oauth2/authorize"), ("GET", "/logout"), ("POST", "/oauth2/token"), ("POST", "/oauth2/revoke")}
 )
@@ -46,8 +46,8 @@ _COGNITO = frozenset(
 def foreign_name(headers: Mapping[str, str], port: int) -> str | None:
     """Return why a request's ``Host`` is not a name of the embedded cloud, or ``None``.
 
-    Its names are those of the loopback interface with its port, what SDKs put before them (a bucket), and AWS's endpoints, for
-    which its proxy answers, and its pages: no page has a name below them whose address its owner chooses.
+    Its names are loopback names with its port, optionally after an SDK's prefix (a bucket); AWS's endpoints, which its proxy
+    serves; and its page hosts. Only AWS and this cloud control the addresses of names below these.
     """
     given = headers.get("host", "")
     found = _HOST.fullmatch(given)
@@ -61,18 +61,18 @@ def foreign_name(headers: Mapping[str, str], port: int) -> str | None:
 
 
 def foreign_page(headers: Mapping[str, str], port: int) -> str | None:
-    """Return why a request is of a page of another site, or ``None``."""
+    """Return why a request comes from a page of another site, or ``None``."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
     own = {f"http://{host}:{port}" for host in ("127.0.0.1", "localhost")}
     if name := _page_host(headers):
         own = {f"{scheme}://{name}" for scheme in ("http", "https")}
     if origin is not None and origin not in own:
-        return f"a page of origin {origin!r} may not use the embedded cloud"
+        return f"pages of origin {origin!r} may not use the embedded cloud"
     return None if site in _OWN_SITES else f"a page of another site ({site}) may not use the embedded cloud"
 
 
 def refusal(headers: Mapping[str, str], port: int) -> str | None:
-    """Return why a request is refused where AWS serves no pages, or ``None``.
+    """Return why a request is rejected where AWS serves no pages, or ``None``.
 
     Example:
         >>> refusal({"host": "evil.example:4566"}, 4566)
@@ -82,7 +82,7 @@ def refusal(headers: Mapping[str, str], port: int) -> str | None:
 
 
 def with_origins(application: Application) -> Application:
-    """Return an ASGI application that refuses foreign requests and leaves all others to ``application``."""
+    """Return an ASGI application that rejects foreign requests and passes all others to ``application``."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -110,11 +110,11 @@ def with_origins(application: Application) -> Application:
 
 
 def _is_served_to_pages(scope: Scope, headers: dict[str, str]) -> bool:
-    """Return whether a request is a link to a page, Cognito's, or one that S3 lets this page make, which is still to be signed."""
+    """Return whether a request is a link to a page, for Cognito, or allowed by S3's CORS; the signature is checked later."""
     if scope["type"] != "http" or scope["path"].startswith("/_"):
         return False
     if _page_host(headers) and "origin" not in headers and headers.get("sec-fetch-mode") == "navigate":
-        return bool(scope["method"] == "GET")  # a link, or the way back from signing in
+        return bool(scope["method"] == "GET")  # a link, or the redirect after sign-in
     # claim: cognito-serves-apps-of-any-origin
     if (scope["method"], scope["path"]) in _COGNITO and not is_distribution(headers.get("host", "")):
         return True
@@ -132,7 +132,7 @@ def _is_served_to_pages(scope: Scope, headers: dict[str, str]) -> bool:
 
 
 def _page_host(headers: Mapping[str, str]) -> str:
-    """Return the name of a distribution or of sign-in pages by which a request came, or nothing."""
+    """Return the distribution or sign-in host that a request names, or an empty string."""
     name = headers.get("host", "").partition(":")[0].lower()
     return name if is_page_host(name) else ""
 

@@ -1,6 +1,6 @@
-"""Names of one's own, such as ``models.example.com``, of distributions and REST APIs: with a certificate for them, as on AWS.
+"""Custom domain names, such as ``models.example.com``, of distributions and REST APIs, with their certificates.
 
-A name is of one resource. One with a wildcard is kept, and leads nowhere here.
+A name belongs to one resource. A wildcard name is stored, but does not route here.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -43,16 +43,16 @@ compat.expect(
 
 _DISTRIBUTIONS_REGION = "us-east-1"
 _watchers: list[Callable[[str], None]] = kept_stores.leave(
-    __name__, "_watchers", [], why="functions of this process, which begins to watch at its start"
+    __name__, "_watchers", [], why="functions of this process, registered again at its start"
 )
 
 
 class OwnNameError(ValueError):
-    """AWS refuses a name in a template."""
+    """AWS rejects a domain name of a template."""
 
 
 def install() -> None:
-    """Ask for certificates of names, and let names of distributions lead to them."""
+    """Check certificates of custom names, and route names of distributions."""
     refusal, rendered = cloudfront._distribution_vpc_origin_error, provisioners._cf_distribution_config
     parse, create = app._parse_cloudfront_dataplane_host, v1._create_domain_name
 
@@ -87,31 +87,31 @@ def install() -> None:
 
 
 def watch(watcher: Callable[[str], None]) -> None:
-    """Let a function see each name that leads here, those of now and each new one."""
+    """Call a function with each custom name, existing and future."""
     _watchers.append(watcher)
     for name in own_names():
         watcher(name)
 
 
 def own_names() -> list[str]:
-    """Return the names of distributions and APIs."""
+    """Return the custom names of distributions and APIs."""
     found = {name for each in cloudfront._distributions.values() for name in _served(each)}
     return sorted(found | {name.lower() for name, _ in _api_names()})
 
 
 def names_of(distribution: Mapping[str, Any]) -> list[str]:
-    """Return the names of one's own of a distribution, in lower case."""
+    """Return the custom names of a distribution, in lower case."""
     return sorted(_served(distribution))
 
 
 def is_api(host: str) -> bool:
-    """Return whether a ``Host``, a port included, is a REST API's name of one's own."""
+    """Return whether a ``Host``, optionally with port, is a custom name of a REST API."""
     name = host.partition(":")[0].lower()
     return any(name == each.lower() for each, _ in _api_names())
 
 
 def is_own_name(name: str) -> bool:
-    """Return whether a name, without port, is a distribution's or an API's, and none of AWS's or of this machine."""
+    """Return whether a name, without port, is a custom name of a distribution or API."""
     return kind(name) is Kind.FOREIGN and (_distribution(name) is not None or is_api(name))
 
 
@@ -122,9 +122,11 @@ def _api_names() -> Iterator[tuple[str, Any]]:
 
 
 def _distribution(name: str) -> dict[str, Any] | None:
-    """Return the distribution of a name of one's own."""
+    """Return the distribution with a custom name."""
     for each in cloudfront._distributions.values():
-        if name in each["config_xml"].lower() and name in _served(each):  # most requests are of no name in it
+        if name in each["config_xml"].lower() and name in _served(
+            each
+        ):  # a cheap check first: most names are not in it
             return dict(each)
     return None
 
@@ -144,7 +146,7 @@ def _refused(problem: tuple[str, str, int] | None) -> Any:
 
 
 def _alias_problem(config: Any) -> tuple[str, str, int] | None:
-    """Return code, message and status with which CloudFront refuses the names of a configuration, or ``None``."""
+    """Return code, message and status of CloudFront's error for the aliases of a configuration, or ``None``."""
     names = [name.lower() for name in cloudfront._get_distribution_aliases({"config_xml": _xml(config)})]
     if not names:
         return None
@@ -197,7 +199,7 @@ def _xml(config: Any) -> str:
 
 
 def _domain_problem(data: Mapping[str, Any]) -> str | None:
-    """Return with which words API Gateway refuses a domain name, or ``None``."""
+    """Return API Gateway's error message for a domain name, or ``None``."""
     name, types = str(data.get("domainName", "")).lower(), (data.get("endpointConfiguration") or {}).get("types") or []
     is_edge = "EDGE" in types
     region = _DISTRIBUTIONS_REGION if is_edge else get_region()
@@ -218,7 +220,7 @@ def _domain_problem(data: Mapping[str, Any]) -> str | None:
 
 
 def _certified(arn: str) -> list[str] | None:
-    """Return the names of a certificate of this account that was issued, in lower case."""
+    """Return the names, in lower case, of an issued certificate of this account."""
     for (account, _region, known), record in acm._certificates.all_items():
         if account == get_account_id() and known == arn and record.get("Status") == "ISSUED":
             return [str(name).lower() for name in (record["DomainName"], *record.get("SubjectAlternativeNames", ()))]
@@ -226,7 +228,7 @@ def _certified(arn: str) -> list[str] | None:
 
 
 def _covers(certified: list[str], name: str) -> bool:
-    """Return whether a certificate is for a name; a wildcard stands for one label.
+    """Return whether a certificate covers a name; a wildcard stands for one label.
 
     Example:
         >>> [_covers(["*.example.com"], name) for name in ("a.example.com", "a.b.example.com", "example.com")]
@@ -236,7 +238,7 @@ def _covers(certified: list[str], name: str) -> bool:
 
 
 def _replacing(update: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a template change a domain that it has: MiniStack makes it again under the same name."""
+    """Support updates of an existing domain name: MiniStack creates it again under the same name."""
 
     def updated(physical_id: str, old: Any, new: Any, stack: str) -> Any:
         if new.get("DomainName") != physical_id:

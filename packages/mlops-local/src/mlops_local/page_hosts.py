@@ -1,7 +1,7 @@
-"""The names at which AWS serves pages of an account: its distributions, and the sign-in pages of its user pools; one's own too.
+"""Hosts at which AWS serves pages of an account: distributions, sign-in pages of user pools, and custom domain names.
 
-Only those that this cloud has: below the same domains are the sites of everyone else, registries among them. At such a name every
-path is of the distribution, API or pool, and no client of another pool is answered.
+Only hosts of this cloud count: others below the same domains belong to other AWS customers, including registries. At such a host
+every path belongs to the distribution, API or pool, and clients of other pools are rejected.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,7 +34,7 @@ _ENDS = tuple(f".{domain}" for domain in DOMAINS)
 
 
 def install() -> None:
-    """Let every path at a name be of what has the name, also those of Cognito's pages and of services."""
+    """Route every path at a page host to its distribution, API or pool, before Cognito's pages and services."""
     app._handle_cognito_get_request = _elsewhere(app._handle_cognito_get_request)
     app._handle_cognito_body_request = _elsewhere(app._handle_cognito_body_request)
     app._handle_special_data_plane_request = _first(app._handle_special_data_plane_request)
@@ -47,7 +47,7 @@ def _elsewhere(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
         if is_distribution(host) or own_names.is_api(host):
             return None
         *body, query = rest
-        # the first of the two to see a request has no body yet
+        # the first of the two handlers is called before the body is read
         return refusal(headers, query, body[0] if body else b"") or await answer(method, path, headers, *rest)
 
     return answered
@@ -76,25 +76,25 @@ def _first(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any
 
 
 def distributions() -> list[str]:
-    """Return a name of each distribution, one's own where it has one."""
+    """Return one host per distribution: a custom name if it has one."""
     found = ((*own_names.names_of(each), each["DomainName"].lower()) for each in cloudfront._distributions.values())
     return sorted(names[0] for names in found)
 
 
 def hosts() -> list[str]:
-    """Return every name that leads to a distribution, to the pages of a pool, or to an API by its own."""
+    """Return every host of a distribution, a pool's pages, or an API with a custom name."""
     named = {each["DomainName"].lower() for each in cloudfront._distributions.values()}
     return sorted(named | {*sign_in_pages(), *own_names.own_names()})
 
 
 def is_distribution(host: str) -> bool:
-    """Return whether a ``Host`` is of a distribution, by its own name or by MiniStack's for it on the loopback interface."""
+    """Return whether a ``Host`` is a distribution's, by its own name or by MiniStack's loopback name."""
     label = app._parse_cloudfront_dataplane_host(host)
     return label is not None and cloudfront.find_distribution_for_label(label) is not None
 
 
 def is_page_host(host: str) -> bool:
-    """Return whether a name, without port, is of a distribution, of sign-in pages, or one's own, of this cloud."""
+    """Return whether a name, without port, is a distribution's, a sign-in host or a custom name of this cloud."""
     name = host.rstrip(".").lower()
     if name.endswith(_ENDS):
         return name in sign_in_pages() or is_distribution(name)

@@ -1,4 +1,4 @@
-"""Sizes of parameters: Parameter Store refuses a value that its tier has no room for, also where CloudFormation writes it."""
+"""Size limit of parameter values in Parameter Store's standard tier, also for parameters of templates."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _STANDARD = 4096
 
 
 def install() -> None:
-    """Check the size of each value before it is kept."""
+    """Check the size of each value before it is stored."""
     putting = ssm._put_parameter
 
     # claim: parameters-have-4096-characters

@@ -1,6 +1,6 @@
-"""AWS Price List, as far as ``mlops doctor --prices`` asks: GetProducts of the usage types that the price table names.
+"""AWS Price List, as far as ``mlops doctor --prices`` needs it: GetProducts of the usage types in the price table.
 
-The prices are those of the package's own table, so that the embedded cloud shows the way and not what AWS charges.
+The prices come from the package's own table: the embedded cloud shows the request flow, not AWS's current prices.
 
 See: https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_pricing_GetProducts.html
 """
@@ -36,7 +36,7 @@ def install() -> None:
 
 
 def get_products(request: Record) -> Record:
-    """GetProducts: the products of a service that meet every filter, page by page."""
+    """GetProducts: a service's products that match every filter, paginated."""
     # claim: price-list-answers-json-texts
     filters = request.get("Filters", [])
     found = [
@@ -84,7 +84,7 @@ def _meets(attributes: Mapping[str, str], condition: Mapping[str, str]) -> bool:
 
 
 async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes | str, query: object) -> Response:
-    """Answer a request of the service; MiniStack's handler signature."""
+    """Serve a request of the service; MiniStack's handler signature."""
     del method, path, query
     kind = {"Content-Type": "application/x-amz-json-1.1"}
     name = {key.lower(): value for key, value in headers.items()}.get("x-amz-target", "").rpartition(".")[2]

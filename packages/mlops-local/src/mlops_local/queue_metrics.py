@@ -1,6 +1,6 @@
-"""The metrics of queues in ``AWS/SQS``: each minute, how many messages an active queue has; of queues at which an alarm looks.
+"""Metrics of queues in ``AWS/SQS``: the number of messages of active queues, each minute, for queues with an alarm.
 
-A queue without such an alarm costs nothing and has no metrics. What is not here: the age of the oldest message, and the counts of
+Queues without an alarm cost nothing and have no metrics. Not implemented: the age of the oldest message, and counts of
 calls.
 
 See: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
@@ -27,7 +27,7 @@ compat.expect(
 )
 
 NAMESPACE = "AWS/SQS"
-# by metric, the attribute of a queue with the same number, and whether zero is reported too
+# by metric: the queue attribute with the same value, and whether zero is reported too
 _COUNTS = {
     "ApproximateNumberOfMessagesVisible": ("ApproximateNumberOfMessages", True),
     "ApproximateNumberOfMessagesNotVisible": ("ApproximateNumberOfMessagesNotVisible", False),
@@ -38,7 +38,7 @@ _MINUTE = 60.0
 _ACTIVE = 6 * 3600.0
 _WAKING = 15 * 60.0  # "a delay of up to 15 minutes": here it always is the longest
 
-# in a queue's record, with which it is saved and deleted: when it became active and when it last was, seconds of the embedded clock
+# in a queue's record, with which it is saved and deleted: when it became active and was last active, in embedded epoch seconds
 _ACTIVITY = "mlops_activity"
 _NEVER = (0.0, float("-inf"))
 
@@ -46,13 +46,13 @@ _NEVER = (0.0, float("-inf"))
 # claim: queues-report-while-active
 # claim: a-letter-keeps-its-queue-active
 def _note(queue: dict[str, Any], at: float) -> None:
-    """Keep that a queue was accessed, or had a message."""
+    """Record that a queue was accessed or had a message."""
     since, last = queue.get(_ACTIVITY, (at, at))
     queue[_ACTIVITY] = [at if at - last > _ACTIVE else since, max(at, last)]
 
 
 class QueueMetrics:
-    """All queues at which alarms look, as one source of the embedded clock."""
+    """All queues with alarms, as one source of the embedded clock."""
 
     def due(self, after: float) -> float | None:
         """Return the next minute for which an active queue reports."""
@@ -67,7 +67,7 @@ class QueueMetrics:
         return found
 
     def run(self, at: float) -> bool:
-        """Report the minute that ends; nothing follows from it but what alarms say."""
+        """Report the minute that ends; a jump need not wait for it."""
         for account, region, queue in _watched_queues():
             since, last = queue.get(_ACTIVITY, _NEVER)
             if at - _WAKING <= since or at - last > _ACTIVE:
@@ -89,7 +89,7 @@ def _report(queue: dict[str, Any], started: float) -> None:
 
 
 def _watched_queues() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield account, Region and record of each queue at which an alarm looks, once."""
+    """Yield account, Region and record of each queue with an alarm, without duplicates."""
     names = {
         (account, region, each["Value"])
         for account, region, metric in alarms.watched_metrics(NAMESPACE)
@@ -104,7 +104,7 @@ def _watched_queues() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def install() -> None:
-    """Note each access of a queue, and report on the embedded clock; before alarms, which see the minute then."""
+    """Record each access to a queue, and report on the embedded clock; installed before alarms, which then see the minute."""
     get = sqs._get_q
 
     def get_and_note(url: str, action: str | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Policies of queues: SQS refuses one that is beyond its quotas, also where CloudFormation writes it."""
+"""Quotas of SQS queue policies, also for policies of templates."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _ACTIONS_OF_A_STATEMENT = 7
 
 
 def install() -> None:
-    """Check each policy before a queue has it."""
+    """Check each policy before a queue gets it."""
     setting = sqs._HANDLERS["SetQueueAttributes"]
 
     # claim: queue-policies-have-quotas
@@ -46,7 +46,7 @@ def install() -> None:
 
 
 def beyond_quotas(policy: Mapping[str, Any]) -> list[str]:
-    """Name each quota that a policy exceeds; a condition is one key of one operator.
+    """Return the quotas that a policy exceeds; each key of an operator counts as one condition.
 
     Example:
         >>> statement = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}

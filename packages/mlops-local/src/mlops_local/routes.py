@@ -1,6 +1,6 @@
-"""Addresses of our own on the embedded cloud's port, beside AWS's: ``/_mlops/...``.
+"""The embedded cloud's own addresses on its port, beside AWS's: ``/_mlops/...``.
 
-The account's root user signs requests for them: :mod:`mlops_local.iam.signatures`.
+Requests must be signed by the account's root user; see :mod:`mlops_local.iam.signatures`.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-# method and body to status and JSON; runs on a thread of its own
+# (method, body) to (status, JSON); runs on its own thread
 Route = Callable[[str, bytes], tuple[int, object]]
 
 ROUTES: dict[str, Route] = {}
 
 
 def with_routes(application: Application) -> Application:
-    """Return an ASGI application that answers :data:`ROUTES` itself and leaves all else to ``application``."""
+    """Return an ASGI application that serves :data:`ROUTES` and passes all other requests to ``application``."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/_mlops/"):

@@ -1,8 +1,8 @@
-"""Stand-ins for container images: one table, from the image's repository name to commands of this machine.
+"""Stand-ins for container images: a table from repository names to commands on this machine.
 
-An image whose repository is not in the table is refused by name: nothing is ever run that only pretends to be the image. An image
-whose digest is the hash of a lock that a stack brought runs as ``mlops-runtime``, with the environment of that lock. What a user
-declared by ``mlops local image add`` runs as the declared command (`declared_images`).
+An image whose repository is not in the table is rejected by name; no substitute pretends to be the image. An image whose digest is
+the hash of a lock in the assets bucket runs as ``mlops-runtime``, with the lock's environment. An image declared with
+``mlops local image add`` runs the declared command (`declared_images`).
 """
 
 import json
@@ -19,26 +19,26 @@ from mlops_local.model_environments import ModelEnvironmentError
 from mlops_runtime.image.requirements_lock import RequirementsLock
 
 _PYTHON = re.compile(r"(.*/)?python(3(\.\d+)?)?")
-# SageMaker's Spark container runs an application with it, which makes its own session: one process here, with Spark inside
+# smspark-submit of SageMaker's Spark container runs an application that creates its own session: here one process with Spark inside
 # https://github.com/aws/sagemaker-spark-container/blob/master/src/smspark/cli.py
 _SPARK_SUBMIT = "smspark-submit"
 
 
 class UnknownImageError(ValueError):
-    """An image cannot be run here; the message names the repository and the table."""
+    """An image cannot run here; the message names the repository and the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """How one image is run.
+    """How an image runs.
 
     Args:
-        serve: Arguments for Python that stand for the image's ``serve``. Default: the image serves nothing.
-        train: Arguments for Python that stand for the image's ``train``, which SageMaker runs of a training image without
+        serve: Arguments for Python in place of the image's ``serve``. Default: the image serves nothing.
+        train: Arguments for Python in place of the image's ``train``, which SageMaker passes to a training image without
             arguments. Default: jobs must name a container entry point.
-        process: Arguments for Python that stand for what the image runs by itself in a processing job; empty where it runs
-            nothing of use. Default: the same as ``train``.
-        program: What the arguments are for. Default: this Python.
+        process: Arguments for Python in place of the image's default command in a processing job; empty if that has
+            no use. Default: the same as ``train``.
+        program: Program that gets the arguments. Default: this Python.
     """
 
     serve: tuple[str, ...] | None = None
@@ -47,13 +47,13 @@ class Runner:
     program: str = sys.executable
 
 
-# AWS's images of Model Monitor and Clarify cannot be had here: our own analyzers stand for them, and status and reports say so
+# AWS's images of Model Monitor and Clarify are not available here: our own analyzers replace them, which status and reports mention
 STAND_INS: Mapping[str, str] = {
     "sagemaker-model-monitor-analyzer": "mlops_runtime.jobs.model_monitor",
     "sagemaker-model-monitor-groundtruth-merger": "mlops_runtime.jobs.model_monitor_merge",
     "sagemaker-clarify-processing": "mlops_runtime.jobs.model_monitor_clarify",
 }
-# the commands that the image has in bin/
+# commands in the image's bin/
 _RUNTIME = Runner(
     serve=("-m", "mlops_runtime.serving", "serve"),
     train=("-m", "mlops_runtime.jobs.train"),
@@ -61,7 +61,7 @@ _RUNTIME = Runner(
 )
 RUNNERS: Mapping[str, Runner] = {
     "mlops-runtime": _RUNTIME,
-    # the same with shap, where this Python finds it; a job says so where it does not
+    # the same with shap if this Python has it; a job reports if not
     "mlops-explain": Runner(),
     **{image: Runner(train=("-m", module)) for image, module in STAND_INS.items()},
 }
@@ -71,7 +71,7 @@ EXTRA = "MLOPS_LOCAL_RUNNERS"
 
 
 def runners() -> Mapping[str, Runner]:
-    """Return the table: ours, and the rows that the environment variable ``MLOPS_LOCAL_RUNNERS`` adds."""
+    """Return the table: built-in rows and rows of the environment variable ``MLOPS_LOCAL_RUNNERS``."""
     rows: dict[str, dict[str, Any]] = json.loads(os.environ.get(EXTRA, "{}"))
     for row in rows.values():
         row.update({role: tuple(command) for role, command in row.items()})
@@ -79,10 +79,10 @@ def runners() -> Mapping[str, Runner]:
 
 
 def runner(image: str) -> Runner:
-    """Return the row of an image.
+    """Return the table row of an image.
 
     Raises:
-        UnknownImageError: No row has its repository name, and its digest is of no lock that makes an environment here.
+        UnknownImageError: If no row has its repository name, and its digest is of no lock with an environment here.
     """
     found = declared(image)
     if found is not None:
@@ -96,16 +96,16 @@ def runner(image: str) -> Runner:
     known = ", ".join(map(repr, sorted(table)))
     raise UnknownImageError(
         f"no runner for image repository {name!r} (image {image!r}); mlops_local/runners.py has {known}: "
-        "use one of them; say what an image of others runs by mlops local image add; an image of "
+        "use one of them; declare the command of another image with mlops local image add; an image of "
         "ModelImage.from_requirements(lock) runs here without digest="
     )
 
 
 def lock(image: str) -> RequirementsLock | None:
-    """Return the lock that an image's digest is the hash of, where a stack brought one.
+    """Return the lock whose hash is an image's digest; ``None`` if no stack brought one.
 
     Raises:
-        UnknownImageError: It makes no environment on this machine.
+        UnknownImageError: If the lock has no environment on this machine.
     """
     digest = image.partition("@sha256:")[2]
     if declared(image) is not None:
@@ -119,14 +119,14 @@ def lock(image: str) -> RequirementsLock | None:
 
 
 def environment(image: str, *, has_network: bool = False) -> dict[str, str]:
-    """Return the variables that an image sets itself; the first call for a lock makes its environment, in seconds or minutes.
+    """Return the variables that an image sets; the first call for a lock creates its environment, in seconds or minutes.
 
     Args:
         image: Image URI.
-        has_network: Whether a script of the model may use the network. Default: it may not, where the kernel allows that.
+        has_network: Whether a script of the model may use the network. Default: no network, where the kernel supports that.
 
     Raises:
-        UnknownImageError: The environment cannot be made.
+        UnknownImageError: If the environment cannot be created.
     """
     found = lock(image)
     if found is None:
@@ -138,10 +138,10 @@ def environment(image: str, *, has_network: bool = False) -> dict[str, str]:
 
 
 def serve_command(image: str) -> list[str]:
-    """Return the command that serves an image's models.
+    """Return the serving command of an image.
 
     Raises:
-        UnknownImageError: The image is unknown or serves nothing.
+        UnknownImageError: If the image is unknown or serves nothing.
     """
     row = runner(image)
     if row.serve is None:
@@ -150,13 +150,13 @@ def serve_command(image: str) -> list[str]:
 
 
 def declared(image: str) -> str | None:
-    """Return what a shell runs for an image, as the user declared.
+    """Return the shell command line that the user declared for an image.
 
     Raises:
-        UnknownImageError: The file of what was declared cannot be read.
+        UnknownImageError: If the file of the declared images cannot be read.
     """
     try:
-        # beside the state, so that it stays when the embedded cloud ends
+        # beside the state, so that it survives the embedded cloud
         return declared_images.command(declared_images.file_of(settings.home.absolute().parent), image)
     except DeclarationError as error:
         raise UnknownImageError(str(error)) from error
@@ -165,16 +165,16 @@ def declared(image: str) -> str | None:
 def job_command(
     image: str, entrypoint: Sequence[str] | None, arguments: Sequence[str] | None, *, is_processing: bool = False
 ) -> list[str]:
-    """Return the command of a job: its entry point with this Python, or what the image runs by itself, then the arguments.
+    """Return the command of a job: its entry point with this Python, or the image's default command, then the arguments.
 
     Args:
         image: Image URI.
-        entrypoint: ``ContainerEntrypoint`` of the call.
-        arguments: ``ContainerArguments`` of the call.
-        is_processing: Whether it is a processing job, which does not pass ``train``. Default: it is a training job.
+        entrypoint: ``ContainerEntrypoint`` of the request.
+        arguments: ``ContainerArguments`` of the request.
+        is_processing: Whether it is a processing job, which does not pass ``train``. Default: a training job.
 
     Raises:
-        UnknownImageError: The image is unknown, has no ``train``, or the entry point is neither Python nor ``smspark-submit``.
+        UnknownImageError: If the image is unknown, has no ``train``, or the entry point is neither Python nor ``smspark-submit``.
     """
     row = runner(image)
     rest = [] if arguments is None else list(arguments)

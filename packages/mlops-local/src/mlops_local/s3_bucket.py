@@ -1,7 +1,7 @@
-"""`AWS::S3::Bucket` with the properties that MiniStack's provisioner drops.
+"""`AWS::S3::Bucket` properties that MiniStack's provisioner drops.
 
-Each property becomes the body of the S3 call that sets it, serialized by botocore from S3's own model, and is stored through the
-same function that serves that call.
+Each property is serialized by botocore to the body of the S3 call that sets it, and stored through the function that serves that
+call.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ compat.expect(
 )
 
 Properties = dict[str, Any]
-# what MiniStack's provisioner does, and what this module adds
+# properties that MiniStack's provisioner handles, and properties of this module
 _BY_MINISTACK = frozenset({
     "BucketName", "CorsConfiguration", "NotificationConfiguration", "PublicAccessBlockConfiguration", "VersioningConfiguration",
     "WebsiteConfiguration",
@@ -50,7 +50,7 @@ _OTHERS = frozenset({"AccessControl"})
 
 
 def install(handlers: dict[str, dict[str, Any]]) -> None:
-    """Put the missing properties behind MiniStack's create and update, and AWS's refusal before its delete."""
+    """Apply the missing properties after MiniStack's create and update, and reject deletion of buckets with objects."""
     # claim: full-bucket-is-not-deleted
     handler = handlers["AWS::S3::Bucket"]
     create, update, delete = handler["create"], handler["update"], handler["delete"]
@@ -93,7 +93,7 @@ def install(handlers: dict[str, dict[str, Any]]) -> None:
 
 
 def _acl(name: str, properties: Properties) -> None:
-    """Set the canned ACL; CloudFormation writes `LogDeliveryWrite` for S3's `log-delivery-write`."""
+    """Set the canned ACL; CloudFormation's `LogDeliveryWrite` is S3's `log-delivery-write`."""
     canned = properties.get("AccessControl")
     if canned is None:
         s3._bucket_acl.pop(name, None)
@@ -140,7 +140,7 @@ def _model() -> Any:
 
 
 def _body(operation: str, argument: str, value: Any) -> bytes:
-    """Serialize one setting as S3's XML."""
+    """Serialize a setting to S3's XML."""
     serializer = botocore.serialize.create_serializer("rest-xml", include_validation=True)
     request = serializer.serialize_to_request({"Bucket": "b", argument: value}, _model().operation_model(operation))
     body = request["body"]
@@ -148,7 +148,7 @@ def _body(operation: str, argument: str, value: Any) -> bytes:
 
 
 def _numbers(value: Any) -> Any:
-    """Turn CloudFormation's text into the API's numbers and booleans."""
+    """Convert CloudFormation's strings to the API's numbers and booleans."""
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -163,7 +163,7 @@ def _encryption(value: Properties) -> Properties:
     for rule in value["ServerSideEncryptionConfiguration"]:
         default = dict(rule.get("ServerSideEncryptionByDefault") or {})
         if default.get("SSEAlgorithm") == "aws:kms":
-            # without a key S3 uses the account's own, which MiniStack wants to see named
+            # without a key S3 uses the account's own; MiniStack requires its name
             default.setdefault("KMSMasterKeyID", "alias/aws/s3")
         enabled = _numbers(rule.get("BucketKeyEnabled", False))
         rules.append({"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": enabled})

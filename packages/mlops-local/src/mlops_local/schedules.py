@@ -1,4 +1,4 @@
-"""EventBridge schedule rules and EventBridge Scheduler on the embedded clock, each occurrence with its own ``time``.
+"""EventBridge schedule rules and EventBridge Scheduler on the embedded clock; each occurrence has its own ``time``.
 
 Sources: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html and
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
@@ -38,13 +38,13 @@ compat.expect("ministack.core.responses", set_request_account_id="(access_key_id
 
 LOGGER = logging.getLogger(__name__)
 
-# occurrences nearer than this are the same one; the shortest rate is a minute
+# occurrences closer than this are the same; the shortest rate is a minute
 _SAME = 0.001
 
 
 # claim: schedules-run-on-their-grid
 def occurrence(expression: str, *, created: float, after: float, zone: str = "UTC") -> float | None:
-    """Return the first time later than ``after`` that an expression names.
+    """Return the first occurrence of an expression after a time.
 
     Args:
         expression: ``rate(...)``, ``cron(...)`` or ``at(...)``.
@@ -53,7 +53,7 @@ def occurrence(expression: str, *, created: float, after: float, zone: str = "UT
         zone: IANA time zone of ``cron`` and ``at``. Default: UTC.
 
     Returns:
-        ``None`` if it has none, or the expression is not one of these.
+        ``None`` without a further occurrence, or if the expression is not supported.
 
     Example:
         >>> occurrence("rate(1 hour)", created=0.0, after=3600.0)
@@ -77,7 +77,7 @@ def occurrence(expression: str, *, created: float, after: float, zone: str = "UT
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A schedule rule or a schedule, in its account and region."""
+    """A schedule rule or schedule, with its account and Region."""
 
     account: str
     region: str
@@ -101,7 +101,7 @@ class _Item:
         return None if found is None or (end is not None and found > end) else found
 
     def fire(self, at: float) -> None:
-        """Deliver one occurrence to its targets, under its own account and region."""
+        """Deliver one occurrence to its targets, in its own account and Region."""
         before = get_account_id(), get_region()
         responses.set_request_account_id(self.account)
         responses.set_request_region(self.region)
@@ -154,7 +154,7 @@ class Schedules:
         return min((found for item in _items() if (found := item.next(after)) is not None), default=None)
 
     def run(self, at: float) -> bool:
-        """Fire every schedule that occurs at ``at``."""
+        """Fire every schedule with an occurrence at ``at``."""
         fired = False
         for item in _items():
             found = item.next(at - 10 * _SAME)
@@ -173,7 +173,7 @@ def _items() -> Iterator[_Item]:
         for (account, region, key), record in list(store._data.items()):
             if record.get("ScheduleExpression"):
                 if is_rule:
-                    record.setdefault("CreationTime", clock.now())  # CloudFormation's rules come without
+                    record.setdefault("CreationTime", clock.now())  # rules of CloudFormation have none
                 yield _Item(account, region, key, record, is_rule)
 
 
@@ -183,7 +183,7 @@ def _scheduled() -> str | None:
 
 
 def install() -> None:
-    """Take MiniStack's own tickers out and put schedules on the embedded clock."""
+    """Disable MiniStack's own tickers and put schedules on the embedded clock."""
     eventbridge.start_scheduler = scheduler.start_scheduler = lambda: None
     clock.add_source(Schedules())
     clock.add_guard(_scheduled)

@@ -1,7 +1,7 @@
-"""``python -m mlops_local.server_clock serve``: the reference server, with the embedded clock on what it captures.
+"""``python -m mlops_local.server_clock serve``: the reference server with embedded time in its captures.
 
-A server on EKS captures by itself and stamps calls by its machine's clock, which in the embedded cloud is another one: reports of a
-replayed week would look for its captures in vain. Signatures and time limits stay on real time.
+A server on EKS stamps its captures with its machine's clock; here that would be real time, and reports of a replayed week would not
+find its captures. Signatures and time limits use real time.
 """
 
 import json
@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-FILE = "MLOPS_LOCAL_CLOCK"  # the variable that names the clock's file
+FILE = "MLOPS_LOCAL_CLOCK"  # variable with the path of the clock's file
 
 
 class ServerTime:
-    """Stands for the module ``time`` in the server; only ``time()`` differs.
+    """Replaces the module ``time`` in the server; only ``time()`` differs.
 
     Args:
-        file: Where the embedded cloud writes its clock: real, embedded, scale.
+        file: File to which the embedded cloud writes its clock: real, embedded, scale.
     """
 
     def __init__(self, file: Path) -> None:
@@ -26,7 +26,7 @@ class ServerTime:
         self._at = (0.0, 0.0, 1.0)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the real module has."""
+        """Return the attribute of the real module."""
         return getattr(time, name)
 
     def time(self) -> float:
@@ -40,7 +40,7 @@ class ServerTime:
 
 
 def main(arguments: list[str]) -> int:
-    """Serve as ``python -m mlops_runtime.serving`` does; returns the exit code."""
+    """Serve like ``python -m mlops_runtime.serving``; return the exit code."""
     from mlops_runtime.serving import __main__, http_app  # noqa: PLC0415 - numpy, which a test of the clock does not need
 
     http_app.time = ServerTime(Path(os.environ[FILE]))  # type: ignore[assignment,attr-defined]

@@ -1,7 +1,7 @@
-"""Service Quotas, as far as rollouts and ``mlops verify`` ask: instances of SageMaker's endpoints, and networks.
+"""Service Quotas, as far as rollouts and ``mlops verify`` need them: SageMaker endpoint instances, and VPCs.
 
-``ListServiceQuotas`` alone. Each type of instance has a quota of 20; ``POST /_mlops/quotas`` with
-``{"ml.m5.large for endpoint usage": 3}`` sets others, in place of those before.
+Only ``ListServiceQuotas``. Each instance type has a quota of 20; ``POST /_mlops/quotas`` with
+``{"ml.m5.large for endpoint usage": 3}`` replaces all quotas set before.
 
 See: https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html
 """
@@ -43,16 +43,16 @@ _NAME = "servicequotas"
 _TARGET = "ServiceQuotasV20190624"
 _USUAL = 20.0
 # claim: five-vpcs-per-region
-# https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html: the default quota, and its code
+# https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html: default quota and its code
 VPCS = "VPCs per Region"
 _VPC = {VPCS: ("L-F678F1CE", 5.0)}
-# how many VPCs a region may have where nothing was posted; tests that share a cloud set it
+# default number of VPCs in a Region; set by tests that share a cloud
 _VPCS_VARIABLE = "MLOPS_LOCAL_VPCS"
 _SET: dict[str, float] = kept_stores.keep(__name__, "_SET", {})
 
 
 def install() -> None:
-    """Register the service and its address of ours."""
+    """Register the service and its address ``/_mlops/quotas``."""
     app.SERVICE_HANDLERS[_NAME] = handle
     router.SERVICE_PATTERNS[_NAME] = {"target_prefixes": [f"{_TARGET}."]}
     iam_actions.SERVICE_TO_IAM_NAMESPACE[_NAME] = _NAME
@@ -64,7 +64,7 @@ def install() -> None:
 
 
 def control(method: str, body: bytes) -> tuple[int, object]:
-    """Answer ``/_mlops/quotas``: POST of quotas by name, GET of those that were set."""
+    """Serve ``/_mlops/quotas``: POST quotas by name, GET those that were set."""
     if method == "POST":
         try:
             given = {str(name): float(value) for name, value in json.loads(body).items()}
@@ -81,13 +81,13 @@ def control(method: str, body: bytes) -> tuple[int, object]:
 
 
 def value(name: str) -> float:
-    """Return how much of something an account may have."""
+    """Return the value of a quota."""
     usual = float(os.environ.get(_VPCS_VARIABLE, _VPC[VPCS][1])) if name == VPCS else _USUAL
     return _SET.get(name, usual)
 
 
 def list_quotas(request: Record) -> Record:
-    """ListServiceQuotas of SageMaker: one quota an instance type, by name, page by page; of Amazon VPC: its networks."""
+    """ListServiceQuotas: of SageMaker, one quota per instance type, sorted by name and paginated; of Amazon VPC, its VPCs."""
     # claim: quotas-are-listed-by-service
     if request["ServiceCode"] == "vpc":
         return {"Quotas": [_vpc_quota(name) for name in _VPC]}
@@ -102,7 +102,7 @@ def list_quotas(request: Record) -> Record:
 
 
 async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes | str, query: object) -> Response:
-    """Answer a request of the service; MiniStack's handler signature."""
+    """Serve a request of the service; MiniStack's handler signature."""
     del method, path, query
     kind = {"Content-Type": "application/x-amz-json-1.1"}
     name = {key.lower(): value for key, value in headers.items()}.get("x-amz-target", "").rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""The processes of one embedded cloud: all that are in the session its child process leads."""
+"""The processes of an embedded cloud: all members of the session that its child process leads."""
 
 import contextlib
 import os
@@ -12,10 +12,10 @@ _PROC = Path("/proc")
 
 
 def born(pid: int) -> str | None:
-    """Return when a living process started, in a form that only compares: with the pid it names one process for good.
+    """Return the start time of a living process, an opaque string; together with the pid it identifies a process uniquely.
 
     Returns:
-        ``None`` when there is no such process, or it is dead and only waits to be collected.
+        ``None`` if there is no such process, or it is a zombie.
     """
     if _PROC.is_dir():
         with contextlib.suppress(OSError):
@@ -31,10 +31,10 @@ def born(pid: int) -> str | None:
 
 
 def members(session: int) -> list[int]:
-    """Return the living processes of a session.
+    """Return the pids of a session's living processes.
 
     Args:
-        session: Its id: the pid of its leader, which may be dead.
+        session: Session id: the pid of its leader, which may have ended.
     """
     if _PROC.is_dir():
         pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
@@ -52,21 +52,21 @@ def members(session: int) -> list[int]:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """Send SIGKILL to processes that may have ended by themselves."""
+    """Send SIGKILL to processes, some of which may have ended."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def end(session: int, *, grace: float) -> None:
-    """End every process of a session: SIGTERM to its leader, then SIGKILL to all that is left.
+    """End every process of a session: SIGTERM to its leader, then SIGKILL to all remaining ones.
 
     Args:
-        session: Its id.
+        session: Session id.
         grace: Real seconds that the leader gets to end by itself.
 
     Raises:
-        TimeoutError: When a process outlives SIGKILL for ten seconds.
+        TimeoutError: If a process outlives SIGKILL for ten seconds.
     """
     with contextlib.suppress(ProcessLookupError):
         os.kill(session, signal.SIGTERM)
@@ -80,4 +80,4 @@ def end(session: int, *, grace: float) -> None:
             raise TimeoutError(f"processes {left} do not end")
         time.sleep(0.02)
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(session, 0)  # a child of ours: its last threads may still be ending
+        os.waitpid(session, 0)  # our child: its last threads may still be ending

@@ -1,4 +1,4 @@
-"""What the child process of the embedded cloud was started with."""
+"""Settings with which the child process of the embedded cloud was started."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
-# root's access key id in that account, by which MiniStack knows it; the secret is of the home
+# access key id of the first account's root user, as MiniStack defines it; the secret is in the home folder
 ROOT_KEY = "test"
 
-# the launcher's parent sets these; a unit test that imports a module of the child without it gets a port that nothing answers
+# set by the launcher's parent; unit tests that import a module of the child get a port without a listener
 account = ACCOUNT
 accounts = tuple(os.environ.get("MLOPS_LOCAL_ACCOUNTS", ACCOUNT).split(","))
 region = os.environ.get("MLOPS_LOCAL_REGION", REGION)
@@ -20,17 +20,17 @@ is_clock_scale_given = bool(os.environ.get("MLOPS_LOCAL_CLOCK_SCALE"))
 
 
 def endpoint_url() -> str:
-    """Return the address under which the embedded cloud calls itself."""
+    """Return the address at which the embedded cloud calls itself."""
     return f"http://127.0.0.1:{port}"
 
 
 def root_key(account: str = ACCOUNT) -> str:
-    """Return the access key id of an account's root user: the account's number, by which MiniStack knows the account."""
+    """Return the access key id of an account's root user: the account id, from which MiniStack derives the account."""
     return ROOT_KEY if account == ACCOUNT else account
 
 
 def root_keys(account: str = ACCOUNT) -> dict[str, Any]:
-    """Return the root user's credentials as arguments of ``boto3.client``; the launcher's parent gives the secret."""
+    """Return the root user's credentials as arguments of ``boto3.client``; the launcher's parent sets the secret."""
     return {
         "aws_access_key_id": root_key(account),
         "aws_secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
@@ -38,12 +38,12 @@ def root_keys(account: str = ACCOUNT) -> dict[str, Any]:
 
 
 def elsewhere(what: str, account: str, of: str) -> str | None:
-    """Return that the embedded cloud has something in its first account and Region alone; None there.
+    """Return the error for a service that exists in the first account and Region only; ``None`` there.
 
     Args:
-        what: What is asked for, in the plural.
-        account: The account that asks.
-        of: Its Region.
+        what: The requested resources, in the plural.
+        account: The caller's account.
+        of: The caller's Region.
 
     Example:
         >>> elsewhere("clusters", "111111111111", "us-east-1")
@@ -55,5 +55,5 @@ def elsewhere(what: str, account: str, of: str) -> str | None:
 
 
 def clock_file() -> Path:
-    """Return the file in which the clock says its time to processes of the embedded cloud: real, embedded, scale."""
+    """Return the file in which the clock publishes its time to processes of the embedded cloud: real, embedded, scale."""
     return home.absolute() / "clock.json"

@@ -1,8 +1,8 @@
-"""MiniStack's own time stamps on the embedded clock.
+"""Embedded time in MiniStack's timestamps.
 
-Queued messages keep the real time they were sent, because visibility, delay and retention count from it; what a receiver reads as
-``SentTimestamp`` is the embedded clock's time of then. DynamoDB's time-to-live and its stamps, and the times at which S3 reports
-that objects were written, follow the embedded clock.
+Queued messages keep their real send time, from which visibility, delay and retention count; receivers read ``SentTimestamp`` as the
+embedded time of sending. DynamoDB's time-to-live and timestamps, and the modification times of S3 objects, follow the embedded
+clock.
 """
 
 from typing import Any
@@ -35,13 +35,13 @@ compat.expect("ministack.services.lambda_svc", _run_sqs_batch="(esm, func_rec, e
 # CloudWatch keeps hourly values for 455 days, and accepts stamps of the last two weeks
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html#metrics-retention
 _RETENTION = 455 * 86_400
-_EVICTION = 3600.0  # embedded seconds between two looks for values that are older
+_EVICTION = 3600.0  # embedded seconds between evictions of older values
 
 
 # claim: metrics-are-stamped-and-kept
 # claim: objects-carry-the-time-of-the-cloud
 def install() -> None:
-    """Put the modules that tell embedded time on the embedded clock."""
+    """Put MiniStack's modules with timestamps on the embedded clock."""
     cloudwatch.time, cloudwatch.datetime = clock.EmbeddedTime(), clock.EmbeddedDatetime
     cloudwatch.TWO_WEEKS_SECONDS = _RETENTION
     dynamodb.time = clock.EmbeddedTime()
@@ -57,7 +57,7 @@ def install() -> None:
 
 
 def _evict_by_the_hour() -> None:
-    """Avoid reading each value of a metric again whenever another one comes."""
+    """Evict old values hourly instead of scanning a metric's values at each new one."""
     evict, last = cloudwatch._evict_old_metrics, -_EVICTION
 
     def evict_old() -> None:
@@ -101,7 +101,7 @@ def _stamp_s3_events() -> None:
 
 
 def _lock_objects() -> None:
-    """Let a bucket's default retention begin now, as what asks whether it has ended goes by the same clock."""
+    """Start a bucket's default retention at embedded time, with which its end is compared."""
     apply = s3._apply_object_lock_from_headers
 
     def embedded_lock(bucket: str, key: str, headers: dict[str, Any], version: Any) -> None:
@@ -116,9 +116,9 @@ def _lock_objects() -> None:
 
 
 def embedded_stamp(stamp: str) -> str:
-    """Return a stamp of real milliseconds as the embedded clock had it.
+    """Return the embedded time of a real timestamp in milliseconds.
 
-    Milliseconds are cut off: by the beginning of its own a message of a jump would be of the due time before.
+    The end of the millisecond counts: at its start, a message sent during a jump would get the previous due time.
     """
     return _milliseconds((int(stamp) + 1) / 1000)
 

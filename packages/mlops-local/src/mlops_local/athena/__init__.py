@@ -1,1 +1,1 @@
-"""Athena of the embedded cloud: queries in Athena's own SQL over the tables of the catalog, and UNLOAD."""
+"""Athena of the embedded cloud: queries and UNLOAD in Athena SQL over tables of the Glue catalog."""

@@ -1,4 +1,4 @@
-"""Athena finds tables, reads objects and writes answers with the rights of the caller of a query, and with no others.
+"""Permission checks of Athena queries: tables, objects and result writes use the permissions of the query's caller.
 
 See: https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html and
 https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html
@@ -13,50 +13,50 @@ from mlops_local.iam.request import Call
 
 
 class MissingRightError(Exception):
-    """The caller may not do what a query does in their name."""
+    """The caller lacks a permission that a query needs."""
 
 
 def may_find(database: str, table: str) -> None:
-    """Check that the caller may find a table of the catalog.
+    """Check that the caller may read a table of the catalog.
 
     Raises:
-        MissingRightError: If not.
+        MissingRightError: If the caller may not.
     """
     _ask(_call("glue", "glue:GetTable", "*", {"DatabaseName": database, "Name": table}))
 
 
 def may_use_catalog() -> None:
-    """Check that the caller may read the database ``default``, without which Athena does not work with Glue's catalog.
+    """Check that the caller may read the database ``default``, which Athena requires for every query.
 
     Raises:
-        MissingRightError: If not.
+        MissingRightError: If the caller may not.
     """
     # claim: athena-needs-the-default-database
     _ask(_call("glue", "glue:GetDatabase", "*", {"Name": "default"}))
 
 
 def may_use_bucket(action: str, uri: str) -> None:
-    """Check that the caller may list a bucket or find where it is.
+    """Check that the caller may list a bucket or read its location.
 
     Args:
-        action: The action of S3.
-        uri: A place in the bucket.
+        action: The S3 action.
+        uri: Any URI in the bucket.
 
     Raises:
-        MissingRightError: If not.
+        MissingRightError: If the caller may not.
     """
     _ask(_call("s3", action, f"arn:aws:s3:::{_path(uri).partition('/')[0]}"))
 
 
 def may_use_objects(action: str, uris: Iterable[str]) -> None:
-    """Check that the caller may read or write objects, and use the keys that encrypt them.
+    """Check that the caller may read or write objects, and use their encryption keys.
 
     Args:
-        action: The action of S3.
-        uris: The objects.
+        action: The S3 action.
+        uris: URIs of the objects.
 
     Raises:
-        MissingRightError: If not.
+        MissingRightError: If the caller may not.
     """
     for uri in uris:
         _ask(_call("s3", action, f"arn:aws:s3:::{_path(uri)}"))

@@ -1,7 +1,7 @@
-"""Queries as Athena runs them: its SQL, parsed as such, over Iceberg tables at any snapshot and over Hive's; and UNLOAD.
+"""Athena queries: Athena SQL over Iceberg tables at any snapshot and over Hive tables, and UNLOAD.
 
-MiniStack gives the statement to DuckDB as it is, reads no Iceberg tables of the catalog and knows no UNLOAD. Here sqlglot writes
-Athena's SQL as DuckDB's, pyiceberg reads the snapshots that are named, and what Athena refuses is refused.
+MiniStack passes statements to DuckDB unchanged, reads no Iceberg tables of the catalog and does not support UNLOAD. Here sqlglot
+translates Athena SQL to DuckDB's, pyiceberg reads the requested snapshots, and what Athena rejects is rejected.
 """
 
 import random
@@ -30,7 +30,7 @@ from mlops_local.athena.caller_rights import (
 _MAX_STATEMENT = 262_144
 _MAX_PARTITIONS = 100
 _FILE_ROWS = 1 << 18
-# where the results of the query belong that a task runs
+# results location of the query that a task runs
 _output: ContextVar[str] = ContextVar("output", default="")
 _TARGET = re.compile(r"\)\s*to\s*'", re.IGNORECASE)
 _MACROS = (
@@ -51,7 +51,7 @@ compat.expect("ministack.services.glue", _tables=object)
 
 
 class QueryError(ValueError):
-    """A query fails, for a reason in Athena's words."""
+    """A query failed; the message is Athena's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class _Unload:
 
 
 def install() -> None:
-    """Run queries here; definitions of tables and all else of Athena are MiniStack's."""
+    """Run queries in this module; DDL and everything else remain MiniStack's."""
     start, run = athena._start_query_execution, athena._run_duckdb
 
     def start_or_refuse(data: dict[str, Any]) -> Any:
@@ -104,7 +104,7 @@ def install() -> None:
 
 
 def is_query(statement: str) -> bool:
-    """Return whether a statement is a query, or one that is unloaded.
+    """Return whether a statement is a query or an UNLOAD.
 
     Example:
         >>> is_query("with a as (select 1) select * from a"), is_query("show tables")
@@ -114,10 +114,10 @@ def is_query(statement: str) -> bool:
 
 
 def answer(statement: str, database: str) -> dict[str, Any]:
-    """Run a query, or unload one; return what MiniStack keeps of its result. On a worker thread only.
+    """Run a query or UNLOAD, and return MiniStack's record of its result. Only on a worker thread.
 
     Raises:
-        QueryError: If Athena would refuse it.
+        QueryError: If Athena would reject it.
     """
     unload = _unload(statement)
     # claim: athena-acts-for-its-caller
@@ -180,7 +180,7 @@ def _rows(query: str, database: str) -> Any:
 
 
 def _register(connection: Any, name: str, table: Any, database: str, folders: list[str]) -> None:
-    """Make a table of the catalog known to DuckDB, at the snapshot that the query names."""
+    """Register a table of the catalog with DuckDB, at the snapshot of the query."""
     where = table.db or database
     may_find(where, table.name)
     found = glue._tables.get(f"{where}/{table.name}")
@@ -198,7 +198,7 @@ def _register(connection: Any, name: str, table: Any, database: str, folders: li
     _may_read_below(found["StorageDescriptor"]["Location"])
     files = athena._materialize_table_files(found["StorageDescriptor"]["Location"], folders)
     relation = athena._table_relation(found, files) if files else athena._empty_relation(found)
-    connection.execute(f"create view {name} as select * from {relation}")  # noqa: S608 - made of the catalog's entry
+    connection.execute(f"create view {name} as select * from {relation}")  # noqa: S608 - built from the catalog's entry
 
 
 def _may_read_below(location: str) -> None:
@@ -243,7 +243,7 @@ def _unload(statement: str) -> _Unload | None:
 
 
 def _write(rows: Any, unload: _Unload) -> None:
-    """Write files in no order, as many tasks do; what is written before a failure stays."""
+    """Write files in random order, as parallel tasks do; files written before a failure remain."""
     # claim: athena-unload-files
     import pyarrow as pa  # noqa: PLC0415 - see above
     import pyarrow.compute as pc  # noqa: PLC0415
@@ -262,7 +262,7 @@ def _write(rows: Any, unload: _Unload) -> None:
             raise QueryError("NOT_SUPPORTED: Unsupported Hive type: timestamp(6) with time zone")
         if pa.types.is_time(field.type):
             raise QueryError("NOT_SUPPORTED: Unsupported Hive type: time(6)")
-    chance = random.Random(rows.num_rows)  # noqa: S311 - an order, and no secret
+    chance = random.Random(rows.num_rows)  # noqa: S311 - not used for security
     for number, (folder, part) in enumerate(_partitions(rows, unload.by).items()):
         if number == _MAX_PARTITIONS:
             raise QueryError(
@@ -311,7 +311,7 @@ def _has(kind: Any, test: Callable[[Any], bool]) -> bool:
 
 
 def _type(kind: Any) -> str:
-    """Return what Athena calls a type of Arrow's."""
+    """Return Athena's name of an Arrow type."""
     import pyarrow as pa  # noqa: PLC0415 - see above
 
     if pa.types.is_timestamp(kind):

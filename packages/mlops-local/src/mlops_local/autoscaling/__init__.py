@@ -1,6 +1,6 @@
-"""Application Auto Scaling for the variants of SageMaker endpoints: targets, policies, scheduled actions, and their effect.
+"""Application Auto Scaling for variants of SageMaker endpoints: targets, policies, scheduled actions, and their effect.
 
-The service acts each embedded minute on alarms whose actions name a policy, and at the times of scheduled actions.
+Each embedded minute the service acts on alarms whose actions name a policy; scheduled actions run at their own times.
 """
 
 from ministack import app
@@ -21,7 +21,7 @@ _PREFIX = "AnyScaleFrontendService"
 
 
 def install() -> None:
-    """Register the service, its CloudFormation types, its tasks of state machines, and its clock."""
+    """Register the service, its CloudFormation types, its state machine tasks, and its clock source."""
     app.SERVICE_HANDLERS[NAME] = scaling_api.handle
     router.SERVICE_PATTERNS[NAME] = {"target_prefixes": [f"{_PREFIX}."]}
     iam_actions.SERVICE_TO_IAM_NAMESPACE[NAME] = NAME

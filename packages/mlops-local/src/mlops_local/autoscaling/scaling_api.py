@@ -1,7 +1,7 @@
-"""The operations of Application Auto Scaling, and how a request reaches one.
+"""Operations of Application Auto Scaling, and the dispatch of requests to them.
 
-A caller needs more than the operation's own permission: the service reads the endpoint, changes it and keeps alarms in the name
-of who registers. See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+A caller needs more than the operation's permission: the service reads and changes the endpoint and creates alarms on behalf of
+the caller. See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="autoscaling")
 
 
 def register(request: Record) -> Record:
-    """RegisterScalableTarget: a variant of instances with its bounds; a target that exists takes what is given."""
+    """RegisterScalableTarget: an instance variant and its bounds; updates the given fields of an existing target."""
     # claim: targets-of-endpoints-are-checked
     _may_scale(request["ResourceId"])
     endpoint, variant = split(request["ResourceId"])
@@ -68,7 +68,7 @@ def register(request: Record) -> Record:
 
 
 def deregister(request: Record) -> Record:
-    """DeregisterScalableTarget: with its policies and scheduled actions."""
+    """DeregisterScalableTarget, including its policies and scheduled actions."""
     target = _target(request)
     for policy in list(target.policies.values()):
         _delete_policy(policy)
@@ -110,7 +110,7 @@ def delete_policy(request: Record) -> Record:
 
 
 def put_action(request: Record) -> Record:
-    """PutScheduledAction: bounds from a time on, by ``at``, ``cron`` or ``rate``."""
+    """PutScheduledAction: bounds that apply from a time on (``at``, ``cron`` or ``rate``)."""
     # claim: scheduled-actions-have-a-time
     target, name = _target(request), request["ScheduledActionName"]
     record = target.actions.get(name, {}) | request
@@ -170,7 +170,7 @@ def describe_actions(request: Record) -> Record:
 
 
 def describe_activities(request: Record) -> Record:
-    """DescribeScalingActivities, the latest first."""
+    """DescribeScalingActivities, newest first."""
     rows = [activity for target in _targets(request) for activity in reversed(target.activities)]
     return _page("ScalingActivities", rows, request)
 
@@ -190,10 +190,10 @@ OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
 
 
 def call(name: str, request: object) -> Record:
-    """Run an operation: request and response follow botocore's model, or it is an error.
+    """Run an operation; request and response are validated against botocore's model.
 
     Raises:
-        ServiceError: The operation's error, ``ValidationException``, or ``UnknownOperationException`` for one that is not here.
+        ServiceError: The operation's error, ``ValidationException``, or ``UnknownOperationException`` if unsupported.
     """
     # claim: unknown-operations-are-refused
     operation = OPERATIONS.get(name)
@@ -212,7 +212,7 @@ def call(name: str, request: object) -> Record:
 
 
 async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes | str, query: object) -> Response:
-    """Answer a request of the service; MiniStack's handler signature."""
+    """Serve a request of the service; MiniStack's handler signature."""
     del method, path, query
     data = body.encode() if isinstance(body, str) else body
     target = {name.lower(): value for name, value in headers.items()}.get("x-amz-target", "").rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""What scales: alarms that name a policy, each embedded minute, and scheduled actions at their times."""
+"""The scaling engine: alarms with scaling policies, each embedded minute, and scheduled actions at their times."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ from mlops_local.sagemaker import endpoints, sagemaker_api
 from mlops_local.sagemaker import resource_store as sagemaker
 from mlops_local.sagemaker.api_shapes import ServiceError
 
-# what a policy waits where it says nothing; the default of botocore's model for SageMaker's variants
+# cooldown of a policy without one; the default of botocore's model for SageMaker variants
 COOLDOWN = 300
 
 compat.expect("ministack.services.cloudwatch", _alarms=object)
@@ -22,18 +22,18 @@ compat.expect("ministack.services.cloudwatch", _alarms=object)
 LOGGER = logging.getLogger(__name__)
 _MINUTE = 60.0
 _SAME = 0.001
-_WAIT, _LOOK = 5.0, 0.02  # real seconds: how long a change of capacity is waited for, and between two looks
+_WAIT, _LOOK = 5.0, 0.02  # real seconds: longest wait for a change of capacity, and its polling interval
 
 
 # claim: tracking-holds-the-target
 def tracked(current: int, value: float, target: float, *, is_out: bool) -> int:
-    """Return the instances at which a metric per instance would be at its target: all at once, as AWS goes in proportion.
+    """Return the instances at which a per-instance metric would meet its target, proportionally in one step as AWS does.
 
     Args:
-        current: Instances now; 0 counts as 1, since a proportion of zero is undefined.
+        current: Current instances; 0 counts as 1, since a proportion of zero is undefined.
         value: The metric's last datapoint, per instance.
         target: ``TargetValue``.
-        is_out: Whether the metric is above its target; scaling in never scales out, nor the other way.
+        is_out: Whether the metric is above its target; scale-in never adds instances, and scale-out never removes any.
 
     Example:
         >>> tracked(2, 150.0, 100.0, is_out=True), tracked(4, 20.0, 100.0, is_out=False)
@@ -44,11 +44,11 @@ def tracked(current: int, value: float, target: float, *, is_out: bool) -> int:
 
 
 def stepped(current: int, over: float, policy: Mapping[str, Any]) -> int:
-    """Return the instances that a step policy calls for.
+    """Return the instances that a step policy requires.
 
     Args:
-        current: Instances now.
-        over: By how much the metric is above the alarm's threshold.
+        current: Current instances.
+        over: Difference between the metric and the alarm's threshold.
         policy: ``StepScalingPolicyConfiguration``.
 
     Example:
@@ -69,7 +69,7 @@ def stepped(current: int, over: float, policy: Mapping[str, Any]) -> int:
 
 
 def _step(over: float, steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Find the step of a metric; the bound nearer to the threshold belongs to a step above it, the farther one to one below."""
+    """Find the step of a metric; the bound closer to the threshold is inclusive above it, the farther one below it."""
     for step in steps:
         low, high = step.get("MetricIntervalLowerBound", -math.inf), step.get("MetricIntervalUpperBound", math.inf)
         if (low <= over < high) if over >= 0 else (low < over <= high):
@@ -78,7 +78,7 @@ def _step(over: float, steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] 
 
 
 def _percent(current: int, percent: int, least: int) -> int:
-    """Round away from nothing below one, else towards zero, and move by at least ``least``."""
+    """Round away from zero below one, else towards zero, and change by at least ``least``."""
     change = current * percent / 100
     whole = math.copysign(1, change) if 0 < abs(change) < 1 else math.trunc(change)
     return int(math.copysign(max(abs(whole), least), percent)) if whole else 0
@@ -86,10 +86,10 @@ def _percent(current: int, percent: int, least: int) -> int:
 
 # claim: scheduled-actions-move-the-bounds
 class Engine:
-    """All scaling, as one source of the embedded clock; it comes after the alarms'."""
+    """All scaling, as one source of the embedded clock, after the source of alarms."""
 
     def due(self, after: float) -> float | None:
-        """Return the next scheduled action, or the next minute while a policy has something to do."""
+        """Return the next scheduled action, or the next minute while a policy may act."""
         times = []
         for account, region, target in everywhere():
             times += [at for action in target.actions.values() if (at := occurrence(action, after)) is not None]
@@ -99,7 +99,7 @@ class Engine:
         return min(times, default=None)
 
     def run(self, at: float) -> bool:
-        """Do what is due."""
+        """Run due scheduled actions and policies."""
         for account, region, target in everywhere():
             with alarms.Scope(account, region):
                 try:
@@ -112,13 +112,13 @@ class Engine:
 
 
 def scheduled() -> str | None:
-    """Return what prevents the clock from being set back."""
+    """Return why the clock must not be set back, or ``None``."""
     count = sum(len(target.actions) for _, _, target in everywhere())
     return f"{count} scheduled scaling actions exist" if count else None
 
 
 def occurrence(action: Mapping[str, Any], after: float) -> float | None:
-    """Return the next time of a scheduled action, within its start and end."""
+    """Return the next time of a scheduled action between its start and end."""
     start, end = action.get("StartTime"), action.get("EndTime")
     found = schedules.occurrence(
         action["Schedule"],
@@ -130,7 +130,7 @@ def occurrence(action: Mapping[str, Any], after: float) -> float | None:
 
 
 def capacity(target: Target) -> int | None:
-    """Return how many instances a target has, ``None`` when its variant is gone."""
+    """Return a target's number of instances; ``None`` if its variant no longer exists."""
     record = sagemaker.store().records["Endpoint"].get(target.endpoint)
     fleet = None if record is None else endpoints.live(record).fleet
     server = None if fleet is None else fleet.servers.get(target.variant)
@@ -146,7 +146,7 @@ def _run_action(target: Target, name: str, action: dict[str, Any], at: float) ->
     target.is_out_of_bounds = True
     LOGGER.info("scheduled action %s of %s: %s", name, target.record["ResourceId"], bounds)
     if action["Schedule"].strip().startswith("at("):
-        del target.actions[name]  # what happens once is gone afterwards
+        del target.actions[name]  # a one-time action is deleted after its run
 
 
 def _scale(target: Target, at: float) -> None:
@@ -181,7 +181,7 @@ def _wanted(target: Target, at: float, *, minding_cool_down: bool = False) -> in
 
 
 def _calls(policy: Mapping[str, Any], current: int, at: float) -> Iterator[int]:
-    """Yield the changes that a policy's alarms in ALARM require."""
+    """Yield the capacities that a policy's alarms in ALARM require."""
     for alarm in list(cw._alarms.values()):
         if alarm["StateValue"] != "ALARM" or policy["PolicyARN"] not in (alarm.get("AlarmActions") or []):
             continue
@@ -198,7 +198,7 @@ def _calls(policy: Mapping[str, Any], current: int, at: float) -> Iterator[int]:
 
 
 def _is_warm(target: Target, policy: Mapping[str, Any], change: int, at: float) -> bool:
-    """Tell whether a policy's cool-down has passed."""
+    """Return whether a policy's cooldown has passed."""
     tracking = policy.get("TargetTrackingScalingPolicyConfiguration")
     since, wait = target.scaled, float(COOLDOWN)
     if tracking is None:
@@ -215,7 +215,7 @@ def _bounded(target: Target, wanted: int) -> int:
 
 
 def _set(target: Target, wanted: int, at: float, cause: str) -> bool:
-    """Change the capacity, unless the endpoint is busy with something else."""
+    """Change the capacity, unless the endpoint is busy."""
     change = {"VariantName": target.variant, "DesiredInstanceCount": wanted}
     current = capacity(target)
     activity = {
@@ -229,7 +229,7 @@ def _set(target: Target, wanted: int, at: float, cause: str) -> bool:
         request = {"EndpointName": target.endpoint, "DesiredWeightsAndCapacities": [change]}
         sagemaker_api.call("UpdateEndpointWeightsAndCapacities", request)
     except ServiceError as error:
-        # asked again each minute, said once
+        # retried each minute, logged once
         if not target.activities or target.activities[-1].get("StatusMessage") != error.message:
             LOGGER.warning("%s does not scale to %d: %s", target.record["ResourceId"], wanted, error)
             target.activities.append({**activity, "StatusCode": "Failed", "StatusMessage": error.message})
@@ -240,7 +240,7 @@ def _set(target: Target, wanted: int, at: float, cause: str) -> bool:
     if current is not None and wanted > current:
         target.scaled_out = at
     pause, left = threading.Event(), _WAIT
-    while capacity(target) != wanted and left > 0:  # a jump goes on when the instances are there
+    while capacity(target) != wanted and left > 0:  # a jump continues when the instances exist
         pause.wait(_LOOK)
         left -= _LOOK
     return True

@@ -1,4 +1,4 @@
-"""What Application Auto Scaling knows: targets and policies of an account and region, and the alarms of target tracking."""
+"""State of Application Auto Scaling: targets and policies per account and Region, and the alarms of target tracking."""
 
 import threading
 import uuid
@@ -16,7 +16,7 @@ NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 
 INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
-_BELOW = 0.9  # of the target, under which it scales in
+_BELOW = 0.9  # fraction of the target below which it scales in
 _OUT, _IN = 3, 15  # minutes
 
 
@@ -27,13 +27,13 @@ class Target:
     """A registered variant.
 
     Args:
-        record: As DescribeScalableTargets shows it.
-        policies: Its policies, by name, as DescribeScalingPolicies shows them.
-        actions: Its scheduled actions, by name, as DescribeScheduledActions shows them.
-        activities: What was done and what failed, the oldest first.
-        scaled_out: When it last got more instances, epoch seconds.
-        scaled: When it last got more or fewer.
-        is_out_of_bounds: Whether a scheduled action has set bounds that the capacity may not keep yet.
+        record: The target as DescribeScalableTargets returns it.
+        policies: Its policies by name, as DescribeScalingPolicies returns them.
+        actions: Its scheduled actions by name, as DescribeScheduledActions returns them.
+        activities: Its activities, including failed ones, oldest first.
+        scaled_out: Time of the last scale-out, epoch seconds.
+        scaled: Time of the last change of capacity, epoch seconds.
+        is_out_of_bounds: Whether a scheduled action has set bounds that the capacity may not satisfy yet.
     """
 
     record: Record
@@ -58,7 +58,7 @@ class Target:
 @kept_stores.record
 @dataclass(slots=True)
 class Store:
-    """The targets of one account and region, by resource id, and whether the service-linked role has been made."""
+    """Targets of an account and Region by resource id, and whether the service-linked role exists."""
 
     targets: dict[str, Target] = field(default_factory=dict)
     has_role: bool = False
@@ -69,24 +69,24 @@ _STORES: dict[tuple[str, str], Store] = kept_stores.keep(__name__, "_STORES", {}
 
 
 def store() -> Store:
-    """Return the store of the calling account and region."""
+    """Return the store of the calling account and Region."""
     with LOCK:
         return _STORES.setdefault((get_account_id(), get_region()), Store())
 
 
 def everywhere() -> list[tuple[str, str, Target]]:
-    """Return all targets with their account and region."""
+    """Return all targets with their account and Region."""
     with LOCK:
         return [(*scope, target) for scope, kept in _STORES.items() for target in kept.targets.values()]
 
 
 def is_registered(endpoint: str, variant: str) -> bool:
-    """Return whether a variant of the calling account and region is a scalable target."""
+    """Return whether a variant of the calling account and Region is a scalable target."""
     return f"endpoint/{endpoint}/variant/{variant}" in store().targets
 
 
 def split(resource: str) -> tuple[str, str]:
-    """Return endpoint and variant of a resource id.
+    """Return the endpoint and variant of a resource id.
 
     Example:
         >>> split("endpoint/demand-forecast/variant/AllTraffic")
@@ -97,17 +97,17 @@ def split(resource: str) -> tuple[str, str]:
 
 
 def arn(resource: str, name: str) -> str:
-    """Return a policy's ARN; a policy of the same name keeps it."""
+    """Return a policy's ARN, which stays the same for a policy of the same name."""
     identity = uuid.uuid5(uuid.NAMESPACE_URL, f"{get_account_id()}/{get_region()}/{resource}/{name}")
     prefix = f"arn:aws:autoscaling:{get_region()}:{get_account_id()}:scalingPolicy:{identity}"
     return f"{prefix}:resource/sagemaker/{resource}:policyName/{name}"
 
 
 def check(request: Record) -> None:
-    """Refuse a policy that does not go together, or is not here.
+    """Reject an inconsistent or unsupported policy.
 
     Raises:
-        ServiceError: ``ValidationException`` with every problem.
+        ServiceError: ``ValidationException`` listing every problem.
     """
     # claim: policies-and-actions-are-checked
     problems = list(_problems(request))
@@ -116,7 +116,7 @@ def check(request: Record) -> None:
 
 
 def alarms(resource: str, policy: Record) -> list[Record]:
-    """Return the alarms of a policy, as PutMetricAlarm takes them; a step policy has none of its own."""
+    """Return a policy's alarms as arguments of PutMetricAlarm; a step policy has none of its own."""
     tracking = policy.get("TargetTrackingScalingPolicyConfiguration")
     if tracking is None:
         return []
@@ -140,7 +140,7 @@ def alarms(resource: str, policy: Record) -> list[Record]:
 
 
 def put_alarms(resource: str, policy: Record) -> list[Record]:
-    """Make a policy's alarms and return them as Describe shows them."""
+    """Create a policy's alarms, and return them in the form of DescribeScalingPolicies."""
     client, made = clients.client("cloudwatch"), []
     for alarm in alarms(resource, policy):
         client.put_metric_alarm(**alarm)

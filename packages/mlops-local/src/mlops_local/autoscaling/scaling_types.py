@@ -1,4 +1,4 @@
-"""CloudFormation's ``ScalableTarget`` and ``ScalingPolicy``, by the service's own operations.
+"""CloudFormation's ``ScalableTarget`` and ``ScalingPolicy``, implemented with the service's operations.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/AWS_ApplicationAutoScaling.html
 """
@@ -22,7 +22,7 @@ _IDENTITY = ("ResourceId", "ScalableDimension", "ServiceNamespace")
 
 
 def install() -> None:
-    """Register the types; their handlers call the embedded cloud, so they run on worker threads."""
+    """Register the types; their handlers call the embedded cloud over HTTP, so they run on worker threads."""
     handlers = provisioners._RESOURCE_HANDLERS
     handlers[TARGET] = _handler(_create_target, _delete_target, _IDENTITY)
     handlers[POLICY] = _handler(_create_policy, _delete_policy, ("PolicyName", *_IDENTITY, "ScalingTargetId"))

@@ -1,4 +1,4 @@
-"""Cognito's hosted pages and tokens where MiniStack differs: second factor, the browser's session, what a refresh gives."""
+"""Cognito's hosted pages and tokens where MiniStack differs: second factor, browser sessions, refresh tokens."""
 
 from mlops_local.cognito import (
     app_clients,
@@ -13,10 +13,10 @@ from mlops_local.cognito import (
 
 
 def install() -> None:
-    """Take over the hosted pages and the token endpoint."""
+    """Install the hosted pages and the token endpoint."""
     app_clients.install()
     second_factor.install()
-    factor_pages.install()  # before sessions, which begin when it is passed
+    factor_pages.install()  # before sessions, which begin after the second factor
     browser_sessions.install()
     login_branding.install()
     refreshed_tokens.install()

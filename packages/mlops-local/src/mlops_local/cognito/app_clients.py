@@ -1,4 +1,4 @@
-"""App clients of user pools: what MiniStack drops of one, and what Cognito refuses of one."""
+"""App clients of user pools: settings that MiniStack drops, and requests that Cognito rejects."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ _REFRESHES = "ALLOW_REFRESH_TOKEN_AUTH"
 
 
 def install() -> None:
-    """Check each client that is made or changed, and keep how it rotates refresh tokens."""
+    """Check each client on create and update, and store its refresh token rotation."""
     cognito._create_user_pool_client = _keeping(cognito._create_user_pool_client)
     cognito._update_user_pool_client = _keeping(cognito._update_user_pool_client)
     provisioners._COGNITO_USER_POOL_CLIENT_UPDATABLE[ROTATION] = None

@@ -1,7 +1,7 @@
-"""The session that a browser has at a user pool's pages: for an hour a person need not type the password again.
+"""Browser sessions at a user pool's pages: for an hour, users need not enter the password again.
 
-Pages are at the domain of a pool alone. ``prompt`` is read by managed login, which a domain has by ``ManagedLoginVersion`` 2; the
-classic pages do not know it.
+Only pools with a domain have pages. ``prompt`` is supported by managed login (a domain with ``ManagedLoginVersion`` 2), and ignored
+by the classic pages.
 """
 
 import secrets
@@ -34,31 +34,31 @@ compat.expect(
 )
 
 _COOKIE, _LASTS = "cognito", 3600
-_MANAGED = 2  # the version of a domain's pages
+_MANAGED = 2  # ManagedLoginVersion of managed login
 
 
 @dataclass(frozen=True, slots=True)
 class BrowserSession:
-    """Who signed in at the pages of a pool, and when."""
+    """The user who signed in at the pages of a pool, and the time."""
 
     pool: str
     user: str
     at: float
 
     def is_valid(self) -> bool:
-        """Return whether it lasts still, and the user may sign in."""
+        """Return whether the session has not expired, and the user may sign in."""
         pool = cognito._get_pool_unscoped(self.pool)
         user = ((pool or {}).get("_users") or {}).get(self.user)
         return user is not None and bool(user.get("Enabled", True)) and time.time() < self.at + _LASTS
 
 
 _sessions: dict[str, BrowserSession] = kept_stores.leave(
-    __name__, "_sessions", {}, why="people sign in again after a restart"
+    __name__, "_sessions", {}, why="users sign in again after a restart"
 )
 
 
 def install() -> None:
-    """Give the pages sessions."""
+    """Add sessions to the pages."""
     cognito.handle_oauth2_authorize = _authorizing(cognito.handle_oauth2_authorize)
     cognito.handle_login_submit = _signing_in(cognito.handle_login_submit)
     cognito.handle_logout = _signing_out(cognito.handle_logout)
@@ -139,7 +139,7 @@ def _signing_out(logout: Any) -> Any:
 
 
 def _entry(found: Answer) -> dict[str, Any] | None:
-    """Return what belongs to the code of a redirect to an app."""
+    """Return the record of the authorization code in a redirect to an app."""
     entry: dict[str, Any] | None = cognito._authorization_codes.get(issued_code(found))
     return entry
 

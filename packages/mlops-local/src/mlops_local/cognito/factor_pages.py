@@ -1,4 +1,4 @@
-"""Pages for the second factor: after the password a person sets up an authenticator app, later gives a code of it."""
+"""Pages for the second factor: after the password, a user sets up an authenticator app or enters its code."""
 
 import base64
 import html
@@ -33,7 +33,7 @@ _FIELD, _CODE_LASTS = "factor_token", 300
 
 @dataclass(frozen=True, slots=True)
 class _HeldSignIn:
-    """A sign-in by password whose code the app gets after the second factor; ``secret`` is of an authenticator to be set up."""
+    """A sign-in by password whose app gets its code after the second factor; ``secret`` is for an authenticator to set up."""
 
     code: str
     entry: dict[str, Any]
@@ -43,29 +43,29 @@ class _HeldSignIn:
 
     @property
     def user(self) -> dict[str, Any] | None:
-        """The person, if they may still sign in."""
+        """The user, if they may still sign in."""
         pool = cognito._get_pool_unscoped(self.entry["pool_id"]) or {}
         found: dict[str, Any] | None = (pool.get("_users") or {}).get(self.entry["username"])
         return found if found is not None and found.get("Enabled", True) else None
 
 
-_held: dict[str, _HeldSignIn] = kept_stores.leave(__name__, "_held", {}, why="forms that are open in browsers")
+_held: dict[str, _HeldSignIn] = kept_stores.leave(__name__, "_held", {}, why="forms open in browsers")
 
 
 def install() -> None:
-    """Hold what MiniStack gives for a password alone."""
+    """Hold the response that MiniStack gives after the password alone."""
     cognito.handle_login_submit = _submitting(cognito.handle_login_submit)
 
 
 def issued_code(found: Answer) -> str:
-    """Return the code of a redirect to an app, or an empty string."""
+    """Return the authorization code in a redirect to an app, or an empty string."""
     if found[0] != 302:
         return ""
     return parse_qs(urlsplit(found[1].get("Location", "")).query).get("code", [""])[0]
 
 
 def client_of(fields: Mapping[str, str]) -> str:
-    """Return the app client whose sign-in the form of a second factor is of, or an empty string."""
+    """Return the app client of the sign-in that a second-factor form belongs to, or an empty string."""
     held = _held.get(fields.get(_FIELD, ""))
     return "" if held is None else str(held.entry["client_id"])
 
@@ -104,7 +104,7 @@ def _submitting(submit: Any) -> Any:
 def _answered(given: Mapping[str, str]) -> Answer:
     held = _held.get(given[_FIELD])
     user = None if held is None or held.expires < time.time() else held.user
-    # one that was set up at a sign-in beside this one stays
+    # an authenticator that was set up in a parallel sign-in remains
     if held is None or user is None or (held.secret and user.get("_totp_secret")):
         _held.pop(given[_FIELD], None)
         refused: Answer = cognito._oauth2_error("invalid_request", "Session has expired. Please sign in again.")
@@ -146,5 +146,5 @@ def _page(token: str, problem: str = "") -> Answer:
 
 
 def _picture(address: str) -> str:
-    """Return an address as a QR code."""
+    """Return an address as a QR code (SVG)."""
     return str(segno.make_qr(address).svg_inline(scale=4, border=4, title="QR code of the key", light="white"))

@@ -1,4 +1,4 @@
-"""Branding of managed login: an app client without one has no sign-in page. How pages look is recorded without effect."""
+"""Branding of managed login: required for an app client's sign-in page. Its appearance is recorded without effect."""
 
 import json
 import time
@@ -26,11 +26,11 @@ _GIVEN = ("UseCognitoProvidedValues", "Settings", "Assets")
 
 
 class BrandingError(ValueError):
-    """Cognito refuses a branding of a template."""
+    """Cognito rejects a branding of a template."""
 
 
 def install() -> None:
-    """Make brandings, by templates and by calls."""
+    """Support brandings in templates and API calls."""
     provisioners._RESOURCE_HANDLERS[TYPE] = {"create": _create, "update": _update, "delete": _delete}
     cognito._dispatch_idp = _dispatching(cognito._dispatch_idp)
 

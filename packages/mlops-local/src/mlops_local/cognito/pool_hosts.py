@@ -1,4 +1,4 @@
-"""The names of the pages at which user pools sign people in; there a pool answers its own clients alone."""
+"""Hosts of user pools' sign-in pages; there a pool serves only its own clients."""
 
 import base64
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ compat.expect(
 
 
 def sign_in_pages() -> dict[str, str]:
-    """Return the pools by the names of their pages; a domain of one's own leads nowhere here."""
+    """Return the pools by the host of their pages; custom domains are not routed here."""
     return {
         f"{prefix}.auth.{region}.amazoncognito.com": str(pool)
         for (account, region, prefix), pool in cognito._pool_domain_map.all_items()
@@ -33,7 +33,7 @@ def sign_in_pages() -> dict[str, str]:
 
 
 def refusal(headers: Mapping[str, str], query: Mapping[str, Any], body: bytes) -> Answer | None:
-    """Return the refusal of a client or token of another pool than that of the name by which a request came, or ``None``."""
+    """Return the error for a client or token of a pool other than the request's host, or ``None``."""
     pool = sign_in_pages().get(headers.get("host", "").partition(":")[0].lower())
     if pool is None:
         return None

@@ -1,4 +1,4 @@
-"""What tokens keep of the sign-in that they come from: its time, also when they are refreshed, and the groups of the person now."""
+"""Claims that tokens keep from their sign-in: its time, also after refreshes; groups are always current."""
 
 import contextvars
 import time
@@ -24,12 +24,12 @@ compat.expect(
     _token_claims="(token)",  # noqa: S106
 )
 
-# claims that the tokens which are made now keep
+# claims for the tokens that are being created
 _kept: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("mlops_kept_claims", default=None)
 
 
 def install() -> None:
-    """Let tokens keep what they should."""
+    """Install the claims."""
     cognito._fake_token = _with_groups(cognito._fake_token)
     cognito._signed_jwt = _with_times(cognito._signed_jwt)
     cognito._oauth2_token = _of_a_sign_in(cognito._oauth2_token)
@@ -37,13 +37,13 @@ def install() -> None:
 
 
 def form(body: bytes) -> dict[str, str]:
-    """Return the fields of a form, the first value of each."""
+    """Return the first value of each field of a form."""
     return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 
 @contextmanager
 def keeping(claims: Mapping[str, Any]) -> Iterator[None]:
-    """Let the tokens that are made inside have the time of a sign-in, and a refresh token the end of the one before."""
+    """Create tokens inside with the time of a sign-in, and refresh tokens with the previous one's expiry."""
     reset = _kept.set({name: claims[name] for name in ("auth_time", "exp") if name in claims})
     try:
         yield
@@ -68,7 +68,7 @@ def _with_times(sign: Any) -> Any:
         kept = _kept.get() or {}
         times = {"auth_time": kept.get("auth_time", claims.get("auth_time", claims.get("iat")))}
         if claims.get("token_use") == "refresh" and "exp" in kept:
-            times["exp"] = kept["exp"]  # a new one lasts as long as the one before
+            times["exp"] = kept["exp"]  # a new refresh token expires with the previous one
         return str(sign({**claims, **times}, pool_id, use))
 
     return signed

@@ -1,6 +1,6 @@
-"""The second factor of a user pool: codes of an authenticator app, which people of a pool that requires them set up first.
+"""Second factor of a user pool: codes of an authenticator app, which users must set up first if the pool requires MFA.
 
-MiniStack lets people without one pass, takes a code any number of times, and answers challenges that it never gave.
+MiniStack lets users without an authenticator pass, accepts a code repeatedly, and accepts responses to challenges it never issued.
 """
 
 import hmac
@@ -41,18 +41,18 @@ compat.expect(
 
 SETUP, CODE = "MFA_SETUP", "SOFTWARE_TOKEN_MFA"
 _NEW_PASSWORD = "NEW_PASSWORD_REQUIRED"  # noqa: S105
-# those that only a session of Cognito's answers; no text message is ever sent here, so none has a session
+# challenges that need a session of Cognito; text messages are never sent, so SMS_MFA never has one
 _WITH_SESSION = {SETUP, CODE, _NEW_PASSWORD, "SMS_MFA"}
 _STEP, _FREE_TRIES, _LONGEST_LOCK = (
     30,
     5,
     900,
-)  # seconds, codes, seconds; the count ends after as long without a code too
+)  # seconds, codes, seconds; the count is also reset after that time without a code
 
 
 @dataclass(slots=True)
 class _Challenge:
-    """What a session of the API waits for; ``secret`` is that of an authenticator to be set up."""
+    """The challenge that an API session must answer; ``secret`` is for an authenticator to set up."""
 
     pool: str
     user: str
@@ -62,11 +62,11 @@ class _Challenge:
     is_verified: bool = False
 
 
-_challenges: dict[str, _Challenge] = kept_stores.leave(__name__, "_challenges", {}, why="sign-ins on their way")
+_challenges: dict[str, _Challenge] = kept_stores.leave(__name__, "_challenges", {}, why="sign-ins in progress")
 
 
 def install() -> None:
-    """Ask for a second factor where the pool does."""
+    """Require the second factor where the pool does."""
     cognito._mfa_challenge_for_user = _challenge
     cognito._password_auth_result = _remembering(cognito._password_auth_result)
     cognito._respond_to_auth_challenge = _responding(cognito._respond_to_auth_challenge)
@@ -77,7 +77,7 @@ def install() -> None:
 
 
 def required_challenge(pool: Mapping[str, Any], user: Mapping[str, Any]) -> str | None:
-    """Return what a person with the right password has to do next, ``None`` if they are signed in."""
+    """Return the challenge that follows a correct password; ``None`` if the user is signed in."""
     # claim: cognito-requires-a-second-factor
     mode = pool.get("MfaConfiguration", "OFF")
     if mode == "ON":
@@ -86,12 +86,12 @@ def required_challenge(pool: Mapping[str, Any], user: Mapping[str, Any]) -> str 
 
 
 def takes_codes(pool: Mapping[str, Any]) -> bool:
-    """Return whether people of a pool may set up an authenticator."""
+    """Return whether users of a pool may set up an authenticator."""
     return bool((pool.get("SoftwareTokenMfaConfiguration") or {}).get("Enabled"))
 
 
 def refusal(user: dict[str, Any], secret: str, code: str) -> tuple[str, str] | None:
-    """Use up a code: return the error and message of one that is refused, ``None`` if it is taken."""
+    """Check and use up a code; return error and message if it is rejected, ``None`` if it is accepted."""
     now = time.time()
     failures, failed_at = user.get("_mfa_failures", (0, 0.0))
     # claim: cognito-locks-out-after-five-codes
@@ -112,7 +112,7 @@ def refusal(user: dict[str, Any], secret: str, code: str) -> tuple[str, str] | N
 
 
 def enroll(user: dict[str, Any], secret: str) -> None:
-    """Make an authenticator that has given a code the person's."""
+    """Assign an authenticator that has produced a valid code to the user."""
     user["_totp_secret"], user["_preferred_mfa"] = secret, CODE
     user.pop("_totp_pending_secret", None)
     if CODE not in user.setdefault("_mfa_enabled", []):
@@ -151,7 +151,7 @@ def _remembering(answer_password: Any) -> Any:
 
 
 def _open(session: Any, name: str) -> tuple[_Challenge, dict[str, Any]] | None:
-    """Return a challenge that waits for an answer, and its user."""
+    """Return a pending challenge and its user."""
     found = _challenges.get(session or "")
     if found is None or found.name != name or found.expires < time.time():
         return None
@@ -225,7 +225,7 @@ def _verifying(verify: Any) -> Any:
             secret = user.get("_totp_pending_secret", "")
         else:
             found = _open(session, SETUP)
-            # set up at a sign-in beside this one
+            # set up in a parallel sign-in
             if found is None or found[1].get("_totp_secret"):
                 return _no_session()
             challenge, user = found

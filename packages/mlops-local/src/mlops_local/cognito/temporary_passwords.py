@@ -1,4 +1,4 @@
-"""Temporary passwords of invited people: Cognito makes one that the pool's policy takes; MiniStack's has twelve characters."""
+"""Temporary passwords of invited users, generated to satisfy the pool's policy; MiniStack's always have twelve characters."""
 
 import secrets
 import string
@@ -19,7 +19,7 @@ _FIELD = "TemporaryPassword"
 
 
 def install() -> None:
-    """Let an administrator invite people without a password for them."""
+    """Generate the password if an administrator creates a user without one."""
     cognito._admin_create_user = _conforming(cognito._admin_create_user)
 
 
@@ -30,7 +30,7 @@ def _conforming(create: Any) -> Any:
             return create(data)
         # claim: cognito-makes-temporary-passwords
         policy = (pool.get("Policies") or {}).get("PasswordPolicy") or {}
-        made = cognito._generate_temp_password()  # has each kind of character
+        made = cognito._generate_temp_password()  # contains each kind of character
         made += "".join(
             secrets.choice(string.ascii_letters) for _ in range(int(policy.get("MinimumLength", 8)) - len(made))
         )

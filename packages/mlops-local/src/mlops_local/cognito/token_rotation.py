@@ -1,4 +1,4 @@
-"""Rotation of refresh tokens where the app client is configured so, and their end: ``/oauth2/revoke``."""
+"""Rotation of refresh tokens if the app client enables it, and their revocation by ``/oauth2/revoke``."""
 
 import json
 import time
@@ -38,13 +38,13 @@ compat.expect(
     _token_claims="(token)",  # noqa: S106
 )
 
-# when each old token was replaced
+# replacement time of each old token
 _rotated: dict[str, float] = kept_stores.keep(__name__, "_rotated", {})
 _FLOWS = {"REFRESH_TOKEN_AUTH", "REFRESH_TOKEN"}
 
 
 def install() -> None:
-    """Rotate where a client is configured so."""
+    """Install rotation and revocation."""
     cognito._oauth2_token = _rotating(cognito._oauth2_token)
     cognito._get_tokens_from_refresh_token = _refreshing(cognito._get_tokens_from_refresh_token)
     cognito._initiate_auth = _initiating(cognito._initiate_auth)
@@ -57,13 +57,13 @@ def _rotation(client_id: str) -> dict[str, Any]:
 
 
 def _is_over(old: str, claims: Mapping[str, Any]) -> bool:
-    """Return whether a token was replaced, and its grace period has ended."""
+    """Return whether a token was replaced and its grace period has ended."""
     grace = int(_rotation(claims.get("client_id", "")).get("RetryGracePeriodSeconds", 0))
     return old in _rotated and time.time() > _rotated[old] + grace
 
 
 def _replaced(old: str, claims: Mapping[str, Any]) -> str | None:
-    """Return the token that comes after, ``None`` where the client does not rotate."""
+    """Return the token's successor; ``None`` if the client does not rotate."""
     if _rotation(claims["client_id"]).get("Feature") != "ENABLED":
         return None
     pool_id = cognito._find_pool_by_client_id(claims["client_id"])[0]

@@ -1,5 +1,5 @@
-"""Nothing that runs on the embedded cloud, or in a shell that is pointed at it, reaches AWS.
+"""The egress proxy: nothing that runs on the embedded cloud, or in a shell with its environment, reaches AWS.
 
-Settings such as ``AWS_ENDPOINT_URL`` are advice: a client that names its endpoint itself does not take it. The environment of
-the embedded cloud therefore also names a proxy of ours, which ends what goes to AWS's hosts and passes on all else.
+Settings such as ``AWS_ENDPOINT_URL`` are advisory: a client that names its endpoint itself ignores them. The environment of the
+embedded cloud therefore also sets a proxy, which terminates requests to AWS's hosts and forwards all others.
 """

@@ -1,4 +1,4 @@
-"""A certificate authority of one run of the embedded cloud: it lives in memory and may sign for some domains alone."""
+"""The certificate authority of one run of the embedded cloud: kept in memory, and limited to certain domains."""
 
 import base64
 import hashlib
@@ -16,18 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFE = timedelta(days=3650)
-_CONTEXTS = 512  # hosts whose certificates are kept
+_CONTEXTS = 512  # cached contexts of hosts
 
 
 class Authority:
-    """Signs a certificate for each host that the embedded cloud answers for.
+    """Signs a certificate for each host that the embedded cloud serves.
 
-    Its private key is made here and never written; the certificate says, in a critical extension, below which domains it
-    may be believed, and that it may be believed for no IP address: https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10
+    Its private key is created here and never written. A critical extension of its certificate limits trust to certain domains,
+    and excludes IP addresses: https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10
 
     Args:
-        domains: Those domains.
-        leaf_key: The key of every certificate for a host. Default: a new one.
+        domains: The permitted domains.
+        leaf_key: Key of all host certificates. Default: a new one.
     """
 
     def __init__(self, domains: Iterable[str], *, leaf_key: ec.EllipticCurvePrivateKey | None = None) -> None:
@@ -38,7 +38,7 @@ class Authority:
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._lock = threading.Lock()
         permitted = [x509.DNSName(domain) for domain in sorted(domains)]
-        # a kind of name that no subtree is of is unconstrained: a certificate for an address would be believed
+        # a name type without any subtree is unconstrained: exclude IP addresses explicitly
         excluded = [x509.IPAddress(ipaddress.ip_network(block)) for block in ("0.0.0.0/0", "::/0")]
         self._certificate = (
             self._builder(self._name, self._key.public_key())
@@ -54,14 +54,14 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def pin(self) -> str:
-        """Return the Base64 of the SHA-256 of the public key that every certificate for a host has."""
+        """Return the Base64-encoded SHA-256 of the public key of all host certificates."""
         key = self._leaf_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         return base64.b64encode(hashlib.sha256(key).digest()).decode()
 
     def context(self, host: str) -> ssl.SSLContext:
-        """Return what a server needs to be taken for a host."""
+        """Return the TLS server context of a host."""
         with self._lock:
             found = self._contexts.get(host)
             if found is None:
@@ -76,7 +76,7 @@ class Authority:
         key = self._leaf_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        # the ssl module reads files only: one that none but its owner may read, and only for as long as that takes
+        # the ssl module only reads files: a temporary one that only its owner may read
         with tempfile.NamedTemporaryFile(suffix=".pem") as file:
             Path(file.name).write_bytes(key + self._leaf(host).public_bytes(serialization.Encoding.PEM))
             context.load_cert_chain(file.name)

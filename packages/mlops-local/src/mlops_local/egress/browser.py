@@ -1,7 +1,7 @@
-"""How a browser opens pages of the embedded cloud at AWS's names, and everything else as it does without.
+"""Arguments with which a browser opens the embedded cloud's pages at AWS's names, and all other pages normally.
 
-It leads those names alone to the proxy, and believes the certificates of this run of the cloud by the hash of their key: no
-authority is added to what the person's programs trust.
+The browser sends only those names to the proxy, and trusts this run's certificates by the hash of their key: no authority is
+added to the user's trust stores.
 """
 
 import base64
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 
 def arguments(hosts: Sequence[str], *, proxy_port: int, pin: str) -> list[str]:
-    """Return arguments of Chromium, Chrome or Edge, which take the pin with a ``--user-data-dir`` alone.
+    """Return arguments of Chromium, Chrome or Edge, which accept the pin only with a ``--user-data-dir``.
 
     Args:
-        hosts: The names of pages.
+        hosts: Hosts of the pages.
         proxy_port: Port of the proxy on 127.0.0.1.
         pin: Base64 of the SHA-256 of the certificates' public key.
 

@@ -1,4 +1,4 @@
-"""What clients of the embedded cloud believe, in one file: AWS's domains, and each name of one's own by itself."""
+"""Certificate authorities trusted by the embedded cloud's clients, in one file: one for AWS, one per custom domain name."""
 
 import ssl
 from collections.abc import Iterable, Sequence
@@ -10,14 +10,14 @@ from mlops_local.egress.authority import Authority
 
 
 class Certificates:
-    """One authority for AWS's domains, and one for each name of one's own, which may sign for that name and those below it.
+    """One authority for AWS's domains, and one per custom domain name, limited to that name and its subdomains.
 
-    A client reads the file when it starts: one that runs already does not believe a name that comes later.
+    Clients read the file at start: a running client does not trust names added later.
 
     Args:
-        domains: AWS's.
-        file: Where the certificates of the authorities are written, at once and with each new name.
-        others: Certificates that stand there too.
+        domains: AWS's domains.
+        file: File of the authorities' certificates, written now and for each new name.
+        others: Further certificates to include.
     """
 
     def __init__(self, domains: Iterable[str], *, file: Path, others: Sequence[bytes] = ()) -> None:
@@ -28,17 +28,17 @@ class Certificates:
         self._write()
 
     def add(self, name: str) -> None:
-        """Let clients that start from now on believe a name of one's own."""
+        """Add a custom domain name, trusted by clients that start from now on."""
         if name not in self._own:
             self._own[name] = Authority([name], leaf_key=self._leaf_key)
             self._write()
 
     def context(self, host: str) -> ssl.SSLContext:
-        """Return what a server needs to be taken for a host."""
+        """Return the TLS server context of a host."""
         return self._own.get(host.rstrip(".").lower(), self._aws).context(host)
 
     def pin(self) -> str:
-        """Return the Base64 of the SHA-256 of the public key that every certificate for a host has."""
+        """Return the Base64-encoded SHA-256 of the public key of all host certificates."""
         return self._aws.pin()
 
     def _write(self) -> None:

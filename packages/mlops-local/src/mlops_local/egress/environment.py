@@ -1,7 +1,7 @@
-"""The variables that lead clients to the proxy, and what they stood at before.
+"""Environment variables that direct clients to the proxy, and their original values.
 
-A shell that has them may start the embedded cloud again, or ask for its environment again: then what the user had before
-counts, and not the proxy of last time.
+A shell with these variables may start the embedded cloud again, or ask for its environment again; then the user's original
+values count, not those of an earlier proxy.
 """
 
 import json
@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from mlops_local.egress.hosts import covers_aws
 
-# both spellings: curl reads the lower one alone for http, and Python prefers it
+# both spellings: curl reads only the lower-case one for http, and Python prefers it
 _PROXY = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 _TRUST = ("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
@@ -24,11 +24,11 @@ _OTHER_ACCOUNT = (
     "AWS_SECURITY_TOKEN",
     "AWS_SESSION_TOKEN",
 )
-# as in the image: ONNX Runtime reports nothing, whichever library loads it
+# as in the image: ONNX Runtime sends no telemetry, whichever library loads it
 _IMAGE = {"ORT_DISABLE_TELEMETRY": "1"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-# what the parent of the embedded cloud hands to its child: an open socket, the proxy's password, where certificates go
+# passed from parent to child: a listening socket, the proxy's password, and the path of the trusted certificates
 SOCKET = "MLOPS_LOCAL_PROXY_SOCKET"
 TOKEN = "MLOPS_LOCAL_PROXY_TOKEN"  # noqa: S105 - the name of a variable
 TRUSTED = "MLOPS_LOCAL_TRUSTED"
@@ -39,15 +39,15 @@ ISOLATED = "isolated"
 
 
 def proxy_url(port: int, token: str, user: str = USER) -> str:
-    """Return the address of the proxy with the name and password that it asks for."""
+    """Return the URL of the proxy with user name and password."""
     return f"http://{user}:{quote(token, safe='')}@127.0.0.1:{port}"
 
 
 def outer(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment as it was before :func:`enclosed` replaced parts of it.
+    """Return an environment as it was before :func:`enclosed`.
 
     Args:
-        environ: An environment, of a shell that may have the embedded cloud's.
+        environ: The environment of a shell, possibly with the embedded cloud's variables.
     """
     found = dict(environ)
     before = found.pop(OUTER, None)
@@ -59,10 +59,10 @@ def outer(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def enclosed(environ: Mapping[str, str], *, proxy: str, trusted: Path) -> dict[str, str]:
-    """Return the variables by which clients reach AWS's hosts through the proxy alone.
+    """Return the variables with which clients reach AWS's hosts only through the proxy.
 
     Returns:
-        The variables to set, with what they replace as JSON in ``MLOPS_LOCAL_OUTER``.
+        The variables to set, and the values they replace as JSON in ``MLOPS_LOCAL_OUTER``.
     """
     kept = [entry.strip() for name in _NO_PROXY for entry in environ.get(name, "").split(",")]
     direct = dict.fromkeys([*_LOOPBACK, *(entry for entry in kept if entry and not covers_aws(entry))])
@@ -76,9 +76,9 @@ def enclosed(environ: Mapping[str, str], *, proxy: str, trusted: Path) -> dict[s
 
 
 def conflicting(environ: Mapping[str, str]) -> list[str]:
-    """Return the variables of an environment that would turn clients away from the embedded cloud.
+    """Return the variables of an environment that would direct clients away from the embedded cloud.
 
-    A profile and a session token belong to another account's keys, and the endpoint of one service overrides that of all.
+    A profile and a session token belong to another account's keys, and a service's own endpoint overrides the common one.
 
     See: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 
@@ -90,16 +90,16 @@ def conflicting(environ: Mapping[str, str]) -> list[str]:
         name
         for name in environ
         if name in _OTHER_ACCOUNT
-        # a shell evaluates what is printed of the name
+        # the printed names are evaluated by a shell
         or (name.startswith("AWS_ENDPOINT_URL_") and name != "AWS_ENDPOINT_URL_S3" and name.isidentifier())
     )
 
 
 def container(*, isolated: bool) -> dict[str, str]:
-    """Return what a process that stands for a container inherits of the variables of this process, and what our image sets.
+    """Return the variables that a container's process inherits from this process, and those that our image sets.
 
     Args:
-        isolated: Whether it has network isolation: then the proxy refuses it every host.
+        isolated: Whether it has network isolation; then the proxy rejects every host.
     """
     found = {name: os.environ[name] for name in _REPLACED if name in os.environ and OUTER in os.environ}
     found |= _IMAGE
@@ -110,7 +110,7 @@ def container(*, isolated: bool) -> dict[str, str]:
 
 
 def trusted_certificates(environ: Mapping[str, str]) -> list[Path]:
-    """Return the files of certificates that the user's clients believe, to which ours is added.
+    """Return the certificate files that the user's clients trust, to which ours is added.
 
     See: https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html (``AWS_CA_BUNDLE``), botocore falls back to
         ``REQUESTS_CA_BUNDLE``

@@ -1,7 +1,7 @@
-"""Which hosts are AWS's, and which of them the embedded cloud answers for.
+"""Classification of hosts: AWS's hosts, and those that the embedded cloud serves.
 
-The domains of AWS's endpoints come from botocore's own list of partitions; the others are where AWS serves what is not an API
-of a service: sign-in pages, function URLs, public images, the cdk CLI's notices.
+The domains of AWS's endpoints come from botocore's list of partitions; the others serve sign-in pages, function URLs, public images
+and the notices of the CDK CLI.
 """
 
 import functools
@@ -19,7 +19,7 @@ _METADATA = frozenset({"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd
 
 
 class Kind(Enum):
-    """What a host is to the embedded cloud."""
+    """The kind of a host."""
 
     LOOPBACK = "loopback"
     METADATA = "metadata"
@@ -30,7 +30,7 @@ class Kind(Enum):
 
 @functools.cache
 def endpoint_domains() -> frozenset[str]:
-    """Return the domains below which AWS's services have their endpoints, of every partition.
+    """Return the domains of AWS's service endpoints, in every partition.
 
     See: botocore's ``partitions.json``, ``dnsSuffix`` and ``dualStackDnsSuffix``
     """
@@ -39,13 +39,13 @@ def endpoint_domains() -> frozenset[str]:
 
 
 def domains() -> frozenset[str]:
-    """Return every domain that is AWS's."""
+    """Return every domain of AWS."""
     return endpoint_domains() | _OTHER_DOMAINS
 
 
-@functools.lru_cache(maxsize=1024)  # asked for each request
+@functools.lru_cache(maxsize=1024)  # called for each request
 def kind(host: str) -> Kind:
-    """Return what a host is.
+    """Return the kind of a host.
 
     Example:
         >>> kind("sts.us-east-1.amazonaws.com")
@@ -64,10 +64,10 @@ def kind(host: str) -> Kind:
 
 
 def covers_aws(entry: str) -> bool:
-    """Return whether an entry of ``NO_PROXY`` would let a client pass the proxy on its way to AWS.
+    """Return whether a ``NO_PROXY`` entry would let a client bypass the proxy for AWS's hosts.
 
     Args:
-        entry: ``*``, a host, or a domain with or without ``*`` or a dot before it.
+        entry: ``*``, a host, or a domain with or without ``*`` or a leading dot.
 
     Example:
         >>> covers_aws("*"), covers_aws(".amazonaws.com"), covers_aws("com"), covers_aws("intranet.example")

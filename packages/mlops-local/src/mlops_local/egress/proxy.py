@@ -1,9 +1,8 @@
-"""The proxy of the embedded cloud: AWS's hosts end here, all others are passed on untouched.
+"""The proxy of the embedded cloud: it terminates requests to AWS's hosts and forwards all others unchanged.
 
-An endpoint of AWS is answered by the embedded cloud itself, over TLS with a certificate of its own authority, and so are the
-names of its own pages, which are for everyone; any other host of AWS, and the metadata service of instances, is refused with the
-host's name. What is not AWS's goes to where the user's own
-settings would have led: package registries work as they do elsewhere.
+AWS's endpoints, and the cloud's own page hosts, are served by the embedded cloud over TLS with certificates of its own authority;
+page hosts need no password. Any other host of AWS, and the instance metadata service, is rejected by name. All other hosts are
+reached as the user's own settings say, so package registries work as usual.
 """
 
 import asyncio
@@ -26,18 +25,18 @@ LOGGER = logging.getLogger(__name__)
 
 _HEAD_LIMIT = 64 * 1024
 _CHUNK = 64 * 1024
-_HANDSHAKE = 30.0  # real seconds, for a request's head and for TLS
+_HANDSHAKE = 30.0  # real seconds, for a request's head and for the TLS handshake
 _NAMES = 1000  # hosts that are counted by name
 _PORTS = {"http": 80, "https": 443}
 _HOP_BY_HOP = ("proxy-authorization", "proxy-connection", "connection", "keep-alive")
 
 
 class RefusedError(Exception):
-    """A request is not carried out.
+    """A request is rejected.
 
     Args:
-        status: The status of HTTP.
-        message: Why, in one line.
+        status: HTTP status.
+        message: The reason, in one line.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -60,7 +59,7 @@ class _Request:
         return self.method == "CONNECT"
 
     def head(self, target: str, extra: str = "") -> bytes:
-        """Return the request's head for a server, which is asked to end the connection: the next request may be for another."""
+        """Return the request's head for a server, without keep-alive: the next request may be for another host."""
         lines = [f"{name}: {value}" for name, value in self.headers if name.lower() not in _HOP_BY_HOP]
         rest = "".join(f"{line}\r\n" for line in lines)
         return f"{self.method} {target} {self.version}\r\n{rest}Connection: close\r\n{extra}\r\n".encode("latin-1")
@@ -71,12 +70,12 @@ class Proxy:
 
     Args:
         listener: A bound socket.
-        token: The password that clients must give.
+        token: Password that clients must send.
         cloud_port: Port of the embedded cloud.
-        context: Gives what a server needs to be taken for a host that the embedded cloud answers for.
-        upstream: How other hosts are reached.
-        balancer: Gives the port on this machine of a load balancer's listener, by name and port. Default: no load balancer.
-        is_page_host: Whether a host is of pages of the embedded cloud, for which no password is asked. Default: no pages.
+        context: Returns the TLS server context of a host that the embedded cloud serves.
+        upstream: Connects to other hosts.
+        balancer: Returns the local port of a load balancer's listener, by host and port. Default: no load balancers.
+        is_page_host: Whether a host is one of the embedded cloud's pages, which need no password. Default: no pages.
     """
 
     def __init__(
@@ -97,17 +96,17 @@ class Proxy:
         self._seen: dict[str, Counter[str]] = {"served": Counter(), "refused": Counter(), "passed_on": Counter()}
 
     def start(self) -> None:
-        """Serve on a thread of its own, until the process ends."""
+        """Serve on a separate thread until the process ends."""
         ready = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self._run(ready)), name="proxy", daemon=True).start()
         ready.wait()
 
     def report(self) -> dict[str, dict[str, int]]:
-        """Return how often each host was served, refused and passed on."""
+        """Return the number of served, refused and forwarded requests per host."""
         return {verdict: dict(sorted(counts.copy().items())) for verdict, counts in self._seen.items()}
 
     def is_tls(self, address: tuple[str, int]) -> bool:
-        """Return whether a connection of this proxy to the embedded cloud, by its address and port, carries what came by TLS."""
+        """Return whether a proxy connection to the embedded cloud, identified by its address and port, came in by TLS."""
         return address in self._tls
 
     async def _run(self, ready: threading.Event) -> None:
@@ -158,7 +157,7 @@ class Proxy:
     def _user(self, request: _Request, *, is_page: bool) -> str:
         given = next((value for name, value in request.headers if name.lower() == "proxy-authorization"), "")
         if is_page and not given:
-            return USER  # no browser takes the password of a proxy with its address
+            return USER  # browsers accept no proxy password in its URL
         scheme, _, encoded = given.partition(" ")
         try:
             user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
@@ -166,15 +165,15 @@ class Proxy:
             user, password = "", ""
         known = user in {USER, ISOLATED} and scheme.lower() == "basic"
         if not known or not hmac.compare_digest(password.encode(), self._token.encode()):
-            raise RefusedError(407, "the proxy of the embedded cloud is for shells that have `mlops local env`")
+            raise RefusedError(407, "the proxy of the embedded cloud requires the environment of `mlops local env`")
         return user
 
     async def _serve(
         self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, port: int | None
     ) -> None:
-        """Let the embedded cloud answer for a host: it reads the service from the signature and the Host header.
+        """Forward a request to the embedded cloud, which determines the service from the signature and the Host header.
 
-        A load balancer answers itself. It speaks HTTP here: what comes through a tunnel is TLS.
+        A load balancer is connected directly. It speaks plain HTTP here; requests in a tunnel use TLS.
         """
         cloud = await connect("127.0.0.1", self._cloud_port if port is None else port)
         if not request.is_tunnel:
@@ -241,7 +240,7 @@ def _parsed(head: bytes) -> _Request:
 
 
 def _refuse(writer: asyncio.StreamWriter, error: RefusedError) -> None:
-    """Answer with the message in the reason too: many clients show nothing else of a refused CONNECT."""
+    """Respond with the message also in the reason phrase, the only part of a refused CONNECT that many clients show."""
     message = str(error).encode("ascii", "replace").decode()
     body = f"{message}\n"
     challenge = 'Proxy-Authenticate: Basic realm="mlops local"\r\n' if error.status == 407 else ""
@@ -257,7 +256,7 @@ async def _established(writer: asyncio.StreamWriter) -> None:
 
 
 async def _relay(near: Streams, far: Streams) -> None:
-    """Carry bytes both ways until both sides have ended."""
+    """Copy bytes in both directions until both sides have ended."""
     try:
         await asyncio.gather(_copy(near[0], far[1]), _copy(far[0], near[1]))
     finally:

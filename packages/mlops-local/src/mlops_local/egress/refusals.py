@@ -1,7 +1,7 @@
-"""Requests for services that the embedded cloud does not have: refused by name, in a form that SDKs show.
+"""Rejects requests for services that the embedded cloud does not have, by name and in a form that SDKs report.
 
-A service is found as MiniStack finds it, from target, signature and host. A request that is not signed and names no service in
-its host would be taken for S3 and answered with a bucket that does not exist.
+The service is determined as MiniStack does, from target, signature and host. MiniStack would treat an unsigned request whose host
+names no service as an S3 request for a missing bucket.
 """
 
 import html
@@ -27,17 +27,17 @@ _refused: Counter[str] = kept_stores.keep(__name__, "_refused", Counter())
 
 
 def refused() -> dict[str, int]:
-    """Return how many requests to hosts of AWS were refused here, by host."""
+    """Return the number of rejected requests per AWS host."""
     return dict(_refused)
 
 
 def refusal(method: str, path: str, headers: dict[str, str], query: str) -> str | None:
-    """Return why a request is refused, or ``None`` where the embedded cloud has its service."""
+    """Return why a request is rejected, or ``None`` if the embedded cloud has its service."""
     host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
     is_aws = kind(host) is Kind.ENDPOINT
     service = router.detect_service(method, path, headers, parse_qs(query, keep_blank_values=True))
     if service == "unknown_query" and not is_aws and "authorization" not in headers:
-        return None  # its body names the operation, such as AssumeRoleWithWebIdentity; MiniStack reads it, and refuses others
+        return None  # the body names the operation, such as AssumeRoleWithWebIdentity; MiniStack reads it, and rejects others
     if service not in app.SERVICE_HANDLERS:
         where = f" (host {host})" if is_aws else ""
         return f"service {service!r}{where} is not in the embedded cloud; nothing was sent to AWS"
@@ -49,7 +49,7 @@ def refusal(method: str, path: str, headers: dict[str, str], query: str) -> str 
 
 
 def with_refusals(application: Application) -> Application:
-    """Return an ASGI application that refuses what ``application`` has no service for."""
+    """Return an ASGI application that rejects requests for services that ``application`` does not have."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith("/_"):
@@ -82,7 +82,7 @@ def _count(host: str) -> None:
 
 
 def _answer(content_type: str, message: str) -> tuple[str, bytes]:
-    """Return an error as the protocol of the request has it: query calls are forms, and get XML."""
+    """Return an error in the protocol of the request: XML for query calls (forms), else JSON."""
     if content_type.startswith("application/x-www-form-urlencoded"):
         error = f"<Error><Type>Sender</Type><Code>{CODE}</Code><Message>{html.escape(message)}</Message></Error>"
         return "text/xml", f"<ErrorResponse>{error}<RequestId>embedded</RequestId></ErrorResponse>".encode()

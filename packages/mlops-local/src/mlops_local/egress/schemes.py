@@ -1,4 +1,4 @@
-"""Requests that came by TLS, which ends at the proxy, are marked as such: a distribution leads all others to HTTPS."""
+"""Marks requests that came by TLS, which the proxy terminates: distributions redirect all others to HTTPS."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ _HEADER = b"x-forwarded-proto"
 
 
 def with_schemes(application: Application, is_tls: Callable[[tuple[str, int]], bool]) -> Application:
-    """Return an ASGI application that says of each request through the proxy's TLS that it is one of HTTPS.
+    """Return an ASGI application that sets the scheme of requests through the proxy's TLS to ``https``.
 
     Args:
-        application: What answers.
-        is_tls: Whether the proxy has a connection of TLS behind an address and port, which are the client of a request.
+        application: The wrapped application.
+        is_tls: Whether a client address and port belong to a proxy connection that came by TLS.
     """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The proxy as a part of the embedded cloud's child process."""
+"""Starts the proxy in the embedded cloud's child process."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from mlops_local.routes import ROUTES
 
 
 def start() -> Proxy:
-    """Start the proxy on the inherited socket, write the certificates that clients must believe, and return the proxy."""
+    """Start the proxy on the inherited socket, write the trusted certificates, and return the proxy."""
     outer = environment.outer(os.environ)
     certificates = Certificates(
         hosts.endpoint_domains() | page_hosts.DOMAINS,
@@ -38,7 +38,7 @@ def start() -> Proxy:
 
 
 def _pages(certificates: Certificates) -> dict[str, object]:
-    """Return the names of pages, and the key by which a browser knows their certificates."""
+    """Return the page hosts, and the pin by which a browser trusts their certificates."""
     return {
         "distributions": page_hosts.distributions(),
         "hosts": page_hosts.hosts(),
@@ -47,7 +47,7 @@ def _pages(certificates: Certificates) -> dict[str, object]:
 
 
 def _report(proxy: Proxy) -> dict[str, dict[str, int]]:
-    """Return the proxy's counts; what it led to the embedded cloud and was refused there is refused, not served."""
+    """Return the proxy's counts; requests that the embedded cloud rejected count as refused, not served."""
     found = proxy.report()
     for host, count in refusals.refused().items():
         found["refused"][host] = found["refused"].get(host, 0) + count

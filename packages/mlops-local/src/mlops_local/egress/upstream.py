@@ -1,4 +1,4 @@
-"""How the proxy reaches hosts that are not AWS's: through the proxy that the user has, or directly."""
+"""Connections of the proxy to hosts that are not AWS's: through the user's own proxy, or directly."""
 
 import asyncio
 import base64
@@ -15,28 +15,28 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class UnreachableError(Exception):
-    """A host cannot be reached; the message says why."""
+    """A host cannot be reached; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The user's proxies.
+    """The user's proxy settings.
 
     Args:
-        environ: The user's environment without ours.
+        environ: The user's environment without the embedded cloud's variables.
     """
 
     environ: Mapping[str, str]
 
     def proxy(self, scheme: str, host: str) -> SplitResult | None:
-        """Return the user's proxy for a host, or ``None`` where the user reaches it directly.
+        """Return the user's proxy for a host; ``None`` for a direct connection.
 
         Args:
             scheme: ``http`` or ``https``.
             host: The host.
 
         Raises:
-            UnreachableError: The user's proxy is of a kind that cannot be chained to.
+            UnreachableError: If the user's proxy is of an unsupported kind.
         """
         # as Python and curl read them; no_proxy: https://docs.python.org/3/library/urllib.request.html
         bypass = {"no": self.environ.get("no_proxy") or self.environ.get("NO_PROXY") or ""}
@@ -55,10 +55,10 @@ class Upstream:
         return parts
 
     async def tunnel(self, host: str, port: int) -> Streams:
-        """Return a connection that carries bytes to a host and back.
+        """Return a connection to a host.
 
         Raises:
-            UnreachableError: If it does not exist.
+            UnreachableError: If the connection fails.
         """
         proxy = self.proxy("https", host)
         if proxy is None:
@@ -79,17 +79,17 @@ class Upstream:
         return reader, writer
 
     async def to_proxy(self, proxy: SplitResult) -> Streams:
-        """Return a connection to a proxy of the user's.
+        """Return a connection to a user's proxy.
 
         Raises:
-            UnreachableError: If it does not exist.
+            UnreachableError: If the connection fails.
         """
         secure = proxy.scheme == "https"
         return await connect(proxy.hostname or "", proxy.port or _PORTS[proxy.scheme], secure=secure)
 
 
 def authorization(proxy: SplitResult) -> str:
-    """Return the header line with a proxy's name and password, empty where its address has none."""
+    """Return the header line with a proxy's credentials; empty if its URL has none."""
     if proxy.username is None:
         return ""
     pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
@@ -97,15 +97,15 @@ def authorization(proxy: SplitResult) -> str:
 
 
 async def connect(host: str, port: int, *, secure: bool = False) -> Streams:
-    """Return a connection.
+    """Return a connection to a host.
 
     Args:
         host: Name or address.
         port: Port.
-        secure: Whether it speaks TLS. Default: it does not.
+        secure: Whether to use TLS. Default: no.
 
     Raises:
-        UnreachableError: If it does not exist.
+        UnreachableError: If the connection fails.
     """
     try:
         async with asyncio.timeout(_TIMEOUT):

@@ -1,6 +1,6 @@
-"""Byte code of a function's modules: where the same file is installed on this machine, that one's.
+"""Reuses byte code of installed modules for identical modules in a function's zip.
 
-A function's zip is unpacked for each of its processes, so that Python would compile its modules each time, a third of a cold start.
+A function's zip is unpacked for each of its processes; compiling its modules each time took a third of a cold start.
 """
 
 import os
@@ -20,17 +20,17 @@ from typing import Any
 
 
 def share(folder: str) -> None:
-    """Let this process import modules below a folder without compiling those that are installed too.
+    """Let this process import modules below a folder without compiling those that are also installed.
 
     Args:
-        folder: Where a function's zip is unpacked.
+        folder: Folder with a function's unpacked zip.
     """
 
     class Loader(SourceFileLoader):
-        """Reads a module of the folder."""
+        """Loads modules of the folder."""
 
         def get_code(self, fullname: str) -> CodeType | None:
-            """Return the code of the file that is installed under the same name, if that has the same bytes."""
+            """Return the byte code of the installed file of the same name if its content is identical."""
             name, content = self.path.removeprefix(folder).lstrip(os.sep), self.get_data(self.path)
             for place in sys.path:
                 file = f"{place}{os.sep}{name}"
@@ -40,7 +40,7 @@ def share(folder: str) -> None:
             return super().get_code(fullname)
 
         def set_data(self, *_: object, **__: object) -> None:
-            """Write no byte code: the folder goes with this process."""
+            """Write no byte code: the folder is deleted with this process."""
 
     finder = FileFinder.path_hook(
         (ExtensionFileLoader, EXTENSION_SUFFIXES), (Loader, SOURCE_SUFFIXES), (SourcelessFileLoader, BYTECODE_SUFFIXES)
@@ -62,6 +62,6 @@ def _is_same(file: str, content: bytes) -> bool:
 
 
 def _moved(code: CodeType, path: str) -> CodeType:
-    """Return code that says in tracebacks where the function's own file is."""
+    """Return code whose tracebacks name the function's own file."""
     constants = tuple(_moved(each, path) if isinstance(each, CodeType) else each for each in code.co_consts)
     return code.replace(co_filename=path, co_consts=constants)

@@ -1,6 +1,6 @@
-"""Log groups of functions: one that was deleted is made again only by a role that may.
+"""Log groups of functions: a missing one is created only if the function's role may create it.
 
-MiniStack makes a missing group for any function, so that a function that outlives its stack's log group leaves one behind.
+MiniStack creates it for any function, so a function that outlives its stack's log group would leave one behind.
 
 See: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
 """
@@ -22,7 +22,7 @@ compat.expect("ministack.core.iam_evaluator", _gather_role_policies="(role_name,
 
 
 def install() -> None:
-    """Stand in front of what a function writes to its log group."""
+    """Check the role before a function writes to a missing log group."""
     emit = lambda_svc._emit_lambda_logs
 
     def emit_where_allowed(function: dict[str, Any], *arguments: Any, **options: Any) -> None:
@@ -36,7 +36,7 @@ def install() -> None:
 
 
 def _may_make(role: str, group: str) -> bool:
-    """Return whether a role may make a log group; one that is gone may nothing."""
+    """Return whether a role may create a log group; a deleted role may not."""
     account, region = get_account_id(), get_region()
     question = iam_evaluator.EvalContext(
         principal_arn=role,

@@ -1,7 +1,7 @@
-"""The metrics of functions in ``AWS/Lambda``: how often each was called, how often it failed, how long it took.
+"""Metrics of functions in ``AWS/Lambda``: invocations, errors and duration.
 
-A namespace that begins with ``AWS/`` is written by AWS's services alone; no line of a log makes a metric there. MiniStack counts
-the calls of its ``Invoke`` alone, not those of rules and queues.
+Only AWS's services write to namespaces that begin with ``AWS/``; log lines cannot. MiniStack counts calls of ``Invoke`` only, not
+invocations by rules and queues.
 
 See: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 """
@@ -26,7 +26,7 @@ NAMESPACE = "AWS/Lambda"
 
 
 def install() -> None:
-    """Count each invocation as it ends, for any caller."""
+    """Count each invocation when it ends, for every kind of caller."""
     emit, throttled = lambda_svc._emit_lambda_logs, lambda_svc._emit_lambda_metrics
 
     def emit_throttled(function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:

@@ -1,7 +1,7 @@
-"""Processes of Python functions, forked from one that has loaded what they share: a cold start costs a fraction of the CPU time.
+"""Processes of Python functions, forked from a server with their common imports: a fraction of a cold start's CPU time.
 
-AWS's runtime of Python holds boto3 too: https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html. A function that brings
-a module of its own under one of those names, or sets a variable that Python reads as it starts, gets a process of its own.
+AWS's Python runtime includes boto3 too: https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html. A function that includes
+its own module under one of those names, or sets a variable that Python reads at start, gets a new process instead.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _LAYERS = "_LAMBDA_LAYERS_DIRS"
 
 
 def install() -> None:
-    """Fork the processes that MiniStack starts for Python functions; it starts all others as before."""
+    """Fork the processes that MiniStack starts for Python functions; all other processes start as before."""
     server = ForkServer()
 
     def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[str] | ForkedFunction":
@@ -44,7 +44,7 @@ def install() -> None:
 
 
 def is_shareable(command: Sequence[str], *, folder: str, environment: Mapping[str, str]) -> bool:
-    """Return whether a process may share what is loaded: this Python, its settings, and none of the shared modules of its own."""
+    """Return whether a process may be forked: same Python, same settings, and no own copies of the shared modules."""
     if len(command) != 2 or command[0] != sys.executable:  # Python and a script
         return False
     settings = {name for name in {*environment, *os.environ} if name.startswith("PYTHON")}
@@ -57,10 +57,10 @@ def is_shareable(command: Sequence[str], *, folder: str, environment: Mapping[st
 
 
 class ForkServer:
-    """The process that others are forked from; it starts with the first of them, and again if it has ended.
+    """The server process that others are forked from; started on first use, and again if it has ended.
 
     Args:
-        environment: What it loads modules with. Default: this process's.
+        environment: Its environment. Default: this process's.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -73,7 +73,7 @@ class ForkServer:
         """Start a process that runs a script.
 
         Raises:
-            OSError: If the server ended before it answered.
+            OSError: If the server ended before it responded.
         """
         pipes = [os.pipe() for _ in range(4)]
         theirs = [pipes[0][0], pipes[1][1], pipes[2][1], pipes[3][1]]
@@ -90,17 +90,17 @@ class ForkServer:
         folder: str,
         environment: Mapping[str, str],
     ) -> "ForkedModule":
-        """Start a process that runs a module and leads a group; it reads nothing, and its errors are among its output.
+        """Start a process that runs a module and leads a process group, without input, and with stderr in its output.
 
         Args:
-            module: Its name.
-            arguments: What follows it in the command.
-            loads: Modules that it imports, to share with the next of its kind.
-            folder: Its folder.
-            environment: Its whole environment.
+            module: Name of the module.
+            arguments: Command-line arguments.
+            loads: Modules to import before the fork, shared with further processes of the module.
+            folder: Working directory.
+            environment: The complete environment.
 
         Raises:
-            OSError: If the server ended before it answered.
+            OSError: If the server ended before it responded.
         """
         output, exit_code = os.pipe(), os.pipe()
         theirs = [os.open(os.devnull, os.O_RDONLY), output[1], os.dup(output[1]), exit_code[1]]
@@ -122,7 +122,7 @@ class ForkServer:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """End the server; processes that it forked live on."""
+        """End the server; its forked processes continue."""
         with self._lock:
             if self._channel is not None and self._process is not None:
                 self._channel.close()
@@ -134,7 +134,7 @@ class ForkServer:
         except OSError:
             if self._process is None or self._process.wait() == 0:
                 raise
-            return self._ask(self._ready(), content, descriptors)  # it was killed
+            return self._ask(self._ready(), content, descriptors)  # the server was killed
 
     def _ask(self, channel: socket.socket, content: bytes, descriptors: list[int]) -> int:
         socket.send_fds(channel, [len(content).to_bytes(HEADER, "big")], descriptors)
@@ -159,10 +159,10 @@ class ForkServer:
 
 
 class ForkedProcess:
-    """A process that is a child of the server's, as a ``subprocess.Popen`` of it would be."""
+    """A child process of the server, with the interface of a ``subprocess.Popen``."""
 
     def __init__(self, pid: int, exit_code: int) -> None:
-        """Take over the descriptor of the pipe that the exit code comes through."""
+        """Take ownership of the descriptor of the exit code's pipe."""
         self.pid = pid
         self.returncode: int | None = None
         self._exit_code = os.fdopen(exit_code, "rb", buffering=0)
@@ -171,14 +171,14 @@ class ForkedProcess:
         self._lock = threading.Lock()
 
     def poll(self) -> int | None:
-        """Return the exit code, None while the process lives."""
+        """Return the exit code; ``None`` while the process lives."""
         return self._look(0)
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code once the process has ended.
 
         Raises:
-            subprocess.TimeoutExpired: If it lives for longer.
+            subprocess.TimeoutExpired: If the process lives longer.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while (code := self._look(0.05)) is None:
@@ -187,11 +187,11 @@ class ForkedProcess:
         return code
 
     def terminate(self) -> None:
-        """Ask the process to end."""
+        """Send SIGTERM."""
         self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the process."""
+        """Send SIGKILL."""
         self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
@@ -202,17 +202,17 @@ class ForkedProcess:
     def _look(self, seconds: float) -> int | None:
         with self._lock:
             if self.returncode is None and self._ended.poll(int(seconds * 1000)):
-                # nothing comes from a server that was killed: its processes see their input end
+                # a killed server sends no exit code: its processes see their input end
                 self.returncode = int(self._exit_code.read() or -signal.SIGKILL)
                 self._exit_code.close()
             return self.returncode
 
 
 class ForkedFunction(ForkedProcess):
-    """What MiniStack uses of a ``subprocess.Popen``."""
+    """A forked function process, with the part of ``subprocess.Popen`` that MiniStack uses."""
 
     def __init__(self, pid: int, stdin: int, stdout: int, stderr: int, exit_code: int) -> None:
-        """Take over the descriptors of the standard streams too."""
+        """Take ownership of the descriptors of the standard streams and the exit code's pipe."""
         super().__init__(pid, exit_code)
         self.stdin = io.TextIOWrapper(os.fdopen(stdin, "wb"), encoding="utf-8", line_buffering=True, write_through=True)
         self.stdout = io.TextIOWrapper(os.fdopen(stdout, "rb"), encoding="utf-8")
@@ -220,9 +220,9 @@ class ForkedFunction(ForkedProcess):
 
 
 class ForkedModule(ForkedProcess):
-    """A process of a module, and what it prints."""
+    """A forked module process and its output."""
 
     def __init__(self, pid: int, stdout: int, exit_code: int) -> None:
-        """Take over the descriptor of its output too."""
+        """Take ownership of the descriptors of its output and the exit code's pipe."""
         super().__init__(pid, exit_code)
         self.stdout = os.fdopen(stdout, "rb")

@@ -1,6 +1,6 @@
-"""Lambda functions: the name of an error, and when all that were set off are done.
+"""Lambda functions: error names, credentials, and waiting for all invocations that a clock jump caused.
 
-A failed function's error is named by its exception's class, as on AWS, so that Catch and Retry match:
+The error of a failed function is the class of its exception, as in AWS, so that Catch and Retry match:
 https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
 """
 
@@ -30,7 +30,7 @@ compat.expect("ministack.services.sqs", _queues=object)
 
 LOGGER = logging.getLogger(__name__)
 
-# real seconds: how long a jump waits at one due time, how often it looks, and for how long nothing may begin
+# real seconds: longest wait of a jump at one due time, polling interval, and how long no invocation may start
 _SETTLE_LIMIT = 20.0
 _LOOK = 0.01
 _QUIET = 0.05
@@ -40,10 +40,10 @@ _CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)")
 
 # claim: function-errors-have-a-class
 def error_type(log: str, message: str) -> str | None:
-    r"""Return the class of the exception that a Python traceback at the end of a log reports.
+    r"""Return the exception class in a Python traceback at the end of a log.
 
     Returns:
-        ``None`` when the log does not end with such a traceback.
+        ``None`` if the log does not end with a traceback.
 
     Example:
         >>> error_type("Traceback (most recent call last):\n  ...\nbotocore.exceptions.ClientError: no", "no")
@@ -57,7 +57,7 @@ def error_type(log: str, message: str) -> str | None:
 
 
 def busy() -> bool:
-    """Return whether a function runs, or a message waits in a queue that feeds one."""
+    """Return whether a function runs, or a message is visible in a queue that is an event source."""
     if lambda_svc.executions_in_flight()[0] or lambda_svc._esm_inflight:
         return True
     fed = {esm.get("EventSourceArn") for esm in list(lambda_svc._esms._data.values()) if esm.get("Enabled", True)}
@@ -84,7 +84,7 @@ def settle() -> None:
 
 
 def install() -> None:
-    """Name errors by their class, and let jumps of the clock wait for functions."""
+    """Set error names, and let clock jumps wait for functions."""
     clock.add_settler(settle)
     execute = lambda_svc._execute_function_warm
 
@@ -100,9 +100,9 @@ def install() -> None:
 
 
 def execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return a function's environment with a session of its role.
+    """Return environment variables with credentials of a session of the function's role.
 
-    MiniStack's own keys are made of names alone: a function could compute those of any other.
+    MiniStack derives keys from names alone, so that a function could compute the keys of any other.
     """
     function, role = config["FunctionArn"], config.get("Role", "")
     account, role_name = function.split(":")[4], role.rpartition("/")[2]

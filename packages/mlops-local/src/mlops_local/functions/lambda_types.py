@@ -1,6 +1,6 @@
-"""Lambda's CloudFormation types: what MiniStack's provisioner drops or does not ask.
+"""Lambda's CloudFormation types: properties that MiniStack's provisioner drops, and checks that it omits.
 
-Lambda refuses a function whose role it cannot assume, or whose role lacks what the function's network, dead letters or event
+Lambda rejects a function whose role it cannot assume, or whose role lacks permissions for its network, dead letters or event
 source need: https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
 """
 
@@ -27,17 +27,17 @@ compat.expect(
 )
 
 Properties = dict[str, Any]
-MOST_BYTES = 250 * 1024 * 1024  # of a function's code and its layers, unzipped
+MOST_BYTES = 250 * 1024 * 1024  # limit of a function's code and layers, unzipped
 _held_layer_zip = lambda_svc._resolve_layer_zip
 _NETWORK_ACTIONS = ("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface")
 _QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
 
 def complete_function(name: str, _old: Properties, new: Properties) -> None:
-    """Keep network, key and dead letters in the function's configuration, and check its size and role.
+    """Store network, key and dead letters in the function's configuration, and check its size and role.
 
     Raises:
-        ValueError: If code and layers are too large, or Lambda cannot assume the role or misses a permission of it.
+        ValueError: If code and layers are too large, Lambda cannot assume the role, or the role lacks a permission.
     """
     config = lambda_svc._functions[name]["config"]
     # claim: function-and-layers-have-a-size
@@ -60,10 +60,10 @@ def complete_function(name: str, _old: Properties, new: Properties) -> None:
 
 
 def check_mapping(_mapping_id: str, _old: Properties, new: Properties) -> None:
-    """Check that the function's role may read the queue that feeds it.
+    """Check that the function's role may read its event source queue.
 
     Raises:
-        ValueError: If it may not.
+        ValueError: If the role may not.
     """
     source, name = str(new.get("EventSourceArn", "")), str(new["FunctionName"])
     function = lambda_svc._functions.get(name.partition(":function:")[2].partition(":")[0] or name)
@@ -93,13 +93,13 @@ def _check_role(config: Properties, needs: list[tuple[str, str]]) -> None:
 
 
 def check_layer(version_arn: str, _old: Properties, _new: Properties) -> None:
-    """Accept a layer without mounting it, when this environment has what it carries.
+    """Accept a layer without mounting it, if this environment has its distributions.
 
-    Functions run with this interpreter, so a wheel built for Lambda's Python would break them. Same major version counts as
-    the same: the layer's lock and this environment may be built for two Pythons.
+    Functions run with this interpreter, which wheels built for Lambda's Python would break. The same major version is
+    enough: the layer's lock and this environment may be built for different Python versions.
 
     Raises:
-        ValueError: If it is too large, or a distribution of it is missing here or has another major version.
+        ValueError: If the layer is too large, or one of its distributions is missing here or has another major version.
     """
     data = _layer_zip(version_arn)
     # claim: function-and-layers-have-a-size
@@ -120,7 +120,7 @@ def check_layer(version_arn: str, _old: Properties, _new: Properties) -> None:
 
 
 def layer_distributions(data: bytes) -> set[tuple[str, str]]:
-    """List name and version of the distributions in a layer's zip; none for an empty one."""
+    """Return name and version of the distributions in a layer's zip; empty for an empty one."""
     if not data:
         return set()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -137,7 +137,7 @@ def _layer_zip(version_arn: str) -> bytes | None:
 
 
 def leave_layers_out() -> None:
-    """Keep layer zips off the path of function workers; they count for the size of a function all the same."""
+    """Keep layers off the path of function workers; they still count for the function's size."""
     lambda_svc._resolve_layer_zip = lambda *_, **__: None
     lambda_svc._layer_unzipped_size = _layer_size
 

@@ -1,7 +1,7 @@
-"""What a function's process writes on its standard error: read whole when an invocation is over, without waiting for more.
+"""Reads the complete stderr of a function's process at the end of an invocation, without waiting for more.
 
-MiniStack gives lines 50 ms to come after each invocation that wrote none, and under load takes the last ones for those of the next.
-A process writes its lines before its answer, so they are in the pipe when the answer is here.
+MiniStack waits 50 ms for lines after each invocation that wrote none, and under load attributes late lines to the next invocation.
+A process writes its lines before its response, so they are in the pipe when the response arrives.
 """
 
 import codecs
@@ -27,10 +27,10 @@ _CHUNK = 65536
 
 
 class LogPipe:
-    """Lines of a pipe, each handed on once and in order, whichever thread takes it."""
+    """Lines of a pipe, each passed on once and in order, by whichever thread reads it."""
 
     def __init__(self, descriptor: int, hand_on: Callable[[str], None]) -> None:
-        """Keep a descriptor of our own, which outlives the process that MiniStack gives up."""
+        """Duplicate the descriptor, because MiniStack closes its own when it drops the process."""
         self._descriptor, self._hand_on = os.dup(descriptor), hand_on
         self._decoder = io.IncrementalNewlineDecoder(
             codecs.getincrementaldecoder("utf-8")("backslashreplace"), translate=True
@@ -39,15 +39,15 @@ class LogPipe:
         self._readable = self._poll()
 
     def follow(self) -> None:
-        """Take lines as they come, until all writers have closed the pipe."""
+        """Read lines as they come, until all writers have closed the pipe."""
         comes = self._poll()
         while not self._ended:
             comes.poll()
             self.take()
-        os.close(self._descriptor)  # only here: its number may be another's at once
+        os.close(self._descriptor)  # only here: the number may be reused immediately
 
     def take(self) -> None:
-        """Hand on every line that was written."""
+        """Pass on every line written so far."""
         with self._lock:
             while not self._ended and self._readable.poll(0):
                 content = os.read(self._descriptor, _CHUNK)
@@ -59,14 +59,14 @@ class LogPipe:
                     self._hand_on(line)
 
     def _poll(self) -> select.poll:
-        # one for each thread: two may not wait on the same
+        # one per thread: two threads must not wait on the same object
         made = select.poll()
         made.register(self._descriptor, select.POLLIN)
         return made
 
 
 def install(look: Callable[[str], None]) -> None:
-    """Read each line of a function as it comes, and take all lines of an invocation when it is over."""
+    """Read a function's lines as they come, and all lines of an invocation at its end."""
     pipes: weakref.WeakKeyDictionary[threading.Thread, LogPipe] = weakref.WeakKeyDictionary()
     worker_class = lambda_runtime.Worker
     drain, drain_bounded = worker_class._drain_stderr, worker_class._drain_stderr_bounded
@@ -77,7 +77,7 @@ def install(look: Callable[[str], None]) -> None:
 
         def hand_on(line: str) -> None:
             try:
-                # this thread may be of no request: what a line embeds is of the function's account and Region
+                # this thread may serve no request: embedded metrics belong to the function's account and Region
                 with request_scope(account, region):
                     look(line)
             except Exception:
@@ -89,7 +89,7 @@ def install(look: Callable[[str], None]) -> None:
         pipe.follow()
 
     def pipe_of(worker: Any) -> LogPipe | None:
-        # none: the process of a runtime of its own, or one whose thread has not begun
+        # None: a process of a custom runtime, or one whose thread has not begun
         return None if worker._stderr_thread is None else pipes.get(worker._stderr_thread)
 
     def take(worker: Any) -> str:

@@ -1,8 +1,7 @@
-"""``python -m mlops_local.functions.process_fork FD``: forks processes of Python functions or of a module, with what they load.
+"""``python -m mlops_local.functions.process_fork FD``: forks processes of Python functions or modules after importing for them.
 
-What a function's process needs before its own code, boto3, it then shares with the others; and so do the processes of a module
-what they import. The socket ``FD`` brings a request for each process, sent by
-:mod:`mlops_local.functions.function_processes`; this process ends when the other end of the socket is closed.
+Processes of functions share boto3, and processes of a module share its imports. The socket ``FD`` receives one request per process
+from :mod:`mlops_local.functions.function_processes`; this process ends when the other end of the socket is closed.
 """
 
 import contextlib
@@ -30,9 +29,7 @@ from botocore.loaders import Loader
 from mlops_local.functions import byte_code
 
 HEADER = 4  # bytes of a message's length, big endian
-STREAMS = (
-    3  # descriptors that come first with a request: standard input, output and errors; then where its exit code goes
-)
+STREAMS = 3  # first descriptors of a request: stdin, stdout and stderr; then the pipe of the exit code
 
 _SERVICES = (
     "sts",
@@ -47,15 +44,15 @@ _SERVICES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a process is to be.
+    """Description of the process to fork.
 
     Args:
-        script: The script it runs, or the name of a module.
-        folder: Its folder.
-        environment: Its whole environment.
-        arguments: What follows in its command. Default: nothing.
-        loads: Modules that it imports, which are loaded before it is forked; with any, ``script`` names a module, and the process
-            leads a group. Default: none, and boto3 is loaded.
+        script: Path of a script, or name of a module.
+        folder: Working directory.
+        environment: The complete environment.
+        arguments: Command-line arguments. Default: none.
+        loads: Modules to import before the fork; if given, ``script`` names a module, and the process leads a process group.
+            Default: none, and boto3 is imported.
     """
 
     script: str
@@ -66,8 +63,8 @@ class Request:
 
 
 def main(descriptor: int) -> None:
-    """Load what is shared, then fork a process for each request; in such a process, run its script."""
-    gc.disable()  # what is loaded stays
+    """Import what is shared, then fork a process per request; in a forked process, run its script."""
+    gc.disable()  # imported modules stay
     with socket.socket(fileno=descriptor) as channel:
         request = _serve(channel)
     if request is not None:
@@ -77,9 +74,9 @@ def main(descriptor: int) -> None:
 
 @functools.cache
 def _load(modules: tuple[str, ...]) -> None:
-    """Load modules, or else boto3 with what its sessions find in botocore's files."""
+    """Import modules, or else boto3 and the botocore files that its sessions read."""
     for module in modules:
-        with contextlib.suppress(ImportError):  # who runs it says what is missing
+        with contextlib.suppress(ImportError):  # reported when the module runs
             importlib.import_module(module)
     if modules:
         return
@@ -88,7 +85,8 @@ def _load(modules: tuple[str, ...]) -> None:
     def cache(loader: Loader) -> dict[Any, Any]:
         return known.setdefault(tuple(loader.search_paths), {})
 
-    # a session has a loader of its own, which would list the services and read their files again
+        # each session creates a loader, which would list the services and read their files again
+
     Loader._cache = property(cache, lambda *_: None)  # type: ignore[attr-defined]
     session = boto3.Session("none", "none", region_name="us-east-1")
     for service in _SERVICES:
@@ -96,8 +94,8 @@ def _load(modules: tuple[str, ...]) -> None:
 
 
 def _serve(channel: socket.socket) -> Request | None:
-    """Fork for each request, and send exit codes on; returns in a forked process, and with None at the end."""
-    exit_codes: dict[int, int] = {}  # where each living process's goes
+    """Fork for each request and send exit codes; return the request in a forked process, and ``None`` at the end."""
+    exit_codes: dict[int, int] = {}  # pid to the descriptor of its exit code
     woken, wakes = socket.socketpair()
     woken.setblocking(False)
     wakes.setblocking(False)
@@ -119,7 +117,7 @@ def _serve(channel: socket.socket) -> Request | None:
                 return None
             request = Request(**json.loads(_read(channel, int.from_bytes(header, "big"))))
             _load(tuple(request.loads))
-            gc.freeze()  # or each process looks through all that is loaded as it ends, and has a copy of it then
+            gc.freeze()  # otherwise a process scans all loaded objects at exit, which copies their pages
             pid = os.fork()
             if not pid:
                 signal.set_wakeup_fd(-1)
@@ -127,7 +125,9 @@ def _serve(channel: socket.socket) -> Request | None:
                 _take(descriptors[:STREAMS], close=[*exit_codes.values(), *descriptors])
                 return request
             if request.loads:
-                with contextlib.suppress(PermissionError, ProcessLookupError):  # it has done so itself, or has ended
+                with contextlib.suppress(
+                    PermissionError, ProcessLookupError
+                ):  # the process did so itself, or has ended
                     os.setpgid(pid, pid)
             exit_codes[pid] = descriptors[STREAMS]
             for stream in descriptors[:STREAMS]:
@@ -143,7 +143,7 @@ def _read(channel: socket.socket, length: int) -> bytes:
 
 
 def _collect(exit_codes: dict[int, int]) -> None:
-    """Report each ended process to its parent."""
+    """Send the exit code of each ended process to its parent."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -154,7 +154,7 @@ def _collect(exit_codes: dict[int, int]) -> None:
 
 
 def _take(streams: list[int], *, close: list[int]) -> None:
-    """Make descriptors the standard streams of this process, and close what belongs to others."""
+    """Make descriptors the standard streams of this process, and close those of other processes."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     for descriptor in close:
@@ -165,13 +165,13 @@ def _take(streams: list[int], *, close: list[int]) -> None:
 
 
 def _text(descriptor: int, mode: str, *, errors: str) -> io.TextIOWrapper:
-    # what is written goes out at once, as with PYTHONUNBUFFERED
+    # unbuffered output, as with PYTHONUNBUFFERED
     stream = os.fdopen(descriptor, f"{mode}b", buffering=-1 if mode == "r" else 0, closefd=False)
     return io.TextIOWrapper(stream, encoding="utf-8", errors=errors, write_through=mode == "w")
 
 
 def _run(request: Request) -> None:
-    """Become the process that was asked for."""
+    """Set up this forked process for its request."""
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
@@ -183,10 +183,10 @@ def _run(request: Request) -> None:
         runpy.run_path(request.script, run_name="__main__")
         return
     os.setpgid(0, 0)
-    sys.modules.pop(request.script, None)  # one that is loaded runs again, as the program
+    sys.modules.pop(request.script, None)  # a module that is already imported runs again, as __main__
     random.seed()
     if "numpy" in sys.modules:
-        importlib.import_module("numpy.random").seed()  # drawn when it was loaded: each process would draw the same
+        importlib.import_module("numpy.random").seed()  # seeded at import: each process would draw the same numbers
     sys.path[0] = request.folder
     runpy.run_module(request.script, run_name="__main__", alter_sys=True)
 

@@ -1,9 +1,9 @@
-"""Processes of a function: one that breaks, or a function that changes, ends none that serves a call.
+"""Worker processes of a function: a broken worker or an updated function never ends a process that serves another call.
 
-Lambda gives each of the calls that run at once an environment of its own, and updates and deletes a function while calls run:
-https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html. MiniStack ends all processes of a function when one of
-them breaks, and when the function changes: calls of others then failed without a reason. Calls of WebSocket APIs lease no process
-and may still end so; no construct of ours has such an API.
+Lambda gives each concurrent call an environment of its own, and updates and deletes a function while calls run:
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html. MiniStack ends all processes of a function when one
+breaks, and when the function changes, so that other calls failed without a reason. Calls of WebSocket APIs lease no process and
+may still end this way; no construct has such an API.
 """
 
 import weakref
@@ -29,12 +29,12 @@ compat.expect(
 )
 compat.expect("ministack.services.lambda_svc", invalidate_worker=_INVALIDATE, release_worker=_RELEASE)
 
-# out of the pool, and ended with the call that they serve
+# removed from the pool, to be ended after their current call
 _leaving: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def install() -> None:
-    """Leave processes that serve a call until it is over."""
+    """Keep processes that serve a call until it is over."""
     # claim: a-call-keeps-its-environment
     # claim: a-deleted-function-answers-its-calls
     release = lambda_runtime.release_worker
@@ -53,7 +53,7 @@ def install() -> None:
 def _invalidate_idle(
     func_name: str, qualifier: str | None = None, account: str | None = None, region: str | None = None
 ) -> None:
-    """Take all processes out of the pool at once, and end those that serve no call."""
+    """Remove all processes of a function from the pool, and end the idle ones."""
     wanted = (account, region, func_name, qualifier)
     with lambda_runtime._lock:
         keys = [
@@ -68,7 +68,7 @@ def _invalidate_idle(
 
 
 def _ending(invoke: Callable[..., Any]) -> Callable[..., Any]:
-    """End the process of a call that broke, which no pool has any more."""
+    """End the process of a broken call, which is in no pool any more."""
 
     def invoke_or_end(worker: Any, *arguments: Any, **named: Any) -> Any:
         try:

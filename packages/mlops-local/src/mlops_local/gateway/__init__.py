@@ -1,6 +1,6 @@
-"""API Gateway's REST APIs on the embedded cloud: integrations with services, mappings and templates, as on AWS.
+"""API Gateway REST APIs of the embedded cloud: service integrations, mappings and mapping templates.
 
-MiniStack keeps the APIs and their records; the way of a request through them is ours.
+MiniStack stores the APIs; this package executes requests to them.
 """
 
 from mlops_local.gateway import (
@@ -18,7 +18,7 @@ from mlops_local.gateway import (
 
 
 def install() -> None:
-    """Take over the requests to REST APIs."""
+    """Install the execution of REST API requests."""
     access_denials.install()
     api_hosts.install()
     deployments.install()

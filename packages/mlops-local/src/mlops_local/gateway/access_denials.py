@@ -1,4 +1,4 @@
-"""What signatures and IAM deny at an API: in the words of its gateway responses, as other refusals of the gateway.
+"""Denials by signatures and IAM in the form of the API's gateway responses, like the gateway's other errors.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 """
@@ -31,7 +31,7 @@ _DENIED = "AccessDeniedException"
 
 
 def forbidden() -> tuple[int, dict[str, str], bytes]:
-    """Return what a caller gets who is refused where no gateway response can word it: without a REST API, or without its stage.
+    """Return the 403 response for an unknown REST API or stage, where no gateway response applies.
 
     Example:
         >>> forbidden()[0], forbidden()[2]
@@ -47,7 +47,7 @@ def forbidden() -> tuple[int, dict[str, str], bytes]:
 
 
 def install() -> None:
-    """Answer what policies deny by the response ACCESS_DENIED of the API; MiniStack answers before it knows the API."""
+    """Return policy denials as the API's ACCESS_DENIED response; MiniStack denies before it knows the API."""
     enforce, unsigned = app._enforce_execute_api, v1.authentication_error_response
     v1.authentication_error_response = lambda *call: unsigned(*call) or forbidden()
 
@@ -68,7 +68,7 @@ def install() -> None:
         if api.get("disableExecuteApiEndpoint") and not own_names.is_api(headers.get("host", "")):
             return forbidden()
         denied = enforce(api_id, stage, method, path, headers, query, **more)
-        # an HTTP API has no such responses, and other refusals have the API's words already
+        # HTTP APIs have no gateway responses, and other denials have the API's form already
         if denied is None or scope is None or found is None or denied[1].get("x-amzn-errortype") != _DENIED:
             return denied
         # claim: gateway-denials-are-its-responses

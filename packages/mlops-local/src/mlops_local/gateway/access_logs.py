@@ -1,4 +1,4 @@
-"""Access logs of stages: one line a request, in the stage's own format, to a log group or a delivery stream.
+"""Access logs of stages: one line per request, in the stage's format, to a log group or delivery stream.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
 """
@@ -15,12 +15,12 @@ from mlops_local.sagemaker.call_records import Batches
 
 LOGGER = logging.getLogger(__name__)
 _VARIABLE = re.compile(r"\$(?:\{context\.([\w.-]{1,100})\}|context\.([\w.-]{1,100}))")
-_EVENTS = 1000  # lines a call, within PutLogEvents' and PutRecordBatch's limits
+_EVENTS = 1000  # lines per call, within PutLogEvents' and PutRecordBatch's limits
 _RECORDS = 500
 
 
 def write(exchange: Exchange) -> None:
-    """Write the line of an answered request where its stage has access logs."""
+    """Write the access log line of a request if its stage has access logs."""
     settings: Mapping[str, Any] = exchange.stage.get("accessLogSettings") or {}
     if settings.get("destinationArn"):
         _BATCHES.add(
@@ -29,7 +29,7 @@ def write(exchange: Exchange) -> None:
 
 
 def line(text: str, context: Mapping[str, Any]) -> str:
-    """Fill a format in; a variable without a value is a hyphen.
+    """Return a log format with its variables filled in; a variable without a value becomes a hyphen.
 
     Example:
         >>> line('{"id": "$context.requestId", "who": "$context.identity.user"}', {"requestId": "7", "identity": {}})
@@ -55,7 +55,7 @@ def _deliver(batch: dict[str, list[tuple[float, str]]]) -> None:
                 _to_stream(destination.rpartition("/")[2], [text for _, text in lines])
             else:
                 _to_group(name, lines)
-        except Exception:  # AWS delivers as well as it can: a call is answered all the same
+        except Exception:  # AWS delivers with best effort: the request still gets its response
             LOGGER.warning("access logs of %s are lost", destination, exc_info=True)
 
 

@@ -1,4 +1,4 @@
-"""The host names of REST APIs, which clients use through the proxy of `mlops local env`.
+"""Host names of REST APIs, which clients use through the proxy of `mlops local env`.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
 """
@@ -16,10 +16,10 @@ compat.expect("ministack.services.apigateway_v1", find_api_scope="(api_id)")
 
 
 def api_of(host: str) -> tuple[str, str] | None:
-    """Return id and region of the API that a host names.
+    """Return id and Region of the API that a host names.
 
     Args:
-        host: As the header has it, a port included.
+        host: Value of the ``Host`` header, optionally with a port.
 
     Example:
         >>> api_of("1a2b3c4d.execute-api.us-east-1.amazonaws.com")
@@ -32,7 +32,7 @@ def api_of(host: str) -> tuple[str, str] | None:
 
 
 def install() -> None:
-    """Let AWS's names of APIs reach the REST APIs of this cloud; MiniStack knows a name of its own alone."""
+    """Route AWS's host names of APIs to the REST APIs of this cloud; MiniStack only supports its own form."""
     parse = app._parse_execute_api_url
 
     def parsed(host: str, path: str) -> Any:

@@ -1,4 +1,4 @@
-"""The metrics of namespace ``AWS/ApiGateway``: one line a request, by API and stage, and by method where a stage wants it.
+"""Metrics in ``AWS/ApiGateway``, per request: by API and stage, and by method if the stage enables it.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
 """
@@ -12,7 +12,7 @@ from mlops_local.sagemaker.call_records import Batches
 
 NAMESPACE = "AWS/ApiGateway"
 _PERIOD = 60
-_VALUES, _DATA = 150, 100  # values a datum and data a request, within PutMetricData's limits
+_VALUES, _DATA = 150, 100  # values per datum and data per request, within PutMetricData's limits
 Dimensions = tuple[tuple[str, str], ...]
 
 
@@ -21,9 +21,9 @@ def count(exchange: Exchange, status: int, seconds: float, integration: float | 
 
     Args:
         exchange: The request.
-        status: What the caller got.
-        seconds: From the request to the answer.
-        integration: What of it the integration took. Default: it was not asked.
+        status: HTTP status of the response.
+        seconds: Time from request to response.
+        integration: Seconds spent in the integration. Default: the integration was not called.
     """
     minute = int(clock.now()) // _PERIOD * _PERIOD
     for dimensions in _dimensions(exchange):
@@ -32,7 +32,7 @@ def count(exchange: Exchange, status: int, seconds: float, integration: float | 
 
 
 def values(status: int, seconds: float, integration: float | None) -> Mapping[str, float]:
-    """Return what one request adds to each metric; latencies in whole milliseconds.
+    """Return one request's contribution to each metric; latencies in whole milliseconds.
 
     Example:
         >>> values(504, 0.2, 0.1)

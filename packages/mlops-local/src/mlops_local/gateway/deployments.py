@@ -1,6 +1,6 @@
-"""What a stage serves: the API as it was when its deployment was made, without later changes.
+"""Deployments: a stage serves its API as it was when the deployment was created, without later changes.
 
-The copy lies in MiniStack's own stores under an id of its own, so that it is routed, validated and saved like an API.
+The copy is stored in MiniStack's stores under its own id, so that it is routed, validated and saved like an API.
 """
 
 import copy
@@ -35,7 +35,7 @@ _STORES = (v1._resources, v1._models, v1._request_validators)
 
 
 def install() -> None:
-    """Copy an API with each of its deployments, and let IAM look for a method in the copy."""
+    """Copy an API with each deployment, and let IAM find methods in the copy."""
     create, delete, delete_api = v1._create_deployment, v1._delete_deployment, v1._delete_rest_api
 
     # claim: gateway-deploys-methods-with-integrations
@@ -67,7 +67,7 @@ def install() -> None:
 
 
 def served_id(api_id: str, stage: Mapping[str, Any]) -> str:
-    """Return the id under which MiniStack's stores have what a stage serves."""
+    """Return the id of a stage's deployed copy in MiniStack's stores."""
     # claim: gateway-serves-what-was-deployed
     return _name(api_id, stage.get("deploymentId") or "")
 
@@ -76,7 +76,7 @@ def route(served: str, method: str, path: str) -> tuple[Record, Record, dict[str
     """Find the resource and method of a request, and the values of the path's parameters.
 
     Args:
-        served: What :func:`served_id` gives.
+        served: Id returned by :func:`served_id`.
         method: The verb.
         path: The path below the stage.
     """
@@ -93,7 +93,7 @@ def route(served: str, method: str, path: str) -> tuple[Record, Record, dict[str
 
 
 def authorization_type(api_id: str, stage_name: str, method: str, path: str) -> str | None:
-    """Return how the method that serves a request authorizes its callers; ``None`` where none does."""
+    """Return the authorization type of the method that serves a request; ``None`` without such a method."""
     scope = v1.find_api_scope(api_id)
     if scope is None:
         return None
@@ -104,7 +104,7 @@ def authorization_type(api_id: str, stage_name: str, method: str, path: str) -> 
 
 
 def _problem(api_id: str) -> str | None:
-    """Return why AWS does not deploy an API."""
+    """Return AWS's reason to reject a deployment of an API, or ``None``."""
     methods = [
         method for resource in v1._resources.get(api_id, {}).values() for method in resource["resourceMethods"].values()
     ]

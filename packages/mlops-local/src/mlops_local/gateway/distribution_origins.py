@@ -1,4 +1,4 @@
-"""Distributions of CloudFront with a REST API behind: the viewer's request reaches the API in process."""
+"""CloudFront distributions with a REST API as origin: requests reach the API in process."""
 
 import asyncio
 import contextvars
@@ -23,7 +23,7 @@ compat.expect("ministack.services.apigateway_v1", find_api_scope="(api_id)")
 
 
 def install() -> None:
-    """Let distributions reach the REST APIs of this cloud."""
+    """Support REST APIs of this cloud as origins of distributions."""
     fetch = cloudfront._fetch_from_origin
 
     async def fetch_from_origin(  # noqa: PLR0917 - MiniStack's own signature
@@ -40,7 +40,9 @@ def install() -> None:
             k.lower(): v for k, v in cloudfront._origin_request_headers(origin, headers, client_ip, viewer_xff).items()
         }
         # claim: distributions-reach-rest-apis
-        if sent.get("host", host).partition(":")[0].lower() != host:  # as when a policy forwards the viewer's
+        if (
+            sent.get("host", host).partition(":")[0].lower() != host
+        ):  # for example when a policy forwards the viewer's host
             return 403, "Forbidden", {"content-type": "application/json"}, b'{"message":"Forbidden"}'
         sent["host"] = f"127.0.0.1:{settings.port}"
         path = f"/_aws/execute-api/{found[0]}{origin.get('origin_path') or ''}{uri}"

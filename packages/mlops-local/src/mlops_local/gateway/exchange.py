@@ -1,4 +1,4 @@
-"""One request to a REST API on its way: what the caller sent, where it goes, and the variables of ``$context``."""
+"""State of one request to a REST API: the caller's request, its route, and the variables of ``$context``."""
 
 import base64
 import os
@@ -17,11 +17,11 @@ compat.expect("ministack.core.responses", new_uuid="()")
 Record = Mapping[str, Any]
 _JSON = "application/json"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_EXTENDED = 11  # bytes of an id that no caller chooses
+_EXTENDED = 11  # bytes of the extended request id, which no caller chooses
 
 
 class Answer(NamedTuple):
-    """What the caller gets."""
+    """The response to the caller."""
 
     status: int
     headers: dict[str, str]
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 class Variables(dict[str, Any]):
-    """Variables of ``$context``: one that is not set is empty text, as on AWS."""
+    """Variables of ``$context``; a missing one is an empty string, as in AWS."""
 
     def __missing__(self, name: str) -> str:
         return ""
@@ -37,22 +37,22 @@ class Variables(dict[str, Any]):
 
 @dataclass(slots=True)
 class Exchange:
-    """One request, filled in as it is routed.
+    """One request, completed while it is routed.
 
     Args:
         account: Owner of the API.
-        region: Where it is.
-        api: The record of the API.
-        stage: The record of the stage.
-        method: The verb, in capitals.
-        path: The path below the stage.
-        headers: The caller's, names in lower case.
-        query: Values of each parameter.
-        body: What the caller sent.
-        resource: The record of the resource that serves the path. Default: it is not routed yet.
-        served: The record of the method. Default: as above.
+        region: Region of the API.
+        api: Record of the API.
+        stage: Record of the stage.
+        method: HTTP method in capitals.
+        path: Path below the stage.
+        headers: The caller's headers, names in lower case.
+        query: Values of each query parameter.
+        body: The caller's body.
+        resource: Record of the resource that serves the path. Default: not routed yet.
+        served: Record of the method. Default: not routed yet.
         path_parameters: Values of the resource's ``{names}``.
-        context: ``$context``, made of the above.
+        context: ``$context``, derived from the other fields.
     """
 
     account: str
@@ -84,17 +84,17 @@ class Exchange:
 
     @property
     def integration(self) -> Record:
-        """The record of the method's integration."""
+        """Record of the method's integration."""
         found: Record = self.served.get("methodIntegration") or {}
         return found
 
     @property
     def content_type(self) -> str:
-        """The media type of the body without its parameters; AWS takes JSON where the caller names none."""
+        """Media type of the body without parameters; AWS assumes JSON if the caller names none."""
         return media_type(self.headers.get("content-type") or _JSON)
 
     def text(self, content: bytes, kind: str) -> bytes:
-        """Return a payload as AWS hands it on: text in UTF-8 unless its type is a binary one of the API."""
+        """Return a payload as AWS passes it on: UTF-8 text unless its type is one of the API's binary types."""
         # claim: gateway-payloads-are-text
         if is_binary(kind, self.api.get("binaryMediaTypes") or ()):
             return content

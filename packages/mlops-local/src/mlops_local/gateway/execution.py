@@ -1,4 +1,4 @@
-"""The way of one request through a REST API: routing, authorization, limits, checks, integration, answer."""
+"""Execution of a request to a REST API: routing, authorization, limits, checks, integration, response."""
 
 import json
 import logging
@@ -50,7 +50,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 def install() -> None:
-    """Answer the requests of all REST APIs."""
+    """Serve the requests of all REST APIs."""
     v1._handle_execute_in_scope = execute
 
 
@@ -65,7 +65,7 @@ async def execute(  # noqa: PLR0917 - MiniStack's own signature
     account: str,
     region: str,
 ) -> Response:
-    """Answer one request to a stage of an API."""
+    """Serve one request to a stage of an API."""
     api, stage = v1._rest_apis.get(api_id), v1._stages_v1.get(api_id, {}).get(stage_name)
     if not api:
         return 404, dict(_JSON), b'{"message":"Not Found"}'
@@ -75,7 +75,7 @@ async def execute(  # noqa: PLR0917 - MiniStack's own signature
     began = time.perf_counter()
     try:
         answer = await _answer(exchange)
-    except Exception:  # MiniStack would send its text to the caller
+    except Exception:  # MiniStack would return its message to the caller
         LOGGER.exception("API %s, %s %s failed", api_id, method, path)
         answer = v1._gw_error("DEFAULT_5XX", "Internal server error")
     if isinstance(answer, v1._GatewayError):
@@ -86,7 +86,7 @@ async def execute(  # noqa: PLR0917 - MiniStack's own signature
 
 
 def _record(exchange: Exchange, answer: Answer, seconds: float) -> None:
-    """Count a request and write its line."""
+    """Count a request and write its access log line."""
     context = exchange.context
     integration: float | None = context.pop("integrationSeconds", None)
     if integration is not None:
@@ -100,7 +100,7 @@ def _record(exchange: Exchange, answer: Answer, seconds: float) -> None:
 
 
 async def _answer(exchange: Exchange) -> Any:
-    """Return an answer, or MiniStack's description of an error of the gateway's own."""
+    """Return a response, or MiniStack's description of a gateway error."""
     if not _route(exchange):  # claim: gateway-knows-no-404
         return v1._gw_error("MISSING_AUTHENTICATION_TOKEN", "Missing Authentication Token")
     if firewall.blocks(exchange):
@@ -129,7 +129,7 @@ async def _integrated(exchange: Exchange) -> Any:
         return v1._gw_error("INTEGRATION_FAILURE", "Network error communicating with endpoint")
     except TimeoutError:
         return v1._gw_error("INTEGRATION_TIMEOUT", "Endpoint request timed out")
-    except (RoleError, MappingError, TemplateError) as error:  # AWS: the reason is in the execution log alone
+    except (RoleError, MappingError, TemplateError) as error:  # in AWS only the execution log has the reason
         # claim: gateway-hides-configuration-errors
         LOGGER.warning("API %s, %s %s: %s", exchange.api["id"], exchange.method, exchange.path, error)
         return v1._gw_error("API_CONFIGURATION_ERROR", "Internal server error")
@@ -149,16 +149,16 @@ async def _by_kind(exchange: Exchange) -> Any:
         return await http_integrations.serve(exchange)
     if kind in {"AWS", "AWS_PROXY"}:
         return _plain(await _function(exchange, is_proxy=kind == "AWS_PROXY"))
-    raise MappingError(f"the method has no integration that the embedded cloud answers, got type {kind!r}")
+    raise MappingError(f"the method has no integration that the embedded cloud supports, got type {kind!r}")
 
 
 async def _function(exchange: Exchange, *, is_proxy: bool) -> Any:
-    """Leave functions and queues to MiniStack."""
+    """Pass functions and queues to MiniStack."""
     spec = v1._parse_service_integration_uri(exchange.integration.get("uri", ""))
     is_queue = not is_proxy and spec is not None and spec[1] == "sqs"
     if not is_proxy:
         template(exchange)
-    # with credentials the role is what may invoke, which nothing here asks
+        # with credentials, the role authorizes the invocation, which is not checked here
     if not is_queue and not exchange.integration.get("credentials"):
         function_permissions.require(exchange)
     invoke = v1._invoke_lambda_proxy_v1 if is_proxy else v1._invoke_sqs_v1 if is_queue else v1._invoke_lambda_custom_v1
@@ -178,7 +178,7 @@ def _plain(response: Any) -> Any:
 
 
 def _mock(exchange: Exchange) -> Answer:
-    """Answer without a service; the request template says with which status."""
+    """Respond without a service; the request template determines the status."""
     # claim: gateway-mocks-are-mapped
     text = template(exchange)
     override = mapping_templates.overrides()

@@ -1,4 +1,4 @@
-"""The web ACL of a stage: rate, size, byte and address rules decide; groups that AWS manages are recorded and count nothing.
+"""The web ACL of a stage: rate, size, byte and address rules apply; managed rule groups are recorded without effect.
 
 https://docs.aws.amazon.com/waf/latest/developerguide/web-acl.html
 """
@@ -32,31 +32,31 @@ compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLE
 
 Properties = dict[str, Any]
 Statement = Mapping[str, Any]
-_WINDOW = 300  # seconds of a rate rule that names none
-_INSPECTED = 16  # KB of a body that API Gateway's ACLs read
+_WINDOW = 300  # default seconds of a rate rule
+_INSPECTED = 16  # KB of a body that API Gateway's ACLs inspect
 _COMPARISONS = {
     "EQ": lambda a, b: a == b, "NE": lambda a, b: a != b, "LE": lambda a, b: a <= b,
     "LT": lambda a, b: a < b, "GE": lambda a, b: a >= b, "GT": lambda a, b: a > b,
 }  # fmt: skip
-# https://docs.aws.amazon.com/waf/latest/APIReference/API_ByteMatchStatement.html; a word of CONTAINS_WORD is not decided
+# https://docs.aws.amazon.com/waf/latest/APIReference/API_ByteMatchStatement.html; CONTAINS_WORD is not implemented
 _POSITIONS: dict[str, Callable[[bytes, bytes], bool]] = {
     "EXACTLY": lambda content, text: content == text,
     "STARTS_WITH": lambda content, text: content.startswith(text),
     "ENDS_WITH": lambda content, text: content.endswith(text),
     "CONTAINS": lambda content, text: text in content,
 }
-# times of calls by ACL, rule and caller
+# call times by ACL, rule and caller
 _CALLS: dict[tuple[str, str, str], deque[float]] = kept_stores.leave(
     __name__, "_CALLS", {}, why="calls of the last minutes"
 )
 
 
 class AssociationError(ValueError):
-    """WAF refuses an association of a template."""
+    """WAF rejects a web ACL association of a template."""
 
 
 def install() -> None:
-    """Make associations of templates, and keep how much of a body an ACL reads."""
+    """Create associations of templates, and store the body inspection limit of ACLs."""
     create, update = waf.create_web_acl_record, waf.update_web_acl_record
 
     def create_record(name: str, scope: str, given: Properties) -> Any:
@@ -80,7 +80,7 @@ def install() -> None:
 
 
 def blocks(exchange: Exchange) -> bool:
-    """Return whether the web ACL of a stage blocks a request."""
+    """Return whether the web ACL of the stage blocks a request."""
     # claim: gateway-stages-have-web-acls
     acl = _acl(
         f"arn:aws:apigateway:{exchange.region}::/restapis/{exchange.api['id']}/stages/{exchange.stage['stageName']}"
@@ -98,7 +98,7 @@ def blocks(exchange: Exchange) -> bool:
 
 
 def undecided() -> list[str]:
-    """Return the rules of associated ACLs that the embedded cloud records and does not decide, with their statement."""
+    """Return the rules of associated ACLs that are recorded without effect, with their statement."""
     found = []
     for _, arn in waf._associations.all_items():
         acl, _ = waf._resolve_local_web_acl(arn)
@@ -124,7 +124,7 @@ def _kinds(statement: Statement) -> Iterable[str]:
 
 
 def _matches(statement: Statement, exchange: Exchange, acl: Properties, rule: str) -> bool | None:
-    """Return whether a request matches; None where that is not decided here."""
+    """Return whether a request matches; ``None`` for a statement that is not implemented."""
     kind, given = next(iter(statement.items()))
     decide: Callable[..., bool | None] | None = _DECIDED.get(kind)
     return None if decide is None else decide(given, exchange, acl, rule)
@@ -144,7 +144,7 @@ def _rate(given: Statement, exchange: Exchange, acl: Properties, rule: str) -> b
 
 
 def _caller(given: Statement, exchange: Exchange) -> str:
-    """Return whose requests a rate rule counts together."""
+    """Return the key by which a rate rule aggregates requests."""
     kind = given.get("AggregateKeyType", "IP")
     if kind == "FORWARDED_IP":
         header = (given.get("ForwardedIPConfig") or {}).get("HeaderName", "X-Forwarded-For")
@@ -175,7 +175,7 @@ def _bytes(given: Statement, exchange: Exchange, acl: Properties, _rule: str) ->
 
 
 def _encoded(node: Any) -> Any:
-    """Return properties of a template as the API has them: texts that are searched for are plain in templates."""
+    """Return template properties in the API's form: search strings are plain text in templates."""
     if isinstance(node, list):
         return [_encoded(each) for each in node]
     if not isinstance(node, Mapping):
@@ -197,7 +197,7 @@ def _addresses(given: Statement, exchange: Exchange, _acl: Properties, _rule: st
 
 
 def _part(field: Statement, exchange: Exchange, acl: Properties) -> tuple[bytes, bool]:
-    """Return what a rule reads of a request, and whether that is all of it."""
+    """Return the part of a request that a rule inspects, and whether it is complete."""
     kind, given = next(iter(field.items()))
     if kind == "SingleHeader":
         return exchange.headers.get(str(given["Name"]).lower(), "").encode(), True

@@ -1,4 +1,4 @@
-"""What lets an API invoke a function: the function's own policy, which names the method of the API."""
+"""Permission of an API to invoke a function: the function's resource policy, checked per method of the API."""
 
 from ministack.core.responses import request_scope
 
@@ -10,10 +10,10 @@ _SERVICE = "apigateway.amazonaws.com"
 
 
 def require(exchange: Exchange) -> None:
-    """Refuse an integration whose function does not let this method in.
+    """Reject an integration if the function's policy does not allow this method.
 
     Raises:
-        RoleError: No statement of the function's policy does.
+        RoleError: If no statement of the function's policy allows it.
     """
     # claim: gateway-needs-the-functions-permission
     function = str(exchange.integration.get("uri")).partition("/functions/")[2].removesuffix("/invocations")

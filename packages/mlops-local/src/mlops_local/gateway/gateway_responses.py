@@ -1,4 +1,4 @@
-"""The gateway's own errors as its gateway responses word them: all variables of ``$context``, nothing of VTL.
+"""Gateway responses for the gateway's own errors: templates with all variables of ``$context``, without VTL.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gatewayResponse-definition.html
 """
@@ -19,10 +19,10 @@ _VARIABLE = re.compile(r"\$(?:\{context\.([A-Za-z.]{1,100})\}|context\.([A-Za-z]
 
 
 def answer(error: Any, exchange: Exchange) -> Answer:
-    """Render an error of the gateway.
+    """Render a gateway error.
 
     Args:
-        error: MiniStack's description.
+        error: MiniStack's description of the error.
         exchange: The request.
     """
     # claim: gateway-responses-know-the-context
@@ -35,7 +35,7 @@ def answer(error: Any, exchange: Exchange) -> Answer:
         "headers": exchange.headers, "query_params": exchange.query, "path_params": exchange.path_parameters,
         "resource_path": exchange.resource.get("path", ""), "request_id": exchange.context["requestId"],
     })  # fmt: skip
-    # MiniStack replaces the variables that it knows and leaves the others as they stand
+    # MiniStack replaces the variables that it supports and leaves the others unchanged
     text = _VARIABLE.sub(lambda found: _value(exchange.context, found[1] or found[2]), body.decode())
     return Answer(status, headers, text.encode())
 

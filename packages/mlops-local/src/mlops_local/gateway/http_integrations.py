@@ -1,4 +1,4 @@
-"""Integrations with HTTP backends: a server's address, or a load balancer behind a VPC link.
+"""HTTP integrations: a public address, or a load balancer behind a VPC link.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/setup-http-integrations.html
 """
@@ -16,14 +16,14 @@ from mlops_local.gateway.integration_responses import MappingError
 from mlops_local.gateway.parameter_mappings import Payload
 
 _PREFIX = "integration.request."
-# of one connection alone, or made again for each
+# hop-by-hop headers, or headers set again for each connection
 _OWN = frozenset({"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization", "te", "trailer",
                   "transfer-encoding", "upgrade"})  # fmt: skip
 _REMAPPED = frozenset({"connection", "content-length", "date", "server", "www-authenticate"})
 
 
 class BackendError(OSError):
-    """The backend cannot be reached or breaks off: 504."""
+    """The backend is unreachable or closes the connection: 504."""
 
 
 class _Call(NamedTuple):
@@ -38,14 +38,14 @@ class _Call(NamedTuple):
 
 
 async def serve(exchange: Exchange) -> Answer:
-    """Answer a request by an HTTP backend.
+    """Serve a request from an HTTP backend.
 
     Raises:
-        BackendError: It cannot be reached.
-        TimeoutError: Nothing within the integration's timeout.
-        UnsupportedMediaTypeError: The body's type is refused, not of a proxy.
-        TemplateError: A template cannot be evaluated, not of a proxy.
-        MappingError: The answer cannot be mapped, or what a VPC link leads to does not exist.
+        BackendError: If the backend cannot be reached.
+        TimeoutError: If the integration's timeout passes without a response.
+        UnsupportedMediaTypeError: If the body's type is rejected (not for proxy integrations).
+        TemplateError: If a template cannot be evaluated (not for proxy integrations).
+        MappingError: If the response cannot be mapped, or the VPC link or its target does not exist.
     """
     is_proxy = exchange.integration.get("type") == "HTTP_PROXY"
     call = _proxied(exchange) if is_proxy else _mapped(exchange)
@@ -94,7 +94,7 @@ def _call(exchange: Exchange, path: Mapping[str, str], query: str, headers: Mapp
         address = address.replace("{" + name + "}", quote(value)).replace("{" + name + "+}", quote(value))
     parts = urlsplit(address)
     if not parts.hostname or parts.scheme not in {"http", "https"}:
-        raise MappingError(f"{address!r} is not an address of HTTP")
+        raise MappingError(f"{address!r} is not an HTTP address")
     verb = str(integration.get("httpMethod") or "ANY")
     asked = f"{parts.path or '/'}?{'&'.join(filter(None, (parts.query, query)))}".rstrip("?")
     scheme, host, port = parts.scheme, parts.hostname, parts.port

@@ -1,4 +1,4 @@
-"""From the caller's request to the integration's: parameters, templates, what passes without a template."""
+"""Integration requests: mapped parameters, templates, and bodies passed through without a template."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,11 +10,11 @@ _PREFIX = "integration.request."
 
 
 class UnsupportedMediaTypeError(ValueError):
-    """No template fits the body's type and it may not pass: 415."""
+    """No template matches the body's type, which may not pass through: 415."""
 
 
 class IntegrationRequest(NamedTuple):
-    """What an integration is sent, without what its kind adds."""
+    """A request to an integration, without parts specific to its type."""
 
     headers: dict[str, str]
     path: dict[str, str]
@@ -23,10 +23,10 @@ class IntegrationRequest(NamedTuple):
 
 
 def template(exchange: Exchange) -> str | None:
-    """Return the request template for the body's type, ``None`` where the body passes as it is.
+    """Return the request template of the body's type; ``None`` if the body passes through unchanged.
 
     Raises:
-        UnsupportedMediaTypeError: It is missing, and ``passthroughBehavior`` refuses what has none.
+        UnsupportedMediaTypeError: If the type has no template, and ``passthroughBehavior`` rejects such bodies.
     """
     # claim: gateway-refuses-types-without-a-template
     templates: Mapping[str, str] = exchange.integration.get("requestTemplates") or {}
@@ -40,11 +40,11 @@ def template(exchange: Exchange) -> str | None:
 
 
 def build(exchange: Exchange) -> IntegrationRequest:
-    """Map a request for its integration.
+    """Map a request to its integration request.
 
     Raises:
-        UnsupportedMediaTypeError: As :func:`template`.
-        TemplateError: The template cannot be evaluated.
+        UnsupportedMediaTypeError: See :func:`template`.
+        TemplateError: If the template cannot be evaluated.
     """
     # claim: gateway-passes-type-and-accept-alone
     text = template(exchange)

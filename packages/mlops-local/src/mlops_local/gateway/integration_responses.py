@@ -1,4 +1,4 @@
-"""From what an integration answered to what the caller gets: selection patterns, mapped headers, templates.
+"""Integration responses: selection patterns, mapped headers, and response templates.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-integration-settings-integration-response.html
 """
@@ -16,20 +16,20 @@ _PREFIX = "method.response.header."
 
 
 class MappingError(ValueError):
-    """What API Gateway cannot map: its caller gets 500."""
+    """A response that API Gateway cannot map; the caller gets 500."""
 
 
 def answer(exchange: Exchange, status: int, payload: Payload) -> Answer:
-    """Map an integration's answer.
+    """Map an integration's response.
 
     Args:
         exchange: The request.
-        status: The HTTP status of the service.
-        payload: Its headers and body.
+        status: HTTP status of the service.
+        payload: Headers and body of the service's response.
 
     Raises:
-        MappingError: Nothing fits the status and there is no default response, or the method does not declare its status.
-        TemplateError: The template cannot be evaluated.
+        MappingError: If no integration response matches and there is no default, or the method does not declare the status.
+        TemplateError: If the template cannot be evaluated.
     """
     # claim: gateway-hides-configuration-errors
     selected = select(exchange.integration, str(status))
@@ -55,7 +55,7 @@ def answer(exchange: Exchange, status: int, payload: Payload) -> Answer:
 
 
 def select(integration: Record, status: str) -> Mapping[str, Any] | None:
-    """Return the integration response for a status: one whose pattern fits all of it, else the one without a pattern."""
+    """Return the integration response for a status: the one whose pattern matches completely, else the one without a pattern."""
     # claim: gateway-without-patterns-answers-200
     responses = list((integration.get("integrationResponses") or {}).values())
     for response in responses:

@@ -1,4 +1,4 @@
-"""The part of JSONPath that mapping templates and parameter mappings use: names, indices and ``[*]``."""
+"""The subset of JSONPath in mapping templates and parameter mappings: names, indices and ``[*]``."""
 
 import re
 from typing import Any
@@ -9,21 +9,21 @@ _STEP = re.compile(
 
 
 class PathError(ValueError):
-    """A JSONPath that the embedded cloud does not evaluate."""
+    """A JSONPath that the embedded cloud does not support."""
 
 
 def find(document: Any, path: str) -> Any:
-    """Return what a path leads to.
+    """Return the value at a path.
 
     Args:
         document: A JSON value.
         path: ``$``, ``$.a.b``, ``$.a[0]``, ``$['a']``, ``$.a[*].b``.
 
     Returns:
-        The value, a list where the path has ``[*]``, or ``None`` where it leads nowhere.
+        The value; a list if the path has ``[*]``; ``None`` if the path does not exist.
 
     Raises:
-        PathError: Filters, slices and recursive descent are not evaluated.
+        PathError: For filters, slices and recursive descent.
 
     Example:
         >>> find({"rows": [{"x": 1}, {"x": 2}]}, "$.rows[*].x")

@@ -1,4 +1,4 @@
-"""Mapping templates of API Gateway in VTL: airspeed evaluates them, here are the objects that they see.
+"""Mapping templates in VTL, evaluated by airspeed; this module defines the objects of API Gateway.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
 """
@@ -30,11 +30,11 @@ _ESCAPES = {
 
 
 class TemplateError(ValueError):
-    """A template that cannot be evaluated; on AWS the call answers 500."""
+    """A template cannot be evaluated; in AWS the request returns 500."""
 
 
 class Overrides(dict[str, Any]):
-    """``requestOverride`` or a part of it: each value may be set once, https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-override-request-response-parameters.html."""
+    """``requestOverride`` or a part of it; each value may be set once, https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-override-request-response-parameters.html."""
 
     # claim: gateway-overrides-once
     def __setitem__(self, name: str, given: Any) -> None:
@@ -54,11 +54,11 @@ def render(template: str, exchange: Exchange, body: bytes, override: Mapping[str
     Args:
         template: VTL.
         exchange: The request.
-        body: ``$input.body``: of the request, or of the integration's answer.
-        override: ``requestOverride`` or ``responseOverride``; what the template sets is in it afterwards.
+        body: ``$input.body``: the request's body, or the body of the integration's response.
+        override: ``requestOverride`` or ``responseOverride``; the template's values are added to it.
 
     Raises:
-        TemplateError: Wrong syntax, a call that fails, a value that is overridden twice.
+        TemplateError: For invalid syntax, a failing call, or a value overridden twice.
     """
     # claim: gateway-templates-are-vtl
     seen = {
@@ -71,7 +71,7 @@ def render(template: str, exchange: Exchange, body: bytes, override: Mapping[str
         return str(_compiled(template).merge(seen))
     except TemplateError:
         raise
-    except Exception as error:  # of what a template may call, each has its own
+    except Exception as error:  # each function that a template may call has its own
         cause = error.__cause__ if isinstance(error.__cause__, TemplateError) else error
         raise TemplateError(f"the template cannot be evaluated: {cause}") from error
 
@@ -103,12 +103,12 @@ class _Input:
             raise TemplateError(str(error)) from error
 
     def json(self, path: str) -> str:
-        """Return what is at a path as JSON; the whole body as it is."""
+        """Return the value at a path as JSON; for the whole body, unchanged."""
         found = self.path(path)
         return "" if found is None else json.dumps(found, separators=(",", ":"), ensure_ascii=False)
 
     def params(self, name: str | None = None) -> Any:
-        """Return a parameter of path, query or header, in this order; without a name all of them."""
+        """Return a parameter of path, query or headers, in this order; without a name, all of them."""
         exchange = self._exchange
         query = {key: values[-1] for key, values in exchange.query.items()}
         if name is None:
@@ -127,7 +127,7 @@ class _Util:
 
     @staticmethod
     def parseJson(text: str) -> Any:  # noqa: N802 - AWS's name
-        """Return the object that a JSON text stands for."""
+        """Parse JSON."""
         return json.loads(text)
 
     @staticmethod
@@ -137,22 +137,22 @@ class _Util:
 
     @staticmethod
     def urlDecode(text: str) -> str:  # noqa: N802 - AWS's name
-        """Undo ``urlEncode``."""
+        """Decode ``urlEncode``."""
         return urllib.parse.unquote_plus(text)
 
     @staticmethod
     def base64Encode(text: object) -> str:  # noqa: N802 - AWS's name
-        """Encode text in UTF-8."""
+        """Encode UTF-8 text."""
         return base64.b64encode(_java_text(text).encode()).decode()
 
     @staticmethod
     def base64Decode(text: str) -> str:  # noqa: N802 - AWS's name
-        """Undo ``base64Encode``."""
+        """Decode ``base64Encode``."""
         return base64.b64decode(text).decode(errors="replace")
 
 
 def _java_text(node: object) -> str:
-    """Write a value as Java does: ``true``, ``{a=1}``."""
+    """Format a value as Java does: ``true``, ``{a=1}``."""
     if isinstance(node, bool):
         return str(node).lower()
     if node is None:
@@ -165,7 +165,7 @@ def _java_text(node: object) -> str:
 
 
 def _write_reference(self: Any, stream: Any, namespace: Any, loader: Any) -> None:
-    """Write what ``$name`` stands for; one without a value is written unchanged, ``$!name`` not at all."""
+    """Write the value of ``$name``; without a value it is written unchanged, and ``$!name`` not at all."""
     found = self.expression.calculate(namespace, loader) if self.expression is not None else None
     if found is None and self.alternate is not None:
         found = self.alternate.calculate(namespace, loader)
@@ -186,7 +186,7 @@ _TEXT_METHODS: dict[str, Callable[..., Any]] = {
     "trim": lambda self: self.strip(),
     "indexOf": lambda self, part: self.find(part),
     "endsWith": lambda self, end: self.endswith(end),
-    # airspeed's own is true for a text that only begins so: `{id}` would be a path
+    # airspeed's own matches prefixes: `{id}` would be a path
     "matches": lambda self, pattern: re.fullmatch(pattern, self) is not None,
 }
 _MAP_METHODS: dict[str, Callable[..., Any]] = {
@@ -196,7 +196,7 @@ _MAP_METHODS: dict[str, Callable[..., Any]] = {
     "size": len,
     "values": lambda self: list(self.values()),
 }
-# what templates may use of Python's own; all else would lead from a template to the process that evaluates it
+# members of Python types that templates may use; any other would give a template access to this process
 _MEMBERS: dict[type, frozenset[str]] = {
     str: frozenset({"replace", "split"}),
     _Input: frozenset({"body", "json", "params", "path"}),
@@ -205,7 +205,7 @@ _MEMBERS: dict[type, frozenset[str]] = {
 
 
 def _member(owner: object, name: str) -> Any:
-    """Stand in for ``getattr`` in airspeed."""
+    """Replaces ``getattr`` in airspeed."""
     # claim: gateway-templates-are-vtl
     if name not in _MEMBERS.get(type(owner), ()):
         raise AttributeError(name)
@@ -213,7 +213,7 @@ def _member(owner: object, name: str) -> Any:
 
 
 def _speak_java() -> None:
-    """Give airspeed what Velocity has: hyphens in names, methods of Java's strings and maps, its texts of values."""
+    """Add Velocity's features to airspeed: hyphens in names, methods of Java's strings and maps, Java's string forms."""
     airspeed.getattr = _member
     airspeed.FormalReference.evaluate_raw = _write_reference
     # https://velocity.apache.org/engine/1.7/user-guide.html#variables

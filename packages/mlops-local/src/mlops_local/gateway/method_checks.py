@@ -1,4 +1,4 @@
-"""What AWS refuses of integrations and their responses, and what the embedded cloud refuses by name."""
+"""Validation of integrations and their responses: what AWS rejects, and what the embedded cloud does not support."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ Properties = dict[str, Any]
 
 
 def install() -> None:
-    """Refuse what AWS refuses, and keep the members that MiniStack drops."""
+    """Add AWS's validation, and store the members that MiniStack drops."""
     integrate, respond = v1._put_integration, v1._put_integration_response
 
     # claim: gateway-needs-a-role-for-services
@@ -45,7 +45,7 @@ def install() -> None:
 
 
 def integration_problem(data: Mapping[str, Any]) -> str | None:
-    """Return why AWS, or the embedded cloud by name, refuses an integration.
+    """Return why AWS rejects an integration, or the embedded cloud does not support it; ``None`` if valid.
 
     Example:
         >>> integration_problem({"type": "AWS", "uri": "arn:aws:apigateway:us-east-1:kinesis:action/PutRecord"})[:48]
@@ -67,7 +67,7 @@ def integration_problem(data: Mapping[str, Any]) -> str | None:
 
 
 def response_problem(owner: Mapping[str, Any], code: str, data: Mapping[str, Any]) -> str | None:
-    """Return why AWS refuses an integration response."""
+    """Return why AWS rejects an integration response, or ``None``."""
     # claim: gateway-responses-are-declared
     declared = (owner.get("methodResponses") or {}).get(code)
     known = (declared or {}).get("responseParameters") or {}
@@ -82,7 +82,7 @@ def response_problem(owner: Mapping[str, Any], code: str, data: Mapping[str, Any
 
 
 def method(api_id: str, resource_id: str, http_method: str) -> Properties:
-    """Return the record of a method, empty where it does not exist."""
+    """Return the record of a method; empty if it does not exist."""
     resource = v1._resources.get(api_id, {}).get(resource_id) or {}
     found: Properties = resource.get("resourceMethods", {}).get(http_method) or {}
     return found

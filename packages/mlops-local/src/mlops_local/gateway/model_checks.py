@@ -1,4 +1,4 @@
-"""What API Gateway refuses of a model: schemas that are not of draft-04, and keywords that it does not know.
+"""Validation of models: schemas that are not of draft-04, and keywords that API Gateway does not support.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/models-mappings-models.html
 """
@@ -21,13 +21,13 @@ compat.expect(
 )
 
 _KNOWN = frozenset(Draft4Validator.META_SCHEMA["properties"]) | {"$ref"}
-# keywords whose members have names of the developer's, or are schemas themselves
+# keywords whose members have user-defined names, or are schemas themselves
 _NAMED = ("properties", "patternProperties", "definitions", "dependencies")
 _INNER = ("items", "additionalItems", "additionalProperties", "allOf", "anyOf", "oneOf", "not")
 
 
 def install() -> None:
-    """Refuse models when they are made or changed."""
+    """Validate models on create and update."""
     create, update = v1._create_model, v1._update_model
 
     # claim: gateway-models-are-of-draft-4
@@ -47,7 +47,7 @@ def install() -> None:
 
 
 def problem(text: str) -> str | None:
-    """Return why AWS refuses a model's schema.
+    """Return why AWS rejects a model's schema, or ``None``.
 
     Args:
         text: The schema, as JSON.

@@ -1,4 +1,4 @@
-"""Requests that the cloud sends to itself: through its own front with its checks, in process and without a socket."""
+"""Requests of the cloud to itself: through its own entry point with all checks, in process, without a socket."""
 
 import asyncio
 from collections.abc import Mapping, MutableMapping
@@ -14,7 +14,7 @@ _APPLICATION = with_signatures(app.app)
 
 
 class OwnAnswer(NamedTuple):
-    """What the cloud answered: names of headers in lower case."""
+    """A response of the cloud; header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -22,19 +22,19 @@ class OwnAnswer(NamedTuple):
 
 
 def path_on_the_wire(path: str) -> str:
-    """Encode a path as signatures want it: every character but unreserved ones and the slash."""
+    """Encode a path as signatures require: every character but unreserved ones and the slash."""
     return quote(path, safe="/~")
 
 
 async def ask(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> OwnAnswer:
-    """Send a request; call it in a context of its own, since who called before must not count.
+    """Send a request; call it in a new context, so that the original caller does not count.
 
     Args:
-        method: The verb.
+        method: HTTP method.
         path: Decoded, with its leading slash.
         query: Encoded.
-        headers: With the host.
-        body: What is sent.
+        headers: Headers, including the host.
+        body: The body.
     """
     # claim: gateway-calls-services-as-its-role
     given = {**headers, "content-length": str(len(body))}
@@ -50,7 +50,7 @@ async def ask(method: str, path: str, query: str, headers: Mapping[str, str], bo
 
     async def receive() -> MutableMapping[str, Any]:
         if not messages:
-            await asyncio.Event().wait()  # the client stays until it has its answer
+            await asyncio.Event().wait()  # the client stays connected until it has the response
         return messages.pop()
 
     async def take(message: MutableMapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Expressions of API Gateway's parameter mappings: what a header, path part or query parameter is made of.
+"""Expressions of API Gateway's parameter mappings: sources of headers, path parts and query parameters.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-parameter-mapping-sources.html
 """
@@ -12,22 +12,22 @@ from mlops_local.gateway.json_paths import PathError, find
 
 
 class Payload(NamedTuple):
-    """What an integration answered: headers with names in lower case."""
+    """Response of an integration; header names in lower case."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
 def value(source: str, exchange: Exchange, payload: Payload | None = None) -> str | None:
-    """Return what an expression stands for.
+    """Return the value of an expression.
 
     Args:
         source: ``method.request.header.x``, ``context.requestId``, ``'constant'``, ``integration.response.header.x``, ...
         exchange: The request.
-        payload: The integration's answer. Default: it has not answered yet.
+        payload: The integration's response. Default: no response yet.
 
     Returns:
-        The value, or ``None`` where the request or answer has nothing of the kind: AWS leaves the parameter out.
+        The value, or ``None`` if the request or response has no such value; AWS then omits the parameter.
     """
     # claim: gateway-parameters-are-mapped
     if len(source) > 1 and source[0] == source[-1] == "'":

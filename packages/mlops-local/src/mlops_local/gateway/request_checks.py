@@ -1,4 +1,4 @@
-"""What the gateway itself refuses, in the order in which AWS checks: size, caller, key, rates, parameters and body."""
+"""The gateway's own checks in AWS's order: size, caller, API key, rates, parameters and body."""
 
 import re
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ _CREDENTIAL = re.compile(r"Credential=([^\s,]*)")
 
 
 async def refusal(exchange: Exchange) -> Any:
-    """Return MiniStack's description of why a request is refused, or ``None``; fill in the caller.
+    """Return MiniStack's description of the gateway's error for a request, or ``None``; fill in the caller.
 
     Args:
         exchange: A routed request.
@@ -83,7 +83,7 @@ async def _caller(exchange: Exchange) -> Any:
 
 
 def _as_written(claims: Mapping[str, str]) -> dict[str, str]:
-    """Return the claims that a REST API writes otherwise than MiniStack, whose form is that of HTTP APIs."""
+    """Return the claims that REST APIs format differently from HTTP APIs, whose format MiniStack uses."""
     # claim: gateway-writes-claims-as-text
     changed = {name: value[1:-1].replace(" ", ",") for name, value in claims.items() if re.fullmatch(r"\[.*\]", value)}
     for name in ("exp", "iat"):
@@ -93,7 +93,7 @@ def _as_written(claims: Mapping[str, str]) -> dict[str, str]:
 
 
 def _misplaced(exchange: Exchange) -> str:
-    """Return what is wrong with the scope of a credential, of a header or of an address that was signed beforehand."""
+    """Return the problem with the scope of a credential, in a header or presigned URL."""
     header = _CREDENTIAL.search(exchange.headers.get("authorization", ""))
     given = header[1] if header is not None else "".join(exchange.query.get("X-Amz-Credential", [])[:1])
     if not given:
@@ -111,12 +111,12 @@ def _misplaced(exchange: Exchange) -> str:
 
 
 def _invalid(exchange: Exchange) -> Any:
-    """Return why parameters or body are refused; a body whose type has no model is not checked."""
+    """Return the error of the parameters or body; a body whose type has no model is not checked."""
     # claim: gateway-validates-types-with-a-model
     models = exchange.served.get("requestModels") or {}
     name = models.get(exchange.content_type) or models.get("$default")
     served = deployments.served_id(exchange.api["id"], exchange.stage)
-    # MiniStack falls back to the model of JSON: it sees the one that counts, under the type that it looks for
+    # MiniStack falls back to the model for JSON: pass only the applicable one, under the type that it looks up
     method = {**exchange.served, "requestModels": {exchange.content_type: name} if name else {}}
     headers = {**exchange.headers, "content-type": exchange.content_type}
     # claim: gateway-reads-json-strictly

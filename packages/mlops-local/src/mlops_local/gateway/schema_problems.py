@@ -1,6 +1,6 @@
-"""Why a body does not fit its model, as ``$context.error.validationErrorString`` words it.
+"""Validation errors of a body against its model, in the wording of ``$context.error.validationErrorString``.
 
-API Gateway's texts are those of the Java library json-schema-validator.
+API Gateway's messages are those of the Java library json-schema-validator.
 """
 
 import json
@@ -17,7 +17,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
 
 
 def is_json(body: bytes) -> bool:
-    """Return whether a body is one document of JSON in UTF-8; Python's own reader guesses encodings and takes ``NaN``.
+    """Return whether a body is one JSON document in UTF-8; Python's own parser guesses encodings and accepts ``NaN``.
 
     Example:
         >>> is_json(b'{"rows": [1]}'), is_json(b"[NaN]"), is_json('{}'.encode("utf-16"))
@@ -36,11 +36,11 @@ def _refuse(constant: str) -> None:
 
 
 def text(schema: Any, body: bytes) -> str:
-    """Return the problems of a body.
+    """Return the validation errors of a body.
 
     Args:
-        schema: The model's, in draft-04; nothing is found where it is not an object.
-        body: What the caller sent.
+        schema: The model's schema in draft-04; without errors if it is not an object.
+        body: The caller's body.
 
     Example:
         >>> text({"type": "object", "required": ["rows"]}, b"{}")
@@ -54,8 +54,8 @@ def text(schema: Any, body: bytes) -> str:
     if not isinstance(schema, dict):
         return "[]"
     try:
-        found = list(Draft4Validator(schema, registry=Registry()).iter_errors(document))  # which fetches nothing
-    except Exception:  # a schema that the library cannot follow: a reference to another model, endless nesting
+        found = list(Draft4Validator(schema, registry=Registry()).iter_errors(document))  # which fetches no references
+    except Exception:  # the library cannot resolve a reference to another model, or endless nesting
         return "[instance does not match the schema]"
     problems: dict[str, None] = {}
     for error in found:

@@ -1,6 +1,6 @@
-"""A gateway's call of another service: signed with its role's session and sent to the embedded cloud's own front, in process.
+"""Calls of the gateway to other services: signed with the integration role's session, sent to the cloud's own entry point.
 
-So IAM, bucket policies and keys answer as to any other caller of that role.
+IAM, bucket policies and keys therefore apply as to any other caller with that role.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.core.responses", request_scope="(account_id, region)")
 
-# the sessions of the roles that API Gateway takes are named so in CloudTrail
+# name of API Gateway's role sessions in CloudTrail
 _SESSION = "BackplaneAssumeRoleSession"
 _running: set[asyncio.Task[Any]] = kept_stores.leave(__name__, "_running", set(), why="calls on their way")
 
@@ -32,11 +32,11 @@ class ServiceCall(NamedTuple):
 
     Args:
         service: Name in the signature, ``sagemaker`` or ``s3``.
-        method: The verb.
+        method: HTTP method.
         path: Decoded, with its leading slash.
-        query: Its parameters.
-        headers: Beyond those of the signature.
-        body: What is sent.
+        query: Query parameters.
+        headers: Headers besides those of the signature.
+        body: The body.
     """
 
     service: str
@@ -48,12 +48,12 @@ class ServiceCall(NamedTuple):
 
 
 def assume(role: str, *, source_arn: str, account: str, region: str) -> authorization.Session:
-    """Take an integration's role.
+    """Assume an integration's role.
 
-    The caller of the API must not count as the caller of STS: the trust policy is asked in a context of its own.
+    The trust policy is evaluated in a new context, so that the API's caller does not count as the caller of STS.
 
     Raises:
-        AccessDeniedError: The role does not exist or does not let API Gateway take it.
+        AccessDeniedError: If the role does not exist or API Gateway may not assume it.
     """
 
     def ask() -> authorization.Session:
@@ -64,10 +64,10 @@ def assume(role: str, *, source_arn: str, account: str, region: str) -> authoriz
 
 
 async def send(call: ServiceCall, session: authorization.Session, *, region: str, timeout: float) -> OwnAnswer:
-    """Send a request with a role's session and wait for the answer.
+    """Send a request with a role's session and wait for the response.
 
     Raises:
-        TimeoutError: Nothing within ``timeout`` seconds; the service works on, as on AWS.
+        TimeoutError: If there is no response within ``timeout`` seconds; the service continues, as in AWS.
     """
     task = asyncio.create_task(_request(call, session, region), context=contextvars.Context())
     _running.add(task)

@@ -1,4 +1,4 @@
-"""Integrations of type ``AWS`` with SageMaker's runtime and S3: a service answers the caller, without a function between.
+"""``AWS`` integrations with the SageMaker runtime and S3, without a function in between.
 
 https://docs.aws.amazon.com/apigateway/latest/api/API_PutIntegration.html#apigw-PutIntegration-request-uri
 """
@@ -17,16 +17,16 @@ from mlops_local.iam.authorization import AccessDeniedError
 
 LOGGER = logging.getLogger(__name__)
 _URI = re.compile(r"arn:[\w-]+:apigateway:([\w-]+):([\w.-]+):path/(.*)", re.DOTALL)
-# how the URI names a service, and what signatures for it name
+# the service's name in URIs, and in signatures
 SERVICES = {"runtime.sagemaker": "sagemaker", "s3": "s3"}
 
 
 class RoleError(RuntimeError):
-    """API Gateway may not take the integration's role: 500."""
+    """API Gateway may not assume the integration's role: 500."""
 
 
 class ServiceUri(NamedTuple):
-    """What an integration's ``uri`` names: the service's Region, its name in signatures, and a path with its query."""
+    """The parts of an integration's ``uri``: Region, service name in signatures, and path with query."""
 
     region: str
     service: str
@@ -34,7 +34,7 @@ class ServiceUri(NamedTuple):
 
 
 def service_uri(uri: str) -> ServiceUri | None:
-    """Read the URI of a service that is reached by path; ``None`` for all else.
+    """Parse the URI of a service with a path; ``None`` for any other URI.
 
     Example:
         >>> service_uri("arn:aws:apigateway:us-east-1:runtime.sagemaker:path/endpoints/demand/invocations")
@@ -47,14 +47,14 @@ def service_uri(uri: str) -> ServiceUri | None:
 
 
 async def serve(exchange: Exchange, uri: ServiceUri) -> Answer:
-    """Answer a request by the service that its integration names.
+    """Serve a request from the service that its integration names.
 
     Raises:
-        RoleError: The role may not be taken.
-        TimeoutError: Nothing within the integration's timeout.
-        UnsupportedMediaTypeError: The body's type is refused.
-        TemplateError: A template cannot be evaluated.
-        MappingError: The answer cannot be mapped.
+        RoleError: If the role may not be assumed.
+        TimeoutError: If the integration's timeout passes without a response.
+        UnsupportedMediaTypeError: If the body's type is rejected.
+        TemplateError: If a template cannot be evaluated.
+        MappingError: If the response cannot be mapped.
     """
     # claim: gateway-calls-services-as-its-role
     request = integration_requests.build(exchange)

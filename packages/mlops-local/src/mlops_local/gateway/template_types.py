@@ -1,4 +1,4 @@
-"""CloudFormation types of REST APIs as far as MiniStack leaves them out: methods with their validators, validators at all."""
+"""CloudFormation types of REST APIs, as far as MiniStack lacks them: method properties, request validators, stage logs."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -31,15 +31,15 @@ _FLAGS = {
 
 
 class MethodError(ValueError):
-    """AWS refuses a method of a template."""
+    """AWS rejects a method of a template."""
 
 
 class StageError(ValueError):
-    """AWS refuses a stage of a template."""
+    """AWS rejects a stage of a template."""
 
 
 def install() -> None:
-    """Complete the handlers."""
+    """Complete MiniStack's handlers, and register request validators."""
     # claim: gateway-responses-are-declared
     handler = _HANDLERS["AWS::ApiGateway::Method"]
     handler["create"], handler["update"] = _checked(handler["create"]), _checked(handler["update"])
@@ -52,7 +52,7 @@ def install() -> None:
 
 
 def _checked(change: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a method of a template fail where AWS refuses it, and add the properties that MiniStack drops."""
+    """Reject methods that AWS rejects, and add the properties that MiniStack drops."""
 
     # claim: gateway-responses-are-declared
     def changed(*arguments: Any) -> Any:
@@ -83,7 +83,7 @@ def _checked(change: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _logging(change: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep where a stage writes its access logs, which an account without a role for it cannot have in CloudWatch."""
+    """Store a stage's access log destination; CloudWatch Logs requires the account's role for it."""
 
     def changed(*arguments: Any) -> Any:
         given: Properties = arguments[-2]

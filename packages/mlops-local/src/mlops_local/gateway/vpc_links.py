@@ -1,4 +1,4 @@
-"""VPC links V2: the way of an API to a private load balancer.
+"""VPC links V2, which connect an API to a private load balancer.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-vpc-links-v2.html
 """
@@ -28,26 +28,26 @@ _LINKS: dict[str, Properties] = kept_stores.keep(__name__, "_LINKS", {})
 
 
 class LinkError(ValueError):
-    """AWS refuses a VPC link of a template."""
+    """AWS rejects a VPC link of a template."""
 
 
 def install() -> None:
-    """Make links of templates."""
+    """Register VPC links of templates."""
     provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::VpcLink"] = {
         "create": _create, "update": _update, "delete": _delete,
     }  # fmt: skip
 
 
 def port(integration: Record) -> int:
-    """Return the port on this machine at which the load balancer of a private integration listens.
+    """Return the local port of the load balancer of a private integration.
 
     Args:
-        integration: With the link in ``connectionId``, the load balancer or a listener in ``integrationTarget``, and the
-            listener's port in ``uri`` where the target is a load balancer.
+        integration: The link is in ``connectionId``, the load balancer or a listener in ``integrationTarget``, and the
+            listener's port in ``uri`` if the target is a load balancer.
 
     Raises:
-        MappingError: The link, the load balancer or its listener does not exist, security groups let nothing through, or the
-            listener's certificate has another name than ``uri``.
+        MappingError: If the link, the load balancer or its listener does not exist, security groups block the connection, or the
+            listener's certificate does not match ``uri``.
     """
     # claim: vpc-links-reach-load-balancers
     name, target = str(integration.get("connectionId") or ""), str(integration.get("integrationTarget") or "")
@@ -75,7 +75,7 @@ def port(integration: Record) -> int:
 
 
 def _listener(target: str, port: int) -> Mapping[str, Any]:
-    """Return the record of a listener, by its ARN or by that of its load balancer and the port; empty for an unknown one."""
+    """Return the record of a listener, by its ARN or by its load balancer's ARN and port; empty if unknown."""
     if ":listener/" in target:
         return dict(alb._listeners.get(target) or {})
     listeners = [each for each in alb._listeners.values() if each["LoadBalancerArn"] == target]
@@ -83,19 +83,19 @@ def _listener(target: str, port: int) -> Mapping[str, Any]:
 
 
 def _name_problem(listener: Mapping[str, Any], scheme: str, host: str) -> str | None:
-    """Return why a gateway does not take the certificate of a listener, if it does not."""
+    """Return why a gateway rejects a listener's protocol or certificate, or ``None``."""
     # claim: private-integrations-verify-names
     is_secure = listener.get("Protocol") == "HTTPS"
     if is_secure is not (scheme == "https"):
         return f"the listener speaks {listener.get('Protocol')}, uri has {scheme}"
     names = balancer_api.certified_names(listener)
     if not names or any(_covers(name, host) for name in names):
-        return None  # of no certificate of this cloud nothing is known
+        return None  # no certificate of this cloud: its names are unknown
     return f"host name {host!r} does not match the certificate subject provided by the peer ({', '.join(names)})"
 
 
 def _covers(name: str, host: str) -> bool:
-    """Return whether a certificate's name is a host's; a star is one label."""
+    """Return whether a certificate's name matches a host; a star is one label."""
     return name.count(".") == host.count(".") and fnmatchcase(host.lower(), name)
 
 

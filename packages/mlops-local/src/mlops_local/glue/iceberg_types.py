@@ -1,9 +1,9 @@
-"""Glue's Iceberg tables as CloudFormation makes them, executed through pyiceberg.
+"""Glue's Iceberg tables of CloudFormation, implemented with pyiceberg.
 
 `AWS::Glue::Table` with `OpenTableFormatInput.IcebergInput.IcebergTableInput`
 (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-glue-table-icebergtableinput.html)
-becomes a metadata file in S3 and an entry in the Glue catalog, with exactly the field ids of the template: an id that changed
-would read old data files as another column.
+becomes a metadata file in S3 and a Glue catalog entry with exactly the template's field ids: a changed id would make old data files
+read as another column.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from pyiceberg.table.update import (
 from pyiceberg.types import NestedField
 
 Properties = Mapping[str, Any]
-# what an Iceberg column may turn into: https://iceberg.apache.org/spec/#schema-evolution
+# allowed type promotions of an Iceberg column: https://iceberg.apache.org/spec/#schema-evolution
 _PROMOTIONS = {("int", "long"), ("float", "double")}
 
 
 def create(catalog: GlueCatalog, properties: Properties) -> str:
-    """Make the table.
+    """Create the table.
 
     Returns:
         The table's name, the resource's physical id.
 
     Raises:
-        ValueError: If the declaration is not one that CloudFormation takes.
+        ValueError: If CloudFormation would reject the declaration.
     """
     declared = _declared(properties)
     schema, location = _schema(declared, 0), declared["Location"].rstrip("/")
@@ -59,10 +59,10 @@ def create(catalog: GlueCatalog, properties: Properties) -> str:
 
 
 def update(catalog: GlueCatalog, old: Properties, new: Properties) -> None:
-    """Change the table in place: columns by id, and properties.
+    """Change the table in place: columns, matched by id, and properties.
 
     Raises:
-        ValueError: If the change is one that would make the table unreadable, or that CloudFormation cannot do in place.
+        ValueError: If the change would make the table unreadable, or is not possible in place.
     """
     # claim: iceberg-columns-evolve-in-place
     before, after = _declared(old), _declared(new)
@@ -97,7 +97,7 @@ def _identifier(properties: Properties) -> tuple[str, str]:
 
 
 def _declared(properties: Properties) -> dict[str, Any]:
-    """Return the IcebergTableInput, with every problem of its surroundings named."""
+    """Return the IcebergTableInput after validation of its surroundings."""
     # claim: iceberg-columns-evolve-in-place
     iceberg = (properties.get("OpenTableFormatInput") or {}).get("IcebergInput") or {}
     problems = []
@@ -136,7 +136,7 @@ def _schema(declared: Properties, schema_id: int) -> Schema:
 
 
 def _type(declared: Any) -> Any:
-    """Read a column type: a name, or the JSON document of a nested type."""
+    """Parse a column type: a name, or the JSON document of a nested type."""
     if isinstance(declared, str) and declared.lstrip().startswith("{"):
         declared = json.loads(declared)
     document = {"id": 1, "name": "column", "type": declared, "required": False}

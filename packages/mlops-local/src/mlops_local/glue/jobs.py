@@ -1,7 +1,7 @@
-"""Glue's roles and jobs: a role must let Glue assume it, jobs are kept as they are declared, and Spark's are run where Spark is.
+"""Glue's roles and jobs: checks of role trust, stored job definitions, and runs of Spark jobs on a local Spark.
 
-MiniStack takes a run of a Spark job without Docker for a success. Here its script runs on a local Spark, with its role's
-credentials; where pyspark or Java is missing it is refused by name, so that a batch which was not ingested does not look ingested.
+MiniStack marks a Spark job's run without Docker as succeeded. Here its script runs on a local Spark with its role's credentials;
+without pyspark or Java the run is rejected by name, so that no batch appears ingested that was not.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _SESSION = "GlueJobRunnerSession"
 _BATCH = "glueetl"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "JAVA_HOME")
 _LOOK = 0.1  # real seconds between two checks of whether a run was stopped
-_MESSAGE = 2000  # characters of a run's error message that are kept
+_MESSAGE = 2000  # maximum characters of a run's error message
 
 compat.expect(
     "ministack.services.glue",
@@ -40,7 +40,7 @@ compat.expect(
 
 
 def install() -> None:
-    """Let StartJobRun refuse roles that Glue may not assume, and run Spark jobs; all else of jobs is MiniStack's."""
+    """Let StartJobRun reject roles that Glue may not assume, and run Spark jobs; the rest is MiniStack's."""
     start, execute, is_spark = glue._start_job_run, glue._execute_subprocess, glue._is_spark_job
 
     def start_or_refuse(data: dict[str, Any]) -> Any:
@@ -68,12 +68,12 @@ def install() -> None:
 
 
 def _is_of_docker(job: Mapping[str, Any]) -> bool:  # noqa: ARG001 - MiniStack's signature
-    """Return `False`: MiniStack would look for an image, and without one take the job for done."""
+    """Return `False`: MiniStack would look for a Docker image, and report success without one."""
     return False
 
 
 def missing_spark(job: Mapping[str, Any]) -> str | None:
-    """Say what a Spark job needs that is not here, or `None`."""
+    """Return why a Spark job cannot run here, or `None`."""
     if job["Command"]["Name"] != _BATCH:
         return "the embedded cloud runs no streams; run its module with pyspark, or deploy to AWS"
     if spark_home() is None or shutil.which("java") is None:
@@ -85,7 +85,7 @@ def missing_spark(job: Mapping[str, Any]) -> str | None:
 
 
 def spark_home() -> Path | None:
-    """Return the folder that pyspark is imported from: where this Python finds it, or `share/spark` of its environment."""
+    """Return the folder that contains pyspark: on this Python's path, or `share/spark` of its environment."""
     found = importlib.util.find_spec("feature_store_pyspark"), importlib.util.find_spec("pyspark")
     if found[0] is not None and found[1] is not None and found[1].origin is not None:
         return Path(found[1].origin).parent.parent
@@ -94,7 +94,7 @@ def spark_home() -> Path | None:
 
 
 def _run_spark(run: MutableMapping[str, Any], job: Mapping[str, Any], args: Mapping[str, str], script: str) -> None:
-    """Run a job's script in a process of its own, with the credentials of its role, until it ends or its time is up."""
+    """Run a job's script in a process, with its role's credentials, until it ends or times out."""
     session = authorization.assume(_arn(job["Role"]), service=PRINCIPAL, source_arn="", name=_SESSION)
     url, region = settings.endpoint_url(), get_region()
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
@@ -128,7 +128,7 @@ def _run_spark(run: MutableMapping[str, Any], job: Mapping[str, Any], args: Mapp
 def _ended(
     run: MutableMapping[str, Any], command: Sequence[str], environment: Mapping[str, str], seconds: int
 ) -> tuple[int, str] | None:
-    """Return a script's exit code and what it said, or `None` where it was stopped or its time was up."""
+    """Return a script's exit code and output; `None` if it was stopped or timed out."""
     # claim: glue-run-that-is-stopped-ends-its-process
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
@@ -151,7 +151,7 @@ def _ended(
 
 
 def refuse_role(role: str) -> str | None:
-    """Say in AWS's words that Glue may not assume a role, or `None`."""
+    """Return Glue's error if Glue may not assume a role, or `None`."""
     # claim: glue-asks-for-its-role
     arn = _arn(role)
     try:
@@ -169,7 +169,7 @@ def check_optimizer(_physical_id: str, _old: Mapping[str, Any], new: Mapping[str
     """Check that Glue may assume the role of a table's optimizer.
 
     Raises:
-        ValueError: If it may not.
+        ValueError: If Glue may not assume it.
     """
     # claim: glue-asks-for-its-role
     refusal = refuse_role(new["TableOptimizerConfiguration"]["RoleArn"])

@@ -1,8 +1,8 @@
-"""Glue's optimized integration in state machines: ``glue:startJobRun``, alone and with ``.sync``.
+"""Glue's optimized integration in state machines: ``glue:startJobRun``, with and without ``.sync``.
 
-A ``.sync`` task polls its run until it ends, answers with the run, fails with it as the cause, and stops it when the execution
-is stopped or the task runs out of time. No event rule is needed: Step Functions polls. What the machine's role may do is checked
-before a task gets here.
+A ``.sync`` task polls its run until it ends and returns the run; on failure the run is the cause. It stops the run when the
+execution is stopped or the task times out. No event rule is needed, since Step Functions polls. The machine role's permissions are
+checked before the task runs.
 
 See: https://docs.aws.amazon.com/step-functions/latest/dg/connect-glue.html
 """
@@ -31,7 +31,7 @@ _UNDER_WAY = ("STARTING", "RUNNING", "STOPPING", "WAITING")
 def install() -> None:
     """Register the integration."""
     merged = {**machines._SERVICE_DISPATCH, _RESOURCE: _start}
-    # MiniStack takes the first prefix that fits: the longest must come first
+    # MiniStack takes the first matching prefix: the longest must come first
     machines._SERVICE_DISPATCH = dict(sorted(merged.items(), key=lambda row: -len(row[0])))
 
 
@@ -67,7 +67,7 @@ def _run(name: str, run: str) -> dict[str, Any]:
 
 
 def _answer(response: Any) -> dict[str, Any]:
-    """Return what Glue answered, or fail with its error's name as Step Functions writes it."""
+    """Return Glue's response, or raise its error in the naming of Step Functions."""
     status, _headers, body = response
     content: dict[str, Any] = json.loads(body)
     if status >= 400:

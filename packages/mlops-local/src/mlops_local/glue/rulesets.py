@@ -1,6 +1,6 @@
-"""Rulesets of Glue Data Quality: what a stack has declared can be read; no run evaluates it.
+"""Rulesets of Glue Data Quality: rulesets of stacks can be read; no run evaluates them.
 
-MiniStack has no call for rulesets, and CloudFormation here records them. A query whether a name exists gets Glue's answer:
+MiniStack has no ruleset operations, and CloudFormation only records them. GetDataQualityRuleset returns what Glue would:
 https://docs.aws.amazon.com/glue/latest/webapi/API_GetDataQualityRuleset.html.
 """
 
@@ -21,12 +21,12 @@ compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLE
 TYPE = "AWS::Glue::DataQualityRuleset"
 _ACTION = "AWSGlue.GetDataQualityRuleset"
 
-# what GetDataQualityRuleset answers, by name
+# responses of GetDataQualityRuleset, by name
 _rulesets: Any = kept_stores.keep(__name__, "_rulesets", AccountRegionScopedDict())
 
 
 def install() -> None:
-    """Keep the rulesets that stacks declare, and answer for them."""
+    """Store rulesets of stacks, and serve GetDataQualityRuleset."""
     _keep_declared(provisioners._RESOURCE_HANDLERS[TYPE])
     handle = glue._handle_request_sync
 

@@ -1,7 +1,7 @@
-"""``python -m mlops_local.glue.spark_session SCRIPT ARGUMENTS``: run a Glue job's script on a local Spark.
+"""``python -m mlops_local.glue.spark_session SCRIPT ARGUMENTS``: runs a Glue job's script on a local Spark.
 
-The session is made before the script, as Glue does it, with the settings of ``--conf``. Glue's Iceberg is that of the jar of
-``sagemaker-feature-store-pyspark``, whose classes have another prefix; each catalog reaches the embedded cloud's endpoints.
+The session is created before the script runs, as in Glue, with the settings of ``--conf``. Glue's Iceberg is replaced by the jar of
+``sagemaker-feature-store-pyspark``, whose classes have another prefix; each catalog uses the embedded cloud's endpoints.
 """
 
 import importlib.util
@@ -18,11 +18,11 @@ _CATALOG = "spark.sql.catalog."
 
 
 def settings(conf: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the session's settings: those of ``--conf``, several as Glue takes them, and the endpoints of its catalogs.
+    """Return the session's settings: those of ``--conf``, several chained as Glue accepts them, and the catalogs' endpoints.
 
     Args:
         conf: The argument's value.
-        environment: Where the endpoint and the region are read.
+        environment: Environment with the endpoint and the Region.
 
     Example:
         >>> conf = "spark.sql.catalog.c=org.apache.iceberg.spark.SparkCatalog --conf spark.sql.session.timeZone=UTC"
@@ -48,13 +48,13 @@ def settings(conf: str, environment: Mapping[str, str]) -> dict[str, str]:
 
 def _jar() -> Path:
     found = importlib.util.find_spec("feature_store_pyspark")
-    assert found is not None, "jobs are refused without it"  # noqa: S101
+    assert found is not None, "jobs are rejected without it"  # noqa: S101
     assert found.origin is not None  # noqa: S101 - it is a package
     return Path(found.origin).parent / "jars" / _JAR
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Make the session, then run the script as Glue does, with its arguments."""
+    """Create the session, then run the script with its arguments, as Glue does."""
     script, *rest = arguments
     given = dict(zip(rest[::2], rest[1::2], strict=True))
 
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
             "spark.ui.showConsoleProgress": "false",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.memory": "1g",
-            # it lives a minute: neither what is compiled well nor what is verified pays
+            # a job lives for about a minute: optimizing compilation and verification do not pay off
             "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions "
             "-XX:-BytecodeVerificationRemote",
             "spark.sql.codegen.wholeStage": "false",

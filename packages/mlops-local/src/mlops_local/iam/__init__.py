@@ -1,1 +1,1 @@
-"""IAM of the embedded cloud: who may do what, whose signature a request carries, and which roles services assume."""
+"""IAM of the embedded cloud: authorization of requests, verification of signatures, and service roles."""

@@ -1,4 +1,4 @@
-"""IAM in front of every call of the embedded cloud, decided by MiniStack's evaluator, with what encrypted resources ask."""
+"""Authorization of every request, by MiniStack's evaluator, including permissions on the keys of encrypted resources."""
 
 from __future__ import annotations
 
@@ -55,25 +55,25 @@ _S3_READS = frozenset({"s3:GetObject", "s3:GetObjectVersion"})
 
 # claim: encrypted-data-need-their-key
 def key_checks(call: Call) -> list[Check]:
-    """List the KMS permissions that this call needs besides its own."""
+    """Return the KMS permissions that a call needs besides its own."""
     finder = _FINDERS.get(call.service)
     if finder is None:
         return []
     theirs = owners.owner(call.resource)
     with owners.scope_of(theirs):
-        # the service that uses the key is that of the resource's Region
+        # KMS is called in the resource's Region
         return finder(call if theirs is None else replace(call, region=theirs.region))
 
 
 def delivery_checks(target: str, *, region: str, account: str) -> list[Check]:
-    """List the KMS permissions that a service needs on the key of a queue or topic to deliver to it."""
+    """Return the KMS permissions that a service needs on the key of a queue or topic to deliver to it."""
     service = target.split(":")[2]
     call = Call(service, f"{service}:{'SendMessage' if service == 'sqs' else 'Publish'}", target, region, account)
     return key_checks(call)
 
 
 def bus_checks(bus: str, key: str, *, region: str, account: str) -> list[Check]:
-    """List the KMS permissions that EventBridge needs on the key of a bus: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-event-bus-cmkey.html."""
+    """Return the KMS permissions that EventBridge needs on a bus's key: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-event-bus-cmkey.html."""
     call = Call("events", "events:PutEvents", bus, region, account)
     return _key_checks(call, key, ("GenerateDataKey", "Decrypt"), {"aws:events:event-bus:arn": bus})
 
@@ -82,7 +82,7 @@ def key_arn(key: str) -> str | None:
     """Resolve a key id, alias or ARN to the ARN of a key of this account.
 
     Returns:
-        The ARN, or `None` for a key that AWS manages (`alias/aws/s3`): its policy lets the whole account use it.
+        The ARN, or `None` for a key managed by AWS (`alias/aws/s3`), whose policy allows the whole account.
     """
     record = _key(key)
     if record is None or record.get("KeyManager") == "AWS":
@@ -101,7 +101,7 @@ def _key_checks(call: Call, key: str | None, operations: tuple[str, ...], encryp
     if arn is None:
         return []
     keys = kms_context(encryption, account=call.account, via=f"{call.service}.{call.region}.amazonaws.com")
-    # a boundary may keep roles from keys with another owner's tag
+    # a permissions boundary may deny roles the use of keys with another owner's tag
     # https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
     tags = (_key(arn) or {}).get("Tags") or ()
     keys |= {f"aws:ResourceTag/{tag['TagKey']}": tag["TagValue"] for tag in tags}
@@ -114,7 +114,7 @@ def _s3(call: Call) -> list[Check]:
         return []
     if call.action in _S3_WRITES:
         written = call.headers if call.headers.get(_SSE) else s3._bucket_default_sse_headers(bucket)
-        # parts and the completion of an upload are read back to be joined
+        # parts and the completion of an upload decrypt the parts that are joined
         parts = "uploadId" in call.params
         return _s3_checks(call, bucket, written, ("Decrypt",) if parts else ("GenerateDataKey",))
     if call.action in _S3_READS:
@@ -204,7 +204,7 @@ compat.expect(
 _VARIABLE = re.compile(r"\$\{([A-Za-z0-9-]+:[A-Za-z0-9/_.-]+)\}")
 _evaluate = iam_evaluator.enforce
 _call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("mlops_call", default=None)
-# the session of a service that works for a role on this thread; it goes before the request that led here
+# returns the session of a service that acts for a role on this thread; takes precedence over the request's caller
 acting: contextvars.ContextVar[Callable[[], Session] | None] = contextvars.ContextVar("mlops_acting", default=None)
 _IDENTITY, _RESOURCE = "identity-based policy", "resource-based policy"
 _by_resource: contextvars.ContextVar[bool] = contextvars.ContextVar("mlops_by_resource", default=False)
@@ -212,12 +212,12 @@ _denied: contextvars.ContextVar[Check | None] = contextvars.ContextVar("mlops_de
 
 
 class AccessDeniedError(Exception):
-    """IAM refused a call.
+    """IAM denied a call.
 
     Attributes:
-        principal: The ARN of the caller.
-        action: The action that is not allowed.
-        resource: The resource it is not allowed on.
+        principal: ARN of the caller.
+        action: The denied action.
+        resource: The resource of the denied action.
     """
 
     def __init__(
@@ -231,11 +231,11 @@ class AccessDeniedError(Exception):
 
 @dataclass(frozen=True)
 class Session:
-    """Credentials of a role, as a service gets them when it assumes the role.
+    """Temporary credentials of a role that a service has assumed.
 
     Attributes:
-        access_key: The access key id; also what `require` takes.
-        secret_key: The secret.
+        access_key: The access key id; accepted by `require`.
+        secret_key: The secret access key.
         token: The session token.
         arn: `arn:aws:sts::<account>:assumed-role/<role>/<session>`.
     """
@@ -246,7 +246,7 @@ class Session:
     arn: str
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that make boto3 in a child process act as the role."""
+        """Return environment variables with which boto3 in a child process acts as the role."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -255,7 +255,7 @@ class Session:
 
 
 def install() -> None:
-    """Put the checks in front of every request of this process; idempotent."""
+    """Install the checks for every request of this process; idempotent."""
     if iam_evaluator.enforce is enforce:
         return
     iam_evaluator.enforce = enforce
@@ -271,20 +271,20 @@ def install() -> None:
 
 
 def assume(role_arn: str, *, service: str, source_arn: str, name: str, purpose: str = "") -> Session:
-    """Take a role as an AWS service does.
+    """Assume a role as an AWS service does.
 
     Args:
-        role_arn: The role.
+        role_arn: ARN of the role.
         service: The service principal, `sagemaker.amazonaws.com`.
-        source_arn: The resource that the service acts for: `aws:SourceArn` in the trust policy, where the service sends it.
+        source_arn: The resource on whose behalf the service acts: `aws:SourceArn` in the trust policy, if the service sends it.
         name: The session name.
-        purpose: What the service does with it; sessions of two purposes differ in their keys alone. Default: what it runs.
+        purpose: Purpose of the session; sessions of different purposes only differ in their keys. Default: running a workload.
 
     Returns:
-        Credentials that do not expire: the clock of the embedded cloud may jump by months.
+        Credentials without expiry, because the embedded clock may jump by months.
 
     Raises:
-        AccessDeniedError: If the role does not exist or its trust policy does not let the service take it.
+        AccessDeniedError: If the role does not exist or its trust policy does not allow the service to assume it.
 
     Example:
         ```python
@@ -315,9 +315,9 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str, purpose: 
 
 
 def caller() -> tuple[str, str]:
-    """Return the ARN and the id of who makes the call that this thread serves.
+    """Return ARN and id of the caller of the request that this thread serves.
 
-    The shapes are those of ``GetCallerIdentity``:
+    Their formats are those of ``GetCallerIdentity``:
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
     """
     found = iam_evaluator.resolve_caller_identity(caller_key()) or {}
@@ -325,7 +325,7 @@ def caller() -> tuple[str, str]:
 
 
 def caller_key() -> str:
-    """Return the access key id of the caller that this thread serves; root's if there is no caller."""
+    """Return the access key id of the request that this thread serves; root's without a request."""
     act, call = acting.get(), _call.get()
     if act is not None:
         return act().access_key
@@ -335,13 +335,13 @@ def caller_key() -> str:
 
 
 def require(principal: str | Session, action: str, resource: str, context: Mapping[str, Any] | None = None) -> None:
-    """Ask whether a principal may do something; root may do everything.
+    """Check whether a principal may perform an action; root may do everything.
 
     Args:
         principal: A session, or the access key id of a request.
         action: The IAM action.
-        resource: The ARN.
-        context: Condition keys. Default: none beyond the global ones.
+        resource: ARN of the resource.
+        context: Condition keys. Default: only the global ones.
 
     Raises:
         AccessDeniedError: If IAM does not allow it.
@@ -357,10 +357,10 @@ def require(principal: str | Session, action: str, resource: str, context: Mappi
 
 
 def require_call(principal: str | Session, call: Call) -> None:
-    """Ask whether a principal may make a call: its resources, the roles it passes and the keys it needs.
+    """Check whether a principal may make a call: on its resources, the roles it passes and the keys it needs.
 
     Raises:
-        AccessDeniedError: At the first permission that is missing.
+        AccessDeniedError: For the first missing permission.
     """
     for each in request.actions(call):
         keys = request.context(each)
@@ -370,7 +370,7 @@ def require_call(principal: str | Session, call: Call) -> None:
 
 
 def describe(service: str, path: str, headers: Mapping[str, str], body: bytes, params: Mapping[str, Any]) -> Call:
-    """Describe a request of MiniStack's; the action and its resource are filled in when it is checked."""
+    """Convert a request of MiniStack's; action and resource are filled in when it is checked."""
     members = {} if request.is_content(service, path, headers) else request.parse_body(body)
     return Call(service, "", "*", get_region(), get_account_id(), members, path, headers, params)
 
@@ -383,7 +383,7 @@ def enforce(  # noqa: PLR0917 - MiniStack's own signature
     resource_arn: str = "*",
     service_context: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Stand in for MiniStack's `enforce`: the same answer, after more questions.
+    """Replaces MiniStack's `enforce`: same result type, more checks.
 
     Returns:
         `None` when allowed, else MiniStack's authentication error or evaluation result.
@@ -421,12 +421,12 @@ def _asked(access_key: str, call: Call, service_context: Mapping[str, Any]) -> A
 def _ask(access_key: str, check: Check, *, region: str, service: str | None = None) -> Any:
     name = service or check.action.partition(":")[0]
     is_root = iam_evaluator.is_root_access_key(access_key)
-    theirs = None if name == "sts" else owners.owner(check.resource)  # STS asks a role's trust policy itself
+    theirs = None if name == "sts" else owners.owner(check.resource)  # STS evaluates a role's trust policy itself
     with owners.scope_of(theirs):
         tags = {} if is_root else _principal_tags(access_key) | resource_tags.keys(check.action, check.resource)
     keys, caller = {**tags, **check.context}, _account(access_key)
     is_foreign = theirs is not None and theirs.account != caller
-    # what the account itself owns elsewhere has its policy there
+    # policies of the account's own resources in other Regions are stored there
     with request_scope(caller, get_region() if theirs is None or is_foreign else theirs.region):
         answer = _evaluate(access_key, check.action, name, region, check.resource, keys)
     if answer is None and theirs is not None and is_foreign:
@@ -439,7 +439,7 @@ def _ask(access_key: str, check: Check, *, region: str, service: str | None = No
 
 
 def _account(access_key: str) -> str:
-    """Return the account of a key: a session's, a root user's; else the request's, by which a user's key is found."""
+    """Return the account of an access key: of a session or root user; else of the request, in which a user's key is found."""
     session = sts._sessions.get(access_key)
     if session is not None:
         return owners.account_of(str(session.get("Arn", "")))
@@ -447,7 +447,7 @@ def _account(access_key: str) -> str:
 
 
 def _principal_tags(access_key: str) -> dict[str, str]:
-    """Return the tags of the role behind a session as condition keys; session tags are not kept."""
+    """Return the tags of a session's role as condition keys; session tags are not supported."""
     # claim: tags-of-a-role-are-tags-of-its-sessions
     arn = (sts._sessions.get(access_key) or {}).get("Arn", "")
     role = roles._roles.get_scoped(arn.split(":")[4], None, arn.split("/")[1]) if ":assumed-role/" in arn else None
@@ -455,7 +455,7 @@ def _principal_tags(access_key: str) -> dict[str, str]:
 
 
 def _workgroup_of(call: Call) -> str:
-    """Return the workgroup of a query, on which calls that name the query alone are decided.
+    """Return the workgroup of a query, for calls that name only the query.
 
     Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonathena.html
     """
@@ -470,13 +470,13 @@ def _partition_key(table_arn: str) -> str | None:
 
 
 def _without_session(principal: str) -> str:
-    """Name the role behind an assumed role's ARN."""
+    """Return the role's ARN for an assumed role's ARN, else the principal."""
     account, role = principal.split(":")[4:6] if ":assumed-role/" in principal else ("", "")
     return f"arn:aws:iam::{account}:role/{role.split('/')[1]}" if role else principal
 
 
 class Journal:
-    """The distinct questions that roles were asked, one JSON object a line, for proofs of least privilege.
+    """Log of the distinct permission checks of roles, one JSON object per line, for proofs of least privilege.
 
     Nothing is written until `open` names a file.
     """
@@ -494,7 +494,7 @@ class Journal:
             path.write_text("", "utf-8")
 
     def write(self, access_key: str, check: Check, *, allowed: bool) -> None:
-        """Note a question, once."""
+        """Record a check, once."""
         if self._path is None:
             return
         row = {
@@ -516,7 +516,7 @@ journal = Journal()
 
 
 class _Loopback:
-    """MiniStack's variable of a request's origin, with a transport that always counts as secure."""
+    """MiniStack's variable of a request's origin, whose transport always counts as secure."""
 
     def __init__(self, variable: contextvars.ContextVar[tuple[str, bool]]) -> None:
         self._variable = variable
@@ -529,7 +529,7 @@ class _Loopback:
 
 
 def _wrap_dispatch() -> None:
-    """Remember each request while it is served, so that `enforce` sees its body."""
+    """Store each request while it is served, so that `enforce` can read its body."""
     dispatch = app._dispatch_service_request
 
     async def remembering(  # noqa: PLR0917 - MiniStack's own signature
@@ -547,14 +547,14 @@ def _wrap_dispatch() -> None:
 
 
 def _put_in_variables() -> None:
-    """Replace variables in conditions, which MiniStack compares as they stand."""
+    """Substitute policy variables in conditions, which MiniStack compares literally."""
     # claim: variables-of-policies-are-replaced
     met = iam_evaluator._conditions_met
 
     def meeting(conditions: Mapping[str, Any], context: Any) -> bool:
         def value(found: re.Match[str]) -> str:
             known = iam_evaluator._resolve_condition_key(found[1], context)
-            return known if isinstance(known, str) else "\0"  # what no request holds
+            return known if isinstance(known, str) else "\0"  # matches no request
 
         given = json.dumps(conditions)
         if "${" not in given:
@@ -573,7 +573,7 @@ def _replaced(value: Any, variable: Callable[[re.Match[str]], str]) -> Any:
 
 
 def _parse_documents_once() -> None:
-    """Keep what a document's text says: MiniStack parses every policy of a role again for each of its requests."""
+    """Cache parsed policy documents: MiniStack parses every policy of a role for each of its requests."""
     parse = iam_evaluator.parse_policy_document
     parse_text = lru_cache(maxsize=2048)(parse)
 
@@ -584,7 +584,7 @@ def _parse_documents_once() -> None:
 
 
 def _keep_root_out_of_service_roles() -> None:
-    """Let a trusted service principal be that service alone; MiniStack also lets the account's root user pass for it."""
+    """Let a trusted service principal match only that service; MiniStack also lets the account's root user match."""
     matches = iam_evaluator._trust_principal_matches
 
     def matching(principal: Any, caller_arn: str, federated: bool) -> bool:
@@ -596,14 +596,14 @@ def _keep_root_out_of_service_roles() -> None:
 
 
 def _words(action: str, principal: str, resource: str, *, explicit: bool, by_resource: bool) -> str:
-    """Return a denial's words, with the side that refuses."""
+    """Return the message of a denial, naming the side that denies."""
     # claim: denials-name-the-side
     text = str(iam_actions.identity_denial_message(action, principal, resource, explicit))
     return text.replace(_IDENTITY, _RESOURCE) if by_resource else text
 
 
 def _wrap_denials() -> None:
-    """Name the resource in every denial, and the check that failed where it is not the call's own."""
+    """Name the resource in every denial, and the failed check if it is not the call's own."""
     respond = iam_actions.access_denied_response
 
     def naming(service: str, action: str, principal: str, request_id: str, **rest: Any) -> Any:

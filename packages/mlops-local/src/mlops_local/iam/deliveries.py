@@ -1,6 +1,6 @@
-"""What one AWS service may deliver to another: queue, topic, function and key policies, target roles, and dead letters.
+"""Permissions of deliveries between AWS services: queue, topic, function and key policies, target roles, dead letters.
 
-Which condition keys the delivering service sends is in `mlops_local.iam.source_keys`.
+The condition keys that the delivering service sends are in `mlops_local.iam.source_keys`.
 
 Sources: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html,
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html and
@@ -71,7 +71,7 @@ _ACTIONS = {
 
 # claim: rules-need-the-targets-policy
 def install() -> None:
-    """Ask before a service delivers; a refusal is logged and, as on AWS, drops the delivery or sends it to the dead letters."""
+    """Check permissions before deliveries; a denial is logged and, as in AWS, drops the event or sends it to the dead letters."""
     deliver, dispatch = eventbridge._invoke_target, eventbridge._dispatch_event
 
     def asking(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> Any:
@@ -85,7 +85,7 @@ def install() -> None:
 
     def decrypting(event: dict[str, Any], view: Any = None) -> Any:
         bus = eventbridge._event_buses.get(event.get("EventBusName", "default")) or {}
-        # events of AWS services are encrypted with a key that AWS owns
+        # events of AWS services are encrypted with an AWS-owned key
         refusal = None if event.get("Source", "").startswith("aws.") else _refuse_bus_key(bus)
         if refusal is None:
             return dispatch(event, view)
@@ -100,12 +100,12 @@ def install() -> None:
 
 
 def refuse(target: Mapping[str, Any], event: Mapping[str, Any], *, source_arn: str) -> str | None:
-    """Say why a rule or schedule may not deliver to its target, or `None`.
+    """Return why a rule or schedule may not deliver to its target, or `None`.
 
     Args:
-        target: The target, with `Arn` and, where the service acts by role, `RoleArn`.
-        event: What is delivered; EventBridge Scheduler's has the source `aws.scheduler`.
-        source_arn: The rule or schedule.
+        target: The target, with `Arn` and, if the service uses a role, `RoleArn`.
+        event: The event; events of EventBridge Scheduler have the source `aws.scheduler`.
+        source_arn: ARN of the rule or schedule.
     """
     scheduler = event.get("Source") == "aws.scheduler"
     arn, role = str(target.get("Arn", "")), target.get("RoleArn")
@@ -115,7 +115,7 @@ def refuse(target: Mapping[str, Any], event: Mapping[str, Any], *, source_arn: s
         try:
             session = authorization.assume(role, service=service, source_arn=source, name=service.partition(".")[0])
             kind = _service_of(arn)
-            # conditions of a bus's policy are on the event
+            # conditions of a bus policy refer to the event
             body = (
                 {"Entries": [{name: event.get(name, "") for name in ("Source", "DetailType")}]}
                 if kind == "events"
@@ -130,12 +130,12 @@ def refuse(target: Mapping[str, Any], event: Mapping[str, Any], *, source_arn: s
 
 
 def refuse_delivery(service: str, *, source_arn: str, target_arn: str) -> str | None:
-    """Say why a service principal may not deliver to a queue, topic or function, or `None`.
+    """Return why a service principal may not deliver to a queue, topic or function, or `None`.
 
     Args:
         service: The delivering service principal, `cloudwatch.amazonaws.com`.
-        source_arn: What it delivers for: `aws:SourceArn` in the policies, where the service sends it.
-        target_arn: The target.
+        source_arn: The resource on whose behalf it delivers: `aws:SourceArn` in the policies, if the service sends it.
+        target_arn: ARN of the target.
     """
     kind = _service_of(target_arn)
     if kind in {"states", "events"}:
@@ -153,7 +153,7 @@ def refuse_delivery(service: str, *, source_arn: str, target_arn: str) -> str | 
 
 
 def _leave(queue: str | None, event: dict[str, Any], *, source_arn: str, view: Any) -> None:
-    """Send what could not be delivered to the dead letters, where EventBridge may."""
+    """Send an undeliverable event to the dead letters, if EventBridge may."""
     if not queue:
         return
     # claim: dead-letters-need-a-policy-too
@@ -181,7 +181,7 @@ def _refuse_bus_key(bus: Mapping[str, Any]) -> str | None:
 
 
 def _admits(target_arn: str, service: str, source_arn: str, source_account: str) -> bool:
-    """Stand in for MiniStack's check of a queue or topic before SNS or S3 delivers."""
+    """Replaces MiniStack's check of a queue or topic before SNS or S3 delivers."""
     refusal = refuse_delivery(service, source_arn=source_arn, target_arn=target_arn)
     if refusal is not None:
         _log.warning("delivery of %s refused: %s", source_account, refusal)

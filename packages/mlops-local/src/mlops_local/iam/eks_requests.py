@@ -1,4 +1,4 @@
-"""What a call of EKS must be allowed: the cluster or access entry that its path names, and the condition keys of its body.
+"""Authorization of EKS requests: the cluster or access entry in the path, and the condition keys of the body.
 
 See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html
 """
@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-# EKS numbers an access entry when it makes it; policies that name one end with a wildcard
+# EKS assigns the id when it creates an access entry; policies that name one end with a wildcard
 _ENTRY = "00000000-0000-0000-0000-000000000000"
 _KEYS = {"principalArn": "eks:principalArn", "policyArn": "eks:policyArn"}
 
 
 def resources(path: str, prefix: str) -> list[str]:
-    """List the ARNs that a call must be allowed on.
+    """Return the ARNs on which a call must be allowed.
 
     Args:
-        path: Its path, such as ``/clusters/retail/access-entries/<principal>``.
+        path: Path of the request, such as ``/clusters/retail/access-entries/<principal>``.
         prefix: ``arn:aws:eks:<region>:<account>:``.
 
     Example:
@@ -37,7 +37,7 @@ def resources(path: str, prefix: str) -> list[str]:
 
 
 def context(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Compute the condition keys of a call.
+    """Return the condition keys of a call.
 
     Example:
         >>> context({"principalArn": "arn:aws:iam::123456789012:role/a", "type": "STANDARD"})

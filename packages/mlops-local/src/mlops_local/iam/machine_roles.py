@@ -1,7 +1,7 @@
-"""State machine roles: a task is allowed by the machine's role, or it fails as it does on AWS.
+"""Authorization of state machine tasks by the machine's role.
 
-Optimized integrations are described as the call they make; `aws-sdk` integrations are checked on the wire request that
-MiniStack builds. What `.sync` asks beside the call itself is AWS's list:
+An optimized integration is checked as the call that it makes; an `aws-sdk` integration by the wire request that MiniStack
+builds. The further permissions of `.sync` are AWS's list:
 https://docs.aws.amazon.com/step-functions/latest/dg/service-integration-iam-templates.html
 """
 
@@ -54,7 +54,7 @@ _SYNC_RULES = {
     "createProcessingJob": "StepFunctionsGetEventsForSageMakerProcessingJobsRule",
     "startExecution": "StepFunctionsGetEventsForStepFunctionsExecutionRule",
 }
-# how an optimized integration names a refusal
+# error names of denied optimized integrations
 _ERRORS = {
     "lambda": "Lambda.AWSLambdaException",
     "sagemaker": "SageMaker.AmazonSageMakerException",
@@ -80,7 +80,7 @@ _FUNCTION = re.compile(r"^arn:aws:lambda:[^:]+:\d{12}:function:")
 
 
 def install() -> None:
-    """Make every task of every execution act as its machine's role."""
+    """Run every task of every execution as its machine's role."""
     execute, invoke = stepfunctions._execute_task, stepfunctions._invoke_resource
     callback, send = stepfunctions._invoke_with_callback, app.call_service_handler_sync
 
@@ -121,13 +121,13 @@ def install() -> None:
 
 
 def running() -> str | None:
-    """Return the ARN of the execution whose task calls this, or None outside of tasks."""
+    """Return the ARN of the execution whose task calls this; None outside of tasks."""
     machine = _machine.get()
     return None if machine is None else f"{machine.arn.replace(':stateMachine:', ':execution:')}:{machine.name}"
 
 
 def calls(resource: str, data: Mapping[str, Any]) -> list[Call]:
-    """List the calls that a task makes by an optimized integration; empty for `aws-sdk` tasks and activities."""
+    """Return the calls of a task's optimized integration; empty for `aws-sdk` tasks and activities."""
     region, account = get_region(), get_account_id()
     if _FUNCTION.match(resource):
         return [Call("lambda", "lambda:InvokeFunction", resource, region, account)]
@@ -163,7 +163,7 @@ def _buses(call: Call) -> list[str]:
 
 
 def _sync_calls(call: Call, operation: str) -> list[Call]:
-    """List what following a job to its end needs: its description, its stop and the managed rule that receives its end."""
+    """Return the calls needed to follow a job to its end: describing it, stopping it, and the managed rule for its end event."""
     found: list[Call] = []
     if call.service == "sagemaker":
         kind = operation.removeprefix("create")
@@ -197,7 +197,7 @@ def _authorize(resource: str, data: Any) -> None:
 
 
 def _assume(machine: _Machine) -> authorization.Session:
-    """Take the machine's role; a machine with a key of its own also has to be able to use it.
+    """Assume the machine's role; if the machine has its own key, the role must be able to use it.
 
     Source: https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html
     """
@@ -214,14 +214,14 @@ def _assume(machine: _Machine) -> authorization.Session:
 
 
 def _refuse_wire(method: str, path: str, headers: Mapping[str, str], body: Any, params: Any) -> Any:
-    """Answer an `aws-sdk` call that the role may not make, in the service's own protocol; `None` lets it pass."""
+    """Return the service's error for an `aws-sdk` call that the role may not make; `None` if allowed."""
     # claim: machine-needs-rights-for-each-task
     machine = _machine.get()
     if machine is None:
         return None
     service = headers["authorization"].split("/")[3]
     raw = body.encode() if isinstance(body, str) else (body or b"")
-    # the query protocol has what a call names in its body
+    # query-protocol requests have their parameters in the body
     params = app._routing_params(method, path, dict(headers), raw, params or {})
     action = iam_actions.extract_iam_action(service, method, path, headers, raw, params)
     if action is None:

@@ -1,7 +1,7 @@
-"""The second side of a call on what another account owns: the policy of the resource must allow it too.
+"""The resource side of cross-account calls: the policy of the resource must allow them too.
 
-The caller's policies and boundary are asked in the caller's account, as ever; here the resource's policy is asked in its owner's.
-A service without resource policies has nothing that allows, so that another account is refused.
+The caller's policies and boundary are evaluated in the caller's account; this module evaluates the resource's policy in its owner's
+account. A service without resource policies always denies other accounts.
 
 See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
 """
@@ -27,12 +27,12 @@ compat.expect(
     resolve_principal="(access_key_id, account_id, credential=None)",
 )
 
-# of services whose policies MiniStack does not keep: what returns the policy of a resource of this scope by its ARN
+# for services whose policies MiniStack does not store: returns the policy of a resource of the current scope by its ARN
 POLICIES: dict[str, Callable[[str], Any]] = {}
 
 
 def install() -> None:
-    """Let conditions see a bucket's account and the caller's organization, and name the side that a key's policy refuses."""
+    """Add a bucket's account and the caller's organization to conditions, and name the denying side for key policies."""
     resolve, combine = iam_evaluator._resolve_condition_key, iam_evaluator.combine_resource_policy
 
     def resolved(key: str, context: Any) -> Any:
@@ -64,16 +64,16 @@ def install() -> None:
 def refusal(
     access_key: str, caller: str, action: str, resource: str, keys: Mapping[str, Any], *, theirs: Owner, region: str
 ) -> Any:
-    """Return why the policy of another account's resource refuses a call, or None.
+    """Return why the policy of another account's resource denies a call, or None.
 
     Args:
-        access_key: The caller's key.
+        access_key: The caller's access key id.
         caller: The caller's account.
         action: The IAM action.
-        resource: The ARN.
-        keys: The condition keys of the request.
-        theirs: The owner of the resource.
-        region: The Region that is called.
+        resource: ARN of the resource.
+        keys: Condition keys of the request.
+        theirs: Owner of the resource.
+        region: Region of the request.
 
     Returns:
         The evaluator's result, whose `resource_policy_arn` is the resource.

@@ -1,6 +1,6 @@
-"""Calls on what another account owns are answered from that account's state, once both sides have allowed them.
+"""Serves cross-account calls from the state of the resource's owner, after both sides have allowed them.
 
-One member of a request names the owner: `KeyId`, `registryId`, `EventBusName`, `ModelPackageName` and its like; for S3 the bucket.
+One member of the request names the owner: `KeyId`, `registryId`, `EventBusName`, `ModelPackageName` etc.; for S3 the bucket.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,7 +25,7 @@ compat.expect(
 )
 
 Handler = Callable[..., Awaitable[Any]]
-# the members that may be an ARN
+# members that may be an ARN
 _MEMBERS = {
     "kms": ("KeyId",),
     "sagemaker": ("ModelPackageName", "ModelPackageArn", "ModelPackageGroupName"),
@@ -34,14 +34,14 @@ _EXPECTED, _SOURCE = "x-amz-expected-bucket-owner", "x-amz-source-expected-bucke
 
 
 def install() -> None:
-    """Put the owner's scope around the handlers."""
+    """Run the handlers in the owner's scope."""
     for service in ("kms", "ecr", "sagemaker"):
         app.SERVICE_HANDLERS[service] = _scoped(service, app.SERVICE_HANDLERS[service])
     allows, scope = s3._foreign_bucket_allows, s3._apply_bucket_scope
 
     def foreign_bucket_allows(*given: Any) -> bool:
         caller = given[5]
-        # both sides were asked of the true caller; MiniStack asks the policy for the account's root
+        # both sides have allowed the actual caller; MiniStack evaluates the policy for the account's root
         return True if caller else bool(allows(*given))
 
     def bucket_scope(method: str, bucket: str, key: str, headers: Mapping[str, str], *rest: Any, **named: Any) -> Any:
@@ -68,7 +68,7 @@ def _scoped(service: str, handler: Handler) -> Handler:
 
 
 def _named(service: str, body: Any) -> Owner | None:
-    """Return the other account that a request names; a resource of another Region is not there."""
+    """Return the other account that a request names; resources of other Regions are not found."""
     data = parse_body(body)
     if service == "ecr":
         registry = str(data.get("registryId", ""))
@@ -81,7 +81,7 @@ def _named(service: str, body: Any) -> Owner | None:
 
 
 def _unexpected(bucket: str, key: str, headers: Mapping[str, str]) -> Any:
-    """Refuse a request whose bucket, or the bucket of whose source, belongs to another account than the caller expects.
+    """Reject a request whose bucket, or source bucket, belongs to another account than the caller expects.
 
     See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
     """

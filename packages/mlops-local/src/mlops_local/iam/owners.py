@@ -1,4 +1,4 @@
-"""Whose a resource is: the account and Region that its ARN names, or that of its bucket."""
+"""Owners of resources: the account and Region in an ARN, or of the bucket that it names."""
 
 import contextlib
 import re
@@ -18,18 +18,18 @@ _ACCOUNT = re.compile(r"\d{12}")
 
 
 class Owner(NamedTuple):
-    """An account of this cloud, and the Region of what it owns."""
+    """An account of this cloud, and the Region of its resource."""
 
     account: str
     region: str
 
 
 def owner(arn: str) -> Owner | None:
-    """Return the owner of what an ARN names.
+    """Return the owner of the resource that an ARN names.
 
     Returns:
-        None for an ARN without an account, for one of an account that this cloud does not have (AWS's own images and layers), and
-        for a bucket that is not there.
+        None for an ARN without an account or of an account that this cloud does not have (AWS's own images and layers), and
+        for a missing bucket.
     """
     if arn.startswith(_BUCKET):
         return bucket_owner(arn.removeprefix(_BUCKET).partition("/")[0])
@@ -41,7 +41,7 @@ def owner(arn: str) -> Owner | None:
 
 # claim: resource-account-is-the-buckets
 def bucket_owner(name: str) -> Owner | None:
-    """Return the owner of a bucket, whose name is its own in all accounts."""
+    """Return the owner of a bucket, whose name is unique across accounts."""
     account = s3._bucket_owner_account(name)
     if account is None:
         return None
@@ -50,13 +50,13 @@ def bucket_owner(name: str) -> Owner | None:
 
 
 def account_of(principal: str) -> str:
-    """Return the account of a principal's ARN; that of the request where it has none."""
+    """Return the account of a principal's ARN, else the request's account."""
     parts = principal.split(":", 5)
     return parts[4] if len(parts) > 5 and _ACCOUNT.fullmatch(parts[4]) else get_account_id()
 
 
 @contextlib.contextmanager
 def scope_of(found: Owner | None) -> Iterator[None]:
-    """Read the stores of an owner; without one, those of the request."""
+    """Use the stores of an owner; without one, those of the request."""
     with request_scope(*found) if found is not None else contextlib.nullcontext():
         yield

@@ -1,4 +1,4 @@
-"""Quotas of policies, and deletions that IAM refuses: by its own calls and where CloudFormation makes them.
+"""Quotas of policies, and deletions that IAM rejects, for API calls and CloudFormation.
 
 See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 and https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeletePolicy.html
@@ -38,7 +38,7 @@ _MANAGED, _INLINE, _ROLE = "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::
 
 
 class PolicyError(ValueError):
-    """IAM refuses it; the message begins with IAM's code."""
+    """IAM rejects a request; the message begins with IAM's code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -87,7 +87,7 @@ def check_unused(arn: str) -> None:
     """Check that a managed policy may be deleted.
 
     Raises:
-        PolicyError: If something still has it, as a policy or as its boundary.
+        PolicyError: If it is still attached, or used as a permissions boundary.
     """
     # claim: policies-in-use-stay
     policy = iam._policies.get(arn)
@@ -96,7 +96,7 @@ def check_unused(arn: str) -> None:
 
 
 def install() -> None:
-    """Stand in front of IAM's calls and of CloudFormation's handlers."""
+    """Add the checks to IAM's operations and CloudFormation's handlers."""
     calls = iam._IAM_HANDLERS
     for name in ("CreatePolicy", "CreatePolicyVersion"):
         calls[name] = _before(calls[name], lambda params: check_managed(iam._p(params, "PolicyDocument")))
@@ -135,7 +135,7 @@ def _check_attach(params: Any) -> None:
 
 
 def _limited(resource_type: str, handler: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a type's handlers with IAM's refusals; what a refused creation made is deleted again."""
+    """Add IAM's checks to a type's handlers; a rejected creation is deleted again."""
     create, update, delete = handler["create"], handler["update"], handler["delete"]
 
     def created(logical_id: str, properties: Properties, stack: str) -> Any:
@@ -156,7 +156,7 @@ def _limited(resource_type: str, handler: Mapping[str, Any]) -> dict[str, Any]:
 
     def deleted(physical_id: str, properties: Properties) -> Any:
         if resource_type == _MANAGED:
-            # CloudFormation detaches it from what the template names, and from nothing else
+            # CloudFormation detaches it from the template's entities only
             provisioners._iam_policy_reconcile_entities(physical_id, properties, {})
             check_unused(physical_id)
         return delete(physical_id, properties)

@@ -1,6 +1,6 @@
-"""What S3 and KMS refuse of a resource's policy: principals that do not exist, and more than their quotas allow.
+"""Validation of bucket and key policies by S3 and KMS: missing principals, and size quotas.
 
-A statement for an account's root names no principal that could be missing, and neither does a condition.
+Statements for an account's root, and conditions, are not checked for missing principals.
 """
 
 import json
@@ -31,7 +31,7 @@ Problem = tuple[str, str]
 
 
 def install() -> None:
-    """Check each policy before a bucket or a key has it."""
+    """Check each policy before a bucket or key gets it."""
     put_bucket, put_key, create_key = s3._put_bucket_policy, kms._put_key_policy, kms._create_key
 
     def put_bucket_policy(name: str, body: bytes) -> Any:
@@ -51,7 +51,7 @@ def install() -> None:
 
 # claim: buckets-refuse-principals-that-do-not-exist
 def bucket_problem(policy: Any) -> Problem | None:
-    """Return S3's code and message for what it refuses of a bucket's policy."""
+    """Return S3's error code and message for an invalid bucket policy, or ``None``."""
     if _size(policy) > BUCKET_BYTES:
         return "PolicyTooLarge", f"Normalized policy document exceeds the maximum allowed size of {BUCKET_BYTES} bytes."
     return ("MalformedPolicy", "Invalid principal in policy") if any(missing(policy)) else None
@@ -59,7 +59,7 @@ def bucket_problem(policy: Any) -> Problem | None:
 
 # claim: keys-refuse-principals-that-do-not-exist
 def key_problem(policy: Any) -> Problem | None:
-    """Return KMS's code and message for what it refuses of a key's policy."""
+    """Return KMS's error code and message for an invalid key policy, or ``None``."""
     if _size(policy) > KEY_BYTES:
         return "LimitExceededException", f"The key policy exceeds the maximum size of {KEY_BYTES} bytes."
     if any(missing(policy)):
@@ -69,7 +69,7 @@ def key_problem(policy: Any) -> Problem | None:
 
 
 def missing(policy: Any) -> Iterator[str]:
-    """Yield the roles and users of this cloud's accounts that a policy names and that do not exist."""
+    """Yield missing roles and users of this cloud's accounts that a policy names."""
     try:
         document = json.loads(policy) if isinstance(policy, str | bytes) else policy
     except ValueError:

@@ -1,4 +1,4 @@
-"""`aws:PrincipalArn` of a role's session is the role's ARN, with its path; MiniStack gives the session's."""
+"""`aws:PrincipalArn` of a role session is the role's ARN, with its path; MiniStack uses the session's ARN."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ compat.expect("ministack.services.iam", _roles=object)
 
 
 def install() -> None:
-    """Let policies see whose session a caller has."""
+    """Set the condition key to the role's ARN."""
     resolve = iam_evaluator._resolve_condition_key
 
     def resolved(key: str, context: Any) -> Any:
@@ -24,7 +24,7 @@ def install() -> None:
 
 
 def _role_of(arn: str) -> str:
-    """Return the ARN of a session's role; every other caller's own."""
+    """Return the role's ARN for a session's ARN; any other ARN unchanged."""
     _, partition, _, _, account, rest = (*arn.split(":", 5), "", "", "", "", "", "")[:6]
     kind, _, session = rest.partition("/")
     if kind != "assumed-role":

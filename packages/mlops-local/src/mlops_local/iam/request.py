@@ -1,6 +1,6 @@
-"""What one API request must be allowed: resources, condition keys and the permissions that come with it.
+"""Permissions that an API request needs: resources, condition keys and dependent permissions.
 
-MiniStack's evaluator decides; this module only says what to ask it, from the request alone.
+MiniStack's evaluator decides; this module derives the checks from the request alone.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _WORD = re.compile(r"[#:]?\w+|\S")
 # claim: resources-of-a-call-are-documented
 @dataclass(frozen=True)
 class Call:
-    """One API request, as it reached the embedded cloud or as a service makes it for a role.
+    """One API request, as received, or as a service makes it for a role.
 
     Attributes:
         service: MiniStack's name of the service: `s3`, `sagemaker`, `monitoring`.
         action: The IAM action, `s3:PutObject`.
-        resource: The ARN that the request names, `*` where it names none.
-        body: The parsed JSON body, empty for other protocols.
+        resource: The ARN that the request names, else `*`.
+        body: The parsed JSON body; empty for other protocols.
         path: The request path.
-        headers: Lower-case header names.
-        params: Query parameters, with the form of a query-protocol call.
+        headers: Headers with lower-case names.
+        params: Query parameters, including the form of a query-protocol call.
         partition_key: Name of the table's partition key, for DynamoDB calls.
-        region: The region of the call.
-        account: The account of the call.
+        region: Region of the call.
+        account: Account of the call.
     """
 
     service: str
@@ -75,7 +75,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Check:
-    """One question for the evaluator.
+    """One check for the evaluator.
 
     Attributes:
         action: The IAM action.
@@ -89,9 +89,9 @@ class Check:
 
 
 def is_content(service: str, path: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a request's body is content and has no members: an object, or what a model is asked.
+    """Return whether a request's body is opaque content: an object, or the input of a model.
 
-    What a caller sends to a model must not set condition keys, and may be megabytes.
+    A model's input must not set condition keys, and may be megabytes.
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
     """
     return service == "s3" or (
@@ -100,7 +100,7 @@ def is_content(service: str, path: str, headers: Mapping[str, str]) -> bool:
 
 
 def parse_body(body: bytes | str) -> dict[str, Any]:
-    """Read a JSON request body; anything else is an empty mapping."""
+    """Parse a JSON request body; empty for any other body."""
     try:
         parsed = json.loads(body or b"{}")
     except (json.JSONDecodeError, UnicodeDecodeError):
@@ -109,7 +109,7 @@ def parse_body(body: bytes | str) -> dict[str, Any]:
 
 
 def actions(call: Call) -> list[Call]:
-    """Return the calls that a call is evaluated as: a transaction as those of its members, of a table together, else itself."""
+    """Return the calls by which a call is evaluated: a transaction by its members, grouped by table; else the call itself."""
     # claim: transactions-are-evaluated-by-member
     if call.action not in ("dynamodb:TransactWriteItems", "dynamodb:TransactGetItems"):
         return [call]
@@ -130,7 +130,7 @@ def actions(call: Call) -> list[Call]:
 
 
 def resources(call: Call) -> list[str]:
-    """List every ARN that the call must be allowed on, the most specific first."""
+    """Return every ARN on which the call must be allowed, most specific first."""
     if call.service == "sagemaker":
         return _sagemaker_resources(call)
     if call.service == "glue":
@@ -147,11 +147,11 @@ def resources(call: Call) -> list[str]:
     if call.service == "events" and call.operation != "PutEvents":
         return _event_resources(call)
     if call.service == "application-autoscaling":
-        # targets have ids that no request names; policies tell them apart by condition keys
+        # target ids are in no request; policies distinguish targets by condition keys
         is_any = call.operation.startswith("Describe")
         return ["*"] if is_any else [f"{call.arn_prefix('application-autoscaling')}scalable-target/*"]
     if call.service == "dynamodb" and call.body.get("RequestItems"):
-        # a batch names its tables beside their items
+        # a batch names its tables together with their items
         return [f"{call.arn_prefix('dynamodb')}table/{name}" for name in call.body["RequestItems"]]
     if call.service == "ssm" and call.resource == "*":
         named = [*call.body.get("Names", []), *([call.body["Path"]] if "Path" in call.body else [])]
@@ -171,7 +171,7 @@ _LISTS = ("s3:ListBucket", "s3:ListBucketVersions")
 
 
 def context(call: Call) -> dict[str, Any]:
-    """Compute the condition keys of the request that MiniStack does not know."""
+    """Return the condition keys of the request that MiniStack does not provide."""
     keys: dict[str, Any] = {}
     if call.service == "sagemaker":
         keys.update(sagemaker_requests.context(call.operation, call.body, call.arn_prefix("sagemaker")))
@@ -183,7 +183,7 @@ def context(call: Call) -> dict[str, Any]:
             {f"s3:{name}": call.headers[name] for name in ("if-match", "if-none-match") if name in call.headers}
         )
         if call.action in _LISTS:
-            # MiniStack knows these of requests by HTTP, not of those that a machine's task makes
+            # MiniStack sets these for HTTP requests, not for calls by a machine's task
             listed = {f"s3:{name}": _param(call, name) for name in ("prefix", "delimiter", "max-keys")}
             keys.update({name: value for name, value in listed.items() if value is not None})
     elif call.service == "monitoring":
@@ -215,14 +215,14 @@ def context(call: Call) -> dict[str, Any]:
 
 
 def kms_context(encryption: Mapping[str, str], *, account: str, via: str | None = None) -> dict[str, Any]:
-    """Compute the `kms:` condition keys of a cryptographic call.
+    """Return the `kms:` condition keys of a cryptographic call.
 
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
 
     Args:
         encryption: The encryption context.
         account: The calling account (`kms:CallerAccount`).
-        via: The service that calls for the principal (`kms:ViaService`). Default: a direct call, without that key.
+        via: The service that calls on the principal's behalf (`kms:ViaService`). Default: a direct call, without that key.
     """
     keys: dict[str, Any] = {"kms:CallerAccount": account}
     if via is not None:
@@ -234,7 +234,7 @@ def kms_context(encryption: Mapping[str, str], *, account: str, via: str | None 
 
 
 def dependents(call: Call) -> list[Check]:
-    """List the permissions that AWS also asks for when it serves this call: passing a role, tagging what it creates."""
+    """Return the additional permissions that AWS requires: passing roles, and tagging created resources."""
     checks: list[Check] = []
     if call.service == "sagemaker":
         role, service = sagemaker_requests.passed_role(call.operation, call.body), "sagemaker.amazonaws.com"
@@ -253,7 +253,7 @@ def dependents(call: Call) -> list[Check]:
 
 
 def _one_or_all(values: Iterable[str]) -> str | list[str]:
-    """Give a value that all share as itself, so that single-valued operators compare it."""
+    """Return a single value shared by all as itself, for single-valued operators; else the list."""
     found = sorted(set(values))
     return found[0] if len(found) == 1 else found
 
@@ -286,7 +286,7 @@ def _sagemaker_resources(call: Call) -> list[str]:
 
 
 def _glue_resources(call: Call) -> list[str]:
-    """List a catalog call's ARNs; AWS wants the table, its database and the catalog.
+    """Return the ARNs of a catalog call; AWS requires the table, its database and the catalog.
 
     Source: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html
     """
@@ -308,7 +308,7 @@ def _glue_resources(call: Call) -> list[str]:
 
 
 def _event_resources(call: Call) -> list[str]:
-    """List what a call on a rule or a bus names; a rule of the default bus has no bus in its ARN.
+    """Return the resources of a call on a rule or bus; rules of the default bus have no bus in their ARN.
 
     Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
     """
@@ -324,7 +324,7 @@ def _event_resources(call: Call) -> list[str]:
 
 
 def _load_balancer_resources(call: Call) -> list[str]:
-    """What is described has no resource type; a change is of the most specific thing that it names.
+    """Return the resource of a call: `*` for descriptions, which have no resource type, else the most specific one.
 
     Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
     """
@@ -342,7 +342,7 @@ def _param(call: Call, name: str) -> str | None:
 
 
 def _leading_keys(call: Call) -> list[str] | None:
-    """Read the partition key values that an item call or a query names."""
+    """Return the partition key values in an item call or a query."""
     name = call.partition_key
     if name is None:
         return None
@@ -359,7 +359,7 @@ def _leading_keys(call: Call) -> list[str] | None:
 
 
 def _batch_keys(items: Mapping[str, Any], name: str) -> list[str] | None:
-    """Read the partition key values of a BatchGetItem or a BatchWriteItem."""
+    """Return the partition key values of a BatchGetItem or BatchWriteItem."""
     found: list[str] = []
     for asked in items.values():
         if isinstance(asked, Mapping):

@@ -1,8 +1,8 @@
-"""Which IAM action a request is, where MiniStack does not know: a call without a known action must not pass unchecked.
+"""IAM actions of requests for which MiniStack finds none: a call without a known action must not pass unchecked.
 
-MiniStack reads a Lambda call by the last word of its path, so that many operations have another's name or none, and serves a call
-without one to every signed caller. Here operations of Lambda are read from routes of botocore, and a signed call without a known
-action gets a name that no policy allows.
+MiniStack derives a Lambda action from the last part of the path, so many operations get a wrong action or none, and it serves calls
+without an action to every signed caller. Here Lambda's operations are derived from botocore's routes, and a signed call without a
+known action gets an action that no policy allows.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ compat.expect(
 compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
 
 UNKNOWN = "UnknownOperation"
-# operations whose action has another name
+# operations whose IAM action has another name
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
 _LAMBDA = {
     "Invoke": "InvokeFunction",
@@ -35,7 +35,7 @@ Extract = Callable[..., str | None]
 
 
 def install() -> None:
-    """Name every call of a role in place of MiniStack; idempotent."""
+    """Replace MiniStack's mapping of requests to actions; idempotent."""
     extract = iam_actions.extract_iam_action
     if getattr(extract, "knows_all", False):
         return
@@ -63,13 +63,13 @@ def action(  # noqa: PLR0917 - MiniStack's own signature
     """Return the IAM action of a request.
 
     Returns:
-        The action; one that no policy allows for a signed call that has no known one; None for what IAM does not decide.
+        The action; an action that no policy allows if a signed call has no known one; None if IAM does not apply.
     """
     if service == "lambda" and "x-amz-target" not in headers:
         operation = iam_actions._match_rest_action("lambda", method, path, query_params)
         if operation:
             return f"lambda:{_LAMBDA.get(operation, operation)}"
-    if service == "s3" and "abac" in query_params:  # MiniStack takes it for CreateBucket
+    if service == "s3" and "abac" in query_params:  # MiniStack would map it to CreateBucket
         return "s3:PutBucketAbac" if method == "PUT" else "s3:GetBucketAbac"
     found = extract(service, method, path, headers, body, query_params)
     namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service)

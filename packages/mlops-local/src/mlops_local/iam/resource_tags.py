@@ -1,8 +1,8 @@
-"""`aws:ResourceTag`: the tags of what a call names, for the actions that know them; in policies and boundaries alike.
+"""`aws:ResourceTag`: tags of a call's resource, for the actions that support them, in policies and boundaries alike.
 
-MiniStack looks tags up if an identity policy needs them, for a few services and any action. Which action knows the
-tags of which resources is data of AWS's service authorization reference (`tools/resource_tag_table.py`). Where an action does not,
-or nothing is tagged, the key is absent: a plain `StringEquals` does not match then, `StringNotEquals` and `...IfExists` do.
+MiniStack only looks up tags if an identity policy needs them, for a few services and any action. The table of actions and taggable
+resources comes from AWS's service authorization reference (`tools/resource_tag_table.py`). If the action does not support tags, or
+the resource has none, the key is absent: then `StringEquals` does not match, `StringNotEquals` and `...IfExists` do.
 """
 
 import json
@@ -54,19 +54,19 @@ compat.expect("ministack.services.ssm", _tags=object)
 compat.expect("ministack.services.stepfunctions", _tags=object)
 
 _PREFIX = "aws:ResourceTag/"
-# S3's own name of the same, for buckets and objects
+# S3's additional key for tags of buckets and objects
 _ALSO = {"s3": "s3:BucketTag/"}
 Tags = Mapping[str, str] | Iterable[Mapping[str, str]] | None
 
 
 def install() -> None:
-    """Answer for MiniStack, which knows fewer tags and no actions."""
+    """Replace MiniStack's tag lookup, which covers fewer services and ignores the action."""
     iam_evaluator._names_condition_key = _leave_to_us
 
 
 # claim: tags-of-a-resource-are-known-to-some-actions
 def keys(action: str, arn: str) -> dict[str, str]:
-    """Return the condition keys that the tags of a resource are, for an action."""
+    """Return a resource's tags as condition keys, for an action."""
     service, _, operation = action.partition(":")
     patterns = _table().get(service, {}).get(operation, ())
     if arn == "*" or not any(matches(pattern, arn) for pattern in patterns):
@@ -90,7 +90,7 @@ def _leave_to_us(policies: object, prefix: str) -> bool:  # noqa: ARG001 - MiniS
 
 
 def _plain(tags: Tags) -> dict[str, str]:
-    """Read tags as a mapping, however the service writes them: Key and Value, key and value, TagKey and TagValue."""
+    """Convert tags to a mapping; member names are Key and Value, key and value, TagKey and TagValue."""
     if tags is None or isinstance(tags, Mapping):
         return dict(tags or {})
     rows = [{name.lower().removeprefix("tag"): value for name, value in tag.items()} for tag in tags]
@@ -109,7 +109,7 @@ def _dynamodb(arn: str) -> Tags:
 
 
 def _states(arn: str) -> Tags:
-    # an execution has the tags of its machine, a version or alias of a machine its own
+    # an execution has its machine's tags; a machine's version or alias has its own
     # https://docs.aws.amazon.com/step-functions/latest/dg/tag-based-policies.html
     start, kind, rest = ":".join(arn.split(":")[:5]), arn.split(":")[5], arn.split(":")[6:]
     machine = f"{start}:stateMachine:{rest[0]}" if kind == "execution" else arn
@@ -124,7 +124,7 @@ def _iam(arn: str) -> Tags:
     return found
 
 
-# by service; a service that is not MiniStack's adds its own
+# by service; services that are not MiniStack's add their own
 FINDERS: dict[str, Callable[[str], Any]] = {
     "athena": athena._tags.get,
     "cloudwatch": cloudwatch._resource_tags.get,

@@ -1,4 +1,4 @@
-"""Which resource a SageMaker call touches, and the condition keys that its request carries.
+"""Resources and condition keys of SageMaker requests.
 
 The table of resources, condition keys and dependent actions is AWS's service authorization reference:
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
@@ -14,7 +14,7 @@ from typing import Any
 _VERBS = re.compile(r"^(Create|Describe|Update|Delete|Stop|Start)(\w+)$")
 _GROUP_POLICIES = frozenset(f"{verb}ModelPackageGroupPolicy" for verb in ("Put", "Get", "Delete"))
 _TAGGING = frozenset({"AddTags", "DeleteTags", "ListTags"})
-# kinds whose name member or ARN word is not the kind itself
+# kinds whose name member or ARN type differs from the kind
 _NAME_MEMBERS = {
     "DataQualityJobDefinition": "JobDefinitionName",
     "ModelQualityJobDefinition": "JobDefinitionName",
@@ -33,11 +33,11 @@ _PASSED_ROLES = {
 
 # claim: condition-keys-come-from-the-request
 def resources(operation: str, body: Mapping[str, Any], prefix: str) -> list[str]:
-    """List the ARNs that a call must be allowed on, or `["*"]` for calls without a resource.
+    """Return the ARNs on which a call must be allowed, or `["*"]` for calls without a resource.
 
     Returns:
-        Every ARN the caller needs: an endpoint call is checked on the endpoint and on its config; registering a package on
-        its group and on the versions of that group, as AWS's own cross-account example grants it
+        Every ARN that the caller needs: an endpoint call is checked on the endpoint and its config; registering a package on
+        its group and the versions of that group, as AWS's own cross-account example grants it
         (https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-version.html).
     """
     if operation in _TAGGING:
@@ -69,7 +69,7 @@ def resources(operation: str, body: Mapping[str, Any], prefix: str) -> list[str]
 
 
 def context(operation: str, body: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Compute the `sagemaker:` condition keys of a request; a key that the request does not set is absent."""
+    """Return the `sagemaker:` condition keys of a request; keys that the request does not set are absent."""
     network = _first(body, "NetworkConfig") or body
     vpc = network.get("VpcConfig") or {}
     keys: dict[str, Any] = {
@@ -105,18 +105,18 @@ def context(operation: str, body: Mapping[str, Any], prefix: str) -> dict[str, A
 
 
 def passed_role(operation: str, body: Mapping[str, Any]) -> str | None:
-    """Name the role that a call hands to SageMaker, which the caller must be allowed to pass."""
+    """Return the role that a call passes to SageMaker, for which the caller needs `iam:PassRole`."""
     member = _PASSED_ROLES.get(operation)
     return body.get(member) if member else None
 
 
 def sets_tags(operation: str, body: Mapping[str, Any]) -> bool:
-    """Tell whether a creating call also tags: AWS then wants `sagemaker:AddTags` on the new resource."""
+    """Return whether a create call also sets tags, which requires `sagemaker:AddTags` on the new resource."""
     return operation.startswith("Create") and bool(body.get("Tags"))
 
 
 def artifact_arn(source: Mapping[str, Any], prefix: str) -> str:
-    """Return the ARN of a lineage artifact, which ends in a hash of its source: ``artifact/${HashOfArtifactSource}``.
+    """Return the ARN of a lineage artifact, which ends with a hash of its source: ``artifact/${HashOfArtifactSource}``.
 
     Args:
         source: ``SourceUri``, and ``SourceTypes`` where there are any.
@@ -167,7 +167,7 @@ def _output_key(body: Mapping[str, Any]) -> str | None:
 
 
 def _values(body: Any, member: str) -> Iterator[Any]:
-    """Walk a request for every value of one member, however deep."""
+    """Yield every value of a member, at any depth of a request."""
     if isinstance(body, Mapping):
         for key, value in body.items():
             if key == member:

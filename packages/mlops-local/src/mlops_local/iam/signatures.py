@@ -1,4 +1,4 @@
-"""Signed requests: each is signed with a secret that the embedded cloud gave out, or is one that AWS serves unsigned."""
+"""Verification of signatures: a request must be signed with a secret of this cloud, or be one that AWS serves unsigned."""
 
 import asyncio
 import base64
@@ -86,17 +86,17 @@ compat.expect(
 
 Response = tuple[int, dict[str, str], bytes]
 
-_LARGE = 256 * 1024  # bytes from which a body is hashed beside the event loop
+_LARGE = 256 * 1024  # bytes from which a body is hashed off the event loop
 _CODE_LIFE = 600  # seconds, https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
 _HEX = 64
 _ACCOUNT = re.compile(r"\d{12}")
-# addresses whose last part is a secret that was handed out: CloudFormation's answers and signals, EKS's token reviews
+# paths that end in a secret issued by this cloud: CloudFormation's responses and signals, EKS's token reviews
 _CAPABILITIES = {
     "/_ministack/cfn-response/": "PUT",
     "/_ministack/cfn-signal/": "PUT",
     "/_ministack/eks-auth/": "POST",
 }
-# an API's or a function's own authorization decides on these
+# authorized by the API or function itself
 _APPLICATIONS = ("/_aws/execute-api/", "/_aws/lambda-url/")
 _COGNITO_PAGES = frozenset({
     ("GET", "/oauth2/authorize"), ("POST", "/oauth2/login"), ("POST", "/login"), ("POST", "/oauth2/token"), ("GET", "/logout"),
@@ -105,7 +105,7 @@ _COGNITO_PAGES = frozenset({
 })  # fmt: skip
 _COGNITO_KEYS = ("/.well-known/jwks.json", "/.well-known/openid-configuration")
 _BALANCERS = "/_alb/"
-# paths that MiniStack serves before it reads hosts and buckets, always to signed callers
+# paths that MiniStack serves before it reads hosts and buckets; they always need a signature
 _SIGNED = ("/v20180820/", "/iceberg", "/v2/email", "/WriteGetObjectResponse")
 
 _registry_password = secrets.token_urlsafe(32)
@@ -113,7 +113,7 @@ _checking: contextvars.ContextVar[bool] = contextvars.ContextVar("mlops_checking
 
 
 def session_keys(purpose: str) -> tuple[str, str, str]:
-    """Return access key id, secret access key and session token of a purpose."""
+    """Return access key id, secret access key and session token derived from a purpose."""
     identifier, secret, token = (
         hmac.new(_KEY, f"{part}|{purpose}".encode(), hashlib.sha256).hexdigest() for part in ("id", "secret", "token")
     )
@@ -131,18 +131,18 @@ class _Request:
     body: bytes = field(repr=False)
 
     def service(self) -> str:
-        """The service, as MiniStack finds it."""
+        """The service, as MiniStack detects it."""
         return str(app.detect_service(self.method, self.path, self.headers, self.parameters()))
 
     def parameters(self) -> dict[str, Any]:
-        """The query's parameters and a form's."""
+        """Query parameters, including those of a form."""
         found: dict[str, Any] = app._routing_params(self.method, self.path, self.headers, self.body, self.query)
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """The key whose signature holds, empty for none; or what to answer."""
+    """The verified access key (empty if unsigned), or the error response."""
 
     key: str = ""
     is_anonymous: bool = False
@@ -150,9 +150,9 @@ class _Verdict:
 
 
 def install() -> None:
-    """Take over the check of signatures, and sign the addresses that MiniStack hands out."""
+    """Replace MiniStack's verification of signatures, and sign the URLs that MiniStack issues."""
     is_root_key = iam_evaluator._is_root_key
-    # root's signature is checked like any other; all else still knows root by its key
+    # root's signature is verified like any other; elsewhere root is still recognized by its key
     iam_evaluator._is_root_key = lambda key: not _checking.get() and bool(is_root_key(key))
     # done by with_signatures, once for each request
     app.pin_signed_request = app.pin_signed_body = lambda *_: None
@@ -171,7 +171,7 @@ def install() -> None:
 
 
 def with_signatures(application: Application) -> Application:
-    """Return an ASGI application that refuses what is not signed as it must be, and leaves all else to ``application``."""
+    """Return an ASGI application that rejects requests without a required signature, and passes others to ``application``."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -189,7 +189,7 @@ def with_signatures(application: Application) -> Application:
         if verdict.answer is not None:
             await app._send_response(send, *verdict.answer, head=request.method == "HEAD")
             return
-        # what MiniStack asks for when it looks for permissions
+        # read by MiniStack when it evaluates permissions
         iam_evaluator._signed_request.set(None)
         iam_evaluator._verified_key.set(verdict.key)
         iam_evaluator._anonymous.set(verdict.is_anonymous)
@@ -199,7 +199,7 @@ def with_signatures(application: Application) -> Application:
 
 
 async def _connect(application: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    """Leave sockets to APIs, which ask for their own authorization; IoT's and AppSync's would be open to everybody."""
+    """Pass WebSockets to APIs, which authorize them themselves; those of IoT and AppSync would be open to everyone."""
     host = next((value.decode("latin-1") for name, value in scope.get("headers", []) if name == b"host"), "")
     if scope["type"] == "websocket" and not app._parse_execute_api_url(host, scope["path"]):
         await receive()
@@ -209,7 +209,7 @@ async def _connect(application: Application, scope: Scope, receive: Receive, sen
 
 
 async def _whole_body(receive: Receive) -> bytes | None:
-    """Return a request's body, or ``None`` where the client left before its end."""
+    """Return a request's body; ``None`` if the client disconnected before its end."""
     parts = []
     while True:
         message = await receive()
@@ -221,7 +221,7 @@ async def _whole_body(receive: Receive) -> bytes | None:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """Return what gives a body that was read already, then what else comes."""
+    """Return a receive function that returns an already read body first."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def give() -> Any:
@@ -251,7 +251,7 @@ def _verdict(request: _Request) -> _Verdict:
     if _is_internal(request.path) and not _is_of_balancer(request):
         if request.method == next((m for start, m in _CAPABILITIES.items() if request.path.startswith(start)), None):
             return verdict
-        is_clock = (request.method, request.path) == ("GET", "/_mlops/clock")  # commands read it, for any user
+        is_clock = (request.method, request.path) == ("GET", "/_mlops/clock")  # read by commands, for any user
         if verdict.key and (is_clock or iam_evaluator.is_root_access_key(verdict.key)):
             return verdict
         return _Verdict(answer=_json(403, "AccessDeniedException", "this address of the embedded cloud needs a signature of "
@@ -264,7 +264,7 @@ def _verdict(request: _Request) -> _Verdict:
 
 
 def _signer(request: _Request) -> _Verdict:
-    """Check a request's signature: its key, an error, or neither where it has none."""
+    """Verify a request's signature: the key, an error, or neither if it has none."""
     _checking.set(True)
     iam_evaluator.pin_signed_request(request.method, request.raw_path, request.query, request.raw_headers)
     pinned = iam_evaluator._signed_request.get()
@@ -300,7 +300,7 @@ def _signer(request: _Request) -> _Verdict:
 
 
 def _presigned(request: _Request, key: str) -> _Verdict:
-    """Check a presigned URL of S3, which MiniStack also uses for its own downloads."""
+    """Verify a presigned S3 URL, which MiniStack also uses for its own downloads."""
     if not _is_internal(request.path):
         wrong = iam_evaluator._s3_scope_failure(request.service())
         if wrong is not None:
@@ -314,7 +314,7 @@ def _is_internal(path: str) -> bool:
 
 
 def _is_open(request: _Request) -> bool:
-    """Return whether AWS serves a request without a signature; the service behind authenticates callers itself."""
+    """Return whether AWS serves a request without a signature; the service then authenticates callers itself."""
     # claim: some-operations-are-unsigned
     host, path = request.headers.get("host", ""), request.path
     if _is_viewers(request):
@@ -335,7 +335,7 @@ def _is_open(request: _Request) -> bool:
 
 
 def _is_viewers(request: _Request) -> bool:
-    """Return whether a request is at the name of a distribution, or an API's name of one's own, where every path is its."""
+    """Return whether a request's host is a distribution or an API's custom domain name, which own every path."""
     host = request.headers.get("host", "")
     # claim: viewers-of-distributions-are-unsigned
     label = app._parse_cloudfront_dataplane_host(host)
@@ -343,7 +343,7 @@ def _is_viewers(request: _Request) -> bool:
 
 
 def _api(request: _Request) -> tuple[str, str, str] | None:
-    """Return id, stage and path of the API that a request calls; MiniStack serves some paths before it reads hosts."""
+    """Return id, stage and path of the API of a request; MiniStack serves some paths before it reads hosts."""
     host = request.headers.get("host", "")
     found: tuple[str, str, str] | None
     if own_names.is_api(host):
@@ -354,7 +354,7 @@ def _api(request: _Request) -> tuple[str, str, str] | None:
 
 
 def _is_of_balancer(request: _Request) -> bool:
-    """Return whether a request is for a load balancer that there is; it is answered with where that listens."""
+    """Return whether a request's host is an existing load balancer; it gets the address at which that listens."""
     host, path = request.headers.get("host", ""), request.path
     if not app._is_potential_alb_request(host, path):
         return False
@@ -385,7 +385,7 @@ def _registry_token() -> str:
 
 
 def _failure(request: _Request, code: str, message: str) -> Response:
-    """Word an error as the service does in its protocol."""
+    """Return an error in the service's protocol."""
     if _is_internal(request.path):
         return _json(403, code, message)
     error, named = iam_evaluator.AuthError(code, message), _api(request)
@@ -414,7 +414,7 @@ def _layer_url(name: str, version: int) -> str:
 
 
 def _signed_url(path: str) -> str:
-    """Return an address of MiniStack's that root presigned, as S3 would."""
+    """Return a MiniStack URL presigned by root, as S3 would."""
     # claim: code-is-behind-a-presigned-address
     request = AWSRequest("GET", settings.endpoint_url() + path)
     keys: Mapping[str, str] = settings.root_keys()

@@ -1,6 +1,6 @@
-"""IAM's policy simulator: context entries, several resources, boundaries, and which keys of conditions were not given.
+"""IAM's policy simulator: context entries, several resources, boundaries, and missing condition keys.
 
-MiniStack asks about the first resource alone, knows no context and accepts a malformed policy.
+MiniStack evaluates the first resource only, ignores the context and accepts malformed policies.
 
 See: https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html
 """
@@ -41,7 +41,7 @@ Policies = list[list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What a request asks: policies, limits, actions, resources, context."""
+    """Parsed request: policies, limits, actions, resources, context."""
 
     principal: str
     policies: Policies
@@ -53,19 +53,19 @@ class _Question:
 
 
 def install() -> None:
-    """Answer both operations in place of MiniStack."""
+    """Replace both of MiniStack's operations."""
     iam._IAM_HANDLERS["SimulateCustomPolicy"] = simulate_custom
     iam._IAM_HANDLERS["SimulatePrincipalPolicy"] = simulate_principal
 
 
 def simulate_custom(params: Mapping[str, Any]) -> Any:
-    """SimulateCustomPolicy: of policies that the caller gives."""
+    """SimulateCustomPolicy: evaluates the given policies."""
     documents = _members(params, "PolicyInputList")
     return _answer("SimulateCustomPolicy", params, f"arn:aws:iam::{get_account_id()}:root", [], documents)
 
 
 def simulate_principal(params: Mapping[str, Any]) -> Any:
-    """SimulatePrincipalPolicy: of a role's or user's policies, and of those that the caller adds."""
+    """SimulatePrincipalPolicy: evaluates the policies of a role or user and the given ones."""
     # claim: simulator-evaluates-context-and-resources
     source = str(iam._p(params, "PolicySourceArn"))
     kind, _, name = source.rpartition(":")[2].partition("/")
@@ -104,7 +104,7 @@ def _answer(operation: str, params: Mapping[str, Any], principal: str, own: Poli
 
 
 def _result(question: _Question, action: str) -> str:
-    """One action: the worst decision of all resources, and that of each."""
+    """Return the result of one action: the strictest decision of all resources, and each resource's own."""
     decisions = {resource: _decision(question, action, resource) for resource in question.resources}
     worst = next((d for d in ("explicitDeny", "implicitDeny") if d in decisions.values()), "allowed")
     missing = _list(
@@ -138,7 +138,7 @@ def _decision(question: _Question, action: str, resource: str) -> str:
 
 
 def _keys(documents: Sequence[str]) -> Iterator[str]:
-    """Yield keys of conditions in the policies given, once each, without those that the simulator fills in itself."""
+    """Yield the distinct condition keys in policies, except those that the simulator fills in itself."""
     seen = {"aws:principalarn", "aws:principalaccount", "aws:currenttime", "aws:epochtime", "aws:requestedregion"}
     for document in documents:
         statements = json.loads(document).get("Statement", [])
@@ -151,7 +151,7 @@ def _keys(documents: Sequence[str]) -> Iterator[str]:
 
 
 def _context(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the context entries by lower-case key; lists where their type is one."""
+    """Return the context entries by lower-case key; lists for list types."""
     found: dict[str, Any] = {}
     number = 1
     while name := iam._p(params, f"ContextEntries.member.{number}.ContextKeyName"):

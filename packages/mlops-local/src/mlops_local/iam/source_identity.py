@@ -1,7 +1,7 @@
-"""Source identities: the person behind a session, set once when a role is taken, and kept along a chain of roles.
+"""Source identities: the person behind a session, set once when a role is assumed, and kept through role chaining.
 
-MiniStack drops ``SourceIdentity`` of AssumeRole. A caller who sets one, or whose session has one, is asked for
-``sts:SetSourceIdentity`` by the policies of the caller and by the role's trust policy.
+MiniStack drops ``SourceIdentity`` of AssumeRole. A caller that sets one, or whose session has one, needs
+``sts:SetSourceIdentity`` in its own policies and in the role's trust policy.
 """
 
 import contextvars
@@ -37,13 +37,13 @@ compat.expect(
 SET = "sts:SetSourceIdentity"
 _FIELD = "SourceIdentity"
 _PATTERN = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
-# what the call that is served sets, and whether the role's trust policy refused that
+# source identity set by the current call, and whether the role's trust policy denied it
 _given: contextvars.ContextVar[str | None] = contextvars.ContextVar("mlops_source_identity", default=None)
 _refused: contextvars.ContextVar[bool] = contextvars.ContextVar("mlops_source_identity_refused", default=False)
 
 
 def install() -> None:
-    """Keep source identities of sessions."""
+    """Store source identities of sessions."""
     sts.handle_request = _serving(sts.handle_request)
     sts.register_session = _registering(sts.register_session)
     iam_evaluator.evaluate_trust_policy = _trusting(iam_evaluator.evaluate_trust_policy)
@@ -58,7 +58,7 @@ def kept(access_key: str) -> str | None:
 
 
 def asked(params: Mapping[str, Any]) -> str | None:
-    """Return what a call of AssumeRole sets, by its parameters."""
+    """Return the source identity that a call of AssumeRole sets."""
     value = params.get(_FIELD)
     return value[0] if isinstance(value, list) else value
 
@@ -89,7 +89,7 @@ def _serving(handle: Any) -> Any:
 
 
 def _told(content: bytes) -> bytes:
-    """Return an answer with the source identity, or with the action that was refused."""
+    """Return a response with the source identity, or with the denied action."""
     if _refused.get():
         return content.replace(b"perform: sts:AssumeRole ", f"perform: {SET} ".encode())
     given = _given.get()
@@ -98,7 +98,7 @@ def _told(content: bytes) -> bytes:
 
 
 def _registering(register: Any) -> Any:
-    # MiniStack looks through all sessions for expired ones: a session of another thread would break that
+    # MiniStack iterates over all sessions to drop expired ones, which a concurrent registration would break
     lock = threading.Lock()
 
     def registered(access_key: str, session: dict[str, Any]) -> None:

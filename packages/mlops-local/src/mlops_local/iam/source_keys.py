@@ -1,7 +1,7 @@
-"""Which condition keys a service sends when it calls another one: the table, row by row with its claim in the ledger.
+"""Condition keys that a service sends when it calls another one, in a table with one ledger claim per row.
 
-A pair of service and action that is not here sends no key at all, so that a condition on one denies, as it would where AWS sends
-nothing. `aws:SourceArn` and `aws:SourceAccount` differ by service: https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+A service and action that are not in the table send no keys, so a condition on one denies, as it would if AWS sent none.
+`aws:SourceArn` and `aws:SourceAccount` differ by service: https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
 """
 
 import re
@@ -16,13 +16,13 @@ _REGION = re.compile(r"^logs\.[a-z0-9-]+\.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What a service sends with one action.
+    """The keys that a service sends with one action.
 
     Args:
         service: The service principal.
         action: The IAM action; `kms:*` for the use of the key of an encrypted `target`.
-        target: Service of the resource, `sns`; tells the keys of different resources apart. Default: the action tells.
-        keys: The source keys that are documented, or were observed in public.
+        target: Service of the resource, `sns`; distinguishes the keys of different resources. Default: the action is enough.
+        keys: Source keys that are documented, or were observed publicly.
     """
 
     service: str
@@ -93,7 +93,7 @@ _KEYS = {(row.service, row.action, row.target): row.keys for row in ROWS}
 
 
 def documented(service: str, action: str, target: str = "") -> tuple[str, ...]:
-    """Return the keys that a service sends with an action; none for what is not in the table.
+    """Return the keys that a service sends with an action; empty if it is not in the table.
 
     Args:
         service: The service principal, with or without the Region that CloudWatch Logs has in its name.
@@ -107,14 +107,14 @@ def documented(service: str, action: str, target: str = "") -> tuple[str, ...]:
 
 
 def sent(service: str, action: str, target: str = "", *, source_arn: str, account: str) -> Mapping[str, str]:
-    """Return the context of a call, with names in lower case as the evaluator wants them.
+    """Return the context of a call, with lower-case names as the evaluator requires.
 
     Args:
         service: The service principal.
         action: The IAM action.
         target: Service of the encrypted resource, for an action of KMS. Default: none.
-        source_arn: What the service acts for.
-        account: Its account.
+        source_arn: The resource on whose behalf the service acts.
+        account: Account of that resource.
     """
     values = {ARN: source_arn, ACCOUNT: account, OWNER: account}
     return {key.lower(): values[key] for key in documented(service, action, target)}

@@ -1,7 +1,7 @@
-"""What add-ons bring into a cluster: the VPC CNI plugin with its ConfigMap and agent, and the metrics API.
+"""Kubernetes objects of add-ons: the VPC CNI plugin with its ConfigMap and agent, and the metrics API.
 
-A cluster without Auto Mode gets the VPC CNI plugin when it is created, as EKS installs it, with network policies off. All of an
-add-on's objects are applied by the field manager ``eks``.
+A cluster without Auto Mode gets the VPC CNI plugin on creation, as in EKS, with network policies off. The field manager ``eks``
+applies all objects of an add-on.
 https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-field-management.html and
 https://docs.aws.amazon.com/eks/latest/userguide/cni-network-policy-configure.html
 """
@@ -21,16 +21,16 @@ _AGENT = "602401143452.dkr.ecr.us-west-2.amazonaws.com/amazon/aws-network-policy
 
 
 class ConfigurationError(ValueError):
-    """Configuration values that an add-on does not have."""
+    """Configuration values that an add-on does not support."""
 
 
 def install(objects: Objects, name: str, configuration: str = "") -> None:
-    """Bring an add-on's objects into a cluster, or up to date; other add-ons than these two bring none.
+    """Create or update the objects of an add-on; add-ons other than these two have no objects.
 
     Args:
         objects: The objects of the cluster.
         name: Name of the add-on.
-        configuration: Its configuration values, JSON. Default: its own defaults.
+        configuration: Its configuration values as JSON. Default: the add-on's defaults.
 
     Raises:
         ConfigurationError: For values that are not a JSON object.
@@ -41,7 +41,7 @@ def install(objects: Objects, name: str, configuration: str = "") -> None:
 
 
 def remove(objects: Objects, name: str) -> None:
-    """Take an add-on's objects out of a cluster."""
+    """Remove the objects of an add-on."""
     if name == CNI:
         for kind, manifest in zip((_CONFIG_MAP, _DAEMON_SET), _network({}), strict=True):
             objects.drop(kind, _SYSTEM, manifest["metadata"]["name"])
@@ -59,7 +59,7 @@ def _values(configuration: str) -> Mapping[str, Any]:
 
 
 def _network(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what one value switches: the controller's ConfigMap, and the agent on each node.
+    """Return the objects that the configuration affects: the controller's ConfigMap, and the agent's DaemonSet.
 
     See: https://github.com/aws/amazon-vpc-cni-k8s, charts/aws-vpc-cni/templates/configmap.yaml and daemonset.yaml
     """

@@ -1,4 +1,4 @@
-"""The API server of a cluster over plain HTTP on 127.0.0.1, and who may do what: access entries, access policies, RBAC."""
+"""The API server of a cluster, plain HTTP on 127.0.0.1; authorization by access entries, access policies and RBAC."""
 
 import fnmatch
 import json
@@ -35,7 +35,7 @@ _CLUSTER_ROLE, _CLUSTER_ROLE_BINDING = (
     object_kinds.BY_NAME[_RBAC, "ClusterRole"],
     object_kinds.BY_NAME[_RBAC, "ClusterRoleBinding"],
 )
-# the user-facing roles, which bindings may name: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles
+# user-facing roles, which bindings may refer to: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles
 _BUILT_IN = {
     "cluster-admin": "AmazonEKSClusterAdminPolicy",
     "admin": "AmazonEKSAdminPolicy",
@@ -58,7 +58,7 @@ Answer = tuple[int, object]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller: the user's name, groups, and the IAM principal of the access entry."""
+    """An authenticated caller: user name, groups, and the IAM principal of the access entry."""
 
     user: str
     groups: tuple[str, ...]
@@ -67,7 +67,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a caller wants to do."""
+    """The verb and resource of a request to authorize."""
 
     verb: str
     kind: Kind
@@ -77,12 +77,12 @@ class Question:
 
     @property
     def resource(self) -> str:
-        """The resource as rules name it: ``deployments/scale``."""
+        """The resource in the form of RBAC rules: ``deployments/scale``."""
         return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
 
 
 def authenticate(cluster: str, token: str) -> Caller | None:
-    """Return the holder of a token, or ``None`` without an access entry.
+    """Return the caller that a token identifies; ``None`` without an access entry.
 
     Args:
         cluster: Name of the cluster.
@@ -102,7 +102,7 @@ def authenticate(cluster: str, token: str) -> Caller | None:
 
 
 def refusal(cluster: str, objects: Objects, caller: Caller, question: Question) -> str | None:
-    """Return why a caller may not do something, in Kubernetes' words, or ``None``."""
+    """Return Kubernetes' message if a caller may not perform a request, or ``None``."""
     if any(_allows(rule, question) for rule in _rules(cluster, objects, caller, question.namespace)):
         return None
     where = f' in the namespace "{question.namespace}"' if question.namespace else " at the cluster scope"
@@ -157,13 +157,13 @@ def _has(listed: Any, value: str) -> bool:
 
 # claim: api-server-answers-with-status
 class Server:
-    """One cluster's API server, on a port of its own.
+    """The API server of one cluster, on its own port.
 
     Args:
         cluster: Name of the cluster.
-        objects: Its objects.
-        log: Gives what a pod's container wrote: namespace, pod. Default: nothing is known.
-        port: Where it listens, if that is free. Default: a free port.
+        objects: Objects of the cluster.
+        log: Returns the log of a pod, by namespace and name. Default: no logs.
+        port: Preferred port. Default: a free port.
     """
 
     def __init__(
@@ -181,15 +181,15 @@ class Server:
         threading.Thread(target=self._http.serve_forever, name=f"kubernetes {cluster}", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Stop serving."""
         self._http.shutdown()
         self._http.server_close()
 
     def answer(self, method: str, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer one request.
+        """Serve one request.
 
         Raises:
-            NoAnswerError: If the caller's endpoint is switched off.
+            NoAnswerError: If the caller's endpoint is disabled.
         """
         # claim: api-server-answers-with-status
         try:
@@ -205,7 +205,7 @@ class Server:
         """Return EKS's record of the cluster.
 
         Raises:
-            NoAnswerError: If the cluster is deleted.
+            NoAnswerError: If the cluster was deleted.
         """
         found: dict[str, Any] | None = eks._clusters.get(self.cluster)
         if found is None:
@@ -213,7 +213,7 @@ class Server:
         return found
 
     def log(self, namespace: str, name: str) -> str:
-        """Return what a pod's containers wrote."""
+        """Return the log of a pod's containers."""
         return "" if self._log is None else self._log(namespace, name)
 
 
@@ -278,7 +278,7 @@ class _Request:
             raise object_kinds.StatusError(404, "NotFound", "the server could not find the requested resource")
 
     def _may(self, verb: str) -> None:
-        # a namespace is asked for within itself, so that a role in it may read it
+        # a namespace is authorized within itself, so that a role in it may read it
         # claim: api-server-answers-with-status
         where = self.name if self.kind.kind == "Namespace" else self.namespace
         question = Question(verb, self.kind, where, self.name, self.subresource)
@@ -434,7 +434,7 @@ def _selector(text: str) -> dict[str, str]:
 
 
 def _discovery(path: str, known: Sequence[Kind], *, has_metrics: bool) -> dict[str, Any] | None:
-    """Return what a client learns of the resource types, or ``None`` for another address."""
+    """Return a discovery document of the resource types; ``None`` for another path."""
     # claim: metrics-api-comes-with-its-add-on
     if path == f"/apis/{_METRICS}" and has_metrics:
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": _METRICS, "resources": []}

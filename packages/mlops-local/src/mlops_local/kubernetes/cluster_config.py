@@ -1,9 +1,9 @@
-"""What a cluster is created with and ``UpdateClusterConfig`` changes: its two endpoints, and whether it runs EKS Auto Mode.
+"""Settings of ``CreateCluster`` and ``UpdateClusterConfig``: endpoint access, and EKS Auto Mode.
 
-The public endpoint is for callers outside of the cluster's network, the private one for those inside. Here every caller is a
-process of this machine: the role of a function with a network is inside, every other caller outside. A caller whose endpoint is
-off gets no answer: the connection is closed, where AWS lets it time out. ``publicAccessCidrs`` are recorded, and this machine is
-taken to be in all of them.
+The public endpoint serves callers outside of the cluster's VPC, the private one those inside. Here every caller is a process of
+this machine: roles of functions with a ``VpcConfig`` count as inside, all other callers as outside. If a caller's endpoint is
+disabled, the connection is closed; in AWS it times out. ``publicAccessCidrs`` are recorded without effect: this machine counts as
+part of all of them.
 https://docs.aws.amazon.com/eks/latest/userguide/cluster-endpoint.html
 """
 
@@ -29,11 +29,11 @@ _CHANGED = frozenset({"resourcesVpcConfig", *_AUTO, "clientRequestToken", "name"
 
 
 class NoAnswerError(Exception):
-    """A caller gets no answer, as the endpoint that is theirs is switched off."""
+    """The caller's endpoint is disabled, so the caller gets no response."""
 
 
 def answer(method: str, path: str, body: Mapping[str, Any]) -> Response | None:
-    """Answer ``UpdateClusterConfig`` and ``DescribeUpdate``; ``None`` for another operation."""
+    """Serve ``UpdateClusterConfig`` and ``DescribeUpdate``; ``None`` for another operation."""
     if method == "POST" and (found := _UPDATE.fullmatch(path)):
         return _update(found[1], body)
     if method == "GET" and (found := _UPDATES.fullmatch(path)):
@@ -48,10 +48,10 @@ def answer(method: str, path: str, body: Mapping[str, Any]) -> Response | None:
 
 
 def problem(body: Mapping[str, Any]) -> Response | None:
-    """Return why EKS refuses the settings of a request, or ``None``.
+    """Return EKS's error for invalid settings of a request, or ``None``.
 
     Args:
-        body: Of ``CreateCluster`` or ``UpdateClusterConfig``.
+        body: Body of ``CreateCluster`` or ``UpdateClusterConfig``.
     """
     parts = {name: (body.get(name) or {}) for name in _AUTO}
     switches = {
@@ -95,7 +95,7 @@ def _update(name: str, body: Mapping[str, Any]) -> Response:
 
 
 def _note(record: dict[str, Any], kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep an update, which is done at once."""
+    """Store an update, which completes immediately."""
     update = {
         "id": str(uuid.uuid4()),
         "status": "Successful",
@@ -119,16 +119,16 @@ def _refused(code: str, message: str, status: int = 400) -> Response:
 
 
 def is_auto_mode(record: Mapping[str, Any]) -> bool:
-    """Return whether a cluster runs EKS Auto Mode: ``computeConfig.enabled``, which is off by default."""
+    """Return whether a cluster runs EKS Auto Mode (``computeConfig.enabled``, off by default)."""
     # claim: auto-mode-is-off-by-default
     return bool((record.get("computeConfig") or {}).get("enabled"))
 
 
 def check_reach(record: Mapping[str, Any], principal: str) -> None:
-    """Hold a caller to the endpoint that is theirs.
+    """Check that the caller's endpoint is enabled.
 
     Raises:
-        NoAnswerError: If that endpoint is switched off.
+        NoAnswerError: If it is disabled.
     """
     # claim: cluster-has-a-public-endpoint-alone-by-default
     # claim: function-in-a-network-reaches-the-private-endpoint
@@ -138,7 +138,7 @@ def check_reach(record: Mapping[str, Any], principal: str) -> None:
 
 
 def _is_inside(principal: str) -> bool:
-    """Return whether a principal is the role of a function that has a network."""
+    """Return whether a principal is the role of a function with a ``VpcConfig``."""
     configs = [(record.get("config") or {}) for record in list(lambda_svc._functions.values())]
     return any(
         config.get("Role") == principal and (config.get("VpcConfig") or {}).get("SubnetIds") for config in configs

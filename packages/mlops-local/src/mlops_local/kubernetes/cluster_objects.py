@@ -1,4 +1,4 @@
-"""The objects of one cluster: read, applied, patched and deleted as the API server does it, with owners of fields."""
+"""The objects of one cluster: read, apply, patch and delete with the API server's semantics and field ownership."""
 
 import copy
 import json
@@ -54,7 +54,7 @@ _SERVER_KEPT = frozenset(
 _ITEM = object()
 
 Key = tuple[Kind, str, str]
-# what the API server fills in, as far as something here reads it
+# defaults that the API server sets, as far as this package reads them
 # https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/
 _DEPLOYMENT = {
     "replicas": 1,
@@ -71,7 +71,7 @@ _IMMUTABLE = {"Deployment": ("spec", "selector"), "RoleBinding": ("roleRef",), "
 @kept_stores.record
 @dataclass(slots=True, kw_only=True)
 class Owner:
-    """One entry of ``managedFields``."""
+    """An entry of ``managedFields``."""
 
     manager: str
     operation: str
@@ -81,11 +81,11 @@ class Owner:
     paths: set[Path] = field(default_factory=set)
 
     def is_same(self, other: "Owner") -> bool:
-        """Return whether both are one entry of ``managedFields``."""
+        """Return whether both are the same entry of ``managedFields``."""
         return (self.manager, self.operation, self.subresource) == (other.manager, other.operation, other.subresource)
 
     def printed(self) -> str:
-        """Return it as a conflict names it."""
+        """Return the owner in the format of conflict messages."""
         shown = json.dumps(self.manager)
         if self.subresource:
             shown += f" with subresource {json.dumps(self.subresource)}"
@@ -93,7 +93,7 @@ class Owner:
 
 
 def leaves(manifest: Mapping[str, Any]) -> dict[Path, Any]:
-    """Return the managed fields of an object, by path."""
+    """Return the managed fields of an object by path."""
     found: dict[Path, Any] = {}
     for name, value in manifest.items():
         if name == "metadata":
@@ -126,7 +126,7 @@ def _keys_of(path: Path, value: Any) -> tuple[str, ...]:
     keys = KEYED.get(name, ())
     if name == "ports":
         keys = ("containerPort" if "containerPort" in value[0] else "port", "protocol")
-    # what is not a key's value is refused with its kind's schema
+    # an invalid key value is rejected by the schema of the kind
     return () if any(isinstance(_key_value(item, key), list | Mapping) for item in value for key in keys) else keys
 
 
@@ -137,7 +137,7 @@ def _key_value(item: Mapping[str, Any], key: str) -> Any:
 def conflicts(
     owners: Sequence[Owner], live: Mapping[str, Any], wanted: Mapping[str, Any], me: Owner
 ) -> list[tuple[Owner, Path]]:
-    """Return the fields that others own and that ``wanted`` would change."""
+    """Return the fields that ``wanted`` would change and that others own."""
     now = leaves(live)
     return [
         (owner, path)
@@ -151,7 +151,7 @@ def conflicts(
 def apply(
     owners: list[Owner], live: Mapping[str, Any], wanted: Mapping[str, Any], me: Owner
 ) -> tuple[dict[str, Any], list[Owner]]:
-    """Return the object and its owners after an apply whose conflicts are settled: those that remain are taken over."""
+    """Return the object and its owners after an apply without conflicts; remaining conflicts are forced."""
     taken = {(id(owner), path) for owner, path in conflicts(owners, live, wanted, me)}
     before = next((owner.paths for owner in owners if owner.is_same(me)), set())
     others = [owner for owner in owners if not owner.is_same(me)]
@@ -170,7 +170,7 @@ def apply(
 
 
 def update(owners: list[Owner], live: Mapping[str, Any], changed: Mapping[str, Any], me: Owner) -> list[Owner]:
-    """Return the owners after an object was changed otherwise than by apply: who changed a field owns it alone."""
+    """Return the owners after a change that is not an apply: the writer of a field becomes its only owner."""
     old, new = leaves(live), leaves(changed)
     mine = {path for path, value in new.items() if path not in old or old[path] != value}
     gone = old.keys() - new.keys()
@@ -184,7 +184,7 @@ def update(owners: list[Owner], live: Mapping[str, Any], changed: Mapping[str, A
 
 
 def _is_key(path: Path) -> bool:
-    """Return whether a field is one of those by which its item is known; it goes with the item alone."""
+    """Return whether a field is a key of its list item; it is removed only with the item."""
     return len(path) > 1 and isinstance(path[-2], tuple) and path[-1] in dict(path[-2])
 
 
@@ -229,7 +229,7 @@ def _remove(result: Any, path: Path) -> None:
             at.remove(item)
     else:
         at.pop(last, None)
-    for parent, step in reversed(trail):  # what is empty now was there only for what is gone
+    for parent, step in reversed(trail):  # parents that are empty now only existed for the removed field
         if at or isinstance(step, tuple):
             return
         parent.pop(step, None)
@@ -237,7 +237,7 @@ def _remove(result: Any, path: Path) -> None:
 
 
 def printed(path: Path) -> str:
-    """Return a path as Kubernetes writes it: ``.spec.containers[name="model"].image``."""
+    """Return a path in Kubernetes' format: ``.spec.containers[name="model"].image``."""
     text = ""
     for step in path:
         if isinstance(step, tuple):
@@ -277,17 +277,17 @@ def managed(owners: Sequence[Owner]) -> list[dict[str, Any]]:
 @kept_stores.record
 @dataclass(slots=True)
 class Record:
-    """One stored object; ``manifest`` is without ``managedFields``."""
+    """A stored object; ``manifest`` excludes ``managedFields``."""
 
     manifest: dict[str, Any]
     owners: list[Owner] = field(default_factory=list)
 
     def owned(self) -> dict[tuple[str, str, str], set[Path]]:
-        """Return the managers of all fields, from every apply."""
+        """Return the owned field paths by manager, operation and subresource."""
         return {(owner.manager, owner.operation, owner.subresource): owner.paths for owner in self.owners}
 
     def shown(self) -> dict[str, Any]:
-        """Return the object as a caller sees it."""
+        """Return the object as the API returns it."""
         shown = copy.deepcopy(self.manifest)
         shown["metadata"]["managedFields"] = managed(self.owners)
         return shown
@@ -295,12 +295,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """How a write is meant: by whom, whether it only asks, and whether it takes fields over.
+    """Options of a write: field manager, dry run and force.
 
     Args:
         manager: Field manager.
-        is_dry: Whether nothing is stored. Default: it is stored.
-        is_forced: Whether fields of others are taken over. Default: they are conflicts.
+        is_dry: Whether nothing is stored. Default: the write is stored.
+        is_forced: Whether to take over fields of other managers. Default: these are conflicts.
         subresource: ``scale``. Default: the object itself.
     """
 
@@ -314,7 +314,7 @@ class Objects:
     """The objects of one cluster.
 
     Args:
-        changed: Called after each change. Default: no call.
+        changed: Called after each change. Default: not called.
     """
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
@@ -325,11 +325,11 @@ class Objects:
             self._store((_NAMESPACE, "", name), Record({"metadata": {"name": name}}))
 
     def saved(self) -> dict[str, Any]:
-        """Return what the objects can be made from again."""
+        """Return the state for a snapshot."""
         return {"version": self._version, "records": dict(self._records)}
 
     def restore(self, saved: Mapping[str, Any], *, without: frozenset[Kind]) -> None:
-        """Take saved objects over, but for those of some kinds."""
+        """Restore saved objects, except for some kinds."""
         with self.lock:
             self._version = saved["version"]
             self._records = {key: record for key, record in saved["records"].items() if key[0] not in without}
@@ -354,7 +354,7 @@ class Objects:
             return None if record is None else copy.deepcopy(record.manifest)
 
     def list(self, kind: Kind, namespace: str | None = None) -> list[dict[str, Any]]:
-        """Return copies of the objects of a kind, in a namespace or in all."""
+        """Return copies of the objects of a kind, in one or all namespaces."""
         with self.lock:
             found = [
                 r.manifest
@@ -364,10 +364,10 @@ class Objects:
             return copy.deepcopy(found)
 
     def apply(self, kind: Kind, namespace: str, wanted: Mapping[str, Any], write: Write) -> tuple[int, dict[str, Any]]:
-        """Server-side apply; returns the status and the object.
+        """Perform a server-side apply; return status and object.
 
         Raises:
-            StatusError: ``Conflict``, ``Invalid``, ``NotFound`` of the namespace, or a bad request.
+            StatusError: ``Conflict``, ``Invalid``, ``NotFound`` of the namespace, or ``BadRequest``.
         """
         wanted, name = _without_nulls(wanted), str(wanted["metadata"]["name"])
         if not write.manager:
@@ -392,14 +392,14 @@ class Objects:
     def change(
         self, kind: Kind, namespace: str, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], write: Write
     ) -> dict[str, Any]:
-        """Update an object otherwise than by apply; returns it.
+        """Change an object by an operation other than apply; return it.
 
         Args:
-            kind: Of the object.
-            namespace: Of the object.
-            name: Of the object.
-            change: Gives the new object from a copy of the old one.
-            write: How it is meant.
+            kind: Kind of the object.
+            namespace: Namespace of the object.
+            name: Name of the object.
+            change: Returns the new object from a copy of the old one.
+            write: Options of the write.
 
         Raises:
             StatusError: ``NotFound`` or ``Invalid``.
@@ -423,17 +423,17 @@ class Objects:
     def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, is_dry: bool = False
     ) -> dict[str, Any]:
-        """Delete an object, and with a namespace all that is in it; returns what was deleted.
+        """Delete an object, including a namespace's content; return the deleted object.
 
         Args:
-            kind: Of the object.
-            namespace: Of the object.
-            name: Of the object.
-            uid: The precondition of that name. Default: none.
-            is_dry: Whether nothing is deleted. Default: it is.
+            kind: Kind of the object.
+            namespace: Namespace of the object.
+            name: Name of the object.
+            uid: UID precondition. Default: none.
+            is_dry: Whether nothing is deleted. Default: the object is deleted.
 
         Raises:
-            StatusError: ``NotFound``, or ``Conflict`` with the precondition.
+            StatusError: ``NotFound``, or ``Conflict`` if the precondition fails.
         """
         with self.lock:
             record = self.get(kind, namespace, name)
@@ -449,7 +449,7 @@ class Objects:
         return record.shown()
 
     def put_status(self, kind: Kind, namespace: str, name: str, status: Mapping[str, Any]) -> None:
-        """Let a controller write an object's status; nothing happens to one that is gone or says so already."""
+        """Set an object's status as a controller; no-op if the object is missing or the status unchanged."""
         with self.lock:
             record = self._records.get((kind, namespace, name))
             if record is not None and record.manifest.get("status") != status:
@@ -457,13 +457,13 @@ class Objects:
                 self._stamp(record.manifest)
 
     def put(self, kind: Kind, namespace: str, name: str, manifest: Mapping[str, Any]) -> None:
-        """Let a controller keep an object of its own, as long as its namespace is there."""
+        """Store a controller's own object, if its namespace exists."""
         with self.lock:
             if not kind.is_namespaced or (_NAMESPACE, "", namespace) in self._records:
                 self._store((kind, namespace, name), Record(copy.deepcopy(dict(manifest))))
 
     def drop(self, kind: Kind, namespace: str, name: str) -> None:
-        """Let a controller forget an object of its own."""
+        """Delete a controller's own object."""
         with self.lock:
             self._records.pop((kind, namespace, name), None)
 
@@ -496,7 +496,7 @@ class Objects:
             metadata.setdefault("resourceVersion", str(self._version))
             return new.shown()
         if old is not None and old.manifest == new.manifest and old.owned() == new.owned():
-            return old.shown()  # nothing changed: the version stays
+            return old.shown()  # nothing changed: same version
         self._store(key, new)
         self._changed()
         return new.shown()
@@ -520,7 +520,7 @@ class Objects:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Return a value without members that are null, which an object of Kubernetes cannot have."""
+    """Return a value without null members, which Kubernetes objects cannot have."""
     if isinstance(value, Mapping):
         return {name: _without_nulls(item) for name, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
@@ -543,10 +543,10 @@ def _at(manifest: Any, path: tuple[str, ...]) -> Any:
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """Return a JSON merge patch applied: https://www.rfc-editor.org/rfc/rfc7386.
+    """Return the result of a JSON merge patch: https://www.rfc-editor.org/rfc/rfc7386.
 
     Args:
-        target: What is patched.
+        target: The patched value.
         patch: The patch; ``null`` deletes.
     """
     if not isinstance(patch, Mapping):

@@ -1,4 +1,4 @@
-"""The controllers of one cluster, on one thread: Deployments, admission of pods, autoscalers' bounds, target group bindings."""
+"""The controllers of one cluster, on one thread: Deployments, pod admission, autoscalers' bounds, target group bindings."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ LOGGER = logging.getLogger(__name__)
 AUTO_MODE = object_kinds.BY_NAME["eks.amazonaws.com/v1", "TargetGroupBinding"]
 CONTROLLER = object_kinds.BY_NAME["elbv2.k8s.aws/v1beta1", "TargetGroupBinding"]
 SERVICE = object_kinds.BY_NAME["v1", "Service"]
-# the tag by which Auto Mode's role may change a target group that it did not make
+# tag with which Auto Mode's role may change a target group that it did not create
 # https://docs.aws.amazon.com/eks/latest/userguide/auto-elb-example.html
 TAG = "eks:eks-cluster-name"
 GATES = ("eks.amazonaws.com/pod-readiness-gate-inject", "elbv2.k8s.aws/pod-readiness-gate-inject")
@@ -43,18 +43,18 @@ NAMESPACE, QUOTA, ACCOUNT = (
 )
 AUTOSCALER = object_kinds.BY_NAME["autoscaling/v2", "HorizontalPodAutoscaler"]
 _LOOK = 1.0  # real seconds
-# who writes a Deployment's scale: its fields are the autoscaler's then, as on a cluster
+# field manager of an autoscaled Deployment's scale: the autoscaler owns its fields, as in a real cluster
 _SCALER = Write(manager="kube-controller-manager", subresource="scale")
 _NO_METRICS = (
     "the HPA was unable to compute the replica count: failed to get cpu utilization: unable to get metrics for resource cpu: "
     "unable to fetch metrics from resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)"
 )
-_END = 10.0  # real seconds that pods get when a cluster ends
+_END = 10.0  # real seconds that pods get to end with their cluster
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A pod as the controller sees it: its template, whether it is ready, and whether it was asked to end."""
+    """A pod's state for the Deployment controller: template hash, readiness, and whether it is terminating."""
 
     name: str
     template: str
@@ -64,20 +64,20 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do: how many pods of the newest template to start, and which to end."""
+    """The next action: number of pods of the newest template to start, and names of pods to end."""
 
     start: int = 0
     end: tuple[str, ...] = ()
 
 
 def template_hash(deployment: Mapping[str, Any]) -> str:
-    """Return the hash by which pods of one template are known (label ``pod-template-hash``)."""
+    """Return the hash of a pod template (label ``pod-template-hash``)."""
     text = json.dumps(deployment["spec"]["template"], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def bounds(deployment: Mapping[str, Any]) -> tuple[int, int]:
-    """Return by how many pods a rollout may exceed and fall below what is wanted.
+    """Return ``maxSurge`` and ``maxUnavailable`` of a rollout, as numbers of pods.
 
     See: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-update-deployment
     ("calculated from percentage by rounding up" for the surge, "by rounding down" for the unavailable)
@@ -97,7 +97,7 @@ def bounds(deployment: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def next_step(deployment: Mapping[str, Any], pods: Sequence[Seen]) -> Step:
-    """Return what brings a Deployment closer to what is wanted of it."""
+    """Return the next step towards a Deployment's desired state."""
     wanted, current = int(deployment["spec"]["replicas"]), template_hash(deployment)
     surge, unavailable = bounds(deployment)
     living = [pod for pod in pods if not pod.is_going]
@@ -105,7 +105,7 @@ def next_step(deployment: Mapping[str, Any], pods: Sequence[Seen]) -> Step:
     old = [pod for pod in living if pod.template != current]
     if deployment["spec"]["strategy"].get("type") == "Recreate" and any(pod.template != current for pod in pods):
         return Step(end=tuple(pod.name for pod in old))
-    # who is not ready goes first, then the youngest
+    # pods that are not ready first, then the youngest
     youngest = list(reversed(new))
     surplus = sorted(youngest, key=lambda pod: pod.is_ready)[: max(len(new) - wanted, 0)]
     spare = sum(pod.is_ready for pod in living if pod not in surplus) - (wanted - unavailable)
@@ -118,13 +118,13 @@ def next_step(deployment: Mapping[str, Any], pods: Sequence[Seen]) -> Step:
 def deployment_status(
     deployment: Mapping[str, Any], pods: Sequence[Seen], *, failure: str | None, is_late: bool
 ) -> dict[str, Any]:
-    """Return a Deployment's status; counts of zero are left out, as Kubernetes leaves them out.
+    """Return a Deployment's status; zero counts are omitted, as in Kubernetes.
 
     Args:
         deployment: The Deployment.
         pods: Its pods.
-        failure: Why no pod can be made, if none can.
-        is_late: Whether ``progressDeadlineSeconds`` have passed without progress.
+        failure: Why no pod can be created, or ``None``.
+        is_late: Whether ``progressDeadlineSeconds`` passed without progress.
     """
     wanted, current = int(deployment["spec"]["replicas"]), template_hash(deployment)
     living = [pod for pod in pods if not pod.is_going]
@@ -160,7 +160,7 @@ def deployment_status(
 
 
 def quantity(text: str | int | float) -> Decimal:
-    """Return what a quantity stands for.
+    """Return the numeric value of a quantity.
 
     Example:
         >>> quantity("1500m"), quantity("2Gi"), quantity("3")
@@ -184,7 +184,7 @@ def refusal(
     quotas: Iterable[Mapping[str, Any]],
     running: Iterable[Mapping[str, Any]],
 ) -> str | None:
-    """Return why a pod cannot be made, or ``None``."""
+    """Return why a pod cannot be created, or ``None``."""
     name = namespace["metadata"]["name"]
     account = spec.get("serviceAccountName", "default")
     if account not in set(accounts):
@@ -201,7 +201,7 @@ def refusal(
 
 
 def violations(spec: Mapping[str, Any]) -> list[str]:
-    """Return what of a pod the standard ``restricted`` forbids."""
+    """Return the violations of the ``restricted`` pod security standard."""
     pod, found = spec.get("securityContext") or {}, []
     if any(spec.get(name) for name in ("hostNetwork", "hostPID", "hostIPC")):
         found.append("host namespaces")
@@ -246,7 +246,7 @@ def _over(quota: Mapping[str, Any], specs: list[Mapping[str, Any]], used: int) -
 
 
 def _amount(spec: Mapping[str, Any], kind: str, resource: str) -> Decimal | None:
-    """Return what a pod counts for: its containers together, or its largest init container."""
+    """Return a pod's resource amount: the sum of its containers, or its largest init container."""
     rows = [
         [((container.get("resources") or {}).get(kind) or {}).get(resource) for container in spec.get(group) or []]
         for group in ("containers", "initContainers")
@@ -256,10 +256,10 @@ def _amount(spec: Mapping[str, Any], kind: str, resource: str) -> Decimal | None
 
 
 class Bindings:
-    """The bindings of one cluster.
+    """The target group bindings of one cluster.
 
     Args:
-        cluster: Its name.
+        cluster: Name of the cluster.
     """
 
     def __init__(self, cluster: str) -> None:
@@ -268,7 +268,7 @@ class Bindings:
         self._refused: set[str] = set()
 
     def bind(self, objects: Objects, pods: Sequence[Pod]) -> None:
-        """Make the targets of every binding what its Service selects."""
+        """Register the pods that each binding's Service selects as its targets."""
         # claim: binding-owns-its-target-group
         wanted = {}
         for binding in _all(objects):
@@ -277,7 +277,7 @@ class Bindings:
                 chosen = [
                     pod for pod in pods if pod.is_serving and not pod.is_going and _selects(objects, binding, pod)
                 ]
-                # the load balancer finds the zone by the subnet of the address, which is the node's
+                # the load balancer derives the zone from the subnet of the address, which is the node's
                 wanted[arn] = {pod.address: pod.node.zone for pod in chosen if isinstance(pod.node, Node)}
         for arn in self._bound.keys() - wanted.keys():
             target_health.bind(arn, {})
@@ -287,15 +287,15 @@ class Bindings:
                 self._bound[arn] = addresses
 
     def release(self) -> None:
-        """Take every pod out of its target group."""
+        """Deregister all pods from their target groups."""
         for arn in self._bound:
             target_health.bind(arn, {})
         self._bound.clear()
 
     def passes_gates(self, objects: Objects, pod: Pod) -> bool:
-        """Return whether a pod is healthy in each target group that it is bound to, where its namespace asks for that.
+        """Return whether a pod is healthy in each of its target groups, if its namespace enables readiness gates.
 
-        A target that is not in use keeps the gate closed for ever: https://github.com/kubernetes-sigs/aws-load-balancer-controller,
+        An unused target never opens the gate: https://github.com/kubernetes-sigs/aws-load-balancer-controller,
         updateTargetHealthPodConditionForPod, and its issue 3753.
         """
         namespace = objects.find(NAMESPACE, "", pod.metadata["namespace"]) or {"metadata": {}}
@@ -332,7 +332,7 @@ def _selects(objects: Objects, binding: Mapping[str, Any], pod: Pod) -> bool:
     return is_ours and selector.items() <= pod.metadata["labels"].items()
 
 
-_Key = tuple[str, str, str]  # namespace, name and uid: a Deployment that is made again has none of the pods before
+_Key = tuple[str, str, str]  # namespace, name and uid: a Deployment that is created again does not own the earlier pods
 
 
 def _key(deployment: Mapping[str, Any]) -> _Key:
@@ -344,9 +344,9 @@ class Controllers:
     """The controllers of one cluster.
 
     Args:
-        cluster: Its name.
-        arn: Its ARN.
-        pool: Its nodes.
+        cluster: Name of the cluster.
+        arn: ARN of the cluster.
+        pool: Nodes of the cluster.
     """
 
     def __init__(self, cluster: str, arn: str, pool: Pool) -> None:
@@ -358,14 +358,14 @@ class Controllers:
         self._objects: Objects
 
     def start(self, objects: Objects) -> None:
-        """Begin."""
+        """Start the controllers."""
         self._objects = objects
         self._show(self._pool.nodes)
         target_health.watch(self.wake)
         threading.Thread(target=self._run, name=f"controllers of {self._cluster}", daemon=True).start()
 
     def stop(self) -> None:
-        """End every pod, and the controllers."""
+        """End all pods and the controllers."""
         self._stopped = True
         everyone = [pod for pods in list(self._pods.values()) for pod in list(pods.values())]
         for pod in everyone:
@@ -379,16 +379,16 @@ class Controllers:
         self._bindings.release()
 
     def wake(self) -> None:
-        """Let the controllers look again."""
+        """Trigger a reconciliation."""
         self._wake.set()
 
     def log(self, namespace: str, name: str) -> str:
-        """Return what the containers of a pod wrote."""
+        """Return the log of a pod's containers."""
         found = (pods.get(name) for (where, *_), pods in list(self._pods.items()) if where == namespace)
         return next((pod.log() for pod in found if pod is not None), "")
 
     def pods(self) -> list[dict[str, Any]]:
-        """Return what is said of the pods."""
+        """Return the pods for the cloud's status."""
         return [
             {"name": pod.name, "port": pod.port, "state": pod.reason, "ready": pod.is_serving, "restarts": pod.restarts}
             for pods in list(self._pods.values())
@@ -420,13 +420,13 @@ class Controllers:
         self._bindings.bind(self._objects, everyone)
         for pod in everyone:
             if pod.is_going:
-                pod.released.set()  # no target group has it any more
+                pod.released.set()  # it is in no target group any more
 
     def _scale(self) -> None:
-        """Keep Deployments within their autoscalers' bounds; one that is at zero is left there, as Kubernetes leaves it.
+        """Keep Deployments within their autoscalers' bounds; zero replicas remain zero, as in Kubernetes.
 
         https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#implicit-maintenance-mode-deactivation
-        No CPU is measured: the bounds are all that acts here.
+        CPU is not measured: only the bounds have an effect.
         """
         for scaler in self._objects.list(AUTOSCALER):
             spec, where = scaler["spec"], scaler["metadata"]["namespace"]
@@ -442,7 +442,7 @@ class Controllers:
             self._objects.put_status(AUTOSCALER, where, scaler["metadata"]["name"], status)
 
     def _scaling(self, replicas: int) -> dict[str, str]:
-        """Return whether an autoscaler acts: it needs pods, and the metrics API."""
+        """Return the autoscaler's ``ScalingActive`` condition: it needs pods and the metrics API."""
         # claim: autoscaler-without-metrics-keeps-its-minimum
         if not replicas:
             return {"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}
@@ -464,7 +464,7 @@ class Controllers:
                 lambda live: {**live, "spec": {**live["spec"], "replicas": wanted}},
                 _SCALER,
             )
-        except StatusError as error:  # deleted in between
+        except StatusError as error:  # deleted meanwhile
             LOGGER.info("%s/%s is not scaled: %s", namespace, name, error)
 
     def _deploy(self, key: _Key, deployment: dict[str, Any]) -> None:
@@ -498,7 +498,7 @@ class Controllers:
         return pod.is_serving and self._bindings.passes_gates(self._objects, pod)
 
     def _make(self, key: _Key, deployment: Mapping[str, Any]) -> str | None:
-        """Make one pod of the newest template, or say why there can be none."""
+        """Create one pod of the newest template, or return why it cannot be created."""
         template, where = deployment["spec"]["template"], key[0]
         namespace = self._objects.find(NAMESPACE, "", where)
         if namespace is None:
@@ -533,7 +533,7 @@ class Controllers:
         return None
 
     def _placed(self, spec: Mapping[str, Any], labels: Mapping[str, str]) -> Node | str:
-        """Return the node of a new pod, or why it has none."""
+        """Return the node of a new pod, or why there is no suitable one."""
         others = [
             Neighbour(pod.metadata["labels"], pod.node.name)
             for pods in self._pods.values()
@@ -554,7 +554,7 @@ class Controllers:
                 self.wake()
 
     def _collect(self, key: _Key) -> None:
-        """Forget pods that have ended."""
+        """Drop pods that have ended."""
         for name in [name for name, pod in self._pods.get(key, {}).items() if pod.has_ended]:
             del self._pods[key][name]
             self._objects.drop(POD, key[0], name)

@@ -1,8 +1,8 @@
-"""EKS's control plane: MiniStack's records, each cluster with an API server and controllers of its own behind its endpoint.
+"""EKS's control plane: MiniStack's records, with an API server and controllers behind each cluster's endpoint.
 
-What MiniStack leaves out and our constructs count on is added: the authentication mode that access entries need, the rules of pod
-identity associations with a session policy, endpoints, Auto Mode, and what add-ons bring. Nodes are records, no authority exists:
-pods are processes of this machine.
+Added to MiniStack's: the authentication mode that access entries require, validation of pod identity associations with a session
+policy, endpoint access, Auto Mode, and objects of add-ons. Nodes are only records, and there is no certificate authority: pods are
+processes of this machine.
 """
 
 import json
@@ -46,7 +46,7 @@ _MODES = ("API", "API_AND_CONFIG_MAP")
 
 @dataclass(slots=True)
 class Cluster:
-    """What runs behind one cluster."""
+    """The running parts of one cluster."""
 
     name: str
     objects: Objects
@@ -54,22 +54,22 @@ class Cluster:
     controllers: Controllers
 
     def stop(self) -> None:
-        """End its pods, controllers and API server."""
+        """End the cluster's pods, controllers and API server."""
         self.server.stop()
         self.controllers.stop()
 
 
 CLUSTERS: dict[str, Cluster] = {}
 _LOCK = threading.Lock()
-# what is saved of each cluster, until it has been started
+# saved state of each cluster, until it has been started
 _SAVED: dict[str, Any] = kept_stores.leave(__name__, "_SAVED", {}, why="clusters that start again")
 _MADE_AGAIN = frozenset({object_kinds.BY_NAME["v1", "Pod"], object_kinds.BY_NAME["v1", "Node"]})
 
 
 def install() -> None:
-    """Put a cluster behind each of MiniStack's records."""
+    """Start a cluster for each of MiniStack's records."""
     create, delete = eks._create_cluster, eks._delete_cluster
-    eks._get_docker = lambda: None  # no k3s: a cluster is one of ours
+    eks._get_docker = lambda: None  # no k3s: clusters are this module's
 
     def created(body: dict[str, Any], creator_arn: str | None = None) -> Response:
         limit = settings.elsewhere("clusters", get_account_id(), get_region())
@@ -123,7 +123,7 @@ def _is_json(body: bytes) -> bool:
 
 
 def _complete_addons() -> None:
-    """Bring the objects of add-ons into the cluster with their records."""
+    """Create, update and delete the objects of add-ons with their records."""
     create, update, delete = eks._create_addon, eks._update_addon, eks._delete_addon
 
     def follow(response: Response, cluster: str, name: str) -> Response:
@@ -175,7 +175,7 @@ def _save() -> dict[str, Any]:
 
 
 def _restart() -> list[str]:
-    """Put a cluster behind each record again; its pods are new ones, as after the loss of their nodes."""
+    """Start a cluster for each record again; its pods are new, as after the loss of their nodes."""
     for name, saved in list(_SAVED.items()):
         with Scope(settings.account, settings.region):
             record = eks._clusters[name]
@@ -206,7 +206,7 @@ def _checked(
 
 
 def _refuse_entry(cluster: str, _body: dict[str, Any]) -> Response | None:
-    """Ask for the mode that entries need; the API's default is CONFIG_MAP.
+    """Require the authentication mode that access entries need; the API's default is CONFIG_MAP.
 
     https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateAccessConfigRequest.html
     """
@@ -219,7 +219,7 @@ def _refuse_entry(cluster: str, _body: dict[str, Any]) -> Response | None:
 
 
 def _refuse_association(_cluster: str, body: dict[str, Any]) -> Response | None:
-    """Hold an association to its rule: "When using this policy, disableSessionTags must be set to true".
+    """Check the rule of associations: "When using this policy, disableSessionTags must be set to true".
 
     https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html
     """
@@ -233,7 +233,7 @@ def _refuse_association(_cluster: str, body: dict[str, Any]) -> Response | None:
 
 
 def state() -> list[dict[str, Any]]:
-    """Return what ``mlops local status`` shows: clusters with their pods."""
+    """Return clusters and pods for ``mlops local status``."""
     with _LOCK:
         clusters = list(CLUSTERS.values())
     return [
@@ -243,5 +243,5 @@ def state() -> list[dict[str, Any]]:
 
 
 def control(_method: str, _body: bytes) -> tuple[int, dict[str, object]]:
-    """Answer ``/_mlops/clusters``."""
+    """Serve ``/_mlops/clusters``."""
     return 200, {"account": settings.account, "clusters": state()}

@@ -1,4 +1,4 @@
-"""CloudFormation's ``AccessEntry`` and ``PodIdentityAssociation``, by the service's own operations; and Auto Mode of a ``Cluster``.
+"""CloudFormation's ``AccessEntry`` and ``PodIdentityAssociation``, by the service's operations; Auto Mode of a ``Cluster``.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/AWS_EKS.html
 """
@@ -54,7 +54,7 @@ def install() -> None:
 
 
 def _complete_cluster() -> None:
-    """Let a template's ``Cluster`` have Auto Mode, which MiniStack leaves out."""
+    """Add Auto Mode to a template's ``Cluster``; MiniStack drops it."""
     fields = provisioners._eks_cluster_fields
 
     def completed(properties: Properties) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _complete_cluster() -> None:
 
 
 def _switches(value: Any) -> Any:
-    """Return a value with what templates write as text for true and false."""
+    """Convert "true" and "false" strings of templates to booleans."""
     if isinstance(value, dict):
         return {name: _switches(item) for name, item in value.items()}
     return value == "true" if isinstance(value, str) and value in {"true", "false"} else value
@@ -169,7 +169,7 @@ def _create_association(logical_id: str, properties: Properties, stack: str) -> 
 
 def _update_association(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:
     if resource_types.is_replaced(ASSOCIATION, old, new):
-        # one association a service account: CloudFormation's own replacement meets ResourceInUseException too
+        # one association per service account: CloudFormation's replacement fails with ResourceInUseException too
         return _create_association(logical_id, new, stack)
     resource_types.check_schema(ASSOCIATION, new)
     changed = _done(

@@ -1,7 +1,7 @@
-"""The nodes of a cluster, and on which of them a pod is placed: by selector, required node affinity and spread.
+"""Nodes of a cluster, and the placement of pods: by selector, required node affinity and spread.
 
-A cluster has one node of each architecture in each zone: the zones of its subnets, or, where it names none of this cloud's, three
-zones of the region and each that a pod requires by name. Nodes are records: they have no size, and every pod is a process of this
+A cluster has one node per architecture and zone: in the zones of its subnets, or, if these are not this cloud's, in three
+zones of the Region and each zone that a pod requires by name. Nodes are records without a size; every pod is a process of this
 machine. Taints, preferences and pod affinity are ignored. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 """
 
@@ -19,25 +19,25 @@ _LETTERS = "abc"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node: its name, and the labels by which pods choose it."""
+    """A node: its name and labels."""
 
     name: str
     labels: Mapping[str, str]
 
     @property
     def zone(self) -> str:
-        """Its Availability Zone."""
+        """The node's Availability Zone."""
         return self.labels[ZONE]
 
     def manifest(self) -> dict[str, Any]:
-        """Return the node as the API shows it."""
+        """Return the node as the API returns it."""
         conditions = [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]
         return {"metadata": {"name": self.name, "labels": dict(self.labels)}, "status": {"conditions": conditions}}
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A pod that has a node: its labels and the node's name."""
+    """A placed pod: its labels and its node's name."""
 
     labels: Mapping[str, str]
     node: str
@@ -47,7 +47,7 @@ class Pool:
     """The nodes of one cluster.
 
     Args:
-        subnets: Its subnets.
+        subnets: Subnets of the cluster.
     """
 
     def __init__(self, subnets: Sequence[str]) -> None:
@@ -57,7 +57,7 @@ class Pool:
         self._add(known or {f"{settings.region}{letter}" for letter in _LETTERS})
 
     def grow(self, spec: Mapping[str, Any]) -> list[Node]:
-        """Add nodes in zones that a pod requires by name, where the cluster's own zones are not known; returns the new ones."""
+        """Add nodes in zones that a pod requires by name, if the cluster's zones are unknown; return the new nodes."""
         there = {node.zone for node in self.nodes}
         return self._add(_required_zones(spec) - there) if self._is_open else []
 
@@ -93,10 +93,11 @@ def _node(zone: str, architecture: str) -> Node:
 def place(
     spec: Mapping[str, Any], labels: Mapping[str, str], nodes: Sequence[Node], pods: Sequence[Neighbour]
 ) -> Node | None:
-    """Return the node on which a pod is placed, or ``None`` where none of them fits.
+    """Return the node for a pod; ``None`` if no node fits.
 
-    Of the nodes that fit, one in the zone, then one with the least pods of the same labels is taken. Kubernetes chooses at random
-    among equal ones; here it is the last zone by name, so that a pod without affinity reaches the zone that a template forgot.
+    Of the fitting nodes, the one in the zone with the fewest pods of the same labels is taken, then the one with the fewest itself.
+    Kubernetes breaks ties at random; here the last zone by name wins, so that a pod without affinity reaches a zone that a template
+    forgot.
     """
     # claim: required-node-affinity-decides-the-zone
     fitting = [node for node in nodes if _fits(spec, node)]
@@ -114,7 +115,7 @@ def _fits(spec: Mapping[str, Any], node: Node) -> bool:
     selector = spec.get("nodeSelector") or {}
     terms = _terms(spec)
     is_selected = all(node.labels.get(key) == value for key, value in selector.items())
-    # terms are alternatives, expressions of one term hold together
+    # terms are alternatives; all expressions of a term must match
     return is_selected and (
         terms is None
         or any(
@@ -136,9 +137,9 @@ def _matches(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
             return value is not None
         case "DoesNotExist":
             return value is None
-    return False  # Gt and Lt compare numbers, which no label here is
+    return False  # Gt and Lt compare numbers; no label here is numeric
 
 
 def unplaced(nodes: Sequence[Node]) -> str:
-    """Return why a pod has no node, in the scheduler's words."""
+    """Return why a pod has no node, in the scheduler's wording."""
     return f"0/{len(nodes)} nodes are available: {len(nodes)} node(s) didn't match Pod's node affinity/selector."

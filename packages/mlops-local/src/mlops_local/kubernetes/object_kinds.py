@@ -1,4 +1,4 @@
-"""The kinds of Kubernetes objects that a cluster knows, what is checked of each, and the ``Status`` of a refusal."""
+"""Supported kinds of Kubernetes objects, their validation, and the ``Status`` of errors."""
 
 import functools
 import importlib.util
@@ -11,7 +11,7 @@ from mlops_local.saved_state import kept_stores
 
 VERSION = "1.36"
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-_QUANTITY = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"  # as a cluster says it
+_QUANTITY = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"  # as in a cluster's messages
 _IS_QUANTITY = re.compile(r"[+-]?[0-9.]+(?:(?:[eEinumkKMGTP]+[-+]?|[-+])[0-9]*)?")  # the same in linear time
 _QUANTITIES = {"requests", "limits", "hard", "default", "defaultRequest", "max", "min"}
 # RFC 1123: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.:]*[a-z0-9])?")
 @kept_stores.record
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind: its API group (empty for the core), version, and name in addresses."""
+    """A kind: API group (empty for the core), version, and plural name in paths."""
 
     group: str
     version: str
@@ -36,7 +36,7 @@ class Kind:
 
     @property
     def resource(self) -> str:
-        """Its name in messages: ``deployments.apps``."""
+        """The resource name in messages: ``deployments.apps``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
@@ -66,7 +66,7 @@ KINDS = (
 )
 BY_ADDRESS = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
-# controllers make these alone
+# created only by controllers
 MADE_BY_CONTROLLERS = frozenset({"DaemonSet", "Node", "Pod"})
 _AUTO_MODE = "eks.amazonaws.com"
 _BINDING_FIELDS = {
@@ -76,14 +76,14 @@ _BINDING_FIELDS = {
 
 
 def served(*, is_auto_mode: bool) -> tuple[Kind, ...]:
-    """Return the kinds of a cluster: those of EKS Auto Mode are on a cluster that runs it alone."""
+    """Return the kinds that a cluster serves: Auto Mode's kinds only in clusters that run it."""
     # claim: auto-mode-brings-its-own-target-group-binding
     return KINDS if is_auto_mode else tuple(kind for kind in KINDS if kind.group != _AUTO_MODE)
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What is wrong with one field, as a Status names it."""
+    """The problem of one field, as listed in a Status."""
 
     field: str
     message: str
@@ -91,7 +91,7 @@ class Cause:
 
 
 def causes(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
-    """Say what a cluster would refuse of an object, every problem at once."""
+    """Return every problem for which a cluster would reject an object."""
     found = [] if _NAME.fullmatch(_name(manifest)) else [Cause("metadata.name", f"invalid name {_name(manifest)!r}")]
     if kind.kind == "TargetGroupBinding":
         return found + _binding(manifest)
@@ -177,7 +177,7 @@ def _schema(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
 
 @functools.cache
 def _validator(kind: Kind) -> Any:
-    """Return the validator of a kind's schema, which ``kubernetes_validate.validate`` builds again each time."""
+    """Return the cached validator of a kind's schema, which ``kubernetes_validate.validate`` would build for each call."""
     import jsonschema  # noqa: PLC0415 - see below
     from kubernetes_validate import utils  # type: ignore[import-untyped]  # noqa: PLC0415 - may not be there
     from referencing import Registry, Resource  # noqa: PLC0415 - see above
@@ -198,13 +198,13 @@ def _validator(kind: Kind) -> Any:
 
 # claim: api-server-answers-with-status
 class StatusError(Exception):
-    """A request that the cluster refuses.
+    """A request that the cluster rejects.
 
     Args:
         code: HTTP status.
         reason: Kubernetes' reason, ``NotFound``.
-        message: For people.
-        details: What it is about. Default: nothing more.
+        message: Message for users.
+        details: Details of the ``Status``. Default: none.
     """
 
     def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
@@ -226,18 +226,18 @@ class StatusError(Exception):
 
 
 def not_found(kind: Kind, name: str) -> StatusError:
-    """Return what a cluster says of an object that is not there."""
+    """Return the error for a missing object."""
     details = {"name": name, "group": kind.group, "kind": kind.plural}
     return StatusError(404, "NotFound", f'{kind.resource} "{name}" not found', details)
 
 
 def unauthorized() -> StatusError:
-    """Return what a cluster says to a caller whom it does not know."""
+    """Return the error for an unknown caller."""
     return StatusError(401, "Unauthorized", "Unauthorized")
 
 
 def forbidden(kind: Kind, name: str, message: str) -> StatusError:
-    """Return what a cluster says to a caller who may not."""
+    """Return the error for a caller without permission."""
     named = f'{kind.resource} "{name}"' if name else kind.resource
     return StatusError(
         403, "Forbidden", f"{named} is forbidden: {message}", {"name": name, "group": kind.group, "kind": kind.plural}
@@ -245,12 +245,12 @@ def forbidden(kind: Kind, name: str, message: str) -> StatusError:
 
 
 def bad_request(message: str) -> StatusError:
-    """Return what a cluster says of a request that it does not understand."""
+    """Return the error for an invalid request."""
     return StatusError(400, "BadRequest", message)
 
 
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
-    """Return what a cluster says of an object that breaks its kind's rules; unknown fields make it a bad request."""
+    """Return the error for an object that violates its kind's rules; a ``BadRequest`` for unknown fields."""
     shown = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
     if any(cause.is_unknown for cause in causes):
         return bad_request(
@@ -263,7 +263,7 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
 
 
 def precondition(kind: Kind, name: str, wanted: str, found: str) -> StatusError:
-    """Return what a cluster says of an object that is another one than was meant."""
+    """Return the error for an object with another UID than the request's precondition."""
     why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
     details = {"name": name, "group": kind.group, "kind": kind.plural}
     said = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
@@ -271,7 +271,7 @@ def precondition(kind: Kind, name: str, wanted: str, found: str) -> StatusError:
 
 
 def conflict(kind: Kind, name: str, fields: Sequence[tuple[str, str]]) -> StatusError:
-    """Return what a cluster says to an applier whose fields others own, in Kubernetes' own words.
+    """Return the error for an apply to fields of other managers, in Kubernetes' wording.
 
     https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts and the message of
     ``k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go``

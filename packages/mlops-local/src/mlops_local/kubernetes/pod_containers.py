@@ -1,7 +1,7 @@
-"""What a container of a pod is on this machine: a command, an environment and folders.
+"""Containers of a pod on this machine: a command, an environment and folders.
 
-A volume is a folder under the pod's own root, where its first mount says; ``/opt/ml/model`` and ``/tmp`` in arguments and
-environment lead there. A read-only root, a user id and resource limits have no effect on a process, and are not pretended.
+A volume is a folder below the pod's root, at its first mount path; ``/opt/ml/model`` and ``/tmp`` in arguments and environment are
+replaced by such folders. Read-only roots, user ids and resource limits have no effect on a process.
 """
 
 import os
@@ -21,7 +21,7 @@ _REFERENCE = re.compile(r"\$\$|\$\((?P<name>[^)]+)\)")
 
 
 class ContainerError(Exception):
-    """A container cannot be made here; ``reason`` is what its state shows."""
+    """A container cannot be created; ``reason`` is the reason in its state."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -30,14 +30,14 @@ class ContainerError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a pod lives on this machine.
+    """Local resources of a pod.
 
     Args:
-        root: Its folder.
-        metadata: Of the pod.
-        account: Its service account.
-        port: The port on 127.0.0.1 that stands for its address and container port.
-        credentials: Environment variables of its AWS credentials.
+        root: Folder of the pod.
+        metadata: Metadata of the pod.
+        account: Service account of the pod.
+        port: Port on 127.0.0.1 that replaces its address and container port.
+        credentials: Environment variables with its AWS credentials.
     """
 
     root: Path
@@ -48,13 +48,13 @@ class Place:
 
 
 def folders(spec: Mapping[str, Any], root: Path) -> dict[str, Path]:
-    """Make the folders of a pod's volumes; returns them by volume.
+    """Create the folders of a pod's volumes, and return them by volume.
 
     Raises:
-        ContainerError: For another volume than ``emptyDir``, or more than one container.
+        ContainerError: For a volume other than ``emptyDir``, or more than one container.
     """
     if len(spec["containers"]) != 1:
-        raise ContainerError("CreateContainerConfigError", "one container a pod is what the embedded cloud runs")
+        raise ContainerError("CreateContainerConfigError", "the embedded cloud runs one container per pod")
     found: dict[str, Path] = {}
     mounts = [mount for container in _all(spec) for mount in container.get("volumeMounts") or []]
     for volume in spec.get("volumes") or []:
@@ -74,15 +74,15 @@ def _all(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 # claim: container-arguments-go-to-the-entry-point
 def command(container: Mapping[str, Any], mounts: Mapping[str, str]) -> list[str]:
-    """Return what a container runs: its command with this Python, or what its image does with the arguments.
+    """Return the command of a container: its own with this Python, or its image's with the arguments.
 
     Args:
         container: The container.
-        mounts: Folder on this machine by mount path. The image's own files are not a path of the container: this Python may
-            itself lie below ``/tmp``.
+        mounts: Local folder by mount path. Paths of the image's own files are not replaced: this Python may itself be below
+            ``/tmp``.
 
     Raises:
-        ContainerError: If the image has no row in the table of runners, or does not know the arguments.
+        ContainerError: If the image has no row in the table of runners, or does not support the arguments.
     """
     image, known = container["image"], variables(container)
     entry, arguments = (
@@ -98,19 +98,19 @@ def command(container: Mapping[str, Any], mounts: Mapping[str, str]) -> list[str
         raise ContainerError("ErrImagePull", str(error)) from error
     if arguments[0] == "fetch":
         return [sys.executable, "-m", "mlops_runtime.serving", *arguments]
-    raise ContainerError("CreateContainerError", f"image {image} takes serve or fetch, got {arguments[0]!r}")
+    raise ContainerError("CreateContainerError", f"image {image} supports serve or fetch, got {arguments[0]!r}")
 
 
 def _on_the_clock(line: list[str]) -> list[str]:
-    """Let our own server stamp what it captures by the embedded clock; others are run as they are."""
+    """Let our own server use embedded time in its captures; other commands are unchanged."""
     return ["mlops_local.server_clock" if part == "mlops_runtime.serving" else part for part in line]
 
 
 def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str, str]) -> dict[str, str]:
-    """Return a container's whole environment.
+    """Return a container's complete environment.
 
     Raises:
-        ContainerError: For a value from a source that there is not here, or an image whose environment cannot be made.
+        ContainerError: For an unsupported source of a value, or an image whose environment cannot be created.
     """
     if container.get("envFrom"):
         raise ContainerError("CreateContainerConfigError", "envFrom is not in the embedded cloud; name the variables")
@@ -143,12 +143,12 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
 
 
 def variables(container: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variables of a container that arguments may name."""
+    """Return a container's variables that arguments may refer to."""
     return {item["name"]: str(item["value"]) for item in container.get("env") or [] if "value" in item}
 
 
 def expanded(text: str, known: Mapping[str, str]) -> str:
-    """Return a text with ``$(NAME)`` replaced, where the name is known, and ``$$`` as ``$``.
+    """Return a string with each known ``$(NAME)`` replaced, and ``$$`` as ``$``.
 
     https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
 
@@ -156,7 +156,7 @@ def expanded(text: str, known: Mapping[str, str]) -> str:
         >>> expanded("$(A) $$(A) $(B)", {"A": "1"})
         '1 $(A) $(B)'
     """
-    end = text.rfind(")") + 1  # behind it no reference ends, so none is looked for
+    end = text.rfind(")") + 1  # no reference ends after it
     named = _REFERENCE.sub(lambda m: "$" if m[0] == "$$" else known.get(str(m["name"]), m[0]), text[:end])
     return named + text[end:].replace("$$", "$")
 
@@ -181,13 +181,13 @@ def _value(item: Mapping[str, Any], place: Place) -> str:
 
 
 def mounts(container: Mapping[str, Any], volumes: Mapping[str, Path]) -> dict[str, str]:
-    """Return the folder on this machine of each mount path of a container, the longest path first."""
+    """Return the local folder of each mount path of a container, longest path first."""
     found = {mount["mountPath"]: str(volumes[mount["name"]]) for mount in container.get("volumeMounts") or []}
     return dict(sorted(found.items(), key=lambda row: -len(row[0])))
 
 
 def located(text: str, mounts: Mapping[str, str]) -> str:
-    """Return a text whose mount path leads to this machine's folder.
+    """Return a string with a mount path at its start replaced by the local folder.
 
     Example:
         >>> located("/opt/ml/model", {"/opt/ml/model": "/pods/a/opt/ml/model"})

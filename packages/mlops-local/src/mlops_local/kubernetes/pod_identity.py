@@ -1,6 +1,6 @@
-"""The AWS credentials of a pod: those of its pod identity association, narrowed by the association's session policy.
+"""AWS credentials of a pod: its pod identity association's role, restricted by the association's session policy.
 
-The agent on a real node hands them out over HTTP; here a container gets them in its environment.
+On a real node the agent serves them over HTTP; here a container gets them in its environment.
 https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html (the session tags) and
 https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html (the trust policy)
 """
@@ -23,12 +23,12 @@ PRINCIPAL = "pods.eks.amazonaws.com"
 
 
 class NoCredentialsError(Exception):
-    """A pod gets no credentials; the message says why."""
+    """A pod gets no credentials; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """The caller that requests credentials."""
+    """The pod that requests credentials."""
 
     cluster_arn: str
     namespace: str
@@ -70,7 +70,7 @@ def environment(pod: Pod) -> dict[str, str]:
     """Return a pod's credentials as environment variables; empty without an association.
 
     Raises:
-        NoCredentialsError: If the role does not let EKS take it for this pod.
+        NoCredentialsError: If the role does not allow EKS to assume it for this pod.
     """
     found = association(pod)
     if found is None:
@@ -86,7 +86,7 @@ def _session(pod: Pod, found: Mapping[str, Any]) -> dict[str, str]:
     arn, account = found["roleArn"], found["roleArn"].split(":")[4]
     tags = {} if found.get("disableSessionTags") else pod.tags()
     role = iam._roles.get_scoped(account, None, arn.rpartition("/")[2])
-    # EKS asks for both at once; the trust policy has to allow both
+    # EKS requests both at once; the trust policy has to allow both
     # claim: pod-identity-session-tags
     asked = ("sts:AssumeRole", "sts:TagSession") if tags else ("sts:AssumeRole",)
     for action in asked:

@@ -1,7 +1,7 @@
-"""A pod: its init containers run to their end, then its one server, probed, and started again with back-off when it ends.
+"""A pod: its init containers run to completion, then its server runs with probes, and restarts with back-off.
 
-Periods and back-off are embedded seconds; probes of a fast clock are made at most five times a real second. How long a
-server may take to end is real time, as it really ends. https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
+Periods and back-off are embedded seconds; with a fast clock, probes run at most five times per real second. The termination grace
+period is real time. https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 """
 
 import http.client
@@ -27,10 +27,10 @@ LOGGER = logging.getLogger(__name__)
 # https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy: 10 s, 20 s, 40 s, capped at five minutes
 # claim: pods-restart-with-back-off
 _BACK_OFF = (0, 10, 20, 40, 80, 160, 300)
-_SOON = 0.2  # real seconds between two probes, at least
-_START = 30.0  # maximum of real seconds for which a starting pod holds the clock: a fast clock does not start it faster
-_RELEASED = 5.0  # real seconds for senders of traffic to notice that a pod ends
-# below what the system gives to clients, and above the ports of the fleets
+_SOON = 0.2  # minimum real seconds between two probes
+_START = 30.0  # longest clock hold of a starting pod, in real seconds: a fast clock does not start it faster
+_RELEASED = 5.0  # real seconds for traffic sources to notice that a pod terminates
+# below the system's ephemeral ports, and above the ports of the fleets
 _PORTS = range(10_000, 20_000)
 
 
@@ -53,12 +53,12 @@ class Pod:
     """One pod.
 
     Args:
-        metadata: Its metadata, with name, namespace, uid and labels.
-        spec: Its spec.
-        node: The node on which it is placed, or why it has none.
-        root: Its folder, made here.
-        credentials: Gives the environment variables of its AWS credentials.
-        changed: Called when its state changed.
+        metadata: Metadata of the pod, with name, namespace, uid and labels.
+        spec: Spec of the pod.
+        node: Node of the pod, or why it has none.
+        root: Folder of the pod, created here.
+        credentials: Returns environment variables with its AWS credentials.
+        changed: Called when its state changes.
     """
 
     def __init__(
@@ -83,26 +83,26 @@ class Pod:
 
     @property
     def is_going(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether the pod is terminating."""
         return self._going.is_set()
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it is reached."""
+        """Local address of the pod."""
         return "127.0.0.1", self.port
 
     def log(self) -> str:
-        """Return what its containers wrote."""
+        """Return the log of its containers."""
         return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
 
     def end(self) -> None:
-        """Ask it to end; it does after the last sender has released it."""
+        """Terminate the pod, once the last traffic source has released it."""
         self.is_serving = False
         self._going.set()
         clock.wake()
 
     def manifest(self, *, is_ready: bool) -> dict[str, Any]:
-        """Return the pod as the API shows it."""
+        """Return the pod as the API returns it."""
         waiting = {"waiting": {"reason": self.reason, "message": self.message}}
         state = {"running": {}} if self.reason == "Running" else waiting
         status = {
@@ -153,7 +153,7 @@ class Pod:
             shutil.rmtree(self._root, ignore_errors=True)
 
     def _try(self) -> None:
-        """Run the containers once; what goes wrong is the pod's reason."""
+        """Run the containers once; a failure becomes the pod's reason."""
         try:
             volumes = pod_containers.folders(self.spec, self._root)
             place = Place(
@@ -222,7 +222,7 @@ class Pod:
         self.is_serving = False
         self._changed()
         if self.is_going:
-            self.released.wait(_RELEASED)  # senders of traffic notice it before the server does
+            self.released.wait(_RELEASED)  # traffic sources notice it before the server does
             # claim: pod-sleeps-before-it-ends
             sleep = ((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep") or {}
             clock.wait(float(sleep.get("seconds", 0)))
@@ -234,14 +234,14 @@ class Pod:
 
 
 class Probes:
-    """The HTTP probes of a container, one after the other.
+    """The HTTP probes of a container.
 
     Args:
         container: The container.
-        port: Where it listens.
+        port: Local port of the container.
 
     Raises:
-        ContainerError: For a probe that is not by HTTP.
+        ContainerError: For a probe that is not ``httpGet``.
     """
 
     def __init__(self, container: Mapping[str, Any], port: int) -> None:
@@ -257,11 +257,11 @@ class Probes:
 
     @property
     def pause(self) -> float:
-        """Embedded seconds until the next round."""
+        """Embedded seconds until the next probes."""
         return max(self._period, _SOON * clock.pace())
 
     def verdicts(self) -> Iterator[bool | None]:
-        """Give one verdict a round: whether it is ready, or ``None`` when it has to be started again."""
+        """Yield one verdict per round: whether the container is ready, or ``None`` if it must be restarted."""
         startup, readiness, liveness = (self._probes[name] for name in ("startup", "readiness", "liveness"))
         started, failures, opened = startup is None, {"liveness": 0, "readiness": 0}, clock.now()
         while True:
@@ -282,7 +282,7 @@ class Probes:
                 self.failed = "liveness"
                 yield None
             limit = int((readiness or {}).get("failureThreshold", 3))
-            # not ready until it once passed, and not ready again once it failed often enough
+            # not ready before the first success, and not ready again after enough failures
             self.has_started = self.has_started or failures["readiness"] == 0
             yield self.has_started and failures["readiness"] < limit
 

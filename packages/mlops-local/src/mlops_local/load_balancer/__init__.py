@@ -1,7 +1,7 @@
-"""The load balancers of the embedded cloud: ELBv2's control plane over a real weighted proxy, with health checks and metrics.
+"""Load balancers of the embedded cloud: ELBv2's control plane over a real weighted proxy, with health checks and metrics.
 
-Application load balancers with HTTP only: a listener of any port and protocol is reached at a port of 127.0.0.1 that
-``mlops local status`` names. What the proxy cannot do is refused: other actions, other conditions, stickiness.
+Only application load balancers with HTTP: a listener of any port and protocol is served on a port of 127.0.0.1, listed by
+``mlops local status``. Features that the proxy lacks are rejected: other actions, other conditions, stickiness.
 """
 
 from ministack.services import stepfunctions
@@ -14,7 +14,7 @@ compat.expect("ministack.services.stepfunctions", _AWS_SDK_SERVICE_MAP=dict, _AW
 
 
 def install() -> None:
-    """Complete the service and its tasks of state machines, and start what follows it."""
+    """Complete MiniStack's service and its state machine tasks, and start the proxies and health checks."""
     balancer_api.install()
     access_logs.install()
     sdk, service = "elasticloadbalancingv2", {"protocol": "query", "service_key": "elasticloadbalancing"}

@@ -1,6 +1,6 @@
-"""The test file that a load balancer writes into its log bucket as soon as access logs are switched on.
+"""The test file that a load balancer writes to its log bucket when access logs are enabled.
 
-It is there before any request, so that the bucket is not empty when a stack is rolled back.
+It is written before any request, so the bucket is not empty when a stack is rolled back.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
 
 
 class LogBucketError(ValueError):
-    """Access logs cannot be delivered into the bucket that a load balancer names."""
+    """Access logs cannot be delivered to the bucket of a load balancer."""
 
 
 def install() -> None:
-    """Write the file when a stack or a call switches access logs on."""
+    """Write the file when a stack or an API call enables access logs."""
     handler = provisioners._RESOURCE_HANDLERS[_BALANCER]
     handler["create"], handler["update"] = (
         _after_create(handler["create"], handler["delete"]),
@@ -72,7 +72,7 @@ def _after_update(update: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _destination(arn: str) -> tuple[str, str] | None:
-    """Return bucket and prefix of the access logs, or ``None`` where they are off."""
+    """Return bucket and prefix of the access logs; ``None`` if disabled."""
     attributes: Mapping[str, str] = {entry["Key"]: entry["Value"] for entry in alb._lb_attrs.get(arn) or []}
     if attributes.get("access_logs.s3.enabled") != "true":
         return None
@@ -80,7 +80,7 @@ def _destination(arn: str) -> tuple[str, str] | None:
 
 
 def _test(arn: str, before: tuple[str, str] | None) -> None:
-    """Write the file where logs are on that were not, or go elsewhere than before."""
+    """Write the file if logs were enabled or their destination changed."""
     # claim: balancer-writes-a-test-file
     now = _destination(arn)
     if now is None or now == before or arn not in alb._lbs:

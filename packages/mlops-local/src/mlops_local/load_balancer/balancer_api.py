@@ -1,4 +1,4 @@
-"""ELBv2's control plane, and the proxy process of each load balancer that follows it."""
+"""ELBv2's control plane, and the proxy process of each load balancer."""
 
 import asyncio
 import logging
@@ -60,7 +60,7 @@ Response = tuple[int, Any, bytes]
 _GROUPS, _WEIGHT = 5, 999
 _TYPES = ("LoadBalancer", "Listener", "ListenerRule", "TargetGroup")
 _ZONE = re.compile(r"<ZoneName>[^<]*</ZoneName><SubnetId>([^<]*)</SubnetId>")
-# what a rule may ask for here; MiniStack keeps others, the proxy would ignore them
+# supported conditions of a rule; MiniStack stores others, which the proxy would ignore
 CONDITIONS = ("path-pattern", "host-header")
 
 
@@ -69,15 +69,15 @@ class Proxy(Protocol):
     """A running proxy process."""
 
     def update(self, old: Routing, new: Routing) -> None:
-        """Take weights and targets over."""
+        """Apply new weights and targets."""
 
     def retire(self) -> None:
-        """Accept nothing more, and end once what is open is done."""
+        """Accept no more connections, and end when the open ones are done."""
 
 
 @dataclass(slots=True)
 class Balancer:
-    """One load balancer: its sockets by listener port, its proxy, the proxy's configuration, and why it is not updated."""
+    """A load balancer: its sockets by listener port, its proxy, the proxy's configuration, and the error of its last update."""
 
     arn: str
     sockets: dict[int, socket.socket] = field(default_factory=dict)
@@ -87,19 +87,19 @@ class Balancer:
 
 
 _BALANCERS: dict[str, Balancer] = {}
-# the port on this machine of each listener's port, by load balancer, as it was before the cloud was started again
+# local port by listener port, per load balancer, before the cloud was restarted
 _BEFORE: dict[str, dict[int, int]] = kept_stores.leave(__name__, "_BEFORE", {}, why="load balancers that start again")
 _LOCK = threading.RLock()
 _KICKED = threading.Event()
 
 
 def kick() -> None:
-    """Let the proxies follow soon, on a thread of theirs."""
+    """Trigger an update of the proxies on their thread."""
     _KICKED.set()
 
 
 def refresh() -> None:
-    """Let every proxy follow what the control plane says now."""
+    """Update every proxy to the current state of the control plane."""
     with _LOCK, Scope(settings.account, settings.region):
         for arn in [arn for arn in _BALANCERS if arn not in alb._lbs]:
             _close(_BALANCERS.pop(arn))
@@ -118,14 +118,14 @@ def refresh() -> None:
 
 
 def _tell_groups() -> None:
-    """Write down which load balancers forward to each group, as DescribeTargetGroups returns it."""
+    """Store the load balancers of each group, as DescribeTargetGroups returns them."""
     for group, record in list(alb._tgs.items()):
         name = full_name(group)
         record["LoadBalancerArns"] = sorted(arn for arn, row in _BALANCERS.items() if name in row.routing.targets)
 
 
 def weighted(action: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the groups of a forward action with their weights; one ARN alone is a group of weight 1."""
+    """Return the groups of a forward action with their weights; a single ARN is a group with weight 1."""
     groups: list[dict[str, Any]] = (action.get("ForwardConfig") or {}).get("TargetGroups") or []
     if groups or not action.get("TargetGroupArn"):
         return groups
@@ -149,14 +149,14 @@ def _routing(arn: str) -> Routing:
 
 
 def certified_names(listener: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names, in lower case, for which a listener has certificates of this cloud."""
+    """Return the names, in lower case, of a listener's certificates from this cloud."""
     known = [acm._certificates.get(arn) for arn in listener.get("Certificates") or ()]
     names = {name for each in known if each for name in (each["DomainName"], *each.get("SubjectAlternativeNames", ()))}
     return tuple(sorted(name.lower() for name in names))
 
 
 def full_name(arn: str) -> str:
-    """Return what dimensions of metrics name: ``targetgroup/<name>/<id>`` or ``app/<name>/<id>``."""
+    """Return the name in metric dimensions: ``targetgroup/<name>/<id>`` or ``app/<name>/<id>``."""
     return arn.rpartition(":")[2].removeprefix("loadbalancer/")
 
 
@@ -185,7 +185,7 @@ def _follow(balancer: Balancer, wanted: Routing) -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    """Listen on a port of this machine, or on a free one where something else does."""
+    """Listen on a local port, or on a free one if it is in use."""
     try:
         return socket.create_server(("127.0.0.1", port), backlog=512)
     except OSError:
@@ -200,7 +200,7 @@ def _save() -> dict[str, dict[int, int]]:
 
 
 def _restart() -> list[str]:
-    """Start a proxy for each load balancer again; its targets are checked before they get traffic."""
+    """Restart the proxy of each load balancer; its targets are checked before they get traffic."""
     refresh()
     _BEFORE.clear()
     return [f"load balancer {full_name(b.arn)}: {b.problem}" for b in list(_BALANCERS.values()) if b.problem]
@@ -219,21 +219,21 @@ def _close(balancer: Balancer) -> None:
 
 
 def engine() -> str:
-    """Return the proxies that stand in for load balancers."""
+    """Return a description of the proxies in use."""
     return "haproxy" if haproxy.is_installed() else "asyncio relay (haproxy is not installed: slower, for small loads)"
 
 
 def addresses(balancer: Balancer) -> dict[str, str]:
-    """Return the address on this machine of each listener's port."""
+    """Return the local address of each listener port."""
     return {str(port): f"http://127.0.0.1:{s.getsockname()[1]}" for port, s in balancer.sockets.items()}
 
 
 # claim: one-group-behind-several-listeners
 def listening(name: str, port: int) -> int | None:
-    """Return the port on this machine of a load balancer's listener, by the name in DNS.
+    """Return the local port of a load balancer's listener, by the load balancer's DNS name.
 
     Args:
-        name: What a client calls.
+        name: DNS name that a client calls.
         port: The listener's port.
     """
     with Scope(settings.account, settings.region):
@@ -244,7 +244,7 @@ def listening(name: str, port: int) -> int | None:
 
 
 def control(_method: str, _body: bytes) -> tuple[int, dict[str, object]]:
-    """Answer ``/_mlops/load-balancers``: the addresses of every listener, and their servers."""
+    """Serve ``/_mlops/load-balancers``: the addresses and targets of every listener."""
     with _LOCK:
         rows = [
             {
@@ -259,7 +259,7 @@ def control(_method: str, _body: bytes) -> tuple[int, dict[str, object]]:
 
 
 def _count() -> None:
-    """Tell the host counts of each group in use, once an embedded minute and when they change."""
+    """Publish the host counts of each group in use, once per embedded minute and on changes."""
     with _LOCK:
         found = [
             (b.arn, group)
@@ -272,7 +272,7 @@ def _count() -> None:
 
 
 def start() -> None:
-    """Start the threads: one checks health, one follows what was kicked."""
+    """Start two threads: one checks health, one updates proxies when triggered."""
 
     def follow() -> None:
         while True:
@@ -293,7 +293,7 @@ def start() -> None:
 
 
 def install() -> None:
-    """Complete MiniStack's operations and CloudFormation types; each change reaches the running proxies."""
+    """Complete MiniStack's operations and CloudFormation types; changes reach the running proxies."""
     actions = alb._ACTION_MAP
     parse, write, handle = alb._parse_actions, alb._action_xml, alb.handle_request
 
@@ -350,7 +350,7 @@ def _groups(params: Mapping[str, Any], prefix: str) -> list[dict[str, Any]]:
 
 
 def _forward(action: dict[str, Any], groups: list[dict[str, Any]]) -> None:
-    """Keep weighted groups; the one ARN is shown beside them only where there is one group, as AWS does."""
+    """Store weighted groups; the single ARN is only set with one group, as in AWS."""
     action["ForwardConfig"] = {"TargetGroups": groups}
     action.pop("TargetGroupArn", None)
     if len(groups) == 1:
@@ -369,7 +369,7 @@ def _forward_xml(action: Mapping[str, Any]) -> str:
 
 
 def problem(actions: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Return the error code and message of actions that AWS or this proxy refuses, or ``None``."""
+    """Return error code and message for actions or conditions that AWS or this proxy rejects, or ``None``."""
     for action in actions:
         if action.get("Type") not in {"forward", "fixed-response"}:
             return (
@@ -399,7 +399,7 @@ def _rule_problem(prefix: str, params: Any) -> tuple[str, str] | None:
 
 
 def transform_problem(transforms: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Return the error code and message of transforms that this proxy refuses, or ``None``; MiniStack refuses what AWS does.
+    """Return error code and message for transforms that this proxy does not support, or ``None``; MiniStack checks AWS's rules.
 
     Example:
         >>> transform_problem([{"Type": "host-header-rewrite"}])[1]
@@ -423,7 +423,7 @@ def _attribute_problem(params: Any) -> tuple[str, str] | None:
 
 
 def _subnets(params: Any) -> list[str]:
-    """Return the subnets of a request, given as ``Subnets`` or ``SubnetMappings``."""
+    """Return the subnets of a request, from ``Subnets`` or ``SubnetMappings``."""
     found: list[str] = list(alb._parse_member_list(params, "Subnets"))
     while subnet := alb._p(params, f"SubnetMappings.member.{len(found) + 1}.SubnetId"):
         found.append(subnet)
@@ -442,7 +442,7 @@ def _refusing(
 
 
 def _zoned(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
-    """Name the zone of each subnet in an answer, where MiniStack names the region's first for all."""
+    """Set each subnet's zone in a response; MiniStack uses the Region's first zone for all."""
 
     def zone(match: re.Match[str]) -> str:
         return f"<ZoneName>{zones.of_subnet(match[1])}</ZoneName><SubnetId>{match[1]}</SubnetId>"
@@ -465,7 +465,7 @@ def _known_rules(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
 
 
 def _complete_types() -> None:
-    """Let templates have weighted forwarding, and start the proxy of what they make."""
+    """Add weighted forwarding to templates, and update proxies after changes of templates."""
     listed, handlers = provisioners._elbv2_listener_actions, provisioners._RESOURCE_HANDLERS
 
     def weighted(props: Mapping[str, Any], lb_arn: str | None, prop: str = "DefaultActions") -> list[dict[str, Any]]:

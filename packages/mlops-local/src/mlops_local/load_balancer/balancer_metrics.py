@@ -1,4 +1,4 @@
-"""The metrics of namespace ``AWS/ApplicationELB``, from a line that the proxy writes for each request.
+"""Metrics in ``AWS/ApplicationELB``, from a log line that the proxy writes for each request.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
 """
@@ -20,9 +20,9 @@ LOGGER = logging.getLogger(__name__)
 
 NAMESPACE = "AWS/ApplicationELB"
 _PERIOD = 60
-_VALUES, _DATA = 150, 100  # values a datum and data a request, within PutMetricData's limits
+_VALUES, _DATA = 150, 100  # values per datum and data per request, within PutMetricData's limits
 _UNITS = {"TargetResponseTime": "Seconds"}
-_BUFFER = 4 * 2**20  # bytes of lines that wait to be read
+_BUFFER = 4 * 2**20  # receive buffer of lines, in bytes
 Dimensions = tuple[tuple[str, str], ...]
 _PORTS: dict[str, int] = kept_stores.leave(__name__, "_PORTS", {}, why="ports of this run's proxies")
 _LAST: dict[tuple[str, str], tuple[int, int, int]] = kept_stores.leave(
@@ -32,7 +32,7 @@ _LAST: dict[tuple[str, str], tuple[int, int, int]] = kept_stores.leave(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One request: its group, whether a target was chosen and answered, with what, and after how many seconds."""
+    """One request: its group, whether a target was chosen and responded, the status, and the duration in seconds."""
 
     group: str
     is_chosen: bool
@@ -42,10 +42,10 @@ class Line:
 
 
 def parse(text: str) -> Line | None:
-    """Return what a line says; ``None`` for one of something else.
+    """Return a parsed line; ``None`` for an unrelated line.
 
     Args:
-        text: Backend, server, status, milliseconds to the response's headers (-1 for none), how the session ended.
+        text: Backend, server, status, milliseconds to the response's headers (-1 for none), termination state of the session.
 
     Example:
         >>> parse("targetgroup:blue:1 t1 200 4 --")
@@ -61,7 +61,7 @@ def parse(text: str) -> Line | None:
 
 
 def values(line: Line) -> dict[str, float]:
-    """Return what one request adds to a group's metrics."""
+    """Return one request's contribution to a group's metrics."""
     # claim: load-balancer-metrics
     if not line.is_chosen:
         return {"RequestCount": 0.0}
@@ -76,7 +76,7 @@ def values(line: Line) -> dict[str, float]:
 
 
 def listen(balancer: str) -> int:
-    """Return the UDP port at which the lines of a load balancer are read; the same one for the same balancer.
+    """Return the UDP port for a load balancer's lines; the same one for each call.
 
     Args:
         balancer: ``app/<name>/<id>``.
@@ -104,7 +104,7 @@ def _read(balancer: str, reader: socket.socket, scope: Scope) -> None:
 
 
 def count(balancer: str, line: Line) -> None:
-    """Count one request for its group and for the whole load balancer.
+    """Count one request for its group and the whole load balancer.
 
     Args:
         balancer: ``app/<name>/<id>``.
@@ -121,7 +121,7 @@ def count(balancer: str, line: Line) -> None:
 
 
 def hosts(balancer: str, group: str, healthy: int, unhealthy: int) -> None:
-    """Tell how many hosts of a group are healthy, once an embedded minute and when it changes."""
+    """Publish the number of healthy and unhealthy hosts of a group, once per embedded minute and on changes."""
     minute = int(clock.now()) // _PERIOD * _PERIOD
     if _LAST.get((balancer, group)) == (minute, healthy, unhealthy):
         return

@@ -1,7 +1,7 @@
-"""haproxy as a load balancer: its configuration and the commands to its runtime API, as pure functions; and its process.
+"""haproxy as a load balancer: pure functions for its configuration and runtime API commands, and its process.
 
-Each request draws a number; each target group has its share of the numbers, kept in a map that the runtime API changes.
-So weights are those of groups, not of targets, and a group without targets answers 503 for its share, as on AWS.
+Each request draws a random number; each target group has a share of the numbers, in a map that the runtime API changes.
+Weights therefore apply to groups, not to targets, and a group without targets returns 503 for its share, as in AWS.
 """
 
 import functools
@@ -26,11 +26,11 @@ from mlops_local.load_balancer.routing import (
 
 LOGGER = logging.getLogger(__name__)
 
-_TOP = 1_000_000  # numbers that a request draws from
-_ANSWER = 30.0  # real seconds that it has for one command, its own start among them
-_MAP = "shares.map"  # in its folder, where it runs
-_MOST = 32  # targets a group may have
-_SLOTS = 2 * _MOST  # all of them can be exchanged at once
+_TOP = 1_000_000  # range of a request's random number
+_ANSWER = 30.0  # real seconds for one command, or for its start
+_MAP = "shares.map"  # file in its working folder
+_MOST = 32  # maximum targets of a group
+_SLOTS = 2 * _MOST  # so that all targets can be replaced at once
 
 
 class ProxyError(RuntimeError):
@@ -39,7 +39,7 @@ class ProxyError(RuntimeError):
 
 @functools.cache
 def is_installed() -> bool:
-    """Return whether there is haproxy on this machine."""
+    """Return whether haproxy is installed on this machine."""
     return shutil.which("haproxy") is not None
 
 
@@ -61,7 +61,7 @@ def configuration(routing: Routing, *, descriptors: Mapping[int, int], admin: in
             f"frontend l{number}",
             f"  bind fd@{descriptors[listener.port]}",
             f"  http-request set-var(txn.n) rand({_TOP})",
-            # rules are chosen by the path as it came
+            # rules match the original path
             "  http-request set-var(txn.path) path",
             *_refusals(listener),
         ]
@@ -81,7 +81,7 @@ def configuration(routing: Routing, *, descriptors: Mapping[int, int], admin: in
 
 
 def _refusals(listener: Listener) -> list[str]:
-    """Refuse what ``Listener.is_foreign`` is of, before any rule."""
+    """Reject the requests of ``Listener.is_foreign`` before any rule."""
     deny = "  http-request deny deny_status 403 if"
     return [
         "  http-request set-var(txn.host) req.hdr(host)",
@@ -93,7 +93,7 @@ def _refusals(listener: Listener) -> list[str]:
 
 
 def _fixed(routing: Routing) -> list[str]:
-    """Answer by backends of their own: a rule of a frontend would answer before any backend is chosen."""
+    """Return fixed responses as backends: a frontend rule would respond before any backend is chosen."""
     lines = []
     for number, listener in enumerate(routing.listeners):
         for index, rule in enumerate(listener.rules):
@@ -110,12 +110,12 @@ def _name(group: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quote a text for the configuration: within strong quotes nothing is special but their end."""
+    """Quote a string for the configuration: in strong quotes only the closing quote is special."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 
 def shares(routing: Routing) -> dict[str, int]:
-    """Return up to which number each group of each rule is chosen, as the map has it."""
+    """Return the threshold of each rule's groups, by the names in the map."""
     return {
         f"l{number}r{index}g{place}": threshold
         for number, listener in enumerate(routing.listeners)
@@ -151,10 +151,10 @@ def _rule(name: str, rule: Rule) -> list[str]:
 
 
 def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -> list[str]:
-    """Return the commands to the runtime API that establish ``new``; which slot a target has is kept in ``slots``.
+    """Return the runtime API commands that change ``old`` to ``new``; ``slots`` stores the slot of each target.
 
     Raises:
-        ProxyError: If a group has more targets than there is room for.
+        ProxyError: If a group has more targets than slots.
     """
     told: list[str] = []
     for group, addresses in new.targets.items():
@@ -168,7 +168,7 @@ def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -
             taken[address] = free
             server = f"{name}/t{free}"
             told += [f"set server {server} addr {address[0]} port {address[1]}", f"set server {server} state ready"]
-        # a target that goes gets no new request; those that it has, it finishes
+        # a removed target gets no new requests, and finishes its current ones
         told += [
             f"set server {name}/t{taken.pop(address)} state maint" for address in sorted(taken.keys() - set(addresses))
         ]
@@ -182,7 +182,7 @@ class Haproxy:
 
     Args:
         process: The process.
-        admin: Address of its runtime API.
+        admin: Address of the runtime API.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], admin: tuple[str, int]) -> None:
@@ -190,19 +190,19 @@ class Haproxy:
         self._slots: dict[str, dict[Address, int]] = {}
 
     def update(self, old: Routing, new: Routing) -> None:
-        """Take weights and targets over.
+        """Apply new weights and targets.
 
         Raises:
-            ProxyError: If haproxy refuses one, or does not answer.
+            ProxyError: If haproxy rejects a command, or does not respond.
         """
         for command in commands(self._slots, old, new):
             answer = self._tell(command)
-            # it reports a changed address, and nothing else on success
+            # on success haproxy only reports a changed address
             if answer and "changed" not in answer and "no need to change" not in answer:
                 raise ProxyError(f"haproxy answers {answer!r} to {command!r}")
 
     def retire(self) -> None:
-        """Stop accepting, and end once what is open is done."""
+        """Accept no more connections, and end when the open ones are done."""
         self._process.send_signal(signal.SIGUSR1)
 
     def _tell(self, command: str) -> str:
@@ -218,7 +218,7 @@ def start(routing: Routing, sockets: Mapping[int, socket.socket], *, home: Path,
     """Start haproxy on listening sockets.
 
     Raises:
-        ProxyError: If it refuses its configuration.
+        ProxyError: If haproxy rejects the configuration.
     """
     with socket.create_server(("127.0.0.1", 0)) as admin:
         descriptors = {port: listening.fileno() for port, listening in sockets.items()}
@@ -234,7 +234,7 @@ def start(routing: Routing, sockets: Mapping[int, socket.socket], *, home: Path,
             pass_fds=[*descriptors.values(), admin.fileno()],
         )
         if checked.returncode != 0:
-            raise ProxyError(f"haproxy refuses {file}: {checked.stderr.strip()}")
+            raise ProxyError(f"haproxy rejects {file}: {checked.stderr.strip()}")
         with (home / "haproxy.log").open("ab") as log:
             process = subprocess.Popen(
                 ["haproxy", "-db", "-f", str(file)], cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -1,7 +1,7 @@
-"""Stand-in for a load balancer without haproxy: a small proxy in a process of its own.
+"""A small proxy process that replaces haproxy if that is not installed.
 
-It has one connection to a target for each request, answers 502 where a target does not answer, and is for small loads:
-``mlops local status`` says that it runs. The parent tells it the whole routing as a line of JSON whenever that changes.
+It opens one target connection per request, returns 502 if a target does not respond, and is meant for small loads; ``mlops local
+status`` reports its use. The parent sends the complete routing as a line of JSON whenever it changes.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Any
 
 from mlops_local.load_balancer.routing import Address, Listener, Routing, Rule
 
-_TIMEOUT = 60.0  # seconds that a target, or a client between two requests, may take
+_TIMEOUT = 60.0  # timeout in seconds, of a target and of a client between two requests
 _HEAD = 64 * 1024
 _HOP = {b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"te"}
 _BODIES = (b"content-length", b"transfer-encoding")
@@ -32,14 +32,14 @@ class Relay:
         self._process = process
 
     def update(self, old: Routing, new: Routing) -> None:
-        """Take weights and targets over."""
+        """Apply new weights and targets."""
         del old
         if (pipe := self._process.stdin) is not None:
             pipe.write(json.dumps(_written(new)).encode() + b"\n")
             pipe.flush()
 
     def retire(self) -> None:
-        """Stop accepting, and end once what is open is done."""
+        """Accept no more connections, and end when the open ones are done."""
         self._process.send_signal(signal.SIGTERM)
 
 
@@ -48,7 +48,7 @@ def _written(routing: Routing) -> dict[str, Any]:
 
 
 def read(text: str) -> Routing:
-    """Return the routing of a line of JSON."""
+    """Return the routing in a line of JSON."""
 
     def rule(row: dict[str, Any]) -> Rule:
         fixed = row["fixed"]
@@ -81,10 +81,10 @@ def start(routing: Routing, sockets: Mapping[int, socket.socket], *, home: Path,
 
 
 class Proxy:
-    """The child's side: answers connections by the newest routing.
+    """The child's side: serves connections by the latest routing.
 
     Args:
-        log_port: Where a line a request goes. Default: nowhere.
+        log_port: UDP port for one line per request. Default: no lines.
     """
 
     def __init__(self, log_port: int | None = None) -> None:
@@ -93,14 +93,14 @@ class Proxy:
         self._log_port, self._turn, self.is_retired = log_port, 0, False
 
     def choose(self, port: int, host: str, path: str) -> Rule | tuple[str, Address | None]:
-        """Return what is done with a request: a rule's fixed response, or the group and its target in turn."""
+        """Return how to serve a request: a rule's fixed response, or the group and its next target."""
         rule = self._rule(port, host, path)
         if rule is None or not (rule.fixed or any(weight for _, weight in rule.groups)):
             return "", None
         if rule.fixed is not None:
             return rule
         names, weights = zip(*rule.groups, strict=True)
-        group = random.choices(names, weights)[0]  # noqa: S311 - a share of traffic, no secret
+        group = random.choices(names, weights)[0]  # noqa: S311 - not used for security
         found = self.routing.targets.get(group, ())
         self._turn += 1
         return group, found[self._turn % len(found)] if found else None
@@ -110,7 +110,7 @@ class Proxy:
         return next((row for row in listener.rules if row.matches(host, path)), None) if listener else None
 
     async def serve(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the requests of one connection."""
+        """Serve the requests of one connection."""
         try:
             while not self.is_retired:
                 head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _TIMEOUT)
@@ -156,7 +156,7 @@ class Proxy:
             except TimeoutError:
                 status = 504
         server = "<NOSRV>" if target is None else "t1"
-        # before the response: its receiver finds the line
+        # sent before the response, so that its receiver finds the line
         self._tell(f"{group.replace('/', ':')} {server} {status} {round(seconds * 1000) if seconds >= 0 else -1} --")
         writer.write(answer or _made(status, "text/plain", b""))
         await writer.drain()

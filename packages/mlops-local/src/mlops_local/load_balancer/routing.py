@@ -1,4 +1,4 @@
-"""What a load balancer does with a request, as data: listeners, rules in their order, weighted groups, targets in rotation."""
+"""Routing of a load balancer as data: listeners, ordered rules, weighted groups, and targets in rotation."""
 
 import functools
 import re
@@ -9,21 +9,21 @@ from typing import Any
 from mlops_local.egress.hosts import Kind, endpoint_domains, kind
 from mlops_runtime import wildcards
 
-# https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; an address that the user typed is of no site
+# https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header; "none" is an address that the user typed
 OWN_SITES = ("none", "same-origin")
 Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule: patterns that path and host have to match, and what it does.
+    """One rule: patterns of path and host, and the action.
 
     Args:
-        paths: Patterns of the path; empty for any.
-        hosts: Patterns of the host; empty for any.
+        paths: Path patterns; empty matches any path.
+        hosts: Host patterns; empty matches any host.
         groups: Names of target groups with their weights.
-        fixed: Status, content type and body of a fixed response, instead of groups. Default: it forwards.
-        rewrite: Regular expression of a path, and what targets get in place of a path that it fits. Default: the path itself.
+        fixed: Status, content type and body of a fixed response, instead of groups. Default: the rule forwards.
+        rewrite: Regular expression of a path, and its replacement for targets. Default: the path is unchanged.
     """
 
     paths: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Rule:
     rewrite: tuple[str, str] | None = None
 
     def matches(self, host: str, path: str) -> bool:
-        """Return whether a request is this rule's."""
+        """Return whether a request matches this rule."""
         return (not self.paths or any(wildcards.matches(p, path) for p in self.paths)) and (
             not self.hosts or any(wildcards.matches(p.lower(), host.lower()) for p in self.hosts)
         )
@@ -52,7 +52,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listener's port in the template, its rules, the default one last, and the names of its certificates."""
+    """A listener: its port in the template, its rules with the default rule last, and the names of its certificates."""
 
     port: int
     rules: tuple[Rule, ...]
@@ -60,9 +60,9 @@ class Listener:
 
     @property
     def names(self) -> str:
-        """Names that requests may ask for, as a regular expression of ``Host`` in lower case: this machine's, AWS's, its own.
+        """Allowed names, as a regular expression of ``Host`` in lower case: this machine's, AWS's, and the listener's own.
 
-        Any other name was pointed at 127.0.0.1 by its owner, such as a page in a browser that rebinds its own name.
+        Any other name was resolved to 127.0.0.1 by its owner, for example by a page that rebinds its own name.
         """
         return rf"({'|'.join((_known_names(), *map(expression, self._hosts)))})(:[0-9]+)?"
 
@@ -71,10 +71,10 @@ class Listener:
         return tuple(sorted({host.lower() for rule in self.rules for host in rule.hosts} | set(self.certified)))
 
     def is_foreign(self, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is a page's of another site or port, or asks for a foreign name; see ``origins``.
+        """Return whether a request comes from a page of another site or port, or names a foreign host; see ``origins``.
 
         Args:
-            headers: The request's, with lower-case names. What sends no ``Host`` is not a browser.
+            headers: Headers of the request with lower-case names. A request without ``Host`` is not a browser's.
         """
         host, origin = headers.get("host", ""), headers.get("origin")
         name = re.sub(r":[0-9]+$", "", host.lower())
@@ -86,13 +86,13 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """All of one load balancer; ``targets`` are those in rotation, by group."""
+    """The complete routing of one load balancer; ``targets`` are those in rotation, by group."""
 
     listeners: tuple[Listener, ...]
     targets: Mapping[str, tuple[Address, ...]]
 
     def structure(self) -> object:
-        """Return what a running proxy cannot change: all but weights and targets."""
+        """Return everything that a running proxy cannot change: all but weights and targets."""
         return [
             (
                 listener.port,
@@ -110,7 +110,7 @@ def _known_names() -> str:
 
 
 def expression(pattern: str) -> str:
-    r"""Return a pattern as a regular expression: ``*`` is anything, ``?`` one character.
+    r"""Return a wildcard pattern as a regular expression: ``*`` is any string, ``?`` any character.
 
     Example:
         >>> expression("/a.b/*")
@@ -120,7 +120,7 @@ def expression(pattern: str) -> str:
 
 
 def backreferences(replacement: str) -> str:
-    r"""Return the replacement of a rewrite with groups as regular expressions name them.
+    r"""Return the replacement of a rewrite with Python's group references.
 
     Example:
         >>> backreferences("/v2/$1")
@@ -130,7 +130,7 @@ def backreferences(replacement: str) -> str:
 
 
 def rule(record: Mapping[str, Any], groups: Mapping[str, str]) -> Rule:
-    """Return a rule of MiniStack's record.
+    """Return a rule from MiniStack's record.
 
     Args:
         record: The record, its actions with ``ForwardConfig``.
@@ -158,7 +158,7 @@ def rule(record: Mapping[str, Any], groups: Mapping[str, str]) -> Rule:
 
 
 def thresholds(weights: Sequence[int], top: int) -> list[int]:
-    """Return up to where of ``top`` each group's share of random numbers goes; all 0 where every weight is 0.
+    """Return the upper bound of each group's share of ``top`` random numbers; all 0 if every weight is 0.
 
     Example:
         >>> thresholds([90, 10], 1000)
@@ -172,7 +172,7 @@ def thresholds(weights: Sequence[int], top: int) -> list[int]:
 
 
 def listener_rules(rules: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return records of rules in the order in which they are tried."""
+    """Return records of rules in evaluation order."""
     # claim: rules-are-tried-by-priority
     return sorted(
         rules, key=lambda r: (r["Priority"] == "default", 0 if r["Priority"] == "default" else int(r["Priority"]))
@@ -180,7 +180,7 @@ def listener_rules(rules: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]
 
 
 def matcher(codes: str) -> frozenset[int]:
-    """Return the codes of a health check's matcher: ``200``, ``200,202`` or ``200-299``.
+    """Return the status codes of a health check's matcher: ``200``, ``200,202`` or ``200-299``.
 
     Example:
         >>> sorted(matcher("200-201,204"))

@@ -1,6 +1,6 @@
-"""Targets: registered, checked, drained; and in which state each of them is.
+"""Targets: registration, health checks, draining, and the state of each target.
 
-Health checks are real requests at the group's own interval of embedded seconds, at most five times a real second.
+Health checks are real requests at the group's interval in embedded seconds, at most five per real second.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 """
 
@@ -20,7 +20,7 @@ from mlops_local.saved_state import kept_stores
 compat.expect("ministack.services.alb", _tg_attrs=object, _tags=object)
 
 Response = tuple[int, Any, bytes]
-_SOON = 0.2  # real seconds between two checks, at least
+_SOON = 0.2  # minimum real seconds between two checks
 _NO_RULE = ("Target.NotInUse", "Target group is not configured to receive traffic from the load balancer")
 _NO_ZONE = ("Target.NotInUse", "Target is in an Availability Zone that is not enabled for the load balancer")
 _REASONS = {
@@ -32,9 +32,9 @@ _REASONS = {
 @kept_stores.record
 @dataclass(slots=True)
 class Health:
-    """What the checks of one target have seen; ``until`` is the embedded time at which a draining one is gone.
+    """Health check results of one target; ``until`` is the embedded time at which draining ends.
 
-    ``zone`` is the target's zone; it is empty for an address of this machine, which is in no subnet.
+    ``zone`` is the target's zone; empty for an address of this machine, which is in no subnet.
     """
 
     state: str = "initial"
@@ -60,7 +60,7 @@ kept_stores.keep_by(
 
 
 def watch(changed: Callable[[], None]) -> None:
-    """Call ``changed`` when a target comes, goes or changes its state."""
+    """Call ``changed`` when a target is registered, removed or changes its state."""
     _ALL.watchers.append(changed)
 
 
@@ -79,7 +79,7 @@ def tags(arn: str) -> dict[str, str]:
 
 
 def bind(arn: str, addresses: Mapping[Address, str]) -> bool:
-    """Make exactly these the targets of a group; returns whether there is such a group."""
+    """Set the targets of a group; return whether the group exists."""
     if arn not in alb._tgs:
         return False
     with _ALL.lock:
@@ -115,7 +115,7 @@ def register(params: Any) -> Response:
     # claim: target-is-address-and-port
     given = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
     with _ALL.lock:
-        # a zone that is given counts where cross-zone balancing is off only, which is refused here: botocore, TargetDescription
+        # an explicit zone only counts if cross-zone balancing is off, which is rejected here: botocore, TargetDescription
         new = given - {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])}
         _add(arn, dict.fromkeys(new, ""))
     _tell()
@@ -124,7 +124,7 @@ def register(params: Any) -> Response:
 
 
 def deregister(params: Any) -> Response:
-    """DeregisterTargets; without a port it means the group's own."""
+    """DeregisterTargets; a target without a port means the group's port."""
     arn = alb._p(params, "TargetGroupArn")
     if arn not in alb._tgs:
         return _unknown(arn)
@@ -142,12 +142,12 @@ def _unknown(arn: str) -> Response:
 
 
 def state(arn: str, address: Address) -> str:
-    """Return a target's state as DescribeTargetHealth returns it."""
+    """Return a target's state, as in DescribeTargetHealth."""
     return _seen(_ALL.health.get((arn, *address)), zones.by_group().get(arn))[0]
 
 
 def _seen(health: Health | None, enabled: frozenset[str] | None) -> tuple[str, tuple[str, str] | None]:
-    """Return a target's state with its reason, where the zones are those that are enabled for its group."""
+    """Return a target's state and reason, given the zones that are enabled for its group."""
     if health is None:
         return "unused", ("Target.NotRegistered", "Target is not registered to the target group")
     # claim: target-group-without-rule-not-in-use
@@ -160,7 +160,7 @@ def _seen(health: Health | None, enabled: frozenset[str] | None) -> tuple[str, t
 
 
 def rotation(arn: str) -> tuple[Address, ...]:
-    """Return the targets that get requests: the healthy ones, or all that are in use when none is.
+    """Return the targets that get requests: the healthy ones, or all targets in use if no target is healthy.
 
     "If a target group contains only unhealthy registered targets, the load balancer routes requests to all those targets":
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
@@ -179,7 +179,7 @@ def _states(arn: str) -> dict[Address, str]:
 
 
 def counts(arn: str) -> tuple[int, int]:
-    """Return how many targets of a group are healthy, and how many are not."""
+    """Return the numbers of healthy and other targets of a group."""
     states = list(_states(arn).values())
     return states.count("healthy"), states.count("unhealthy")
 
@@ -211,7 +211,7 @@ def describe(params: Any) -> Response:
 
 
 def check(now: float) -> bool:
-    """Check every target whose time has come, and forget what is drained; returns whether a state changed.
+    """Check every due target, and remove drained targets; return whether a state changed.
 
     Args:
         now: Embedded time, epoch seconds.
@@ -230,7 +230,7 @@ def check(now: float) -> bool:
     for (arn, host, port), health in due:
         group = dict(alb._tgs.get(arn) or {})
         interval = max(float(group.get("HealthCheckIntervalSeconds", 30)), _SOON * clock.pace())
-        # a new target is checked at once, and until it is healthy as often as can be
+        # a new target is checked at once, and as often as possible until it is healthy
         if group and (health.state == "initial" or now - health.checked >= interval):
             health.checked = now
             changed = _judge(group, health, _ask(group, host, port)) or changed
@@ -269,7 +269,7 @@ def _judge(group: Mapping[str, Any], health: Health, failure: tuple[str, str] | 
 
 
 def run(refreshed: Callable[[], None], counted: Callable[[], None]) -> None:
-    """Check for ever."""
+    """Check targets in an endless loop."""
     while True:
         if _ALL.health and check(clock.now()):
             refreshed()

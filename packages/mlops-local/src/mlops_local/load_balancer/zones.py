@@ -1,9 +1,9 @@
-"""In which Availability Zones load balancers stand, and what AWS refuses of their subnets and their zones.
+"""Availability Zones of load balancers, and AWS's checks of their subnets and zones.
 
-A target whose zone is not enabled for the load balancers of its group gets no requests and no health checks. A subnet that this
-cloud did not make belongs to a network that a platform team shares: AWS would know it, here it counts as a zone of its own, and a
-load balancer in it takes targets of every zone. Balancing across zones is on for an application load balancer, as on AWS; the
-proxy cannot imitate a group that switches it off, so that is refused.
+A target whose zone is not enabled for its group's load balancers gets no requests and no health checks. A subnet that is not from
+this cloud belongs to a shared network of a platform team: AWS would know its zone; here it counts as a separate zone, and a load
+balancer in it accepts targets of every zone. Cross-zone balancing is always on for an application load balancer, as in AWS; the
+proxy cannot imitate a group that disables it, so that is rejected.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-subnets.html
 """
 
@@ -17,19 +17,19 @@ from mlops_local import compat
 compat.expect("ministack.services.ec2", _subnets=object)
 compat.expect("ministack.services.alb", _lbs=object, _rules=object, _listeners=object)
 
-ANY = ""  # the zone of a subnet that this cloud did not make
+ANY = ""  # zone of a subnet that is not from this cloud
 CROSS_ZONE = "load_balancing.cross_zone.enabled"
 _ZONES = 2
 
 
 def of_subnet(subnet: str) -> str:
-    """Return the zone of a subnet; ``ANY`` for one that this cloud did not make."""
+    """Return the zone of a subnet; ``ANY`` if it is not from this cloud."""
     record: Mapping[str, Any] | None = ec2._subnets.get(subnet)
     return ANY if record is None else str(record["AvailabilityZone"])
 
 
 def by_group() -> dict[str, frozenset[str]]:
-    """Return the enabled zones of each target group to which a rule or listener forwards, with any weight.
+    """Return the enabled zones of each target group in a rule or listener, with any weight.
 
     ``ANY`` among them enables every zone.
     """
@@ -56,7 +56,7 @@ def _groups(actions: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def subnet_problem(subnets: Sequence[str]) -> tuple[str, str] | None:
-    """Return the error code and message of subnets that AWS refuses for an application load balancer, or ``None``."""
+    """Return error code and message for subnets that AWS rejects for an application load balancer, or ``None``."""
     # claim: load-balancer-subnets-in-two-zones
     if len({of_subnet(subnet) or subnet for subnet in subnets}) < _ZONES:
         return "ValidationError", "At least two subnets in two different Availability Zones must be specified"
@@ -64,7 +64,7 @@ def subnet_problem(subnets: Sequence[str]) -> tuple[str, str] | None:
 
 
 def attribute_problem(attributes: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Return the error code and message of a target group's attributes that the proxy cannot imitate, or ``None``.
+    """Return error code and message for target group attributes that the proxy does not support, or ``None``.
 
     Args:
         attributes: ``Key`` and ``Value`` of each.

@@ -1,1 +1,1 @@
-"""Networks of the embedded cloud: what reaches which service, through which endpoints and rules."""
+"""Networks of the embedded cloud: reachability of services through endpoints, routes and security groups."""

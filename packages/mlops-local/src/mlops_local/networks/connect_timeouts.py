@@ -1,8 +1,8 @@
-"""A plugin of botocore in functions and jobs of a network: a service that is out of reach is a connect timeout, as on AWS.
+"""A botocore plugin in functions and jobs of a VPC: an unreachable service raises a connect timeout, as in AWS.
 
-There the SDK waits a minute for a connection, several times, and raises ``ConnectTimeoutError``; the embedded cloud answers at once
-with the code :data:`CODE`, and this makes the same error of it. botocore loads what the variable :data:`VARIABLE` names with every
-client; a botocore that does not know it raises ``ClientError`` with the code instead.
+There the SDK waits a minute for a connection, several times, and raises ``ConnectTimeoutError``. The embedded cloud responds at
+once with the code :data:`CODE`, which this plugin turns into the same error. botocore loads the plugin named in the variable
+:data:`VARIABLE` for every client; a botocore without plugins raises ``ClientError`` with the code instead.
 """
 
 from typing import Any
@@ -15,13 +15,13 @@ ENVIRONMENT = {VARIABLE: f"mlops={__name__}"}
 
 
 class ConnectTimeoutError(exceptions.ConnectTimeoutError):
-    """botocore's error, with what is missing behind it."""
+    """botocore's error, with the missing part of the network."""
 
     fmt = f"{exceptions.ConnectTimeoutError.fmt}: {{error}}"
 
 
 def initialize_client_plugin(client: Any) -> None:
-    """Watch the answers that a new client gets; botocore's name of the hook."""
+    """Register for the responses of a new client; the name is botocore's hook."""
     client.meta.events.register("after-call", _raise, unique_id="mlops-connect-timeouts")
 
 

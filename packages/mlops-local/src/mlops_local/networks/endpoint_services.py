@@ -1,7 +1,7 @@
-"""Which services a region offers by interface endpoints: those that the library's networks use, beside MiniStack's.
+"""Services with interface endpoints in a Region: those that the library's networks use, in addition to MiniStack's.
 
-``POST /_mlops/endpoint_services`` with ``["states"]`` takes services away, as a younger region lacks them, in place of those
-before.
+``POST /_mlops/endpoint_services`` with ``["states"]`` removes services, as a newer Region may lack them; it replaces the previous
+list.
 
 See: https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
 """
@@ -21,13 +21,13 @@ _ALL = tuple(sorted({*ec2._VPCE_INTERFACE_SERVICES, *_MORE}))
 
 
 def install() -> None:
-    """Complete MiniStack's list, and register the address by which a region loses some."""
+    """Complete MiniStack's list, and register the address ``/_mlops/endpoint_services``."""
     ec2._VPCE_INTERFACE_SERVICES = _ALL
     ROUTES["/_mlops/endpoint_services"] = control
 
 
 def control(method: str, body: bytes) -> tuple[int, object]:
-    """Answer ``/_mlops/endpoint_services``: POST of services that the region lacks, GET of those that it has."""
+    """Serve ``/_mlops/endpoint_services``: POST the services that the Region lacks, GET those that it has."""
     if method == "POST":
         try:
             missing = [str(name) for name in json.loads(body)]

@@ -1,9 +1,8 @@
-"""What EC2 refuses of networks: one more than the region's quota, and an endpoint in a zone where its service is missing.
+"""EC2's limits of networks: the VPC quota of a Region, and availability zones without an endpoint service.
 
-Five VPCs a region, the default one among them, unless ``POST /_mlops/quotas`` with ``{"VPCs per Region": 10}`` or the variable
-``MLOPS_LOCAL_VPCS`` says otherwise.
-Every service is in every zone, unless ``POST /_mlops/zones`` with ``{"com.amazonaws.us-east-1.states": ["us-east-1a"]}`` says where
-one is missing.
+Five VPCs per Region including the default one, unless ``POST /_mlops/quotas`` with ``{"VPCs per Region": 10}`` or the variable
+``MLOPS_LOCAL_VPCS`` sets another quota. Every service is available in every zone, unless ``POST /_mlops/zones`` with
+``{"com.amazonaws.us-east-1.states": ["us-east-1a"]}`` lists the zones that lack it.
 
 See: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
 and https://github.com/awslabs/aws-orbit-workbench/issues/320
@@ -38,7 +37,7 @@ _MISSING: dict[str, list[str]] = kept_stores.keep(__name__, "_MISSING", {})
 
 
 def install() -> None:
-    """Put the checks in front of the API and of CloudFormation's handlers."""
+    """Add the checks to the API and to CloudFormation's handlers."""
     ROUTES["/_mlops/zones"] = control
     for action, check in (
         ("CreateVpc", lambda _: network_refusal()),
@@ -56,7 +55,7 @@ def install() -> None:
 
 
 def network_refusal() -> Refusal | None:
-    """Return why the region can have no further VPC, if it cannot."""
+    """Return why the Region can have no further VPC, or ``None``."""
     # claim: five-vpcs-per-region
     # claim: default-vpc-counts
     if len(ec2._vpcs) < service_quotas.value(service_quotas.VPCS):
@@ -65,7 +64,7 @@ def network_refusal() -> Refusal | None:
 
 
 def endpoint_refusal(service: str, subnets: list[str]) -> Refusal | None:
-    """Return why a service cannot have an endpoint in these subnets, if it cannot.
+    """Return why a service cannot have an endpoint in these subnets, or ``None``.
 
     Args:
         service: Name of the endpoint service, ``com.amazonaws.<region>.<name>``.
@@ -82,7 +81,7 @@ def endpoint_refusal(service: str, subnets: list[str]) -> Refusal | None:
 
 
 def control(method: str, body: bytes) -> tuple[int, object]:
-    """Answer ``/_mlops/zones``: POST of zones without a service by the service's name, GET of what was set."""
+    """Serve ``/_mlops/zones``: POST the zones that lack a service, by the service's name; GET what was set."""
     if method == "POST":
         try:
             given = {str(service): [str(zone) for zone in zones] for service, zones in json.loads(body).items()}

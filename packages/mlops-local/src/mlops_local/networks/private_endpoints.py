@@ -1,4 +1,4 @@
-"""Which VPC endpoints lead to which service: names as AWS PrivateLink has them, without ``com.amazonaws.<region>.``.
+"""The VPC endpoints of each service, by their AWS PrivateLink names without ``com.amazonaws.<region>.``.
 
 Source of the names, read 2026-11-28: https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html,
 gateway endpoints: https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html
@@ -7,8 +7,8 @@ gateway endpoints: https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-en
 # claim: privatelink-service-names
 GATEWAYS = ("dynamodb", "s3")
 
-# the embedded cloud's name of a service -> short names, each of which leads to all of it; a service that is missing here has no
-# endpoint and is reached through the internet alone
+# the embedded cloud's name of a service -> short names, each an endpoint for the whole service; a service that is missing here has
+# no endpoint and is reachable through the internet only
 _INTERFACES: dict[str, tuple[str, ...]] = {
     "acm": ("acm",),
     "apigateway": ("apigateway",),
@@ -48,7 +48,7 @@ _INTERFACES: dict[str, tuple[str, ...]] = {
 
 
 def names(service: str, path: str, target: str) -> tuple[str, ...]:
-    """Return the short names of the interface endpoints that lead to an operation, empty where no endpoint does.
+    """Return the short names of the interface endpoints for an operation; empty without an endpoint.
 
     Args:
         service: The embedded cloud's name of the service, ``sagemaker``.

@@ -1,16 +1,16 @@
-"""What runs in a network reaches a service through that network alone: endpoints, routes, rules and private names.
+"""Reachability of services from a VPC: through endpoints, routes, security groups and private DNS names only.
 
-Functions with a ``VpcConfig``, jobs and the containers of endpoints have credentials of their own here; a call that carries them is
-evaluated from each of their subnets. It arrives through
+Functions with a ``VpcConfig``, jobs and endpoint containers have their own credentials; calls with these are evaluated from each of
+their subnets. A call reaches a service through
 
-* an interface endpoint of the service in the network, available, with private names, whose security group admits the caller's
-  addresses or group on port 443, where the caller's own group lets 443 out;
-* for S3 and DynamoDB, a gateway endpoint that the subnet's route table has, which is the main one where none is associated;
-* a route to the internet by something that has a public address: an internet gateway is not enough for a private one. It is the
-  only way to another Region, as endpoints are of their own.
+* an available interface endpoint of the service in the network, with private DNS names, whose security group admits the caller's
+  addresses or group on port 443, if the caller's own group allows 443 outbound;
+* for S3 and DynamoDB, a gateway endpoint in the subnet's route table (the main one if none is associated);
+* a route to the internet through something with a public address: an internet gateway is not enough for a private address. This is
+  the only way to another Region, as endpoints only serve their own.
 
-All else times out on AWS after minutes; here it does so at once, in the SDK's own error, with what is missing. A network that was
-not made in this cloud, such as the platform's shared one, is taken to reach everything.
+Any other call times out in AWS after minutes; here it fails at once, with the SDK's own error and the missing part. A network that
+was not created in this cloud, such as the platform's shared one, is assumed to reach everything.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ compat.expect(
 
 Record = Mapping[str, Any]
 _HTTPS = 443
-# targets of a route that carry a private address to the internet; an internet gateway needs a public one
+# route targets through which a private address reaches the internet; an internet gateway needs a public address
 _WAYS_OUT = ("NatGatewayId", "TransitGatewayId", "InstanceId", "NetworkInterfaceId", "VpcPeeringConnectionId",
              "CoreNetworkArn", "VpcEndpointId")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Something that runs in a network.
+    """Something that runs in a VPC.
 
     Args:
-        name: What it is, for messages: ``function demand-guard``.
-        subnets: Ids of its subnets; it may run in any.
+        name: Description for messages: ``function demand-guard``.
+        subnets: Ids of its subnets; it may run in any of them.
         groups: Ids of its security groups.
-        place: Account and Region of the network.
+        place: Account and Region of the VPC.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Member:
 
     @classmethod
     def of(cls, name: str, config: Mapping[str, Any] | None) -> Member | None:
-        """Read a ``VpcConfig`` of Lambda or SageMaker; ``None`` for what runs in no network of ours."""
+        """Read a ``VpcConfig`` of Lambda or SageMaker; ``None`` if it is not in a network of this cloud."""
         subnets = (config or {}).get("Subnets") or (config or {}).get("SubnetIds") or ()
         if not subnets:
             return None
@@ -84,12 +84,12 @@ class Member:
         return cls(name, tuple(subnets), groups, Owner(get_account_id(), get_region()))
 
 
-# access key id -> what calls with it
+# access key id -> the member that calls with it
 _members: dict[str, Member] = kept_stores.leave(__name__, "_members", {}, why="credentials of this run's processes")
 
 
 def install() -> None:
-    """Check every call before IAM does, and recognize functions by their credentials."""
+    """Check every call before IAM does, and identify functions by their credentials."""
     _wrap_dispatch()
     credentials = lambda_runtime.execution_credentials
 
@@ -102,14 +102,14 @@ def install() -> None:
 
 
 def join(access_key: str, member: Member | None) -> dict[str, str]:
-    """Remember whose credentials these are.
+    """Register the member that uses an access key.
 
     Args:
         access_key: The access key id.
-        member: The caller that has it; ``None`` runs in no network.
+        member: The caller with this key; ``None`` if it runs in no network.
 
     Returns:
-        What its environment has to hold, so that what is out of reach is a timeout there.
+        Environment variables with which its SDK raises connect timeouts for unreachable services.
     """
     if member is None:
         _members.pop(access_key, None)
@@ -119,7 +119,7 @@ def join(access_key: str, member: Member | None) -> dict[str, str]:
 
 
 def problem(member: Member, service: str, *, path: str = "/", target: str = "") -> str | None:
-    """Return what keeps a member from a service in the Region of the request, or ``None`` where it arrives.
+    """Return why a member cannot reach a service in the request's Region, or ``None``.
 
     Args:
         member: The caller.
@@ -140,7 +140,7 @@ def problem(member: Member, service: str, *, path: str = "/", target: str = "") 
 
 
 def copy_problem(member: Member, headers: Mapping[str, str]) -> str | None:
-    """Return why S3 refuses a member's copy, if it does: an endpoint takes none from a bucket of another Region.
+    """Return why S3 rejects a member's copy, or ``None``: an endpoint cannot copy from a bucket of another Region.
 
     Args:
         member: The caller.
@@ -164,7 +164,7 @@ def _subnets(member: Member) -> Iterator[tuple[str, Record]]:
 
 
 def _is_endpoint(member: Member, subnet: Record) -> bool:
-    """Return whether S3 is reached by an endpoint: its addresses are a narrower route than one to the internet."""
+    """Return whether S3 is reached through an endpoint, whose route is more specific than the internet route."""
     is_gateway = _gateway_problem(member, subnet, "s3", _route_table(subnet)) is None
     return is_gateway or any(
         _interface_problem(member, subnet, name) is None for name in private_endpoints.names("s3", "/", "")
@@ -172,7 +172,7 @@ def _is_endpoint(member: Member, subnet: Record) -> bool:
 
 
 def _to_region(member: Member, subnet: Record, region: str) -> str | None:
-    """Return what keeps a member from another Region, whose services have public addresses from here."""
+    """Return why a member cannot reach another Region, whose services have public addresses from here."""
     # claim: endpoints-are-of-their-region
     table = _route_table(subnet)
     if not any(_leads_out(route) for route in (() if table is None else table.get("Routes", ()))):
@@ -181,13 +181,13 @@ def _to_region(member: Member, subnet: Record, region: str) -> str | None:
 
 
 def answers(member: Member) -> str | None:
-    """Return what keeps a member from answering CloudFormation, whose response bucket is in S3, or ``None``."""
+    """Return why a member cannot respond to CloudFormation, whose response bucket is in S3, or ``None``."""
     # claim: custom-resources-answer-through-s3
     return problem(member, "s3")
 
 
 def member_of(config: Mapping[str, Any]) -> Member | None:
-    """Return a function as a member of its network, from its configuration."""
+    """Return a function as a member of its VPC, from its configuration."""
     return Member.of(f"function {config.get('FunctionName')}", config.get("VpcConfig"))
 
 
@@ -211,7 +211,7 @@ def _from_subnet(member: Member, subnet: Record, service: str, names: Sequence[s
 
 
 def _route_table(subnet: Record) -> dict[str, Any] | None:
-    """Return the table that a subnet is associated with, else the main one of its network."""
+    """Return the route table of a subnet, else the main one of its VPC."""
     # claim: subnets-use-the-main-route-table
     main: dict[str, Any] | None = None
     for table in ec2._route_tables.values():
@@ -317,7 +317,7 @@ def _wrap_dispatch() -> None:
 def _timeout(
     service: str, headers: Mapping[str, str], found: str, request_id: str
 ) -> tuple[int, dict[str, str], bytes]:
-    """Answer what the SDK of a caller reads as an error that is not retried, in the protocol that it asked in."""
+    """Return a response that the caller's SDK reads as a non-retried error, in the protocol of the request."""
     message = f"https://{service}.{get_region()}.amazonaws.com/ {found}"
     kind = headers.get("content-type", "")
     if service == "s3" or kind.startswith("application/x-www-form-urlencoded"):

@@ -1,6 +1,6 @@
-"""Rules of security groups: those that a template makes as resources of their own, and what they let through.
+"""Security group rules: rules that are template resources of their own, and evaluation of the traffic that rules allow.
 
-MiniStack keeps the rules inside an ``AWS::EC2::SecurityGroup``. CDK writes a rule that names its own group as
+MiniStack stores rules inside an ``AWS::EC2::SecurityGroup``. CDK writes a rule that refers to its own group as
 ``AWS::EC2::SecurityGroupIngress`` and ``AWS::EC2::SecurityGroupEgress``.
 """
 
@@ -19,14 +19,14 @@ compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLE
 Properties = dict[str, Any]
 ANYWHERE = ("0.0.0.0/0", "::/0")
 _SIDES = {"AWS::EC2::SecurityGroupIngress": "IpPermissions", "AWS::EC2::SecurityGroupEgress": "IpPermissionsEgress"}
-# protocol, and the first and last port that one rule must have: https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html
+# protocol, first and last port that a single rule must cover: https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html
 _ENCRYPTED = {"UDP 500": ("udp", 500, 500), "protocol 50 (ESP)": ("50", 0, 0)}
-# frameworks take ports as they like: https://docs.aws.amazon.com/sagemaker/latest/dg/train-vpc.html#train-vpc-groups
+# frameworks choose ports freely: https://docs.aws.amazon.com/sagemaker/latest/dg/train-vpc.html#train-vpc-groups
 _PLAIN = {"all TCP ports": ("tcp", 1, 65535)}
 
 
 def install() -> None:
-    """Give the two types an effect besides their record."""
+    """Apply the rules of both resource types to their security groups."""
     for resource_type, side in _SIDES.items():
         handler = provisioners._RESOURCE_HANDLERS[resource_type]
         provisioners._RESOURCE_HANDLERS[resource_type] = {**handler, **_with_effect(handler, side)}
@@ -55,11 +55,11 @@ def _with_effect(handler: Mapping[str, Any], side: str) -> dict[str, Callable[..
 
 
 def matches(rules: Iterable[Mapping[str, Any]], blocks: Sequence[str], groups: Sequence[str], *, port: int) -> bool:
-    """Return whether rules allow a port of TCP with one of the groups, a prefix list, or all of the blocks of addresses.
+    """Return whether rules allow a TCP port for one of the groups, a prefix list, or all CIDR blocks.
 
     Args:
-        rules: Rules of one side of some groups.
-        blocks: Addresses of the other end.
+        rules: Rules of one direction of some groups.
+        blocks: CIDR blocks of the other end.
         groups: Security groups of the other end.
         port: The port.
     """
@@ -80,14 +80,14 @@ def matches(rules: Iterable[Mapping[str, Any]], blocks: Sequence[str], groups: S
 def link_problem(
     *, subnets: Sequence[str], groups: Sequence[str], to_subnets: Sequence[str], to_groups: Sequence[str], port: int
 ) -> str | None:
-    """Return which side of two ends of one network lets no traffic through, if one does not.
+    """Return which of two ends in one VPC blocks the traffic between them, or ``None``.
 
     Args:
-        subnets: Subnets of what calls.
-        groups: Its security groups; without any it has the default one of its network.
-        to_subnets: Subnets of what is called.
-        to_groups: Its security groups.
-        port: Port of TCP that is called.
+        subnets: Subnets of the caller.
+        groups: Security groups of the caller; empty means the default group of its VPC.
+        to_subnets: Subnets of the destination.
+        to_groups: Security groups of the destination.
+        port: TCP port of the destination.
     """
     # claim: vpc-links-need-rules-to-load-balancers
     own, other = _groups_of(groups, subnets), _groups_of(to_groups, to_subnets)
