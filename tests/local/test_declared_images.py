@@ -43,7 +43,7 @@ def test_a_digest_runs_what_was_declared_of_it(file: Path, tmp_path: Path) -> No
 def test_another_digest_is_refused_with_the_verb(file: Path, tmp_path: Path) -> None:
     """What is declared of one digest says nothing of the next."""
     declared_images.add(file, IMAGE, serve="python serve.py", folder=tmp_path, venv=None)
-    with pytest.raises(UnknownImageError, match="say what an image of others runs by mlops local image add"):
+    with pytest.raises(UnknownImageError, match="declare the command of another image with mlops local image add"):
         runners.serve_command(IMAGE.replace("ab", "cd"))
     with pytest.raises(UnknownImageError, match="has no 'train'"):
         runners.job_command(IMAGE, None, None)

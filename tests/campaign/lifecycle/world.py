@@ -283,7 +283,7 @@ def _named(operation: Operation, status: str) -> list[str]:
 
 def _may_stay(event: ResourceEvent) -> bool:
     """Whether a rollback may leave something: a bucket that was written into, and what that depends on (ADR 19)."""
-    if "what depends on it could not be deleted" in event.reason:
+    if "its dependents could not be deleted" in event.reason:
         return True
     return event.resource_type == "AWS::S3::Bucket" and "not empty" in event.reason.lower()
 

@@ -373,5 +373,5 @@ def test_a_store_that_cannot_be_written_refuses_the_stop(known: saver._Saver, mo
     assert known.problem == left_out[0]
     status, answer = saver.control("POST", b'"end"')
     assert (status, known.has_ended) == (507, False)
-    fix = "the cloud still runs: repeat, or give the state up with `mlops local down --forget`"
+    fix = "the cloud still runs: repeat, or delete the state with `mlops local down --forget`"
     assert answer == {"message": f"sqs cannot be saved: a lock; {fix}"}

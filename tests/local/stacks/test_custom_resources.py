@@ -95,7 +95,7 @@ def test_a_function_that_breaks_fails_at_once_with_its_error(run: "Callable[...,
     status, reasons = run(_resources(BROKEN))
 
     assert status == "ROLLBACK_FAILED"
-    assert "the function failed before it answered" in reasons
+    assert "the function failed before it responded" in reasons
     assert "no model" in reasons
 
 

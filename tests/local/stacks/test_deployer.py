@@ -180,7 +180,7 @@ def test_fails_while_another_deployment_is_on_its_way(cloud, tmp_path):
             cloud, write_deployer(tmp_path / "first", name, {"P": parameter("1"), **waits}), on_event=deploy_too
         )
     assert "is in UPDATE_IN_PROGRESS state" in refused[0]
-    assert refused[0].endswith("Another deployment is on its way; wait until it has ended, then deploy again")
+    assert refused[0].endswith("Another deployment is in progress; wait until it has ended, then deploy again")
     assert deployer.destroy(cloud, folder) == []
 
 

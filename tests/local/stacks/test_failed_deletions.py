@@ -75,7 +75,7 @@ def test_a_rollback_keeps_what_it_could_not_delete_depends_on(cloud, fail, wait_
         e["LogicalResourceId"]: e["ResourceStatusReason"] for e in events if e["ResourceStatus"] == "DELETE_FAILED"
     }
     assert sorted(failed) == ["Base", "Top"]
-    assert failed["Base"] == "kept, because what depends on it could not be deleted: Top"
+    assert failed["Base"] == "kept, because its dependents could not be deleted: Top"
 
     left = client.describe_stack_resources(StackName=stack)["StackResources"]
     assert {one["LogicalResourceId"]: one["ResourceStatus"] for one in left} == dict.fromkeys(failed, "DELETE_FAILED")

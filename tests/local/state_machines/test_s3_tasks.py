@@ -69,7 +69,7 @@ def test_a_bucket_of_another_region_fails_the_task(cloud, run_machine, role, uni
             "copyObject",
             {"Bucket": "mlops-none", "Key": "a", "Colour": "red"},
             "States.Runtime",
-            "knows no field Colour",
+            "does not support field Colour",
         ),
         ("getObject", {"Bucket": "mlops-none", "Key": "a"}, "States.Runtime", "streams"),
     ],

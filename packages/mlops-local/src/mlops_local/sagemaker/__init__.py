@@ -1,6 +1,6 @@
-"""The SageMaker of the embedded cloud: jobs, registry, endpoints with deployment guardrails, capture and metrics.
+"""SageMaker of the embedded cloud: jobs, registry, endpoints with deployment guardrails, capture and metrics.
 
-It is registered beside MiniStack's own services and runs real scripts and real servers as processes.
+It is registered beside MiniStack's services, and runs real scripts and servers as processes.
 """
 
 from ministack import app
@@ -28,7 +28,7 @@ compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
 def install() -> None:
     """Register the service, its CloudFormation types and its Step Functions integrations."""
     app.SERVICE_HANDLERS["sagemaker"] = sagemaker_api.handle
-    # requests of the API carry a target; those of the runtime are found by their credential scope
+    # API requests have a target header; runtime requests are recognized by their credential scope
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."]}
     sagemaker_types.install()
     machine_integrations.install()

@@ -1,4 +1,4 @@
-"""Requests and responses checked against botocore's model of SageMaker, and the service's errors."""
+"""Validation of requests and responses against botocore's model of SageMaker, and the service's errors."""
 
 import re
 import sys
@@ -13,15 +13,15 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 
 Record = dict[str, Any]
-Shape = Any  # which members a shape of botocore has depends on its type name
+Shape = Any  # members of a botocore shape depend on its type name
 
-# members that the model requires and the service leaves out: a job has no artefacts before it has uploaded them, and a version in
-# a group has no name of its own
+# members that the model requires and the service omits: a job has no artifacts before the upload, and a version in a group has
+# no name of its own
 _LEFT_OUT = {("DescribeTrainingJobResponse", "ModelArtifacts"), ("DescribeModelPackageOutput", "ModelPackageName")}
 _NULL = "Member must not be null"
-_SHOWN = 80  # characters of a bad value that an error message repeats
+_SHOWN = 80  # maximum characters of an invalid value in an error message
 _ASCII = 127
-# what Java's expressions have and Python's have not; a quantified end of the text says nothing
+# syntax of Java's regular expressions that Python lacks; a quantifier on "$" has no effect
 _JAVA = {
     r"\p{ASCII}": r"\x00-\x7F",
     r"\p{Print}": r"\x20-\x7E",
@@ -32,10 +32,10 @@ _JAVA = {
 
 
 class ServiceError(Exception):
-    """An error answer of the service: its code, its message and its HTTP status.
+    """An error response of the service: code, message and HTTP status.
 
     Args:
-        code: AWS's error code, as botocore's ``Error.Code`` shows it.
+        code: AWS's error code, botocore's ``Error.Code``.
         message: AWS's message.
         status: HTTP status. Default: 400, as for every client error of this service.
         fields: Further members of the error's body, such as ``OriginalStatusCode`` of ``ModelError``. Default: none.
@@ -50,12 +50,12 @@ class ServiceError(Exception):
 
 
 def validation(message: str) -> ServiceError:
-    """Return SageMaker's ``ValidationException``, which no operation's model lists and every operation raises."""
+    """Return SageMaker's ``ValidationException``, which any operation may raise although no model lists it."""
     return ServiceError("ValidationException", message)
 
 
 def conflict(message: str) -> ServiceError:
-    """Return ``ConflictException``, with which the model registry answers."""
+    """Return the model registry's ``ConflictException``."""
     return ServiceError("ConflictException", message)
 
 
@@ -71,15 +71,15 @@ def operation(name: str, service: str = "sagemaker") -> OperationModel:
 
 
 def output_shape(name: str, service: str = "sagemaker") -> Shape:
-    """Return the shape that an operation answers with, ``None`` where it answers with nothing."""
+    """Return the output shape of an operation; ``None`` without output."""
     return operation(name, service).output_shape
 
 
 def check_request(name: str, request: object, service: str = "sagemaker") -> Record:
-    """Return the request of an operation when it follows the model.
+    """Return the request of an operation after validation against the model.
 
     Raises:
-        ServiceError: ``ValidationException`` in the service's words, with every problem.
+        ServiceError: ``ValidationException`` in the service's wording, listing every problem.
     """
     # claim: requests-follow-the-model
     shape = operation(name, service).input_shape
@@ -91,10 +91,10 @@ def check_request(name: str, request: object, service: str = "sagemaker") -> Rec
 
 
 def check_response(name: str, response: Record, service: str = "sagemaker") -> Record:
-    """Return the response as JSON: members of the model only, no nulls, times as epoch seconds.
+    """Return the response as JSON: only members of the model, no nulls, times as epoch seconds.
 
     Raises:
-        ServiceError: ``InternalFailure`` when the response does not follow the model; that is an error of ours.
+        ServiceError: ``InternalFailure`` if the response does not match the model, which is our error.
     """
     # claim: requests-follow-the-model
     shape = output_shape(name, service)
@@ -108,7 +108,7 @@ def check_response(name: str, response: Record, service: str = "sagemaker") -> R
 
 
 def wire(shape: Shape, value: Any) -> Any:
-    """Return a value as JSON of the wire, cut to the members of its shape."""
+    """Return a value as wire JSON, limited to the members of its shape."""
     if shape.type_name == "structure":
         members = shape.members
         return {key: wire(members[key], item) for key, item in value.items() if key in members and item is not None}
@@ -122,7 +122,7 @@ def wire(shape: Shape, value: Any) -> Any:
 
 
 def from_text(shape: Shape, value: Any) -> Any:
-    """Return a template's value with the types of its shape: CloudFormation may carry numbers and booleans as text."""
+    """Convert a template's value to the types of its shape: CloudFormation may pass numbers and booleans as strings."""
     if shape.type_name == "structure" and isinstance(value, Mapping):
         members = shape.members
         return {k: from_text(members[k], v) if k in members else v for k, v in value.items()}
@@ -158,7 +158,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 def _problems(shape: Shape, value: Any, path: str) -> Iterator[str]:
     kinds = _TYPES[shape.type_name]
-    if type(value) not in kinds:  # exact: True is not an integer
+    if type(value) not in kinds:  # exact types: True is not an integer
         yield _failed(value, path, f"Member must be a {shape.type_name}")
         return
     if shape.type_name == "structure":
@@ -195,7 +195,7 @@ def _string(shape: Shape, value: str, path: str) -> Iterator[str]:
         yield _failed(value, path, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
     yield from _bounds(shape, value, path, len(value), "length")
     if len(value) > shape.metadata.get("max", len(value)):
-        return  # some of AWS's patterns take quadratic time, which their lengths bound
+        return  # some of AWS's patterns take quadratic time, bounded by the lengths
     pattern = shape.metadata.get("pattern")
     if pattern is not None and not _pattern(pattern, is_ascii=value.isascii()).fullmatch(value):
         yield _failed(value, path, f"Member must satisfy regular expression pattern: {pattern}")
@@ -216,13 +216,13 @@ def _failed(value: Any, path: str, constraint: str) -> str:
 
 
 def _join(path: str, name: str) -> str:
-    """Return the path of a member as the service spells it: camel case, dots between levels."""
+    """Return the path of a member in the service's format: camel case, with dots between levels."""
     return f"{path}.{name[0].lower()}{name[1:]}"
 
 
 @cache
 def _pattern(text: str, *, is_ascii: bool) -> re.Pattern[str]:
-    """Return a pattern for ``re``; all of Unicode is looked through only for a value that needs it."""
+    """Return a pattern for ``re``; Unicode categories cover all of Unicode only if the value needs it."""
     for java, python in _JAVA.items():
         alone = java.startswith(r"\p") and text.startswith(java)
         text = text.replace(java, f"[{python}]" if alone else python)
@@ -234,7 +234,7 @@ def _pattern(text: str, *, is_ascii: bool) -> re.Pattern[str]:
 
 @cache
 def _category(letter: str, last: int) -> str:
-    """Return a Unicode category, up to a code point, as ranges for a character class; ``re`` knows no categories."""
+    """Return a Unicode category, up to a code point, as ranges of a character class; ``re`` supports no categories."""
     points = (p for p in range(last + 1) if unicodedata.category(chr(p))[0] == letter)
     ranges = []
     for _, group in groupby(enumerate(points), lambda pair: pair[1] - pair[0]):

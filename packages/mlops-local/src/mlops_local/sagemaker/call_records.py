@@ -1,4 +1,4 @@
-"""What calls leave: data capture as JSON lines in S3 and metrics of ``AWS/SageMaker``, delivered off the request's path."""
+"""Records of endpoint calls: data capture in S3 and ``AWS/SageMaker`` metrics, delivered asynchronously."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ _EVERY = 0.3  # real seconds between deliveries
 
 NAMESPACE = "AWS/SageMaker"
 # claim: metrics-by-endpoint-config
-_PERIOD = 60  # seconds; endpoint metrics come at a 1-minute frequency
+_PERIOD = 60  # seconds; endpoint metrics have 1-minute frequency
 _UNITS = {
     "ModelLatency": "Microseconds",
     "OverheadLatency": "Microseconds",
@@ -39,7 +39,7 @@ _UNITS = {
     "TimeInBacklog": "Milliseconds",
     "TotalProcessingTime": "Milliseconds",
 }
-_VALUES = 150  # values a datum, and a safe number of data a request: PutMetricData takes 150 and 1,000
+_VALUES = 150  # values per datum, and a safe number of data per request: PutMetricData allows 150 and 1,000
 _DATA = 100
 
 Series = tuple[tuple[tuple[str, str], ...], str, int]
@@ -48,11 +48,11 @@ _MODES = {"Input": ("INPUT",), "Output": ("OUTPUT",), "InputAndOutput": ("INPUT"
 
 
 class Batches(Generic[K, T]):
-    """Items by key, delivered every ``_EVERY`` real seconds on a thread of the account and region that gave them.
+    """Items by key, delivered every ``_EVERY`` real seconds on a thread with the account and Region of their source.
 
     Args:
-        name: For the log.
-        deliver: Takes everything gathered since the last delivery.
+        name: Name in the log.
+        deliver: Called with all items since the last delivery.
     """
 
     def __init__(self, name: str, deliver: Callable[[dict[K, list[T]]], None]) -> None:
@@ -63,7 +63,7 @@ class Batches(Generic[K, T]):
         self._wake: dict[tuple[str, str], threading.Event] = {}
 
     def add(self, key: K, item: T) -> None:
-        """Take an item for the next delivery."""
+        """Add an item to the next delivery."""
         scope = (get_account_id(), get_region())
         with self._lock:
             self._waiting.setdefault(scope, defaultdict(list))[key].append(item)
@@ -89,7 +89,7 @@ class Batches(Generic[K, T]):
                     self._delivering -= 1
 
     def settle(self, limit: float) -> bool:
-        """Wait until everything that was given is delivered, at most some real seconds, and return whether it is."""
+        """Wait at most some real seconds until everything is delivered; return whether it is."""
         deadline, pause = time.monotonic() + limit, threading.Event()
         while True:
             with self._lock:
@@ -101,15 +101,15 @@ class Batches(Generic[K, T]):
 
 
 class Invocation(NamedTuple):
-    """One call, as metrics count it.
+    """One invocation, as counted by metrics.
 
     Args:
-        status: What the container answered; 0 for no answer.
+        status: Status of the container's response; 0 without a response.
         model: Seconds that the container took.
-        overhead: Seconds that the rest took.
-        instances: Instances of the variant; 0 for a serverless one.
+        overhead: Remaining seconds.
+        instances: Instances of the variant; 0 for a serverless variant.
         setup: Seconds that a serverless variant took to start. Default: it was running, or has instances.
-        is_queued: Whether the endpoint is asynchronous, which has other metrics than ``Invocations``. Default: it is not.
+        is_queued: Whether the endpoint is asynchronous, which has other metrics than ``Invocations``. Default: real-time.
     """
 
     status: int
@@ -125,8 +125,8 @@ def record(endpoint: str, variant: str, config: str | None, call: Invocation) ->
 
     Args:
         endpoint: Endpoint name.
-        variant: Variant that answered.
-        config: Endpoint config of its fleet, where series by fleet are wanted.
+        variant: Variant that served the call.
+        config: Endpoint config of its fleet, for metrics by fleet; ``None`` without these.
         call: The invocation.
     """
     values = {
@@ -135,7 +135,7 @@ def record(endpoint: str, variant: str, config: str | None, call: Invocation) ->
         "ModelLatency": round(call.model * 1e6),
         "OverheadLatency": round(call.overhead * 1e6),
     }
-    # what asynchronous and serverless endpoints publish is listed in their own pages:
+    # metrics of asynchronous and serverless endpoints have their own documentation:
     # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html
     # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-monitoring.html
     if not call.is_queued:
@@ -154,9 +154,9 @@ def publish(endpoint: str, values: Mapping[str, float], at: float, fleet: tuple[
 
     Args:
         endpoint: Endpoint name.
-        values: By metric.
-        at: A time of the minute that they are of, epoch seconds.
-        fleet: Variant, and the endpoint config of its fleet where series by fleet are wanted. Default: the whole endpoint.
+        values: Values by metric.
+        at: A time in the minute of the values, epoch seconds.
+        fleet: Variant, and the endpoint config of its fleet for metrics by fleet. Default: the whole endpoint.
     """
     base: tuple[tuple[str, str], ...] = (("EndpointName", endpoint),)
     if fleet is not None:
@@ -210,7 +210,7 @@ class _Target(NamedTuple):
 
 
 def sampled(config: Record | None, generator: random.Random) -> bool:
-    """Return whether this call is captured: ``InitialSamplingPercentage`` of them are."""
+    """Return whether to capture this call: ``InitialSamplingPercentage`` of the calls are captured."""
     if config is None or not config.get("EnableCapture", False):
         return False
     return bool(generator.random() * 100 < config["InitialSamplingPercentage"])
@@ -226,15 +226,15 @@ def capture(
     response: Payload,
     inference_id: str | None,
 ) -> None:
-    """Keep a call for the next delivery.
+    """Add a call to the next delivery of captures.
 
     Args:
-        config: ``DataCaptureConfig`` of the fleet that answered.
+        config: ``DataCaptureConfig`` of the fleet that served the call.
         endpoint: Endpoint name.
-        variant: Variant that answered.
+        variant: Variant that served the call.
         identity: Execution role of its model, with which the object is written.
-        request: What came in.
-        response: What went out.
+        request: The request's payload.
+        response: The response's payload.
         inference_id: The caller's id of the call.
     """
     now = clock.utcnow()
@@ -255,7 +255,7 @@ def capture(
 
 
 def encoding(content_type: str, headers: Record) -> Literal["CSV", "JSON", "BASE64"]:
-    """Return how a payload is written; a content type that the config does not list is base64, also where it lists none.
+    """Return the encoding of a payload: BASE64 for a content type that the config does not list.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CaptureContentTypeHeader.html
 
@@ -284,7 +284,7 @@ def _deliver_captures(batch: dict[_Target, list[str]]) -> None:
     for target, lines in batch.items():
         try:
             _put(target, lines)
-        except ClientError as error:  # AWS drops what it cannot write, too, but says nothing
+        except ClientError as error:  # AWS drops captures that it cannot write, too, without an error
             LOGGER.warning("%d captured calls of %s are lost: %s", len(lines), target.endpoint, error)
 
 
@@ -301,6 +301,6 @@ _CAPTURES: Batches[_Target, str] = Batches("data capture", _deliver_captures)
 
 
 def settle(limit: float) -> None:
-    """Wait until every metric and capture of a call is delivered, at most some real seconds."""
+    """Wait at most some real seconds until every metric and capture is delivered."""
     for batches in (_METRICS, _CAPTURES):
         batches.settle(limit)

@@ -1,4 +1,4 @@
-"""Processes that stand for containers, with a private ``/opt/ml``, logs in CloudWatch, time limits and a certain end."""
+"""Processes in place of containers: a private ``/opt/ml``, logs in CloudWatch, time limits and guaranteed termination."""
 
 import contextlib
 import logging
@@ -36,25 +36,25 @@ P = ParamSpec("P")
 # seconds between SIGTERM and SIGKILL; "SageMaker sends the algorithm SIGTERM, which delays termination for 120 seconds"
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StopTrainingJob.html
 GRACE = 120.0
-_FLUSH = 0.5  # real seconds that log lines wait for company
-_WAITING = 10_000  # lines that wait to be written; a container that prints faster waits
-_JOB_LOG = 96 * 1024**2  # bytes of a job's log; a script of ours is cut before that
-_OF_A_LINE = 26  # bytes that a line takes beside itself: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
-_LINE = 64 * 1024  # bytes of a line; what is longer becomes several
-_BATCH = 1000  # lines a request; PutLogEvents takes 10,000
+_FLUSH = 0.5  # longest wait of log lines for a batch, in real seconds
+_WAITING = 10_000  # size of the queue of log lines; a container that prints faster is blocked
+_JOB_LOG = 96 * 1024**2  # maximum bytes of a job's log; our own scripts stop earlier
+_OF_A_LINE = 26  # overhead of a log line in bytes: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
+_LINE = 64 * 1024  # maximum bytes of a line; longer lines are split
+_BATCH = 1000  # lines per request; PutLogEvents allows 10,000
 
-# what a container of ours needs from this machine; all else of the launcher's environment stays with the launcher
+# variables that containers inherit from the launcher
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "OMP_WAIT_POLICY")
 
-_GRACE_OF_BOUNDS = 1.0  # what passes a bound does harm until it ends
-_DAY = 86_400  # MaxRuntimeInSeconds where none is given; both APIs default to one day
+_GRACE_OF_BOUNDS = 1.0  # short, because a job beyond its bounds does harm until it ends
+_DAY = 86_400  # default of MaxRuntimeInSeconds in both APIs: one day
 _LOOK = 0.05  # real seconds between two polls of a running process
-_MESSAGE = 1024  # characters of a failure or exit message that the service keeps
+_MESSAGE = 1024  # maximum characters of a failure or exit message
 
 
 # claim: training-job-runs-as-documented
 def background(name: str, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> threading.Thread:
-    """Run work on a thread of its own, for the account and region of the caller; an error in it is logged."""
+    """Run work on a new thread in the caller's account and Region; errors are logged."""
     context = copy_context()
 
     def run() -> None:
@@ -69,7 +69,7 @@ def background(name: str, work: Callable[P, None], *args: P.args, **kwargs: P.kw
 
 
 def opt_ml(*parts: str) -> Path:
-    """Return a new, empty private root for what a container has under ``/opt/ml``."""
+    """Return a new, empty folder that serves as a container's ``/opt/ml``."""
     root = Path(settings.home, "sagemaker", *parts)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -77,7 +77,7 @@ def opt_ml(*parts: str) -> Path:
 
 
 def mapped(root: Path, text: str) -> str:
-    """Return a text with the container path ``/opt/ml`` replaced by the private root.
+    """Return a string with the container path ``/opt/ml`` replaced by the private root.
 
     Example:
         >>> mapped(Path("/r"), "--data=/opt/ml/input")
@@ -87,14 +87,14 @@ def mapped(root: Path, text: str) -> str:
 
 
 def environment(root: Path, given: Mapping[str, str], identity: Identity, *, isolated: bool) -> dict[str, str]:
-    """Return the environment of a container: what AWS gives, what the caller gives, and where ``/opt/ml`` lies.
+    """Return the environment of a container: AWS's variables, the caller's variables, and the location of ``/opt/ml``.
 
     Args:
         root: The private root.
         given: The caller's environment.
         identity: Execution role, whose temporary credentials the process gets.
-        isolated: Network isolation: no credentials and no endpoint, and a proxy that refuses every host, as in a container
-            that can make no outbound call.
+        isolated: Network isolation: no credentials and no endpoint, and a proxy that rejects every host, since the container
+            must not make outbound calls.
     """
     base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     base |= {"AWS_REGION": get_region(), "AWS_DEFAULT_REGION": get_region(), "PYTHONUNBUFFERED": "1"}
@@ -106,7 +106,7 @@ def environment(root: Path, given: Mapping[str, str], identity: Identity, *, iso
 
 
 class Lines(Protocol):
-    """Where a process's lines go."""
+    """Destination of a process's log lines."""
 
     stream: str
 
@@ -114,7 +114,7 @@ class Lines(Protocol):
         """Add a line."""
 
     def close(self) -> None:
-        """Write what is left and end."""
+        """Write the remaining lines and close."""
 
 
 class Process:
@@ -122,9 +122,9 @@ class Process:
 
     Args:
         command: Program and arguments.
-        env: Its whole environment.
-        cwd: Its working directory.
-        logs: Where its lines go.
+        env: The complete environment.
+        cwd: Working directory.
+        logs: Destination of its log lines.
     """
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, logs: Lines) -> None:
@@ -133,15 +133,15 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The process id, which is also its group's."""
+        """The process id, which is also the process group id."""
         return self._process.pid
 
     def poll(self) -> int | None:
-        """Return the exit code, or ``None`` while it runs."""
+        """Return the exit code; ``None`` while it runs."""
         return self._process.poll()
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Return the exit code, or ``None`` when it still runs after ``timeout`` real seconds. Default: wait for its end."""
+        """Return the exit code; ``None`` if it still runs after ``timeout`` real seconds. Default: no timeout."""
         try:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -150,7 +150,7 @@ class Process:
         return code
 
     def stop(self, grace: float = GRACE) -> int:
-        """Send SIGTERM, then SIGKILL after ``grace`` real seconds, to the process and what it started.
+        """Send SIGTERM, then SIGKILL after ``grace`` real seconds, to the process group.
 
         Returns:
             The exit code.
@@ -165,7 +165,7 @@ class Process:
             os.killpg(self.pid, number)
 
     def _end(self) -> None:
-        self._signal(signal.SIGKILL)  # what the process left behind in its group
+        self._signal(signal.SIGKILL)  # remaining processes of the group
         self._pump.join(timeout=5)
 
     def _copy(self, logs: Lines) -> None:
@@ -179,15 +179,15 @@ class Process:
 
 
 class LogStream:
-    """A log stream that is written with the execution role's permissions, as SageMaker does.
+    """A log stream written with the execution role's permissions, as SageMaker does.
 
-    A role that may not write logs loses them, as on AWS; the launcher's log then says so once.
+    Logs of a role without the permission are lost, as in AWS; the launcher logs this once.
 
     Args:
         group: Log group.
         stream: Log stream.
         identity: Execution role.
-        limit: Bytes that are kept; the embedded cloud has its logs in memory. Default: all.
+        limit: Maximum bytes, because the embedded cloud keeps logs in memory. Default: unlimited.
     """
 
     def __init__(self, group: str, stream: str, identity: Identity, *, limit: float = float("inf")) -> None:
@@ -197,7 +197,7 @@ class LogStream:
         self._writer = background(f"log stream {stream}", self._run)
 
     def write(self, line: str) -> None:
-        """Add a line with the embedded cloud's time; beyond the limit one that says that the rest is left out."""
+        """Add a line with the embedded time; the first line beyond the limit is replaced by a notice."""
         if self._kept > self._limit:
             return
         self._kept += len(line) + _OF_A_LINE
@@ -206,7 +206,7 @@ class LogStream:
         self._lines.put((int(clock.now() * 1000), line or " "))
 
     def close(self) -> None:
-        """Write what is left and end."""
+        """Write the remaining lines and close."""
         self._lines.put(None)
         self._writer.join(timeout=5)
 
@@ -251,22 +251,22 @@ class End(Enum):
 
 
 class JobError(Exception):
-    """A job failed outside its script; the message is its ``FailureReason``."""
+    """A job failed outside of its script; the message is its ``FailureReason``."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """A job on its way.
+    """A running job.
 
     Args:
         kind: ``TrainingJob`` or ``ProcessingJob``.
-        record: What Describe answers.
+        record: Its description, as Describe returns it.
         image: Image URI.
-        command: Command of this machine, paths of the container still in it.
+        command: Local command, still with container paths.
         group: Log group.
-        given: Environment that the caller gives.
+        given: The caller's environment variables.
         isolated: Network isolation.
-        patience: Real seconds that it may take in all, with what it waits for spot capacity. Default: no limit.
+        patience: Longest total duration in real seconds, including waits for spot capacity. Default: no limit.
     """
 
     kind: str
@@ -289,16 +289,16 @@ class Job:
 
     @property
     def identity(self) -> Identity:
-        """In whose name it runs."""
+        """The execution role, resource and network of the job."""
         # claim: isolated-jobs-load-through-their-network
-        # a training job has its network beside its other members, a processing job in NetworkConfig
+        # a training job has VpcConfig at the top level, a processing job in NetworkConfig
         config = self.record.get("VpcConfig") or self.record.get("NetworkConfig", {}).get("VpcConfig")
         member = Member.of(f"{self.kind} {self.name}", config)
         return Identity(self.record["RoleArn"], self.record[resource_store.KINDS[self.kind].arn], member)
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether a stop was requested."""
         return bool(self.record[f"{self.kind}Status"] == "Stopping")
 
 
@@ -321,12 +321,12 @@ J = TypeVar("J", bound=Submitted)
 
 
 def submit(job: J, work: Callable[[J], None], fail: Callable[[Record, str], None]) -> None:
-    """Run a job on a thread of its own; its files go when it ends.
+    """Run a job on a new thread; its files are deleted at its end.
 
     Args:
         job: The job.
-        work: What it does; a ``JobError`` of it is the job's failure reason.
-        fail: Ends a record as Failed with a reason.
+        work: Runs the job; a ``JobError`` becomes the job's failure reason.
+        fail: Sets a record to Failed with a reason.
     """
     job.root = opt_ml("jobs", job.kind, job.name)
 
@@ -345,12 +345,12 @@ def submit(job: J, work: Callable[[J], None], fail: Callable[[Record, str], None
 
 
 def command(image: str, specification: Record, *, is_processing: bool = False) -> list[str]:
-    """Return the command of a job; a training job without an entry point of its own runs the image's ``train``.
+    """Return the command of a job; a training job without its own entry point runs the image's ``train``.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-dockerfile.html
 
     Raises:
-        ServiceError: ``ValidationException``: nothing here runs the image or its entry point.
+        ServiceError: ``ValidationException`` if the image or its entry point cannot run here.
     """
     # claim: job-image-must-be-known
     try:
@@ -366,15 +366,15 @@ def command(image: str, specification: Record, *, is_processing: bool = False) -
 
 
 def check_cluster(count: int, network: Record, *, encrypted: bool) -> None:
-    """Refuse several instances whose security groups keep them apart; on AWS such a job waits until its time is up.
+    """Reject several instances whose security groups block traffic between them; in AWS such a job waits until its time limit.
 
     Args:
-        count: Instances.
-        network: ``VpcConfig``; empty outside of a network of the account, where AWS cares for it.
+        count: Number of instances.
+        network: ``VpcConfig``; empty outside of the account's networks, where AWS allows the traffic.
         encrypted: Whether traffic between containers is encrypted.
 
     Raises:
-        ServiceError: ``ValidationException`` with the rules that are missing.
+        ServiceError: ``ValidationException`` with the missing rules.
     """
     # claim: instances-of-one-job-need-rules-to-each-other
     if count > 1 and network:
@@ -384,13 +384,13 @@ def check_cluster(count: int, network: Record, *, encrypted: bool) -> None:
 
 
 def check_volume_key(resources: Record) -> None:
-    """Refuse a key for storage that the instance itself encrypts.
+    """Reject a volume key for an instance type whose local storage is encrypted by hardware.
 
     Args:
-        resources: The member with ``InstanceType`` and ``VolumeKmsKeyId``.
+        resources: The request member with ``InstanceType`` and ``VolumeKmsKeyId``.
 
     Raises:
-        ServiceError: ``ValidationException`` with the type and the fix.
+        ServiceError: ``ValidationException`` with the instance type and the fix.
     """
     # claim: jobs-on-local-storage-take-no-key
     kind = resources.get("InstanceType", "")
@@ -402,10 +402,10 @@ def check_volume_key(resources: Record) -> None:
 
 
 def request_stop(kind: str, name: str) -> Record:
-    """Ask a running job to end, and return its record.
+    """Request a stop of a running job, and return its record.
 
     Raises:
-        ServiceError: ``ValidationException``: the job is absent or has ended.
+        ServiceError: ``ValidationException`` if the job does not exist or has ended.
     """
     # claim: job-stops-only-while-it-runs
     record = resource_store.get(kind, name)
@@ -418,13 +418,13 @@ def request_stop(kind: str, name: str) -> Record:
 
 
 def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
-    """Run a job's process to its end, its limit or a stop.
+    """Run a job's process until its exit, a limit or a stop.
 
     Returns:
-        How it ended, and its exit code.
+        The kind of end, and the exit code.
 
     Raises:
-        JobError: The environment of its image cannot be made.
+        JobError: If the environment of its image cannot be created, or the job exceeds a bound.
     """
     limit = float(job.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
     if job.is_stopping:
@@ -457,11 +457,11 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
 
 
 def _end(job: Job, started: float, limit: float) -> End | None:
-    """Say why a running process must end now."""
+    """Return why a running process must end now, or ``None``."""
     now = time.monotonic()
     if job.is_stopping:
         return End.STOPPED
-    # first, since a wait counts from the creation: of two equal limits it is over sooner
+    # checked first, since it counts from the creation: of two equal limits it expires earlier
     if now - job.began > job.patience:
         return End.WAITED
     if now - started + job.spent > limit:
@@ -470,13 +470,13 @@ def _end(job: Job, started: float, limit: float) -> End | None:
 
 
 def message(job: Job, name: str) -> str | None:
-    """Return the text that the script left for the service in a file under ``/opt/ml/output``, cut as the service cuts it."""
+    """Return the message that the script left in a file below ``/opt/ml/output``, truncated as by the service."""
     path = job.root / "output" / name
     return path.read_text(errors="replace")[:_MESSAGE] if path.is_file() else None
 
 
 def failed_transfer(what: str, error: Exception) -> JobError:
-    """Return the failure of a download or an upload in the service's words."""
+    """Return the error of a failed download or upload, in the service's wording."""
     return JobError(f"ClientError: {what} failed: {error}"[:_MESSAGE])
 
 

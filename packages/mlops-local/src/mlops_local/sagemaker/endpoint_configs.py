@@ -1,4 +1,4 @@
-"""Models, endpoint configs and variants, and the combinations that SageMaker refuses."""
+"""Models, endpoint configs and variants, and SageMaker's validation of their combinations."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.role_clients import Identity
 from mlops_runtime.instance_storage import takes_volume_key
 
-# what an endpoint here can do without; each is refused by name rather than ignored
+# unsupported members, rejected by name rather than ignored
 _UNSUPPORTED = (
     "AcceleratorType",
     "CapacityReservationConfig",
@@ -21,21 +21,21 @@ _UNSUPPORTED = (
     "InstancePools",
     "ManagedInstanceScaling",
 )
-# the first three are of inference components, which take models after the endpoint is there
+# the first three belong to inference components, which add models to an existing endpoint
 _UNSUPPORTED_CONFIG = ("EnableNetworkIsolation", "ExecutionRoleArn", "VpcConfig", "ExplainerConfig", "MetricsConfig")
 _MOST = 10  # variants; https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
 _MEMORY = (1024, 2048, 3072, 4096, 5120, 6144)
-# what only instances have; KmsKeyId encrypts their volumes
+# members of instance variants; KmsKeyId encrypts their volumes
 _OF_INSTANCES = ("InstanceType", "InitialInstanceCount", "VolumeSizeInGB")
 _LOOKS: list[Callable[[str, str], bool]] = []
 
 
 def checked(request: Record, models: Mapping[str, Record]) -> Record:
-    """Return an endpoint config with the weights that its variants have where they give none.
+    """Return an endpoint config with default weights for variants without one.
 
     Raises:
-        ServiceError: ``ValidationException`` with every problem.
+        ServiceError: ``ValidationException`` listing every problem.
     """
     # claim: config-variants-go-together
     problems = list(_problems(request, models))
@@ -46,12 +46,12 @@ def checked(request: Record, models: Mapping[str, Record]) -> Record:
 
 
 def add_look(look: Callable[[str, str], bool]) -> None:
-    """Ask ``look(endpoint, variant)`` from now on which variants are registered with Application Auto Scaling."""
+    """Register ``look(endpoint, variant)``, which returns whether Application Auto Scaling scales a variant."""
     _LOOKS.append(look)
 
 
 def is_scaled(endpoint: str, variant: str) -> bool:
-    """Return whether a variant is registered as a scalable target: SageMaker refuses some changes of it."""
+    """Return whether a variant is a registered scalable target, for which SageMaker rejects some changes."""
     return any(look(endpoint, variant) for look in _LOOKS)
 
 
@@ -61,7 +61,7 @@ def is_serverless(config: Record) -> bool:
 
 
 def instance_types(config: Record) -> dict[str, str]:
-    """Return the instance type of each variant of instances."""
+    """Return the instance types of the instance variants."""
     return {v["VariantName"]: v["InstanceType"] for v in config["ProductionVariants"] if "InstanceType" in v}
 
 
@@ -108,7 +108,7 @@ def _variant(variant: Record) -> Iterator[str]:
 
 
 def _serverless(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
-    """Yield what a serverless endpoint cannot have.
+    """Yield features that a serverless endpoint does not support.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html#serverless-endpoints-how-it-works-exclusions
     """
@@ -137,7 +137,7 @@ def _serverless(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
 
 
 def _shadow(request: Record) -> Iterator[str]:
-    """Yield what cannot be beside a shadow variant.
+    """Yield members that cannot be combined with a shadow variant.
 
     See: ``ShadowProductionVariants`` in botocore's model, and
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
@@ -155,7 +155,7 @@ def _shadow(request: Record) -> Iterator[str]:
 
 
 def _asynchronous(request: Record) -> Iterator[str]:
-    """Yield what an asynchronous endpoint lacks; https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint.html."""
+    """Yield problems of asynchronous endpoints; https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint.html."""
     if "S3OutputPath" not in request["AsyncInferenceConfig"]["OutputConfig"]:
         yield "AsyncInferenceConfig.OutputConfig needs S3OutputPath"
     if request["AsyncInferenceConfig"]["OutputConfig"].get("NotificationConfig", {}).get("IncludeInferenceResponseIn"):
@@ -170,7 +170,7 @@ def _of(models: Mapping[str, Record], variant: Mapping[str, Any]) -> Record:
 
 
 def create_model(request: Record) -> Record:
-    """CreateModel: of one container, given by image and data or by an approved model package."""
+    """CreateModel: with a single container, given by image and data or by an approved model package."""
     # claim: model-needs-image-and-role
     name = request["ModelName"]
     given = request.get("Containers", []) + ([request["PrimaryContainer"]] if "PrimaryContainer" in request else [])
@@ -188,7 +188,7 @@ def create_model(request: Record) -> Record:
         _check_data(resolved["ModelDataUrl"], role)
     record = {k: v for k, v in request.items() if k != "Tags"}
     record["EnableNetworkIsolation"] = request.get("EnableNetworkIsolation", False)
-    record["Resolved"] = resolved  # what is served stays what it was when the model was made
+    record["Resolved"] = resolved  # later changes of the package do not change the model
     resource_store.add("Model", name, record, request.get("Tags"))
     return {"ModelArn": arn}
 
@@ -206,16 +206,16 @@ def list_models(request: Record) -> Record:
 
 
 def delete_model(request: Record) -> Record:
-    """DeleteModel; endpoints that serve it go on."""
+    """DeleteModel; endpoints that serve it continue."""
     resource_store.remove("Model", request["ModelName"])
     return {}
 
 
 def container(definition: Record) -> Record:
-    """Return the image, data and environment of a container definition; a package gives what the definition does not.
+    """Return image, data and environment of a container definition; a package provides what the definition omits.
 
     Raises:
-        ServiceError: ``ValidationException``: neither an image nor a usable package, or data that cannot be served here.
+        ServiceError: ``ValidationException`` without an image or usable package, or for data that cannot be served here.
     """
     # claim: model-needs-image-and-role
     for name in ("ModelDataSource", "MultiModelConfig", "AdditionalModelDataSources", "InferenceSpecificationName"):
@@ -233,7 +233,7 @@ def container(definition: Record) -> Record:
 
 
 def identity(model: Record) -> Identity:
-    """Return in whose name a model's containers run."""
+    """Return the execution role, resource and network of a model's containers."""
     member = Member.of(f"model {model['ModelName']}", model.get("VpcConfig"))
     return Identity(model["ExecutionRoleArn"], model["ModelArn"], member)
 

@@ -1,7 +1,7 @@
-"""Endpoints after a start of the embedded cloud: their servers start again from what is saved of them.
+"""Restart of endpoints with the embedded cloud: their servers start again from saved state.
 
-What was being created is ``Failed``, what was being updated is in service with what it had, what was being deleted is gone.
-The port answers before that: requests that name an endpoint wait until its servers have started.
+An endpoint that was being created becomes ``Failed``; one that was being updated is in service with its previous fleet; one that
+was being deleted is removed. The cloud serves requests before that: requests for an endpoint wait until its servers have started.
 """
 
 import threading
@@ -18,16 +18,16 @@ from mlops_local.sagemaker.fleets import FleetError
 from mlops_local.saved_state import kept_stores
 
 STOPPED = "The embedded cloud was stopped."
-# servers that start at a time
+# number of servers that start concurrently
 _AT_ONCE = 4
-# real seconds for which a request waits for the servers of its endpoint, as long as a call may take
+# longest wait of a request for its endpoint's servers, in real seconds; the same as the timeout of a call
 _PATIENCE = 60.0
 _STARTED = threading.Condition()
-# what is saved of each endpoint, until its servers have been started
+# saved state of each endpoint whose servers have not been started yet
 _SAVED: dict[str, Record] = kept_stores.leave(__name__, "_SAVED", {}, why="endpoints that start again")
-# what is saved of endpoints whose servers this machine could not start; the next start tries again
+# saved state of endpoints whose servers could not start on this machine; the next start tries again
 _WAITING: dict[str, Record] = kept_stores.leave(__name__, "_WAITING", {}, why="endpoints that start again")
-# endpoints whose change the stop has interrupted
+# endpoints whose change the stop interrupted
 _ENDED: list[str] = kept_stores.leave(__name__, "_ENDED", [], why="what this start has ended")
 
 
@@ -38,7 +38,7 @@ def _save() -> dict[str, Record]:
 
 
 def _is_same(live: Record, waiting: Record) -> bool:
-    """Return whether an endpoint is still the one that did not start, and not one made or updated since."""
+    """Return whether a live endpoint is the one that did not start, not created or updated since."""
     return live["fleet"] is None and live["seed"] == waiting["seed"]
 
 
@@ -52,7 +52,7 @@ def _saved(state: Live) -> Record:
 
 
 def _restart() -> list[str]:
-    """Start the servers of every endpoint, and return what does not start."""
+    """Start the servers of every endpoint; return the failures."""
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         started = [pool.submit(copy_context().run, _start, arn, record) for arn, record in list(_SAVED.items())]
         return [problem for future in started if (problem := future.result()) is not None]
@@ -83,7 +83,7 @@ def _start(arn: str, saved: Record) -> str | None:
 
 
 def wait(name: str) -> None:
-    """Wait until the servers of an endpoint have started again, where they have not yet."""
+    """Wait until the servers of an endpoint have been restarted."""
     record = resource_store.store().records["Endpoint"].get(name)
     if record is not None:
         with _STARTED:
@@ -91,7 +91,7 @@ def wait(name: str) -> None:
 
 
 def _serve(record: Record, state: Live, saved: Record) -> str | None:
-    """Start an endpoint's servers, and say in its record how that ended; returns what went wrong."""
+    """Start an endpoint's servers, and set the outcome in its record; return the error, if any."""
     # claim: interrupted-endpoint-has-a-final-status
     if saved["fleet"] is None:
         if record["EndpointStatus"] == "Creating":
@@ -102,7 +102,7 @@ def _serve(record: Record, state: Live, saved: Record) -> str | None:
     except (FleetError, ServiceError) as error:
         resource_store.update(record, EndpointStatus="Failed", FailureReason=str(error))
         return f"endpoint {record['EndpointName']}: {error}"
-    except OSError as error:  # of this machine, which may have the memory, the disk or the files next time
+    except OSError as error:  # an error of this machine: memory, disk or files may be available next time
         is_awaited = bool(saved.get("is_awaited")) or record["EndpointStatus"] != "Failed"
         _WAITING[record["EndpointArn"]] = {**saved, "is_awaited": is_awaited}
         reason = f"its servers cannot start: {error}; the next start of the embedded cloud tries again"
@@ -116,13 +116,13 @@ def _serve(record: Record, state: Live, saved: Record) -> str | None:
 
 
 def under_way() -> Iterator[str]:
-    """Yield the endpoints that are being changed."""
+    """Yield the endpoints with a change in progress."""
     for record in resource_store.all_records("Endpoint"):
         yield from _named(record)
 
 
 def ended() -> list[str]:
-    """Return the endpoints whose change was interrupted by the stop before this start."""
+    """Return the endpoints whose change was interrupted by the last stop."""
     return list(_ENDED)
 
 
@@ -132,7 +132,7 @@ def _named(record: Record) -> Iterator[str]:
 
 
 def install() -> None:
-    """Save what runs behind endpoints, and start it again."""
+    """Save and restore the fleets of endpoints."""
     kept_stores.keep_by(
         "sagemaker.endpoints",
         "_LIVE",

@@ -1,10 +1,10 @@
-"""UpdateEndpoint with deployment guardrails: blue/green all at once, canary and linear, rolling, and the rollback.
+"""UpdateEndpoint with deployment guardrails: blue/green (all at once, canary, linear), rolling, and rollback.
 
-The green fleet starts beside the blue one, takes its share of the traffic in steps, and each step bakes while the alarms are
-watched. An alarm, a green fleet that does not start, or the time limit gives all traffic back to the blue fleet: the endpoint is
-InService again with the old config and without a failure reason.
+The green fleet starts beside the blue one and takes over its traffic in steps; each step bakes while the alarms are watched. An
+alarm, a green fleet that does not start, or the time limit returns all traffic to the blue fleet: the endpoint is InService again
+with the old config and without a failure reason.
 
-A rolling update has no second fleet: each batch of new capacity takes its share and bakes, and as much of the old capacity goes.
+A rolling update has no second fleet: each batch of new capacity takes its share of traffic and bakes, and replaces old capacity.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
 and https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_RollingUpdatePolicy.html
@@ -31,24 +31,24 @@ from mlops_local.sagemaker.role_clients import Identity
 LOGGER = logging.getLogger(__name__)
 
 _POLL = 0.25  # real seconds between two polls of the alarms
-_DEFAULT_TIMEOUT = 28_800  # MaximumExecutionTimeoutInSeconds where none is given: the most that AWS allows
+_DEFAULT_TIMEOUT = 28_800  # default of MaximumExecutionTimeoutInSeconds: AWS's maximum
 
 
 class _RollbackError(Exception):
-    """The deployment must roll back; the message says why, for the launcher's log."""
+    """The deployment must roll back; the message is the reason, for the launcher's log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How a deployment goes.
+    """The plan of a deployment.
 
     Args:
-        steps: Instances of each variant that take traffic, step by step; the last step is all of them.
+        steps: Instances of each variant that take traffic at each step; the last step has all of them.
         wait: Embedded seconds between two steps.
         final: Embedded seconds of baking after the last step, before the blue fleet ends.
         timeout: Embedded seconds after which the deployment rolls back.
-        alarms: Alarms that make it roll back.
-        back: Of a rolling update: instances of each variant that come back at once. Default: none, for blue/green.
+        alarms: Alarms that cause a rollback.
+        back: Batch sizes of a rolling update's rollback, by variant. Default: none, for blue/green.
     """
 
     steps: tuple[Mapping[str, int], ...]
@@ -74,7 +74,7 @@ def update(request: Record) -> Record:
         excluded = [item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])]
         retain = request.get("RetainAllVariantProperties", False)
         wanted = fleets.variants(config, blue.summaries() if retain else [], excluded)
-        # retained capture is the running one, regardless of the new config
+        # retained data capture is the running fleet's, regardless of the new config
         kept = retain and "DataCaptureConfig" not in excluded
         capture = blue.capture if kept else config.get("DataCaptureConfig")
         _check_scaled(record, blue, config)
@@ -94,19 +94,18 @@ def update(request: Record) -> Record:
 
 
 def plan(guard: Record, counts: Mapping[str, int], running: set[str], *, is_guarded: bool = True) -> Policy:
-    """Return the steps of a deployment.
+    """Return the plan of a deployment.
 
     Args:
         guard: ``DeploymentConfig``; empty means blue/green all at once without baking.
         counts: Instances of each variant of the green fleet.
         running: Variants of the blue fleet. Traffic shifts in steps only between equal sets of variants; otherwise the
-            update is all at once without baking, as AWS does with what its guardrails exclude.
+            update is all at once without baking, as in AWS's exclusions of guardrails.
             https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
-        is_guarded: Whether guardrails work for these fleets; otherwise the update is all at once, and no alarm is watched. Default:
-            they do.
+        is_guarded: Whether guardrails support these fleets; otherwise the update is all at once, without alarms. Default: they do.
 
     Raises:
-        ServiceError: ``ValidationException``: a step that AWS refuses.
+        ServiceError: ``ValidationException`` for a step that AWS rejects.
     """
     # claim: guardrail-plans-are-checked
     back = None
@@ -119,7 +118,7 @@ def plan(guard: Record, counts: Mapping[str, int], running: set[str], *, is_guar
         if len(counts) > 1:
             raise validation("Rolling deployments are not supported for endpoints with multiple variants.")
         sizes = {n: _size(rolling["MaximumBatchSize"], c, "MaximumBatchSize", 5) for n, c in counts.items()}
-        # each batch bakes, the last one too
+        # every batch bakes, including the last one
         policy, wait, final = rolling, rolling["WaitIntervalInSeconds"], rolling["WaitIntervalInSeconds"]
         steps, back = _even_steps(sizes, counts), _rollback_sizes(rolling, counts)
     else:
@@ -139,7 +138,7 @@ def plan(guard: Record, counts: Mapping[str, int], running: set[str], *, is_guar
 
 
 def _is_guarded(blue: Fleet, wanted: Sequence[Record]) -> bool:
-    """Tell whether deployment guardrails work: not for serverless variants, and not on Inf1.
+    """Return whether guardrails support the fleets: not for serverless variants, and not on Inf1.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
     """
@@ -149,7 +148,7 @@ def _is_guarded(blue: Fleet, wanted: Sequence[Record]) -> bool:
 
 
 def _check_scaled(record: Record, blue: Fleet, config: Record) -> None:
-    """Refuse another instance type for a variant that scales; it has to be deregistered first.
+    """Reject another instance type for a variant with autoscaling, which must be deregistered first.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-policy.html
     """
@@ -194,9 +193,9 @@ def _even_steps(sizes: Mapping[str, int], counts: Mapping[str, int]) -> list[Map
 
 
 def _size(size: Record, count: int, member: str, lowest: int) -> int:
-    """Return instances of one step; more than half of the fleet is refused, so one instance can have no canary.
+    """Return the instances of one step; at most half of the fleet, so a single instance cannot have a canary.
 
-    A fleet that has scaled to zero has no steps: what AWS does with it is not documented.
+    A fleet that was scaled to zero has no steps: AWS's behaviour is not documented.
     """
     # claim: guardrail-plans-are-checked
     if count == 0:
@@ -224,7 +223,7 @@ def _deployment_config(request: Record, record: Record) -> Record:
 
 
 def _check_alarms(alarms: Sequence[str], wanted: Sequence[Record]) -> None:
-    """Refuse alarms that do not exist or that the execution role may not describe."""
+    """Reject alarms that do not exist or that the execution role may not describe."""
     # claim: rollback-alarms-must-exist
     if not alarms:
         return
@@ -238,7 +237,7 @@ def _check_alarms(alarms: Sequence[str], wanted: Sequence[Record]) -> None:
 
 
 def _alarm_states(alarms: Sequence[str], role: Identity) -> dict[str, str]:
-    """Return the states of alarms; composite ones are asked for last, as only who may describe all alarms sees them."""
+    """Return the states of alarms; composite alarms last, since describing them requires permission for all alarms."""
     client = role.client("cloudwatch")
     found = client.describe_alarms(AlarmNames=list(alarms), AlarmTypes=["MetricAlarm"])["MetricAlarms"]
     rest = sorted(set(alarms) - {alarm["AlarmName"] for alarm in found})
@@ -297,14 +296,14 @@ def _shift(deployment: Deployment, step: Mapping[str, int], counts: Mapping[str,
 
 
 def _retire(blue: Fleet, old: Mapping[str, int], step: Mapping[str, int], counts: Mapping[str, int]) -> None:
-    """Let as much of the old capacity go as there is of the new one."""
+    """Reduce the old capacity by the share of the new capacity."""
     with resource_store.LOCK:
         for name, server in blue.servers.items():
             server.instances = max(0, math.ceil(old[name] * (1 - step[name] / max(1, counts[name]))))
 
 
 def _bake(until: float, deadline: float, alarms: Sequence[str], role: Identity, state: Live) -> float:
-    """Bake up to an embedded time and return it: after a jump of the clock the next step goes on from there, not from now."""
+    """Bake until an embedded time, and return that time: after a clock jump the next step continues from it, not from now."""
     # claim: an-alarm-ends-the-bake
     for _ in _ticks(min(until, deadline), state):
         _watch(alarms, role)
@@ -315,7 +314,7 @@ def _bake(until: float, deadline: float, alarms: Sequence[str], role: Identity, 
 
 
 def _ticks(until: float, state: Live) -> Iterator[None]:
-    """Yield every ``_POLL`` real seconds, and after each jump of the clock, until an embedded time has come."""
+    """Yield every ``_POLL`` real seconds, and after each jump of the clock, until an embedded time."""
     # claim: an-alarm-ends-the-bake
     while (left := until - clock.now()) > 0:
         if not clock.wait(min(left, _POLL * clock.scale()), state.stop):
@@ -333,7 +332,7 @@ def _watch(alarms: Sequence[str], role: Identity) -> None:
 
 
 def _show(record: Record, deployment: Deployment, status: str, message: str, current: Mapping[str, int]) -> None:
-    """Say what the deployment does now, in Describe and as an event; ``{n}`` in the message is the instances it is about."""
+    """Set the deployment's status in Describe and send an event; ``{n}`` in the message is the number of instances."""
 
     def shown(variant: Record) -> Record:
         active, all_ = current[variant["VariantName"]], int(variant.get("InitialInstanceCount", 1))
@@ -372,7 +371,7 @@ def _promote(record: Record, state: Live, green: Fleet, deployment: Deployment) 
 
 
 def _roll_back(record: Record, state: Live, deployment: Deployment, before: tuple[Mapping[str, int], Policy]) -> None:
-    """Give all traffic back, a rolling update in its batches, and end the new fleet."""
+    """Return all traffic to the old fleet, for a rolling update in batches, and end the new fleet."""
     green, blue, (old, policy) = deployment.fleet, state.fleet, before
     with resource_store.LOCK:
         resource_store.update(record, EndpointStatus="RollingBack")

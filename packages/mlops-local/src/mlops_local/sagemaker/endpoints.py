@@ -1,4 +1,4 @@
-"""Endpoints: created, described, deleted; how their traffic is shared between fleets is here too.
+"""Endpoints: create, describe and delete operations, and the routing of calls between fleets.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
 """
@@ -22,17 +22,17 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Deployment:
-    """An update on its way: what it wants, the new fleet, its share of the traffic, and what Describe says of it.
+    """A running update: its target, the new fleet, its share of traffic, and its description.
 
     Args:
         config: The new endpoint config.
-        wanted: Its variants with what is retained of the running ones.
+        wanted: Its variants, with properties retained from the running ones.
         capture: ``DataCaptureConfig`` of the new fleet.
-        started: When it started.
-        fleet: The new fleet, once its servers answer.
-        shares: Share of each variant's requests that the new fleet gets, 0 to 1.
+        started: Start time of the update.
+        fleet: The new fleet, once its servers respond.
+        shares: Share of each variant's requests for the new fleet, 0 to 1.
         variants: Its variants as ``PendingDeploymentSummary`` shows them.
-        before: Instances of each running variant when it started.
+        before: Instances of each running variant at the start of the update.
     """
 
     config: Record
@@ -47,13 +47,13 @@ class Deployment:
 
 @dataclass(slots=True)
 class Live:
-    """What runs behind an endpoint.
+    """The running state of an endpoint.
 
     Args:
         seed: Seed of the generator that routes requests and samples captures.
         fleet: The fleet in service.
-        deployment: The update on its way.
-        compared: An update has run: from then on metrics also carry the endpoint config's name.
+        deployment: The running update.
+        compared: Whether an update has run; from then on metrics also have the endpoint config's name.
     """
 
     seed: int
@@ -64,16 +64,16 @@ class Live:
     generator: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self.generator = random.Random(self.seed)  # noqa: S311 - routing and sampling, no secret
+        self.generator = random.Random(self.seed)  # noqa: S311 - routing and sampling, not security
 
     @contextmanager
     def route(self, variant: str | None) -> Iterator[tuple[Fleet, Server]]:
-        """Choose the variant by weight, or the one that the caller names, and its fleet by the deployment's share.
+        """Choose the variant by weight or by the caller's choice, and its fleet by the deployment's share.
 
-        The fleet is not stopped by an update while the call runs.
+        An update does not stop the fleet while the call runs.
 
         Raises:
-            ServiceError: ``ValidationError``: nothing is in service, or there is no such variant.
+            ServiceError: ``ValidationError`` if no fleet is in service, or the variant does not exist.
         """
         with resource_store.LOCK:
             fleet, server = self._choose(variant)
@@ -115,20 +115,20 @@ _LIVE: dict[str, Live] = {}
 
 
 def everything() -> dict[str, Live]:
-    """Return what runs behind each endpoint, by ARN, of all accounts and regions."""
+    """Return the running state of each endpoint by ARN, in all accounts and Regions."""
     return dict(_LIVE)
 
 
 def revive(arn: str, state: Live) -> None:
-    """Let something run behind an endpoint that is known; after a start of the embedded cloud."""
+    """Set the running state of an existing endpoint, after a start of the embedded cloud."""
     _LIVE[arn] = state
 
 
 def live(record: Record) -> Live:
-    """Return what runs behind an endpoint.
+    """Return the running state of an endpoint.
 
     Raises:
-        ServiceError: ``ValidationException``: it has gone meanwhile.
+        ServiceError: ``ValidationException`` if it was deleted meanwhile.
     """
     # claim: endpoint-in-progress-takes-no-change
     found = _LIVE.get(record["EndpointArn"])
@@ -165,7 +165,7 @@ def list_(request: Record) -> Record:
 
 
 def delete(request: Record) -> Record:
-    """DeleteEndpoint; refused while the endpoint is created or updated, as AWS does."""
+    """DeleteEndpoint; rejected while the endpoint is being created or updated, as in AWS."""
     record = resource_store.get("Endpoint", request["EndpointName"])
     with resource_store.LOCK:
         refuse_in_progress(record)
@@ -176,7 +176,7 @@ def delete(request: Record) -> Record:
 
 
 def update_weights(request: Record) -> Record:
-    """UpdateEndpointWeightsAndCapacities: changes weights and counts of the running fleet."""
+    """UpdateEndpointWeightsAndCapacities: changes weights and instance counts of the running fleet."""
     # claim: weights-are-changed-by-variant
     record = resource_store.get("Endpoint", request["EndpointName"])
     changes = {change["VariantName"]: change for change in request["DesiredWeightsAndCapacities"]}
@@ -196,7 +196,7 @@ def update_weights(request: Record) -> Record:
 
 
 def servers() -> Iterator[Server]:
-    """Yield the servers of every endpoint, of all accounts and regions."""
+    """Yield the servers of every endpoint, in all accounts and Regions."""
     for state in list(_LIVE.values()):
         for fleet in (state.fleet, None if state.deployment is None else state.deployment.fleet):
             if fleet is not None:
@@ -204,10 +204,10 @@ def servers() -> Iterator[Server]:
 
 
 def usable_config(name: str) -> Record:
-    """Return an endpoint config whose models exist.
+    """Return an endpoint config after checking that its models exist.
 
     Raises:
-        ServiceError: ``ValidationException``: the config or one of its models is absent.
+        ServiceError: ``ValidationException`` if the config or one of its models does not exist.
     """
     config = resource_store.get("EndpointConfig", name)
     for variant in (*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])):
@@ -216,10 +216,10 @@ def usable_config(name: str) -> Record:
 
 
 def refuse_in_progress(record: Record) -> None:
-    """Refuse a change while another one is on its way.
+    """Reject a change while another one is in progress.
 
     Raises:
-        ServiceError: ``ValidationException`` in AWS's words.
+        ServiceError: ``ValidationException`` in AWS's wording.
     """
     # claim: endpoint-in-progress-takes-no-change
     if record["EndpointStatus"] not in ("InService", "Failed", "OutOfService"):
@@ -227,7 +227,7 @@ def refuse_in_progress(record: Record) -> None:
 
 
 def set_config(record: Record, config: Record, capture: Record | None) -> None:
-    """Show what an endpoint has of its config, and its capture, whose summary has every member even without a key."""
+    """Set the config and data capture in an endpoint's record; the capture summary has every member even without a key."""
     for member in ("AsyncInferenceConfig", "DataCaptureConfig"):
         record.pop(member, None)
     if "AsyncInferenceConfig" in config:
@@ -245,7 +245,7 @@ def set_config(record: Record, config: Record, capture: Record | None) -> None:
 
 
 def view(record: Record) -> Record:
-    """Return what Describe answers: the record, its running variants and the deployment on its way."""
+    """Return the description of an endpoint: the record, its running variants and the pending deployment."""
     with resource_store.LOCK:
         state = live(record)
         shown = dict(record)
@@ -296,14 +296,14 @@ def _delete(record: Record) -> None:
 
 
 def forget(record: Record) -> None:
-    """Take an endpoint away whose servers have ended."""
+    """Remove an endpoint whose servers have ended."""
     with resource_store.LOCK:
         del _LIVE[record["EndpointArn"]]
         resource_store.remove("Endpoint", record["EndpointName"])
 
 
 def _check_change(server: Server, change: Record, least: int) -> None:
-    """Refuse a capacity that a variant cannot have.
+    """Reject a capacity that a variant cannot have.
 
     Raises:
         ServiceError: ``ValidationException``.

@@ -1,7 +1,7 @@
-"""Fleets: the servers of one endpoint config on one endpoint.
+"""Fleets: the servers of one endpoint config of an endpoint.
 
-A fleet of N instances is one process a variant, listed as N instances: one process answers for all of them, and what is said of
-instances (canary sizes, counts) is bookkeeping over that process's share of the traffic.
+A variant of N instances is a single process that counts as N instances and serves all their calls; instance counts and canary sizes
+only determine that process's share of the traffic.
 """
 
 import http.client
@@ -28,22 +28,22 @@ from mlops_local.sagemaker.role_clients import Identity
 from mlops_runtime.serving.model_archive import ArchiveError, Limits, unpack
 
 LOG_GROUP = "/aws/sagemaker/Endpoints"
-# real seconds; AWS's default is longer, but nothing is pulled or scheduled here. A variant's
-# ContainerStartupHealthCheckTimeoutInSeconds says otherwise
+# real seconds; AWS's default is longer, but here no image is pulled and no instance started. A variant's
+# ContainerStartupHealthCheckTimeoutInSeconds overrides it
 STARTUP = 60.0
-PING = 2.0  # seconds a container has to answer one ping
+PING = 2.0  # timeout of one ping, in seconds
 # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html#your-algorithms-inference-algo-ping-requests
 # "SageMaker sends SIGTERM, then SIGKILL 30 seconds later"; the page is the same
 _STOP = 30.0
 # the same page: "containers must respond to requests within 60 seconds"
 _DRAIN = 60.0
-# https://www.kernel.org/doc/html/latest/networking/ip-sysctl.html: clients get 32768 and above
+# https://www.kernel.org/doc/html/latest/networking/ip-sysctl.html: ephemeral ports start at 32768
 _PORTS = range(20_000, 32_000)
-_MAX_UNPACKED = 20 * 2**30  # bytes; a model that unpacks to more is refused before it fills the disk
+_MAX_UNPACKED = 20 * 2**30  # maximum bytes of unpacked model data, so that it cannot fill the disk
 
 
 class FleetError(Exception):
-    """A fleet could not start; the message is what Describe shows as ``FailureReason``."""
+    """A fleet could not start; the message is the ``FailureReason``."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,18 +53,18 @@ class Server:
     Args:
         variant: Variant name.
         config: Endpoint config of its fleet.
-        weight: Its share among the variants; of a shadow, its share of the production variant's calls.
-        instances: How many it stands for; 0 for a serverless variant.
+        weight: Weight among the variants; of a shadow variant, relative to the production variant's weight.
+        instances: Number of instances that it represents; 0 for a serverless variant.
         identity: Execution role of its model.
         image: Image URI.
-        root: What the container has under ``/opt/ml``.
+        root: Folder that serves as the container's ``/opt/ml``.
         command: Program and arguments.
-        env: Environment, but for the port.
-        log_group: Where its lines go.
-        limit: Real seconds until it has to answer ``/ping``.
-        model: The model's record, from which it can be made again.
-        instance_type: Of what it has ``instances``. Default: none, for a serverless variant.
-        serverless: ``ServerlessConfig``. Default: none, for a variant of instances.
+        env: Environment, except for the port.
+        log_group: Log group of its lines.
+        limit: Real seconds until it must respond to ``/ping``.
+        model: Record of the model, from which it can be created again.
+        instance_type: Instance type. Default: none, for a serverless variant.
+        serverless: ``ServerlessConfig``. Default: none, for an instance variant.
     """
 
     variant: str
@@ -90,7 +90,7 @@ class Server:
     waking: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
-        """Start the process on a port of its own."""
+        """Start the process on its own port."""
         self.port = _free_port()
         self.log_stream = f"{self.variant}/i-{self.port:05d}-{int(clock.now())}"
         port = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port}-{self.port}"}
@@ -98,24 +98,24 @@ class Server:
         self.process = Process(self.command, env=self.env | port, cwd=self.root, logs=logs)
 
     def wait_healthy(self, stop: threading.Event) -> None:
-        """Wait until ``/ping`` answers.
+        """Wait until ``/ping`` responds.
 
         Raises:
-            FleetError: The process ended, was not ready in time, or ``stop`` was set.
+            FleetError: If the process ended, was not ready in time, or ``stop`` was set.
         """
         # claim: endpoint-passes-ping-or-fails
         deadline = time.monotonic() + self.limit
         while not self.ping():
             ended = self.process is None or self.process.poll() is not None
             if ended or time.monotonic() > deadline or stop.wait(0.05):
-                # AWS's words, as public reports quote them: github.com/aws/sagemaker-python-sdk/issues/1028
+                # AWS's wording in public reports: github.com/aws/sagemaker-python-sdk/issues/1028
                 raise FleetError(
                     f"The primary container for production variant {self.variant} did not pass the ping health check. "
                     "Please check CloudWatch logs for this endpoint."
                 )
 
     def ping(self) -> bool:
-        """Return whether ``/ping`` answers 200."""
+        """Return whether ``/ping`` returns 200."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PING)
         try:
             connection.request("GET", "/ping")
@@ -126,18 +126,18 @@ class Server:
             connection.close()
 
     def rest(self) -> None:
-        """Stop the process and keep its files, so that it can start again."""
+        """Stop the process and keep its files for a restart."""
         process, self.process = self.process, None
         if process is not None:
             process.stop(_STOP)
 
     def stop(self) -> None:
-        """Stop the process and take its files away."""
+        """Stop the process and delete its files."""
         self.rest()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def summary(self, status: Record | None) -> Record:
-        """Return the variant as Describe shows it."""
+        """Return the variant as Describe returns it."""
         image = {"SpecifiedImage": self.image, "ResolvedImage": self.image, "ResolutionTime": self.resolved}
         shown: Record = {
             "VariantName": self.variant,
@@ -154,7 +154,7 @@ class Server:
 
 @dataclass(slots=True)
 class Fleet:
-    """The servers of one endpoint config, by variant, and those of its shadow variants."""
+    """The servers of one endpoint config by variant, including shadow variants."""
 
     config: str
     servers: dict[str, Server]
@@ -164,18 +164,18 @@ class Fleet:
     _ended: threading.Condition = field(default_factory=lambda: threading.Condition(resource_store.LOCK))
 
     def start_call(self) -> None:
-        """Count a call that was routed here and has no answer yet."""
+        """Count a call that was routed here and is in progress."""
         with self._ended:
             self.calls += 1
 
     def end_call(self) -> None:
-        """Count a call as answered."""
+        """Count a call as finished."""
         with self._ended:
             self.calls -= 1
             self._ended.notify_all()
 
     def retire(self) -> None:
-        """Stop every server once the calls that were routed here are answered, or have had their time."""
+        """Stop every server after the calls in progress have finished or timed out."""
         with self._ended:
             self._ended.wait_for(lambda: self.calls == 0, timeout=_DRAIN)
         self.stop()
@@ -186,21 +186,21 @@ class Fleet:
             server.stop()
 
     def summaries(self, status: Record | None = None) -> list[Record]:
-        """Return the variants as Describe shows them.
+        """Return the variants as Describe returns them.
 
         Args:
-            status: ``VariantStatus`` of each. Default: none, for a fleet at rest.
+            status: ``VariantStatus`` of each. Default: none, for a fleet without a change in progress.
         """
         return [server.summary(status) for server in self.servers.values()]
 
 
 def variants(config: Record, retained: Sequence[Record], excluded: Sequence[str]) -> list[Record]:
-    """Return a config's variants with the counts and weights that an update keeps of the running ones.
+    """Return a config's variants with the instance counts and weights that an update retains.
 
     Args:
         config: The new endpoint config.
-        retained: Summaries of the running variants, empty when nothing is retained.
-        excluded: Properties that come from the config all the same.
+        retained: Summaries of the running variants; empty if nothing is retained.
+        excluded: Properties to take from the config nevertheless.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html (RetainAllVariantProperties)
     """
@@ -220,17 +220,17 @@ def variants(config: Record, retained: Sequence[Record], excluded: Sequence[str]
 def start(
     endpoint: str, config: Record, wanted: Sequence[Record], capture: Record | None, stop: threading.Event
 ) -> Fleet:
-    """Start a server a variant and wait until each answers ``/ping``.
+    """Start one server per variant, and wait until each responds to ``/ping``.
 
     Args:
         endpoint: Endpoint name.
         config: The endpoint config.
-        wanted: Its variants, as ``variants`` returns them.
+        wanted: Its variants, from ``variants``.
         capture: ``DataCaptureConfig`` of the fleet.
         stop: Ends the wait early.
 
     Raises:
-        FleetError: A server did not start; those that did are stopped.
+        FleetError: If a server did not start; the others are stopped.
     """
     fleet = Fleet(config=config["EndpointConfigName"], servers={}, capture=capture)
     try:
@@ -252,7 +252,7 @@ def start(
 
 def _launch(endpoint: str, config: str, variant: Record) -> Server:
     name = variant["VariantName"]
-    # of its own, as an instance's disk is: going back starts a fleet of a config whose last one is still being stopped
+    # a separate folder, as an instance has its own disk: a rollback may start a fleet whose predecessor is still being stopped
     root = opt_ml("endpoints", endpoint, config, f"{name}-{uuid.uuid4().hex[:8]}")
     server = make_server(
         resource_store.get("Model", variant["ModelName"]),
@@ -271,7 +271,7 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
 
 
 def saved(fleet: Fleet) -> Record:
-    """Return what a fleet can be started from again."""
+    """Return the state from which a fleet can be restarted."""
 
     def members(server: Server) -> Record:
         names = ("model", "instances", "weight", "log_group", "limit", "instance_type", "serverless", "resolved")
@@ -286,11 +286,11 @@ def saved(fleet: Fleet) -> Record:
 
 
 def start_again(endpoint: str, record: Record, stop: threading.Event) -> Fleet:
-    """Start a fleet from what ``saved`` returned, and wait until its servers answer ``/ping``.
+    """Restart a fleet from the result of ``saved``, and wait until its servers respond to ``/ping``.
 
     Raises:
-        FleetError: A server did not start; those that did are stopped.
-        OSError: This machine cannot start one; likewise.
+        FleetError: If a server did not start; the others are stopped.
+        OSError: If this machine cannot start one; the others are stopped.
     """
     fleet = Fleet(config=record["config"], servers={}, capture=record["capture"])
     try:
@@ -312,16 +312,16 @@ def start_again(endpoint: str, record: Record, stop: threading.Event) -> Fleet:
 
 
 def make_server(model: Record, root: Path, *, given: Mapping[str, str] | None = None, **members: Any) -> Server:
-    """Return the server of a model with its data in place, not yet started.
+    """Return the server of a model with its data in place; it is not started.
 
     Args:
-        model: The model's record.
-        root: What the container has under ``/opt/ml``; empty.
-        given: Environment beside the model's own. Default: none.
-        members: The other members of the ``Server``.
+        model: Record of the model.
+        root: Empty folder that serves as the container's ``/opt/ml``.
+        given: Environment variables in addition to the model's own. Default: none.
+        members: The other fields of the ``Server``.
 
     Raises:
-        FleetError: The data cannot be extracted, or nothing here runs the image.
+        FleetError: If the data cannot be extracted, or the image cannot run here.
     """
     container = model["Resolved"]
     identity = endpoint_configs.identity(model)
@@ -337,7 +337,7 @@ def make_server(model: Record, root: Path, *, given: Mapping[str, str] | None = 
         command = runners.serve_command(container["Image"])
     except runners.UnknownImageError as error:
         raise FleetError(str(error)) from error
-    # a machine has many endpoints here, and an instance one
+    # one worker: this machine has many endpoints, an instance only one
     env = {"MLOPS_WORKERS": "1"} | image
     asked = {**container.get("Environment", {}), **({} if given is None else given)}
     env |= environment(root, asked, identity, isolated=model["EnableNetworkIsolation"])
@@ -354,7 +354,7 @@ def make_server(model: Record, root: Path, *, given: Mapping[str, str] | None = 
 
 
 def _unpack(url: str, identity: Identity, root: Path) -> None:
-    """Download and extract model data, as a pod's ``fetch`` does: plain files and folders, under a size limit, nothing else."""
+    """Download and extract model data, as a pod's ``fetch`` does: plain files and folders only, with a size limit."""
     # claim: endpoint-passes-ping-or-fails
     bucket, _, key = url.removeprefix("s3://").partition("/")
     archive = root / "model.tar.gz"
@@ -369,10 +369,10 @@ def _unpack(url: str, identity: Identity, root: Path) -> None:
 
 
 def _free_port() -> int:
-    """Return a free port, below those that the system gives to clients.
+    """Return a free port below the system's ephemeral ports.
 
-    Between this look and the server's own bind another process may take the port: one of the system's choice by any outgoing
-    connection, one of these only by the same luck.
+    Another process could take the port before the server binds it; below the ephemeral range, outgoing connections cannot, and
+    others only by chance.
     """
     for port in random.sample(_PORTS, k=100):
         with socket.socket() as listener, suppress(OSError):

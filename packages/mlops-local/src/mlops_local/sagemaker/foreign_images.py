@@ -1,4 +1,4 @@
-"""Images in the registry of another account or Region: two sides let an endpoint pull the former, the latter never is.
+"""Images in registries of other accounts and Regions: cross-account pulls need two permissions, cross-Region pulls fail.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html (cross-account)
 """
@@ -18,7 +18,7 @@ _PULL = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
 def repository(image: str) -> str | None:
-    """Return the ARN of an image's repository, if another account of this cloud owns it."""
+    """Return the ARN of an image's repository if another account of this cloud owns it."""
     found = _ECR.match(image)
     if found is None or found["account"] == get_account_id():
         return None
@@ -27,10 +27,10 @@ def repository(image: str) -> str | None:
 
 
 def check_region(image: str) -> None:
-    """Refuse a model whose image is in a registry of another Region.
+    """Reject a model whose image is in a registry of another Region.
 
     Raises:
-        ServiceError: ``ValidationException`` in SageMaker's words.
+        ServiceError: ``ValidationException`` in SageMaker's wording.
     """
     # claim: models-have-images-of-their-region
     found = _ECR.match(image)
@@ -41,10 +41,10 @@ def check_region(image: str) -> None:
 
 
 def check_training_region(image: str) -> None:
-    """Refuse a training whose image is in a registry of another Region.
+    """Reject a training job whose image is in a registry of another Region.
 
     Raises:
-        ServiceError: ``ValidationException`` in SageMaker's words.
+        ServiceError: ``ValidationException`` in SageMaker's wording.
     """
     # claim: trainings-have-images-of-their-region
     found = _ECR.match(image)
@@ -57,7 +57,7 @@ def check_training_region(image: str) -> None:
 
 # claim: images-of-other-accounts-are-pulled-by-both-sides
 def pull_problem(image: str, identity: Identity) -> str | None:
-    """Return why a role may not pull an image from another account's registry."""
+    """Return why a role may not pull an image from another account's registry, or ``None``."""
     arn = repository(image)
     try:
         for action in _PULL if arn is not None else ():

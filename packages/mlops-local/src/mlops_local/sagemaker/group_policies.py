@@ -1,4 +1,4 @@
-"""Resource policies of model package groups: who of another account may read a group and its versions.
+"""Resource policies of model package groups: permissions of other accounts on a group and its versions.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html (cross-account)
 """
@@ -11,11 +11,11 @@ from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.package_versions import describe_group
 
 CHARACTERS = 20480
-_MEMBER = "ResourcePolicy"  # of a group's record, which Describe does not answer with
+_MEMBER = "ResourcePolicy"  # member of a group's record that Describe does not return
 
 
 def put(request: Record) -> Record:
-    """PutModelPackageGroupPolicy: one policy a group, which replaces the one before."""
+    """PutModelPackageGroupPolicy: replaces the group's policy."""
     # claim: groups-have-resource-policies
     policy, record = request["ResourcePolicy"], describe_group(request)
     if len(policy) > CHARACTERS:
@@ -45,7 +45,7 @@ def delete(request: Record) -> Record:
 
 
 def policy_of(arn: str) -> str | None:
-    """Return the policy that decides on a group or one of its versions by its ARN."""
+    """Return the policy of the group that an ARN of a group or version names."""
     kind, _, rest = arn.rpartition(":")[2].partition("/")
     if kind not in {"model-package-group", "model-package"}:
         return None

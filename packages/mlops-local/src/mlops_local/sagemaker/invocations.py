@@ -1,4 +1,4 @@
-"""InvokeEndpoint and InvokeEndpointAsync: from a request through fleets and serverless variants to a container and back."""
+"""InvokeEndpoint and InvokeEndpointAsync: calls of containers through fleets, serverless variants and queues."""
 
 import http.client
 import json
@@ -49,22 +49,22 @@ _UNSUPPORTED_ASYNCHRONOUS = ("s3outputpathextension",)
 _LIFE, _TIMEOUT = (
     21_600.0,
     900.0,
-)  # seconds that a request may wait, embedded, and an answer may take, real; botocore's maximum
-_CONCURRENCY = 4  # calls of an instance at a time where the config says nothing: AWS chooses, and does not say how
-_LINGER = 1800.0  # embedded seconds that an empty queue is still told of
+)  # longest queue time in embedded seconds, and timeout of a response in real seconds: botocore's maxima
+_CONCURRENCY = 4  # default of concurrent calls per instance; AWS's choice is not documented
+_LINGER = 1800.0  # embedded seconds for which an empty queue still publishes metrics
 _MINUTE = 60.0
 _QUEUE_LOCK = RLock()
 
 
 @contextmanager
 def awake(server: Server) -> Iterator[float | None]:
-    """Hold a server awake for one call; one of instances always is.
+    """Keep a server running during one call, starting a serverless variant if necessary.
 
     Returns:
-        The real seconds that it took to start, ``None`` when it was running.
+        Real seconds that the start took; ``None`` if it was running.
 
     Raises:
-        ServiceError: ``ThrottlingException``: all of its concurrency is in use; ``ServiceUnavailable``: it does not start.
+        ServiceError: ``ThrottlingException`` if all of its concurrency is in use; ``ServiceUnavailable`` if it does not start.
     """
     # claim: serverless-throttles-over-concurrency
     if server.serverless is None:
@@ -80,7 +80,7 @@ def awake(server: Server) -> Iterator[float | None]:
         with _IDLE_LOCK:
             server.busy -= 1
             server.used = clock.now()
-        clock.wake()  # the next idle time is known only now
+        clock.wake()  # the next idle time has changed
 
 
 def _wake(server: Server) -> float | None:
@@ -99,15 +99,15 @@ def _wake(server: Server) -> float | None:
 
 
 class Rests:
-    """When serverless variants go to rest, as one source of the embedded clock."""
+    """Stops idle serverless variants, as one source of the embedded clock."""
 
     def due(self, after: float) -> float | None:
-        """Return when the next one has been idle long enough."""
+        """Return when the next server has been idle long enough."""
         times = [max(server.used + IDLE, after + 0.001) for server in endpoints.servers() if _may_rest(server)]
         return min(times, default=None)
 
     def run(self, at: float) -> bool:
-        """Let those rest that have been idle long enough."""
+        """Stop the servers that have been idle long enough."""
         for server in endpoints.servers():
             if _may_rest(server) and server.used + IDLE <= at:
                 with server.waking:
@@ -125,7 +125,7 @@ def _may_rest(server: Server) -> bool:
 # claim: shadow-copies-are-not-answered
 @kept_stores.record
 class Call(NamedTuple):
-    """A request on its way: headers in lower case, when it came in by ``time.perf_counter``, whether it waited in a queue."""
+    """A call in progress: headers in lower case, start in ``time.perf_counter`` seconds, whether it waited in a queue."""
 
     endpoint: str
     headers: Mapping[str, str]
@@ -136,7 +136,7 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a container answered; status 0 stands for no answer in time, or no container."""
+    """Response of a container; status 0 means a timeout or no container."""
 
     status: int
     payload: Payload
@@ -144,7 +144,7 @@ class Answer(NamedTuple):
 
 
 def serve(call: Call, state: Live, fleet: Fleet, server: Server) -> Answer:
-    """Let a server answer a call, and count and capture it.
+    """Serve a call with a server, and record its metrics and capture.
 
     Raises:
         ServiceError: ``ModelError``, ``ServiceUnavailable`` or ``ThrottlingException``.
@@ -187,7 +187,7 @@ def serve(call: Call, state: Live, fleet: Fleet, server: Server) -> Answer:
 def shadow(call: Call, state: Live, fleet: Fleet, server: Server) -> None:
     """Send a copy of a call to the fleet's shadow variants, whose responses go only to capture and metrics.
 
-    The share that is copied is the shadow's weight in relation to the production variant's.
+    The copied share is the shadow's weight relative to the production variant's.
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
     """
     for copy in fleet.shadows.values():
@@ -223,7 +223,7 @@ def _send(server: Server, call: Call) -> Answer:
     except (OSError, http.client.HTTPException) as error:
         LOGGER.info("the container of variant %s does not answer: %s", server.variant, error)
         _revive(server)
-        # status and words as public reports quote them: github.com/aws/amazon-sagemaker-examples/issues/3089
+        # status and wording of public reports: github.com/aws/amazon-sagemaker-examples/issues/3089
         message = (
             f"Amazon SageMaker could not get a response from the {call.endpoint} endpoint. This can occur when CPU or memory "
             "utilization is high."
@@ -234,7 +234,7 @@ def _send(server: Server, call: Call) -> Answer:
 
 
 def _revive(server: Server) -> None:
-    """Restart a container that has ended by itself, as SageMaker does; calls fail until it answers."""
+    """Restart a container that has ended by itself, as SageMaker does; calls fail until it responds."""
     with _REVIVING:
         process = server.process
         if process is not None and process.poll() is not None and server.root.exists():
@@ -298,10 +298,10 @@ def invoke(name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dic
 
 
 def serving(name: str) -> Record:
-    """Return the record of an endpoint that answers calls.
+    """Return the record of an endpoint that can serve calls.
 
     Raises:
-        ServiceError: ``ValidationError``: it does not exist.
+        ServiceError: ``ValidationError`` if it does not exist or is not in service.
     """
     # claim: invocations-have-limits
     record = resource_store.store().records["Endpoint"].get(name)
@@ -334,7 +334,7 @@ class _Queue:
 
     @property
     def busy(self) -> int:
-        """How many requests are being worked on."""
+        """Number of requests in progress."""
         return len(self.working)
 
 
@@ -342,7 +342,7 @@ _QUEUES: dict[str, _Queue] = {}
 
 
 def _restore_queues(queues: dict[str, _Queue]) -> None:
-    """Put requests back; those that were being worked on are next."""
+    """Restore the queues; requests in progress are first in line."""
     for queue in queues.values():
         items = [*queue.working.values(), *queue.waiting]
         queue.waiting = deque(items)
@@ -354,18 +354,18 @@ kept_stores.keep_by(__name__, "_QUEUES", save=lambda: _QUEUES, restore=_restore_
 
 
 def invoke_async(name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Take a request into an endpoint's queue.
+    """Add a request to an endpoint's queue.
 
     Args:
         name: Endpoint name.
         headers: The request's headers, in lower case.
-        body: The request's payload, which must be empty: the input is in S3.
+        body: The request's body, which must be empty: the input is in S3.
 
     Returns:
-        Status 202, where the answer and the failure will be, and the id of the inference.
+        Status 202, the locations of the response and the failure, and the inference id.
 
     Raises:
-        ServiceError: ``ValidationError``: the endpoint is not asynchronous, or the request is not one that is known here.
+        ServiceError: ``ValidationError`` if the endpoint is not asynchronous, or the request is not supported.
     """
     # claim: asynchronous-answers-are-objects
     refused = [member for member in _UNSUPPORTED_ASYNCHRONOUS if _HEADER + member in headers] + (
@@ -401,7 +401,7 @@ def invoke_async(name: str, headers: Mapping[str, str], body: bytes) -> tuple[in
     with _QUEUE_LOCK:
         fresh = _Queue(name, (get_account_id(), get_region()), record["CreationTime"])
         queue = _QUEUES.get(record["EndpointArn"], fresh)
-        if queue.created != record["CreationTime"]:  # of an endpoint of that name which is gone
+        if queue.created != record["CreationTime"]:  # the queue of a deleted endpoint of the same name
             queue = fresh
         _QUEUES[record["EndpointArn"]] = queue
         queue.waiting.append(item)
@@ -415,16 +415,16 @@ def invoke_async(name: str, headers: Mapping[str, str], body: bytes) -> tuple[in
 
 
 class Backlogs:
-    """The queues' backlog, published each minute as one source of the embedded clock."""
+    """Backlog metrics of the queues, published each minute, as one source of the embedded clock."""
 
     def due(self, after: float) -> float | None:
-        """Return the next minute, while a queue has something to tell."""
+        """Return the next minute while a queue has metrics to publish."""
         with _QUEUE_LOCK:
             told = any(queue.waiting or queue.busy or queue.active + _LINGER > after for queue in _QUEUES.values())
         return (after // _MINUTE + 1) * _MINUTE if told else None
 
     def run(self, at: float) -> bool:
-        """Publish, and let new instances take waiting requests."""
+        """Publish the metrics, and start waiting requests on new instances."""
         before = get_account_id(), get_region()
         for identity, queue in list(_QUEUES.items()):
             set_request_account_id(queue.scope[0])
@@ -502,7 +502,7 @@ def _work(record: Record, queue: _Queue, item: _Waiting) -> None:
 
 
 def _answer(record: Record, item: _Waiting, state: Live, fleet: Fleet, server: Server) -> str:
-    """Read the input, call the container, write its answer, and return the answer's content type."""
+    """Read the input, call the container, write its response; return the response's content type."""
     # claim: asynchronous-answers-are-objects
     if clock.now() > item.until:
         raise ServiceError("ValidationError", "the request has expired in the queue")
@@ -529,7 +529,7 @@ def _fail(record: Record, server: Server, item: _Waiting, error: Exception) -> N
 
 
 def _notify(record: Record, server: Server, item: _Waiting, topic: str, outcome: Record) -> None:
-    """Tell the topic, if there is one, in the name of the execution role.
+    """Notify the topic, if any, with the execution role.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-check-predictions.html
     """

@@ -1,4 +1,4 @@
-"""What a job may take of this machine: disk and processes. On AWS its instance is bound; here it shares a laptop with all else."""
+"""Limits of a job on this machine: disk space and processes. In AWS a job has its own instance; here it shares a laptop."""
 
 import contextlib
 import os
@@ -13,20 +13,20 @@ from mlops_runtime.jobs.script_process import folder_bytes, sized
 DISK = "MLOPS_LOCAL_JOB_GIB"
 PROCESSES = "MLOPS_LOCAL_JOB_PROCESSES"
 _GIB = 1024**3
-_EVERY = 0.5  # real seconds between two readings of the disk
-_SHARE_OF_READING = 20  # a reading that took a second is not repeated for twenty
+_EVERY = 0.5  # real seconds between two measurements of the disk
+_SHARE_OF_READING = 20  # a measurement that took a second is not repeated for twenty
 
 
 @dataclass(slots=True, kw_only=True)
 class JobBounds:
-    """The bounds of one job.
+    """The limits of one job.
 
     Args:
         root: Its private root, the ``/opt/ml`` of its container.
-        volume: Bytes of the volume that the job asks for.
-        written: Bytes that it may write below its root: 2 GiB, or ``MLOPS_LOCAL_JOB_GIB``, if its volume is not smaller.
-        free: Bytes that stay free on the disk of the embedded cloud.
-        processes: How many processes it may have at once: 512, or ``MLOPS_LOCAL_JOB_PROCESSES``.
+        volume: Bytes of its requested volume.
+        written: Bytes that it may write below its root, if its volume is not smaller: 2 GiB, or ``MLOPS_LOCAL_JOB_GIB``.
+        free: Bytes that must remain free on the disk of the embedded cloud.
+        processes: Maximum concurrent processes: 512, or ``MLOPS_LOCAL_JOB_PROCESSES``.
     """
 
     root: Path
@@ -39,7 +39,7 @@ class JobBounds:
 
     @classmethod
     def of(cls, record: Record, root: Path) -> "JobBounds":
-        """Return the bounds of a training or processing job.
+        """Return the limits of a training or processing job.
 
         Args:
             record: Its description.
@@ -49,7 +49,7 @@ class JobBounds:
         return cls(root=root, volume=resources.get("VolumeSizeInGB", 30) * _GIB)
 
     def problem(self, group: int) -> str | None:
-        """Return which bound is passed, and the fix.
+        """Return the exceeded limit with the fix, or ``None``.
 
         Args:
             group: The job's process group.
@@ -71,7 +71,7 @@ class JobBounds:
     def _disk(self) -> str | None:
         size = folder_bytes(self.root)
         if self._at_first is None:
-            self._at_first = size  # its input
+            self._at_first = size  # the job's input
         written = size - self._at_first
         if size > self.volume:
             return (
@@ -93,13 +93,13 @@ class JobBounds:
 
 
 def _members(group: int) -> int:
-    """Return how many processes a group has, as far as the kernel says so."""
+    """Return the number of processes in a group; 0 where the kernel does not report it."""
     count = 0
     try:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(ProcessLookupError):
                     count += os.getpgid(int(entry.name)) == group
-    except FileNotFoundError:  # macOS has none
+    except FileNotFoundError:  # macOS has no /proc
         return 0
     return count

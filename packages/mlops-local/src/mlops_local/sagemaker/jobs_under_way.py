@@ -1,7 +1,7 @@
-"""Jobs that a jump of the clock waits for: what they publish is then of the time at which they were started.
+"""Jobs that a clock jump waits for, so that their metrics get the time at which they were started.
 
-A monitor's job that ended only after the jump would publish metrics of a time that no alarm reads any more, and a machine
-would find that its job has taken days.
+Otherwise a monitoring job that ends after the jump would publish metrics for a time that no alarm evaluates any more, and a
+state machine would find that its job took days.
 """
 
 import logging
@@ -14,13 +14,13 @@ from mlops_local.sagemaker import monitoring_schedules, resource_store
 
 LOGGER = logging.getLogger(__name__)
 
-# longest real seconds that one due time of a jump waits, below what callers of a jump wait for its answer
+# longest wait of one due time of a jump, in real seconds; shorter than callers' timeout of a jump
 _LIMIT = 300.0
-# real seconds without a job after which a machine has none to start
+# real seconds without a job after which no state machine is expected to start another
 _QUIET = 1.0
 _LOOK = 0.05
 _KINDS = ("ProcessingJob", "TrainingJob", "TransformJob")
-# a job that has lost its spot capacity waits for embedded time
+# a job without spot capacity waits for embedded time
 _WAITING = "Interrupted"
 
 
@@ -36,7 +36,7 @@ def _running() -> Iterator[str]:
 
 
 def settle() -> None:
-    """Block until the jobs that run have ended, with the functions that their events call and later jobs, up to a limit."""
+    """Block until running jobs, the functions that their events invoke and subsequent jobs have ended, up to a limit."""
     names = list(_running())
     if not names:
         return

@@ -1,6 +1,6 @@
-"""Lineage: artifacts, actions and contexts, and the associations between them.
+"""Lineage: artifacts, actions and contexts, and associations between them.
 
-Nothing is made by itself here: SageMaker's own entities for jobs (trial components) and queries of the graph are not imitated.
+Entities are created by requests only: SageMaker's own entities for jobs (trial components) and lineage queries are not implemented.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/lineage-tracking-entities.html
 """
@@ -16,13 +16,13 @@ from mlops_local.sagemaker.api_shapes import Record, ServiceError, validation
 
 _TYPES = {"Artifact": "ArtifactType", "Action": "ActionType", "Context": "ContextType"}
 _NAMES = {"Artifact": "ArtifactName", "Action": "ActionName", "Context": "ContextName"}
-_PAGE = 10  # "The default value is 10", of MaxResults of each of the lists
-# botocore's ExperimentEntityName; a context's name may have underscores and then does not fit a summary's SourceName
+_PAGE = 10  # "The default value is 10", for MaxResults of each list operation
+# botocore's ExperimentEntityName; a context name with underscores does not match a summary's SourceName
 _SHOWN_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,119}")
 
 
 def create_artifact(request: Record) -> Record:
-    """CreateArtifact: one for each source, by whose hash it is named."""
+    """CreateArtifact: one per source, named by the source's hash."""
     prefix = f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:"
     return _create("Artifact", sagemaker_requests.artifact_arn(request["Source"], prefix), request)
 
@@ -89,7 +89,7 @@ def delete_context(request: Record) -> Record:
 
 
 def add_association(request: Record) -> Record:
-    """AddAssociation: one between a source and a destination."""
+    """AddAssociation: at most one between a source and a destination."""
     # claim: lineage-joins-two-entities-once
     source, destination = request["SourceArn"], request["DestinationArn"]
     with resource_store.LOCK:
@@ -145,7 +145,7 @@ def _create(kind: str, name: str, request: Record) -> Record:
 
 def _get(kind: str, name: str) -> Record:
     # claim: lineage-joins-two-entities-once
-    if kind != "Artifact":  # which is kept by its ARN
+    if kind != "Artifact":  # artifacts are stored by ARN
         name = resource_store.name_of(kind, name)
     found = resource_store.store().records[kind].get(name)
     if found is None:
@@ -176,7 +176,7 @@ def _delete(kind: str, name: str) -> Record:
         arn = record[spec.arn]
         for association in resource_store.store().records["Association"].values():
             if arn in (association["SourceArn"], association["DestinationArn"]):
-                # AWS's own SDK takes associations away first: sagemaker.lineage's delete(disassociate=True)
+                # AWS's own SDK removes associations first: sagemaker.lineage's delete(disassociate=True)
                 raise validation(f"{kind} {arn} has associations; delete them first.")
         resource_store.remove(kind, record[spec.name])
     return {spec.arn: arn}

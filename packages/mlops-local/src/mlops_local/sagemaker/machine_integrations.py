@@ -1,7 +1,7 @@
 """SageMaker's integrations in state machines: optimized, optimized with ``.sync``, and ``aws-sdk``.
 
-A ``.sync`` task follows its job to its end, answers with its description, fails with it as the cause, and stops the job when the
-execution is stopped or the task runs out of time. What the machine's role may do is checked before a task gets here.
+A ``.sync`` task polls its job until it ends and returns its description; on failure the description is the cause. It stops the job
+when the execution is stopped or the task times out. The machine role's permissions are checked before the task runs.
 
 See: https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
 """
@@ -34,7 +34,7 @@ compat.expect(
 _PREFIX = "arn:aws:states:::sagemaker:"
 _CREATED = ("TrainingJob", "ProcessingJob", "TransformJob", "Model", "EndpointConfig", "Endpoint")
 _LOOK = 0.05  # real seconds between two polls of a job
-# the Java SDK's names of the service's errors; one that no operation's model lists goes by the service's own name
+# the Java SDK's names of the service's errors; an error that no operation's model lists has the service's own name
 _MODELLED = {
     "ResourceInUse": "ResourceInUseException",
     "ResourceNotFound": "ResourceNotFoundException",
@@ -47,10 +47,10 @@ _late: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("
 
 
 def install() -> None:
-    """Register the integrations and the way in which a task hears that it is no longer wanted."""
+    """Register the integrations, and the detection of stopped executions and timed-out tasks."""
     names = [f"create{kind}" for kind in _CREATED] + ["updateEndpoint"]
     ours = {f"{_PREFIX}{name}": partial(_task, name[0].upper() + name[1:]) for name in names}
-    # MiniStack takes the first prefix that fits: the longest must come first
+    # MiniStack takes the first matching prefix: the longest must come first
     merged = {**machines._SERVICE_DISPATCH, **ours}
     machines._SERVICE_DISPATCH = dict(sorted(merged.items(), key=lambda row: -len(row[0])))
     machines._AWS_SDK_SERVICE_MAP["sagemaker"] = {"target_prefix": "SageMaker", "protocol": "json"}
@@ -82,7 +82,7 @@ def _with_limit(invoke: Any, resource: str, data: Any, timeout: Any) -> Any:
 
 
 def is_unwanted() -> bool:
-    """Return whether the task that calls this has run out of time, or its execution is no longer running."""
+    """Return whether the calling task has timed out, or its execution is no longer running."""
     execution, late = _execution.get(), _late.get()
     return (execution is not None and execution["status"] != "RUNNING") or (late is not None and late.is_set())
 
@@ -126,7 +126,7 @@ def _failed(error: ServiceError) -> Exception:
 
 
 def _milliseconds(value: Any) -> Any:
-    """Return a description as Step Functions shows it: members as the API names them, times in epoch milliseconds."""
+    """Return a description in Step Functions' format: the API's member names, times in epoch milliseconds."""
     if isinstance(value, dict):
         return {key: _milliseconds(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -21,11 +21,11 @@ from mlops_local.sagemaker.role_clients import Identity
 
 LOGGER = logging.getLogger(__name__)
 
-# "there could be a delay of 0-20 minutes": captures of the hour's last minutes are there by then
+# "there could be a delay of 0-20 minutes": captures of the hour's last minutes have arrived by then
 _DELAY = 600.0
 _HOUR = timedelta(hours=1)
 _LOOK = 0.1  # real seconds between two polls of a job
-_AT_ONCE = threading.Semaphore(2)  # a jump over a week makes many executions due
+_AT_ONCE = threading.Semaphore(2)  # after a jump over a week many executions are due
 PENDING = ("Pending", "InProgress", "Stopping")
 _EXPRESSION = re.compile(r"cron\(0 (\*|\d+)(?:/(\d+))? ")
 _ENDED = ("Completed", "Failed", "Stopped")
@@ -39,7 +39,7 @@ _WORDS = {
     "ModelBias": "model-bias",
     "ModelExplainability": "model-explainability",
 }
-# which sides of a call each monitor reads, and where it publishes
+# sides of a call that each monitor type reads, and its metric namespace
 _SIDES = {
     "DataQuality": ("endpointInput", "endpointOutput"),
     "ModelQuality": ("endpointOutput",),
@@ -79,12 +79,12 @@ def wait_for(schedule: str) -> None:
 
 
 def wake() -> None:
-    """Let the clock look when the next execution is due."""
+    """Make the clock determine the next due execution again."""
     clock.wake()
 
 
 def due_after(expression: str, after: float) -> datetime:
-    """Return the first full hour after a time that an expression names.
+    """Return the first full hour after a time that matches an expression.
 
     Example:
         >>> due_after("cron(0 17/6 ? * * *)", 0.0).isoformat()
@@ -97,10 +97,10 @@ def due_after(expression: str, after: float) -> datetime:
 
 
 class Schedules:
-    """When monitoring schedules are due, as one source of the embedded clock."""
+    """Due times of monitoring schedules, as one source of the embedded clock."""
 
     def due(self, after: float) -> float | None:
-        """Return when the next execution of any schedule starts: some minutes after its hour."""
+        """Return when the next execution of any schedule starts, some minutes after its hour."""
         return min(
             (due_after(_expression(row), after - _DELAY).timestamp() + _DELAY for _, row in _scheduled()), default=None
         )
@@ -161,7 +161,7 @@ def _start(account: str, region: str, name: str, hour: datetime) -> None:
 
 
 class _Run:
-    """One execution: the window's captures, joined with labels where the monitor has them, then analyzed."""
+    """One execution: captures of its window, merged with labels if the monitor needs them, then analyzed."""
 
     def __init__(self, execution: Record, schedule: Record, definition: Record) -> None:
         self._execution, self._schedule, self._definition = execution, schedule, definition
@@ -175,7 +175,7 @@ class _Run:
         self._role = Identity(definition["RoleArn"], definition["JobDefinitionArn"])
 
     def work(self) -> None:
-        """Run it to its end; a reason not to is its ``FailureReason``."""
+        """Run the execution to its end, with a ``FailureReason`` if it fails."""
         try:
             with _AT_ONCE:
                 resource_store.update(self._execution, MonitoringExecutionStatus="InProgress")
@@ -193,7 +193,7 @@ class _Run:
         if not inputs:
             return "Failed", _NO_DATA
         if self._type in _WITH_LABELS:
-            # labels are uploaded after their calls, up to now
+            # labels are uploaded after their calls: read them up to the current time
             labels = list(self._hours(self._labels(), "groundtruth", start, self._at))
             if not labels:
                 return "Failed", _NO_DATA
@@ -302,7 +302,7 @@ class _Run:
         return {"": self._input["GroundTruthS3Input"]["S3Uri"].rstrip("/")}
 
     def _hours(self, folders: dict[str, str], place: str, start: datetime, end: datetime) -> Iterator[Record]:
-        """Yield an input for each hour of folders that has objects."""
+        """Yield an input for each hour of the window whose folder has objects."""
         client, number = self._role.client("s3"), 0
         for variant, folder in folders.items():
             hour = start.replace(minute=0, second=0, microsecond=0)
@@ -326,7 +326,7 @@ def _input(name: str, uri: str, path: str) -> Record:
 
 
 def _offset(text: str | None, default: timedelta) -> timedelta:
-    """Return how long ago an ISO 8601 offset is.
+    """Return an ISO 8601 offset as a positive duration before now.
 
     Example:
         >>> _offset("-P1DT2H", timedelta()).total_seconds() / 3600
@@ -350,7 +350,7 @@ def create_definition(what: str, request: Record) -> Record:
     Identity(request["RoleArn"], resource_store.arn(kind, name)).check()
     record = {k: v for k, v in request.items() if k != "Tags"}
     arn = resource_store.arn(kind, name)
-    # what lists show has other names than what is described
+    # lists use other member names than descriptions
     record |= {"EndpointName": endpoint, "MonitoringJobDefinitionName": name, "MonitoringJobDefinitionArn": arn}
     resource_store.add(kind, name, record, request.get("Tags"))
     return {"JobDefinitionArn": arn}
@@ -369,7 +369,7 @@ def list_definitions(what: str, request: Record) -> Record:
 
 
 def delete_definition(what: str, request: Record) -> Record:
-    """Delete...JobDefinition; one that a schedule names stays."""
+    """Delete...JobDefinition; rejected while a schedule uses it."""
     # claim: definition-is-used-by-its-schedule
     name = request["JobDefinitionName"]
     with resource_store.LOCK:
@@ -418,14 +418,14 @@ def list_schedules(request: Record) -> Record:
 
 
 def switch_schedule(status: str, request: Record) -> Record:
-    """StartMonitoringSchedule and StopMonitoringSchedule; an execution that runs goes on."""
+    """StartMonitoringSchedule and StopMonitoringSchedule; a running execution continues."""
     resource_store.update(_get(_SCHEDULE, request["MonitoringScheduleName"]), MonitoringScheduleStatus=status)
     wake()
     return {}
 
 
 def delete_schedule(request: Record) -> Record:
-    """DeleteMonitoringSchedule; not while an execution runs. What it has executed stays in lists."""
+    """DeleteMonitoringSchedule; rejected while an execution runs. Past executions remain in lists."""
     # claim: schedule-with-executions-stays
     name = request["MonitoringScheduleName"]
     with resource_store.LOCK:
@@ -439,7 +439,7 @@ def delete_schedule(request: Record) -> Record:
 
 
 def list_executions(request: Record) -> Record:
-    """ListMonitoringExecutions, the newest first."""
+    """ListMonitoringExecutions, newest first."""
     rows = [
         row
         for row in resource_store.store().records["MonitoringExecution"].values()
@@ -454,12 +454,12 @@ def list_executions(request: Record) -> Record:
 
 
 def interrupt(execution: Record, reason: str) -> None:
-    """End an execution whose analysis has ended with the embedded cloud."""
+    """End an execution whose analysis ended with the embedded cloud."""
     resource_store.update(execution, MonitoringExecutionStatus="Failed", FailureReason=reason)
 
 
 def control(method: str, body: bytes) -> tuple[int, object]:
-    """Answer ``/_mlops/monitoring``: every schedule, and the stand-in of its image."""
+    """Serve ``/_mlops/monitoring``: every schedule, and the stand-in of its image."""
     del method, body
     return 200, {"monitoring": list(_told())}
 
@@ -501,7 +501,7 @@ def _configured(config: Record) -> Record:
 
 
 def _refuse(what: str, request: Record, app: Record, given: Record) -> None:
-    """Refuse by name what our analyzers and jobs have not."""
+    """Reject, by name, what our analyzers and jobs do not support."""
     baseline = request.get(f"{what}BaselineConfig", {})
     source = given.get("EndpointInput", {})
     problems = [
@@ -527,7 +527,7 @@ def _refuse(what: str, request: Record, app: Record, given: Record) -> None:
 
 
 def _check_endpoint(name: str) -> None:
-    # AWS's words, as people have reported them
+    # AWS's wording in public reports
     # claim: definition-needs-a-capturing-endpoint
     endpoint = resource_store.store().records["Endpoint"].get(name)
     if endpoint is None:

@@ -1,4 +1,4 @@
-"""The model registry: groups, and versions in them.
+"""The model registry: model package groups and their versions.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
 """
@@ -52,7 +52,7 @@ def list_groups(request: Record) -> Record:
 
 
 def delete_group(request: Record) -> Record:
-    """DeleteModelPackageGroup; a group with versions stays."""
+    """DeleteModelPackageGroup; rejected for a group with versions."""
     # claim: group-with-packages-stays
     record = describe_group(request)
     name = record["ModelPackageGroupName"]
@@ -64,7 +64,7 @@ def delete_group(request: Record) -> Record:
 
 
 def create_package(request: Record) -> Record:
-    """CreateModelPackage: the next version of a group. Packages without a group are refused by name."""
+    """CreateModelPackage: the next version of a group. Packages without a group are rejected."""
     # claim: packages-are-versions-of-a-group
     if "ModelPackageGroupName" not in request:
         raise validation("only versioned model packages can be made here; give ModelPackageGroupName")
@@ -105,10 +105,10 @@ def create_package(request: Record) -> Record:
 
 
 def package(name: str) -> Record:
-    """Return a package by its ARN, or by ``<group>/<version>``.
+    """Return a package by ARN, or by ``<group>/<version>``.
 
     Raises:
-        ServiceError: ``ValidationException``: it does not exist.
+        ServiceError: ``ValidationException`` if it does not exist.
     """
     return resource_store.get(
         "ModelPackage", name if name.startswith("arn:") else resource_store.arn("ModelPackage", name)
@@ -121,7 +121,7 @@ def describe_package(request: Record) -> Record:
 
 
 def list_packages(request: Record) -> Record:
-    """ListModelPackages, of one group or of all, with filters."""
+    """ListModelPackages, of one or all groups, with filters."""
     rows: Any = resource_store.store().records["ModelPackage"].values()
     if "ModelPackageGroupName" in request:
         group = resource_store.name_of("ModelPackageGroup", request["ModelPackageGroupName"])
@@ -135,7 +135,7 @@ def list_packages(request: Record) -> Record:
 
 
 def update_package(request: Record) -> Record:
-    """UpdateModelPackage: the approval, metadata and life cycle of a version."""
+    """UpdateModelPackage: approval, metadata and life cycle of a version."""
     record = package(request["ModelPackageArn"])
     for name in ("AdditionalInferenceSpecificationsToAdd", "ModelPackageRegistrationType"):
         if name in request:
@@ -160,10 +160,10 @@ def delete_package(request: Record) -> Record:
 
 
 def check_image(image: str) -> None:
-    """Refuse an image that nothing here runs.
+    """Reject an image that cannot run here.
 
     Raises:
-        ServiceError: ``ValidationException`` that names the repository and the table.
+        ServiceError: ``ValidationException`` naming the repository and the table of runners.
     """
     # claim: package-image-is-checked
     try:
@@ -173,10 +173,10 @@ def check_image(image: str) -> None:
 
 
 def approved_container(name: str) -> Record:
-    """Return the container of a package that a model may be made of.
+    """Return the container of a package from which a model may be created.
 
     Raises:
-        ServiceError: ``ValidationException``: there is no such package, it is not approved, or has no single container.
+        ServiceError: ``ValidationException`` if the package does not exist, is not approved, or has not exactly one container.
     """
     # claim: only-approved-packages-become-models
     record = package(name)
@@ -192,19 +192,19 @@ def approved_container(name: str) -> Record:
 
 
 def user_context() -> Record:
-    """Return the caller as ``UserContext``: a session of a role by the session's ARN and id, as its ``IamIdentity`` says."""
+    """Return the caller as ``UserContext``; its ``IamIdentity`` has a role session's ARN and id."""
     arn, principal = authorization.caller()
     found = source_identity.kept(authorization.caller_key())
     return {"IamIdentity": {"Arn": arn, "PrincipalId": principal, **({"SourceIdentity": found} if found else {})}}
 
 
 def _check_caller(container: Record) -> None:
-    """Refuse a container whose image or model data the caller may not read.
+    """Reject a container whose image or model data the caller may not read.
 
-    AWS's policy for those who register, ``AmazonSageMakerModelRegistryFullAccess``, has these actions.
+    AWS's managed policy for registration, ``AmazonSageMakerModelRegistryFullAccess``, has these actions.
 
     Raises:
-        ServiceError: ``ValidationException`` with the right that is missing.
+        ServiceError: ``ValidationException`` with the missing permission.
     """
     # claim: registering-reads-image-and-artifact
     key, image = authorization.caller_key(), _ECR.match(container["Image"])
@@ -227,7 +227,7 @@ def _versions(group: str) -> list[Record]:
 
 
 def _with_digests(specification: Record) -> Record:
-    """Return the specification with the digest of each image that is named by digest, as the registry resolves it."""
+    """Return the specification with the digest of each image that is referenced by digest, as the registry resolves it."""
     containers = []
     for container in specification["Containers"]:
         _, at, digest = container["Image"].partition("@")

@@ -16,7 +16,7 @@ from mlops_local.sagemaker.role_clients import Identity
 LOGGER = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
-_METRICS = 1000  # a request
+_METRICS = 1000  # per request
 
 
 def create(request: Record) -> Record:
@@ -106,7 +106,7 @@ def _work(job: Job) -> None:
 
 
 def interrupt(record: Record, reason: str) -> None:
-    """End a job whose process has ended with the embedded cloud."""
+    """End a job whose process ended with the embedded cloud."""
     _fail(record, reason)
 
 
@@ -151,7 +151,7 @@ def _upload(job: Job) -> None:
 
 
 def _publish(job: Job) -> None:
-    """Put the metrics that a monitoring job leaves; CloudWatch's own shape, and the namespace of the monitor.
+    """Publish the metrics that a monitoring job wrote in CloudWatch's format, in the monitor's namespace.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloudwatch.html
     """
@@ -169,7 +169,7 @@ def _publish(job: Job) -> None:
         for first in range(0, len(lines), _METRICS):
             data = [json.loads(line) for line in lines[first : first + _METRICS]]
             client.put_metric_data(Namespace=namespace, MetricData=data)
-    except container_processes.TRANSFER_ERRORS as error:  # as with log lines of a role that may not write them
+    except container_processes.TRANSFER_ERRORS as error:  # as for log lines of a role without the permission
         LOGGER.warning("metrics of %s are lost: %s", job.name, error)
 
 

@@ -1,6 +1,6 @@
-"""What the service knows: one store an account and region, in memory, in the order of creation.
+"""SageMaker's resources: one in-memory store per account and Region, in order of creation.
 
-A record is what Describe answers. What a record does beside that (a process, a fleet) is kept by the module that runs it.
+A record is the response of Describe. The running parts of a resource (a process, a fleet) belong to the module that runs them.
 """
 
 import base64
@@ -20,7 +20,7 @@ from mlops_local.saved_state import kept_stores
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of resource: the members of its name and ARN, the ARN's resource type, and AWS's words for its errors."""
+    """A kind of resource: the members of its name and ARN, the ARN's resource type, and AWS's error messages."""
 
     name: str
     arn: str
@@ -30,7 +30,7 @@ class Kind:
 
 
 def _already(what: str) -> Callable[[str], ServiceError]:
-    # public reports of the service's words, for instance github.com/aws/sagemaker-python-sdk/issues/101
+    # public reports of the service's wording, for instance github.com/aws/sagemaker-python-sdk/issues/101
     return lambda arn: validation(f'Cannot create already existing {what} "{arn}".')
 
 
@@ -95,7 +95,7 @@ KINDS: dict[str, Kind] = {
         missing="ModelPackageGroup {arn} does not exist.",
         exists=lambda arn: validation(f"Model Package Group already exists: {arn}"),
     ),
-    # artifacts are kept by ARN, as versions of packages are
+    # artifacts are stored by ARN, like versions of packages
     "Artifact": Kind(
         name="ArtifactArn",
         arn="ArtifactArn",
@@ -117,7 +117,7 @@ KINDS: dict[str, Kind] = {
         missing="Context {arn} does not exist.",
         exists=lambda arn: validation(f"Context {arn} already exists."),
     ),
-    # which AWS knows by its two ends alone
+    # AWS identifies associations only by their two ends
     "Association": Kind(
         name="AssociationKey",
         arn="AssociationKey",
@@ -147,7 +147,7 @@ KINDS: dict[str, Kind] = {
         missing="Monitoring schedule {arn} not found.",
         exists=_in_use("Monitoring schedule"),
     ),
-    # which AWS knows by schedule and time alone
+    # AWS identifies executions only by schedule and time
     "MonitoringExecution": Kind(
         name="ExecutionKey",
         arn="ExecutionKey",
@@ -168,7 +168,7 @@ KINDS: dict[str, Kind] = {
 @kept_stores.record
 @dataclass(slots=True)
 class Store:
-    """The records of one account and region."""
+    """The records of one account and Region."""
 
     records: dict[str, dict[str, Record]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -179,31 +179,31 @@ _STORES: dict[tuple[str, str], Store] = kept_stores.keep(__name__, "_STORES", {}
 
 
 def store() -> Store:
-    """Return the store of the calling account and region."""
+    """Return the store of the calling account and Region."""
     with LOCK:
         return _STORES.setdefault((get_account_id(), get_region()), Store())
 
 
 def stores() -> dict[tuple[str, str], Store]:
-    """Return the store of each account and region."""
+    """Return the stores of all accounts and Regions."""
     with LOCK:
         return dict(_STORES)
 
 
 def all_records(kind: str) -> list[Record]:
-    """Return the records of a kind in every account and region."""
+    """Return the records of a kind in all accounts and Regions."""
     return [record for known in stores().values() for record in known.records[kind].values()]
 
 
 def arn(kind: str, name: str) -> str:
-    """Return the ARN of a resource in the calling account and region; SageMaker's ARNs are lower case."""
-    if name.startswith("arn:"):  # versions of packages are kept by ARN
+    """Return the ARN of a resource in the calling account and Region; SageMaker's ARNs are lower case."""
+    if name.startswith("arn:"):  # package versions are stored by ARN
         return name
     return f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:{KINDS[kind].resource}/{name.lower()}"
 
 
 def name_of(kind: str, text: str) -> str:
-    """Return the name of a resource given by name or ARN, as several operations allow; an ARN has lost the name's case."""
+    """Return the name of a resource given by name or ARN; looked up, because an ARN loses the name's case."""
     if not text.startswith("arn:"):
         return text
     records = store().records[kind].items()
@@ -211,10 +211,10 @@ def name_of(kind: str, text: str) -> str:
 
 
 def add(kind: str, name: str, record: Record, tags: Iterable[dict[str, str]] | None = None) -> Record:
-    """Store a new record under its name and ARN with its times.
+    """Store a new record under its name and ARN, with its times.
 
     Raises:
-        ServiceError: A resource of that name exists.
+        ServiceError: If a resource of that name exists.
     """
     # claim: names-are-unique-by-kind
     spec, identity = KINDS[kind], arn(kind, name)
@@ -232,7 +232,7 @@ def get(kind: str, name: str) -> Record:
     """Return a record.
 
     Raises:
-        ServiceError: ``ValidationException`` in AWS's words for that kind.
+        ServiceError: ``ValidationException`` in AWS's wording for that kind, if it does not exist.
     """
     # claim: names-are-unique-by-kind
     found = store().records[kind].get(name)
@@ -242,7 +242,7 @@ def get(kind: str, name: str) -> Record:
 
 
 def update(record: Record, **changes: Any) -> None:
-    """Change members of a record, with its time; ``None`` takes a member away."""
+    """Change members of a record and its modification time; ``None`` removes a member."""
     with LOCK:
         record.update(changes, LastModifiedTime=clock.utcnow())
         for name in [name for name, value in changes.items() if value is None]:
@@ -250,7 +250,7 @@ def update(record: Record, **changes: Any) -> None:
 
 
 def remove(kind: str, name: str) -> Record:
-    """Take a record away with its tags, and return it."""
+    """Remove a record and its tags, and return it."""
     with LOCK:
         record = get(kind, name)
         del store().records[kind][name]
@@ -259,31 +259,31 @@ def remove(kind: str, name: str) -> Record:
 
 
 def tags_of(identity: str) -> dict[str, str]:
-    """Return the tags of a resource by its ARN; none of one that is not there."""
+    """Return the tags of a resource by ARN; empty for a missing resource."""
     return dict(store().tags.get(identity, {}))
 
 
 def set_tags(identity: str, tags: Iterable[dict[str, str]]) -> None:
-    """Add tags to a resource; a key that is there takes the new value."""
+    """Add tags to a resource, replacing values of existing keys."""
     with LOCK:
         store().tags.setdefault(identity, {}).update({tag["Key"]: tag["Value"] for tag in tags})
 
 
 def listing(name: str, request: Record, rows: Iterable[Record], *, status: str | None, descending: bool) -> Record:
-    """Answer a List operation: the filters, orders and pages that all of them share.
+    """Return the response of a List operation: common filters, sort orders and pagination.
 
     Args:
-        name: The operation; its output's list member says what a summary holds.
+        name: The operation; its output shape determines the summary's members.
         request: The request.
-        rows: Records of the kind, already filtered by what only this operation knows.
+        rows: Records of the kind, after the operation's own filters.
         status: Member that ``StatusEquals`` compares. Default: none, for kinds without a status.
-        descending: Order where the request gives none; botocore's documentation of ``SortOrder`` says which.
+        descending: Default sort order, as documented for ``SortOrder`` in botocore.
     """
     kind = KINDS[name.removeprefix("List").removesuffix("s")]
     found = [row for row in rows if _selected(row, request, kind, status)]
     by = {"Name": kind.name, "Status": status, "CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
     wanted = request.get("SortBy", "CreationTime")
-    member = by.get(wanted, wanted)  # associations are also sorted by members of their own
+    member = by.get(wanted, wanted)  # associations have further sort members
 
     def position(row: Record) -> tuple[str | float, str]:
         value = row.get(str(member), "")

@@ -1,4 +1,4 @@
-"""What SageMaker does in the name of an execution role: credentials, clients, and files between S3 and a container."""
+"""Use of execution roles by SageMaker: credentials, clients, and file transfers between S3 and containers."""
 
 import functools
 import gzip
@@ -21,18 +21,18 @@ from mlops_local.sagemaker.api_shapes import validation
 PRINCIPAL = "sagemaker.amazonaws.com"
 _INFERENCE = ("model", "endpoint", "endpoint-config")
 _SESSION = "SageMaker"  # the role session name that SageMaker uses
-_LOCK = threading.Lock()  # making a boto3 client is not thread safe, using one is
+_LOCK = threading.Lock()  # creating a boto3 client is not thread-safe, using one is
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An execution role, and the resource that the service acts for: ``aws:SourceArn`` in the role's trust policy.
+    """An execution role, and the resource on whose behalf the service uses it: ``aws:SourceArn`` in the trust policy.
 
     Args:
-        role: The role's ARN.
-        source: The resource's ARN.
-        member: The network that the resource's containers run in. Default: they reach everything.
-        purpose: What the service does itself in the role's name, from its own network. Default: what containers do.
+        role: ARN of the role.
+        source: ARN of the resource.
+        member: Network of the resource's containers. Default: they reach everything.
+        purpose: Use of the role by the service itself, from its own network. Default: use by containers.
     """
 
     role: str
@@ -41,10 +41,10 @@ class Identity:
     purpose: str = ""
 
     def check(self) -> None:
-        """Refuse a role that SageMaker may not assume.
+        """Reject a role that SageMaker may not assume.
 
         Raises:
-            ServiceError: ``ValidationException`` in AWS's words.
+            ServiceError: ``ValidationException`` in AWS's wording.
         """
         # claim: job-role-trusts-sagemaker
         try:
@@ -56,7 +56,7 @@ class Identity:
             ) from error
 
     def require(self, action: str, resource: str) -> None:
-        """Ask whether the role may do something.
+        """Check whether the role may perform an action.
 
         Raises:
             AccessDeniedError: If IAM does not allow it.
@@ -64,7 +64,7 @@ class Identity:
         authorization.require(self._session(), action, resource)
 
     def environment(self) -> dict[str, str]:
-        """Return credentials of the role as environment variables; they do not expire, as the service renews them."""
+        """Return credentials of the role as environment variables, without expiry, as the service renews them."""
         session = self._session()
         return session.environment() | self._join(session)
 
@@ -80,7 +80,7 @@ class Identity:
             return _client(service, get_region(), session.access_key, session.secret_key, session.token)
 
     def of_service(self) -> "Identity":
-        """Return the role as SageMaker uses it from its own network: for log lines, metrics, alarms and notices."""
+        """Return the role for use from SageMaker's own network: log lines, metrics, alarms and notifications."""
         # claim: sagemaker-logs-from-its-own-network
         return replace(self, member=None, purpose="service")
 
@@ -90,7 +90,7 @@ class Identity:
             service=PRINCIPAL,
             source_arn=_source(self.source),
             name=_SESSION,
-            # two models of one role have the same source, and each its network
+            # two models with the same role have the same source, but each its own network
             purpose=f"{self.source} {self.purpose}",
         )
 
@@ -99,7 +99,7 @@ class Identity:
 
 
 def _source(arn: str) -> str:
-    """Return what SageMaker sends: for inference an ARN that ends with an asterisk, which no ARN of a model matches."""
+    """Return ``aws:SourceArn``: for inference an ARN that ends with an asterisk, which matches no model's ARN."""
     # claim: inference-sends-an-asterisk
     prefix, _, resource = arn.rpartition(":")
     return f"{prefix}:*" if resource.partition("/")[0] in _INFERENCE else arn
@@ -130,7 +130,7 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def relative(prefix: str, key: str) -> str:
-    """Return where an object of an ``S3Prefix`` lies below the folder of its channel.
+    """Return the path of an ``S3Prefix`` object below the folder of its channel.
 
     Example:
         >>> relative("sets/train", "sets/train/part-0.parquet"), relative("code/code.zip", "code/code.zip")
@@ -147,21 +147,21 @@ def relative(prefix: str, key: str) -> str:
 
 
 def objects(client: Any, uri: str) -> Iterator[str]:
-    """Yield the keys under an S3 URI, folder markers aside."""
+    """Yield the keys below an S3 URI, without folder markers."""
     bucket, prefix = split(uri)
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from (found["Key"] for found in page.get("Contents", []) if not found["Key"].endswith("/"))
 
 
 def download(uri: str, folder: Path, role: Identity) -> int:
-    """Copy the objects under an S3 URI into a folder.
+    """Download the objects below an S3 URI to a folder.
 
     Returns:
         The number of objects.
 
     Raises:
-        ClientError: The role may not list or read, or the bucket is absent.
-        ValueError: A key leads out of the folder.
+        ClientError: If the role may not list or read, or the bucket does not exist.
+        ValueError: If a key leads out of the folder.
     """
     # claim: archive-stays-in-its-folder
     client = role.client("s3")
@@ -179,13 +179,13 @@ def download(uri: str, folder: Path, role: Identity) -> int:
 
 
 def upload(folder: Path, uri: str, role: Identity, key: str | None) -> None:
-    """Copy a folder's files under an S3 URI.
+    """Upload a folder's files below an S3 URI.
 
     Args:
         folder: The folder.
         uri: S3 URI of the prefix.
         role: Execution role.
-        key: KMS key. Default (``None``): the bucket's own encryption.
+        key: KMS key. ``None`` uses the bucket's default encryption.
     """
     bucket, prefix = split(uri)
     client = role.client("s3")
@@ -195,7 +195,7 @@ def upload(folder: Path, uri: str, role: Identity, key: str | None) -> None:
 
 
 def upload_archive(folder: Path, uri: str, role: Identity, key: str | None) -> None:
-    """Put a folder as a ``tar.gz`` object whose bytes depend on nothing but names and contents."""
+    """Upload a folder as a ``tar.gz`` object whose bytes only depend on names and contents."""
     archive = folder.with_name(folder.name + ".tar.gz")
     with (
         archive.open("wb") as raw,

@@ -1,4 +1,4 @@
-"""The service's front: its operations, tags included, how a request reaches one, and how an error leaves."""
+"""Entry point of the service: its operations including tags, dispatch of requests, and error responses."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ from mlops_local.sagemaker import (
 )
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, check_request, check_response, validation
 
-_LIMIT = 50  # tags a resource
+_LIMIT = 50  # tags per resource
 
 
 def add(request: Record) -> Record:
@@ -47,7 +47,7 @@ def add(request: Record) -> Record:
 
 
 def list_(request: Record) -> Record:
-    """ListTags, in pages."""
+    """ListTags, paginated."""
     found = _shown(_known(request["ResourceArn"]))
     start = int(request.get("NextToken", "0"))
     size = request.get("MaxResults", 50)
@@ -76,7 +76,7 @@ def _shown(arn: str) -> list[dict[str, str]]:
 
 
 compat.expect("ministack.core.responses", _WIRE_CT_SUCCESS_OVERRIDE=dict)
-# MiniStack gives every JSON answer the API's content type, but a model's keeps its own; clients of the API ignore it
+# MiniStack sets the API's content type on every JSON response, but a model's response keeps its own; API clients ignore it
 responses._WIRE_CT_SUCCESS_OVERRIDE["sagemaker"] = "application/json"
 
 LOGGER = logging.getLogger(__name__)
@@ -142,18 +142,18 @@ OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
     "DeleteTags": delete,
 }
 
-# of an endpoint that is there
+# operations on an existing endpoint
 _OF_ENDPOINTS = ("DescribeEndpoint", "UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "DeleteEndpoint")
 _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/(async-)?invocations")
-# requests block on containers and on the embedded cloud itself; asyncio's default pool is too small for both
+# requests wait for containers and for the embedded cloud itself; asyncio's default pool is too small for both
 _POOL = ThreadPoolExecutor(max_workers=64, thread_name_prefix="sagemaker")
 
 
 def call(name: str, request: object) -> Record:
-    """Run an operation: request and response follow botocore's model, or it is an error.
+    """Run an operation; request and response are validated against botocore's model.
 
     Raises:
-        ServiceError: The operation's error, ``ValidationException``, or ``UnknownOperationException`` for one that is not here.
+        ServiceError: The operation's error, ``ValidationException``, or ``UnknownOperationException`` if unsupported.
     """
     operation = OPERATIONS.get(name)
     if operation is None:
@@ -165,7 +165,7 @@ def call(name: str, request: object) -> Record:
 
 
 async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes | str, query: object) -> Response:
-    """Answer a request of the service ``sagemaker``, for its API and its runtime; MiniStack's handler signature."""
+    """Serve a request of the service ``sagemaker`` (API or runtime); MiniStack's handler signature."""
     del method, query
     data = body.encode() if isinstance(body, str) else body
     lowered = {name.lower(): value for name, value in headers.items()}

@@ -1,6 +1,6 @@
-"""CloudFormation's SageMaker types: created, updated in place, replaced and deleted through the service's own operations.
+"""CloudFormation's SageMaker types: create, update, replace and delete through the service's operations.
 
-What is create-only is AWS's: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/AWS_SageMaker.html
+Create-only properties are AWS's: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/AWS_SageMaker.html
 """
 
 import hashlib
@@ -24,7 +24,7 @@ P = ParamSpec("P")
 Created = tuple[str, dict[str, Any]]
 
 _POLICY = "ModelPackageGroupPolicy"
-# properties that are changed in place; any other change is a replacement
+# properties that are updated in place; any other change is a replacement
 _IN_PLACE: dict[str, tuple[str, ...]] = {
     "ModelPackageGroup": ("Tags", _POLICY),
     "Model": ("Tags",),
@@ -37,14 +37,14 @@ _IN_PLACE: dict[str, tuple[str, ...]] = {
         "ExcludeRetainedVariantProperties",
         "RetainDeploymentConfig",
     ),
-    # a definition is never changed, its tags neither
+    # a definition is never changed, including its tags
     "DataQualityJobDefinition": (),
     "ModelQualityJobDefinition": (),
     "ModelBiasJobDefinition": (),
     "ModelExplainabilityJobDefinition": (),
     "MonitoringSchedule": ("MonitoringScheduleConfig",),
 }
-# properties that CloudFormation has and the create operation has not
+# properties of CloudFormation that the create operation lacks
 _UPDATE_ONLY = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig", _POLICY)
 _LOOK = 0.05  # real seconds between two polls of an endpoint
 
@@ -128,7 +128,7 @@ def _delete(kind: str, physical_id: str, properties: Record) -> None:
         return
     if kind == "Endpoint":
         _settle(name)
-    if kind == "MonitoringSchedule":  # which SageMaker does not delete while an execution runs
+    if kind == "MonitoringSchedule":  # SageMaker does not delete it while an execution runs
         _handled(sagemaker_api.call, "StopMonitoringSchedule", {spec.name: name})
         monitoring_schedules.wait_for(name)
     _handled(sagemaker_api.call, f"Delete{kind}", {spec.name: name})
@@ -158,7 +158,7 @@ def _created(kind: str, name: str) -> Created:
 
 
 def _settle(name: str) -> None:
-    """Wait until nothing is on its way for an endpoint."""
+    """Wait until an endpoint has no change in progress."""
     pause = threading.Event()
     while resource_store.get("Endpoint", name)["EndpointStatus"] not in ("InService", "Failed"):
         pause.wait(_LOOK)
@@ -181,7 +181,7 @@ def _handled(work: Callable[P, Record], *args: P.args, **kwargs: P.kwargs) -> Re
 
 
 def _generated(stack: str, logical_id: str) -> str:
-    """Return a new name in CloudFormation's manner: stack, logical id, and a part that no earlier one had."""
+    """Return a new name in CloudFormation's format: stack, logical id, and a unique suffix."""
     seed = f"{stack}/{logical_id}/{clock.now()}/{threading.get_ident()}"
     end = hashlib.sha256(seed.encode()).hexdigest()[:12]
     head = re.sub(r"[^a-zA-Z0-9]+", "-", f"{stack}-{logical_id}").strip("-")[:50].rstrip("-")

@@ -1,7 +1,7 @@
-"""Processes of containers; those of our own server and jobs are forked from one that has loaded them: each starts in little time.
+"""Container processes; those of our model server and jobs are forked from a process that has imported their modules.
 
-What they are forked from has the variables that Python or a library reads as it is loaded from the container, none of this
-machine's: there is one process for each set of them, for a few sets.
+The parent process gets the variables that Python or a library reads at import from the container, not from this machine: there is
+one parent per set of such variables, for a few sets.
 """
 
 import os
@@ -16,9 +16,9 @@ from mlops_local.saved_state import kept_stores
 
 _SERVER = "mlops_runtime.serving"
 _JOBS = frozenset(f"mlops_runtime.jobs.{name}" for name in ("evaluate", "predict", "train", "training_set"))
-# of variables that are read while what they import is loaded
+# prefixes of variables that are read at import
 _READ_AT_LOAD = ("PYTHON", "LD_", "MALLOC_", "OMP_", "OPENBLAS_", "MKL_", "ORT_", "NPY_", "ARROW_")
-_MOST = 4  # sets of variables; each keeps a process with all that is loaded
+_MOST = 4  # sets of variables; each needs a process with all imported modules
 _servers: dict[tuple[tuple[str, str], ...], ForkServer] = kept_stores.leave(
     __name__, "_servers", {}, why="processes of this run"
 )
@@ -26,12 +26,12 @@ _lock = threading.Lock()
 
 
 def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subprocess.Popen[bytes] | ForkedModule":
-    """Start a process in a group of its own, whose errors are among its output.
+    """Start a process in its own process group, with stderr in its output.
 
     Args:
         command: Program and arguments.
-        env: Its whole environment.
-        cwd: Its working directory.
+        env: The complete environment.
+        cwd: Working directory.
 
     Raises:
         OSError: If it cannot be started.
@@ -39,9 +39,9 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subp
     server = _server(env) if is_shareable(command) else None
     if server is not None:
         _, _, module, *arguments = command
-        # and what they import later: a job to read a split, a server to capture and to look features up
+        # including later imports: a job reads a split, a server captures and reads features
         loads = (module, "pyarrow.dataset") if module in _JOBS else (f"{module}.server", "boto3")
-        # the server's import sets it, and its environment is then replaced
+        # set by the server's import, after which the environment is replaced
         environment = {"ORT_DISABLE_TELEMETRY": "1", **env}
         return server.start_module(module, arguments, loads=loads, folder=str(cwd), environment=environment)
     return subprocess.Popen(
@@ -56,7 +56,7 @@ def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> "subp
 
 
 def is_shareable(command: Sequence[str]) -> bool:
-    """Return whether a process is of our model server or jobs."""
+    """Return whether a process runs our model server or jobs."""
     if list(command[:2]) != [sys.executable, "-m"]:
         return False
     module, *arguments = command[2:]
@@ -64,7 +64,7 @@ def is_shareable(command: Sequence[str]) -> bool:
 
 
 def _server(env: Mapping[str, str]) -> ForkServer | None:
-    """Return what has loaded with the variables of a container, if it is of the first few sets of them."""
+    """Return the fork server for a container's variables, for the first few sets of variables."""
     read = {name: value for name, value in env.items() if name.startswith(_READ_AT_LOAD)}
     key = tuple(sorted(read.items()))
     with _lock:

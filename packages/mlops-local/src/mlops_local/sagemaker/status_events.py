@@ -1,4 +1,4 @@
-"""Events on the default bus in the shapes that AWS documents.
+"""SageMaker's state change events on the default bus, in AWS's documented format.
 
 Jobs and endpoints carry times in epoch milliseconds, model packages in ISO 8601; an endpoint's status is in upper snake case.
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
@@ -42,7 +42,7 @@ def endpoint(record: Record) -> None:
 
 
 def deployment(record: Record) -> None:
-    """Send "SageMaker Endpoint Deployment State Change", with the pending deployment while there is one."""
+    """Send "SageMaker Endpoint Deployment State Change", including the pending deployment, if any."""
     _send("SageMaker Endpoint Deployment State Change", "Endpoint", record, _milliseconds)
 
 
@@ -51,7 +51,7 @@ def model_package(record: Record, updated: list[str] | None = None) -> None:
 
     Args:
         record: The package.
-        updated: Members that an update changed, as ``UpdatedModelPackageFields``. Default: none, for a new package.
+        updated: Members changed by an update, as ``UpdatedModelPackageFields``. Default: none, for a new package.
     """
     # claim: approval-event-names-fields
     extra = {} if updated is None else {"UpdatedModelPackageFields": updated}

@@ -1,4 +1,4 @@
-"""Training jobs: a real script with channels, checkpoints and managed spot instances, and a model that lands in S3."""
+"""Training jobs: a real script with channels, checkpoints, managed spot instances, and a model artifact in S3."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ _LOCK = threading.Lock()
 _RUNNING: dict[str, Job] = kept_stores.leave(__name__, "_RUNNING", {}, why="processes of training jobs")
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-# what would change what a job reads, writes or how often it runs: refused by name rather than ignored
+# members that would change what a job reads or writes, or how often it runs: rejected by name rather than ignored
 _UNSUPPORTED = (
     "DebugHookConfig",
     "DebugRuleConfigurations",
@@ -58,7 +58,7 @@ _STOPPED = {
 
 
 def check_checkpoints(request: Record) -> None:
-    """Refuse a folder that is not a container's own.
+    """Reject a checkpoint folder that is not exclusive.
 
     Raises:
         ServiceError: ``ValidationException``.
@@ -79,10 +79,10 @@ def check_checkpoints(request: Record) -> None:
 
 @contextmanager
 def kept(job: Job) -> Iterator[None]:
-    """Bring a job's checkpoints, and keep what it writes, until its process has ended.
+    """Download a job's checkpoints, and upload new ones until its process has ended.
 
     Raises:
-        JobError: The role may not read or write them.
+        JobError: If the role may not read or write them.
     """
     # claim: checkpoints-are-kept-while-a-job-trains
     config = job.record.get("CheckpointConfig")
@@ -121,7 +121,7 @@ def _follow(job: Job, folder: Path, uri: str, watch: tuple[State, threading.Even
 
 
 def _upload_files(job: Job, folder: Path, uri: str, known: State) -> None:
-    """Upload what is new or other than it was."""
+    """Upload new and changed files."""
     bucket, prefix = role_clients.split(uri)
     client = job.identity.client("s3")
     for path, state in _state(folder).items():
@@ -135,15 +135,15 @@ def _state(folder: Path) -> State:
     for path in sorted(folder.rglob("*")):
         try:
             status = path.stat()
-        except FileNotFoundError:  # a file that its writer has renamed meanwhile
+        except FileNotFoundError:  # the writer has renamed the file meanwhile
             continue
         if path.is_file():
-            found[path] = (status.st_ctime_ns, status.st_size)  # the time of change, which no program can set
+            found[path] = (status.st_ctime_ns, status.st_size)  # ctime, which no program can set
     return found
 
 
 def check_spot(request: Record) -> None:
-    """Refuse waiting times that do not fit.
+    """Reject invalid waiting times of spot jobs.
 
     Raises:
         ServiceError: ``ValidationException``.
@@ -162,25 +162,25 @@ def check_spot(request: Record) -> None:
 
 
 def billable(record: Record, seconds: int) -> int:
-    """Return the seconds of a job that are paid for."""
+    """Return the billable seconds of a job."""
     return max(1, round(seconds * _BILLED)) if record["EnableManagedSpotTraining"] else seconds
 
 
 def running(job: Job) -> None:
-    """Let a spot job be interrupted from now on."""
+    """Allow interruptions of a spot job from now on."""
     if job.record["EnableManagedSpotTraining"]:
         with _LOCK:
             _RUNNING[job.name] = job
 
 
 def ended(job: Job) -> None:
-    """Let a job that has ended alone."""
+    """Disallow interruptions of a job that has ended."""
     with _LOCK:
         _RUNNING.pop(job.name, None)
 
 
 def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:
-    """Answer ``/_mlops/interruptions``: POST of ``training_job``."""
+    """Serve ``/_mlops/interruptions``: POST of ``training_job``."""
     if method != "POST":
         return 405, {"message": f"POST a training_job, got {method}"}
     try:
@@ -303,7 +303,7 @@ def _work(job: Job) -> None:
     while end is End.INTERRUPTED:
         _enter(record, "Interrupted")
         job.interruption.clear()
-        job.root = opt_ml("jobs", job.kind, job.name)  # another instance has nothing of the first one's
+        job.root = opt_ml("jobs", job.kind, job.name)  # another instance has no files of the first one
         _enter(record, "Starting")
         end, code = _train(job)
     _upload(job, end, code)
@@ -317,7 +317,7 @@ def _work(job: Job) -> None:
 
 
 def _train(job: Job) -> tuple[End, int]:
-    """Run the script once, on an instance of its own."""
+    """Run the script once, on a new instance."""
     record = job.record
     _enter(record, "Downloading")
     env = _prepare(job)
@@ -334,7 +334,7 @@ def _train(job: Job) -> tuple[End, int]:
 
 
 def interrupt(record: Record, reason: str) -> None:
-    """End a job whose process has ended with the embedded cloud."""
+    """End a job whose process ended with the embedded cloud."""
     _fail(record, reason)
 
 
@@ -343,7 +343,7 @@ def _fail(record: Record, reason: str) -> None:
 
 
 def _prepare(job: Job) -> dict[str, str]:
-    """Lay out ``/opt/ml`` and return the variables of SageMaker's training toolkit, which keeps ``sagemaker_`` to itself.
+    """Create ``/opt/ml``, and return the variables of SageMaker's training toolkit, which reserves ``sagemaker_`` names.
 
     See: https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
     """
@@ -399,7 +399,7 @@ def _prepare(job: Job) -> dict[str, str]:
 
 
 def _upload(job: Job, end: End, code: int) -> None:
-    """Upload the model of a job that ended well or was stopped, and the output of any job."""
+    """Upload the model of a job that succeeded or was stopped, and the output of any job."""
     # claim: job-transfers-fail-the-job
     record, config = job.record, job.record["OutputDataConfig"]
     resource_store.update(record, TrainingEndTime=clock.utcnow())
@@ -417,7 +417,7 @@ def _upload(job: Job, end: End, code: int) -> None:
 
 
 def _enter(record: Record, status: str) -> None:
-    """Go to a secondary status, close the one before, and say so."""
+    """Enter a secondary status, end the previous one, and send an event."""
     now = clock.utcnow()
     with resource_store.LOCK:
         passed = [dict(step) for step in record["SecondaryStatusTransitions"]]

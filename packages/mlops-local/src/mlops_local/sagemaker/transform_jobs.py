@@ -1,4 +1,4 @@
-"""Transform jobs: a model's own server asked over HTTP for each record of S3 objects; its answers go to S3.
+"""Transform jobs: a model's server gets each record of S3 objects over HTTP; its responses are written to S3.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
 """
@@ -25,12 +25,12 @@ LOGGER = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 _MEGABYTE = 2**20
-_MOST = 100  # MB, also of all payloads that are sent at once
-_PAYLOAD = 6  # MB, where neither request nor container sets it
+_MOST = 100  # MB, also for all concurrent payloads together
+_PAYLOAD = 6  # MB, default if neither request nor container sets it
 _TIMEOUT, _RETRIES = 600, 3  # ModelClientConfig's defaults
-_SHOWN = 200  # characters of a refused answer that the log has
+_SHOWN = 200  # maximum characters of a failed response in the log
 _CALLERS_ERROR = range(400, 500)
-# what would change which records are sent or kept: refused by name rather than ignored
+# members that would change which records are sent or stored: rejected by name rather than ignored
 _UNSUPPORTED = ("DataCaptureConfig", "ExperimentConfig")
 _SPLITS = ("None", "Line")
 _LOGS = "See job logs for more information"
@@ -40,7 +40,7 @@ _RUNNING: dict[str, "_Transform"] = kept_stores.leave(__name__, "_RUNNING", {}, 
 
 @dataclass(slots=True)
 class _Transform:
-    """A job on its way."""
+    """A running transform job."""
 
     record: Record
     model: Record
@@ -60,11 +60,11 @@ class _Transform:
 
     @property
     def identity(self) -> Identity:
-        """The model's execution role, which reads, predicts and writes; the request has no role of its own."""
+        """The model's execution role, used for reading, predicting and writing; the request has no role."""
         return endpoint_configs.identity(self.model)
 
     def end(self) -> None:
-        """Stop what runs of it, also while a request is answered."""
+        """Stop its server, even during a request."""
         self.stopped.set()
         if self.server is not None:
             self.server.rest()
@@ -162,7 +162,7 @@ def _work(job: _Transform) -> None:
 
 
 def _start(job: _Transform) -> Server:
-    """Start the model's server, and wait until it answers pings."""
+    """Start the model's server, and wait until it responds to pings."""
     # claim: transform-runs-the-models-container
     root = job.root / "container"
     root.mkdir()
@@ -185,13 +185,13 @@ def _start(job: _Transform) -> Server:
         job.server.wait_healthy(job.stopped)
     except FleetError as error:
         raise JobError(f"AlgorithmError: the container did not pass the ping health check. {_LOGS}") from error
-    if job.stopped.is_set():  # a stop that came before the process was there has ended nothing
+    if job.stopped.is_set():  # a stop before the process existed had no effect
         raise JobError("the job was stopped before its first request")
     return job.server
 
 
 def _download(job: _Transform) -> dict[str, bytes]:
-    """Return the objects of the input, by where they lie below it."""
+    """Return the objects of the input by their relative path."""
     # claim: transform-input-must-exist
     given = job.record["TransformInput"]
     uri, folder = given["DataSource"]["S3DataSource"]["S3Uri"], job.root / "input"
@@ -207,7 +207,7 @@ def _download(job: _Transform) -> dict[str, bytes]:
 
 
 def _answers(job: _Transform, server: Server, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Ask for each payload of each object, in order; an object with a record that fails has no answers."""
+    """Send the payloads of each object in order; an object with a failed record has no result."""
     # claim: record-that-fails-fails-the-job
     parameters = _execution_parameters(server)
     output, found, failed = job.record["TransformOutput"], {}, ""
@@ -228,7 +228,7 @@ def _answers(job: _Transform, server: Server, files: Mapping[str, bytes]) -> dic
 
 
 def _execution_parameters(server: Server) -> Record:
-    """Return how the container wants to be called; with a 404 it has no wish."""
+    """Return the container's execution parameters; empty for a 404."""
     # claim: container-may-say-how-it-is-asked
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=fleets.PING)
     try:
@@ -243,10 +243,10 @@ def _execution_parameters(server: Server) -> Record:
 
 
 def _payloads(record: Record, parameters: Record, content: bytes) -> Iterator[bytes]:
-    """Yield the bodies of the requests for one object.
+    """Yield the request bodies for one object.
 
     Raises:
-        JobError: A record is larger than a payload may be.
+        JobError: If a record exceeds the maximum payload.
     """
     # claim: transform-payloads-have-a-limit
     limit = int(({"MaxPayloadInMB": _PAYLOAD} | parameters | record)["MaxPayloadInMB"]) * _MEGABYTE
@@ -266,10 +266,10 @@ def _payloads(record: Record, parameters: Record, content: bytes) -> Iterator[by
 
 
 def _ask(job: _Transform, server: Server, payload: bytes) -> bytes:
-    """Return the container's answer to one payload; what is not the caller's error is asked again.
+    """Return the container's response to a payload, with retries unless it is a 4xx.
 
     Raises:
-        JobError: There is no answer, or it is not a 2xx.
+        JobError: If there is no response, or it is not a 2xx.
     """
     # claim: record-that-fails-fails-the-job
     client = job.record.get("ModelClientConfig", {})
@@ -316,7 +316,7 @@ def _upload(job: _Transform, answers: Mapping[str, bytes]) -> None:
 
 
 def interrupt(record: Record, reason: str) -> None:
-    """End a job whose process has ended with the embedded cloud."""
+    """End a job whose process ended with the embedded cloud."""
     _fail(record, reason)
 
 

@@ -1,6 +1,6 @@
-"""What of the embedded cloud outlives `mlops local down`, and a crash.
+"""Persistence of the embedded cloud's state over `mlops local down` and crashes.
 
-Stores are declared where they are (`kept_stores`), MiniStack's found by their type (`ministack_stores`). A snapshot
-(`snapshot_files`) is one JSON document and the large bytes beside it, made in a fork of the process (`saver`), so that it is the
-state of one instant. What was under way in it ends after a start as a fault of AWS would end it (`interruptions`).
+Stores are declared in their modules (`kept_stores`); MiniStack's are found by type (`ministack_stores`). A snapshot
+(`snapshot_files`) is one JSON document with large bytes in files beside it, made in a fork of the process (`saver`), so that it is
+the state of one instant. Work that was in progress is ended as failed after the next start (`interruptions`).
 """

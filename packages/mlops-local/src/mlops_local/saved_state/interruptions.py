@@ -1,7 +1,7 @@
-"""What was under way when the embedded cloud ended: named before, and ended after the next start as a fault of AWS ends it.
+"""Work in progress when the embedded cloud ends: listed before, and ended after the next start as AWS ends failed work.
 
-Executions are ABORTED, jobs and queries fail with their events, so that rules for dead ones match. Endpoints are ended by
-`sagemaker.endpoint_restarts`, which starts their servers.
+Executions are ABORTED; jobs and queries fail with their events, so that rules for failures match. Endpoints are ended by
+`sagemaker.endpoint_restarts`, which restarts their servers.
 """
 
 import logging
@@ -40,7 +40,7 @@ _JOBS: dict[str, tuple[str, Callable[[Record, str], None]]] = {
     "ProcessingJob": ("processing job", processing_jobs.interrupt),
     "TransformJob": ("transform job", transform_jobs.interrupt),
 }
-# what a stack is whose operation was interrupted: one that was updated takes the next update
+# status of a stack whose operation was interrupted: an updated stack accepts the next update
 _STACKS = {
     "CREATE_IN_PROGRESS": "CREATE_FAILED",
     "ROLLBACK_IN_PROGRESS": "ROLLBACK_FAILED",
@@ -52,7 +52,7 @@ _UPDATED = "UPDATE_ROLLBACK_COMPLETE"
 
 @dataclass(frozen=True, slots=True)
 class _Interrupted:
-    """Something that is under way: what it is, where, and how it is ended."""
+    """Work in progress: its description, account and Region, and a function that ends it."""
 
     said: str
     account: str
@@ -61,12 +61,12 @@ class _Interrupted:
 
 
 def under_way() -> list[str]:
-    """Return what would be interrupted now, by kind and name."""
+    """Return descriptions of all work that would be interrupted now."""
     return sorted([*(item.said for item in _found()), *endpoint_restarts.under_way(), *_calls()])
 
 
 def end_all() -> list[str]:
-    """End what was interrupted, and return its names; once the cloud answers, since that sends events."""
+    """End the interrupted work, and return its descriptions; called when the cloud responds, because it sends events."""
     ended = []
     for item in list(_found()):
         with Scope(item.account, item.region):
@@ -88,7 +88,7 @@ def _found() -> Iterator[_Interrupted]:
 
 
 def _calls() -> Iterator[str]:
-    """Yield the functions that work on a call, which is lost: what asked for it sees an error, or nothing."""
+    """Yield functions with a call in progress; such a call is lost, and its caller gets an error or nothing."""
     for key, number in list(lambda_svc._inflight.items()):
         yield f"{number} call{'s' if number > 1 else ''} of the function {key.rpartition(':')[2]}"
 
@@ -113,7 +113,7 @@ def _of_record(said: str, arn: str, interrupt: Callable[[Record, str], None], re
 
 
 def _runs() -> Iterator[_Interrupted]:
-    """Yield runs of Glue jobs, queries of Athena and replays of events, whose records alone tell of them."""
+    """Yield Glue job runs, Athena queries and event replays, of which only records exist."""
     for (account, region, job), runs in list(glue._job_runs._data.items()):
         for run in runs:
             if run["JobRunState"] in ("STARTING", "RUNNING", "STOPPING", "WAITING"):

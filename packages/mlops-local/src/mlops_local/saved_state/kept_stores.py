@@ -1,9 +1,9 @@
-"""The stores of the embedded cloud that are saved, and those that are not, with the reason: declared where they live.
+"""Declarations of the embedded cloud's stores, made in their modules: stores to save, and stores not to save, with a reason.
 
     _SET: dict[str, float] = kept_stores.keep(__name__, "_SET", {})
     _PORTS: dict[str, int] = kept_stores.leave(__name__, "_PORTS", {}, why="ports of this run's processes")
 
-`tests/local/saved_state/test_kept_stores.py` holds that every store of a module is in one of the two.
+`tests/local/saved_state/test_kept_stores.py` checks that every store of a module is declared.
 """
 
 from collections import deque
@@ -16,17 +16,17 @@ C = TypeVar("C", bound=type)
 
 
 class StoreError(RuntimeError):
-    """Two stores have one name, or what was saved of one does not fit it."""
+    """Two stores have the same name, or the saved content does not fit its store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A store that is saved.
+    """A saved store.
 
     Args:
         save: Returns its content.
-        restore: Puts back what ``save`` returned.
-        restart: Starts again what runs behind it, once the cloud answers; returns what cannot. Default: nothing runs.
+        restore: Restores the content that ``save`` returned.
+        restart: Restarts what depends on it, once the cloud responds; returns failures. Default: nothing to restart.
     """
 
     save: Callable[[], Any]
@@ -40,8 +40,8 @@ class Left:
 
     Args:
         store: The store.
-        why: What it holds, and why that ends with the cloud.
-        is_named: Whether `mlops local down` names it before it asks, as something that a user would look for.
+        why: Its content, and why that ends with the cloud.
+        is_named: Whether `mlops local down` mentions it before it asks, because users would miss it.
     """
 
     store: Any
@@ -56,22 +56,22 @@ _RECORD_NAMES: dict[type, str] = {}
 
 
 def kept() -> dict[str, Kept]:
-    """Return the stores of this package that are saved."""
+    """Return this package's saved stores."""
     return dict(_KEPT)
 
 
 def left() -> dict[str, Left]:
-    """Return the stores of this package that are not saved."""
+    """Return this package's stores that are not saved."""
     return dict(_LEFT)
 
 
 def keep(module: str, name: str, store: T) -> T:
-    """Save a container with its content, and return it.
+    """Declare that a container is saved with its content, and return it.
 
     Args:
         module: ``__name__`` of its module.
-        name: Its name there.
-        store: A dict, list, set or deque, empty.
+        name: Name of the store in the module.
+        store: An empty dict, list, set or deque.
     """
     keep_by(module, name, save=lambda: store, restore=lambda content: refill(store, content))
     return store
@@ -85,29 +85,29 @@ def keep_by(
     restore: Callable[[Any], None],
     restart: Callable[[], list[str]] | None = None,
 ) -> None:
-    """Save a store in a form of its own: see ``Kept``.
+    """Declare that a store is saved by functions; see ``Kept``.
 
     Raises:
-        StoreError: When another one has the name.
+        StoreError: If the name is already declared.
     """
     _add(_KEPT, module, name, Kept(save, restore, restart))
 
 
 def leave(module: str, name: str, store: T, *, why: str, is_named: bool = False) -> T:
-    """Say that a store is not saved, and return it: see ``Left``.
+    """Declare that a store is not saved, and return it; see ``Left``.
 
     Raises:
-        StoreError: When another one has the name.
+        StoreError: If the name is already declared.
     """
     _add(_LEFT, module, name, Left(store, why, is_named))
     return store
 
 
 def record(cls: C) -> C:
-    """Let instances of a dataclass or named tuple be part of what is saved, by the names of their fields: a decorator.
+    """Allow instances of a dataclass or named tuple in saved stores, stored by field names; a class decorator.
 
     Raises:
-        StoreError: When another class has the name.
+        StoreError: If another class has the name.
     """
     name = f"{cls.__module__.removeprefix('mlops_local.')}.{cls.__qualname__}"
     if name in _RECORDS:
@@ -122,15 +122,15 @@ def record_name(cls: type) -> str | None:
 
 
 def record_class(name: str) -> type | None:
-    """Return the class of a name."""
+    """Return the class with a name."""
     return _RECORDS.get(name)
 
 
 def refill(store: Any, content: Any) -> None:
-    """Give a container the content of another one; who holds it sees the new content.
+    """Replace the content of a container in place, so that all references see it.
 
     Raises:
-        StoreError: When it is another kind of container.
+        StoreError: If the content is another kind of container.
     """
     if type(store) is not type(content):
         raise StoreError(f"a {type(store).__name__} cannot take a {type(content).__name__}")

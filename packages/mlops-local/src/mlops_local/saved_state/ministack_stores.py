@@ -1,7 +1,7 @@
-"""MiniStack's stores: what a module of a service has by account is its state; what else it has is named here, kept or not.
+"""MiniStack's stores: stores by account are saved; other stores are listed here, saved or not.
 
-MiniStack has a persistence of its own (``PERSIST_STATE``), which this does not use: it writes a file a service at the end alone,
-so that a killed cloud has none, leaves out the bodies of S3 objects unless they live in files, and turns tuples into lists.
+MiniStack's own persistence (``PERSIST_STATE``) is not used: it writes one file per service and only at the end, so that a killed
+cloud loses everything; it omits the bodies of S3 objects unless they are in files, and turns tuples into lists.
 """
 
 import importlib
@@ -20,7 +20,7 @@ compat.expect("ministack.services.pipes", _ensure_poller="()", _pipes=object)
 
 _SERVICES = "ministack.services."
 
-# state that is not by account
+# saved stores that are not by account
 PLAIN = frozenset({
     "ec2._default_initialized_scopes",
     "eks._port_counter",
@@ -33,7 +33,7 @@ PLAIN = frozenset({
     "cognito._revoked_tokens",
     "iot._retained",
 })  # fmt: skip
-# numbers that go on
+# counters that continue
 COUNTERS = frozenset({"dynamodb._stream_seq_counter", "firehose._dest_counter"})
 
 _CACHE = "a cache"
@@ -105,7 +105,7 @@ LEFT: dict[str, str] = {
 
 
 def found() -> Iterator[tuple[str, Any]]:
-    """Yield the stores by account of the services that are loaded, each once, with its name."""
+    """Yield the stores by account of the loaded services with their names, without duplicates."""
     seen: set[int] = set()
     for module_name, module in sorted(sys.modules.items()):
         if not module_name.startswith(_SERVICES):
@@ -117,7 +117,7 @@ def found() -> Iterator[tuple[str, Any]]:
 
 
 def kept() -> dict[str, Kept]:
-    """Return the stores that are saved, of the services that are loaded."""
+    """Return the saved stores of the loaded services."""
     stores = {name: _whole(store) for name, store in found() if name not in LEFT}
     for name in PLAIN | COUNTERS:
         module, attribute = _split(name)
@@ -127,7 +127,7 @@ def kept() -> dict[str, Kept]:
 
 
 def kept_as(name: str) -> Kept | None:
-    """Return a store by the name that it was saved under, its service loaded; ``None`` for one that is not known."""
+    """Return a store by its saved name, loading its service; ``None`` for an unknown store."""
     module, attribute = _split(name)
     try:
         value = getattr(importlib.import_module(module), attribute)
@@ -140,7 +140,7 @@ def kept_as(name: str) -> Kept | None:
 
 
 def left() -> dict[str, Left]:
-    """Return the stores that are not saved, of the services that are loaded."""
+    """Return the loaded services' stores that are not saved."""
     stores = {}
     for name, why in LEFT.items():
         module, attribute = _split(name)
@@ -150,7 +150,7 @@ def left() -> dict[str, Left]:
 
 
 def restart() -> None:
-    """Start the threads that follow restored records."""
+    """Start the threads that process restored records."""
     if lambda_svc._esms.has_any():
         lambda_svc._ensure_poller()
     pipes = sys.modules.get(f"{_SERVICES}pipes")

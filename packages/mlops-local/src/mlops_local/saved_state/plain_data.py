@@ -1,7 +1,7 @@
-"""Values of the embedded cloud as JSON and back, with what JSON alone does not keep: tuples, bytes, times, keys, our own records.
+"""Conversion of values to JSON and back, including types that JSON lacks: tuples, bytes, times, keys, and our records.
 
-A value that JSON has is itself. Anything else is an object with one key that starts with ``$``. Nothing of it is code: only the
-classes that a module has named here are made again, field by field.
+Values that JSON supports are unchanged. Any other value is an object with a single key that starts with ``$``. Nothing is executed:
+only classes registered in our modules are instantiated, field by field.
 """
 
 import base64
@@ -20,13 +20,13 @@ from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
 
 from mlops_local.saved_state import kept_stores
 
-# from which a value of bytes is a file of its own beside the snapshot
+# minimum size of bytes that are stored in a file of their own
 FILE_SIZE = 4096
 
 _SCOPED: dict[str, type] = {"scoped": AccountScopedDict, "regional": AccountRegionScopedDict}
 _LISTS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset", deque: "deque"}
 _DICTS: dict[type, str] = {OrderedDict: "ordered", Counter: "counter"}
-# what a defaultdict makes
+# default factories of defaultdicts
 _FACTORIES: dict[str, Callable[[], Any]] = {"dict": dict, "list": list, "set": set, "int": int}
 
 _SCALARS: dict[str, Callable[[Any], Any]] = {
@@ -42,18 +42,18 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
 
 
 class PlainDataError(ValueError):
-    """A value cannot be written as plain data, or what was written cannot be read."""
+    """A value cannot be converted, or converted data cannot be read."""
 
 
 def written(value: Any, keep_file: Callable[[bytes], str]) -> Any:
-    """Return a value as JSON has it.
+    """Convert a value to JSON data.
 
     Args:
         value: The value.
-        keep_file: Keeps large bytes, and returns by which name they are found again.
+        keep_file: Stores large bytes, and returns their name.
 
     Raises:
-        PlainDataError: When some part of it is neither plain data nor a class that is known here; the message says where.
+        PlainDataError: If a part of it is neither plain data nor of a registered class; the message contains its path.
     """
     kind = type(value)
     if value is None or kind is str or kind is int or kind is bool:
@@ -133,17 +133,17 @@ def _fields(value: Any) -> list[tuple[str, Any]]:
 
 
 def _renamed(text: str, old: str, new: str) -> str:
-    """Return a text with another address; one that only begins with the old one has a port of more digits, and stays."""
+    """Return a string with an address replaced, except where the address continues with more digits of a port."""
     first, *rest = text.split(old)
     return first + "".join((old if part[:1].isdecimal() else new) + part for part in rest)
 
 
 class Reader:
-    """Reads what ``written`` wrote.
+    """Converts the result of ``written`` back.
 
     Args:
-        file: Returns the bytes that were kept under a name.
-        renamed: What to replace in every string, and by what. Default: nothing.
+        file: Returns the bytes stored under a name.
+        renamed: Replacements to make in every string. Default: none.
     """
 
     def __init__(self, file: Callable[[str], bytes], renamed: Mapping[str, str] | None = None) -> None:
@@ -153,7 +153,7 @@ class Reader:
         """Return the value.
 
         Raises:
-            PlainDataError: When it is not what ``written`` writes.
+            PlainDataError: If it is not a result of ``written``.
         """
         if isinstance(plain, str):
             for old, new in self._renamed.items():

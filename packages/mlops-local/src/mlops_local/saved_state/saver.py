@@ -1,7 +1,7 @@
-"""Saves the state of the embedded cloud, at intervals and when asked, and restores it at the start.
+"""Saves the state of the embedded cloud, periodically and on request, and restores it at the start.
 
-A snapshot is made in a fork of the process: it is the state of one instant, and callers wait for the fork alone, which takes
-milliseconds. What a killed cloud loses is what changed since the last one.
+A snapshot is made in a fork of the process: it is the state of one instant, and requests only wait for the fork, a few
+milliseconds. A killed cloud loses the changes since the last snapshot.
 """
 
 import gc
@@ -27,23 +27,23 @@ from mlops_local.saved_state.snapshot_files import SnapshotError
 
 LOGGER = logging.getLogger(__name__)
 
-# real seconds between two snapshots, at least; a cloud that takes long to save saves less often: see `_pause`
+# minimum real seconds between two snapshots; longer if a snapshot takes long, see `_pause`
 INTERVAL = 30.0
-_SHARE = 50  # a snapshot takes at most one part in so many of the time
-_LIMIT = 300.0  # real seconds after which a fork that does not end is killed
-_FORGET = "give the state up with `mlops local down --forget`"
-_SETTLE = 2.0  # real seconds that metrics and captures of the last calls get to arrive
-_START_LIMIT = 600.0  # real seconds for which the clock is held at the start
+_SHARE = 50  # saving takes at most 1/_SHARE of the time
+_LIMIT = 300.0  # real seconds after which a fork is killed
+_FORGET = "delete the state with `mlops local down --forget`"
+_SETTLE = 2.0  # longest wait for metrics and captures of the last calls, in real seconds
+_START_LIMIT = 600.0  # longest clock hold at the start, in real seconds
 _ADDRESS = "/_mlops/state"
 _READING = ("Get", "List", "Describe", "BatchGet", "Query", "Scan", "Head", "Filter", "Lookup", "Validate", "Simulate")
 
 
 @dataclass(slots=True)
 class _Saver:
-    """What is known of snapshots in this run."""
+    """State of the snapshots in this run."""
 
     is_changed: bool = False
-    was_busy: bool = False  # something was under way at the last snapshot, and goes on without a request
+    was_busy: bool = False  # work was in progress at the last snapshot, and continues without requests
     is_ready: bool = False
     has_ended: bool = False
     last: dict[str, Any] | None = None
@@ -56,7 +56,7 @@ _SAVER = _Saver()
 
 
 class SaveError(RuntimeError):
-    """The state cannot be saved; the message says why. The snapshot before it is as it was."""
+    """The state cannot be saved; the message gives the reason. The previous snapshot is unchanged."""
 
 
 def folder() -> Path:
@@ -65,7 +65,7 @@ def folder() -> Path:
 
 
 def with_changes(application: Application) -> Application:
-    """Return an ASGI application that notes which requests may have changed something."""
+    """Return an ASGI application that records whether requests may have changed the state."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _may_change(scope):
@@ -75,7 +75,7 @@ def with_changes(application: Application) -> Application:
         try:
             await application(scope, receive, send)
         finally:
-            _SAVER.is_changed = True  # what it changed may have come after a snapshot that was made meanwhile
+            _SAVER.is_changed = True  # its change may have missed a snapshot that was made meanwhile
 
     return serve
 
@@ -91,10 +91,10 @@ def save() -> dict[str, Any]:
     """Save the state now.
 
     Returns:
-        When, how many bytes there are, how many real seconds it took, and what of it could not be written.
+        Time, size in bytes, duration in real seconds, and errors of stores that could not be written.
 
     Raises:
-        SaveError: When it cannot be written: the disk is full.
+        SaveError: If it cannot be written, for example because the disk is full.
     """
     with _SAVER.lock:
         began = time.monotonic()
@@ -129,14 +129,14 @@ def _write() -> dict[str, Any]:
 
 
 def _in_fork(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what ``work`` returns in a fork of this process, whose threads do not go on there.
+    """Return the result of ``work`` in a fork of this process, in which no other threads run.
 
     Raises:
-        SaveError: When it fails, or does not end.
+        SaveError: If it fails, or does not end in time.
     """
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        # Python warns of locks that other threads hold; what runs in the fork takes none of ours
+        # Python warns of locks that other threads hold; the fork acquires none of ours
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
@@ -163,7 +163,7 @@ def _in_fork(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _run_fork(work: Callable[[], dict[str, Any]], writer: int) -> None:
     try:
-        gc.disable()  # no finalizer of an object that another thread was using
+        gc.disable()  # no finalizers of objects that another thread was using
         answer = json.dumps(work())
     except BaseException as error:
         said = (
@@ -178,10 +178,10 @@ def _run_fork(work: Callable[[], dict[str, Any]], writer: int) -> None:
 
 
 def restore() -> None:
-    """Put back what was saved; before the cloud answers.
+    """Restore the saved state; called before the cloud responds.
 
     Raises:
-        SnapshotError: When there is something that cannot be read or put back.
+        SnapshotError: If the saved state cannot be read or restored.
     """
     found = snapshot_files.read(folder())
     if found is None:
@@ -205,12 +205,12 @@ def restore() -> None:
 
 
 def install() -> None:
-    """Put the address in place: see ``control``."""
+    """Register the address; see ``control``."""
     ROUTES[_ADDRESS] = control
 
 
 def start() -> None:
-    """Start again what ran, on a thread of its own since that calls the cloud; then save at intervals."""
+    """Restart what was running, on a separate thread because that calls the cloud; then save periodically."""
     threading.Thread(target=_run, name="saved state", daemon=True).start()
 
 
@@ -232,7 +232,7 @@ def _run() -> None:
             try:
                 save()
             except SaveError as error:
-                LOGGER.error("the state cannot be saved: %s", error)  # noqa: TRY400 - the fork has the traceback, which says no more
+                LOGGER.error("the state cannot be saved: %s", error)  # noqa: TRY400 - the traceback is the fork's, and adds nothing
 
 
 def _is_due() -> bool:
@@ -259,7 +259,7 @@ def _pause() -> float:
 
 
 def state() -> dict[str, Any]:
-    """Return what ``GET /_mlops/state`` answers: what is under way, what is not saved, the last snapshot, the restored one."""
+    """Return the response of ``GET /_mlops/state``: work in progress, stores not saved, last and restored snapshot."""
     lost = {**ministack_stores.left(), **kept_stores.left()}
     return {
         "is_ready": _SAVER.is_ready,
@@ -272,7 +272,7 @@ def state() -> dict[str, Any]:
 
 
 def control(method: str, body: bytes) -> tuple[int, object]:
-    """Answer ``/_mlops/state``: GET; POST of ``"save"``, ``"end"`` to save for the last time, ``"forget"`` to save no more."""
+    """Serve ``/_mlops/state``: GET; POST ``"save"``, ``"end"`` (save a last time), or ``"forget"`` (save no more)."""
     if method == "GET":
         return 200, state()
     asked = json.loads(body or b"null")
@@ -295,10 +295,10 @@ def control(method: str, body: bytes) -> tuple[int, object]:
 
 
 def save_at_end() -> None:
-    """Save what changed since the last snapshot, when the process of the cloud is ended by a signal."""
+    """Save changes since the last snapshot when a signal ends the cloud's process."""
     if _SAVER.has_ended or not _SAVER.is_ready:
         return
     try:
         save()
     except SaveError as error:
-        LOGGER.error("the state cannot be saved: %s", error)  # noqa: TRY400 - the fork has the traceback, which says no more
+        LOGGER.error("the state cannot be saved: %s", error)  # noqa: TRY400 - the traceback is the fork's, and adds nothing

@@ -1,8 +1,8 @@
-"""A snapshot on disk: one JSON document, written whole or not at all, and files of large bytes that are named by their hash.
+"""Snapshots on disk: a JSON document, written atomically, and files of large bytes named by their hash.
 
-saved/snapshot.json       the last one
-saved/previous.json       the one before, for the case that the last one cannot be read
-saved/files/<sha256>      what either of them names
+saved/snapshot.json       the last snapshot
+saved/previous.json       the previous one, used if the last one cannot be read
+saved/files/<sha256>      files of both
 """
 
 import contextlib
@@ -17,22 +17,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# of the document; another one is not read
+# of the document; other formats are not read
 FORMAT = 1
 _LAST, _PREVIOUS = "snapshot.json", "previous.json"
 
 
 class SnapshotError(RuntimeError):
-    """A snapshot cannot be written or read; the message says what to do."""
+    """A snapshot cannot be written or read; the message gives the fix."""
 
 
 class VersionError(SnapshotError):
-    """Another version of the package wrote a snapshot; the message names both."""
+    """The snapshot was written by another version of the package; the message names both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """What wrote a snapshot."""
+    """Versions that wrote a snapshot."""
 
     format: int
     package: str
@@ -43,7 +43,7 @@ class Versions:
 
 
 def versions() -> Versions:
-    """Return what this package writes and reads."""
+    """Return the versions of this package."""
     package, ministack = importlib.metadata.version("mlops-local"), importlib.metadata.version("ministack")
     return Versions(format=FORMAT, package=package, ministack=ministack)
 
@@ -53,11 +53,11 @@ class Snapshot:
     """A snapshot.
 
     Args:
-        versions: What wrote it.
-        port: The port at which the cloud answered.
-        saved: When it was written, ISO 8601, real time.
-        stores: The content of each store as plain data, by name.
-        files: The names of the files that it needs.
+        versions: Versions that wrote it.
+        port: Port of the cloud.
+        saved: Time of writing, ISO 8601, real time.
+        stores: Content of each store as plain data, by name.
+        files: Names of its files.
     """
 
     versions: Versions
@@ -68,7 +68,7 @@ class Snapshot:
 
 
 def _document(snapshot: Snapshot) -> dict[str, Any]:
-    """Return the fields of a snapshot; the plain data of its stores is not copied, which takes longer than to write it."""
+    """Return the fields of a snapshot without copying the stores' data, which would take longer than writing it."""
     return {each.name: getattr(snapshot, each.name) for each in fields(snapshot)} | {
         "versions": asdict(snapshot.versions)
     }
@@ -79,14 +79,14 @@ class Writer:
     """Writes one snapshot.
 
     Args:
-        folder: The folder of snapshots, made when missing.
+        folder: Folder of snapshots, created if missing.
     """
 
     folder: Path
     _files: set[str] = field(default_factory=set)
 
     def keep(self, content: bytes) -> str:
-        """Write bytes to a file of their own, unless it is there, and return its name."""
+        """Write bytes to a file of their own, unless it exists, and return its name."""
         name = hashlib.sha256(content).hexdigest()
         path = self.folder / "files" / name
         if name not in self._files and not path.exists():
@@ -96,10 +96,10 @@ class Writer:
         return name
 
     def finish(self, port: int, stores: Mapping[str, Any]) -> int:
-        """Make this the last snapshot, the last one the one before, and delete the files that neither needs.
+        """Make this the last snapshot and the last one the previous one, and delete files that neither needs.
 
         Returns:
-            The bytes of both.
+            Total size of both in bytes.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         saved = datetime.now(UTC).isoformat(timespec="seconds")
@@ -129,12 +129,12 @@ class Writer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A snapshot that was read.
+    """A snapshot that was read, with its files.
 
     Args:
         snapshot: The snapshot.
-        files: The bytes of its files, by name.
-        problem: Why it is not the last one that was written; empty when it is.
+        files: Content of its files, by name.
+        problem: Why it is not the last snapshot that was written; empty if it is.
     """
 
     snapshot: Snapshot
@@ -143,14 +143,14 @@ class Found:
 
 
 def read(folder: Path) -> Found | None:
-    """Return the last snapshot that is whole; ``None`` without any.
+    """Return the latest complete snapshot; ``None`` without any snapshot.
 
     Args:
-        folder: The folder of snapshots.
+        folder: Folder of snapshots.
 
     Raises:
-        VersionError: When something else wrote it.
-        SnapshotError: When there are some, and not one is whole.
+        VersionError: If another version wrote it.
+        SnapshotError: If there are snapshots, but none is complete.
     """
     problems = []
     for name in (_LAST, _PREVIOUS):
@@ -171,10 +171,10 @@ def read(folder: Path) -> Found | None:
 
 
 def check_versions(folder: Path) -> None:
-    """Refuse what another version wrote.
+    """Reject snapshots of another version.
 
     Raises:
-        VersionError: It did.
+        VersionError: If another version wrote a snapshot.
     """
     for name in (_LAST, _PREVIOUS):
         try:
@@ -187,12 +187,12 @@ def check_versions(folder: Path) -> None:
 
 
 def exists(folder: Path) -> bool:
-    """Return whether there is a snapshot, whole or not."""
+    """Return whether there is a snapshot, complete or not."""
     return any((folder / name).exists() for name in (_LAST, _PREVIOUS))
 
 
 def delete(folder: Path) -> None:
-    """Delete every snapshot: first what makes it one."""
+    """Delete all snapshots, documents first."""
     for name in (_LAST, _PREVIOUS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Stacks with an operation on its way: CloudFormation refuses a second one, MiniStack runs both over one another.
+"""Stacks with an operation in progress: CloudFormation rejects a second one, MiniStack would run both concurrently.
 
-MiniStack refuses ``UpdateStack`` alone; ``cdk deploy`` and ``mlops deploy`` come by change sets. Two people who deploy at once
-would otherwise get a stack that is neither's.
+MiniStack only rejects ``UpdateStack``; ``cdk deploy`` and ``mlops deploy`` use change sets. Two concurrent deployments would mix
+their changes in one stack.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Handler = Callable[[dict[str, Any]], Any]
 
 
 def install() -> None:
-    """Stand in front of the two calls that begin an operation by a change set."""
+    """Check the two operations that start a deployment by change set."""
     for action, stack_of in (("CreateChangeSet", _named), ("ExecuteChangeSet", _of_change_set)):
         handlers._ACTION_HANDLERS[action] = _refusing(handlers._ACTION_HANDLERS[action], stack_of)
 
@@ -38,7 +38,9 @@ def _refusing(handler: _Handler, stack_of: Callable[[dict[str, Any]], Any]) -> _
     def handled(params: dict[str, Any]) -> Any:
         stack = stack_of(params) or {}
         status = str(stack.get("StackStatus", ""))
-        if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":  # which only waits for its change set
+        if (
+            status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
+        ):  # the stack only waits for its change set
             message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
             return handlers._error("ValidationError", message)
         return handler(params)

@@ -1,18 +1,17 @@
-"""The order in which CloudFormation creates and deletes the resources of a stack: the harshest that its dependencies allow.
+"""Order of creation and deletion of a stack's resources: the worst that its dependencies allow.
 
-AWS works in parallel to the extent possible: a resource starts once all that it refers to or depends on is created, and is deleted
-once all that refers to it or depends on it is gone; how long each takes is unknown. MiniStack works on one resource after
-another, in the alphabetical order of what is ready, which hides what a template forgot to say. Here that one-after-another is the
-worst of the orders that AWS may come to:
+AWS works in parallel where possible: a resource is created after all that it refers to or depends on, and deleted after all that
+refers to it or depends on it; how long each takes is unknown. MiniStack processes one resource after another, in alphabetical order
+of the ready ones, which hides missing dependencies in a template. Here the sequence is the worst that may occur in AWS:
 
-* a custom resource, whose function runs code, is created as early and deleted as late as its dependencies allow, so that it meets
-  nothing but what custom resources depend on;
-* what others silently rely on (endpoints, routes and rules of a network, policies) is deleted as early and created as late as they
-  allow.
+* a custom resource, whose function runs code, is created as early and deleted as late as its dependencies allow, so that only the
+  dependencies of custom resources exist at that time;
+* resources that others rely on implicitly (endpoints, routes and rules of a network, policies) are created as late and deleted as
+  early as they allow.
 
-Custom resources that are ready together form a wave: one follows another here without anything between, and ``stack_waves`` runs
-them at once. All else takes no time. A wave begins once the one before is done, where AWS begins each resource by itself: a custom
-resource that depends on a quick one never meets a slow one of the same wave.
+Custom resources that are ready at the same time form a wave; they are adjacent in this order, and ``stacks.waves`` runs them
+concurrently. All other resources take no time. A wave starts after the previous one, whereas AWS starts each resource on its own: a
+custom resource that depends on a quick one never runs beside a slow one of the same wave.
 """
 
 from __future__ import annotations
@@ -40,19 +39,19 @@ _RELIED_ON = frozenset({
     "AWS::EC2::SubnetRouteTableAssociation", "AWS::EC2::VPCEndpoint", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy",
     "AWS::Lambda::Permission", "AWS::S3::BucketPolicy",
 })  # fmt: skip
-_CUSTOM = 2  # their turn
+_CUSTOM = 2  # position in the order
 
 
 def install() -> None:
-    """Put the order in place of MiniStack's: of creation, update, rollback and deletion alike."""
+    """Replace MiniStack's order for creation, update, rollback and deletion."""
     stacks._topological_sort = creation_order
 
 
 def creation_order(resources: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, bool]) -> list[str]:
-    """Return the ids of a template's resources in the order of their creation; deletion and rollback go backwards.
+    """Return the ids of a template's resources in creation order; deletion and rollback use the reverse order.
 
     Raises:
-        ValueError: If resources depend on each other in a circle, in CloudFormation's words.
+        ValueError: For circular dependencies, with CloudFormation's message.
 
     Example:
         >>> creation_order({"Way": {"Type": "AWS::EC2::VPCEndpoint"}, "Worker": {"Type": "Custom::Work"}}, {})
@@ -85,10 +84,10 @@ def creation_order(resources: Mapping[str, Mapping[str, Any]], conditions: Mappi
 
 
 def waves(resources: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, bool]) -> dict[str, int]:
-    """Return the number of each custom resource's wave: how many others it waits for, one after another.
+    """Return the wave number of each custom resource: the length of its longest chain of preceding custom resources.
 
     Raises:
-        ValueError: If resources depend on each other in a circle, in CloudFormation's words.
+        ValueError: For circular dependencies, with CloudFormation's message.
 
     Example:
         >>> queue = {"Type": "AWS::SQS::Queue", "DependsOn": ["First"]}
@@ -100,7 +99,7 @@ def waves(resources: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, b
 
 
 def is_custom(resource_type: str) -> bool:
-    """Return whether a function of the template's author does a resource's work."""
+    """Return whether a resource type is implemented by a custom resource function."""
     return resource_type.startswith("Custom::") or resource_type == "AWS::CloudFormation::CustomResource"
 
 
@@ -131,7 +130,7 @@ def _heap(
 
 
 def _turn(resource: Mapping[str, Any], wave: int) -> tuple[int, int]:
-    """Return when a resource is deleted among those that are free to go: the lowest first; of custom ones the latest wave."""
+    """Return the deletion priority among deletable resources, lowest first; of custom resources the latest wave first."""
     kind = _type(resource)
     if is_custom(kind):
         return _CUSTOM, -wave

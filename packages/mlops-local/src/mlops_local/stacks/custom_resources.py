@@ -1,7 +1,7 @@
-"""Custom resources: how long CloudFormation waits for an answer, what it needs to arrive, and functions that never give one.
+"""Custom resources: ``ServiceTimeout``, reachability of the response bucket, and functions that never respond.
 
-A function answers by a PUT to a presigned address in CloudFormation's bucket, so that one in a network needs a way to S3. An answer
-that cannot arrive would be waited for until ``ServiceTimeout``, an hour by default; on a laptop the reason is better at once:
+A function responds with a PUT to a presigned URL in CloudFormation's bucket, so a function in a VPC needs access to S3. AWS would
+wait for a lost response until ``ServiceTimeout``, an hour by default; here the failure is reported at once:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html.
 """
 
@@ -39,31 +39,31 @@ _ADDRESS = "/_ministack/cfn-response/"
 # seconds; https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudformation-customresource.html
 LONGEST = 3600
 
-# what is being created, by stack and logical id: "" while its function works, then the id of an answer that it failed
+# creations in progress by stack and logical id: "" while the function works, then the physical id of its FAILED response
 _creations: dict[tuple[str, str], str] = kept_stores.leave(
     __name__, "_creations", {}, why="operations of stacks under way"
 )
-# token of a response -> its function, and the account and region of the function's network
+# token of a response -> its function, and the context with account and Region of the function's network
 _answering: dict[str, tuple[reach.Member, Context]] = kept_stores.leave(
     __name__, "_answering", {}, why="operations of stacks under way"
 )
 
 
 class Answer(threading.Event):
-    """An answer that is waited for: in real seconds while the function works, in embedded ones after that."""
+    """A pending response: its timeout counts real seconds while the function works, embedded seconds afterwards."""
 
     def __init__(self) -> None:
         super().__init__()
         self._asked = time.monotonic()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the answer.
+        """Wait for the response.
 
         Args:
-            timeout: Seconds since the question. Default: an hour.
+            timeout: Seconds since the request. Default: an hour.
 
         Returns:
-            Whether it came in time.
+            Whether it arrived in time.
         """
         # claim: service-timeout-ends-the-wait
         left = (LONGEST if timeout is None else timeout) - (time.monotonic() - self._asked)
@@ -71,7 +71,7 @@ class Answer(threading.Event):
 
 
 def install() -> None:
-    """Check and count ``ServiceTimeout``, and answer for functions that cannot."""
+    """Validate and count ``ServiceTimeout``, and fail responses that cannot arrive."""
     _check_timeouts()
     _count_timeouts()
     _answer_through_network()
@@ -79,7 +79,7 @@ def install() -> None:
 
 
 def check_timeout(properties: Mapping[str, Any]) -> int:
-    """Return a custom resource's ``ServiceTimeout`` in seconds, an hour where it has none.
+    """Return a custom resource's ``ServiceTimeout`` in seconds; an hour by default.
 
     Raises:
         ValueError: If it is not a whole number from 1 to 3600.
@@ -109,10 +109,10 @@ def _check_timeouts() -> None:
 
 
 def failed_creation(stack_id: str, logical_id: str) -> str | None:
-    """Return the physical id of the answer that a creation failed with.
+    """Return the physical id in the FAILED response of a creation.
 
     Returns:
-        "" where its function was asked and has not answered, ``None`` where it was never asked.
+        "" if its function was invoked and has not responded, ``None`` if it was never invoked.
     """
     return _creations.pop((stack_id, logical_id), None)
 
@@ -129,7 +129,7 @@ def _count_timeouts() -> None:
 
 
 def _answer_through_network() -> None:
-    """Lose the answer of a function that has no way to S3."""
+    """Drop the response of a function without access to S3."""
     deliver = custom_resource.deliver_response
 
     def deliver_through_network(token: str, response: Any) -> bool:
@@ -147,7 +147,7 @@ def _answer_through_network() -> None:
 
 
 def _answer_for_the_silent() -> None:
-    """Answer for a function that broke, or whose answer was lost."""
+    """Respond for a function that failed, or whose response was lost."""
     # claim: service-timeout-ends-the-wait
     run = lambda_svc._execute_function_with_config_scope
 
@@ -175,13 +175,13 @@ def _answer_for_the_silent() -> None:
 
 
 def _reason(result: Mapping[str, Any], lost: str | None, timeout: int) -> str | None:
-    """Return why no answer will come; ``None`` where one still may."""
+    """Return why no response will come; ``None`` if it still may."""
     body, broken = result.get("body"), None
     if result.get("error"):
         kind, message = (body.get("errorType"), body.get("errorMessage")) if isinstance(body, dict) else ("error", body)
-        broken = f"the function failed before it answered: {kind}: {message}"
+        broken = f"the function failed before it responded: {kind}: {message}"
     unreached = None if lost is None else (
-        f"the function cannot answer: {lost}; AWS would wait {timeout} s for it; let the function depend on what it needs of "
+        f"the function cannot respond: {lost}; AWS would wait {timeout} s for it; let the function depend on what it needs of "
         "its network"
     )  # fmt: skip
     return "; ".join(part for part in (unreached, broken) if part) or None

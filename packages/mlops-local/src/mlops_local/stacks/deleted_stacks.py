@@ -1,7 +1,7 @@
-"""Deleted stacks whose name has been taken again: CloudFormation shows them by their ids for 90 days, MiniStack forgets them.
+"""Deleted stacks whose name is used again: CloudFormation returns them by id for 90 days, MiniStack overwrites them.
 
-A name may have been used by many stacks that are deleted. MiniStack keeps a stack by its name, so that the next one of the name
-takes the place of the deleted one, whose events then cannot be reached. Here it moves to its id first.
+MiniStack stores a stack by its name, so the next stack of that name replaces the deleted one, whose events can then no longer be
+read. Here the deleted stack is stored under its id first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _Handler = Callable[[dict[str, Any]], Any]
 
 
 def install() -> None:
-    """Keep what CreateStack and CreateChangeSet would overwrite."""
+    """Preserve the deleted stack that CreateStack or CreateChangeSet would overwrite."""
     for action in ("CreateStack", "CreateChangeSet"):
         handlers._ACTION_HANDLERS[action] = _keeping(handlers._ACTION_HANDLERS[action])
 

@@ -1,4 +1,4 @@
-"""Deploy a cloud assembly with boto3 alone, as the CDK CLI does: assets, change set, execution, events."""
+"""Deploys a cloud assembly with boto3, as the CDK CLI does: assets, change set, execution, events."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
-# what `cdk bootstrap` names, with the qualifier of the default synthesizer
+# resources of `cdk bootstrap`, with the qualifier of the default synthesizer
 # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html
 _QUALIFIER = "hnb659fds"
 _TOOLKIT = "CDKToolkit"
 _BOOTSTRAP_VERSION = "30"
 _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 _NOTHING_LEFT = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
-_UNKNOWN = ("", "unknown-account", "unknown-region")  # of a stack without an environment
-_DIGEST = "sha256"  # the metadata of an uploaded file that says its content
+_UNKNOWN = ("", "unknown-account", "unknown-region")  # account and Region of an environment-agnostic stack
+_DIGEST = "sha256"  # object metadata with the hash of the content
 _POLL = 0.1  # seconds of real time between two polls of a stack
 
 
 class AssemblyError(Exception):
-    """A cloud assembly that cannot be deployed; the message says what it holds and what is allowed."""
+    """A cloud assembly cannot be deployed; the message names the problem and what is allowed."""
 
 
 @dataclass(frozen=True)
 class FileAsset:
-    """One file that a template refers to.
+    """A file asset of a template.
 
     Attributes:
         path: The file, or the folder to zip.
-        zipped: Whether `path` is a folder that travels as a zip.
-        bucket: The bucket's name.
-        key: The object key; it holds the hash of the content.
+        zipped: Whether `path` is a folder that is uploaded as a zip.
+        bucket: Name of the bucket.
+        key: The object key, which contains the content hash.
     """
 
     path: Path
@@ -53,11 +53,11 @@ class FileAsset:
     key: str
 
     def read(self) -> bytes:
-        """Return the bytes to upload; a folder always gives the same zip."""
+        """Return the bytes to upload; the zip of a folder is reproducible."""
         return zip_folder(self.path) if self.zipped else self.path.read_bytes()
 
     def digest(self) -> str:
-        """Return the hash of its files as they are now, computed again only after one of them was written to."""
+        """Return the hash of the current content, cached until a file is written."""
         return _digest(self.path, _written(self.path))
 
 
@@ -67,11 +67,11 @@ class Stack:
 
     Attributes:
         name: The stack's name.
-        account: The account that it goes to.
-        region: The Region that it goes to.
-        template: The template file.
-        template_key: The template's object key in the bootstrap bucket.
-        parameters: Parameter values of the assembly.
+        account: Target account.
+        region: Target Region.
+        template: Path of the template.
+        template_key: Object key of the template in the bootstrap bucket.
+        parameters: Parameter values from the assembly.
         tags: Stack tags.
         assets: Files to upload first.
     """
@@ -91,12 +91,12 @@ def read(folder: Path, *, account: str, region: str, names: Sequence[str] | None
 
     Args:
         folder: The assembly (`cdk.out`).
-        account: The account that stacks without one go to.
-        region: The Region that stacks without one go to.
-        names: The stacks that are wanted, with everything they depend on. Default: all.
+        account: Account of stacks without one.
+        region: Region of stacks without one.
+        names: Stacks to read, with their dependencies. Default: all.
 
     Raises:
-        AssemblyError: If a stack is not in the assembly, two have one name, or one needs what an embedded cloud lacks.
+        AssemblyError: If a stack is not in the assembly, two stacks have the same name, or one needs an unsupported asset.
     """
     manifest = folder / "manifest.json"
     if not manifest.is_file():
@@ -110,7 +110,7 @@ def read(folder: Path, *, account: str, region: str, names: Sequence[str] | None
         _stack(folder, key, artifacts, account=account, region=region) for key in order.static_order() if key in wanted
     ]
     for item in artifacts.values():
-        if item["type"] == "cdk:cloud-assembly" and names is None:  # the stacks of a Stage
+        if item["type"] == "cdk:cloud-assembly" and names is None:  # stacks of a Stage
             nested = folder / item["properties"]["directoryName"]
             found += read(nested, account=account, region=region)
     twice = sorted(name for name, count in Counter(stack.name for stack in found).items() if count > 1)
@@ -123,7 +123,7 @@ def read(folder: Path, *, account: str, region: str, names: Sequence[str] | None
 
 
 def _written(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return name, size and time of each file: what says that a file is another."""
+    """Return name, size and modification time of each file, to detect changes."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     found = [(file, file.stat()) for file in files if file.is_file()]
     return tuple((file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns) for file, stat in found)
@@ -226,16 +226,16 @@ class _Accounts(_Cloud, Protocol):
 
 @dataclass(frozen=True)
 class ResourceEvent:
-    """One event of a resource.
+    """A stack event of a resource.
 
     Attributes:
-        stack: The stack's name.
-        logical_id: The resource's id in the template.
-        resource_type: Its type.
+        stack: Name of the stack.
+        logical_id: Logical id of the resource.
+        resource_type: Type of the resource.
         status: Such as `CREATE_COMPLETE`.
-        reason: Why, where CloudFormation has a reason.
-        physical_id: What the resource is called, once that is known.
-        at: When, in epoch seconds of the cloud's clock.
+        reason: The reason, if CloudFormation gives one.
+        physical_id: Physical id of the resource, once known.
+        at: Time in epoch seconds of the cloud's clock.
     """
 
     stack: str
@@ -247,7 +247,7 @@ class ResourceEvent:
     at: float = 0.0
 
     def __str__(self) -> str:
-        """Return the event as one line for people; what is kept is named, as nothing else will."""
+        """Return the event as one line; a retained resource's line includes its physical id, shown nowhere else."""
         line = f"{self.stack} | {self.status:24} | {self.resource_type} | {self.logical_id}"
         if self.status == "DELETE_SKIPPED":
             line = f"{line} | {self.physical_id}"
@@ -255,17 +255,17 @@ class ResourceEvent:
 
     @property
     def failed(self) -> bool:
-        """Whether the resource failed, rather than being cancelled because another one did."""
+        """Whether the resource failed itself, rather than being cancelled because another one failed."""
         return self.status.endswith("_FAILED") and "cancelled" not in self.reason.lower()
 
 
 class DeployError(Exception):
-    """Stacks that did not deploy or did not go.
+    """A stack was not deployed or not deleted.
 
     Attributes:
-        stack: The stack's name.
-        status: How it ended.
-        failures: The events of the resources that failed, each with its reason.
+        stack: Name of the stack.
+        status: Final status.
+        failures: Events of the failed resources, each with its reason.
     """
 
     def __init__(self, stack: str, status: str, failures: Sequence[ResourceEvent] = (), reason: str = "") -> None:
@@ -284,19 +284,19 @@ OnEvent = Callable[[ResourceEvent], None]
 def deploy(
     cloud: _Accounts, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
 ) -> dict[str, dict[str, str]]:
-    """Deploy the stacks of an assembly, dependencies first, each to its own account and Region.
+    """Deploy the stacks of an assembly in dependency order, each to its own account and Region.
 
     Args:
-        cloud: The embedded cloud, or one of its accounts: where stacks without an environment go.
-        assembly: The folder that synthesis wrote.
-        stacks: Names of the stacks, which are deployed with what they depend on. Default: all.
-        on_event: Called with each event of each resource. Default: no call.
+        cloud: The embedded cloud, or one of its accounts, which is the target of environment-agnostic stacks.
+        assembly: The cloud assembly (`cdk.out`).
+        stacks: Names of the stacks, deployed with their dependencies. Default: all.
+        on_event: Called with each resource event. Default: not called.
 
     Returns:
-        Each stack's outputs. A stack without changes is left alone.
+        Each stack's outputs. A stack without changes is not touched.
 
     Raises:
-        DeployError: If a stack fails; it is rolled back, and the error names each failed resource with its reason.
+        DeployError: If a stack fails; it is rolled back, and the error lists each failed resource with its reason.
         AccountError: If the cloud does not have the account of a stack.
 
     Example:
@@ -320,19 +320,19 @@ def deploy(
 def destroy(
     cloud: _Accounts, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
 ) -> list[ResourceEvent]:
-    """Delete the stacks of an assembly, dependents first.
+    """Delete the stacks of an assembly, in reverse dependency order.
 
-    As on AWS, a bucket with objects and a model package group with packages stay, and the error says so: emptying them is the
-    template's matter. What it retains is not touched.
+    As in AWS, buckets with objects and model package groups with packages cannot be deleted, and the error names them: emptying
+    them is up to the template. Resources that the template retains are not touched.
 
     Args:
-        cloud: As for `deploy`.
-        assembly: The folder that synthesis wrote.
+        cloud: See `deploy`.
+        assembly: The cloud assembly (`cdk.out`).
         stacks: Names of the stacks. Default: all.
-        on_event: As for `deploy`.
+        on_event: See `deploy`.
 
     Returns:
-        The events of what is retained.
+        Events of the retained resources.
 
     Raises:
         DeployError: If a resource cannot be deleted.
@@ -350,7 +350,7 @@ def destroy(
 
 
 def deployed_stacks(cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None) -> list[Stack]:
-    """Return the stacks that `deploy` would deploy, dependencies first.
+    """Return the stacks that `deploy` would deploy, in dependency order.
 
     Raises:
         DeployError: If a named stack is missing.
@@ -359,16 +359,16 @@ def deployed_stacks(cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None 
 
 
 def is_made_again(cloud: _Accounts, stack: Stack) -> bool:
-    """Return whether `deploy` deletes what is left of a stack and makes it again: its creation or deletion failed."""
+    """Return whether `deploy` deletes and recreates a stack because its creation or deletion failed."""
     existing = _describe(cloud.at(stack.account, stack.region).client("cloudformation"), stack.name)
     return existing is not None and existing["StackStatus"] in _NOTHING_LEFT
 
 
 def bootstrap(cloud: _Cloud) -> str:
-    """Make the bucket and the version parameter of `cdk bootstrap`, unless they are there; a later `cdk bootstrap` takes them over.
+    """Create the bucket and version parameter of `cdk bootstrap`, if missing; a later `cdk bootstrap` adopts them.
 
     Returns:
-        The bucket's name.
+        Name of the bucket.
     """
     client = cloud.client("cloudformation")
     account, region = _environment(cloud)
@@ -418,7 +418,7 @@ def _environment(cloud: _Cloud) -> tuple[str, str]:
 
 
 def _upload(cloud: _Cloud, assets: Sequence[FileAsset]) -> None:
-    """Upload what is not there yet, or there with another content: an edited file may keep its key."""
+    """Upload missing or changed assets; an edited file may keep its key."""
     s3 = cloud.client("s3")
 
     def one(asset: FileAsset) -> None:
@@ -448,7 +448,7 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
             Tags=[{"Key": key, "Value": value} for key, value in stack.tags.items()],
             TemplateURL=_template_url(cloud, stack),
         )
-    except ClientError as error:  # the template is refused as a whole, or another deployment is in progress
+    except ClientError as error:  # the template is rejected, or another deployment is in progress
         raise _not_started(stack, error) from error
     stack_id, change_set_id = change_set["StackId"], change_set["Id"]
     description = _change_set(client, change_set_id)
@@ -464,7 +464,7 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
     seen = _newest(client, stack_id)
     try:
         client.execute_change_set(ChangeSetName=change_set_id)
-    except ClientError as error:  # another deployment was first
+    except ClientError as error:  # another deployment started first
         raise _not_started(stack, error) from error
     status, events = _wait(client, stack_id, stack.name, seen, on_event)
     if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
@@ -474,12 +474,12 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
 def _not_started(stack: Stack, error: ClientError) -> DeployError:
     reason = error.response["Error"]["Message"]
     if "_IN_PROGRESS state" in reason:
-        reason = f"{reason} Another deployment is on its way; wait until it has ended, then deploy again"
+        reason = f"{reason} Another deployment is in progress; wait until it has ended, then deploy again"
     return DeployError(stack.name, "not started", reason=reason)
 
 
 def _update_outputs(cloud: _Cloud, stack: Stack, stack_id: str, on_event: OnEvent) -> None:
-    """Update a stack in which only outputs have changed: MiniStack's change sets do not see them, its UpdateStack does."""
+    """Update a stack in which only outputs changed: MiniStack's change sets ignore these, its UpdateStack does not."""
     client = cloud.client("cloudformation")
     body = client.get_template(StackName=stack_id)["TemplateBody"]
     deployed = json.loads(body) if isinstance(body, str) else body
@@ -499,7 +499,7 @@ def _update_outputs(cloud: _Cloud, stack: Stack, stack_id: str, on_event: OnEven
 
 
 def _causes(events: Sequence[ResourceEvent]) -> list[ResourceEvent]:
-    """List the failures of an operation, without those of the rollback that followed."""
+    """Return the failures of an operation, without those of the subsequent rollback."""
     before = itertools.takewhile(lambda event: "ROLLBACK" not in event.status, events)
     return [event for event in before if event.failed]
 
@@ -521,7 +521,7 @@ def _change_set(client: Any, change_set_id: str) -> dict[str, Any]:
 
 
 def _wait(client: Any, stack_id: str, name: str, seen: set[str], on_event: OnEvent) -> tuple[str, list[ResourceEvent]]:
-    """Follow a stack's operation to its end."""
+    """Wait for the end of a stack operation, reporting its events."""
     events: list[ResourceEvent] = []
     while True:
         status = _describe(client, stack_id)
@@ -553,18 +553,18 @@ def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[Re
         raise DeployError(name, status, reason=error.response["Error"]["Message"]) from error
     status, events = _wait(client, stack_id, name, seen, on_event)
     if status != "DELETE_COMPLETE":
-        # such as an export that is in use: the stack stays as it was
+        # for example an export in use: the stack is unchanged
         raise DeployError(name, status, _causes(events), events[-1].reason if events else "")
     return events
 
 
 def _newest(client: Any, stack_id: str) -> set[str]:
-    """Return the ids of a page of a stack's events, which are enough to know later ones by."""
+    """Return the ids of the newest page of a stack's events, enough to recognize later ones."""
     return {event["EventId"] for event in client.describe_stack_events(StackName=stack_id)["StackEvents"]}
 
 
 def _events(client: Any, stack_id: str, seen: Collection[str]) -> list[dict[str, Any]]:
-    """List a stack's events that are new, oldest first; pages begin with the newest, so that one with a seen event is the last."""
+    """Return new events of a stack, oldest first; pages start with the newest, so a page with a known event is the last."""
     found: list[dict[str, Any]] = []
     for page in client.get_paginator("describe_stack_events").paginate(StackName=stack_id):
         new = [event for event in page["StackEvents"] if event["EventId"] not in seen]
@@ -590,4 +590,4 @@ def _outputs(client: Any, stack: str) -> dict[str, str]:
 
 
 def _ignore(_event: ResourceEvent) -> None:
-    """Listen to nothing."""
+    """Ignore an event."""

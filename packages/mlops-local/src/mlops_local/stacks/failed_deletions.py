@@ -1,7 +1,7 @@
-"""What cannot be deleted keeps what it depends on: CloudFormation deletes a resource once all that depends on it is gone.
+"""Failed deletions: CloudFormation keeps the dependencies of a resource that it could not delete.
 
-MiniStack goes on with the dependencies of a resource that failed to delete, so that a second deletion finds a custom resource
-without its function; and what the rollback of a creation could not delete leaves its stack, so that no later deletion finds it.
+MiniStack continues with these dependencies, so that a second deletion finds a custom resource without its function; and resources
+that a creation's rollback could not delete leave their stack, so that no later deletion finds them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ compat.expect(
 )
 
 _STACK = "AWS::CloudFormation::Stack"
-# what failed to delete, or was left for it, by stack and operation
+# resources that failed to be deleted, or were kept because of such a failure, by stack and operation
 _failed: dict[str, tuple[int, set[str]]] = kept_stores.keep(__name__, "_failed", {})
-_LOCK = threading.Lock()  # deletions of one wave begin at once
-# the template of the operation that is rolled back, by stack: the stack itself has that of before
+_LOCK = threading.Lock()  # deletions of one wave run concurrently
+# template of the operation that is rolled back, by stack: the stack itself has the previous one
 _rolled_back: dict[str, dict[str, Any]] = kept_stores.leave(
     __name__, "_rolled_back", {}, why="operations of stacks under way"
 )
 
 
 def install() -> None:
-    """Stand in front of each deletion of a resource; installed after faults, which are failures too."""
+    """Wrap each deletion of a resource; installed after faults, which count as failures too."""
     delete = stacks._delete_resource
 
     def deleted(
@@ -83,11 +83,11 @@ def _know_what_is_rolled_back() -> None:
 def _refuse_before(waiting: set[str]) -> None:
     # claim: cloudformation-keeps-what-a-failed-deletion-depends-on
     if waiting:
-        raise ValueError(f"kept, because what depends on it could not be deleted: {', '.join(sorted(waiting))}")
+        raise ValueError(f"kept, because its dependents could not be deleted: {', '.join(sorted(waiting))}")
 
 
 def _of_operation(stack_name: str | None) -> set[str]:
-    """Return what failed in the operation that runs: the stack's own events begin and end one."""
+    """Return the resources that failed in the current operation, which the stack's own events delimit."""
     stack = cloudformation._stacks.get(stack_name) or {}
     stack_id = str(stack.get("StackId"))
     begun = sum(event["ResourceType"] == _STACK for event in cloudformation._stack_events.get(stack_id, []))
@@ -98,7 +98,7 @@ def _of_operation(stack_name: str | None) -> set[str]:
 
 
 def _dependents(stack_name: str | None, logical_id: str | None, *, among: Sequence[str]) -> set[str]:
-    """Return which of a template's resources say that they depend on one of them."""
+    """Return which of some resources of a template depend on a resource."""
     if not among:
         return set()
     stack = cloudformation._stacks.get(stack_name) or {}

@@ -1,6 +1,6 @@
-"""Types of our units that CloudFormation imports and MiniStack does not: a Glue database, a model package group.
+"""Resource imports that CloudFormation supports and MiniStack does not: Glue databases and model package groups.
 
-A type that CloudFormation itself cannot import, such as ``AWS::Glue::Table``, is refused by MiniStack by its name.
+MiniStack itself rejects types that CloudFormation cannot import, such as ``AWS::Glue::Table``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Adopt = Callable[[dict[str, str]], tuple[str, dict[str, Any]]]
 
 
 def install() -> None:
-    """Register how each is found and adopted; installed after the types themselves."""
+    """Register the lookup and adoption of each type; installed after the types themselves."""
     # claim: cloudformation-imports-databases-and-groups
     _register(
         _DATABASE, "DatabaseName", lambda name: name in glue._databases, lambda found: (found["DatabaseName"], {})

@@ -1,6 +1,6 @@
-"""CloudFormation types that the embedded cloud records without effect, and what its stacks hold of them.
+"""CloudFormation types that are recorded without effect, and the recorded resources of stacks.
 
-Clients of a cloud ask this too: nothing of MiniStack is loaded here.
+Clients of a cloud import this module too: it does not import MiniStack.
 """
 
 import functools
@@ -16,13 +16,13 @@ class _StackClient(Protocol):
 
 @dataclass(frozen=True)
 class RecordedResource:
-    """One recorded resource of a stack.
+    """A recorded resource of a stack.
 
     Attributes:
-        stack: The stack's name.
-        logical_id: Its id in the template.
+        stack: Name of the stack.
+        logical_id: Logical id of the resource.
         resource_type: Such as `AWS::EC2::FlowLog`.
-        physical_id: What `Ref` gives.
+        physical_id: Physical id, the value of `Ref`.
     """
 
     stack: str
@@ -33,13 +33,13 @@ class RecordedResource:
 
 @functools.cache
 def recorded_types() -> frozenset[str]:
-    """Name the types that have a schema here, without those that this package executes."""
+    """Return the types with a schema, except for those that this package executes."""
     files = resources.files("mlops_local").joinpath("schemas").iterdir()
     names = {file.name.removesuffix(".json").replace("-", "::") for file in files if file.name.endswith(".json")}
     return frozenset(names - EXECUTED)
 
 
-# checked against a schema as well, but with effect
+# types that are checked against a schema, but have an effect
 EXECUTED = frozenset(
     {
         "AWS::ApplicationAutoScaling::ScalableTarget",
@@ -57,7 +57,7 @@ EXECUTED = frozenset(
 
 
 def list_recorded(cloudformation: _StackClient) -> list[RecordedResource]:
-    """List what the stacks of an embedded cloud hold without effect.
+    """Return the resources that an embedded cloud's stacks record without effect.
 
     Args:
         cloudformation: A boto3 client of the embedded cloud.

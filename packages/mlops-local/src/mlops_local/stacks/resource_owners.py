@@ -1,4 +1,4 @@
-"""DescribeStackResources by the physical id of a resource: which stack it belongs to. MiniStack asks for the stack's name."""
+"""DescribeStackResources by a resource's physical id, which returns its stack; MiniStack requires the stack's name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Handler = Callable[[dict[str, Any]], Any]
 
 
 def install() -> None:
-    """Answer for a resource without its stack."""
+    """Support requests by physical id."""
     action = "DescribeStackResources"
     handlers._ACTION_HANDLERS[action] = _by_resource(handlers._ACTION_HANDLERS[action])
 

@@ -1,4 +1,4 @@
-"""CloudFormation types beyond MiniStack's own: executed here, or checked against their schema and recorded without effect."""
+"""CloudFormation types beyond MiniStack's: executed here, or validated against their schema and recorded without effect."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ _on_worker: set[str] = set()
 
 
 class SchemaError(ValueError):
-    """Properties do not fit their CloudFormation schema; the message names each problem."""
+    """Properties do not match their CloudFormation schema; the message lists each problem."""
 
     def __init__(self, resource_type: str, problems: list[str]) -> None:
         super().__init__(f"model validation failed for {resource_type}: " + "; ".join(problems))
 
 
 class UnreachableIssuerError(ValueError):
-    """IAM cannot connect to the identity provider that a template names."""
+    """IAM cannot connect to the identity provider of a template."""
 
     def __init__(self, url: str) -> None:
         super().__init__(
@@ -79,14 +79,14 @@ class UnreachableIssuerError(ValueError):
 
 @functools.cache
 def schema(resource_type: str) -> dict[str, Any]:
-    """Read a type's CloudFormation schema."""
+    """Return a type's CloudFormation schema."""
     file = resources.files("mlops_local").joinpath("schemas", f"{resource_type.replace('::', '-')}.json")
     loaded: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return loaded
 
 
 def check_schema(resource_type: str, properties: Mapping[str, Any]) -> None:
-    """Check resolved properties against the type's schema.
+    """Validate resolved properties against the type's schema.
 
     Raises:
         SchemaError: If a property is unknown, missing, or of the wrong kind.
@@ -105,15 +105,15 @@ def check_schema(resource_type: str, properties: Mapping[str, Any]) -> None:
 def create_recorded(
     resource_type: str, logical_id: str, properties: Mapping[str, Any], stack: str, where: str
 ) -> tuple[str, dict[str, str]]:
-    """Record a resource.
+    """Record a resource without effect.
 
     Returns:
-        The physical id and the attributes, both the same for the same identity: a change of a create-only property gives
-        another one.
+        The physical id and the attributes, derived from the identity: a change of a create-only property results in another
+        id.
 
     Raises:
-        SchemaError: If the properties do not fit the schema.
-        UnreachableIssuerError: If an identity provider is at a host that no public DNS has.
+        SchemaError: If the properties do not match the schema.
+        UnreachableIssuerError: If an identity provider's host is not in public DNS.
     """
     check_schema(resource_type, properties)
     if resource_type == "AWS::IAM::OIDCProvider":
@@ -126,31 +126,31 @@ def create_recorded(
         name: _generated(resource_type, name, digest, where) for name in _names(description, "readOnlyProperties")
     }
     if resource_type == "AWS::IAM::OIDCProvider":
-        # trust policies name it, and STS finds it by the token's issuer
+        # trust policies refer to it, and STS finds it by the token's issuer
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagement.html
         issuer = str(properties.get("Url", "")).removeprefix("https://")
         read_only["Arn"] = f"arn:aws:iam::{where.rpartition(':')[2]}:oidc-provider/{issuer}"
     identity = [str(properties.get(name) or read_only.get(name) or f"{stack}-{logical_id}-{digest[:12]}")
                 for name in _names(description, "primaryIdentifier")]  # fmt: skip
-    # a type that is identified by its ARN is referenced by it alone
+    # a type identified by its ARN is referenced by the ARN only
     physical = identity[0] if identity[0].startswith("arn:") else "|".join(identity)
     return physical, read_only
 
 
 def _check_issuer(url: str) -> None:
-    """Refuse an issuer that AWS cannot reach by its name; the embedded cloud itself calls no issuer."""
+    """Reject an issuer whose name AWS cannot resolve; the embedded cloud itself calls no issuer."""
     # claim: identity-provider-is-public
     if not is_public_host(urlsplit(url).hostname or ""):
         raise UnreachableIssuerError(url)
 
 
 def is_replaced(resource_type: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Tell whether an update changes a create-only property."""
+    """Return whether an update changes a create-only property."""
     return any(old.get(name) != new.get(name) for name in _names(schema(resource_type), "createOnlyProperties"))
 
 
 def _names(description: Mapping[str, Any], member: str) -> list[str]:
-    """List top-level property names of a schema's pointer list."""
+    """Return top-level property names from a schema's list of pointers."""
     return [path.removeprefix("/properties/") for path in description.get(member, []) if path.count("/") == 2]
 
 
@@ -163,7 +163,7 @@ def _generated(resource_type: str, name: str, digest: str, where: str) -> str:
 
 
 def _coerced(kind: str, value: Any) -> bool:
-    """Tell whether CloudFormation would take a value for a kind: it turns strings into scalars and scalars into strings."""
+    """Return whether CloudFormation accepts a value for a kind: it converts between strings and scalars."""
     if kind == "string":
         return isinstance(value, (str, int, float))
     if kind == "boolean":
@@ -193,7 +193,7 @@ _OF_TEXT = ("minLength", "maxLength", "pattern")
 
 
 def _of_text(check: Any) -> Any:
-    """Let a keyword on strings see a scalar as the text that CloudFormation makes of it; schemas have them on booleans too."""
+    """Apply a string keyword to the string form of a scalar, as CloudFormation does; schemas have such keywords on booleans too."""
 
     def checked(validator: Any, limit: Any, instance: Any, schema: Any) -> Any:
         is_scalar = isinstance(instance, (bool, int, float))
@@ -203,7 +203,7 @@ def _of_text(check: Any) -> Any:
 
 
 def install() -> None:
-    """Register the types; others that are registered already keep their handlers."""
+    """Register the types; types that are already registered keep their handlers."""
     s3_bucket.install(_HANDLERS)
     _wrap("AWS::DynamoDB::Table", _table_settings)
     _wrap("AWS::Events::EventBus", _bus_settings)
@@ -219,7 +219,7 @@ def install() -> None:
     rules = (
         "AWS::EC2::SecurityGroupEgress",
         "AWS::EC2::SecurityGroupIngress",
-    )  # `security_groups` gives them their effect
+    )  # `security_groups` implements their effect
     for resource_type in (*recorded_types(), *rules):
         _HANDLERS.setdefault(resource_type, _record(resource_type))
     _wrap("AWS::Glue::TableOptimizer", jobs.check_optimizer)
@@ -227,7 +227,7 @@ def install() -> None:
 
 
 def run_on_worker(*resource_types: str) -> None:
-    """Provision these types on a worker thread: their handlers call the embedded cloud, whose event loop must stay free."""
+    """Run these types' handlers on a worker thread: they call the embedded cloud, so they must not block its event loop."""
     if not _on_worker:
         runs = stacks._runs_on_worker_thread
         stacks._runs_on_worker_thread = lambda resource_type: resource_type in _on_worker or runs(resource_type)
@@ -239,12 +239,12 @@ def _wrap(
     after: Callable[[str, Properties, Properties], None],
     attributes: Mapping[str, str] | None = None,
 ) -> None:
-    """Complete a type of MiniStack's.
+    """Complete a MiniStack type.
 
     Args:
         resource_type: The type.
-        after: Called with physical id, old and new properties behind create and update.
-        attributes: Attributes that are a property's value, by name. Default: MiniStack's attributes are complete.
+        after: Called with physical id, old and new properties after create and update.
+        attributes: Attributes whose value is a property's, by name. Default: MiniStack's attributes are complete.
     """
     handler = _HANDLERS[resource_type]
     missing = attributes or {}
@@ -284,11 +284,11 @@ def _record(resource_type: str) -> dict[str, Any]:
 
 
 def _nothing_more(_physical_id: str, _old: Properties, _new: Properties) -> None:
-    """Leave a type as MiniStack makes it."""
+    """Leave a MiniStack type unchanged."""
 
 
 def _bus_settings(name: str, old: Properties, new: Properties) -> None:
-    """Keep policy, key and dead letters, which MiniStack leaves out, and take a description away with its property."""
+    """Store policy, key and dead letters, which MiniStack drops, and remove a description with its property."""
     bus = eventbridge._event_buses[name]
     bus["Description"] = new.get("Description", "")
     for field in ("KmsKeyIdentifier", "DeadLetterConfig"):
@@ -300,7 +300,7 @@ def _bus_settings(name: str, old: Properties, new: Properties) -> None:
 
 
 def _topic_settings(arn: str, old: Properties, new: Properties) -> None:
-    """Keep the topic's key, and let its default policy admit the account alone, as that of CreateTopic does.
+    """Store the topic's key, and limit its default policy to the account, as CreateTopic does.
 
     See: https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
     """
@@ -316,12 +316,12 @@ def _topic_settings(arn: str, old: Properties, new: Properties) -> None:
 
 
 def _permissions_boundary(name: str, _old: Properties, new: Properties) -> None:
-    """Give a role its boundary, which MiniStack's handler drops."""
+    """Set a role's permissions boundary, which MiniStack's handler drops."""
     iam._roles[name]["PermissionsBoundary"] = new.get("PermissionsBoundary")
 
 
 def _table_settings(name: str, old: Properties, new: Properties) -> None:
-    """Apply what MiniStack's table drops: time to live, point-in-time recovery, encryption at creation."""
+    """Apply properties that MiniStack's table drops: time to live, point-in-time recovery, encryption at creation."""
     ttl = new.get("TimeToLiveSpecification")
     if ttl != old.get("TimeToLiveSpecification"):
         previous = old.get("TimeToLiveSpecification") or {}
@@ -343,7 +343,7 @@ def _table_settings(name: str, old: Properties, new: Properties) -> None:
 
 
 def _booleans(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn CloudFormation's `"true"` into the API's `true`."""
+    """Convert CloudFormation's `"true"` to the API's `true`."""
     words = {"true": True, "false": False}
     return {key: words.get(value, value) if isinstance(value, str) else value for key, value in settings.items()}
 
@@ -355,7 +355,7 @@ def _done(response: tuple[int, Any, bytes]) -> None:
 
 
 def _glue_table(hive: dict[str, Any]) -> dict[str, Any]:
-    """Handle Iceberg tables through pyiceberg, and leave others to MiniStack."""
+    """Handle Iceberg tables with pyiceberg, and other tables with MiniStack."""
 
     def create(logical_id: str, properties: Properties, stack: str) -> Created:
         if not properties.get("OpenTableFormatInput"):
@@ -380,7 +380,7 @@ def _glue_table(hive: dict[str, Any]) -> dict[str, Any]:
 
 
 def _catalog() -> Any:
-    """Open the Glue catalog of this cloud; on a worker thread only."""
+    """Return the Glue catalog of this cloud; on a worker thread only."""
     from pyiceberg.catalog.glue import GlueCatalog  # noqa: PLC0415 - see above
 
     from mlops_local import clients  # noqa: PLC0415 - needs the endpoint, which is known once the server runs

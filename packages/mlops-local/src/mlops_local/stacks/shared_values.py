@@ -1,7 +1,7 @@
-"""What CloudFormation reports of values that stacks share: parameters that are missing or read by name, exports that are in use.
+"""CloudFormation's errors for shared values: missing parameters, and exports in use.
 
-MiniStack refuses the deletion of an exporting stack in the call. CloudFormation accepts the call, and the stack stays as it was,
-with the reason.
+MiniStack rejects the deletion of an exporting stack in the request. CloudFormation accepts the request, and leaves the stack
+unchanged, with the reason in an event.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MISSING = re.compile(r"Parameter '[^']+' failed to resolve: SSM parameter '([^'
 
 
 def install() -> None:
-    """Stand in front of the calls; installed after those that refuse an operation at all."""
+    """Wrap the operations; installed after modules that reject operations altogether."""
     actions = handlers._ACTION_HANDLERS
     actions["DeleteStack"] = _cancelling(actions["DeleteStack"])
     actions["DescribeStacks"] = _naming(actions["DescribeStacks"])

@@ -1,7 +1,7 @@
-"""Names: one that exists is refused when a resource is created with it, and one that CloudFormation gives is new each time.
+"""Names of resources: existing names are rejected on creation, and generated names are unique.
 
-MiniStack's handlers overwrite what has the name, and derive generated names from stack and logical id alone, so that a stack
-that is deployed again would take over what the last one retained. Both would hide what a retained resource does on AWS.
+MiniStack's handlers overwrite an existing resource of the same name, and derive generated names from stack and logical id only, so
+that a redeployed stack would adopt retained resources of the previous one. Both would hide AWS's behaviour for retained resources.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ compat.expect(
 
 Properties = dict[str, Any]
 _LOG_GROUP_NAME = 512  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
-# types whose record in a stack is all there is of them, by type and physical id
+# recorded resources, which exist only as records of stacks, by type and physical id
 _recorded: set[tuple[str, str]] = kept_stores.keep(__name__, "_recorded", set())
 
 
 class AlreadyExistsError(ValueError):
-    """The name of a new resource is taken, as CloudFormation's handlers report it."""
+    """The name of a new resource is in use; the message is CloudFormation's."""
 
     def __init__(self, resource_type: str, name: str) -> None:
         super().__init__(
@@ -77,7 +77,7 @@ class AlreadyExistsError(ValueError):
 
 
 def install() -> None:
-    """Stand in front of every create, and give generated names a part that no earlier one had."""
+    """Check names before every create, and add a unique part to generated names."""
     provision = stacks._provision_resource
 
     def provisioned(resource_type: str, logical_id: str, props: Properties, stack_name: str) -> Any:
@@ -100,14 +100,14 @@ def install() -> None:
 
 
 def check(resource_type: str, properties: Mapping[str, Any]) -> None:
-    """Refuse to create what exists.
+    """Reject the creation of an existing resource.
 
     Args:
-        resource_type: Its type.
-        properties: The resolved properties. One without a fixed name takes none that exists.
+        resource_type: Type of the resource.
+        properties: The resolved properties. Without a fixed name, there is no conflict.
 
     Raises:
-        AlreadyExistsError: If something of the type has the name.
+        AlreadyExistsError: If a resource of the type has the name.
     """
     # claim: cloudformation-refuses-a-name-that-exists
     taken = _TAKEN.get(resource_type)
@@ -117,7 +117,7 @@ def check(resource_type: str, properties: Mapping[str, Any]) -> None:
 
 
 def _named(name: str, exists: Callable[[str], object]) -> Callable[[Mapping[str, Any]], str | None]:
-    """Return a look-up by one property."""
+    """Return a check by one property."""
 
     def taken(properties: Mapping[str, Any]) -> str | None:
         value = properties.get(name)
@@ -127,7 +127,7 @@ def _named(name: str, exists: Callable[[str], object]) -> Callable[[Mapping[str,
 
 
 def _ends(records: Any, name: str) -> bool:
-    """Return whether an ARN of a store ends in a name."""
+    """Return whether an ARN of a store ends with a name."""
     return any(str(arn).rpartition(":")[2].rpartition("/")[2] == name for arn in list(records))
 
 
@@ -150,7 +150,7 @@ def _glue_table(properties: Mapping[str, Any]) -> str | None:
     return key if name and key in glue._tables else None
 
 
-# What each type's handler answers; the API behind some is idempotent or overwrites, the handler is not allowed to be.
+# behaviour of each type's handler; some APIs are idempotent or overwrite, but their handlers must not
 # claim: cloudformation-refuses-a-topic-that-exists
 # claim: cloudformation-refuses-a-rule-that-exists
 # claim: cloudformation-refuses-an-alarm-that-exists
@@ -188,12 +188,12 @@ _TAKEN: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
 
 
 def types() -> frozenset[str]:
-    """Name the types for which an existing name is refused here; recorded types and SageMaker's refuse on their own."""
+    """Return the types whose existing names are rejected here; recorded types and SageMaker's have their own checks."""
     return frozenset(_TAKEN)
 
 
 def _name_log_groups(handler: dict[str, Any]) -> None:
-    """Name a log group as CloudFormation does, by stack, logical id and a part of its own, and keep that name."""
+    """Name log groups as CloudFormation does, by stack, logical id and a unique part, and keep the name on updates."""
     create = handler["create"]
 
     def created(logical_id: str, properties: Properties, stack: str) -> Any:
@@ -206,7 +206,7 @@ def _name_log_groups(handler: dict[str, Any]) -> None:
 
 
 def _keep_name(handler: dict[str, Any], name: str) -> None:
-    """Update what has a generated name under that name, also where it was imported and another name would be derived.
+    """Update a resource under its existing name, even if it was imported and another name would be generated.
 
     claim: cloudformation-keeps-the-name-of-what-was-imported
     """
@@ -221,12 +221,12 @@ def _keep_name(handler: dict[str, Any], name: str) -> None:
     handler["update"] = updated
 
 
-# a change of these replaces a table, which then gets another name
+# a change of these properties replaces the table, which then gets another name
 _CREATE_ONLY = ("KeySchema", "LocalSecondaryIndexes")
 
 
 def _protect(handler: dict[str, Any], is_protected: Callable[[str], str | None]) -> None:
-    """Refuse to delete protected resources, for any caller.
+    """Reject the deletion of protected resources, for any caller.
 
     claim: cloudformation-deletes-nothing-that-is-protected
     """
@@ -259,7 +259,7 @@ def _balancer_is_protected(arn: str) -> str | None:
 
 
 def _remember(resource_type: str, handler: dict[str, Any]) -> None:
-    """Refuse a second recorded resource of one identity: what it is recorded as is all that could refuse it."""
+    """Reject a second recorded resource with the same identity: only its record could conflict."""
     create, update, delete = handler["create"], handler["update"], handler["delete"]
     schema = resource_types.schema(resource_type)
     identity = [path.rpartition("/")[2] for path in schema.get("primaryIdentifier", [])]

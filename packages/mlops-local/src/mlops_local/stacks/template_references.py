@@ -1,6 +1,6 @@
-"""References of a template to what it does not declare: CloudFormation refuses the template before it makes anything.
+"""References to undeclared names: CloudFormation rejects the template before it creates anything.
 
-MiniStack leaves them out of the order of resources, and hands the name itself to the service.
+MiniStack ignores them in the order of resources, and passes the name itself to the service.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ compat.expect("ministack.services.cloudformation.changesets", validate_template_
 
 
 def install() -> None:
-    """Check references wherever MiniStack checks a template: creation, update, change set and ValidateTemplate."""
+    """Check references wherever MiniStack validates a template: creation, update, change set and ValidateTemplate."""
     checked = _also_check(engine.validate_template_support)
     handlers.validate_template_support = checked
     changesets.validate_template_support = checked
 
 
 def check_references(template: Mapping[str, Any]) -> None:
-    """Refuse references to what a template does not declare.
+    """Reject references to names that a template does not declare.
 
     Raises:
-        ValueError: In CloudFormation's words, with every missing name.
+        ValueError: With CloudFormation's message, listing every missing name.
 
     Example:
         >>> check_references({"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "DependsOn": "Key"}}})

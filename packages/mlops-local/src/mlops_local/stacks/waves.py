@@ -1,15 +1,17 @@
-"""Custom resources of one wave run at once, as CloudFormation runs them: in create, update, delete and rollback.
+"""Concurrent custom resources of a wave, as in CloudFormation: in create, update, delete and rollback.
 
-All that is not a custom resource takes no time here, so that its order is enough (``stack_order``). Functions of custom resources
-take seconds, and CloudFormation calls those of all that are ready. MiniStack's operations await one resource after another; here
-the first of a wave that an operation awaits begins the others too, each on a thread of its own, as MiniStack runs every custom
-resource, in a copy of the operation's context (account, region, request token). When the operation comes to one of those, it takes
-the result. Their events are written when they happen.
+All other resources take no time here, so that their order is enough (``stacks.creation_order``). Functions of custom resources take
+seconds, and CloudFormation invokes those of all ready resources. MiniStack's operations await one resource after another; here the
+first resource of a wave that an operation awaits starts the others too, each on its own thread, as MiniStack runs every custom
+resource, in a copy of the operation's context (account, Region, request token). When the operation reaches one of these, it takes
+the result. Their events are written when they occur.
 
-When one of a creation or update fails, CloudFormation does not wait for those in progress: it cancels them and begins the rollback,
-which asks their functions to delete while the first call still runs, by a physical id that it makes up, as none was answered.
+If one resource of a creation or update fails, CloudFormation does not wait for those in progress: it cancels them and starts the
+rollback. The rollback invokes their functions to delete while the first invocation still runs, with a generated physical id, as the
+function has not responded with one.
 
-One after another remain what an update removes or replaces after its work, what ContinueUpdateRollback repeats, and nested stacks.
+The following remain sequential: removals and replacements after an update's work, repetitions by ContinueUpdateRollback, and nested
+stacks.
 """
 
 from __future__ import annotations
@@ -70,18 +72,18 @@ compat.expect(
 )
 
 Record = Mapping[str, Any]
-_DYNAMIC = "{{resolve:"  # an update may answer such a reference from what it remembers, which is its own affair
+_DYNAMIC = "{{resolve:"  # an update may resolve such a reference from its cache
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a thread does for a resource.
+    """The work of a thread for a resource.
 
     Args:
         call: MiniStack's function.
-        arguments: Its arguments; the first is the resource's type.
-        verb: ``CREATE``, ``UPDATE`` or ``DELETE``, in the resource's events.
-        physical_id: Of the resource, where it has one already. Default: it is made.
+        arguments: Its arguments; the first is the resource type.
+        verb: ``CREATE``, ``UPDATE`` or ``DELETE``, as in the resource's events.
+        physical_id: Physical id of an existing resource. Default: the resource is new.
     """
 
     call: Callable[..., Any]
@@ -90,7 +92,7 @@ class Work:
     physical_id: str = ""
 
     def made(self, result: Any) -> tuple[str, dict[str, Any]]:
-        """Return physical id and attributes after the work."""
+        """Return physical id and attributes from the result of the work."""
         if result is None:
             return self.physical_id, {}
         physical_id, attributes = result[0] if isinstance(result[0], tuple) else result
@@ -98,12 +100,12 @@ class Work:
 
 
 class Operation(ABC):
-    """What runs on a stack.
+    """An operation on a stack.
 
     Args:
         stack_name: Name of the stack.
-        stack_id: Its ARN.
-        template: What its resources are defined by.
+        stack_id: ARN of the stack.
+        template: Template with the definitions of its resources.
         conditions: The template's conditions, evaluated.
     """
 
@@ -113,26 +115,26 @@ class Operation(ABC):
         self.definitions: Mapping[str, Record] = template.get("Resources") or {}
         self.tasks: dict[str, asyncio.Task[Any]] = {}
         self.works: dict[str, Work] = {}
-        self.announced: set[tuple[str, str]] = set()  # logical id and verb of those whose events are written here
-        self.settled: set[str] = set()  # what the operation knows the end of
+        self.announced: set[tuple[str, str]] = set()  # logical id and verb of resources whose events this class writes
+        self.settled: set[str] = set()  # logical ids whose result the operation has requested
         self._context: Context = copy_context()
         try:
             self._waves = creation_order.waves(self.definitions, conditions)
         except ValueError:
-            self._waves = {}  # the operation fails by it
+            self._waves = {}  # the operation fails because of it
 
     @property
     def stack(self) -> dict[str, Any]:
-        """The stack as MiniStack keeps it."""
+        """MiniStack's record of the stack."""
         found: dict[str, Any] = cloudformation._stacks.get(self.stack_name) or {}
         return found
 
     @abstractmethod
     def work(self, name: str) -> Work | None:
-        """Return what to do for a resource beside another of its wave, or ``None`` where it has to wait for its turn."""
+        """Return the work for a resource that can run concurrently with its wave; ``None`` if it must wait for its turn."""
 
     async def take(self, name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Return the result of a resource's work, which may have begun with the first of its wave."""
+        """Return the result of a resource's work; the first resource of a wave starts the others too."""
         # claim: cloudformation-works-in-parallel
         for other, wave in self._waves.items():
             if other not in (name, *self.tasks) and wave == self._waves.get(name):
@@ -167,7 +169,7 @@ class Operation(ABC):
         return result
 
     def tell(self, name: str, status: str, reason: str = "", physical_id: str = "") -> None:
-        """Write an event of a resource that was begun beside another, once: a cancelled one's late end is not heard."""
+        """Write an event of a concurrent resource, once; a late result of a cancelled one is ignored."""
         work = self.works[name]
         if (name, work.verb) in self.announced:
             kind, status = str(work.arguments[0]), f"{work.verb}_{status}"
@@ -175,14 +177,14 @@ class Operation(ABC):
 
 
 class Deployment(Operation):
-    """A creation or an update.
+    """A creation or update.
 
     Args:
         stack_name: Name of the stack.
-        stack_id: Its ARN.
+        stack_id: ARN of the stack.
         template: The new template.
-        parameters: Its parameters' values.
-        previous: The stack before an update. Default: it is created.
+        parameters: Parameter values.
+        previous: The stack before an update. Default: the stack is created.
     """
 
     def __init__(
@@ -196,7 +198,7 @@ class Deployment(Operation):
         self._before: Mapping[str, Record] = {} if previous is None else previous.get("_resources") or {}
 
     def work(self, name: str) -> Work | None:
-        """Return the creation or update, by the properties that MiniStack will resolve to the same when it comes to it."""
+        """Return the creation or update, with the properties that MiniStack will resolve identically at its turn."""
         definition = self.definitions[name]
         try:
             resolved = engine._resolve_refs(
@@ -204,7 +206,7 @@ class Deployment(Operation):
                 self._conditions, self._mappings, self.stack_name, self.stack_id,
             )  # fmt: skip
         except Exception:
-            return None  # which fails it in its turn
+            return None  # it fails at its turn
         properties = {key: value for key, value in resolved.items() if value is not engine._NO_VALUE}
         if _DYNAMIC in json.dumps(properties, default=str):
             return None
@@ -216,10 +218,10 @@ class Deployment(Operation):
         return Work(stacks._update_keeping_seed, arguments, self._verb, old[0])
 
     async def wait(self, name: str) -> None:
-        """Wait until a resource's work is done, or another's has failed, which cancels this one.
+        """Wait until a resource's work is done, or another resource fails, which cancels this one.
 
         Raises:
-            RuntimeError: In CloudFormation's words, if it is cancelled.
+            RuntimeError: With CloudFormation's message, if it is cancelled.
         """
         # claim: cloudformation-cancels-what-is-in-progress
         # claim: cloudformation-cancels-updates
@@ -232,13 +234,13 @@ class Deployment(Operation):
                 raise RuntimeError(self._cancelled(name))
 
     def leave(self, updated: str | None) -> list[str]:
-        """Cancel what is in progress, and record what a rollback has to undo although the operation does not know it.
+        """Cancel work in progress, and record resources that a rollback must undo but the operation does not know.
 
         Args:
-            updated: Logical id of an update that the operation knows to have failed.
+            updated: Logical id of the failed update that the operation already knows.
 
         Returns:
-            Logical ids of those records.
+            Logical ids of the recorded resources.
         """
         # claim: cloudformation-deletes-what-it-cancelled
         # claim: cloudformation-deletes-what-failed-to-be-created
@@ -256,14 +258,14 @@ class Deployment(Operation):
         return left
 
     def failed(self) -> list[str]:
-        """Return the logical ids of all that failed or were cancelled."""
+        """Return the logical ids of failed and cancelled resources."""
         return sorted(name for name, task in self.tasks.items() if not _is_well(task))
 
     def _cancelled(self, name: str) -> str:
         return f"Resource {'update' if name in self._before else 'creation'} cancelled"
 
     def _record(self, name: str, task: asyncio.Task[Any]) -> dict[str, Any] | None:
-        """Return the record of a resource that is done, failed or was cancelled; ``None`` where its function was never asked."""
+        """Return the record of a completed, failed or cancelled resource; ``None`` if its function was never invoked."""
         work, before = self.works.get(name), self._before.get(name)
         attributes: Any = {} if before is None else before.get("Attributes", {})
         physical_id = "" if before is None else before["PhysicalResourceId"]
@@ -300,7 +302,7 @@ class Deletion(Operation):
     Args:
         stack_name: Name of the stack.
         stack_id: Its ARN.
-        kept: Logical ids that the caller retains.
+        kept: Logical ids of resources that the caller retains.
     """
 
     def __init__(self, stack_name: str, stack_id: str, kept: frozenset[str]) -> None:
@@ -309,7 +311,7 @@ class Deletion(Operation):
         self._kept = kept
 
     def work(self, name: str) -> Work | None:
-        """Return the deletion of what is there."""
+        """Return the deletion of an existing resource."""
         record = self.stack.get("_resources", {}).get(name)
         if record is None or name in self._kept or not _goes(self.definitions[name]):
             return None
@@ -322,7 +324,7 @@ class Rollback(Operation):
     Args:
         stack_name: Name of the stack.
         stack_id: Its ARN.
-        failed: The operation that is rolled back, as MiniStack keeps it.
+        failed: MiniStack's record of the operation that is rolled back.
     """
 
     def __init__(self, stack_name: str, stack_id: str, failed: Record) -> None:
@@ -333,15 +335,15 @@ class Rollback(Operation):
         self._replaced = frozenset(failed.get("replaced_ids", ()))
         previous = failed.get("previous_stack") if failed.get("is_update") else None
         self._before: Mapping[str, Record] = (previous or {}).get("_resources", {})
-        self._deletes = False  # it updates first
+        self._deletes = False  # a rollback updates first
 
     async def take(self, name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Return the result of a resource's work, beside which others of its wave do what it does."""
+        """Return the result of a resource's work; others of its wave do the same kind of work (update or delete)."""
         self._deletes = call is stacks._delete_resource
         return await super().take(name, call, arguments)
 
     def work(self, name: str) -> Work | None:
-        """Return the update back to what was before, or the deletion of what was not there, whichever is going on."""
+        """Return the update to the previous properties, or the deletion of a new resource, depending on the current phase."""
         record = self.stack.get("_resources", {}).get(name)
         if record is None or name not in self._created:
             return None
@@ -363,7 +365,7 @@ _add_event = stacks._add_event
 
 
 def install() -> None:
-    """Stand around each operation on a stack, and where it awaits a thread; installed after all that wraps these."""
+    """Wrap each operation on a stack, and its awaiting of threads; installed after all other wrappers of these functions."""
     _know_operations()
     _undo_what_was_left()
     add_event = stacks._add_event
@@ -378,7 +380,7 @@ def install() -> None:
             and creation_order.is_custom(resource_type)
             and (logical_id, verb) in operation.announced
         ):
-            return  # it is written when it happens
+            return  # the event is written when it occurs
         add_event(stack_id, stack_name, logical_id, resource_type, status, *rest, **named)
 
     stacks._add_event = added
@@ -386,7 +388,7 @@ def install() -> None:
 
 
 async def _run(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Run what an operation awaits: a custom resource's work with its wave, all else alone."""
+    """Run an awaited call: a custom resource's with its wave, any other alone."""
     operation = _running.get()
     place = _place(call, operation)
     if operation is None or place is None or not creation_order.is_custom(str(arguments[0])):
@@ -395,8 +397,8 @@ async def _run(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
 
 
 def _place(call: Callable[..., Any], operation: Operation | None) -> int | None:
-    """Return which argument is the logical id; ``None`` for work that has no wave."""
-    if isinstance(operation, Deployment):  # what it deletes is a clean-up after its work
+    """Return the index of the logical id argument; ``None`` for calls outside of waves."""
+    if isinstance(operation, Deployment):  # its deletions are clean-ups after the work
         return {stacks._provision_keeping_seed: 1, stacks._update_keeping_seed: 5}.get(call)
     return {stacks._delete_resource: 4, stacks._update_resource: 5}.get(call)
 
@@ -417,7 +419,9 @@ def _know_operations() -> None:
 
     async def deleted(stack_name: str, stack_id: str, retain_resources: Any = (), force: bool = False) -> None:
         everything = (cloudformation._stacks.get(stack_name) or {}).get("_resources", {})
-        kept = frozenset(everything if force else retain_resources)  # what a forced deletion keeps is known on its way
+        kept = frozenset(
+            everything if force else retain_resources
+        )  # a forced deletion determines the retained resources on its way
         with _Running(Deletion(stack_name, stack_id, kept)):
             await delete(stack_name, stack_id, retain_resources, force)
 
@@ -450,7 +454,7 @@ def _undo_what_was_left() -> None:
 
 
 class _Running:
-    """The operation that this task works on."""
+    """Sets the operation of the current task."""
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
@@ -463,7 +467,7 @@ class _Running:
 
 
 def _hear(task: asyncio.Task[Any]) -> None:
-    """Take note of a failure, which nothing else may do: what was cancelled is not awaited."""
+    """Retrieve a task's exception, because cancelled work is not awaited."""
     if not task.cancelled():
         task.exception()
 

@@ -1,1 +1,1 @@
-"""Step Functions of the embedded cloud: definitions that are refused, executions on the embedded clock, faults."""
+"""Step Functions of the embedded cloud: validation of definitions, executions on the embedded clock, faults."""

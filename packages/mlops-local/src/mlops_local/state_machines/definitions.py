@@ -1,10 +1,10 @@
-"""What Step Functions refuses when a state machine is made or changed, and MiniStack takes.
+"""Step Functions' checks on create and update of a state machine, which MiniStack lacks.
 
-Logs: Step Functions adds the log group of each machine to a resource policy of the account's, which holds 5,120 characters and
-never shrinks; groups below ``/aws/vendedlogs/`` share one entry.
+Logging: Step Functions adds the log group of each machine to a resource policy of the account, which is limited to 5,120 characters
+and never shrinks; groups below ``/aws/vendedlogs/`` share one entry.
 
-A field of an optimized task that its integration does not support fails the definition: at CreateStateMachine, UpdateStateMachine
-and ValidateStateMachineDefinition, and through CloudFormation, which calls them. The words are AWS's, from
+An optimized task with a field that its integration does not support makes the definition invalid, in CreateStateMachine,
+UpdateStateMachine, ValidateStateMachineDefinition and CloudFormation. The messages are AWS's, from
 https://github.com/aws/amazon-sagemaker-examples/issues/4492.
 """
 
@@ -39,7 +39,7 @@ compat.expect(
 
 Response = tuple[int, Any, Any]
 Properties = dict[str, Any]
-# the policy that delivery of logs keeps: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-infrastructure-CWL.html
+# the resource policy of log delivery: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-infrastructure-CWL.html
 LOG_POLICY = "AWSLogDeliveryWrite20150319"
 _LOG_POLICY_CHARACTERS = 5120
 _VENDED = "/aws/vendedlogs/"
@@ -50,7 +50,7 @@ _FULL = (
 
 
 def install() -> None:
-    """Put the checks in front of the API and of CloudFormation's handler."""
+    """Add the checks to the API and to CloudFormation's handler."""
     sfn._create_state_machine = _checked(sfn._create_state_machine)
     sfn._update_state_machine = _checked(sfn._update_state_machine)
     handler = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
@@ -69,7 +69,7 @@ def install() -> None:
 
 
 def definition_problem(definition: object) -> str | None:
-    """Return Step Functions' message for the first diagnostic of a definition, if it has one."""
+    """Return Step Functions' message for the first diagnostic of a definition, or ``None``."""
     # claim: step-functions-optimized-task-fields
     # claim: creation-refuses-what-validation-finds
     if definition is None:
@@ -81,7 +81,7 @@ def definition_problem(definition: object) -> str | None:
 
 
 def logging_problem(configuration: Mapping[str, Any] | None) -> str | None:
-    """Let the account's policy admit a machine's log groups; return Step Functions' message if it has no room for one.
+    """Add a machine's log groups to the account's policy; return Step Functions' message if the policy is full.
 
     Args:
         configuration: ``loggingConfiguration`` of the API, or ``LoggingConfiguration`` of a template.
@@ -107,7 +107,7 @@ def logging_problem(configuration: Mapping[str, Any] | None) -> str | None:
 
 
 def _log_entry(arn: str) -> str:
-    """Return what the policy says of a group: its own ARN, or one for all vended ones."""
+    """Return the policy entry of a log group: its own ARN, or the common entry of vended log groups."""
     prefix, _, name = arn.removesuffix(":*").partition(":log-group:")
     return f"{prefix}:log-group:{_VENDED}*" if name.startswith(_VENDED) else f"{prefix}:log-group:{name}:log-stream:*"
 

@@ -1,6 +1,6 @@
-"""What keeps a definition of a state machine from being taken, as diagnostics: when it is validated, created or changed.
+"""Diagnostics of invalid state machine definitions, for validation, creation and update.
 
-MiniStack returns OK for anything. Codes are those that AWS's page shows; it asks not to rely on them, nor on the messages.
+MiniStack returns OK for any definition. The codes are AWS's; its documentation advises not to rely on codes or messages.
 
 See: https://docs.aws.amazon.com/step-functions/latest/apireference/API_ValidateStateMachineDefinition.html,
 https://states-language.net/
@@ -31,7 +31,7 @@ Diagnostic = dict[str, str]
 
 
 def install() -> None:
-    """Answer in place of MiniStack."""
+    """Replace MiniStack's ValidateStateMachineDefinition."""
     sfn._validate_state_machine_definition = lambda data: json_response(validate(data))
 
 
@@ -43,7 +43,7 @@ def validate(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def diagnostics(text: str) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a definition: its structure, then fields that optimized integrations do not support."""
+    """Yield the problems of a definition: its structure, then fields that optimized integrations do not support."""
     try:
         definition = json.loads(text)
     except ValueError as error:
@@ -101,7 +101,7 @@ def _state(state: Any, states: Mapping[str, Any], path: str) -> Iterator[Diagnos
 
 
 def _item(field: str, item: Any, states: Mapping[str, Any], path: str) -> Iterator[Diagnostic]:
-    """Yield what is wrong with one branch, choice, catcher or retrier."""
+    """Yield the problems of one branch, choice, catcher or retrier."""
     if field == "Branches":
         yield from _machine(item, path)
     elif not isinstance(item, dict):

@@ -1,10 +1,10 @@
-"""State machines on the embedded clock: waits, retries, callbacks and time limits, and what MiniStack does unlike AWS.
+"""State machine executions on the embedded clock: waits, retries, callbacks and time limits; fixes of differences from AWS.
 
-Real work is not faster on a scaled clock. Time limits of tasks that work count real seconds, those of callbacks embedded ones, and
+Real work is not faster on a scaled clock: time limits of working tasks count real seconds, those of callbacks embedded seconds, and
 a machine's own limit counts embedded time while it waits and real time while it works.
 
-The role of a machine is enforced in ``iam_machines``, which wraps ``_execute_task``, ``_invoke_resource`` and
-``_invoke_with_callback``; SageMaker's integrations are registered by ``sagemaker``.
+The machine's role is enforced in ``iam.machine_roles``, which wraps ``_execute_task``, ``_invoke_resource`` and
+``_invoke_with_callback``; SageMaker's integrations are registered in ``sagemaker``.
 """
 
 import contextvars
@@ -54,7 +54,7 @@ _GLANCE = 0.5
 # claim: execution-ends-are-events
 # claim: task-errors-have-the-services-names
 class _Elapsed:
-    """How long an execution has run: embedded time while it waits, real time while it works."""
+    """Duration of an execution: embedded time while it waits, real time while it works."""
 
     def __init__(self, execution: dict[str, Any]) -> None:
         self.execution = execution
@@ -63,7 +63,7 @@ class _Elapsed:
         self._waits, self._drift, self._extra = 0, 0.0, 0.0
 
     def is_set(self) -> bool:
-        """Whether waits of this execution should stop, as :func:`mlops_local.clock.wait` asks."""
+        """Whether waits of this execution should stop; see :func:`mlops_local.clock.wait`."""
         return bool(self.execution["status"] != "RUNNING")
 
     @contextmanager
@@ -90,7 +90,7 @@ _elapsed: contextvars.ContextVar[_Elapsed | None] = contextvars.ContextVar("mlop
 
 
 def wait(seconds: float) -> None:
-    """Let the calling task wait, in embedded seconds, until its execution is stopped.
+    """Make the calling task wait, at most until its execution is stopped.
 
     Args:
         seconds: Embedded seconds.
@@ -106,7 +106,7 @@ def wait(seconds: float) -> None:
 def install() -> None:
     """Put state machines on the embedded clock and fix differences from AWS."""
     sfn._scaled_sleep = wait
-    # over JSON a response keeps its numbers; MiniStack's XML reading makes strings of them
+    # JSON responses keep numbers; MiniStack's XML parser turns them into strings
     sfn._AWS_SDK_SERVICE_MAP["cloudwatch"] = {
         "target_prefix": "GraniteServiceVersion20100801",
         "protocol": "json",
@@ -128,7 +128,7 @@ def _running() -> str | None:
 
 
 def _limit_executions() -> None:
-    """End an execution at its machine's ``TimeoutSeconds``: TIMED_OUT with States.Timeout.
+    """End an execution at its machine's ``TimeoutSeconds`` as TIMED_OUT with States.Timeout.
 
     Source: https://states-language.net/spec.html#toplevelfields
     """
@@ -152,7 +152,7 @@ def _limit(machine: dict[str, Any] | None) -> float | None:
     try:
         limit = json.loads((machine or {}).get("definition", "{}")).get("TimeoutSeconds")
     except ValueError:
-        return None  # the run itself reports it
+        return None  # the execution itself reports it
     return None if limit is None else float(limit)
 
 
@@ -170,9 +170,9 @@ def _expire(elapsed: _Elapsed, limit: float) -> None:
 
 
 def _end_once() -> None:
-    """Leave an execution that was stopped or timed out unchanged, however its task ends after that.
+    """Leave a stopped or timed-out execution unchanged when its task ends later.
 
-    Each execution then tells the default bus of one end:
+    Each execution then sends a single end event to the default bus:
     https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
     """
     fail = sfn._fail_execution
@@ -185,7 +185,7 @@ def _end_once() -> None:
 
 
 def _delay_retries() -> None:
-    """Give retries their whole delay and ``MaxDelaySeconds``; MiniStack knows neither, and retries what was stopped meanwhile.
+    """Apply the full delay and ``MaxDelaySeconds`` to retries, and do not retry stopped executions, unlike MiniStack.
 
     Source: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
     """
@@ -198,7 +198,7 @@ def _delay_retries() -> None:
         if retrier is None:
             return None, index
         delay, elapsed = retry_delay(retrier, retry_counts.get(index, 0)), _elapsed.get()
-        if elapsed is None:  # TestState: nothing runs
+        if elapsed is None:  # TestState: no execution
             return {**retrier, "IntervalSeconds": delay, "BackoffRate": 1.0}, index
         wait(delay)
         return (None if elapsed.is_set() else {**retrier, "IntervalSeconds": 0.0}), index
@@ -207,18 +207,18 @@ def _delay_retries() -> None:
 
 
 def retry_delay(retrier: dict[str, Any], attempt: int) -> float:
-    """Return the embedded seconds before a retry; jitter is left out, so that runs repeat.
+    """Return the embedded seconds before a retry, without jitter, so that executions are reproducible.
 
     Args:
         retrier: One element of ``Retry``.
-        attempt: How many retries it has made before.
+        attempt: Number of earlier retries.
     """
     delay = float(retrier.get("IntervalSeconds", 1)) * float(retrier.get("BackoffRate", 2.0)) ** attempt
     return min(delay, float(retrier.get("MaxDelaySeconds", delay)))
 
 
 def _output_of_succeed() -> None:
-    """Let a JSONata ``Succeed`` end with its ``Output``; MiniStack ends with the input."""
+    """Make a JSONata ``Succeed`` return its ``Output``; MiniStack returns the input."""
     apply = sfn._apply_output_path
 
     def apply_output(state_def: dict[str, Any], data: Any, ctx: Any = None) -> Any:
@@ -230,7 +230,7 @@ def _output_of_succeed() -> None:
 
 
 def parse_once(_: Parser, *source: Any) -> Any:
-    """Return the tree of a JSONata expression: no evaluation changes it, and a machine evaluates the same ones at every step."""
+    """Return the cached tree of a JSONata expression: evaluation does not change it, and machines evaluate it repeatedly."""
     return _parsed(*source)
 
 
@@ -243,7 +243,7 @@ def _parsed(*source: Any) -> Any:
 
 
 def _jsonata_now() -> None:
-    """Let ``$now()`` and ``$millis()`` tell embedded time."""
+    """Make ``$now()`` and ``$millis()`` return embedded time."""
     register = sfn._register_sfn_jsonata_functions
 
     def register_with_clock(expr: Any) -> None:
@@ -258,7 +258,7 @@ def _jsonata_now() -> None:
 def _limit_callbacks() -> None:
     """Count ``TimeoutSeconds`` and ``HeartbeatSeconds`` of ``.waitForTaskToken`` on the embedded clock.
 
-    MiniStack blocks on an event with real seconds: it is made to block forever, and a thread fails the token when the time is up.
+    MiniStack waits for an event in real seconds: here it waits without a limit, and a thread fails the token at the deadline.
     """
     invoke = sfn._invoke_with_callback
 

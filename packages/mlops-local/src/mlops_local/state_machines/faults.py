@@ -1,8 +1,8 @@
-"""Faults of AWS put into the tasks of state machines and the resources of stacks: ``POST /_mlops/faults``.
+"""Injected AWS faults in state machine tasks and stack resources: ``POST /_mlops/faults``.
 
-A task meets its fault in place of the call's answer or after the call has done its work, as a throttled, refused or lost call is
-on AWS; Retry and Catch then do what they do there. A resource meets its fault in place of its creation, change or deletion
-(``cloudformation:create``, ``:update``, ``:delete``); CloudFormation then rolls back, or goes on deleting, as it does there.
+A task's fault replaces the call's response, or occurs after the call has done its work, like a throttled, rejected or lost call in
+AWS; Retry and Catch behave as in AWS. A resource's fault replaces its creation, update or deletion (``cloudformation:create``,
+``:update``, ``:delete``); CloudFormation then rolls back, or continues deleting, as in AWS.
 
 See: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html,
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
@@ -47,22 +47,22 @@ _FAULTS: list["Fault"] = kept_stores.keep(__name__, "_FAULTS", [])
 @kept_stores.record
 @dataclass(slots=True)
 class Fault:
-    """What some calls of one integration meet.
+    """A fault of some calls of one integration.
 
     Args:
-        integration: Such as ``sagemaker:createModel``, ``lambda:invoke``, without ``aws-sdk:``; of a stack's resource
+        integration: Such as ``sagemaker:createModel`` or ``lambda:invoke``, without ``aws-sdk:``; for resources of stacks
             ``cloudformation:create``, ``cloudformation:update`` or ``cloudformation:delete``.
-        match: Text that the call's arguments, as JSON, must hold; of a resource these are ``stack``, ``logical_id`` and ``type``.
+        match: String that the call's arguments must contain as JSON; for resources: ``stack``, ``logical_id`` and ``type``.
             Default: any arguments.
-        state: Name of the task whose calls alone meet it. Default: any task.
-        error: Name of the error that the state sees, such as ``States.Timeout``; ``stop`` ends the whole execution.
-        cause: The error's cause. Default: none.
-        first: The first call that meets it, counted from 1. Default: the first.
-        count: Calls in a row that meet it. Default: 1.
-        after: Whether the call has done its work before; not for a resource, whose handler reports what it made. Default: no.
-        seconds: Embedded seconds that it takes. Default: none.
-        calls: Calls that matched so far.
-        met: How many of them met the fault.
+        state: Name of the task to which the fault is limited. Default: any task.
+        error: Error name for the state, such as ``States.Timeout``; ``stop`` ends the whole execution.
+        cause: Cause of the error. Default: none.
+        first: Number of the first matching call with the fault, counted from 1. Default: 1.
+        count: Number of consecutive calls with the fault. Default: 1.
+        after: Whether the call does its work first; not for resources, whose handlers report their result. Default: no.
+        seconds: Embedded seconds that the fault takes. Default: 0.
+        calls: Number of matching calls so far.
+        met: Number of calls with the fault so far.
     """
 
     integration: str
@@ -78,13 +78,13 @@ class Fault:
     met: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no handler does."""
+        """Reject an impossible combination."""
         if self.after and self.integration.startswith(_STACKS):
             raise ValueError(f"{self.integration} cannot fail after its work; leave `after` out")
 
 
 def install() -> None:
-    """Intercept every task's call. Installed last: a fault occurs before the permission check."""
+    """Intercept every task's call; installed last, so that a fault precedes the permission check."""
     # claim: faults-are-retried-by-name
     invoke, execute = sfn._invoke_resource, sfn._execute_task
 
@@ -115,7 +115,7 @@ def install() -> None:
 
 
 def control(method: str, body: bytes) -> tuple[int, object]:
-    """Answer ``/_mlops/faults``: POST of a list of faults in place of those before, GET of what they have met."""
+    """Serve ``/_mlops/faults``: POST a list of faults, which replaces the previous list; GET the list with its counts."""
     if method == "POST":
         try:
             faults = [Fault(**entry) for entry in json.loads(body)]
@@ -130,7 +130,7 @@ def control(method: str, body: bytes) -> tuple[int, object]:
 
 
 def _install_in_stacks() -> None:
-    """Stand in front of each handler's create, update and delete."""
+    """Wrap create, update and delete of each handler."""
     provision, update, delete = stacks._provision_resource, stacks._update_resource, stacks._delete_resource
 
     def provisioned(resource_type: str, logical_id: str, props: Any, stack_name: str) -> Any:
@@ -138,7 +138,7 @@ def _install_in_stacks() -> None:
         return provision(resource_type, logical_id, props, stack_name)
 
     def updated(resource_type: str, physical_id: str, old_props: Any, new_props: Any, *rest: Any) -> Any:
-        if old_props != new_props:  # what does not change is not called on AWS either
+        if old_props != new_props:  # AWS does not call handlers of unchanged resources either
             _fail("update", rest[0], rest[1] if len(rest) > 1 else physical_id, resource_type)
         return update(resource_type, physical_id, old_props, new_props, *rest)
 
@@ -152,7 +152,7 @@ def _install_in_stacks() -> None:
 
 
 def _fail(operation: str, stack: str | None, logical_id: str | None, resource_type: str) -> None:
-    """Fail a resource's operation, after the seconds that it takes."""
+    """Fail a resource's operation, after the fault's seconds."""
     fault = _matching(f"{_STACKS}{operation}", {"stack": stack, "logical_id": logical_id, "type": resource_type})
     if fault is None:
         return

@@ -1,9 +1,9 @@
-"""What a task `aws-sdk:s3:*` sends and answers, read from botocore's model of S3.
+"""Requests and responses of `aws-sdk:s3:*` tasks, derived from botocore's model of S3.
 
-MiniStack has a table of eleven operations, drops every parameter that it does not list (`ChecksumAlgorithm`,
-`ExpectedSourceBucketOwner`), takes a redirect as success, and leaves the answer's values as the text of its XML.
+MiniStack supports eleven operations, drops every parameter that it does not list (`ChecksumAlgorithm`,
+`ExpectedSourceBucketOwner`), treats redirects as success, and returns values as strings of the XML.
 
-An error has the name of the class that the AWS SDK for Java throws: of what S3's model knows its own, else `S3.S3Exception`.
+An error has the name of the exception class of the AWS SDK for Java: its own if S3's model has it, else `S3.S3Exception`.
 """
 
 import functools
@@ -40,7 +40,7 @@ _NOTHING = StructureShape("Nothing", {"type": "structure", "members": {}})
 
 
 def install() -> None:
-    """Take over the tasks of S3."""
+    """Replace MiniStack's S3 tasks."""
     dispatch = sfn._dispatch_aws_sdk_rest_xml
 
     def dispatching(service_info: Any, service_name: str, action: str, input_data: Any) -> Any:
@@ -52,14 +52,14 @@ def install() -> None:
 
 
 def answer(operation: str, arguments: Mapping[str, Any]) -> Record:
-    """Call S3 as the running task, and return what the task answers.
+    """Call S3 as the running task, and return the task's result.
 
     Args:
-        operation: S3's name of it, `CopyObject`.
+        operation: Name of the operation, `CopyObject`.
         arguments: The task's arguments.
 
     Raises:
-        stepfunctions._ExecutionError: If the embedded cloud does not know the operation or an argument, or S3 refuses.
+        stepfunctions._ExecutionError: If the operation or an argument is not supported, or S3 returns an error.
     """
     model = _operation(operation)
     request = botocore.serialize.create_serializer("rest-xml").serialize_to_request(_members(model, arguments), model)
@@ -95,26 +95,26 @@ def _model() -> ServiceModel:
 
 def _operation(name: str) -> OperationModel:
     if name not in _model().operation_names:
-        raise sfn._ExecutionError("States.Runtime", f"the embedded cloud knows no operation {name} of S3")
+        raise sfn._ExecutionError("States.Runtime", f"the embedded cloud does not support operation {name} of S3")
     model = _model().operation_model(name)
     if model.has_streaming_input or model.has_streaming_output or model.has_event_stream_output:
-        raise sfn._ExecutionError("States.Runtime", f"{name} streams, and the embedded cloud does not in tasks")
+        raise sfn._ExecutionError("States.Runtime", f"{name} streams, which tasks of the embedded cloud do not support")
     return model
 
 
 def _members(model: OperationModel, arguments: Mapping[str, Any]) -> Record:
-    """Return the arguments by S3's names; the AWS SDK for Java writes `SsekmsKeyId` for `SSEKMSKeyId`."""
+    """Return the arguments by S3's names; the AWS SDK for Java has `SsekmsKeyId` for `SSEKMSKeyId`."""
     known = {name.lower(): name for name in (model.input_shape.members if model.input_shape else {})}
     unknown = sorted(name for name in arguments if name.lower() not in known)
     if unknown:
         raise sfn._ExecutionError(
-            "States.Runtime", f"the embedded cloud knows no field {', '.join(unknown)} of {model.name}"
+            "States.Runtime", f"the embedded cloud does not support field {', '.join(unknown)} of {model.name}"
         )
     return {known[name.lower()]: value for name, value in arguments.items() if value is not None}
 
 
 def _failure(model: ServiceModel, status: int, headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
-    """Return name and cause of an error, as the SDK for Java words them."""
+    """Return name and cause of an error in the format of the SDK for Java."""
     parser = botocore.parsers.create_parser("rest-xml")
     error = parser.parse({"status_code": status, "headers": HeadersDict(headers), "body": body}, _NOTHING)["Error"]
     named = {shape.metadata.get("error", {}).get("code", shape.name) for shape in model.error_shapes}
@@ -125,7 +125,7 @@ def _failure(model: ServiceModel, status: int, headers: Mapping[str, str], body:
 
 
 def _java_name(name: str) -> str:
-    """Return a member's name as Step Functions writes it: the SDK for Java lowers an acronym at the beginning, no other.
+    """Return a member's name in Step Functions' format: the SDK for Java lowers an acronym at the beginning, no other.
 
     Example:
         >>> [_java_name(name) for name in ("SSEKMSKeyId", "ETag", "ChecksumSHA256", "ACL")]
