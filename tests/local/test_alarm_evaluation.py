@@ -139,9 +139,9 @@ def test_expressions_build_on_expressions() -> None:
         ([{"Id": "e", "Expression": "METRICS()"}, stat("m")], "function METRICS in expression"),
         (
             [{"Id": "e", "Expression": "m AND m OR m"}, stat("m")],
-            "AND and OR beside each other in 'm AND m OR m' need parentheses",
+            "AND and OR side by side in 'm AND m OR m' need parentheses",
         ),
-        ([{"Id": "e", "Expression": "m NOT m"}, stat("m")], "goes on with 'NOT'"),
+        ([{"Id": "e", "Expression": "m NOT m"}, stat("m")], "has an unexpected 'NOT'"),
         ([{"Id": "e", "Expression": "TIME_SERIES(m)"}, stat("m")], "TIME_SERIES takes a number"),
         ([{"Id": "e", "Expression": "m + HOUR(1)"}, stat("m")], "HOUR takes a time series, got a number"),
         ([{"Id": "e", "Expression": "FILL(m, REPEAT)"}, stat("m")], "REPEAT in expression"),
@@ -152,7 +152,7 @@ def test_expressions_build_on_expressions() -> None:
         ([{"Id": "e", "Expression": "other"}, stat("m")], "expressions refer to other, which is not an Id of Metrics"),
         (
             [{"Id": "e", "Expression": "f + m"}, {"Id": "f", "Expression": "e", "ReturnData": False}, stat("m")],
-            "none to itself",
+            "none on itself",
         ),
         ([{"Id": "E", "Expression": "m"}, stat("m")], "Id must begin with a lower-case letter, got 'E'"),
         ([stat("m"), stat("m")], "Id m is not unique"),

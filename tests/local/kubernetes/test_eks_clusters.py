@@ -40,7 +40,7 @@ def test_a_cluster_is_reached_at_its_endpoint_until_it_is_deleted(cloud: Cloud, 
 def test_clusters_are_in_the_first_account_and_region_alone(cloud: Cloud, unique: str) -> None:
     """Elsewhere they are refused by name."""
     for place in (cloud.at("111111111111"), cloud.at(region="eu-west-1")):
-        with pytest.raises(ClientError, match=r"has clusters in account 000000000000 and us-east-1 alone, got"):
+        with pytest.raises(ClientError, match=r"has clusters only in account 000000000000 and us-east-1, got"):
             place.client("eks").create_cluster(name=unique, roleArn="arn:aws:iam::1:role/r", resourcesVpcConfig={})
 
 

@@ -360,5 +360,5 @@ def test_a_template_has_weighted_rules(cloud: Cloud, unique: str) -> None:
 def test_load_balancers_are_in_the_first_account_and_region_alone(cloud: Cloud) -> None:
     """Elsewhere they are refused by name."""
     for place in (cloud.at("111111111111"), cloud.at(region="eu-west-1")):
-        with pytest.raises(ClientError, match=r"has load balancers in account 000000000000 and us-east-1 alone, got"):
+        with pytest.raises(ClientError, match=r"has load balancers only in account 000000000000 and us-east-1, got"):
             place.client("elbv2").create_load_balancer(Name="elsewhere", Subnets=["subnet-1", "subnet-2"])

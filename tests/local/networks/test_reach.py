@@ -172,7 +172,7 @@ def test_both_groups_have_to_admit_https(make_network: "Callable[..., Network]")
     assert groups["IpPermissions"]
 
     network.ec2.revoke_security_group_ingress(GroupId=network.ids["EndpointGroup"], IpPermissions=rules)
-    assert "do not admit port 443 from 10.2.0.0/24" in network.call(QUEUES)
+    assert "do not allow port 443 from 10.2.0.0/24" in network.call(QUEUES)
     pair = [
         {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "UserIdGroupPairs": [{"GroupId": network.ids["Group"]}]}
     ]
@@ -180,7 +180,7 @@ def test_both_groups_have_to_admit_https(make_network: "Callable[..., Network]")
     assert network.call(QUEUES) == "reached"
     rules[0]["IpRanges"] = [{"CidrIp": "0.0.0.0/0"}]
     network.ec2.revoke_security_group_egress(GroupId=network.ids["Group"], IpPermissions=rules)
-    assert "let no port 443 out" in network.call(QUEUES)
+    assert "allow no egress on port 443" in network.call(QUEUES)
 
 
 def test_a_way_to_the_internet_leads_to_everything(make_network: "Callable[..., Network]") -> None:

@@ -95,7 +95,7 @@ def test_a_jobs_log_has_a_limit() -> None:
         logs.write("x" * 1000)
     logs.close()
     assert len(service.lines) == 3 * 1024**2 // 1026 + 1
-    assert service.lines[-1] == "the embedded cloud keeps 3 MiB of a job's log; the rest is left out"
+    assert service.lines[-1] == "the embedded cloud keeps 3 MiB of a job's log; the rest is dropped"
 
 
 def test_stop_lets_the_process_end_by_itself(tmp_path: Path) -> None:

@@ -140,8 +140,8 @@ def test_what_is_not_plain_is_named_with_its_place() -> None:
 @pytest.mark.parametrize(
     ("plain", "problem"),
     [
-        ({"$strange": 1}, r"\$strange is not known"),
-        ({"$record": ["no.Class", {}]}, "records of no.Class are not known"),
+        ({"$strange": 1}, r"unknown tag \$strange"),
+        ({"$record": ["no.Class", {}]}, "unknown record class no.Class"),
         (
             {"$record": [kept_stores.record_name(Known), {"name": "a"}]},
             r"fields of .*Known differ: \['made', 'parts'\]",

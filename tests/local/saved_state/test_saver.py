@@ -147,7 +147,7 @@ def test_a_killed_cloud_has_its_last_snapshot(own_cloud: Callable[..., Cloud]) -
     os.waitpid(cloud.pid, 0)
     said: list[str] = []
     cloud = own_cloud(on_event=said.append)
-    assert said[0].endswith("ended without `mlops local down`; what changed after its last snapshot is lost")
+    assert said[0].endswith("ended without `mlops local down`; changes after its last snapshot are lost")
     assert _parameters(cloud) == ["/before"]
     cloud.client("ssm").put_parameter(Name="/later", Value="1", Type="String")
     os.kill(cloud.pid, signal.SIGTERM)

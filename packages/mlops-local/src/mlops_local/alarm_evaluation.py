@@ -70,7 +70,7 @@ def parse(expression: str) -> Node:
     parser = _Parser(expression)
     node = parser.joined()
     if parser.ahead:
-        raise MathError(f"expression {expression!r} goes on with {parser.ahead!r}")
+        raise MathError(f"expression {expression!r} has an unexpected {parser.ahead!r}")
     return node
 
 
@@ -88,7 +88,7 @@ class _Parser:
         while self.ahead in _JOINED:
             if self.ahead != word:
                 # AWS does not document their precedence
-                raise MathError(f"AND and OR beside each other in {self._text!r} need parentheses")
+                raise MathError(f"AND and OR side by side in {self._text!r} need parentheses")
             node = (self._next(), (node, self.compared()))
         return node
 
@@ -217,7 +217,7 @@ def problems(queries: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(periods) != 1:
         found.append(f"Metrics must have at least one metric, and all of one period, got periods {sorted(periods)}")
     if not found and not _reaches(refers, ids, queries):
-        found.append("each expression must lead to a metric, and none to itself")
+        found.append("each expression must depend on a metric, and none on itself")
     return found
 
 

@@ -114,7 +114,7 @@ def _problems(entry: object) -> list[str]:
     if entry["basis"] not in BASES:
         problems.append(f"basis must be one of {', '.join(BASES)}, got {entry['basis']!r}")
     if entry["basis"] == "assumed" and "shown_by" not in entry:
-        problems.append("an assumed claim needs shown_by: what a real account would show")
+        problems.append("an assumed claim needs shown_by: the observation that confirms or refutes it")
     if entry["basis"] != "assumed" and "test" not in entry:
         problems.append("a claim that is not assumed needs the test that holds it")
     if "test" in entry and not _TEST.fullmatch(entry["test"]):

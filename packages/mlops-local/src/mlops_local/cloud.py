@@ -389,9 +389,7 @@ def up(
             if on_event is not None:
                 has_snapshot = snapshot_files.exists(home / _SAVED)
                 lost = (
-                    "what changed after its last snapshot is lost"
-                    if has_snapshot
-                    else "it had no snapshot: started clean"
+                    "changes after its last snapshot are lost" if has_snapshot else "it had no snapshot: started clean"
                 )
                 on_event(
                     f"the last embedded cloud of {home} (pid {found.pid}) ended without `mlops local down`; {lost}"

@@ -49,7 +49,7 @@ def _version_elsewhere(headers: dict[str, str]) -> Any:
         return None
     return s3._error(
         "NotImplemented",
-        "the embedded cloud copies the current version of another account's object alone; name the object without versionId",
+        "the embedded cloud copies only the current version of another account's object; name the object without versionId",
         HTTPStatus.NOT_IMPLEMENTED,
     )
 

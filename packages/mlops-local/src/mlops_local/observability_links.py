@@ -117,7 +117,7 @@ def _check_sink(sink: str, properties: Properties, action: str) -> None:
     """Reject a missing sink, one of another Region, and one whose policy does not allow the account and resource types."""
     found, theirs = _SINKS.get(sink), owner(sink)
     if found is None or theirs is None or theirs.region != get_region():
-        where = f"account {get_account_id()} can link to sinks of {get_region()} alone"
+        where = f"account {get_account_id()} can only link to sinks of {get_region()}"
         raise LinkError(f"ResourceNotFoundException: sink {sink} does not exist in {get_region()}; {where}")
     account = get_account_id()
     question = iam_evaluator.EvalContext(

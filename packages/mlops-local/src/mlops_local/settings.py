@@ -47,11 +47,11 @@ def elsewhere(what: str, account: str, of: str) -> str | None:
 
     Example:
         >>> elsewhere("clusters", "111111111111", "us-east-1")
-        'the embedded cloud has clusters in account 000000000000 and us-east-1 alone, got 111111111111 and us-east-1'
+        'the embedded cloud has clusters only in account 000000000000 and us-east-1, got 111111111111 and us-east-1'
     """
     if (account, of) == (ACCOUNT, region):
         return None
-    return f"the embedded cloud has {what} in account {ACCOUNT} and {region} alone, got {account} and {of}"
+    return f"the embedded cloud has {what} only in account {ACCOUNT} and {region}, got {account} and {of}"
 
 
 def clock_file() -> Path:

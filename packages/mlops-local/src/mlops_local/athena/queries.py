@@ -146,7 +146,7 @@ def _rows(query: str, database: str) -> Any:
     """Return the rows of a query as an Arrow table."""
     # claim: athena-fails-in-words
     try:
-        import duckdb  # noqa: PLC0415 - an embedded cloud that is asked no query needs neither
+        import duckdb  # noqa: PLC0415 - not needed without queries
         import sqlglot  # noqa: PLC0415
         from sqlglot import exp  # noqa: PLC0415
     except ImportError as error:
@@ -235,7 +235,7 @@ def _unload(statement: str) -> _Unload | None:
         raise QueryError("SYNTAX_ERROR: UNLOAD is (query) TO 's3://...' WITH (format = '...')")
     kind = options.partition("format")[2].partition("'")[2].partition("'")[0]
     if kind.upper() != "PARQUET":
-        raise QueryError(f"NOT_SUPPORTED: the embedded cloud unloads PARQUET alone, got {options.strip()}")
+        raise QueryError(f"NOT_SUPPORTED: the embedded cloud unloads to PARQUET only, got {options.strip()}")
     by = options.partition("partitioned_by")[2].partition("[")[2].partition("]")[0]
     bucket, _, prefix = target.removeprefix("s3://").partition("/")
     names = tuple(each.strip().strip("'") for each in by.split(",") if each.strip())

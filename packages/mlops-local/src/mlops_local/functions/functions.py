@@ -79,7 +79,7 @@ def settle() -> None:
         if busy():
             quiet = time.monotonic() + _QUIET
         if time.monotonic() > deadline:
-            LOGGER.warning("functions still run after %.0f s at %s; the clock goes on", _SETTLE_LIMIT, clock.iso())
+            LOGGER.warning("functions still run after %.0f s at %s; the clock continues", _SETTLE_LIMIT, clock.iso())
             return
 
 

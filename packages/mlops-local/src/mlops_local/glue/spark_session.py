@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     script, *rest = arguments
     given = dict(zip(rest[::2], rest[1::2], strict=True))
 
-    from pyspark.sql import SparkSession  # noqa: PLC0415 - only where Spark is
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - only with Spark
 
     with tempfile.TemporaryDirectory() as scratch:
         builder = SparkSession.builder.master("local[2]").appName(given.get("--JOB_NAME", "job"))

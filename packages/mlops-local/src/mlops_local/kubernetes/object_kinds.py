@@ -179,7 +179,7 @@ def _schema(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
 def _validator(kind: Kind) -> Any:
     """Return the cached validator of a kind's schema, which ``kubernetes_validate.validate`` would build for each call."""
     import jsonschema  # noqa: PLC0415 - see below
-    from kubernetes_validate import utils  # type: ignore[import-untyped]  # noqa: PLC0415 - may not be there
+    from kubernetes_validate import utils  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
     from referencing import Registry, Resource  # noqa: PLC0415 - see above
 
     version = next(v for v in reversed(utils.all_versions()) if utils.major_minor(v) == VERSION)

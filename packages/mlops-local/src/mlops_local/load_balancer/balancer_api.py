@@ -329,7 +329,7 @@ def install() -> None:
         return response
 
     async def nowhere(*_: Any, **__: Any) -> Response:
-        said = "the embedded load balancer listens on ports of its own; mlops local status names them"
+        said = "the embedded load balancer listens on its own ports; mlops local status lists them"
         return 501, {"Content-Type": "text/plain"}, said.encode()
 
     alb.handle_request, alb._forward_to_tg = handled, nowhere

@@ -160,9 +160,7 @@ def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -
     for group, addresses in new.targets.items():
         taken, name = slots.setdefault(group, {}), _name(group)
         if len(addresses) > _MOST:
-            raise ProxyError(
-                f"{group} has more than {_MOST} targets, which is what the embedded load balancer has room for"
-            )
+            raise ProxyError(f"{group} has more than {_MOST} targets, the limit of the embedded load balancer")
         for address in sorted(set(addresses) - taken.keys()):
             free = min(set(range(1, _SLOTS + 1)) - set(taken.values()))
             taken[address] = free
@@ -199,7 +197,7 @@ class Haproxy:
             answer = self._tell(command)
             # on success haproxy only reports a changed address
             if answer and "changed" not in answer and "no need to change" not in answer:
-                raise ProxyError(f"haproxy answers {answer!r} to {command!r}")
+                raise ProxyError(f"haproxy returned {answer!r} for {command!r}")
 
     def retire(self) -> None:
         """Accept no more connections, and end when the open ones are done."""

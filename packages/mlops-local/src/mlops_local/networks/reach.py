@@ -177,7 +177,7 @@ def _to_region(member: Member, subnet: Record, region: str) -> str | None:
     table = _route_table(subnet)
     if not any(_leads_out(route) for route in (() if table is None else table.get("Routes", ()))):
         return f"no VPC endpoint leads to {region}, another Region, and no route to the internet"
-    return None if _lets_out(member, ANYWHERE, ()) else "its security groups let no port 443 out"
+    return None if _lets_out(member, ANYWHERE, ()) else "its security groups allow no egress on port 443"
 
 
 def answers(member: Member) -> str | None:
@@ -195,7 +195,7 @@ def _from_subnet(member: Member, subnet: Record, service: str, names: Sequence[s
     table = _route_table(subnet)
     routes: Iterable[Record] = () if table is None else table.get("Routes", ())
     if any(_leads_out(route) for route in routes):
-        return None if _lets_out(member, ANYWHERE, ()) else "its security groups let no port 443 out"
+        return None if _lets_out(member, ANYWHERE, ()) else "its security groups allow no egress on port 443"
     problems = []
     if service in private_endpoints.GATEWAYS:
         found = _gateway_problem(member, subnet, service, table)
@@ -253,7 +253,7 @@ def _gateway_problem(member: Member, subnet: Record, service: str, table: Record
     if not any(name in endpoint.get("RouteTableIds", ()) for endpoint in found):
         return f"route table {name} of the subnet has no route to the gateway endpoint of {service}"
     if not _lets_out(member, ANYWHERE, ()):
-        return "its security groups let no port 443 out"
+        return "its security groups allow no egress on port 443"
     return None
 
 
@@ -264,16 +264,16 @@ def _interface_problem(member: Member, subnet: Record, name: str) -> str | None:
         return f"no interface endpoint of {name}"
     vpc = ec2._vpcs.get(subnet["VpcId"]) or {}
     if not (vpc.get("EnableDnsSupport", True) and vpc.get("EnableDnsHostnames", False)):
-        return f"the endpoint of {name} has no private name: the network needs DNS support and host names"
+        return f"the endpoint of {name} has no private DNS name: the network needs DNS support and DNS host names"
     named = [endpoint for endpoint in found if str(endpoint.get("PrivateDnsEnabled")).lower() == "true"]
     if not named:
-        return f"the endpoint of {name} has no private name: set PrivateDnsEnabled"
+        return f"the endpoint of {name} has no private DNS name: set PrivateDnsEnabled"
     for endpoint in named:
         if not _admits(endpoint, member, subnet):
-            return f"the security groups of the endpoint of {name} do not admit port 443 from {subnet['CidrBlock']}"
+            return f"the security groups of the endpoint of {name} do not allow port 443 from {subnet['CidrBlock']}"
         blocks = [ec2._subnets[one]["CidrBlock"] for one in endpoint.get("SubnetIds", ()) if ec2._subnets.get(one)]
         if not _lets_out(member, blocks, endpoint.get("SecurityGroupIds", ())):
-            return f"its security groups let no port 443 out to the endpoint of {name}"
+            return f"its security groups allow no egress on port 443 to the endpoint of {name}"
     return None
 
 

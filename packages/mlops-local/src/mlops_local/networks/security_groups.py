@@ -96,12 +96,12 @@ def link_problem(
     names, called = ([group["GroupId"] for group in each] for each in (own, other))
     leaving = [rule for group in own for rule in group.get("IpPermissionsEgress", ())]
     if not matches(leaving, _blocks(to_subnets), called, port=port):
-        return f"{', '.join(names)} let nothing out to port {port} of {', '.join(called)}"
+        return f"{', '.join(names)} allow no egress to port {port} of {', '.join(called)}"
     arriving = [rule for group in other for rule in group.get("IpPermissions", ())]
     # MiniStack leaves out what each default group has: a rule for itself
     is_default = any(group["GroupName"] == "default" and group["GroupId"] in names for group in other)
     if not is_default and not matches(arriving, _blocks(subnets), names, port=port):
-        return f"{', '.join(called)} admit nothing from {', '.join(names)} to port {port}"
+        return f"{', '.join(called)} allow no ingress from {', '.join(names)} to port {port}"
     return None
 
 

@@ -202,7 +202,7 @@ class LogStream:
             return
         self._kept += len(line) + _OF_A_LINE
         if self._kept > self._limit:
-            line = f"the embedded cloud keeps {self._limit / 1024**2:.0f} MiB of a job's log; the rest is left out"
+            line = f"the embedded cloud keeps {self._limit / 1024**2:.0f} MiB of a job's log; the rest is dropped"
         self._lines.put((int(clock.now() * 1000), line or " "))
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ _SAVED: dict[str, Record] = kept_stores.leave(__name__, "_SAVED", {}, why="endpo
 # saved state of endpoints whose servers could not start on this machine; the next start tries again
 _WAITING: dict[str, Record] = kept_stores.leave(__name__, "_WAITING", {}, why="endpoints that start again")
 # endpoints whose change the stop interrupted
-_ENDED: list[str] = kept_stores.leave(__name__, "_ENDED", [], why="what this start has ended")
+_ENDED: list[str] = kept_stores.leave(__name__, "_ENDED", [], why="changes that this start has ended")
 
 
 def _save() -> dict[str, Record]:

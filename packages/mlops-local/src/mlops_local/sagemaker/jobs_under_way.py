@@ -50,6 +50,6 @@ def settle() -> None:
             quiet = time.monotonic() + _QUIET
         if time.monotonic() > deadline:
             LOGGER.warning(
-                "jobs (%s) still run after %.0f s at %s; the clock goes on", ", ".join(names), _LIMIT, clock.iso()
+                "jobs (%s) still run after %.0f s at %s; the clock continues", ", ".join(names), _LIMIT, clock.iso()
             )
             return

@@ -483,7 +483,7 @@ def _configured(config: Record) -> Record:
     expression = config.get("ScheduleConfig", {}).get("ScheduleExpression")
     if "MonitoringJobDefinition" in config or "MonitoringJobDefinitionName" not in config:
         raise validation(
-            "the embedded SageMaker wants MonitoringJobDefinitionName and MonitoringType, no definition in the schedule"
+            "the embedded SageMaker requires MonitoringJobDefinitionName and MonitoringType, without a definition in the schedule"
         )
     if config.get("MonitoringType") not in TYPES:
         raise validation(f"MonitoringType must be one of {', '.join(TYPES)}, got {config.get('MonitoringType')!r}")

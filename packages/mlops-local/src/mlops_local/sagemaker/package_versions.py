@@ -218,7 +218,9 @@ def _check_caller(container: Record) -> None:
             resource = f"arn:aws:s3:::{url.removeprefix('s3://')}"
             authorization.require_call(key, Call("s3", "s3:GetObject", resource, get_region(), get_account_id()))
     except authorization.AccessDeniedError as error:
-        raise validation(f"Could not read what the model package names with the caller's rights: {error}") from error
+        raise validation(
+            f"Could not read the model package's image or data with the caller's permissions: {error}"
+        ) from error
 
 
 def _versions(group: str) -> list[Record]:

@@ -37,7 +37,7 @@ PLAIN = frozenset({
 COUNTERS = frozenset({"dynamodb._stream_seq_counter", "firehose._dest_counter"})
 
 _CACHE = "a cache"
-_RUN = "what processes and threads of this run have"
+_RUN = "state of the processes and threads of this run"
 _CALLS = "calls and sign-ins under way"
 LEFT: dict[str, str] = {
     "alb._oidc_pending": _CALLS,
@@ -100,7 +100,7 @@ LEFT: dict[str, str] = {
     "stepfunctions._history_page_tokens": _CALLS,
     "stepfunctions._sfn_mock_config": _CACHE,
     "stepfunctions._task_tokens": "callbacks that executions under way wait for",
-    "sts._sessions": "temporary credentials: take the role again",
+    "sts._sessions": "temporary credentials: assume the role again",
 }  # fmt: skip
 
 

@@ -189,7 +189,7 @@ class Reader:
                 return self._record(*plain)
             case "file":
                 return self._file(plain)
-        raise PlainDataError(f"${tag} is not known")
+        raise PlainDataError(f"unknown tag ${tag}")
 
     def _pairs(self, plain: list[list[Any]]) -> dict[Any, Any]:
         return {self.read(key): self.read(item) for key, item in plain}
@@ -197,7 +197,7 @@ class Reader:
     def _record(self, name: str, fields: Mapping[str, Any]) -> Any:
         cls = kept_stores.record_class(name)
         if cls is None:
-            raise PlainDataError(f"records of {name} are not known")
+            raise PlainDataError(f"unknown record class {name}")
         values = {field: self.read(value) for field, value in fields.items()}
         if not dataclasses.is_dataclass(cls):
             return cls(**values)

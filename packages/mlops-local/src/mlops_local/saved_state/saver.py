@@ -195,7 +195,7 @@ def restore() -> None:
         service = name.removeprefix("ministack.")
         store = known.get(name) if service == name else ministack_stores.kept_as(service)
         if store is None:
-            raise SnapshotError(f"the store {name} is not known")
+            raise SnapshotError(f"unknown store {name}")
         try:
             store.restore(reader.read(plain))
         except (plain_data.PlainDataError, kept_stores.StoreError, LookupError, TypeError, ValueError) as error:
@@ -221,7 +221,7 @@ def _run() -> None:
             _SAVER.restored["failed"] = _restart()
             _SAVER.restored["interrupted"] = interruptions.end_all()
         except Exception:
-            LOGGER.exception("what was interrupted cannot be ended")
+            LOGGER.exception("interrupted work cannot be ended")
         finally:
             hold.release()
     _SAVER.is_ready = True

@@ -136,7 +136,7 @@ def _answer_through_network() -> None:
         member, context = _answering.get(token, (None, None))
         found = None if member is None or context is None else context.run(reach.answers, member)
         if found is not None:
-            _log.warning("an answer to CloudFormation is lost: %s", found)
+            _log.warning("a response to CloudFormation is lost: %s", found)
             return False
         resource = (str(response.get("StackId")), str(response.get("LogicalResourceId")))
         if response.get("Status") == "FAILED" and resource in _creations:
@@ -181,7 +181,7 @@ def _reason(result: Mapping[str, Any], lost: str | None, timeout: int) -> str | 
         kind, message = (body.get("errorType"), body.get("errorMessage")) if isinstance(body, dict) else ("error", body)
         broken = f"the function failed before it responded: {kind}: {message}"
     unreached = None if lost is None else (
-        f"the function cannot respond: {lost}; AWS would wait {timeout} s for it; let the function depend on what it needs of "
-        "its network"
+        f"the function cannot respond: {lost}; AWS would wait {timeout} s for it; make the function depend on the "
+        "network resources that it needs"
     )  # fmt: skip
     return "; ".join(part for part in (unreached, broken) if part) or None
