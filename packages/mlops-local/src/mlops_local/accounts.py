@@ -11,7 +11,7 @@ import boto3
 from mlops_local.settings import ACCOUNT, REGION, root_key
 
 MOST = 10
-_COUNT = "accounts"  # the file in a cloud's home
+_COUNT = "accounts"  # file in a cloud's home
 _PROFILES = "aws-config"
 
 

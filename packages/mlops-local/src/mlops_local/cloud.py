@@ -651,7 +651,7 @@ def _await_state(cloud: Cloud, child: subprocess.Popen[bytes], on_event: Callabl
 
 
 def _end(cloud: Cloud) -> None:
-    """End the cloud's processes, including those that outlived the child; a reused pid is left alone."""
+    """End the cloud's processes, including those that outlived the child; a reused pid is not touched."""
     born = session_processes.born(cloud.pid)
     if born is None or born == cloud.born:
         try:

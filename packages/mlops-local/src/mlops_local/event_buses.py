@@ -39,7 +39,7 @@ _ACCOUNT = re.compile(r"\d{12}")
 _TOO_LONG = f"The event bus policy is too long: at most {CHARACTERS} characters"
 
 Properties = dict[str, Any]
-# the account and Region that put an event on another account's bus
+# account and Region that put an event on another account's bus
 _sender: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("mlops_event_sender", default=None)
 
 

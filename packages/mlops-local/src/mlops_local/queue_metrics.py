@@ -36,7 +36,7 @@ _COUNTS = {
 _MINUTE = 60.0
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/monitoring-using-cloudwatch.html
 _ACTIVE = 6 * 3600.0
-_WAKING = 15 * 60.0  # "a delay of up to 15 minutes": here it always is the longest
+_WAKING = 15 * 60.0  # "a delay of up to 15 minutes": here always 15 minutes
 
 # in a queue's record, with which it is saved and deleted: when it became active and was last active, in embedded epoch seconds
 _ACTIVITY = "mlops_activity"

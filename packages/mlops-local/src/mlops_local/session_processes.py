@@ -19,7 +19,7 @@ def born(pid: int) -> str | None:
     """
     if _PROC.is_dir():
         with contextlib.suppress(OSError):
-            # the name, field 2, may hold spaces and parentheses: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+            # the name, field 2, may contain spaces and parentheses: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
             fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
             return None if fields[0] in "ZX" else fields[19]
         return None

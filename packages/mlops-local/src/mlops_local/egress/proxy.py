@@ -161,7 +161,7 @@ class Proxy:
         scheme, _, encoded = given.partition(" ")
         try:
             user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        except ValueError:  # of base64 and of UTF-8
+        except ValueError:  # invalid base64 or UTF-8
             user, password = "", ""
         known = user in {USER, ISOLATED} and scheme.lower() == "basic"
         if not known or not hmac.compare_digest(password.encode(), self._token.encode()):

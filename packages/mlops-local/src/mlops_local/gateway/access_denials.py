@@ -47,7 +47,7 @@ def forbidden() -> tuple[int, dict[str, str], bytes]:
 
 
 def install() -> None:
-    """Return policy denials as the API's ACCESS_DENIED response; MiniStack denies before it knows the API."""
+    """Return policy denials as the API's ACCESS_DENIED response; MiniStack denies before it has found the API."""
     enforce, unsigned = app._enforce_execute_api, v1.authentication_error_response
     v1.authentication_error_response = lambda *call: unsigned(*call) or forbidden()
 

@@ -71,7 +71,7 @@ def render(template: str, exchange: Exchange, body: bytes, override: Mapping[str
         return str(_compiled(template).merge(seen))
     except TemplateError:
         raise
-    except Exception as error:  # each function that a template may call has its own
+    except Exception as error:  # the type depends on the function that the template calls
         cause = error.__cause__ if isinstance(error.__cause__, TemplateError) else error
         raise TemplateError(f"the template cannot be evaluated: {cause}") from error
 

@@ -25,7 +25,7 @@ from ministack.services import alb, apigateway_v1, cloudfront, cognito, ecr, lam
 from mlops_local import compat, own_names, settings
 from mlops_local.routes import Application, Receive, Scope, Send
 
-_KEY = secrets.token_bytes(32)  # of this run of the embedded cloud
+_KEY = secrets.token_bytes(32)  # new for each run of the embedded cloud
 
 compat.expect(
     "ministack.app",

@@ -98,7 +98,7 @@ def link_problem(
     if not matches(leaving, _blocks(to_subnets), called, port=port):
         return f"{', '.join(names)} allow no egress to port {port} of {', '.join(called)}"
     arriving = [rule for group in other for rule in group.get("IpPermissions", ())]
-    # MiniStack leaves out what each default group has: a rule for itself
+    # MiniStack omits the rule by which a default group allows traffic from itself
     is_default = any(group["GroupName"] == "default" and group["GroupId"] in names for group in other)
     if not is_default and not matches(arriving, _blocks(subnets), names, port=port):
         return f"{', '.join(called)} allow no ingress from {', '.join(names)} to port {port}"
@@ -106,7 +106,7 @@ def link_problem(
 
 
 def _groups_of(names: Sequence[str], subnets: Sequence[str]) -> list[Mapping[str, Any]] | None:
-    """Return records of groups, the default one of the network where none is named; ``None`` for a foreign network."""
+    """Return the records of groups, by default the VPC's default group; ``None`` for a foreign network."""
     if names:
         found = [ec2._security_groups.get(name) for name in names]
         return None if None in found else found
@@ -135,7 +135,7 @@ def _within(block: Any, other: Any) -> bool:
 
 
 def cluster_problem(group_ids: Iterable[str], *, encrypted: bool) -> str | None:
-    """Return why instances of one job would not reach each other by these groups, if they would not.
+    """Return why these groups keep instances of one job from reaching each other, or ``None``.
 
     Args:
         group_ids: Security groups of each instance; an unknown group is not evaluated.
@@ -157,7 +157,7 @@ def cluster_problem(group_ids: Iterable[str], *, encrypted: bool) -> str | None:
     names = ", ".join(group["GroupId"] for group in groups)
     return (
         f"instances of one job cannot reach each other by security group {names}: it has no rule to itself for "
-        f"{', '.join(missing)}; the job would wait until its time is up "
+        f"{', '.join(missing)}; the job would wait until its time limit "
         "(https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html)"
     )
 

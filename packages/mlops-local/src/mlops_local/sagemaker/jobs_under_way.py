@@ -30,7 +30,7 @@ def _running() -> Iterator[str]:
             if record[f"{kind}Status"] in ("InProgress", "Stopping") and record.get("SecondaryStatus") != _WAITING:
                 yield str(record[f"{kind}Name"])
 
-    for record in resource_store.all_records("MonitoringExecution"):  # its job follows
+    for record in resource_store.all_records("MonitoringExecution"):  # its job starts later
         if record["MonitoringExecutionStatus"] in monitoring_schedules.PENDING:
             yield str(record["MonitoringScheduleName"])
 
