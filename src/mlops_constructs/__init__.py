@@ -1,6 +1,6 @@
 """CDK constructs of the MLOps platform.
 
-The module of a name loads when the name is first asked for: a unit loads no console and no cluster that it does not have.
+Modules are imported lazily, when one of their names is first used: an app without a console or a cluster does not load them.
 """
 
 import ast
@@ -261,13 +261,13 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # with it a type checker would take any name
+if not TYPE_CHECKING:  # a type checker would accept any name because of __getattr__
 
     def __getattr__(name: str) -> object:
-        """Load what is asked for first."""
+        """Import the module of a public name on first use."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        # what is imported stays: to look for garbage among it took a third of the time of the import, and again of each synthesis
+        # imported objects are never freed: collecting garbage took a third of the import's time, and again of each synthesis
         is_collecting = gc.isenabled()
         gc.disable()
         try:
@@ -280,12 +280,12 @@ if not TYPE_CHECKING:  # with it a type checker would take any name
 
 
 def __dir__() -> list[str]:
-    """Return what can be asked for."""
+    """Return the public names."""
     return __all__
 
 
 @cache
 def _modules() -> dict[str, str]:
-    """Return where each name is: by the imports above, which type checkers read."""
+    """Return the module of each public name, read from the imports above that type checkers use."""
     imports = (node for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.ImportFrom))
     return {alias.name: str(node.module) for node in imports for alias in node.names}

@@ -1,8 +1,8 @@
-"""Checks of the types of arguments, so that a wrong one is a problem of the one error and never fails somewhere inside.
+"""Type checks of arguments: a wrong type is reported in the ``ValidationError`` with other problems and never fails inside jsii.
 
-``checked`` wraps the constructor and the factories of a class, or a function. Where a type is wrong, what can be said of the other
-arguments is said too: they are tried, a construct's in a stack of no app, up to the first check of its constructor. typeguard is
-not used: jsii pins a version that takes a string for ``iam.IRole`` and refuses number tokens.
+``checked`` wraps a function, or the constructor and factories of a class. When an argument has a wrong type, the others are still
+validated: the call is repeated with them in a scratch stack, up to the constructor's first ``raise_if_any``. typeguard is not used
+because the version that jsii pins accepts a string for ``iam.IRole`` and rejects number tokens.
 """
 
 import dataclasses
@@ -41,10 +41,10 @@ _EXAMPLES = {
 
 
 def checked(code: str) -> Callable[[Checked], Checked]:
-    """Return a decorator that checks types of arguments: of a class's constructor and factories, or of a function.
+    """Return a decorator that checks the types of arguments of a function, or of a class's constructor and factories.
 
     Args:
-        code: Code of the ``ValidationError`` that names every argument of a wrong type.
+        code: Code of the ``ValidationError`` that lists every argument of a wrong type.
     """
 
     def decorate(item: Checked) -> Checked:
@@ -89,7 +89,7 @@ def _wrapped(function: Callable[..., Any], code: str, *, bound: int) -> Callable
 
 
 def _value_problems(function: Callable[..., Any], bound: Sequence[Any], arguments: dict[str, Any]) -> list[str]:
-    """Return the problems of arguments of the right type, where those of a wrong one have a default; no construct joins the app."""
+    """Return the problems of the correctly typed arguments, with defaults for the others; nothing is added to the caller's app."""
     if "scope" in arguments:
         stack = _stack_of_trials()
         arguments |= {"scope": stack, "id": f"Trial{len(stack.node.children)}"}
@@ -98,7 +98,7 @@ def _value_problems(function: Callable[..., Any], bound: Sequence[Any], argument
             function(*bound, **arguments)
     except ValidationError as error:
         return list(error.problems)
-    except (AttributeError, TypeError, jsii.errors.JSIIError):  # one of a wrong type has no default
+    except (AttributeError, TypeError, jsii.errors.JSIIError):  # an argument of a wrong type is required
         pass
     return []
 
@@ -109,11 +109,11 @@ def _stack_of_trials() -> cdk.Stack:
 
 
 def _id_problems(scope: Construct, id: str) -> list[str]:
-    """Check what CDK itself refuses of an id, in JavaScript: https://docs.aws.amazon.com/cdk/v2/guide/identifiers.html."""
+    """Check the rules for ids that CDK enforces in JavaScript: https://docs.aws.amazon.com/cdk/v2/guide/identifiers.html."""
     if not id or cdk.Token.is_unresolved(id):
         return [f"id must be a name that is known at synthesis, got {shown(id)}"]
     if scope.node.try_find_child(id) is not None:
-        return [f"id must be of one construct in {scope.node.path or 'the app'!r}, got {id!r} again; give it another"]
+        return [f"id must be unique in {scope.node.path or 'the app'!r}, got {id!r} a second time; use another id"]
     return []
 
 
@@ -123,7 +123,7 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 def _problems_of(name: str, value: object, annotation: Any, *, is_required: bool = False) -> Iterator[str]:
-    """Yield the problem of a value, or those of the fields of a contract class, which checks itself only where it is read."""
+    """Yield the problems of a value, including the fields of a contract class, which is otherwise checked only when it is read."""
     problem = problem_of(name, value, annotation, is_required=is_required)
     if problem is not None:
         yield problem
@@ -137,7 +137,7 @@ def _problems_of(name: str, value: object, annotation: Any, *, is_required: bool
 
 
 def problem_of(name: str, value: object, annotation: Any, *, is_required: bool = False) -> str | None:
-    """Return the problem of a value that an annotation does not allow: the value got, what is allowed, the fix.
+    """Return the problem of a value that its annotation does not allow, with the value got, what is allowed and the fix.
 
     Example:
         >>> problem_of("name", 5, str)
@@ -160,7 +160,7 @@ def problem_of(name: str, value: object, annotation: Any, *, is_required: bool =
 
 
 def is_of(value: object, annotation: Any) -> bool:
-    """Return whether a value is of an annotated type; a number that is only known at deployment is a number."""
+    """Return whether a value matches an annotation; number tokens count as numbers."""
     if annotation is Any or annotation is object or isinstance(annotation, TypeVar):
         return True
     if annotation is None or annotation is type(None):
@@ -189,18 +189,18 @@ def is_of(value: object, annotation: Any) -> bool:
 
 
 def _is_number(value: object, kind: type) -> bool:
-    # jsii hands numbers to node as JSON, which has no infinity: one would end the process
+    # jsii sends numbers to Node.js as JSON, which cannot represent infinity: the process would end
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
     return kind is float or isinstance(value, int) or cdk.Token.is_unresolved(value)
 
 
 def _offers(value: object, interface: type) -> bool:
-    """Return whether an object has an interface: of jsii by what its class declares, of ours by its members."""
+    """Return whether an object implements an interface: one of jsii by declaration, a protocol of this package by its members."""
     if not hasattr(interface, "__jsii_type__"):
         missing = object()
         return all(inspect.getattr_static(value, name, missing) is not missing for name in _interface(interface))
-    # what jsii hands out as an interface alone derives from nothing that Python knows, and holds proxies of what it has
+    # an object that jsii returns only as an interface has no Python base class; it stores proxies of its interfaces instead
     kinds = [type(each) for each in getattr(value, "_delegates", ())] or [type(value)]
     bases = [base for kind in kinds for base in kind.__mro__]
     declared = {wider for base in bases for each in getattr(base, "__jsii_ifaces__", ()) for wider in each.__mro__}
@@ -215,7 +215,7 @@ def _interface(interface: type) -> Iterator[str]:
 
 
 def described(annotation: Any) -> str:
-    """Return what a type allows, in words, with an example where it is one of ours.
+    """Describe an annotation in words, with an example for known types.
 
     Example:
         >>> described(Sequence[str] | None)
@@ -223,7 +223,7 @@ def described(annotation: Any) -> str:
     """
     members = _members(annotation)
     if {str, Path} <= set(members):
-        # a string is a path too, and one example says both
+        # every string is also a path, and one example covers both
         members = tuple(each for each in members if each is not str)
     words = list(dict.fromkeys(_described(each) for each in members if each is not type(None)))
     return " or ".join(words) + (_LEFT_OUT if type(None) in members else "")
@@ -259,7 +259,7 @@ def _described(annotation: Any) -> str:
 
 
 def _lookup(interface: type, name: str) -> str:
-    """Return how something that another stack owns is named to CDK, such as ``Key.from_key_arn(...)``."""
+    """Return the factory that imports a resource of another stack, such as ``Key.from_key_arn(...)``."""
     kind = getattr(sys.modules[interface.__module__], name[1:], None)
     found = [each for each in vars(kind) if each.startswith("from_")] if name[0] == "I" and kind is not None else []
     by = sorted(found, key=lambda each: (not each.endswith(("_arn", "_name", "_id")), each))
@@ -267,7 +267,7 @@ def _lookup(interface: type, name: str) -> str:
 
 
 def _defined(name: str) -> str:
-    """Return how one of our interfaces is had, such as ``ModelRegistry(...)``."""
+    """Return the class that implements an interface of this package, such as ``ModelRegistry(...)``."""
     kind = getattr(sys.modules[__package__], name[1:], None)
     return "" if kind is None else f" such as {name[1:]}(...)"
 
@@ -305,7 +305,7 @@ def _item(annotation: Any) -> Any:
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: in short, and of an object without text of its own only what it is.
+    """Return a value for a message: shortened, and as its type alone when it has no ``repr`` of its own.
 
     Example:
         >>> len(shown("x" * 500))

@@ -1,7 +1,7 @@
-"""Code of functions and layers as assets: from a checkout or from the wheel, deterministic, pure Python in the zips.
+"""Assets of functions and layers, built from a checkout or the installed wheel: deterministic, with pure Python in the zips.
 
-A function's asset holds its folder of ``lambdas/`` and the modules of ``mlops_runtime`` that it imports, found by reading the
-imports; a change elsewhere does not deploy it again. Compiled wheels travel in layers that ``mlops assets build`` fetches.
+A function's asset contains its folder of ``lambdas/`` and the modules of ``mlops_runtime`` that it imports, so that a change to
+another module does not redeploy it. Compiled wheels are in layers, which ``mlops assets build`` fetches.
 """
 
 import atexit
@@ -21,14 +21,14 @@ from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_runtime.layers import glue_wheels, layer_wheels
 
-# the newest Python that CDK knows; cdk-nag's LambdaLatestVersion refuses any older
+# the newest Python that CDK supports; cdk-nag's LambdaLatestVersion rejects older ones
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 _MAXIMUM_DESCRIPTION = 256  # https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html
 _PACKAGE = Path(__file__).parent
 _SOURCES = Path(mlops_runtime.__file__).parent.parent
 _CHECKOUT = _PACKAGE.parent.parent / "lambdas"
 _INSTALLED = _PACKAGE / "_lambdas"
-# read by pattern and not by ast: parsing every module of the runtime was a tenth of a synthesis
+# a regular expression instead of ast: parsing every module of the runtime took a tenth of a synthesis
 _IMPORT = re.compile(
     r"""^[ \t]*(?:
         from [ \t]+ (?P<module> mlops_runtime[\w.]*) [ \t]+ import [ \t]+ (?P<names> \([^)]*\) | [^\n]*)
@@ -39,28 +39,25 @@ _IMPORT = re.compile(
 
 
 def lambda_code(folder: str, *, files: Mapping[str, str] | None = None) -> lambda_.Code:
-    """Return the asset of one function: its folder and what it imports of ``mlops_runtime``.
+    """Return the asset of one function: its folder and the modules of ``mlops_runtime`` that it imports.
 
     Args:
         folder: Folder of ``lambdas/``.
-        files: Texts by name that stand beside the handler. Default: none.
+        files: Contents of further files beside the handler, by file name. Default: none.
 
     Raises:
-        ValidationError: If there is no such folder, or it imports a module that is not there.
+        ValidationError: If the folder or an imported module does not exist.
     """
     staged = _staged(folder, files or {})
-    # node would read every file again
+    # otherwise Node.js would read every file again
     return lambda_.Code.from_asset(str(staged), asset_hash=staged.name, asset_hash_type=cdk.AssetHashType.CUSTOM)
 
 
 def job_package(module: str) -> Path:
-    """Return a folder with a module of ``mlops_runtime.jobs`` and what it imports, for jobs that run no image of ours.
-
-    Args:
-        module: Its name.
+    """Return a folder with a module of ``mlops_runtime.jobs`` and its imports, for jobs that do not run the platform's image.
 
     Raises:
-        ValidationError: If there is no such module, or it imports a module that is not there.
+        ValidationError: If the module or an imported module does not exist.
     """
     source = _module_files(f"mlops_runtime.jobs.{module}")
     if not source:
@@ -69,12 +66,7 @@ def job_package(module: str) -> Path:
 
 
 def text_file(name: str, text: str) -> Path:
-    """Return a file with a text, for an asset.
-
-    Args:
-        name: Name of the file.
-        text: What is in it.
-    """
+    """Write a string to a temporary file with this name, for an asset, and return the file's path."""
     path = _scratch() / hashlib.sha256(text.encode()).hexdigest()[:16] / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
@@ -87,11 +79,11 @@ def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Archite
     Args:
         scope: Parent.
         id: Construct id.
-        name: Name of the lock, such as ``monitor``.
-        architecture: Architecture of the functions that use it.
+        name: Name of the lock file, such as ``monitor``.
+        architecture: Architecture of the functions that use the layer.
 
     Raises:
-        ValidationError: If the wheels are not there.
+        ValidationError: If the wheels were not fetched.
     """
     folder = layer_wheels.layer_folder(name, architecture=architecture.name)
     if not (folder / "python").is_dir():
@@ -100,7 +92,7 @@ def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Archite
     return lambda_.LayerVersion(
         scope,
         id,
-        # the folder is named by the hash of its lock: reading 46 MiB again would say the same; node may stand in another folder
+        # the folder's name is the hash of its lock, so the 46 MiB need no second hash; Node.js may run in another directory
         code=lambda_.Code.from_asset(
             str(folder.resolve()), asset_hash=folder.name, asset_hash_type=cdk.AssetHashType.CUSTOM
         ),
@@ -115,10 +107,10 @@ def glue_archive(name: str) -> Path:
     """Return the zip of a lock's wheels for Glue jobs, which ``mlops assets build --glue`` fetched.
 
     Args:
-        name: Name of the lock, such as ``features``.
+        name: Name of the lock file, such as ``features``.
 
     Raises:
-        ValidationError: If it is not there.
+        ValidationError: If the zip was not built.
     """
     path = glue_wheels.archive_path(name)
     if not path.is_file():
@@ -134,7 +126,7 @@ def _description(name: str) -> str:
 
 @cache
 def _scratch() -> Path:
-    """One folder a process; CDK copies what it needs into its assembly at once."""
+    """Return a temporary folder of this process; CDK copies assets into its assembly immediately."""
     folder = Path(tempfile.mkdtemp(prefix="mlops-assets-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -146,7 +138,7 @@ def _staged(folder: str, files: Mapping[str, str]) -> Path:
 
 @cache
 def _contents(folder: str) -> Mapping[str, bytes]:
-    """Return the files of a function's asset by name. Byte code is left out: it differs from machine to machine."""
+    """Return the files of a function's asset by name. Byte code is excluded, as it differs between machines."""
     root = _CHECKOUT if _CHECKOUT.is_dir() else _INSTALLED
     source = root / folder
     if not (source / "handler.py").is_file():
@@ -189,13 +181,10 @@ def _written(contents: Mapping[str, bytes]) -> Path:
 
 
 def runtime_files(sources: Sequence[Path]) -> list[Path]:
-    """Return the modules of ``mlops_runtime`` that Python files import, directly or not, with the packages around them.
-
-    Args:
-        sources: Python files.
+    """Return the modules of ``mlops_runtime`` that Python files import, directly or indirectly, with the packages around them.
 
     Raises:
-        ValidationError: If a module is imported that is not there.
+        ValidationError: If an imported module does not exist.
     """
     found: set[Path] = set()
     waiting = list(sources)
@@ -215,7 +204,7 @@ def runtime_files(sources: Sequence[Path]) -> list[Path]:
 
 @cache
 def _imports(source: Path) -> tuple[str, ...]:
-    """Return what a file imports of the runtime; a line of a docstring that looks like an import only makes the zip larger."""
+    """Return a file's imports of the runtime; a docstring line that resembles an import only enlarges the zip."""
     found: list[str] = []
     for match in _IMPORT.finditer(_read(source).decode()):
         module = match["module"] or match["whole"]

@@ -1,4 +1,4 @@
-"""The one error that constructs raise for a mistake of their caller."""
+"""The error that constructs raise for invalid arguments."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,11 @@ from constructs import IConstruct
 
 
 class ValidationError(ValueError):
-    """Arguments of a construct that cannot work; the message lists every problem, its code and the construct's path.
+    """Invalid arguments of a construct; the message contains the code, every problem and the construct's path.
 
     Attributes:
         code: Stable name of the rule, such as ``InvalidBusinessUnit``.
-        problems: Each problem with the value got, what is allowed, and the fix.
+        problems: One message per problem: the value got, what is allowed, and the fix.
     """
 
     def __init__(self, code: str, problems: Iterable[str], scope: IConstruct | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a unit's platform says of what a construct is given: problems of the construct's one error."""
+"""Checks of a construct's arguments against the rules of the unit's platform."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -23,31 +23,28 @@ from mlops_runtime.contracts.rollout import RolloutSpec
 
 
 class Image(Protocol):
-    """An image as containers name it."""
+    """A container image."""
 
     def uri(self, scope: IConstruct) -> str:
-        """Return its name."""
+        """Return the image's URI."""
         ...
 
 
 def publication(unit: IBusinessUnit) -> str:
-    """Return below which part of a name a unit's values are published: its profile, and the digest of its platform's rules.
+    """Return the name prefix of a unit's published values: its profile, and the digest of its platform's rules.
 
-    A stack that imports the unit with other rules, or with none, reads names that do not exist: CloudFormation refuses it before it
-    starts.
-
-    Args:
-        unit: The unit.
+    A stack that imports the unit with other rules, or without rules, therefore refers to parameters that do not exist, and
+    CloudFormation rejects its deployment.
     """
     rules = unit.platform_rules
     return unit.profile.value if rules is None else f"{unit.profile.value}.{rules_digest(rules)}"
 
 
 def stack_problems(rules: PlatformRules | None, scope: IConstruct, *, profile: str) -> list[str]:
-    """Return what the platform says of a stack that defines or imports a unit.
+    """Return the platform rules that a stack violates by defining or importing a unit.
 
     Args:
-        rules: The platform's; None where there is no platform.
+        rules: Rules of the platform; ``None`` without a platform.
         scope: A construct of the stack.
         profile: Value of the unit's profile.
     """
@@ -66,14 +63,14 @@ def rule_problems(
     instance_types: Mapping[str, str | None] | None = None,
     rollout: RolloutSpec | None = None,
 ) -> list[str]:
-    """Return what the platform of a unit says of images, instance types and a rollout.
+    """Return the rules of a unit's platform that images, instance types or a rollout violate.
 
     Args:
         unit: The unit.
         scope: The construct.
-        images: Images by the names of their arguments; what is None is not given.
-        instance_types: Instance types by the names of their arguments; what is empty runs on none.
-        rollout: How a new model takes over. Default: none does.
+        images: Images by argument name; ``None`` when the argument is not set.
+        instance_types: Instance types by argument name; ``None`` or empty without instances.
+        rollout: Rollout of new models. Default: not checked.
     """
     rules = unit.platform_rules
     if rules is None:
@@ -89,31 +86,23 @@ def rule_problems(
 
 
 def longest_approval(unit: IBusinessUnit) -> cdk.Duration | None:
-    """Return how long a person may approve where nothing else is said: the platform's time; None where it has none.
-
-    Args:
-        unit: The unit.
-    """
+    """Return the platform's default for the time to approve; ``None`` when the platform does not limit it."""
     rules = unit.platform_rules
     return None if rules is None or rules.approval_seconds is None else cdk.Duration.seconds(rules.approval_seconds)
 
 
 def further_tags(unit: IBusinessUnit) -> dict[str, str]:
-    """Return a unit's tags beside its own, for jobs that are started at run time.
-
-    Args:
-        unit: The unit.
-    """
+    """Return a unit's tags other than ``mlops:*``, for jobs that are started at run time."""
     return {key: value for key, value in unit.tags.items() if not key.startswith("mlops:")}
 
 
 def approval_problems(unit: IBusinessUnit, *, is_automatic: bool, timeout: cdk.Duration) -> list[str]:
-    """Return what the platform of a unit says of an approval.
+    """Return the rules of a unit's platform that an approval violates.
 
     Args:
         unit: The unit.
-        is_automatic: Whether no person has to approve.
-        timeout: How long a person may.
+        is_automatic: Whether models are approved without a person.
+        timeout: Time that a person has to approve.
     """
     rules = unit.platform_rules
     if rules is None:
@@ -123,7 +112,7 @@ def approval_problems(unit: IBusinessUnit, *, is_automatic: bool, timeout: cdk.D
 
 
 def _known(text: str) -> str:
-    """Return a text with names for tokens, such as ``<AWS.Region>``, whose numbers would differ between syntheses."""
+    """Replace tokens by names such as ``<AWS.Region>``: the numbers of tokens differ between syntheses."""
     first, *rest = text.split("${Token[")
     tokens = [each.partition("]}") for each in rest]
     return first + "".join(f"<{name.rstrip('.0123456789')}>{after}" for name, _, after in tokens)

@@ -1,4 +1,4 @@
-"""Roles and policies with least privilege, and what SageMaker's jobs need of theirs."""
+"""IAM roles and policies with least privilege, and the permissions that SageMaker's containers need."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +18,16 @@ from mlops_constructs.compliance import acknowledge_all
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import event_source
 
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: white space does not count
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: IAM does not count white space
 MAXIMUM_POLICY_CHARACTERS = 6144
-# Lambda assumes execution roles without aws:SourceAccount in the request's context, so a condition on it would lock it out
+# Lambda assumes execution roles without aws:SourceAccount in the request context: a condition on it would deny the request
 _WITHOUT_SOURCE_CONTEXT = frozenset({"lambda.amazonaws.com"})
-# no page says whether these send their account: the condition holds where they do and does not lock them out where they do not
+# AWS does not document whether these services send the account: the condition applies if they do and passes if they do not
 # (docs/adr/0020-conditions-that-services-meet.md)
 _PERHAPS_SOURCE_CONTEXT = frozenset(
     {"apigateway.amazonaws.com", "glue.amazonaws.com", "logdelivery.elasticloadbalancing.amazonaws.com"}
 )
-# upper bounds of what an intrinsic becomes at deployment
+# upper bounds for the length of an intrinsic function's value at deployment
 _RENDERED_LENGTHS = {"AWS::Partition": 10, "AWS::Region": 14, "AWS::AccountId": 12, "AWS::URLSuffix": 20}
 _RENDERED_ARN = 110
 _RENDERED_NAME = 64
@@ -55,11 +55,11 @@ ROLE_REASON = (
 
 
 class ServiceRole(iam.Role):
-    """A role that keeps what others grant to it in a second customer managed policy, ``Granted``.
+    """A role that collects grants of other constructs in a second customer managed policy, ``Granted``.
 
-    CDK would put a grant into an inline policy, and ``without_policy_updates`` would drop it. Here
+    CDK would put a grant into an inline policy, and ``without_policy_updates`` would drop it. With this role
     ``bucket.grant_read(role)`` shows in the template, and its wildcards are findings until they are acknowledged.
-    Define one with ``service_role``.
+    Create instances with ``service_role``.
     """
 
     def __init__(
@@ -88,11 +88,7 @@ class ServiceRole(iam.Role):
         self._asked: set[str] | None = None
 
     def add_to_principal_policy(self, statement: iam.PolicyStatement) -> iam.AddToPrincipalPolicyResult:
-        """Add a statement that a resource grants to the role.
-
-        Args:
-            statement: The statement.
-        """
+        """Add a statement that another construct grants to the role."""
         if self._asked is not None:
             self._asked.update(statement.actions)
             return iam.AddToPrincipalPolicyResult(statement_added=True, policy_dependable=self)
@@ -107,16 +103,16 @@ class ServiceRole(iam.Role):
 
     @contextmanager
     def declared(self, actions: Sequence[str]) -> Iterator["ServiceRole"]:
-        """Define a CDK construct whose own statements for this role are declared already.
+        """Define a CDK construct whose permissions the role's policies already contain.
 
-        CDK's constructs grant to their role what they think they need, often on ``*``. Inside this context such statements are
-        left out, and at its end it is an error if one asked for an action that is not declared.
+        CDK's constructs grant their role broad permissions, often on ``*``. Inside this context such grants are dropped, and on
+        exit it is an error if one of them contained an action that is not declared.
 
         Args:
-            actions: Actions that the role's policies declare.
+            actions: Actions that the role's policies allow.
 
         Raises:
-            ValidationError: If the construct asked for any other action.
+            ValidationError: If the construct granted any other action.
         """
         self._asked = set()
         try:
@@ -153,25 +149,22 @@ def service_role(
     Args:
         scope: Parent.
         id: Construct id; the policy is ``<id>/Policy``.
-        service: The service's principal, such as ``states.amazonaws.com``.
-        statements: What it may do. Actions are named in full.
-        business_unit: The unit; gives the permissions boundary.
-        description: What the role is for.
-        source_arn: ARN (``*`` allowed) of what the service acts for. Default: any resource of the account.
+        service: Service principal, such as ``states.amazonaws.com``.
+        statements: Permissions, with actions named in full.
+        business_unit: The unit; provides the permissions boundary.
+        description: Purpose of the role.
+        source_arn: ARN (``*`` allowed) of the resource that the service acts for. Default: any resource of the account.
         managed_policies: Customer managed policies that roles share. Default: none.
-        wildcard_reason: Why resources with ``*`` are needed and what was rejected; acknowledges exactly the wildcards of
-            ``statements``. Default: a wildcard is a finding.
-        has_session_tags: Whether the service may tag the sessions that it opens. Default: it may not.
-        role_name: Its name, where another account's policies have it. Default: CloudFormation gives one.
-
-    Returns:
-        The role.
+        wildcard_reason: Why ``statements`` need resources with ``*`` and what was rejected; acknowledges exactly these
+            wildcards. Default: a wildcard is a finding.
+        has_session_tags: Whether the service may tag its sessions. Default: it may not.
+        role_name: Name of the role, when policies of another account refer to it. Default: generated by CloudFormation.
 
     Raises:
         ValidationError: If an action has a wildcard or there is no statement.
     """
     document = iam.PolicyDocument(statements=list(statements))
-    # one call for all statements: reading the actions of each is what synthesis waits for
+    # one call for all statements: reading the actions of each statement separately would dominate the synthesis
     declared = (document.to_json() or {}).get("Statement", [])
     problems: list[str | None] = [
         f"action must be named in full, got {action!r}"
@@ -203,14 +196,14 @@ def service_role(
 def idle_role(
     scope: Construct, id: str, *, service: str, business_unit: IBusinessUnit, description: str
 ) -> ServiceRole:
-    """Define a role that a service may assume and that may do nothing: for what asks for a role and never runs.
+    """Define a role without permissions, for a service that requires a role but never uses it.
 
     Args:
         scope: Parent.
         id: Construct id.
-        service: The service's principal.
-        business_unit: The unit; gives the permissions boundary.
-        description: What asks for it.
+        service: Service principal.
+        business_unit: The unit; provides the permissions boundary.
+        description: The resource that requires the role.
     """
     return ServiceRole(
         scope,
@@ -226,13 +219,13 @@ def idle_role(
 def shared_policy(
     scope: Construct, id: str, *, statements: Sequence[iam.PolicyStatement], description: str, wildcard_reason: str
 ) -> iam.ManagedPolicy:
-    """Define a customer managed policy whose wildcards are acknowledged exactly, for a boundary or for many roles.
+    """Define a customer managed policy with exactly its wildcards acknowledged, for a permissions boundary or for many roles.
 
     Args:
         scope: Parent.
         id: Construct id.
-        statements: What it allows and denies.
-        description: What it is for.
+        statements: Allowed and denied actions.
+        description: Purpose of the policy.
         wildcard_reason: Why its wildcards are needed and what was rejected.
     """
     document = iam.PolicyDocument(statements=list(statements))
@@ -242,14 +235,15 @@ def shared_policy(
 
 
 def source_conditions(scope: IConstruct, service: str, source_arn: str | None = None) -> Mapping[str, object]:
-    """Return the confused-deputy conditions for a service principal: the account, and the resource where it is known.
+    """Return the confused-deputy conditions for a service principal: the account, and the resource if it is known.
 
     See: https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
 
     Args:
         scope: Any construct of the stack.
-        service: The service's principal.
-        source_arn: ARN of what the service acts for; left out where the service may send none. Default: any of the account.
+        service: Service principal.
+        source_arn: ARN of the resource that the service acts for; ignored for services that may not send one. Default: any resource
+            of the account.
     """
     if service in _WITHOUT_SOURCE_CONTEXT:
         return {}
@@ -264,14 +258,14 @@ def source_conditions(scope: IConstruct, service: str, source_arn: str | None = 
 def key_statement(
     key: kms.IKey, *, services: Sequence[str], actions: Sequence[str] = ("kms:Decrypt", "kms:GenerateDataKey")
 ) -> iam.PolicyStatement:
-    """Return the use of a key through the named services only.
+    """Return a statement that allows the use of a key through the given services only.
 
     See: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
 
     Args:
         key: The key.
         services: Short names such as ``s3``, ``sqs``, ``dynamodb``, ``lambda``.
-        actions: What the services do in the role's name. Default: read and write.
+        actions: Actions of the services on behalf of the role. Default: read and write.
     """
     stack = stack_values(key)
     home = f"{stack.region}.{stack.url_suffix}"
@@ -294,12 +288,7 @@ def _key_arn(key: kms.IKey) -> str:
 
 
 def grant_statements(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]) -> iam.Grant:
-    """Grant what the statements say.
-
-    Args:
-        grantee: Who.
-        statements: At least one.
-    """
+    """Grant at least one statement to a principal."""
     return reduce(
         iam.Grant.combine,
         [
@@ -315,22 +304,14 @@ def grant_statements(grantee: iam.IGrantable, statements: Sequence[iam.PolicySta
 
 
 def log_statement(log_group: logs.ILogGroup) -> iam.PolicyStatement:
-    """Return the right to write to one log group.
-
-    Args:
-        log_group: The log group.
-    """
+    """Return a statement that allows writing to one log group."""
     return iam.PolicyStatement(
         actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
     )
 
 
 def put_events_statement(business_unit: IBusinessUnit) -> iam.PolicyStatement:
-    """Put the unit's own events on its bus: no request, whose source names its caller, and nothing in another unit's name.
-
-    Args:
-        business_unit: The unit.
-    """
+    """Allow events of this unit on its bus: not another unit's, and no requests, whose source is the caller."""
     return iam.PolicyStatement(
         actions=["events:PutEvents"],
         resources=[business_unit.bus.event_bus_arn],
@@ -339,12 +320,7 @@ def put_events_statement(business_unit: IBusinessUnit) -> iam.PolicyStatement:
 
 
 def pass_role_statement(role: iam.IRole, *, service: str) -> iam.PolicyStatement:
-    """Return the right to pass one role to one service.
-
-    Args:
-        role: The role.
-        service: The service's principal.
-    """
+    """Return a statement that allows passing one role to one service principal."""
     return iam.PolicyStatement(
         actions=["iam:PassRole"],
         resources=[role.role_arn],
@@ -354,9 +330,9 @@ def pass_role_statement(role: iam.IRole, *, service: str) -> iam.PolicyStatement
 
 @jsii.implements(IValidation)
 class _PolicyChecks:
-    """At the end of synthesis, when references are known: the size, and the acknowledgement of exactly the wildcards there are.
+    """At the end of synthesis, when references are resolved, check the size of policies and acknowledge exactly their wildcards.
 
-    One for all policies of a stack, so that node asks once and answers once.
+    There is one check per stack, so that Node.js resolves all policies in one call.
     """
 
     def __init__(self, stack: cdk.Stack) -> None:
@@ -391,11 +367,7 @@ def _policy_checks(stack: cdk.Stack) -> _PolicyChecks:
 
 
 def wildcard_findings(document: Mapping[str, object]) -> list[str]:
-    """Return what cdk-nag's IAM5 reports of a resolved policy document: ``Action::...`` and ``Resource::...``.
-
-    Args:
-        document: The resolved document.
-    """
+    """Return the findings of cdk-nag's IAM5 for a resolved policy document: ``Action::...`` and ``Resource::...``."""
     found: dict[str, None] = {}
     for statement in as_list(document.get("Statement", [])):
         if not isinstance(statement, Mapping):
@@ -409,11 +381,7 @@ def wildcard_findings(document: Mapping[str, object]) -> list[str]:
 
 
 def rendered_length(document: object) -> int:
-    """Return about how many characters a resolved document or text has at deployment, rather too many than too few.
-
-    Args:
-        document: The resolved document or text.
-    """
+    """Return an upper estimate of the number of characters of a resolved document or string at deployment."""
     rendered = _with_lengths(document)
     return len(rendered if isinstance(rendered, str) else json.dumps(rendered, separators=(",", ":")))
 
@@ -423,7 +391,7 @@ def _with_lengths(value: object) -> object:
         if len(value) == 1:
             key, inner = next(iter(value.items()))
             if key == "Ref":
-                # a parameter of Parameter Store may hold an ARN
+                # the value of an SSM parameter may be an ARN
                 name = _RENDERED_ARN if str(inner).startswith("SsmParameterValue") else _RENDERED_NAME
                 return "x" * _RENDERED_LENGTHS.get(str(inner), name)
             if key == "Fn::Join":
@@ -439,12 +407,12 @@ def _with_lengths(value: object) -> object:
 
 
 def as_list(value: object) -> list[object]:
-    """Return the elements of what a statement has as one or as several."""
+    """Return a policy element, which may be a single value or a list, as a list."""
     return list(value) if isinstance(value, list) else [value]
 
 
 def _flatten(reference: object) -> str:
-    """The text by which cdk-nag names a reference in its finding's id."""
+    """Return the string by which cdk-nag identifies a reference in a finding's id."""
     if isinstance(reference, str):
         return reference.replace("${", "<").replace("}", ">")
     if isinstance(reference, Mapping) and len(reference) == 1:
@@ -478,7 +446,7 @@ def rule_arn(scope: Construct, name: str) -> str:
 
 
 def describe_alarms_statement() -> iam.PolicyStatement:
-    """Return the right to read the state of alarms; composite ones are shown only to who may read all.
+    """Return a statement that allows reading the state of alarms; composite alarms require it for all resources.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
     """
@@ -494,19 +462,19 @@ def container_statements(
     is_networked: bool = True,
     more_logs: Sequence[str] = (),
 ) -> list[iam.PolicyStatement]:
-    """Return what SageMaker does with the role of any container: network, logs, metrics.
+    """Return the permissions that SageMaker needs in the role of any container: network, logs, metrics.
 
-    All jobs of an account write to one group a kind, so that a job's role is held to the streams of its own jobs. An endpoint has
-    a group of its own.
+    All jobs of a kind in an account share one log group, so a job's role is limited to the log streams of its own jobs. An endpoint
+    has a log group of its own.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
 
     Args:
         scope: Any construct of the stack.
-        log_group: Name of the log group that SageMaker makes; may end with ``*``.
+        log_group: Name of the log group that SageMaker creates; may end with ``*``.
         namespace: CloudWatch namespace of the container's metrics.
-        streams: Names of the streams that it may write to, such as ``demand-forecast-*/*``. Default: any of the groups.
-        is_networked: Whether containers are placed in a VPC, as all but serverless ones are. Default: they are.
+        streams: Names of the allowed log streams, such as ``demand-forecast-*/*``. Default: all streams of the groups.
+        is_networked: Whether the container runs in a VPC, as all but serverless ones do. Default: it does.
         more_logs: Names of further log groups. Default: none.
     """
     groups = [
@@ -517,7 +485,7 @@ def container_statements(
     ]
     return [
         *([iam.PolicyStatement(actions=list(_NETWORK), resources=["*"])] if is_networked else []),
-        # AWS evaluates calls on the stream, whose name is empty where a call names none
+        # IAM evaluates the stream's ARN, whose stream name is empty when a request names no stream
         iam.PolicyStatement(
             actions=list(_OF_GROUP), resources=[arn for group in groups for arn in (group, f"{group}:log-stream:")]
         ),
@@ -536,17 +504,17 @@ def container_statements(
 def placed(
     *, subnets: Sequence[str], security_groups: Sequence[str], is_isolated: bool | None = None
 ) -> dict[str, Mapping[str, object]]:
-    """Return the conditions under which a model or job may be created: in these subnets, in isolation where that works.
+    """Return the conditions for creating a model or job: only in these subnets, and with network isolation if required.
 
     See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
 
     Args:
         subnets: Ids of the only subnets allowed.
         security_groups: Ids of the only security groups allowed.
-        is_isolated: Whether network isolation must be on. Default: either is allowed.
+        is_isolated: Whether network isolation must be on or off. Default: either is allowed.
     """
     conditions: dict[str, Mapping[str, object]] = {
-        # without the Null test a request that leaves the network out would pass
+        # without the Null test a request without a VPC configuration would pass
         "ForAllValues:StringEquals": {
             "sagemaker:VpcSubnets": list(subnets),
             "sagemaker:VpcSecurityGroupIds": list(security_groups),

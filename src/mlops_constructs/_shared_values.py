@@ -1,4 +1,4 @@
-"""Values that the owner of a unit publishes for the unit's other stacks, and how these read them."""
+"""Values of a unit that its owner's stack publishes in Parameter Store, and their use in the unit's other stacks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,15 +18,15 @@ def publish_values(
     parameters: Sequence[UnitParameter],
     values: Mapping[str, str | list[str]],
 ) -> None:
-    """Define one parameter a value.
+    """Define one SSM parameter per value.
 
     Args:
         scope: Parent.
         id: Construct id.
         unit: Name of the unit.
-        profile: Value of its profile, which is part of the names.
-        parameters: What is published.
-        values: The value of each, by field.
+        profile: Value of its profile, a part of the parameters' names.
+        parameters: Parameters to define.
+        values: Value of each, by field.
     """
     home = Construct(scope, id)
     for parameter in parameters:
@@ -34,7 +34,7 @@ def publish_values(
         construct_id = "".join(part.capitalize() for part in parameter.field.rpartition("/")[2].split("_"))
         name = unit_parameter(unit, profile, parameter.field)
         description = f"{parameter.description}, for other stacks of the unit"
-        # simple_name: a unit's name may be known at deployment only
+        # simple_name: a unit's name may be a token
         if isinstance(value, str):
             ssm.StringParameter(
                 home, construct_id, parameter_name=name, string_value=value, description=description, simple_name=False
@@ -51,26 +51,26 @@ def publish_values(
 
 
 def read_value(scope: Construct, *, unit: str, profile: str, field: str) -> str:
-    """Return a value that is read when the stack is deployed.
+    """Return a published value, resolved when the stack is deployed.
 
     Args:
         scope: Any construct of the stack.
         unit: Name of the unit.
         profile: Value of its profile.
-        field: Which value.
+        field: Field of the parameter.
     """
     return ssm.StringParameter.value_for_string_parameter(scope, unit_parameter(unit, profile, field))
 
 
 def read_list(scope: Construct, *, unit: str, profile: str, field: str, count: int) -> list[str]:
-    """Return the first values of a list that is read when the stack is deployed.
+    """Return the first ``count`` values of a published list, resolved when the stack is deployed.
 
     Args:
         scope: Any construct of the stack.
         unit: Name of the unit.
         profile: Value of its profile.
-        field: Which list.
-        count: How many: a list's length is only known when the stack is deployed.
+        field: Field of the parameter.
+        count: Number of values; the length of the list is only known at deployment.
     """
     name = unit_parameter(unit, profile, field)
     values = ssm.StringListParameter.value_for_typed_list_parameter(scope, name, ssm.ParameterValueType.STRING)
@@ -78,29 +78,29 @@ def read_list(scope: Construct, *, unit: str, profile: str, field: str, count: i
 
 
 def export_part(scope: Construct, *, unit: str, part: str) -> str:
-    """Export a part of a unit of another stack, so that CloudFormation keeps this stack while others import it; return the name.
+    """Export a part of a unit, so that this stack cannot be deleted while others import the part; return the export's name.
 
     Args:
         scope: The construct that defines the part.
         unit: Name of the unit.
-        part: What it is, such as ``features``.
+        part: Name of the part, such as ``features``.
     """
     name = unit_export(unit, part=part)
-    description = "A part of the unit; while another stack imports it this one cannot be deleted"
+    description = "A part of the unit; this stack cannot be deleted while another stack imports it"
     cdk.CfnOutput(scope, "Part", value=part, export_name=name, description=description)
     return name
 
 
 def import_part(scope: Construct, *, unit: str, entry: str) -> None:
-    """Refer to the export of what defines a part of a unit: the part's own, where its entry names one, else the unit's.
+    """Import the export of a unit's part: the export named in the part's entry, or else the unit's.
 
-    The name is cut out of the entry when the stack is deployed, by functions that an import takes:
+    CloudFormation extracts the name from the entry at deployment, with functions that ``Fn::ImportValue`` supports:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-importvalue.html
 
     Args:
         scope: The construct that imports the part.
         unit: Name of the unit.
-        entry: Name of the part's parameter, JSON.
+        entry: Name of the SSM parameter with the part's entry, which is JSON.
     """
     value, field = ssm.StringParameter.value_for_string_parameter(scope, entry), '"export":"'
     named = cdk.Fn.select(1, cdk.Fn.split(field, f'{value}{field}{unit_export(unit)}"'))

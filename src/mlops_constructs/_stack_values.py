@@ -1,6 +1,6 @@
-"""Account, Region and ARNs of a stack, read once: each read is a call into node, and statements read them hundreds of times.
+"""Account, Region and ARNs of a stack, cached: each read is a call to Node.js, and policy statements need them hundreds of times.
 
-jsii keeps each object until its process ends, so that what is cached here lives no longer for it.
+The cache extends no lifetime: jsii keeps every object until its process ends.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from constructs import IConstruct
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackValues:
-    """Account and Region of a stack, and what comes with them: texts, or tokens that CloudFormation replaces."""
+    """Account, Region, partition and URL suffix of a stack: strings, or tokens that CloudFormation resolves."""
 
     account: str
     region: str

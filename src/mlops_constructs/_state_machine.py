@@ -1,4 +1,4 @@
-"""State machines: their definition as data, their states, and the machine with its role and logs."""
+"""State machines: builders for states of Amazon States Language, and the machine with its role and log group."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,11 +19,11 @@ from mlops_runtime.aws_api import Severity, check_machine
 State = dict[str, Any]
 
 NOW = "{% $now() %}"
-NULL = "{% null %}"  # a null of JSON would be lost on its way into the template, and the variable would not be there
+NULL = "{% null %}"  # CDK drops a JSON null from the template, and the variable would be undefined
 EXECUTION = "{% $states.context.Execution.Id %}"
-# AWS's reason of a failure. The cause of a job is its whole description and that of a function its trace, both as JSON: of these
-# the one sentence that counts: what a processing job left as its exit message, which says more than SageMaker's own reason.
-# Of a script's trace its first line is kept. It is matched, not parsed: an error in a Catch would end the execution without Unlock.
+# The cause of a failed task as one sentence. The cause of a job is its description and that of a function its stack trace, both as
+# JSON: this extracts the exit message of a processing job, or else SageMaker's failure reason or the first line of a script's
+# trace. A regular expression instead of a parser: an error in a Catch would end the execution without Unlock.
 _SENTENCE = r"""
     $cause := $states.errorOutput.Cause & '';
     $told := $match($cause, /"(ExitMessage)" ?: ?"([^"].*?)" ?(,|\})/, 1);
@@ -33,7 +33,7 @@ CAUGHT = f"""{{% ({_SENTENCE}\
     $reason := $exists($sentence) ? $substringBefore($sentence[0].groups[1], '\\\\n') : $cause;
     $states.errorOutput.Error & ': ' & $substring($reason, 0, 600)
 ) %}}"""
-# A job that was stopped has no such sentence, and its status says why.
+# A stopped job has no such sentence; its status contains the reason.
 _STOPPED = r"""
     $end := $match($cause, /"(SecondaryStatus|ProcessingJobStatus|TransformJobStatus)" ?: ?"(Max\w+Exceeded|Stopped)"/, 1);
     $limit := $match($cause, /"MaxRuntimeInSeconds" ?: ?([0-9]+)/, 1)[0].groups[0] & ' s';
@@ -47,7 +47,7 @@ _STOPPED = r"""
 _CAUGHT_OF_JOB = CAUGHT.replace(_SENTENCE, _SENTENCE + _STOPPED.lstrip("\n")).replace(
     ": $cause;", ": $exists($end) ? $stopped : $cause;"
 )
-# Six repetitions: where a third of all calls fails, three would still end every tenth rollout.
+# Six retries: with a third of all calls failing, three would still end every tenth rollout.
 _RETRY_CALL: list[State] = [
     {
         "ErrorEquals": ["States.TaskFailed", "States.Timeout"],
@@ -58,7 +58,7 @@ _RETRY_CALL: list[State] = [
         "JitterStrategy": "FULL",
     }
 ]
-# A job that failed must not run again under its name: only a refused call to start it is repeated.
+# A failed job must not run again under its name: only a rejected start is retried.
 _RETRY_JOB: list[State] = [
     {
         "ErrorEquals": ["SageMaker.AmazonSageMakerException"],
@@ -124,18 +124,18 @@ def task(
     retry: Sequence[State] | None = None,
     timeout: int = 60,
 ) -> State:
-    """Return a task that stores what it learns in variables and, on any error, the error in ``$caught``.
+    """Return a task that stores its result in variables and, on any error, the error in ``$caught``.
 
     Args:
         integration: Service integration, such as ``lambda:invoke``.
-        arguments: The call's arguments, or one expression that gives them.
+        arguments: Arguments of the call, or one expression that returns them.
         partition: AWS partition, may be a token.
-        next_state: Where to go on success.
-        catch: Where to go on any error that outlives the retries.
+        next_state: Next state on success.
+        catch: Next state on any error that persists after the retries.
         assign: Variables set on success. Default: none.
         assign_caught: Variables set on an error besides ``caught``. Default: none.
-        retry: Retriers that stand before the common one. Default: none.
-        timeout: Seconds that one attempt may take. Default: 60.
+        retry: Retriers placed before the common one. Default: none.
+        timeout: Timeout of one attempt, in seconds. Default: 60.
     """
     is_job = integration.endswith(".sync")
     common = _RETRY_RUN if integration.startswith("glue:") else _RETRY_JOB if is_job else _RETRY_CALL
@@ -195,7 +195,7 @@ def wait(seconds: int | str, next_state: str) -> State:
 
 
 def choose(*arms: tuple[str, str], default: str) -> State:
-    """Return a choice; each arm is an expression without its braces and the state it leads to."""
+    """Return a choice; each arm is an expression without its braces and the next state."""
     choices = [{"Condition": f"{{% {condition} %}}", "Next": next_state} for condition, next_state in arms]
     return {"Type": "Choice", "Choices": choices, "Default": default}
 
@@ -203,13 +203,13 @@ def choose(*arms: tuple[str, str], default: str) -> State:
 def put_event(
     *, bus_name: str, source: str, detail_type: str, detail: Mapping[str, object], partition: str, next_state: str
 ) -> State:
-    """Return a task that puts one of our events; a lost event never changes the outcome of what it tells about."""
+    """Return a task that puts an event of the unit on its bus; a failure to do so is ignored."""
     entry = {"EventBusName": bus_name, "Source": source, "DetailType": detail_type, "Detail": dict(detail)}
     return task("events:putEvents", {"Entries": [entry]}, partition=partition, next_state=next_state, catch=next_state)
 
 
 def successors(state: Mapping[str, Any]) -> Iterator[str]:
-    """Yield every state that may follow: on success, by choice, or on a caught error."""
+    """Yield every possible next state: on success, by choice, or on a caught error."""
     for holder in (state, *state.get("Choices", ()), *state.get("Catch", ())):
         for key in ("Next", "Default"):
             if key in holder:
@@ -217,7 +217,7 @@ def successors(state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def tasks(definition: Mapping[str, Any]) -> Iterator[tuple[str, State]]:
-    """Yield every task of a machine with its name, also inside Map states."""
+    """Yield the tasks of a machine with their names, including those in Map states."""
     for name, state in definition["States"].items():
         if state["Type"] == "Task":
             yield name, state
@@ -241,21 +241,21 @@ def define_machine(
 
     Args:
         scope: Parent.
-        id: Construct id; its role is ``<id>Role``, its log group ``<id>Logs``.
-        business_unit: The unit; gives key and boundary.
+        id: Construct id; the role is ``<id>Role``, the log group ``<id>Logs``.
+        business_unit: The unit; provides key and permissions boundary.
         definition: Amazon States Language; values may be tokens.
-        statements: What its states may do; logs, traces and the key are added.
-        description: What the machine does.
+        statements: Permissions of its states; those for logs, traces and the key are added.
+        description: Purpose of the machine.
         wildcard_reason: Why resources with ``*`` are needed besides those of log delivery and traces.
-        managed_policies: Further policies of its role, where one would be too long. Default: none.
-        role_name: Name of its role, where policies of another account name it. Default: CloudFormation gives one.
+        managed_policies: Further policies of the role, when one would be too long. Default: none.
+        role_name: Name of the role, when policies of another account refer to it. Default: generated by CloudFormation.
 
     Raises:
-        ValidationError: With every task whose arguments AWS would refuse, and every null.
+        ValidationError: With every task whose arguments AWS would reject, and every null.
     """
     findings = check_machine(definition)
     problems = [str(f) for f in findings if f.severity is Severity.ERROR]
-    # CDK leaves nulls out of what it renders: a variable that is set to null would not exist at run time
+    # CDK drops nulls when it renders a template: a variable set to null would be undefined at run time
     problems += [f"{path} is null, which CDK leaves out; write {NULL!r}" for path in _nulls(definition, "definition")]
     raise_if_any(scope, "InvalidStateMachine", problems)
     for finding in findings:
@@ -290,13 +290,13 @@ def define_machine(
 
 
 def _encryption(scope: Construct, key_arn: str) -> list[iam.PolicyStatement]:
-    """Return the use of the key for definitions and histories of machines, and for their logs: nothing else that it encrypts.
+    """Return permissions to use the key for definitions, execution histories and logs of state machines only.
 
     See: https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html
     """
     stack = stack_values(scope)
     colon = cdk.ArnFormat.COLON_RESOURCE_NAME
-    # a machine's own name would be a circle: its role comes first
+    # the machine's own name would be a circular dependency: its role is created first
     machines = stack.format_arn(service="states", resource="stateMachine", resource_name="*", arn_format=colon)
     logs = stack.format_arn(service="logs", resource="*", arn_format=cdk.ArnFormat.NO_RESOURCE_NAME)
     return [

@@ -1,4 +1,4 @@
-"""Buckets, log groups, tables and topics as a unit creates them: encrypted, tagged, retained by profile."""
+"""Buckets, log groups, tables and topics of a unit: encrypted, tagged, with the profile's removal policy."""
 
 from collections.abc import Sequence
 
@@ -37,9 +37,9 @@ _PAGE_ENCRYPTION = (
     "admit CloudFront"
 )
 
-# Control Tower's CT.CLOUDWATCH.PR.3 asks for a year at least
+# Control Tower's CT.CLOUDWATCH.PR.3 requires at least a year
 RETENTION = logs.RetentionDays.ONE_YEAR
-# from there on, what CloudWatch offers: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+# longer retentions of CloudWatch: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 RETENTIONS = {
     365: RETENTION,
     400: logs.RetentionDays.THIRTEEN_MONTHS,
@@ -57,7 +57,7 @@ _LONGEST_PATH = 256  # of a name's 512 characters
 
 _BACKUP = "it can be restored to any second of 35 days; a nightly backup plan beside that would only recover older, worse states"
 
-# what tables and buckets of the state of models have: by it one role of an account reads all of them
+# tag of the tables and buckets with the state of models, by which one role of an account may read all of them
 STATE_TAG, STATE = "mlops:data", "state"
 
 ALARMS = "cloudwatch.amazonaws.com"
@@ -78,13 +78,13 @@ def define_bucket(
 
     Args:
         scope: Parent.
-        id: Construct id; access logs of the bucket stand below its path in the stack.
-        business_unit: The unit; gives key, log bucket and removal policy.
-        lifecycle_rules: Further rules. Default: none; old versions and broken uploads are always removed.
-        noncurrent_days: Days that an overwritten or deleted version is kept. Default: 90.
-        object_lock: How long no version can be deleted, in governance mode. Default: versions can be deleted; in PRODUCTION
-            one can still be put under legal hold.
-        event_bridge: Whether S3 tells the default bus of new objects. Default: it does not.
+        id: Construct id; the prefix of the bucket's access logs is its path in the stack.
+        business_unit: The unit; provides key, log bucket and removal policy.
+        lifecycle_rules: Further rules. Default: none; noncurrent versions and incomplete uploads always expire.
+        noncurrent_days: Days after which a noncurrent version expires. Default: 90.
+        object_lock: Default retention in governance mode. Default: none; in PRODUCTION a version can still be put under legal
+            hold.
+        event_bridge: Whether S3 sends events of new objects to the default bus. Default: it does not.
     """
     bucket = _bucket(
         scope,
@@ -110,14 +110,11 @@ def define_bucket(
 
 
 def mark_state(resource: s3.Bucket | dynamodb.Table, *, business_unit: IBusinessUnit) -> None:
-    """Tag a bucket or table as one that holds the state of models, which ``FleetReader`` may read; never one of features or calls.
+    """Tag a bucket or table that contains the state of models, so that ``FleetReader`` may read it; not for features or requests.
 
-    It stays as it is where the unit's platform does not ask for it. Tags of a bucket decide on access only where it is set to it:
+    Without a platform that requires it the resource is not changed. A bucket's tags count in access control only after ABAC is
+    enabled:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/buckets-tagging-enable-abac.html
-
-    Args:
-        resource: The bucket or table.
-        business_unit: The unit.
     """
     rules = business_unit.platform_rules
     if rules is None or not rules.fleet:
@@ -128,12 +125,8 @@ def mark_state(resource: s3.Bucket | dynamodb.Table, *, business_unit: IBusiness
 
 
 def announce_objects(bucket: s3.Bucket) -> None:
-    """Let S3 tell the default bus of a bucket's new objects.
-
-    Args:
-        bucket: The bucket.
-    """
-    # the property, not the L2's flag, which would add a hidden function to write it
+    """Let S3 send events of a bucket's new objects to the default bus."""
+    # the L1 property: the L2's flag would add a function that sets it
     _resource(bucket).notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
         event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
     )
@@ -143,11 +136,6 @@ def define_access_logs_bucket(scope: Construct, id: str, *, business_unit: IBusi
     """Define the bucket that receives the access logs of the unit's other buckets.
 
     See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        business_unit: The unit.
     """
     bucket = _bucket(
         scope,
@@ -172,13 +160,7 @@ def define_access_logs_bucket(scope: Construct, id: str, *, business_unit: IBusi
 
 
 def define_page_bucket(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> s3.Bucket:
-    """Define the bucket of pages that a distribution of CloudFront serves.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        business_unit: The unit; gives log bucket and removal policy.
-    """
+    """Define the bucket of pages that a CloudFront distribution serves."""
     bucket = _bucket(
         scope,
         id,
@@ -227,7 +209,7 @@ def _bucket(
         lifecycle_rules=[
             s3.LifecycleRule(
                 noncurrent_version_expiration=cdk.Duration.days(noncurrent_days),
-                # the parts of one are in no listing of objects, and may hold rows that were erased
+                # parts of an upload are in no listing of objects, and may contain rows that were erased
                 abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
             ),
             *lifecycle_rules,
@@ -258,12 +240,11 @@ def define_log_group(
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit; gives key, removal policy and how long its platform keeps logs, a year at least.
-        vended_by: Service that delivers the logs, such as ``states``. The group's name is then below
-            ``/aws/vendedlogs/<vended_by>/``, where delivery needs no entry of its own in the account's resource policy of 5,120
-            characters (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html). It ends with the id that CloudFormation
-            gives to each new stack, so that a retained group does not block the next deployment.
-            Default: CloudFormation gives a name.
+        business_unit: The unit; provides key, removal policy and the platform's log retention, at least a year.
+        vended_by: Service that delivers the logs, such as ``states``. The name then starts with ``/aws/vendedlogs/<vended_by>/``,
+            so that the delivery adds nothing to the account's resource policy of 5,120 characters
+            (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html), and ends with the UUID of the stack, so that a
+            retained group does not block the next deployment. Default: CloudFormation generates a name.
     """
     name = None if vended_by is None else _vended_name(scope, id, vended_by)
     rules = business_unit.platform_rules
@@ -278,7 +259,7 @@ def define_log_group(
 
 
 def _vended_name(scope: Construct, id: str, service: str) -> str:
-    """Return a name that is unique in the account: path, and the UUID at the end of the stack's ARN."""
+    """Return a name that is unique in the account: path and UUID of the stack's ARN."""
     stack = stack_of(scope)
     path = "-".join([*(part for part in scope.node.path.split("/") if part), id])
     uuid = cdk.Fn.select(2, cdk.Fn.split("/", stack.stack_id))
@@ -294,19 +275,19 @@ def define_table(
     sort_key: str | None = None,
     ttl: str | None = None,
 ) -> dynamodb.Table:
-    """Define a table with text keys.
+    """Define a table with string keys.
 
-    It is not protected against deletion: a protected table stays when a failed creation is rolled back. In PRODUCTION the stack
-    keeps it, no role of the library may delete it, and DynamoDB keeps a backup of a deleted table with recovery for 35 days.
-    See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/PointInTimeRecovery_Howitworks.html
+    Deletion protection is off: a protected table would stay when a failed creation is rolled back. In PRODUCTION the stack retains
+    the table, no role of the library may delete it, and DynamoDB keeps a backup of a deleted table with point-in-time recovery for
+    35 days. See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/PointInTimeRecovery_Howitworks.html
 
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit; gives key and removal policy.
+        business_unit: The unit; provides key and removal policy.
         partition_key: Attribute of the partition key.
         sort_key: Attribute of the sort key. Default: no sort key.
-        ttl: Attribute with the epoch second after which an item is deleted. Default: items stay.
+        ttl: Attribute with the epoch second after which an item expires. Default: items do not expire.
     """
     table = dynamodb.Table(
         scope,
@@ -327,14 +308,14 @@ def define_table(
 
 
 def define_topic(scope: Construct, id: str, *, key: kms.IKey) -> sns.Topic:
-    """Define a topic that the account's alarms may tell: a policy of its own takes the place of the one that lets them by default.
+    """Define a topic to which alarms of the account may publish; its policy replaces the default one that allows this.
 
     See: https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
 
     Args:
         scope: Parent.
         id: Construct id.
-        key: Key of its messages; its policy must admit CloudWatch.
+        key: Key of its messages; its policy must allow CloudWatch.
     """
     topic = sns.Topic(scope, id, master_key=key, enforce_ssl=True)
     admit(topic, scope, sid="Alarms", service=ALARMS, source_arn=alarm_arn(scope, "*"))
@@ -342,29 +323,26 @@ def define_topic(scope: Construct, id: str, *, key: kms.IKey) -> sns.Topic:
 
 
 def admit(topic: sns.ITopic, scope: Construct, *, sid: str, service: str, source_arn: str) -> None:
-    """Let a service publish for one source; the policy of a topic that is defined elsewhere has to say so itself.
+    """Let a service publish to a topic for one source; without effect for an imported topic, whose owner must add the statement.
 
     Args:
         topic: The topic.
         scope: Any construct of the stack.
-        sid: Id of the statement: letters and digits, one for each source.
-        service: The service's principal.
-        source_arn: ARN (``*`` allowed) of what it publishes for.
+        sid: Statement id: letters and digits, unique per source.
+        service: Service principal.
+        source_arn: ARN (``*`` allowed) of the resource that the service publishes for.
     """
     conditions = source_conditions(scope, service, source_arn)
     topic.add_to_resource_policy(_publish(topic, sid, iam.ServicePrincipal(service, conditions=conditions)))
 
 
 def admit_rules(topic: sns.ITopic) -> None:
-    """Let rules publish to this topic; the policy of a topic that is defined elsewhere has to say so itself.
+    """Let rules publish to a topic; without effect for an imported topic, whose owner must add the statement.
 
-    The statement has no condition: EventBridge sends nothing that one could hold, and its guide allows none in a topic's policy
-    (``docs/adr/0020-conditions-that-services-meet.md``). The same statement of a second rule is left out.
+    The statement has no condition: EventBridge sends no context that a condition could use, and its guide allows none in a topic's
+    policy (``docs/adr/0020-conditions-that-services-meet.md``). Repeated calls add one statement.
 
     See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
-
-    Args:
-        topic: The topic.
     """
     topic.add_to_resource_policy(_publish(topic, "Rules", iam.ServicePrincipal(RULES)))
 

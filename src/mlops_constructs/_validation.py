@@ -1,6 +1,7 @@
-"""Checks of arguments that know CDK's tokens: a value known only at deployment is not checked at synth.
+"""Checks of arguments that accept CDK tokens: a value that is only known at deployment is not checked at synthesis.
 
-A number token reads as a huge negative number and a string token has a length of its own: naive checks pass or fail by accident.
+A number token is a large negative number and a string token has a length of its own, so naive checks would pass or fail by
+accident.
 
 See: https://docs.aws.amazon.com/cdk/v2/guide/tokens.html
 """
@@ -23,14 +24,14 @@ _MILLISECONDS = {"milliseconds": 1, "seconds": 1000, "minutes": 60_000, "days": 
 
 
 def is_known(value: object) -> bool:
-    """Return whether a value can be checked at synth: it is given and is not a token."""
+    """Return whether a value can be checked at synthesis: it is set and not a token."""
     if isinstance(value, str) and "${Token[" not in value:
-        return True  # what every token has: to ask node about each text is what synthesis waits for
+        return True  # every string token contains it; asking Node.js about each string would dominate the synthesis
     return value is not None and not cdk.Token.is_unresolved(value)
 
 
 def check_range(name: str, value: float | None, *, minimum: float, maximum: float, fix: str = "") -> str | None:
-    """Check for a number from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    """Return the problem of a number outside ``minimum`` to ``maximum`` (both allowed), if it is known."""
     if value is None or not is_known(value):
         return None
     if isinstance(value, int | float) and not isinstance(value, bool) and minimum <= value <= maximum:
@@ -39,7 +40,7 @@ def check_range(name: str, value: float | None, *, minimum: float, maximum: floa
 
 
 def check_whole(name: str, value: int, *, minimum: int, maximum: int) -> str | None:
-    """Check for an integer from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    """Return the problem of a number that is not an integer from ``minimum`` to ``maximum`` (both allowed), if it is known."""
     if cdk.Token.is_unresolved(value):
         return None
     if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
@@ -48,7 +49,7 @@ def check_whole(name: str, value: int, *, minimum: int, maximum: int) -> str | N
 
 
 def is_file(path: str | Path) -> bool:
-    """Return whether there is a file; a name that no file can have is of none."""
+    """Return whether a file exists; a name that the file system does not allow counts as missing."""
     try:
         return Path(path).is_file()
     except OSError:
@@ -56,7 +57,7 @@ def is_file(path: str | Path) -> bool:
 
 
 def check_pattern(name: str, value: str | None, *, pattern: str, allowed: str) -> str | None:
-    """Return the problem of what is not a text, or does not match ``pattern`` as a whole, if it is known."""
+    """Return the problem of a value that is not a string or does not fully match ``pattern``, if it is known."""
     if value is None or not is_known(value) or (isinstance(value, str) and re.fullmatch(pattern, value)):
         return None
     return f"{name} must be {allowed}, got {value!r}"
@@ -70,7 +71,7 @@ def check_duration(
     maximum: cdk.Duration,
     whole: Literal["milliseconds", "seconds", "minutes", "days"] = "seconds",
 ) -> str | None:
-    """Check for a duration from ``minimum`` to ``maximum`` (both allowed) in whole units of ``whole``, if it is known."""
+    """Return the problem of a duration outside ``minimum`` to ``maximum`` (both allowed) or not in whole units, if it is known."""
     if value is not None and not isinstance(value, cdk.Duration):
         return f"{name} must be a cdk.Duration such as Duration.days(90), got {value!r}"
     if value is None or value.is_unresolved():
@@ -90,7 +91,7 @@ def _milliseconds(duration: cdk.Duration) -> float:
 
 
 def check_size(name: str, value: cdk.Size, *, minimum: cdk.Size, maximum: cdk.Size) -> str | None:
-    """Check for a size of whole MiB from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    """Return the problem of a size that is not whole MiB from ``minimum`` to ``maximum`` (both allowed), if it is known."""
     if not isinstance(value, cdk.Size):
         return f"{name} must be a cdk.Size such as Size.mebibytes({minimum.to_mebibytes():g}), got {value!r}"
     if value.is_unresolved():
@@ -103,7 +104,7 @@ def check_size(name: str, value: cdk.Size, *, minimum: cdk.Size, maximum: cdk.Si
 
 @contextmanager
 def tried() -> Iterator[None]:
-    """Let the first ``raise_if_any`` raise, also without a problem: what is tried then makes no resource."""
+    """Make the first ``raise_if_any`` raise even without a problem, so that a trial call defines no resource."""
     token = _IS_TRIED.set(True)
     try:
         yield
@@ -112,10 +113,10 @@ def tried() -> Iterator[None]:
 
 
 def raise_if_any(scope: IConstruct, code: str, problems: Iterable[str | None]) -> None:
-    """Raise one error for all problems; ``None`` stands for a check that passed.
+    """Raise one error for all problems; ``None`` marks a check that passed.
 
     Raises:
-        ValidationError: If there is any problem.
+        ValidationError: If there is a problem.
     """
     found = [problem for problem in problems if problem is not None]
     if found or _IS_TRIED.get():

@@ -1,4 +1,4 @@
-"""The app that ``mlops verify`` synthesizes: the smallest unit that has a network, a registry, an endpoint and a canary."""
+"""The app that ``mlops verify`` synthesizes: a minimal unit with a network, a registry, an endpoint and a canary rollout."""
 
 import aws_cdk as cdk
 
@@ -29,7 +29,7 @@ class VerifiedUnit(cdk.Stack):
             id: Construct id.
             unit: Name of the unit.
             stack: Name of the stack.
-            bucket: Bucket of the stack's files; the account needs no ``cdk bootstrap``.
+            bucket: Bucket for the stack's files, so that the account needs no ``cdk bootstrap``.
             image: Serving image.
         """
         files = cdk.CliCredentialsStackSynthesizer(file_assets_bucket_name=bucket, bucket_prefix="")
@@ -65,7 +65,7 @@ class VerifiedUnit(cdk.Stack):
 
 
 def main() -> None:
-    """Compose the stack from the context that the command gives, and synthesize."""
+    """Synthesize the stack from the context values that the CLI passes."""
     app = cdk.App()
     given = app.node.get_context("verify")
     image = ModelImage.from_ecr(repository_name=given["repository"], digest=given["digest"])

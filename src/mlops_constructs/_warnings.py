@@ -1,4 +1,4 @@
-"""Every warning and notice of the constructs: the id is public, may be acknowledged by callers, and is never renamed."""
+"""Warnings and notices of the constructs. Their ids are public, may be acknowledged by callers, and are never renamed."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from constructs import IConstruct
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConstructWarning:
-    """A warning with its public id; ``text`` may name values in braces."""
+    """A warning with its public id; ``text`` may contain placeholders in braces."""
 
     id: str
     text: str
@@ -31,7 +31,7 @@ KEY_OF_OTHERS = ConstructWarning(
 )
 IMPORTED_UNIT = ConstructWarning(
     id="mlops-constructs:BusinessUnit.ownerMustAllow",
-    text="unit '{unit}' is imported, and what is added to it here needs unit.{call} in the stack that defines it; acknowledge this "
+    text="unit '{unit}' is imported, and this addition needs unit.{call} in the stack that defines it; acknowledge this "
     "warning once that is deployed",
 )
 PLACEHOLDER_IMAGE = ConstructWarning(
@@ -46,36 +46,38 @@ UNKNOWN_VALUE = ConstructWarning(
 )
 NO_HEARTBEAT_ALARM = ConstructWarning(
     id="mlops-constructs:DriftAlarms.noHeartbeat",
-    text="a monitor run every {schedule} gets no heartbeat alarm: CloudWatch looks back 7 days; run it every 84 hours or oftener",
+    text="a monitor run every {schedule} gets no heartbeat alarm: CloudWatch evaluates at most 7 days; run it at least every 84 "
+    "hours",
 )
 NO_TRAFFIC_ALARM = ConstructWarning(
     id="mlops-constructs:DriftAlarms.noTraffic",
-    text="missing traffic is not reported: the monitor runs every {schedule}, too often to report each silent window; give "
-    "expected_traffic the hours of calls, or acknowledge this warning",
+    text="missing traffic is not reported: the monitor runs every {schedule}, too often to report each window without requests; "
+    "set "
+    "expected_traffic to the hours with requests, or acknowledge this warning",
 )
 UNCLAIMED_REF = ConstructWarning(
     id="mlops-constructs:GitLabDeployRole.protectionNotClaimed",
-    text="the role trusts {project}'s {ref} whether or not GitLab protects it: protect it there, or let its tokens say so (18.7)",
+    text="the role trusts {project}'s {ref} whether or not GitLab protects it: protect it, or require the claim in its tokens "
+    "(18.7)",
 )
 UNCLAIMED_ENVIRONMENT = ConstructWarning(
     id="mlops-constructs:GitLabDeployRole.approvalNotClaimed",
-    text="every job of {project}'s {ref} can deploy, approved or not: trust those of a protected environment "
-    "alone (claims_environment)",
+    text="every job of {project}'s {ref} can deploy, approved or not: trust only jobs of a protected environment "
+    "(claims_environment)",
 )
 PLAIN_HTTP = ConstructWarning(
     id="mlops-constructs:EksInferenceService.plainHttp",
-    text="calls of '{service}' cross the network in the clear, as it has no certificate; PRODUCTION refuses that",
+    text="requests to '{service}' cross the network unencrypted, as it has no certificate; PRODUCTION rejects that",
 )
 SHARED_SUBNETS = ConstructWarning(
     id="mlops-constructs:EksCluster.sharedSubnets",
-    text="services on '{cluster}' also answer pods and nodes in their load balancers' subnets, which are the unit's: give "
-    "load_balancer_subnets of their own, in which nothing else runs",
+    text="services on '{cluster}' also accept requests from pods and nodes in their load balancers' subnets, which are the unit's: "
+    "set load_balancer_subnets to subnets in which nothing else runs",
 )
 SNAPSHOT_RETENTION = ConstructWarning(
     id="mlops-constructs:FeatureStore.snapshotRetention",
-    text="snapshots older than {days} days expire, and it was never verified on AWS that Glue's optimizer keeps those that "
-    "training sets "
-    "have tagged: until then a rebuild may miss rows",
+    text="snapshots older than {days} days expire, and it was never verified on AWS that Glue's optimizer keeps the snapshots that "
+    "training sets have tagged: until then a rebuild may miss rows",
 )
 CLOSED_MODEL_MONITOR = ConstructWarning(
     id="mlops-constructs:ModelMonitor.closedToNewCustomers",
@@ -84,19 +86,21 @@ CLOSED_MODEL_MONITOR = ConstructWarning(
 )
 NO_API_THROTTLE = ConstructWarning(
     id="mlops-constructs:InferenceApi.noThrottle",
-    text="model '{model}' has no max_rate: one caller may take what all others need, up to the account's limit; measure what "
-    "the endpoint answers (mlops traffic), give add_model(max_rate=), or acknowledge this warning",
+    text="model '{model}' has no max_rate: one caller may use the capacity that all others need, up to the account's limit; "
+    "measure "
+    "the endpoint's capacity (mlops traffic), set add_model(max_rate=), or acknowledge this warning",
 )
 UNCHECKED_PROMISE = ConstructWarning(
     id="mlops-constructs:InferenceApi.uncheckedPromise",
-    text="no rollout of '{endpoint}' compares its models with {file}, which model '{model}' promises: call "
+    text="no rollout of '{endpoint}' checks its models against {file}, which model '{model}' promises: call "
     "ModelEndpoint.keep_promise in the app that defines it, or compare each model with mlops api schema, and acknowledge this "
     "warning",
 )
 CONSOLE_ROLE_TRUST = ConstructWarning(
     id="mlops-constructs:Console.roleTrust",
-    text="role '{role}' ({kind}) is defined elsewhere, so that its trust cannot be read here: it must allow sts:AssumeRole and "
-    "sts:SetSourceIdentity to Console.function_role_arn, or the console is refused; let its owner add that, and acknowledge "
+    text="role '{role}' ({kind}) is defined elsewhere, and its trust policy cannot be checked here: it must allow "
+    "sts:AssumeRole and "
+    "sts:SetSourceIdentity to Console.function_role_arn, or the console is denied; have its owner add that, and acknowledge "
     "this warning",
 )
 ALL_WARNINGS = (
@@ -121,11 +125,11 @@ ALL_WARNINGS = (
 
 
 def counted(number: int, name: str) -> str:
-    """Return a number with what is counted, for a notice.
+    """Return a number with its noun, in the plural if needed.
 
     Args:
-        number: How many.
-        name: One of them.
+        number: The number.
+        name: The noun in the singular.
 
     Example:
         >>> counted(1, "dashboard"), counted(3, "dashboard")

@@ -1,4 +1,4 @@
-"""Checks for the tests of a platform team: state machines and requests against AWS's API, without AWS.
+"""Checks for the tests of a platform team: state machines and requests against the API models of AWS, without calls to AWS.
 
 Example:
     >>> from aws_cdk.assertions import Template
@@ -27,10 +27,10 @@ __all__ = [
 def machine_definitions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the definition of every state machine of a synthesized template, by logical id.
 
-    What is known only at deployment is ``${LogicalId}``.
+    References that are resolved at deployment are rendered as ``${LogicalId}``.
 
     Args:
-        template: The template, parsed.
+        template: The parsed template.
     """
     resources: Mapping[str, Any] = template.get("Resources", {})
     return {
@@ -44,7 +44,7 @@ def machine_findings(template: Mapping[str, Any]) -> list[str]:
     """Return every error in the AWS calls of a template's state machines, with the machine's logical id.
 
     Args:
-        template: The template, parsed.
+        template: The parsed template.
     """
     return [
         f"{name}: {finding}"

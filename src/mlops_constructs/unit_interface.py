@@ -1,4 +1,4 @@
-"""What every construct needs of a business unit, defined in its stack or imported, and what a unit is for."""
+"""Profile and interface of a business unit, which is defined in the same stack or imported."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -21,10 +21,11 @@ from mlops_runtime.contracts.unit_entries import Entry
 
 
 class Profile(Enum):
-    """Whether data stay when the stack goes, and over how many zones it spreads.
+    """Whether data are retained when the stack is deleted, and the number of Availability Zones.
 
     ``DEVELOPMENT``: everything is deleted with the stack, no Object Lock, one zone.
-    ``PRODUCTION``: data, keys and logs stay, the audit bucket is locked, two zones. What a failed creation made does not stay.
+    ``PRODUCTION``: data, keys and logs are retained, the audit bucket is locked, two zones. Resources of a failed creation are
+    deleted.
     """
 
     DEVELOPMENT = "development"
@@ -32,22 +33,22 @@ class Profile(Enum):
 
     @property
     def keeps_data(self) -> bool:
-        """Whether stateful resources stay when they leave the stack."""
+        """Whether stateful resources are retained when they leave the stack."""
         return self is Profile.PRODUCTION
 
     @property
     def removal_policy(self) -> cdk.RemovalPolicy:
-        """What becomes of stateful resources when they leave the stack.
+        """Removal policy of stateful resources.
 
-        In PRODUCTION they stay when an update or a deletion takes them from it, and go when the operation that created them is
-        rolled back: what stayed would keep its fixed names, and the next creation would fail by them.
+        In PRODUCTION they are retained when an update or a deletion removes them from the stack, and deleted when the operation
+        that created them is rolled back: a retained resource would keep its fixed name, and the next creation would fail.
         See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-deletionpolicy.html
         """
         return cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.keeps_data else cdk.RemovalPolicy.DESTROY
 
     @property
     def zones(self) -> int:
-        """Availability zones of a made network, and instances at least of an endpoint."""
+        """Number of Availability Zones of a created network, and minimum number of instances of an endpoint."""
         return 2 if self is Profile.PRODUCTION else 1
 
 
@@ -61,22 +62,22 @@ class IBusinessUnit(Protocol):
 
     @property
     def owner(self) -> str:
-        """Who answers for the unit."""
+        """Owner of the unit."""
         ...
 
     @property
     def cost_center(self) -> str:
-        """Who pays for it."""
+        """Cost center that pays for the unit."""
         ...
 
     @property
     def profile(self) -> Profile:
-        """Whether data stay when the stack goes."""
+        """Whether data are retained when the stack is deleted."""
         ...
 
     @property
     def platform_rules(self) -> PlatformRules | None:
-        """What the platform of the unit asks of it and of its constructs; None where it has none."""
+        """Rules of the unit's platform for the unit and its constructs; None without a platform."""
         ...
 
     @property
@@ -86,17 +87,17 @@ class IBusinessUnit(Protocol):
 
     @property
     def key(self) -> kms.IKey:
-        """Key of all data."""
+        """Key that encrypts all data."""
         ...
 
     @property
     def vpc(self) -> ec2.IVpc:
-        """Network of all that runs."""
+        """VPC of functions, jobs and endpoints."""
         ...
 
     @property
     def subnets(self) -> ec2.SubnetSelection:
-        """Subnets of all that runs."""
+        """Subnets of functions, jobs and endpoints."""
         ...
 
     @property
@@ -106,22 +107,22 @@ class IBusinessUnit(Protocol):
 
     @property
     def availability_zones(self) -> list[str]:
-        """Zones of the subnets, in their order: names, or tokens that CloudFormation replaces by names."""
+        """Availability Zones of the subnets, in their order: names or tokens."""
         ...
 
     @property
     def security_group(self) -> ec2.ISecurityGroup:
-        """Security group of all that runs: no ingress."""
+        """Security group of functions, jobs and endpoints, without ingress rules."""
         ...
 
     @property
     def connectivity_established(self) -> IDependable:
-        """What leads to the services out of a made network; empty of any other."""
+        """Routes and VPC endpoints of a created network, to depend on; empty for an existing network."""
         ...
 
     @property
     def topic(self) -> sns.ITopic:
-        """Topic of alarms and requests for approval."""
+        """Topic of alarms and approval requests."""
         ...
 
     @property
@@ -131,7 +132,7 @@ class IBusinessUnit(Protocol):
 
     @property
     def dead_letter_queue(self) -> sqs.IQueue:
-        """Queue of what functions and rules could not deliver."""
+        """Queue of events and invocations that could not be delivered or processed."""
         ...
 
     @property
@@ -156,27 +157,27 @@ class IBusinessUnit(Protocol):
 
     @property
     def access_logs(self) -> s3.IBucket:
-        """Bucket that receives the access logs of the others."""
+        """Bucket that receives the access logs of the other buckets."""
         ...
 
     @property
     def permissions_boundary(self) -> iam.IManagedPolicy:
-        """Upper limit of every role of the unit."""
+        """Permissions boundary of every role of the unit."""
         ...
 
     @property
     def function_policy(self) -> iam.IManagedPolicy:
-        """Network interfaces and traces, for the roles of functions."""
+        """Policy for network interfaces and traces, for the roles of functions."""
         ...
 
     @property
     def automation_table(self) -> dynamodb.ITable:
-        """Table with the unit's row: whether automation is paused."""
+        """Table with the item that stores whether automation is paused."""
         ...
 
     @property
     def automation_environment(self) -> Mapping[str, str]:
-        """Environment by which a function knows whether automation is paused (``mlops_runtime.business_unit.automation``)."""
+        """Environment of a function that checks whether automation is paused (``mlops_runtime.business_unit.automation``)."""
         ...
 
     @property
@@ -185,15 +186,15 @@ class IBusinessUnit(Protocol):
         ...
 
     def automation_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a function needs to read whether automation is paused."""
+        """Return the permissions to read whether automation is paused."""
         ...
 
     def audit_statements(self, name: str) -> list[iam.PolicyStatement]:
-        """Return what a function needs to write, sign and publish the records of one endpoint."""
+        """Return the permissions to write, sign and publish the audit records of one endpoint."""
         ...
 
     def admit_recorder(self, role: iam.IRole) -> None:
-        """Let a role sign audit records, where its policy allows it too."""
+        """Let the signing key's policy allow a role to sign audit records; the role needs its own permission too."""
         ...
 
     def admit_rules(self) -> None:
@@ -201,33 +202,33 @@ class IBusinessUnit(Protocol):
         ...
 
     def read_from(self, unit: str) -> None:
-        """Let roles of this unit read another unit's data where their policies allow it."""
+        """Let roles of this unit read another unit's data, if their policies allow it."""
         ...
 
     def publish_entry(self, scope: Construct, id: str, entry: Entry) -> ssm.StringParameter:
-        """Define the parameter by which the command finds what the unit has deployed."""
+        """Define the SSM parameter by which the CLI finds a resource of the unit."""
         ...
 
     def export(self, scope: Construct, part: str) -> str | None:
-        """Export a part that another stack than the unit's defines, so that it stays while others import it; return the name."""
+        """Export a part that another stack defines, so that it cannot be deleted while imported; return the export's name."""
         ...
 
     def tag(self, scope: Construct) -> None:
-        """Put the unit's tags on everything below a construct."""
+        """Add the unit's tags to a construct and all its children."""
         ...
 
     def reach(self, services: Sequence[str]) -> None:
-        """Let what runs in a made network call further services; any other network reaches them itself."""
+        """Add VPC endpoints for further services to a created network; an existing network must reach them already."""
         ...
 
     def own_bucket(self, bucket: s3.Bucket) -> None:
-        """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
+        """Add a bucket to the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
         ...
 
     def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[Mapping[str, object]]) -> None:
-        """Let a policy leave a DEVELOPMENT stack before what it may write to is emptied, so that nothing is written later."""
+        """Detach a policy from a DEVELOPMENT stack before the resources that it may write to are emptied."""
         ...
 
     def own_registry(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
-        """Take a model registry into the unit: in DEVELOPMENT its packages are deleted when it leaves the stack."""
+        """Add a model registry to the unit: in DEVELOPMENT its packages are deleted when it leaves the stack."""
         ...

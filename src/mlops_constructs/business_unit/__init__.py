@@ -1,4 +1,4 @@
-"""The tenant: what every construct of one business unit shares."""
+"""Business units: the tenant whose resources all its constructs share."""
 
 from mlops_constructs.business_unit.automation_access import FreezeCalendar
 from mlops_constructs.business_unit.business_unit import BusinessUnit

@@ -1,4 +1,4 @@
-"""Who may append to a unit's audit chains, and with which key: recorders of endpoints, and people who pause the unit."""
+"""Permissions and signing keys of a unit's audit chains: for the recorders of endpoints, and for people who pause the unit."""
 
 from collections.abc import Mapping
 
@@ -18,13 +18,13 @@ AUDIT_DAYS = 365
 
 
 class AuditRecords:
-    """A unit's records of endpoints: where they are, and the key that signs them.
+    """Buckets and signing key of the audit records of a unit's endpoints.
 
     Args:
         business_unit: The unit.
         bucket: Bucket of records and seals.
-        heads: Bucket of published heads, in which no object is written twice.
-        signing_key: The key.
+        heads: Bucket of published heads, which are write-once.
+        signing_key: Key that signs the records.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class AuditRecords:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Environment of a function that records."""
+        """Environment of a function that writes audit records."""
         return {
             "AUDIT_BUCKET": self.bucket.bucket_name,
             "HEADS_BUCKET": self.heads.bucket_name,
@@ -42,7 +42,7 @@ class AuditRecords:
         }
 
     def statements(self, name: str) -> list[iam.PolicyStatement]:
-        """Return what a function needs to write records of one chain, sign and publish them."""
+        """Return the permissions to write, sign and publish the records of one chain."""
         passports = self.bucket.arn_for_objects(f"passports/{name}/*")
         return [
             iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[*self._objects(name), passports]),
@@ -51,7 +51,7 @@ class AuditRecords:
         ]
 
     def admit(self, role: iam.IRole) -> None:
-        """Let a role sign, by its tag; its policy must allow it too."""
+        """Let a role sign records, by its tag; its own policy must allow it too."""
         cdk.Tags.of(role).add(RECORDER_TAG, self._unit.name)
 
     def _objects(self, name: str) -> list[str]:
@@ -59,7 +59,7 @@ class AuditRecords:
 
 
 class DefinedRecords(AuditRecords):
-    """The records of a unit where it is defined, with those of its own chain, which people sign with a key of their own.
+    """Audit records of a unit in the stack that defines it, with the unit's own chain, which people sign with a separate key.
 
     Args:
         scope: Parent.
@@ -90,7 +90,7 @@ class DefinedRecords(AuditRecords):
         super().__init__(business_unit=business_unit, bucket=bucket, heads=heads, signing_key=signing_key)
 
     def pause_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a person needs to write the unit's own records, sign and publish them."""
+        """Return the permissions to write, sign and publish the records of the unit's own chain."""
         return [
             iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=self._objects(self._unit.name)),
             sign_statement(self.pause_key),
@@ -113,7 +113,7 @@ class DefinedRecords(AuditRecords):
 
 
 def sign_statement(key: kms.IKey) -> iam.PolicyStatement:
-    """Return what signs with a key, by the one algorithm that verifiers accept."""
+    """Return a statement that allows signing with a key, with the only algorithm that verifiers accept."""
     return iam.PolicyStatement(
         actions=["kms:Sign"],
         resources=[key.key_arn],

@@ -1,6 +1,6 @@
-"""Empty buckets and package groups of a DEVELOPMENT stack when they leave it: deploy, destroy, deploy works with any tool.
+"""Empties buckets and package groups that leave a DEVELOPMENT stack, so that any tool can delete and deploy the stack again.
 
-CDK's ``auto_delete_objects`` does the same through a function of its own, outside the unit's network, key and boundary.
+CDK's ``auto_delete_objects`` would need a function of its own, outside the unit's network, key and permissions boundary.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _BUCKET_ACTIONS = ("s3:GetBucketTagging", "s3:ListBucketVersions")
 _OBJECT_ACTIONS = ("s3:DeleteObject", "s3:DeleteObjectVersion")
 _PACKAGE_ACTIONS = ("sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages", "sagemaker:ListTags")
 _FILLS = {"s3:PutObject", "sagemaker:CreateModelPackage"}
-# 10 a role, and the function's own role has two
+# managed policies per role, less two of the function itself
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MAXIMUM_REGISTRIES = 8
 _REASON = (
@@ -37,16 +37,17 @@ _PACKAGE_REASON = (
 class Sweeper(Construct):
     """A function that empties a bucket or a package group when its custom resource is deleted. Stateless; DEVELOPMENT only.
 
-    The right to delete comes from each bucket's own policy, and from one policy a group, which leave the stack with them. The
-    bucket of access logs is emptied last: its policy, which admits the deliveries, goes first, and the buckets that log into it
-    wait for it. Where the unit is imported its owner empties that bucket. A policy of the same stack that names the bucket to
-    write to, or the packages to register, goes before the sweep runs: no function or job that ends late leaves anything behind.
+    Permission to delete comes from each bucket's own policy, and from one managed policy per group; they leave the stack together.
+    The bucket of access logs is emptied last: its policy, which allows the deliveries, is deleted first, and it outlives the
+    buckets that log to it. If the unit is imported, its owner's stack empties that bucket. A policy of the same stack that allows
+    writing to a bucket, or registering packages, is deleted before the sweep, so that a function or job that ends late leaves
+    nothing behind.
 
     Args:
         scope: Parent.
         id: Construct id.
         business_unit: The unit.
-        access_logs: The bucket of access logs; None where another stack owns it.
+        access_logs: Bucket of access logs; ``None`` when another stack owns it.
     """
 
     def __init__(
@@ -65,17 +66,13 @@ class Sweeper(Construct):
             wildcard_reason=_REASON,
         )
         self._registries = 0
-        self._sweeps: dict[str, cdk.CustomResource] = {}  # by the ARN of what each empties
+        self._sweeps: dict[str, cdk.CustomResource] = {}  # by ARN of the bucket or ARN pattern of the packages
         self._access_logs = None if access_logs is None else self._sweep_bucket(access_logs)
         if access_logs is not None and access_logs.policy is not None and self._access_logs is not None:
             access_logs.policy.node.add_dependency(self._access_logs)
 
     def sweep_bucket(self, bucket: s3.Bucket) -> None:
-        """Empty a bucket of the unit when it leaves the stack.
-
-        Args:
-            bucket: The bucket.
-        """
+        """Empty a bucket of the unit when it leaves the stack."""
         principal = iam.ArnPrincipal(self._role.role_arn)
         bucket.add_to_resource_policy(
             iam.PolicyStatement(actions=list(_BUCKET_ACTIONS), resources=[bucket.bucket_arn], principals=[principal])
@@ -102,25 +99,26 @@ class Sweeper(Construct):
             packages_arn: ARN pattern of its packages.
 
         Raises:
-            ValidationError: If the unit has more registries than the function's role can have policies.
+            ValidationError: If the unit has more registries than the function's role can have managed policies.
         """
         self._registries += 1
         raise_if_any(
             registry,
             "TooManyRegistries",
             [
-                f"a unit in Profile.DEVELOPMENT may have at most {MAXIMUM_REGISTRIES} registries, which is what IAM lets its "
-                f"sweeper have policies for, got {self._registries}; define a second unit"
+                f"a unit in Profile.DEVELOPMENT may have at most {MAXIMUM_REGISTRIES} registries, as its sweeper needs a managed "
+                f"policy for each, got {self._registries}; define a second unit"
                 if self._registries > MAXIMUM_REGISTRIES
                 else None
             ],
         )
-        # a policy of its own, not a statement in the role's: an update that drops the registry changes that one first
+        # a policy of its own instead of a statement in the role's policy, which an update that drops the registry would change
+        # first
         policy = shared_policy(
             registry,
             "SweepPolicy",
             statements=[iam.PolicyStatement(actions=list(_PACKAGE_ACTIONS), resources=[group_arn, packages_arn])],
-            # a change of the description replaces the policy, so that a renamed registry's old one lasts until its group goes
+            # a new description replaces the policy, so that the policy of a renamed registry exists until its group is deleted
             description=f"Deletes the packages of {group_name}",
             wildcard_reason=_PACKAGE_REASON,
         )
@@ -133,15 +131,15 @@ class Sweeper(Construct):
             resource_type="Custom::ModelPackageSweep",
             properties={"ModelPackageGroupName": group_name},
         )
-        sweep.node.add_dependency(policy)  # which names the group, so that the group goes last
+        sweep.node.add_dependency(policy)  # which refers to the group, so that the group is deleted last
         self._sweeps[packages_arn] = sweep
 
     def revoke_before(self, policy: iam.ManagedPolicy, statements: Sequence[Mapping[str, object]]) -> None:
-        """Delete a policy before what it names and may write to is emptied, if both are of one stack.
+        """Delete a policy before the buckets and packages that it allows writing to are swept, if both are in one stack.
 
         Args:
             policy: The policy.
-            statements: Its statements as JSON: to ask a PolicyStatement is a call into node.
+            statements: Its statements as JSON: reading a PolicyStatement is a call to Node.js.
         """
         named = [
             str(arn)
@@ -150,7 +148,7 @@ class Sweeper(Construct):
             for arn in as_list(statement.get("Resource"))
         ]
         emptied = [sweep for arn, sweep in self._sweeps.items() if any(arn in name for name in named)]
-        # a sweep needs the unit's stack already: the other way round would be a circle of stacks
+        # a sweep depends on the unit's stack already: the opposite dependency would be circular
         sweeps = [sweep for sweep in emptied if stack_of(sweep) is stack_of(policy)]
         if sweeps:
             policy.node.add_dependency(*sweeps)
@@ -181,5 +179,5 @@ def _own_statements(bucket: s3.Bucket) -> list[iam.PolicyStatement]:
 
 
 def _mark(construct: Construct, resource_type: str) -> None:
-    """Tag what is emptied. An update to PRODUCTION takes the tag before the sweep is deleted, which then empties nothing."""
+    """Tag a resource to be swept. An update to PRODUCTION removes the tag before the sweep, which then deletes nothing."""
     cdk.Tags.of(construct).add(MARK, "true", include_resource_types=[resource_type])

@@ -1,4 +1,4 @@
-"""A unit's freeze calendar and pause, and who may read and change them."""
+"""A unit's freeze calendar and pause, and the permissions to read and change them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from mlops_runtime.business_unit.freeze_calendar import Freeze, read_freezes
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.unit_entries import Entry, FreezeSpec, entry_name
 
-# half of what Lambda allows a function's environment:
+# half of Lambda's limit for the environment variables of a function:
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-limits
 _MAXIMUM_CHARACTERS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutomationAccess:
-    """What may be done to a unit's row, which is the only one of its table."""
+    """Permissions for the unit's item, the only one of the automation table."""
 
     business_unit: IBusinessUnit
     table: dynamodb.ITable
@@ -35,7 +35,7 @@ class AutomationAccess:
     entry: ssm.IStringParameter
 
     def grant_pause(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Find and move the row's pause, and write, sign and publish the record that says so in the unit's own chain."""
+        """Grant reading and changing the pause, and writing, signing and publishing its record in the unit's own audit chain."""
         key, stack = self.business_unit.key, stack_values(self.table)
         hosts = [f"{service}.{stack.region}.{stack.url_suffix}" for service in ("dynamodb", "s3")]
         through_services: Mapping[str, Mapping[str, object]] = {"StringEquals": {"kms:ViaService": hosts}}
@@ -62,23 +62,18 @@ class AutomationAccess:
 
 
 def automation_environment(unit: str, *, table: dynamodb.ITable, freeze: str) -> Mapping[str, str]:
-    """Return the environment by which a function knows whether automation is paused.
+    """Return the environment by which a function checks whether automation is paused or frozen.
 
     Args:
         unit: Name of the unit.
-        table: Table with the unit's row.
-        freeze: Its freeze calendar as JSON.
+        table: Table with the unit's item.
+        freeze: Freeze calendar as JSON.
     """
     return {"UNIT": unit, "AUTOMATION_TABLE": table.table_name, "FREEZE": freeze}
 
 
 def automation_statements(table: dynamodb.ITable, *, key: kms.IKey) -> list[iam.PolicyStatement]:
-    """Return what a function needs to read the row.
-
-    Args:
-        table: The table.
-        key: Its key.
-    """
+    """Return the permissions to read the unit's item in the automation table."""
     return [
         iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
         key_statement(key, services=["dynamodb"], actions=["kms:Decrypt"]),
@@ -86,28 +81,22 @@ def automation_statements(table: dynamodb.ITable, *, key: kms.IKey) -> list[iam.
 
 
 def define_entry(scope: Construct, id: str, *, entry: Entry) -> ssm.StringParameter:
-    """Define the parameter of an entry.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        entry: What it holds.
-    """
+    """Define the SSM parameter with an entry for the CLI."""
     name = entry_name(entry)
     return ssm.StringParameter(
         scope,
         id,
         parameter_name=name,
-        simple_name=False,  # a unit's name may be known at deployment only
+        simple_name=False,  # a unit's name may be a token
         string_value=stack_of(scope).to_json_string(to_dict(entry)),
-        description=f"What the command mlops knows of {name.rpartition('/')[2]}",
+        description=f"Metadata of {name.rpartition('/')[2]} for the command mlops",
     )
 
 
 @checked("InvalidFreezeCalendar")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezeCalendar:
-    """When nothing is retrained, approved or promoted by automation, and no promotion starts. Going back is always allowed.
+    """Times in which automation does not retrain, approve or promote, and no promotion starts. Rollbacks are always allowed.
 
     Args:
         freezes: The times, in any order.
@@ -129,7 +118,7 @@ class FreezeCalendar:
     def __post_init__(self) -> None:
         spec, problems = read_freezes(self.freezes)
         if not self.freezes:
-            problems.append("freezes must not be empty; leave `freeze` out of a unit that is never frozen")
+            problems.append("freezes must not be empty; omit `freeze` for a unit that is never frozen")
         size = size_problem(spec)
         if size is not None:
             problems.append(size)
@@ -138,7 +127,7 @@ class FreezeCalendar:
 
     @classmethod
     def of(cls, *freezes: Freeze) -> "FreezeCalendar":
-        """Make a calendar of these times.
+        """Create a calendar.
 
         Args:
             freezes: The times, in any order.
@@ -147,20 +136,16 @@ class FreezeCalendar:
 
     @property
     def spec(self) -> FreezeSpec:
-        """The calendar as functions read it: instants in UTC, in order."""
+        """The calendar with instants in UTC, in chronological order."""
         return read_freezes(self.freezes)[0]
 
 
 def size_problem(calendar: FreezeSpec) -> str | None:
-    """Return why a calendar has no room in the environment of functions.
-
-    Args:
-        calendar: The calendar.
-    """
+    """Return the problem of a calendar that is too large for the environment of functions."""
     size = len(canonical_json(calendar))
     if size <= _MAXIMUM_CHARACTERS:
         return None
     return (
-        f"freezes must have at most {_MAXIMUM_CHARACTERS} characters as JSON, which is about 20, got {size} in "
-        f"{len(calendar.windows)}; leave out those that are over"
+        f"freezes must have at most {_MAXIMUM_CHARACTERS} characters as JSON, which is about 20 freezes, got {size} in "
+        f"{len(calendar.windows)}; remove past ones"
     )

@@ -1,4 +1,4 @@
-"""The tenant: network, key, topic, bus, buckets, boundary and tags that a unit's constructs share."""
+"""The business unit: network, key, topic, bus, buckets, permissions boundary and tags that its constructs share."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -64,30 +64,32 @@ _TAG_VALUE = r"[\w .:/=+@-]{1,256}"
 
 @checked("InvalidBusinessUnit")
 class BusinessUnit(Construct):
-    """Define what the constructs of one business unit share. Stateful.
+    """A business unit: the tenant whose resources all its constructs share. Stateful.
 
     Defines keys, network, buckets for artifacts, audit records, their published heads and access logs, topic, event bus,
-    dead-letter queue, the table that says whether automation is paused, and the permissions boundary of every role. Everything
-    that a unit's constructs need from one another comes from here.
+    dead-letter queue, the table that stores whether automation is paused, and the permissions boundary of every role. Constructs
+    of a unit depend on each other only through it.
 
     Args:
         scope: Parent.
         id: Construct id.
         name: Name of the unit, in names of endpoints, namespaces and tags: 2 to 20 lower-case letters, digits, hyphens.
-        owner: Who answers for it; tag ``mlops:owner``. Default: the unit's name.
-        cost_center: Who pays; tag ``mlops:cost-center``, also of jobs started at run time. Default: the unit's name.
+        owner: Owner of the unit; tag ``mlops:owner``. Default: the unit's name.
+        cost_center: Cost center; tag ``mlops:cost-center``, also of jobs started at run time. Default: the unit's name.
         profile: ``Profile.DEVELOPMENT`` deletes everything with the stack. Default: ``Profile.PRODUCTION``.
-        network: Where functions, jobs and endpoints run. Default: a network is made and its price printed.
-        encryption_key: Key of all data. Default: one is defined, with rotation.
-        platform: A platform whose Terraform estate hands over network and key by parameters, which are read when the stack is
-            deployed (module ``terraform/platform`` writes them); a later value reaches the unit with its next deployment. It takes
-            the place of ``network`` and ``encryption_key``. Default: the unit is on none.
+        network: Network of functions, jobs and endpoints. Default: a network is created and its price printed at synthesis.
+        encryption_key: Key that encrypts all data. Default: one is defined, with rotation.
+        platform: Platform whose Terraform estate provides network and key through SSM parameters, which the module
+            ``terraform/platform`` writes and CloudFormation reads at each deployment of the stack. Excludes ``network`` and
+            ``encryption_key``. Default: no platform.
         freeze: Times in which no model is retrained, approved or promoted. Default: none.
-        tags: Further tags of every resource, and of endpoints and jobs made at run time. Default: its own, and its platform's.
-        defaults: What the platform team declares: this unit and its constructs take it and may tighten it. Default: no platform.
+        tags: Further tags of every resource, and of endpoints and jobs created at run time. Default: the unit's own and its
+            platform's.
+        defaults: Defaults and limits of the platform team, which the unit and its constructs use and may tighten. Default: no
+            limits.
 
     Raises:
-        ValidationError: If a name or tag value is not allowed, or anything is looser than the platform's rules.
+        ValidationError: If a name or tag value is not allowed, or a value is looser than the platform's rules.
 
     Example:
         >>> unit = BusinessUnit(self, "Unit", name="demand")
@@ -170,7 +172,7 @@ class BusinessUnit(Construct):
             "Name",
             value=name,
             export_name=unit_export(name),
-            description="The unit; while another stack imports it this one cannot be deleted",
+            description="The unit; this stack cannot be deleted while another stack imports it",
         )
         self.tag(self)
         tag_stack(self, self._rules)
@@ -190,23 +192,24 @@ class BusinessUnit(Construct):
         subnet_count: int | None = None,
         defaults: PlatformDefaults | None = None,
     ) -> IBusinessUnit:
-        """Import a unit that another stack of this account and region owns.
+        """Import a unit that another stack of this account and Region owns.
 
-        Its values are read from the owner's parameters whenever this stack is deployed; a later value reaches it with its next
-        deployment. The owner's stack is deployed first. Functions and rules of this stack have a dead-letter queue of their own.
+        Deploy the owner's stack first. The unit's values are read from its SSM parameters at each deployment of this stack, so
+        that a changed value takes effect with this stack's next deployment. Functions and rules of this stack use a dead-letter
+        queue of their own.
 
         Args:
             scope: Parent.
             id: Construct id.
             name: Name of the unit, known at synthesis.
-            profile: The unit's profile; under another one the deployment fails before it starts. Default: ``Profile.PRODUCTION``.
-            subnet_count: How many of the unit's subnets are used: lists are only known when the stack is deployed.
-                Default: as many as the profile has zones.
-            defaults: The same that the owner's stack gives the unit; with others, or none, the deployment fails before it starts.
+            profile: The unit's profile; with another one the deployment is rejected. Default: ``Profile.PRODUCTION``.
+            subnet_count: Number of the unit's subnets to use: the length of a list is only known at deployment.
+                Default: the profile's number of zones.
+            defaults: The value that the owner's stack passes; with another one, or none, the deployment is rejected.
                 Default: the unit has no platform.
 
         Raises:
-            ValidationError: If the name or the number is not possible, or the stack is looser than the platform's rules.
+            ValidationError: If the name or the number is not allowed, or the stack is looser than the platform's rules.
 
         Example:
             >>> imported = BusinessUnit.from_name(self, "Imported", name="demand")
@@ -219,7 +222,7 @@ class BusinessUnit(Construct):
             [
                 check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED)
                 if is_known(name)
-                else "name must be known at synthesis, as parameters are read by it; write it out",
+                else "name must be known at synthesis, as names of SSM parameters contain it; pass a literal",
                 check_range("subnet_count", subnet_count, minimum=1, maximum=16),
             ],
         )
@@ -236,32 +239,32 @@ class BusinessUnit(Construct):
 
     @property
     def owner(self) -> str:
-        """Who answers for the unit."""
+        """Owner of the unit."""
         return self._owner
 
     @property
     def cost_center(self) -> str:
-        """Who pays for it."""
+        """Cost center that pays for the unit."""
         return self._cost_center
 
     @property
     def profile(self) -> Profile:
-        """Whether data stay when the stack goes."""
+        """Whether data are retained when the stack is deleted."""
         return self._profile
 
     @property
     def key(self) -> kms.IKey:
-        """Key of all data."""
+        """Key that encrypts all data."""
         return self._key
 
     @property
     def vpc(self) -> ec2.IVpc:
-        """Network of all that runs."""
+        """VPC of functions, jobs and endpoints."""
         return self._vpc
 
     @property
     def subnets(self) -> ec2.SubnetSelection:
-        """Subnets of all that runs."""
+        """Subnets of functions, jobs and endpoints."""
         return self._subnets
 
     @property
@@ -271,7 +274,7 @@ class BusinessUnit(Construct):
 
     @property
     def availability_zones(self) -> list[str]:
-        """Zones of the subnets, in their order: names, or tokens that CloudFormation replaces by names."""
+        """Availability Zones of the subnets, in their order: names or tokens."""
         return self._selected_subnets.availability_zones
 
     @cached_property
@@ -287,20 +290,20 @@ class BusinessUnit(Construct):
 
     @property
     def security_group(self) -> ec2.ISecurityGroup:
-        """Security group of all that runs: no ingress."""
+        """Security group of functions, jobs and endpoints, without ingress rules."""
         return self._security_group
 
     @property
     def connectivity_established(self) -> IDependable:
-        """What leads to the services out of a made network: endpoints and routes, also those that ``reach`` adds later.
+        """Routes and VPC endpoints of a created network, including those that ``reach`` adds later; empty for an existing network.
 
-        The unit's security group depends on it; so must another group of what runs there. Of any other network it is empty.
+        The unit's security group depends on it; so must any other security group that is used in this network.
         """
         return self._connectivity
 
     @property
     def topic(self) -> sns.ITopic:
-        """Topic of alarms and requests for approval."""
+        """Topic of alarms and approval requests."""
         return self._topic
 
     @property
@@ -310,7 +313,7 @@ class BusinessUnit(Construct):
 
     @property
     def dead_letter_queue(self) -> sqs.IQueue:
-        """Queue of what functions and rules could not deliver; an alarm watches it."""
+        """Queue of events and invocations that could not be delivered or processed, with an alarm."""
         return self._dead_letter_queue
 
     @property
@@ -320,12 +323,12 @@ class BusinessUnit(Construct):
 
     @property
     def audit_bucket(self) -> s3.IBucket:
-        """Bucket of audit records and their seals; in PRODUCTION nothing in it can be deleted for a year."""
+        """Bucket of audit records and their seals; in PRODUCTION, Object Lock prevents deletion for at least a year."""
         return self._records.bucket
 
     @property
     def heads_bucket(self) -> s3.IBucket:
-        """Bucket of published heads of the audit chains: no object in it is ever written twice."""
+        """Bucket of published heads of the audit chains; its objects are write-once."""
         return self._records.heads
 
     @property
@@ -340,59 +343,59 @@ class BusinessUnit(Construct):
 
     @property
     def access_logs(self) -> s3.IBucket:
-        """Bucket that receives the access logs of the others."""
+        """Bucket that receives the access logs of the other buckets."""
         return self._access_logs
 
     @property
     def permissions_boundary(self) -> iam.IManagedPolicy:
-        """Upper limit of every role of the unit."""
+        """Permissions boundary of every role of the unit."""
         return self._boundary.policy
 
     @property
     def function_policy(self) -> iam.IManagedPolicy:
-        """Network interfaces and traces, for the roles of functions."""
+        """Policy for network interfaces and traces, for the roles of functions."""
         return self._function_policy
 
     @property
     def platform_rules(self) -> PlatformRules | None:
-        """What the platform asks of the unit and of its constructs; None where it has none."""
+        """Rules of the platform for the unit and its constructs; None without a platform."""
         return self._rules
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """Tags of every resource of the unit; jobs started at run time carry them too (``contracts.JobTags``)."""
+        """Tags of every resource of the unit, and of jobs started at run time (``contracts.JobTags``)."""
         own = {"mlops:unit": self._name, "mlops:owner": self._owner, "mlops:cost-center": self._cost_center}
         return {**own, **self._further_tags}
 
     @property
     def automation_table(self) -> dynamodb.ITable:
-        """Table with the unit's row: whether automation is paused, and the head of that chain of audit records."""
+        """Table with the item that stores whether automation is paused, and the head of the unit's own audit chain."""
         return self._automation_table
 
     @property
     def automation_environment(self) -> Mapping[str, str]:
-        """Environment by which a function knows whether automatic work is stopped (``mlops_runtime.business_unit.automation``)."""
+        """Environment of a function that checks for pauses and freezes (``mlops_runtime.business_unit.automation``)."""
         return automation_environment(
             self._name, table=self._automation_table, freeze=canonical_json(self._freeze).decode()
         )
 
     def automation_statements(self) -> list[iam.PolicyStatement]:
-        """Return the IAM statements to read whether automatic work is stopped."""
+        """Return the permissions to read whether automation is paused."""
         return automation_statements(self._automation_table, key=self._key)
 
     def audit_statements(self, name: str) -> list[iam.PolicyStatement]:
-        """Return what a function needs to write, sign and publish the records of one endpoint.
+        """Return the permissions to write, sign and publish the audit records of one endpoint.
 
         Args:
-            name: The endpoint, whose row the function must be allowed to move too.
+            name: Name of the endpoint; the function also needs permission to update the endpoint's item.
         """
         return self._records.statements(name)
 
     def admit_recorder(self, role: iam.IRole) -> None:
-        """Let a role sign audit records, where its policy allows it too: its tag is what the key's policy asks for.
+        """Let a role sign audit records, by the tag that the key's policy requires; the role's own policy must allow it too.
 
         Args:
-            role: Role of a function that records.
+            role: Role of a function that writes audit records.
         """
         self._records.admit(role)
 
@@ -400,7 +403,7 @@ class BusinessUnit(Construct):
         """Grant verifying the audit chains: reading records, seals, published heads and the public keys.
 
         Args:
-            grantee: Who, such as the role of auditors. They read the rows with ``rollout.table.grant_read_data``.
+            grantee: Principal, such as the auditors' role. It reads the items with ``rollout.table.grant_read_data``.
         """
         return self._records.grant_verify(grantee)
 
@@ -408,46 +411,46 @@ class BusinessUnit(Construct):
         """Grant pausing and resuming the unit's automation with ``mlops pause`` and ``mlops resume``.
 
         Args:
-            grantee: Who, such as the role of those on call.
+            grantee: Principal, such as the role of the on-call team.
         """
         return self._automation.grant_pause(grantee)
 
     def admit_rules(self) -> None:
-        """Let rules publish to the unit's topic: what ``DriftAlarms`` in another stack of the unit needs here."""
+        """Let rules publish to the unit's topic; required for ``DriftAlarms`` in another stack of the unit."""
         admit_rules(self._topic)
 
     def read_from(self, unit: str) -> None:
-        """Let roles of this unit read another unit's data where their policies say so; all else of it stays beyond their boundary.
+        """Let roles of this unit read another unit's data, if their policies allow it; the boundary denies all other access to it.
 
         Args:
-            unit: The other unit's name.
+            unit: Name of the other unit.
         """
         self._boundary.admit_reads(unit)
 
     def publish_entry(self, scope: Construct, id: str, entry: Entry) -> ssm.StringParameter:
-        """Define the parameter by which the command finds what the unit has deployed.
+        """Define the SSM parameter by which the CLI finds a resource of the unit.
 
         Args:
             scope: Parent.
             id: Construct id.
-            entry: What the command needs to know; its values may be tokens.
+            entry: Content of the parameter; values may be tokens.
         """
         return define_entry(scope, id, entry=entry)
 
     def export(self, scope: Construct, part: str) -> str | None:
-        """Export a part that another stack of the app defines, so that it stays while others import it.
+        """Export a part that another stack of the app defines, so that it cannot be deleted while others import it.
 
         Args:
             scope: The construct that defines the part.
-            part: What it is, such as ``features``.
+            part: Name of the part, such as ``features``.
 
         Returns:
-            Name of the export; None in the unit's own stack, which the unit's export keeps.
+            Name of the export; None in the unit's own stack, which has the unit's export.
         """
         return None if stack_of(scope) is stack_of(self) else export_part(scope, unit=self.name, part=part)
 
     def tag(self, scope: Construct) -> None:
-        """Put the unit's tags on everything below a construct.
+        """Add the unit's tags to a construct and all its children.
 
         Args:
             scope: The construct.
@@ -457,10 +460,10 @@ class BusinessUnit(Construct):
             tags.add(key, value)
 
     def reach(self, services: Sequence[str]) -> None:
-        """Let what runs in a made network call further services, at a price that is printed; any other network reaches them itself.
+        """Add interface endpoints to a created network and print their price; an existing network must reach the services already.
 
         Args:
-            services: Their short names in AWS PrivateLink, such as ``eks``.
+            services: Short names in AWS PrivateLink, such as ``eks``.
         """
         if self._made is not None:
             add_endpoints(
@@ -473,7 +476,7 @@ class BusinessUnit(Construct):
             )
 
     def own_bucket(self, bucket: s3.Bucket) -> None:
-        """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack.
+        """Add a bucket to the unit: in DEVELOPMENT it is emptied when it leaves the stack.
 
         Args:
             bucket: The bucket.
@@ -482,17 +485,17 @@ class BusinessUnit(Construct):
             self._sweeper.sweep_bucket(bucket)
 
     def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[Mapping[str, object]]) -> None:
-        """Let a policy leave a DEVELOPMENT stack before what it may write to is emptied, so that nothing is written later.
+        """Detach a policy from a DEVELOPMENT stack before the resources that it allows writing to are emptied.
 
         Args:
             policy: The policy.
-            statements: Its statements as JSON; buckets and registries that they name are the unit's by then.
+            statements: Its statements as JSON; the buckets and registries in them must have been added to the unit before.
         """
         if self._sweeper is not None:
             self._sweeper.revoke_before(policy, statements)
 
     def own_registry(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
-        """Take a model registry into the unit: in DEVELOPMENT its packages are deleted when it leaves the stack.
+        """Add a model registry to the unit: in DEVELOPMENT its packages are deleted when it leaves the stack.
 
         Args:
             registry: The registry.
@@ -530,7 +533,7 @@ class BusinessUnit(Construct):
         given = [
             name for name, value in (("network", network), ("encryption_key", encryption_key)) if value is not None
         ]
-        problems = [f"{name} must be left out beside platform, which hands it over" for name in given]
+        problems = [f"{name} must not be set together with platform, which provides it; remove it" for name in given]
         raise_if_any(self, "InvalidBusinessUnit", problems)
 
     def _entry(self) -> UnitEntry:
@@ -600,9 +603,9 @@ def _loosened(
     platform: Platform | None,
     tags: Mapping[str, str],
 ) -> list[str]:
-    """Return what a unit would loosen; what it leaves out it takes from the platform."""
+    """Return the platform rules that a unit's arguments violate; omitted arguments use the platform's values."""
     rules = defaults.rules
-    # fixed tags are given by the platform: only another value is a problem
+    # the platform sets its fixed tags: only a different value is a problem
     loose = [*loose_tags(rules, {**(rules.tags or {}), **tags})]
     if network is not None:
         loose += loose_network(rules, network.shared_vpc_id, network.shared_subnet_ids)
@@ -612,7 +615,7 @@ def _loosened(
     if defaults.platform is not None:
         given = {"platform": platform, "network": network, "encryption_key": key}
         problems += [
-            f"platform of platform {rules.platform!r}: estate {rules.estate!r}, got another {name}; leave {name} out"
+            f"platform of platform {rules.platform!r}: estate {rules.estate!r}, got another {name}; remove {name}"
             for name, value in given.items()
             if value is not None and value != defaults.platform
         ]

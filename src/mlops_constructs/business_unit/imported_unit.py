@@ -1,4 +1,4 @@
-"""A unit as its other stacks see it: the values that its owner publishes, and the unit that is made of them."""
+"""A unit in the stacks that import it: SSM parameters that its owner publishes, and the unit that is constructed from them."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -36,13 +36,7 @@ from mlops_runtime.contracts.unit_entries import RULE_PARAMETERS, UNIT_PARAMETER
 
 
 def publish_unit(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> None:
-    """Define the parameters by which other stacks import a unit, one a value.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        business_unit: The unit.
-    """
+    """Define the SSM parameters by which other stacks import a unit, one per value."""
     unit = business_unit
     values: dict[str, str | list[str]] = {
         "owner": unit.owner,
@@ -77,31 +71,27 @@ def publish_unit(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> 
 
 
 def further_keys(rules: PlatformRules) -> list[str]:
-    """Return the required tags whose values a unit's other stacks cannot know: all but those of owner and cost center.
-
-    Args:
-        rules: The platform's.
-    """
+    """Return the required tags whose values an importing stack must read: all but those of owner and cost center."""
     return [key for key in rules.required_tags or () if key not in UNIT_TAGS]
 
 
 def tag_stack(scope: Construct, rules: PlatformRules | None) -> None:
-    """Put the platform's tags on all that a stack has, also beside the unit's constructs.
+    """Add the platform's tags to all resources of a stack, including those outside the unit's constructs.
 
     Args:
         scope: A construct of the stack.
-        rules: The platform's; None where there is no platform.
+        rules: Rules of the platform; ``None`` without a platform.
     """
     for key, value in ({} if rules is None else rules.tags or {}).items():
         cdk.Tags.of(stack_of(scope)).add(key, value)
 
 
 class ImportedBusinessUnit(Construct):
-    """A unit that another stack owns. Define one with ``BusinessUnit.from_name``.
+    """A unit that another stack owns; see ``BusinessUnit.from_name``.
 
-    Each value is read when something asks for it, so that a template has the parameters that it needs. What a policy of the
-    owner's would have to admit is defined here, at its first use: the dead-letter queue of this stack's functions and rules, and
-    in DEVELOPMENT the function that empties this stack's buckets.
+    Values are read on first use, so that a template has only the parameters that it needs. Resources that would need changes to the
+    owner's policies are defined here on first use: the dead-letter queue of this stack's functions and rules, and in DEVELOPMENT
+    the function that empties this stack's buckets.
     """
 
     def __init__(
@@ -120,7 +110,8 @@ class ImportedBusinessUnit(Construct):
         self._asked: set[str] = set()
         self._connectivity = DependencyGroup()
         self._sweeper: Sweeper | None = None
-        # CloudFormation refuses to delete the owner's stack, before it deletes anything, while this one refers to its export
+        # CloudFormation rejects the deletion of the owner's stack, before deleting any resource, while this stack imports its
+        # export
         cdk.CfnOutput(
             self, "Name", value=cdk.Fn.import_value(unit_export(name)), description="The unit, which another stack owns"
         )
@@ -136,27 +127,27 @@ class ImportedBusinessUnit(Construct):
 
     @property
     def owner(self) -> str:
-        """Who answers for the unit."""
+        """Owner of the unit."""
         return self._read("owner")
 
     @property
     def cost_center(self) -> str:
-        """Who pays for it."""
+        """Cost center that pays for the unit."""
         return self._read("cost_center")
 
     @property
     def profile(self) -> Profile:
-        """Whether data stay when the stack goes."""
+        """Whether data are retained when the stack is deleted."""
         return self._profile
 
     @property
     def platform_rules(self) -> PlatformRules | None:
-        """What the platform asks of the unit and of its constructs; None where it has none."""
+        """Rules of the platform for the unit and its constructs; None without a platform."""
         return self._rules
 
     @cached_property
     def tags(self) -> Mapping[str, str]:
-        """Tags of every resource of the unit: its own, those of its platform, and those that this one requires."""
+        """Tags of every resource of the unit: its own, those that its platform sets, and those that the platform requires."""
         own = {"mlops:unit": self._name, "mlops:owner": self.owner, "mlops:cost-center": self.cost_center}
         if self._rules is None:
             return own
@@ -166,12 +157,12 @@ class ImportedBusinessUnit(Construct):
 
     @cached_property
     def key(self) -> kms.IKey:
-        """Key of all data."""
+        """Key that encrypts all data."""
         return kms.Key.from_key_arn(self, "Key", self._read("key_arn"))
 
     @cached_property
     def vpc(self) -> ec2.IVpc:
-        """Network of all that runs."""
+        """VPC of functions, jobs and endpoints."""
         return ec2.Vpc.from_vpc_attributes(
             self,
             "Network",
@@ -182,34 +173,34 @@ class ImportedBusinessUnit(Construct):
 
     @property
     def subnets(self) -> ec2.SubnetSelection:
-        """Subnets of all that runs."""
+        """Subnets of functions, jobs and endpoints."""
         return ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
 
     @property
     def subnet_ids(self) -> list[str]:
-        """Ids of the subnets, as many as are asked for."""
+        """Ids of the first ``subnet_count`` subnets."""
         return self._read_list("subnet_ids", self._subnet_count)
 
     @property
     def availability_zones(self) -> list[str]:
-        """Zones of the subnets, in their order."""
+        """Availability Zones of the subnets, in their order."""
         return self._read_list("availability_zones", self._subnet_count)
 
     @cached_property
     def security_group(self) -> ec2.ISecurityGroup:
-        """Security group of all that runs; nothing here adds a rule to it."""
+        """Security group of functions, jobs and endpoints; this stack adds no rules to it."""
         return ec2.SecurityGroup.from_security_group_id(
             self, "SecurityGroup", self._read("security_group_id"), mutable=False
         )
 
     @property
     def connectivity_established(self) -> IDependable:
-        """Empty: the owner's network is there before this stack."""
+        """Empty: the owner's network exists before this stack."""
         return self._connectivity
 
     @cached_property
     def topic(self) -> sns.ITopic:
-        """Topic of alarms and requests for approval; its policy admits the account's alarms."""
+        """Topic of alarms and approval requests; its policy allows alarms of the account."""
         return sns.Topic.from_topic_arn(self, "Topic", self._read("topic_arn"))
 
     @cached_property
@@ -219,7 +210,7 @@ class ImportedBusinessUnit(Construct):
 
     @cached_property
     def dead_letter_queue(self) -> sqs.IQueue:
-        """Queue of what functions and rules of this stack could not deliver: the owner's admits rules by their ARN."""
+        """Queue of undeliverable events and failed invocations of this stack: the owner's queue allows rules by ARN."""
         return define_dead_letter_queue(self, "DeadLetters", business_unit=self)
 
     @cached_property
@@ -244,27 +235,27 @@ class ImportedBusinessUnit(Construct):
 
     @cached_property
     def access_logs(self) -> s3.IBucket:
-        """Bucket that receives the access logs of the others; its policy admits those of the account."""
+        """Bucket that receives the access logs of the other buckets; its policy allows all buckets of the account."""
         return s3.Bucket.from_bucket_name(self, "AccessLogs", self._read("access_logs_bucket"))
 
     @cached_property
     def permissions_boundary(self) -> iam.IManagedPolicy:
-        """Upper limit of every role of the unit."""
+        """Permissions boundary of every role of the unit."""
         return iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", self._read("boundary_arn"))
 
     @cached_property
     def function_policy(self) -> iam.IManagedPolicy:
-        """Network interfaces and traces, for the roles of functions."""
+        """Policy for network interfaces and traces, for the roles of functions."""
         return iam.ManagedPolicy.from_managed_policy_arn(self, "FunctionPolicy", self._read("function_policy_arn"))
 
     @cached_property
     def automation_table(self) -> dynamodb.ITable:
-        """Table with the unit's row: whether automation is paused."""
+        """Table with the item that stores whether automation is paused."""
         return dynamodb.Table.from_table_name(self, "Automation", self._read("automation_table"))
 
     @property
     def automation_environment(self) -> Mapping[str, str]:
-        """Environment by which a function knows whether automation is paused, frozen as of this stack's deployment."""
+        """Environment to check whether automation is paused; the freeze calendar is that of this stack's last deployment."""
         return automation_environment(self._name, table=self.automation_table, freeze=self._read("freeze"))
 
     @property
@@ -273,56 +264,56 @@ class ImportedBusinessUnit(Construct):
         return self._records.environment
 
     def automation_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a function needs to read whether automation is paused."""
+        """Return the permissions to read whether automation is paused."""
         return automation_statements(self.automation_table, key=self.key)
 
     def audit_statements(self, name: str) -> list[iam.PolicyStatement]:
-        """Return what a function needs to write, sign and publish the records of one endpoint."""
+        """Return the permissions to write, sign and publish the audit records of one endpoint."""
         return self._records.statements(name)
 
     def admit_recorder(self, role: iam.IRole) -> None:
-        """Let a role sign audit records: the key's policy asks for its tag."""
+        """Let a role sign audit records: adds the tag that the key's policy requires."""
         self._records.admit(role)
 
     def admit_rules(self) -> None:
-        """Warn that the topic's policy must admit rules where the unit is defined."""
+        """Warn that the owner's stack must let rules publish to the topic."""
         self._ask_owner("admit_rules()")
 
     def read_from(self, unit: str) -> None:
-        """Warn that the boundary must admit reads of another unit's data where this one is defined."""
+        """Warn that the owner's stack must allow reads of another unit's data in the permissions boundary."""
         self._ask_owner(f"read_from({unit!r})")
 
     def publish_entry(self, scope: Construct, id: str, entry: Entry) -> ssm.StringParameter:
-        """Define the parameter by which the command finds what the unit has deployed."""
+        """Define the SSM parameter by which the CLI finds a resource of the unit."""
         return define_entry(scope, id, entry=entry)
 
     def export(self, scope: Construct, part: str) -> str:
-        """Export a part that this stack defines, so that it stays while others import it; return the name."""
+        """Export a part that this stack defines, so that it cannot be deleted while others import it; return the export's name."""
         return export_part(scope, unit=self._name, part=part)
 
     def tag(self, scope: Construct) -> None:
-        """Put the unit's tags on everything below a construct."""
+        """Add the unit's tags to a construct and all its children."""
         for key, value in self.tags.items():
             cdk.Tags.of(scope).add(key, value)
 
     def reach(self, services: Sequence[str]) -> None:
-        """Warn of services that a network which the owner's stack created reaches only if the owner asks for them."""
+        """Warn of services for which a network that the owner's stack created may have no endpoint."""
         missing = sorted(set(services) - set(INTERFACE_ENDPOINTS))
         if missing:
             self._ask_owner(f"reach({missing!r})")
 
     def own_bucket(self, bucket: s3.Bucket) -> None:
-        """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
+        """Add a bucket to the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
         if not self._profile.keeps_data:
             self._needed_sweeper().sweep_bucket(bucket)
 
     def revoke_before_sweeps(self, policy: iam.ManagedPolicy, statements: Sequence[Mapping[str, object]]) -> None:
-        """Let a policy leave a DEVELOPMENT stack before what it may write to and the stack owns is emptied."""
+        """Detach a policy from a DEVELOPMENT stack before the stack's resources that it allows writing to are emptied."""
         if self._sweeper is not None:
             self._sweeper.revoke_before(policy, statements)
 
     def own_registry(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
-        """Take a model registry into the unit: in DEVELOPMENT its packages are deleted when it leaves the stack."""
+        """Add a model registry to the unit: in DEVELOPMENT its packages are deleted when it leaves the stack."""
         if not self._profile.keeps_data:
             self._needed_sweeper().sweep_packages(
                 registry, group_name=group_name, group_arn=group_arn, packages_arn=packages_arn

@@ -1,4 +1,4 @@
-"""What a platform team declares once, in a package of its own, and every unit takes and may only tighten."""
+"""Defaults and limits that a platform team declares once, in a package of its own, and that units may only tighten."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,48 +21,49 @@ from mlops_runtime.contracts.platform_rules import PlatformRules
 _TAG_KEY = r"[\w .:/=+@-]{1,128}"
 _TAG_VALUE = r"[\w .:/=+@-]{1,256}"
 _TAG = "letters, digits, spaces or .:/=+@-_"
-# a parameter of the standard tier: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
+# limit of a standard parameter:
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 _MAXIMUM_CHARACTERS = 4096
 _OWN_TAGS = "mlops:"
-# keys to which every unit gives a value, for its owner or by its name
+# tags that every unit has: owner and cost center default to its name
 UNIT_TAGS = ("mlops:owner", "mlops:cost-center")
 
 
 @checked("InvalidPlatformDefaults")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformDefaults:
-    """Defaults and limits of a platform: a unit that is given them takes them, tightens them, and never loosens them.
+    """Defaults and limits of a platform: units use them and may tighten, but never loosen them.
 
-    Each field has an order. A unit, or a construct of it, that would loosen one is refused at synthesis with the rule, both values
-    and the fix. What raw overrides of a template loosen is possible, and listed by the compliance report.
+    A unit, or one of its constructs, that would loosen a value is rejected at synthesis; the error contains the rule, both values
+    and the fix. Raw overrides of a template can still loosen a value, which the compliance report lists.
 
     Args:
         name: Name of the platform in errors: 2 to 32 lower-case letters, digits, hyphens.
-        organization_id: Organization of all accounts, such as ``o-a1b2c3d4e5``: policies of the unit that admit accounts ask for
-            it. Default: accounts are not bound to one.
-        platform: Terraform estate that hands over network and key. Default: none does.
-        network: Network of every unit, ``Network.from_shared_vpc(...)``; a unit may take fewer of its subnets. Default: the unit's.
-        encryption_key_arn: Key of all data. Default: the unit's.
-        images: Patterns of image URIs, such as ``("111122223333.dkr.ecr.*.amazonaws.com/mlops/*",)``; ``*`` also stands for what
-            only a deployment knows. Default: any image.
+        organization_id: Organization of all accounts, such as ``o-a1b2c3d4e5``, which becomes a condition of the unit's policies
+            that allow accounts. Default: no such condition.
+        platform: Terraform estate that provides network and key. Default: none.
+        network: Network of every unit, ``Network.from_shared_vpc(...)``; a unit may use fewer of its subnets. Default: the unit's.
+        encryption_key_arn: Key that encrypts all data. Default: the unit's.
+        images: Patterns of image URIs, such as ``("111122223333.dkr.ecr.*.amazonaws.com/mlops/*",)``; ``*`` also matches parts
+            that are only known at deployment. Default: any image.
         instance_types: Patterns of instance types, such as ``("ml.m5.*", "ml.c7g.*")``. Default: any type.
-        regions: Regions in which a unit's stacks may be; each stack then needs its ``env``. Default: any.
-        profiles: Profiles that a unit may have; ``DEVELOPMENT`` locks no records and deletes its data. Default: both.
-        tags: Tags of every resource of the unit's stacks. Default: the unit's own alone.
-        required_tags: Keys of tags to which each unit gives values by ``tags=``; ``mlops:owner`` and ``mlops:cost-center`` by
-            ``owner=`` and ``cost_center=``. Default: none.
-        log_retention: How long logs are kept at least, rounded up to what CloudWatch offers. Default: a year.
-        audit_retention: How long audit records are locked at least, in PRODUCTION. Default: a year.
-        weakest_approval: ``Approval.manual(timeout=...)``: a person approves, within that time at most.
-            Default: as each registry says.
-        weakest_rollout: Each part of a unit's rollout is as strict or stricter: a first step as small, bakes and probation as long,
-            as much evidence, limits as low. Default: any rollout.
+        regions: Regions of a unit's stacks; each stack then needs an ``env``. Default: any.
+        profiles: Profiles of units; ``DEVELOPMENT`` does not lock records and deletes its data. Default: both.
+        tags: Tags of every resource of the unit's stacks. Default: only the unit's own.
+        required_tags: Keys of tags that each unit must set by ``tags=``; ``mlops:owner`` and ``mlops:cost-center`` by ``owner=``
+            and ``cost_center=``. Default: none.
+        log_retention: Minimum retention of logs, rounded up to a value that CloudWatch offers. Default: a year.
+        audit_retention: Minimum lock of audit records, in PRODUCTION. Default: a year.
+        weakest_approval: ``Approval.manual(timeout=...)``: a person must approve, within at most this time.
+            Default: any approval.
+        weakest_rollout: Limits of a unit's rollout, each at least as strict: first step at most as large, bake times and probation
+            at least as long, at least as much evidence, error limits at most as high. Default: any rollout.
         freeze: Times that are added to each unit's calendar. Default: none.
-        fleet: Whether the account's ``FleetReader`` reads what models of the unit do: tables and buckets of their state get the tag
-            by which it does, and these buckets decide by tags. Default: it reads none of them.
+        fleet: Whether the account's ``FleetReader`` may read the state of the unit's models: adds a tag to the tables and buckets
+            of the state, and enables ABAC on these buckets. Default: it may not.
 
     Raises:
-        ValidationError: With every value that is not possible.
+        ValidationError: With every value that is not allowed.
 
     Example:
         >>> PlatformDefaults(name="retail", instance_types=("ml.m5.*",), regions=("eu-west-1",)).rules.regions
@@ -100,7 +101,7 @@ class PlatformDefaults:
 
     @property
     def rules(self) -> PlatformRules:
-        """The limits as data: the same for the same declaration."""
+        """The limits as data, equal for equal declarations."""
         network, approval, rollout = self.network, self.weakest_approval, self.weakest_rollout
         timeout = DEFAULT_TIMEOUT if approval is None or approval.timeout is None else approval.timeout
         return PlatformRules(
@@ -152,21 +153,21 @@ class PlatformDefaults:
             yield "weakest_approval must be Approval.manual(), got Approval.automatic(), the weakest of all; leave it out"
 
     def _known_problems(self) -> Iterator[str]:
-        """Constructs make no part of rules: they belong to one app, and defaults are those of many."""
+        """Yield arguments that contain constructs: these belong to one app, and the defaults apply to many."""
         approval, rollout = self.weakest_approval, self.weakest_rollout
         if approval is not None and any((approval.topic, approval.approver, approval.chat_topic)):
-            yield "weakest_approval must name no topic or role, which are a unit's; give the timeout alone"
+            yield "weakest_approval must not contain a topic or role, which belong to a unit; set only the timeout"
         if rollout is not None and (rollout.checks.alarms or rollout.checks.probation_alarms or rollout.checks.metrics):
-            yield "weakest_rollout must name no alarms or metrics, which are a model's; leave them out of its checks"
+            yield "weakest_rollout must not contain alarms or metrics, which belong to a model; remove them from its checks"
 
     def _network_problems(self) -> Iterator[str | None]:
         network = self.network
         if network is not None and self.platform is not None:
-            yield "network must be left out beside platform, which hands one over"
+            yield "network must not be set together with platform, which provides one; remove it"
         if self.encryption_key_arn is not None and self.platform is not None:
-            yield "encryption_key_arn must be left out beside platform, which hands a key over"
+            yield "encryption_key_arn must not be set together with platform, which provides a key; remove it"
         if network is not None and network.shared_vpc_id is None:
-            yield "network must be of Network.from_shared_vpc(...), got one that is made or belongs to one app; name it by ids"
+            yield "network must be a Network.from_shared_vpc(...), got a created network or one of a single app; refer to it by ids"
         yield check_pattern(
             "encryption_key_arn",
             self.encryption_key_arn,
@@ -182,7 +183,7 @@ class PlatformDefaults:
             ("profiles", self.profiles),
         ):
             if values is not None and not values:
-                yield f"{name} must allow at least one, got none: every unit would be refused; leave it out for any"
+                yield f"{name} must allow at least one value, got none: every unit would be rejected; omit it to allow any"
         for image in self.images or ():
             yield check_pattern("images", image, pattern=r"[\w.:/@*?-]{1,255}", allowed="patterns of image URIs")
         for kind in self.instance_types or ():
@@ -201,16 +202,11 @@ class PlatformDefaults:
             yield None if key in UNIT_TAGS else _key_problem("required_tags", key)
         both = sorted(set(fixed) & set(self.required_tags))
         if both:
-            yield f"required_tags must not name what tags gives a value to, got {', '.join(both)}; leave them out of one"
+            yield f"required_tags must not contain keys that tags sets, got {', '.join(both)}; remove them from one of the two"
 
 
 def tag_problems(name: str, tags: Mapping[str, str]) -> Iterator[str | None]:
-    """Yield why tags cannot stand beside a unit's own: https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html.
-
-    Args:
-        name: Name of the argument.
-        tags: The tags.
-    """
+    """Yield the problems of tags: https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html."""
     for key, value in tags.items():
         yield _key_problem(name, key)
         yield check_pattern(f"{name}[{key!r}]", value, pattern=_TAG_VALUE, allowed=f"1 to 256 {_TAG}")
@@ -218,12 +214,12 @@ def tag_problems(name: str, tags: Mapping[str, str]) -> Iterator[str | None]:
 
 def _key_problem(name: str, key: str) -> str | None:
     if key.startswith((_OWN_TAGS, "aws:")):
-        return f"{name} must not name {key!r}: {_OWN_TAGS} is the unit's own, aws: is that of AWS; take another key"
+        return f"{name} must not contain {key!r}: prefix {_OWN_TAGS} is reserved for the unit and aws: for AWS; use another key"
     return check_pattern(name, key, pattern=_TAG_KEY, allowed=f"keys of 1 to 128 {_TAG}")
 
 
 def log_days(retention: cdk.Duration) -> int:
-    """Return the shortest retention that CloudWatch offers and that is neither below this one nor below a year.
+    """Return the shortest retention that CloudWatch offers and that is at least as long as this one and at least a year.
 
     Example:
         >>> log_days(cdk.Duration.days(500)), log_days(cdk.Duration.days(30))

@@ -1,4 +1,4 @@
-"""What a platform team's Terraform estate hands over, read from parameters when a stack is deployed."""
+"""Network, key, approver role and cluster of a platform team's Terraform estate, read from SSM parameters at deployment."""
 
 from dataclasses import dataclass
 
@@ -20,14 +20,15 @@ _TYPES = {parameter.field: parameter.type for parameter in PLATFORM_PARAMETERS}
 @checked("InvalidPlatform")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """A platform whose parameters the module ``terraform/platform`` writes; only what is asked for is read.
+    """A platform whose SSM parameters the module ``terraform/platform`` writes; only the parameters in use are read.
 
     Args:
         name: Name of the platform, as in the module.
-        availability_zone_count: How many zones its subnets have: lists are only known when the stack is deployed. Default: 2.
+        availability_zone_count: Number of Availability Zones of its subnets: the length of a list is only known at deployment.
+            Default: 2.
 
     Raises:
-        ValidationError: If the name or the number of zones is not possible.
+        ValidationError: If the name or the number of zones is not allowed.
 
     Example:
         >>> Platform(name="retail").availability_zone_count
@@ -73,7 +74,7 @@ class Platform:
         return kms.Key.from_key_arn(scope, id, self._read(scope, "key_arn"))
 
     def approver(self, scope: Construct, id: str) -> iam.IRole:
-        """Return the role that people approve models in.
+        """Return the role in which people approve models.
 
         Args:
             scope: Parent.

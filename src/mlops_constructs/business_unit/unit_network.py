@@ -1,4 +1,4 @@
-"""A unit's network: created with endpoints and route associations, or given by a platform team."""
+"""A unit's network: created, or an existing VPC of the account or the platform team."""
 
 import ipaddress
 import re
@@ -22,19 +22,19 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.platform_rules import PlatformRules
 from mlops_runtime.price import HOURS, price_table, priced_regions
 
-# What the code of functions and jobs calls, KMS for what recorders sign; logs, traces, images, queues and keys of data are reached
-# by the services themselves, S3 and DynamoDB through gateway endpoints, which are free.
+# Services that the code of functions and jobs calls; KMS is for signing by recorders. Logs, traces, images, queues and data keys
+# are accessed by AWS services themselves; S3 and DynamoDB have gateway endpoints, which are free.
 INTERFACE_ENDPOINTS = ("events", "glue", "kms", "monitoring", "sagemaker.api", "sagemaker.runtime", "states")
 
-# a subnet has at least 16 addresses (/28), and six zones need eight of them
+# a subnet has at least 16 addresses (/28), and six zones need eight subnets of equal size
 _LARGEST, _SMALLEST = 16, 25
-# Local Zones and Wavelength Zones have other names, and no SageMaker
+# zone names of a Region; Local Zones and Wavelength Zones are named differently and lack SageMaker
 _ZONE = r"[a-z]{2}(-[a-z]+)+-\d[a-z]"
 
 _DEFAULT_REGION = "us-east-1"
 DEFAULT_CIDR = "10.0.0.0/16"
 _DEFAULT_GROUP = (
-    "nothing uses the default group, every interface names one of ours; "
+    "nothing uses the default group, as every interface names its own group; "
     "rejected: closing it at deployment, which takes a hidden function with rights on every security group"
 )
 
@@ -42,7 +42,7 @@ _DEFAULT_GROUP = (
 @checked("InvalidNetwork")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A network: made, given or shared. Use one of the three factories.
+    """Network of a unit: created, existing or shared. Use one of the three factories.
 
     Example:
         >>> Network.create(cidr="10.20.0.0/16").cidr
@@ -68,22 +68,21 @@ class Network:
         availability_zones: int | Sequence[str] | None = None,
         endpoints: Sequence[str] = INTERFACE_ENDPOINTS,
     ) -> "Network":
-        """Make a network without a way to the internet; its monthly price is printed at synth.
+        """Create a network without internet access; its monthly price is printed at synthesis.
 
         Args:
-            cidr: Addresses. Default: 10.0.0.0/16.
-            availability_zones: Their names, such as ``["us-east-1b", "us-east-1c"]``, or how many. By number they are the first
-                that the account's region lists, and one of those may lack a service or its endpoint, which fails the first
-                deployment: ``aws ec2 describe-vpc-endpoint-services`` lists the zones of each service. Default: as many as the
-                profile has.
-            endpoints: Short names of the services reached by interface endpoints, which are what costs money.
+            cidr: IPv4 CIDR block. Default: 10.0.0.0/16.
+            availability_zones: Names, such as ``["us-east-1b", "us-east-1c"]``, or a number. With a number, the first zones that
+                the account's Region lists are used. If one of them lacks a service or its endpoint, the first deployment fails:
+                ``aws ec2 describe-vpc-endpoint-services`` lists the zones of each service. Default: the profile's number of zones.
+            endpoints: Short names of the services with interface endpoints, which incur the network's cost.
                 Default: those that functions and jobs call.
 
         Raises:
-            ValidationError: If addresses or zones are not possible.
+            ValidationError: If the CIDR block or the zones are not allowed.
         """
         if cdk.Token.is_unresolved(availability_zones):
-            raise ValidationError("InvalidNetwork", ["availability_zones must be known at synthesis; give a number"])
+            raise ValidationError("InvalidNetwork", ["availability_zones must be known at synthesis; pass a number"])
         names = () if availability_zones is None or isinstance(availability_zones, int) else tuple(availability_zones)
         count = availability_zones if availability_zones is None or isinstance(availability_zones, int) else len(names)
         problems = [
@@ -100,23 +99,23 @@ class Network:
     def from_vpc(
         cls, *, vpc: ec2.IVpc, subnets: ec2.SubnetSelection, security_group: ec2.ISecurityGroup | None = None
     ) -> "Network":
-        """Use a network of the account, which reaches the services named in ``INTERFACE_ENDPOINTS``, S3 and DynamoDB.
+        """Use a VPC of the account; it must reach the services in ``INTERFACE_ENDPOINTS``, S3 and DynamoDB.
 
         Args:
-            vpc: The network.
-            subnets: Its subnets, private.
-            security_group: Group of all that runs here. Default: one is defined, without ingress.
+            vpc: The VPC.
+            subnets: Private subnets of the VPC.
+            security_group: Security group of functions, jobs and endpoints. Default: one is defined, without ingress.
         """
         return cls(vpc=vpc, subnets=subnets, security_group=security_group)
 
     @classmethod
     def from_shared_vpc(cls, *, vpc_id: str, availability_zones: Sequence[str], subnet_ids: Sequence[str]) -> "Network":
-        """Use the network that the platform team shares with this account by Resource Access Manager.
+        """Use a VPC that the platform team shares with this account through AWS Resource Access Manager.
 
         Args:
-            vpc_id: Id of the network.
-            availability_zones: Zones of the subnets, in their order.
-            subnet_ids: Ids of the shared subnets, private.
+            vpc_id: Id of the VPC.
+            availability_zones: Availability Zones of the subnets, in their order.
+            subnet_ids: Ids of the shared private subnets.
         """
         return cls(shared_vpc_id=vpc_id, shared_zones=tuple(availability_zones), shared_subnet_ids=tuple(subnet_ids))
 
@@ -131,12 +130,12 @@ def _zone_problems(names: Sequence[str]) -> list[str | None]:
             for name in known
         ),
         f"availability_zones must differ, got {', '.join(twice)} twice" if twice else None,
-        f"availability_zones must be of one region, got {' and '.join(regions)}" if len(regions) > 1 else None,
+        f"availability_zones must be of one Region, got {' and '.join(regions)}" if len(regions) > 1 else None,
     ]
 
 
 def _cidr_problem(cidr: str) -> str | None:
-    """Return why a network cannot have these addresses: https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html."""
+    """Return the problem of a CIDR block: https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html."""
     allowed = "cidr must be an IPv4 block from /16 to /25 whose host bits are 0, such as '10.20.0.0/16'"
     try:
         block = ipaddress.IPv4Network(cidr)
@@ -146,11 +145,11 @@ def _cidr_problem(cidr: str) -> str | None:
 
 
 def monthly_price(*, endpoints: int, zones: int, region: str) -> float:
-    """Return USD a month for interface endpoints, without traffic; at us-east-1's price where the region's is not known.
+    """Return the monthly price of interface endpoints in USD, without traffic; of us-east-1 if the Region's price is unknown.
 
     Args:
         endpoints: Number of interface endpoints.
-        zones: Number of zones.
+        zones: Number of Availability Zones.
         region: Region, or a token.
     """
     table = price_table(region if region in priced_regions() else _DEFAULT_REGION)
@@ -160,16 +159,16 @@ def monthly_price(*, endpoints: int, zones: int, region: str) -> float:
 def define_network(
     scope: Construct, id: str, *, business_unit: IBusinessUnit, network: "Network", connectivity: DependencyGroup
 ) -> ec2.IVpc:
-    """Define a network with isolated subnets, gateway endpoints, interface endpoints and flow logs.
+    """Define a VPC with isolated subnets, gateway endpoints, interface endpoints and flow logs.
 
-    Subnets are plain resources: ``ec2.Vpc`` asks AWS for the zones of a concrete account and region, and synthesis is offline.
+    Subnets are L1 resources: with a concrete account and Region, ``ec2.Vpc`` would look up zones in AWS, and synthesis is offline.
 
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit; gives profile and key.
-        network: What was asked for.
-        connectivity: Gets what leads to the services: endpoints, and the routes of the subnets.
+        business_unit: The unit; provides profile and key.
+        network: Configuration of the network.
+        connectivity: Receives the VPC endpoints and the route table associations of the subnets.
     """
     home = Construct(scope, id)
     zones = business_unit.profile.zones if network.zones is None else network.zones
@@ -209,14 +208,14 @@ def add_endpoints(
     services: Sequence[str],
     connectivity: DependencyGroup,
 ) -> None:
-    """Add interface endpoints of further services to a made network, and say what they cost.
+    """Add interface endpoints of further services to a created network, with a notice of their price.
 
     Args:
         scope: The unit, as for ``define_network``.
-        vpc: The made network.
-        business_unit: The unit; gives the profile.
-        network: What was asked for.
-        services: Short names; those that are reached already are left out.
+        vpc: The created VPC.
+        business_unit: The unit; provides the profile.
+        network: Configuration of the network.
+        services: Short names; services that already have an endpoint are skipped.
         connectivity: As for ``define_network``.
     """
     missing = [
@@ -251,7 +250,7 @@ def _print_price(home: IConstruct, what: str, *, endpoints: int, zones: int, aft
 def _region_problem(scope: Construct, zone_names: Sequence[str]) -> str | None:
     region = stack_values(scope).region
     foreign = [name for name in zone_names if is_known(name) and is_known(region) and name[:-1] != region]
-    return f"zones must be of the stack's region {region}, got {', '.join(foreign)}" if foreign else None
+    return f"zones must be of the stack's Region {region}, got {', '.join(foreign)}" if foreign else None
 
 
 def _define_vpc(
@@ -293,7 +292,7 @@ def _define_vpc(
 
 
 def subnet_blocks(cidr: str, zones: int) -> list[str]:
-    """Return one block of addresses a zone, as large as they can be.
+    """Return one CIDR block per zone, as large as possible.
 
     Example:
         >>> subnet_blocks("10.9.0.0/16", 2)
@@ -306,21 +305,20 @@ def subnet_blocks(cidr: str, zones: int) -> list[str]:
 def define_security_group(
     scope: Construct, id: str, *, vpc: ec2.IVpc, unit: str, connectivity: DependencyGroup
 ) -> ec2.SecurityGroup:
-    """Define the security group of all that runs in a unit: no ingress, egress to port 443.
+    """Define the security group of functions, jobs and endpoints of a unit: no ingress, egress to port 443.
 
-    All functions, jobs and endpoints in the network use this group, and the group depends on endpoints and routes: they are there
-    before any function or job, and go after the last of them. Without that, CloudFormation deletes them first, beside custom
-    resources that need them.
+    The group depends on VPC endpoints and routes, so that these exist before any function or job that uses the group, and are
+    deleted after the last of them. Otherwise CloudFormation would delete them in parallel with custom resources that need them.
 
-    Made networks have no route but to their endpoints, so that 443 reaches the services named there and nothing else. The prefix
-    lists of S3 and DynamoDB have an id of their own in each region, which cannot be known at synth.
+    A created network has routes to its endpoints only, so port 443 reaches just the services with an endpoint. The ids of the
+    prefix lists of S3 and DynamoDB differ between Regions and cannot be known at synthesis.
 
     Args:
         scope: Parent.
         id: Construct id.
-        vpc: The network.
+        vpc: The VPC.
         unit: Name of the unit.
-        connectivity: What leads to the services.
+        connectivity: VPC endpoints and routes.
     """
     group = ec2.SecurityGroup(
         scope, id, vpc=vpc, description=f"Functions, jobs and endpoints of unit {unit}", allow_all_outbound=False

@@ -1,4 +1,4 @@
-"""A unit's permissions boundary, and the policy of its key."""
+"""A unit's permissions boundary, and the policies of its keys."""
 
 import json
 from collections.abc import Sequence
@@ -48,13 +48,13 @@ _ADMINISTER = (
     "kms:UpdateKeyDescription",
 )
 
-# rotation and grants are left out: KMS does not rotate asymmetric keys, and a grant would be another way to sign
+# without rotation and grants: KMS does not rotate asymmetric keys, and a grant would bypass the policy's conditions for signing
 _ADMINISTER_SIGNING = tuple(action for action in _ADMINISTER if "Rotat" not in action and not action.endswith("Grant"))
 _LOOK = ("kms:GetPublicKey", "kms:Verify")
 RECORDER_TAG = "mlops:recorder"
 _SIGNING = {"kms:SigningAlgorithm": ALGORITHM}
 
-# services that the unit's functions, machines, jobs and endpoints use
+# services that the unit's functions, state machines, jobs and endpoints use
 _SERVICES = (
     "application-autoscaling",
     "athena",
@@ -77,7 +77,7 @@ _SERVICES = (
     "states",
     "xray",
 )
-# what no workload does: change who may do what, destroy keys, logs and locks, open a bucket
+# denied to every workload: changes of permissions, deletion of keys, logs and locks, public buckets
 _NEVER = (
     "dynamodb:DeleteResourcePolicy",
     "dynamodb:PutResourcePolicy",
@@ -100,10 +100,10 @@ _NEVER = (
     "sns:AddPermission",
     "sqs:AddPermission",
 )
-# a role that AWS itself defines, made once an account when the first fleet is scaled
+# a role that AWS defines, created once per account when the first fleet is scaled
 # https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html
 _SERVICE_LINKED = "sagemaker.application-autoscaling.amazonaws.com"
-# of a cluster: find it, and for one function only, whose own policy says how far, an access entry while it works
+# find a cluster; access entries are created and deleted by one function only, limited by its own policy
 _CLUSTERS = (
     "eks:AssociateAccessPolicy",
     "eks:CreateAccessEntry",
@@ -111,13 +111,13 @@ _CLUSTERS = (
     "eks:DescribeAccessEntry",
     "eks:DescribeCluster",
 )
-# how many instances an account may have
+# read the instance quotas of an account
 _QUOTAS = ("servicequotas:ListServiceQuotas",)
-# the password of a team's MLflow
+# read the password of a team's MLflow
 _SECRETS = ("secretsmanager:GetSecretValue",)
-# credentials for what Lake Formation permits, and never the right to permit
+# credentials for data that Lake Formation manages, without the right to grant permissions
 _VENDED = ("lakeformation:GetDataAccess",)
-# how another unit's feature tables are read, once a unit has imported them
+# read another unit's feature tables, after a call of ``read_from``
 _READS = (
     "glue:GetDatabase",
     "glue:GetTable",
@@ -133,22 +133,22 @@ _BOUNDARY_REASON = (
     "rejected: repeating each of their actions here, which would cap nothing"
 )
 _FUNCTION_REASON = (
-    "Lambda makes and describes network interfaces, and X-Ray takes segments, without resource-level permissions; "
+    "Lambda creates and describes network interfaces, and X-Ray takes segments, without resource-level permissions; "
     "rejected: AWS's managed policies, which grant more, and functions outside the network"
 )
 
 
 def define_key(scope: Construct, id: str, *, unit: str, profile: "Profile") -> kms.Key:
-    """Define the key of a unit.
+    """Define the encryption key of a unit.
 
-    The account's own policies decide who uses it. Grants may be made for AWS resources only, as Control Tower's CT.KMS.PR.3 asks.
+    IAM policies of the account control its use. Grants are allowed for AWS resources only, as Control Tower's CT.KMS.PR.3 requires.
     See: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
 
     Args:
         scope: Parent.
         id: Construct id.
         unit: Name of the unit.
-        profile: Decides whether the key stays when the stack goes.
+        profile: Determines whether the key is retained when the stack is deleted.
     """
     return kms.Key(
         scope,
@@ -162,16 +162,16 @@ def define_key(scope: Construct, id: str, *, unit: str, profile: "Profile") -> k
 
 
 def define_signing_key(scope: Construct, id: str, *, unit: str, profile: "Profile") -> kms.Key:
-    """Define the key that signs audit records of endpoints: recorders sign, which their role's tag says; everybody else is denied.
+    """Define the key that signs audit records of endpoints: roles with the recorder tag may sign, all other principals are denied.
 
-    Asymmetric keys are not rotated: https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html. A tag tells recorders,
-    as their roles may be in other stacks than the key and name it in their policies.
+    Asymmetric keys are not rotated: https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html. Recorders are
+    identified by a tag because their roles may be in other stacks than the key, and their policies refer to it.
 
     Args:
         scope: Parent.
         id: Construct id.
         unit: Name of the unit, the tag's value.
-        profile: Decides whether the key stays when the stack goes.
+        profile: Determines whether the key is retained when the stack is deleted.
     """
     tagged = {f"aws:PrincipalTag/{RECORDER_TAG}": unit}
     return _define_signing_key(
@@ -200,13 +200,13 @@ def define_signing_key(scope: Construct, id: str, *, unit: str, profile: "Profil
 
 
 def define_pause_key(scope: Construct, id: str, *, unit: str, profile: "Profile") -> kms.Key:
-    """Define the key with which people sign that they paused or resumed a unit; it signs no record of an endpoint.
+    """Define the key with which people sign records of pausing and resuming a unit; it signs no records of endpoints.
 
     Args:
         scope: Parent.
         id: Construct id.
         unit: Name of the unit.
-        profile: Decides whether the key stays when the stack goes.
+        profile: Determines whether the key is retained when the stack is deleted.
     """
     return _define_signing_key(
         scope,
@@ -226,20 +226,12 @@ def define_pause_key(scope: Construct, id: str, *, unit: str, profile: "Profile"
 
 
 def place_of(stack: cdk.Stack) -> Place:
-    """Return where a stack is, in tokens where its environment is not given.
-
-    Args:
-        stack: The stack.
-    """
+    """Return partition, Region and account of a stack; tokens when its environment is not set."""
     return Place(partition=stack.partition, region=stack.region, account=stack.account)
 
 
 def printed_statements(stack: cdk.Stack) -> str:
-    """Return what the owner of a key adds to its policy, as JSON for people; what is not known yet is in angle brackets.
-
-    Args:
-        stack: The unit's stack.
-    """
+    """Return the statements for the policy of a key that the unit does not own, as JSON; unknown values are in angle brackets."""
     place = place_of(stack)
     known = {
         name: f"<{name}>" if cdk.Token.is_unresolved(value) else value
@@ -281,7 +273,7 @@ def _statements(stack: cdk.Stack) -> list[iam.PolicyStatement]:
 
 @dataclass(slots=True, kw_only=True)
 class Boundary:
-    """The boundary of a unit's roles, and the units whose data these may read."""
+    """The permissions boundary of a unit's roles, and the units whose data they may read."""
 
     unit: str
     policy: iam.ManagedPolicy
@@ -290,10 +282,10 @@ class Boundary:
     admitted: list[str] = field(default_factory=list)
 
     def admit_reads(self, unit: str) -> None:
-        """Let reading of another unit's data pass; all else that has its tag stays denied.
+        """Allow reading another unit's data; all other actions on resources with its tag are still denied.
 
         Args:
-            unit: The other unit's name.
+            unit: Name of the other unit.
         """
         if unit in (self.unit, *self.admitted):
             return
@@ -308,13 +300,7 @@ class Boundary:
 
 
 def define_boundary(scope: Construct, id: str, *, unit: str) -> Boundary:
-    """Define the boundary: the platform's services, roles passed only to them, never another unit's tagged resources.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        unit: Name of the unit.
-    """
+    """Define the boundary: only the platform's services, roles passed only to them, no resources with another unit's tag."""
     stack = stack_values(scope)
     roles = stack.format_arn(service="iam", region="", resource="role", resource_name="*")
     linked = stack.format_arn(
@@ -374,13 +360,9 @@ def _tagged_by_others(*units: str) -> dict[str, dict[str, object]]:
 
 
 def define_function_policy(scope: Construct, id: str) -> iam.ManagedPolicy:
-    """Define what Lambda itself does in a function's name: network interfaces and traces; the code may not make interfaces.
+    """Define the policy for network interfaces and traces of functions; the functions' own code may not create network interfaces.
 
     See: https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
-
-    Args:
-        scope: Parent.
-        id: Construct id.
     """
     functions = stack_values(scope).format_arn(
         service="lambda", resource="function", resource_name="*", arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME

@@ -1,6 +1,6 @@
-"""Exact, reasoned acknowledgements of findings, and a cdk-nag pack of this library's own rules.
+"""Acknowledgements of exact findings with a reason, and a cdk-nag pack with this library's own rules.
 
-The harness is ``mlops_constructs.compliance.harness``.
+To run all checks over an app, see ``mlops_constructs.compliance.harness``.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["RULE_FAMILIES", "MlopsChecks", "acknowledge", "acknowledge_all", "ac
 
 
 def __getattr__(name: str) -> Any:
-    """Load the pack when it is used: cdk-nag starts its own module of node, for which stacks without it need not wait."""
+    """Import ``MlopsChecks`` on first use: cdk-nag loads a Node.js module of its own, which other stacks do not need."""
     if name != "MlopsChecks":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from mlops_constructs.compliance.mlops_checks import MlopsChecks  # noqa: PLC0415

@@ -1,7 +1,7 @@
 """Acknowledge one finding of a checker on one construct, with a reason that a reviewer can assess.
 
 cdk-nag 3 reads acknowledgements from CDK's own validation framework. Only the qualified id ``Pack::Pack-Rule[Finding]`` keeps the
-reason in the report, and only the exact id counts: no prefix, no pattern.
+reason in the report, and only an exact id matches: no prefix, no pattern.
 """
 
 import re
@@ -45,12 +45,12 @@ RULE_FAMILIES: dict[str, tuple[str, ...]] = {
 
 
 def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
-    """Acknowledge one finding on one construct (and what is below it).
+    """Acknowledge one finding on a construct and its children.
 
     Args:
-        construct: The construct with the finding; never a stack or an app.
+        construct: The construct with the finding; not a stack or an app.
         rule: The exact id as the pack reports it, such as ``AwsSolutions-IAM5[Resource::*]``.
-        reason: Why it is accepted and which alternative was rejected; at least 40 characters.
+        reason: Why the finding is accepted and which alternative was rejected; at least 40 characters.
 
     Raises:
         ValidationError: If the id is not a rule of a pack, the reason is too short, or the construct is a stack.
@@ -62,15 +62,15 @@ def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
 
 
 def acknowledge_family(construct: IConstruct, rule: str, reason: str) -> None:
-    """Acknowledge a rule that several packs share under one name, such as ``S3BucketReplicationEnabled``.
+    """Acknowledge a rule that several packs have under the same name, such as ``S3BucketReplicationEnabled``.
 
     Args:
         construct: The construct with the finding.
         rule: A key of ``RULE_FAMILIES``.
-        reason: Why it is accepted and which alternative was rejected; at least 40 characters.
+        reason: Why the finding is accepted and which alternative was rejected; at least 40 characters.
 
     Raises:
-        ValidationError: If the rule is not a family, or as ``acknowledge``.
+        ValidationError: If the rule is not a family, or for the same reasons as ``acknowledge``.
     """
     if rule not in RULE_FAMILIES:
         problem = f"rule must be one of {', '.join(sorted(RULE_FAMILIES))}, got {rule!r}"
@@ -83,7 +83,7 @@ def acknowledge_all(construct: IConstruct, rules: Sequence[str], reason: str) ->
 
     Args:
         construct: As for ``acknowledge``.
-        rules: Exact ids; none is fine.
+        rules: Exact ids; may be empty.
         reason: As for ``acknowledge``.
 
     Raises:
@@ -99,11 +99,13 @@ def acknowledge_all(construct: IConstruct, rules: Sequence[str], reason: str) ->
     ]
     if len(reason) < MINIMUM_REASON:
         problems.append(
-            f"reason must have at least {MINIMUM_REASON} characters, got {reason!r}; name the alternative rejected"
+            f"reason must have at least {MINIMUM_REASON} characters, got {reason!r}; name the rejected alternative"
         )
-    # by class and not by Stack.is_stack: a call into node for each of hundreds of acknowledgements is what synthesis waits for
+    # isinstance and not Stack.is_stack: a call to Node.js for each of hundreds of acknowledgements would dominate the synthesis
     if isinstance(construct, cdk.Stack | cdk.Stage):
-        problems.append(f"construct must be the one with the finding, got the whole of {construct.node.id!r}")
+        problems.append(
+            f"construct must be the one with the finding, got the whole stack or stage {construct.node.id!r}"
+        )
     if problems:
         raise ValidationError("InvalidAcknowledgement", problems, construct)
     acknowledged = [

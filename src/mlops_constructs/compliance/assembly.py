@@ -1,7 +1,7 @@
-"""The templates of an app read as data: their resources, what refers to what, and values as text.
+"""The synthesized templates of an app as data: resources, references between them, and values as strings.
 
-A rule reads templates instead of constructs: it sees escape hatches and raw overrides, types for which a checker knows no class,
-and other stacks of the same app.
+Rules read templates instead of constructs, so that they also cover escape hatches and raw overrides, resource types without a CDK
+class, and the other stacks of the same app.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 Properties = Mapping[str, Any]
 
-# properties by which a resource is named, where a template gives a name
+# property with the physical name of a resource, if the template sets one
 _NAMES = {
     "AWS::SageMaker::Endpoint": "EndpointName",
     "AWS::SageMaker::EndpointConfig": "EndpointConfigName",
@@ -24,17 +24,17 @@ _NAMES = {
     "AWS::IAM::Role": "RoleName",
     "AWS::Lambda::Function": "FunctionName",
 }
-_NESTED = ".NestedStack/"  # CDK's path of the resource of a nested stack, behind the path of the stack itself
+_NESTED = ".NestedStack/"  # in CDK's path of a nested stack's resource, after the path of the stack itself
 _REFERENCE = re.compile(r"\$\{([^${}!]+)\}")
 _EXPRESSION = re.compile(r"\{%.*%\}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Resource:
-    """One resource of a template, or one that a state machine makes at run time.
+    """One resource of a template, or one that a state machine creates at run time.
 
-    ``state`` names the state that makes it, ``arguments`` says that its properties are those of an API call. ``path`` is the
-    construct's path, empty where the template has no such metadata.
+    ``state`` is the name of the state that creates it; its properties are then the arguments of an API call. ``path`` is the
+    construct's path, empty if the template has no such metadata.
     """
 
     template: "Template"
@@ -52,7 +52,7 @@ class Resource:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Its tags as text, from a list of keys and values or from a map."""
+        """Tags as strings, from a list of keys and values or from a map."""
         tags = self.properties.get("Tags") or {}
         if isinstance(tags, Mapping):
             return {str(key): self.text(value) for key, value in tags.items()}
@@ -66,18 +66,18 @@ class Resource:
         return value
 
     def text(self, value: object) -> str:
-        """Return a value of this resource as text; what only a deployment knows is ``${...}``."""
+        """Return a value of this resource as a string; parts that are only known at deployment are ``${...}``."""
         return self.template.text(value)
 
     def target(self, value: object) -> "Resource | None":
-        """Return the one resource that a value refers to, in any template of the app."""
+        """Return the resource that a value refers to, in any template of the app; None unless there is exactly one."""
         found = list(self.template.mentioned(value))
         return found[0] if len(found) == 1 else None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Template:
-    """One template; ``values`` has what a parent stack gives for its parameters, ``paths`` construct paths by logical id."""
+    """One template; ``values`` contains the parameters that a parent stack passes, ``paths`` construct paths by logical id."""
 
     name: str
     body: Mapping[str, Any]
@@ -102,7 +102,7 @@ class Template:
         return f"${{{self.name}.{logical_id}{'.' if attribute else ''}{attribute}}}"
 
     def text(self, value: object) -> str:
-        """Return a value as text; what only a deployment knows is ``${...}``."""
+        """Return a value as a string; parts that are only known at deployment are ``${...}``."""
         if isinstance(value, bool):
             return str(value).lower()
         if value is None or isinstance(value, str | int | float):
@@ -130,7 +130,7 @@ class Template:
         return "${" + re.sub(r"[^A-Za-z0-9:_.-]+", " ", json.dumps(value, sort_keys=True)).strip() + "}"
 
     def mentioned(self, value: object) -> Iterator[Resource]:
-        """Yield each resource of the app that a value mentions, once."""
+        """Yield each resource of the app that a value refers to, once."""
         seen = set()
         for template, logical_id in self._mentions(value):
             found = self.assembly.by_id.get((template.name, logical_id))
@@ -212,10 +212,10 @@ class Assembly:
 
     @classmethod
     def load(cls, paths: Iterable[Path]) -> "Assembly":
-        """Read templates and the nested ones that they name, with the paths of their constructs.
+        """Read templates and their nested ones, with the paths of their constructs.
 
         Args:
-            paths: Files of the templates, as ``cdk.out`` has them.
+            paths: Template files in ``cdk.out``.
         """
         read = list(paths)
         assembly = cls({path.name.removesuffix(".template.json"): json.loads(path.read_text()) for path in read})
@@ -232,7 +232,7 @@ class Assembly:
 
     @cached_property
     def exports(self) -> dict[str, tuple[Template, Any]]:
-        """What each template exports, by the name of the export."""
+        """Template and value of each export, by export name."""
         found: dict[str, tuple[Template, Any]] = {}
         for template in self.templates:
             for output in template.body.get("Outputs", {}).values():
@@ -242,7 +242,7 @@ class Assembly:
         return found
 
     def of(self, *types: str) -> Iterator[Resource]:
-        """Yield the resources of some types, as the templates declare them."""
+        """Yield the resources of these types that the templates declare."""
         return (resource for resource in self.by_id.values() if resource.type in types)
 
     def _load_nested(self, template: Template, folder: Path, stated: Sequence[tuple[str, str]]) -> None:
@@ -264,7 +264,7 @@ class Assembly:
 
 
 def _stated_paths(template: Path) -> list[tuple[str, str]]:
-    """Logical ids and paths of constructs, as the assembly's manifest states them for a stack and those nested in it."""
+    """Return logical ids and paths of constructs from the assembly's manifest, for a stack and its nested stacks."""
     manifest = template.with_name("manifest.json")
     artifacts = json.loads(manifest.read_text())["artifacts"] if manifest.is_file() else {}
     found: dict[str, Any] = {}
@@ -284,16 +284,16 @@ def _stated_paths(template: Path) -> list[tuple[str, str]]:
 
 
 def _is_nested(path: str, stated: Sequence[tuple[str, str]]) -> bool:
-    """Whether a construct is in a nested stack, which has its own logical ids."""
+    """Return whether a construct is in a nested stack, which has its own logical ids."""
     roots = {own.partition(_NESTED)[0] for _, own in stated if _NESTED in own}
     return any(path.startswith(f"{root}/") for root in roots)
 
 
 def is_expression(value: object) -> bool:
-    """Whether only an execution of a state machine knows a value."""
+    """Return whether a value is a JSONata expression, which is only known in an execution of a state machine."""
     return isinstance(value, str) and _EXPRESSION.fullmatch(value.strip()) is not None
 
 
 def is_true(value: object) -> bool:
-    """Whether a property is certainly true, as a boolean or as CloudFormation's text."""
+    """Return whether a property is certainly true, as a boolean or as CloudFormation's string."""
     return value is True or value == "true"

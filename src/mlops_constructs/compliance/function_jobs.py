@@ -1,8 +1,8 @@
-"""Jobs that functions create, as far as a template shows: what the policies of a function's role hold each of them to.
+"""Jobs that functions may create, derived from the policies of their roles.
 
-The arguments of such a call stand in code. IAM refuses a call that does not meet the conditions of the statement that allows it, so
-that a condition shows a property of every job; what no condition asks for may be left out, and is read as left out. Statements
-that deny, boundaries and organizations' policies are not read.
+The arguments of such calls are in the functions' code. IAM denies a call that does not meet the conditions of the statement that
+allows it, so a condition determines a property of every job; a property without a condition is treated as not set. Deny
+statements, permissions boundaries and service control policies are not evaluated.
 
 See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
 """
@@ -25,7 +25,7 @@ _TRAINING = {
     "sagemaker:intercontainertrafficencryption": "EnableInterContainerTrafficEncryption",
     "sagemaker:maxruntimeinseconds": "StoppingCondition.MaxRuntimeInSeconds",
 }
-# by action: what it makes, and the property of each condition key
+# by action: the resource type that it creates, and the property of each condition key
 _JOBS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "CreateTrainingJob": ("AWS::SageMaker::TrainingJob", _TRAINING),
     "CreateHyperParameterTuningJob": ("AWS::SageMaker::TrainingJob", _TRAINING),
@@ -58,11 +58,11 @@ _NEED_THE_KEY = frozenset({
 
 
 def function_jobs(assembly: Assembly, *types: str) -> Iterator[Resource]:
-    """Yield the jobs that functions may create, of some types: one for each statement that allows it.
+    """Yield the jobs of these types that functions may create, one per statement that allows it.
 
     Args:
         assembly: The templates of an app.
-        types: Types of jobs, as ``AWS::SageMaker::TrainingJob``.
+        types: Types of jobs, such as ``AWS::SageMaker::TrainingJob``.
     """
     wanted = {action: made for action, made in _JOBS.items() if made[0] in types}
     for function in assembly.of("AWS::Lambda::Function") if wanted else ():
@@ -74,7 +74,7 @@ def function_jobs(assembly: Assembly, *types: str) -> Iterator[Resource]:
 
 
 def _held(statement: Statement, keys: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return the properties that a statement's conditions hold every call to."""
+    """Return the properties that a statement's conditions require of every call."""
     properties: dict[str, Any] = {}
     for operator, tests in (statement.body.get("Condition") or {}).items():
         for key, value in tests.items() if isinstance(tests, Mapping) else ():
@@ -85,7 +85,7 @@ def _held(statement: Statement, keys: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _needs_key(operator: str, value: object) -> bool:
-    """Whether a call without the key fails a condition: what is absent meets negated operators, ForAllValues and IfExists."""
+    """Return whether a call without the key fails a condition: negated operators, ForAllValues and IfExists match missing keys."""
     name = operator.lower()
     if name == "null":
         return [str(one).lower() for one in as_list(value)] == ["false"]

@@ -1,7 +1,7 @@
-"""Run cdk-nag's six packs, ``MlopsChecks`` and CDK's own validation over every stack of an app in one process; keep the evidence.
+"""Run cdk-nag's six packs, ``MlopsChecks`` and CDK's own validation over every stack of an app in one process, and report evidence.
 
-Findings are taken raw and matched with acknowledgements here, so that the evidence says which acknowledgement covers what, and
-one that covers nothing is a problem too. What a template loosens of a platform's rules is listed: it is possible, and seen.
+Raw findings are matched with acknowledgements here, so that the evidence lists what each acknowledgement covers; an acknowledgement
+that covers nothing is a problem as well. Values of a template that are looser than a platform's rules are listed, not rejected.
 """
 
 import json
@@ -29,7 +29,7 @@ _TREE_PACKS = (
 )
 PACKS = (*_TREE_PACKS, MlopsChecks)
 # CloudFormation allows 500 (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html);
-# a stack must keep room for what its owner adds
+# a stack needs room for its owner's own resources
 MAXIMUM_RESOURCES = 350
 _PACK_NAMES = (
     "AwsSolutions",
@@ -47,7 +47,7 @@ _CANARY_RULE = "CloudFormation-Validate::W3030"
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Finding:
-    """What one rule says of one resource."""
+    """One violated rule on one resource."""
 
     rule: str
     severity: str
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class AcknowledgedRule:
-    """One acknowledged id on one construct, its reason, and the resources on which it covers a finding."""
+    """One acknowledged rule id on one construct, its reason, and the resources with findings that it covers."""
 
     rule: str
     path: str
@@ -65,13 +65,13 @@ class AcknowledgedRule:
 
     @property
     def decision(self) -> tuple[str, str]:
-        """Rule without pack and finding, and reason: what a person decided once, for all alike."""
+        """Rule without pack and finding, and reason: equal for acknowledgements that are the same decision."""
         return self.rule.partition("[")[0].partition("-")[2], self.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackEvidence:
-    """What was found in one stack."""
+    """Findings and acknowledgements of one stack."""
 
     stack: str
     resources: int
@@ -81,21 +81,21 @@ class StackEvidence:
 
     @property
     def decisions(self) -> int:
-        """Acknowledgements that differ in rule or reason; one rule in several packs, or on several buckets, is one."""
+        """Number of acknowledgements that differ in rule or reason: one rule in several packs or on several buckets is one."""
         return len({rule.decision for rule in self.acknowledgements})
 
     @property
     def problems(self) -> list[str]:
-        """Why the stack does not pass."""
+        """Reasons why the stack does not pass."""
         found = [
             f"{f.severity} {f.rule} at {f.path}; fix it, or acknowledge it beside its cause" for f in self.findings
         ]
         for rule in self.acknowledgements:
             if not rule.covers:
-                found.append(f"acknowledgement of {rule.rule} at {rule.path} covers nothing any more; remove it")
+                found.append(f"acknowledgement of {rule.rule} at {rule.path} no longer covers a finding; remove it")
             if len(rule.reason) < MINIMUM_REASON:
                 found.append(
-                    f"acknowledgement of {rule.rule} at {rule.path} has the reason {rule.reason!r}; say what was rejected"
+                    f"acknowledgement of {rule.rule} at {rule.path} has the reason {rule.reason!r}; name the rejected alternative"
                 )
         if self.resources > MAXIMUM_RESOURCES:
             found.append(
@@ -106,21 +106,21 @@ class StackEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What was found in an app. ``validated`` says whether CDK's own validation ran."""
+    """Findings and acknowledgements of an app. ``validated`` is whether CDK's own validation ran."""
 
     stacks: tuple[StackEvidence, ...]
     validated: bool
 
     @property
     def problems(self) -> list[str]:
-        """Why the app does not pass; empty if it does."""
+        """Reasons why the app does not pass; empty if it does."""
         found = [problem for stack in self.stacks for problem in stack.problems]
         if not self.validated:
             found.append("CDK's own validation did not run; unset CDK_VALIDATION")
         return found
 
     def summary(self) -> list[str]:
-        """Return one line a stack: resources, findings, acknowledgements and their share; then one a value that it loosens."""
+        """Return a line per stack with resources, findings, acknowledgements and their ratio, then a line per loosened value."""
         return [
             line
             for s in self.stacks
@@ -136,7 +136,7 @@ class Evidence:
         ]
 
     def to_json(self) -> str:
-        """Return the evidence as JSON, the same bytes for the same app."""
+        """Return the evidence as JSON; equal apps return equal bytes."""
         document = {
             "format": "mlops.compliance/1",
             "packs": list(_PACK_NAMES),
@@ -161,7 +161,7 @@ class Evidence:
 
 
 def add_packs(app: cdk.App) -> None:
-    """Make synthesis of an app fail on a finding of any of the packs, warnings too.
+    """Make the synthesis of an app fail on a finding of any pack, including warnings.
 
     Args:
         app: The app.
@@ -170,7 +170,7 @@ def add_packs(app: cdk.App) -> None:
 
 
 def check(app: cdk.App) -> Evidence:
-    """Synthesize an app once and return what the packs and CDK's own validation find in its stacks.
+    """Synthesize an app once and return the findings of the packs and of CDK's own validation in its stacks.
 
     Args:
         app: The app, not yet synthesized; the packs need not be registered.
@@ -184,7 +184,7 @@ def check(app: cdk.App) -> Evidence:
     """
     assembly = app.synth()
     stacks = [child for child in app.node.find_all() if isinstance(child, cdk.Stack) and not child.nested]
-    # these read templates: once for all stacks, which they see together
+    # these checks read templates: they run once for all stacks together
     of_templates = [*_cdk_findings(Path(app.outdir)), *_findings(MlopsChecks(app), app)]
     loosened = loosened_of_app(app, assembly)
     return Evidence(
@@ -232,7 +232,7 @@ def _stack_evidence(
 def _findings(pack: cdk_nag.NagPack, scope: IConstruct) -> list[Finding]:
     found: list[Finding] = []
     for violation in pack.validate_scope(scope).violations:
-        rule, severity = violation.rule_name, str(violation.severity)  # each is a call to jsii
+        rule, severity = violation.rule_name, str(violation.severity)  # each is a call to Node.js
         found += [
             Finding(rule=rule, severity=severity, path=str(resource.construct_path))
             for resource in violation.violating_resources
@@ -241,7 +241,7 @@ def _findings(pack: cdk_nag.NagPack, scope: IConstruct) -> list[Finding]:
 
 
 def _cdk_findings(assembly: Path) -> list[Finding]:
-    """What CDK's own validation wrote about the templates."""
+    """Return the findings of CDK's own validation from its report."""
     report = assembly / _REPORT
     if not report.is_file():
         return []
@@ -257,7 +257,7 @@ def _cdk_findings(assembly: Path) -> list[Finding]:
 
 
 def _validation_runs() -> bool:
-    """Whether CDK's own validation finds a known error; a report without findings does not say whether it ran."""
+    """Return whether CDK's own validation finds a known error; a report without findings does not show whether it ran."""
     app = cdk.App()
     wrong = {"VersioningConfiguration": {"Status": "Sometimes"}}
     bucket = cdk.CfnResource(cdk.Stack(app, "Canary"), "Bucket", type="AWS::S3::Bucket", properties=wrong)
@@ -271,7 +271,7 @@ def _validation_runs() -> bool:
 
 
 def _acknowledged(artifact: cx_api.CloudFormationStackArtifact) -> list[tuple[str, str, str]]:
-    """Rule, path and reason of every acknowledgement in a stack; the pack before ``::`` is dropped."""
+    """Return rule, path and reason of every acknowledgement in a stack, without the pack before ``::``."""
     found = {}
     for path, entries in _metadata(artifact).items():
         for entry in entries:
@@ -284,7 +284,7 @@ def _acknowledged(artifact: cx_api.CloudFormationStackArtifact) -> list[tuple[st
 
 
 def _metadata(artifact: cx_api.CloudFormationStackArtifact) -> dict[str, list[dict[str, Any]]]:
-    """What the assembly says of each construct of a stack; the constructs themselves are a call each to ask."""
+    """Return the metadata of a stack's constructs from the assembly: reading it from the constructs would be one call each."""
     folder = Path(artifact.assembly.directory)
     stated = json.loads((folder / "manifest.json").read_text())["artifacts"][artifact.id]
     apart = stated.get("additionalMetadataFile")

@@ -1,8 +1,7 @@
-"""What templates loosen of a platform's rules in the end: raw overrides of a template, and raw resources beside the constructs.
+"""Values of templates that are looser than a platform's rules: raw overrides, and resources outside the library's constructs.
 
-Constructs refuse a looser value. What CDK calls escape hatches goes round them: ``add_property_override``, a property of an L1 set
-later, a resource of no construct of ours. They stay possible, and each value that is looser is listed here, as templates and the
-state machines in them say it.
+Constructs reject looser values, but CDK's escape hatches bypass them: ``add_property_override``, a property of an L1 that is set
+later, an L1 resource. They stay possible, and each looser value in the templates and their state machines is listed.
 """
 
 import json
@@ -40,7 +39,7 @@ from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.platform_rules import PlatformRules
 from mlops_runtime.contracts.unit_entries import PLATFORM_ROOT, UNIT_ROOT, platform_parameter
 
-# what names an image or an instance type, also at run time
+# types with an image or an instance type, including those created at run time
 _RUNS = (
     "AWS::SageMaker::Model",
     "AWS::SageMaker::ModelPackage",
@@ -63,7 +62,7 @@ _DAYS_A_YEAR = 365
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitInStack:
-    """A unit with a platform in one stack of an app: its construct's path, and whether the stack owns locked records of it."""
+    """A unit with a platform in one stack of an app: the path of its construct, and whether the stack owns its locked records."""
 
     template: str
     account: str
@@ -74,7 +73,7 @@ class UnitInStack:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class LoosenedValue:
-    """One property of a template that is looser than a platform's rule: where it is, what the platform says, what was found."""
+    """One property of a template that is looser than a platform's rule: its location, the allowed values, and the value found."""
 
     path: str
     location: str
@@ -85,7 +84,7 @@ class LoosenedValue:
 
 
 def loosened_of_app(app: cdk.App, assembly: cx_api.CloudAssembly) -> dict[str, list[LoosenedValue]]:
-    """Return what the stacks of units with a platform loosen, by the stack's name.
+    """Return the loosened values in stacks of units with a platform, by stack name.
 
     Args:
         app: The app.
@@ -117,12 +116,12 @@ def loosened_of_app(app: cdk.App, assembly: cx_api.CloudAssembly) -> dict[str, l
 def loosened_values(
     assembly: Assembly, unit: UnitInStack, *, taggable: frozenset[str] = frozenset()
 ) -> list[LoosenedValue]:
-    """Return what one stack of an app loosens, in order of its constructs.
+    """Return the loosened values of one stack of an app, sorted by construct path.
 
     Args:
         assembly: The app's templates.
-        unit: The unit, and which template is its stack's.
-        taggable: Paths of the resources that take tags.
+        unit: The unit and its stack's template.
+        taggable: Paths of the resources that support tags.
     """
     found = {
         LoosenedValue(
@@ -168,7 +167,7 @@ def _of_runs(rules: PlatformRules, resource: Resource) -> _Found:
     for location, key, value in _values(resource.properties):
         text = resource.text(value)
         if is_expression(value):
-            continue  # what only an execution knows, such as the image of the model that serves
+            continue  # only known at run time, such as the image of the serving model
         if key in _IMAGES and text:
             for loose in loose_images(rules, {"image": text}):
                 yield resource, location, loose
@@ -188,7 +187,7 @@ def _of_records(rules: PlatformRules, assembly: Assembly, path: str) -> _Found:
 
 
 def _of_machines(rules: PlatformRules, assembly: Assembly) -> _Found:
-    """Yield states that approve a package: no person has to where one does."""
+    """Yield states that approve a package: they bypass the approval by a person."""
     for machine in machines(assembly):
         for state in machine.tasks():
             arguments = state.arguments
@@ -199,7 +198,7 @@ def _of_machines(rules: PlatformRules, assembly: Assembly) -> _Found:
 
 
 def _of_policies(rules: PlatformRules, assembly: Assembly, account: str) -> _Found:
-    """Yield statements that admit principals of other accounts, and are not bound to the organization."""
+    """Yield statements that allow principals of other accounts and are not limited to the organization."""
     endpoints = [(endpoint, endpoint.get("PolicyDocument")) for endpoint in assembly.of("AWS::EC2::VPCEndpoint")]
     roles = [(role, role.get("AssumeRolePolicyDocument")) for role in assembly.of("AWS::IAM::Role")]
     statements = [each for resource, document in (*endpoints, *roles) for each in allowed(resource, document)]
@@ -212,7 +211,7 @@ def _of_policies(rules: PlatformRules, assembly: Assembly, account: str) -> _Fou
 def _admits_others(statement: Statement, principal: object, account: str) -> bool:
     text = statement.resource.text(principal)
     named = text.partition(":iam::")[2].partition(":")[0] if ":iam::" in text else text
-    # what only one account may use is bound to more than an organization, except where a network is what it guards
+    # a statement with other conditions is stricter than an organization, except in the policy of a VPC endpoint
     is_endpoint = statement.resource.type == "AWS::EC2::VPCEndpoint"
     if text == "*":
         return is_endpoint or not statement.condition_keys or _ORGANIZATION in statement.condition_keys
@@ -250,7 +249,7 @@ def _of_resource(rules: PlatformRules, resource: Resource) -> _Found:
 
 
 def _of_calendar(rules: PlatformRules, text: str) -> Iterator[Loosening]:
-    if text.startswith(UNIT_ROOT):  # of the owner, read when the stack is deployed
+    if text.startswith(UNIT_ROOT):  # the owner's calendar, read at deployment
         return
     try:
         yield from loose_freeze(rules, read_freeze(text))

@@ -1,4 +1,4 @@
-"""A cdk-nag pack for MLOps: what no other pack covers, on any stack, also on what its state machines make at run time."""
+"""A cdk-nag pack for MLOps, with rules that no other pack has; it also covers resources that state machines create at run time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +15,10 @@ PACK = "Mlops"
 
 
 class MlopsChecks(cdk_nag.NagPack):
-    """Rules for endpoints, models, jobs, machines that promote, and their surroundings.
+    """Rules for endpoints, models, jobs, state machines that promote models, and their surroundings.
 
-    The pack reads the synthesized templates instead of constructs, so that it sees raw overrides, ``aws_eks_v2`` and what Amazon
-    States Language makes. A finding is acknowledged like those of cdk-nag's own packs, by ``Mlops::<id of the finding>``.
+    The pack reads the synthesized templates instead of constructs, so that it covers raw overrides, ``aws_eks_v2`` and resources
+    that Amazon States Language creates. Acknowledge a finding like those of cdk-nag's own packs, by ``Mlops::<id of the finding>``.
 
     Args:
         scope: The app, as for the packs of cdk-nag. Default: none.
@@ -33,7 +33,7 @@ class MlopsChecks(cdk_nag.NagPack):
 
     @property
     def name(self) -> str:
-        """Name in the report, and before ``::`` in acknowledgements."""
+        """Name in the report, and prefix before ``::`` in acknowledgements."""
         return PACK
 
     @property
@@ -45,12 +45,12 @@ class MlopsChecks(cdk_nag.NagPack):
         """Check all templates of an app; CDK calls this at the end of a synthesis.
 
         Args:
-            context: Names the templates.
+            context: Paths of the templates.
         """
         return _report(Assembly.load(map(Path, context.template_paths)), "")
 
     def validate_scope(self, scope: IConstruct) -> cdk.PolicyValidationPluginReport:
-        """Check what is below a construct, with the whole of its app or stage as context; synthesizes it if needed.
+        """Check a construct and its children in the context of the whole app or stage, which is synthesized if needed.
 
         Args:
             scope: An app, a stage, a stack or a construct.
@@ -68,10 +68,10 @@ class MlopsChecks(cdk_nag.NagPack):
 
 
 def violations(assembly: Assembly) -> Iterator[tuple[Rule, Violation]]:
-    """Yield what breaks any rule in the templates of an app.
+    """Yield the violations of all rules in the templates of an app.
 
     Args:
-        assembly: The templates, perhaps of another tool than CDK.
+        assembly: The templates, which need not be CDK's.
     """
     for rule in RULES:
         yield from ((rule, found) for found in rule.check(assembly))
@@ -103,7 +103,7 @@ def _violating(violation: Violation) -> cdk.PolicyViolatingResource:
     resource = violation.resource
     if resource.path:
         return cdk.PolicyViolatingResource(construct_path=resource.path, locations=[violation.location])
-    # without metadata of paths CDK finds the construct by its logical id
+    # without path metadata CDK finds the construct by its logical id
     return cdk.PolicyViolatingResource(
         resource_logical_id=resource.logical_id,
         template_path=f"{resource.template.name}.template.json",

@@ -1,4 +1,4 @@
-"""Statements of the policies in templates: whose they are, and what they allow."""
+"""Allow statements of the policies in templates, with their resources."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 from mlops_constructs.compliance.assembly import Assembly, Resource
 
-# property of the document, property of what it protects; without the latter it protects itself
+# property of the document, and property that refers to the protected resource; None if it is the same resource
 RESOURCE_POLICIES: dict[str, tuple[str, str | None]] = {
     "AWS::ECR::Repository": ("RepositoryPolicyText", None),
     "AWS::KMS::Key": ("KeyPolicy", None),
@@ -24,7 +24,7 @@ _IDENTITY_POLICIES = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One statement that allows something, of the document in a resource."""
+    """One Allow statement of a policy document in a resource."""
 
     resource: Resource
     body: Mapping[str, Any]
@@ -32,17 +32,17 @@ class Statement:
 
     @property
     def actions(self) -> list[str]:
-        """Its actions in lower case, which IAM ignores."""
+        """Actions in lower case: IAM ignores case."""
         return [self.resource.text(action).lower() for action in as_list(self.body.get("Action"))]
 
     @property
     def condition_keys(self) -> frozenset[str]:
-        """Its condition keys in lower case, which IAM ignores."""
+        """Condition keys in lower case: IAM ignores case."""
         conditions = self.body.get("Condition") or {}
         return frozenset(key.lower() for tests in conditions.values() if isinstance(tests, Mapping) for key in tests)
 
     def principals(self, kind: str) -> list[Any]:
-        """Return its principals of a kind, such as ``AWS`` or ``Service``; ``*`` alone is one of kind ``AWS``."""
+        """Return the principals of a kind, such as ``AWS`` or ``Service``; a bare ``*`` is of kind ``AWS``."""
         principal = self.body.get("Principal")
         if principal == "*":
             return ["*"] if kind == "AWS" else []
@@ -50,14 +50,14 @@ class Statement:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return a policy's value as a list: one value may stand without one."""
+    """Return a policy element as a list; a single value may be given without one."""
     if value is None:
         return []
     return list(value) if isinstance(value, list) else [value]
 
 
 def allowed(resource: Resource, document: object) -> Iterator[Statement]:
-    """Yield the statements of a policy document, or a single statement, that allow something."""
+    """Yield the Allow statements of a policy document, or of a single statement."""
     if not isinstance(document, Mapping):
         return
     for index, body in enumerate(as_list(document.get("Statement", document))):
@@ -66,7 +66,7 @@ def allowed(resource: Resource, document: object) -> Iterator[Statement]:
 
 
 def identity_statements(assembly: Assembly) -> Iterator[Statement]:
-    """Yield what policies of roles, users and groups allow, inline ones too."""
+    """Yield the Allow statements of identity policies, including inline ones."""
     for resource in assembly.of(*_IDENTITY_POLICIES):
         yield from allowed(resource, resource.properties.get("PolicyDocument"))
     for resource in assembly.of("AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::Group"):
@@ -75,7 +75,7 @@ def identity_statements(assembly: Assembly) -> Iterator[Statement]:
 
 
 def resource_statements(assembly: Assembly) -> Iterator[tuple[Statement, Resource]]:
-    """Yield what policies of buckets, keys, topics, queues and the like allow, with what they protect."""
+    """Yield the Allow statements of resource policies, with the resource that each protects."""
     for resource in assembly.of(*RESOURCE_POLICIES):
         document, protects = RESOURCE_POLICIES[resource.type]
         owner = resource if protects is None else resource.target(resource.properties.get(protects)) or resource
@@ -84,16 +84,16 @@ def resource_statements(assembly: Assembly) -> Iterator[tuple[Statement, Resourc
 
 
 def policies_of(assembly: Assembly, role: Resource) -> Iterator[Statement]:
-    """Yield what a role's own, attached and inline policies of the app allow."""
+    """Yield the Allow statements of a role's inline and attached policies in the app."""
     yield from _statements_by_owner(assembly).get(role, ())
     for managed in role.template.mentioned(role.properties.get("ManagedPolicyArns")):
         if managed.type == "AWS::IAM::ManagedPolicy":
             yield from allowed(managed, managed.properties.get("PolicyDocument"))
 
 
-@lru_cache(maxsize=2)  # many rules ask for the policies of every role
+@lru_cache(maxsize=2)  # many rules need the policies of every role
 def _statements_by_owner(assembly: Assembly) -> Mapping[Resource, Sequence[Statement]]:
-    """Return what the policies that stand in a resource, or name it as one they are attached to, allow."""
+    """Return the Allow statements of identity policies by the resource that contains them or that they are attached to."""
     found: dict[Resource, list[Statement]] = {}
     for policy, statements in groupby(identity_statements(assembly), lambda statement: statement.resource):
         listed = list(statements)

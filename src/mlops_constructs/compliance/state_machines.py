@@ -1,4 +1,4 @@
-"""State machines of templates, and the resources that they make at run time, expanded so that rules see both alike."""
+"""State machines of templates, and the resources that they create at run time, in the form of template resources."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.sagemaker_requests import render_endpoint, render_endpoint_config, render_model
 
 SPEC_TYPE = "Custom::MLOpsServingSpec"
-# what a call of SageMaker's API makes; jobs have no or another type of CloudFormation and are named as those would be
+# resource type that a SageMaker API call creates; jobs, which CloudFormation lacks, are named in the same form
 _MADE = {
     "createModel": "AWS::SageMaker::Model",
     "createEndpointConfig": "AWS::SageMaker::EndpointConfig",
@@ -32,7 +32,7 @@ _RESOURCE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """One state of a machine; ``scope`` is the list of names of the Map, Parallel and branch that contain it."""
+    """One state of a machine; ``scope`` contains the names of the Map and Parallel states and the branches around it."""
 
     name: str
     body: Mapping[str, Any]
@@ -41,45 +41,45 @@ class State:
 
     @property
     def is_task(self) -> bool:
-        """Whether it calls something."""
+        """Whether it is a Task state."""
         return self.body.get("Type") == "Task"
 
     @property
     def call(self) -> tuple[str, str, str]:
-        """Service, action and pattern (``.sync``, ``.waitForTaskToken``) of its integration; empty where it has none."""
+        """Service, action and pattern (``.sync``, ``.waitForTaskToken``) of its integration; empty strings without one."""
         match = _RESOURCE.fullmatch(re.sub(r"\$\{[^{}]*\}", "aws", str(self.body.get("Resource", ""))))
         return (match["service"], match["action"], match["pattern"] or "") if match else ("", "", "")
 
     @property
     def arguments(self) -> object:
-        """What it passes; a value that only an execution knows is a JSONata expression, also where it was a path."""
+        """Arguments of the call; values that are only known at run time are JSONata expressions, also in JSONPath states."""
         given = self.body.get("Arguments" if self.is_jsonata else "Parameters", {})
         return given if self.is_jsonata else _without_paths(given)
 
     @property
     def successors(self) -> list[str]:
-        """Names of the states that may follow, on success, by choice or on a caught error."""
+        """Names of all possible next states: on success, by choice or on a caught error."""
         holders = [self.body, *self.body.get("Choices", ()), *self.body.get("Catch", ())]
         return [holder[key] for holder in holders for key in ("Next", "Default") if key in holder]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A state machine; ``definition`` is None where it cannot be read."""
+    """A state machine; ``definition`` is None if it cannot be read."""
 
     resource: Resource
     definition: Mapping[str, Any] | None
 
     def states(self) -> Iterator[State]:
-        """Yield all states, also those inside Map and Parallel states."""
+        """Yield all states, including those inside Map and Parallel states."""
         return _states(self.definition or {}, is_jsonata=False, scope=())
 
     def tasks(self) -> Iterator[State]:
-        """Yield the tasks."""
+        """Yield the Task states."""
         return (state for state in self.states() if state.is_task)
 
 
-@lru_cache(maxsize=2)  # every rule asks
+@lru_cache(maxsize=2)  # every rule needs them
 def machines(assembly: Assembly) -> tuple[Machine, ...]:
     """Return the state machines of all templates, with their definitions."""
     return tuple(
@@ -95,10 +95,10 @@ def serving_specs(assembly: Assembly) -> tuple[tuple[Resource, ServingSpec | Non
 
 
 def made(assembly: Assembly, *types: str) -> Iterator[Resource]:
-    """Yield what machines and functions make at run time of some types, with the properties that states pass or IAM asks for.
+    """Yield resources of these types that machines and functions create at run time, with properties from states or IAM conditions.
 
-    Arguments that come whole from an expression show nothing; what a serving spec of this library stands for is expanded by the
-    very functions that render it at run time.
+    Arguments that are one expression as a whole are skipped. A serving spec of this library is expanded by the same functions that
+    render its resources at run time.
     """
     for machine in machines(assembly):
         for state in machine.tasks():
@@ -112,7 +112,7 @@ def made(assembly: Assembly, *types: str) -> Iterator[Resource]:
 
 
 def everywhere(assembly: Assembly, *types: str) -> Iterator[Resource]:
-    """Yield what templates declare and what machines and functions make, of some types."""
+    """Yield resources of these types that templates declare, or that machines and functions create."""
     yield from assembly.of(*types)
     yield from made(assembly, *types)
 
@@ -132,7 +132,7 @@ def _states(machine: Mapping[str, Any], *, is_jsonata: bool, scope: tuple[str, .
 def _definition(resource: Resource) -> Mapping[str, Any] | None:
     given = resource.properties.get("DefinitionString", resource.properties.get("Definition"))
     if given is None:
-        return None  # in S3, which is not read here
+        return None  # the definition is in S3
     is_object = isinstance(given, Mapping) and "States" in given
     text = json.dumps(_resolved(resource, given)) if is_object else resource.text(given)
     for name, value in (resource.properties.get("DefinitionSubstitutions") or {}).items():
@@ -145,7 +145,7 @@ def _definition(resource: Resource) -> Mapping[str, Any] | None:
 
 
 def _resolved(resource: Resource, value: Any) -> Any:
-    """A definition given as an object, with CloudFormation's functions as text."""
+    """Return a definition given as an object, with CloudFormation's functions as strings."""
     if isinstance(value, list):
         return [_resolved(resource, item) for item in value]
     if not isinstance(value, Mapping):
@@ -156,7 +156,7 @@ def _resolved(resource: Resource, value: Any) -> Any:
 
 
 def _without_paths(value: Any) -> Any:
-    """JSONPath's ``Field.$: $.x`` as ``Field: {% $.x %}``."""
+    """Convert JSONPath's ``Field.$: $.x`` to ``Field: {% $.x %}``."""
     if isinstance(value, list):
         return [_without_paths(item) for item in value]
     if not isinstance(value, Mapping):
@@ -187,7 +187,7 @@ def _spec(resource: Resource) -> ServingSpec | None:
 
 
 def _specified(resource: Resource, spec: ServingSpec) -> Iterator[Resource]:
-    """Model, config and endpoint that a serving spec stands for."""
+    """Yield model, config and endpoint of a serving spec."""
     name, execution = f"{spec.endpoint}-version", "${execution}"
     for kind, arguments in (
         ("AWS::SageMaker::Model", render_model(spec, package="${package}", name=name, execution=execution)),

@@ -1,4 +1,4 @@
-"""The web console as a construct: pages, API and sign-in for the people of an account."""
+"""The web console of an account: pages, API and sign-in."""
 
 from mlops_constructs.console.console import Console
 

@@ -1,4 +1,4 @@
-"""The web console of an account: pages and API at one address, for people whom Cognito signs in and IAM lets act."""
+"""The web console of an account: pages and API on one origin, with sign-in by Cognito and authorization by IAM."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_apigateway as gateway
@@ -24,36 +24,36 @@ _DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
 # https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-assign-domain-prefix.html
 _PREFIX = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _RESERVED = ("aws", "amazon", "cognito")
-# CloudFront takes certificates of this Region alone
+# CloudFront requires certificates of this Region
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html
 _CERTIFICATES = "us-east-1"
 
 
 @checked("InvalidConsole")
 class Console(Construct):
-    """Define the web console: pages behind CloudFront, their API, and the sign-in of people by Cognito. Stateful.
+    """The web console: pages behind CloudFront, their API, and sign-in by Amazon Cognito. Stateful.
 
-    The API's function may take the three roles, each in the name of the person, and nothing else: what a role is refused
-    on the command line, it is refused here. The group of a person says which roles that are; reads are done as a reader. It shows
-    every unit of the account and Region that the roles may read.
+    The API's function may only assume the three roles, on behalf of the signed-in person: an action that IAM denies to the role in
+    the CLI is denied here too. A person's Cognito groups determine the roles; reads always use the reader role. The console shows
+    all units of the account and Region that the roles may read.
 
-    The user pool has the people. In PRODUCTION it stays when it leaves the stack, and is protected from deletion.
+    The user pool contains the people. In PRODUCTION it is retained when it leaves the stack, and protected from deletion.
 
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit whose network, key, logs and topic it uses.
-        reader: Role of those who read.
+        business_unit: The unit whose network, key, logs and topic the console uses.
+        reader: Role for reading.
         on_call: Role of people on call (docs/operations.md).
         approver: Role of approvers, such as ``ModelRegistry.approver_role``.
-        domain: Name of the console, such as ``console.example.com``; a record of DNS points it to the distribution. Default: the
-            name that CloudFront gives.
-        certificate: Certificate for that name, of us-east-1. Default: CloudFront's own.
-        sign_in_prefix: First part of the name at which Cognito signs people in, which no other account of the Region has.
-            Default: the unit's name, ``-console-`` and the account.
+        domain: Domain name of the console, such as ``console.example.com``, with a DNS record that points to the distribution.
+            Default: the distribution's own domain name.
+        certificate: Certificate for that name, in us-east-1. Default: CloudFront's own.
+        sign_in_prefix: Domain prefix of Cognito's sign-in pages, unique in the Region. Default: the unit's name, ``-console-`` and
+            the account.
 
     Raises:
-        ValidationError: If a name is not possible, or domain and certificate do not come together.
+        ValidationError: If a name is not allowed, or only one of domain and certificate is set.
 
     Example:
         >>> console = Console(
@@ -121,17 +121,17 @@ class Console(Construct):
 
     @property
     def url(self) -> str:
-        """Address of the console, without a slash at its end."""
+        """Origin of the console, without a trailing slash."""
         return self._hosting.origin
 
     @property
     def user_pool(self) -> cognito.UserPool:
-        """The people; its groups ``reader``, ``on-call`` and ``approver`` say in which roles they act."""
+        """The user pool; its groups ``reader``, ``on-call`` and ``approver`` determine a person's roles."""
         return self._pool
 
     @property
     def distribution(self) -> cloudfront.Distribution:
-        """The distribution of the pages, and of the API below ``/api/``."""
+        """The distribution of the pages, and of the API under ``/api/``."""
         return self._hosting.distribution
 
     @property
@@ -141,12 +141,12 @@ class Console(Construct):
 
     @property
     def function_role_arn(self) -> str:
-        """ARN of the role in which the API's function takes the others: what the trust of imported roles names."""
+        """ARN of the role in which the API's function assumes the others; trust policies of imported roles must allow it."""
         return self._function_role
 
     @property
     def alarms(self) -> dict[str, cloudwatch.Alarm]:
-        """The alarm ``errors`` of answers with 5xx."""
+        """The alarm ``errors`` for 5xx responses."""
         return {"errors": self._alarm}
 
     def _admit(self, roles: dict[Role, iam.IRole]) -> None:
@@ -164,13 +164,13 @@ class Console(Construct):
         reserved = [word for word in _RESERVED if word in prefix]
         return [
             check_pattern(
-                "domain", domain, pattern=_DOMAIN, allowed="a name of DNS in lower case, such as console.example.com"
+                "domain", domain, pattern=_DOMAIN, allowed="a DNS name in lower case, such as console.example.com"
             ),
-            "domain and certificate must come together: CloudFront answers to a name only with a certificate for it, got "
-            f"{'domain' if certificate is None else 'certificate'} alone"
+            "domain and certificate must be set together: CloudFront accepts a name only with a certificate for it, got only "
+            f"{'domain' if certificate is None else 'certificate'}"
             if (domain is None) != (certificate is None)
             else None,
-            f"certificate must be of {_CERTIFICATES}, from where CloudFront takes it, got one of {region}"
+            f"certificate must be in {_CERTIFICATES}, as CloudFront requires, got one in {region}"
             if region not in (None, _CERTIFICATES)
             else None,
             check_pattern(
@@ -179,13 +179,13 @@ class Console(Construct):
                 pattern=_PREFIX,
                 allowed="1 to 63 lower-case letters, digits or hyphens, not at the ends",
             ),
-            f"sign_in_prefix must not contain {reserved[0]!r}, which Cognito keeps for itself, got {prefix!r}; give another"
+            f"sign_in_prefix must not contain {reserved[0]!r}, which Cognito reserves, got {prefix!r}; use another prefix"
             if reserved
             else None,
         ]
 
 
 def _region(certificate: acm.ICertificate) -> str | None:
-    """Return the Region that a certificate's ARN names, if it is known."""
+    """Return the Region of a certificate's ARN, if it is known."""
     arn = certificate.certificate_arn
     return cdk.Arn.split(arn, cdk.ArnFormat.SLASH_RESOURCE_NAME).region if is_known(arn) else None

@@ -1,4 +1,4 @@
-"""The console's API in front of its function: tokens of its own user pool alone, a firewall, a limit, a log and an alarm."""
+"""The console's API in front of its function: access tokens of its user pool, a web ACL, throttling, an access log and an alarm."""
 
 import json
 
@@ -18,23 +18,23 @@ from mlops_runtime.console.http_message import JSON, PROBLEM
 
 STAGE = "live"
 _TIMEOUT = cdk.Duration.seconds(29)
-# a page asks some ten times when it opens, then every three seconds: a dozen people on call at once
+# a page sends about ten requests when it opens, then one every three seconds: enough for a dozen people on call
 _RATE, _BURST = 50, 100
-_LARGEST = cdk.Size.kibibytes(64)  # of a body, as the function takes it
+_LARGEST = cdk.Size.kibibytes(64)  # body size, equal to the function's own limit
 _FIVE_MINUTES = cdk.Duration.minutes(5)
 _NO_CACHE = (
-    "answers are of one person's role and of the state as AWS answers it now; rejected: a cache, which would give one person "
-    "another's answer"
+    "responses depend on a person's role and on the current state in AWS; rejected: a cache, which could return one person's "
+    "response to another"
 )
 _NO_EXECUTION_LOG = (
-    "API Gateway makes the group of execution logs itself, without key and retention; the access log has each call with person, "
+    "API Gateway creates the group of execution logs itself, without key and retention; the access log has each call with person, "
     "status and cause; rejected: execution logs"
 )
 _NO_CERTIFICATE = (
-    "the integration is Lambda, which is asked in AWS's own network and knows no client certificates of API Gateway; rejected: "
-    "one that would never be sent"
+    "the integration is Lambda, which is invoked in AWS's own network and does not support client certificates of API Gateway; "
+    "rejected: a certificate that would never be sent"
 )
-# what API Gateway itself answers, in the console's form; `type` is what the pages tell kinds apart by
+# API Gateway's own error responses, in the console's format; the pages distinguish errors by `type`
 _ANSWERS = (
     (gateway.ResponseType.UNAUTHORIZED, 401, "not signed in", "the sign-in is missing or has ended; sign in again"),
     (gateway.ResponseType.ACCESS_DENIED, 403, "not allowed", "this sign-in may not use the console"),
@@ -52,14 +52,7 @@ _ANSWERS = (
 def define_api(
     scope: Construct, *, business_unit: IBusinessUnit, function: lambda_.Function, sign_in: SignIn
 ) -> gateway.RestApi:
-    """Define the API: everything below ``/api`` goes to the function, with the claims of the token.
-
-    Args:
-        scope: Parent.
-        business_unit: The unit.
-        function: What answers.
-        sign_in: Whose access tokens are taken.
-    """
+    """Define the API: every request under ``/api`` invokes the function, with the claims of the access token."""
     name = f"{business_unit.name}-console"
     log_group = define_log_group(scope, "AccessLog", business_unit=business_unit)
     api = gateway.RestApi(
@@ -68,7 +61,7 @@ def define_api(
         rest_api_name=name,
         description=f"API of the console of {business_unit.name}",
         endpoint_configuration=gateway.EndpointConfiguration(types=[gateway.EndpointType.REGIONAL]),
-        # one role an account: who sets it in a stack takes it from all others
+        # this setting is per account: one stack would overwrite it for all others
         cloud_watch_role=False,
         deploy_options=gateway.StageOptions(
             stage_name=STAGE,
@@ -106,12 +99,7 @@ def define_api(
 
 
 def define_alarm(scope: Construct, *, business_unit: IBusinessUnit) -> cloudwatch.Alarm:
-    """Define the alarm of answers that failed: on the day when a person rolls back the console must work.
-
-    Args:
-        scope: Parent.
-        business_unit: The unit; gives the topic.
-    """
+    """Define the alarm on 5xx responses: the console must work when a person needs to roll back."""
     alarm = cloudwatch.Metric(
         namespace="AWS/ApiGateway",
         metric_name="5XXError",
@@ -127,8 +115,9 @@ def define_alarm(scope: Construct, *, business_unit: IBusinessUnit) -> cloudwatc
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
         treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         alarm_description=(
-            f"the console of {business_unit.name} answered 5xx three times or more in five minutes, twice; read the log of its "
-            "function, and use mlops status and mlops rollback until it works"
+            f"the console of {business_unit.name} returned at least three 5xx responses in two of three five-minute periods; "
+            f"read the "
+            "log of its function, and use mlops status and mlops rollback until it works"
         ),
     )
     alarm.add_alarm_action(actions.SnsAction(business_unit.topic))

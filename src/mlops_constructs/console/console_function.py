@@ -1,4 +1,4 @@
-"""The function behind a console's API: it may take the roles that people have, and nothing else."""
+"""The function behind the console's API, which may only assume the roles of people."""
 
 from collections.abc import Mapping
 
@@ -17,19 +17,19 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.console.route import Role
 
 TAKE = ("sts:AssumeRole", "sts:SetSourceIdentity")
-# API Gateway gives up after as long
+# API Gateway's timeout
 _LONGEST = cdk.Duration.seconds(29)
-# the libraries of the monitor are loaded before the first answer, at the speed that memory buys
+# the monitor's libraries are loaded before the first response; CPU, and so the duration, depends on memory
 _MEMORY = 1024
 _LOGS = "the streams of its own log group are named by Lambda at run time; rejected: a managed policy for all groups"
 _SYNCHRONOUS = (
-    "API Gateway alone calls it and waits for the answer, so nothing is ever queued or lost; rejected: dead letters that "
-    "no call could fill"
+    "only API Gateway invokes it, synchronously, so no event is ever queued or lost; rejected: a dead-letter queue that "
+    "would stay empty"
 )
 
 
 def role_name(scope: Construct, business_unit: IBusinessUnit) -> str:
-    """Return the name of the function's role: trust policies of roles in other stacks and accounts name it."""
+    """Return the name of the function's role, which trust policies of roles in other stacks and accounts contain."""
     return f"{business_unit.name}-console-{stack_values(scope).region}"
 
 
@@ -38,12 +38,7 @@ def define_console_function(
 ) -> lambda_.Function:
     """Define the function.
 
-    Its role is outside of the unit's boundary, which has no action of STS (docs/adr/0009-approval.md).
-
-    Args:
-        scope: Parent.
-        business_unit: The unit; gives network, key and logs.
-        roles: The roles that people have.
+    Its role has no permissions boundary: the unit's boundary allows no action of STS (docs/adr/0009-approval.md).
     """
     log_group = define_log_group(scope, "FunctionLogs", business_unit=business_unit)
     description = f"The console of {business_unit.name}: takes the roles that people have"
@@ -97,14 +92,14 @@ def define_console_function(
 
 
 def admit(role: iam.Role, *, function_role: str) -> None:
-    """Let the console take a role in people's names; its trust names the function's role alone.
+    """Let the console's function assume a role on behalf of people; the trust policy allows the function's role only.
 
-    Both actions stand in the trust of the role and in the policy of who takes it:
+    Both actions are needed in the role's trust policy and in the policy of the function's role:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html
 
     Args:
-        role: A role that people have.
-        function_role: ARN of the function's role, by its name: a reference would tie the stacks of both in a circle.
+        role: A role of people.
+        function_role: ARN of the function's role, built from its name: a reference would make the two stacks depend on each other.
     """
     document = role.assume_role_policy
     assert document is not None  # noqa: S101 - of roles that are defined

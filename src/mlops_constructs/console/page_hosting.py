@@ -1,4 +1,4 @@
-"""The console's pages behind CloudFront: a bucket that the distribution alone reads, and one origin with the API, so no CORS."""
+"""The console's pages behind CloudFront: a bucket that only the distribution can read, on one origin with the API (no CORS)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,38 +21,40 @@ from mlops_runtime.console.page_files import HEADERS, content_policy
 from mlops_runtime.console.page_publication import FILES, page_document
 
 CONFIG_TYPE = "Custom::MLOpsConsolePages"
-# API Gateway answers in 29 seconds at the latest
+# API Gateway's timeout is 29 seconds
 _PATIENCE = cdk.Duration.seconds(30)
 _TWO_YEARS = cdk.Duration.days(730)
-# headers for which CloudFront has fields of their own
+# headers with properties of their own in CloudFront
 _OWN_FIELDS = ("Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options")
 _ANYWHERE = (
-    "people on call may be anywhere, and who may act is what they sign in as; rejected: a list of countries, which "
+    "people on call may be in any country, and their sign-in decides who may act; rejected: a list of countries, which "
     "locks out a person who travels"
 )
 _FIREWALL = (
-    "the API behind has a web firewall, and the pages are public files without a secret; rejected: a second firewall, which "
-    "CloudFront takes from us-east-1 alone"
+    "the API behind it has a web ACL, and the pages are public files without secrets; rejected: a second web ACL, which "
+    "CloudFront requires in us-east-1"
 )
 _LOGGED = (
     "the API's access log has each call with the person, and the pages are the same public files for all; "
-    "rejected: logs of their loads, which need a bucket with ACLs"
+    "rejected: logs of page loads, which need a bucket with ACLs"
 )
 _OWN_NAME = (
-    "CloudFront's own certificate has TLS 1.0 as its minimum, which no current browser speaks; `domain` and `certificate` set "
-    "TLS 1.2; rejected: no console before a domain is there"
+    "CloudFront's own certificate has TLS 1.0 as its minimum, which no current browser uses; `domain` and `certificate` set "
+    "TLS 1.2; rejected: no console without a domain"
 )
-_PUBLICATION = "files have their hash in the folder's name, so that each release has others; rejected: the bucket's ACL"
+_PUBLICATION = (
+    "the folder's name contains a hash of the files, which differs between releases; rejected: the bucket's ACL"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hosting:
-    """Where the pages are.
+    """Bucket, distribution and origin of the pages.
 
     Args:
         bucket: Bucket of the files.
-        distribution: Serves them, and the API below ``/api/``.
-        origin: Of both, without a slash at its end.
+        distribution: Serves the files, and the API under ``/api/``.
+        origin: Origin of both, without a trailing slash.
     """
 
     bucket: s3.Bucket
@@ -75,12 +77,12 @@ def define_hosting(
         scope: Parent.
         business_unit: The unit.
         api: The API.
-        sign_in_origin: Origin that the pages may call beside their own.
-        domain: Name of the console. Default: CloudFront's.
-        certificate: Certificate for it, of us-east-1.
+        sign_in_origin: Origin that the pages may call besides their own.
+        domain: Domain name of the console. Default: the distribution's.
+        certificate: Certificate for it, in us-east-1.
     """
     bucket = define_page_bucket(scope, "Files", business_unit=business_unit)
-    # of the account, in all Regions: CDK's own names would collide with those of the same stack in another one
+    # these names are unique in the account across Regions: CDK's would collide with those of the same stack in another Region
     name = f"{business_unit.name}-console-{stack_values(scope).region}"
     headers = _headers(scope, name, sign_in_origin)
     access = cloudfront.S3OriginAccessControl(scope, "Access", origin_access_control_name=name)
@@ -90,7 +92,7 @@ def define_hosting(
         "Distribution",
         comment=f"MLOps console of {business_unit.name}",
         default_root_object="index.html",
-        # CloudFront would keep what says no-store for a second: the cache policy's least
+        # caching is disabled: with a cache policy CloudFront would cache no-store responses for a second
         default_behavior=_behavior(files, headers, cloudfront.CachePolicy.CACHING_DISABLED),
         additional_behaviors={
             "/static/*": _behavior(files, headers, cloudfront.CachePolicy.CACHING_OPTIMIZED),
@@ -99,7 +101,7 @@ def define_hosting(
                 headers,
                 cloudfront.CachePolicy.CACHING_DISABLED,
                 methods=cloudfront.AllowedMethods.ALLOW_ALL,
-                # the API knows itself by its own host name alone
+                # API Gateway accepts only its own host name
                 request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
             ),
         },
@@ -120,16 +122,16 @@ def define_hosting(
 def publish_pages(
     scope: Construct, hosting: Hosting, *, business_unit: IBusinessUnit, config: Mapping[str, object]
 ) -> None:
-    """Put the pages and their configuration into the bucket with each deployment that changes them.
+    """Copy the pages and their configuration to the bucket in each deployment that changes them.
 
-    A function of the unit does it, which may write to this bucket alone. CDK's own (``BucketDeployment``) has an inline policy
-    with wildcards on the bucket of all assets, runs the AWS CLI outside of the unit's network, and deletes.
+    The unit's own function does it, which may only write to this bucket. CDK's ``BucketDeployment`` has an inline policy with
+    wildcards on the bucket of all assets, runs the AWS CLI outside the unit's network, and deletes files.
 
     Args:
         scope: Parent.
-        hosting: Where the pages are.
+        hosting: Hosting of the pages.
         business_unit: The unit.
-        config: What ``/config.json`` says; values may be known at deployment alone.
+        config: Content of ``/config.json``; values may be tokens.
     """
     document = page_document()
     function = define_function(
@@ -174,7 +176,7 @@ def _behavior(
 
 
 def _headers(scope: Construct, name: str, sign_in_origin: str) -> cloudfront.ResponseHeadersPolicy:
-    """Return the headers that ``mlops console`` sends too, and the one that keeps browsers on TLS."""
+    """Return the headers that ``mlops console`` also sends, and Strict-Transport-Security."""
     return cloudfront.ResponseHeadersPolicy(
         scope,
         "Headers",

@@ -1,4 +1,4 @@
-"""Who signs in to a console, and how: a user pool with a group for each kind of role, and a public client with PKCE."""
+"""Sign-in to the console: a user pool with a group per role, and a public client with PKCE."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.console.route import Role
 
 RESOURCE_SERVER, SCOPE = "console", "use"
-# what the pages ask for and the API requires, as Cognito writes it
+# scope that the pages request and the API requires, in Cognito's format
 ACCESS_SCOPE = f"{RESOURCE_SERVER}/{SCOPE}"
 _GROUPS = {
     "Readers": (Role.READER, "Read what the console shows"),
@@ -18,18 +18,18 @@ _GROUPS = {
     "Approvers": (Role.APPROVER, "Approve and reject packages"),
 }
 _WORKING_DAY = cdk.Duration.hours(12)
-# a page that asks twice, as two tabs do, is not signed out
+# two tabs may refresh the same token at once
 _ROTATION_GRACE = cdk.Duration.seconds(10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
-    """Where people sign in.
+    """The user pool, its scope and its origin.
 
     Args:
         pool: The user pool.
-        scope: Scope that the API asks for.
-        origin: Origin of Cognito's pages and of its token endpoint.
+        scope: Scope that the API requires.
+        origin: Origin of Cognito's sign-in pages and token endpoint.
     """
 
     pool: cognito.UserPool
@@ -38,14 +38,14 @@ class SignIn:
 
 
 def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_prefix: str) -> SignIn:
-    """Define the user pool: people whom an administrator invites, by name, with a second factor.
+    """Define the user pool: users are created by an administrator, sign in with a username, and need a second factor.
 
-    The name of a person is what IAM's sessions and the records carry, so it is chosen by a person.
+    The username becomes the IAM session name and is written to the audit records, so it is not generated.
 
     Args:
         scope: Parent.
-        business_unit: The unit; gives what becomes of the pool.
-        domain_prefix: First part of the address at which Cognito signs people in.
+        business_unit: The unit; provides the removal policy.
+        domain_prefix: Domain prefix of Cognito's sign-in pages.
     """
     pool = cognito.UserPool(
         scope,
@@ -57,7 +57,7 @@ def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_pre
         auto_verify=cognito.AutoVerifiedAttrs(email=True),
         account_recovery=cognito.AccountRecovery.EMAIL_ONLY,
         mfa=cognito.Mfa.REQUIRED,
-        # no text messages: they cost, need a role of their own, and are the weakest factor
+        # no SMS: it costs, needs a role of its own, and is the weakest factor
         mfa_second_factor=cognito.MfaSecondFactor(sms=False, otp=True),
         password_policy=cognito.PasswordPolicy(
             min_length=14,
@@ -81,7 +81,8 @@ def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_pre
     domain = pool.add_domain(
         "Domain",
         cognito_domain=cognito.CognitoDomainOptions(domain_prefix=domain_prefix),
-        # the classic pages do not read prompt: no silent sign-in, and no password again before what is grave
+        # the classic hosted UI ignores `prompt`, so it has no silent sign-in and no forced re-authentication before critical
+        # actions
         # claim: cognito-prompts
         managed_login_version=cognito.ManagedLoginVersion.NEWER_MANAGED_LOGIN,
     )
@@ -89,12 +90,12 @@ def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_pre
 
 
 def define_client(scope: Construct, sign_in: SignIn, *, origin: str) -> cognito.UserPoolClient:
-    """Define the client of the pages: code flow alone, without a secret, which a page could not keep.
+    """Define the app client of the pages: authorization code grant only, without a client secret, which a page cannot protect.
 
     Args:
         scope: Parent.
-        sign_in: Where people sign in.
-        origin: Of the pages, to which Cognito sends people back.
+        sign_in: The user pool.
+        origin: Origin of the pages, to which Cognito redirects.
     """
     client = cognito.UserPoolClient(
         scope,
@@ -117,13 +118,14 @@ def define_client(scope: Construct, sign_in: SignIn, *, origin: str) -> cognito.
     )
     resource = client.node.default_child
     assert isinstance(resource, cognito.CfnUserPoolClient)  # noqa: S101
-    # without a list Cognito allows REFRESH_TOKEN_AUTH too, by which rotation would be walked around, and which it then refuses
+    # by default Cognito also allows REFRESH_TOKEN_AUTH, which would bypass rotation and which Cognito rejects together with
+    # rotation
     # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-refresh-token.html
     resource.explicit_auth_flows = ["ALLOW_USER_SRP_AUTH"]
     cognito.CfnManagedLoginBranding(
         scope,
         "Branding",
-        # without it Cognito answers 403 instead of its sign-in page
+        # without a branding Cognito returns 403 instead of its sign-in page
         # claim: cognito-managed-login-needs-a-branding
         user_pool_id=sign_in.pool.user_pool_id,
         client_id=client.user_pool_client_id,

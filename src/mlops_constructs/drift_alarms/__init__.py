@@ -1,4 +1,4 @@
-"""Alarms on what a monitor finds, and what they start."""
+"""CloudWatch alarms on the findings of a monitor, their notifications, and dashboards."""
 
 from mlops_constructs.drift_alarms.alarm_catalogue import ExpectedTraffic, Severity
 from mlops_constructs.drift_alarms.drift_alarms import DriftAlarms

@@ -1,4 +1,4 @@
-"""The alarms of a monitor as data: severities, expected traffic, and the composite alarm's children."""
+"""The alarms of a monitor as data: severities, expected traffic, and the children of the composite alarms."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,17 +22,16 @@ _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
 # SageMaker delivers captures within minutes; https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 _CAPTURE_HOURS = 3
-# An alarm evaluates at most seven days, and two runs must fit, or each late run would raise it.
+# An alarm evaluates at most seven days, and that must cover two runs, or it would fire on each late run.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html (EvaluationPeriods)
 LONGEST_SCHEDULE = cdk.Duration.hours(84)
 
 
 class Severity(StrEnum):
-    """How urgent an alarm is: whom it tells.
+    """Urgency of an alarm, which selects its topic.
 
-    ``WARNING`` needs attention in working hours: one window drifted, labels are late. ``CRITICAL`` is something that a
-    person on call acts on: drift that persists, quality, bias or latency beyond their limits, a baseline that was tampered with,
-    or silence.
+    ``WARNING`` needs attention in working hours: one window drifted, labels are late. ``CRITICAL`` needs a person on call: drift
+    that persists, quality, bias or latency beyond their limits, a baseline that was tampered with, or missing data.
     """
 
     WARNING = "warning"
@@ -42,16 +41,17 @@ class Severity(StrEnum):
 @checked("InvalidExpectedTraffic")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedTraffic:
-    """Hours of the week at which an endpoint is called. All times are UTC, which is what CloudWatch reads off its data.
+    """Hours of the week in which an endpoint receives requests, in UTC, which CloudWatch's metric math uses.
 
     Args:
         start: First hour of a day, 0 to 23. Default: 0.
-        end: Hour before which it ends, 1 to 24; up to ``start`` it is that of the next day. Default: 24.
-        days: Days on which the hours lie, as the clock has them. Default: all seven.
-        max_silence: How long, of these hours, without any call is an alarm: whole hours, up to two days. Default: two hours.
+        end: Hour at which it ends, exclusive, 1 to 24; before ``start`` it is that of the next day. Default: 24.
+        days: Calendar days of the hours. Default: all seven.
+        max_silence: Duration within these hours without any request that fires the alarm: whole hours, up to two days.
+            Default: two hours.
 
     Raises:
-        ValidationError: With every value that is not possible.
+        ValidationError: With every value that is not allowed.
 
     Example:
         >>> ExpectedTraffic(start=7, end=20).expression("calls")
@@ -68,34 +68,34 @@ class ExpectedTraffic:
         problems = [
             check_whole("start", self.start, minimum=0, maximum=23),
             check_whole("end", self.end, minimum=1, maximum=24),
-            f"end must differ from start, got {self.end} for both; leave both out for the whole day"
+            f"end must differ from start, got {self.end} for both; omit both for the whole day"
             if self.end == self.start
             else None,
-            None if self.days else "days must not be empty; leave expected_traffic out where no call is expected",
+            None if self.days else "days must not be empty; omit expected_traffic if no requests are expected",
             check_duration("max_silence", silence, minimum=cdk.Duration.hours(1), maximum=cdk.Duration.days(2)),
         ]
         found = [problem for problem in problems if problem is not None]
         if not found and silence.to_seconds(integral=False) % 3600:
             found.append(
-                f"max_silence must be whole hours, got {silence.to_human_string()}; calls are summed by the hour"
+                f"max_silence must be whole hours, got {silence.to_human_string()}; requests are summed by the hour"
             )
         if found:
             raise ValidationError("InvalidExpectedTraffic", found)
 
     @property
     def silent_hours(self) -> int:
-        """Expected hours in a row without any call that are an alarm."""
+        """Consecutive expected hours without any request that fire the alarm."""
         return 2 if self.max_silence is None else int(self.max_silence.to_hours())
 
     def expression(self, calls: str) -> str:
-        """Return metric math: the calls of the hours at which some are expected, 0 without any, and 1 at all other hours.
+        """Return metric math: the number of requests in expected hours, 0 without any, and 1 in all other hours.
 
-        Where there is no data at all, which FILL may leave missing, missing data breach.
+        Without any data, FILL may return no value; the alarm then treats missing data as breaching.
 
         See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html (date and time functions)
 
         Args:
-            calls: Id of the metric of calls.
+            calls: Id of the metric of requests.
         """
         hour, day = "HOUR(TIME_SERIES(1))", "DAY(TIME_SERIES(1))"
         joined = "AND" if self.start < self.end else "OR"
@@ -111,7 +111,7 @@ class ExpectedTraffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """One alarm. ``name`` is its name for callers, ``id`` its construct id; ``feature`` has one of its own."""
+    """One alarm. ``name`` is its public name, ``id`` its construct id; an alarm on a feature's PSI has the feature's name as id."""
 
     name: str
     id: str
@@ -136,10 +136,10 @@ def children(
 
     Args:
         monitor: The monitor.
-        wape_ratio: Live WAPE over the holdout's, above which ``quality`` fires.
-        severities: Severities that differ, by name.
+        wape_ratio: Ratio of the live WAPE to the holdout's above which ``quality`` fires.
+        severities: Severities that differ from the defaults, by name.
         psi: Largest PSI by feature.
-        traffic: When calls are expected; None is never.
+        traffic: Hours with expected requests; ``None`` without such an alarm.
     """
     found = [*_drift(monitor), *_quality(monitor, wape_ratio), *_silence(monitor, traffic)]
     for child in found:
@@ -149,7 +149,7 @@ def children(
 
 
 def names(monitor: IModelMonitor, *, traffic: ExpectedTraffic | None) -> tuple[str, ...]:
-    """Return the names that ``severities`` may have."""
+    """Return the names that are allowed in ``severities``."""
     return tuple(child.name for child in (*_drift(monitor), *_quality(monitor, 1), *_silence(monitor, traffic)))
 
 
@@ -162,7 +162,7 @@ def _drift(monitor: IModelMonitor) -> Iterator[Child]:
         metric=monitor.metric_features_suspect,
         threshold=1,
         comparison=_AT_LEAST,
-        description=f"at least one feature of the calls looked unlike the training data in the last window; {_after(spec)}",
+        description=f"at least one feature of the requests differed from the training data in the last window; {_after(spec)}",
     )
     yield Child(
         name="features",
@@ -171,9 +171,9 @@ def _drift(monitor: IModelMonitor) -> Iterator[Child]:
         metric=monitor.metric_features_drifted,
         threshold=1,
         comparison=_AT_LEAST,
-        description="at least one feature of the calls no longer looks like the training data, in "
-        f"{spec.alarm_windows} of {spec.of_windows} windows; the newest report names it and how it changed: fix the feed if "
-        "it broke, else let the model be trained again",
+        description="at least one feature of the requests differs from the training data in "
+        f"{spec.alarm_windows} of {spec.of_windows} windows; the newest report names it and its change: fix the data feed if "
+        "it broke, otherwise retrain the model",
     )
     yield Child(
         name="baseline",
@@ -182,8 +182,9 @@ def _drift(monitor: IModelMonitor) -> Iterator[Child]:
         metric=monitor.metric_baseline_tampered,
         threshold=1,
         comparison=_AT_LEAST,
-        description="the live model's baseline is gone, or not the one that was approved with it: nothing is compared with it; "
-        "find out who wrote below evaluations/ (the bucket keeps versions), restore it, or roll back",
+        description="the live model's baseline is missing, or is not the one approved with it, so requests are not compared "
+        "with it; "
+        "find out who wrote to evaluations/ (the bucket is versioned), restore it, or roll back",
     )
     if monitor.engine.name == "SAGEMAKER_MODEL_MONITOR" or (monitor.engine.job and monitor.engine.job.attribution_rows):
         yield Child(
@@ -193,15 +194,17 @@ def _drift(monitor: IModelMonitor) -> Iterator[Child]:
             metric=monitor.metric_ndcg,
             threshold=spec.minimum_ndcg,
             comparison=_BELOW,
-            description="the model's predictions rest on other features than when it was approved; compare the attributions of "
-            "the newest report with the baseline's, and the features that moved",
+            description="the model's predictions depend on other features than when it was approved; compare the attributions of "
+            "the newest report with the baseline's, and check the features that changed",
         )
 
 
 def _after(spec: MonitorSpec) -> str:
-    """Return what to do about a feature that drifted in one window."""
+    """Return the action for a feature that drifted in one window."""
     if spec.alarm_windows == 1:
-        return "one window is enough for drift, so the alarm Features fires too: the newest report names the feature"
+        return (
+            "one window is enough for drift, so the alarm Features fires as well: the newest report names the feature"
+        )
     return (
         f"wait for the next window, since drift needs {spec.alarm_windows} of {spec.of_windows}, or check now: the newest "
         "report names the feature"
@@ -217,8 +220,8 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
         metric=monitor.metric_wape_ratio_low,
         threshold=wape_ratio,
         comparison=_ABOVE,
-        description=f"the live WAPE is more than {wape_ratio} times that of the model's holdout, with the whole of its "
-        "interval; compare the report's quality with quality_baseline, and check that the labels are right",
+        description=f"the live WAPE is more than {wape_ratio} times that of the model's holdout, over its whole confidence "
+        "interval; compare the report's quality with quality_baseline, and check that the labels are correct",
     )
     limits = ", ".join(f"{name} {limit:g}" for name, limit in spec.quality_limits.items())
     yield Child(
@@ -228,8 +231,9 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
         metric=monitor.metric_quality_violations,
         threshold=1,
         comparison=_AT_LEAST,
-        description=f"a metric of the live model is worse than its limit ({limits or 'from the holdout'}), with the whole of its "
-        "interval; the newest report shows each by segment: check that the labels are right, then train again or roll back",
+        description=f"a metric of the live model is worse than its limit ({limits or 'from the holdout'}), over its whole "
+        "confidence interval; the newest report shows each by segment: check that the labels are correct, then retrain or roll "
+        "back",
     )
     if spec.estimate_limits:
         limits = ", ".join(f"{name} {limit:g}" for name, limit in spec.estimate_limits.items())
@@ -240,9 +244,9 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
             metric=monitor.metric_estimates_beyond_limits,
             threshold=1,
             comparison=_AT_LEAST,
-            description=f"before labels come, a metric is expected to be worse than its limit ({limits}), with the whole of its "
-            "interval, and labels confirmed earlier estimates; nothing is measured yet: check which inputs moved, and that "
-            "labels come",
+            description=f"an estimate made before labels arrive is worse than its limit ({limits}), over its whole confidence "
+            "interval, and labels confirmed earlier estimates; nothing is measured yet: check which inputs changed, and that "
+            "labels arrive",
         )
     yield Child(
         name="bias",
@@ -251,8 +255,9 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
         metric=monitor.metric_bias_violations,
         threshold=1,
         comparison=_AT_LEAST,
-        description=f"a bias metric is more than {spec.maximum_bias_shift:g} from the baseline's, with the whole of its interval; "
-        "the newest report names the group and the metric: ask the model's owner before it is trained again",
+        description=f"a bias metric differs from the baseline's by more than {spec.maximum_bias_shift:g}, over its whole "
+        f"confidence "
+        "interval; the newest report names the group and the metric: ask the model's owner before it is retrained",
     )
     yield Child(
         name="latency",
@@ -264,7 +269,7 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
         description=f"the model takes more than {spec.maximum_latency_ratio:g} times as long as in the weeks before, or longer "
         "than its limit; check instances, scaling, request sizes and the last deployment",
     )
-    # the monitor looks for labels in the window and the delay before it, and knows no longer lag than that
+    # the monitor searches for labels in the window and the delay before it, so it reports no longer lag
     delay = max(spec.label_delay_hours, 1)
     late = min(2 * delay, delay + int(monitor.window.to_hours()))
     yield Child(
@@ -287,8 +292,8 @@ def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterato
         metric=monitor.metric_capture_lag_hours,
         threshold=_CAPTURE_HOURS,
         comparison=_AT_LEAST,
-        description=f"calls were made, and for {_CAPTURE_HOURS} hours none was captured: data and quality are not watched; check "
-        "the endpoint's data capture and the bucket's policy and key",
+        description=f"requests arrived, and for {_CAPTURE_HOURS} hours none was captured, so data and quality are not monitored; "
+        "check the endpoint's data capture, and the policy and key of the bucket",
     )
     yield Child(
         name="unannounced",
@@ -297,8 +302,8 @@ def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterato
         metric=monitor.metric_unannounced_calls,
         threshold=1,
         comparison=_AT_LEAST,
-        description="calls came with inference ids like those of the platform's own, which no execution announced: they are "
-        "counted as all others; the newest report names an object that has some: find out who sends them",
+        description="requests have inference ids like those of the platform's own requests, but no execution announced them: they "
+        "are counted like all other requests; the newest report names an object that contains some: find out who sends them",
     )
     hours = -(-int(monitor.interval.to_seconds(integral=False)) // 3600)
     if hours <= LONGEST_SCHEDULE.to_hours():
@@ -310,7 +315,7 @@ def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterato
             threshold=1,
             comparison=_BELOW,
             description=f"the monitor's function {'Decide' if monitor.engine.job is None else 'Start'} did not run, or failed, at "
-            "two scheduled times in a row: the endpoint is not monitored; check its log, its dead letters and that its "
+            "two consecutive scheduled times, so the endpoint is not monitored; check its log, its dead-letter queue and that its "
             "rule is enabled",
             hours=2 * hours,
             missing=cloudwatch.TreatMissingData.BREACHING,
@@ -323,7 +328,7 @@ def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterato
             metric=lambda: _calls(monitor, traffic),
             threshold=1,
             comparison=_BELOW,
-            description=f"no call for {traffic.silent_hours} hours with expected traffic; ask the endpoint's callers, and "
+            description=f"no request for {traffic.silent_hours} hours with expected traffic; ask the endpoint's callers, and "
             "check its errors",
             hours=traffic.silent_hours,
             missing=cloudwatch.TreatMissingData.BREACHING,
@@ -338,7 +343,7 @@ def _psi(monitor: IModelMonitor, feature: str, limit: float) -> Child:
         metric=lambda: monitor.metric_psi(feature),
         threshold=limit,
         comparison=_ABOVE,
-        description=f"the PSI of {feature} is above {limit:g}; the newest report shows its distribution beside the baseline's",
+        description=f"the PSI of {feature} is above {limit:g}; the newest report shows its distribution and the baseline's",
     )
 
 

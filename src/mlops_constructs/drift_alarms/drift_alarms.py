@@ -1,4 +1,4 @@
-"""Alarms on a monitor's results by severity, with one alarm an endpoint above them, and the messages of its runs to people."""
+"""Alarms on a monitor's results by severity, one alarm per endpoint above them, and notifications of findings."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.monitor import MonitorState
 
-# something is wrong, or is not monitored. Missing labels or too few rows need no notification: the alarm Labels fires when it
-# has lasted too long
+# findings, or missing monitoring. Missing labels or too few rows need no notification: the alarm Labels fires if they persist
 TOLD = (
     MonitorState.VIOLATION,
     MonitorState.NO_CAPTURE,
@@ -36,18 +35,18 @@ TOLD = (
     MonitorState.BASELINE_OLDER_THAN_MODEL,
 )
 
-# told besides, as a warning, where no alarm has the hours of expected calls
+# notified as a warning, unless an alarm has the expected hours of requests
 SILENT = (MonitorState.NO_TRAFFIC,)
 
 _RETRAINS = ("features", "quality")
-# an endpoint may well sleep for hours, and only its hours say for which
+# an endpoint may have hours without requests, and without expected hours a monitor cannot know which
 _TELLS_SILENCE = cdk.Duration.days(1)
 _URL = re.compile(r"https?://[^\s?#/]+(/[^\s?#]*)?")
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html: 1,024 with the link
 _LONGEST = 700
 _TOLD_ABOVE = (
     "the composite alarm of its severity notifies the topic, once for all alarms that fire together; "
-    "rejected: an action of its own, which would tell the same people twice"
+    "rejected: an action of its own, which would notify the same people twice"
 )
 
 
@@ -62,10 +61,10 @@ def define_messages(
     is_chat: bool = False,
     page: str | None = None,
 ) -> None:
-    """Define a rule that tells a topic what was found, what to do and where the report is, and the model's page.
+    """Define a rule that notifies a topic of a report: finding, advice, address of the report, and the model's page.
 
-    For people, one quoted line for each: EventBridge asks for JSON, delivers the quotes of each line of a text to SNS, and would
-    escape a line's end inside of one. An email's subject is SNS's own: a rule's target has no setting for it.
+    For people, each line is quoted: EventBridge requires JSON, delivers each line of a multi-line template to SNS with its quotes,
+    and would escape a line break inside a line. The subject of an email is SNS's own: a rule's target has no property for it.
 
     See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html and
     https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_Target.html
@@ -77,15 +76,15 @@ def define_messages(
         endpoint_name: The endpoint.
         outcomes: States to notify of.
         topic: Topic to notify.
-        is_chat: Whether Amazon Q Developer reads the topic: it shows nothing but its custom notifications, and the report's event
-            holds one. Default: people read it.
-        page: Address of the model's page in the console. Default: none is named.
+        is_chat: Whether Amazon Q Developer subscribes to the topic: it displays only custom notifications, which the report's event
+            contains. Default: people subscribe.
+        page: URL of the model's page in the console. Default: no link.
     """
     rule = events.Rule(
         scope,
         id,
         event_bus=business_unit.bus,
-        description=f"Tells people what the monitor of {endpoint_name} found",
+        description=f"Notifies people of the reports of the monitor of {endpoint_name}",
         event_pattern=events.EventPattern(
             source=[event_source(business_unit.name)],
             detail_type=[DetailType.MONITOR_REPORTED.value],
@@ -96,7 +95,7 @@ def define_messages(
         business_unit.admit_rules()
     else:
         admit_rules(topic)
-    # the statement above is in the topic's policy once, however many rules there are
+    # the topic's policy contains the statement above once, for any number of rules
     named = sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn)
     message = _notification(page) if is_chat else _message(page)
     target = targets.SnsTopic(named, message=message)
@@ -113,7 +112,7 @@ def _message(page: str | None) -> events.RuleTargetInput:
 
 
 def _notification(page: str | None) -> events.RuleTargetInput:
-    """Return the notification of the event; with a page, which no step of it can be added to, that is among its keywords.
+    """Return the event's notification; with a page it is composed again with the page as a keyword, as steps cannot be appended.
 
     See: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
     """
@@ -151,41 +150,44 @@ def _notification(page: str | None) -> events.RuleTargetInput:
 
 @checked("InvalidDriftAlarms")
 class DriftAlarms(Construct):
-    """Define alarms on what a monitor finds. Stateless.
+    """CloudWatch alarms on the findings of a monitor. Stateless.
 
-    Each alarm watches one metric of the monitor; ``alarms`` names them. Two composite alarms tell people: ``Critical`` of drift
-    that persists, of quality, bias and latency beyond their limits, of a baseline that was tampered with and of silence;
-    ``Warning`` for what may become critical, unless ``Critical`` is already in ALARM. ``Endpoint`` fires when either does. Also,
-    each report with a finding is published in words. Between two runs of the monitor alarms keep their state. A dashboard
-    shows them.
+    Each alarm monitors one metric; ``alarms`` returns them by name. Two composite alarms notify people: ``Critical`` for drift that
+    persists, for quality, bias and latency beyond their limits, for a baseline that was tampered with and for missing data;
+    ``Warning`` for findings that may become critical, unless ``Critical`` is already in ALARM. ``Endpoint`` fires when either does.
+    In addition, a message is published for each report with a finding. Alarms keep their state between two runs of the monitor.
+    A dashboard shows them.
 
-    While a rollout holds the endpoint, the monitor publishes nothing about drift, so that no alarm on it begins
+    While a rollout holds the endpoint's lock, the monitor publishes no drift metrics, so that no drift alarm starts
     (``docs/adr/0017-suppression.md``).
 
     Args:
         scope: Parent.
         id: Construct id.
         monitor: The monitor. The alarms belong to its unit.
-        retraining: What drift and quality ask for. Default: the alarms only tell.
-        max_wape_ratio: Live WAPE over the holdout's, above which ``quality`` fires, up to 100. At less than the monitor's
-            ``maximum_wape_ratio`` it would fire on what the report calls ``OK``; at more it fires, and requests a retraining, only
-            when the model is worse than what the report calls a ``VIOLATION``. Default: the monitor's.
-        critical_topic: Topic of those on call. Default: the unit's.
-        warning_topic: Topic of those who look in working hours. Default: the unit's.
-        severities: Severities that differ, by the alarm's name, such as ``{"suspect": Severity.CRITICAL}``. Default: none does.
-        max_psi: Largest PSI of features that have an alarm of their own, a warning. Only a model's baseline says what is a feature:
-            one that no model has deploys, its alarm never has data, and each report names it as unknown. Default: none has.
-        expected_traffic: When calls are expected, so that their absence is an alarm. Default: a report of a monitor that decides
-            once a day or less often warns in words when there was no call since the last one; others do not.
-        chat_topic: Topic that Amazon Q Developer in chat applications reads, for Slack and Microsoft Teams: each report with a
-            finding is a notification there, with what to do, in a thread an endpoint. It must be another topic than those of
-            people, whose mail would show JSON. Default: none.
-        console_url: Address of the web console, such as ``https://models.example.com``. Messages, notifications in chats and the
-            two composite alarms then lead to the model's page. Default: they name the command alone.
+        retraining: Pipeline that drift and quality alarms trigger. Default: the alarms only notify.
+        max_wape_ratio: Ratio of the live WAPE to the holdout's above which ``quality`` fires, up to 100. It must not be less than
+            the monitor's ``maximum_wape_ratio``, where the alarm would fire while the report's outcome is ``OK``. If it is more,
+            the alarm fires, and requests a retraining, later than the report's outcome becomes ``VIOLATION``. Default: the
+            monitor's.
+        critical_topic: Topic of the on-call team. Default: the unit's.
+        warning_topic: Topic that is read in working hours. Default: the unit's.
+        severities: Severities that differ from the defaults, by alarm name, such as ``{"suspect": Severity.CRITICAL}``.
+            Default: none.
+        max_psi: Largest PSI of features with an alarm of their own, of severity warning. Names are checked only against the model's
+            baseline at run time: an alarm on an unknown feature deploys but never has data, and each report lists the feature as
+            unknown. Default: none.
+        expected_traffic: Hours with expected requests, to alarm when they are missing. Default: no such alarm; a monitor that runs
+            once a day or less often sends a warning when there was no request since its last run, others do not.
+        chat_topic: Topic of Amazon Q Developer in chat applications, for Slack and Microsoft Teams: each report with a finding
+            becomes a notification with advice, in one thread per endpoint. It must differ from the topics of people, whose email
+            would contain JSON. Default: none.
+        console_url: URL of the web console, such as ``https://models.example.com``, to link messages, chat notifications and the
+            two composite alarms to the model's page. Default: they refer only to the CLI.
 
     Raises:
-        ValidationError: If a limit is not possible, a name is unknown, or the pipeline is of
-            another endpoint or has alarms already.
+        ValidationError: If a limit is not allowed, a name is unknown, or the pipeline belongs to another endpoint or already has
+            alarms.
 
     Example:
         >>> alarms = DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)
@@ -232,7 +234,7 @@ class DriftAlarms(Construct):
             self,
             f"watching {monitor.endpoint.endpoint_name} costs",
             metrics=monitor.custom_metric_count,
-            # an alarm is paid for by the metric, and the heartbeat's has two
+            # alarms are priced by metric, and the heartbeat's has two
             alarms=len(self._alarms) + ("heartbeat" in self._alarms),
             composites=len(self._composites) + 1,
             dashboards=1,
@@ -246,17 +248,17 @@ class DriftAlarms(Construct):
 
     @property
     def alarms(self) -> dict[str, cloudwatch.IAlarm]:
-        """The alarms by name: ``features``, ``quality``, where the schedule allows it ``heartbeat``, and the others."""
+        """The alarms by name: ``features``, ``quality``, ``heartbeat`` if the schedule allows it, and the others."""
         return dict(self._alarms)
 
     @property
     def composites(self) -> dict[Severity, cloudwatch.IAlarm]:
-        """The composite alarm of each severity that an alarm has."""
+        """The composite alarm of each severity that has alarms."""
         return dict(self._composites)
 
     @property
     def endpoint_alarm(self) -> cloudwatch.IAlarm:
-        """The one alarm of the endpoint, above all others."""
+        """The alarm of the endpoint, which fires when a composite alarm does."""
         return self._endpoint_alarm
 
     def _validate(
@@ -277,13 +279,13 @@ class DriftAlarms(Construct):
             f"of {retraining.endpoint_name!r}",
             self._ratio_problem(max_wape_ratio),
             _url_problem(console_url),
-            "chat_topic must be another topic than the unit's and those of the severities, whose mail would show JSON"
+            "chat_topic must differ from the unit's topic and those of the severities, whose email would contain JSON"
             if self._chat is not None and self._chat in (self._unit.topic, *self._topics.values())
             else None,
         ]
         known = names(self._monitor, traffic=traffic)
         problems += [
-            f"severities must name alarms ({', '.join(known)}), got {name!r}"
+            f"severities must contain names of alarms ({', '.join(known)}), got {name!r}"
             for name in severities
             if name not in known
         ]
@@ -291,7 +293,7 @@ class DriftAlarms(Construct):
         for name, value in max_psi.items():
             if name not in features:
                 having = ", ".join(features) or "none"
-                problems.append(f"max_psi must name features of the spec's alarm_features ({having}), got {name!r}")
+                problems.append(f"max_psi must contain features of the spec's alarm_features ({having}), got {name!r}")
             problem = check_range(f"max_psi of {name}", value, minimum=0.001, maximum=100)
             problems.append(f"max_psi of {name} must be a number, got None" if value is None else problem)
         raise_if_any(self, "InvalidDriftAlarms", problems)
@@ -303,11 +305,11 @@ class DriftAlarms(Construct):
             return problem
         return (
             f"max_wape_ratio must be at least the monitor's maximum_wape_ratio, {reported:g}, got {max_wape_ratio:g}: it would "
-            "fire while the report says OK; remove it, or give MonitorSpec(maximum_wape_ratio=...) the smaller one"
+            "fire while the report's outcome is OK; remove it, or set the smaller value by MonitorSpec(maximum_wape_ratio=...)"
         )
 
     def _path(self) -> str:
-        """Return where the model's page is in the console."""
+        """Return the path of the model's page in the console."""
         return f"/units/{self._unit.name}/endpoints/{self._monitor.endpoint.endpoint_name}"
 
     def _define_messages(self, traffic: ExpectedTraffic | None) -> None:
@@ -346,8 +348,8 @@ class DriftAlarms(Construct):
                 self,
                 severity.value.capitalize(),
                 alarm_rule=rule,
-                alarm_description=f"{name}: {severity}: at least one of {which} is in ALARM; its description says what "
-                "happened and "
+                alarm_description=f"{name}: {severity}: at least one of {which} is in ALARM; its description contains the "
+                f"finding and "
                 "what to do, `mlops monitor report` shows the newest report"[: _LONGEST if self._page else 1024]
                 + (f"; its page: {self._page}" if self._page else ""),
             )
@@ -369,8 +371,8 @@ class DriftAlarms(Construct):
             self,
             "Endpoint",
             alarm_rule=cloudwatch.AlarmRule.any_of(*self._composites.values()),
-            alarm_description=f"{self._monitor.endpoint.endpoint_name}: its monitor found something; check the alarms "
-            "Critical and Warning, they tell people",
+            alarm_description=f"{self._monitor.endpoint.endpoint_name}: its monitor has a finding; see the alarms "
+            "Critical and Warning, which notify people",
         )
         return alarm
 
@@ -378,7 +380,7 @@ class DriftAlarms(Construct):
 def _url_problem(url: str | None) -> str | None:
     if url is None or not is_known(url) or _URL.fullmatch(url):
         return None
-    return f"console_url must be an address such as https://models.example.com, without a query or a #, got {url!r}"
+    return f"console_url must be a URL such as https://models.example.com, without a query or a #, got {url!r}"
 
 
 def _define_alarm(scope: Construct, child: Child, monitor: IModelMonitor) -> cloudwatch.Alarm:

@@ -13,7 +13,7 @@ QUARTER = cdk.Duration.days(90)
 
 
 def endpoint_row(monitor: IModelMonitor) -> list[cloudwatch.IWidget]:
-    """Return a row of drift, quality and calls of one endpoint."""
+    """Return a row with drift, quality and requests of one endpoint."""
     name, width = monitor.endpoint.endpoint_name, WIDTH // 3
     return [
         cloudwatch.GraphWidget(
@@ -35,14 +35,7 @@ def endpoint_row(monitor: IModelMonitor) -> list[cloudwatch.IWidget]:
 def define_endpoint_dashboard(
     scope: Construct, id: str, *, monitor: IModelMonitor, alarms: Sequence[cloudwatch.IAlarm]
 ) -> cloudwatch.Dashboard:
-    """Define the dashboard of one endpoint: its alarms, and what they watch.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        monitor: The monitor.
-        alarms: Its alarms.
-    """
+    """Define the dashboard of one endpoint, with its alarms and their metrics."""
     width = WIDTH // 3
     dashboard = cloudwatch.Dashboard(scope, id, default_interval=QUARTER)
     dashboard.add_widgets(

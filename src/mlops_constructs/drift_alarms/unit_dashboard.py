@@ -1,4 +1,4 @@
-"""The dashboard of a unit, with all of its monitored endpoints."""
+"""The CloudWatch dashboard of a unit, with all its monitored endpoints."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ from mlops_constructs.unit_interface import IBusinessUnit
 
 @checked("InvalidUnitDashboard")
 class UnitDashboard(Construct):
-    """Define a dashboard of all monitored endpoints of a unit. Stateless.
+    """A CloudWatch dashboard of all monitored endpoints of a unit. Stateless.
 
-    At its top is the state of each endpoint, below it a row of drift, quality and calls for each.
+    It shows the alarm state of all endpoints at the top, then a row with drift, quality and requests of each.
 
     Args:
         scope: Parent.
@@ -27,7 +27,7 @@ class UnitDashboard(Construct):
         drift_alarms: The alarms of its endpoints, in the order of the rows.
 
     Raises:
-        ValidationError: If there is no endpoint to show, one twice, or one of another unit.
+        ValidationError: If there is no endpoint, an endpoint occurs twice, or one belongs to another unit.
 
     Example:
         >>> board = UnitDashboard(self, "Board", business_unit=unit, drift_alarms=[alarms])
@@ -42,13 +42,13 @@ class UnitDashboard(Construct):
             self,
             "InvalidUnitDashboard",
             [
-                None if names else "alarms must not be empty; give the DriftAlarms of each endpoint",
+                None if names else "alarms must not be empty; pass the DriftAlarms of each endpoint",
                 None
                 if len(set(names)) == len(names)
                 else f"alarms must be of one endpoint each, got {', '.join(names)}",
                 *(
                     f"alarms must be of unit {business_unit.name!r}, got {each.monitor.endpoint.endpoint_name!r} of unit "
-                    f"{each.monitor.business_unit.name!r}; leave it out, or give it a dashboard of its own unit"
+                    f"{each.monitor.business_unit.name!r}; remove it, or add it to a dashboard of its own unit"
                     for each in drift_alarms
                     if each.monitor.business_unit.name != business_unit.name
                 ),

@@ -1,4 +1,4 @@
-"""Serving models on a Kubernetes cluster that one has."""
+"""Serving of models on an existing Amazon EKS cluster."""
 
 from mlops_constructs.eks_inference.delivery import Delivery
 from mlops_constructs.eks_inference.eks_capacity import EksCapacity

@@ -1,4 +1,4 @@
-"""Apply the static objects of a service: service account and network policy. Only the Deploy machine changes slots."""
+"""Delivery of a service's static objects: service account and network policy. Only the Deploy machine changes slots."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from mlops_constructs._arguments import checked
 @checked("InvalidDelivery")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """How the manifests of a service that no rollout changes come to the cluster. Use one of the two factories.
+    """Delivery of a service's static manifests, which no rollout changes, to the cluster. Use one of the two factories.
 
-    A rollout is not a commit: which slot runs which version, and how many pods, is written by the Deploy machine in every case, by
-    server-side apply as field manager ``mlops-constructs``. A GitOps controller that is to own those objects too would take each
-    rollout back; keep ``<endpoint>-blue`` and ``<endpoint>-green`` out of what it syncs.
+    In every case, the Deploy machine writes the version and number of pods of each slot, by server-side apply as field manager
+    ``mlops-constructs``: a rollout is not a commit. A GitOps controller that owns those objects too would revert each rollout;
+    exclude ``<endpoint>-blue`` and ``<endpoint>-green`` from what it syncs.
 
     Example:
         >>> Delivery.git_ops().is_applied
@@ -23,10 +23,10 @@ class Delivery:
 
     @classmethod
     def server_side_apply(cls) -> "Delivery":
-        """Apply them when the stack is deployed, after a dry run of all; a field with another field manager is an error."""
+        """Apply them when the stack is deployed, after a dry run of all; a field that another field manager owns is an error."""
         return cls(is_applied=True)
 
     @classmethod
     def git_ops(cls) -> "Delivery":
-        """Write them into a file, ``manifests_url``, for the repository that Argo CD or Flux reads; the stack applies nothing."""
+        """Write them to a file, ``manifests_url``, for the repository that Argo CD or Flux reads; the stack applies nothing."""
         return cls(is_applied=False)

@@ -1,4 +1,4 @@
-"""On what a service runs on Kubernetes: pods of a slot, and what each asks for."""
+"""Capacity of a service on Kubernetes: number of pods per slot, and resources of each pod."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ _SLOTS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What a service may ask of its namespace at most: both slots at their largest, each with the one pod more of an update."""
+    """Largest resource use of a service in its namespace: both slots at maximum size, each with the extra pod of an update."""
 
     cpu: float
     memory: float
@@ -27,20 +27,20 @@ class Demand:
 @checked("InvalidEksCapacity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EksCapacity:
-    """How many pods a slot has while it serves, and how large each is.
+    """Number and size of the pods of a slot that serves.
 
-    The number follows the CPU that the pods use. The slot that does not serve has none; while a rollout goes on both have some.
+    Autoscaling follows the CPU utilization of the pods. The slot that does not serve has no pods; during a rollout both have some.
 
     Args:
-        min_pods: Pods of a slot that serves, at least. Default: two.
-        max_pods: Pods at most. Default: ten.
+        min_pods: Minimum pods of a slot that serves. Default: two.
+        max_pods: Maximum pods. Default: ten.
         cpu: CPU of a pod, such as ``500m`` or ``2``. Default: one core.
-        memory: Memory of a pod, in ``Mi`` or ``Gi``; what is asked for is also the limit. Default: ``1Gi``.
-        target_cpu_percent: Percent of the CPU that the fleet is scaled to, 10 to 95. Default: 60.
-        architecture: Of the nodes; the image must be built for it. Default: ``amd64``.
+        memory: Memory of a pod, in ``Mi`` or ``Gi``, as request and limit. Default: ``1Gi``.
+        target_cpu_percent: Target CPU utilization in percent, 10 to 95. Default: 60.
+        architecture: CPU architecture of the nodes, for which the image must be built. Default: ``amd64``.
 
     Raises:
-        ValidationError: With every value that no cluster takes.
+        ValidationError: With every value that is not allowed.
 
     Example:
         >>> EksCapacity(min_pods=2, max_pods=4, cpu="500m").demand.pods
@@ -76,6 +76,6 @@ class EksCapacity:
 
     @property
     def demand(self) -> Demand:
-        """What the service may ask of its namespace at most."""
+        """Largest resource use of the service in its namespace."""
         pods = _SLOTS * (self.max_pods + 1)
         return Demand(cpu=float(quantity(self.cpu)) * pods, memory=float(quantity(self.memory)) * pods, pods=pods)

@@ -1,4 +1,4 @@
-"""An existing Kubernetes cluster: only the attributes that synthesis needs. The rest is read at run time."""
+"""An existing EKS cluster: the attributes that synthesis needs. All others are read at run time."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -23,38 +23,39 @@ _VPC = r"vpc-[0-9a-f]{8,17}"
 _SUBNET = r"subnet-[0-9a-f]{8,17}"
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html (Subnets)
 _ZONES = 2
-# a zone's name starts with its Region's, also that of a Local Zone or Wavelength Zone; an id such as euc1-az1 labels no node:
+# a zone's name starts with its Region, also for Local Zones and Wavelength Zones; nodes have no label with ids such as euc1-az1:
 # https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-availability-zones.html
 _ZONE = r"[a-z]{2}(?:-[a-z]+)+-\d+(?:[a-z]|(?:-[a-z0-9]+)+)"
 _FIND = "list them with: aws ec2 describe-subnets --query Subnets[].[AvailabilityZone,SubnetId]"
 _BY_ZONE = "subnets by zone such as {'eu-central-1a': 'subnet-0123456789abcdef0'}"
-# in a network without a way to the internet these lead to its endpoints and nowhere else; those of S3's gateway are public ones
+# a network without internet access only has routes to its endpoints; the addresses of S3's gateway endpoint are public
 _ANYWHERE = ("0.0.0.0/0",)
 
 
 @checked("InvalidEksCluster")
 class EksCluster(Construct):
-    """Use a cluster that a platform team runs. Stateless.
+    """An existing EKS cluster that a platform team runs. Stateless.
 
-    Its endpoint and certificate authority are read by ``eks:DescribeCluster`` whenever a function asks it something, so that a
-    cluster that is replaced under its name needs no new deployment. It authenticates by access entries (``API`` or
-    ``API_AND_CONFIG_MAP``), and has the Pod Identity agent and a controller for target group bindings: EKS Auto Mode has both.
+    Functions read its API endpoint and certificate authority by ``eks:DescribeCluster`` on each use, so that a cluster can be
+    replaced under its name without a new deployment. The cluster must authenticate by access entries (``API`` or
+    ``API_AND_CONFIG_MAP``), and have the Pod Identity agent and a controller for target group bindings: EKS Auto Mode has both.
 
     Args:
         scope: Parent.
         id: Construct id.
-        name: Name of the cluster, in the stack's account and region.
-        security_group_id: Security group of its control plane, ``cluster.resourcesVpcConfig.clusterSecurityGroupId``.
+        name: Name of the cluster, in the stack's account and Region.
+        security_group_id: Cluster security group, ``cluster.resourcesVpcConfig.clusterSecurityGroupId``.
         subnet_cidrs: CIDR blocks of the load balancers' subnets: pods accept traffic only from them.
-        vpc_id: Its network, in which the unit runs too. Default: it is not compared with the unit's.
-        pod_security_group_id: Security group of its pods. Default: the cluster's, as on Auto Mode and managed nodes.
-        egress_cidrs: Addresses of the endpoints of S3, to which pods may call on port 443. Default: any, for a network whose
-            routes lead to its endpoints alone; the addresses of S3's gateway are public ones.
-        dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default ranges of services; give it for another range.
-        auto_mode: Whether the cluster runs EKS Auto Mode, whose controller binds target groups. Default: it does; with False it
-            is the AWS Load Balancer Controller that a team has installed. Each deployment holds it against DescribeCluster.
-        load_balancer_subnets: Subnets of the load balancers' own, id by name of the Availability Zone; their addresses are
-            ``subnet_cidrs``. Default: the unit's subnets, with a warning at synthesis: pods there may call the service's pods, too.
+        vpc_id: VPC of the cluster, in which the unit must run too. Default: not compared with the unit's.
+        pod_security_group_id: Security group of the pods. Default: the cluster's, as on Auto Mode and managed nodes.
+        egress_cidrs: Addresses of the S3 endpoints, which pods may call on port 443. Default: any, for a network that only has
+            routes to its endpoints; the addresses of S3's gateway endpoint are public.
+        dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default service CIDR ranges; required for another range.
+        auto_mode: Whether the cluster runs EKS Auto Mode, whose controller binds target groups. Default: it does; False for a
+            cluster with the AWS Load Balancer Controller. Each deployment checks it against DescribeCluster.
+        load_balancer_subnets: Subnets of the load balancers, ids by name of the Availability Zone, with the addresses in
+            ``subnet_cidrs``. Default: the unit's subnets, with a warning at synthesis: pods in them can call the service's pods
+            too.
 
     Raises:
         ValidationError: With every attribute that is missing or malformed.
@@ -131,20 +132,20 @@ class EksCluster(Construct):
         auto_mode: bool = True,
         load_balancer_subnets: Mapping[str, str] | None = None,
     ) -> "EksCluster":
-        """Use a cluster by what is known of it; as the constructor, under the name that CDK gives such lookups.
+        """Use a cluster by its attributes; the same as the constructor, named like CDK's import methods.
 
         Args:
             scope: Parent.
             id: Construct id.
             name: Name of the cluster.
-            security_group_id: Security group of its control plane.
-            subnet_cidrs: Addresses of the subnets in which load balancers stand.
-            vpc_id: Its network. Default: it is not compared with the unit's.
-            pod_security_group_id: Security group of its pods. Default: the cluster's.
-            egress_cidrs: Addresses of the endpoints of S3. Default: any.
-            dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default ranges of services.
+            security_group_id: Cluster security group.
+            subnet_cidrs: CIDR blocks of the load balancers' subnets.
+            vpc_id: VPC of the cluster. Default: not compared with the unit's.
+            pod_security_group_id: Security group of the pods. Default: the cluster's.
+            egress_cidrs: Addresses of the S3 endpoints. Default: any.
+            dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default service CIDR ranges.
             auto_mode: Whether the cluster runs EKS Auto Mode. Default: it does.
-            load_balancer_subnets: Subnets of the load balancers' own, id by name of the zone. Default: the unit's.
+            load_balancer_subnets: Subnets of the load balancers, ids by name of the zone. Default: the unit's.
 
         Raises:
             ValidationError: With every attribute that is missing or malformed.
@@ -180,18 +181,20 @@ class EksCluster(Construct):
             scope: Parent.
             id: Construct id.
             cluster: The cluster, of ``aws_eks_v2``.
-            subnet_cidrs: Addresses of the subnets in which load balancers stand.
+            subnet_cidrs: CIDR blocks of the load balancers' subnets.
             auto_mode: Whether the cluster runs EKS Auto Mode. Default: it does.
-            load_balancer_subnets: Subnets of the load balancers' own, id by name of the zone. Default: the unit's.
+            load_balancer_subnets: Subnets of the load balancers, ids by name of the zone. Default: the unit's.
 
         Raises:
-            ValidationError: As the constructor.
+            ValidationError: For the same reasons as the constructor.
         """
         try:
             group, vpc_id = cluster.cluster_security_group_id, cluster.vpc.vpc_id
         except RuntimeError as error:
-            # an imported cluster knows what its import named, and CDK raises for the rest
-            problem = "cluster must know its security group and VPC, got an imported one that does not; use from_cluster_attributes"
+            # CDK raises for attributes that an imported cluster was created without
+            problem = (
+                "cluster must have a security group and VPC, got an imported one without; use from_cluster_attributes"
+            )
             raise ValidationError("InvalidEksCluster", [problem], scope) from error
         return cls(
             scope,
@@ -216,7 +219,7 @@ class EksCluster(Construct):
 
     @property
     def security_group_id(self) -> str:
-        """Security group of the control plane."""
+        """Cluster security group."""
         return self._security_group_id
 
     @property
@@ -226,22 +229,22 @@ class EksCluster(Construct):
 
     @property
     def vpc_id(self) -> str | None:
-        """The cluster's network, where it is known."""
+        """VPC of the cluster, if it is known."""
         return self._vpc_id
 
     @property
     def subnet_cidrs(self) -> tuple[str, ...]:
-        """Addresses from which pods may be asked."""
+        """Addresses from which pods accept requests."""
         return self._subnet_cidrs
 
     @property
     def egress_cidrs(self) -> tuple[str, ...]:
-        """Addresses to which pods may call on port 443."""
+        """Addresses that pods may call on port 443."""
         return self._egress_cidrs
 
     @property
     def dns_cidrs(self) -> tuple[str, ...] | None:
-        """Addresses of the cluster's DNS, where its range of services is another than EKS' default ones."""
+        """Addresses of the cluster's DNS; None for those in EKS' default service CIDR ranges."""
         return self._dns_cidrs
 
     @property
@@ -256,11 +259,11 @@ class EksCluster(Construct):
 
     @property
     def load_balancer_subnets(self) -> dict[str, str] | None:
-        """Subnets of the load balancers' own, id by name of the zone; None where they stand in the unit's."""
+        """Subnets of the load balancers, ids by name of the zone; None if they are in the unit's subnets."""
         return None if self._load_balancer_subnets is None else dict(self._load_balancer_subnets)
 
     def admit(self, scope: Construct, id: str, *, group: ec2.ISecurityGroup) -> ec2.CfnSecurityGroupIngress:
-        """Let what is in a security group call the cluster's API.
+        """Let resources in a security group call the cluster's API.
 
         Args:
             scope: Parent.
@@ -281,9 +284,7 @@ class EksCluster(Construct):
 
 def _given(name: str, value: str, *, pattern: str, allowed: str) -> str | None:
     if not value:
-        return (
-            f"{name} must be given, {allowed}, got {value!r}; read it with: aws eks describe-cluster --name <cluster>"
-        )
+        return f"{name} must be set, {allowed}, got {value!r}; read it with: aws eks describe-cluster --name <cluster>"
     return check_pattern(name, value, pattern=pattern, allowed=allowed)
 
 
@@ -291,9 +292,9 @@ def _cidr_problems(name: str, values: Sequence[str]) -> list[str]:
     if not _is_list(values):
         return [f"{name} must be a list of IPv4 blocks such as ['10.0.0.0/20'], got {values!r}"]
     if not values:
-        return [f"{name} must not be empty; give blocks such as '10.0.0.0/20'"]
+        return [f"{name} must not be empty; pass blocks such as '10.0.0.0/20'"]
     return [
-        f"{name} must be IPv4 blocks whose host bits are 0, such as '10.0.0.0/20', known at synth, got {value!r}"
+        f"{name} must be IPv4 blocks whose host bits are 0, such as '10.0.0.0/20', known at synthesis, got {value!r}"
         for value in values
         if not _is_block(value)
     ]
@@ -313,7 +314,7 @@ def _subnet_problems(subnets: Mapping[str, str]) -> list[str | None]:
         f"{name} must be in at least {_ZONES} zones, {_BY_ZONE}, got {subnets!r}" if few else None,
         *(_unlike(f"a zone of {name}", zone, _ZONE, "a zone's name such as 'eu-central-1a'") for zone in subnets),
         *(_unlike(name, subnet, _SUBNET, _BY_ZONE) for subnet in found),
-        *(f"{name} must have another subnet in each zone, got {subnet!r} again; {_FIND}" for subnet in twice),
+        *(f"{name} must have another subnet in each zone, got {subnet!r} twice; {_FIND}" for subnet in twice),
     ]
 
 
@@ -323,7 +324,10 @@ def _unlike(name: str, value: str | None, pattern: str, allowed: str) -> str | N
 
 
 def _size_problems(name: str, values: Sequence[str]) -> list[str]:
-    """A prefix that was forgotten is one address: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html."""
+    """Return blocks that no subnet can have, such as an address without its prefix.
+
+    See: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html
+    """
     return [
         f"{name} must be of subnets, /16 to /28, got {value!r}; write the block with its prefix"
         for value in (values if _is_list(values) else ())

@@ -1,4 +1,4 @@
-"""A model behind a load balancer, on a cluster that one has: two slots, of which one serves."""
+"""Serving of a model behind a load balancer on an existing cluster, in two slots of which one serves."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -50,7 +50,7 @@ from mlops_runtime.eks.slot_limits import ManifestError, serving_problems, spec_
 VARIANT = "AllTraffic"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
-# of a slot, by the API that has it; the cluster's way of binding target groups comes with it
+# objects of a slot; the TargetGroupBinding depends on the cluster's controller
 _SLOT_KINDS = (
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("apps/v1", "Deployment"),
@@ -63,39 +63,39 @@ _ACCOUNT = "000000000000"
 
 
 def _image_problem(registry: IModelRegistry) -> str | None:
-    """Return why pods may lack their image."""
+    """Return the problem of a registry whose images the cluster's nodes cannot pull."""
     if registry.shares_images_of is None:
         return None
     return (
         f"{registry.group_name} may have images of {registry.shares_images_of.name!r} (Images.SHARED), and nodes pull with a role "
-        "of the cluster, to which the registry gives no right; push the images to this account, and use Images.OWN"
+        "of the cluster, which the registry does not allow; push the images to this account, and use Images.OWN"
     )
 
 
 @checked("InvalidEksInferenceService")
 class EksInferenceService(ServiceMetrics):
-    """Serve the approved models of a registry from a Kubernetes cluster. Stateful.
+    """Serve the approved models of a registry from an EKS cluster. Stateful.
 
     Defines an internal load balancer with a target group for each of two slots and one weighted rule, the pods' identity, the
-    bucket of captures, alarms by slot, and the rollout. The same Deploy machine, registry, policy and audit chain serve as for a
-    ``ModelEndpoint``: a new model is applied to the slot without traffic, and gets it by steps. A stack in an empty account deploys
-    without a model.
+    bucket of captures, alarms by slot, and the rollout. Deploy machine, registry, policy and audit chain are the same as for a
+    ``ModelEndpoint``: a new model is applied to the slot without traffic, to which traffic is then shifted in steps. In an empty
+    account the stack deploys without a model.
 
     Args:
         scope: Parent.
         id: Construct id.
-        tenant: The unit's place on a cluster, which says the unit and the cluster of the service.
-        registry: Approved packages of this group are served.
+        tenant: The unit's namespace on a cluster, which determines the unit and the cluster of the service.
+        registry: Registry whose approved packages are served.
         name: Name of the model, 2 to 20 lower-case letters, digits, hyphens; the service is ``<unit>-<name>``.
         capacity: Pods of a slot. Default: ``EksCapacity()``: two to ten pods of one core and 1 GiB.
-        capture: What is kept of calls. Default: nothing, so no monitor can run.
-        rollout: How a new model takes over. Default: a canary of ten percent of the requests, ten minutes of bake.
-        certificate: Certificate of the load balancer. Default: none, which only ``Profile.DEVELOPMENT`` may be without.
+        capture: Data capture. Default: none, so no monitor can run.
+        rollout: Rollout of new models. Default: a canary of ten percent of the requests, with ten minutes of bake time.
+        certificate: Certificate of the load balancer. Default: none, which only ``Profile.DEVELOPMENT`` allows.
         image: Image, by digest, instead of that of the model packages. Default: the package's.
-        delivery: Who applies what no rollout changes. Default: ``Delivery.server_side_apply()``.
+        delivery: Delivery of the objects that no rollout changes. Default: ``Delivery.server_side_apply()``.
 
     Raises:
-        ValidationError: With everything that the cluster or the load balancer would refuse or not do.
+        ValidationError: With everything that the cluster or the load balancer would reject or not support.
 
     Example:
         >>> service = EksInferenceService(self, "Service", tenant=tenant, registry=registry,
@@ -169,7 +169,7 @@ class EksInferenceService(ServiceMetrics):
         try:
             self._manifests = _standing(spec)
         except ManifestError as error:
-            # manifests are written at synthesis, so what they name must be known by then
+            # manifests are rendered at synthesis, so the names in them must be known by then
             raise ValidationError("InvalidEksInferenceService", error.problems, self) from error
         self._manifests_url: str | None = None
         standing = self._deliver(Delivery.server_side_apply() if delivery is None else delivery)
@@ -187,23 +187,23 @@ class EksInferenceService(ServiceMetrics):
 
     @property
     def endpoint_name(self) -> str:
-        """Name of the service, ``<unit>-<name>``, as ``mlops status`` knows it."""
+        """Name of the service, ``<unit>-<name>``, as in ``mlops status``."""
         return self._name
 
     @property
     def variant(self) -> str:
-        """Name under which calls are captured."""
+        """Variant name of captured requests."""
         return VARIANT
 
     @property
     def url(self) -> str:
-        """Address inside the network; a certificate's own name may point to ``dns_name``."""
+        """URL inside the network; the certificate's domain name may point to ``dns_name``."""
         protocol = "https" if self._balancer.port == 443 else "http"
         return f"{protocol}://{self._balancer.dns_name}"
 
     @property
     def dns_name(self) -> str:
-        """Name of the load balancer."""
+        """DNS name of the load balancer."""
         return self._balancer.dns_name
 
     @property
@@ -218,7 +218,7 @@ class EksInferenceService(ServiceMetrics):
 
     @property
     def role(self) -> iam.IRole:
-        """Role that the pods take on."""
+        """Role that the pods assume."""
         return self._role
 
     @property
@@ -227,13 +227,13 @@ class EksInferenceService(ServiceMetrics):
         return self._capture_bucket
 
     def grant_labels(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant what `ModelEndpoint.grant_labels` grants, for the labels and calls of this service.
+        """Grant what `ModelEndpoint.grant_labels` grants, for the labels and captured requests of this service.
 
         Args:
-            grantee: Who.
+            grantee: The principal.
 
         Raises:
-            ValidationError: If the endpoint captures nothing that labels could be joined with.
+            ValidationError: If the service captures no data that labels could be joined with.
         """
         return grant_labels(
             grantee,
@@ -246,17 +246,17 @@ class EksInferenceService(ServiceMetrics):
 
     @property
     def personal_key(self) -> PersonalKey | None:
-        """Key of the hash of personal fields, which clients need to read; None where nothing is hashed."""
+        """Key of the hash of personal fields, which clients need to read; None if no field is hashed."""
         return self._personal_key
 
     @property
     def alarms(self) -> dict[str, cloudwatch.IAlarm]:
-        """Alarms of whichever slot serves, by what they watch: ``errors``."""
+        """Alarms of the serving slot, by subject: ``errors``."""
         return {"errors": self._errors}
 
     @property
     def slot_alarms(self) -> Mapping[str, list[cloudwatch.Alarm]]:
-        """Alarms of each slot: errors, latency, pods that do not answer."""
+        """Alarms of each slot: errors, latency, unhealthy pods."""
         return dict(self._slot_alarms)
 
     @property
@@ -266,27 +266,27 @@ class EksInferenceService(ServiceMetrics):
 
     @property
     def manifests_url(self) -> str | None:
-        """Where their file lies, with ``Delivery.git_ops()``; None otherwise."""
+        """URL of the file with the manifests, with ``Delivery.git_ops()``; None otherwise."""
         return self._manifests_url
 
     def allow_from(self, group: ec2.ISecurityGroup) -> None:
         """Allow clients in a security group to call the service. No other client can.
 
         Args:
-            group: The security group. It needs a rule of its own that lets it out.
+            group: The security group. It needs an egress rule of its own.
         """
         self._balancer.allow_from(group)
 
     def keep_promise(self, request: RequestSchema) -> None:
-        """Refuse what `ModelEndpoint.keep_promise` refuses: candidates that would refuse what an API allows.
+        """Reject candidates that would reject requests which an API allows, like `ModelEndpoint.keep_promise`.
 
         Args:
-            request: What the API promises to take.
+            request: Schema of the requests that the API accepts.
         """
         self.rollout.keep_promise(request.promise)
 
     def answer_stage(self, stage: str) -> None:
-        """Answer calls of a stage of API Gateway, which has its name in their path; `InferenceApi.add_model` calls this.
+        """Accept requests of an API Gateway stage, whose path starts with the stage's name; called by `InferenceApi.add_model`.
 
         Args:
             stage: Name of the stage.
@@ -307,12 +307,12 @@ class EksInferenceService(ServiceMetrics):
                 check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
                 None
                 if zones >= _ZONES
-                else f"a load balancer needs subnets in {_ZONES} zones, the unit has {zones}; give the unit "
+                else f"a load balancer needs subnets in {_ZONES} zones, the unit has {zones}; create the unit with "
                 "network=Network.create(availability_zones=2)",
                 None
                 if certificate is not None or is_development
-                else "certificate must be given in Profile.PRODUCTION, got none: calls would cross the network in the clear; "
-                "give one of AWS Certificate Manager",
+                else "certificate must be set in Profile.PRODUCTION, got none: requests would cross the network unencrypted; "
+                "use a certificate of AWS Certificate Manager",
                 self._trust_problem(registry),
                 _image_problem(registry),
                 *loosened,
@@ -322,12 +322,12 @@ class EksInferenceService(ServiceMetrics):
             warn(self, PLAIN_HTTP, service=self._name)
 
     def _trust_problem(self, registry: IModelRegistry) -> str | None:
-        """Return why pods may load no pickle: they could send anywhere what it reads."""
+        """Return why pods may not load pickles: code in a pickle could send data to any address."""
         if "pickle" not in registry.trust or not _ANYWHERE & {str(cidr) for cidr in self._cluster.egress_cidrs}:
             return None
         return (
-            f"{registry.group_name} allows pickles, which may run any code, so pods may call the endpoints of S3 alone, got "
-            f"egress_cidrs {', '.join(self._cluster.egress_cidrs)}; name their addresses in EksCluster(egress_cidrs=), or take "
+            f"{registry.group_name} allows pickles, which may run any code, so pods may only call the endpoints of S3, got "
+            f"egress_cidrs {', '.join(self._cluster.egress_cidrs)}; set EksCluster(egress_cidrs=) to their addresses, or remove "
             "'pickle' from the registry's trust"
         )
 
@@ -360,7 +360,7 @@ class EksInferenceService(ServiceMetrics):
             subnets=(),
             security_groups=(),
             rollout=policy.to_spec(),
-            network_isolation=False,  # pods fetch their model, and the server writes its captures itself
+            network_isolation=False,  # pods fetch their model and write their captures themselves
             capture=None
             if capture is None or self._capture_bucket is None
             else CaptureSpec(
@@ -393,7 +393,7 @@ class EksInferenceService(ServiceMetrics):
         )
 
     def _deliver(self, delivery: Delivery) -> list[Construct]:
-        """Apply the static objects to the cluster, and return what must exist before a slot."""
+        """Apply the static objects to the cluster, and return the constructs that must exist before a slot."""
         association = define_association(
             self,
             "Identity",
@@ -407,14 +407,14 @@ class EksInferenceService(ServiceMetrics):
         manifests = self._manifests if delivery.is_applied else []
         if not delivery.is_applied:
             self._manifests_url = define_file(self, "File", manifests=self._manifests).s3_object_url
-        # objects that the Deploy machine applied are deleted with this resource, however the rest is applied
+        # this resource also deletes the objects that the Deploy machine applied, for both kinds of delivery
         applied = self._tenant.add_manifests(self, "Manifests", name=self._name, manifests=manifests, owned=owned)
-        # bindings go before the target groups that they point to
+        # bindings are deleted before the target groups that they refer to
         applied.node.add_dependency(self._balancer)
         return [association, applied]
 
     def _read_models_of(self, pipeline: str) -> None:
-        """Let sessions of pods read what a pipeline of another name registers, as their role may."""
+        """Let sessions of pods read the models that a pipeline of another name registers, as their role allows."""
         models = self._unit.artifacts.arn_for_objects(f"models/{pipeline}/*")
         self._session.add_statements(iam.PolicyStatement(actions=["s3:GetObject"], resources=[models]))
 
@@ -456,7 +456,7 @@ class EksInferenceService(ServiceMetrics):
         read_lock(slot, table=rollout.table)
         self._tenant.add_reader(self, "PreflightEntry", function=rollout.preflight_function)
         self._tenant.add_reader(self, "RecordEntry", function=rollout.record_function)
-        # the resource of the spec starts the Deploy machine, which needs all of it; on the way down it stops the machine first
+        # the spec's resource starts the Deploy machine, which needs all of these; on deletion it stops the machine first
         resource = rollout.node.find_child("Spec")
         resource.node.add_dependency(
             *standing, *(self.node.find_child(entry) for entry in ("SlotEntry", "PreflightEntry", "RecordEntry"))
@@ -465,7 +465,7 @@ class EksInferenceService(ServiceMetrics):
         return rollout
 
     def _note_rule(self, rollout: Rollout) -> None:
-        """Let a deployment that resets the weights start the machine, which puts them right."""
+        """Update the spec's resource with the rule: CloudFormation resets the weights then, and the machine restores them."""
         written = rollout.node.find_child("Spec").node.default_child
         if not isinstance(written, cdk.CfnResource):
             raise TypeError("the resource of the spec is one of CloudFormation")
@@ -473,7 +473,7 @@ class EksInferenceService(ServiceMetrics):
 
 
 def _standing(spec: ServingSpec) -> list[Manifest]:
-    """Return the static objects of a service, without rule, target groups and zones, which are known only at deployment."""
+    """Return the static objects of a service, with placeholders for rule, target groups and zones, which are tokens."""
     if spec.eks is None:
         raise TypeError("the spec of a service on EKS has a part about EKS")
     prefix = f"arn:aws:elasticloadbalancing:us-east-1:{_ACCOUNT}"

@@ -1,4 +1,4 @@
-"""Two slots on a cluster as a rollout target, and the states that move traffic between them."""
+"""Two slots on a cluster as a rollout target, and the states that shift traffic between them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,21 +34,21 @@ from mlops_runtime.eks.slot_limits import policy_problems
 from mlops_runtime.rollout.verdict import DOUBTFUL
 
 _ELB = "aws-sdk:elasticloadbalancingv2:"
-# how long the pods of a slot may take: a node is started, the image pulled, the model fetched and loaded
+# limit for pods of a slot to start: start a node, pull the image, fetch and load the model
 START_SECONDS = 1800
-# a load balancer goes on for some seconds to send to targets without weight
+# a load balancer still sends requests to targets without weight for some seconds
 # https://github.com/argoproj/argo-rollouts/issues/4595
 _DRAIN_SECONDS = 60
-# a load balancer publishes a minute's requests some minutes later
+# a load balancer publishes the metrics of a minute some minutes later
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
 _EVIDENCE_SECONDS = 180
-# the function's own time and some more
+# the function's timeout and a margin
 _SLOT_SECONDS = 150
 _HEALTHY = "$count($states.result.TargetHealthDescriptions[TargetHealth.State = 'healthy'])"
 
 
-# a step ends once the new fleet is shown to be good. In the last one there is nothing to compare with: it goes on while evidence
-# speaks against it, or until there are calls
+# a step ends once the evidence shows that the new fleet is good. The last step has no comparison: it continues while evidence
+# against the fleet exists, or until there are requests
 _IS_DECIDED = (
     f"($not({ASKS}) or ($step + 1 < $count($plan.eks.steps) ? $compared.action = 'enough' : "
     f"($compared.evidence < {DOUBTFUL:g} and $compared.calls >= $plan.min_invocations)))"
@@ -60,11 +60,11 @@ class SlotSteps:
     """The states of one service.
 
     Args:
-        slot_arn: Function ``eks_slot``.
-        verdict_arn: Function ``rollout_verdict``; empty where no state asks it.
-        limit: Seconds that the steps, and putting the weights back, may each take.
+        slot_arn: ARN of the function ``eks_slot``.
+        verdict_arn: ARN of the function ``rollout_verdict``; empty if no state invokes it.
+        limit: Seconds that the steps, and restoring the weights, may each take.
         partition: AWS partition, may be a token.
-        golden: Asks golden requests. Default: none are asked.
+        golden: States for golden requests. Default: none are sent.
     """
 
     slot_arn: str
@@ -88,14 +88,14 @@ class SlotSteps:
         }
 
     def take_back(self, *, next_state: str) -> dict[str, State]:
-        """Return the state that ends what an execution that died has begun: the weights are put where its plan says."""
+        """Return the state that cleans up after an execution that died: it sets the weights to those of its plan."""
         return {"TakeBack": self._weigh("$plan.eks.start", next_state=next_state, catch=next_state)}
 
     def unrecorded(self, *, next_state: str) -> dict[str, State]:
-        """Return the states from ``IsUnrecorded`` that put the weights back where a promotion could not be recorded.
+        """Return the states from ``IsUnrecorded``, which restore the weights when a promotion could not be recorded.
 
-        A rollback stays, as it does after any other end: what it flees from must not come back because a record failed. A first
-        model has no earlier version.
+        A rollback is kept, as after any other end: traffic must not return to a bad version because a record failed. A first model
+        has no earlier version.
         """
         back = "$reason & '. The traffic is back at slot ' & $plan.eks.live_slot"
         return {
@@ -116,9 +116,9 @@ class SlotSteps:
         }
 
     def rest(self, *, next_state: str) -> dict[str, State]:
-        """Return the states from ``HasPlan`` that delete the run's alarms and scale the slot without traffic to nothing.
+        """Return the states from ``HasPlan``, which delete the run's alarms and scale the slot without traffic to zero.
 
-        What cannot be done now is taken along by the next execution.
+        The next execution repeats a step that fails.
         """
         return {
             "HasPlan": choose(("$plan = null", next_state), default="HasAlarms"),
@@ -133,14 +133,14 @@ class SlotSteps:
                 next_state="IsSlotLeft",
                 catch="IsSlotLeft",
             ),
-            # weights that were rolled back are valid from then
+            # restored weights apply from now on
             "IsSlotLeft": choose(("$applied or $plan.eks.is_left", "AwaitDrained"), default=next_state),
             "AwaitDrained": wait(_DRAIN_SECONDS, "IdleSlot"),
             "IdleSlot": self._ask("idle", next_state=next_state, catch=next_state),
         }
 
     def _start_states(self) -> dict[str, State]:
-        # from here on pods without traffic may run
+        # from now on pods without traffic may run
         made = {
             "applied": True,
             "deadline": f"{{% $toMillis($now()) + {START_SECONDS * 1000} %}}",
@@ -152,7 +152,7 @@ class SlotSteps:
         return {
             "ApplySlot": self._ask("apply", next_state="HasAbort", catch="ApplyFailed", assign=made, caught=made),
             "ApplyFailed": self._back("FAILED", "'slot ' & $plan.eks.slot & ' could not be made: ' & $caught"),
-            # a person may change their mind while the pods start
+            # a person may abort while the pods start
             "HasAbort": choose(("$count($plan.watched) > 0", "LookBefore"), default="ObserveSlot"),
             "LookBefore": look_at_alarms(next_state="IsAborted", catch="IsSlotLate", partition=self.partition),
             "IsAborted": choose(("$contains($ringing, '-abort (')", "Rings"), default="ObserveSlot"),
@@ -188,17 +188,17 @@ class SlotSteps:
         return {
             "DescribeTargets": describe("$plan.eks.slot", "'slot ' & $plan.eks.slot", "IsSlotHealthy"),
             "IsSlotHealthy": choose(("$healthy >= $observed.pods", "HasLiveSlot"), default="IsSlotLate"),
-            # a rollback leaves a slot that may be ill: that it is must not keep it there
+            # a rollback leaves a slot that may be unhealthy, which must not prevent the rollback
             "HasLiveSlot": choose(
                 ("$plan.action = 'update' and $request.reason != 'rollback'", "DescribeLiveTargets"),
                 default=confirmed,
             ),
             "DescribeLiveTargets": describe("$plan.eks.live_slot", "'the live slot'", "IsLiveHealthy"),
             "IsLiveHealthy": choose(("$healthy >= 1 and $ringing = ''", confirmed), default="IsSlotLate"),
-            # a call of an execution that was stopped may have come in between
+            # a call of a stopped execution may have changed the slot meanwhile
             "ConfirmSlot": self._observe(next_state="IsSlotConfirmed"),
             "IsSlotConfirmed": choose(("$observed.is_ready", "AssertWeights"), default="IsSlotLate"),
-            # the stack may have put the rule back to what its template says
+            # a deployment of the stack may have reset the rule to its template
             "AssertWeights": self._weigh(
                 "$plan.eks.start", next_state="Shift", catch="ShiftFailed", assign={**self._until(), "since": since}
             ),
@@ -206,7 +206,7 @@ class SlotSteps:
         }
 
     def _shift_states(self) -> dict[str, State]:
-        # a plan of before an update has no `max_bake`
+        # plans that were written before an update have no `max_bake`
         longest = "$max([$plan.eks.bake, $plan.eks.max_bake])"
         baked = {
             "bake_until": "{% $toMillis($now()) + $plan.eks.bake * 1000 %}",
@@ -230,7 +230,7 @@ class SlotSteps:
                 default="Bake",
             ),
             "Bake": wait(f"{{% $max([1, $min([$plan.poll_seconds, {rest}])]) %}}", "LookAtAlarms"),
-            # all traffic is given, and kept, only with evidence
+            # all traffic is shifted, and kept, only with evidence
             "IsNearEnd": choose(("$step + 2 < $count($plan.eks.steps)", "NextStep"), default="NeedsEvidence"),
             "NextStep": assign("Shift", step="{% $step + 1 %}"),
             "Rings": self._back("ROLLED_BACK", "$ringing"),
@@ -245,14 +245,14 @@ class SlotSteps:
             "HasRehearsal": choose((IS_REHEARSED, "CheckGolden"), default="ConfirmSlot"),
             "CheckGolden": self.golden.check(next_state="IsGolden", catch="GoldenUnknown"),
             "IsGolden": choose(("$golden.passed", "Rehearsed"), default="NotGolden"),
-            # what the live model could not be compared in
+            # values in which the live model could not be compared
             "Rehearsed": assign("ConfirmSlot", shown="{% $shown & ($golden.note = '' ? '' : '; ' & $golden.note) %}"),
             "NotGolden": self._back("REFUSED", "'golden requests: ' & $golden.reason"),
             "GoldenUnknown": self._back("FAILED", "'golden requests could not be asked: ' & $caught"),
         }
 
     def _again_states(self) -> dict[str, State]:
-        """Ask the slot again: half-way through the bake of all traffic, before all traffic is given, and before it is kept."""
+        """Test the slot again: half-way through the bake with all traffic, before all traffic is shifted, and before it is kept."""
         if self.golden is None:
             return {}
         return {
@@ -284,7 +284,7 @@ class SlotSteps:
                 default="TooLittleEvidence",
             ),
             "IsLastStep": choose(("$step + 1 < $count($plan.eks.steps)", "NextStep"), *kept, default=PROMOTED),
-            # and alarms are checked meanwhile
+            # alarms are still checked
             "AwaitEvidence": wait("{% $plan.poll_seconds %}", "LookAtAlarms"),
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
             "TooLittleEvidence": self._back(
@@ -309,7 +309,7 @@ class SlotSteps:
         }
 
     def _back(self, verdict: str, reason: str) -> State:
-        """Say why, and put the weights back; the exit follows when they are."""
+        """Store the verdict and its reason, and restore the weights; the exit follows."""
         return assign("PutBack", verdict=verdict, reason=f"{{% {reason} %}}", **self._until())
 
     def _until(self) -> dict[str, object]:
@@ -371,11 +371,11 @@ class SlotSteps:
 @checked("InvalidEksTarget")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EksTarget:
-    """A service in two slots, whose traffic moves by the weights of its listener rule.
+    """A service in two slots, with traffic shifted by the weights of its listener rule.
 
     Args:
         endpoint_name: Name of the service.
-        slot_arn: ARN of the function ``eks_slot``, which the states ask.
+        slot_arn: ARN of the function ``eks_slot``, which the states invoke.
 
     Example:
         >>> EksTarget(endpoint_name="demand-forecast", slot_arn="arn:aws:lambda:us-east-1:1:function:slot").effective_percent(7)
@@ -387,38 +387,38 @@ class EksTarget:
 
     @property
     def name(self) -> str:
-        """Name for errors and descriptions."""
+        """Name in errors and descriptions."""
         return "EKS"
 
     @property
     def kinds(self) -> frozenset[RolloutKind]:
-        """Kinds of rollout that the target executes: a slot is complete in itself, so there are no batches."""
+        """Supported kinds of rollout: a slot is complete in itself, so there are no batches."""
         return frozenset(RolloutKind) - {RolloutKind.ROLLING}
 
     @property
     def is_reset_by_stack(self) -> bool:
-        """Yes: CloudFormation writes a rule's weights with any other change of the rule, such as tags of the whole stack."""
+        """True: CloudFormation resets a rule's weights with any other change of the rule, such as tags of the whole stack."""
         return True
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """ARNs of the functions that the target's own steps call."""
+        """ARNs of the functions that the target's own states invoke."""
         return (self.slot_arn,)
 
     def effective_percent(self, percent: int) -> float:
-        """Return which share of the requests a step moves: exactly the one asked for."""
+        """Return the share of requests that a step shifts, which is exact."""
         return float(percent)
 
     def problems(self, policy: RolloutPolicy) -> list[str]:
-        """Return why slots cannot execute a policy."""
+        """Return the parts of a policy that slots do not support."""
         return list(policy_problems(policy.to_spec()))
 
     def lead_seconds(self, rollout: RolloutSpec) -> int:
-        """Return how long what comes before the first step may take at most: pods of a slot start, and are rehearsed."""
+        """Return the longest time before the first step: the pods of a slot start and are rehearsed."""
         return START_SECONDS + (0 if rollout.golden is None else CHECK_SECONDS)
 
     def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return the state that puts the weights where the plan says. It completes what a dead execution started."""
+        """Return the state that sets the weights to those of the plan, to clean up after an execution that died."""
         return "TakeBack", self._steps(0, partition).take_back(next_state=next_state)
 
     def steps(
@@ -430,17 +430,17 @@ class EksTarget:
         partition: str,
         answers_arn: str | None = None,
     ) -> tuple[str, dict[str, State]]:
-        """Return the states from the plan to one of the exits."""
+        """Return the states from the plan to an exit."""
         del answers_arn
         steps = self._steps(rollout.maximum + POLL_GRACE_SECONDS, partition, verdict_arn, golden_arn)
         return "PutAlarms", steps.steps()
 
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return the states that put the weights back: there is no promotion without a record."""
+        """Return the states that restore the weights: a promotion needs a record."""
         return "IsUnrecorded", self._steps(0, partition).unrecorded(next_state=next_state)
 
     def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return the states that delete the run's alarms, and scale the slot without traffic to nothing."""
+        """Return the states that delete the run's alarms, and scale the slot without traffic to zero."""
         return "HasPlan", self._steps(0, partition).rest(next_state=next_state)
 
     def _steps(self, limit: int, partition: str, verdict_arn: str = "", golden_arn: str | None = None) -> SlotSteps:

@@ -1,4 +1,4 @@
-"""A business unit's place on a cluster: namespace, quota, who may apply what there, and who creates it."""
+"""A business unit's namespace on a cluster, with its quota, roles and access entries, and the function that creates it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from mlops_runtime.eks.kubernetes_objects import METRICS, NETWORK_POLICIES, Mani
 from mlops_runtime.eks.slot_limits import QuantityError, quantity, tenant_problems
 from mlops_runtime.eks.tenant import enforcement_manifest, slot_group, tenant_manifests
 
-# what functions of the unit call to reach a cluster and its load balancers
+# services that functions of the unit call to reach a cluster and its load balancers
 _SERVICES = ("eks", "elasticloadbalancing")
 
 
 @checked("InvalidBootstrap")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bootstrap:
-    """How namespace, quota, roles and the enforcement of network policies come to a cluster. Use one of the two factories.
+    """Creation of namespace, quota, roles and network policy enforcement on a cluster. Use one of the two factories.
 
     Example:
         >>> Bootstrap.yaml().is_function
@@ -43,22 +43,22 @@ class Bootstrap:
 
     @classmethod
     def function(cls) -> "Bootstrap":
-        """Let a function of the unit make them: it gives itself an access entry of an administrator, and removes it in every case.
+        """Let a function of the unit create them: it gives itself an access entry of an administrator, and always removes it.
 
-        Both ends are recorded in the unit's audit bucket, below ``access/``.
+        Creation and removal of the entry are recorded in the unit's audit bucket, under ``access/``.
         """
         return cls(is_function=True)
 
     @classmethod
     def yaml(cls) -> "Bootstrap":
-        """Write them into a file that the platform team applies; the unit's functions never get more than its namespace."""
+        """Write them to a file that the platform team applies; the unit's functions only get access to its namespace."""
         return cls(is_function=False)
 
 
 @checked("InvalidEksTenant")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantQuota:
-    """What a unit's namespace may use at most.
+    """Resource quota of a unit's namespace.
 
     Args:
         cpu: CPU of all pods. Default: 64 cores.
@@ -77,11 +77,11 @@ class TenantQuota:
 
 @checked("InvalidEksTenant")
 class EksTenant(Construct):
-    """Give a business unit a namespace of its own on a cluster. Stateless.
+    """A namespace for a business unit on a cluster. Stateless.
 
-    Defines namespace with restricted pod security, quota, default-deny network policy, the Role that applies its services,
-    on EKS Auto Mode the setting that makes the cluster enforce network policies, the function that applies manifests, and its
-    access entry. Making a namespace takes an administrator: see ``Bootstrap``; its function refuses a cluster without metrics, and
+    Defines the namespace with restricted pod security, quota, default-deny network policy, the Role that applies its services, on
+    EKS Auto Mode the setting that makes the cluster enforce network policies, the function that applies manifests, and its access
+    entry. Creating a namespace requires an administrator, see ``Bootstrap``; its function rejects a cluster without metrics, and
     one without Auto Mode whose VPC CNI add-on does not enforce network policies.
 
     Args:
@@ -90,12 +90,12 @@ class EksTenant(Construct):
         business_unit: The unit; it runs in the cluster's network.
         cluster: The cluster.
         namespace: The namespace. Default: the unit's name.
-        quota: What it may use at most. Default: ``TenantQuota()``: 64 cores, 128 GiB, 100 pods.
-        bootstrap: Who makes the namespace. Default: ``Bootstrap.function()``.
+        quota: Resource quota of the namespace. Default: ``TenantQuota()``: 64 cores, 128 GiB, 100 pods.
+        bootstrap: How the namespace is created. Default: ``Bootstrap.function()``.
         labels: Labels of the unit's objects. Default: those of the platform.
 
     Raises:
-        ValidationError: With everything that no cluster takes.
+        ValidationError: With every value that is not allowed.
 
     Example:
         >>> tenant = EksTenant(self, "Tenant", business_unit=unit, cluster=cluster)
@@ -139,7 +139,7 @@ class EksTenant(Construct):
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit whose place it is."""
+        """The unit of the namespace."""
         return self._unit
 
     @property
@@ -154,25 +154,25 @@ class EksTenant(Construct):
 
     @property
     def applier_group(self) -> str:
-        """Kubernetes group of the applier of the unit's manifests."""
+        """Kubernetes group of the function that applies the unit's manifests."""
         return self._spec.applier_group
 
     @property
     def manifests(self) -> list[Manifest]:
-        """What makes the unit's place on the cluster, in the order in which it is applied.
+        """Manifests of the namespace and its surroundings, in the order in which they are applied.
 
-        The setting that enforces network policies is among them on EKS Auto Mode only; elsewhere the VPC CNI add-on owns it.
+        The setting that enforces network policies is included on EKS Auto Mode only; elsewhere the VPC CNI add-on owns it.
         """
         enforcement = [enforcement_manifest()] if self._cluster.auto_mode else []
         return [*tenant_manifests(self._spec), *enforcement]
 
     @property
     def manifests_url(self) -> str | None:
-        """Where the file for the platform team lies, with ``Bootstrap.yaml()``; None otherwise."""
+        """URL of the file for the platform team, with ``Bootstrap.yaml()``; None otherwise."""
         return self._manifests_url
 
     def add_writer(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
-        """Let a function of the unit move the slots of services in the namespace, and nothing else.
+        """Let a function of the unit change the slots of services in the namespace, and nothing else.
 
         Args:
             scope: Parent of the access entry.
@@ -194,14 +194,14 @@ class EksTenant(Construct):
     def add_manifests(
         self, scope: Construct, id: str, *, name: str, manifests: Sequence[Manifest], owned: Sequence[Ref] = ()
     ) -> cdk.CustomResource:
-        """Apply manifests to the namespace when the stack is deployed, and delete them with it.
+        """Apply manifests to the namespace when the stack is deployed, and delete them with the stack.
 
         Args:
             scope: Parent.
             id: Construct id.
-            name: What they are of.
+            name: Name of the service that the manifests belong to.
             manifests: The manifests.
-            owned: What else goes with them. Default: nothing.
+            owned: Further objects to delete with them. Default: none.
         """
         resource = define_manifests(
             scope,
@@ -216,15 +216,15 @@ class EksTenant(Construct):
         return resource
 
     def claim(self, scope: Construct, name: str, demand: Demand) -> None:
-        """Count a service against the quota: both of its slots run while a rollout goes on.
+        """Count a service against the quota: both of its slots run during a rollout.
 
         Args:
             scope: The service.
-            name: Its name.
-            demand: What it may use at most.
+            name: Name of the service.
+            demand: Largest resource use of the service.
 
         Raises:
-            ValidationError: If the quota is smaller than what all services of the namespace may use.
+            ValidationError: If the quota is smaller than the largest use of all services of the namespace.
         """
         self._claims[name] = demand
         asked = list(self._claims.values())
@@ -239,7 +239,7 @@ class EksTenant(Construct):
             "QuotaTooSmall",
             [
                 f"quota.{what} must be at least {_text(what, need)}, got {got}: {' and '.join(sorted(self._claims))} run in two "
-                "slots while a rollout goes on, each with one pod more; raise the quota or lower max_pods"
+                "slots during a rollout, each with an extra pod; raise the quota or lower max_pods"
                 for what, (need, allowed, got) in needs.items()
                 if need > allowed
             ],
@@ -258,9 +258,9 @@ class EksTenant(Construct):
             manifests=self.manifests,
             requires=[METRICS] if self._cluster.auto_mode else [NETWORK_POLICIES, METRICS],
         )
-        # on the way down too the access is recorded: before a development unit's audit bucket is emptied
+        # the deletion's access is recorded too, so it comes before a development unit's audit bucket is emptied
         place.node.add_dependency(self._ingress, function, self._unit.audit_bucket)
-        # a namespace is emptied while its services may still be taken down by the applier
+        # order of deletion: services by the applier, then its access entry, then the namespace
         self._entry.node.add_dependency(place)
         return None
 
@@ -270,7 +270,7 @@ class EksTenant(Construct):
             return None
         return (
             f"the unit must run in the cluster's network {theirs!r}, got {ours!r}: its functions call the cluster's private API, "
-            "and its load balancers reach pods; give the unit network=Network.from_shared_vpc(...) or Network.from_vpc(...)"
+            "and its load balancers reach pods; set the unit's network=Network.from_shared_vpc(...) or Network.from_vpc(...)"
         )
 
 

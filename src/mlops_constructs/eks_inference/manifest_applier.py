@@ -1,4 +1,4 @@
-"""Manifests of a unit, written as YAML and applied to the cluster by a custom resource."""
+"""Manifests of a unit: rendered as YAML, and applied to the cluster by a custom resource."""
 
 import atexit
 import hashlib
@@ -26,7 +26,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.eks.kubernetes_objects import Manifest, Ref
 
-# starts with a letter, so it is not a number, and is not a word that PyYAML quotes itself; y and n are booleans to some
+# words that are not quoted: they start with a letter, so are no number, and are not y or n, which are booleans in YAML 1.1
 _WORD = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]+", re.ASCII)
 
 RESOURCE_TYPE = "Custom::MLOpsManifests"
@@ -34,22 +34,22 @@ _TIMEOUT = cdk.Duration.minutes(10)
 _ADMIN = "AmazonEKSClusterAdminPolicy"
 _VIEW = "AmazonEKSViewPolicy"
 _ENTRY_REASON = (
-    "EKS numbers access entries when they are made, below the name of the function's own role; rejected: an entry that is in "
-    "the stack and makes the function an administrator for good"
+    "EKS numbers access entries when they are created, below the name of the function's own role; rejected: an entry in the "
+    "stack, which would make the function an administrator permanently"
 )
 
 
 def render_yaml(manifests: Sequence[Mapping[str, Any]]) -> str:
     r"""Return manifests as one YAML stream, in their order.
 
-    Keys stay in the order of the manifests, nothing is an anchor, and text is quoted unless it is a word: Kubernetes' reader takes
-    a hash like ``12e4567`` for a number where PyYAML does not.
+    Keys keep their order, there are no anchors, and strings are quoted unless they are words: Kubernetes' parser reads a hash like
+    ``12e4567`` as a number where PyYAML does not.
 
     Args:
-        manifests: Plain values, as of ``mlops_runtime.eks``.
+        manifests: Values of plain types, as in ``mlops_runtime.eks``.
 
     Raises:
-        yaml.representer.RepresenterError: If a value is not a plain type.
+        yaml.representer.RepresenterError: If a value is not of a plain type.
 
     Example:
         >>> print(render_yaml([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "on"}}]), end="")
@@ -81,13 +81,7 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def define_file(scope: Construct, id: str, *, manifests: Sequence[Manifest]) -> s3_assets.Asset:
-    """Define an asset of a YAML file with manifests, the same bytes for the same manifests.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        manifests: The manifests, without tokens.
-    """
+    """Define an asset of a YAML file with manifests without tokens; equal manifests result in equal bytes."""
     text = render_yaml(manifests)
     path = _scratch() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
     path.write_text(text)
@@ -96,21 +90,14 @@ def define_file(scope: Construct, id: str, *, manifests: Sequence[Manifest]) -> 
 
 @cache
 def _scratch() -> Path:
-    """One folder a process; CDK copies what it needs into its assembly at once."""
+    """Return a temporary folder of this process; CDK copies assets into its assembly immediately."""
     folder = Path(tempfile.mkdtemp(prefix="mlops-manifests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def define_applier(scope: Construct, id: str, *, business_unit: IBusinessUnit, cluster: EksCluster) -> lambda_.Function:
-    """Define the function that applies what belongs into the unit's namespace, with the access that its entry gives it.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        business_unit: The unit.
-        cluster: The cluster.
-    """
+    """Define the function that applies manifests to the unit's namespace, as its access entry allows."""
     return define_function(
         scope,
         id,
@@ -126,17 +113,11 @@ def define_applier(scope: Construct, id: str, *, business_unit: IBusinessUnit, c
 def define_bootstrap(
     scope: Construct, id: str, *, business_unit: IBusinessUnit, cluster: EksCluster
 ) -> lambda_.Function:
-    """Define the function that prepares the unit's namespace. It is cluster administrator only while it works.
+    """Define the function that prepares the unit's namespace. It is cluster administrator only while it runs.
 
-    It may make an access entry for its own role alone, and give it that one policy.
+    It may only create an access entry for its own role, with that one access policy.
 
     See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        business_unit: The unit.
-        cluster: The cluster.
     """
     stack, audit = stack_values(scope), business_unit.audit_bucket
     policy_arn = access_policy_arn(_ADMIN)
@@ -199,17 +180,17 @@ def define_manifests(
     owned: Sequence[Ref] = (),
     requires: Sequence[str] = (),
 ) -> cdk.CustomResource:
-    """Define the resource whose manifests a function applies, and deletes with it.
+    """Define the custom resource with manifests that a function applies, and deletes with the resource.
 
     Args:
         scope: Parent.
         id: Construct id.
         function: The function.
         cluster: The cluster.
-        name: What the manifests are of; another name is another resource.
+        name: Name of the owner of the manifests; another name replaces the resource.
         manifests: The manifests.
-        owned: What else goes with the resource, and in which order. Default: nothing.
-        requires: What the cluster must have (``mlops_runtime.eks.cluster_requirements``). Default: nothing.
+        owned: Further objects to delete with the resource, in this order. Default: none.
+        requires: Requirements of the cluster (``mlops_runtime.eks.cluster_requirements``). Default: none.
     """
     resource = define_custom_resource(
         scope,
@@ -225,7 +206,7 @@ def define_manifests(
             "Owned": canonical_json([[r.api_version, r.kind, r.namespace, r.name] for r in owned]).decode(),
         },
     )
-    # a delete needs the role, its policies and its way to the cluster until the last
+    # a deletion needs the role, its policies and network access to the cluster until its end
     resource.node.add_dependency(_role(function))
     return resource
 
@@ -233,15 +214,7 @@ def define_manifests(
 def define_writer(
     scope: Construct, id: str, *, cluster: EksCluster, function: lambda_.IFunction, group: str
 ) -> eks.CfnAccessEntry:
-    """Define the access entry of a function that applies manifests: a group of the tenant's, whose Role ends at its namespace.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        cluster: The cluster.
-        function: The function.
-        group: The Kubernetes group.
-    """
+    """Define the access entry of a function that applies manifests: a group of the tenant, with a Role in its namespace only."""
     return eks.CfnAccessEntry(
         scope,
         id,
@@ -255,15 +228,7 @@ def define_writer(
 def define_reader(
     scope: Construct, id: str, *, cluster: EksCluster, function: lambda_.IFunction, namespace: str
 ) -> eks.CfnAccessEntry:
-    """Define the access entry of a function with read access to a namespace.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        cluster: The cluster.
-        function: The function.
-        namespace: The namespace.
-    """
+    """Define the access entry of a function with read access to a namespace."""
     return eks.CfnAccessEntry(
         scope,
         id,
@@ -280,12 +245,12 @@ def define_reader(
 
 
 def describe_statement(cluster: EksCluster) -> iam.PolicyStatement:
-    """Return the right to read where a cluster's API is."""
+    """Return the permission to read a cluster's API endpoint."""
     return iam.PolicyStatement(actions=["eks:DescribeCluster"], resources=[cluster.arn])
 
 
 def access_policy_arn(name: str) -> str:
-    """Return the ARN of one of EKS' own access policies.
+    """Return the ARN of an access policy of EKS.
 
     See: https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html
     """
@@ -294,5 +259,5 @@ def access_policy_arn(name: str) -> str:
 
 def _role(function: lambda_.IFunction) -> iam.IRole:
     if function.role is None:
-        raise TypeError("a function that asks a cluster has a role of the stack")
+        raise TypeError("a function that calls a cluster has a role of the stack")
     return function.role

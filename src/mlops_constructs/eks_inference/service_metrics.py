@@ -18,13 +18,13 @@ Slot = Literal["blue", "green"]
 
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
-# no calls, no errors, and an idle slot has no pods: the monitor's heartbeat reports missing traffic
+# without requests there are no errors, and an idle slot has no pods: the monitor's alarm reports missing traffic
 _SILENCE = cloudwatch.TreatMissingData.NOT_BREACHING
 _DEFAULT_LATENCY_MS = 1000
 
 
 class SlotMetricOptions(MetricOptions, total=False):
-    """What a caller may change of a metric that is published by slot too."""
+    """Options of a metric that is also published per slot."""
 
     slot: Slot
 
@@ -32,8 +32,8 @@ class SlotMetricOptions(MetricOptions, total=False):
 class ServiceMetrics(Construct):
     """Metrics of a service on EKS.
 
-    Each method takes ``label``, ``period`` (default five minutes), ``statistic`` (default as the metric asks for) and ``slot``:
-    that of one target group instead of the whole load balancer.
+    Each method accepts ``label``, ``period`` (default five minutes), ``statistic`` (default by metric) and ``slot``, for the metric
+    of one target group instead of the whole load balancer.
     """
 
     def __init__(self, scope: Construct, id: str) -> None:
@@ -50,63 +50,63 @@ class ServiceMetrics(Construct):
         return self._metric(metric_name, options, cloudwatch.Stats.AVERAGE, slot=options.get("slot"))
 
     def metric_invocations(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that pods were given."""
+        """Return the number of requests that pods received."""
         return self._metric("RequestCount", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
     def metric_invocations_per_pod(self, *, slot: Slot, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return calls a pod of a slot; it is published by target group alone."""
+        """Return the number of requests per pod of a slot, which is only published per target group."""
         return self._metric("RequestCountPerTarget", options, cloudwatch.Stats.SUM, slot=slot)
 
     def metric_latency(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
-        """Return the pods' own time in seconds."""
+        """Return the response time of the pods in seconds."""
         return self._metric("TargetResponseTime", options, "p99", slot=options.get("slot"))
 
     def metric_invocation_2xx(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that were answered."""
+        """Return the number of successful responses."""
         return self._metric("HTTPCode_Target_2XX_Count", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
     def metric_invocation_4xx_errors(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that the model refused."""
+        """Return the number of requests that the model rejected."""
         return self._metric("HTTPCode_Target_4XX_Count", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
     def metric_invocation_5xx_errors(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that failed at the server."""
+        """Return the number of requests that failed in the server."""
         return self._metric("HTTPCode_Target_5XX_Count", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
     def metric_connection_errors(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of connections to pods that could not be made."""
+        """Return the number of connections to pods that could not be established."""
         return self._metric("TargetConnectionErrorCount", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
     def metric_healthy_pods(self, *, slot: Slot, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of healthy pods of a slot; it is published by target group alone."""
+        """Return the number of healthy pods of a slot, which is only published per target group."""
         return self._metric("HealthyHostCount", options, cloudwatch.Stats.MINIMUM, slot=slot)
 
     def metric_unhealthy_pods(self, *, slot: Slot, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of pods of a slot that do not answer their health check."""
+        """Return the number of pods of a slot that fail their health check."""
         return self._metric("UnHealthyHostCount", options, cloudwatch.Stats.MAXIMUM, slot=slot)
 
     def metric_load_balancer_5xx_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that the load balancer itself failed, such as for want of a healthy pod."""
+        """Return the number of requests that failed in the load balancer itself, such as without a healthy pod."""
         return self._metric("HTTPCode_ELB_5XX_Count", options, cloudwatch.Stats.SUM)
 
     def metric_load_balancer_4xx_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that the load balancer itself refused."""
+        """Return the number of requests that the load balancer itself rejected."""
         return self._metric("HTTPCode_ELB_4XX_Count", options, cloudwatch.Stats.SUM)
 
     def metric_rejected_connections(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of connections for which the load balancer had no room."""
+        """Return the number of connections that the load balancer rejected at its limit."""
         return self._metric("RejectedConnectionCount", options, cloudwatch.Stats.SUM)
 
     def metric_active_connections(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of open connections from callers and to pods."""
+        """Return the number of open connections of clients and to pods."""
         return self._metric("ActiveConnectionCount", options, cloudwatch.Stats.SUM)
 
     def metric_processed_bytes(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the bytes that the load balancer passed on."""
+        """Return the number of bytes that the load balancer processed."""
         return self._metric("ProcessedBytes", options, cloudwatch.Stats.SUM)
 
     def metric_consumed_units(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the capacity units by which the load balancer is paid."""
+        """Return the number of load balancer capacity units, by which the load balancer is billed."""
         return self._metric("ConsumedLCUs", options, cloudwatch.Stats.SUM)
 
     def _metric(
@@ -134,9 +134,9 @@ def define_slot_alarms(
         scope: Parent.
         id: Prefix of their construct ids.
         slot: The slot.
-        service: Its metrics.
+        service: Metrics of the service.
         name: Name of the service.
-        policy: What is accepted, and for how long.
+        policy: Limits and alarm period.
         topic: Topic to notify.
     """
     period = cdk.Duration.seconds(policy.alarm_period)
@@ -151,7 +151,8 @@ def define_slot_alarms(
             comparison_operator=_ABOVE,
             treat_missing_data=_SILENCE,
             alarm_description=(
-                f"99th percentile of slot {slot} of {name} above {latency} ms for three periods; compare its pods and their CPU "
+                f"99th percentile latency of slot {slot} of {name} above {latency} ms for three periods; compare its pods and "
+                f"their CPU "
                 "with the other slot's"
             ),
         ),
@@ -164,12 +165,13 @@ def define_slot_alarms(
             comparison_operator=_AT_LEAST,
             treat_missing_data=_SILENCE,
             alarm_description=(
-                f"a pod of slot {slot} of {name} has not answered /ping for three minutes; inspect it with: kubectl describe pod "
+                f"a pod of slot {slot} of {name} failed its health check /ping for three minutes; inspect it with: kubectl "
+                f"describe pod "
                 f"-l app.kubernetes.io/name={name},mlops.constructs/slot={slot}"
             ),
         ),
     ]
-    # without an absolute limit both slots are compared
+    # without an absolute limit the errors of both slots are compared
     if policy.max_error_count is not None:
         errors = service.metric_invocation_5xx_errors(slot=slot, period=period).create_alarm(
             scope,
@@ -179,7 +181,7 @@ def define_slot_alarms(
             comparison_operator=_ABOVE,
             treat_missing_data=_SILENCE,
             alarm_description=(
-                f"slot {slot} of {name} answered with 5xx more than {policy.max_error_count} times in {policy.alarm_period} s; "
+                f"slot {slot} of {name} returned more than {policy.max_error_count} 5xx responses in {policy.alarm_period} s; "
                 f"read the log of the pods of {name}-{slot}"
             ),
         )
@@ -192,17 +194,17 @@ def define_slot_alarms(
 def define_errors_alarm(
     scope: Construct, id: str, *, service: ServiceMetrics, name: str, topic: sns.ITopic
 ) -> cloudwatch.Alarm:
-    """Define the alarm on answers with 5xx of whichever slot serves, those of the load balancer itself among them.
+    """Define the alarm on 5xx responses of the serving slot, including those of the load balancer itself.
 
     Args:
         scope: Parent.
         id: Construct id.
-        service: Its metrics.
+        service: Metrics of the service.
         name: Name of the service.
         topic: Topic to notify.
     """
     total = cloudwatch.MathExpression(
-        # `RequestCount` leaves out what the load balancer answers itself for want of a pod
+        # `RequestCount` excludes responses of the load balancer itself when it has no healthy pod
         expression="IF(FILL(pods, 0) + FILL(balancer, 0) >= 5 AND FILL(pods, 0) + FILL(balancer, 0) > "
         "0.01 * (FILL(calls, 0) + FILL(balancer, 0)), 1, 0)",
         using_metrics={

@@ -18,15 +18,15 @@ from mlops_constructs.unit_interface import IBusinessUnit
 
 SLOT_REASON = (
     "specs are named by their hash, below the service's own prefix, and listener rules are described without a resource type; "
-    "rejected: one object for all specs, which a running rollout could see change"
+    "rejected: one object for all specs, which could change during a rollout"
 )
 
 
 def slot_environment(balancer: ServiceLoadBalancer, *, cluster: EksCluster, namespace: str) -> dict[str, str]:
-    """Return by what a function finds both slots (``mlops_runtime.eks.slot_reader``).
+    """Return the environment by which a function finds both slots (``mlops_runtime.eks.slot_reader``).
 
     Args:
-        balancer: Rule and target groups.
+        balancer: Load balancer with the rule and target groups.
         cluster: The cluster.
         namespace: The tenant's namespace.
     """
@@ -40,10 +40,10 @@ def slot_environment(balancer: ServiceLoadBalancer, *, cluster: EksCluster, name
 
 
 def look_statements(cluster: EksCluster) -> list[iam.PolicyStatement]:
-    """Return the environment that locates the live slot: the rule's weights and the cluster.
+    """Return the permissions to locate the live slot: to read the rule's weights and the cluster.
 
     Args:
-        cluster: The cluster, whose access entry limits what can be read.
+        cluster: The cluster; the function's access entry limits what it can read there.
     """
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html: no resource type
     rules = iam.PolicyStatement(actions=["elasticloadbalancing:DescribeRules"], resources=["*"])
@@ -64,10 +64,10 @@ def define_slot_function(
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit; gives network and the bucket of specs.
+        business_unit: The unit; provides network and the bucket of specs.
         cluster: The cluster.
         service_name: Name of the service.
-        environment: By what it finds both slots.
+        environment: Environment of ``slot_environment``.
     """
     specs = business_unit.artifacts.arn_for_objects(f"specs/{service_name}/*")
     return define_function(
@@ -92,10 +92,10 @@ def define_slot_function(
 
 
 def read_lock(function: lambda_.Function, *, table: dynamodb.ITable) -> None:
-    """Let the function read the lock of the service: it changes slots only for the lock's holder.
+    """Let the function read the lock of the service: it changes slots only for the lock's owner.
 
     Args:
-        function: The function ``eks_slot``, which the machine has to know before there is a table.
+        function: The function ``eks_slot``, which must exist before the table as the state machine invokes it.
         table: The rollout table.
     """
     function.add_environment("ROLLOUT_TABLE", table.table_name)

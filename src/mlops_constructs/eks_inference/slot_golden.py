@@ -1,7 +1,7 @@
-"""Golden requests to one slot, also without a share of the traffic: before it has any, and again while it serves.
+"""Golden requests to one slot: before it receives traffic, and again while it serves.
 
-Each slot has a listener of its own, so that a candidate is asked where it will serve, beside the slot that does. What it answers
-counts in its target group: calls are compared from the first whole minute after the rehearsal on.
+Each slot has a listener of its own, so that a candidate is tested in place, next to the live slot. Its responses count in its
+target group's metrics, so metrics are compared from the first whole minute after the rehearsal.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from mlops_constructs._state_machine import EXECUTION, NOW, State, invoke
 from mlops_constructs.rollout.candidate_states import CHECK_SECONDS
 from mlops_constructs.rollout.golden_states import UNASKED as NEVER_ASKED
 
-# what is known before they are asked again, and at which step they were last
+# initial value before they are sent again, and the step of the last time
 UNASKED = {**NEVER_ASKED, "step": -1}
 IS_REHEARSED = "$exists($plan.rehearsal.golden)"
 IS_ASKED = "$exists($plan.again.golden)"
-# half-way through the bake of all traffic
+# half-way through the bake time with all traffic
 IS_TIME = (
     f"{IS_ASKED} and $again.step < $step and $step + 1 = $count($plan.eks.steps) and "
     "$toMillis($now()) >= $bake_until - $plan.eks.bake * 500"
 )
-# since when calls of others are compared
+# start of the comparison of metrics
 SINCE = f"{{% {IS_REHEARSED} ? $fromMillis($toMillis($now()) + 60000) : $now() %}}"
 _ANSWER = "{% $merge([$states.result.Payload, {'asked': true, 'step': $step}]) %}"
 _NO_ANSWER = "{% {'asked': true, 'passed': true, 'reason': '', 'step': $step} %}"
@@ -28,11 +28,11 @@ _NO_ANSWER = "{% {'asked': true, 'passed': true, 'reason': '', 'step': $step} %}
 
 @dataclass(frozen=True, slots=True)
 class SlotGolden:
-    """Asks golden requests of a slot.
+    """States that send golden requests to a slot.
 
     Args:
-        golden_arn: Function ``rollout_golden``.
-        endpoint_name: The service.
+        golden_arn: ARN of the function ``rollout_golden``.
+        endpoint_name: Name of the service.
         partition: AWS partition, may be a token.
     """
 
@@ -41,18 +41,18 @@ class SlotGolden:
     partition: str
 
     def check(self, *, next_state: str, catch: str) -> State:
-        """Return the state that asks the candidate before it has traffic, beside the live slot; the answer is ``$golden``."""
+        """Return the state that tests the candidate before it receives traffic, and the live slot; the result is ``$golden``."""
         asked = {"slot": "{% $plan.rehearsal.slot %}", "live_slot": "{% $plan.rehearsal.live_slot %}"}
         answer = {"golden": "{% $states.result.Payload %}"}
         return self._ask("check", "rehearsal", asked, answer, next_state=next_state, catch=catch)
 
     def again(self, *, next_state: str, catch: str) -> State:
-        """Return the state that asks the candidate while it serves; the answer is ``$again``."""
+        """Return the state that tests the candidate while it serves; the result is ``$again``."""
         answer = {"again": _ANSWER}
         state = self._ask(
             "again", "again", {"slot": "{% $plan.again.slot %}"}, answer, next_state=next_state, catch=catch
         )
-        # the time before a promotion decides where an earlier one was not answered
+        # a failure during the bake is ignored: the check before a promotion decides
         state["Catch"][0]["Assign"] |= {"again": _NO_ANSWER}
         return state
 

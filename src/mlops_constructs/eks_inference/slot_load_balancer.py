@@ -20,44 +20,44 @@ from mlops_runtime.eks.kubernetes_objects import PORT
 
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
 _LOG_DELIVERY = "logdelivery.elasticloadbalancing.amazonaws.com"
-# by this tag EKS Auto Mode's own role may register targets: the managed policy AmazonEKSLoadBalancingPolicy
+# with this tag EKS Auto Mode's own role may register targets: the managed policy AmazonEKSLoadBalancingPolicy
 _CLUSTER_TAG = "eks:eks-cluster-name"
-# the controller that a team installs knows its resources by this one
+# the AWS Load Balancer Controller identifies its resources by this tag
 _CONTROLLER_TAG = "elbv2.k8s.aws/cluster"
 _PRIORITY = 1
-# of the listeners that forward to one slot alone
+# ports of the listeners that forward to one slot only
 _SLOT_PORTS = dict(zip(SLOTS, (8001, 8002), strict=True))
 _PREDICTIONS = "/invocations"
 _PATHS = ("/ping", _PREDICTIONS, "/v2", "/v2/*")
 _FIREWALL = (
-    "the load balancer has no public address and answers only security groups that are named one by one; rejected: a web "
+    "the load balancer has no public address and accepts only security groups that are listed one by one; rejected: a web "
     "application firewall, whose rules are about browsers and whose price a model would pay by the request"
 )
 _PLAIN = (
-    "a unit for trying things out without a certificate, which synthesis warns of; rejected: a certificate of our own making, "
-    "which no client would trust. PRODUCTION refuses to be without one"
+    "a development unit without a certificate, which synthesis warns of; rejected: a self-signed certificate, "
+    "which no client would trust. PRODUCTION requires a certificate"
 )
 _DELETABLE = (
-    "it holds no data, and a protected one can be deleted neither by the rollback of a failed creation nor with its stack, which "
-    "by then no longer serves; rejected: a second deployment only to take the protection away. Termination protection of the "
-    "stack refuses before anything is done"
+    "it contains no data, and a protected one can be deleted neither by the rollback of a failed creation nor with its stack, when "
+    "it no longer serves; rejected: a second deployment only to remove the protection. Termination protection of the "
+    "stack rejects a deletion before it starts"
 )
 
 
 class ServiceLoadBalancer(Construct):
-    """Define the way from a caller to the pods of a service. Stateless.
+    """The load balancer, listeners and target groups between clients and the pods of a service. Stateless.
 
-    The weights of the listener rule are the Deploy machine's: the template says only how they begin, and nothing else that may
-    change is in that resource.
+    The Deploy machine owns the weights of the listener rule: the template only sets their initial values, and no other property of
+    that resource changes.
 
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit; its subnets, log bucket and profile.
+        business_unit: The unit; provides subnets, log bucket and profile.
         cluster: The cluster whose pods are the targets.
-        service_name: Name of the service, for prefixes of logs.
+        service_name: Name of the service, for log prefixes.
         certificate: Certificate of the listener. Default: none, plain HTTP.
-        deregistration_delay: How long a pod that leaves still answers what it was asked. Default: 30 seconds.
+        deregistration_delay: Time that a deregistered pod has to complete its requests. Default: 30 seconds.
 
     Example:
         >>> balancer = ServiceLoadBalancer(self, "LoadBalancer", business_unit=unit, cluster=cluster,
@@ -98,7 +98,7 @@ class ServiceLoadBalancer(Construct):
 
     @property
     def dns_name(self) -> str:
-        """Name under which it is reached inside the network."""
+        """DNS name inside the network."""
         return self._balancer.attr_dns_name
 
     @property
@@ -108,7 +108,7 @@ class ServiceLoadBalancer(Construct):
 
     @property
     def full_name(self) -> str:
-        """The part of its ARN by which metrics name it."""
+        """The part of its ARN that is a dimension of its metrics."""
         return self._balancer.attr_load_balancer_full_name
 
     @property
@@ -118,7 +118,7 @@ class ServiceLoadBalancer(Construct):
 
     @property
     def rule_hash(self) -> str:
-        """Hash of what the template says of the rule: where it changes, CloudFormation puts the weights back to how they began."""
+        """Hash of the rule in the template: when it changes, CloudFormation resets the weights to their initial values."""
         return content_hash({"paths": list(_PATHS), "priority": _PRIORITY, "first": SLOTS[0], "stage": self._stage})
 
     @property
@@ -128,12 +128,12 @@ class ServiceLoadBalancer(Construct):
 
     @property
     def target_group_names(self) -> Mapping[str, str]:
-        """The part of each target group's ARN by which metrics name it."""
+        """The part of each target group's ARN that is a dimension of its metrics."""
         return {slot: group.attr_target_group_full_name for slot, group in self._slots.items()}
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """Names of its Availability Zones: pods elsewhere get no requests."""
+        """Names of its Availability Zones: pods in other zones receive no requests."""
         return self._zones
 
     @property
@@ -142,7 +142,7 @@ class ServiceLoadBalancer(Construct):
         return self._port
 
     def allow_from(self, group: ec2.ISecurityGroup) -> None:
-        """Let what is in a security group call the service.
+        """Let clients in a security group call the service.
 
         Args:
             group: The security group.
@@ -150,9 +150,9 @@ class ServiceLoadBalancer(Construct):
         self._group.add_ingress_rule(group, ec2.Port.tcp(self._port), f"Callers of {self._name}")
 
     def answer_stage(self, stage: str) -> None:
-        """Answer ``/<stage>/invocations`` as ``/invocations``: API Gateway puts the stage before the path of private integrations.
+        """Handle ``/<stage>/invocations`` as ``/invocations``: API Gateway adds the stage to the path of private integrations.
 
-        The rule changes, so CloudFormation writes the weights again, and the Deploy machine corrects them.
+        The rule changes, so CloudFormation resets the weights, and the Deploy machine restores them.
         See: https://docs.aws.amazon.com/apigateway/latest/developerguide/private-integration.html
 
         Args:
@@ -169,14 +169,14 @@ class ServiceLoadBalancer(Construct):
         ]
 
     def open_slots(self) -> Mapping[str, str]:
-        """Let the unit's functions ask each slot alone, by a listener of its own; return the addresses.
+        """Let the unit's functions call each slot separately, by a listener of its own; return the URLs.
 
-        No client reaches them: only the unit's own security group is let in.
+        Clients cannot reach these listeners: only the unit's own security group is allowed.
         """
         first, last = min(_SLOT_PORTS.values()), max(_SLOT_PORTS.values())
         functions = self._unit.security_group
         self._group.add_ingress_rule(functions, ec2.Port.tcp_range(first, last), f"Golden requests to {self._name}")
-        # the group may be another stack's, or imported
+        # the group may belong to another stack, or be imported
         ec2.CfnSecurityGroupEgress(
             self,
             "SlotEgress",
@@ -196,9 +196,9 @@ class ServiceLoadBalancer(Construct):
         return {slot: f"{protocol}://{self.dns_name}:{port}" for slot, port in _SLOT_PORTS.items()}
 
     def _place(self) -> tuple[tuple[str, ...], list[str]]:
-        """Return the zones and ids of its subnets: those of its own, or else the unit's.
+        """Return the zones and ids of the load balancer's subnets: the cluster's ``load_balancer_subnets``, or else the unit's.
 
-        Zones may be tokens that CloudFormation replaces by names. CDK itself refuses a subnet that was imported without its zone.
+        Zones may be tokens. CDK itself rejects a subnet that was imported without its zone.
         """
         own = self._cluster.load_balancer_subnets
         if own is not None:
@@ -238,7 +238,7 @@ class ServiceLoadBalancer(Construct):
             "deletion_protection.enabled": "false",
             "routing.http.drop_invalid_header_fields.enabled": "true",
             "routing.http.desync_mitigation_mode": "strictest",
-            # as long as SageMaker lets a call take
+            # SageMaker's limit for a request
             "idle_timeout.timeout_seconds": "60",
         }
         balancer = elbv2.CfnLoadBalancer(
@@ -258,12 +258,12 @@ class ServiceLoadBalancer(Construct):
             iam.PolicyStatement(
                 actions=["s3:PutObject"],
                 resources=[logs.arn_for_objects(f"{prefix}/AWSLogs/{account}/*")],
-                # the path names the account: a balancer writes below its owner's alone
+                # the path contains the account: a load balancer writes only below that of its owner
                 principals=[iam.ServicePrincipal(_LOG_DELIVERY, conditions=source_conditions(self, _LOG_DELIVERY))],
             )
         )
         if added.policy_dependable is not None:
-            # the right to deliver is tested when logs are switched on
+            # the permission to deliver logs is checked when they are enabled
             balancer.node.add_dependency(added.policy_dependable)
         acknowledge_family(balancer, "ALBWAFEnabled", _FIREWALL)
         acknowledge_family(balancer, "ELBDeletionProtectionEnabled", _DELETABLE)
@@ -282,7 +282,7 @@ class ServiceLoadBalancer(Construct):
             health_check_path="/ping",
             health_check_protocol="HTTP",
             health_check_interval_seconds=10,
-            # within which SageMaker too wants its answer
+            # SageMaker's timeout for the health check
             health_check_timeout_seconds=2,
             healthy_threshold_count=2,
             unhealthy_threshold_count=3,
@@ -353,13 +353,13 @@ class ServiceLoadBalancer(Construct):
                 )
             ],
         )
-        # CloudFormation writes all of a rule that changes, its weights too, and tags change by one word anywhere in the app
+        # CloudFormation resets the weights of a rule with any change, and a tag may change anywhere in the app
         rule.add_property_deletion_override("Tags")
         return rule
 
     @staticmethod
     def _paths(*patterns: str) -> elbv2.CfnListenerRule.RuleConditionProperty:
-        # a rule takes five
+        # a rule may have five values
         return elbv2.CfnListenerRule.RuleConditionProperty(
             field="path-pattern",
             path_pattern_config=elbv2.CfnListenerRule.PathPatternConfigProperty(values=list(patterns)),

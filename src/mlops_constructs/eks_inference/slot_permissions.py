@@ -1,4 +1,4 @@
-"""What a service's functions and pods may do: access entries, pod identity, and their roles."""
+"""Permissions of a service's functions and pods: access entries, pod identity, and their roles."""
 
 from dataclasses import dataclass
 
@@ -31,10 +31,10 @@ _REASON = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EksAccess(RolloutAccess):
-    """The service and its surroundings; its methods return the IAM statements of each part.
+    """IAM statements for the parts of a service's rollout.
 
     Args:
-        cluster: The cluster, on which access entries say what a part may do.
+        cluster: The cluster, whose access entries determine permissions in Kubernetes.
         rule_arn: The listener rule whose weights are shifted.
     """
 
@@ -42,7 +42,7 @@ class EksAccess(RolloutAccess):
     rule_arn: str
 
     def preflight(self) -> list[iam.PolicyStatement]:
-        """Read package, archive, spec, row, records, weights, alarms and the unit's pause; slots by the cluster's access entry."""
+        """Read package, archive, spec, item, records, weights, alarms and the unit's pause; an access entry allows slots."""
         return [
             *self.business_unit.automation_statements(),
             self._table("dynamodb:GetItem"),
@@ -56,7 +56,7 @@ class EksAccess(RolloutAccess):
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
-        """Read the live state, append to the audit chain with what was compared, move the live pointer, sign archives."""
+        """Read the live state, append to the audit chain with the compared metrics, update the live pointer, sign archives."""
         return [
             *self._audit(),
             self._package(),
@@ -66,7 +66,7 @@ class EksAccess(RolloutAccess):
         ]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
-        """Lock, call the functions, shift the weights of the one rule, watch alarms and targets, clean up, announce."""
+        """Lock, invoke the functions, shift the weights of the one rule, read alarms and targets, clean up, publish events."""
         del execution_role  # pods assume it through Pod Identity, it is not passed
         unit = self.business_unit
         return [
@@ -86,11 +86,11 @@ class EksAccess(RolloutAccess):
         ]
 
     def watch(self) -> list[iam.PolicyStatement]:
-        """Nothing: the machine's one policy has room for its alarms."""
+        """Return nothing: the machine's own policy includes its alarms."""
         return []
 
     def scaling(self) -> list[iam.PolicyStatement]:
-        """Nothing: the cluster scales the slots."""
+        """Return nothing: the cluster scales the slots."""
         return []
 
     def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
@@ -123,9 +123,9 @@ def define_pod_role(
     service_name: str,
     capture_bucket: s3.IBucket | None,
 ) -> ServiceRole:
-    """Define the role: read the models of this service, write its captures.
+    """Define the role of a service's pods: read its models, write its captures.
 
-    It trusts the pods of this cluster alone. Which of them take it on is said by its one association.
+    Its trust policy allows pods of this cluster only; the pod identity association determines which of them assume it.
 
     Args:
         scope: Parent.
@@ -133,7 +133,7 @@ def define_pod_role(
         business_unit: The unit.
         cluster: The cluster.
         service_name: Name of the service.
-        capture_bucket: Bucket of captures; None without capture.
+        capture_bucket: Bucket of captures; ``None`` without capture.
     """
     return service_role(
         scope,
@@ -151,12 +151,12 @@ def define_pod_role(
 def pod_statements(
     business_unit: IBusinessUnit, service_name: str, capture_bucket: s3.IBucket | None
 ) -> list[iam.PolicyStatement]:
-    """Return what pods of a service may do.
+    """Return the permissions of a service's pods.
 
     Args:
-        business_unit: The unit; gives bucket and key.
+        business_unit: The unit; provides bucket and key.
         service_name: Name of the service.
-        capture_bucket: Bucket of captures; None without capture.
+        capture_bucket: Bucket of captures; ``None`` without capture.
     """
     models = business_unit.artifacts.arn_for_objects(f"models/{service_name}/*")
     found = [iam.PolicyStatement(actions=["s3:GetObject"], resources=[models])]
@@ -181,8 +181,8 @@ def define_association(
 ) -> eks.CfnPodIdentityAssociation:
     """Define which pods assume the role, with a session policy that limits the role's grants.
 
-    A session policy and session tags exclude each other, so that the role's trust names the cluster and not the namespace: tags
-    that are not sent would lock every pod out.
+    A session policy and session tags exclude each other, so the role's trust policy has a condition on the cluster but not on the
+    namespace: without tags such a condition would deny every pod.
 
     See: https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html (policy)
 
@@ -191,9 +191,9 @@ def define_association(
         id: Construct id.
         cluster: The cluster.
         namespace: Namespace of the pods.
-        service_account: Their account.
+        service_account: Service account of the pods.
         role: The role.
-        session: What a session may do.
+        session: Session policy.
     """
     association = eks.CfnPodIdentityAssociation(
         scope,

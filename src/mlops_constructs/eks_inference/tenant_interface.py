@@ -1,4 +1,4 @@
-"""What a service needs of its unit's namespace on a cluster."""
+"""Interface of a unit's namespace on a cluster."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -18,7 +18,7 @@ class IEksTenant(Protocol):
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit whose namespace it is."""
+        """The unit of the namespace."""
         ...
 
     @property
@@ -32,7 +32,7 @@ class IEksTenant(Protocol):
         ...
 
     def add_writer(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
-        """Let a function of the unit move the slots of services in the namespace, and nothing else."""
+        """Let a function of the unit change the slots of services in the namespace, and nothing else."""
         ...
 
     def add_reader(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
@@ -42,7 +42,7 @@ class IEksTenant(Protocol):
     def add_manifests(
         self, scope: Construct, id: str, *, name: str, manifests: Sequence[Manifest], owned: Sequence[Ref] = ()
     ) -> cdk.CustomResource:
-        """Apply manifests to the namespace when the stack is deployed, and delete them with it."""
+        """Apply manifests to the namespace when the stack is deployed, and delete them with the stack."""
         ...
 
     def claim(self, scope: Construct, name: str, demand: Demand) -> None:

@@ -1,4 +1,4 @@
-"""Append-only feature tables in Glue, and the buckets of their data, of training sets and of manifests."""
+"""Feature stores: append-only Iceberg tables in Glue, and the buckets of their data, of training sets and of manifests."""
 
 from mlops_constructs.feature_store.feature_ingest import FeatureIngest, GlueIngestJob
 from mlops_constructs.feature_store.feature_store import FeatureStore

@@ -1,4 +1,4 @@
-"""What building training sets by Athena needs beside building them at all."""
+"""Additional permissions to build training sets by Athena."""
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -7,9 +7,9 @@ from constructs import IConstruct
 from mlops_constructs._stack_values import stack_values
 
 RESULTS = "staged/athena"
-ROWS_TABLE = "mlops_rows_"  # what names of tables of entity rows begin with
+ROWS_TABLE = "mlops_rows_"  # prefix of the tables of entity rows
 
-# a caller's rights pass through Athena: https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html
+# Athena uses the caller's permissions: https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html
 _RUN = ("athena:GetQueryExecution", "athena:GetWorkGroup", "athena:StartQueryExecution", "athena:StopQueryExecution")
 # https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html
 _CATALOG = ("glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetPartitions", "glue:GetTable")
@@ -27,15 +27,15 @@ def athena_statements(
     results: s3.IBucket | None,
     results_prefix: str,
 ) -> list[iam.PolicyStatement]:
-    """Return what a caller needs of Athena, of the catalog for the table of its entity rows, and of what is staged.
+    """Return a caller's permissions for Athena, the catalog table of its entity rows, and staged objects.
 
     Args:
         scope: The store.
-        database: Its database.
+        database: Database of the store.
         workgroup: The workgroup.
         sets: Bucket of training sets.
-        results: Bucket of the results of queries. Default: ``sets``.
-        results_prefix: Their prefix.
+        results: Bucket of query results; ``None`` for ``sets``.
+        results_prefix: Prefix of query results.
     """
     stack = stack_values(scope)
     catalog = [

@@ -1,4 +1,4 @@
-"""What measures the age of feature tables, and the alarms on it."""
+"""Measurement of the age of feature tables, and the alarms on it."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.table_freshness import DIMENSION, METRIC
 
 SHORTEST = cdk.Duration.hours(1)
-# an alarm looks back seven days at most, and two runs must fit
+# an alarm evaluates at most seven days, which must cover two runs
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html (EvaluationPeriods)
 LONGEST = cdk.Duration.hours(84)
 _DAY = 86400
@@ -34,7 +34,7 @@ _REASON = (
 
 
 def age_metric(unit: str, table: str, options: MetricOptions) -> cloudwatch.Metric:
-    """Return the seconds since the newest event time of a table.
+    """Return the metric of the seconds since the newest event time of a table.
 
     Args:
         unit: Name of the unit.
@@ -61,7 +61,7 @@ def define_freshness_function(
         id: Construct id; the schedule is ``<id>Schedule``.
         business_unit: The unit.
         tables: The tables to measure.
-        every: How often.
+        every: Interval of the measurements.
     """
     business_unit.reach(("glue", "monitoring"))
     function = define_function(
@@ -86,13 +86,13 @@ def define_freshness_function(
             key_statement(business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
         ],
         timeout=cdk.Duration.minutes(5),
-        memory_size=512,  # a metadata file holds every snapshot
+        memory_size=512,  # a metadata file contains every snapshot
         wildcard_reason=_REASON,
     )
     rule = events.Rule(
         scope,
         f"{id}Schedule",
-        description=f"When the age of the tables of {tables.database} is measured",
+        description=f"Schedule of the freshness measurement of {tables.database}",
         schedule=events.Schedule.rate(every),
     )
     add_target(rule, targets.LambdaFunction(function), dead_letters=business_unit.dead_letter_queue)
@@ -102,24 +102,24 @@ def define_freshness_function(
 def define_freshness_alarms(
     scope: Construct, id: str, *, business_unit: IBusinessUnit, groups: Sequence[FeatureGroup], every: cdk.Duration
 ) -> dict[str, cloudwatch.Alarm]:
-    """Define one alarm a group, by its table's name.
+    """Define one alarm per group, by table name.
 
-    Nothing is published for a table without rows, so missing data is not a breach: the alarm then has insufficient data, where
-    there never was a row from its first day without a notification. If the measurement stops, or all rows are erased, an
-    alarm changes from any other state to that one, which notifies the topic.
+    A table without rows has no metric, so missing data is not breaching: the alarm then has insufficient data, from its first day
+    and without a notification if there never was a row. If the measurement stops, or all rows are erased, an alarm changes from
+    another state to insufficient data, which notifies the topic.
 
     Args:
         scope: Parent.
-        id: Start of the construct ids.
-        business_unit: The unit; gives the topic.
+        id: Prefix of the construct ids.
+        business_unit: The unit; provides the topic.
         groups: Groups that declare ``freshness``.
-        every: How often the age is measured.
+        every: Interval of the measurements.
     """
     seconds = int(every.to_seconds(integral=False))
     period = min(seconds, _DAY)
     alarms = {}
     for group in groups:
-        assert group.freshness is not None  # noqa: S101 - the caller's choice, for the type checker
+        assert group.freshness is not None  # noqa: S101 - callers pass only such groups
         name = "".join(word.capitalize() for word in group.table_name.split("_"))
         metric = age_metric(business_unit.name, group.table_name, {"period": cdk.Duration.seconds(period)})
         alarm = metric.create_alarm(
@@ -130,9 +130,10 @@ def define_freshness_alarms(
             evaluation_periods=math.ceil(2 * seconds / period),
             datapoints_to_alarm=1,
             treat_missing_data=cloudwatch.TreatMissingData.MISSING,
-            alarm_description=f"{group.table_name}: the newest event is older than {group.freshness}, or (insufficient data) "
-            f"it is no longer measured, or all rows were erased; ask {group.owner} why nothing arrives, read the ingest's log "
-            "and its dead letters, and the log of the store's function Freshness",
+            alarm_description=f"{group.table_name}: the newest event is older than {group.freshness}, or, with insufficient data, "
+            f"its age is no longer measured or all rows were erased; ask {group.owner} for the data feed, read the ingest's log "
+            f"and "
+            "dead-letter queue, and the log of the store's function Freshness",
         )
         alarm.add_alarm_action(actions.SnsAction(business_unit.topic))
         alarm.add_insufficient_data_action(actions.SnsAction(business_unit.topic))

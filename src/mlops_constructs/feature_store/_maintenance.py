@@ -1,4 +1,4 @@
-"""The function that maintains feature tables once a day, and what it may remove of builds by Athena that were killed."""
+"""The function that maintains feature tables once a day, with permissions to remove the leftovers of interrupted Athena builds."""
 
 import json
 
@@ -17,10 +17,10 @@ from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
 
 _DAILY = cdk.Duration.days(1)
-_MEMORY = 3008  # the most that a new account allows; files of 64 MiB are rewritten together at most
+_MEMORY = 3008  # the maximum of a new account; it rewrites at most 64 MiB of files at a time
 _REASON = (
     "files of tables have new names below the tables' prefixes, and Iceberg's own deletes name them; "
-    "rejected: one object for all, which writers at once would overwrite"
+    "rejected: one object for all, which concurrent writers would overwrite"
 )
 
 
@@ -33,7 +33,7 @@ def define_maintenance(
     manifests: s3.IBucket,
     wheels: lambda_.ILayerVersion,
 ) -> lambda_.Function:
-    """Define the function and its schedule.
+    """Define the function and its daily schedule.
 
     Args:
         scope: Parent.
@@ -64,7 +64,7 @@ def define_maintenance(
     rule = events.Rule(
         scope,
         f"{id}Schedule",
-        description=f"When the tables of {tables.database} are maintained",
+        description=f"Schedule of the maintenance of {tables.database}",
         schedule=events.Schedule.rate(_DAILY),
     )
     add_target(rule, targets.LambdaFunction(function), dead_letters=business_unit.dead_letter_queue)
@@ -72,7 +72,7 @@ def define_maintenance(
 
 
 def let_remove_leftovers(function: lambda_.Function, *, tables: TableAccess, sets: s3.IBucket) -> None:
-    """Let the function remove what builds by Athena leave that are killed: tables of entity rows, and what was staged.
+    """Let the function remove the leftovers of interrupted Athena builds: tables of entity rows, and staged objects.
 
     Args:
         function: The function.
@@ -82,9 +82,9 @@ def let_remove_leftovers(function: lambda_.Function, *, tables: TableAccess, set
     stack = stack_values(function)
     rows = stack.format_arn(service="glue", resource="table", resource_name=f"{tables.database}/{ROWS_TABLE}*")
     function.add_environment("TRAINING_SETS", f"s3://{sets.bucket_name}")
-    assert function.role is not None  # noqa: S101 - a function that is defined here has one
+    assert function.role is not None  # noqa: S101 - set by define_function
     policy = function.role.node.find_child("Policy")
-    assert isinstance(policy, iam.ManagedPolicy)  # noqa: S101 - what service_role defines
+    assert isinstance(policy, iam.ManagedPolicy)  # noqa: S101 - defined by service_role
     policy.add_statements(
         tables.names(),
         iam.PolicyStatement(actions=["glue:DeleteTable"], resources=[*tables.catalog_arns()[:2], rows]),

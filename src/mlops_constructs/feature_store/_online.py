@@ -1,4 +1,4 @@
-"""The table of the online store, and who may read it or publish to it."""
+"""The table of the online store, its permissions, and the function that publishes to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,19 +27,14 @@ DECLARATION = "groups.json"
 _REACHED = ("glue", "kms")
 _REASON = (
     "files of tables have new names below their prefixes, and items the keys of entities; "
-    "rejected: one object for all, which writers at once would overwrite"
+    "rejected: one object for all, which concurrent writers would overwrite"
 )
 
 
 def define_online_table(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> dynamodb.Table:
-    """Define the table that ``mlops_runtime.features.online_store.OnlineStore`` publishes to: one item an entity of any group.
+    """Define the table to which ``mlops_runtime.features.online_store.OnlineStore`` publishes: one item per entity of any group.
 
-    On demand, under the unit's key, recoverable; DynamoDB deletes items whose time to live is over.
-
-    Args:
-        scope: Parent.
-        id: Construct id.
-        business_unit: The unit.
+    It has on-demand capacity, the unit's key, point-in-time recovery, and a time to live.
     """
     return define_table(scope, id, business_unit=business_unit, partition_key=ENTITY, ttl=EXPIRES)
 
@@ -47,11 +42,11 @@ def define_online_table(scope: Construct, id: str, *, business_unit: IBusinessUn
 def read_online_statements(
     table: dynamodb.ITable, key: kms.IKey, *, tables: Sequence[str] | None = None
 ) -> list[iam.PolicyStatement]:
-    """Return what reading the newest rows takes.
+    """Return the permissions to read the newest rows.
 
     Args:
         table: The online table.
-        key: Its key.
+        key: Key of the table.
         tables: Names of the feature tables whose rows may be read. Default: all.
     """
     return [
@@ -67,11 +62,11 @@ def read_online_statements(
 def publish_online_statements(
     table: dynamodb.ITable, key: kms.IKey, *, tables: Sequence[str] | None = None
 ) -> list[iam.PolicyStatement]:
-    """Return what publishing rows, and forgetting entities, takes.
+    """Return the permissions to publish rows and delete entities.
 
     Args:
         table: The online table.
-        key: Its key.
+        key: Key of the table.
         tables: Names of the feature tables whose rows may be written. Default: all.
     """
     named = ["*"] if tables is None else tables
@@ -83,7 +78,7 @@ def publish_online_statements(
             resources=[table.table_arn],
             conditions=_of_keys(written),
         ),
-        # up to which ingest rows are out, and which erasure was the last; no row
+        # items that store the last published ingest and the last erasure; not rows
         iam.PolicyStatement(
             actions=["dynamodb:BatchGetItem"], resources=[table.table_arn], conditions=_of_keys([*marks, *generations])
         ),
@@ -95,15 +90,10 @@ def publish_online_statements(
 
 
 def forget_online_statements(table: dynamodb.ITable, key: kms.IKey) -> list[iam.PolicyStatement]:
-    """Return what forgetting an entity takes, also by a part of its key, which a scan of the keys finds.
-
-    Args:
-        table: The online table.
-        key: Its key.
-    """
+    """Return the permissions to delete an entity, also by a part of its key, which requires a scan."""
     return [
         iam.PolicyStatement(actions=["dynamodb:DeleteItem", "dynamodb:Scan"], resources=[table.table_arn]),
-        # publishers who read before it are refused, and what came since the tables were rewritten is not said to be out
+        # rejects publishers that read before the erasure, and marks ingests since the tables were rewritten as unpublished
         iam.PolicyStatement(
             actions=["dynamodb:PutItem"], resources=[table.table_arn], conditions=_of_keys([f"{ERASED}/*"])
         ),
@@ -115,7 +105,7 @@ def forget_online_statements(table: dynamodb.ITable, key: kms.IKey) -> list[iam.
 
 
 def _of_keys(patterns: Sequence[str] | None) -> dict[str, object] | None:
-    """Confine to items whose partition key matches.
+    """Return the condition that limits access to items with a matching partition key.
 
     See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     """
@@ -140,16 +130,16 @@ def define_publisher(
     online: dynamodb.ITable,
     wheels: lambda_.ILayerVersion | None,
 ) -> DefinedPublisher:
-    """Define the function that publishes what ingests of online groups add, from any client.
+    """Define the function that publishes rows of each ingest of an online group, by any client.
 
     Args:
         scope: Parent.
         id: Construct id; all resources are below it.
-        business_unit: The unit; its made network gets what it lacks of the endpoints that the function calls.
+        business_unit: The unit; missing endpoints are added to its network if it created it.
         tables: The tables of the groups.
-        groups: The groups, whose declaration travels in the function's zip.
+        groups: The groups, whose declaration is part of the function's zip.
         online: The online table.
-        wheels: The layer ``features``. ``None``: one of its own.
+        wheels: The layer ``features``; ``None`` defines one.
     """
     home = Construct(scope, id)
     business_unit.reach(_REACHED)
@@ -173,7 +163,7 @@ def define_publisher(
         memory_size=1024,
         layers=[loaded],
         files={DECLARATION: declaration_json(groups)},
-        batch_size=1,  # a large ingest needs the function's time for itself
+        batch_size=1,  # one large ingest may need the function's whole timeout
         maximum_concurrency=2,
         wildcard_reason=_REASON,
     )

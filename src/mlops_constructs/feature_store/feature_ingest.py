@@ -1,4 +1,4 @@
-"""Ingest of delivered batches: a function, or a Glue job for what is too large for one."""
+"""Ingest of delivered batches: by a function, or by a Glue job for batches that are too large for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,14 +29,14 @@ from mlops_runtime.contracts.features import INCOMING, REJECTED
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.group_json import declaration_json
 
-# an idempotency key is remembered at least as long, so that a batch which is still there is never ingested twice
+# idempotency keys are remembered at least as long, so that a retained batch is never ingested twice
 REMEMBERED_DAYS = 90
 _WORKER_TYPES = ("G.1X", "G.2X", "G.4X", "G.8X")
 
 
 GLUE_VERSION = "5.0"
 _MODULE = "ingest_spark"
-# an exit code of 0 is a failure to Glue where it is an exception
+# Glue treats SystemExit as a failure, even with code 0
 _SCRIPT = f"""import sys
 
 from mlops_runtime.jobs.{_MODULE} import main
@@ -45,9 +45,9 @@ code = main(sys.argv[1:])
 if code:
     sys.exit(code)
 """
-# https://docs.aws.amazon.com/glue/latest/dg/start-development-vpc.html: logs go through the job's network too
+# https://docs.aws.amazon.com/glue/latest/dg/start-development-vpc.html: logs are sent through the job's network too
 _REACHED = ("events", "glue", "logs")
-# https://docs.aws.amazon.com/glue/latest/dg/create-service-policy.html: what Glue does in a job's name for its network
+# https://docs.aws.amazon.com/glue/latest/dg/create-service-policy.html: actions of Glue with the job's role for its network
 _NETWORK = (
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
@@ -59,35 +59,35 @@ _NETWORK = (
     "ec2:DescribeVpcEndpoints",
 )
 _REASON = (
-    "network interfaces have no name before they are made, Glue names the log groups, and batches, reports and files have new "
+    "network interfaces have no name before they are created, Glue names the log groups, and batches, reports and files have new "
     "names below their prefixes; rejected: AWSGlueServiceRole, which grants more, and a job outside the network"
 )
 
 
 DECLARATION = "groups.json"
-# commits of one table wait for each other: more functions at once would only overtake one another
+# commits to one table wait for each other: with more functions they would only conflict
 _CONCURRENCY = 5
 _FUNCTION_REACHED = ("events", "glue", "kms")
 _FUNCTION_REASON = (
     "batches, reports and files of tables have new names, below two prefixes of the incoming bucket and those of the tables; "
-    "rejected: one object for all, which writers at once would overwrite"
+    "rejected: one object for all, which concurrent writers would overwrite"
 )
 
 
 @checked("InvalidGlueIngestJob")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlueIngestJob:
-    """A Glue Spark job for batches over the limits of the function.
+    """A Glue Spark job for batches that exceed the limits of the function.
 
     Args:
-        worker_type: Size of a worker. Default: ``G.1X``, four processors and 16 GB.
-        number_of_workers: Number of workers, at least two, the driver among them. Default: 3.
+        worker_type: Worker type. Default: ``G.1X``, four vCPUs and 16 GB.
+        number_of_workers: Number of workers, at least two, including the driver. Default: 3.
         timeout: Longest run, from 5 minutes to 24 hours. Default: 2 hours.
-        max_concurrent_runs: Runs at the same time, at most; further batches wait in the queue, at last among its dead letters.
+        max_concurrent_runs: Maximum of concurrent runs; further batches wait in the queue, and finally go to its dead-letter queue.
             Default: 3.
 
     Raises:
-        ValidationError: If a number is not possible; with every problem.
+        ValidationError: If a number is not allowed; with every problem.
 
     Example:
         >>> GlueIngestJob(number_of_workers=10).worker_type
@@ -122,21 +122,22 @@ class GlueIngestJob:
 @checked("InvalidFeatureIngest")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureIngest:
-    """Batches as Parquet objects ``incoming/<table>/<idempotency key>.parquet`` in a bucket of their own, ingested as they arrive.
+    """Ingest of batches from Parquet objects ``incoming/<table>/<idempotency key>.parquet`` in a bucket, as they arrive.
 
     The function's wheels are a layer: ``"build": "mlops assets build --layer monitor --layer features"`` in ``cdk.json``.
 
     Args:
-        max_rows: Rows of a batch, at most; what a larger one becomes says ``job``. Default: 1,000,000.
-        max_object_size: Size of a batch, in the object and decompressed, at most, whole MiB from 1 to 512; its rows in memory may
-            take three times as much. Default: 64 MiB.
+        max_rows: Maximum rows of a batch; larger batches are handled by ``job``. Default: 1,000,000.
+        max_object_size: Maximum size of a batch, of the object and decompressed, whole MiB from 1 to 512; its rows in memory may
+            need three times as much. Default: 64 MiB.
         memory_size: Memory of the function, whole MiB from 1,024 to 10,240; a million rows of eight doubles took 0.8 GB.
-            Default: 3,008 MiB, the most that a new account allows.
-        job: What ingests batches over the limits. Default: they are rejected.
-        retention: How long delivered batches and reports of rejected ones are kept, whole days from 1 to 90. Default: 30 days.
+            Default: 3,008 MiB, the maximum of a new account.
+        job: Glue job for batches that exceed the limits. Default: such batches are rejected.
+        retention: Time after which delivered batches and reports of rejected ones expire, whole days from 1 to 90.
+            Default: 30 days.
 
     Raises:
-        ValidationError: If a number is not possible; with every problem.
+        ValidationError: If a number is not allowed; with every problem.
 
     Example:
         >>> FeatureIngest(max_rows=200_000).max_object_size.to_mebibytes()
@@ -176,7 +177,7 @@ class DefinedJob:
     role: ServiceRole
 
     def start_statement(self) -> iam.PolicyStatement:
-        """Return the right to start a run."""
+        """Return a statement that allows starting a run."""
         stack = stack_values(self.job)
         arn = stack.format_arn(service="glue", resource="job", resource_name=self.job.ref)
         return iam.PolicyStatement(actions=["glue:StartJobRun"], resources=[arn])
@@ -197,11 +198,11 @@ def define_job(
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit; its made network gets what it lacks of the endpoints that the job calls.
+        business_unit: The unit; missing endpoints are added to its network if it created it.
         tables: The tables of the groups.
         bucket: Incoming bucket.
         declaration: The groups as JSON.
-        job: What was asked for.
+        job: Configuration of the job.
     """
     home = Construct(scope, id)
     business_unit.reach(_REACHED)
@@ -219,7 +220,7 @@ def define_job(
         wildcard_reason=_REASON,
         statements=[
             *tables.write(),
-            # what an overtaken attempt wrote and nothing refers to; old versions stay
+            # data files of an attempt whose commit failed, which nothing refers to; noncurrent versions stay
             iam.PolicyStatement(actions=["s3:DeleteObject"], resources=tables.objects("data/*")),
             iam.PolicyStatement(
                 actions=["s3:GetObject"],
@@ -244,7 +245,7 @@ def define_job(
         worker_type=job.worker_type,
         number_of_workers=job.number_of_workers,
         timeout=int(job.timeout.to_minutes(integral=False)),
-        max_retries=0,  # the queue and a redrive try again: Glue would retry a batch that fails its checks
+        max_retries=0,  # the queue and its redrive retry: Glue would also retry a batch that fails its checks
         execution_property=glue.CfnJob.ExecutionPropertyProperty(max_concurrent_runs=job.max_concurrent_runs),
         role=role.role_arn,
         security_configuration=define_job_encryption(home, business_unit, f"{tables.database}-ingest").ref,
@@ -266,7 +267,7 @@ def define_job(
 
 
 def define_job_encryption(home: Construct, unit: IBusinessUnit, name: str) -> glue.CfnSecurityConfiguration:
-    """Logs and other output of the job are encrypted with the unit's key."""
+    """Encrypt logs and other output of the job with the unit's key."""
     key = unit.key.key_arn
     return glue.CfnSecurityConfiguration(
         home,
@@ -287,7 +288,7 @@ def define_job_encryption(home: Construct, unit: IBusinessUnit, name: str) -> gl
 
 
 def define_job_connection(home: Construct, unit: IBusinessUnit, does: str) -> glue.CfnConnection:
-    """The job's place in the network: its nodes reach each other, and the services that the unit's group reaches.
+    """Define the job's network connection: its nodes reach each other, and the services that the unit's security group reaches.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/setup-vpc-for-glue-access.html
     """
@@ -316,7 +317,7 @@ def define_job_connection(home: Construct, unit: IBusinessUnit, does: str) -> gl
 
 
 def job_service_statements(home: Construct, connection: glue.CfnConnection) -> list[iam.PolicyStatement]:
-    """What Glue does in the role's name: logs, network interfaces, their tags.
+    """Return the permissions that Glue itself uses with the role: logs, network interfaces, their tags.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/create-service-policy.html
     """
@@ -346,7 +347,7 @@ def job_service_statements(home: Construct, connection: glue.CfnConnection) -> l
 
 
 def tell_failures(scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *, business_unit: IBusinessUnit) -> None:
-    """Send each run that ends without a verdict to the dead-letter queue, which has an alarm.
+    """Send each run that ends without a result to the dead-letter queue, which has an alarm.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html
 
@@ -354,7 +355,7 @@ def tell_failures(scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *
         scope: Parent of the rule.
         job: The job.
         dead_letters: The queue.
-        business_unit: The unit; its own dead letters take what this queue cannot.
+        business_unit: The unit; its own dead-letter queue receives events that cannot be delivered to this queue.
     """
     rule = events.Rule(
         scope,
@@ -371,7 +372,7 @@ def tell_failures(scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinedIngest:
-    """What was defined: the bucket of batches, its days, the function with its queue, its layer, and the roles that append."""
+    """The bucket of batches and its retention in days, the function with its queue and layer, and the roles that append."""
 
     bucket: s3.IBucket
     kept_days: int
@@ -394,10 +395,10 @@ def define_ingest(
     Args:
         scope: Parent.
         id: Construct id; all resources are below it.
-        business_unit: The unit; its made network gets what it lacks of the endpoints that the function calls.
+        business_unit: The unit; missing endpoints are added to its network if it created it.
         tables: The tables of the groups.
-        groups: The groups, whose declaration travels in the function's zip.
-        ingest: What was asked for.
+        groups: The groups, whose declaration is part of the function's zip.
+        ingest: Configuration of the ingest.
     """
     home = Construct(scope, id)
     bucket = define_bucket(
@@ -448,7 +449,7 @@ def define_ingest(
         memory_size=int(ingest.memory_size.to_mebibytes()),
         layers=[wheels],
         files={DECLARATION: declaration},
-        batch_size=1,  # a batch needs the function's memory for itself
+        batch_size=1,  # one batch may need the function's whole memory
         maximum_concurrency=_CONCURRENCY,
         wildcard_reason=_FUNCTION_REASON,
     )
@@ -465,7 +466,7 @@ def define_ingest(
     )
     consumer.feed(rule)
     role = consumer.function.role
-    assert role is not None  # noqa: S101 - a function that is defined here has one
+    assert role is not None  # noqa: S101 - set by define_function
     if large is not None:
         tell_failures(home, large, consumer.dead_letter_queue, business_unit=business_unit)
     return DefinedIngest(
@@ -478,11 +479,11 @@ def define_ingest(
 
 
 def deliver_statements(bucket: s3.IBucket, tables: TableAccess) -> list[iam.PolicyStatement]:
-    """Return what it takes to put batches, and to read why one was rejected.
+    """Return the permissions to upload batches, and to read why one was rejected.
 
     Args:
-        bucket: The bucket that batches arrive in.
-        tables: The tables that they are for.
+        bucket: Incoming bucket.
+        tables: Target tables of the batches.
     """
     return [
         iam.PolicyStatement(

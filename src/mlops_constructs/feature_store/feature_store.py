@@ -1,4 +1,4 @@
-"""The unit's feature store: a Glue database of append-only Iceberg tables, and the buckets of rows, sets and manifests."""
+"""The unit's feature store: a Glue database of append-only Iceberg tables, and the buckets of rows, training sets and manifests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -66,19 +66,20 @@ from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
 
 MANIFEST_LOCK = cdk.Duration.days(365)
-# a training set's tagged snapshot stays for the readers that know nothing of sequence numbers
+# readers without sequence numbers need the tagged snapshot of a training set
 LEAST_RETENTION = cdk.Duration.days(91)
 _HOURLY = cdk.Duration.hours(1)
 
 
 @checked("InvalidFeatureStore")
 class FeatureStore(OwnedFeatureStore):
-    """Define the feature tables of a unit. Stateful.
+    """The feature tables of a unit. Stateful.
 
     Tables are named ``<group>_v<version>`` in database ``<unit>_features``, each with a data quality ruleset of its group's
-    constraints. Field ids come from a lock file in git; what readers would not survive is refused at synth. In PRODUCTION tables
-    and data stay when the stack goes, files are compacted, and manifests cannot be deleted for a year; rows always can. For groups
-    with ``freshness`` a function measures the age of their newest events, and one alarm per group fires when they are too old.
+    constraints. Field ids come from a lock file in git; changes that would break readers are rejected at synthesis. In PRODUCTION
+    tables and data are retained when the stack is deleted, files are compacted, and manifests cannot be deleted for a year; rows
+    always can. For groups with ``freshness`` a function measures the age of their newest events, and one alarm per group fires when
+    they are too old.
 
     Args:
         scope: Parent.
@@ -87,22 +88,23 @@ class FeatureStore(OwnedFeatureStore):
         groups: The feature groups.
         lock_file: ``features.lock.json``, written by ``mlops features lock``.
         access: Service that enforces the grants. Default: IAM.
-        snapshot_retention: How long Glue keeps snapshots of tables, whole days, at least 91; it was never verified on AWS that
-            tagged snapshots of training sets survive its optimizer, so asking for it is a warning. Default: Glue expires none,
-            which is said of each table of PRODUCTION by name; ingests expire those that are no longer needed.
-        freshness_interval: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
-        ingest: How batches that arrive as objects are ingested. Default: only clients ingest.
-        online: Whether there is a DynamoDB table for the newest row of each entity, which
-            ``mlops_runtime.features.online_store.OnlineStore`` publishes to and reads. Default: if a group says ``online``; then a
-            function also publishes what is ingested into these groups.
-        maintenance: Whether a function compacts small files once a day, removes what no snapshot names and goes on with erasures
-            that wait. It needs the layer ``features``: ``"build": "mlops assets build --layer monitor --layer features"`` in
-            ``cdk.json``. Default: if another function needs that layer, of ``ingest`` or of online groups; else run
+        snapshot_retention: Time that Glue keeps snapshots of tables, whole days, at least 91; adds a warning, as it was never
+            verified on AWS that its optimizer keeps the tagged snapshots of training sets. Default: Glue expires no snapshots, as
+            its retention is disabled explicitly for each table; ingests expire snapshots that are no longer needed.
+        freshness_interval: Interval of the age measurements, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
+        ingest: Ingest of batches that arrive as objects. Default: only clients ingest.
+        online: Whether to define a DynamoDB table for the newest row of each entity, which
+            ``mlops_runtime.features.online_store.OnlineStore`` writes and reads. Default: if a group declares ``online``; a
+            function then also publishes the rows that are ingested into these groups.
+        maintenance: Whether a function compacts small files once a day, removes files that no snapshot refers to and continues
+            pending erasures. It needs the layer ``features``: ``"build": "mlops assets build --layer monitor --layer features"`` in
+            ``cdk.json``. Default: if another function needs that layer, for ``ingest`` or online groups; otherwise run
             ``mlops features maintain`` daily.
 
     Raises:
-        ValidationError: If an argument is of another type, two groups share a table, no group is given, groups and lock file do not
-            agree, or a duration is not possible.
+        ValidationError: If an argument has a wrong type, two groups share a table, there is no group, groups and lock file differ,
+        or
+            a duration is not allowed.
 
     Example:
         >>> store = FeatureStore(self, "Features", business_unit=unit, groups=GROUPS, lock_file="features.lock.json")
@@ -144,7 +146,7 @@ class FeatureStore(OwnedFeatureStore):
             "TrainingSets",
             business_unit=business_unit,
             lifecycle_rules=[
-                # of a build by Spark or Athena that was killed; a run of Spark takes a day at most
+                # objects of an interrupted build by Spark or Athena; a Spark run takes at most a day
                 s3.LifecycleRule(
                     id="Staged",
                     prefix="staged/",
@@ -201,15 +203,15 @@ class FeatureStore(OwnedFeatureStore):
         groups: Sequence[FeatureGroup],
         access: FeatureAccess = FeatureAccess.IAM,
     ) -> IUnitFeatureStore:
-        """Import the store of the unit itself, which another of its stacks owns: to ingest, to read, to train.
+        """Import the store of the unit itself, which another of its stacks owns, to ingest, read or train.
 
-        Erasure, batches that arrive as objects and the online table stay with the stack that defines the store.
+        Erasure, batches that arrive as objects and the online table are available only in the stack that defines the store.
 
         Args:
             scope: Parent.
             id: Construct id.
             business_unit: The unit, imported with ``BusinessUnit.from_name``.
-            groups: The groups, as the store declares them; grants never reach further.
+            groups: The groups, as the store declares them; grants are limited to them.
             access: Service that enforces the store's grants. Default: IAM.
 
         Raises:
@@ -235,19 +237,19 @@ class FeatureStore(OwnedFeatureStore):
         groups: Sequence[FeatureGroup],
         access: FeatureAccess = FeatureAccess.IAM,
     ) -> IFeatureStore:
-        """Name groups of another unit's store, in the same account and region, that this unit reads.
+        """Import groups of another unit's store, in the same account and Region, for this unit to read.
 
-        The boundary of this unit's roles then admits reading what is tagged with the other unit's name, and nothing else of it. The
-        other unit's key needs no change: its policy leaves use to the account's own policies.
+        The permissions boundary of this unit's roles then allows reading resources with the other unit's tag, and no other access
+        to them. The other unit's key needs no change: its policy delegates to the account's IAM policies.
 
         Args:
             scope: Parent.
             id: Construct id.
-            business_unit: The unit that reads.
-            owner_name: Name of the unit whose store it is.
-            data_bucket: Bucket of its tables.
-            key: Its key.
-            groups: The groups, as that unit declares them; grants never reach further.
+            business_unit: The reading unit.
+            owner_name: Name of the unit that owns the store.
+            data_bucket: Bucket of the store's tables.
+            key: Key of the store.
+            groups: The groups, as that unit declares them; grants are limited to them.
             access: Service that enforces that store's grants. Default: IAM.
 
         Raises:
@@ -274,7 +276,7 @@ class FeatureStore(OwnedFeatureStore):
 
     @property
     def freshness_function(self) -> lambda_.IFunction | None:
-        """Function that measures ages, at the time that its event names; None if no group declares ``freshness``."""
+        """Function that measures ages, as of the time in its event; None if no group declares ``freshness``."""
         return self._freshness
 
     @property
@@ -284,14 +286,14 @@ class FeatureStore(OwnedFeatureStore):
 
     @property
     def incoming_bucket(self) -> s3.IBucket | None:
-        """Bucket that batches arrive in, as ``incoming/<table>/<idempotency key>.parquet``; None without ``ingest``."""
+        """Bucket for batches, as ``incoming/<table>/<idempotency key>.parquet``; None without ``ingest``."""
         return None if self._ingest is None else self._ingest.bucket
 
     def metric_feature_age(self, group: FeatureGroup, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the seconds since the newest event time of a group.
+        """Return the metric of the seconds since the newest event time of a group.
 
         Args:
-            group: A group of this store that declares ``freshness``; of no other is it published.
+            group: A group of this store that declares ``freshness``; others have no such metric.
             options: Label, period (default one hour) and statistic (default minimum).
 
         Raises:
@@ -299,7 +301,7 @@ class FeatureStore(OwnedFeatureStore):
         """
         table = self.table_name(group)
         if group.freshness is None:
-            problem = f"group {group.name!r} declares no freshness, so its age is not measured; declare freshness="
+            problem = f"group {group.name!r} has no freshness, so its age is not measured; declare freshness="
             raise ValidationError("AgeNotMeasured", [problem], self)
         return age_metric(self._unit.name, table, options)
 
@@ -307,23 +309,23 @@ class FeatureStore(OwnedFeatureStore):
         """Grant delivery of batches and reading of rejection reports; not access to the tables.
 
         Args:
-            grantee: Who.
-            groups: The groups that they are for. Default: all.
+            grantee: The principal.
+            groups: Groups of the batches. Default: all.
 
         Raises:
-            ValidationError: If the store takes none, has no such group, or the grant could not be given from here.
+            ValidationError: If the store has no ingest or no such group, or the grant cannot be added from this stack.
         """
         if self._ingest is None:
-            problem = "this store takes no batches as objects; give it ingest=FeatureIngest()"
+            problem = "this store accepts no batches as objects; set ingest=FeatureIngest()"
             raise ValidationError("NoIngest", [problem], self)
         return grant_all(grantee, deliver_statements(self._ingest.bucket, self._tables(groups)), scope=self)
 
     def _validate(self, retention: cdk.Duration | None, schedule: cdk.Duration | None, every: cdk.Duration) -> None:
         problems = [check_duration("freshness_interval", schedule, minimum=SHORTEST, maximum=LONGEST)]
         if schedule is not None and not self._watched:
-            problems.append("freshness_interval measures groups with freshness=, and none declares it; leave it out")
+            problems.append("freshness_interval applies to groups with freshness=, and no group declares it; remove it")
         problems += [
-            f"freshness of group {group.name!r} must be at least {every.to_human_string()}, as often as it is measured, "
+            f"freshness of group {group.name!r} must be at least the interval of its measurement, {every.to_human_string()}, "
             f"got {group.freshness}"
             for group in self._watched
             if group.freshness is not None and group.freshness.total_seconds() < every.to_seconds(integral=False)
@@ -336,15 +338,15 @@ class FeatureStore(OwnedFeatureStore):
             ):
                 problems.append(
                     f"snapshot_retention must be whole days, at least {least}, got {retention.to_human_string()}; snapshots "
-                    f"remember the idempotency keys of {REMEMBERED_DAYS} days"
+                    f"contain the idempotency keys of {REMEMBERED_DAYS} days"
                 )
         raise_if_any(self, "InvalidFeatureStore", problems)
 
     def name_training_set_job(self, job_name: str) -> None:
-        """Let the command find the Glue job that builds sets which do not fit a client; the first one that is defined is it.
+        """Publish the name of the Glue job that builds training sets, for the CLI; only the first call has an effect.
 
         Args:
-            job_name: Its name.
+            job_name: Name of the job.
         """
         if self._training_set_job is None:
             self._training_set_job = job_name
@@ -462,7 +464,7 @@ class FeatureStore(OwnedFeatureStore):
             self, "Maintenance", business_unit=self._unit, tables=tables, manifests=self._manifests, wheels=wheels
         )
         if self._access is FeatureAccess.LAKE_FORMATION:
-            assert function.role is not None  # noqa: S101 - a function that is defined here has one
+            assert function.role is not None  # noqa: S101 - set by define_function
             self._lake_formation(tables.tables).permit(function.role, MAINTAIN)
 
     def _define_publisher(
@@ -478,7 +480,7 @@ class FeatureStore(OwnedFeatureStore):
             wheels=wheels,
         )
         role = publisher.consumer.function.role
-        assert role is not None  # noqa: S101 - a function that is defined here has one
+        assert role is not None  # noqa: S101 - set by define_function
         self.admit(role, to="read", groups=served)
         return publisher.wheels
 
@@ -488,7 +490,7 @@ class FeatureStore(OwnedFeatureStore):
             self, "Freshness", business_unit=self._unit, tables=tables, every=every
         )
         if self._access is FeatureAccess.LAKE_FORMATION:
-            assert self._freshness.role is not None  # noqa: S101 - a function that is defined here has one
+            assert self._freshness.role is not None  # noqa: S101 - set by define_function
             self._lake_formation(tables.tables).permit(self._freshness.role, DESCRIBE)
         self._freshness_alarms = define_freshness_alarms(
             self, "Age", business_unit=self._unit, groups=self._watched, every=every

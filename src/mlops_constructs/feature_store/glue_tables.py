@@ -1,6 +1,6 @@
-"""One Iceberg v2 table a feature group, by ``IcebergTableInput`` alone, and the optimizers of tables.
+"""Iceberg v2 tables, one per feature group, defined by ``IcebergTableInput`` alone, and their optimizers.
 
-The older shape (``TableInput`` beside ``MetadataOperation: CREATE``) makes a table whose first update strips its Iceberg metadata.
+The older form (``TableInput`` with ``MetadataOperation: CREATE``) creates a table whose first update removes its Iceberg metadata.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-glue-table-icebergtableinput.html
 """
@@ -23,16 +23,16 @@ from mlops_runtime.features.feature_group import EVENT_TIME, WRITE_PROPERTIES, F
 from mlops_runtime.features.glue_quality_rules import RulesetError, dqdl
 from mlops_runtime.features.lock_file import LockedTable
 
-FORMAT_VERSION = "2"  # Athena does not read v3 tables
+FORMAT_VERSION = "2"  # Athena does not support v3 tables
 ORPHAN_DAYS = 7
-COMPACTED_FILES = 16  # of one partition; Glue's default is 100
+COMPACTED_FILES = 16  # files of one partition; Glue's default is 100
 SORT_ORDER_ID = 1  # https://iceberg.apache.org/spec/#sorting: 0 is the unsorted order
 # https://docs.aws.amazon.com/glue/latest/webapi/API_CreateDataQualityRuleset.html
 _LONGEST_DESCRIPTION = 2048
 _OPTIMIZER_REASON = (
-    "optimizers rewrite and remove data files below the tables' prefix, log to groups that Glue names, and ask for "
-    "Lake Formation's credentials, an action without resources, where it guards them; "
-    "rejected: one role a table, which would repeat the same wildcard for each"
+    "optimizers rewrite and remove data files below the tables' prefix, log to groups that Glue names, and request "
+    "Lake Formation's credentials, an action without resources, if it is enabled; "
+    "rejected: one role per table, which would repeat the same wildcard for each"
 )
 
 
@@ -45,9 +45,9 @@ def define_table(
         scope: Parent.
         id: Construct id.
         group: The group.
-        locked: Its field ids.
+        locked: Field ids of the group.
         database: The database.
-        location: ``s3://`` prefix of the table and nothing else.
+        location: ``s3://`` prefix of this table only.
     """
     documents = {column.name: column.description for column in group.columns}
     return glue.CfnTable(
@@ -96,7 +96,7 @@ def define_table(
 
 
 def _write_order(locked: LockedTable) -> glue.CfnTable.IcebergSortOrderProperty:
-    """Entities, then event time, so that one entity's history lies together; nulls are in neither.
+    """Return the sort order: entities, then event time, so that the rows of an entity are stored together; neither has nulls.
 
     See: https://iceberg.apache.org/spec/#sorting
     """
@@ -115,7 +115,7 @@ def _write_order(locked: LockedTable) -> glue.CfnTable.IcebergSortOrderProperty:
 def define_ruleset(
     scope: Construct, id: str, *, group: FeatureGroup, table: glue.CfnTable, database_name: str
 ) -> glue.CfnDataQualityRuleset:
-    """Define the data quality ruleset of a group: its constraints, for evaluation runs over the whole table.
+    """Define the data quality ruleset of a group's constraints, for evaluation runs over the whole table.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/dqdl.html
 
@@ -123,11 +123,11 @@ def define_ruleset(
         scope: Parent.
         id: Construct id.
         group: The group.
-        table: Its table.
+        table: Table of the group.
         database_name: Name of the database.
 
     Raises:
-        ValidationError: If the constraints are more than Glue takes.
+        ValidationError: If there are more constraints than Glue allows.
     """
     try:
         ruleset = dqdl(group)
@@ -136,7 +136,7 @@ def define_ruleset(
     return glue.CfnDataQualityRuleset(
         scope,
         id,
-        # create-only, and evaluation runs ask for it by name
+        # create-only, and evaluation runs refer to it by name
         name=f"{database_name}-{group.table_name}",
         description=group.description[:_LONGEST_DESCRIPTION],
         ruleset=ruleset,
@@ -165,9 +165,9 @@ def define_optimizer_role(
         id: Construct id.
         business_unit: The unit.
         bucket: Bucket of the tables.
-        prefix: Their prefix.
+        prefix: Prefix of the tables.
         resources: ARNs of catalog, database and tables.
-        is_vended: Whether Lake Formation vends access to the tables' location. Default: IAM alone decides.
+        is_vended: Whether Lake Formation vends credentials for the tables' location. Default: access is by IAM only.
     """
     logs = stack_values(scope).format_arn(
         service="logs",
@@ -210,21 +210,21 @@ def define_optimizers(
 ) -> list[glue.CfnTableOptimizer]:
     """Define the optimizers of one table.
 
-    Compaction keeps the table's write order. Retention of snapshots is disabled by name unless it is asked for: where a table
-    says nothing, an optimizer of the whole catalog applies, which by default keeps one snapshot for five days and knows nothing of
-    idempotency keys in the summaries.
+    Compaction keeps the table's sort order. Snapshot retention is disabled explicitly unless it is configured: a table without its
+    own optimizer uses that of the whole catalog, which by default keeps one snapshot for five days and ignores the idempotency
+    keys in the snapshot summaries.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/catalog-level-optimizers.html and
     https://docs.aws.amazon.com/glue/latest/webapi/API_IcebergCompactionConfiguration.html
 
     Args:
         scope: Parent.
-        id: Start of the construct ids.
+        id: Prefix of the construct ids.
         table: The table.
-        role: Their role.
-        location: The table's own prefix, to which removal is confined.
-        maintain: Whether files are compacted and orphans removed.
-        snapshot_retention: How long Glue keeps snapshots; None leaves it to the ingests.
+        role: Role of the optimizers.
+        location: Prefix of this table, to which removals are limited.
+        maintain: Whether files are compacted and orphan files removed.
+        snapshot_retention: Time that Glue keeps snapshots; ``None`` disables its retention.
     """
     types: dict[str, dict[str, object]] = {}
     if maintain:
@@ -248,7 +248,7 @@ def define_optimizers(
     # claim: optimizers-of-a-table-come-first
     # claim: disabled-optimizer-counts
     days = LEDGER_DAYS if snapshot_retention is None else snapshot_retention.to_days(integral=False)
-    # without these Glue keeps one snapshot for five days, should a person enable it
+    # otherwise Glue would keep one snapshot for five days if a person enables the optimizer
     kept = glue.CfnTableOptimizer.IcebergRetentionConfigurationProperty(
         snapshot_retention_period_in_days=days, number_of_snapshots_to_retain=1, clean_expired_files=True
     )

@@ -1,4 +1,4 @@
-"""What a feature store offers to readers, and what the unit's own offers to its pipelines."""
+"""Interfaces of feature stores: for readers, and of the unit's own store for its pipelines."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -12,7 +12,7 @@ from mlops_runtime.features.feature_group import FeatureGroup
 
 
 class IFeatureStore(Protocol):
-    """A feature store that is read."""
+    """A feature store to read from."""
 
     @property
     def database_name(self) -> str:
@@ -21,7 +21,7 @@ class IFeatureStore(Protocol):
 
     @property
     def groups(self) -> tuple[FeatureGroup, ...]:
-        """Its feature groups, as far as they are known here."""
+        """Its feature groups; of an imported store, those that were passed."""
         ...
 
     @property
@@ -44,7 +44,7 @@ class IFeatureStore(Protocol):
         ...
 
     def read_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to read tables."""
+        """Return a role's permissions to read tables."""
         ...
 
     def grant_read(
@@ -59,7 +59,7 @@ class IFeatureStore(Protocol):
 
 
 class ITrainingSetJob(Protocol):
-    """A Spark job that builds a feature store's training sets which do not fit one machine."""
+    """A Spark job that builds training sets of a feature store that do not fit one machine."""
 
     @property
     def job_name(self) -> str:
@@ -78,12 +78,12 @@ class ITrainingSetJob(Protocol):
 
     @property
     def store(self) -> IFeatureStore:
-        """The store whose sets it builds."""
+        """The store whose training sets it builds."""
         ...
 
 
 class IUnitFeatureStore(IFeatureStore, Protocol):
-    """The feature store of the unit itself, from which training sets are built; another unit's is only read."""
+    """The feature store of the unit itself, from which training sets are built; other units' stores are read-only."""
 
     @property
     def training_sets_bucket(self) -> s3.IBucket:
@@ -96,19 +96,19 @@ class IUnitFeatureStore(IFeatureStore, Protocol):
         ...
 
     def write_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to read tables and append to them."""
+        """Return a role's permissions to read tables and append to them."""
         ...
 
     def build_statements(self, *, tagged: bool = False) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to build training sets."""
+        """Return a role's permissions to build training sets."""
         ...
 
     def tag_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to tag snapshots: metadata and commits of tables, no row."""
+        """Return a role's permissions to tag snapshots: metadata and commits of tables, no rows."""
         ...
 
     def snapshot_statements(self, group: FeatureGroup) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to read a table's metadata, no row."""
+        """Return a role's permissions to read a table's metadata, no rows."""
         ...
 
     def admit(
@@ -118,11 +118,11 @@ class IUnitFeatureStore(IFeatureStore, Protocol):
         to: Literal["build", "describe", "erase", "read", "tag", "write"],
         groups: Sequence[FeatureGroup] | None = None,
     ) -> None:
-        """Let a role of ours, which has the store's statements already, past Lake Formation too."""
+        """Grant Lake Formation permissions to a role that already has the store's IAM statements; without effect with IAM."""
         ...
 
     def grant_describe(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant reading what tables are and which training sets read them; no row."""
+        """Grant reading the descriptions of tables and the training sets that read them; no rows."""
         ...
 
     def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:

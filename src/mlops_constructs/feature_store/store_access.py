@@ -1,4 +1,4 @@
-"""What readers and writers of a feature store may do, in the owning stack and in others."""
+"""Permissions of a feature store's readers and writers, in the owning stack and in importing stacks."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -43,14 +43,14 @@ _PERMISSIONS = {"build": BUILD, "describe": DESCRIBE, "erase": MAINTAIN, "read":
 class FeatureAccess(Enum):
     """How the grants of a feature store are enforced.
 
-    ``IAM``: policies on catalog and objects, table by table. A Parquet file is read whole, so no grant can be narrower.
+    ``IAM``: policies on catalog and objects, per table. A Parquet file is read as a whole, so a grant cannot be narrower.
 
-    ``LAKE_FORMATION``: Lake Formation vends credentials to Athena, Glue and EMR, which hold columns back. The store's location is
-    registered with a role of its own. A grantee of read access gets no right to the objects, so pyiceberg, which reads them
-    itself, works for writers and builders alone. A data-lake administrator must have done three things before the first deployment:
-    made the role that deploys (CDK's execution role) a data-lake administrator too, which registers locations and grants
-    permissions; taken ``IAMAllowedPrincipals`` out of the default permissions of new databases and tables, as by them IAM alone
-    decides; and, in an account with older settings, revoked them from databases that are there already.
+    ``LAKE_FORMATION``: Lake Formation vends credentials to Athena, Glue and EMR, which enforce column permissions. The store's
+    location is registered with a role of its own. A grantee with read access has no permissions on the objects, so pyiceberg, which
+    reads them directly, works only for writers and builders. A data lake administrator must do three things before the first
+    deployment: make the deploying role (CDK's execution role) a data lake administrator too, as it registers locations and grants
+    permissions; remove ``IAMAllowedPrincipals`` from the default permissions of new databases and tables, with which IAM alone
+    controls access; and, in an account with older settings, revoke it from existing databases.
 
     See: https://docs.aws.amazon.com/lake-formation/latest/dg/change-settings.html
     """
@@ -70,7 +70,7 @@ def database_name(unit: str) -> str:
 
 
 class FeatureStoreBase(Construct):
-    """A feature store by its database, bucket and key, defined here or elsewhere; ``others`` are problems told with its own."""
+    """A feature store with its database, bucket and key, which is defined here or imported."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class FeatureStoreBase(Construct):
         self._is_whole = is_whole
         self._data: s3.IBucket
         self._key: kms.IKey
-        # what a permission of Lake Formation depends on: tables and registered location
+        # Lake Formation permissions depend on these: tables and the registered location
         self._permitted_after: list[IDependable] = []
 
     @property
@@ -117,7 +117,7 @@ class FeatureStoreBase(Construct):
 
     @property
     def data_bucket(self) -> s3.IBucket:
-        """Bucket of the tables, each below ``<database>/<table>/``."""
+        """Bucket of the tables, each under ``<database>/<table>/``."""
         return self._data
 
     @property
@@ -143,7 +143,7 @@ class FeatureStoreBase(Construct):
         return group.table_name
 
     def read_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to read tables.
+        """Return a role's permissions to read tables.
 
         Args:
             groups: The groups. Default: all.
@@ -162,18 +162,19 @@ class FeatureStoreBase(Construct):
     ) -> iam.Grant:
         """Grant read access to tables, or to columns of one.
 
-        A role of another unit reads only what that unit has imported (``from_feature_store_attributes``): its boundary denies the
-        rest. Under Lake Formation the grantee gets no right to objects: it reads through Athena, Glue or EMR.
+        A role of another unit can only read what that unit has imported (``from_feature_store_attributes``), as its permissions
+        boundary denies all else. With Lake Formation the grantee has no permissions on objects and reads through Athena, Glue or
+        EMR.
 
         Args:
-            grantee: Who; under Lake Formation a role or a user.
+            grantee: The principal; with Lake Formation a role or a user.
             groups: The groups. Default: all.
-            columns: Features of one group that may be read, besides its entities, times and ingest id, without which no value can
-                be read as known at a time. Default: all.
+            columns: Features of one group that may be read; its entities, times and ingest id are included, as point-in-time reads
+                need them. Default: all.
 
         Raises:
-            ValidationError: If the store has no such group or column, if IAM would have to hold columns back, or if the grant could
-                not be given from here.
+            ValidationError: If the store has no such group or column, if columns are requested with IAM, or if the grant cannot be
+                added from this stack.
         """
         tables = self._tables(groups)
         chosen = None if columns is None else self._columns(groups, columns)
@@ -187,7 +188,7 @@ class FeatureStoreBase(Construct):
         known = ", ".join(repr(g.table_name) for g in self._groups)
         problems = [f"group must be one of {known}, got {g.table_name!r}" for g in groups if g not in self._groups]
         if not groups:
-            problems.append(f"groups must name at least one of {known}, got none; leave it out for all")
+            problems.append(f"groups must contain at least one of {known}, got none; omit it for all")
         raise_if_any(self, "UnknownFeatureGroup", problems)
 
     def _tables(self, groups: Sequence[FeatureGroup] | None) -> TableAccess:
@@ -212,17 +213,18 @@ class FeatureStoreBase(Construct):
         chosen = self._groups if groups is None else tuple(groups)
         if self._access is FeatureAccess.IAM:
             problem = (
-                f"columns={list(columns)!r} cannot be held by IAM, which opens a Parquet file in whole; declare the store with "
-                "access=FeatureAccess.LAKE_FORMATION, or leave columns out"
+                f"columns={list(columns)!r} cannot be enforced by IAM, as a Parquet file is read as a whole; declare the store "
+                f"with "
+                "access=FeatureAccess.LAKE_FORMATION, or remove columns"
             )
             raise ValidationError("ColumnsNeedLakeFormation", [problem], self)
         problems = []
         if len(chosen) != 1:
             problems.append(
-                f"columns are of one group, got {len(chosen)} groups; grant each by itself with groups=[...]"
+                f"columns must be of one group, got {len(chosen)} groups; grant each separately with groups=[...]"
             )
         if not columns:
-            problems.append("columns must name at least one feature, got none; leave it out for all")
+            problems.append("columns must contain at least one feature, got none; omit it for all")
         known = {name for group in chosen for name in (*group.entity_names, *group.feature_names, *RESERVED)}
         problems += [
             f"column {name!r} is not one of {', '.join(sorted(known))}" for name in columns if name not in known
@@ -233,35 +235,35 @@ class FeatureStoreBase(Construct):
 
 
 def _group_problems(groups: Sequence[FeatureGroup]) -> list[str]:
-    """Check that a value is a tuple or list of feature groups."""
+    """Return the problems of a value that is not a tuple or list of feature groups."""
     if isinstance(groups, FeatureGroup):
         fix = "write groups=(GROUP,)"
-        return [f"groups must be a tuple or list of FeatureGroup, got the one of {groups.table_name!r}; {fix}"]
+        return [f"groups must be a tuple or list of FeatureGroup, got the group {groups.table_name!r}; {fix}"]
     if not isinstance(groups, tuple | list):
         return [f"groups must be a tuple or list of FeatureGroup, got {groups!r}"]
     return [
-        f"groups must hold FeatureGroup each, got {each!r}" for each in groups if not isinstance(each, FeatureGroup)
+        f"groups must contain only FeatureGroup, got {each!r}" for each in groups if not isinstance(each, FeatureGroup)
     ]
 
 
 class UnitFeatureStore(FeatureStoreBase):
-    """What changes tables and builds training sets, beside what reads them: the store of the unit itself."""
+    """The store of the unit itself: adds permissions to change tables and build training sets to those of readers."""
 
     _training_sets: s3.IBucket
     _manifests: s3.IBucket
 
     @property
     def training_sets_bucket(self) -> s3.IBucket:
-        """Bucket of training sets (``sets/``) and the entities that they were asked for (``entities/``)."""
+        """Bucket of training sets (``sets/``) and of the entity rows of their requests (``entities/``)."""
         return self._training_sets
 
     @property
     def manifests_bucket(self) -> s3.IBucket:
-        """Bucket of manifests, with tombstones of what was erased (``manifests/``), and of lineage (``lineage/``)."""
+        """Bucket of manifests, with tombstones of erased data (``manifests/``), and of lineage (``lineage/``)."""
         return self._manifests
 
     def write_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to read tables and append to them; nothing is ever deleted.
+        """Return a role's permissions to read tables and append to them, without deletion.
 
         Args:
             groups: The groups. Default: all.
@@ -269,20 +271,20 @@ class UnitFeatureStore(FeatureStoreBase):
         return self._tables(groups).write()
 
     def build_statements(self, *, tagged: bool = False) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to build training sets: read tables, tag their snapshots, write sets and manifests.
+        """Return a role's permissions to build training sets: read tables, tag their snapshots, write sets and manifests.
 
         Args:
-            tagged: Whether another role tags the snapshots: then nothing below a table can be written, and no table changed.
+            tagged: Whether another role tags the snapshots; the permissions then include no writes to tables.
                 Default: the role tags them itself.
         """
         return self._tables(None).build(sets=self._training_sets, manifests=self._manifests, is_tagged=tagged)
 
     def tag_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to tag snapshots: metadata and commits of tables, no row."""
+        """Return a role's permissions to tag snapshots: metadata and commits of tables, no rows."""
         return self._tables(None).tag()
 
     def snapshot_statements(self, group: FeatureGroup) -> list[iam.PolicyStatement]:
-        """Return what a role of ours needs to read a table's metadata: its snapshots and their summaries, no row.
+        """Return a role's permissions to read a table's metadata: its snapshots and their summaries, no rows.
 
         Args:
             group: The group.
@@ -299,11 +301,11 @@ class UnitFeatureStore(FeatureStoreBase):
         to: Literal["build", "describe", "erase", "read", "tag", "write"],
         groups: Sequence[FeatureGroup] | None = None,
     ) -> None:
-        """Let a role of ours, which has the store's statements already, past Lake Formation too; under IAM there is nothing to do.
+        """Grant Lake Formation permissions to a role that already has the store's IAM statements; without effect with IAM.
 
         Args:
             role: The role.
-            to: Which statements it has.
+            to: The statements that it has.
             groups: The groups. Default: all.
 
         Raises:
@@ -312,28 +314,28 @@ class UnitFeatureStore(FeatureStoreBase):
         self._permit(role, to, groups)
 
     def grant_describe(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant reading what tables are and which training sets read them: words, columns, snapshots, manifests; no row.
+        """Grant reading the descriptions of tables and the training sets that read them: metadata, snapshots, manifests; no rows.
 
-        It is what a reader of the console's feature pages needs, and ``mlops features find``.
+        Readers of the console's feature pages and of ``mlops features find`` need it.
 
         Args:
-            grantee: Who; under Lake Formation a role or a user.
+            grantee: The principal; with Lake Formation a role or a user.
 
         Raises:
-            ValidationError: If the grant could not be given from here.
+            ValidationError: If the grant cannot be added from this stack.
         """
         self._permit(grantee, "describe", None)
         return grant_all(grantee, self._tables(None).describe(manifests=self._manifests), scope=self)
 
     def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
-        """Grant reading tables and appending to them; under Lake Formation also the rights to the objects.
+        """Grant reading tables and appending to them; with Lake Formation this includes permissions on the objects.
 
         Args:
-            grantee: Who; under Lake Formation a role or a user.
+            grantee: The principal; with Lake Formation a role or a user.
             groups: The groups. Default: all.
 
         Raises:
-            ValidationError: If the store has no such group, or the grant could not be given from here.
+            ValidationError: If the store has no such group, or the grant cannot be added from this stack.
         """
         self._permit(grantee, "write", groups)
         return grant_all(grantee, self.write_statements(groups=groups), scope=self)
@@ -341,14 +343,14 @@ class UnitFeatureStore(FeatureStoreBase):
     def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant building training sets, which read whole tables and tag the snapshots that they read.
 
-        A tag is a commit, so that a person with this grant could also point a table at other data; jobs of ours do not get it, a
-        function tags for them.
+        A tag is a commit, so a person with this grant could also make a table refer to other data. The platform's own jobs do not
+        have it: a function tags for them.
 
         Args:
-            grantee: Who; under Lake Formation a role or a user.
+            grantee: The principal; with Lake Formation a role or a user.
 
         Raises:
-            ValidationError: If the grant could not be given from here.
+            ValidationError: If the grant cannot be added from this stack.
         """
         self._permit(grantee, "build", None)
         return grant_all(grantee, [*self.build_statements(), self._tables(None).names()], scope=self)
@@ -361,24 +363,25 @@ class UnitFeatureStore(FeatureStoreBase):
         results: s3.IBucket | None = None,
         results_prefix: str = RESULTS,
     ) -> iam.Grant:
-        """Grant ``engine="athena"``: queries in a workgroup, tables ``mlops_rows_*``, and what a build stages.
+        """Grant ``engine="athena"``: queries in a workgroup, tables ``mlops_rows_*``, and the objects that a build stages.
 
-        The daily function of a store that is defined here then removes what builds leave that were killed, three days later.
+        If the store is defined in this stack, its daily function then removes the leftovers of interrupted builds, after three
+        days.
 
         Args:
-            grantee: Who; ``grant_build_training_sets`` is granted besides.
+            grantee: The principal, which also needs ``grant_build_training_sets``.
             workgroup: Name of the workgroup. Default: ``primary``.
-            results: Bucket of the results of queries, where the workgroup enforces its own. Default: the bucket of training sets,
-                which removes them after three days: ``AthenaRuns(output="s3://<training sets bucket>/staged/athena")``.
-            results_prefix: Prefix of the results in ``results``, without ``/`` at its ends. Default: ``staged/athena``.
+            results: Bucket of query results, if the workgroup enforces its own. Default: the bucket of training sets, in which
+                they expire after three days: ``AthenaRuns(output="s3://<training sets bucket>/staged/athena")``.
+            results_prefix: Prefix of the results in ``results``, without leading or trailing ``/``. Default: ``staged/athena``.
 
         Raises:
-            ValidationError: If the grant could not be given from here, or the store is under Lake Formation, whose administrators
-                alone let others create tables.
+            ValidationError: If the grant cannot be added from this stack, or the store uses Lake Formation, where only
+                administrators let others create tables.
         """
         if self._access is FeatureAccess.LAKE_FORMATION:
             problem = (
-                "Athena's build creates a table, which under Lake Formation takes CREATE_TABLE on the whole database; build by "
+                "a build by Athena creates a table, which needs CREATE_TABLE on the whole database in Lake Formation; build by "
                 "Spark (TrainingSetJob), or declare the store with access=FeatureAccess.IAM"
             )
             raise ValidationError("AthenaNeedsIam", [problem], self)
@@ -394,7 +397,7 @@ class UnitFeatureStore(FeatureStoreBase):
         return grant_all(grantee, statements, scope=self)
 
     def _let_remove_leftovers(self) -> None:
-        """Give the function that maintains the store, where one is, the rights to remove what such builds leave."""
+        """Let the store's maintenance function, if there is one, remove the leftovers of interrupted Athena builds."""
 
     def _permit(
         self,
@@ -408,26 +411,26 @@ class UnitFeatureStore(FeatureStoreBase):
 
 
 class OwnedFeatureStore(UnitFeatureStore):
-    """What erases entities and serves the newest rows, beside all else; defined here."""
+    """The store in the stack that defines it: adds erasure of entities and the online table."""
 
     _online: dynamodb.Table | None
 
     @property
     def online_table(self) -> dynamodb.ITable | None:
-        """Table of the newest row of each entity; None without ``online``."""
+        """Table with the newest row of each entity; None without ``online``."""
         return self._online
 
     def grant_erase(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant erasing entities: deletes every version of files of tables and sets; manifests stay and get tombstones.
+        """Grant erasing entities: deleting every version of files of tables and sets; manifests are kept and get tombstones.
 
-        With ``online`` their items of the online table may go too. ``TrainingSetJob.grant_read_runs`` says of a Spark build that
-        it has ended; without it an erasure stays pending until the build has closed itself.
+        With ``online`` it includes deleting items of the online table. Add ``TrainingSetJob.grant_read_runs`` to read whether a
+        Spark build has ended; without it an erasure stays pending until the build has ended by itself.
 
         Args:
-            grantee: Who, such as the role of a data protection officer; under Lake Formation a role or a user.
+            grantee: The principal, such as the role of a data protection officer; with Lake Formation a role or a user.
 
         Raises:
-            ValidationError: If the grant could not be given from here.
+            ValidationError: If the grant cannot be added from this stack.
         """
         self._permit(grantee, "erase", None)
         statements = self._tables(None).erase(sets=self._training_sets, manifests=self._manifests, unit=self._unit_name)
@@ -438,14 +441,14 @@ class OwnedFeatureStore(UnitFeatureStore):
     def grant_publish_online(
         self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None
     ) -> iam.Grant:
-        """Grant publishing rows to the online table and erasing entities there; ``grant_read`` reads the rows.
+        """Grant publishing rows to the online table and erasing entities there; ``grant_read`` is needed to read the rows.
 
         Args:
-            grantee: Who.
+            grantee: The principal.
             groups: The groups. Default: all.
 
         Raises:
-            ValidationError: If the store has no online table or no such group, or the grant could not be given from here.
+            ValidationError: If the store has no online table or no such group, or the grant cannot be added from this stack.
         """
         statements = publish_online_statements(self._served(), self._key, tables=self._named(groups))
         return grant_all(grantee, statements, scope=self)
@@ -454,23 +457,23 @@ class OwnedFeatureStore(UnitFeatureStore):
         """Grant reading the newest rows, without access to the feature tables.
 
         Args:
-            grantee: Who, such as the role of a service that predicts.
+            grantee: The principal, such as the role of a prediction service.
             groups: The groups. Default: all.
 
         Raises:
-            ValidationError: As for ``grant_publish_online``.
+            ValidationError: For the same reasons as ``grant_publish_online``.
         """
         statements = read_online_statements(self._served(), self._key, tables=self._named(groups))
         return grant_all(grantee, statements, scope=self)
 
     def online_features(self, *, groups: Sequence[FeatureGroup] | None = None) -> OnlineFeatures:
-        """Return what an endpoint takes whose models look up features: ``ModelEndpoint(features=store.online_features())``.
+        """Return the argument of endpoints whose models look up features: ``ModelEndpoint(features=store.online_features())``.
 
         Args:
             groups: The groups whose rows its containers may read. Default: all.
 
         Raises:
-            ValidationError: As for ``grant_publish_online``.
+            ValidationError: For the same reasons as ``grant_publish_online``.
         """
         table = self._served()
         statements = read_online_statements(table, self._key, tables=self._named(groups))
@@ -478,7 +481,7 @@ class OwnedFeatureStore(UnitFeatureStore):
 
     def _served(self) -> dynamodb.Table:
         if self._online is None:
-            problem = "this store has no online table; give it online=True"
+            problem = "this store has no online table; set online=True"
             raise ValidationError("NoOnlineTable", [problem], self)
         return self._online
 
@@ -487,7 +490,7 @@ class OwnedFeatureStore(UnitFeatureStore):
 
 
 class ImportedFeatureStore(FeatureStoreBase):
-    """Groups of another unit's store. Define one with ``FeatureStore.from_feature_store_attributes``."""
+    """Groups of another unit's store; see ``FeatureStore.from_feature_store_attributes``."""
 
     def __init__(
         self,
@@ -507,7 +510,7 @@ class ImportedFeatureStore(FeatureStoreBase):
 
 
 class ImportedUnitStore(UnitFeatureStore):
-    """The store of a unit in another of its stacks. Define one with ``FeatureStore.from_name``."""
+    """The store of a unit in another of its stacks; see ``FeatureStore.from_name``."""
 
     def __init__(
         self,

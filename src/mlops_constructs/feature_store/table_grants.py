@@ -31,14 +31,14 @@ TAG = ("ALTER", "DESCRIBE")
 # https://docs.aws.amazon.com/glue/latest/dg/optimization-prerequisites.html
 MAINTAIN = ("ALTER", "DELETE", "DESCRIBE", "INSERT", "SELECT")
 _LOCATION_REASON = (
-    "Lake Formation reads and writes data files below the tables' prefix for whomever it permits; "
+    "Lake Formation reads and writes data files below the tables' prefix for every principal with its permission; "
     "rejected: its service-linked role, which EMR cannot use and which would reach every registered location of the account"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableAccess:
-    """Some tables of a store: their catalog entries, objects and key. ``is_whole`` says that the store has no others."""
+    """Catalog entries, objects and key of some tables of a store. ``is_whole``: the tables are all tables of the store."""
 
     scope: IConstruct
     database: str
@@ -48,12 +48,12 @@ class TableAccess:
     is_whole: bool
 
     def catalog(self, *, update: bool = False) -> iam.PolicyStatement:
-        """Find the tables, and with ``update`` commit to them."""
+        """Read the tables' catalog entries, and with ``update`` commit to the tables."""
         actions = [*_READ_CATALOG, "glue:UpdateTable"] if update else list(_READ_CATALOG)
         return iam.PolicyStatement(actions=actions, resources=self.catalog_arns())
 
     def catalog_arns(self) -> list[str]:
-        """ARNs of catalog, database and tables: Glue asks for all three.
+        """Return the ARNs of catalog, database and tables: Glue requires all three.
 
         See: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html
         """
@@ -66,7 +66,7 @@ class TableAccess:
         ]
 
     def names(self) -> iam.PolicyStatement:
-        """List the tables of the database, which Glue asks for all of them together.
+        """List the tables of the database, which Glue only authorizes for all of them together.
 
         See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsglue.html
         """
@@ -75,21 +75,21 @@ class TableAccess:
         return iam.PolicyStatement(actions=["glue:GetTables"], resources=[*self.catalog_arns()[:2], every])
 
     def objects(self, below: str = "*") -> list[str]:
-        """ARNs of the tables' objects: one pattern for a whole store, else one a table."""
+        """Return the ARNs of the tables' objects: one pattern for a whole store, otherwise one per table."""
         folders = [f"{self.database}/*"] if self.is_whole else [f"{self.database}/{table}/*" for table in self.tables]
         if below != "*":
             folders = [f"{folder.removesuffix('/*')}/{'*/' if self.is_whole else ''}{below}" for folder in folders]
         return [self.bucket.arn_for_objects(folder) for folder in folders]
 
     def ledger(self) -> list[str]:
-        """ARNs of the objects that remember idempotency keys, which lie outside of the tables' locations."""
+        """Return the ARNs of the objects with idempotency keys, which are outside the tables' locations."""
         folders = ["*"] if self.is_whole else [f"{table}/*" for table in self.tables]
         return [self.bucket.arn_for_objects(f"{LEDGER}/{self.database}/{folder}") for folder in folders]
 
     def listing(self, *others: s3.IBucket, is_writer: bool = False) -> list[iam.PolicyStatement]:
-        """List the tables' objects, of a writer also their ledger's, and other buckets in whole.
+        """List the tables' objects, for a writer also their ledger, and other buckets as a whole.
 
-        A key that is missing is refused with 403 to who may not list, and a writer asks for keys that are missing.
+        Without permission to list, S3 returns 403 for a missing key, and writers read keys that may be missing.
         See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         """
         if self.is_whole:
@@ -120,7 +120,7 @@ class TableAccess:
         ]
 
     def snapshots(self) -> list[iam.PolicyStatement]:
-        """Read the tables' metadata files, no row."""
+        """Read the tables' metadata files, no rows."""
         return [
             iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns()),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=self.objects("metadata/*.metadata.json")),
@@ -128,18 +128,18 @@ class TableAccess:
         ]
 
     def describe(self, *, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
-        """Read what the tables are and which training sets read them: metadata files, manifests and services; no row."""
+        """Read descriptions of the tables and the training sets that read them: metadata files, manifests and services; no rows."""
         read = [*self.objects("metadata/*.metadata.json"), manifests.arn_for_objects("manifests/*")]
         return [
             self.names(),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=read),
             key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
-            # a manifest's later notes are asked for whether they are there or not
+            # a manifest's later notes may be missing
             iam.PolicyStatement(actions=["s3:ListBucket"], resources=[manifests.bucket_arn]),
         ]
 
     def write(self) -> list[iam.PolicyStatement]:
-        """Read the tables and append to them, and keep the ledger of keys; nothing is ever deleted."""
+        """Read the tables and append to them, and update the ledger of keys, without deletion."""
         return [
             self.catalog(update=True),
             *self.listing(is_writer=True),
@@ -148,7 +148,7 @@ class TableAccess:
         ]
 
     def tag(self) -> list[iam.PolicyStatement]:
-        """Tag the tables' snapshots: read metadata, write new metadata files and never over others, commit. No row is read.
+        """Tag the tables' snapshots: read metadata, write new metadata files without overwriting, commit. No rows are read.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         """
@@ -163,10 +163,10 @@ class TableAccess:
         ]
 
     def build(self, *, sets: s3.IBucket, manifests: s3.IBucket, is_tagged: bool = False) -> list[iam.PolicyStatement]:
-        """Read the tables and tag their snapshots; write sets, entities, manifests and lineage once and never over others.
+        """Read the tables and tag their snapshots; write sets, entities, manifests and lineage once, without overwriting.
 
-        A tag is a metadata file of its own: neither a table's data files nor its manifests can be written. Where another tags
-        (``is_tagged``), nothing below a table can be.
+        A tag only writes a new metadata file: data files and manifests of tables cannot be written. If another role tags
+        (``is_tagged``), nothing below a table can be written.
         """
         once = [
             *(manifests.arn_for_objects(f"{folder}/*") for folder in ("lineage", "manifests")),
@@ -174,11 +174,11 @@ class TableAccess:
         ]
         tags = self.objects("metadata/*.metadata.json")
         return [
-            # a job gets the names of its tables
+            # a job receives the names of its tables
             iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns())
             if is_tagged
             else self.catalog(update=True),
-            # a commit looks whether its metadata file is there
+            # a commit checks whether its metadata file exists
             *([] if is_tagged else self.listing(sets, manifests)),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *once]),
             *([] if is_tagged else [iam.PolicyStatement(actions=["s3:PutObject"], resources=tags)]),
@@ -190,9 +190,9 @@ class TableAccess:
         ]
 
     def maintain(self, *, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
-        """Rewrite the tables' files into fewer, remove every version of what no snapshot names, note what early manifests lack.
+        """Compact the tables' files, remove every version of files without a snapshot, add missing notes to early manifests.
 
-        An index of the ledger that is missing is made again.
+        A missing index of the ledger is created again.
         """
         kept = manifests.arn_for_objects("manifests/*")
         return [
@@ -211,9 +211,10 @@ class TableAccess:
         ]
 
     def erase(self, *, sets: s3.IBucket, manifests: s3.IBucket, unit: str) -> list[iam.PolicyStatement]:
-        """Rewrite the tables without some rows, remove every version of files that held them, and write tombstones.
+        """Rewrite the tables without some rows, remove every version of files that contained them, and write tombstones.
 
-        What is asked lies below ``erasing`` until it is done. SageMaker reports whether a job that builds a training set has ended.
+        Requests are stored under ``erasing`` until they are complete. SageMaker reports whether a job that builds a training set
+        has ended.
         """
         asked = sets.arn_for_objects(f"{ERASING}/*")
         folders = ("entities", "sets", "staged")
@@ -237,15 +238,15 @@ class TableAccess:
 
 
 def grant_all(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement], *, scope: IConstruct) -> iam.Grant:
-    """Grant statements to a principal. A grant that cannot be added to the template is an error.
+    """Grant statements to a principal, or raise an error if they cannot be added to the template.
 
     Args:
-        grantee: Who.
-        statements: What, at least one statement.
-        scope: What is granted, for the error's path.
+        grantee: The principal.
+        statements: At least one statement.
+        scope: The granted resource, for the error's path.
 
     Raises:
-        ValidationError: If nothing can be added to the grantee's policies from here.
+        ValidationError: If nothing can be added to the grantee's policies from this stack.
     """
     _check_takes(grantee, statements[0], scope)
     grants = [
@@ -264,15 +265,16 @@ def grant_all(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]
 
 
 def _check_takes(grantee: iam.IGrantable, statement: iam.PolicyStatement, scope: IConstruct) -> None:
-    """Try one statement. A role that takes none says that it did, and gives a dependency on nothing in place of its policy."""
+    """Add one statement. An imported role may report success without adding it, with an empty dependency instead of its policy."""
     principal = grantee.grant_principal
     result = principal.add_to_principal_policy(statement)
     is_role = isinstance(principal, iam.Role | iam.LazyRole)
     if result.statement_added and (is_role or not isinstance(result.policy_dependable, DependencyGroup)):
         return
     problem = (
-        f"grantee {_name(grantee)} takes no policy from this stack: grant to a role, user or group that is defined here or "
-        "imported from this account as mutable, or let its owner grant what read_statements() says"
+        f"no policy can be added to grantee {_name(grantee)} from this stack: grant to a role, user or group that is defined "
+        f"here or "
+        "imported from this account as mutable, or let its owner grant the statements of read_statements()"
     )
     raise ValidationError("LostGrant", [problem], scope)
 
@@ -284,7 +286,7 @@ def _name(grantee: iam.IGrantable) -> str:
 
 
 def access_statement() -> iam.PolicyStatement:
-    """Return the right to ask Lake Formation for credentials; the action has no resource type.
+    """Return a statement that allows requesting credentials from Lake Formation; the action has no resource type.
 
     See: https://docs.aws.amazon.com/lake-formation/latest/dg/access-control-underlying-data.html
     """
@@ -294,7 +296,7 @@ def access_statement() -> iam.PolicyStatement:
 def define_location(
     scope: Construct, id: str, *, business_unit: IBusinessUnit, bucket: s3.IBucket, prefix: str
 ) -> lakeformation.CfnResource:
-    """Register the tables' location with a role of its own.
+    """Register the tables' location in Lake Formation with a role of its own.
 
     See: https://docs.aws.amazon.com/lake-formation/latest/dg/registration-role.html and
     https://docs.aws.amazon.com/lake-formation/latest/dg/cross-service-confused-deputy-prevention.html
@@ -302,9 +304,9 @@ def define_location(
     Args:
         scope: Parent.
         id: Construct id; the role is ``<id>Role``.
-        business_unit: The unit; gives key and boundary.
+        business_unit: The unit; provides key and permissions boundary.
         bucket: Bucket of the tables.
-        prefix: Their prefix.
+        prefix: Prefix of the tables.
     """
     source = stack_values(scope).format_arn(
         service="lakeformation", resource="*", arn_format=cdk.ArnFormat.NO_RESOURCE_NAME
@@ -327,7 +329,7 @@ def define_location(
         ],
     )
     glue = iam.ServicePrincipal("glue.amazonaws.com", conditions=source_conditions(scope, "glue.amazonaws.com"))
-    assert role.assume_role_policy is not None  # noqa: S101 - a role that is defined here has one
+    assert role.assume_role_policy is not None  # noqa: S101 - set for every role that is defined here
     role.assume_role_policy.add_statements(iam.PolicyStatement(actions=["sts:AssumeRole"], principals=[glue]))
     location = lakeformation.CfnResource(
         scope,
@@ -343,7 +345,7 @@ def define_location(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LakeFormationTables:
-    """Some tables of one database, and what must exist before any permission on them."""
+    """Some tables of one database, and the constructs on which permissions on them depend."""
 
     scope: Construct
     database: str
@@ -353,11 +355,11 @@ class LakeFormationTables:
     def permit(
         self, principal: iam.IPrincipal, permissions: Sequence[str], *, columns: Sequence[str] | None = None
     ) -> None:
-        """Permit a role or user something on each table, and to find the database.
+        """Grant a role or user permissions on each table, and DESCRIBE on the database.
 
         Args:
-            principal: Who.
-            permissions: What on the tables; with ``columns`` reading alone, which is then what is permitted.
+            principal: The principal.
+            permissions: Permissions on the tables; ignored with ``columns``, which only supports SELECT.
             columns: The only columns. Default: all.
 
         Raises:
@@ -375,7 +377,7 @@ class LakeFormationTables:
             part = Permissions.TableWithColumnsResourceProperty(
                 catalog_id=catalog, database_name=self.database, name=table, column_names=list(columns)
             )
-            # on columns there is no other permission; it shows their names too
+            # columns support no other permission; it includes reading their names
             self._define(identifier, ("SELECT",), Permissions.ResourceProperty(table_with_columns=part))
 
     def _identifier(self, principal: iam.IPrincipal) -> str:
@@ -383,7 +385,7 @@ class LakeFormationTables:
             found = getattr(principal, attribute, None)
             if found is not None:
                 return str(found)
-        problem = f"Lake Formation permits roles and users, got {type(principal).__name__}; grant to a role"
+        problem = f"Lake Formation supports roles and users, got {type(principal).__name__}; grant to a role"
         raise ValidationError("LostGrant", [problem], self.scope)
 
     def _define(self, principal: str, permissions: Sequence[str], resource: object) -> None:

@@ -1,4 +1,4 @@
-"""The Glue job that builds training sets which do not fit one machine."""
+"""The Glue job that builds training sets that do not fit one machine."""
 
 from typing import Literal, get_args
 
@@ -38,32 +38,32 @@ if code:
 """
 _REACHED = ("glue", "logs")
 _REASON = (
-    "network interfaces have no name before they are made, Glue names the log groups, and sets, manifests and files of builds have "
-    "new names below their prefixes; rejected: AWSGlueServiceRole, which grants more, and a job outside the network"
+    "network interfaces have no name before they are created, Glue names the log groups, and sets, manifests and files of builds "
+    "have new names below their prefixes; rejected: AWSGlueServiceRole, which grants more, and a job outside the network"
 )
 
 
 @checked("InvalidTrainingSetJob")
 class TrainingSetJob(Construct):
-    """Define a Spark job that builds a feature store's training sets which do not fit a client's memory. Stateless.
+    """A Spark job that builds training sets of a feature store that do not fit a client's memory. Stateless.
 
-    Clients start it: ``FeatureStoreClient.glue(spark_job=job.job_name, glue=boto3.client("glue"), ...)``, and so does a
-    ``RetrainingPipeline`` that is given it, for a set that its own job has no memory for; in the stack of its store it is also the
-    one that ``mlops features build`` starts. Its role reads the tables, tags nothing, and writes sets and manifests; what a run
-    leaves staged is removed by the run itself, and of one that was killed after three days.
+    Clients start it by ``FeatureStoreClient.glue(spark_job=job.job_name, glue=boto3.client("glue"), ...)``, and so does a
+    ``RetrainingPipeline`` with this job, for a set that exceeds the memory of its own job. In the stack of its store it is also the
+    job that ``mlops features build`` starts. Its role reads the tables, tags nothing, and writes sets and manifests. A run removes
+    its staged objects; those of an interrupted run expire after three days.
 
     Args:
         scope: Parent.
         id: Construct id.
         business_unit: The unit.
         store: The feature store.
-        worker_type: Size of a worker. Default: ``G.2X``, eight processors and 32 GB.
-        number_of_workers: Number of workers, at least two, the driver among them. Default: 10.
+        worker_type: Worker type. Default: ``G.2X``, eight vCPUs and 32 GB.
+        number_of_workers: Number of workers, at least two, including the driver. Default: 10.
         timeout: Longest run, from 5 minutes to 24 hours. Default: 4 hours.
-        max_concurrent_runs: Runs at the same time, at most. Default: 3.
+        max_concurrent_runs: Maximum of concurrent runs. Default: 3.
 
     Raises:
-        ValidationError: If a number is not possible; with every problem.
+        ValidationError: If a number is not allowed; with every problem.
 
     Example:
         >>> job = TrainingSetJob(self, "Builds", business_unit=unit, store=store, number_of_workers=40)
@@ -115,7 +115,7 @@ class TrainingSetJob(Construct):
             statements=[
                 *store.build_statements(tagged=True),
                 *self._staged_statements(),
-                # what a build takes away again where an erasure began meanwhile
+                # a build removes its set if an erasure began meanwhile
                 iam.PolicyStatement(
                     actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=[sets.arn_for_objects("sets/*")]
                 ),
@@ -148,7 +148,7 @@ class TrainingSetJob(Construct):
             worker_type=worker_type,
             number_of_workers=number_of_workers,
             timeout=int(longest.to_minutes(integral=False)),
-            max_retries=0,  # its client learns of a failure and asks again
+            max_retries=0,  # its client reads the failure and starts it again
             execution_property=glue.CfnJob.ExecutionPropertyProperty(max_concurrent_runs=max_concurrent_runs),
             role=role.role_arn,
             security_configuration=define_job_encryption(
@@ -171,7 +171,7 @@ class TrainingSetJob(Construct):
         )
         self._job.node.add_dependency(role)
         store.admit(role, to="read")
-        if stack_of(store) is stack_of(self):  # else the store's stack would need this one, which needs it
+        if stack_of(store) is stack_of(self):  # otherwise the two stacks would depend on each other
             store.name_training_set_job(self._job.ref)
         business_unit.tag(self)
 
@@ -192,17 +192,17 @@ class TrainingSetJob(Construct):
 
     @property
     def store(self) -> FeatureStore:
-        """The store whose sets it builds."""
+        """The store whose training sets it builds."""
         return self._store
 
     def grant_start(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant starting runs and reading how they ended, for who may build training sets too.
+        """Grant starting runs and reading their results, for principals that may build training sets.
 
         Args:
-            grantee: Who; ``FeatureStore.grant_build_training_sets`` is granted besides.
+            grantee: The principal, which also needs ``FeatureStore.grant_build_training_sets``.
 
         Raises:
-            ValidationError: If the grant could not be given from here.
+            ValidationError: If the grant cannot be added from this stack.
         """
         statements = [
             iam.PolicyStatement(actions=["glue:GetJobRun", "glue:StartJobRun"], resources=[self.job_arn]),
@@ -211,20 +211,20 @@ class TrainingSetJob(Construct):
         return grant_all(grantee, statements, scope=self)
 
     def grant_read_runs(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant reading how runs ended, and nothing else: an erasure waits for builds that run, and so knows that they have ended.
+        """Grant only reading the results of runs: an erasure waits for running builds, and needs to read whether they have ended.
 
         Args:
-            grantee: Who erases entities, besides ``FeatureStore.grant_erase``.
+            grantee: The principal that erases entities, which also needs ``FeatureStore.grant_erase``.
 
         Raises:
-            ValidationError: If the grant could not be given from here.
+            ValidationError: If the grant cannot be added from this stack.
         """
         return grant_all(
             grantee, [iam.PolicyStatement(actions=["glue:GetJobRun"], resources=[self.job_arn])], scope=self
         )
 
     def _staged_statements(self) -> list[iam.PolicyStatement]:
-        """Put, read and remove what builds have staged; nothing that has its place."""
+        """Write, read and remove staged objects of builds only."""
         sets = self._store.training_sets_bucket
         return [
             iam.PolicyStatement(

@@ -1,4 +1,4 @@
-"""What each account of a fleet has so that one account can look after all of them."""
+"""Roles and CloudWatch links in the accounts of a fleet, by which one account can observe all of them."""
 
 from mlops_constructs.fleet.fleet_reader import FleetReader
 from mlops_constructs.fleet.observability import ObservabilityLink, ObservabilitySink

@@ -1,4 +1,4 @@
-"""The role of an account in which another account reads what its models do, of any number of units and models."""
+"""The role in which another account reads the state of an account's models, for any number of units and models."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,51 +15,52 @@ from mlops_runtime.contracts.unit_entries import ROOT
 
 _ACCOUNT = r"[0-9]{12}"
 _ORGANIZATION = r"o-[a-z0-9]{10,32}"
-# a name with its path; the sign-in of people at AWS gives its roles names that end at random
+# a name with its path; roles of IAM Identity Center have a random suffix
 _ROLE = r"(?:[A-Za-z0-9+=,.@_-]+/)*[A-Za-z0-9+=,.@_-]+\*?"
 _NAME = r"[A-Za-z0-9+=,.@_-]{1,64}"
 # folders of a unit's buckets: reports of monitors, releases, audit records
 _FOLDERS = ("audit", "monitor", "releases")
 _WILDCARDS = (
-    "units and models come and go without this role: tables, machines and buckets are chosen by their tags, objects by their "
-    "folders, keys by the service that decrypts; endpoints and packages, which have no tags before they exist or at all, say "
-    "states and hashes. Rejected: a statement for each model, which would not fit one role"
+    "units and models are added and removed without this role: tables, machines and buckets are selected by tag, objects by "
+    "folder, keys by the service that decrypts; endpoints and packages, which have no tags before they exist or at all, contain "
+    "states and hashes. Rejected: a statement for each model, which would exceed the size of one role's policy"
 )
 
 
 @checked("InvalidFleetReader")
 class FleetReader(Construct):
-    """Define the role in which another account reads what the models of this one do. Stateless. One an account, for all Regions.
+    """The role in which another account reads the state of this account's models. Stateless. One per account, for all Regions.
 
-    It reads what ``mlops fleet`` and the console's first page show of every unit whose platform asks for it
-    (``PlatformDefaults(fleet=True)``): what stacks published (``/mlops/``), rows of rollouts, pauses and retrainings, executions of
-    the units' machines, reports of monitors, audit records, releases, states of endpoints and packages. It changes nothing, and
-    reads no features, calls, labels, training sets or models. Its policy is its boundary, so that nothing can be added to it, and
-    has the same size for any number of models.
+    It can read what ``mlops fleet`` and the console's first page show of every unit whose platform enables it
+    (``PlatformDefaults(fleet=True)``): parameters of stacks (``/mlops/``), items of rollouts, pauses and retrainings, executions of
+    the units' state machines, monitoring reports, audit records, releases, states of endpoints and packages. It has no write
+    access, and cannot read features, requests, labels, training sets or models. Its policy is also its permissions boundary, so
+    that nothing can be added to it, and has the same size for any number of models.
 
-    Resources are chosen by tags: tables and buckets by ``mlops:data`` = ``state``, which constructs of such units alone give, and
-    machines by ``mlops:unit``, which those of all units give. Parameters, endpoints and packages are read of all units.
-    S3 decides by tags in buckets that are set to it, as the constructs do, and DynamoDB in accounts
-    that are: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/abac-enable-ddb.html
+    Access is controlled by tags: tables and buckets by ``mlops:data`` = ``state``, which only constructs of such units set, and
+    state machines by ``mlops:unit``, which constructs of all units set. Parameters, endpoints and packages of all units can be
+    read. S3 evaluates tags in buckets with ABAC enabled, as the constructs do, and DynamoDB in accounts with it enabled:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/abac-enable-ddb.html
 
-    The other account is trusted by its root, and held to roles by name. An external id is for third parties, and not needed between
-    accounts of one owner: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html
+    The trust policy allows the other account's root, limited to roles by name. An external id is meant for third parties, and not
+    needed between accounts of one owner:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html
 
     See: https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 
     Args:
         scope: Parent.
         id: Construct id.
-        account: The account that reads, 12 digits.
-        trusted_roles: Names of its roles that may take this one, with their path where they have one, such as ``"Operator"``. A
-            ``*`` at the end stands for what AWS adds at random, as in
+        account: The reading account, 12 digits.
+        trusted_roles: Names of its roles that may assume this one, with their path if they have one, such as ``"Operator"``. A
+            ``*`` at the end matches the random suffix of IAM Identity Center, as in
             ``"aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Operator_*"``.
-        organization_id: Organization that the other account must belong to at the time. Default: it is not asked for.
+        organization_id: Organization to which the other account must belong. Default: any.
         role_name: Name of the role, the same in each account. Default: ``MlopsFleetReader``.
-        costs: Whether it may read what the account was billed (Cost Explorer), which no tag or resource narrows. Default: no.
+        costs: Whether it may read the account's costs (Cost Explorer), which cannot be limited by tag or resource. Default: no.
 
     Raises:
-        ValidationError: If an argument is not possible.
+        ValidationError: If an argument is not allowed.
 
     Example:
         >>> reader = FleetReader(self, "FleetReader", account="999999999999", trusted_roles=["Operator"])
@@ -83,11 +84,9 @@ class FleetReader(Construct):
             check_pattern("account", account, pattern=_ACCOUNT, allowed="12 digits"),
             None
             if trusted_roles
-            else "trusted_roles must name one role at least, else every role of the account is trusted",
+            else "trusted_roles must contain at least one role, otherwise every role of the account is trusted",
             *(
-                check_pattern(
-                    "trusted_roles", each, pattern=_ROLE, allowed="names of roles, with '*' at the end at most"
-                )
+                check_pattern("trusted_roles", each, pattern=_ROLE, allowed="names of roles, with '*' only at the end")
                 for each in trusted_roles
             ),
             check_pattern("organization_id", organization_id, pattern=_ORGANIZATION, allowed="such as 'o-a1b2c3d4e5'"),
@@ -115,7 +114,7 @@ class FleetReader(Construct):
         )
         document = self._role.assume_role_policy
         assert document is not None  # noqa: S101 - of roles that are defined
-        # the hosted console acts in people's names, which CloudTrail keeps
+        # the hosted console sets a source identity, which CloudTrail records
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html
         document.add_statements(iam.PolicyStatement(actions=["sts:SetSourceIdentity"], principals=[trusted]))
 
@@ -126,7 +125,7 @@ class FleetReader(Construct):
 
     @property
     def role_name(self) -> str:
-        """Its name, which ``fleet.json`` has in its ARN."""
+        """Name of the role, as in the ARNs in ``fleet.json``."""
         return self._name
 
     def _trust(self, account: str, roles: Sequence[str], organization: str | None) -> iam.IPrincipal:
@@ -181,7 +180,7 @@ class FleetReader(Construct):
                     "StringLike": {"kms:ViaService": [f"{each}.*.{stack.url_suffix}" for each in ("dynamodb", "s3")]}
                 },
             ),
-            # one that does not exist yet has no tags, and must be known not to exist
+            # an endpoint that does not exist has no tags, and reading it must return that it does not exist
             allow("sagemaker:DescribeEndpoint", on=arns("sagemaker", "endpoint/*")),
             # versions of packages have no tags
             allow(

@@ -1,4 +1,4 @@
-"""Metrics, logs and traces of several accounts in CloudWatch of one: the sink there, and the link of each account."""
+"""Cross-account observability of CloudWatch: the sink of the observing account, and the link of each source account."""
 
 from collections.abc import Sequence
 
@@ -23,10 +23,11 @@ def _types(*, logs: bool, traces: bool) -> list[str]:
 
 @checked("InvalidObservabilitySink")
 class ObservabilitySink(Construct):
-    """Define what other accounts link to, so that CloudWatch here shows their metrics, logs and traces. Stateful.
+    """The sink to which other accounts link, so that CloudWatch in this account shows their metrics, logs and traces. Stateful.
 
-    An account has one sink in a Region, and shows sources of that Region. Who may link is said here, what is shared is said on both
-    sides: a link that shares more than the sink takes is refused. The sink is deleted once no account is linked to it.
+    An account has one sink per Region, which shows sources of that Region. The sink's policy determines the accounts that may link;
+    what is shared is configured on both sides: a link that shares more types than the sink allows is rejected. The sink can be
+    deleted only when no account is linked to it.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Unified-Cross-Account.html
 
@@ -34,13 +35,13 @@ class ObservabilitySink(Construct):
         scope: Parent.
         id: Construct id.
         accounts: Accounts that may link, 12 digits each. Default: every account of the organization.
-        organization_id: Organization of the accounts that may link. Default: it is not asked for, and ``accounts`` must be given.
+        organization_id: Organization of the accounts that may link. Default: any organization; ``accounts`` is then required.
         name: Name of the sink. Default: ``mlops``.
-        logs: Whether log groups may be shared. Default: no, as lines may say more of people than metrics.
+        logs: Whether log groups may be shared. Default: no, as log lines may contain more personal data than metrics.
         traces: Whether traces may be shared. Default: no.
 
     Raises:
-        ValidationError: If an argument is not possible, or neither accounts nor an organization are named.
+        ValidationError: If an argument is not allowed, or neither accounts nor an organization are set.
 
     Example:
         >>> sink = ObservabilitySink(self, "Sink", accounts=["111111111111", "222222222222"])
@@ -66,7 +67,7 @@ class ObservabilitySink(Construct):
             check_pattern("name", name, pattern=_NAME, allowed="1 to 255 letters, digits, '_', '.' or '-'"),
             None
             if accounts or organization_id is not None
-            else "accounts or organization_id must be given, else every account of AWS may link",
+            else "accounts or organization_id must be set, otherwise every AWS account may link",
         ]
         raise_if_any(self, "InvalidObservabilitySink", problems)
         # https://docs.aws.amazon.com/OAM/latest/APIReference/API_PutSinkPolicy.html#API_PutSinkPolicy_Examples
@@ -87,27 +88,27 @@ class ObservabilitySink(Construct):
 
     @property
     def sink_arn(self) -> str:
-        """ARN of the sink, which each ``ObservabilityLink`` takes; AWS gives it when the sink is deployed."""
+        """ARN of the sink, for ``ObservabilityLink``; only known at deployment."""
         return self._arn
 
 
 @checked("InvalidObservabilityLink")
 class ObservabilityLink(Construct):
-    """Link this account to the sink of another, which then shows its metrics of this Region in CloudWatch. Stateless.
+    """A link from this account to the sink of another, which then shows this Region's metrics in CloudWatch. Stateless.
 
-    What is shared stays in this account, and is paid for here alone.
+    Shared data are stored and billed in this account only.
 
     See: https://docs.aws.amazon.com/OAM/latest/APIReference/API_CreateLink.html
 
     Args:
         scope: Parent.
         id: Construct id.
-        sink_arn: ARN of the sink, of this stack's Region.
-        logs: Whether log groups are shared; the sink must take them. Default: no.
-        traces: Whether traces are shared; the sink must take them. Default: no.
+        sink_arn: ARN of the sink, in this stack's Region.
+        logs: Whether log groups are shared; the sink must allow it. Default: no.
+        traces: Whether traces are shared; the sink must allow it. Default: no.
 
     Raises:
-        ValidationError: If the ARN is not of a sink, or of another Region.
+        ValidationError: If the ARN is not that of a sink, or is in another Region.
 
     Example:
         >>> link = ObservabilityLink(self, "Link", sink_arn="arn:aws:oam:us-east-1:999999999999:sink/1a2b3c4d")
@@ -121,7 +122,7 @@ class ObservabilityLink(Construct):
         there = sink_arn.split(":")[3] if is_known(sink_arn) and sink_arn.count(":") > 4 else region
         problems = [
             check_pattern("sink_arn", sink_arn, pattern=_SINK, allowed="arn:aws:oam:REGION:ACCOUNT:sink/ID"),
-            f"sink_arn must be of {region}, as a link reaches sinks of its own Region alone, got one of {there}"
+            f"sink_arn must be in {region}, as a link requires a sink of its own Region, got one in {there}"
             if is_known(region) and there != region
             else None,
         ]

@@ -1,4 +1,4 @@
-"""What GitLab CI deploys with: a role for one project's protected ref, and nothing to keep secret."""
+"""Deployment from GitLab CI: a role for one project's protected ref, without a stored secret."""
 
 from mlops_constructs.gitlab.deploy_role import GitLabDeployRole
 from mlops_constructs.gitlab.subject import GitLabSubject

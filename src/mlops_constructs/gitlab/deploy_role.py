@@ -1,4 +1,4 @@
-"""The role that a GitLab pipeline plans or deploys with: it can become CDK's bootstrap roles and nothing else."""
+"""The role with which a GitLab pipeline plans or deploys: it may only assume CDK's bootstrap roles."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _BOOTSTRAP_ROLES = {
 }
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
 _SHORTEST, _LONGEST = cdk.Duration.hours(1), cdk.Duration.hours(12)
-# https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html: no query, no port, no slash at the end
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html: no query, port or trailing slash
 _URL = r"https://[a-z0-9.-]+(?:/[A-Za-z0-9_.-]+)*"
 _QUALIFIER = r"[A-Za-z0-9_-]{1,10}"
 _REGION = r"[a-z]{2,3}(?:-[a-z]+)+-\d"
@@ -30,35 +30,36 @@ _REGION = r"[a-z]{2,3}(?:-[a-z]+)+-\d"
 
 @checked("InvalidGitLabDeployRole")
 class GitLabDeployRole(Construct):
-    """Define the role with which one GitLab project plans or deploys from one protected ref, without a stored secret. Stateless.
+    """The role with which one GitLab project plans or deploys from one protected ref, without a stored secret. Stateless.
 
-    Defines the role, its policy, which is its permissions boundary too, and, if none is given, the account's identity provider for
-    GitLab. A job exchanges its ID token for an hour of the role; with the role it can become CDK's bootstrap roles of the named
-    Regions, and what those may do is the account's decision. Belongs into a stack of the platform team, as it must be there before
-    a unit's first deployment.
+    Defines the role, its policy, which is also its permissions boundary, and, unless one is passed, the account's OIDC identity
+    provider for GitLab. A job exchanges its ID token for temporary credentials of the role, with which it can assume CDK's
+    bootstrap roles of the given Regions; the account determines what those may do. The construct belongs in a stack of the
+    platform team, as it must exist before a unit's first deployment.
 
-    An account has two: one plans with what may only read, for every job of the ref; the other deploys, for jobs of a protected
-    environment alone, so that AWS itself holds the approval.
+    An account has two such roles: one plans with read-only access, for every job of the ref; the other deploys, only for jobs of a
+    protected environment, so that AWS itself enforces the approval.
 
     Args:
         scope: Parent.
         id: Construct id.
-        subject: The project and ref whose jobs are trusted.
-        access: ``plan``: become the bootstrap's ``lookup-role``, which only reads. ``deploy``: become all four that a deployment
-            needs. Default: ``deploy``.
-        provider: The account's identity provider for this GitLab; there can be only one. Default: it is defined.
-        url: Issuer of GitLab's tokens, which AWS must reach from the internet: the address of GitLab, or the public address that a
-            GitLab which is not reachable names by ``ci_id_tokens_issuer_url``
-            (https://docs.gitlab.com/ci/cloud_services/aws/#configure-a-non-public-gitlab-instance). Default: ``https://gitlab.com``.
+        subject: Project and ref of the trusted jobs.
+        access: ``plan``: may assume the bootstrap's ``lookup-role``, which is read-only. ``deploy``: may assume all four roles that
+            a deployment needs. Default: ``deploy``.
+        provider: The account's OIDC identity provider for this GitLab; there can be only one. Default: it is defined.
+        url: Issuer of GitLab's ID tokens, which AWS must reach on the internet: the URL of GitLab, or the public URL that a private
+            GitLab sets as ``ci_id_tokens_issuer_url``
+            (https://docs.gitlab.com/ci/cloud_services/aws/#configure-a-non-public-gitlab-instance). Default:
+            ``https://gitlab.com``.
         audience: ``aud`` of the job's ID token. Default: ``sts.amazonaws.com``.
-        qualifier: Qualifier of the bootstrap stack. Default: ``hnb659fds``, that of CDK.
-        regions: Regions to deploy to. Default: that of the stack.
-        operator_roles: Roles for other jobs, such as that of people on call for ``mlops rollback``. Default: none.
+        qualifier: Qualifier of the bootstrap stack. Default: ``hnb659fds``, CDK's default.
+        regions: Regions to deploy to. Default: the stack's Region.
+        operator_roles: Roles for other jobs, such as the on-call role for ``mlops rollback``. Default: none.
         max_session_duration: Longest session, one to twelve hours. Default: one hour.
-        permissions_boundary: Boundary of the role. Default: its own policy, so that nothing can be added to it.
+        permissions_boundary: Permissions boundary of the role. Default: its own policy, so that nothing can be added to it.
 
     Raises:
-        ValidationError: If an argument is not possible.
+        ValidationError: If an argument is not allowed.
 
     Example:
         >>> subject = GitLabSubject.branch("main", project="retail/demand", claims_environment=True)
@@ -135,12 +136,12 @@ class GitLabDeployRole(Construct):
 
     @property
     def provider(self) -> iam.IOidcProvider:
-        """The account's identity provider for this GitLab, for the next role."""
+        """The account's OIDC identity provider for this GitLab, to pass to further roles."""
         return self._provider
 
     @property
     def subject(self) -> GitLabSubject:
-        """Whose jobs are trusted."""
+        """Project and ref of the trusted jobs."""
         return self._subject
 
     def _define_provider(self, url: str, audience: str) -> iam.IOidcProvider:
@@ -169,17 +170,20 @@ class GitLabDeployRole(Construct):
             None
             if access in _BOOTSTRAP_ROLES
             else f"access must be one of {', '.join(_BOOTSTRAP_ROLES)}, got {access!r}",
-            f"operator_roles must be none with access='plan', got {len(operator_roles)}; give them to the role that deploys"
+            f"operator_roles must be empty with access='plan', got {len(operator_roles)}; pass them to the role that deploys"
             if access == "plan" and operator_roles
             else None,
             None if is_known(url) else "url must be known at synthesis: it is part of the condition's key",
             check_pattern(
-                "url", url, pattern=_URL, allowed="https, a host and no slash at the end, such as 'https://gitlab.com'"
+                "url",
+                url,
+                pattern=_URL,
+                allowed="https and a host, without a trailing slash, such as 'https://gitlab.com'",
             ),
             _unreachable(url),
-            check_pattern("audience", audience, pattern=r"[^*?\s$]{1,255}", allowed="the job's `aud`, to the letter"),
+            check_pattern("audience", audience, pattern=r"[^*?\s$]{1,255}", allowed="the job's exact `aud`"),
             check_pattern("qualifier", qualifier, pattern=_QUALIFIER, allowed="at most 10 letters, digits, _ or -"),
-            None if regions else "regions must name one at least, got none; leave it out for that of the stack",
+            None if regions else "regions must contain at least one Region, got none; omit it for the stack's Region",
             *(check_pattern("regions", r, pattern=_REGION, allowed="Regions such as 'eu-west-1'") for r in regions),
             check_duration("max_session_duration", longest, minimum=_SHORTEST, maximum=_LONGEST),
         ]
@@ -187,10 +191,10 @@ class GitLabDeployRole(Construct):
 
 
 def _unreachable(url: str) -> str | None:
-    """Say that AWS cannot reach a host whose name no public DNS has."""
+    """Return the problem of a host that AWS cannot reach because its name is not in public DNS."""
     if not is_known(url) or not re.fullmatch(_URL, url) or is_public_host(url.split("/")[2]):
         return None
     return (
-        f"url must be an issuer that AWS reaches from the internet, got {url!r}; where GitLab is private, publish its OpenID "
-        "configuration and keys, name that address in GitLab's ci_id_tokens_issuer_url (18.1 or later), and give it here"
+        f"url must be an issuer that AWS can reach on the internet, got {url!r}; for a private GitLab, publish its OpenID "
+        "configuration and keys, set their URL as GitLab's ci_id_tokens_issuer_url (18.1 or later), and pass it here"
     )

@@ -1,4 +1,4 @@
-"""Whose ID tokens are trusted: one project, one ref, and its protection as GitLab reports it."""
+"""Subjects of GitLab's ID tokens that a role trusts: one project, one ref, and its protection as GitLab reports it."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,10 +9,10 @@ from mlops_constructs._validation import check_pattern, is_known
 
 # https://docs.gitlab.com/user/reserved_names/: letters, digits, underscores, dots, dashes; groups may be nested
 _PROJECT = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+"
-# git check-ref-format, less what would be a pattern or a variable in a policy
+# git check-ref-format, without characters that are a pattern or a variable in a policy
 _REF = r"[A-Za-z0-9_][A-Za-z0-9_./+=@-]*"
 _WILDCARDS = "*?${"
-# https://docs.gitlab.com/ci/environments/#deployment-tier-of-environments; jobs that plan have the fifth, `other`
+# https://docs.gitlab.com/ci/environments/#deployment-tier-of-environments; planning jobs use the fifth tier, `other`
 Tier = Literal["production", "staging", "testing", "development"]
 _UNAPPROVED_TIER = "other"
 
@@ -20,10 +20,10 @@ _UNAPPROVED_TIER = "other"
 @checked("InvalidGitLabSubject")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitLabSubject:
-    """The ``sub`` of GitLab's ID tokens that a role trusts, to the letter. Use a factory.
+    """The exact ``sub`` of GitLab's ID tokens that a role trusts. Use a factory.
 
-    GitLab writes into it what the project's setting ``ci_id_token_sub_claim_components`` names, in that order: set it to
-    ``components``. AWS reads no other claim of GitLab's, so what is not in the subject is not checked.
+    GitLab composes it from the project's setting ``ci_id_token_sub_claim_components``, in that order: set it to ``components``.
+    AWS evaluates no other claim of GitLab's, so only what the subject contains is checked.
 
     See: https://docs.gitlab.com/ci/secrets/id_token_authentication/
 
@@ -55,19 +55,19 @@ class GitLabSubject:
         """Trust jobs of a protected branch.
 
         Args:
-            name: Name of the branch, to the letter.
-            project: Path of the project with its groups, to the letter.
-            project_id: Its number, which GitLab gives to no other: who takes a path that was given up is not trusted. Default: the
-                path alone.
-            claims_ref: Whether GitLab must say that the ref is protected, which it can from 18.7 on. Default: it must.
-            claims_environment: Whether GitLab must say that the job's environment is protected. Default: it need not.
-            tier: Deployment tier that the job must name, where a project deploys to several environments: a job of one with
-                another tier is denied, protected or not. The job's own file names it, so it says which environment a job is
-                meant for; who may press its button is said by the environment's protection. Needs ``claims_environment``.
+            name: Exact name of the branch.
+            project: Exact path of the project with its groups.
+            project_id: Project ID, which GitLab never reuses: another project that takes over an abandoned path is not trusted.
+                Default: only the path is checked.
+            claims_ref: Whether the token must state that the ref is protected, which GitLab supports since 18.7. Default: it must.
+            claims_environment: Whether the token must state that the job's environment is protected. Default: it need not.
+            tier: Deployment tier of the job's environment, for a project with several environments: jobs with another tier are
+                denied, even for a protected environment. The job's own file sets the tier, so it only selects the environment that
+                a job is meant for; the environment's protection determines who may run the job. Requires ``claims_environment``.
                 Default: any.
 
         Raises:
-            ValidationError: If a name is not allowed; a pattern is not.
+            ValidationError: If a name is not allowed; patterns are not.
         """
         return cls._made(
             "branch",
@@ -93,9 +93,9 @@ class GitLabSubject:
         """Trust jobs of one protected tag.
 
         Args:
-            name: Name of the tag, to the letter.
+            name: Exact name of the tag.
             project: As for ``branch``.
-            project_id: As for ``branch``. Default: the path alone.
+            project_id: As for ``branch``. Default: only the path is checked.
             claims_ref: As for ``branch``. Default: it must.
             claims_environment: As for ``branch``. Default: it need not.
             tier: As for ``branch``. Default: any.
@@ -129,11 +129,11 @@ class GitLabSubject:
             _problem("project", project, _PROJECT, "a path such as 'retail/demand'"),
             None
             if project_id is None or project_id > 0
-            else f"project_id must be the number below the project's name, such as 4711, got {project_id}",
+            else f"project_id must be the Project ID on the project's page, such as 4711, got {project_id}",
             _problem(
                 ref_type, ref, _REF, f"one {ref_type}'s name, such as {'main' if ref_type == 'branch' else 'v1.4.0'!r}"
             ),
-            "tier needs claims_environment=True: a tier alone is what any job of the ref may name"
+            "tier needs claims_environment=True: any job of the ref may set a tier"
             if tier is not None and not claims_environment
             else None,
         ]
@@ -151,10 +151,10 @@ class GitLabSubject:
         )
 
     def unapproved(self) -> "GitLabSubject":
-        """Return the same ref's jobs that name an environment which is not protected: they run before an approval.
+        """Return the subject of the same ref's jobs whose environment is not protected: they run before an approval.
 
         Raises:
-            ValidationError: If the subject claims no environment, so that both would be one.
+            ValidationError: If the subject does not claim an environment, so that both subjects would be equal.
 
         Example:
             >>> GitLabSubject.branch("main", project="retail/demand", claims_environment=True).unapproved().value
@@ -164,14 +164,14 @@ class GitLabSubject:
             raise ValidationError(
                 "InvalidGitLabSubject",
                 [
-                    "a subject without claims_environment=True is that of every job, approved or not; claim the environment first"
+                    "a subject without claims_environment=True matches every job, approved or not; claim the environment first"
                 ],
             )
         return replace(self, is_environment_protected=False, tier=None if self.tier is None else _UNAPPROVED_TIER)
 
     @property
     def components(self) -> list[str]:
-        """What the project's setting ``ci_id_token_sub_claim_components`` must be."""
+        """Required value of the project's setting ``ci_id_token_sub_claim_components``."""
         return [
             "project_path",
             *([] if self.project_id is None else ["project_id"]),
@@ -199,5 +199,5 @@ class GitLabSubject:
 
 def _problem(name: str, value: str, pattern: str, allowed: str) -> str | None:
     if is_known(value) and any(character in value for character in _WILDCARDS):
-        return f"{name} must be {allowed}, to the letter, got {value!r}: a pattern would trust refs that any developer may push"
+        return f"{name} must be {allowed}, without wildcards, got {value!r}: they would trust refs that any developer may push"
     return check_pattern(name, value, pattern=pattern, allowed=allowed)

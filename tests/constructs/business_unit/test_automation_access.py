@@ -186,7 +186,7 @@ def test_fails_with_every_problem() -> None:
 
 def test_fails_when_it_freezes_nothing() -> None:
     """An empty calendar looks like protection."""
-    with pytest.raises(ValidationError, match="freezes must not be empty; leave `freeze` out"):
+    with pytest.raises(ValidationError, match="freezes must not be empty; omit `freeze`"):
         FreezeCalendar.of()
 
 
@@ -196,7 +196,7 @@ def test_fails_when_no_function_could_carry_it() -> None:
         name="a season of many years", years=range(2000, 2030), start="01-01", end="01-02", time_zone="UTC"
     )
 
-    with pytest.raises(ValidationError, match="at most 2048 characters as JSON, which is about 20, got 3"):
+    with pytest.raises(ValidationError, match="at most 2048 characters as JSON, which is about 20 freezes, got 3"):
         FreezeCalendar.of(*freezes)
 
 

@@ -159,7 +159,7 @@ def test_what_only_the_owner_can_allow_is_a_warning() -> None:
 
     assert _warnings(stack, text[:60]) == 3
     for call in ("reach\\(\\['ecr.api'\\]\\)", "admit_rules\\(\\)", "read_from\\('pricing'\\)"):
-        assert _warnings(stack, f"unit 'demand' is imported, and what is added to it here needs unit.{call} in") == 1
+        assert _warnings(stack, f"unit 'demand' is imported, and this addition needs unit.{call} in") == 1
 
 
 def test_rules_of_the_owner_may_publish() -> None:
@@ -182,7 +182,7 @@ def test_rules_of_the_owner_may_publish() -> None:
         ),
         (
             {"name": cdk.Token.as_string({"Ref": "Name"})},
-            "name must be known at synthesis, as parameters are read by it; write it out",
+            "name must be known at synthesis, as names of SSM parameters contain it; pass a literal",
         ),
         ({"name": "demand", "subnet_count": 0}, "subnet_count must be from 1 to 16, got 0"),
         ({"name": "demand", "profile": "production"}, "profile must be Profile.DEVELOPMENT or Profile.PRODUCTION"),

@@ -260,17 +260,17 @@ def test_impossible_defaults_are_named_at_once() -> None:
     for part in (
         "name must be 2 to 32",
         "organization_id must be 'o-'",
-        "network must be left out beside platform",
-        "network must be of Network.from_shared_vpc",
-        "encryption_key_arn must be left out beside platform",
+        "network must not be set together with platform",
+        "network must be a Network.from_shared_vpc",
+        "encryption_key_arn must not be set together with platform",
         "encryption_key_arn must be the ARN of a key",
         "images must allow at least one",
         "instance_types must be patterns",
         "regions must be names",
-        "tags must not name 'mlops:unit'",
+        "tags must not contain 'mlops:unit'",
         "tags['platform'] must be",
-        "required_tags must not name 'aws:x'",
-        "required_tags must not name what tags gives a value to, got platform",
+        "required_tags must not contain 'aws:x'",
+        "required_tags must not contain keys that tags sets, got platform",
         "log_retention must be from 1 day to 3653 days",
         "weakest_approval must be Approval.manual()",
     ):
@@ -282,7 +282,7 @@ def test_defaults_hold_nothing_of_one_app() -> None:
     stack = _stack()
     unit = BusinessUnit(stack, "Unit", name="demand")
 
-    with pytest.raises(ValidationError, match="weakest_approval must name no topic or role"):
+    with pytest.raises(ValidationError, match="weakest_approval must not contain a topic or role"):
         PlatformDefaults(name="retail", weakest_approval=Approval.manual(topic=unit.topic))
 
 

@@ -80,5 +80,5 @@ def test_a_platform_that_cannot_be_is_refused() -> None:
 def test_a_platform_hands_over_network_and_key_alone() -> None:
     """What it takes the place of is named."""
     stack = cdk.Stack(cdk.App(), "S")
-    with pytest.raises(ValidationError, match="network must be left out beside platform, which hands it over"):
+    with pytest.raises(ValidationError, match="network must not be set together with platform, which provides it"):
         BusinessUnit(stack, "Unit", name="demand", platform=Platform(name="retail"), network=Network.create())

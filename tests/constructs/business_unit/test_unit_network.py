@@ -60,7 +60,7 @@ def test_named_zones_are_those_of_the_subnets() -> None:
     assert [subnet["Properties"]["AvailabilityZone"] for subnet in subnets] == ["us-east-1b", "us-east-1d"]
 
     other = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="us-west-2"))
-    with pytest.raises(ValidationError, match="zones must be of the stack's region us-west-2, got us-east-1b"):
+    with pytest.raises(ValidationError, match="zones must be of the stack's Region us-west-2, got us-east-1b"):
         BusinessUnit(other, "Unit", name="demand", network=Network.create(availability_zones=["us-east-1b"]))
 
 
@@ -247,7 +247,7 @@ def test_zones_can_be_named() -> None:
     [
         (["b"], "zones must be names such as 'us-east-1b', or a number, got 'b'"),
         (["us-east-1b", "us-east-1b"], "zones must differ, got us-east-1b twice"),
-        (["us-east-1b", "eu-west-1b"], "zones must be of one region, got eu-west-1 and us-east-1"),
+        (["us-east-1b", "eu-west-1b"], "zones must be of one Region, got eu-west-1 and us-east-1"),
         ([], "zones must be from 1 to 6, got 0"),
     ],
 )

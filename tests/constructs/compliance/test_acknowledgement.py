@@ -71,7 +71,9 @@ def test_fails_on_a_short_reason(queue: sqs.Queue) -> None:
 
 def test_fails_on_a_whole_stack(queue: sqs.Queue) -> None:
     """A finding is acknowledged where it is."""
-    with pytest.raises(ValidationError, match="construct must be the one with the finding, got the whole of 'S'"):
+    with pytest.raises(
+        ValidationError, match="construct must be the one with the finding, got the whole stack or stage 'S'"
+    ):
         acknowledge(cdk.Stack.of(queue), "AwsSolutions-SQS3", REASON)
 
 

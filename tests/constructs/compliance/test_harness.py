@@ -53,7 +53,9 @@ def test_a_stale_acknowledgement_is_a_problem() -> None:
     app = cdk.App()
     acknowledge(sqs.Queue(cdk.Stack(app, "S"), "Queue", enforce_ssl=True), "AwsSolutions-SQS4", REASON)
 
-    assert "acknowledgement of AwsSolutions-SQS4 at S/Queue covers nothing any more; remove it" in check(app).problems
+    assert (
+        "acknowledgement of AwsSolutions-SQS4 at S/Queue no longer covers a finding; remove it" in check(app).problems
+    )
 
 
 def test_a_reason_given_past_the_helper_is_judged() -> None:
@@ -62,7 +64,7 @@ def test_a_reason_given_past_the_helper_is_judged() -> None:
     queue = sqs.Queue(cdk.Stack(app, "S"), "Queue")
     cdk.Validations.of(queue).acknowledge(cdk.Acknowledgment(id="AwsSolutions::AwsSolutions-SQS4", reason="ok"))
 
-    assert any("has the reason 'ok'; say what was rejected" in problem for problem in check(app).problems)
+    assert any("has the reason 'ok'; name the rejected alternative" in problem for problem in check(app).problems)
 
 
 def test_too_many_resources_are_a_problem() -> None:

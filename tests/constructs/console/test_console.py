@@ -57,15 +57,15 @@ def test_a_domain_of_ones_own(make_shown: ShownOf) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"domain": "Console", "certificate": "us-east-1"}, "domain must be a name of DNS in lower case"),
-        ({"domain": "console.example.com"}, "must come together: .* got domain alone"),
-        ({"certificate": "us-east-1"}, "must come together: .* got certificate alone"),
+        ({"domain": "Console", "certificate": "us-east-1"}, "domain must be a DNS name in lower case"),
+        ({"domain": "console.example.com"}, "must be set together: .* got only domain"),
+        ({"certificate": "us-east-1"}, "must be set together: .* got only certificate"),
         (
             {"domain": "console.example.com", "certificate": "eu-west-1"},
-            "certificate must be of us-east-1, from where CloudFront takes it, got one of eu-west-1",
+            "certificate must be in us-east-1, as CloudFront requires, got one in eu-west-1",
         ),
         ({"sign_in_prefix": "Demand-"}, "sign_in_prefix must be 1 to 63 lower-case letters"),
-        ({"sign_in_prefix": "laws"}, "sign_in_prefix must not contain 'aws', which Cognito keeps for itself"),
+        ({"sign_in_prefix": "laws"}, "sign_in_prefix must not contain 'aws', which Cognito reserves"),
         ({"reader": "reader"}, "reader must be"),
     ],
 )

@@ -107,7 +107,7 @@ def test_estimates_alarm_only_where_limits_ask_for_it(demand: Any, everything: A
         "ignore",
     )
     assert (
-        "demand-forecast: warning: before labels come, a metric is expected to be worse than its limit (wape 0.4)"
+        "demand-forecast: warning: an estimate made before labels arrive is worse than its limit (wape 0.4)"
         in (alarm["AlarmDescription"])
     )
     assert len(alarm["AlarmDescription"]) <= 1024
@@ -253,7 +253,7 @@ def test_messages_lead_to_the_page_of_the_model(define: Callable[..., Any]):
 def test_a_topic_of_people_is_none_of_chats(define: Callable[..., Any]):
     """Their mail would show JSON."""
     made = define()
-    with pytest.raises(ValidationError, match="chat_topic must be another topic than the unit's"):
+    with pytest.raises(ValidationError, match="chat_topic must differ from the unit's topic"):
         DriftAlarms(made.stack, "Chatty", monitor=made.monitor, chat_topic=made.unit.topic)
 
 
@@ -323,7 +323,7 @@ def test_where_one_window_is_drift_nobody_is_told_to_wait(demand: Any, define: C
     """With two of three there is a next window to wait for."""
     made = define(monitor={"spec": MonitorSpec(alarm_windows=1, of_windows=1)})
     alone, more = (_children(each)["AlarmsSuspect"]["AlarmDescription"] for each in (made, demand))
-    assert "; one window is enough for drift, so the alarm Features fires too: the newest report" in alone
+    assert "; one window is enough for drift, so the alarm Features fires as well: the newest report" in alone
     assert (
         "wait for the next window, since drift needs 2 of 3, or check now: the newest report names the feature" in more
     )
@@ -349,17 +349,20 @@ def watched(define_once: Callable[..., Any]) -> Any:
         (
             {"max_wape_ratio": 1.1},
             r"max_wape_ratio must be at least the monitor's maximum_wape_ratio, 1.25, got 1.1: it would fire while the "
-            r"report says OK; remove it, or give MonitorSpec\(maximum_wape_ratio=...\) the smaller one",
+            r"report's outcome is OK; remove it, or set the smaller value by MonitorSpec\(maximum_wape_ratio=...\)",
         ),
         (
             {"severities": {"drift": Severity.WARNING}},
-            r"severities must name alarms \(suspect, features, .*\), got 'drift'",
+            r"severities must contain names of alarms \(suspect, features, .*\), got 'drift'",
         ),
         (
             {"console_url": "models.example.com/#/"},
-            "console_url must be an address such as https://models.example.com, without a query or a #, got 'models.",
+            "console_url must be a URL such as https://models.example.com, without a query or a #, got 'models.",
         ),
-        ({"max_psi": {"price": 0.2}}, r"max_psi must name features of the spec's alarm_features \(none\), got 'price'"),
+        (
+            {"max_psi": {"price": 0.2}},
+            r"max_psi must contain features of the spec's alarm_features \(none\), got 'price'",
+        ),
         (
             {"severities": {"bias": "warning", "latency": None}, "expected_traffic": "always", "max_wape_ratio": "2"},
             r"severities must be a mapping of strings to Severity.WARNING or Severity.CRITICAL, or left out, got .*"

@@ -15,12 +15,12 @@ def test_fails_on_alarms_of_another_unit(demand: Any):
     with pytest.raises(
         ValidationError,
         match="alarms must be of one endpoint each, got demand-forecast, demand-forecast; alarms must be of unit 'returns', got "
-        "'demand-forecast' of unit 'demand'; leave it out",
+        "'demand-forecast' of unit 'demand'; remove it",
     ):
         UnitDashboard(stack, "Board", business_unit=other, drift_alarms=[demand.alarms, demand.alarms])
 
 
 def test_fails_without_alarms(demand: Any):
     """There would be nothing to show."""
-    with pytest.raises(ValidationError, match="alarms must not be empty; give the DriftAlarms of each endpoint"):
+    with pytest.raises(ValidationError, match="alarms must not be empty; pass the DriftAlarms of each endpoint"):
         UnitDashboard(cdk.Stack(cdk.App(), "Other"), "Board", business_unit=demand.unit, drift_alarms=[])

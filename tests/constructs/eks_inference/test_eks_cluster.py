@@ -116,7 +116,7 @@ def test_shared_subnets_are_warned_of() -> None:
     own = {"eu-central-1a": "subnet-01a2b3c4d5e6f7089", "eu-central-1b": "subnet-098f7e6d5c4b3a210"}
     (warning,) = _warnings()
     assert "mlops-constructs:EksCluster.sharedSubnets" in warning
-    assert "give load_balancer_subnets of their own" in warning
+    assert "set load_balancer_subnets to subnets" in warning
     assert _warnings(load_balancer_subnets=own) == []
     assert _cluster(load_balancer_subnets=own).load_balancer_subnets == own
     assert _cluster().load_balancer_subnets is None

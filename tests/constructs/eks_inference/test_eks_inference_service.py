@@ -327,7 +327,7 @@ def test_a_repository_gets_what_stands_still(tmp_path: Path) -> None:
 def test_calls_in_the_clear_are_warned_of(developed: Any) -> None:
     """By an id that may be acknowledged."""
     Annotations.from_stack(developed.stack).has_warning(
-        "/Demand/Service", Match.string_like_regexp("calls of 'demand-forecast' cross the network in the clear")
+        "/Demand/Service", Match.string_like_regexp("requests to 'demand-forecast' cross the network unencrypted")
     )
     service = developed.stack.node.find_child("Service")
     assert service.url.startswith("http://")
@@ -346,7 +346,7 @@ def test_the_template_is_the_same_each_time(served: Any, place: Callable[..., An
     ("changes", "message"),
     [
         ({"name": "Forecast"}, "name must be 2 to 20 lower-case letters"),
-        ({"certificate": None}, "certificate must be given in Profile.PRODUCTION, got none"),
+        ({"certificate": None}, "certificate must be set in Profile.PRODUCTION, got none"),
         ({"rollout": RolloutPolicy.rolling(batch_percent=50, bake=BAKE)}, "got ROLLING: a slot is complete in itself"),
         (
             {"rollout": RolloutPolicy.canary(percent=10, bake=BAKE, checks=RolloutChecks(retained_versions=3))},

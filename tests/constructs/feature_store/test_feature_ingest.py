@@ -60,7 +60,7 @@ def test_without_it_nothing_is_defined(define_store: DefineStore, group: Group, 
     assert store.incoming_bucket is None
     assert not [name for name in resources(store, "AWS::Lambda::Function") if "Ingest" in name]
     with pytest.raises(
-        ValidationError, match=r"NoIngest: this store takes no batches .* give it ingest=FeatureIngest\(\)"
+        ValidationError, match=r"NoIngest: this store accepts no batches .* set ingest=FeatureIngest\(\)"
     ):
         store.grant_deliver(iam.Role(store, "Caller", assumed_by=iam.AccountRootPrincipal()))
 

@@ -174,7 +174,7 @@ def test_snapshots_expire_only_where_somebody_asked(lock_file: Path, profile: Pr
 def test_fails_on_a_retention_that_would_forget_keys(lock_file: Path, retention: cdk.Duration, got: str) -> None:
     """An idempotency key is remembered for 90 days."""
     with pytest.raises(
-        ValidationError, match=f"snapshot_retention must be whole days, at least 91, got {got}; snapshots remember the"
+        ValidationError, match=f"snapshot_retention must be whole days, at least 91, got {got}; snapshots contain the"
     ):
         _store(lock_file, _group("stock"), snapshot_retention=retention)
 
@@ -388,7 +388,7 @@ def test_fails_on_arguments_of_other_types(lock_file: Path) -> None:
         ("stock", "groups must be a tuple or list of FeatureGroup, got 'stock'"),
         (
             ("stock", None),
-            "groups must hold FeatureGroup each, got 'stock'; groups must hold FeatureGroup each, got None",
+            "groups must contain only FeatureGroup, got 'stock'; groups must contain only FeatureGroup, got None",
         ),
     ],
 )

@@ -99,7 +99,7 @@ def test_a_store_has_the_table_where_it_is_asked_for(define_store: Any, group: A
 
     assert plain.online_table is None
     for grant in (plain.grant_read_online, plain.grant_publish_online):
-        with pytest.raises(ValidationError, match="this store has no online table; give it online=True"):
+        with pytest.raises(ValidationError, match="this store has no online table; set online=True"):
             grant(iam.User(plain, f"User{grant.__name__}"))
     assert store.online_table is not None
     with pytest.raises(ValidationError, match="group must be one of"):

@@ -175,7 +175,7 @@ def test_fails_when_a_grant_would_vanish(define_store: Any, group: Any, kind: st
     store = define_store(group("stock"))
 
     with pytest.raises(
-        ValidationError, match=r"LostGrant: grantee .* takes no policy from this stack: grant to a role"
+        ValidationError, match=r"LostGrant: no policy can be added to grantee .* from this stack: grant to a role"
     ):
         getattr(store, method)(_grantees(store)[kind])
 
@@ -184,7 +184,7 @@ def test_fails_when_a_grant_would_vanish(define_store: Any, group: Any, kind: st
     ("groups", "message"),
     [
         (["price"], "UnknownFeatureGroup: group must be one of 'stock_v1', 'sales_v1', got 'price_v1'"),
-        ([], "groups must name at least one of 'stock_v1', 'sales_v1', got none; leave it out for all"),
+        ([], "groups must contain at least one of 'stock_v1', 'sales_v1', got none; omit it for all"),
     ],
 )
 def test_fails_on_groups_that_there_are_not(define_store: Any, group: Any, groups: list[str], message: str) -> None:
@@ -203,8 +203,8 @@ def test_fails_when_iam_would_have_to_hold_columns_back(define_store: Any, group
         store.grant_read(iam.User(store, "Caller"), groups=[group("stock")], columns=["cost"])
 
     assert raised.value.code == "ColumnsNeedLakeFormation"
-    assert "columns=['cost'] cannot be held by IAM" in str(raised.value)
-    assert "declare the store with access=FeatureAccess.LAKE_FORMATION, or leave columns out" in str(raised.value)
+    assert "columns=['cost'] cannot be enforced by IAM" in str(raised.value)
+    assert "declare the store with access=FeatureAccess.LAKE_FORMATION, or remove columns" in str(raised.value)
 
 
 def test_a_name_that_is_a_token_is_granted_unread(define_store: Any, group: Any, resources: Any) -> None:
@@ -396,8 +396,8 @@ def test_the_properties_fit_cloudformations_schemas(define_store: Any, group: An
 @pytest.mark.parametrize(
     ("groups", "columns", "message"),
     [
-        (None, ["cost"], "columns are of one group, got 2 groups; grant each by itself"),
-        (["stock"], [], "columns must name at least one feature, got none; leave it out for all"),
+        (None, ["cost"], "columns must be of one group, got 2 groups; grant each separately"),
+        (["stock"], [], "columns must contain at least one feature, got none; omit it for all"),
         (
             ["stock"],
             ["costs"],
@@ -420,5 +420,5 @@ def test_fails_for_who_is_neither_role_nor_user(define_store: Any, group: Any) -
     """Lake Formation knows no groups of IAM."""
     store = define_store(group("stock"), access=LF)
 
-    with pytest.raises(ValidationError, match="LostGrant: Lake Formation permits roles and users, got Group"):
+    with pytest.raises(ValidationError, match="LostGrant: Lake Formation supports roles and users, got Group"):
         store.grant_read(iam.Group(store, "Analysts"))

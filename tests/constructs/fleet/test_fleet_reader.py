@@ -91,8 +91,11 @@ def test_it_has_no_finding(tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         ({"account": "99"}, "account must be 12 digits, got '99'"),
-        ({"trusted_roles": []}, "trusted_roles must name one role at least, else every role of the account is trusted"),
-        ({"trusted_roles": ["*"]}, "trusted_roles must be names of roles, with '\\*' at the end at most, got '\\*'"),
+        (
+            {"trusted_roles": []},
+            "trusted_roles must contain at least one role, otherwise every role of the account is trusted",
+        ),
+        ({"trusted_roles": ["*"]}, "trusted_roles must be names of roles, with '\\*' only at the end, got '\\*'"),
         ({"trusted_roles": ["Oper*tor"]}, "trusted_roles must be names of roles"),
         ({"organization_id": "acme"}, "organization_id must be such as 'o-a1b2c3d4e5', got 'acme'"),
         ({"role_name": "a b"}, "role_name must be 1 to 64 letters"),

@@ -51,11 +51,11 @@ def test_a_sink_takes_what_it_says_of_whom_it_says() -> None:
 @pytest.mark.parametrize(
     ("kind", "arguments", "problem"),
     [
-        (ObservabilitySink, {}, "accounts or organization_id must be given, else every account of AWS may link"),
+        (ObservabilitySink, {}, "accounts or organization_id must be set, otherwise every AWS account may link"),
         (ObservabilitySink, {"accounts": ["1"]}, "accounts must be 12 digits each, got '1'"),
         (ObservabilitySink, {"accounts": ["111111111111"], "name": "a b"}, "name must be 1 to 255 letters"),
         (ObservabilityLink, {"sink_arn": "mlops"}, "sink_arn must be arn:aws:oam:REGION:ACCOUNT:sink/ID, got 'mlops'"),
-        (ObservabilityLink, {"sink_arn": SINK.replace("eu", "us")}, "must be of eu-west-1, .* got one of us-west-1"),
+        (ObservabilityLink, {"sink_arn": SINK.replace("eu", "us")}, "must be in eu-west-1, .* got one in us-west-1"),
     ],
 )
 def test_what_is_not_possible_is_named(kind: Any, arguments: dict[str, Any], problem: str) -> None:

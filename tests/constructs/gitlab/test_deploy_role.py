@@ -236,14 +236,14 @@ def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
     ("arguments", "problem"),
     [
         ({"access": "destroy"}, "access must be 'plan' or 'deploy', got 'destroy'"),
-        ({"url": "http://gitlab.com"}, "url must be https, a host and no slash at the end"),
+        ({"url": "http://gitlab.com"}, "url must be https and a host, without a trailing slash"),
         ({"url": "https://gitlab.com/"}, "got 'https://gitlab.com/'"),
         ({"url": "gitlab.com"}, "got 'gitlab.com'"),
-        ({"url": "https://gitlab.corp"}, "url must be an issuer that AWS reaches from the internet, got 'https://gitlab.corp'"),
-        ({"url": "https://10.0.0.7"}, "name that address in GitLab's ci_id_tokens_issuer_url (18.1 or later)"),
-        ({"audience": "*"}, "audience must be the job's `aud`, to the letter, got '*'"),
+        ({"url": "https://gitlab.corp"}, "url must be an issuer that AWS can reach on the internet, got 'https://gitlab.corp'"),
+        ({"url": "https://10.0.0.7"}, "set their URL as GitLab's ci_id_tokens_issuer_url (18.1 or later)"),
+        ({"audience": "*"}, "audience must be the job's exact `aud`, got '*'"),
         ({"qualifier": "much-too-long-a-one"}, "qualifier must be at most 10 letters"),
-        ({"regions": []}, "regions must name one at least, got none"),
+        ({"regions": []}, "regions must contain at least one Region, got none"),
         ({"regions": ["eu-west-*"]}, "regions must be Regions such as 'eu-west-1', got 'eu-west-*'"),
         ({"max_session_duration": cdk.Duration.minutes(30)}, "max_session_duration must be from 1 hour to 12 hours, got 30 m"),
     ],
@@ -262,7 +262,7 @@ def test_fails_for_people_on_call_who_only_plan() -> None:
     stack = _stack()
     on_call = iam.Role.from_role_arn(stack, "OnCall", "arn:aws:iam::111111111111:role/on-call")
 
-    with pytest.raises(ValidationError, match="operator_roles must be none with access='plan', got 1"):
+    with pytest.raises(ValidationError, match="operator_roles must be empty with access='plan', got 1"):
         GitLabDeployRole(stack, "GitLab", subject=SUBJECT, access="plan", operator_roles=[on_call])
 
 

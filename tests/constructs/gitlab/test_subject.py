@@ -31,7 +31,9 @@ def test_a_project_can_be_named_by_its_number_too() -> None:
 @pytest.mark.parametrize("number", [0, -1])
 def test_fails_for_a_number_that_is_none(number: int) -> None:
     """GitLab counts from 1."""
-    with pytest.raises(ValidationError, match=f"project_id must be the number below the project's name.* got {number}"):
+    with pytest.raises(
+        ValidationError, match=f"project_id must be the Project ID on the project's page.* got {number}"
+    ):
         GitLabSubject.branch("main", project="retail/demand", project_id=number)
 
 
@@ -61,13 +63,13 @@ def test_fails_for_a_tier_that_says_nothing() -> None:
     """GitLab has five, one of them is that of plans; one without a protected environment is what any job may name."""
     with pytest.raises(ValidationError, match=r"tier must be one of 'production', .* or left out, got 'other'"):
         GitLabSubject.branch("main", project="a/b", claims_environment=True, tier="other")  # type: ignore[arg-type]
-    with pytest.raises(ValidationError, match="tier needs claims_environment=True: a tier alone is what any job"):
+    with pytest.raises(ValidationError, match="tier needs claims_environment=True: any job of the ref may set a tier"):
         GitLabSubject.tag("v1", project="a/b", tier="production")
 
 
 def test_fails_for_an_approval_that_no_token_speaks_of() -> None:
     """Both subjects would be one."""
-    with pytest.raises(ValidationError, match="is that of every job, approved or not; claim the environment first"):
+    with pytest.raises(ValidationError, match="matches every job, approved or not; claim the environment first"):
         GitLabSubject.branch("main", project="retail/demand").unapproved()
 
 
@@ -82,7 +84,7 @@ def test_gitlabs_own_default_is_possible() -> None:
 @pytest.mark.parametrize("name", ["*", "feature/*", "main?", "${aws:username}", "v*"])
 def test_fails_for_a_pattern(name: str) -> None:
     """A pattern trusts refs that are not protected."""
-    with pytest.raises(ValidationError, match="a pattern would trust refs that any developer may push"):
+    with pytest.raises(ValidationError, match="they would trust refs that any developer may push"):
         GitLabSubject.branch(name, project="retail/demand")
 
 

@@ -1,4 +1,4 @@
-"""The rules of ``MlopsChecks``, a module for each kind of resource."""
+"""The rules of ``MlopsChecks``, one module per kind of resource."""
 
 from mlops_constructs.compliance.rules import (
     cluster_rules,

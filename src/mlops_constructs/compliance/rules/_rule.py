@@ -1,4 +1,4 @@
-"""What a rule of ``MlopsChecks`` is, and what it finds."""
+"""Rules and violations of ``MlopsChecks``."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from mlops_constructs.compliance.assembly import Assembly, Resource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One resource that breaks a rule.
+    """One resource that violates a rule.
 
-    ``location`` is a path in the resource. ``detail`` tells findings of one rule on one resource apart, such as the name of a
-    state; it is in brackets in the id, as the wildcards of cdk-nag's rules do.
+    ``location`` is a path in the resource. ``detail`` distinguishes findings of one rule on one resource, such as by the name of a
+    state; it is in brackets in the id, like the wildcards of cdk-nag's rules.
     """
 
     resource: Resource
@@ -24,11 +24,11 @@ class Rule:
     """One rule.
 
     Args:
-        id: Its name behind ``Mlops-``.
-        problem: What is wrong where it fires, as one sentence.
-        fix: What to change, as one sentence.
-        source: The page of AWS that says so.
-        check: Yields what breaks it, in all templates of an app.
+        id: Name of the rule, without the prefix ``Mlops-``.
+        problem: Description of the violation, as one sentence.
+        fix: Required change, as one sentence.
+        source: Page of the AWS documentation.
+        check: Yields the violations in all templates of an app.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Rule:
 
 
 def violation(resource: Resource, location: str, detail: str = "") -> Violation:
-    """Return a violation; what a state makes carries the state's name before its detail."""
+    """Return a violation; its detail starts with the name of the state that creates the resource, if there is one."""
     parts = [part for part in (resource.state, detail) if part]
     where = f"{resource.state}.{location}" if resource.state else f"Properties.{location}"
     return Violation(resource=resource, location=where, detail=":".join(parts))

@@ -1,4 +1,4 @@
-"""Rules of EKS clusters: private endpoints, logs, encrypted secrets."""
+"""Rules for EKS clusters: private endpoints, logs, encrypted secrets."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ _KINDS = {"api", "audit", "authenticator", "controllerManager", "scheduler"}
 
 
 def clusters(assembly: Assembly) -> Iterator[Resource]:
-    """Yield the clusters with CloudFormation's names of properties; ``aws_eks`` makes some by a custom resource."""
+    """Yield the clusters with CloudFormation's property names; ``aws_eks`` creates some by a custom resource."""
     yield from assembly.of("AWS::EKS::Cluster")
     for custom in assembly.of("Custom::AWSCDK-EKS-Cluster"):
         yield replace(custom, properties=_capitalized(custom.properties.get("Config") or {}))
@@ -36,7 +36,7 @@ def _cluster_endpoint(assembly: Assembly) -> Iterator[Violation]:
 
 CLUSTER_ENDPOINT = Rule(
     id="ClusterEndpoint",
-    problem="The cluster's API answers on the internet.",
+    problem="The cluster's API endpoint is public.",
     fix="Set EndpointPublicAccess false and EndpointPrivateAccess true.",
     source="https://docs.aws.amazon.com/eks/latest/userguide/cluster-endpoint.html",
     check=_cluster_endpoint,
@@ -52,7 +52,7 @@ def _cluster_logs(assembly: Assembly) -> Iterator[Violation]:
 
 CLUSTER_LOGS = Rule(
     id="ClusterLogs",
-    problem="The cluster does not log all of its control plane, such as who did what.",
+    problem="The cluster does not log all components of its control plane, such as the audit log.",
     fix="Enable the log types api, audit, authenticator, controllerManager and scheduler.",
     source="https://docs.aws.amazon.com/eks/latest/userguide/control-plane-logs.html",
     check=_cluster_logs,

@@ -1,4 +1,4 @@
-"""Rules of SageMaker endpoints: alarms, data capture, rollback."""
+"""Rules for SageMaker endpoints: alarms, data capture, rollback."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ def _endpoint_alarms(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _watched(assembly: Assembly) -> Iterator[tuple[str, str]]:
-    """What each alarm watches: a dimension's value, and the subject of its metric's name."""
+    """Yield a dimension value and the subject of the metric's name for each alarm."""
     for alarm in assembly.of("AWS::CloudWatch::Alarm"):
         for metric, dimensions in _metrics(alarm):
             for word in _WORDS:
@@ -42,7 +42,7 @@ def _watched(assembly: Assembly) -> Iterator[tuple[str, str]]:
 
 
 def _metrics(alarm: Resource) -> Iterator[tuple[str, list[dict[str, object]]]]:
-    """Metrics that SageMaker writes itself, alone or in an expression; others are as good as who writes them."""
+    """Yield the metrics of an alarm that SageMaker itself publishes, alone or in an expression; other metrics are not trusted."""
     queries = [(query.get("MetricStat") or {}).get("Metric") or {} for query in alarm.get("Metrics") or ()]
     for metric in (alarm.properties, *queries):
         if metric.get("Namespace") == "AWS/SageMaker":
@@ -51,7 +51,7 @@ def _metrics(alarm: Resource) -> Iterator[tuple[str, list[dict[str, object]]]]:
 
 ENDPOINT_ALARMS = Rule(
     id="EndpointAlarms",
-    problem="No alarm of the app watches this endpoint's failed (error) or slow (latency) answers.",
+    problem="No alarm of the app monitors failed (error) or slow (latency) responses of this endpoint.",
     fix="Define a CloudWatch alarm with the endpoint's name as a dimension, on Invocation5XXErrors and on ModelLatency.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html",
     check=_endpoint_alarms,
@@ -65,7 +65,7 @@ def _endpoint_data_capture(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _can_capture(config: Resource) -> bool:
-    """Neither serverless nor asynchronous endpoints can."""
+    """Return whether the endpoint supports data capture: serverless and asynchronous endpoints do not."""
     variants = config.get("ProductionVariants")
     is_serverless = isinstance(variants, list) and any("ServerlessConfig" in v for v in variants if isinstance(v, dict))
     return not is_serverless and config.get("AsyncInferenceConfig") is None
@@ -73,8 +73,8 @@ def _can_capture(config: Resource) -> bool:
 
 ENDPOINT_DATA_CAPTURE = Rule(
     id="EndpointDataCapture",
-    problem="The endpoint config captures no data, so that drift of its inputs cannot be seen.",
-    fix="Set DataCaptureConfig with EnableCapture true, a bucket of the own unit and a KMS key.",
+    problem="The endpoint config captures no data, so drift of its inputs cannot be detected.",
+    fix="Set DataCaptureConfig with EnableCapture true, a bucket of the same unit and a KMS key.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture-endpoint.html",
     check=_endpoint_data_capture,
 )
@@ -99,7 +99,7 @@ def _endpoint_rollback(assembly: Assembly) -> Iterator[Violation]:
 
 ENDPOINT_ROLLBACK = Rule(
     id="EndpointRollback",
-    problem="An update of the endpoint shifts all traffic with no alarm that takes it back.",
+    problem="An update of the endpoint shifts all traffic without an alarm that rolls it back.",
     fix="Set DeploymentConfig with a canary or rolling policy and AutoRollbackConfiguration.Alarms.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html",
     check=_endpoint_rollback,

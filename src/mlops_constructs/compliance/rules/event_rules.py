@@ -1,4 +1,4 @@
-"""Rules of what is delivered and kept: dead letters and retention of logs."""
+"""Rules for delivery and retention: dead-letter queues and log retention."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def _event_dead_letters(assembly: Assembly) -> Iterator[Violation]:
 EVENT_DEAD_LETTERS = Rule(
     id="EventDeadLetters",
     problem="An event of SageMaker or a schedule that cannot be delivered is dropped, and no model is promoted or retrained.",
-    fix="Give the target a DeadLetterConfig, and an alarm on its queue.",
+    fix="Add a DeadLetterConfig to the target, and an alarm to its queue.",
     source="https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html",
     check=_event_dead_letters,
 )
@@ -45,7 +45,7 @@ def _log_retention(assembly: Assembly) -> Iterator[Violation]:
 
 LOG_RETENTION = Rule(
     id="LogRetention",
-    problem="Logs of a state machine or of an endpoint's containers are kept for ever, with what callers sent.",
+    problem="Logs of a state machine or of an endpoint's containers, including request data, never expire.",
     fix="Define the log group (of an endpoint: /aws/sagemaker/Endpoints/NAME) with RetentionInDays.",
     source="https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/Working-with-log-groups-and-streams.html",
     check=_log_retention,

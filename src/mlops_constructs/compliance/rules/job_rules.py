@@ -1,4 +1,4 @@
-"""Rules of SageMaker's jobs: networks, isolation, encryption, bounded time."""
+"""Rules for SageMaker jobs: network, isolation, encryption, limited runtime."""
 
 from collections.abc import Iterator
 
@@ -58,7 +58,7 @@ def _job_isolation(assembly: Assembly) -> Iterator[Violation]:
 
 JOB_ISOLATION = Rule(
     id="JobIsolation",
-    problem="A job's container may open connections, also to where training data must not go.",
+    problem="A job's container may open network connections, including to destinations not allowed for training data.",
     fix="Set EnableNetworkIsolation true; SageMaker copies inputs and outputs from outside the container.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html",
     check=_job_isolation,
@@ -73,7 +73,7 @@ def _job_network(assembly: Assembly) -> Iterator[Violation]:
 
 JOB_NETWORK = Rule(
     id="JobNetwork",
-    problem="A job runs in SageMaker's network instead of the unit's, with a way to the internet.",
+    problem="A job runs in SageMaker's network instead of the unit's, with internet access.",
     fix="Set VpcConfig with private subnets and a security group.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/train-vpc.html",
     check=_job_network,
@@ -89,7 +89,7 @@ def _job_output(assembly: Assembly) -> Iterator[Violation]:
 JOB_OUTPUT = Rule(
     id="JobOutput",
     problem="A job writes models or data that are not encrypted with a key of the unit.",
-    fix="Set KmsKeyId of its output.",
+    fix="Set KmsKeyId of the job's output.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/encryption-at-rest.html",
     check=_job_output,
 )
@@ -103,7 +103,7 @@ def _job_runtime(assembly: Assembly) -> Iterator[Violation]:
 
 JOB_RUNTIME = Rule(
     id="JobRuntime",
-    problem="A job that hangs runs, and is paid, for up to days.",
+    problem="A job that hangs runs, and incurs cost, for up to days.",
     fix="Set StoppingCondition.MaxRuntimeInSeconds.",
     source="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html",
     check=_job_runtime,
@@ -117,14 +117,14 @@ def _job_traffic(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _is_alone(job: Resource) -> bool:
-    """One instance sends nothing to another."""
+    """Return whether the job has one instance and therefore no traffic between instances."""
     counts = (job.get("ResourceConfig.InstanceCount"), job.get("ProcessingResources.ClusterConfig.InstanceCount"))
     return any(str(count) == "1" for count in counts)
 
 
 JOB_TRAFFIC = Rule(
     id="JobTraffic",
-    problem="A job of several instances sends training data between them in clear text.",
+    problem="A job with several instances sends training data between them unencrypted.",
     fix="Set EnableInterContainerTrafficEncryption true.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html",
     check=_job_traffic,
@@ -138,15 +138,15 @@ def _job_volume(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _has_own_storage(types: object) -> bool:
-    """Return whether the instance encrypts what a job writes, with keys that never leave it, and takes none of ours."""
+    """Return whether the instance encrypts local storage with hardware keys and does not support a KMS key."""
     named = [str(each) for each in as_list(types)] if types else []
     return bool(named) and not any(takes_volume_key(each) for each in named)
 
 
 JOB_VOLUME = Rule(
     id="JobVolume",
-    problem="A job's volumes hold training data and are not encrypted with a key of the unit.",
-    fix="Set VolumeKmsKeyId; instance types with local NVMe storage take none, and encrypt by hardware.",
+    problem="A job's volumes contain training data and are not encrypted with a key of the unit.",
+    fix="Set VolumeKmsKeyId; instance types with local NVMe storage do not support it and encrypt in hardware.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/encryption-at-rest.html",
     check=_job_volume,
 )

@@ -1,4 +1,4 @@
-"""Rules of models: images by digest, own buckets, isolation, approval before promotion."""
+"""Rules for models: images by digest, versioned buckets, isolation, approval before promotion."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -43,8 +43,8 @@ def _images(resource: Resource, path: str) -> Iterator[str]:
 
 IMAGE_DIGEST = Rule(
     id="ImageDigest",
-    problem="An image is named by a tag, which can be moved to another image after the approval.",
-    fix="Name it by digest: repository@sha256:...; keep the tag for people.",
+    problem="An image is referenced by a tag, which can be moved to another image after the approval.",
+    fix="Reference it by digest: repository@sha256:...; keep the tag for people.",
     source="https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html",
     check=_image_digest,
 )
@@ -59,7 +59,7 @@ def _model_bucket(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _places(resource: Resource) -> Iterator[str]:
-    """Addresses in what names a model's artefact."""
+    """Yield the S3 URIs in the properties that refer to a model's artifact."""
     waiting = [resource.get(path) for path in _PATHS[resource.type]]
     while waiting:
         value = waiting.pop()
@@ -73,7 +73,7 @@ def _places(resource: Resource) -> Iterator[str]:
 
 MODEL_BUCKET = Rule(
     id="ModelBucket",
-    problem="A bucket of models keeps one version of each object, so that an overwritten artefact is lost.",
+    problem="A bucket of models keeps one version of each object, so an overwritten artifact is lost.",
     fix="Enable versioning.",
     source="https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html",
     check=_model_bucket,
@@ -81,7 +81,7 @@ MODEL_BUCKET = Rule(
 
 
 def _model_isolation(assembly: Assembly) -> Iterator[Violation]:
-    exempt = serverless_models(assembly)  # serverless endpoints can have neither network nor isolation
+    exempt = serverless_models(assembly)  # serverless endpoints support neither a VPC nor network isolation
     for model in everywhere(assembly, "AWS::SageMaker::Model"):
         if model.name not in exempt and not is_true(model.get("EnableNetworkIsolation")):
             yield violation(model, "EnableNetworkIsolation")
@@ -89,15 +89,15 @@ def _model_isolation(assembly: Assembly) -> Iterator[Violation]:
 
 MODEL_ISOLATION = Rule(
     id="ModelIsolation",
-    problem="The model's container may open connections, also to where data must not go.",
-    fix="Set EnableNetworkIsolation true; what the model needs comes with its artefact.",
+    problem="The model's container may open network connections, including to destinations not allowed for the data.",
+    fix="Set EnableNetworkIsolation true; include what the model needs in its artifact.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html",
     check=_model_isolation,
 )
 
 
 def _model_network(assembly: Assembly) -> Iterator[Violation]:
-    exempt = serverless_models(assembly)  # serverless endpoints can have neither network nor isolation
+    exempt = serverless_models(assembly)  # serverless endpoints support neither a VPC nor network isolation
     for model in everywhere(assembly, "AWS::SageMaker::Model"):
         if model.name not in exempt and not model.get("VpcConfig"):
             yield violation(model, "VpcConfig")
@@ -105,7 +105,7 @@ def _model_network(assembly: Assembly) -> Iterator[Violation]:
 
 MODEL_NETWORK = Rule(
     id="ModelNetwork",
-    problem="The model is in SageMaker's network instead of the unit's, with a way to the internet.",
+    problem="The model is in SageMaker's network instead of the unit's, with internet access.",
     fix="Set VpcConfig with private subnets and a security group.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/host-vpc.html",
     check=_model_network,
@@ -124,7 +124,7 @@ def _promotion_approval(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _without_approval(assembly: Assembly, machine: Machine) -> set[str]:
-    """Names of the outermost states that an execution can reach with no approval on its way."""
+    """Return the names of the outermost states that an execution can reach without an approval."""
     states = {state.name: state for state in machine.states() if not state.scope}
     reached: set[str] = set()
     waiting = deque([str((machine.definition or {}).get("StartAt", ""))])
@@ -134,7 +134,7 @@ def _without_approval(assembly: Assembly, machine: Machine) -> set[str]:
             continue
         reached.add(name)
         state = states[name]
-        # a failed approval does not approve: the targets of its errors are reachable
+        # a failed approval state does not approve: the targets of its Catch are reachable
         ways = (
             [c["Next"] for c in state.body.get("Catch", ())]
             if _approves(assembly, machine, state)
@@ -145,7 +145,7 @@ def _without_approval(assembly: Assembly, machine: Machine) -> set[str]:
 
 
 def _approves(assembly: Assembly, machine: Machine, state: State) -> bool:
-    """A person's answer, a choice by the package's approval, or a function that may read the package."""
+    """Return whether a state is an approval: a task token, a choice by approval status, or a function that may read the package."""
     service, action, pattern = state.call
     if pattern == ".waitForTaskToken":
         return True
@@ -167,8 +167,9 @@ def _named(assembly: Assembly, name: str) -> Resource | None:
 
 PROMOTION_APPROVAL = Rule(
     id="PromotionApproval",
-    problem="A state changes what an endpoint serves, and an execution can reach it past every approval.",
-    fix="Before it, choose by the package's ModelApprovalStatus, wait for a person's token, or ask a function that reads it.",
+    problem="A state changes the model that an endpoint serves, and an execution can reach it without an approval.",
+    fix="Before it, choose by the package's ModelApprovalStatus, wait for a task token, or invoke a function that reads the "
+    "status.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-approve.html",
     check=_promotion_approval,
 )

@@ -1,4 +1,4 @@
-"""Rules of policies: principals, keys, passed roles, confused deputies."""
+"""Rules for policies: principals, keys, passed roles, confused deputies."""
 
 import re
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ _ACTIONS = {"*", "iam:*", "iam:pass*", "iam:passrole"}
 
 _UNIT_TAG = "mlops:unit"
 _ACCOUNT = re.compile(r"(?:arn:[^:]*:(?:iam|sts)::)?(?P<account>\d{12}|\$\{AWS::AccountId\})(?::(?P<rest>.+))?")
-# conditions that bind an open principal to known callers
+# condition keys that limit a wildcard principal to known callers
 _BINDS = re.compile(r"aws:(source|principal)(arn|account|org\w+|vpce?)|kms:calleraccount|s3:dataaccesspointaccount")
 
-# services that send their account when they assume a role; Lambda sends none, and its roles would be locked
+# services that send their account when they assume a role; Lambda does not, and a condition would deny it
 _SERVICES = {
     f"{name}.amazonaws.com"
     for name in ("bedrock", "events", "firehose", "pipes", "sagemaker", "scheduler", "states", "vpc-flow-logs")
@@ -32,7 +32,7 @@ def _key_policy(assembly: Assembly) -> Iterator[Violation]:
 KEY_POLICY = Rule(
     id="KeyPolicy",
     problem="The key's policy allows every principal of every account, without a condition.",
-    fix="Name the account's root or roles, or bind the statement by kms:CallerAccount and kms:ViaService.",
+    fix="Use the account's root or roles as principal, or limit the statement by kms:CallerAccount and kms:ViaService.",
     source="https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html",
     check=_key_policy,
 )
@@ -46,7 +46,7 @@ def _pass_role(assembly: Assembly) -> Iterator[Violation]:
 
 PASS_ROLE = Rule(
     id="PassRole",
-    problem="A policy lets its holder pass a role to any service, and so run code of its own with it.",
+    problem="A policy allows passing a role to any service, and so running code with that role.",
     fix="Add the condition StringEquals iam:PassedToService with the one service.",
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html",
     check=_pass_role,
@@ -65,16 +65,16 @@ def _foreign(statement: Statement, owner: Resource, principal: object) -> str | 
     text = statement.resource.text(principal)
     if text == "*":
         is_bound = any(_BINDS.fullmatch(key) for key in statement.condition_keys)
-        # a key's own rule speaks of keys
+        # KeyPolicy covers keys
         return None if is_bound or owner.type == "AWS::KMS::Key" else "*"
     role = statement.resource.target(principal)
     if role is not None:
         return None if _is_one_unit(owner, role) else role.logical_id
     match = _ACCOUNT.fullmatch(text)
     if match is None:
-        return None  # an imported role, whose account says who it is
+        return None  # a token without an account, such as the ARN of an imported role
     if match["account"] == "${AWS::AccountId}":
-        # the root represents the account's own policies, by which each role is checked
+        # the root principal delegates to the account's own policies, which are checked for each role
         return None if match["rest"] in (None, "root") else match["rest"]
     return match["account"]
 
@@ -86,8 +86,8 @@ def _is_one_unit(owner: Resource, role: Resource) -> bool:
 
 POLICY_PRINCIPAL = Rule(
     id="PolicyPrincipal",
-    problem="A policy admits a principal of another unit or account, or any principal.",
-    fix="Name roles of the own unit, or bind the principal by aws:PrincipalOrgID, aws:PrincipalAccount or aws:SourceArn.",
+    problem="A policy allows a principal of another unit or account, or any principal.",
+    fix="Use roles of the same unit, or limit the principal by aws:PrincipalOrgID, aws:PrincipalAccount or aws:SourceArn.",
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html",
     check=_policy_principal,
 )
@@ -104,7 +104,7 @@ def _trust_source(assembly: Assembly) -> Iterator[Violation]:
 TRUST_SOURCE = Rule(
     id="TrustSource",
     problem="The role trusts a service without a source condition, so another account's resource may use it (confused deputy).",
-    fix="Add the condition StringEquals aws:SourceAccount, and ArnLike aws:SourceArn where the source is known.",
+    fix="Add the condition StringEquals aws:SourceAccount, and ArnLike aws:SourceArn if the source is known.",
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html",
     check=_trust_source,
 )

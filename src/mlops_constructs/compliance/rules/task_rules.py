@@ -1,4 +1,4 @@
-"""Rules of state machines: each task is bounded, tried again, caught and tagged."""
+"""Rules for state machines: each task has a timeout, retries, a Catch and tags; alarms treat missing data as breaching."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from mlops_constructs.compliance.rules._rule import Rule, Violation, violation
 from mlops_constructs.compliance.state_machines import machines, serving_specs
 from mlops_runtime.aws_api import UnknownOperationError, UnknownServiceError, input_shape, operation_name
 
-# services that write no data point where nothing happens
+# services that publish no data point without activity
 _SILENT = {"AWS/Events", "AWS/Glue", "AWS/Lambda", "AWS/SageMaker", "AWS/States"}
 
 _COUNTS = {"Sum", "SampleCount"}
@@ -25,7 +25,7 @@ def _heartbeat_alarm(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _is_silent(alarm: Resource) -> bool:
-    """Whether it counts what is not written where nothing happens; a score that falls too low is not a heartbeat."""
+    """Return whether the alarm counts events of a metric without data points in idle times; a low score is not a heartbeat."""
     queries = [query.get("MetricStat") or {} for query in alarm.get("Metrics") or ()]
     counted = [query.get("Metric") or {} for query in queries if query.get("Stat") in _COUNTS]
     counted += [alarm.properties] if alarm.get("Statistic") in _COUNTS else []
@@ -35,7 +35,7 @@ def _is_silent(alarm: Resource) -> bool:
 
 HEARTBEAT_ALARM = Rule(
     id="HeartbeatAlarm",
-    problem="An alarm on too little does not fire where its source writes nothing at all.",
+    problem="An alarm on a low count does not fire when its source publishes no data at all.",
     fix="Set TreatMissingData to breaching.",
     source="https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html",
     check=_heartbeat_alarm,
@@ -57,7 +57,7 @@ def _task_arguments(assembly: Assembly) -> Iterator[Violation]:
 
 TASK_ARGUMENTS = Rule(
     id="TaskArguments",
-    problem="What a state makes in SageMaker is not in the template: its arguments come whole from an expression.",
+    problem="The resource that a state creates in SageMaker is not in the template: all its arguments are one expression.",
     fix="Write the arguments as an object with expressions for single values.",
     source="https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html",
     check=_task_arguments,
@@ -76,7 +76,7 @@ def _task_catch(assembly: Assembly) -> Iterator[Violation]:
 TASK_CATCH = Rule(
     id="TaskCatch",
     problem="A task has no Catch, so an error ends the execution without clean-up or notification.",
-    fix="Add Catch for States.ALL that leads to what releases locks, records the outcome and tells people.",
+    fix="Add Catch for States.ALL with states that release locks, record the outcome and notify people.",
     source="https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html",
     check=_task_catch,
 )
@@ -91,8 +91,8 @@ def _task_retry(assembly: Assembly) -> Iterator[Violation]:
 
 TASK_RETRY = Rule(
     id="TaskRetry",
-    problem="A task has no Retry, so that one throttled call ends the execution.",
-    fix="Add Retry with backoff and a bound on attempts.",
+    problem="A task has no Retry, so one throttled call ends the execution.",
+    fix="Add Retry with backoff and a maximum number of attempts.",
     source="https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html",
     check=_task_retry,
 )
@@ -106,25 +106,25 @@ def _task_tags(assembly: Assembly) -> Iterator[Violation]:
             given = state.arguments
             if member is None or not isinstance(given, dict) or given.get(member):
                 continue
-            # a package in a group has the group's tags, and takes none of its own
+            # a package in a group inherits the group's tags and accepts none of its own
             if action != "createModelPackage" or "ModelPackageGroupName" not in given:
                 yield violation(machine.resource, f"States.{state.name}.{member}", state.name)
 
 
 def _member(service: str, action: str) -> str | None:
-    """The member in which a call takes tags."""
+    """Return the request member for tags, or None if the call does not support tags."""
     try:
         shape = input_shape(service, operation_name(service, action))
     except (UnknownServiceError, UnknownOperationError):
         return None
-    members = getattr(shape, "members", {})  # only a structure has any
+    members = getattr(shape, "members", {})  # only structures have members
     return next((member for member in _MEMBERS if member in members), None)
 
 
 TASK_TAGS = Rule(
     id="TaskTags",
     problem="A task creates a resource without tags, so its owner and cost cannot be traced.",
-    fix="Pass Tags with the unit, the owner and the cost centre.",
+    fix="Pass Tags with the unit, the owner and the cost center.",
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/access_tags.html",
     check=_task_tags,
 )
@@ -139,8 +139,8 @@ def _task_timeout(assembly: Assembly) -> Iterator[Violation]:
 
 TASK_TIMEOUT = Rule(
     id="TaskTimeout",
-    problem="A task has no TimeoutSeconds, so that an answer that never comes holds the execution for a year.",
-    fix="Set TimeoutSeconds to the longest time that the task may take.",
+    problem="A task has no TimeoutSeconds, so a missing response blocks the execution for up to a year.",
+    fix="Set TimeoutSeconds to the maximum duration of the task.",
     source="https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html",
     check=_task_timeout,
 )
