@@ -45,11 +45,9 @@ UNRESERVED = (
 
 MAXIMUM_RECEIVES = 5
 _LAST_STOP = (
-    "it is itself where undeliverable messages end, watched by an alarm; a further queue behind it would never be read"
+    "it is itself the end of undeliverable messages, with an alarm; a further queue behind it would never be read"
 )
-_REDRIVE = (
-    "Lambda allows a failure destination for streams only; for SQS the queue's own redrive policy keeps what failed"
-)
+_REDRIVE = "Lambda supports a failure destination for streams only; for SQS the queue's own redrive policy keeps failed messages"
 
 
 def define_function(

@@ -124,7 +124,7 @@ class ServiceRole(iam.Role):
             self,
             "UndeclaredAction",
             [
-                f"the construct asks for {action!r}, which the role does not declare; add a statement"
+                f"the construct grants {action!r}, which the role does not declare; add a statement"
                 for action in missing
             ],
         )
@@ -173,7 +173,7 @@ def service_role(
         if "*" in str(action)
     ]
     if not statements and not managed_policies:
-        problems.append("statements must not be empty; a role without permissions needs none of this")
+        problems.append("statements must not be empty; use idle_role for a role without permissions")
     raise_if_any(scope, "InvalidRole", problems)
     principal = iam.ServicePrincipal(service, conditions=source_conditions(scope, service, source_arn))
     role = ServiceRole(

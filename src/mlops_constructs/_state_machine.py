@@ -256,7 +256,7 @@ def define_machine(
     findings = check_machine(definition)
     problems = [str(f) for f in findings if f.severity is Severity.ERROR]
     # CDK drops nulls when it renders a template: a variable set to null would be undefined at run time
-    problems += [f"{path} is null, which CDK leaves out; write {NULL!r}" for path in _nulls(definition, "definition")]
+    problems += [f"{path} is null, which CDK drops; write {NULL!r}" for path in _nulls(definition, "definition")]
     raise_if_any(scope, "InvalidStateMachine", problems)
     for finding in findings:
         warn(scope, UNKNOWN_VALUE, finding=str(finding))

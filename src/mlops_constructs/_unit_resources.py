@@ -17,24 +17,26 @@ from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
 
 _REPLICATION = (
-    "versions protect against mistakes; a second region doubles the cost and is the recovery plan's choice, "
-    "rejected as a default that every unit would pay"
+    "versioning protects against mistakes; a second Region doubles the cost and is a choice of the recovery plan, "
+    "rejected as a default that every unit would pay for"
 )
 _NO_LOCK = (
-    "DEVELOPMENT deletes every version with the stack, which a lock could forbid; "
+    "DEVELOPMENT deletes every version with the stack, which a lock could prevent; "
     "PRODUCTION has Object Lock, so that a version can be put under legal hold"
 )
-_LOG_LOCK = "S3 does not deliver access logs into a bucket with a default retention; versions and the policy protect them instead"
+_LOG_LOCK = (
+    "S3 does not deliver access logs to a bucket with a default retention; versions and the policy protect them instead"
+)
 _LOG_ENCRYPTION = (
-    "S3 delivers access logs only into buckets with SSE-S3 as default encryption; a KMS key would silence the log"
+    "S3 delivers access logs only to buckets with SSE-S3 as default encryption; with a KMS key it would deliver none"
 )
 _PAGE_LOCK = (
-    "each deployment writes the same files again, and none of them is evidence of anything; rejected: a lock on files that "
-    "a wheel of the release holds too"
+    "each deployment writes the same files again, and they are no evidence; rejected: a lock on files that "
+    "a wheel of the release contains too"
 )
 _PAGE_ENCRYPTION = (
-    "the files are the same public ones in every console and hold no secret; rejected: the unit's key, whose policy would have to "
-    "admit CloudFront"
+    "the files are public and the same in every console; rejected: the unit's key, whose policy would have to "
+    "allow CloudFront"
 )
 
 # Control Tower's CT.CLOUDWATCH.PR.3 requires at least a year
@@ -55,7 +57,7 @@ RETENTIONS = {
 }
 _LONGEST_PATH = 256  # of a name's 512 characters
 
-_BACKUP = "it can be restored to any second of 35 days; a nightly backup plan beside that would only recover older, worse states"
+_BACKUP = "it can be restored to any second of the last 35 days; rejected: a nightly backup plan, which only restores older states"
 
 # tag of the tables and buckets with the state of models, by which one role of an account may read all of them
 STATE_TAG, STATE = "mlops:data", "state"

@@ -218,7 +218,7 @@ def test_fails_when_a_construct_asks_for_more_than_declared(unit: BusinessUnit) 
     role = _role(unit, READ)
 
     with (
-        pytest.raises(ValidationError, match="UndeclaredAction: the construct asks for 'sqs:SendMessage'"),
+        pytest.raises(ValidationError, match="UndeclaredAction: the construct grants 'sqs:SendMessage'"),
         role.declared(["s3:GetObject"]),
     ):
         role.add_to_principal_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=["*"]))

@@ -365,6 +365,6 @@ def test_refuses_a_null_which_would_be_lost_on_the_way(stack: cdk.Stack) -> None
         _define(stack, task)
 
     for path in ("plan", "known[1]"):
-        assert f"definition.States.Task0.Assign.{path} is null, which CDK leaves out; write '{{% null %}}'" in str(
+        assert f"definition.States.Task0.Assign.{path} is null, which CDK drops; write '{{% null %}}'" in str(
             error.value
         )

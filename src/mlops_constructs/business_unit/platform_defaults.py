@@ -150,7 +150,7 @@ class PlatformDefaults:
             "audit_retention", self.audit_retention, minimum=days(1), maximum=days(36_500), whole="days"
         )
         if self.weakest_approval is not None and self.weakest_approval.is_automatic:
-            yield "weakest_approval must be Approval.manual(), got Approval.automatic(), the weakest of all; leave it out"
+            yield "weakest_approval must be Approval.manual(), got Approval.automatic(), which allows every approval; omit it"
 
     def _known_problems(self) -> Iterator[str]:
         """Yield arguments that contain constructs: these belong to one app, and the defaults apply to many."""

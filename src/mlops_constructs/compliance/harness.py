@@ -126,7 +126,7 @@ class Evidence:
             for s in self.stacks
             for line in (
                 f"{s.stack}: {s.resources} resources, {len(s.findings)} findings, {s.decisions} acknowledgements "
-                f"({s.decisions / max(s.resources, 1):.2f} a resource)",
+                f"({s.decisions / max(s.resources, 1):.2f} per resource)",
                 *(
                     f"{s.stack}: {each.path} loosens {each.rule} of platform {each.platform!r}: {each.allowed}, "
                     f"got {each.found} in {each.location}"

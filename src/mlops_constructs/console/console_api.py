@@ -36,16 +36,26 @@ _NO_CERTIFICATE = (
 )
 # API Gateway's own error responses, in the console's format; the pages distinguish errors by `type`
 _ANSWERS = (
-    (gateway.ResponseType.UNAUTHORIZED, 401, "not signed in", "the sign-in is missing or has ended; sign in again"),
+    (gateway.ResponseType.UNAUTHORIZED, 401, "not signed in", "the sign-in is missing or has expired; sign in again"),
     (gateway.ResponseType.ACCESS_DENIED, 403, "not allowed", "this sign-in may not use the console"),
-    (gateway.ResponseType.WAF_FILTERED, 403, "not allowed", "the request was taken for an attack, or is over 64 KB"),
-    (gateway.ResponseType.MISSING_AUTHENTICATION_TOKEN, 404, "not found", "there is no such address"),
-    (gateway.ResponseType.REQUEST_TOO_LARGE, 413, "too large", "a body has at most 64 KB"),
-    (gateway.ResponseType.THROTTLED, 429, "too many requests", "the console is asked too often; wait, then try again"),
-    (gateway.ResponseType.INTEGRATION_TIMEOUT, 504, "too slow", "the console did not answer in 29 seconds; try again"),
-    (gateway.ResponseType.INTEGRATION_FAILURE, 502, "failed", "the console failed; its function's log says why"),
-    (gateway.ResponseType.DEFAULT_4_XX, None, "refused", "the request was refused"),
-    (gateway.ResponseType.DEFAULT_5_XX, None, "failed", "the call failed; the console's access log says why"),
+    (gateway.ResponseType.WAF_FILTERED, 403, "not allowed", "the request was blocked as an attack, or is over 64 KB"),
+    (gateway.ResponseType.MISSING_AUTHENTICATION_TOKEN, 404, "not found", "this path does not exist"),
+    (gateway.ResponseType.REQUEST_TOO_LARGE, 413, "too large", "the body must have at most 64 KB"),
+    (
+        gateway.ResponseType.THROTTLED,
+        429,
+        "too many requests",
+        "the console gets too many requests; wait, then try again",
+    ),
+    (
+        gateway.ResponseType.INTEGRATION_TIMEOUT,
+        504,
+        "too slow",
+        "the console did not respond within 29 seconds; try again",
+    ),
+    (gateway.ResponseType.INTEGRATION_FAILURE, 502, "failed", "the console failed; see the log of its function"),
+    (gateway.ResponseType.DEFAULT_4_XX, None, "refused", "the request was rejected"),
+    (gateway.ResponseType.DEFAULT_5_XX, None, "failed", "the request failed; see the console's access log"),
 )
 
 

@@ -468,14 +468,14 @@ class EksInferenceService(ServiceMetrics):
         """Update the spec's resource with the rule: CloudFormation resets the weights then, and the machine restores them."""
         written = rollout.node.find_child("Spec").node.default_child
         if not isinstance(written, cdk.CfnResource):
-            raise TypeError("the resource of the spec is one of CloudFormation")
+            raise TypeError("the spec's resource must be a CfnResource")
         written.add_property_override("Rule", self._balancer.rule_hash)
 
 
 def _standing(spec: ServingSpec) -> list[Manifest]:
     """Return the static objects of a service, with placeholders for rule, target groups and zones, which are tokens."""
     if spec.eks is None:
-        raise TypeError("the spec of a service on EKS has a part about EKS")
+        raise TypeError("the spec of a service on EKS must have the part eks, got none")
     prefix = f"arn:aws:elasticloadbalancing:us-east-1:{_ACCOUNT}"
     known = replace(
         spec.eks,

@@ -360,7 +360,7 @@ def tell_failures(scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *
     rule = events.Rule(
         scope,
         "LargeFailed",
-        description="Runs of the job that ingests large batches which failed",
+        description="Failed runs of the job that ingests large batches",
         event_pattern=events.EventPattern(
             source=["aws.glue"],
             detail_type=["Glue Job State Change"],
