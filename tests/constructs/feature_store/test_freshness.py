@@ -101,10 +101,18 @@ def test_the_metric_is_the_alarms(define_store: Any, group: Any) -> None:
 @pytest.mark.parametrize(
     ("freshness", "schedule", "message"),
     [
-        (timedelta(minutes=30), None, "freshness of group 'stock' must be at least the interval of its measurement, 1 hour"),
+        (
+            timedelta(minutes=30),
+            None,
+            "freshness of group 'stock' must be at least the interval of its measurement, 1 hour",
+        ),
         (DAY, cdk.Duration.minutes(59), "freshness_interval must be from 1 hour to 3 days 12 hours, got 59 minutes"),
         (7 * DAY, cdk.Duration.hours(85), "freshness_interval must be from 1 hour to 3 days 12 hours"),
-        (DAY, cdk.Duration.hours(25), "must be at least the interval of its measurement, 1 day 1 hour, got 1 day, 0:00:00"),
+        (
+            DAY,
+            cdk.Duration.hours(25),
+            "must be at least the interval of its measurement, 1 day 1 hour, got 1 day, 0:00:00",
+        ),
         (None, cdk.Duration.hours(2), "applies to groups with freshness=, and no group declares it; remove it"),
     ],
 )
