@@ -31,7 +31,7 @@ _LOG_ENCRYPTION = (
     "S3 delivers access logs only to buckets with SSE-S3 as default encryption; with a KMS key it would deliver none"
 )
 _PAGE_LOCK = (
-    "each deployment writes the same files again, and they are no evidence; rejected: a lock on files that "
+    "each deployment writes the same files again, and they are not evidence; rejected: a lock on files that "
     "a wheel of the release contains too"
 )
 _PAGE_ENCRYPTION = (

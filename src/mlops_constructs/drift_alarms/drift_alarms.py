@@ -167,9 +167,9 @@ class DriftAlarms(Construct):
         monitor: The monitor. The alarms belong to its unit.
         retraining: Pipeline that drift and quality alarms trigger. Default: the alarms only notify.
         max_wape_ratio: Ratio of the live WAPE to the holdout's above which ``quality`` fires, up to 100. It must not be less than
-            the monitor's ``maximum_wape_ratio``, where the alarm would fire while the report's outcome is ``OK``. If it is more,
-            the alarm fires, and requests a retraining, later than the report's outcome becomes ``VIOLATION``. Default: the
-            monitor's.
+            the monitor's ``maximum_wape_ratio``, where the alarm would fire while the report's outcome is ``OK``. With a
+            larger value the alarm fires, and requests a retraining, only if the model is worse than required for the outcome
+            ``VIOLATION``. Default: the monitor's.
         critical_topic: Topic of the on-call team. Default: the unit's.
         warning_topic: Topic that is read in working hours. Default: the unit's.
         severities: Severities that differ from the defaults, by alarm name, such as ``{"suspect": Severity.CRITICAL}``.

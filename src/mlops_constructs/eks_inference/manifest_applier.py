@@ -26,7 +26,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.eks.kubernetes_objects import Manifest, Ref
 
-# words that are not quoted: they start with a letter, so are no number, and are not y or n, which are booleans in YAML 1.1
+# words without quotes: they start with a letter, unlike numbers, and are longer than y or n, which are booleans in YAML 1.1
 _WORD = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]+", re.ASCII)
 
 RESOURCE_TYPE = "Custom::MLOpsManifests"

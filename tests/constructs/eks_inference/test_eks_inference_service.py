@@ -373,7 +373,7 @@ def test_pickles_need_pods_that_call_s3_alone(place: Callable[..., Any]) -> None
             made.serve(registry=registry)
             continue
         with pytest.raises(
-            ValidationError, match=r"demand-pickles allows pickles, .* got egress_cidrs 0\.0\.0\.0/0; name"
+            ValidationError, match=r"demand-pickles allows pickles, .* got egress_cidrs 0\.0\.0\.0/0; set"
         ):
             made.serve(registry=registry)
 

@@ -79,7 +79,7 @@ def test_silence_is_told_but_a_table_without_rows_rings_for_nobody(
     assert alarm["AlarmActions"] == alarm["InsufficientDataActions"]
     assert "UnitTopic" in str(alarm["AlarmActions"])
     assert alarm["AlarmDescription"].startswith("stock_v1: the newest event is older than 1 day, 0:00:00, or")
-    assert "ask logistics why nothing arrives" in alarm["AlarmDescription"]
+    assert "ask logistics for the data feed" in alarm["AlarmDescription"]
 
 
 def test_the_metric_is_the_alarms(define_store: Any, group: Any) -> None:
@@ -94,7 +94,7 @@ def test_the_metric_is_the_alarms(define_store: Any, group: Any) -> None:
         "FeatureAge",
         {"FeatureGroup": "stock_v1"},
     )
-    with pytest.raises(ValidationError, match="AgeNotMeasured: group 'sales' declares no freshness"):
+    with pytest.raises(ValidationError, match="AgeNotMeasured: group 'sales' has no freshness"):
         store.metric_feature_age(sales)
 
 
