@@ -30,7 +30,7 @@ def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, e
     assert unsure.stderr == (
         "mlops: not done without a confirmation: erase store_id=2 from shop with its history, which cannot be undone; add --yes\n"
     )
-    assert spared.stderr.startswith("mlops: models in use were trained from 1 training sets that hold the entity")
+    assert spared.stderr.startswith("mlops: models in use were trained from 1 training sets that contain the entity")
     assert "or pass --include-in-use: these sets can then never be built again" in spared.stderr
     assert (unsure.returncode, spared.returncode, before) == (1, 1, 12)
     assert done.returncode == 0, done.stderr

@@ -161,7 +161,7 @@ def test_a_damaged_catalog_is_one_line(in_process: Run, tmp_path: Path) -> None:
         (("show", "sales"), "there is no feature table of group 'sales', there are price_v1, stock_v1"),
         (("who-used", "stock", "--column", "x"), "stock_v1 has no column 'x', it has store_id, event_time"),
         (("catalog", "--output", "absent/page.html"), "cannot write absent/page.html: No such file or directory"),
-        (("catalog", "--lock", "absent.json"), "no lock file at absent.json; make it: mlops features lock"),
+        (("catalog", "--lock", "absent.json"), "no lock file at absent.json; create it: mlops features lock"),
         (("catalog", "--groups", "nothing"), "groups must be <module>:<name>, got 'nothing'"),
     ],
 )

@@ -104,7 +104,7 @@ def test_fails_when_there_are_no_such_groups(package: Path, groups: str, message
             'owner="demand"',
             'owner=5, ttl=14, version="2"',
             "shop/slip.py:4: feature group 'stock': owner must be a str, got 5; ttl must be a timedelta such as "
-            "timedelta(days=14), got 14; leave it out for none; version must be a whole number, at least 1, got '2'",
+            "timedelta(days=14), got 14; omit it for none; version must be a whole number, at least 1, got '2'",
         ),
         (
             'entities=(Entity("store_id", "string", "store"),),',

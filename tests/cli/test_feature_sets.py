@@ -120,7 +120,7 @@ def test_build_warns_of_a_group_without_a_match(feature_shop: FeatureShop, featu
     early = ("--features", "stock:on_hand", "--as-of", "2010-01-01T00:00:00+00:00")
     shown = _build(features_feature_sets, feature_shop, *early)
     assert (shown.returncode, shown.stdout.splitlines()[2]) == (0, "0 of them found a row of stock_v1")
-    assert shown.stderr.startswith("mlops: warning: no entity row found a row of group stock: ")
+    assert shown.stderr.startswith("mlops: warning: no entity row matched a row of group stock: ")
     found = json.loads(_build(features_feature_sets, feature_shop, *early, "--json").stdout)
     assert found["matched"] == {"stock_v1": 0}
     assert f"mlops: warning: {found['warnings'][0]}" == shown.stderr.strip()

@@ -397,8 +397,8 @@ def test_what_does_not_fit_is_refused_by_name_without_a_job(run_machine: Any):
         ),
         (
             "sagemaker:createProcessingJob.sync",
-            {"ExitMessage": "train/part-0.parquet has other bytes", "ProcessingJobStatus": "Failed"},
-            "States.TaskFailed: train/part-0.parquet has other bytes",
+            {"ExitMessage": "train/part-0.parquet has different bytes", "ProcessingJobStatus": "Failed"},
+            "States.TaskFailed: train/part-0.parquet has different bytes",
         ),
     ],
 )

@@ -183,7 +183,7 @@ def test_athenas_set_is_duckdbs(store, semantics):
     assert (found.manifest.build.engine, found.manifest.build.engine_version) == ("athena", "Athena engine version 3")
     assert (found.rows.schema, found.rows.num_rows) == (wanted.rows.schema, 100)
     assert found.warnings == (
-        "no entity row found a row of group empty; ask for some of the rows with engine='duckdb', which says why",
+        "no entity row matched a row of group empty; request some of the rows with engine='duckdb', which reports why",
     )
     assert store.client.rebuild(found.id).verdict.value == "IDENTICAL"
     assert store.left() == []
@@ -251,11 +251,11 @@ def test_what_athena_cannot_do_is_refused_by_name(store, monkeypatch):
     """More rows than its partitions hold, a life below a millisecond, a client that does not know it, times it would round."""
     monkeypatch.setattr(training_set, "ATHENA_ROWS", 4)
     with pytest.raises(
-        TrainingSetError, match="training set s has 5 entity rows, and Athena writes at most 4 in parts"
+        TrainingSetError, match="training set s has 5 entity rows, and Athena can write at most 4 in parts"
     ):
         store.client.training_set(asked(5), [STOCK], name="s", engine="athena")
     monkeypatch.undo()
-    with pytest.raises(TrainingSetError, match=r"this client does not know Athena: give FeatureStoreClient.glue"):
+    with pytest.raises(TrainingSetError, match=r"this client has no Athena: give FeatureStoreClient.glue"):
         store.new_client(athena=None, glue=None).training_set(asked(5), [STOCK], name="s", engine="athena")
     with pytest.raises(FeatureStoreError, match="athena needs a boto3 client of Glue: pass glue="):
         store.new_client(glue=None)
@@ -277,7 +277,7 @@ def test_what_athena_cannot_do_is_refused_by_name(store, monkeypatch):
         5, "seen_at", pa.array([datetime(2150, 1, 1, 0, 0, 0, 7, UTC)] * 9, pa.timestamp("us", "UTC"))
     )
     store.client.ingest(far, late)
-    with pytest.raises(AthenaError, match=r"a time 5,680,281,600 seconds from 1970 with a part of a second"):
+    with pytest.raises(AthenaError, match=r"the time 5,680,281,600 seconds from 1970 with fractional seconds"):
         store.client.training_set(asked(50), [far], name="s", engine="athena")
     assert store.left() == []
 
@@ -285,7 +285,7 @@ def test_what_athena_cannot_do_is_refused_by_name(store, monkeypatch):
 def test_the_statement_is_bound_by_athenas_limit(store, monkeypatch):
     """A wide plan is refused by its bytes, before the table of its rows stays."""
     monkeypatch.setattr("mlops_runtime.features.athena_runs.MAX_STATEMENT", 500)
-    with pytest.raises(AthenaError, match=r"a statement of Athena has at most 500 bytes, this one has \d"):
+    with pytest.raises(AthenaError, match=r"an Athena statement has at most 500 bytes, this one has \d"):
         store.client.training_set(asked(5), [STOCK], name="s", engine="athena")
     assert store.left() == []
     assert content_hash(store.client.training_set(asked(5), [STOCK], name="s").manifest)

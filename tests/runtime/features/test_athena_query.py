@@ -133,11 +133,9 @@ def test_what_a_failed_query_wrote_is_removed(athena, monkeypatch):
 
 def test_a_query_without_rows_and_columns_that_no_file_holds(athena):
     """Each by name."""
-    with pytest.raises(AthenaError, match="the query answers no rows: select key from raw where n > 9"):
+    with pytest.raises(AthenaError, match="the query returned no rows: select key from raw where n > 9"):
         all_rows(athena.query("select key from raw where n > 9"))
-    with pytest.raises(
-        AthenaError, match="column 't' is time, which Athena unloads into no file; cast it in the query"
-    ):
+    with pytest.raises(AthenaError, match="column 't' is time, which UNLOAD does not support; cast it in the query"):
         all_rows(athena.query("select cast(here as time) as t from raw"))
 
 

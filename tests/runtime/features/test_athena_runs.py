@@ -44,17 +44,17 @@ def test_workgroups_that_do_not_run_it(athena):
     own = {"EnforceWorkGroupConfiguration": True, "ResultConfiguration": {"OutputLocation": "s3://run-results/own/"}}
     athena.create_work_group(Name="sources-strict", Configuration=own)
     athena.create_work_group(Name="sources-plain", Configuration={"EnforceWorkGroupConfiguration": False})
-    with pytest.raises(AthenaError, match="enforces its own place of results, s3://run-results/own; leave output= out"):
+    with pytest.raises(AthenaError, match="enforces its output location, s3://run-results/own; omit output="):
         AthenaRuns(athena, workgroup="sources-strict", output="s3://run-results/mine").place()
     assert AthenaRuns(athena, workgroup="sources-strict").place() == "s3://run-results/own"
-    with pytest.raises(AthenaError, match="workgroup sources-plain has no place of results; give one: output="):
+    with pytest.raises(AthenaError, match="workgroup sources-plain has no output location; pass one: output="):
         AthenaRuns(athena, workgroup="sources-plain").place()
     athena.update_work_group(WorkGroup="sources-plain", State="DISABLED")
     with pytest.raises(AthenaError) as told:
         AthenaRuns(athena, workgroup="sources-plain").place()
     assert len(told.value.problems) == 2
     with pytest.raises(
-        SourceError, match=r"reading workgroup nowhere: Athena refuses it .*\(WorkGroup nowhere not found\)"
+        SourceError, match=r"reading workgroup nowhere: Athena rejected the request .*\(WorkGroup nowhere not found\)"
     ):
         AthenaRuns(athena, workgroup="nowhere").place()
     with pytest.raises(AthenaError, match="output must be s3://bucket/prefix, got 'results'"):
@@ -80,7 +80,7 @@ def test_a_query_that_is_interrupted_is_stopped():
 
 def test_a_long_statement_is_refused_by_its_bytes(athena):
     """Athena's own limit; nothing is asked."""
-    with pytest.raises(AthenaError, match=r"a statement of Athena has at most 262,144 bytes, this one has 262,153"):
+    with pytest.raises(AthenaError, match=r"an Athena statement has at most 262,144 bytes, this one has 262,153"):
         AthenaRuns(None).run("select '" + "x" * 262_144 + "'")
 
 

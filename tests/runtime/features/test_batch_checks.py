@@ -98,15 +98,15 @@ def test_pandas_frame_with_nan():
         ),
         ({**GOOD, "event_time": [NOW, None]}, "column 'event_time' is required and has no value in 1 rows"),
         ({**GOOD, "colour": ["r", "g"]}, "column 'colour' is not declared, allowed are store_id, event_time"),
-        ({**GOOD, "ingest_id": ["a", "b"]}, "column 'ingest_id' is given by the store; leave it out"),
+        ({**GOOD, "ingest_id": ["a", "b"]}, "column 'ingest_id' is set by the store; omit it"),
         (
             {**GOOD, "on_hand": [1.0, 2.0]},
-            "column 'on_hand' must be int64: got double; make them whole numbers, in pandas astype('Int64')",
+            "column 'on_hand' must be int64: got double; convert them to integers, in pandas astype('Int64')",
         ),
-        ({**GOOD, "on_hand": ["1", "2"]}, "column 'on_hand' must be int64: got string; make them whole numbers"),
-        ({**GOOD, "store_id": [1, 2]}, "column 'store_id' must be string: got int64; make them texts"),
-        ({**GOOD, "open": [1, 0]}, "column 'open' must be bool: got int64; compare them"),
-        ({**GOOD, "price": [True, False]}, "column 'price' must be double: got bool; make them numbers"),
+        ({**GOOD, "on_hand": ["1", "2"]}, "column 'on_hand' must be int64: got string; convert them to integers"),
+        ({**GOOD, "store_id": [1, 2]}, "column 'store_id' must be string: got int64; convert them to strings"),
+        ({**GOOD, "open": [1, 0]}, "column 'open' must be bool: got int64; convert them to booleans"),
+        ({**GOOD, "price": [True, False]}, "column 'price' must be double: got bool; convert them to numbers"),
         ({**GOOD, "day": [1, 2]}, "column 'day' must be date32[day]: got int64; cast them to dates"),
         (
             {**GOOD, "day": pa.array([NOW, NOW], pa.timestamp("us"))},
@@ -116,7 +116,7 @@ def test_pandas_frame_with_nan():
             {**GOOD, "event_time": pa.array(["2017-08-01"] * 2, pa.large_string())},
             "got large_string; parse them to timestamps with a time zone, in pandas to_datetime(column, utc=True)",
         ),
-        ({**GOOD, "event_time": [NOW.replace(tzinfo=None)] * 2}, "without a time zone; say which, for example UTC"),
+        ({**GOOD, "event_time": [NOW.replace(tzinfo=None)] * 2}, "without a time zone; set one, for example UTC"),
         ({**GOOD, "event_time": [1, 2]}, "column 'event_time' must be timestamp[us, tz=UTC]: got int64"),
         ({**GOOD, "store_id": ["1", None]}, "column 'store_id' is required and has no value in 1 rows"),
         ({**GOOD, "on_hand": [None, 1]}, "column 'on_hand' is required and has no value in 1 rows"),
@@ -141,16 +141,16 @@ def test_fails_with_every_problem_at_once():
 
 def test_fails_without_a_table():
     """A list is no batch."""
-    with pytest.raises(BatchError, match=r"^a pyarrow table, pandas or polars frame is needed, got <class 'list'>"):
+    with pytest.raises(BatchError, match=r"^a pyarrow table, pandas or polars frame is required, got <class 'list'>"):
         checked(STOCK, [1], NOW)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("thing", "fix"),
     [
-        (polars.LazyFrame({"a": [1]}), ".collect() gives one"),
-        ({"a": [1]}, "pa.table(batch) gives one"),
-        ([{"a": 1}], "pa.Table.from_pylist(batch) gives one"),
+        (polars.LazyFrame({"a": [1]}), "use .collect()"),
+        ({"a": [1]}, "use pa.table(batch)"),
+        ([{"a": 1}], "use pa.Table.from_pylist(batch)"),
     ],
 )
 def test_what_makes_a_table_of_it_is_said(thing, fix):
@@ -240,7 +240,9 @@ def test_times_without_a_zone_are_read_in_the_groups():
 def test_fails_when_a_local_time_is_twice_or_never_on_the_clocks(when):
     """The hour that is left out in spring and the one that comes twice in autumn are refused, with the time."""
     local = replace(STOCK, time_zone="America/New_York")
-    with pytest.raises(BatchError, match=rf"twice or never on the clocks of America/New_York in 1 rows, first {when}"):
+    with pytest.raises(
+        BatchError, match=rf"ambiguous or nonexistent local time of America/New_York in 1 rows, first {when}"
+    ):
         checked(local, pa.table({**GOOD, "event_time": [when, datetime(2017, 1, 1)]}), NOW)
 
 
@@ -491,7 +493,7 @@ def test_lists_decimals_and_bytes_of_every_library_are_taken(form):
     [
         (
             {"price": [1.1, 2.0]},
-            "'price' must be decimal128(9, 2): got double; make them decimal.Decimal, rounded to 2 digits",
+            "'price' must be decimal128(9, 2): got double; convert them to decimal.Decimal, rounded to 2 digits",
         ),
         (
             {"price": [Decimal("1.101"), Decimal(10**7)]},
@@ -499,14 +501,17 @@ def test_lists_decimals_and_bytes_of_every_library_are_taken(form):
         ),
         ({"price": [Decimal(-1), None]}, "feature 'price' is below minimum 0 in 1 rows, first Decimal('-1.00')"),
         ({"price": [2, None]}, "feature 'price' is not among 0, Decimal('1.10'), Decimal('20.00') in 1 rows"),
-        ({"sizes": [[1.5], None]}, "column 'sizes' must be list<element: int32>: got double; make them whole numbers"),
+        ({"sizes": [[1.5], None]}, "column 'sizes' must be list<element: int32>: got double; convert them to integers"),
         ({"sizes": [[2**31], None]}, "Integer value 2147483648 not in range"),
         ({"sizes": [1, 2]}, "got int64; give each row a list, or null"),
         ({"seen": [[datetime(2017, 1, 1)], None]}, "got timestamp[us] without a time zone"),
-        ({"embedding": [[1.0], [1.0, 2.0, 3.0]]}, "must hold 2 numbers each, got 1, 3 in 2 rows"),
-        ({"embedding": [[1.0, None], None]}, "1 of its numbers are null; give each vector whole, or null"),
+        ({"embedding": [[1.0], [1.0, 2.0, 3.0]]}, "must have 2 numbers in each row, got 1, 3 in 2 rows"),
+        ({"embedding": [[1.0, None], None]}, "1 numbers are null; give each vector completely, or as null"),
         ({"embedding": [[1e300, 0.0], None]}, "beyond its range in 1 rows, first 1e+300; declare double"),
-        ({"image": ["a", None]}, "column 'image' must be binary: got string; make them bytes, of texts by encode()"),
+        (
+            {"image": ["a", None]},
+            "column 'image' must be binary: got string; convert them to bytes, strings by encode()",
+        ),
     ],
 )
 def test_fails_when_lists_decimals_or_bytes_do_not_fit(columns, message):

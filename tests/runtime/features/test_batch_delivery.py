@@ -75,7 +75,7 @@ def test_fails_when_the_bus_does_not_take_it() -> None:
     """The caller hears that the rows are in, and what to do."""
     announce = unit_bus(_Events(ErrorCode="InternalFailure", ErrorMessage="try later"), bus="demand-bus", unit="demand")
     with pytest.raises(
-        AnnounceError, match=r"'demand-bus' did not take .* sales_v1: InternalFailure: try later; .* again"
+        AnnounceError, match=r"'demand-bus' did not accept .* sales_v1: InternalFailure: try later; repeat .*"
     ):
         announce(DETAIL)
 

@@ -121,9 +121,7 @@ def test_fails_to_correct_what_is_not_there(shop):
 @pytest.mark.parametrize("key", ["", 5])
 def test_a_key_that_is_no_text_is_refused(shop, key):
     """Every batch would have the empty one."""
-    with pytest.raises(
-        BatchError, match=f"idempotency key must be a text that is not empty, got {key!r}; leave it out"
-    ):
+    with pytest.raises(BatchError, match=f"idempotency key must be a non-empty string, got {key!r}; omit it"):
         shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key=key)
 
 
@@ -229,7 +227,7 @@ def test_a_feature_that_came_later_is_null_to_a_correction(shop):
     group = replace(shop.STOCK, features=(*shop.STOCK.features, price))
     nothing, known = (stamped(shop, (1, 5)).append_column("price", pa.array([v], pa.float64())) for v in (None, 1.5))
 
-    with pytest.raises(BatchError, match="correction of stock_v1: 'price' left out; a correction restates whole rows"):
+    with pytest.raises(BatchError, match="correction of stock_v1: 'price' missing; a correction restates whole rows"):
         shop.client.correct(group, stamped(shop, (1, 6)))
 
     assert shop.client.correct(group, nothing).duplicate
@@ -256,5 +254,5 @@ def test_a_batch_stays_the_same_when_a_nullable_feature_is_declared(shop, key):
 @pytest.mark.parametrize("verb", ["ingest", "backfill", "correct", "latest"])
 def test_fails_for_what_is_no_group(shop, verb, group):
     """By name, before anything is looked at."""
-    with pytest.raises(BatchError, match=r"^a FeatureGroup is needed, got .*; give the declaration of the group"):
+    with pytest.raises(BatchError, match=r"^a FeatureGroup is required, got .*; pass the declaration of the group"):
         getattr(shop.client, verb)(group, shop.stock((1, 5, 1)))

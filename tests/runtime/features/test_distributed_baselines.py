@@ -88,7 +88,7 @@ def test_keys_that_are_not_whole_are_refused(staged):
     """All of them at once."""
     made = {name: method_of(name) for name in ("naive_mean_by_odd", "naive_last_by_units", "naive_mean_by_sku")}
     with pytest.raises(
-        TrainingSetError, match=r"naive_mean_by_odd is made by odd, which is double; .*naive_last_by_units"
+        TrainingSetError, match=r"naive_mean_by_odd uses the key odd, which is double; .*naive_last_by_units"
     ):
         made_by(staged, "units").write(made)
 
@@ -99,7 +99,7 @@ def test_rows_that_are_missing_in_the_end_are_named(staged, monkeypatch):
     baselines = made_by(staged, "units")
     whole = baselines._rows
     monkeypatch.setattr(baselines, "_rows", lambda keys: whole(keys).where("row_id != 7"))
-    with pytest.raises(TrainingSetError, match="naive predictions of 239 rows, not of 240"):
+    with pytest.raises(TrainingSetError, match="naive predictions of 239 rows, expected 240"):
         baselines.write({"naive_mean": ("mean", None)})
 
 

@@ -237,12 +237,12 @@ def test_fails_when_a_snapshot_is_gone_or_blocks_are_missing(spark, store, tmp_p
     ]
     gone = replace(ready, manifest=replace(ready.manifest, features=tuple(pinned)))
     here = training_set.assemble(ready.tables, ready.manifest, ready.rows, block=8)
-    with pytest.raises(FeatureTableError, match=r"snapshot 7 of table stock_v1 .* was expired; ask for the set again"):
+    with pytest.raises(FeatureTableError, match=r"snapshot 7 of table stock_v1 .* has expired; request the set again"):
         both(spark, tmp_path, gone, 8, here, timestamp="event_timestamp")
     answers = distributed_build._answers
     monkeypatch.setattr(distributed_build, "_answers", lambda *given: answers(*given)[1:])
     with pytest.raises(
-        TrainingSetError, match="2 blocks of 12 rows were written for 3 of 20 entity rows; run it again"
+        TrainingSetError, match="2 blocks of 12 rows were written for 3 of 20 entity rows; build the set again"
     ):
         both(spark, tmp_path, ready, 8, here, timestamp="event_timestamp")
 

@@ -173,7 +173,7 @@ def test_the_set_of_a_plan_has_the_bytes_of_duckdbs(spark, store, tmp_path):
         (
             {"baselines": ("naive_mean_by_rival__on_hand",), "labels": None},
             at(80),
-            "are made of features, .* leave them out",
+            "have features as keys, .* omit them",
         ),
     ],
 )
@@ -198,7 +198,9 @@ def test_fails_where_a_label_was_known_before_its_prediction(spark, store, tmp_p
     )
     early.backfill(STOCK, pa.table({"store_id": ["a"], "event_time": [at(0)], "created_time": [at(0)], "on_hand": [1]}))
     shown(spark, early.table("early_v1"))
-    with pytest.raises(TrainingSetError, match="labels were known before their asked_at, nothing to predict"):
+    with pytest.raises(
+        TrainingSetError, match="labels were known before their asked_at, so there is nothing to predict"
+    ):
         split_set.prepared(
             early.table,
             early.table_names(),

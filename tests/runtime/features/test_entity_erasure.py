@@ -98,7 +98,7 @@ def test_training_sets_that_held_it_have_tombstones(kept):
     for built in (kept.one, kept.both):
         again = kept.client.rebuild(built.id)
         assert again.verdict is Verdict.IMPOSSIBLE
-        assert again.reason == f"erasure {record.id} of {record.at} (ticket 7) took rows of stock_v1"
+        assert again.reason == f"erasure {record.id} of {record.at} (ticket 7) erased rows of stock_v1"
     assert kept.client.rebuild(kept.before.id).verdict is Verdict.IDENTICAL
     assert [use.is_erased for use in kept.client.who_used(kept.STOCK)] == [True, True]
 
@@ -111,7 +111,7 @@ def test_a_set_whose_entity_rows_alone_held_it_has_a_tombstone(kept):
 
     assert record.used_by == (built.id,)
     again = kept.client.rebuild(built.id)
-    assert again.reason == f"erasure {record.id} of {record.at} (T-8) took rows of the entity rows that were given"
+    assert again.reason == f"erasure {record.id} of {record.at} (T-8) erased rows of the given entity rows"
 
 
 @pytest.mark.parametrize("resumes", [True, False], ids=["resumed", "erased again"])
@@ -160,7 +160,7 @@ def test_a_set_in_use_is_taken_only_when_asked(kept):
     """Else nothing changes at all."""
     files = sorted(kept.path.rglob("*"))
 
-    with pytest.raises(ErasureError, match=f"1 training sets that hold the entity: {kept.one.id}; retrain without"):
+    with pytest.raises(ErasureError, match=f"1 training sets that contain the entity: {kept.one.id}; retrain without"):
         erase(kept, in_use=[kept.one.id, kept.before.id])
     assert sorted(kept.path.rglob("*")) == files
 
@@ -388,7 +388,7 @@ def test_fails_when_a_manifest_cannot_be_read(kept):
 @pytest.mark.parametrize("reason", ["", "  ", 5])
 def test_fails_without_a_reason(kept, reason):
     """It stays in the records when the rows are gone."""
-    with pytest.raises(ErasureError, match="reason must say why, such as a ticket's number, got"):
+    with pytest.raises(ErasureError, match="reason must be a reason, such as a ticket's number, got"):
         kept.client.erase(ENTITY, reason=reason, in_use=())
 
 

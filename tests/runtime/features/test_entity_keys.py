@@ -65,7 +65,7 @@ def test_what_libraries_have_by_themselves_is_taken(column, kind, expected):
         (
             pa.array([2.0**60]),
             pa.int64(),
-            "where 1.152921504606847e\\+18 stands for several whole numbers; give it as int64",
+            "where 1.152921504606847e\\+18 represents several integers; give it as int64",
         ),
         (pa.array([datetime(2017, 1, 2)]), TIMES, r"is timestamp\[us\] in the entity rows"),
         (pa.array([1], pa.timestamp("ns", "UTC")), TIMES, "does not fit .* would lose data"),

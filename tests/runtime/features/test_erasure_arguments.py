@@ -19,12 +19,12 @@ def state(filled):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"wait": 5}, r"wait must be a timedelta that is not negative, such as timedelta\(minutes=1\), got 5"),
-        ({"wait": timedelta(seconds=-1)}, "wait must be a timedelta that is not negative"),
+        ({"wait": 5}, r"wait must be a non-negative timedelta, such as timedelta\(minutes=1\), got 5"),
+        ({"wait": timedelta(seconds=-1)}, "wait must be a non-negative timedelta"),
         ({"entity": None}, "entity must be values by name of key column, .*, got None"),
         ({"entity": "store_id"}, "entity must be values by name of key column, .*, got 'store_id'"),
         ({"entity": {1: "1"}}, "entity must be values by name of key column"),
-        ({"reason": None}, "reason must say why, such as a ticket's number, got None"),
+        ({"reason": None}, "reason must be a reason, such as a ticket's number, got None"),
         ({"in_use": [5]}, r"in_use must be a list of ids of training sets, got \[5\]"),
         ({"include_in_use": "no"}, "include_in_use must be True or False, got 'no'"),
         ({"ended": "build"}, "ended must be a list of ids of builds, got 'build'"),
@@ -50,7 +50,7 @@ def test_every_problem_is_named(filled):
 def test_a_reason_that_names_the_entity_is_refused(filled, state):
     """As it stays in the records when the rows are gone."""
     before = state()
-    with pytest.raises(ErasureError, match="reason says the store_id that is to be erased, and stays in the records;"):
+    with pytest.raises(ErasureError, match="reason contains the store_id to erase, and stays in the records;"):
         filled.client.erase({"store_id": "SECRETPAT3"}, reason="about SECRETPAT3", in_use=())
     assert state() == before
 

@@ -67,8 +67,8 @@ def test_the_document_is_canonical_and_reads_back():
         ({"version": 0}, "version must be a whole number, at least 1, got 0"),
         ({"features": ()}, "features must be a tuple of at least one FeatureGroup"),
         ({"features": STOCK}, "features must be a tuple of at least one FeatureGroup"),
-        ({"features": ("stock",)}, "features must hold FeatureGroup or GroupJoin of one each, got 'stock'"),
-        ({"features": (STOCK, replace(STOCK, version=2))}, "group 'stock' is there 2 times"),
+        ({"features": ("stock",)}, "features must contain only FeatureGroup, or GroupJoin of one, got 'stock'"),
+        ({"features": (STOCK, replace(STOCK, version=2))}, "group 'stock' is given 2 times"),
         ({"columns": ["on_hand"]}, "columns must be lists of features by name of group"),
         ({"columns": {"sales": ["units"]}}, "columns names group 'sales', which is not one of stock, prices"),
         ({"columns": {"stock": "on_hand"}}, "columns of 'stock' must be a list of features"),
@@ -167,7 +167,7 @@ def test_a_service_whose_group_changed_is_refused_by_name(filled):
     later = replace(filled.STOCK, ttl=timedelta(days=9))
     filled.client.ingest(later, filled.stock((4.5, 7, 4.5)))
     with pytest.raises(
-        FeatureServiceError, match=r"'shelves' version 1 is not what its tables are: group 'stock': time to live"
+        FeatureServiceError, match=r"'shelves' version 1 does not match its tables: group 'stock': time to live"
     ):
         filled.client.training_set(rows, service, name="again")
     second = FeatureService(name="shelves", features=(later,), version=2)

@@ -89,7 +89,7 @@ def test_the_set_is_read_from_where_the_job_left_it(asked) -> None:
 def test_a_run_that_ends_otherwise_is_named_with_its_cause(asked, state: str) -> None:
     """Nothing that was staged stays."""
     build, _, sets = asked
-    with pytest.raises(GlueBuildError, match=rf"run jr_1 of build ended {state}: lost; there is no manifest of it"):
+    with pytest.raises(GlueBuildError, match=rf"run jr_1 of build ended {state}: lost; it wrote no manifest"):
         build(Glue(["RUNNING", state], message="lost"))
     assert sets.keys("staged/") == []
 
@@ -98,7 +98,7 @@ def test_a_run_that_does_not_say_what_it_built_is_named(asked) -> None:
     """So is one that built another set."""
     build, _, _ = asked
     with pytest.raises(
-        GlueBuildError, match="run jr_1 of build has not said what it built; ask for the training set again"
+        GlueBuildError, match="run jr_1 of build did not report a training set; request the training set again"
     ):
         build(Glue(["SUCCEEDED"]))
 

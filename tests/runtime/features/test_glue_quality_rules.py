@@ -156,5 +156,7 @@ def test_fails_when_the_ruleset_is_longer_than_glue_takes():
     shape = botocore.session.get_session().get_service_model("glue").shape_for("DataQualityRulesetString")
     assert shape.metadata["max"] == MAX_RULESET
     many = Feature("code", "string", "x", allowed=tuple(f"{n:09}" for n in range(6000)))
-    with pytest.raises(RulesetError, match=r"stock_v1 has \d{5} characters, Glue takes 65536; shorten .* of 'code'"):
+    with pytest.raises(
+        RulesetError, match=r"stock_v1 has \d{5} characters, Glue's maximum is 65536; shorten .* of 'code'"
+    ):
         dqdl(replace(GROUP, features=(*GROUP.features, many)))

@@ -165,11 +165,11 @@ def test_an_erasure_finds_the_entity_by_the_mapped_columns(stores):
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ([HOME, replace(HOME, on={})], "features has 2 uses named 'home'; give each its own name"),
+        ([HOME, replace(HOME, on={})], "features has 2 joins named 'home'; give each its own name"),
         ([STORES, STORES], "features has 2 groups of table stores_v1; give it once, or each use a name"),
         (
             [STORES, GroupJoin(group="stores_v1", columns=["size"])],
-            "features has 2 groups of table stores_v1; give it once, or each use a name, by GroupJoin(group=...",
+            "features has 2 groups of table stores_v1; give it once, or name each use with GroupJoin(group=...",
         ),
         (
             [GroupJoin(group="stores_v1", columns=["size"], on={"shop": "home_store"})],
@@ -177,13 +177,13 @@ def test_an_erasure_finds_the_entity_by_the_mapped_columns(stores):
         ),
         (
             [replace(HOME, name="stores_v2"), NEXT],
-            "'stores_v2' names both a use of a group and a table that is read; give the use another",
+            "'stores_v2' names both a join and a table that is read; give the join another name",
         ),
         ([replace(HOME, columns=["colour"])], "stores_v1 has no column 'colour', it has store_id"),
         ([GroupJoin(group="shops", columns=["size"])], "there is no feature table of group 'shops'"),
         ([replace(HOME, columns=[])], "features must name at least one column of each group, got {'home': ()}"),
-        (HOME, "got a group alone; put it into a list"),
-        ([HOME, "stores"], "feature groups or uses of them such as [SALES]"),
+        (HOME, "got a single group; put it into a list"),
+        ([HOME, "stores"], "feature groups or joins of them such as [SALES]"),
     ],
 )
 def test_fails_for_uses_that_do_not_fit(stores, features, message):
@@ -213,7 +213,7 @@ def test_fails_for_a_column_of_the_entity_rows_that_is_missing_or_of_another_typ
         ({"on": ["home_store"]}, "on must be columns of the entity rows by key, such as {'store_id': 'home_store'}"),
         ({"on": {"store": "home_store"}}, "on of stores names 'store', its keys are store_id"),
         ({"columns": "size"}, "columns must be a list of names, got 'size'"),
-        ({"group": "stores", "columns": None}, "columns must say which features of 'stores' are wanted"),
+        ({"group": "stores", "columns": None}, "columns must list the selected features of 'stores'"),
     ],
 )
 def test_fails_for_a_wrong_join(change, message):

@@ -102,9 +102,9 @@ def test_any_value_comes_back(seconds: int, lead: timedelta, floats: list[float]
     ("text", "message"),
     [
         ("{", "not JSON: "),
-        ("[]", r"an object with format 'mlops.feature-groups/1' and an array of groups is needed, got '\[\]'"),
+        ("[]", r"an object with format 'mlops.feature-groups/1' and an array of groups is required, got '\[\]'"),
         ('{"format": "mlops.feature-groups/2", "groups": []}', "an object with format"),
-        (_document(constraint=1), r"groups\[0\].constraint is not known; build and deploy with one version"),
+        (_document(constraint=1), r"groups\[0\].constraint is unknown; build and deploy with the same version"),
         (_document(ttl="long"), r"groups\[0\].ttl: "),
         (_document(entities={}), r"groups\[0\].entities: must be an array, got {}"),
         (_document(entities=[3]), r"groups\[0\].entities\[0\] must be an object, got 3"),

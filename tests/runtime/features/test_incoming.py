@@ -207,7 +207,7 @@ def _csv() -> bytes:
     ("key", "body", "report", "problem"),
     [
         ("incoming/sales_v1/a.parquet", _parquet(_rows(1)), "rejected/sales_v1/a.json", "must be one of stock_v1, got 'sales_v1'"),
-        ("incoming/stock_v1/a.csv", _csv(), "rejected/stock_v1/a.csv.json", "a batch is Parquet, which keeps types"),
+        ("incoming/stock_v1/a.csv", _csv(), "rejected/stock_v1/a.csv.json", "a batch must be Parquet, which preserves types"),
         ("incoming/stock_v1/.parquet", _parquet(_rows(1)), "rejected/stock_v1/.json", "must be an idempotency key before .parquet"),
         ("incoming/a.parquet", _parquet(_rows(1)), "rejected/a.json", "table must be one of stock_v1, got 'a.parquet'"),
         ("incoming/stock_v1/a.parquet", b"", "rejected/stock_v1/a.json", "it cannot be read as Parquet"),
@@ -230,8 +230,8 @@ def test_fails_on_what_is_no_batch(world: _World, key: str, body: bytes, report:
 @pytest.mark.parametrize(
     ("limits", "problem"),
     [
-        (Limits(bytes=10_000, rows=99), r"it has 100 rows and \d+ bytes decompressed, at most 99 rows and 10000 bytes are small"),
-        (Limits(bytes=600, rows=1000), r"it has \d+ bytes, at most 600 are small"),
+        (Limits(bytes=10_000, rows=99), r"it has 100 rows and \d+ bytes decompressed, the limits are 99 rows and 10000 bytes"),
+        (Limits(bytes=600, rows=1000), r"it has \d+ bytes, the limit is 600"),
     ],
 )  # fmt: skip
 def test_fails_on_a_batch_that_is_too_large(world: _World, limits: Limits, problem: str) -> None:
@@ -273,7 +273,7 @@ def test_a_dictionary_does_not_pass_the_limits(world: _World, large: bool) -> No
     assert outcome is (Outcome.JOB_STARTED if large else Outcome.REJECTED)
     if not large:
         (problem,) = world.report("rejected/stock_v1/a.json").problems
-        assert "it has at least 5010000 bytes decoded, at most 300000 are small" in problem
+        assert "it has at least 5010000 bytes decoded, the limit is 300000" in problem
     assert world.ingested == []
 
 
@@ -319,7 +319,7 @@ def test_what_is_nobodys_fault_is_raised(world: _World, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("key", ["rejected/stock_v1/a.json", "elsewhere/a.parquet"])
 def test_fails_on_an_object_that_lies_elsewhere(world: _World, key: str) -> None:
     """Its own reports are no batches."""
-    with pytest.raises(DeliveryError, match=f"batches lie in s3://{BUCKET}/incoming/, got s3://{BUCKET}/{key}"):
+    with pytest.raises(DeliveryError, match=f"batches must be in s3://{BUCKET}/incoming/, got s3://{BUCKET}/{key}"):
         world.deliver(key)
 
 
@@ -332,7 +332,7 @@ def test_fails_on_another_bucket(world: _World) -> None:
 @pytest.mark.parametrize("body", ["{", "[]", '{"detail": {"bucket": {"name": "b"}}}', '{"detail": null}'])
 def test_fails_on_a_message_without_an_object(world: _World, body: str) -> None:
     """It ends among the dead letters, where somebody looks."""
-    with pytest.raises(DeliveryError, match="a message names no object"):
+    with pytest.raises(DeliveryError, match="the message does not name an object"):
         world.batches().handle(Message(id="m", body=body, sent=NOW))
 
 
@@ -366,7 +366,7 @@ def test_settings_come_from_the_environment(world: _World, tmp_path: Path) -> No
     body = json.dumps({"detail": {"bucket": {"name": BUCKET}, "object": {"key": "incoming/stock_v1/a.parquet"}}})
 
     assert batches.handle(Message(id="m", body=body, sent=NOW)) is Outcome.REJECTED
-    assert "at most 500 rows and 1048576 bytes are small" in world.report("rejected/stock_v1/a.json").problems[0]
+    assert "the limits are 500 rows and 1048576 bytes" in world.report("rejected/stock_v1/a.json").problems[0]
 
 
 def test_a_job_is_told_what_was_delivered(world: _World) -> None:

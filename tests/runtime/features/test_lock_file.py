@@ -175,7 +175,9 @@ def test_fails_when_the_file_is_damaged(path, old, new, message):
 
 def test_fails_when_there_is_no_file(tmp_path):
     """A missing file names the command that makes it."""
-    with pytest.raises(FeatureLockError, match=r"no lock file at .*; make it: mlops features lock <module>:<groups> /"):
+    with pytest.raises(
+        FeatureLockError, match=r"no lock file at .*; create it: mlops features lock <module>:<groups> /"
+    ):
         FeatureLock.read(tmp_path / "features.lock.json")
 
 
@@ -269,7 +271,7 @@ def line_of(path, text: str, number: int = -1) -> int:
         (
             {"features": (ON_HAND, replace(PRICE, nullable=False), COLOUR)},
             '"price"',
-            "'price' (features.lock.json line {}) is nullable and may hold nulls; set nullable=True in Feature('price')",
+            "'price' (features.lock.json line {}) is nullable and may have nulls; set nullable=True in Feature('price')",
         ),
         (
             {"entities": (*STOCK.entities, Entity("sku", "long", "product"))},
@@ -285,7 +287,7 @@ def line_of(path, text: str, number: int = -1) -> int:
         (
             {"features": (ON_HAND, PRICE, COLOUR, Feature("size", "string", "size"))},
             "",
-            "new column 'size' has no value in the rows already there; set nullable=True in Feature('size'), or set version=2",
+            "new column 'size' has no value in existing rows; set nullable=True in Feature('size'), or set version=2",
         ),
     ],
 )
@@ -311,7 +313,7 @@ def test_a_group_with_several_breaking_changes_names_each(two_schemas):
         (
             '"id": 6, "name": "price"',
             '"id": 6, "name": "cost"',
-            "id 6 is 'cost' (float, nullable) in line 26 and was 'price' (float, nullable) in line 18, whose data",
+            "id 6 is 'cost' (float, nullable) in line 26 and was 'price' (float, nullable) in line 18, which would return old data",
         ),
         (
             '"id": 5, "name": "on_hand", "type": "int"',
@@ -333,7 +335,7 @@ def test_a_group_with_several_breaking_changes_names_each(two_schemas):
         (
             '{"id": 6, "name": "price", "type": "float", "required": false},\n',
             "",
-            "schema 1 (line 20) has lost id 6, 'price' of line 18",
+            "schema 1 (line 20) lacks id 6, 'price' of line 18",
         ),
         ('"next_field_id": 8', '"next_field_id": 7', "next_field_id (line 6) must be above 7, got 7"),
         ('{"id": 1, "fields"', '{"id": 0, "fields"', "schema ids must rise, got [0, 0]"),

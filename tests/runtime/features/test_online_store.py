@@ -219,7 +219,9 @@ def test_an_item_is_over_after_its_last_second():
 
 def test_fails_when_keys_or_rows_are_not_the_groups():
     """Absent columns, other types, nulls and too long a key are named."""
-    with pytest.raises(OnlineStoreError, match=r"entity 'text' is absent, there are whole; entity 'week' is absent.*"):
+    with pytest.raises(
+        OnlineStoreError, match=r"entity 'text' is missing, there are whole; entity 'week' is missing.*"
+    ):
         item_keys(ALL, pa.table({"whole": [1]}))
     keys = entities(("a", 1, date(2017, 1, 1), DAY))
     with pytest.raises(OnlineStoreError, match="entity 'text' is int64 in the entity rows and string in the table"):
@@ -462,7 +464,7 @@ def test_unprocessed_keys_are_asked_for_again(shop, dynamodb):
     assert sorted(busy.asked) == [10, 20, 20, 50, 60, 60, 100, 100]
     assert sorted(waits) == [0.05, 0.05, 0.05, 0.1, 0.1]
     silent = OnlineStore(Busy(dynamodb, 0, answers=False), table="online", sleep=waits.append)
-    with pytest.raises(OnlineStoreError, match="table online did not answer for 1 keys after 8 attempts"):
+    with pytest.raises(OnlineStoreError, match="table online left 1 keys unprocessed after 8 attempts"):
         silent.get(STOCK, batch.select(["store_id", "item"]).slice(0, 1), now=shop.day(2))
 
 
@@ -623,11 +625,11 @@ def test_one_group_is_read_by_two_keys(served, shop):
 
 def test_fails_when_entity_rows_are_not_as_needed(served, shop):
     """Absent and wrong keys, columns that would be read, and keys that are too long."""
-    with pytest.raises(OnlineStoreError, match="group 'price': entity 'item' is absent, there are store_id"):
+    with pytest.raises(OnlineStoreError, match="group 'price': entity 'item' is missing, there are store_id"):
         served.read([PRICE], pa.table({"store_id": ["a"]}), now=shop.day(4))
     with pytest.raises(OnlineStoreError, match="entity 'item' is string in the entity rows and int64 in the table"):
         served.read([PRICE], pa.table({"item": ["1"]}), now=shop.day(4))
-    with pytest.raises(OnlineStoreError, match="entity rows have price__tags, which would be read; leave them out"):
+    with pytest.raises(OnlineStoreError, match="entity rows have price__tags, which would be read; omit these columns"):
         served.read([PRICE], pa.table({"item": [1], "price__tags": [1]}), now=shop.day(4))
     with pytest.raises(OnlineStoreError, match="1 keys have more than 2048 bytes"):
         served.read([STOCK], pa.table({"store_id": ["é" * 1100], "item": [1]}), now=shop.day(4))

@@ -109,7 +109,7 @@ def test_a_dictionary_is_not_multiplied(form: dict[str, object], value: str | by
 
     with pytest.raises(
         ParquetSizeError,
-        match=r"it has at least \d+ bytes decoded, at most 4000000 are small",
+        match=r"it has at least \d+ bytes decoded, the limit is 4000000",
     ):
         _read(content)
 
@@ -192,7 +192,7 @@ def test_the_header_that_the_next_test_changes_is_the_writers() -> None:
     [
         (lambda: _header(1 << 30, 804, 100), ParquetSizeError, "at least 1073741824 bytes decompressed"),
         (lambda: _header(807, 804, 1 << 30), ParquetFormError, "pages of 1073741824 values for 100"),
-        (lambda: _header(807, 1 << 20, 100), ParquetFormError, "a page ends behind its column"),
+        (lambda: _header(807, 1 << 20, 100), ParquetFormError, "a page exceeds its column"),
         (lambda: _header(807, 807, 50), ParquetFormError, "the header of a page cannot be read"),
         (lambda: b"\x0b" * 40, ParquetFormError, "the header of a page cannot be read"),
         (lambda: b"\x19\xf9" * 20, ParquetFormError, "the header of a page cannot be read"),

@@ -146,11 +146,11 @@ def test_a_service_whose_group_changed_is_refused_before_anything_is_read(trips,
         ),
         (
             {"joins": (HOME, replace(WORK, name="home"))},
-            "'home' is used 2 times; give each use a name of its own, by joins",
+            "'home' is used 2 times; name each use with joins",
         ),
         ({"joins": (replace(HOME, columns=()),)}, "name at least one column of each group; give features, joins or"),
         ({"joins": None}, "name at least one column of each group"),
-        ({"service": SERVICE.spec}, "service 'near' names all features; leave features and joins out, or the service"),
+        ({"service": SERVICE.spec}, "service 'near' selects all features; omit features and joins, or the service"),
         ({"joins": (replace(HOME, group="stores"),)}, "group 'stores' has versions stores_v1, stores_v2; name the one"),
     ],
 )

@@ -233,7 +233,7 @@ def test_says_which_plan_and_why():
     history = group([("1", 0, tick, tick, "a", 9.0, "x") for tick in range(90)])
     many = explained(entity_rows([("1", 0, 100)] * 10), "at", history)
     assert (few.plan, many.plan) == ("fan_out", "frontier")
-    assert many.reason == "each of 10 entity rows meets about 45.0 feature rows, 450 pairs; fan_out up to 100"
+    assert many.reason == "each of 10 entity rows joins about 45.0 feature rows, 450 pairs; fan_out up to 100"
 
 
 def test_fails_with_every_misfit():
@@ -250,12 +250,12 @@ def test_fails_with_every_misfit():
     message = str(error.value)
     assert "1 entity rows have no 'at'" in message
     assert "key 'store_id' of stock is int64 in the entity rows and string in the table; give both one type" in message
-    assert "column 'units' of again clashes with stock; leave one of them out" in message
+    assert "column 'units' of again clashes with stock; omit one of them" in message
     assert "stock has no column 'price'" in message
-    assert "'row_id' has 1 different values in 2 entity rows; give each its own, or leave it out" in message
+    assert "'row_id' has 1 different values in 2 entity rows; make them unique, or omit the column" in message
     assert "semantics must be known_at or event_time, got 'now'" in message
     assert "plan must be frontier or fan_out, got 'best'" in message
-    assert "ttl of odd must not be negative, and positive where it is exclusive" in message
+    assert "ttl of odd must not be negative, and must be positive if it is exclusive" in message
 
 
 @pytest.mark.parametrize("name", ["at", "event_time"])
@@ -278,7 +278,7 @@ def test_fails_without_the_key_or_with_an_odd_row_id():
     with pytest.raises(PlanError) as error:
         point_in_time(rows, "at", [group([])])
     assert "entity rows have no column 'store_id', which is a key of stock" in str(error.value)
-    assert "'row_id' of the entity rows must be int64, got string; cast it, or leave it out" in str(error.value)
+    assert "'row_id' of the entity rows must be int64, got string; cast it, or omit it" in str(error.value)
 
 
 def test_keys_are_answered_in_their_order(filled):
@@ -310,7 +310,7 @@ def test_a_table_without_rows_answers_nothing(shop):
 
 def test_fails_for_what_is_no_frame(filled):
     """As an ingest does."""
-    with pytest.raises(BatchError, match="a pyarrow table, pandas or polars frame is needed"):
+    with pytest.raises(BatchError, match="a pyarrow table, pandas or polars frame is required"):
         filled.client.latest(filled.STOCK, {"store_id": ["1"]})
 
 

@@ -74,7 +74,7 @@ def test_rebuild_is_impossible_without_snapshot_and_sequence(filled, built, mani
 
     assert again.verdict is Verdict.IMPOSSIBLE
     assert again.reason == (
-        f"snapshot {pinned.snapshot_id} of table stock_v1 (tag {pinned.tag}) was expired, and its sequence number is not known"
+        f"snapshot {pinned.snapshot_id} of table stock_v1 (tag {pinned.tag}) has expired, and its sequence number is unknown"
     )
     manifests.add_pin(early_id, "stock_v1", pinned.sequence)
     assert rebuild(filled.client.table, early_id, manifests).verdict is Verdict.IDENTICAL
@@ -105,7 +105,7 @@ def test_rebuild_of_given_rows_reads_them_back(filled):
         path.unlink()
     assert (
         client.rebuild(built.id).reason
-        == f"entity rows entities/{built.manifest.entity_rows.sha256}.parquet are not there"
+        == f"entity rows entities/{built.manifest.entity_rows.sha256}.parquet are missing"
     )
 
 
@@ -152,6 +152,8 @@ def test_rebuild_reads_the_files_that_were_kept(filled):
     other = filled.client.rebuild(kept.id)
     assert (other.verdict, other.training_set.files) == (Verdict.DAMAGED, kept.files)
     assert f"instead of {kept.manifest.output.files[0].sha256}; remove it and build the set again" in other.reason
-    with pytest.raises(TrainingSetError, match=r"holds other bytes as sets/shelves/.*; remove them and build it again"):
+    with pytest.raises(
+        TrainingSetError, match=r"has different bytes in sets/shelves/.*; remove these files and build it again"
+    ):
         filled.client.training_set(asked, features, name="shelves")
     assert file.read_bytes() == b"junk"

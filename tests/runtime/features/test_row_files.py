@@ -162,7 +162,7 @@ def test_compressed_text_and_named_formats(bucket):
     bucket.put("b/20170101_0001", parquet(pa.table({"x": [2]})))
     assert rows_of(RowFiles("s3://history/b/", format="parquet", s3=bucket.s3), {}) == [{"x": 2}]
     bucket.put("c/x", gzip.compress(b'{"x": 3}\n'))
-    with pytest.raises(SourceError, match="the format of x is not known; say which by format="):
+    with pytest.raises(SourceError, match="the format of x is unknown; set format="):
         RowFiles("s3://history/c/", s3=bucket.s3).files()
 
 
@@ -191,9 +191,9 @@ def test_every_problem_of_every_file_is_named(bucket):
         files.columns(files.files())
     assert len(told.value.problems) == 4
     for part in (
-        "column 'y' is missing, which other files have (3.parquet)",
+        "column 'y' is missing, but other files have it (3.parquet)",
         "it is not parquet: ",
-        "column 'y' is a text in 1.parquet, a number in 2.parquet",
+        "column 'y' is a string in 1.parquet, a number in 2.parquet",
         "column 't' is a time without a zone in 1.parquet, a time with a zone in 2.parquet, 3.parquet",
     ):
         assert part in str(told.value)
@@ -227,7 +227,7 @@ def test_places_without_rows_are_refused(bucket, place, options, problem):
     ("name", "body", "problem"),
     [
         ("a.csv", "store_id,day\n1,yesterday\n", "a.csv, row 1: column 'day': .*yesterday.*date32"),
-        ("a.csv", "store_id,seen\n1,[]\n", "a CSV has no lists, which seen holds; write Parquet or JSON lines"),
+        ("a.csv", "store_id,seen\n1,[]\n", "CSV does not support lists, which seen holds; write Parquet or JSON lines"),
         ("a.jsonl", '{"store_id": "1", "event_time": "at noon"}\n', "a.jsonl, row 1: column 'event_time': .*at noon"),
     ],
 )

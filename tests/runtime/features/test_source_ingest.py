@@ -126,7 +126,7 @@ def test_times_of_text_files_are_as_those_of_a_frame(lake):
     declared = {name: getattr(lake.STOCK, name) for name in lake.STOCK.__slots__}
     zoned = FeatureGroup(**declared | {"name": "zoned", "time_zone": "America/New_York", "finer_times": "truncate"})
     lake.put("naive/a.csv", b"store_id,event_time,on_hand\n7,2017-01-02T00:00:00.000000001,NA\n")
-    with pytest.raises(BatchError, match="without a time zone; say which, for example UTC, or declare time_zone="):
+    with pytest.raises(BatchError, match="without a time zone; set one, for example UTC, or declare time_zone="):
         lake.client.ingest_from(lake.STOCK, lake.files("naive/"))
     lake.client.ingest_from(zoned, lake.files("naive/"))
     (row,) = lake.client.table("zoned_v1").scan().to_arrow().to_pylist()
@@ -149,7 +149,7 @@ def test_every_problem_is_named_before_anything_is_written(lake):
         lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     assert told.value.problems == (
         "column 'event_time' is missing (2.parquet)",
-        "column 'created_time' is missing, which says when each row could first be known (2.parquet)",
+        "column 'created_time' is missing, give when each row could first be known (2.parquet)",
         "column 'color' is not declared, allowed are store_id, event_time, created_time, on_hand (3.parquet)",
     )
     assert lake.client.table_names() == ()
@@ -170,7 +170,7 @@ def test_a_row_that_does_not_fit_is_named_with_its_file(lake):
 def test_what_is_no_source_is_refused(lake):
     """By what is one."""
     with pytest.raises(
-        SourceError, match=r"a source of rows is needed, RowFiles\(...\) or AthenaQuery\(...\), got 's3://"
+        SourceError, match=r"a source of rows is required, RowFiles\(...\) or AthenaQuery\(...\), got 's3://"
     ):
         lake.client.ingest_from(lake.STOCK, "s3://history/stock/")
 
@@ -210,7 +210,7 @@ def test_entity_rows_that_do_not_go_together_are_refused(lake):
     with pytest.raises(SourceError, match="have more than the 10 bytes of memory=; select the columns that are needed"):
         lake.client.training_set(lake.files("asked/"), [lake.STOCK], name="s", memory=10)
     lake.put("asked/b.parquet", parquet(lake.asked((1, "1")).append_column("units", pa.array([1]))))
-    with pytest.raises(SourceError, match=r"column 'units' is missing, which other files have \(a.parquet\)"):
+    with pytest.raises(SourceError, match=r"column 'units' is missing, but other files have it \(a.parquet\)"):
         lake.client.training_set(lake.files("asked/"), [lake.STOCK], name="s")
     with pytest.raises(TrainingSetError, match="there is no feature table of group 'shelf', there are stock_v1"):
         lake.client.training_set(lake.files("asked/"), {"shelf": ["on_hand"]}, name="s")

@@ -126,7 +126,7 @@ def test_group_may_be_named_by_its_table(filled):
     plan = replace(filled.PLAN, features={"stock_v1": ("on_hand",)})
     filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
     assert filled.client.split_training_set(plan, as_of=filled.day(6.5)).manifest.features[0].table == "stock_v1"
-    with pytest.raises(TrainingSetError, match="group 'stock' has versions stock_v1, stock_v2; name the one you want"):
+    with pytest.raises(TrainingSetError, match="group 'stock' has versions stock_v1, stock_v2; name one of them"):
         filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
 
 
@@ -159,7 +159,9 @@ def test_fails_when_a_label_was_known_before_its_prediction(filled):
     rows = filled.sales((1, 1.0, 2), (2, 2.0, 3))
     early = rows.set_column(3, "asked_at", [[filled.day(1), filled.day(4)]])
     filled.client.ingest(leak, early)
-    with pytest.raises(TrainingSetError, match="1 labels were known before their asked_at, nothing to predict"):
+    with pytest.raises(
+        TrainingSetError, match="1 labels were known before their asked_at, so there is nothing to predict"
+    ):
         filled.client.split_training_set(replace(filled.PLAN, label_group="leak"), as_of=filled.day(9))
 
 
@@ -179,7 +181,7 @@ def test_columns_may_be_called_as_they_like(filled, old, new):
 def test_fails_for_a_column_of_the_set_itself_before_anything_is_tagged(filled):
     """The column that says of which split a row is."""
     _, plan = _renamed(filled, "units", "split")
-    with pytest.raises(TrainingSetError, match="column 'split' would be there 2 times; leave one of them out"):
+    with pytest.raises(TrainingSetError, match="column 'split' would appear 2 times; omit one of them"):
         filled.client.split_training_set(plan, as_of=filled.day(20))
     assert list(filled.client.table("other_v1").metadata.refs) == ["main"]
 

@@ -135,7 +135,7 @@ def test_fails_when_the_table_does_not_fit_its_group(shop):
     shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)))
     shop.client._tables._local_lock = None  # as on Glue, where CloudFormation alone makes and changes tables
     grown = replace(shop.STOCK, features=(*shop.STOCK.features, Feature("colour", "string", "colour", nullable=True)))
-    with pytest.raises(FeatureTableError, match="column 'colour' is absent; deploy the feature store first"):
+    with pytest.raises(FeatureTableError, match="column 'colour' is missing; deploy the feature store first"):
         shop.client.ingest(grown, shop.stock((2, 6, 2)).append_column("colour", [["red"]]))
     with pytest.raises(FeatureTableError, match=r"property mlops.ttl-seconds is '172800', declared is '86400'"):
         shop.client.ingest(replace(shop.STOCK, ttl=shop.STOCK.ttl / 2), shop.stock((2, 6, 2)))
@@ -153,5 +153,5 @@ def test_a_folder_may_be_named_by_a_text(shop):
 @pytest.mark.parametrize("path", ["", None, 5])
 def test_fails_for_what_is_no_path(path):
     """Nothing is made."""
-    with pytest.raises(FeatureStoreError, match=f"path must be that of a folder, got {path!r}"):
+    with pytest.raises(FeatureStoreError, match=f"path must be the path of a folder, got {path!r}"):
         FeatureStoreClient.local(path)

@@ -107,12 +107,12 @@ def test_a_set_that_is_all_there_gives_its_manifest(built: SimpleNamespace) -> N
         (
             replace(MANIFEST, output=replace(MANIFEST.output, matched={"stock_v1": 6})),
             {},
-            "6 of 5 rows found one of stock",
+            "6 of 5 rows match stock",
         ),
         (
             replace(MANIFEST, output=replace(MANIFEST.output, matched=None)),
             {},
-            "does not say how many rows found one of",
+            "lacks the number of matched rows of",
         ),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_set_of_another_request_or_with_other_counts_is_refused(
         check(built, **changes)
 
 
-@pytest.mark.parametrize(("body", "problem"), [(None, "is missing"), (b"junk", "has other bytes")])
+@pytest.mark.parametrize(("body", "problem"), [(None, "is missing"), (b"junk", "has different bytes")])
 def test_a_file_that_is_missing_or_has_other_bytes_is_named(
     built: SimpleNamespace, body: bytes | None, problem: str
 ) -> None:

@@ -41,14 +41,14 @@ def test_a_group_is_found_by_its_name(filled):
     )
     filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
     assert filled.client._tables.find("stock_v2").name()[-1] == "stock_v2"
-    with pytest.raises(FeatureTableError, match="group 'stock' has versions stock_v1, stock_v2; name the one you want"):
+    with pytest.raises(FeatureTableError, match="group 'stock' has versions stock_v1, stock_v2; name one of them"):
         filled.client._tables.find("stock")
 
 
 def test_fails_for_a_place_that_is_no_folder(tmp_path):
     """And says which."""
     (tmp_path / "file").touch()
-    with pytest.raises(FeatureTableError, match=r"a store needs a folder that can be made or is there, got .*file"):
+    with pytest.raises(FeatureTableError, match=r"a store needs a folder that exists or can be created, got .*file"):
         Tables.local(tmp_path / "file", "features", None)
 
 
@@ -144,10 +144,10 @@ _ON_HAND = Feature("on_hand", "long", "x", nullable=True)
         ),
         ({"partition": "day"}, "partition is 'day', the table was made with 'month'"),
         ({"features": (Feature("on_hand", "string", "x"),)}, "'on_hand' .* has type 'long' and cannot become 'string'"),
-        ({"features": (replace(_ON_HAND, nullable=False),)}, "'on_hand' .* is nullable and may hold nulls"),
+        ({"features": (replace(_ON_HAND, nullable=False),)}, "'on_hand' .* is nullable and may have nulls"),
         (
             {"features": (_ON_HAND, Feature("extra", "long", "x"))},
-            "new column 'extra' has no value in the rows already there; set nullable=True",
+            "new column 'extra' has no value in existing rows; set nullable=True",
         ),
     ],
 )
@@ -190,7 +190,7 @@ def test_a_folder_that_was_moved_or_copied_is_named(filled, tmp_path, is_copied)
     moved = filled.new_client(target)
     with pytest.raises(MovedFolderError, match=r"elsewhere (was moved or copied: its table|has no file )"):
         moved.training_set(filled.asked((1, "1")), [filled.STOCK], name="s")
-    with pytest.raises(MovedFolderError, match="bring what should lie here by ingest_from"):
+    with pytest.raises(MovedFolderError, match="copy rows to another store by ingest_from"):
         moved.ingest(filled.STOCK, filled.stock((12, 1, 12)))
     if not is_copied:
         shutil.move(target, filled.path)
@@ -242,7 +242,7 @@ def test_a_catalog_that_was_emptied_is_no_new_store(filled, damage):
     """There are tables, so that there was a catalog; none is made in its place."""
     damage(filled.path / "catalog.db")
     with pytest.raises(
-        DamagedFileError, match=r"catalog\.db is (empty|missing), and there are tables beside it; restore it"
+        DamagedFileError, match=r"catalog\.db is (empty|missing), but there are tables beside it; restore it"
     ):
         filled.new_client()
     assert not (filled.path / "catalog.db").exists() or not (filled.path / "catalog.db").stat().st_size

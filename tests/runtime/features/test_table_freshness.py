@@ -106,7 +106,7 @@ def test_rows_that_others_wrote_have_no_known_age(table: Any) -> None:
     age = table_age("stock_v1", metadata, NOW)
 
     assert age.age_seconds is None
-    assert age.reason.startswith("no snapshot says mlops.event-time-max; ingest the next batch with FeatureStoreClient")
+    assert age.reason.startswith("no snapshot has mlops.event-time-max; ingest the next batch with FeatureStoreClient")
 
 
 @pytest.fixture

@@ -99,8 +99,8 @@ def test_what_neither_snapshot_nor_sequence_says_is_an_error(filled):
     pinned = pin(table, table.current_snapshot().snapshot_id, "t", ("on_hand",))
     gone = replace(pinned, snapshot_id=7)
     for lost, reason in (
-        (replace(gone, sequence=None), "snapshot 7 of table stock_v1 .tag t. was expired, and its sequence number is"),
-        (replace(gone, schema_id=9), "was expired, and schema 9 that it was read with was removed"),
+        (replace(gone, sequence=None), "snapshot 7 of table stock_v1 .tag t. has expired, and its sequence number is"),
+        (replace(gone, schema_id=9), "has expired, and schema 9 of its columns was removed"),
     ):
         with pytest.raises(FeatureTableError, match=reason):
             pinned_rows(table, lost, ("on_hand",))

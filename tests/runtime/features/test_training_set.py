@@ -176,7 +176,7 @@ def test_a_null_restatement_is_null_and_nan_stays(shop):
         ({"features": {"stock": ["price"]}}, "stock has no column 'price', it has store_id"),
         ({"features": {}}, "features must name at least one column of each group, got {}"),
         ({"features": {"stock": []}}, "features must name at least one column of each group"),
-        ({"snapshots": {"stock": 5}}, "table stock_v1 has no snapshot 5: it was expired, or never was"),
+        ({"snapshots": {"stock": 5}}, "table stock_v1 has no snapshot 5: it has expired, or never existed"),
         ({"snapshots": {"sales": 5}}, "snapshots names 'sales', but no feature of it is requested"),
         ({"timestamp": "at"}, "entity rows have no column 'at', they have store_id, event_timestamp"),
         ({"timestamp": "store_id"}, "'store_id' must be a timestamp with a time zone, got string"),
@@ -225,7 +225,7 @@ def test_a_group_without_rows_gives_an_unmatched_set(filled):
     bare = replace(filled.STOCK, name="bare")
     filled.client._tables.writable(bare)
     asked = filled.asked((3, "1"))
-    with pytest.warns(UnmatchedGroupWarning, match="no entity row found a row of group bare"):
+    with pytest.warns(UnmatchedGroupWarning, match="no entity row matched a row of group bare"):
         built = filled.client.training_set(asked, {"stock": ["on_hand"], "bare": ["on_hand"]}, name="bare")
     assert built.rows.select(["stock__on_hand", "bare__on_hand"]).to_pylist() == [
         {"stock__on_hand": 30, "bare__on_hand": None}

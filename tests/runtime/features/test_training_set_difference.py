@@ -43,6 +43,6 @@ def test_fails_when_one_cannot_be_built_again(sets):
 
     assert filled.client.rebuild(before.id).verdict is Verdict.IMPOSSIBLE
     with pytest.raises(
-        TrainingSetError, match=f"training set {before.id} cannot be built again: erasure .* took rows of"
+        TrainingSetError, match=f"training set {before.id} cannot be rebuilt: erasure .* erased rows of"
     ):
         filled.client.diff(before.id, after.id)

@@ -29,7 +29,7 @@ def test_defaults_leave_nothing_out() -> None:
 def test_a_group_is_its_only_version_or_its_table() -> None:
     """Two versions must be told apart."""
     assert resolved("s", ["stock", "price_v2"], TABLES) == {"stock": "stock_v1", "price_v2": "price_v2"}
-    with pytest.raises(TrainingSetError, match="group 'price' has versions price_v1, price_v2; name the one you want"):
+    with pytest.raises(TrainingSetError, match="group 'price' has versions price_v1, price_v2; name one of them"):
         resolved("s", ["price"], TABLES)
 
 
@@ -56,12 +56,13 @@ def test_times_without_a_zone_are_read_in_the_one_that_is_named() -> None:
     assert read["event_timestamp"].to_pylist() == [datetime(2017, 1, 1, 17, tzinfo=UTC)]
     assert read_entities(ROWS, "event_timestamp", "America/New_York").equals(read_entities(ROWS, "event_timestamp"))
     with pytest.raises(
-        TrainingSetError, match=r"must be a timestamp with a time zone, got timestamp\[us\]; say which by time_zone="
+        TrainingSetError, match=r"must be a timestamp with a time zone, got timestamp\[us\]; set time_zone="
     ):
         read_entities(noon, "event_timestamp")
     twice = pa.table({"store_id": ["1"], "event_timestamp": [datetime(2017, 11, 5, 1, 30)]})
     with pytest.raises(
-        TrainingSetError, match=r"'event_timestamp' is twice or never on the clocks of America/New_York in 1 rows"
+        TrainingSetError,
+        match=r"'event_timestamp' is ambiguous or nonexistent local time of America/New_York in 1 rows",
     ):
         read_entities(twice, "event_timestamp", "America/New_York")
 
@@ -80,10 +81,10 @@ STOCK = FeatureGroup(
     [
         (
             STOCK,
-            "features must be a FeatureService, feature groups or uses of them such as [SALES], or columns by name of group such "
+            "features must be a FeatureService, feature groups or joins of them such as [SALES], or columns by name of group such "
             "as {'sales': ['units']}",
         ),
-        (STOCK, "got a group alone; put it into a list"),
+        (STOCK, "got a single group; put it into a list"),
         ("stock", "got 'stock'"),
         (None, "got None"),
         (["stock", STOCK, 5], "got 'stock', 5 in the list"),
@@ -114,11 +115,11 @@ def test_features_of_other_types_are_refused(features, message) -> None:
         ("memory", True, "memory must be a whole number of bytes, got True"),
         ("snapshots", [7], "snapshots must be ids of snapshots by name of group, got [7]"),
         ("snapshots", {"stock": "7"}, "snapshots must be ids of snapshots by name of group, got 'stock': '7'"),
-        ("source", "4c1f", "source must be texts by name, such as {'commit': '4c1f'}, got '4c1f'"),
+        ("source", "4c1f", "source must be strings by name, such as {'commit': '4c1f'}, got '4c1f'"),
         (
             "source",
             {"dirty": True, "commit": "x"},
-            "source must be texts by name, such as {'commit': '4c1f'}, got 'dirty': True",
+            "source must be strings by name, such as {'commit': '4c1f'}, got 'dirty': True",
         ),
         ("source", {7: "x"}, "got 7: 'x'"),
     ],

@@ -226,20 +226,20 @@ def test_fails_with_every_problem():
     message = str(error.value)
     for part in (
         "semantics must be known_at or event_time, got 'now'",
-        "datetime.datetime(2017, 1, 1, 0, 0) has no time zone; say which",
+        "datetime.datetime(2017, 1, 1, 0, 0) has no time zone; set one",
         "column 'at' of the entity rows must be a timestamp and among their columns",
         "'row_id' comes by itself",
         "snapshot of stock must be a whole number, got '1; drop table x'",
         "'stock\\n_v1' of stock is not a name",
         "column 'x' of stock has type 'decimal': say how many digits",
-        "ttl of stock must not be negative, and positive where it is exclusive",
+        "ttl of stock must not be negative, and must be positive if it is exclusive",
         "key 'store_id' is long in the entity rows and string in stock; give both one type",
-        "key 'sku' is absent in the entity rows and long in stock; give both one type",
+        "key 'sku' is missing in the entity rows and long in stock; give both one type",
         "column 'at' of stock clashes with the entity rows",
         "none needs at least one key and one column",
     ):
         assert part in message
-    with pytest.raises(SqlPlanError, match="at least one group is needed, got none"):
+    with pytest.raises(SqlPlanError, match="at least one group is required, got none"):
         SqlPlan(entities=ENTITY, groups=())
 
 
@@ -275,10 +275,10 @@ def test_what_does_not_fit_is_for_another_engine(filled):
 
     assert filled.client.explain(rows, [filled.STOCK], memory=1000).engine.engine == "spark"
     with pytest.raises(
-        TrainingSetError, match=r"training set s is one for spark: .*; this client knows no job that builds it"
+        TrainingSetError, match=r"training set s requires spark: .*; this client has no job that builds it"
     ):
         filled.client.training_set(rows, [filled.STOCK], name="s", memory=1000)
-    with pytest.raises(TrainingSetError, match=r"this client does not know Athena: .* run the statement of explain"):
+    with pytest.raises(TrainingSetError, match=r"this client has no Athena: .* run the statement of explain"):
         filled.client.training_set(rows, [filled.STOCK], name="s", engine="athena")
     assert filled.client.training_set(rows, [filled.STOCK], name="s", memory=1000, engine="duckdb").rows.num_rows == 1
     with pytest.raises(EngineError, match="engine must be one of duckdb, athena, spark, got 'pandas'"):

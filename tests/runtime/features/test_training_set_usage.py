@@ -61,7 +61,7 @@ def test_use_of_what_was_erased_is_still_told(sets):
     assert late.id in {u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=bad.snapshot_id)}
     assert before.id not in {u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=bad.snapshot_id)}
     with pytest.raises(
-        FeatureTableError, match=f"table stock_v1 has no snapshot {first}: it was expired, or never was"
+        FeatureTableError, match=f"table stock_v1 has no snapshot {first}: it has expired, or never existed"
     ):
         filled.client.who_used(filled.STOCK, snapshot=first)
 
@@ -91,10 +91,10 @@ def test_a_group_is_named_as_in_a_training_set(sets):
     filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
 
     for group, message in (
-        ("stock", "group 'stock' has versions stock_v1, stock_v2; name the one you want"),
+        ("stock", "group 'stock' has versions stock_v1, stock_v2; name one of them"),
         ("sold", "database features has no table sold; ingest a batch of it first"),
         ("sold_v1", "database features has no table sold_v1; ingest a batch of it first"),
-        (5, "a FeatureGroup or its name is needed, got 5"),
+        (5, "a FeatureGroup or its name is required, got 5"),
     ):
         with pytest.raises(FeatureTableError, match=f"^{message}"):
             filled.client.who_used(group)

@@ -1,1 +1,1 @@
-"""Feature groups, their lock file, tables, point-in-time plans, and training sets that can be proved."""
+"""Feature groups, their lock file, tables, point-in-time joins, and reproducible training sets."""

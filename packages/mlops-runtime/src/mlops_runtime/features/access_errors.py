@@ -1,4 +1,4 @@
-"""Refusals of AWS as errors that name the statement which the caller needs, and other refusals of a source of rows."""
+"""Errors of row sources, with the IAM statement that a denied caller needs."""
 
 import json
 import re
@@ -9,12 +9,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 _DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedAccess"}
-# how IAM reports what was refused: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+# wording of IAM's denials: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 _ACTION = re.compile(r"perform: ([a-z0-9-]+:\w+)(?: on resource: \"?(arn:[^\s\"]+))?")
 
 
 class SourceError(ValueError):
-    """Rows cannot be read from where they were said to lie; ``problems`` has every problem, the message lists them."""
+    """A source's rows cannot be read; ``problems`` contains every problem, and the message lists them."""
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class SourceError(ValueError):
 
 
 class SourceAccessError(SourceError):
-    """The caller may not read a source; ``statement`` is what their policy needs."""
+    """The caller is not allowed to read a source; ``statement`` is the IAM statement their policy needs."""
 
     def __init__(self, message: str, statement: Mapping[str, Any]) -> None:
         super().__init__(f"{message}; the caller's policy needs {json.dumps(statement)}")
@@ -30,7 +30,7 @@ class SourceAccessError(SourceError):
 
 
 def allow(actions: Sequence[str], *resources: str) -> dict[str, Any]:
-    """Return a statement of a policy.
+    """Return a policy statement that allows actions on resources.
 
     Example:
         >>> allow(["s3:GetObject"], "arn:aws:s3:::history/*")
@@ -41,16 +41,16 @@ def allow(actions: Sequence[str], *resources: str) -> dict[str, Any]:
 
 @contextmanager
 def refusals(what: str, statement: Mapping[str, Any], **others: str) -> Iterator[None]:
-    """Turn what AWS refuses in the block into errors of a source.
+    """Raise AWS errors of the block as errors of a source.
 
     Args:
-        what: What is being done, for the message.
-        statement: What it needs, where AWS does not say so more precisely.
-        others: What to say of other codes, with ``_`` for characters that names do not have.
+        what: The operation, for the message.
+        statement: The required statement, unless AWS's message names a more precise one.
+        others: Explanations of other error codes, by code with ``_`` in place of non-word characters.
 
     Raises:
-        SourceAccessError: If access is denied, with the action and resource that AWS names, if it does.
-        SourceError: For the other codes.
+        SourceAccessError: If access is denied; with the action and resource from AWS's message, if it has them.
+        SourceError: For the codes in ``others``.
     """
     try:
         yield

@@ -1,9 +1,12 @@
-"""A training set that Athena joins and this process finishes: the same files, hashes and manifest as DuckDB's.
+"""Training sets joined by Athena and written by this process: same files, hashes and manifest as with DuckDB.
 
-Athena is sent keys and times of the entity rows as a table of its own, and unloads for each timeline the rows that counted, in at
-most a hundred partitions by ranges of ``row_id``. It orders no files: each partition is read, sorted, cut into blocks, and written
-and hashed by the function that a laptop uses. Times travel as microseconds since 1970, as Hive's tables and UNLOAD have no other
-exact form.
+The keys and times of the entity rows become a temporary Glue table. For each timeline, Athena unloads the matching rows into at
+most
+100 partitions by ranges of ``row_id``. UNLOAD does not sort files, so each partition is read, sorted and cut into blocks here,
+which
+the same function as in a local build writes and hashes. Times travel as microseconds since 1970: Hive tables and UNLOAD have no
+other
+exact representation.
 """
 
 import io
@@ -35,7 +38,7 @@ from mlops_runtime.features.training_set_sql import SqlPlan, pieces, timeline_nu
 
 ROWS_TABLE = "mlops_rows_"
 _PARTITIONS = 100  # https://docs.aws.amazon.com/athena/latest/ug/unload.html
-_EXACT = 4_070_908_800  # 2099-01-01 in seconds: further away a double of seconds is not exact to the microsecond
+_EXACT = 4_070_908_800  # 2099-01-01 in seconds: beyond it, a double of seconds is not exact to the microsecond
 _SECOND = 1_000_000
 _HIVE = {
     "boolean": "boolean",
@@ -49,17 +52,17 @@ _HIVE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AthenaBuilder:
-    """Athena, and where sets belong.
+    """Build training sets with Athena.
 
     Attributes:
-        runs: Runs statements.
-        glue: A boto3 client of Glue, which makes the table of the entity rows and removes it.
-        database: The database of the feature tables, and of that one.
+        runs: Runs queries.
+        glue: boto3 client of Glue; creates and deletes the temporary table of entity rows.
+        database: The database of the feature tables and of the temporary table.
         s3: A boto3 client of S3.
         sets: The bucket of training sets.
         manifests: The manifests.
-        files: How files are reached.
-        block: Rows that are hashed together, and are in one file.
+        files: File access.
+        block: Number of rows that are hashed together and share a file.
     """
 
     runs: AthenaRuns
@@ -72,18 +75,18 @@ class AthenaBuilder:
     block: int = BLOCK
 
     def build(self, ready: Prepared, build: OpenBuild, *, name: str | None = None) -> TrainingSet:
-        """Build and keep a training set.
+        """Build and store a training set.
 
         Args:
-            ready: What is to be built.
-            build: The build that is open.
-            name: What its files are staged below, which the build's intent names. Default: a new name.
+            ready: The prepared set.
+            build: The open build.
+            name: Name of the staging prefix, as recorded in the build's intent. Default: a new name.
 
         Raises:
-            AthenaError: If Athena does not answer, or a time cannot be carried exactly; nothing is kept.
-            SourceAccessError: If the caller may not.
-            TrainingSetError: If rows are missing in the end.
-            ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
+            AthenaError: If a query fails, or Athena cannot represent a time exactly; nothing is stored.
+            SourceAccessError: If access is denied.
+            TrainingSetError: If rows are missing from the result.
+            ErasedDuringBuildError: If an erasure began during the build; no file remains.
         """
         draft, name = ready.manifest, uuid4().hex if name is None else name
         if draft.entity_rows is None or ready.content is None:
@@ -112,7 +115,7 @@ class AthenaBuilder:
         return stored_set(self.sets, content_hash(manifest), manifest)
 
     def _answered(self, layout: Layout, rows: pa.Table, own: Objects, name: str) -> str:
-        """Let Athena unload each timeline; return the version of its engine."""
+        """Unload the rows of each timeline; return Athena's engine version."""
         plan, engine = layout.plan, "unknown"
         if plan is None or not layout.task.rows:
             return engine
@@ -133,7 +136,7 @@ class AthenaBuilder:
 
     @contextmanager
     def _table(self, plan: SqlPlan, rows: pa.Table, own: Objects, name: str) -> Iterator[str]:
-        """Make keys and times of the entity rows a table of the catalog, as long as Athena reads them."""
+        """Create the table of the entity rows' keys and times, and delete it after the block."""
         columns = {"row_id": pa.arange(0, rows.num_rows), "moment": _plain(rows[plan.entities.timestamp])}
         kinds = {"row_id": "bigint", "moment": "bigint"}
         for i, (column, kind) in enumerate(plan.entities.columns.items()):
@@ -169,7 +172,7 @@ class AthenaBuilder:
             self.glue.delete_table(DatabaseName=self.database, Name=name)
 
     def _blocks(self, layout: Layout, own: Objects) -> list[Any]:
-        """Read the partitions one after the other, and write the blocks of each."""
+        """Read one partition at a time and write its blocks."""
         task, plan = layout.task, layout.plan
         if plan is None or not task.rows:
             return [layout.answer(number, {}, attempt=0) for number in range(block_count(task.rows, self.block))]
@@ -190,9 +193,7 @@ class AthenaBuilder:
         keys = own.keys(f"answers/{timeline}/part={part}/")
         read = [pq.read_table(io.BytesIO(own.get(key) or b"")) for key in keys]
         if not read:
-            raise TrainingSetError(
-                f"Athena has answered no rows of part {part}, timeline {timeline}; build the set again"
-            )
+            raise TrainingSetError(f"Athena returned no rows for part {part}, timeline {timeline}; build the set again")
         rows = pa.concat_tables(read).sort_by("row_id").combine_chunks()
         for name in rows.schema.names:
             if name.startswith("t_"):
@@ -204,7 +205,7 @@ class AthenaBuilder:
         return -(-block_count(layout.task.rows, self.block) // _PARTITIONS)
 
     def _keep(self, build: OpenBuild, manifest: TrainingSetManifest, written: Written) -> None:
-        """Copy the files to their place and write the manifest, unless an erasure began; then take them away again."""
+        """Copy the files to the set's folder and write the manifest; remove the copies if an erasure began."""
         digest = content_hash(manifest)
         target = folder(manifest.name, digest)
         root = self.sets.uri("")
@@ -213,7 +214,7 @@ class AthenaBuilder:
         try:
             build.check()
         except TrainingSetError:
-            # a caller who may not leaves them to the erasure, which removes those with its rows
+            # without permission to delete, the erasure removes these files together with its rows
             with suppress(ClientError):
                 for path in written.staged:
                     self.sets.erase(f"{target}/{path}")
@@ -223,7 +224,7 @@ class AthenaBuilder:
 
 
 def _entity(plan: SqlPlan, table: str) -> str:
-    """Return the query for the entity rows as ``pieces`` reads them."""
+    """Return the query for the entity rows in the shape that ``pieces`` reads."""
     columns = ["row_id", f"{_time('moment')} as moment"]
     for i, kind in enumerate(plan.entities.columns.values()):
         columns.append(f"{_time(f'c{i}')} as c{i}" if kind == "timestamp" else f"c{i}")
@@ -231,13 +232,13 @@ def _entity(plan: SqlPlan, table: str) -> str:
 
 
 def _time(column: str) -> str:
-    """Return the expression for microseconds since 1970 as a time, exact in all years."""
+    """Return the SQL expression that converts microseconds since 1970 to a time, exact in all years."""
     nanoseconds = f"cast({column} as decimal(19, 0)) * 1000"
     return f"cast(from_unixtime_nanos({nanoseconds}) as timestamp(6) with time zone)"
 
 
 def _shown(plan: SqlPlan, timeline: int) -> Iterator[str]:
-    """Yield the columns of a timeline that are unloaded; those that are times as microseconds, with ``t_`` before their names."""
+    """Yield the columns to unload of a timeline; times as microseconds, named with the prefix ``t_``."""
     for group, number in enumerate(timeline_numbers(plan)):
         if number != timeline:
             continue
@@ -257,10 +258,10 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _check_exact(column: pa.ChunkedArray) -> None:
-    """Check that no time is so far away that Athena's seconds, a double, have lost its microseconds.
+    """Check that no time is beyond the exact range of Athena's seconds, which are doubles.
 
     Raises:
-        AthenaError: With the first.
+        AthenaError: With the first such time.
     """
     values = pc.list_flatten(column) if pa.types.is_nested(column.type) else column
     seconds = pc.divide(values, _SECOND)
@@ -270,6 +271,6 @@ def _check_exact(column: pa.ChunkedArray) -> None:
     if pc.any(far).as_py():
         first = values.filter(far)[0].as_py() // _SECOND
         raise AthenaError(
-            f"a feature is a time {first:,} seconds from 1970 with a part of a second, which Athena does not carry exactly; "
+            f"a feature has the time {first:,} seconds from 1970 with fractional seconds, which Athena cannot return exactly; "
             "build the set by engine='duckdb' or 'spark'"
         )

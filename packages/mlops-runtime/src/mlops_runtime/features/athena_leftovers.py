@@ -1,4 +1,4 @@
-"""What a build by Athena leaves when its process is killed: the table of its entity rows, and the files staged for it."""
+"""Removal of the tables and staged files that interrupted Athena builds left behind."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,15 +11,15 @@ from mlops_runtime.features.training_set_manifest import Objects
 
 
 def remove_leftovers(glue: Any, database: str, sets: Objects, now: datetime, *, s3: Any) -> int:
-    """Remove tables of entity rows that are older than three days, each after its files; return how many.
+    """Delete tables of entity rows older than ``STAGED_DAYS`` with their staged files; return the number of tables.
 
-    A store's bucket removes what is staged after the same time, so that no build lives longer.
+    The store's bucket expires staged files after the same time, so no running build is affected.
 
     Args:
         glue: A boto3 client of Glue.
         database: The database of the feature tables.
         sets: The bucket of training sets.
-        now: The time.
+        now: The current time.
         s3: A boto3 client of S3.
     """
     pages = glue.get_paginator("get_tables").paginate(DatabaseName=database)
@@ -27,7 +27,7 @@ def remove_leftovers(glue: Any, database: str, sets: Objects, now: datetime, *, 
     old = [table["Name"] for table in found if now - table["CreateTime"] > timedelta(days=STAGED_DAYS)]
     for name in old:
         remove_all(Objects(sets.uri(staged(name.removeprefix(ROWS_TABLE))), s3=s3))
-        # two callers at once may both have found it
+        # another caller may delete the same table concurrently
         try:
             glue.delete_table(DatabaseName=database, Name=name)
         except glue.exceptions.EntityNotFoundException:

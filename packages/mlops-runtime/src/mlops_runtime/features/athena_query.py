@@ -1,8 +1,8 @@
-"""Rows that a query of Athena answers, written by UNLOAD as Parquet files, read as those are, and removed in the end.
+"""Results of an Athena query as a source of rows: unloaded as Parquet files, read, and removed afterwards.
 
-UNLOAD writes no times with a zone and rounds others to milliseconds: they travel as microseconds since 1970. It needs a place
-without objects, and leaves what a failed query has written. The place is made of the query, so a run that is repeated after a crash
-finds what was unloaded before, and ingests the very same rows.
+UNLOAD does not support times with a zone and rounds others to milliseconds, so times travel as microseconds since 1970. It requires
+a prefix without objects and leaves partial files when a query fails. The prefix is derived from the query, so a retry after a crash
+finds the files of the previous run and ingests the same rows.
 
 See: https://docs.aws.amazon.com/athena/latest/ug/unload.html
 """
@@ -25,19 +25,19 @@ _REFUSED = ("time", "json", "map", "row", "interval", "ipaddress", "uuid", "hype
 
 
 class AthenaQuery:
-    """The rows of a query: what ``ingest_from`` and ``training_set`` take.
+    """The rows of an Athena query, as a source for ``ingest_from`` and ``training_set``.
 
     Args:
-        sql: A query: ``select`` or ``with``. Its times with a zone are exact to the microsecond until 2099.
-        athena: A boto3 client of Athena. Its caller may run queries in the workgroup, read what they read, and read, write and
-            remove objects below the place of results.
+        sql: A ``select`` or ``with`` query. Times with a zone are exact to the microsecond until 2099.
+        athena: A boto3 client of Athena. Its caller needs to run queries in the workgroup, read the queried tables, and read, write
+            and delete objects below the output location.
         s3: A boto3 client of S3.
         workgroup: The workgroup. Default: ``primary``.
-        database: The database of tables that are named without one. Default: Athena's.
-        output: ``s3://`` place of results. Default: the workgroup's.
+        database: The database of unqualified table names. Default: Athena's.
+        output: ``s3://`` output location. Default: the workgroup's.
 
     Raises:
-        SourceError: If there is no query or no client.
+        SourceError: If the query or a client is missing.
 
     Example:
         >>> rows = AthenaQuery(  # doctest: +SKIP
@@ -72,11 +72,11 @@ class AthenaQuery:
 
     @contextmanager
     def opened(self) -> Iterator[OpenRows]:
-        """Run the query, unless an earlier run has left what it answered; give its files, and remove them when all went well.
+        """Run the query, or reuse the files of an earlier run; yield the files and remove them unless the block fails.
 
         Raises:
-            AthenaError: If the workgroup does not let it run, it fails, or a column has a type that files do not hold.
-            SourceAccessError: If the caller may not.
+            AthenaError: If the workgroup rejects the query, it fails, or UNLOAD does not support the type of a column.
+            SourceAccessError: If access is denied.
         """
         digest = hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:32]
         place = f"{self._runs.place()}/mlops-queries/{digest}"
@@ -93,7 +93,7 @@ class AthenaQuery:
     def _unloaded(self, target: str, objects: Objects) -> dict[str, str]:
         columns = self._runs.columns(self._sql)
         problems = [
-            f"column {name!r} is {kind}, which Athena unloads into no file; cast it in the query"
+            f"column {name!r} is {kind}, which UNLOAD does not support; cast it in the query"
             for name, kind in columns.items()
             if kind.split("(")[0] in _REFUSED and _time(kind) is None
         ]
@@ -108,18 +108,18 @@ class AthenaQuery:
             raise
         with _touching(str(objects)):
             if not objects.keys(_ROWS):
-                raise AthenaError(f"the query answers no rows: {self._sql}")
+                raise AthenaError(f"the query returned no rows: {self._sql}")
             objects.put_once(_DONE, json.dumps(columns).encode())
         return columns
 
 
 def unload(query: str, target: str, *, by: str | None = None) -> str:
-    """Return the statement that writes what a query answers.
+    """Return the UNLOAD statement of a query.
 
     Args:
         query: The query.
-        target: ``s3://`` place without objects.
-        by: The last column of the query, a folder for each of whose values is made.
+        target: ``s3://`` prefix without objects.
+        by: The query's last column, to partition by it.
     """
     options = ["format = 'PARQUET'", "compression = 'ZSTD'"]
     if by is not None:
@@ -128,12 +128,12 @@ def unload(query: str, target: str, *, by: str | None = None) -> str:
 
 
 def microseconds(value: str) -> str:
-    """Return the expression for a time as microseconds since 1970, exact until 2099."""
+    """Return the SQL expression that converts a time to microseconds since 1970, exact until 2099."""
     return f"cast(round(to_unixtime({value}) * 1e6) as bigint)"
 
 
 def remove_all(objects: Objects) -> None:
-    """Remove all objects below a place, first the mark that none is missing."""
+    """Remove all objects below a prefix, the marker of completeness first."""
     keys = objects.keys("")
     for key in sorted(keys, key=lambda each: each != _DONE):
         objects.erase(key)

@@ -1,4 +1,4 @@
-"""Statements run by Athena: its workgroup is asked first, the end awaited, and what failed is said in Athena's words."""
+"""Runs of Athena queries: check the workgroup, wait for the end, and raise failures with Athena's reason."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from mlops_runtime.features.access_errors import SourceError, allow, refusals
 
 # https://docs.aws.amazon.com/athena/latest/ug/service-limits.html
 MAX_STATEMENT = 262_144
-# what a caller needs of Athena and of the catalog; UNLOAD and results need S3 besides
+# permissions that a caller needs for Athena; UNLOAD and results also need S3
 ACTIONS = (
     "athena:StartQueryExecution",
     "athena:GetQueryExecution",
@@ -23,29 +23,29 @@ _STOPPING = 60
 
 
 class AthenaError(SourceError):
-    """Athena does not run a statement, or ended it without an answer."""
+    """Athena rejected a query, or it did not succeed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A statement that succeeded: its id, and the version of the engine that ran it."""
+    """A query that succeeded: its id and engine version."""
 
     id: str
     engine: str
 
 
 class AthenaRuns:
-    """Run statements in a workgroup.
+    """Run queries in a workgroup.
 
     Args:
         athena: A boto3 client of Athena.
         workgroup: The workgroup. Default: ``primary``.
-        database: The database of tables that are named without one. Default: Athena's.
-        output: ``s3://`` place of results. Default: the workgroup's.
-        pause: Waits so many seconds.
+        database: The database of unqualified table names. Default: Athena's.
+        output: ``s3://`` output location. Default: the workgroup's.
+        pause: Waits for a number of seconds.
 
     Raises:
-        AthenaError: If the place is not in S3.
+        AthenaError: If the output location is not in S3.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class AthenaRuns:
         self._output = None if output is None else output.rstrip("/")
 
     def place(self) -> str:
-        """Return the place of results, which the workgroup decides where it says so.
+        """Return the output location: the workgroup's if it enforces one.
 
         Raises:
-            AthenaError: If there is no such workgroup, it is disabled, has no place, or enforces its own; with every problem.
-            SourceAccessError: If the caller may not ask.
+            AthenaError: If the workgroup is missing or disabled, has no output location, or enforces another; with every problem.
+            SourceAccessError: If access is denied.
         """
         with self._asking(f"reading workgroup {self._workgroup}"):
             found = self._athena.get_work_group(WorkGroup=self._workgroup)["WorkGroup"]
@@ -78,41 +78,41 @@ class AthenaRuns:
             problems.append(f"workgroup {self._workgroup} is disabled; enable it, or name another")
         if configured.get("EnforceWorkGroupConfiguration") and self._output not in (None, own):
             problems.append(
-                f"workgroup {self._workgroup} enforces its own place of results, {own or 'none'}; leave output= out, got "
+                f"workgroup {self._workgroup} enforces its output location, {own or 'none'}; omit output=, got "
                 f"{self._output}"
             )
         elif not own and self._output is None:
             problems.append(
-                f"workgroup {self._workgroup} has no place of results; give one: output='s3://bucket/prefix'"
+                f"workgroup {self._workgroup} has no output location; pass one: output='s3://bucket/prefix'"
             )
         if problems:
             raise AthenaError("; ".join(problems), problems)
         return self._output or own
 
     def run(self, statement: str) -> Ended:
-        """Run a statement until it ends; one that is interrupted here is stopped there.
+        """Run a statement and wait for its end; an interrupted wait also stops the query.
 
         Raises:
-            AthenaError: If it is longer than Athena takes, refused, or ends otherwise, with Athena's reason.
-            SourceAccessError: If the caller may not run it.
+            AthenaError: If the statement exceeds Athena's maximum length, is rejected, or does not succeed; with Athena's reason.
+            SourceAccessError: If access is denied.
         """
         size = len(statement.encode())
         if size > MAX_STATEMENT:
-            raise AthenaError(f"a statement of Athena has at most {MAX_STATEMENT:,} bytes, this one has {size:,}")
+            raise AthenaError(f"an Athena statement has at most {MAX_STATEMENT:,} bytes, this one has {size:,}")
         asked: dict[str, Any] = {"QueryString": statement, "WorkGroup": self._workgroup}
         if self._database is not None:
             asked["QueryExecutionContext"] = {"Database": self._database}
         if self._output is not None:
             asked["ResultConfiguration"] = {"OutputLocation": f"{self._output}/"}
-        with self._asking("running a statement of Athena"):
+        with self._asking("running an Athena query"):
             run = self._athena.start_query_execution(**asked)["QueryExecutionId"]
         return self._ended(run)
 
     def columns(self, query: str) -> dict[str, str]:
-        """Return the types of a query's columns by name, as Athena calls them, without reading a row.
+        """Return the Athena types of a query's columns, by name, without reading rows.
 
         Raises:
-            AthenaError: As for ``run``, and if columns have no name or the same.
+            AthenaError: As for ``run``, and if columns are unnamed or share a name.
         """
         run = self.run(f"select * from ({query}) as asked limit 0").id  # noqa: S608 - the caller's own query
         with self._asking("reading the columns of a query"):
@@ -132,7 +132,7 @@ class AthenaRuns:
         pause = 0.2
         try:
             while True:
-                with self._asking(f"asking how query {run} is"):
+                with self._asking(f"reading the state of query {run}"):
                     found = self._athena.get_query_execution(QueryExecutionId=run)["QueryExecution"]
                 state = found["Status"]["State"]
                 if state in _ENDED:
@@ -143,12 +143,12 @@ class AthenaRuns:
             self._stop(run)
             raise
         if state != "SUCCEEDED":
-            reason = found["Status"].get("StateChangeReason") or "it does not say why"
+            reason = found["Status"].get("StateChangeReason") or "Athena gave no reason"
             raise AthenaError(f"query {run} ended {state}: {reason}")
         return Ended(id=run, engine=str(found.get("EngineVersion", {}).get("EffectiveEngineVersion", "unknown")))
 
     def _stop(self, run: str) -> None:
-        """Stop a query, and wait for its end: until then it may write."""
+        """Stop a query and wait for its end, because it may write until then."""
         self._athena.stop_query_execution(QueryExecutionId=run)
         for _ in range(_STOPPING):
             found = self._athena.get_query_execution(QueryExecutionId=run)["QueryExecution"]
@@ -162,13 +162,13 @@ class AthenaRuns:
             what,
             allow(ACTIONS, arn),
             InvalidRequestException=(
-                f"Athena refuses it in workgroup {self._workgroup}: check that this exists and has a place of results"
+                f"Athena rejected the request in workgroup {self._workgroup}: check that it exists and has an output location"
             ),
         )
 
 
 def quoted(name: str) -> str:
-    """Return a name as statements write it.
+    """Return a quoted SQL identifier.
 
     Example:
         >>> quoted("units")

@@ -1,4 +1,4 @@
-"""A batch of rows, checked in Arrow before anything is written."""
+"""Checks of a batch of rows, in Arrow, before anything is written."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
@@ -15,7 +15,7 @@ from mlops_runtime.features.table_types import arrow_schema
 
 Columns = dict[str, pa.ChunkedArray]
 
-_SHOWN = 3  # values that a problem names
+_SHOWN = 3  # values that a problem lists
 _PANDAS_INDEX = "__index_level_"
 _PLACE = "__place__"
 _MAKES = {  # functions that convert other types to a table, by the type's name
@@ -27,7 +27,7 @@ _MAKES = {  # functions that convert other types to a table, by the type's name
 
 
 class BatchError(ValueError):
-    """A batch cannot be ingested; nothing was written. The message lists every problem, ``problems`` has them one by one."""
+    """A batch cannot be ingested; nothing was written. ``problems`` contains every problem, and the message lists them."""
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
         super().__init__(message)
@@ -48,15 +48,15 @@ class ArrowStream(Protocol):
 def read_batch(batch: ArrowStream) -> pa.Table:
     """Return a batch as an Arrow table; a stream is read once.
 
-    pandas has one missing value for both null and NaN, and exports it as null; Arrow tables and polars frames keep them apart.
+    pandas has one missing value for both null and NaN and exports it as null; Arrow tables and polars frames distinguish them.
 
     Raises:
-        BatchError: If it is not a table or frame, or has values that Arrow does not support.
+        BatchError: If the batch is not a table or frame, or has values that Arrow does not support.
     """
     if not isinstance(batch, ArrowStream):
         fix = _MAKES.get(type(batch).__name__)
         raise BatchError(
-            f"a pyarrow table, pandas or polars frame is needed, got {type(batch)!r}{f'; {fix} gives one' if fix else ''}"
+            f"a pyarrow table, pandas or polars frame is required, got {type(batch)!r}{f'; use {fix}' if fix else ''}"
         )
     try:
         rows = pa.table(batch)
@@ -73,13 +73,13 @@ def read_batch(batch: ArrowStream) -> pa.Table:
 
 
 def check_group(group: FeatureGroup) -> None:
-    """Check that something is a feature group.
+    """Check that the argument is a feature group.
 
     Raises:
-        BatchError: If it is its name, or anything else.
+        BatchError: If it is anything else, such as the group's name.
     """
     if not isinstance(group, FeatureGroup):
-        raise BatchError(f"a FeatureGroup is needed, got {group!r}; give the declaration of the group")
+        raise BatchError(f"a FeatureGroup is required, got {group!r}; pass the declaration of the group")
 
 
 def _repeats(names: list[str]) -> list[str]:
@@ -87,7 +87,7 @@ def _repeats(names: list[str]) -> list[str]:
 
 
 def _with_plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return categories as polars exports them with texts that Arrow can take."""
+    """Return the categories of a polars frame with plain strings, which Arrow functions support."""
     parts = [pa.DictionaryArray.from_arrays(part.indices, part.dictionary.cast(pa.string())) for part in column.chunks]
     return pa.chunked_array(parts, pa.dictionary(column.type.index_type, pa.string()))
 
@@ -95,25 +95,31 @@ def _with_plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
     """Return the batch with the group's columns and types, without its ingest id.
 
-    Rows come back in the table's order: by entities, event time and created time. Rows that are the same in every column are one
-    row: the others are left out, so fewer rows may come back than were given.
-    ``created_time`` may be left out: it is ``now``. It may lie before the event time. Nullable features may be left out: they are
-    null, so that producers need not know of a new one.
+    Rows are returned in the table's order: by entities, event time and created time. Of rows that are equal in every column, one is
+    returned, so the result may have fewer rows than the batch. ``created_time`` is optional, with ``now`` as its default, and may
+    be
+    before the event time. Nullable features are optional, with null as their default, so that producers need not change when a
+    feature
+    is added.
 
-    Types may differ where no value changes: an integer of another width whose values all fit, whole numbers for floats, a time
-    in another unit or zone, a dictionary or view of strings, integers and decimals of another scale for decimals, lists of any
-    layout. A double for a ``float`` is rounded to it. Keys compare by the declared type then: text by its bytes, integers as
-    integers. Nulls pass constraints; NaN stays NaN and passes none.
+    Types may differ where no value changes: an integer of another width whose values all fit, integers for floats, a time in
+    another
+    unit or zone, a dictionary or view of strings, integers and decimals of another scale for decimals, lists of any layout. A
+    double for
+    a ``float`` is rounded to it. Keys are then compared by the declared type: strings by their bytes, integers as integers. Nulls
+    satisfy
+    constraints; NaN stays NaN and satisfies none.
 
     Args:
-        group: What the rows are.
+        group: The rows' group.
         batch: A pyarrow table, pandas or polars frame, as ``read_batch`` reads it.
         now: The store's clock.
 
     Raises:
         BatchError: If the batch is empty; a column is missing, unknown or of another type; a required value is null; a constraint
             is violated; a time has no zone, does not exist in the group's, or is finer than a microsecond; an event time is later
-            than ``now`` and the group's lead, or a created time than ``now``; two rows with the same entities and times differ.
+            than ``now`` plus the group's lead, or a created time later than ``now``; two rows with the same entities and times
+            differ.
 
     Example:
         >>> from mlops_runtime.features.feature_group import Entity
@@ -154,7 +160,7 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
             problems += _constraint_problems(feature, columns[feature.name])
     kept = None
     if set(columns) == set(schema.names):
-        # in one chunk each: Arrow would put chunks together for each function that takes rows
+        # one chunk each: every Arrow function that takes rows would otherwise combine the chunks again
         given = pa.table(columns).combine_chunks()
         ordered = in_order(given, [*group.entity_names, EVENT_TIME, CREATED_TIME])
         columns = {name: ordered[name] for name in columns}
@@ -175,7 +181,7 @@ def _name_problems(group: FeatureGroup, rows: pa.Table) -> Iterable[str]:
         yield f"column {name!r} appears {rows.column_names.count(name)} times; give it once"
     for name in dict.fromkeys(rows.column_names):
         if name == INGEST_ID:
-            yield f"column {INGEST_ID!r} is given by the store; leave it out"
+            yield f"column {INGEST_ID!r} is set by the store; omit it"
         elif name.startswith(_PANDAS_INDEX):
             yield f"column {name!r} is the frame's index; drop it with reset_index(drop=True), or name it as a column"
         elif name not in names:
@@ -187,7 +193,7 @@ def _name_problems(group: FeatureGroup, rows: pa.Table) -> Iterable[str]:
 def _time_problems(group: FeatureGroup, columns: Columns, now: datetime) -> Iterable[str]:
     limits = {
         EVENT_TIME: (now + group.lead, "now" if not group.lead else "now and the group's lead", "declare lead="),
-        CREATED_TIME: (now, "now", "nothing is known before it is"),
+        CREATED_TIME: (now, "now", "a row cannot be known before that time"),
     }
     for name, (limit, meaning, fix) in limits.items():
         column = columns.get(name)
@@ -210,7 +216,7 @@ def _constraint_problems(feature: Feature, column: pa.ChunkedArray) -> Iterable[
 
     def listed() -> pa.ChunkedArray:
         values = pa.array([scalar(value).as_py() for value in feature.allowed or ()], kind)
-        # -0.0 is 0.0, which is_in does not know
+        # is_in distinguishes -0.0 from 0.0
         return pc.is_in(pc.add(column, scalar(0)) if floating else column, value_set=values)
 
     if feature.minimum is not None:
@@ -224,7 +230,7 @@ def _constraint_problems(feature: Feature, column: pa.ChunkedArray) -> Iterable[
     for words, holds in rules.items():
         try:
             broken = pc.and_(pc.invert(holds()), pc.is_valid(column))
-        except pa.ArrowInvalid as error:  # RE2 refuses what the declaration could not foresee
+        except pa.ArrowInvalid as error:  # RE2 rejects a pattern that the declaration's check accepted
             yield f"feature {feature.name!r} cannot be checked for values {words}: {error}"
             continue
         if pc.any(broken).as_py():
@@ -232,7 +238,7 @@ def _constraint_problems(feature: Feature, column: pa.ChunkedArray) -> Iterable[
 
 
 def _kept(group: FeatureGroup, columns: Columns) -> tuple[pa.ChunkedArray | None, list[str]]:
-    """Return which of sorted rows stay if some repeat others, and what is wrong with rows that share only entities and times."""
+    """Return the mask of sorted rows to keep, ``None`` for all, and the problems of rows with equal entities and times."""
     key = [*group.entity_names, EVENT_TIME, CREATED_TIME]
     same = same_as_before(pa.table(columns), key)
     if not pc.any(same).as_py():
@@ -251,7 +257,7 @@ def _kept(group: FeatureGroup, columns: Columns) -> tuple[pa.ChunkedArray | None
         example = ", ".join(f"{name}={_shown(torn[name])[0]}" for name in key)
         return None, [
             f"{more} rows repeat {', '.join(key)} of another with other values, first {example}; "
-            "which one counts would be chance"
+            "give each row its own created_time, so that it is defined which one counts"
         ]
     again = pc.is_in(places, value_set=shared[_PLACE].combine_chunks())
     return pc.or_(pc.invert(again), pc.is_in(places, value_set=distinct[first].combine_chunks())), []
@@ -281,7 +287,7 @@ def _cast(group: FeatureGroup, column: pa.ChunkedArray, kind: pa.DataType) -> pa
 
 def _cast_decimals(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_integer(column.type):
-        column = column.cast(pa.decimal128(20, 0))  # holds all integers of 64 bits
+        column = column.cast(pa.decimal128(20, 0))  # fits all 64-bit integers
     try:
         return column.cast(kind)
     except pa.ArrowInvalid:
@@ -294,7 +300,7 @@ def _cast_decimals(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArra
 
 
 def _cast_lists(group: FeatureGroup, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Return lists with elements of the declared type, of the declared length where they are vectors."""
+    """Return lists with elements of the declared type and, for vectors, of the declared length."""
     given = pa.concat_arrays([chunk.cast(pa.list_(column.type.value_type)) for chunk in column.chunks])
     held = _cast(group, pa.chunked_array([given.flatten()]), kind.value_type).combine_chunks()
     counts = pc.list_value_length(given)
@@ -303,9 +309,9 @@ def _cast_lists(group: FeatureGroup, column: pa.ChunkedArray, kind: pa.DataType)
         other = pc.fill_null(pc.not_equal(counts, size), False)
         if pc.any(other).as_py():
             found = ", ".join(str(count) for count in pc.unique(counts.filter(other)).slice(0, _SHOWN).to_pylist())
-            raise ValueError(f"must hold {size} numbers each, got {found} in {pc.sum(other).as_py()} rows")
+            raise ValueError(f"must have {size} numbers in each row, got {found} in {pc.sum(other).as_py()} rows")
         if held.null_count:
-            raise ValueError(f"{held.null_count} of its numbers are null; give each vector whole, or null")
+            raise ValueError(f"{held.null_count} numbers are null; give each vector completely, or as null")
     ends = pc.cumulative_sum(pc.fill_null(counts, 0)).cast(pa.int32())
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
     missing = pc.is_null(given) if given.null_count else None
@@ -314,19 +320,19 @@ def _cast_lists(group: FeatureGroup, column: pa.ChunkedArray, kind: pa.DataType)
 
 
 def _fix(kind: pa.DataType, found: pa.DataType) -> str:
-    """Return what makes values of a type from those of another family."""
+    """Return advice on how to convert values of another type family."""
     family = _family(kind)
     if family == "integer" and pa.types.is_floating(found):
-        return "make them whole numbers, in pandas astype('Int64'), which also holds missing ones"
+        return "convert them to integers, in pandas astype('Int64'), which supports missing values"
     fixes = {
-        "integer": "make them whole numbers",
-        "float": "make them numbers",
-        "string": "make them texts, in pandas astype('string')",
-        "boolean": "compare them, which gives true and false",
+        "integer": "convert them to integers",
+        "float": "convert them to numbers",
+        "string": "convert them to strings, in pandas astype('string')",
+        "boolean": "convert them to booleans by a comparison",
         "time": "parse them to timestamps with a time zone, in pandas to_datetime(column, utc=True)",
         "date": "cast them to dates, Arrow's date32, in pandas column.dt.date",
-        "decimal": f"make them decimal.Decimal, rounded to {getattr(kind, 'scale', 0)} digits after the point",
-        "binary": "make them bytes, of texts by encode()",
+        "decimal": f"convert them to decimal.Decimal, rounded to {getattr(kind, 'scale', 0)} digits after the point",
+        "binary": "convert them to bytes, strings by encode()",
         "list": "give each row a list, or null",
     }
     return fixes[family]
@@ -335,12 +341,10 @@ def _fix(kind: pa.DataType, found: pa.DataType) -> str:
 def _cast_times(group: FeatureGroup, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if column.type.tz is None:
         if group.time_zone is None:
-            raise TypeError(f"got {column.type} without a time zone; say which, for example UTC, or declare time_zone=")
+            raise TypeError(f"got {column.type} without a time zone; set one, for example UTC, or declare time_zone=")
         column = in_zone(column, group.time_zone)
     if column.type.unit == "ns":
-        column = column.cast(
-            pa.timestamp("ns", "UTC")
-        )  # Arrow rounds by the clocks of the zone, where a time may be twice
+        column = column.cast(pa.timestamp("ns", "UTC"))  # Arrow rounds by local time, where a time may be ambiguous
         whole = pc.floor_temporal(column, unit="microsecond")
         finer = pc.not_equal(whole, column)
         if group.finer_times == "refuse" and pc.any(finer).as_py():
@@ -352,14 +356,14 @@ def _cast_times(group: FeatureGroup, column: pa.ChunkedArray) -> pa.ChunkedArray
 
 
 def in_zone(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
-    """Return times without a zone as those of a zone's clocks.
+    """Return times without a zone as local times of a zone.
 
     Args:
         column: The times.
         zone: IANA name of the zone.
 
     Raises:
-        ValueError: If a time is twice or never on its clocks.
+        ValueError: If a local time is ambiguous or does not exist.
 
     Example:
         >>> noon = pa.chunked_array([pa.array([datetime(2017, 1, 1, 12)], pa.timestamp("us"))])
@@ -373,7 +377,7 @@ def in_zone(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
         last = pc.assume_timezone(column, zone, ambiguous="latest", nonexistent="latest")
         unclear = pc.not_equal(first, last)
         raise ValueError(
-            f"twice or never on the clocks of {zone} in {_found(column, unclear)}; give it in UTC"
+            f"ambiguous or nonexistent local time of {zone} in {_found(column, unclear)}; give it in UTC"
         ) from None
 
 
@@ -389,7 +393,9 @@ def _found(column: pa.ChunkedArray, mask: pa.ChunkedArray) -> str:
 def _shown(column: pa.ChunkedArray) -> list[str]:
     first = column.slice(0, _SHOWN)
     if pa.types.is_timestamp(first.type):
-        return [str(text) for text in first.cast(pa.string()).to_pylist()]  # Arrow's years reach further than Python's
+        return [
+            str(text) for text in first.cast(pa.string()).to_pylist()
+        ]  # Arrow supports years that datetime does not
     return [_text(value) for value in first.to_pylist()]
 
 
@@ -398,7 +404,7 @@ def _text(value: object) -> str:
 
 
 def _family(kind: pa.DataType) -> str:
-    """Return the name of the types between which a cast changes no value, or is an error."""
+    """Return the name of a type's family; casts within a family keep every value, or fail."""
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return "string"
     families = {

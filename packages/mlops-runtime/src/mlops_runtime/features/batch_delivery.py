@@ -1,4 +1,4 @@
-"""Deliver a batch, reject one, and announce what was ingested. Standard library and boto3 alone."""
+"""Delivered batches, their rejection, and events about ingests. Standard library and boto3 alone."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
 
-_REASON = 2000  # characters; an event has room for 256 KB in all, and the report has the rest
+_REASON = 2000  # characters; an event is at most 256 KB, and the report has all problems
 
 
 class AnnounceError(RuntimeError):
-    """The bus did not take an event; what it is about is done, and doing the same again tells it again."""
+    """The event bus did not accept an event; the operation itself succeeded, and repeating it publishes the event again."""
 
 
 def unit_bus(
     events: "EventBridgeClient", *, bus: str, unit: str, detail_type: DetailType = DetailType.FEATURES_INGESTED
 ) -> Callable[[EventDetail], None]:
-    """Return what a client calls after each ingest: it puts ``MLOps Features Ingested`` on the unit's bus.
+    """Return a callback for a client that puts ``MLOps Features Ingested`` on the unit's bus after each ingest.
 
     Args:
         events: Client; its caller needs ``events:PutEvents`` on the bus with ``events:source`` ``mlops.<unit>``.
@@ -51,8 +51,8 @@ def unit_bus(
         if answer["FailedEntryCount"]:
             entry = answer["Entries"][0]
             raise AnnounceError(
-                f"bus {bus!r} did not take the event of {detail.subject}: {entry.get('ErrorCode')}: "
-                f"{entry.get('ErrorMessage')}; do the same again to tell it: nothing is done twice"
+                f"bus {bus!r} did not accept the event of {detail.subject}: {entry.get('ErrorCode')}: "
+                f"{entry.get('ErrorMessage')}; repeat the operation to publish the event: nothing is written twice"
             )
 
     return announce
@@ -66,8 +66,8 @@ class Delivery:
         bucket: The incoming bucket.
         path: The object's key.
         etag: ETag of the object that was read.
-        bytes: Its size.
-        now: When its delivery reached the queue: the store's clock.
+        bytes: Size in bytes.
+        now: When the delivery reached the queue; used as the store's clock.
 
     Example:
         >>> delivery = Delivery(
@@ -85,33 +85,33 @@ class Delivery:
 
     @property
     def uri(self) -> str:
-        """The object."""
+        """S3 URI of the object."""
         return f"s3://{self.bucket}/{self.path}"
 
     @property
     def table(self) -> str:
-        """Name of the table that it is for."""
+        """Name of the table that the batch is for."""
         return self.path.removeprefix(INCOMING).partition("/")[0]
 
     @property
     def key(self) -> str:
-        """Its idempotency key."""
+        """Idempotency key of the batch."""
         return self.path.removeprefix(INCOMING).partition("/")[2].removesuffix(SUFFIX)
 
     @property
     def report_path(self) -> str:
-        """Where the report lies if it is rejected."""
+        """Key of the report if the batch is rejected."""
         return f"{REJECTED}{self.path.removeprefix(INCOMING).removesuffix(SUFFIX)}.json"
 
 
 def reject(
     delivery: Delivery, reason: str, problems: Sequence[str], *, s3: "S3Client", tell: Callable[[EventDetail], None]
 ) -> None:
-    """Write why a batch was not ingested, then tell it; doing so again writes and tells the same.
+    """Write a report of why a batch was rejected, then publish the event; idempotent.
 
     Args:
         delivery: The batch.
-        reason: What is wrong with it, for the event.
+        reason: Reason for the event.
         problems: Every problem, for the report.
         s3: Client; its caller may put objects below ``rejected/``.
         tell: Puts ``MLOps Features Rejected`` on the unit's bus, see ``unit_bus``.

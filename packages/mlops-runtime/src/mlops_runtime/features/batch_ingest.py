@@ -1,4 +1,4 @@
-"""Ingest a batch into its table: checked, one atomic append, exactly once, also when writers overtake each other."""
+"""Ingest of a batch into its table: checked, in one atomic append, exactly once, also with concurrent writers."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,19 +32,19 @@ _ROW = "__row__"
 
 
 class KeyReusedError(ValueError):
-    """An idempotency key came again with another content; nothing was written."""
+    """An idempotency key was reused for different content; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What an ingest did.
+    """Result of an ingest.
 
     Attributes:
         table: Name of the table.
-        snapshot_id: The snapshot that holds the batch.
-        rows: Rows written; none for a duplicate.
-        duplicate: The batch had been ingested before, and nothing was written.
-        repeated: Rows that were the same as another of the batch in every column, and were left out.
+        snapshot_id: The snapshot that contains the batch.
+        rows: Number of rows written; 0 for a duplicate.
+        duplicate: Whether the batch had been ingested before, so that nothing was written.
+        repeated: Number of rows omitted because they equal another row of the batch in every column.
     """
 
     table: str
@@ -56,9 +56,9 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch that passed its checks, with its key, the key's hash and its content; rows in the table's order.
+    """A checked batch with its key, the key's hash and its content hash; rows in the table's order.
 
-    ``is_stamped`` says that the store's clock gave the created times.
+    ``is_stamped``: the created times come from the store's clock.
     """
 
     group: FeatureGroup
@@ -71,22 +71,23 @@ class Batch:
 
 
 def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: datetime) -> Batch:
-    """Check a batch, and bring it into the table's order.
+    """Check a batch and sort its rows in the table's order.
 
     Args:
-        group: What the rows are.
+        group: The rows' group.
         batch: A pyarrow table, pandas or polars frame.
         key: Idempotency key. Default: the batch's content hash.
         now: The store's clock.
 
     Raises:
-        BatchError: If the batch does not fit the group, with every problem; the key is not a string, or the group is not one.
+        BatchError: If the batch does not fit the group, with every problem; the key is not a non-empty string, or ``group`` is not
+            a group.
     """
     check_group(group)
     if key is not None and (not isinstance(key, str) or not key):
         raise BatchError(
-            f"batch for {group.table_name}: idempotency key must be a text that is not empty, got {key!r}; "
-            "leave it out for the hash of the content"
+            f"batch for {group.table_name}: idempotency key must be a non-empty string, got {key!r}; "
+            "omit it to use the hash of the content"
         )
     given = read_batch(batch)
     rows = checked(group, given, now)
@@ -108,31 +109,32 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
 
 
 def hashed_rows(group: FeatureGroup, rows: pa.Table, *, is_stamped: bool) -> pa.Table:
-    """Return checked rows with the columns that make up their content.
+    """Return checked rows with the columns that are part of their content hash.
 
-    A batch that the store's clock stamps is the same one at any time, and one without a nullable feature stays the same when that
-    is declared.
+    Created times from the store's clock are excluded, so that a repeated batch has the same hash. All-null nullable features are
+    excluded, so that the hash does not change when a feature is declared.
     """
     left_out = [f.name for f in group.features if f.nullable and rows[f.name].null_count == rows.num_rows]
     return rows.drop_columns([*left_out, *([CREATED_TIME] if is_stamped else [])])
 
 
 def append(table: Table, batch: Batch, now: datetime) -> Ingested:
-    """Append a batch in one commit, which also expires old snapshots, unless the table knows its key.
+    """Append a batch in one commit, which also expires old snapshots, unless the table already contains its key.
 
-    The key is looked for in the very state that is committed to, and the ingest id begins with the sequence number of the commit:
-    of two rows that were created at once, the one committed later counts.
+    The key is looked up in the state that the commit is based on. The ingest id begins with the commit's sequence number: of two
+    rows
+    with the same created time, the one committed later counts.
 
     Args:
         table: The table.
-        batch: What to append.
+        batch: The batch.
         now: The store's clock.
 
     Raises:
         KeyReusedError: If the key was used for another content.
-        LostLedgerError: If the key was ingested and the object that remembers it is missing.
+        LostLedgerError: If the key was ingested and its ledger object is missing.
         FeatureTableError: If the table does not fit the group.
-        TableBusyError: If other writers committed first, again and again.
+        TableBusyError: If other writers committed first in every attempt.
     """
     check_table(batch.group, table)
 
@@ -170,10 +172,10 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
 
 
 def check_is_given(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
-    """Return a batch that says when its rows could first be known, as a backfill must.
+    """Return a batch as a table that has ``created_time``, which a backfill requires.
 
     Raises:
-        BatchError: If it has no ``created_time``.
+        BatchError: If ``created_time`` is missing.
     """
     check_group(group)
     rows = read_batch(batch)
@@ -186,32 +188,33 @@ def check_is_given(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
 
 
 def check_is_whole(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
-    """Return a batch that says what each feature is, as a correction must: what it left out would be null from now on.
+    """Return a batch as a table that has every feature, which a correction requires: a missing one would become null.
 
     Raises:
-        BatchError: With the features that it leaves out.
+        BatchError: With the missing features.
     """
     check_group(group)
     rows = read_batch(batch)
     absent = [name for name in group.feature_names if name not in rows.column_names]
     if absent:
         raise BatchError(
-            f"correction of {group.table_name}: {', '.join(map(repr, absent))} left out; a correction restates whole rows, give "
-            "every feature, null where it is null from now on"
+            f"correction of {group.table_name}: {', '.join(map(repr, absent))} missing; a correction restates whole rows, "
+            "give every feature, null where it is null from now on"
         )
     return rows
 
 
 def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
-    """Return a correction with its key, or as the duplicate that it is where each row already says what it says.
+    """Return a correction with its key, or as a duplicate if every row already has these values.
 
-    Unless it has a key of its own, the key is made of the content and of the versions that it restates. So a correction back to
-    what was said before is written, and one that is sent again is not.
+    Without a key of its own, the key is derived from the content and the restated versions. So a correction back to earlier values
+    is
+    written, and a repeated correction is not.
 
     Args:
         table: The table.
         batch: The correction.
-        is_keyed: Whether its key was given; then the key alone decides.
+        is_keyed: Whether the caller gave a key; then the key alone decides.
 
     Raises:
         BatchError: With the number of rows that restate nothing, and the first of them.
@@ -225,7 +228,7 @@ def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
     if absent.num_rows:
         raise BatchError(
             f"correction of {batch.group.table_name}: {absent.num_rows} rows restate nothing, the first is "
-            f"{absent.slice(0, 1).to_pylist()[0]}; ingest new rows, correct only what is there"
+            f"{absent.slice(0, 1).to_pylist()[0]}; ingest new rows, and correct only existing ones"
         )
     if is_keyed:
         return batch
@@ -238,9 +241,9 @@ def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
         return _keyed(batch, ids)
     for entry in entries(table):
         if entry.content == batch.content and pc.all(pc.ends_with(ids, id_end(entry.key_hash))).as_py():
-            # this very correction, which then may still have to be announced
+            # this very correction, whose event may not have been published yet
             return replace(batch, key_hash=entry.key_hash)
-    # its summary may have left: then what it restated was the newest before it
+    # its summary may have expired: then it restated the newest version before its own
     before = there.filter(pc.invert(pc.is_in(there[INGEST_ID], pc.unique(ids))))
     for again in (
         _keyed(batch, _newest(before, rows, key)[INGEST_ID]),
@@ -252,13 +255,13 @@ def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
 
 
 def _keyed(batch: Batch, versions: pa.ChunkedArray) -> Batch:
-    """Return a correction with the key that its content and the ids of what it restates make."""
+    """Return a correction with a key derived from its content and the ids of the restated rows."""
     key = f"restates:{document_hash({'content': batch.content, 'versions': versions.to_pylist()})}"
     return replace(batch, key=key, key_hash=hash_of(key))
 
 
 def _newest(there: pa.Table, rows: pa.Table, key: list[str]) -> pa.Table:
-    """Return for each row the version of its key that counts, or nulls."""
+    """Return the version that counts of each row's key, or nulls."""
     there = there.take(indices(there, [*key, CREATED_TIME, INGEST_ID]))
     places = there.select(key).append_column(_PLACE, pa.arange(0, there.num_rows, 1))
     last = places.group_by(key).aggregate([(_PLACE, "max")])
@@ -267,7 +270,7 @@ def _newest(there: pa.Table, rows: pa.Table, key: list[str]) -> pa.Table:
 
 
 def _same(mine: pa.ChunkedArray, there: pa.ChunkedArray) -> bool:
-    """Return whether values are the same, null and NaN values of their own."""
+    """Return whether all values are equal; null equals null, and NaN equals NaN."""
     mine, there = comparable(mine), comparable(there)
     same = pc.or_(pc.fill_null(pc.equal(mine, there), False), pc.and_(pc.is_null(mine), pc.is_null(there)))
     if pa.types.is_floating(mine.type):

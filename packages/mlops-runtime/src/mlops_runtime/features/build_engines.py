@@ -1,4 +1,4 @@
-"""Which engines beyond this process a client knows, and how each builds a training set for it."""
+"""Engines that build training sets outside this process: Spark on Glue, and Athena."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ _utc_now = partial(datetime.now, UTC)
 
 
 class Builders(TypedDict):
-    """What ``training_set.build`` calls for each engine that is known."""
+    """Build functions of the available engines, for ``training_set.build``."""
 
     on_spark: "Callable[[Prepared], TrainingSet] | None"
     on_athena: "Callable[[Prepared], TrainingSet] | None"
@@ -27,14 +27,14 @@ class Builders(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class BuildEngines:
-    """The Glue job that builds by Spark, and Athena.
+    """The Glue job for builds by Spark, and Athena.
 
     Args:
         glue: A boto3 client of Glue, for both.
-        spark_job: Name of the job. ``None``: there is not one.
-        athena: Runs statements. ``None``: sets are not asked of Athena.
+        spark_job: Name of the Glue job; ``None`` without one.
+        athena: Runs queries; ``None`` disables builds by Athena.
         database: The database of the feature tables.
-        properties: How files are reached, as ``table_catalog.glue_properties`` says.
+        properties: Properties for file access, see ``table_catalog.glue_properties``.
         now: The store's clock.
     """
 
@@ -46,18 +46,18 @@ class BuildEngines:
     now: Callable[[], datetime] = _utc_now
 
     def staged(self, engine: str | None) -> list[str]:
-        """Return the keys below which this process will stage files, by the engine that is asked for."""
+        """Return the prefixes below which this process will stage files for the requested engine."""
         return [f"staged/{uuid4().hex}"] if engine == "athena" and self.athena is not None else []
 
     def remove_left(self, sets: Objects, now: datetime, *, s3: Any) -> None:
-        """Remove what builds by Athena have left that were killed, see ``athena_leftovers``.
+        """Remove the files and tables that interrupted Athena builds left behind, see ``athena_leftovers``.
 
         Args:
-            sets: Where sets belong.
-            now: The time.
+            sets: The bucket of training sets.
+            now: The current time.
             s3: A boto3 client of S3.
         """
-        from mlops_runtime.features.athena_leftovers import remove_leftovers  # noqa: PLC0415 - loads what builds sets
+        from mlops_runtime.features.athena_leftovers import remove_leftovers  # noqa: PLC0415 - imports the build modules
 
         if self.glue is not None:
             remove_leftovers(self.glue, self.database, sets, now, s3=s3)
@@ -65,24 +65,24 @@ class BuildEngines:
     def builders(
         self, sets: Objects, manifests: Manifests, build: OpenBuild, *, staged: Sequence[str], s3: Any
     ) -> Builders:
-        """Return what builds a set by each engine, and keeps it.
+        """Return the build functions by engine.
 
         Args:
-            sets: Where sets belong.
+            sets: The bucket of training sets.
             manifests: The manifests.
-            build: The build that is open.
-            staged: As ``staged`` answered.
+            build: The open build.
+            staged: The result of ``staged``.
             s3: A boto3 client of S3.
         """
 
         def on_spark(ready: "Prepared") -> "TrainingSet":
-            from mlops_runtime.features.glue_build import GlueBuilder  # noqa: PLC0415 - loads what builds sets
+            from mlops_runtime.features.glue_build import GlueBuilder  # noqa: PLC0415 - imports the build modules
 
             job = str(self.spark_job)
             return GlueBuilder(glue=self.glue, job=job, sets=sets, manifests=manifests).build(ready, build)
 
         def on_athena(ready: "Prepared") -> "TrainingSet":
-            from mlops_runtime.features.athena_build import AthenaBuilder  # noqa: PLC0415 - loads what builds sets
+            from mlops_runtime.features.athena_build import AthenaBuilder  # noqa: PLC0415 - imports the build modules
             from mlops_runtime.features.distributed_build import Files  # noqa: PLC0415
 
             if self.athena is None:

@@ -1,9 +1,10 @@
-"""Builds of training sets: each says that it will read before it reads, so that an erasure finds it, stops it and waits for it.
+"""Intents of training set builds, by which an erasure finds, stops and awaits the builds that may read the erased rows.
 
-A build: its intent, before any state of a table is loaded; read; write files; ``check``, which finds the fence of an erasure or
-makes sure that none can come any more; the manifest; close. An erasure rewrites the tables and removes their history first, so that
-who begins later reads none of the rows; then it fences the builds that are open, waits until each is closed or its process has
-ended, and removes the entity's files. So no file is left that holds rows, whichever process is killed when.
+A build writes its intent before it loads any table state, reads, writes files, calls ``check``, writes the manifest and closes.
+``check`` fails if an erasure has fenced the build, and otherwise prevents a later fence. An erasure first rewrites the tables and
+removes their history, so that builds that begin later read none of the rows. Then it fences the open builds, waits until each is
+closed or its process has ended, and removes the entity's files. So no file with erased rows remains, whichever process is killed
+at any point.
 """
 
 import os
@@ -28,12 +29,12 @@ _JOINED = ".joined"
 
 
 class ErasedDuringBuildError(TrainingSetError):
-    """An erasure began while a training set was built; nothing of it was kept. Building it again does."""
+    """An erasure began during the build of a training set; nothing was stored. Build the set again."""
 
 
 @dataclass(slots=True)
 class OpenBuild:
-    """A build that is open. Files are written by ``put_once``; after the last one, and before the manifest, comes ``check``."""
+    """An open build. Write files with ``put_once``; call ``check`` after the last file and before the manifest."""
 
     intent: BuildIntent
     _builds: "Builds"
@@ -41,7 +42,7 @@ class OpenBuild:
     _is_kept: bool = False
 
     def put_once(self, objects: Objects, key: str, content: bytes) -> bool:
-        """Write a file of the training set unless there is one of that key; return whether it was written."""
+        """Write a file of the training set unless the key exists; return whether it was written."""
         self._written.append((objects, key))
         if objects.put_once(key, content):
             return True
@@ -49,21 +50,21 @@ class OpenBuild:
         return False
 
     def check(self) -> None:
-        """Make sure that no erasure began that may need to remove the files; from now on it leaves the build alone.
+        """Check that no erasure began that may have to remove the files; later erasures then ignore this build.
 
         Raises:
-            ErasedDuringBuildError: If one began.
+            ErasedDuringBuildError: If an erasure began.
         """
         fence = self._builds.fence(self.intent.id, None)
         if fence.erasure is not None:
             raise ErasedDuringBuildError(
-                f"erasure {fence.erasure} began while this training set was built, which may hold what it takes; nothing was kept, "
+                f"erasure {fence.erasure} began while this training set was built and may affect its rows; nothing was stored, "
                 "build it again"
             )
         self._is_kept = True
 
     def give_up(self) -> None:
-        """Remove the files that were written in a folder, unless they may be kept; in S3 the erasure does so."""
+        """Remove files written to a local folder, unless the set may be stored; in S3 the erasure removes them."""
         for objects, key in () if self._is_kept else self._written:
             if objects.is_folder:
                 objects.erase(key)
@@ -72,8 +73,9 @@ class OpenBuild:
 class Builds:
     """The builds of a feature store.
 
-    Below the place of its manifests: ``builds/<id>.json``, ``builds/<id>.fence`` and, at the end, ``builds/<id>.closed``; in a
-    folder the first two go instead. ``builds/<hash>.joined``, one for all builds that join on the same columns, stays.
+    Below the location of its manifests: ``builds/<id>.json``, ``builds/<id>.fence`` and, at the end, ``builds/<id>.closed``; in a
+    local folder, closing removes the first two instead. ``builds/<hash>.joined``, one for all builds that join on the same columns,
+    remains.
 
     Args:
         place: A folder, or an ``s3://`` prefix.
@@ -107,19 +109,19 @@ class Builds:
         process: BuildProcess | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Iterator[OpenBuild]:
-        """Open a build; call it before any state of a table is loaded. It is closed at the end, also by an error.
+        """Open a build; call it before any table state is loaded. The build is closed at the end, also after an error.
 
         Args:
-            tables: Names of the tables that will be read.
-            places: Below which files will be written.
-            takes_rows: Whether entity rows are given, which are written too.
-            joined: Of each use of a group that is joined on other columns these, by key column.
-            process: What builds. Default: the job that this process runs in, else this process.
+            tables: Names of the tables to read.
+            places: Locations of the files to write.
+            takes_rows: Whether entity rows are given, which are stored too.
+            joined: For each group joined on other columns, those columns by key column.
+            process: The building process. Default: the job that this process runs in, else this process.
             now: The clock.
 
         Raises:
-            ErasedDuringBuildError: If an erasure began meanwhile, or took files of the tables while they were read.
-            MissingFileError: If a file of the tables is not there that no erasure took.
+            ErasedDuringBuildError: If an erasure began during the build, or removed files of the tables while they were read.
+            MissingFileError: If a file of the tables is missing that no erasure removed.
         """
         for each in joined:
             if each:
@@ -132,17 +134,17 @@ class Builds:
             if not self._is_erased(str(error)):
                 raise
             raise ErasedDuringBuildError(
-                f"files of {', '.join(tables)} went while they were read, as an erasure removes them: {error}; nothing was kept, "
-                "build it again"
+                f"files of {', '.join(tables)} disappeared while they were read, as erasures remove them: {error}; nothing "
+                "was stored, build it again"
             ) from error
 
     @contextmanager
     def write(self, table: str, location: str) -> Iterator[None]:
-        """Say that rows of a table are about to be written below it, also such as are there; an erasure waits for the end.
+        """Announce that existing or new rows of a table will be written to a location; an erasure waits for the end.
 
         Args:
-            table: Name of the table, whose state is not read before.
-            location: Where its files lie.
+            table: Name of the table; its state must not be loaded before.
+            location: Location of its files.
         """
         with self._opened((table,), (location,), takes_rows=False, process=None, now=lambda: datetime.now(UTC)):
             yield
@@ -189,7 +191,7 @@ class Builds:
         """Return the builds that were opened and not closed; their processes may have ended.
 
         Raises:
-            ManifestError: If one cannot be read.
+            ManifestError: If an intent cannot be read.
         """
         keys = set(self._objects.keys("builds/"))
         found = (key.removeprefix("builds/").removesuffix(".json") for key in sorted(keys) if key.endswith(".json"))
@@ -201,30 +203,30 @@ class Builds:
         )
 
     def ids(self) -> frozenset[str]:
-        """Return the ids of the builds that were opened; in a folder, of those that are not closed."""
+        """Return the ids of all opened builds; in a local folder, of the unclosed ones."""
         keys = self._objects.keys("builds/")
         return frozenset(key.removeprefix("builds/").removesuffix(".json") for key in keys if key.endswith(".json"))
 
     def joined(self) -> list[Mapping[str, str]]:
-        """Return the columns that builds have joined on instead of key columns, by those.
+        """Return the columns that builds joined on instead of key columns, by key column.
 
         Raises:
-            ManifestError: If some cannot be read.
+            ManifestError: If a document cannot be read.
         """
         keys = [key for key in self._objects.keys("builds/") if key.endswith(_JOINED)]
         found = (self._document(JoinedColumns, key) for key in sorted(keys))
         return [each.columns for each in found if each is not None]
 
     def fence(self, build_id: str, erasure: str | None) -> Fence:
-        """Write a build's fence, of an erasure or of the build itself, unless there is one; return the one that counts."""
+        """Write a build's fence, of an erasure or of the build itself, unless one exists; return the fence that counts."""
         key, own = f"builds/{build_id}.fence", Fence(erasure=erasure)
         if self._objects.put_once(key, canonical_json(own)):
             return own
-        # also one of our own, whose answer was lost on the way
+        # may also be our own, written by a request whose response was lost
         return self._document(Fence, key) or own
 
     def close(self, build_id: str) -> None:
-        """Write down that a build writes nothing any more; in a folder its intent goes."""
+        """Record that a build writes nothing more; in a local folder, remove its intent."""
         if self._objects.is_folder:
             for key in (f"builds/{build_id}.fence", f"builds/{build_id}.json"):
                 self._objects.erase(key)
@@ -232,15 +234,15 @@ class Builds:
             self._objects.put_once(f"builds/{build_id}.closed", b"")
 
     def close_ended(self) -> None:
-        """Close the builds in a folder whose processes have ended."""
+        """Close the builds in a local folder whose processes have ended."""
         for intent in self.unclosed():
             if intent.process.kind == "lock" and not self.is_locked(intent.id):
                 self.close(intent.id)
 
     def _is_erased(self, missing: str) -> bool:
-        """Return whether an erasure has not ended, or took a file that is missing, by the text that says which.
+        """Return whether an erasure is unfinished, or removed the file that an error message names.
 
-        A job that may not list erasures does not know; ``MissingFileError`` says both.
+        Without permission to list erasures the result is false; ``MissingFileError`` then mentions both causes.
         """
         try:
             keys = set(self._objects.keys(ERASURES))
@@ -253,7 +255,7 @@ class Builds:
         return any(file.rpartition("/")[2] in missing for each in took if each is not None for file in each.files)
 
     def is_locked(self, build_id: str) -> bool:
-        """Return whether a process holds the lock of a build in a folder."""
+        """Return whether a process holds the lock of a build in a local folder."""
         return self._objects.is_held(f"builds/{build_id}.json")
 
     def _document(self, kind: type[T], key: str) -> T | None:

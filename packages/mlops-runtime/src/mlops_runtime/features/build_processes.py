@@ -1,4 +1,4 @@
-"""Whether a job of SageMaker or Glue that built a training set is known to have ended: only its service knows, never a clock."""
+"""Whether the SageMaker or Glue job of a build has ended, as reported by its service; never decided by a timeout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ _ENDED_RUNS = {"STOPPED", "SUCCEEDED", "FAILED", "TIMEOUT", "ERROR", "EXPIRED"}
 
 
 def ended_on_aws(sagemaker: Any, glue: Any) -> Callable[[BuildProcess], bool]:
-    """Return what tells whether a process has ended.
+    """Return a function that returns whether a build's process has ended.
 
     Args:
         sagemaker: A boto3 client of SageMaker.

@@ -1,4 +1,4 @@
-"""What a feature store holds and who uses it: groups, their history, training sets and models."""
+"""The catalogue of a feature store: groups with their history, and the training sets and models that use them."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
 def constraint_text(feature: Feature) -> str:
-    """Return a feature's constraints as a person reads them.
+    """Return a feature's constraints as readable text.
 
     Example:
         >>> constraint_text(Feature("share", "double", "share", minimum=0, maximum=1)), constraint_text(Feature("n", "long", "n"))
@@ -47,7 +47,7 @@ def constraint_text(feature: Feature) -> str:
 
 
 def ttl_text(ttl: timedelta | None, bound: str) -> str:
-    """Return a time to live as a person reads it.
+    """Return a time to live as readable text.
 
     Example:
         >>> ttl_text(timedelta(days=10), "exclusive"), ttl_text(timedelta(0), "inclusive"), ttl_text(None, "inclusive")
@@ -66,8 +66,8 @@ def duration_text(span: timedelta, *, most: int | None = None) -> str:
     """Return a duration in its largest units.
 
     Args:
-        span: The duration; a negative one counts like its opposite.
-        most: How many units that follow each other to name; the rest is cut off. Default: all that count.
+        span: The duration; its sign is ignored.
+        most: Maximum number of consecutive units; the rest is truncated. Default: all.
 
     Example:
         >>> duration_text(timedelta(days=1, hours=12)), duration_text(timedelta(days=9, seconds=5), most=2)
@@ -79,7 +79,7 @@ def duration_text(span: timedelta, *, most: int | None = None) -> str:
         if count:
             parts.append(f"{count} {name}{'' if count == 1 else 's'}")
         elif parts and most is not None:
-            break  # "9 days 5 seconds" says little more than "9 days"
+            break  # "9 days" rather than "9 days 5 seconds": units after a gap are omitted
     if most is None and (part := abs(span).microseconds):
         parts.append(f"{part / 1000:g} milliseconds")
     return " ".join(parts[:most]) or "0 seconds"
@@ -91,7 +91,7 @@ def _value(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnFacts:
-    """One column; ``field_id`` is Iceberg's, ``None`` before there is a table. ``constraints`` are as a person reads them."""
+    """A column. ``field_id`` is Iceberg's, ``None`` without a table; ``constraints`` is readable text."""
 
     name: str
     type: str
@@ -104,7 +104,7 @@ class ColumnFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaFacts:
-    """One schema of a table and what it changed; ``is_deployed``: whether the table has its columns by now."""
+    """A schema of a table and its changes; ``is_deployed``: whether the table has its columns."""
 
     id: int
     changes: str
@@ -113,7 +113,7 @@ class SchemaFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotFacts:
-    """One snapshot: what made it, rows added and in all where its summary says so, and the tags that keep it."""
+    """A snapshot: its operation, rows added and in total if its summary has them, and the tags that retain it."""
 
     id: int
     at: datetime
@@ -125,7 +125,7 @@ class SnapshotFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestFacts:
-    """The newest ingest. ``rows`` is ``None`` where its snapshot was expired; ``content`` is the batch's hash."""
+    """The newest ingest. ``rows`` is ``None`` if its snapshot has expired; ``content`` is the batch's content hash."""
 
     at: datetime
     snapshot_id: int
@@ -135,26 +135,26 @@ class IngestFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupFacts:
-    """A feature group: what it says it is, and what its table holds.
+    """A feature group: its declaration and the content of its table.
 
     Attributes:
         table: Name of the table.
         group: Name of the group.
-        version: Its version.
-        owner: Who answers for it.
-        description: What it is about; empty where neither a declaration nor the table says so.
-        ttl: Time to live, as a person reads it.
-        partition: How files are kept apart.
+        version: Version of the group.
+        owner: Team that is responsible for it.
+        description: Description; empty if neither a declaration nor the table has one.
+        ttl: Time to live, as readable text.
+        partition: Partition fields.
         columns: Columns in order.
-        schemas: History of the schema, the oldest first.
-        snapshots: Snapshots, the newest first.
-        rows: Rows of the current snapshot.
+        schemas: History of the schema, oldest first.
+        snapshots: Snapshots, newest first.
+        rows: Number of rows of the current snapshot.
         newest_event: The newest event time.
-        age: How long ago that was; negative for one that lies ahead.
-        freshness: How old it may be, where that is declared.
+        age: Age of the newest event; negative if it is in the future.
+        freshness: Declared maximum age, if any.
         ingest: The newest ingest.
         note: Why there is no age, or no table.
-        tags: Words by which people find it.
+        tags: Keywords for searches.
     """
 
     table: str
@@ -177,13 +177,13 @@ class GroupFacts:
 
     @property
     def is_late(self) -> bool:
-        """Whether the newest event is older than declared."""
+        """Whether the newest event is older than the declared freshness."""
         return self.freshness is not None and self.age is not None and self.age > self.freshness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadFacts:
-    """One table that a training set read."""
+    """A table that a training set read."""
 
     table: str
     snapshot_id: int
@@ -192,7 +192,7 @@ class ReadFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetFacts:
-    """A training set by its manifest; ``cutoff`` is its ``as_of``. A set that was erased cannot be built again."""
+    """A training set by its manifest; ``cutoff`` is its ``as_of``. An erased set cannot be rebuilt."""
 
     id: str
     name: str
@@ -205,16 +205,16 @@ class SetFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """A feature store at a time.
+    """A feature store at a point in time.
 
     Attributes:
-        name: What the store is called.
+        name: Name of the store.
         at: The time.
         groups: Feature groups by table name.
         sets: Training sets by name and id.
-        models: Model packages that say what they were trained from.
+        models: Model packages that reference their training set.
         others: Tables of the database that are not feature tables.
-        problems: Tables and manifests that cannot be read, and why.
+        problems: Unreadable tables and manifests, with the reason.
     """
 
     name: str
@@ -245,12 +245,12 @@ def catalogue(
     Args:
         tables: Tables of its database.
         manifests: Its manifests.
-        name: What the store is called.
+        name: Name of the store.
         now: The time.
-        declared: Groups as they are declared, for descriptions, constraints and freshness, also those without a table yet.
-            Default: what tables say themselves.
-        lock: Lock file, for the history of schemas. Default: the schemas that tables still know.
-        models: Model packages, by the training set of each. Default: none.
+        declared: Declared groups, for descriptions, constraints and freshness, including groups without a table. Default: only the
+            tables' own metadata.
+        lock: Lock file, for the history of schemas. Default: the schemas in the tables' metadata.
+        models: Model packages, one or more per training set. Default: none.
 
     Example:
         >>> import tempfile
@@ -290,9 +290,9 @@ def group_facts(
 
     Args:
         table: The table.
-        meaning: What its properties say.
-        declared: Its group, if known.
-        locked: Its ids of the lock file, if known.
+        meaning: Meaning of the table by its properties.
+        declared: Declaration of its group, if known.
+        locked: Its entry of the lock file, if known.
         now: The time.
     """
     name = table.name()[-1]
@@ -410,7 +410,7 @@ def _history(
             (old, was_required), (new, is_required) = before[name], after[name]
             changes += [f"{name} widened from {old} to {new}"] if old != new else []
             changes += [f"{name} may be null"] if was_required and not is_required else []
-        text = "; ".join(changes) or "nothing that readers see"
+        text = "; ".join(changes) or "no change that readers see"
         if not history:
             text = f"first of {len(after)} columns"
         history.append(SchemaFacts(id=number, changes=text, is_deployed=set(after) <= there))

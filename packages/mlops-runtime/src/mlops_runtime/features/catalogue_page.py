@@ -1,4 +1,4 @@
-"""The catalogue as one HTML file without network or server, with its lineage drawn in columns."""
+"""The catalogue as a self-contained HTML file with a lineage graph."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ WIDTH = 230
 HEIGHT = 26
 GAP = 8
 BETWEEN = 150
-TOP = 28  # room for the headings of columns
+TOP = 28  # space for the column headings
 _SWEEPS = 8
-_WIDEST = 2.5  # times the least distance between boxes
+_WIDEST = 2.5  # maximum multiple of the least distance between boxes
 
-MOST_SETS = 40  # in the drawing, before those of one name become one box
-_LABEL = 30  # characters that fit into a box
+MOST_SETS = 40  # maximum in the graph; beyond it, sets of the same name share a box
+_LABEL = 30  # maximum characters in a box
 _HEADINGS = ("feature groups", "training sets", "model packages")
 
 _ENVIRONMENT = jinja2.Environment(
@@ -28,7 +28,7 @@ _ENVIRONMENT = jinja2.Environment(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A box: its key, its column, and its upper left corner."""
+    """A box: its key, column and upper left corner."""
 
     key: str
     column: int
@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """A line from a node's right side to the left side of one in a later column, as an SVG path."""
+    """A line from the right side of a node to the left side of a node in a later column, as an SVG path."""
 
     source: str
     target: str
@@ -47,7 +47,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """A drawing: its size, nodes and edges."""
+    """A graph: its size, nodes and edges."""
 
     width: int
     height: int
@@ -56,11 +56,11 @@ class Graph:
 
 
 def layout(columns: Sequence[Sequence[str]], edges: Sequence[tuple[str, str]]) -> Graph:
-    """Place nodes in their columns.
+    """Compute the positions of nodes.
 
     Args:
         columns: Keys of the nodes by column, from left to right, each key once.
-        edges: Pairs of keys, from a column to the next one.
+        edges: Pairs of keys, each from a column to the next one.
 
     Example:
         >>> graph = layout([["a", "b"], ["x", "y"]], [("a", "y"), ("b", "x")])
@@ -70,7 +70,7 @@ def layout(columns: Sequence[Sequence[str]], edges: Sequence[tuple[str, str]]) -
     ordered = _ordered([list(column) for column in columns], edges)
     tallest = max((len(column) for column in ordered), default=0)
     height = TOP + tallest * (HEIGHT + GAP)
-    # short columns are spread, so that lines are less steep
+    # short columns are spread out to make lines less steep
     steps = [min(tallest / max(1, len(column)), _WIDEST) * (HEIGHT + GAP) for column in ordered]
     nodes = {
         key: Node(
@@ -138,7 +138,7 @@ def _ordered(columns: list[list[str]], edges: Sequence[tuple[str, str]]) -> list
 def _by_mean(column: list[str], neighbours: Mapping[str, list[str]], place: Mapping[str, int]) -> list[str]:
     def mean(key: str) -> float:
         places = [place[other] for other in neighbours.get(key, ())]
-        # without neighbours: where it is, as far down its own column
+        # without neighbours: the same relative position as in its own column
         return sum(places) / len(places) if places else column.index(key) / len(column) * len(place)
 
     return sorted(column, key=mean)
@@ -152,7 +152,7 @@ def _path(source: Node, target: Node) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """What a node of the drawing says, where it leads, and how it looks."""
+    """Label, link and style of a node."""
 
     label: str
     title: str
@@ -162,7 +162,7 @@ class Box:
 
 
 def render(catalogue: Catalogue) -> str:
-    """Return the page.
+    """Return the HTML page.
 
     Args:
         catalogue: The facts.
@@ -190,10 +190,10 @@ def render(catalogue: Catalogue) -> str:
 
 
 def drawing(catalogue: Catalogue) -> tuple[Mapping[str, Box], Graph]:
-    """Return the lineage graph: what each node is, and where nodes and edges lie.
+    """Return the lineage graph: its boxes by key, and their layout.
 
     Args:
-        catalogue: The facts. With more than ``MOST_SETS`` training sets those of one name are one node.
+        catalogue: The facts. With more than ``MOST_SETS`` training sets, sets of the same name share a node.
     """
     merged = len(catalogue.sets) > MOST_SETS
     named: dict[str, list[SetFacts]] = {}
@@ -225,7 +225,7 @@ def drawing(catalogue: Catalogue) -> tuple[Mapping[str, Box], Graph]:
 
 
 def short(training_set_id: str) -> str:
-    """Return as much of an id as people compare."""
+    """Return a training set id shortened for display."""
     return training_set_id[:12]
 
 

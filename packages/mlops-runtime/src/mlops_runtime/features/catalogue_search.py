@@ -1,4 +1,4 @@
-"""Search of a feature store: groups and services by names, descriptions, owners, tags and columns."""
+"""Search in a feature store: groups and services by names, descriptions, owners, tags and columns."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from mlops_runtime.features.table_description import TableDescription
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A group or service in which every word occurs.
+    """A group or service that matches every word.
 
     Attributes:
-        kind: What it is.
-        name: Its table, or name and version of a service.
-        owner: Who answers for it; empty of a service.
-        description: What it is about.
-        matches: Where words occur, such as ``name`` or ``column on_hand``.
+        kind: Whether it is a group or a service.
+        name: Name of the table, or name and version of the service.
+        owner: Team that is responsible for it; empty for a service.
+        description: Description, or the service's columns.
+        matches: Matching fields, such as ``name`` or ``column on_hand``.
     """
 
     kind: Literal["group", "service"]
@@ -31,11 +31,11 @@ class Hit:
 def search(
     text: str, tables: Iterable[TableDescription], services: Iterable[FeatureServiceSpec] = ()
 ) -> tuple[Hit, ...]:
-    """Return groups and services in which every word of a text occurs, in any case; hits in names first.
+    """Return groups and services that match every word, case-insensitively; matches in names first.
 
     Args:
         text: One or more words.
-        tables: The tables of the store; those that are not of a group are passed over.
+        tables: The tables of the store; tables that are not feature tables are ignored.
         services: The services. Default: none.
 
     Example:
@@ -59,7 +59,7 @@ def search(
 
 
 def _matches(words: list[str], texts: Iterator[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the places in which a word occurs, none unless each occurs somewhere."""
+    """Return the fields in which any word occurs, or nothing unless every word occurs somewhere."""
     places: dict[str, None] = {}
     missing = set(words)
     for place, text in texts:

@@ -1,4 +1,4 @@
-"""Types of columns as groups declare them: plain ones by name, decimals, lists and vectors with what they are made of.
+"""Column types as groups declare them: simple types, decimals, lists and vectors.
 
 Standard library only.
 """
@@ -20,30 +20,30 @@ FeatureType = str
 ``list<double>`` or ``vector(64)``."""
 
 MAXIMUM_PRECISION = 38  # https://iceberg.apache.org/spec/#primitive-types
-MAXIMUM_VECTOR = 100_000  # of 4 bytes; an item of DynamoDB takes 400 KB
+MAXIMUM_VECTOR = 100_000  # of 4 bytes: the largest that fits an item of DynamoDB, 400 KB
 ELEMENTS = ("boolean", "int", "long", "float", "double", "string", "date", "timestamp")
 ALLOWED = (
     f"{', '.join(ELEMENTS)}, binary, decimal(p,s) with 1 <= p <= {MAXIMUM_PRECISION} and s <= p, "
     f"list<type> of one of the first {len(ELEMENTS)}, vector(n) with 1 <= n <= {MAXIMUM_VECTOR}"
 )
-# what people have elsewhere, and how the same is said here
+# types of other systems, and what to declare instead
 _INSTEAD = {
-    "time": "Spark has no times of day; declare a long, microseconds since midnight",
+    "time": "times of day are not supported by Spark; declare a long, microseconds since midnight",
     "struct": "declare each of its fields as a feature",
     "map": "declare each of its keys as a feature",
-    "uint64": "Iceberg has no unsigned numbers; declare decimal(20,0)",
-    "decimal256": f"Iceberg has {MAXIMUM_PRECISION} digits at most; declare decimal({MAXIMUM_PRECISION},s) or string",
+    "uint64": "unsigned integers are not supported by Iceberg; declare decimal(20,0)",
+    "decimal256": f"Iceberg supports at most {MAXIMUM_PRECISION} digits; declare decimal({MAXIMUM_PRECISION},s) or string",
     "fixed": "declare binary",
-    "array": "declare list<type>, or vector(n) where each has n numbers",
-    "list": f"say of what, one of {', '.join(ELEMENTS)}, such as list<double>",
-    "decimal": f"say how many digits, 1 to {MAXIMUM_PRECISION}, and how many of them after the point, such as decimal(9,2)",
-    "vector": f"say how many numbers, 1 to {MAXIMUM_VECTOR}, such as vector(64)",
+    "array": "declare list<type>, or vector(n) if each has n numbers",
+    "list": f"give the element type, one of {', '.join(ELEMENTS)}, such as list<double>",
+    "decimal": f"give the number of digits, 1 to {MAXIMUM_PRECISION}, and those after the point, such as decimal(9,2)",
+    "vector": f"give the length, 1 to {MAXIMUM_VECTOR}, such as vector(64)",
     "timestamptz": "declare timestamp, which is in UTC",
 }
 _DECIMAL = re.compile(r"decimal\(([1-9]\d?),(0|[1-9]\d?)\)")
 _LIST = re.compile(r"list<([a-z]+)>")
 _VECTOR = re.compile(r"vector\(([1-9]\d{0,5})\)")
-_EXACT = Context(prec=10_000)  # more digits than fit into any decimal, so that none is rounded away
+_EXACT = Context(prec=10_000)  # more digits than any decimal has, to avoid rounding
 _RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 _FORMS = {
     "boolean": "True or False",
@@ -58,20 +58,20 @@ _FORMS = {
 
 
 class ColumnTypeError(ValueError):
-    """A text is not a type of a column; the message names it, what is allowed and what to declare instead."""
+    """A string is not a column type; the message contains it, the allowed types and what to declare instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnType:
-    """A declared type, taken apart.
+    """A parsed column type.
 
     Attributes:
-        text: As it is declared.
-        base: What it is, without its arguments.
-        precision: Digits of a decimal, 0 of others.
-        scale: Digits of a decimal after the point.
-        element: Type of what a list or a vector holds, ``""`` of others.
-        length: How many numbers a vector holds.
+        text: The declaration.
+        base: Type without arguments.
+        precision: Number of digits of a decimal, 0 for other types.
+        scale: Number of digits of a decimal after the point.
+        element: Element type of a list or vector, ``""`` for other types.
+        length: Length of a vector.
 
     Example:
         >>> ColumnType.of("decimal(9,2)").precision, ColumnType.of("list<long>").element, ColumnType.of("vector(64)").length
@@ -79,7 +79,7 @@ class ColumnType:
         >>> ColumnType.of("vector")
         Traceback (most recent call last):
             ...
-        mlops_runtime.features.column_type.ColumnTypeError: type 'vector': say how many numbers, 1 to 100000, such as vector(64)
+        mlops_runtime.features.column_type.ColumnTypeError: type 'vector': give the length, 1 to 100000, such as vector(64)
     """
 
     text: str
@@ -91,10 +91,10 @@ class ColumnType:
 
     @classmethod
     def of(cls, text: object) -> "ColumnType":
-        """Read a declared type.
+        """Parse a declared type.
 
         Args:
-            text: As a group declares it, without spaces.
+            text: The declaration, without spaces.
 
         Raises:
             ColumnTypeError: If it is not a type.
@@ -105,18 +105,18 @@ class ColumnType:
 
     @property
     def is_ordered(self) -> bool:
-        """Whether values have an order that every engine agrees on, so that they can have bounds and break ties."""
+        """Whether all engines agree on the order of values, so that they can have bounds and break ties."""
         return self.base not in ("list", "vector", "binary")
 
     @property
     def form(self) -> str:
-        """What a value is in Python, in words; of what may be a bound."""
+        """Description of the Python values that can be bounds."""
         if self.base == "decimal":
             return f"a decimal.Decimal or int of at most {self.precision} digits, {self.scale} of them after the point"
         return _FORMS[self.base]
 
     def holds(self, value: object) -> bool:
-        """Return whether Python's value is one of the type, exactly: text is not a number, and ``True`` is not one either.
+        """Return whether a Python value is exactly of the type: a string is not a number, nor is a bool.
 
         Example:
             >>> ColumnType.of("decimal(4,2)").holds(Decimal("10.50")), ColumnType.of("decimal(4,2)").holds(Decimal("1.005"))
@@ -168,7 +168,7 @@ def _is_float(value: object, base: str) -> bool:
     if not isinstance(value, int | float):
         return False
     try:
-        # an int may be beyond the floats, a float beyond 32 bits
+        # an int may exceed the range of floats, and a float that of 32 bits
         struct.pack("<f" if base == "float" else "<d", float(value))
         return math.isfinite(value)
     except OverflowError:

@@ -1,7 +1,8 @@
-"""Write rows as data files of a table: one a partition, by pyiceberg's writer, in the order of the rows.
+"""Data files of a table: one per partition, written by pyiceberg's writer in the order of the rows.
 
-pyiceberg transforms the time of each row and copies a partition's rows twice, a quarter of the CPU of an append of a million rows
-in four months. Here each day is transformed once, and rows are copied once, or not at all where they are of one partition.
+pyiceberg transforms the time of every row and copies each partition's rows twice, which is a quarter of the CPU time of an append
+of
+a million rows in four months. This module transforms each day once and copies rows once, or not at all within one partition.
 """
 
 import uuid
@@ -26,13 +27,13 @@ _INGEST_ID = pa.field(INGEST_ID, pa.string(), nullable=False)
 def data_files(
     metadata: TableMetadata, rows: pa.Table, io: FileIO, *, ingest_id: str | None = None
 ) -> Iterator[DataFile]:
-    """Write rows, and give what was written, which no snapshot names yet.
+    """Write rows and yield their data files, which no snapshot references yet.
 
     Args:
-        metadata: State of the table.
+        metadata: Metadata of the table.
         rows: Columns of the table, in its types.
-        io: Where files go.
-        ingest_id: Id of the ingest that the rows are of. Default: they have it themselves.
+        io: Writes the files.
+        ingest_id: Ingest id of the rows. Default: the rows have the column.
     """
     named = rows.schema if ingest_id is None else rows.schema.append(_INGEST_ID)
     columns = [field.name for field in metadata.schema().fields if field.name in named.names]
@@ -70,14 +71,14 @@ def data_files(
 
 
 def partitions(metadata: TableMetadata, rows: pa.Table) -> list[tuple[int, pa.Table]] | None:
-    """Return rows by month or day of their event time, which Iceberg counts from 1970; they stay in their order.
+    """Return rows by month or day of their event time, in their order.
 
     Args:
-        metadata: State of the table.
+        metadata: Metadata of the table.
         rows: The rows.
 
     Returns:
-        Number and rows of each; None if the table was given other partitions than those of a group.
+        Number (months or days since 1970) and rows of each partition; None if the table is not partitioned like a group's.
     """
     fields = metadata.spec().fields
     if len(fields) != 1 or metadata.schema().find_column_name(fields[0].source_id) != EVENT_TIME:

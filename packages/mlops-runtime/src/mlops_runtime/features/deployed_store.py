@@ -1,4 +1,4 @@
-"""The client of the feature store that a unit has deployed, found by the store's parameter."""
+"""The client of a unit's deployed feature store, found by the store's parameter."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -21,18 +21,18 @@ def open_store(
     now: datetime,
     erases: bool = False,
 ) -> tuple[FeatureStoreClient, FeatureStoreEntry]:
-    """Return the client of a unit's feature store, and what the store says of itself.
+    """Return the client of a unit's feature store, and the store's entry.
 
     Args:
         client: Returns the client of a service.
-        environment: In which libraries that are not boto3 reach the same account.
+        environment: Environment variables by which libraries other than boto3 reach the same account.
         unit: Name of the unit.
         now: The time in the cloud.
-        erases: Whether entities are erased: then also from its online store, if it has one. Default: the client does not know that
-            store, to which its function publishes what is ingested.
+        erases: Whether the client erases entities, also from the online store if there is one. Default: the client has no online
+            store; the store's function publishes what is ingested.
 
     Raises:
-        NotDeployedError: If the unit has none.
+        NotDeployedError: If the unit has no feature store.
     """
     entries = Entries(ssm=client("ssm"))
     entry = entries.feature_store(unit)

@@ -1,7 +1,7 @@
-"""The tables of a deployed feature store as they describe themselves, by calls of boto3 alone: a function needs no layer for it.
+"""Descriptions of a deployed feature store's tables, read with boto3 alone, so that a function needs no layer.
 
-The Glue catalog says where the metadata file of each table lies, and the file what is in the table. ``FeatureStore.grant_describe``
-grants both.
+The Glue catalog has the location of each table's metadata file, which has the description. ``FeatureStore.grant_describe`` grants
+access to both.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ _ICEBERG = "ICEBERG"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedTables:
-    """The tables of a database by name; ``problems`` say of each that cannot be read why."""
+    """The tables of a database by name; ``problems`` has the reason for each unreadable table."""
 
     tables: tuple[TableDescription, ...]
     problems: tuple[str, ...]
@@ -36,15 +36,15 @@ class DeployedTables:
 
     Args:
         database: Name of the database.
-        glue: Client; tells where metadata files lie.
-        s3: Client; reads them.
+        glue: Client; returns the locations of metadata files.
+        s3: Client; reads the metadata files.
     """
 
     def __init__(self, database: str, *, glue: "GlueClient", s3: "S3Client") -> None:
         self._database, self._glue, self._s3 = database, glue, s3
 
     def all(self) -> DescribedTables:
-        """Return every table; one that cannot be read is a problem.
+        """Return every table; unreadable tables are reported as problems.
 
         Raises:
             ClientError: If the caller may not list the tables.
@@ -60,13 +60,13 @@ class DeployedTables:
         """Return one table.
 
         Args:
-            name: Its name.
+            name: Name of the table.
 
         Raises:
-            FeatureTableError: If there is no such table, or it cannot be read.
+            FeatureTableError: If the table is missing or cannot be read.
             ClientError: If the caller may not list the tables.
         """
-        # who may list all is not refused one that is not there, as by GetTable
+        # listing distinguishes a missing table from a denied one, which GetTable does not
         entry = self._entries().get(name)
         if entry is None:
             raise FeatureTableError(
@@ -78,13 +78,13 @@ class DeployedTables:
         return found
 
     def _entries(self) -> "dict[str, TableTypeDef]":
-        """Return what the catalog says of each table, by name; Athena's tables of rows are of other formats."""
+        """Return the catalog's entries of Iceberg tables by name; Athena's temporary tables have other formats."""
         pages = self._glue.get_paginator("get_tables").paginate(DatabaseName=self._database)
         found = {each["Name"]: each for page in pages for each in page["TableList"] if _is_iceberg(each)}
         return dict(sorted(found.items()))
 
     def _read(self, entry: "TableTypeDef") -> TableDescription | str:
-        """Return a table, or why it cannot be read."""
+        """Return a table, or the reason why it cannot be read."""
         name, location = entry["Name"], entry["Parameters"]["metadata_location"]
         try:
             metadata = read_metadata_file(location, self._s3)
@@ -97,6 +97,6 @@ class DeployedTables:
 
 
 def _is_iceberg(entry: "TableTypeDef") -> bool:
-    # https://iceberg.apache.org/docs/latest/aws/#glue-catalog, as pyiceberg knows them
+    # https://iceberg.apache.org/docs/latest/aws/#glue-catalog, the same test as pyiceberg's
     parameters = entry.get("Parameters") or {}
     return parameters.get("table_type", "").upper() == _ICEBERG and "metadata_location" in parameters

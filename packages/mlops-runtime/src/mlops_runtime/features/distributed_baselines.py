@@ -1,9 +1,9 @@
-"""Naive predictions of a plan's rows that tasks make, to the bits of ``naive_baselines``: no row goes through the driver.
+"""Naive predictions computed by Spark tasks, bit-identical to ``naive_baselines``; no row goes through the driver.
 
-Each task tallies the labels of its row groups. Tallies of one key come to one task, which merges them and answers what is predicted
-for the key; Spark joins that with keys and times of all rows, and tasks write the values beside the rows, a file for each file.
-The driver has of each baseline what is predicted for an unknown row: a mean from one sum for each power of two, one class, or a
-median, whose bits it finds from the highest digit to the lowest by counts of labels.
+Each task tallies the labels of its row groups. One task merges the tallies of a key and predicts the key's value. Spark joins the
+predictions with the keys and times of all rows, and tasks write them into a file beside each file of rows. The driver computes only
+each baseline's prediction for unknown rows: a mean from one sum per power of two, the most frequent class, or a median, whose bits
+it finds from the highest digit to the lowest by counts of labels.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _ROWS_A_BATCH = 1 << 16
-_DIGIT = 11  # bits of a label that are counted at once
+_DIGIT = 11  # bits of a label that one pass counts
 _SHIFTS = (55, 44, 33, 22, 11, 0)
 _SIGN = np.uint64(1 << 63)
 Method = tuple[str, str | None]
 
 
 class DistributedBaselines:
-    """Predictions of rows that lie in files.
+    """Predictions of rows stored in files.
 
     Args:
         spark: The session.
         uris: The files of the rows, in order, with a column ``split``.
-        files: How they are reached.
+        files: File access.
         label: The label.
         timestamp: The column with the time of prediction.
     """
@@ -59,16 +59,16 @@ class DistributedBaselines:
         self._schema = footers[0].schema.to_arrow_schema()
 
     def write(self, made: Mapping[str, Method]) -> tuple[str, ...]:
-        """Write the predictions of each file beside it, as many rows in the same order.
+        """Write the predictions of each file beside it, one for each row in the same order.
 
         Args:
-            made: By name of the column how it is made, and by which key, as ``method_of`` says.
+            made: Method and key of each baseline by column name, see ``method_of``.
 
         Returns:
-            The files, in the order of those of the rows.
+            The files, in the order of the rows' files.
 
         Raises:
-            TrainingSetError: If a key is a column of doubles or lists, or rows are missing in the end.
+            TrainingSetError: If a key column has doubles or lists, or rows are missing from the result.
         """
         self._check(made)
         keys = list(dict.fromkeys(key for _, key in made.values() if key is not None))
@@ -91,17 +91,17 @@ class DistributedBaselines:
         problems = []
         for name, (_, key) in made.items():
             kind = None if key is None else self._schema.field(key).type
-            # two zeros, or NaN, are one key to Spark and several elsewhere
+            # Spark treats 0.0 and -0.0, and all NaNs, as one key, other engines do not
             if kind is not None and (pa.types.is_floating(kind) or pa.types.is_nested(kind)):
-                problems.append(f"baseline {name} is made by {key}, which is {kind}")
+                problems.append(f"baseline {name} uses the key {key}, which is {kind}")
         if problems:
             raise TrainingSetError(
-                f"{'; '.join(problems)}: Spark's tasks make them by whole numbers, decimals, strings, times, bytes and booleans; "
-                "leave them out, or build the set by the engine duckdb"
+                f"{'; '.join(problems)}: Spark supports keys that are whole numbers, decimals, strings, times, bytes or booleans; "
+                "omit these baselines, or build the set by the engine duckdb"
             )
 
     def _rows(self, keys: list[str]) -> "DataFrame":
-        """Return keys of all rows, and the times of those that train: a row held out is predicted by the newest."""
+        """Return the keys of all rows and the times of training rows; a holdout row uses its key's newest label."""
         timestamp = self._timestamp
 
         def made(file: int, first: int, rows: pa.Table) -> pa.Table:
@@ -118,7 +118,7 @@ class DistributedBaselines:
         return self._mapped(list(dict.fromkeys([timestamp, SPLIT, *keys])), made)
 
     def _tallies(self, kind: str, key: str | None) -> "DataFrame":
-        """Return tallies of row groups."""
+        """Return the tallies of the row groups."""
         label, timestamp = self._label, self._timestamp
 
         def made(_: int, __: int, rows: pa.Table) -> pa.Table:
@@ -135,7 +135,7 @@ class DistributedBaselines:
         return self._groups.mapped(self._spark, columns, made, from_arrow_schema(made(0, 0, empty).schema))
 
     def _guesses(self, kind: str, key: str, overall: Overall) -> "DataFrame":
-        """Return what is predicted for each key: the tallies of one are merged by one task."""
+        """Return the prediction for each key; one task merges the tallies of a key."""
         from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only where Spark is
 
         def guess(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -162,7 +162,7 @@ class DistributedBaselines:
         return overall_of(pa.Table.from_pylist([row.asDict() for row in found.collect()]), kind)
 
     def _median(self) -> float:
-        """Return the median of all labels, found digit by digit of their bits, which are in the order of the labels."""
+        """Return the median of all labels, found digit by digit of bits that sort like the labels."""
         known: dict[tuple[int, int], list[tuple[int, int]]] = {}
 
         def counts(shift: int, above: int) -> list[tuple[int, int]]:
@@ -184,7 +184,7 @@ class DistributedBaselines:
         return float(middle(*found))
 
     def _digits(self, shift: int, above: int) -> list[tuple[int, int]]:
-        """Return how many labels have which digit, of those whose bits above it are these."""
+        """Return digits and their counts among labels whose higher bits equal ``above``."""
         label = self._label
 
         def made(_: int, __: int, rows: pa.Table) -> pa.Table:
@@ -226,13 +226,13 @@ class DistributedBaselines:
         wanted = sum(map(sum, self._groups.counts))
         if rows != wanted:
             raise TrainingSetError(
-                f"tasks have made naive predictions of {rows} rows, not of {wanted}; build the set again"
+                f"tasks wrote naive predictions of {rows} rows, expected {wanted}; build the set again"
             )
         return tuple(uris)
 
 
 def _whole_keys(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Return rows that are in the order of ``key`` in tables that have all of a key, of many keys each."""
+    """Yield rows sorted by ``key`` as tables that contain all rows of many keys each."""
     held, limit = None, _ROWS_A_BATCH
     for batch in batches:
         more = pa.Table.from_batches([batch])
@@ -251,17 +251,17 @@ def _whole_keys(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _by_file(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Return the pieces of batches that are of one file, in order."""
+    """Yield the parts of batches that belong to one file, in order."""
     for batch in batches:
         while batch.num_rows:
             file = batch["file"][0].as_py()
             stop = pc.sum(pc.equal(batch["file"], file)).as_py()
             yield file, batch.slice(0, stop)
-            batch = batch.slice(stop)  # noqa: PLW2901 - what is left of it
+            batch = batch.slice(stop)  # noqa: PLW2901 - the rest of the batch
 
 
 def _bits_of(labels: np.ndarray) -> np.ndarray:
-    """Return 64 bits for each label, in the order of labels: zero has one sign, and NaN comes last."""
+    """Return 64 bits for each label that sort like the labels: both zeros are equal, and NaN is last."""
     bits = np.where(np.isnan(labels), np.nan, labels + 0.0).view(np.uint64)
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 

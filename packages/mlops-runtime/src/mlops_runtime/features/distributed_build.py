@@ -1,10 +1,10 @@
-"""A training set built by many tasks: each writes the files of its blocks of rows by the function that a laptop writes them by.
+"""Training sets built by Spark tasks, which write the files of blocks with the same function as a local build.
 
-The entity rows lie in Parquet files in the order of their ``row_id``. Spark is sent their keys and times alone, and picks for
-each the rows that counted, one timeline for all groups with one key; see ``training_set_sql.pieces``. The answers are brought
-together by block. A task reads the entity rows of its block from the files, so that columns of any type keep their bytes, puts the
-features beside them, writes the block's files below a place of their own, each in a folder of the task's attempt, and
-answers their hashes. The driver checks that all rows are there and composes the manifest's output; nothing names a file before.
+The entity rows are in Parquet files in the order of their ``row_id``. Spark receives only their keys and times, and selects the
+matching feature rows, one timeline for all groups with the same key; see ``training_set_sql.pieces``. The results are grouped by
+block. A task reads its block's entity rows from the files, so that columns of any type keep their bytes, appends the features,
+writes the block's files below a staging prefix, in a folder of the task's attempt, and returns their hashes. The driver checks that
+all rows are present and composes the manifest's output; until then nothing references a file.
 """
 
 import pickle
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _ROWS_A_BATCH = 1 << 16
-_ENTITY = SqlTable(database="session", table="entity", snapshot_id=0)  # a view, which the queries know by name
+_ENTITY = SqlTable(database="session", table="entity", snapshot_id=0)  # a view that the queries reference by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """How files are reached from driver and tasks: pyiceberg's properties of Arrow's file systems."""
+    """File access from driver and tasks: pyiceberg's properties of Arrow file systems."""
 
     properties: Mapping[str, str]
 
     def at(self, uri: str) -> tuple[FileSystem, str]:
-        """Return the file system of a URI, and its path there."""
+        """Return the file system of a URI, and the path in it."""
         scheme, _, rest = uri.partition("://")
         host, _, _ = rest.partition("/")
         files = PyArrowFileIO(dict(self.properties)).fs_by_scheme(scheme, host if scheme != "file" else None)
@@ -54,11 +54,11 @@ class Files:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """The files of a training set, before anything names them.
+    """The files of a training set before a manifest references them.
 
     Attributes:
         output: The output of the manifest.
-        staged: Where each file lies, by its path in the set.
+        staged: Staged location of each file, by its path in the set.
     """
 
     output: Output
@@ -70,11 +70,12 @@ class EntityFiles:
     """Entity rows as Parquet files, in the order of their ``row_id`` if they have one.
 
     Attributes:
-        uris: Where they lie, in order.
-        timestamp: Their time column.
-        splits: Names of the splits, of a set that is split: a column ``split`` says which.
-        last: Columns that come after the features.
-        beside: Where those lie, if in files of their own: for each file one with as many rows. Default: among the others.
+        uris: URIs of the files, in order.
+        timestamp: The time column.
+        splits: Names of the splits of a split set, which has a column ``split``.
+        last: Columns to place after the features.
+        beside: Files with the ``last`` columns, one for each file of rows with the same number of rows. Default: the columns are in
+            the rows' files.
     """
 
     uris: tuple[str, ...]
@@ -86,11 +87,12 @@ class EntityFiles:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What tasks are sent.
+    """Everything that tasks need.
 
-    ``groups`` has for each its timeline, ``None`` without rows, and the names of its columns in Spark; ``counts`` are the rows of
-    each file of entity rows; ``features`` is the
-    schema of all columns in order, as Arrow writes it: a pickled one loses the name of a list's elements, which a file keeps.
+    ``groups`` has the timeline of each group, ``None`` without rows, and the names of its columns in Spark. ``counts`` is the
+    number of
+    rows of each entity file. ``features`` is the serialized Arrow schema of all columns in order: pickling would lose the name of a
+    list's elements, which files keep.
     """
 
     files: Files
@@ -103,27 +105,27 @@ class _Task:
 
     @property
     def rows(self) -> int:
-        """How many entity rows there are."""
+        """Number of entity rows."""
         return sum(self.counts)
 
     @property
     def schema_of_features(self) -> pa.Schema:
-        """Names and types of all features."""
+        """Schema of all features."""
         return pa.ipc.read_schema(pa.py_buffer(self.features))
 
     def names(self, columns: Sequence[str]) -> list[str]:
-        """Return the columns of the result in order, from those of the entity rows."""
+        """Return the columns of the result in order, given those of the entity rows."""
         first = [name for name in columns if name not in self.entities.last]
         return [*first, *([] if ROW_ID in columns else [ROW_ID]), *self.schema_of_features.names, *self.entities.last]
 
     def assembled(self, number: int, found: Mapping[int, pa.Table]) -> pa.Table:
-        """Return the rows of a block: entity rows of the files, and beside them the features of each timeline."""
+        """Return the rows of a block: entity rows from the files, with the features of each timeline."""
         start = number * self.block
         rows = self.entity_rows(start, min(self.block, self.rows - start))
         names = self.names(rows.column_names)
         wanted = {timeline for timeline, _ in self.groups if timeline is not None} if self.rows else set()
         if not wanted <= set(found):
-            raise TrainingSetError(f"block {number}: there are no rows of {len(wanted - set(found))} timelines")
+            raise TrainingSetError(f"block {number}: {len(wanted - set(found))} timelines have no rows")
         for number_of, part in found.items():
             if not part["row_id"].equals(pa.chunked_array([pa.arange(start, start + rows.num_rows)])):
                 raise TrainingSetError(
@@ -140,7 +142,7 @@ class _Task:
         return rows.select(names)
 
     def entity_rows(self, start: int, count: int) -> pa.Table:
-        """Return so many entity rows from a place on."""
+        """Return a range of entity rows."""
         parts, first = [], 0
         for place, rows in enumerate(self.counts):
             low, high = max(start, first), min(start + count, first + rows)
@@ -185,21 +187,21 @@ def build(
     staged: str,
     block: int = BLOCK,
 ) -> Written:
-    """Write the files of a training set below a place of their own.
+    """Write the files of a training set below a staging prefix.
 
     Args:
         spark: The session.
         tables: By name, at least those of the manifest's features.
-        manifest: What to build; its output is not read.
+        manifest: Manifest of the set to build; its output is ignored.
         entities: The entity rows.
         catalog: The catalog of the tables in Spark.
-        files: How files are reached.
-        staged: Where files go; no other build writes there.
-        block: Rows that are hashed together, and are in one file of each split.
+        files: File access.
+        staged: Staging prefix, exclusive to this build.
+        block: Number of rows that are hashed together and share a file of each split.
 
     Raises:
-        TrainingSetError: If rows are missing in the end; what was written stays, and nothing names it.
-        FeatureTableError: If a snapshot is gone.
+        TrainingSetError: If rows are missing from the result; written files remain, but nothing references them.
+        FeatureTableError: If a snapshot has expired.
     """
     found = laid_out(tables, manifest, entities, files=files, staged=staged, block=block)
     plan = found.plan
@@ -214,11 +216,11 @@ def build(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How the rows of a training set become blocks, whichever engine answers which feature rows count.
+    """Division of a training set's rows into blocks, independent of the engine that joins.
 
     Attributes:
-        task: What writes a block.
-        plan: The statement's plan; ``None`` where no feature table has rows.
+        task: Writes blocks.
+        plan: Plan of the join; ``None`` if no feature table has rows.
         pinned: The feature tables with rows, by their number in the plan.
         footers: The footers of the entity rows' files.
     """
@@ -229,14 +231,14 @@ class Layout:
     footers: tuple[pq.FileMetaData, ...]
 
     def answer(self, number: int, found: Mapping[int, pa.Table], *, attempt: int) -> "_Answer":
-        """Write the files of a block from the rows of each timeline, in the order of their ``row_id``."""
+        """Write the files of a block from the rows of each timeline, sorted by ``row_id``."""
         return _answer(self.task, number, found, attempt, len(self.pinned))
 
     def composed(self, manifest: TrainingSetManifest, answers: "Sequence[_Answer]") -> Written:
-        """Return the output that the blocks are.
+        """Return the output composed of the blocks.
 
         Raises:
-            TrainingSetError: If they are not all there, each once.
+            TrainingSetError: If a block is missing or repeated.
         """
         return _composed(self.task, manifest, self.pinned, answers)
 
@@ -250,7 +252,7 @@ def laid_out(
     staged: str,
     block: int = BLOCK,
 ) -> Layout:
-    """Return how the rows of a training set become blocks; arguments and errors are those of ``build``."""
+    """Return the division of a training set's rows into blocks; arguments and errors as for ``build``."""
     footers = tuple(footer(files, uri) for uri in entities.uris)
     pinned = [each for each in manifest.features if each.snapshot_id != NO_SNAPSHOT]
     plan = None if not pinned else _plan(tables, manifest, pinned, footers, entities.timestamp)
@@ -286,7 +288,7 @@ def _plan(
     for each in pinned:
         if tables[each.table].snapshot_by_id(each.snapshot_id) is None:
             raise FeatureTableError(
-                f"snapshot {each.snapshot_id} of table {each.table} (tag {each.tag}) was expired; ask for the set again"
+                f"snapshot {each.snapshot_id} of table {each.table} (tag {each.tag}) has expired; request the set again"
             )
     schema = footers[0].schema.to_arrow_schema()
     keys = dict.fromkeys(column for each in pinned for column in each.key_columns.values())
@@ -302,12 +304,12 @@ def _plan(
 
 
 def _types(table: Table, pinned: PinnedTable) -> dict[str, FeatureType]:
-    """Return the types that columns had at the snapshot."""
+    """Return the types of columns at the snapshot."""
     return declared_types(schema_at(table, pinned.snapshot_id), table.properties)
 
 
 def _within(footers: Sequence[pq.FileMetaData], timestamp: str) -> tuple[datetime, datetime] | None:
-    """Return the first and last time of the entity rows by the files' statistics, where they have them."""
+    """Return the first and last time of the entity rows by the files' statistics, ``None`` without statistics."""
     place = footers[0].schema.names.index(timestamp)
     found = [footer.row_group(i).column(place).statistics for footer in footers for i in range(footer.num_row_groups)]
     if not found or any(each is None or not each.has_min_max for each in found):
@@ -323,11 +325,11 @@ def _answers(
     plan: SqlPlan | None,
     footers: Sequence[pq.FileMetaData],
 ) -> "list[_Answer]":
-    """Let tasks write the blocks; return what each says of its own."""
+    """Run the tasks that write the blocks; return their results."""
     columns = [task.entities.timestamp] if plan is None else list(plan.entities.columns)
     _view(spark, task, columns, footers)
     blocks, counted = block_count(task.rows, task.block), 0 if plan is None else len(plan.groups)
-    # a timeline's rows hold its own columns alone: those of others would be nulls for each row
+    # select only the timeline's own columns: those of other timelines are null in every row
     own: dict[int, list[str]] = {n: ["row_id"] for n in range(len(queries))}
     for timeline, names in task.groups:
         if timeline is not None:
@@ -361,8 +363,8 @@ def _answers(
 
 
 def _view(spark: "SparkSession", task: _Task, columns: Sequence[str], footers: Sequence[pq.FileMetaData]) -> None:
-    """Make keys and times of the entity rows a view, a row group a task."""
-    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only where Spark is
+    """Create a view of the entity rows' keys and times, read by one task per row group."""
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
 
     kinds = footers[0].schema.to_arrow_schema()
     names = {"row_id": pa.int64(), "moment": kinds.field(task.entities.timestamp).type}
@@ -380,12 +382,12 @@ def _view(spark: "SparkSession", task: _Task, columns: Sequence[str], footers: S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowGroups:
-    """Parquet files in an order, which tasks read, a row group each.
+    """Row groups of Parquet files in order, each read by one task.
 
     Attributes:
-        files: How files are reached.
-        uris: Where they lie.
-        counts: The rows of each row group, for each file.
+        files: File access.
+        uris: URIs of the files.
+        counts: Row counts of the row groups, for each file.
     """
 
     files: Files
@@ -394,20 +396,20 @@ class RowGroups:
 
     @classmethod
     def of(cls, files: Files, uris: Sequence[str], footers: Sequence[pq.FileMetaData]) -> "RowGroups":
-        """Return those of files with these footers."""
+        """Return the row groups of files with these footers."""
         counts = tuple(tuple(each.row_group(i).num_rows for i in range(each.num_row_groups)) for each in footers)
         return cls(files=files, uris=tuple(uris), counts=counts)
 
     def mapped(
         self, spark: "SparkSession", columns: Sequence[str], make: Callable[[int, int, pa.Table], pa.Table], kinds: Any
     ) -> "DataFrame":
-        """Return what a function makes of each row group.
+        """Return a function's results for each row group.
 
         Args:
             spark: The session.
-            columns: What is read of it.
-            make: Called with the file's place in the order, the number of the first row among those of all files, and the rows.
-            kinds: Names and types of what it returns, as Spark has them.
+            columns: Columns to read.
+            make: Called with the file's index, the global number of the row group's first row, and the rows.
+            kinds: Schema of the results in Spark's types.
         """
         files, uris, names = self.files, self.uris, list(columns)
 
@@ -430,7 +432,7 @@ class RowGroups:
 
 
 def _runs(batch: pa.RecordBatch) -> Iterator[tuple[int, int, pa.RecordBatch]]:
-    """Return the pieces of a batch that are of one block and timeline, in order."""
+    """Yield the parts of a batch that belong to one block and timeline, in order."""
     while batch.num_rows:
         block, timeline = batch["block"][0].as_py(), batch["timeline"][0].as_py()
         same = pc.and_(pc.equal(batch["block"], block), pc.equal(batch["timeline"], timeline))
@@ -445,7 +447,7 @@ def _tables(held: Mapping[int, Sequence[pa.RecordBatch]]) -> dict[int, pa.Table]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
-    """What a task says of a block: how many of its rows found a row of each group, and which attempt wrote it."""
+    """A task's result for a block: the number of matched rows of each group, and the attempt that wrote it."""
 
     block: Block
     found: tuple[int, ...]
@@ -469,7 +471,7 @@ def _sent(answer: _Answer) -> pa.RecordBatch:
 def _composed(
     task: _Task, manifest: TrainingSetManifest, pinned: Sequence[PinnedTable], answers: Sequence[_Answer]
 ) -> Written:
-    """Return the output that the blocks are, if they are all there, each once."""
+    """Return the output composed of the blocks; raise if a block is missing or repeated."""
     ordered = sorted(answers, key=lambda answer: answer.block.number)
     expected = [
         (n, max(0, min(task.block, task.rows - n * task.block))) for n in range(block_count(task.rows, task.block))
@@ -477,7 +479,7 @@ def _composed(
     if [(answer.block.number, answer.block.rows) for answer in ordered] != expected:
         rows = sum(answer.block.rows for answer in ordered)
         raise TrainingSetError(
-            f"{len(ordered)} blocks of {rows} rows were written for {len(expected)} of {task.rows} entity rows; run it again"
+            f"{len(ordered)} blocks of {rows} rows were written for {len(expected)} of {task.rows} entity rows; build the set again"
         )
     counts = {each.use: sum(answer.found[i] for answer in ordered) for i, each in enumerate(pinned)}
     found = output(
@@ -494,11 +496,11 @@ def _composed(
 
 
 def _staged(place: str, path: str, attempt: int) -> str:
-    return f"{place}/{attempt}/{path}"  # an erasure looks through what ends in .parquet
+    return f"{place}/{attempt}/{path}"  # ends in .parquet, as an erasure searches these files
 
 
 def _rows(files: Files, uri: str, start: int, count: int) -> pa.Table:
-    """Return so many rows of a file from a place on; the row groups that hold them are read."""
+    """Return a range of rows of a file; only the row groups that contain them are read."""
     source, path = files.at(uri)
     with source.open_input_file(path) as opened:
         file = pq.ParquetFile(opened)

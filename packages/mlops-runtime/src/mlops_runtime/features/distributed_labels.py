@@ -1,8 +1,8 @@
-"""Labels of a plan, which tasks pick, split by time, sort and write as files of entity rows: none goes through the driver.
+"""Labels of a plan, selected, split by time, sorted and written as files of entity rows by Spark tasks.
 
-Each task writes one file of the order in which ``split_set`` has the rows, training before holdout, so that their numbers are those
-of a set that is built on one machine. The driver is answered how many rows a file has, their times, and the first and last of the
-keys. Naive predictions are made by tasks too, see ``distributed_baselines``.
+Each task writes one file. The files have the order of ``split_set``, training before holdout, so that row numbers equal those of a
+set built on one machine. The driver receives only each file's row bounds of keys and times. Tasks also compute naive predictions,
+see ``distributed_baselines``.
 """
 
 import pickle
@@ -39,7 +39,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
-    """What a task says of its file: its place in the order, times of both splits, and rows that bound keys and times."""
+    """A task's result for its file: position, latest training and first holdout time, and rows that bound keys and times."""
 
     number: int
     uri: str
@@ -49,16 +49,16 @@ class _Answer:
 
 
 class DistributedLabels:
-    """Splits the labels of a plan by tasks; what ``split_set.prepared`` takes as ``split``.
+    """Splits the labels of a plan with Spark tasks; passed to ``split_set.prepared`` as ``split``.
 
     Args:
         spark: The session.
         catalog: The catalog of the tables in Spark.
-        files: How files are reached.
-        staged: Where files go; no other build writes there.
+        files: File access.
+        staged: Staging prefix, exclusive to this build.
 
     Attributes:
-        uris: The files of the rows that were split, in order.
+        uris: The files of the split rows, in order.
     """
 
     def __init__(self, spark: "SparkSession", *, catalog: str, files: Files, staged: str) -> None:
@@ -66,10 +66,10 @@ class DistributedLabels:
         self.uris: tuple[str, ...] = ()
 
     def split(self, table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: datetime) -> Parts:
-        """Write the rows of both splits; arguments and errors are those of ``split_set.split_here``.
+        """Write the rows of both splits; arguments and errors as for ``split_set.split_here``.
 
         Returns:
-            Two rows with the first and the last of each key and time, and the times of the splits.
+            Two rows with the minimum and maximum of each key and time, and the times of the splits.
         """
         asked = _asked(table, labels, plan)
         known = newest_labels(asked, as_of, catalog=self._catalog)
@@ -96,10 +96,10 @@ class DistributedLabels:
         return Parts(rows=_bounds(pa.concat_tables(answer.bounds for answer in answers)), times=times)
 
     def entities(self, manifest: TrainingSetManifest) -> EntityFiles:
-        """Return the files, with naive predictions beside them where the manifest asks for some.
+        """Return the files, with naive predictions in files beside them if the manifest has baselines.
 
         Raises:
-            TrainingSetError: If such a prediction is made of a feature, or by a column whose values are not whole.
+            TrainingSetError: If a baseline's key is a feature, or a column whose values are not whole.
         """
         label, timestamp = manifest.split["label"], manifest.split["timestamp"]
         names = (manifest.split.get("baselines") or "").split(",")
@@ -108,8 +108,8 @@ class DistributedLabels:
         others = [name for name, (_, key) in made.items() if key is not None and key not in columns]
         if others:
             raise TrainingSetError(
-                f"training set {manifest.name}: baselines {', '.join(others)} are made of features, which the engine duckdb alone "
-                "has at hand; leave them out"
+                f"training set {manifest.name}: baselines {', '.join(others)} have features as keys, which only the engine duckdb "
+                "supports; omit them"
             )
         beside: tuple[str, ...] = ()
         if made:
@@ -120,7 +120,7 @@ class DistributedLabels:
         return EntityFiles(uris=self.uris, timestamp=timestamp, splits=SPLITS, last=tuple(made), beside=beside)
 
     def _written(self, query: str, table: Table, labels: PinnedTable, plan: TrainingSetPlan) -> list[_Answer]:
-        """Let tasks write rows in order, each a file of its own; return what they say, in order."""
+        """Write sorted rows with tasks, a file each; return the results in order."""
         kinds = pinned_rows(table, labels, labels.columns).schema
         schema = pa.schema([*(kinds.field(name) for name in labels.columns), pa.field(SPLIT, pa.string())])
         text, files, staged = schema.serialize().to_pybytes(), self._files, self._staged
@@ -133,7 +133,7 @@ class DistributedLabels:
             first = next(groups, None)
             if first is None:
                 return
-            # a pickled schema loses the name of a list's elements
+            # pickling a schema loses the name of a list's elements
             schema, context = pa.ipc.read_schema(pa.py_buffer(text)), TaskContext.get()
             number, attempt = context.partitionId(), context.taskAttemptId()
             uri = f"{staged}/{number:06d}.{attempt}.parquet"
@@ -180,7 +180,7 @@ def _asked(table: Table, labels: PinnedTable, plan: TrainingSetPlan) -> SqlLabel
 
 
 def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Return rows in tables as large as a row group."""
+    """Yield rows as tables of the size of a row group."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held += [batch] if batch.num_rows else []
@@ -192,7 +192,7 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _bounds(rows: pa.Table) -> pa.Table:
-    """Return two rows, the first and last of each column by itself; of columns that have no order nulls."""
+    """Return two rows with the minimum and maximum of each column; nulls for columns of lists."""
     columns = []
     for field in rows.schema:
         if pa.types.is_nested(field.type):

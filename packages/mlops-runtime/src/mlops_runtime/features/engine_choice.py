@@ -1,8 +1,8 @@
-"""Which engine builds a training set: what Iceberg's metadata says will be read decides, before a byte of it is.
+"""Choice of the engine that builds a training set, by the amount of data to read according to Iceberg's metadata.
 
-DuckDB needs memory for keys and times of the largest table, one table at a time; Spark on Glue has no such bound, and starts
-slowly. Athena is asked for by name: the bytes that a query reads say nothing of the memory that its window needs, and it ends what
-runs longer than its timeout. All give the same content hash, so that the choice is one of cost alone.
+DuckDB needs memory for keys and times of the largest table, one table at a time. Spark on Glue has no such limit but starts slowly.
+Athena is used only on request: the bytes that a query reads do not predict the memory of its window, and Athena cancels queries
+that exceed its timeout. All engines give the same content hash, so the choice affects only cost.
 
 See: https://docs.aws.amazon.com/athena/latest/ug/service-limits.html (DML query timeout, 30 minutes by default)
 """
@@ -13,21 +13,19 @@ from typing import Any, Literal, get_args
 
 Engine = Literal["duckdb", "athena", "spark"]
 
-ROW_BYTES = (
-    130  # of memory a row of the largest table: keys, times, place and DuckDB's sort; benchmarks/features measures it
-)
-ENTITY_BYTES = 500  # of memory an entity row: its columns, its features, and what picks them
+ROW_BYTES = 130  # bytes of memory per row of the largest table: keys, times, position and DuckDB's sort; measured by benchmarks/features
+ENTITY_BYTES = 500  # bytes of memory per entity row: its columns, its features and their selection
 _GIB = 1 << 30
 _MIB = 1 << 20
 
 
 class EngineError(ValueError):
-    """An engine is forced that there is not."""
+    """The requested engine does not exist, or the memory is invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What a scan of a table will read, by its metadata: bytes of data files, and the rows in them."""
+    """Bytes and rows of the data files that a scan of a table reads, by its metadata."""
 
     table: str
     bytes: int
@@ -36,7 +34,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineChoice:
-    """The engine, why, and the estimate that it was chosen by: bytes to read, rows, and bytes of memory that DuckDB would need."""
+    """The engine, the reason, and the estimate: bytes to read, rows, and bytes of memory that DuckDB needs."""
 
     engine: Engine
     reason: str
@@ -46,11 +44,11 @@ class EngineChoice:
 
 
 def planned(table: str, tasks: Sequence[Any]) -> Planned:
-    """Return what a scan will read: the data files that its filter leaves, whole.
+    """Return the size of a scan: all data files that its filter leaves, counted whole.
 
     Args:
         table: Name of the table.
-        tasks: The data files, as ``scan_tasks`` gives them.
+        tasks: The data files, from ``scan_tasks``.
     """
     files = [task.file for task in tasks]
     return Planned(
@@ -64,10 +62,10 @@ def choose(
     """Return the engine for a training set.
 
     Args:
-        tables: What is read of each feature table.
-        entity_rows: How many entity rows there are.
-        memory: Bytes that DuckDB may use where it would run. Default: 8 GiB.
-        forced: Use this engine for any size. Default: the sizes decide.
+        tables: Size of the scan of each feature table.
+        entity_rows: Number of entity rows.
+        memory: Bytes of memory available to DuckDB. Default: 8 GiB.
+        forced: Engine to use for any size. Default: choose by size.
 
     Raises:
         EngineError: If there is no such engine, or the memory is not positive.

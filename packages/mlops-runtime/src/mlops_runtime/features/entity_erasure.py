@@ -1,10 +1,9 @@
-"""The right to be forgotten: an entity's rows leave the tables, their history, the files, and the training sets that hold them.
+"""Erasure of an entity (GDPR, article 17) from the tables, their history and files, and the training sets that contain its rows.
 
-Iceberg's delete alone hides rows: earlier snapshots, their files and their statistics keep them. The order is what leaves nothing
-beside builds of training sets that run meanwhile: a record; the tables rewritten; tags and snapshots gone, so that no reader who
-begins now finds the rows; then the builds that are open, each of which is fenced and waited for; then their files and those of all
-sets.
-Each step can be done again. What a call does not complete, a later one or ``maintain`` does.
+Iceberg's delete alone only hides rows: earlier snapshots, their files and their statistics keep them. The order of steps leaves no
+rows behind even while training sets are built: write a record; rewrite the tables; remove tags and snapshots, so that builds that
+begin later cannot find the rows; fence the open builds and wait for them; remove their files and those of all affected sets. Each
+step is idempotent. A later call or ``maintain`` completes an incomplete erasure.
 
 See: https://iceberg.apache.org/spec/#snapshots, https://gdpr.eu/article-17-right-to-be-forgotten/
 """
@@ -41,7 +40,7 @@ from mlops_runtime.features.training_set_files import BESIDE
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 
 _POLL_SECONDS = 0.2
-_ROWS = re.compile(r"\.parquet(\.\d+)?$")  # of a task of Spark too, whose attempt the name ends in
+_ROWS = re.compile(r"\.parquet(\.\d+)?$")  # a file of a Spark task may end in the number of its attempt
 
 
 def erase(
@@ -52,22 +51,22 @@ def erase(
     in_use: Collection[str],
     include_in_use: bool,
 ) -> Erasure:
-    """Erase an entity from every table that has its key; earlier erasures that are not complete are gone on with.
+    """Erase an entity from every table that has its key, and continue earlier incomplete erasures.
 
     Args:
-        places: Where.
-        entity: Values by name of key column, of its type or as its text; a table with further key columns loses
-            all rows with these values.
-        reason: Why, for tombstones: a ticket's number, never the entity.
-        in_use: Ids of training sets that a model was trained from which serves, or may serve again.
-        include_in_use: Whether those too may be taken.
+        places: Tables, files and records of the store.
+        entity: Values by name of key column, of its type or as strings; a table with further key columns loses all rows with these
+            values.
+        reason: Reason for the tombstones, such as a ticket's number; must not name the entity.
+        in_use: Ids of training sets of models that serve, or may serve again.
+        include_in_use: Whether training sets in use may be erased too.
 
     Returns:
-        What went; it names in ``pending`` what keeps it from being complete.
+        The record; ``pending`` names what the erasure still waits for.
 
     Raises:
-        ErasureError: If no table has the key in the values' types, ``in_use`` names an unknown training set, or one in use holds
-            the entity and ``include_in_use`` is not set.
+        ErasureError: If no table has the key in the values' types, ``in_use`` contains an unknown training set, or a training set
+            in use contains the entity and ``include_in_use`` is not set.
         ManifestError: If a manifest cannot be read.
     """
     _check_in_use(places.manifests, in_use)
@@ -78,8 +77,8 @@ def erase(
     kept = sorted(set(users) & set(in_use))
     if kept and not include_in_use:
         raise ErasureError(
-            f"models in use were trained from {len(kept)} training sets that hold the entity: {', '.join(kept)}; retrain without "
-            "it first, or pass include_in_use=True: these sets can then never be built again"
+            f"models in use were trained from {len(kept)} training sets that contain the entity: {', '.join(kept)}; retrain "
+            "without it first, or pass include_in_use=True: these sets can then never be built again"
         )
     at = places.now().astimezone(UTC).isoformat()
     request = ErasureRequest(id=uuid4().hex, at=at, reason=reason, entity=spelt(entity), tables=tuple(found))
@@ -88,7 +87,7 @@ def erase(
 
 
 def resume(places: Places) -> tuple[Erasure, ...]:
-    """Go on with the erasures that are not complete; return each, complete or still pending."""
+    """Continue the incomplete erasures; return each, complete or still pending."""
     found = []
     for key in places.sets.keys(f"{ERASING}/"):
         content = places.sets.get(key)
@@ -116,7 +115,7 @@ def _named(places: Places, names: Collection[str]) -> list[Table]:
 
 
 def _conditions(places: Places, request: ErasureRequest) -> dict[str, BooleanExpression]:
-    """Return by table which rows go; tables that were removed meanwhile are left out."""
+    """Return the condition of the erased rows by table, without tables that have been removed since."""
     tables = _named(places, request.tables)
     return conditions(tables, read(request.entity)) if tables else {}
 
@@ -125,16 +124,16 @@ def _check_in_use(manifests: Manifests, in_use: Collection[str]) -> None:
     unknown = sorted(map(repr, set(in_use) - set(manifests.ids())))
     if unknown:
         raise ErasureError(
-            f"in_use names {', '.join(unknown)}, without a manifest in {manifests}; give whole ids of sets of this store"
+            f"in_use names {', '.join(unknown)}, without a manifest in {manifests}; give full ids of training sets of this store"
         )
 
 
 def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedTable], users: Iterable[str]) -> Erasure:
-    """Do all that can be done by now; each step may have been done before."""
+    """Perform all steps that are possible now; each may have been performed before."""
     entity = read(request.entity)
     found = _conditions(places, request)
     tables = _named(places, found)
-    # the record comes before the rewrite: afterwards nothing says which sets read the rows
+    # write the record before the rewrite, after which it is unknown which sets read the rows
     record = places.manifests.begin(
         Erasure(
             id=request.id,
@@ -150,7 +149,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     for table, each in zip(tables, taken, strict=True):
         expire(table, each, places.remove, places.now)
         places.forget_statistics(table.name()[-1])
-    # a build that begins from here on reads none of the rows: those that did are among these, or have closed
+    # builds that begin from here on do not read the rows: those that did are in this list, or are closed
     builds = [b for b in places.builds.unclosed() if b.takes_rows or set(b.tables) & set(request.tables)]
     for build in builds:
         places.builds.fence(build.id, request.id)
@@ -179,7 +178,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     for table, each in zip(tables, taken, strict=True):
         name = table.name()[-1]
         sweep(table, found[name], each.files, places.remove, is_written=partial(_is_written, places, name))
-        # of writers that were overtaken and cleared up: their rows, and the bounds in their manifests
+        # files of writers that lost a commit and cleaned up: rows in data files, column bounds in manifests
         for file in places.deleted(table):
             if file.endswith((DATA, MANIFEST)):
                 places.remove(file)
@@ -192,24 +191,24 @@ def _rewritten(places: Places, erasure_id: str, table: Table, condition: Boolean
     """Rewrite a table, unless an earlier call did."""
     done = places.manifests.taken(erasure_id, table.name()[-1])
     if done is None:
-        # a rewrite reads rows of other entities too, which another erasure may take: that waits for this one
+        # the rewrite also copies rows of other entities: an erasure of those must wait for it
         with places.builds.write(table.name()[-1], table.location()):
             done = places.manifests.take(erasure_id, rewrite(table, condition, places.now))
     return done
 
 
 def _is_written(places: Places, table: str) -> bool:
-    """Return whether a process may write to a table; in S3, where not all say so, files are whole."""
+    """Return whether a process may be writing to a table; in S3, where not all writers announce it, files appear complete."""
     return not places.sets.is_folder or any(table in build.tables for build in places.builds.unclosed())
 
 
 def _whole(taken: Iterable[ErasedTable]) -> tuple[ErasedTable, ...]:
-    """Return the tables from which something was deleted."""
+    """Return the tables from which something was removed."""
     return tuple(each for each in taken if each.snapshots or each.files)
 
 
 def _open(places: Places, builds: Sequence[BuildIntent]) -> list[str]:
-    """Wait for builds; close those whose process has ended, and return a line for each that may still write."""
+    """Wait for builds and close those whose process has ended; return a line for each that may still write."""
     until = time.monotonic() + places.wait.total_seconds()
     while True:
         there = {build.id for build in places.builds.unclosed()}
@@ -228,7 +227,7 @@ def _has_ended(places: Places, build: BuildIntent) -> bool:
 
 
 def _uploading(places: Places, tables: Sequence[Table], taken: Sequence[ErasedTable]) -> list[str]:
-    """Return a line for each upload to the tables that began before they were rewritten: no listing shows the rows in its parts."""
+    """Return a line for each upload to the tables that began before the rewrite: its parts may contain rows and are not listed."""
     return [
         f"upload of {name}"
         for table, each in zip(tables, taken, strict=True)
@@ -237,7 +236,7 @@ def _uploading(places: Places, tables: Sequence[Table], taken: Sequence[ErasedTa
 
 
 def _bury(places: Places, record: Erasure, users: Iterable[str], tables: Iterable[ErasedTable]) -> None:
-    """Write tombstones, which name the tables that had rows of the entity."""
+    """Write tombstones, with the names of the tables that had rows of the entity."""
     had = tuple(each.table for each in tables if each.snapshots or each.first is not None)
     for manifest_id in users:
         places.manifests.bury(
@@ -248,7 +247,7 @@ def _bury(places: Places, record: Erasure, users: Iterable[str], tables: Iterabl
 def _users(
     places: Places, before: Sequence[ErasedTable], entity: Mapping[str, object]
 ) -> dict[str, TrainingSetManifest]:
-    """Return the training sets that read a snapshot with the entity, ingests since the first with it, or rows that hold it."""
+    """Return the training sets that read a snapshot or ingests with the entity, or whose entity rows contain it."""
     known = {table.name()[-1]: table for table in places.tables}
     every = {each: places.manifests.pinned(each) for each in places.manifests.ids()}
     return {
@@ -277,7 +276,7 @@ def _given(manifest: TrainingSetManifest) -> str | None:
 
 
 def _erase_copies(places: Places, users: Iterable[str], entity: Mapping[str, object]) -> None:
-    """Remove the files of training sets that hold the entity; entity rows last, as sets may be found by these alone."""
+    """Remove the training set files that contain the entity; entity rows last, because they identify affected sets."""
     manifests = {each: places.manifests.read(each) for each in users}
     for manifest_id, manifest in manifests.items():
         for uri in places.manifests.copies(manifest_id):
@@ -292,7 +291,7 @@ def _erase_copies(places: Places, users: Iterable[str], entity: Mapping[str, obj
 
 
 def _unclaimed(places: Places) -> list[str]:
-    """Return the files of training sets that no manifest names: their writer ended before it wrote the manifest."""
+    """Return training set files without a manifest: their writer ended before it wrote the manifest."""
     here, claimed = f"{str(places.sets).rstrip('/')}/", []
     for manifest_id in places.manifests.ids():
         given = _given(places.manifests.read(manifest_id))

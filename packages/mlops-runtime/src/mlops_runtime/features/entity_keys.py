@@ -1,4 +1,5 @@
-"""Keys as people have them, in the types of a feature table: integers of another width, pandas' floats for integers with gaps."""
+"""Conversion of key columns to a feature table's types, such as integers of another width or pandas' floats for nullable
+integers."""
 
 from collections.abc import Mapping
 
@@ -7,7 +8,7 @@ import pyarrow.compute as pc
 
 from mlops_runtime.features.row_hashing import logical_type
 
-_EXACT = 2.0**53  # further than that a double stands for several whole numbers
+_EXACT = 2.0**53  # beyond it, a double represents several integers
 
 
 class KeyTypeError(ValueError):
@@ -15,14 +16,14 @@ class KeyTypeError(ValueError):
 
 
 def typed_key(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Return a key column in a table's type, if no value changes by that; nulls stay.
+    """Return a key column in a table's type, provided that no value changes; nulls stay.
 
     Args:
         column: Values of entity rows.
         kind: The type of the table's column.
 
     Raises:
-        KeyTypeError: If it is of another type, or a value does not fit.
+        KeyTypeError: If the type cannot be converted, or a value does not fit.
 
     Example:
         >>> typed_key(pa.chunked_array([[7.0, None]]), pa.int32()).to_pylist()
@@ -32,7 +33,7 @@ def typed_key(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
             ...
         mlops_runtime.features.entity_keys.KeyTypeError: is string in the entity rows and int32 in the table; give both one type
     """
-    if not len(column):  # a frame without rows has types of no meaning
+    if not len(column):  # the types of a frame without rows are arbitrary
         return pa.chunked_array([], kind)
     given, wanted = logical_type(column.type), logical_type(kind)
     number = pa.types.is_integer(wanted) and (pa.types.is_integer(given) or pa.types.is_floating(given))
@@ -44,9 +45,9 @@ def typed_key(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         far = pc.fill_null(pc.greater(pc.abs(column), _EXACT), False)
         if pc.any(far).as_py():
             raise KeyTypeError(
-                f"is {given}, where {column.filter(far)[0].as_py()!r} stands for several whole numbers; give it as int64"
+                f"is {given}, where {column.filter(far)[0].as_py()!r} represents several integers; give it as int64"
             )
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, given), column)  # pandas' missing value
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, given), column)  # NaN is pandas' missing value
     try:
         return column.cast(given).cast(wanted)
     except pa.ArrowInvalid as error:
@@ -54,7 +55,7 @@ def typed_key(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def with_typed_keys(rows: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
-    """Return entity rows with keys in the types of tables, so that the same keys are the same file for any library.
+    """Return entity rows with keys in the tables' types, so that equal keys give equal files with any library.
 
     Args:
         rows: The entity rows.

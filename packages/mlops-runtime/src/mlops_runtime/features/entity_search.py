@@ -1,4 +1,4 @@
-"""Which rows are an entity's: in tables by the types of their keys, and in files of training sets."""
+"""Search for an entity's rows, in tables by the types of their keys, and in files of training sets."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,19 +28,19 @@ _KINDS: Mapping[str, Callable[[str], object]] = {
 
 
 class ErasureError(ValueError):
-    """Nothing was erased; the message says why."""
+    """Nothing was erased; the message has the reason."""
 
 
 def meaning(table: Table) -> TableMeaning:
-    """Return what a feature table's properties say."""
+    """Return the meaning of a feature table by its properties."""
     return TableMeaning.of(table.name()[-1], table.properties)
 
 
 def conditions(tables: Sequence[Table], entity: Mapping[str, object]) -> dict[str, BooleanExpression]:
-    """Return by table that can hold the entity, with its keys of types that the values have or spell, which rows are its.
+    """Return the condition for the entity's rows, by table whose keys have the types of the values, or of the values' strings.
 
     Raises:
-        ErasureError: If no table has the keys, or none in the values' types.
+        ErasureError: If no table has the keys, or not with the values' types.
     """
     having = [table for table in tables if entity and set(entity) <= set(meaning(table).entities)]
     if not having:
@@ -60,13 +60,13 @@ def conditions(tables: Sequence[Table], entity: Mapping[str, object]) -> dict[st
 
 
 def spelled(manifest: TrainingSetManifest, entity: Mapping[str, object]) -> list[Mapping[str, object]]:
-    """Return the entity by the columns that may hold it in the files of a set: its keys', and those that are joined on instead."""
+    """Return the entity by the columns that may contain it in a set's files: key columns, and columns joined on instead."""
     others = [pinned.key_columns for pinned in manifest.features if pinned.keys and set(entity) <= set(pinned.entities)]
     return [entity, *({columns[name]: value for name, value in entity.items()} for columns in others)]
 
 
 def respelled(entity: Mapping[str, object], joined: Iterable[Mapping[str, str]]) -> list[Mapping[str, object]]:
-    """Return the entity by its keys, and by the columns that were ever joined on instead.
+    """Return the entity by its keys, and by all columns that were ever joined on instead.
 
     Example:
         >>> respelled({"store_id": "7"}, [{"store_id": "home_store"}, {"sku": "article"}])
@@ -77,7 +77,7 @@ def respelled(entity: Mapping[str, object], joined: Iterable[Mapping[str, str]])
 
 
 def holds(objects: Objects, key: str | None, spellings: Iterable[Mapping[str, object]]) -> bool:
-    """Return whether a Parquet file holds rows of an entity, by the columns of one of its spellings."""
+    """Return whether a Parquet file contains rows of an entity, by any of the given column names."""
     content = None if key is None else objects.get(key)
     if key is None or content is None:
         return False
@@ -102,15 +102,15 @@ def _is_in(rows: pa.Table, entity: Mapping[str, object]) -> bool:
 
 
 def spelt(entity: Mapping[str, object]) -> dict[str, str]:
-    """Return an entity as texts that ``read`` returns with their types."""
-    # also of what derives from these, as values of numpy and pandas do; a datetime is a date too
+    """Return an entity as typed strings, which ``read`` converts back."""
+    # also subclasses, such as values of numpy and pandas; datetime before date, its base class
     kinds = {str: "str", int: "int", datetime: "datetime", date: "date"}
     named = {name: next(kinds[kind] for kind in kinds if isinstance(value, kind)) for name, value in entity.items()}
     return {name: f"{named[name]}:{value}" for name, value in entity.items()}
 
 
 def read(spelling: Mapping[str, str]) -> dict[str, object]:
-    """Return the entity that ``spelt`` spelt.
+    """Return the entity from the strings of ``spelt``.
 
     Example:
         >>> read(spelt({"store_id": 7, "day": date(2017, 1, 1)}))

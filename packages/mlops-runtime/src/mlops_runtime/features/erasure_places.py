@@ -1,4 +1,4 @@
-"""Where an erasure works: tables, manifests, training sets, builds and the online store of a client."""
+"""Resources of an erasure: tables, manifests, training sets, builds and the online store of a client."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,24 +21,24 @@ from mlops_runtime.features.training_set_manifest import Manifests, Objects, rem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where an erasure works, and how it waits.
+    """Resources of an erasure, and how it waits for builds.
 
     Args:
         tables: All feature tables of the database.
         manifests: Manifests, tombstones and records.
         sets: Entity rows and training sets.
         builds: Builds of training sets.
-        open: Returns the objects below a place that a copy was written to.
-        remove: Removes a file of a table for good.
-        ended: Whether the process of a build in S3 is known to have ended; in a folder its lock says so.
-        uploads: Names the uploads to a table's files that began before a time and are not complete.
-        deleted: Names the files of a table that were deleted and whose versions a bucket keeps.
-        forget_statistics: Removes what the catalog says of the values in a table's columns, by its name.
-        forget: Removes an entity from the online store, if there is one: rows up to these sequence numbers, by table; returns how
-            many went, by table.
+        open: Returns the objects at a location to which a copy was written.
+        remove: Removes a file of a table permanently.
+        ended: Whether the process of a build in S3 is known to have ended; in a local folder, its lock shows it.
+        uploads: Returns incomplete uploads to a table's files that began before a time.
+        deleted: Returns deleted files of a table of which a bucket retains versions.
+        forget_statistics: Removes the catalog's column statistics of a table, by name.
+        forget: Removes an entity from the online store, if there is one: rows up to these sequence numbers, by table; returns the
+            number of removed rows, by table.
         now: The clock.
-        wait: How long builds are waited for.
-        pause: Waits so many seconds.
+        wait: Longest wait for builds.
+        pause: Waits for a number of seconds.
     """
 
     tables: Sequence[Table]
@@ -70,22 +70,22 @@ def places_of(
     now: Callable[[], datetime],
     wait: timedelta,
 ) -> Places:
-    """Return where an erasure in a store works.
+    """Return the resources of an erasure in a store.
 
     Args:
         tables: The feature tables.
-        manifests: As for `Places`, and so are the others that it has.
+        manifests: As for `Places`, like the other arguments of the same names.
         sets: The training sets.
         builds: The builds.
-        s3: A boto3 client of S3, of a store that is there.
-        online: Returns the online store, if there is one by then.
-        has_ended: Whether a process has ended, where something says so.
+        s3: A boto3 client of S3, for a store in S3.
+        online: Returns the online store, if one exists at that time.
+        has_ended: Returns whether a process has ended, if known.
         ended: Ids of builds whose processes are known to have ended.
         now: The clock.
-        wait: How long builds are waited for.
+        wait: Longest wait for builds.
 
     Raises:
-        ErasureError: If ``ended`` names a build that never was.
+        ErasureError: If ``ended`` names an unknown build.
     """
     _check_ended(builds, ended)
 
@@ -115,17 +115,17 @@ def places_of(
 def _check_ended(builds: Builds, ended: Collection[str]) -> None:
     unknown = sorted(map(repr, set(ended) - builds.ids())) if ended else []
     if unknown:
-        known = ", ".join(f"{build.id} by {build.process.name}" for build in builds.unclosed()) or "not one"
+        known = ", ".join(f"{build.id} by {build.process.name}" for build in builds.unclosed()) or "none"
         raise ErasureError(
-            f"ended names {', '.join(unknown)}, which no build in {builds} is called; open is {known}; give whole ids, as they "
-            "stand in pending"
+            f"ended names {', '.join(unknown)}, which are no builds in {builds}; open builds: {known}; give full ids, as in "
+            "pending"
         )
 
 
 def _forgotten(
     online: OnlineStore | None, tables: Tables, entity: Mapping[str, object], until: Mapping[str, int]
 ) -> Mapping[str, int]:
-    """Forget an entity in the online store; return how many rows went, by table."""
+    """Remove an entity from the online store; return the number of removed rows by table."""
     if online is None:
         return {}
     keys = {}
@@ -134,7 +134,7 @@ def _forgotten(
         try:
             entities = TableMeaning.of(name, table.properties).entities
         except FeatureTableError:
-            continue  # none of ours
+            continue  # not a feature table
         types = feature_types(table)
         keys[name] = {each: types[each] for each in entities}
     texts = {name: value.isoformat() if isinstance(value, date) else str(value) for name, value in entity.items()}

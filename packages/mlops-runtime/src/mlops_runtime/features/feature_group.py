@@ -1,4 +1,4 @@
-"""Feature groups: entities, features with constraints, and how long a value stays valid. Standard library only."""
+"""Declarations of feature groups: entities, features with their constraints, and time to live. Standard library only."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,14 +13,14 @@ from mlops_runtime.features.column_type import ColumnType, ColumnTypeError, Feat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a field holds: its type, how that is said, and whether ``None`` stands for left out."""
+    """Type of a declared field, its wording in messages, and whether ``None`` is allowed."""
 
     type: type
     said: str
     is_optional: bool = False
 
     def holds(self, value: object) -> bool:
-        """Return whether a value is a number; ``True`` and ``False`` are not."""
+        """Return whether a value has the field's type; a bool is not an int."""
         if value is None:
             return self.is_optional
         return isinstance(value, self.type) and (self.type is bool or not isinstance(value, bool))
@@ -35,31 +35,21 @@ OPTIONAL_SPAN = Kind(type=timedelta, said=SPAN.said, is_optional=True)
 
 
 def wrong_fields(declared: object, kinds: Mapping[str, Kind]) -> dict[str, str]:
-    """Return the problem of each field whose value is of another type, by the field's name.
-
-    Args:
-        declared: The object.
-        kinds: What each field holds, by its name.
-
+    """Return a problem for each field whose value has another type, by name of the field.
     Example:
         >>> wrong_fields(timedelta(1), {"days": TEXT, "seconds": VERSION})
         {'days': 'days must be a str, got 1'}
     """
     values = {name: getattr(declared, name) for name in kinds}
     return {
-        name: f"{name} must be {kind.said}, got {values[name]!r}" + ("; leave it out for none" * kind.is_optional)
+        name: f"{name} must be {kind.said}, got {values[name]!r}" + ("; omit it for none" * kind.is_optional)
         for name, kind in kinds.items()
         if not kind.holds(values[name])
     }
 
 
 def tuple_problem(name: str, value: object, kind: type) -> str | None:
-    """Check for a tuple of a type; the comma of a tuple of one is easily forgotten.
-
-    Args:
-        name: Name of the field.
-        value: Its value.
-        kind: What the tuple holds.
+    """Return a problem unless the value is a tuple of a type; the comma of a one-element tuple is easily forgotten.
 
     Example:
         >>> tuple_problem("entities", 5, int), tuple_problem("entities", (5,), int)
@@ -77,7 +67,7 @@ def tuple_problem(name: str, value: object, kind: type) -> str | None:
         return f"{name} must be a tuple of {kind.__name__}, got {_short(value)}{fix}"
     others = [_short(each) for each in value if not isinstance(each, kind)]
     if others:
-        return f"{name} must hold {kind.__name__}(...) each, got {', '.join(others)}"
+        return f"{name} must contain only {kind.__name__}(...), got {', '.join(others)}"
     return None
 
 
@@ -93,9 +83,9 @@ EVENT_TIME = "event_time"
 CREATED_TIME = "created_time"
 INGEST_ID = "ingest_id"
 RESERVED = (EVENT_TIME, CREATED_TIME, INGEST_ID)
-VECTOR = "mlops.vector."  # begins the property of a table that says how many numbers a vector holds
+VECTOR = "mlops.vector."  # prefix of the table property that stores the length of a vector
 _ROW_ID = "row_id"
-_LONGEST = timedelta(days=36_525)  # further than that from any clock, times have no year that Python can say
+_LONGEST = timedelta(days=36_525)  # a longer span could reach years that datetime does not support
 
 _ENTITY_TYPES = ("string", "int", "long", "date", "timestamp")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -121,16 +111,16 @@ _FEATURE_FIELDS = _ENTITY_FIELDS | {"nullable": FLAG}
 _TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _VERSION_SUFFIX = re.compile(r"_v\d+$")
 _BOUNDED = ("int", "long", "float", "double", "decimal", "date", "timestamp")
-_LISTED = ("boolean", "string", *_BOUNDED)  # types whose values can be named
-# What Python's re knows and RE2, which checks batches, does not: https://github.com/google/re2/wiki/Syntax
+_LISTED = ("boolean", "string", *_BOUNDED)  # types that support a list of allowed values
+# Syntax of Python's re that RE2, which checks batches, does not support: https://github.com/google/re2/wiki/Syntax
 _NOT_IN_RE2 = re.compile(
     r"""(?P<syntax> \\[1-9ZuUN] | \(\?(?:P=|<[=!]|[=!>(\#]|[a-zA-Z-]*[aLux]) | [*+?}]\+ | \{(?:\d*,)?(?!1000\D)\d{4,} )
     | \\. | \[\^?\]?(?:\\.|[^\]\\])*\]        # escaped characters and classes are not syntax""",
     re.VERBOSE | re.DOTALL,
 )
 
-# properties of every feature table: small batches leave few manifests, metadata files name few of those before, and readers of few
-# keys skip most row groups of a file, as rows are in the order of their keys.
+# Properties of every feature table: merge the manifests of small batches, limit the log of previous metadata files, and write small
+# row groups, most of which a lookup of few keys skips because rows are sorted by key.
 # See: https://iceberg.apache.org/docs/latest/configuration/#table-behavior-properties
 WRITE_PROPERTIES = {
     "commit.manifest-merge.enabled": "true",
@@ -141,16 +131,16 @@ WRITE_PROPERTIES = {
 
 
 class FeatureGroupError(ValueError):
-    """A feature group is declared wrongly; the message lists every problem."""
+    """A feature group's declaration is invalid; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One part of the key of a group: what a value is about. Never null.
+    """One column of a group's key. Never null.
 
     Args:
         name: Column name, lower case.
-        type: ``string``, ``int``, ``long``, ``date`` or ``timestamp``; floats compare too loosely to be keys.
+        type: ``string``, ``int``, ``long``, ``date`` or ``timestamp``; equality of floats is too unreliable for a key.
         description: What it identifies.
     """
 
@@ -165,16 +155,16 @@ class Feature:
 
     Args:
         name: Column name, lower case.
-        type: ``boolean``, ``int`` (32 bits), ``long``, ``float`` (32 bits), ``double``, ``string``, ``date``, ``timestamp`` (in UTC
-            with microseconds), ``binary``, ``decimal(p,s)`` of up to 38 digits, ``list<type>`` of one of the types before
-            ``binary``, whose elements may be null, or ``vector(n)`` of n numbers of 32 bits, such as an embedding.
+        type: ``boolean``, ``int`` (32 bits), ``long``, ``float`` (32 bits), ``double``, ``string``, ``date``, ``timestamp`` (UTC,
+            in microseconds), ``binary``, ``decimal(p,s)`` of up to 38 digits, ``list<type>`` of one of the types before ``binary``,
+            with nullable elements, or ``vector(n)`` of n 32-bit floats, such as an embedding.
         description: What it measures, with its unit.
-        nullable: Whether a row may leave it out. Default: it may not. A null passes every constraint, NaN none.
-        minimum: Least value: a number for numbers, a ``Decimal`` or ``int`` for decimals, a ``date`` for dates, a ``datetime``
-            with a time zone for timestamps; binary, lists and vectors have none. Default: no bound.
+        nullable: Whether the value may be null. Default: ``False``. Null satisfies every constraint, NaN none.
+        minimum: Least value: a number for numeric types, a ``Decimal`` or ``int`` for decimals, a ``date`` for dates, a
+            ``datetime`` with a time zone for timestamps; not supported for binary, lists and vectors. Default: no bound.
         maximum: Greatest value, as ``minimum``. Default: no bound.
-        allowed: The only values, of the feature's type; not of binary, lists and vectors. Default: all.
-        pattern: Regular expression that the whole string matches, in the syntax that Python and RE2 share; its classes of digits
+        allowed: The allowed values, of the feature's type; not supported for binary, lists and vectors. Default: all values.
+        pattern: Regular expression that the whole string must match, in the syntax that Python and RE2 share; its classes of digits
             and letters are ASCII. Default: any string.
     """
 
@@ -190,7 +180,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of a group's table, in the table's order."""
+    """A column of a group's table, in the order of the table."""
 
     name: str
     type: FeatureType
@@ -200,32 +190,30 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureGroup:
-    """Features of the same entities that are computed together and kept in one append-only table.
+    """Features of the same entities that are computed together and stored in one append-only table.
 
     Each row also has ``event_time`` (when the value became true), ``created_time`` (when the platform could first know it) and
-    ``ingest_id`` (the batch that brought it). A later row with the same entities and event time restates the earlier one.
+    ``ingest_id`` (the batch that wrote it). A later row with the same entities and event time restates the earlier one.
 
     Args:
         name: Lower-case name; the table is ``<name>_v<version>``.
         entities: The key, in order.
-        features: The features, in order. New ones go to the end and are nullable.
-        owner: Team that answers for it.
-        description: What the group is about.
-        event_time: What the event time of a row means. Default: "when the value became true".
-        ttl: How long after its event time a value may still be used, to the microsecond, a century at most. Zero: at its event time
-            alone. Default: without limit.
-        ttl_bound: Whether the last instant of ``ttl`` counts: ``inclusive`` or ``exclusive``. Default: it does.
-        version: Raised for a change that readers would not survive. Default: 1.
-        time_zone: IANA name of the zone in which times without one are read, such as ``America/New_York``. Default: such times are
-            refused.
-        finer_times: What is done with times finer than a microsecond: ``refuse``, or ``truncate`` towards the past. Default: they
-            are refused.
-        lead: How far event times may lie ahead of the store's clock, a century at most. Default: not at all. Planned values
-            need none: the event time of a plan is when it was announced.
-        freshness: How old the newest event may be before an alarm, in whole seconds. Default: as old as it likes.
-        partition: Granularity of the event time by which files are kept apart, ``month`` or ``day``. Default: ``month``.
-        online: Whether each ingest also publishes its rows to the online store. Default: they are published on request.
-        tags: Words by which ``mlops features find`` finds the group: lower-case letters, digits, ``-`` and ``_``. Default: none.
+        features: The features, in order. Append new ones at the end, nullable.
+        owner: Team that is responsible for it.
+        description: What the group contains.
+        event_time: Meaning of a row's event time. Default: "when the value became true".
+        ttl: Time to live of a value after its event time, to the microsecond, at most a century. Zero: valid only at its event
+            time. Default: unlimited.
+        ttl_bound: Whether the last instant of ``ttl`` counts (``inclusive``) or not (``exclusive``). Default: ``inclusive``.
+        version: Incremented for a change that breaks readers. Default: 1.
+        time_zone: IANA name of the zone of times without one, such as ``America/New_York``. Default: such times are rejected.
+        finer_times: Treatment of times finer than a microsecond: ``refuse``, or ``truncate`` towards the past. Default: ``refuse``.
+        lead: How far event times may be ahead of the store's clock, at most a century. Default: zero. Planned values do not need
+            it: the event time of a plan is when it was announced.
+        freshness: Maximum age of the newest event before an alarm, in whole seconds. Default: no alarm.
+        partition: Granularity of the partitions by event time, ``month`` or ``day``. Default: ``month``.
+        online: Whether each ingest also publishes its rows to the online store. Default: ``False``; rows are published on request.
+        tags: Keywords for ``mlops features find``: lower-case letters, digits, ``-`` and ``_``. Default: none.
 
     Raises:
         FeatureGroupError: With every problem of the declaration.
@@ -299,7 +287,7 @@ class FeatureGroup:
 
     @property
     def properties(self) -> dict[str, str]:
-        """Table properties from which readers learn key, time to live and what it is about without this declaration."""
+        """Table properties with the key, time to live and description, for readers without this declaration."""
         values = {
             "mlops.group": self.name,
             "mlops.version": str(self.version),
@@ -310,7 +298,7 @@ class FeatureGroup:
         if self.tags:
             values["mlops.tags"] = ",".join(self.tags)
         for feature in self.features:
-            if length := ColumnType.of(feature.type).length:  # Iceberg has lists, which do not say how long they are
+            if length := ColumnType.of(feature.type).length:  # an Iceberg list does not store its length
                 values[f"{VECTOR}{feature.name}"] = str(length)
         if self.ttl is not None:
             values["mlops.ttl-seconds"] = f"{self.ttl.total_seconds():.6f}".rstrip("0").rstrip(".")
@@ -358,7 +346,7 @@ def _tag_problems(tags: object) -> Iterable[str]:
 
 
 def is_time_zone(name: object) -> bool:
-    """Tell whether something is the IANA name of a time zone.
+    """Return whether a value is the IANA name of a time zone.
 
     Example:
         >>> is_time_zone("America/New_York"), is_time_zone("EST5PDT"), is_time_zone(5)
@@ -373,7 +361,7 @@ def is_time_zone(name: object) -> bool:
 def _time_problems(group: FeatureGroup, wrong: Collection[str]) -> Iterable[str]:
     none = timedelta(0)
     if "ttl" in wrong:
-        pass  # named already
+        pass  # reported already
     elif group.ttl is not None:
         if group.ttl < none:
             yield f"ttl must not be negative, got {group.ttl!r}; leave it out for no limit"
@@ -386,7 +374,7 @@ def _time_problems(group: FeatureGroup, wrong: Collection[str]) -> Iterable[str]
     if "lead" in wrong:
         pass
     elif group.lead < none:
-        yield f"lead must not be negative, got {group.lead!r}; leave it out for none"
+        yield f"lead must not be negative, got {group.lead!r}; omit it for no lead"
     elif group.lead > _LONGEST:
         yield f"lead must be at most {_LONGEST.days} days, got {group.lead!r}"
     if (
@@ -423,7 +411,7 @@ def _column_problems(word: str, columns: Sequence[Entity | Feature]) -> Iterable
 
 
 def _constraint_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
-    """Name everything in the constraints of a feature that makes no sense."""
+    """Yield every invalid constraint of a feature."""
     yield from _bound_problems(feature, kind)
     yield from _allowed_problems(feature, kind)
     yield from _pattern_problems(feature)
@@ -461,7 +449,7 @@ def _allowed_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
         return
     others = [value for value in allowed if not kind.holds(value)]
     if others:
-        yield f"allowed must hold {kind.form} each, got {', '.join(map(repr, others))}"
+        yield f"allowed values must each be {kind.form}, got {', '.join(map(repr, others))}"
         return
     twice = sorted({repr(value) for value in allowed if allowed.count(value) > 1})
     if twice:
@@ -472,7 +460,7 @@ def _allowed_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
             continue
         wrong = [value for value in allowed if outside(value, bound)]
         if wrong:
-            yield f"allowed holds {', '.join(map(repr, wrong))} beyond {word} {bound!r}"
+            yield f"allowed contains {', '.join(map(repr, wrong))} beyond {word} {bound!r}"
 
 
 def _pattern_problems(feature: Feature) -> Iterable[str]:
@@ -492,11 +480,11 @@ def _pattern_problems(feature: Feature) -> Iterable[str]:
         return
     unknown = [found["syntax"] for found in _NOT_IN_RE2.finditer(pattern) if found["syntax"]]
     if unknown:
-        yield f"pattern {pattern!r} uses {', '.join(unknown)}, which RE2 does not know; write it without"
+        yield f"pattern {pattern!r} uses {', '.join(unknown)}, which RE2 does not support; rewrite it without"
     elif isinstance(feature.allowed, tuple):
         wrong = [v for v in feature.allowed if isinstance(v, str) and not compiled.fullmatch(v)]
         if wrong:
-            yield f"allowed holds {', '.join(map(repr, wrong))}, which pattern {pattern!r} does not match"
+            yield f"allowed contains {', '.join(map(repr, wrong))}, which pattern {pattern!r} does not match"
 
 
 def _less(one: Value, other: Value) -> bool:

@@ -24,21 +24,21 @@ _FIELDS = {"name": TEXT, "version": VERSION}
 
 
 class FeatureServiceError(ValueError):
-    """A feature service is not declared as needed, is not stored, or is not what was stored; the message lists every problem."""
+    """A feature service is invalid, not stored, or differs from its stored version; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureService:
-    """Features that a model is trained and served with, under one name.
+    """The features that a model is trained and served with, under one name.
 
-    A version never changes: other features, or a group whose keys, types or time to live changed, need the next version.
+    A version is immutable: other features, or a group with changed keys, types or time to live, need the next version.
 
     Args:
         name: Lower-case letters, digits, ``-`` and ``_``.
-        features: The groups, in the order of the columns; a group that is used several times, or by other keys, as ``GroupJoin``.
-        version: Raised for each change. Default: 1.
-        columns: Selected features of groups, by name of group; a ``GroupJoin`` names its own. Default: all
-            features of each group.
+        features: The groups, in the order of the columns. Use ``GroupJoin`` for a group that is used several times or by other
+            keys.
+        version: Incremented for each change. Default: 1.
+        columns: Selected features, by name of group; a ``GroupJoin`` selects its own. Default: all features of each group.
 
     Raises:
         FeatureServiceError: With every problem of the declaration.
@@ -69,7 +69,7 @@ class FeatureService:
 
     @property
     def joins(self) -> tuple[GroupJoin, ...]:
-        """Each use of a group, with the features that are wanted of it."""
+        """The joined groups with their selected features."""
         return tuple(
             each
             if isinstance(each, GroupJoin)
@@ -79,27 +79,27 @@ class FeatureService:
 
     @property
     def wanted(self) -> dict[str, tuple[str, ...]]:
-        """The features of each use of a group, by its name, or that of its table."""
+        """Selected features by name of the join, or by its table's name."""
         return {join.name or join.table: join.wanted for join in self.joins}
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """What the features are called in training sets and online reads: ``group__feature``."""
+        """Column names in training sets and online reads: ``group__feature``."""
         return service_columns(self.spec)
 
     @property
     def spec(self) -> FeatureServiceSpec:
-        """The service as it is stored."""
+        """The stored form of the service."""
         return FeatureServiceSpec(name=self.name, version=self.version, groups=tuple(map(served_group, self.joins)))
 
     @property
     def use(self) -> FeatureServiceUse:
-        """Name, version and hash, as manifests and model packages say which service they were made with."""
+        """Reference to the service in manifests and model packages: name, version and hash."""
         return service_use(self.spec)
 
 
 def service_columns(spec: FeatureServiceSpec) -> tuple[str, ...]:
-    """Return what the features of a service are called: ``group__feature``."""
+    """Return the column names of a service's features: ``group__feature``."""
     return tuple(f"{group.prefix}__{feature.name}" for group in spec.groups for feature in group.features)
 
 
@@ -109,7 +109,7 @@ def service_use(spec: FeatureServiceSpec) -> FeatureServiceUse:
 
 
 def served_group(join: GroupJoin) -> ServedGroup:
-    """Return what a service stores of one use of a group: keys, the features wanted, time to live."""
+    """Return the stored form of a joined group: keys, selected features, time to live."""
     group = group_of(join)
     types = {feature.name: feature.type for feature in group.features}
     return ServedGroup(
@@ -126,13 +126,15 @@ def served_group(join: GroupJoin) -> ServedGroup:
 
 
 def group_of(join: GroupJoin) -> FeatureGroup:
-    """Return the group of a service's use, which is given itself and not by name.
+    """Return the group of a service's join, which must be declared as an object, not by name.
 
     Raises:
-        FeatureServiceError: If it is not.
+        FeatureServiceError: If it is given by name.
     """
     if not isinstance(join.group, FeatureGroup):
-        raise FeatureServiceError(f"GroupJoin of a feature service must have a FeatureGroup itself, got {join.group!r}")
+        raise FeatureServiceError(
+            f"GroupJoin of a feature service requires a FeatureGroup as group, got {join.group!r}"
+        )
     return join.group
 
 
@@ -162,7 +164,7 @@ def changes(stored: FeatureServiceSpec, given: FeatureServiceSpec) -> list[str]:
 
 
 def group_changes(before: ServedGroup, after: ServedGroup) -> list[str]:
-    """Return what differs between a group of a service and the same group later."""
+    """Return the differences between two versions of a service's group."""
     problems = [] if before.group == after.group else [f"was of {before.group}, now of {after.group}"]
     if before.version != after.version:
         problems.append(f"version was {before.version}, now {after.version}")
@@ -182,10 +184,10 @@ def group_changes(before: ServedGroup, after: ServedGroup) -> list[str]:
 
 
 class FeatureServices:
-    """The services of a feature store: ``services/<name>/<version>.json`` below the place of its manifests, each written once.
+    """The services of a feature store: ``services/<name>/<version>.json`` below the location of its manifests, each written once.
 
     Args:
-        objects: What is stored at the place.
+        objects: The objects at that location.
 
     Example:
         >>> import tempfile
@@ -197,10 +199,10 @@ class FeatureServices:
         self._objects = objects
 
     def put(self, spec: FeatureServiceSpec) -> FeatureServiceUse:
-        """Store a version of a service, unless it is there.
+        """Store a version of a service, unless it exists.
 
         Raises:
-            FeatureServiceError: If that version is there with other features; with every difference.
+            FeatureServiceError: If the version is stored with other features; with every difference.
         """
         self.check(spec)
         if not self._objects.put_once(_key(spec.name, spec.version), canonical_json(spec)):
@@ -208,7 +210,7 @@ class FeatureServices:
         return service_use(spec)
 
     def check(self, spec: FeatureServiceSpec) -> None:
-        """Check that a version of a service, if it is stored, is the one given.
+        """Check that a version of a service, if stored, equals the given one.
 
         Raises:
             FeatureServiceError: With every difference.
@@ -224,11 +226,11 @@ class FeatureServices:
         """Return a stored service.
 
         Args:
-            name: Its name.
-            version: Its version. Default: the newest.
+            name: Name of the service.
+            version: Version of the service. Default: the newest.
 
         Raises:
-            FeatureServiceError: If it is not stored, or cannot be read.
+            FeatureServiceError: If the service is not stored or cannot be read.
         """
         known = sorted(spec.version for spec in self.all() if spec.name == name) if version is None else [version]
         found = self._read(_key(name, known[-1])) if known else None
@@ -236,7 +238,7 @@ class FeatureServices:
             there = ", ".join(f"{spec.name} version {spec.version}" for spec in self.all()) or "none"
             asked = f"{name!r}" if version is None else f"{name!r} version {version}"
             raise FeatureServiceError(
-                f"there is no feature service {asked}, there are {there}; it is stored by the first training set that asks for it"
+                f"there is no feature service {asked}, there are {there}; the first training set that uses a service stores it"
             )
         return found
 
@@ -284,11 +286,11 @@ def _problems(service: FeatureService) -> list[str]:
     if others:
         return [
             *problems,
-            f"features must hold FeatureGroup or GroupJoin of one each, got {', '.join(map(repr, others))}",
+            f"features must contain only FeatureGroup, or GroupJoin of one, got {', '.join(map(repr, others))}",
         ]
     names = [group.name if isinstance(group, FeatureGroup) else group.name or group_of(group).name for group in groups]
     problems += [
-        f"group {n!r} is there {names.count(n)} times; give it once, or each use a name, by GroupJoin(group=..., name='...')"
+        f"group {n!r} is given {names.count(n)} times; give it once, or name each use with GroupJoin(group=..., name='...')"
         for n in sorted(set(names))
         if names.count(n) > 1
     ]

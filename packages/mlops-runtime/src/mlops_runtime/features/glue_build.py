@@ -1,8 +1,8 @@
-"""A training set that a Glue job builds for a client: its draft, the run that is started and awaited, and the set that it left.
+"""Training sets built by a Glue job for a client: write a draft, start and await the run, and return the stored set.
 
-The client checks and tags as for a set that it builds itself, writes entity rows and ``staged/<build>/draft.json`` to the bucket of
-training sets, and starts the job; see ``mlops_runtime.jobs.training_set_spark``. The job writes files and manifest, and last
-``staged/<build>/done.json``. A run that ends without it has left nothing that is named.
+The client validates and tags as for a local build, writes entity rows and ``staged/<build>/draft.json`` to the bucket of training
+sets, and starts the job; see ``mlops_runtime.jobs.training_set_spark``. The job writes files, manifest and finally
+``staged/<build>/done.json``. A run that ends without it leaves nothing that is referenced.
 """
 
 import hashlib
@@ -30,31 +30,31 @@ _LONGEST_PAUSE = 5.0
 
 
 class GlueBuildError(TrainingSetError):
-    """A run of the job that builds training sets ended without one; nothing is lost, and another run builds it."""
+    """A run of the build job ended without a training set; nothing is lost, and another run can build it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What a build leaves behind: the id of its training set, whose manifest is there."""
+    """Result of a build: the id of its training set, whose manifest is stored."""
 
     training_set_id: str
 
 
 def staged(build: str) -> str:
-    """Return the prefix in the bucket of training sets below which a build's files lie until they are in their place."""
+    """Return the prefix, in the bucket of training sets, of a build's temporary files."""
     return f"staged/{build}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlueBuilder:
-    """The job, and where it leaves what it builds.
+    """Build training sets with a Glue job.
 
     Attributes:
         glue: A boto3 client of Glue.
         job: Name of the job.
         sets: The bucket of training sets.
         manifests: The manifests.
-        pause: Waits so many seconds.
+        pause: Waits for a number of seconds.
     """
 
     glue: Any
@@ -64,14 +64,14 @@ class GlueBuilder:
     pause: Callable[[float], None] = time.sleep
 
     def build(self, ready: Prepared, build: OpenBuild) -> TrainingSet:
-        """Start the job, wait until it ends, and return the set whose rows are read when they are asked for.
+        """Start the job, wait for its end, and return the set, whose rows are read lazily.
 
         Args:
-            ready: What is to be built.
-            build: The build that is open.
+            ready: The prepared set.
+            build: The open build.
 
         Raises:
-            GlueBuildError: If the run ends otherwise.
+            GlueBuildError: If the run does not succeed.
         """
         draft, name = ready.manifest, uuid4().hex
         if draft.entity_rows is None or ready.content is None:
@@ -84,7 +84,7 @@ class GlueBuilder:
             content = self.sets.get(f"{staged(name)}/{DONE}")
             if content is None:
                 raise GlueBuildError(
-                    f"run {run} of {self.job} has not said what it built; ask for the training set again"
+                    f"run {run} of {self.job} did not report a training set; request the training set again"
                 )
         finally:
             for key in (DRAFT, DONE):
@@ -92,10 +92,10 @@ class GlueBuilder:
         return self._stored(from_json(Done, content).training_set_id, draft)
 
     def wait(self, run: str) -> None:
-        """Wait until a run ends.
+        """Wait for the end of a run.
 
         Raises:
-            GlueBuildError: If it has not succeeded.
+            GlueBuildError: If it does not succeed.
         """
         pause = 0.5
         while True:
@@ -105,26 +105,26 @@ class GlueBuilder:
             self.pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         if found["JobRunState"] != "SUCCEEDED":
-            said = found.get("ErrorMessage") or "it does not say why"
+            said = found.get("ErrorMessage") or "Glue gave no reason"
             raise GlueBuildError(
-                f"run {run} of {self.job} ended {found['JobRunState']}: {said}; there is no manifest of it, and nothing is lost: "
-                "ask for the training set again"
+                f"run {run} of {self.job} ended {found['JobRunState']}: {said}; it wrote no manifest, and nothing is lost: "
+                "request the training set again"
             )
 
     def _stored(self, digest: str, draft: TrainingSetManifest) -> TrainingSet:
         manifest = self.manifests.read(digest)
         if replace(manifest, build=draft.build, output=draft.output) != draft:
-            raise GlueBuildError(f"{self.job} built {digest}, which is not the training set that was asked for")
+            raise GlueBuildError(f"{self.job} built {digest}, which is not the requested training set")
         return stored_set(self.sets, digest, manifest)
 
 
 def stored_set(sets: Objects, digest: str, manifest: TrainingSetManifest) -> TrainingSet:
-    """Return a set that an engine elsewhere built and stored; its rows are read when they are asked for.
+    """Return a set that another engine built and stored; its rows are read lazily.
 
     Args:
-        sets: Where sets are kept.
+        sets: Location of training sets.
         digest: The manifest's hash.
-        manifest: The set's.
+        manifest: The set's manifest.
     """
     prefix = folder(manifest.name, digest)
     files = StoredFiles(sets, {f"{prefix}/{file.path}": file for file in manifest.output.files})
@@ -137,17 +137,17 @@ def stored_set(sets: Objects, digest: str, manifest: TrainingSetManifest) -> Tra
         files=files,
         manifest=manifest,
         warnings=tuple(
-            f"no entity row found a row of group {group}; ask for some of the rows with engine='duckdb', which says why"
+            f"no entity row matched a row of group {group}; request some of the rows with engine='duckdb', which reports why"
             for group in empty
         ),
     )
 
 
 class StoredFiles(Mapping[str, bytes]):
-    """The files of a stored training set by path, each read when it is asked for, and checked.
+    """The files of a stored training set by path; each is read on access and verified.
 
     Args:
-        sets: Where training sets lie.
+        sets: Location of training sets.
         files: The files by key.
     """
 
@@ -171,7 +171,7 @@ class StoredFiles(Mapping[str, bytes]):
 
 
 class StoredRows(Mapping[str, pa.Table]):
-    """The rows of a stored training set, which has one split without a name, read when they are asked for.
+    """The rows of a stored training set, read on access, as one unnamed split.
 
     Args:
         files: Its files.

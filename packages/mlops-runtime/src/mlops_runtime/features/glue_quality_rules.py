@@ -1,9 +1,9 @@
-r"""A group's constraints as a ruleset of AWS Glue Data Quality, for rows that came into the table by other ways than ``ingest``.
+r"""A group's constraints as an AWS Glue Data Quality ruleset, for rows written by other means than ``ingest``.
 
-What DQDL says of nulls decides the form: they fail ``ColumnValues``, and ``or`` joins the results of whole columns, so a nullable
-column is checked ``where`` it has a value. ``between`` leaves its ends out, so bounds are two rules. In ``matches`` a backslash
-stands for itself and any part of the value may match, in ``in`` it escapes; what looks like a date is a date there. Spark holds NaN
-for the greatest number. Standard library only.
+DQDL's semantics decide the form. Nulls fail ``ColumnValues``, and ``or`` combines results of whole columns, so a rule of a nullable
+column has a ``where`` for non-null values. ``between`` excludes its ends, so bounds are two rules. ``matches`` takes a backslash
+literally and matches any part of the value; in ``in`` a backslash escapes, and a string that looks like a date is a date. Spark
+orders NaN as the greatest number. Standard library only.
 
 See: https://docs.aws.amazon.com/glue/latest/dg/dqdl.html
 See: https://docs.aws.amazon.com/glue/latest/dg/dqdl-rule-types-ColumnValues.html
@@ -28,17 +28,17 @@ _DATE_OR_TIME = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}:\d\d( [AP]M)?")
 
 
 class RulesetError(ValueError):
-    """The constraints of a group are more than a ruleset of Glue Data Quality holds."""
+    """The constraints of a group exceed the maximum size of a Glue Data Quality ruleset."""
 
 
 def dqdl(group: FeatureGroup) -> str:
-    """Return the ruleset of a group: key, required values, constraints, and no time later than the clock.
+    """Return the ruleset of a group: key, required values, constraints, and no time after the current one.
 
     Args:
         group: The group.
 
     Raises:
-        RulesetError: If it is longer than 65,536 characters, which Glue does not take.
+        RulesetError: If it is longer than 65,536 characters, Glue's maximum.
 
     Example:
         >>> from mlops_runtime.features.feature_group import Entity
@@ -57,8 +57,8 @@ def dqdl(group: FeatureGroup) -> str:
     if len(text) > MAX_RULESET:
         longest = max(group.features, key=lambda feature: sum(map(len, _feature_rules(feature))))
         raise RulesetError(
-            f"the data quality ruleset of {group.table_name} has {len(text)} characters, Glue takes {MAX_RULESET}; "
-            f"shorten the constraints of {longest.name!r}, a pattern instead of allowed values for one, or divide the group"
+            f"the data quality ruleset of {group.table_name} has {len(text)} characters, Glue's maximum is {MAX_RULESET}; "
+            f"shorten the constraints of {longest.name!r}, for example by a pattern instead of allowed values, or divide the group"
         )
     return text
 
@@ -108,7 +108,7 @@ def _allowed_rule(feature: Feature, allowed: tuple[Value, ...]) -> str:
 def _matching_rule(feature: Feature, pattern: str) -> str:
     quoteless = _QUOTE.sub(lambda found: found[1] or r"\x22", pattern)
     whole = rf"\A(?:{quoteless})\z"
-    # no part of an empty value can match, so if the pattern admits it, it is not checked
+    # an empty value has no part to match, so skip it if the pattern allows it
     empty = f"`{feature.name}` <> ''" if re.fullmatch(pattern, "", re.ASCII) else None
     return _values(feature, f'matches "{whole}"', empty)
 
@@ -125,7 +125,7 @@ def _none(condition: str) -> str:
 
 
 def _in_sql(feature: Feature, value: Value) -> bool:
-    """Return whether DQDL has no exact literal for the value."""
+    """Return whether DQDL has no exact literal for a value."""
     return ColumnType.of(feature.type).base in ("boolean", "timestamp", "decimal") or (
         isinstance(value, int) and abs(value) > _EXACT
     )
@@ -136,7 +136,7 @@ def _literal(feature: Feature, value: Value) -> str:
         return '"{}"'.format(value.replace("\\", r"\\").replace('"', r"\""))
     if isinstance(value, date):
         return f'"{value.isoformat()}"'
-    if feature.type == "float":  # Spark compares the column as double, so the bound is what the float is
+    if feature.type == "float":  # Spark compares the column as double, so round the bound to float
         value = struct.unpack("<f", struct.pack("<f", value))[0]
     return format(Decimal(str(value)), "f")
 

@@ -1,4 +1,4 @@
-"""A group as one training set uses it: under a name of its own, and by other columns of the entity rows. Standard library only."""
+"""A group as joined by one training set: with its own name, and on other columns of the entity rows. Standard library only."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,22 +10,22 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class GroupJoinError(ValueError):
-    """A group cannot be joined as said; the message lists every problem."""
+    """The join of a group is invalid; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupJoin:
-    """One use of a group: the same group may be in a training set several times, each with its own name.
+    """One join of a group; a training set may join the same group several times under different names.
 
     Args:
-        group: The group, or its name, or that of its table.
-        name: What columns begin with, ``<name>__<feature>``. Default: the group's name, or that of its table where a set has
-            several versions of the group.
-        on: By key column of the group, the column of the entity rows that holds it. Default: those of the same names.
-        columns: Features wanted. Default: all, of a group that is given itself.
+        group: The group, or its name, or the name of its table.
+        name: Prefix of the columns, ``<name>__<feature>``. Default: the group's name, or its table's name if a set has several
+            versions of the group.
+        on: Column of the entity rows, by key column of the group. Default: columns of the same names.
+        columns: Selected features. Default: all, if ``group`` is a ``FeatureGroup``.
 
     Raises:
-        GroupJoinError: If one of these is of another type, a key is not one of the group, or columns are missing.
+        GroupJoinError: If an argument has another type, a key is not one of the group, or ``columns`` is missing.
 
     Example:
         >>> from mlops_runtime.features.feature_group import Entity, Feature
@@ -54,12 +54,12 @@ class GroupJoin:
 
     @property
     def table(self) -> str:
-        """The group as it is named: by its table where it is given itself."""
+        """Name of the group's table, or ``group`` if it is a name."""
         return self.group.table_name if isinstance(self.group, FeatureGroup) else self.group
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """Features wanted."""
+        """Selected features."""
         if self.columns is not None:
             return tuple(self.columns)
         return self.group.feature_names if isinstance(self.group, FeatureGroup) else ()
@@ -69,7 +69,7 @@ def _problems(join: GroupJoin) -> Iterator[str]:
     if not isinstance(join.group, FeatureGroup | str):
         yield f"group must be a FeatureGroup or the name of one, got {join.group!r}"
     if join.name is not None and (not isinstance(join.name, str) or not _NAME.fullmatch(join.name)):
-        yield f"name must match {_NAME.pattern}, got {join.name!r}; leave it out for the group's"
+        yield f"name must match {_NAME.pattern}, got {join.name!r}; omit it to use the group's"
     if not isinstance(join.on, Mapping) or not all(isinstance(text, str) for pair in join.on.items() for text in pair):
         yield f"on must be columns of the entity rows by key, such as {{'store_id': 'home_store'}}, got {join.on!r}"
     elif isinstance(join.group, FeatureGroup):
@@ -77,17 +77,17 @@ def _problems(join: GroupJoin) -> Iterator[str]:
     columns = join.columns
     if columns is None:
         if isinstance(join.group, str):
-            yield f"columns must say which features of {join.group!r} are wanted; only of a FeatureGroup are all known"
+            yield f"columns must list the selected features of {join.group!r}; only a FeatureGroup has a default, all its features"
     elif isinstance(columns, str) or not isinstance(columns, Sequence) or not all(isinstance(c, str) for c in columns):
         yield f"columns must be a list of names, got {columns!r}"
 
 
 def key_problems(group: str, on: Mapping[str, str], keys: Sequence[str]) -> Iterator[str]:
-    """Return what is wrong with a mapping of a group's keys.
+    """Yield the problems of a mapping of a group's keys.
 
     Args:
-        group: What the group is called in messages.
-        on: By key, the column of the entity rows.
+        group: Name of the group in messages.
+        on: Column of the entity rows, by key.
         keys: The keys of the group.
     """
     others = [name for name in on if name not in keys]

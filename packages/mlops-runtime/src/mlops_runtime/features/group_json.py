@@ -1,7 +1,7 @@
-"""Feature groups as JSON, for what ingests them without their Python module: the function and the Glue job of a deployed store.
+"""Feature groups as JSON, for the function and the Glue job of a deployed store, which do not have the Python module.
 
-Standard library only. Made and read by the same version of this package, so that a field which one side does not know is an error:
-a constraint that is dropped in silence would let rows in.
+Standard library only. The same version of this package writes and reads it, so an unknown field is an error: ignoring a constraint
+would let invalid rows in.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ FORMAT = "mlops.feature-groups/1"
 
 
 class DeclarationError(ValueError):
-    """A string is not a declaration of feature groups; the message lists every problem."""
+    """A string is not a valid declaration of feature groups; the message lists every problem."""
 
 
 def declaration_json(groups: Iterable[FeatureGroup]) -> str:
-    """Return groups as JSON: sorted keys, durations in seconds, dates and times in ISO 8601, defaults left out.
+    """Return groups as JSON: sorted keys, durations in seconds, dates and times in ISO 8601, without defaults.
 
     Args:
         groups: The groups.
@@ -47,7 +47,7 @@ def read_declaration(text: str) -> tuple[FeatureGroup, ...]:
         text: The JSON.
 
     Raises:
-        DeclarationError: If it is not what ``declaration_json`` writes; with every problem.
+        DeclarationError: If the text was not written by ``declaration_json``; with every problem.
     """
     try:
         document = json.loads(text)
@@ -59,7 +59,7 @@ def read_declaration(text: str) -> tuple[FeatureGroup, ...]:
         or not isinstance(document.get("groups"), list)
     ):
         raise DeclarationError(
-            f"not a declaration of feature groups: an object with format {FORMAT!r} and an array of groups is needed, "
+            f"not a declaration of feature groups: an object with format {FORMAT!r} and an array of groups is required, "
             f"got {text[:80]!r}"
         )
     problems: list[str] = []
@@ -121,14 +121,14 @@ def _columns(kind: type[Entity | Feature], value: object, path: str, problems: l
 def _read(
     kind: type[Any], entry: object, path: str, problems: list[str], readers: Mapping[str, Callable[[Any], Any]]
 ) -> Any:
-    """Build one object; its own ``__post_init__`` says what is wrong with its values."""
+    """Build one object; its ``__post_init__`` validates the values."""
     if not isinstance(entry, Mapping):
         problems.append(f"{path} must be an object, got {entry!r}")
         return None
     fields = {field.name: field for field in dataclasses.fields(kind)}
     before = len(problems)
     problems += [
-        f"{path}.{name} is not known; build and deploy with one version" for name in entry if name not in fields
+        f"{path}.{name} is unknown; build and deploy with the same version" for name in entry if name not in fields
     ]
     missing = [n for n, field in fields.items() if field.default is dataclasses.MISSING and n not in entry]
     problems += [f"{path}.{name} is missing" for name in missing]

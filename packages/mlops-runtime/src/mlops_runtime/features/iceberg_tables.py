@@ -1,4 +1,4 @@
-"""Feature tables as Iceberg: schema from group and lock file, checks, and scans of a snapshot."""
+"""Feature tables in Iceberg: schemas from group and lock file, checks, and scans of a snapshot."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -23,14 +23,14 @@ from mlops_runtime.features.lock_file import FeatureLock, LockedField, LockedPar
 from mlops_runtime.features.table_description import FeatureTableError, TableDescription, TableMeaning
 from mlops_runtime.features.table_types import arrow_schema, declared_types, iceberg_type, is_of_type
 
-# their constructors take a column's name and a value; what pydantic generates for type checkers does not say so
+# the constructors take a column's name and a value, which the signatures that pydantic generates lack
 _EQUAL: Any = EqualTo
 _AT_MOST: Any = LessThanOrEqual
 _AT_LEAST: Any = GreaterThanOrEqual
 
-FORMAT_VERSION = "2"  # Athena reads no v3 tables
+FORMAT_VERSION = "2"  # Athena does not support v3 tables
 
-# what properties tell people alone, and no writer or reader
+# properties that are documentation only
 _WORDS = {"mlops.description", "mlops.owner", "mlops.tags"}
 _TRANSFORMS: dict[str, Transform[Any, Any]] = {"month": MonthTransform(), "day": DayTransform()}
 
@@ -48,9 +48,9 @@ def iceberg_schema(group: FeatureGroup, locked: LockedTable) -> Schema:
 
 
 def lock_of(table: Table, group: FeatureGroup) -> FeatureLock:
-    """Return what a table was made with as a lock file says it, without columns that a group does not know and may leave null."""
+    """Return the lock file that a table corresponds to, without nullable columns that the group does not declare."""
     known, types = {column.name for column in group.columns}, feature_types(table)
-    spec = table.specs()[min(table.specs())]  # users may have added partitions since
+    spec = table.specs()[min(table.specs())]  # users may have changed the partitioning since
     fields = tuple(
         LockedField(
             id=field.field_id,
@@ -82,14 +82,14 @@ def lock_of(table: Table, group: FeatureGroup) -> FeatureLock:
 
 
 def iceberg_partition(locked: LockedTable) -> PartitionSpec:
-    """Return the partition spec of a group: the month or the day of the event time."""
+    """Return the partition spec of a group: month or day of the event time."""
     return PartitionSpec(
         *(PartitionField(p.source_id, p.id, _TRANSFORMS[p.transform], p.name) for p in locked.partition)
     )
 
 
 def iceberg_sort_order(group: FeatureGroup, locked: LockedTable) -> SortOrder:
-    """Return the order of rows in a file: by entity and event time, so that readers of few entities skip most of it."""
+    """Return the sort order of a file's rows, entity and event time, which lets readers of few entities skip most of a file."""
     ids = {field.name: field.id for field in locked.fields}
     return SortOrder(
         *(
@@ -100,39 +100,39 @@ def iceberg_sort_order(group: FeatureGroup, locked: LockedTable) -> SortOrder:
 
 
 def sort_columns(group: FeatureGroup) -> tuple[str, ...]:
-    """Return the columns that rows of a file are in order of."""
+    """Return the columns by which the rows of a file are sorted."""
     return (*group.entity_names, EVENT_TIME)
 
 
 def described(table: Table) -> TableDescription:
-    """Return what a table says of itself."""
+    """Return a table's description of itself."""
     return TableDescription.of(table.name()[-1], json.loads(table.metadata.model_dump_json()))
 
 
 def feature_types(table: Table) -> dict[str, FeatureType]:
-    """Return the types of a table's columns, as groups declare them."""
+    """Return the types of a table's columns, in the notation of groups."""
     return declared_types(table.schema(), table.properties)
 
 
 def check_table(
     group: FeatureGroup, table: Table | TableMetadata, *, fix: str = "deploy the feature store first"
 ) -> None:
-    """Check that a table can take the rows of a group.
+    """Check that a table can store the rows of a group.
 
     Args:
         group: The group.
-        table: The table, or what its metadata is about to be.
-        fix: What helps if it cannot. Default: a deployment, which brings the table to its group.
+        table: The table, or its future metadata.
+        fix: Advice if it cannot. Default: a deployment, which updates the table to its group.
 
     Raises:
-        FeatureTableError: With each column that is absent or has another type, and each property that differs.
+        FeatureTableError: With each column that is missing or has another type, and each property that differs.
     """
     problems = []
     found = {field.name: field for field in table.schema().fields}
     for column in group.columns:
         field = found.get(column.name)
         if field is None:
-            problems.append(f"column {column.name!r} is absent")
+            problems.append(f"column {column.name!r} is missing")
         elif not is_of_type(field.field_type, column.type):
             problems.append(f"column {column.name!r} is {field.field_type}, declared is {column.type}")
         elif field.required and not column.required:
@@ -153,7 +153,7 @@ def check_table(
 
 
 def check_service(spec: FeatureServiceSpec, load: Callable[[str], Table]) -> None:
-    """Check that the tables of a feature service are what it says of them.
+    """Check that the tables of a feature service match its stored groups.
 
     Args:
         spec: The service.
@@ -178,13 +178,13 @@ def check_service(spec: FeatureServiceSpec, load: Callable[[str], Table]) -> Non
         problems += [f"group {stored.group!r}: {change}" for change in group_changes(stored, now)]
     if problems:
         raise FeatureServiceError(
-            f"feature service {spec.name!r} version {spec.version} is not what its tables are: {'; '.join(problems)}; declare "
-            "the next version of the service with the groups as they are now"
+            f"feature service {spec.name!r} version {spec.version} does not match its tables: {'; '.join(problems)}; declare "
+            "the next version of the service with the current groups"
         )
 
 
 def schema_at(table: Table, snapshot_id: int) -> Schema:
-    """Return the schema that a snapshot was written with, and is read with: columns that came later are not in it."""
+    """Return the schema that a snapshot was written with, without columns that were added later."""
     snapshot = table.snapshot_by_id(snapshot_id)
     if snapshot is None or snapshot.schema_id is None:
         return table.schema()
@@ -206,10 +206,10 @@ def scanned(
     Args:
         table: The table.
         snapshot_id: The snapshot.
-        columns: Their names.
-        created_by: Rows created later are left out; this is what ``as_of`` means. Default: none are.
-        event_by: Rows of a later event time are left out. Default: none are.
-        since: Rows of an earlier event time are left out. Default: none are.
+        columns: Names of the columns.
+        created_by: Latest created time; ``as_of`` means this. Default: no limit.
+        event_by: Latest event time. Default: no limit.
+        since: Earliest event time. Default: no limit.
         where: A further condition. Default: none.
     """
     condition = row_condition(created_by=created_by, event_by=event_by, since=since, where=where)
@@ -223,7 +223,7 @@ def row_condition(
     since: datetime | None = None,
     where: BooleanExpression | None = None,
 ) -> BooleanExpression:
-    """Return the condition of bounds, which are those of ``scanned``."""
+    """Return the row filter for the bounds of ``scanned``."""
     conditions: list[BooleanExpression] = [] if where is None else [where]
     if created_by is not None:
         conditions.append(_AT_MOST(CREATED_TIME, _iso(created_by)))
@@ -235,13 +235,13 @@ def row_condition(
 
 
 def written_columns(table: Table, group: FeatureGroup, snapshot_id: int) -> list[str]:
-    """Return the columns of a group that a snapshot has."""
+    """Return the columns of a group that are in a snapshot's schema."""
     written = schema_at(table, snapshot_id).column_names
     return [name for name in arrow_schema(group).names if name in written]
 
 
 def with_columns(rows: pa.Table, group: FeatureGroup) -> pa.Table:
-    """Return rows of a group with the features that they do not have yet, which are null."""
+    """Return rows of a group with its missing features added as nulls."""
     schema = arrow_schema(group)
     for name in (name for name in group.feature_names if name not in rows.column_names):
         rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
@@ -249,12 +249,12 @@ def with_columns(rows: pa.Table, group: FeatureGroup) -> pa.Table:
 
 
 def same_entity(values: Mapping[str, object]) -> BooleanExpression:
-    """Return the condition that rows are of one entity: each key equal."""
+    """Return the condition for rows of one entity: all keys equal."""
     return And(AlwaysTrue(), AlwaysTrue(), *(_EQUAL(name, literal(v)) for name, v in values.items()))
 
 
 def literal(value: object) -> object:
-    """Return a value as conditions take it: times as ISO 8601."""
+    """Return a value as pyiceberg's conditions require it: times in ISO 8601."""
     return _iso(value) if isinstance(value, datetime) else value
 
 

@@ -1,9 +1,9 @@
-"""Batches that arrive as Parquet objects: read at their source, ingested once, or rejected with every problem named.
+"""Batches delivered as Parquet objects: ingested once, or rejected with every problem.
 
-A batch is ``incoming/<table>/<idempotency key>.parquet`` in the store's incoming bucket. What becomes of it is an event on the
-unit's bus; of a rejected one ``rejected/<table>/<idempotency key>.json`` says why. The object itself stays where it is.
+A batch is ``incoming/<table>/<idempotency key>.parquet`` in the store's incoming bucket. Its outcome is an event on the unit's bus;
+a rejected batch also gets a report, ``rejected/<table>/<idempotency key>.json``. The object itself stays in place.
 
-Nothing here imports duckdb: a function with pyarrow and pyiceberg alone runs it.
+This module does not import duckdb, so a function with only pyarrow and pyiceberg can run it.
 """
 
 import json
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _MEBIBYTE = 1 << 20
-_DECODED = 3  # bytes that rows may take for each that their pages may: dictionaries hold repeated strings once
+_DECODED = 3  # maximum ratio of decoded rows to decompressed pages: dictionaries store repeated strings once
 _log = logging.getLogger("mlops.features")
 
 
 class Outcome(StrEnum):
-    """What became of a batch."""
+    """Outcome of a batch."""
 
     INGESTED = "INGESTED"
     DUPLICATE = "DUPLICATE"
@@ -48,32 +48,32 @@ class Outcome(StrEnum):
 
 
 class DeliveryError(ValueError):
-    """A message names no object that could be a batch of this store; it belongs to the dead letters."""
+    """A message does not name an object that could be a batch of this store; it goes to the dead-letter queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What is small: bytes of a batch, in the object and decompressed, and rows."""
+    """Limits of a batch that the function ingests itself: bytes, both compressed and decompressed, and rows."""
 
     bytes: int
     rows: int
 
 
 class _TooLargeError(Exception):
-    """The batch is not small; the message says by how much."""
+    """The batch exceeds the limits; the message has the sizes."""
 
 
 class IncomingBatches:
-    """Ingest what arrives in a bucket.
+    """Ingest the batches that are delivered to a bucket.
 
     Args:
         s3: Client.
         bucket: The incoming bucket.
         groups: The store's groups.
-        limits: What is small.
-        open_store: Gives the store with a time as its clock.
+        limits: Limits for the function.
+        open_store: Returns the store with a time as its clock.
         tell: Puts ``MLOps Features Rejected`` on the unit's bus.
-        large: What a batch over the limits is handed to. Default: it is rejected.
+        large: Handles a batch above the limits. Default: it is rejected.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class IncomingBatches:
         events: "EventBridgeClient",
         glue: "GlueClient",
     ) -> "IncomingBatches":
-        """Read what the construct says: database, bucket, declaration, limits, unit and bus, and the Glue job if there is one.
+        """Read the construct's settings: database, bucket, declaration, limits, unit and bus, and the Glue job if there is one.
 
         Args:
-            environment: The process's.
-            folder: Where the file ``DECLARATION`` is.
+            environment: Environment of the process.
+            folder: Folder of the file ``DECLARATION``.
             s3: Client.
             events: Client.
-            glue: Client, used where there is a ``GLUE_JOB``.
+            glue: Client, used if ``GLUE_JOB`` is set.
         """
         bus, unit, job = environment["EVENT_BUS"], environment["UNIT"], environment.get("GLUE_JOB")
         announce = unit_bus(events, bus=bus, unit=unit)
@@ -129,16 +129,17 @@ class IncomingBatches:
     def handle(self, message: Message) -> Outcome:
         """Ingest the object that an "Object Created" event names, with the message's time as the store's clock.
 
-        A batch that fails its checks is finished: its report and its event have the reason. Any other error is raised, so that
-        the queue delivers the message again and at last keeps it among its dead letters.
+        A batch that fails its checks is finished: its report and its event have the reason. Any other error is raised, so that the
+        queue
+        delivers the message again, and finally moves it to the dead-letter queue.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 
         Args:
-            message: The event as SQS carries it.
+            message: The event as an SQS message.
 
         Raises:
-            DeliveryError: If the event names no object of this bucket below ``incoming/``.
+            DeliveryError: If the event does not name an object of this bucket below ``incoming/``.
         """
         path = self._named(message.body)
         answer = self._s3.get_object(Bucket=self._bucket, Key=path)
@@ -168,9 +169,9 @@ class IncomingBatches:
             detail = json.loads(body)["detail"]
             bucket, path = str(detail["bucket"]["name"]), str(detail["object"]["key"])
         except (ValueError, KeyError, TypeError) as error:
-            raise DeliveryError(f"a message names no object: {body[:200]!r}") from error
+            raise DeliveryError(f"the message does not name an object: {body[:200]!r}") from error
         if bucket != self._bucket or not path.startswith(INCOMING):
-            raise DeliveryError(f"batches lie in s3://{self._bucket}/{INCOMING}, got s3://{bucket}/{path}")
+            raise DeliveryError(f"batches must be in s3://{self._bucket}/{INCOMING}, got s3://{bucket}/{path}")
         return path
 
     def _group(self, delivery: Delivery) -> FeatureGroup:
@@ -180,18 +181,18 @@ class IncomingBatches:
             problems.append(f"table must be one of {', '.join(sorted(self._groups))}, got {delivery.table!r}")
         if not delivery.path.endswith(SUFFIX):
             problems.append(
-                f"a batch is Parquet, which keeps types, and its name ends in {SUFFIX}, got {delivery.path!r}"
+                f"a batch must be Parquet, which preserves types, with a name that ends in {SUFFIX}, got {delivery.path!r}"
             )
         elif not delivery.key:
-            problems.append(f"the name must be an idempotency key before {SUFFIX}, got none")
+            problems.append(f"the name must be an idempotency key before {SUFFIX}, got an empty one")
         if problems or group is None:
             raise BatchError(f"a batch is {INCOMING}<table>/<idempotency key>{SUFFIX}: {'; '.join(problems)}", problems)
         return group
 
     def _read(self, delivery: Delivery, read: Callable[[], bytes]) -> pa.Table:
-        """Decode the rows, once object, footer and pages have said that they are few and small enough."""
+        """Decode the rows, after object, footer and pages have passed the limits."""
         if delivery.bytes > self._limits.bytes:
-            raise _TooLargeError(f"it has {delivery.bytes} bytes, at most {self._limits.bytes} are small")
+            raise _TooLargeError(f"it has {delivery.bytes} bytes, the limit is {self._limits.bytes}")
         bounds = Bounds(rows=self._limits.rows, bytes=self._limits.bytes, decoded=_DECODED * self._limits.bytes)
         try:
             return read_bounded(pa.BufferReader(read()), bounds)
@@ -202,7 +203,7 @@ class IncomingBatches:
         except (
             pa.ArrowException,
             OSError,
-        ) as error:  # Arrow raises OSError for a broken Thrift footer; the bytes are in memory
+        ) as error:  # Arrow raises OSError for a broken Thrift footer; the bytes are in memory, so it is no I/O error
             raise BatchError(f"batch for {delivery.table}: it cannot be read as Parquet: {error}") from error
 
     def _ingest(self, delivery: Delivery, group: FeatureGroup, rows: pa.Table) -> Outcome:
@@ -224,10 +225,11 @@ class IncomingBatches:
 
 
 def glue_job(glue: "GlueClient", name: str) -> Callable[[Delivery], None]:
-    """Return what starts a run of a Glue job for each batch.
+    """Return a function that starts a run of a Glue job for a batch.
 
-    A job at its maximum of concurrent runs, or an account that starts too many at once, is an error: the queue tries again. Two
-    runs of one delivery have one effect, as they have one idempotency key.
+    ``StartJobRun`` fails when the job is at its maximum of concurrent runs or the account is throttled; the queue then retries. Two
+    runs
+    of one delivery have the effect of one, because they have the same idempotency key.
 
     See: https://docs.aws.amazon.com/glue/latest/webapi/API_StartJobRun.html
 

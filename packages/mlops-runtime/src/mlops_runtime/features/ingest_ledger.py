@@ -1,10 +1,10 @@
-"""Which ingests a table knows: the newest by the summaries of its snapshots, those before by objects of their own.
+"""The ledger of a table's ingests: the newest in the summaries of its snapshots, earlier ones in objects.
 
-An ingest expires old snapshots in its own commit. Before that commit it writes an object for each key that the expired summaries
-hold. A look for a key reads a state of the table first, then its summaries, then the objects. If the state lacks the summary
-of a key that was ingested, the commit that dropped it is that state's or an earlier one, and the object was written before it; so
-the look that comes after finds it, as S3 reads what was written before. Keys are kept as hashes: people put ids of entities into
-them. An index says which objects there must be, see ``ledger_index``.
+An ingest expires old snapshots in its own commit. Before that commit it writes an object for each key in the expired summaries. A
+lookup of a key loads a table state first, then searches its summaries, then the objects. If the state lacks the summary of an
+ingested key, then the commit that dropped the summary is that state's or an earlier one, and the object was written before it. The
+later lookup finds the object, because S3 is read-after-write consistent. Keys are stored as hashes, because callers use ids of
+entities as keys. An index lists the objects that must exist, see ``ledger_index``.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel
 """
@@ -31,13 +31,13 @@ INGEST = "mlops.ingest-id"
 INGESTED_AT = "mlops.ingested-at"
 INDEX = "mlops.ledger-index"
 
-# snapshots that are kept of the newest; twice as many before the older half goes
+# number of newest snapshots to retain; the older half expires at twice as many
 KEPT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One ingest: the hash of its key, the hash of its content, its snapshot and when it was made (ISO 8601, UTC)."""
+    """One ingest: hash of its key, content hash, snapshot and time (ISO 8601, UTC)."""
 
     key_hash: str
     content: str
@@ -46,27 +46,27 @@ class Entry:
 
 
 def hash_of(key: str) -> str:
-    """Return the hash of an idempotency key, which the table keeps in its place."""
+    """Return the hash of an idempotency key, which the table stores instead of the key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def id_end(key_hash: str) -> str:
-    """Return the end of the ids of an ingest's rows."""
+    """Return the suffix of the ingest ids of a batch's rows."""
     return f"-{key_hash[:DIGITS]}"
 
 
 def ingest_summary(
     table: Table, *, key_hash: str, content: str, ingest: str, newest_event: datetime, now: datetime
 ) -> dict[str, str]:
-    """Return what an ingest writes into the summary of its snapshot.
+    """Return an ingest's properties for the summary of its snapshot.
 
     Args:
-        table: The state that the ingest commits to.
+        table: The state that the commit is based on.
         key_hash: Hash of the idempotency key.
         content: Content hash of the batch.
         ingest: Ingest id of its rows.
-        newest_event: Newest event time of the batch; the table's stays the newest of all.
-        now: The time.
+        newest_event: Newest event time of the batch; the summary stores the newest of the table.
+        now: The current time.
     """
     before = newest(table)
     event = newest_event if before is None else max(before, newest_event)
@@ -74,27 +74,27 @@ def ingest_summary(
 
 
 def newest(table: Table) -> datetime | None:
-    """Return the newest event time that was ever ingested, or ``None`` before the first ingest."""
+    """Return the newest event time ever ingested, or ``None`` before the first ingest."""
     value = _said(table, EVENT_TIME_MAX)
     return None if value is None else datetime.fromisoformat(value)
 
 
 def newest_summary(table: Table) -> dict[str, str]:
-    """Return what a snapshot that brings no rows writes into its summary: the newest event time, and the index of the ledger."""
+    """Return the summary properties of a snapshot without new rows: newest event time, and the index of the ledger."""
     event = newest(table)
     return ({} if event is None else {EVENT_TIME_MAX: _iso(event)}) | _index_named(table)
 
 
 def find(table: Table, key_hash: str, now: datetime) -> Entry | None:
-    """Return the ingest of a key, if the table remembers one: in the summaries of this state, then in the ledger.
+    """Return the ingest of a key, if recorded: in the summaries of this state, or in the ledger.
 
     Args:
-        table: The table, at a state.
+        table: The table at a state.
         key_hash: Hash of the idempotency key.
-        now: The time; keys that were ingested 90 days before may be forgotten.
+        now: The current time; keys ingested more than 90 days ago may be forgotten.
 
     Raises:
-        LostLedgerError: If the key was ingested and its object is missing or damaged, or the index that would say so.
+        LostLedgerError: If the key was ingested and its object, or the index, is missing or damaged.
     """
     for entry in entries(table):
         if entry.key_hash == key_hash:
@@ -107,38 +107,36 @@ def find(table: Table, key_hash: str, now: datetime) -> Entry | None:
         what = "is missing"
     except (ValueError, TypeError) as error:
         what = f"is damaged ({error})"
-    # an object counts once the index names it
+    # an object must exist once the index lists its key
     day = _index(table, now.date()).day_of(key_hash)
     if day is None or day < now.date() - REMEMBERED:
         return None
     raise LostLedgerError(
-        f"this batch was ingested into {table.name()[-1]} on {day}, its rows have ids that end with {id_end(key_hash)!r}; but the "
-        f"object of the ledger that remembers it {what}: {place}. Nothing was written. Restore the object from a backup or a "
-        "version of the bucket; if the rows shall be written once more, give another idempotency_key",
+        f"this batch was ingested into {table.name()[-1]} on {day}, its rows have ids that end with {id_end(key_hash)!r}; but its "
+        f"ledger object {what}: {place}. Nothing was written. Restore the object from a backup or a "
+        "version of the bucket; to write the rows once more, give another idempotency_key",
         place,
     )
 
 
 def entries(table: Table) -> list[Entry]:
-    """Return the newest ingests, of the snapshots that are there."""
+    """Return the newest ingests, from the summaries of existing snapshots."""
     return _entries(table.metadata.snapshots)
 
 
 def record(table: Table, going: Collection[int], now: datetime) -> dict[str, str]:
-    """Write an object for each key that snapshots hold, and the index, before a commit expires them.
-
-    Doing so again writes the same.
+    """Write a ledger object for each key of the given snapshots, and the index, before a commit expires them. Idempotent.
 
     Args:
         table: The table.
         going: Ids of the snapshots.
-        now: The time.
+        now: The current time.
 
     Returns:
-        What the summary of that commit says: the name of the index.
+        Properties for the summary of that commit: the name of the index.
 
     Raises:
-        LostLedgerError: If the index of before is missing.
+        LostLedgerError: If the previous index is missing.
     """
     there = _entries(s for s in table.metadata.snapshots if s.snapshot_id in going)
     if not there:
@@ -151,7 +149,7 @@ def record(table: Table, going: Collection[int], now: datetime) -> dict[str, str
 
 
 def lost_index(table: Table, today: date) -> LostLedgerError | None:
-    """Return what is wrong with the file of the index, if something is."""
+    """Return the problem of the index's file, if there is one."""
     try:
         _index(table, today)
     except LostLedgerError as error:
@@ -160,14 +158,14 @@ def lost_index(table: Table, today: date) -> LostLedgerError | None:
 
 
 def note(table: Table, entry: Entry) -> None:
-    """Write an object of the ledger; doing so again writes the same."""
+    """Write an object of the ledger; idempotent."""
     put(table, _place(table, entry.key_hash), json.dumps(asdict(entry), sort_keys=True).encode())
 
 
 def expirable(table: Table) -> list[int]:
-    """Return the snapshots that the next commit expires: when ``2 * KEPT`` stand without a reference, all but the newest ``KEPT``.
+    """Return the snapshots that the next commit expires: of ``2 * KEPT`` or more unreferenced ones, all but the newest ``KEPT``.
 
-    What says the newest event stays.
+    The snapshot that stores the newest event time is retained.
     """
     referred = {reference.snapshot_id for reference in table.metadata.refs.values()}
     free = [s for s in table.metadata.snapshots if s.snapshot_id not in referred]
@@ -182,13 +180,13 @@ def expirable(table: Table) -> list[int]:
 def committing(
     table: Table, summary: Mapping[str, str], going: Collection[int], now: datetime
 ) -> Iterator[UpdateSnapshot]:
-    """Give the snapshot of a commit, which also expires others, after the ledger has their keys.
+    """Yield the snapshot update of a commit that also expires snapshots, after the ledger has their keys.
 
     Args:
         table: The table.
-        summary: What the snapshot's summary says.
-        going: Ids of the snapshots that go.
-        now: The time.
+        summary: Properties for the snapshot's summary.
+        going: Ids of the snapshots to expire.
+        now: The current time.
     """
     index = record(table, going, now)
     with table.transaction() as transaction:
@@ -198,7 +196,7 @@ def committing(
 
 
 def ledger_place(table: Table) -> str:
-    """Return where the objects of a table lie: outside of its location, where what the table does not name is litter."""
+    """Return the location of a table's ledger, outside of the table's location, where unreferenced files would be removed."""
     warehouse, database, name = table.location().rstrip("/").rsplit("/", 2)
     return f"{warehouse}/{LEDGER}/{database}/{name}/{table.metadata.table_uuid}"
 
@@ -241,7 +239,7 @@ def _of(snapshot: Snapshot | None) -> dict[str, str]:
 
 
 def _saying(table: Table, name: str) -> Snapshot | None:
-    """Return the newest snapshot whose summary says something; one of a compaction of Glue's says nothing of ours."""
+    """Return the newest snapshot whose summary has a property; snapshots of Glue's compaction lack them."""
     return max((s for s in table.metadata.snapshots if name in _of(s)), key=_sequence, default=None)
 
 

@@ -1,16 +1,18 @@
-"""The two point-in-time plans as DuckDB SQL, and which of them is the cheaper one.
+"""The two plans of a point-in-time join as DuckDB SQL, and the choice of the cheaper one.
 
-``frontier``: in order of availability only rows that raise the running maximum of the event time can ever be the answer; of those,
-the last at each time. What is left is one as-of join, so no entity row meets its key's whole history. For equal event times the
-order of availability is the order of ``created_time``, so that the maximum of the event time alone is exact.
+``frontier``: ordered by availability, only rows that raise the running maximum of the event time can be the result, and of those
+only the last at each time. The rest is one as-of join, so that entity rows are not joined with their key's whole history. For equal
+event times the order of availability is the order of ``created_time``, so the maximum of the event time alone is exact.
 
-``fan_out``: each entity row meets the rows of its key inside the time to live, and the best of them is kept. Cheaper where those
-are few, as nothing but them is sorted.
+``fan_out``: joins each entity row with the rows of its key within the time to live, and keeps the best. It is cheaper for few such
+rows, because only they are sorted.
 
-Measured on two cores with 1,000,000 feature rows, CPU seconds of frontier and of fan_out by the pairs that the entity rows make
-with what they meet: with 100,000 entity rows 0.58 and 0.24 at 500,000 pairs, 0.57 and 0.44 at 1,000,000, 0.63 and 0.84 at
-2,000,000, 0.62 and 1.40 at 4,000,000; with 500,000 entity rows 0.76 and 0.44 at 750,000, 0.75 and 1.06 at 2,500,000. They cross at
-1.1 to 1.5 pairs for each row of either side. At one, fan_out is the cheaper, and never makes more rows than there are.
+Measured on two cores with 1,000,000 feature rows, CPU seconds of frontier and fan_out by joined pairs: with 100,000 entity rows
+0.58
+and 0.24 at 500,000 pairs, 0.57 and 0.44 at 1,000,000, 0.63 and 0.84 at 2,000,000, 0.62 and 1.40 at 4,000,000; with 500,000 entity
+rows 0.76 and 0.44 at 750,000, 0.75 and 1.06 at 2,500,000. The costs are equal at 1.1 to 1.5 pairs per entity row and feature row.
+At
+1, fan_out is cheaper, and never produces more rows than the inputs have.
 """
 
 from dataclasses import dataclass
@@ -19,12 +21,12 @@ from typing import Literal
 Semantics = Literal["known_at", "event_time"]
 Plan = Literal["frontier", "fan_out"]
 
-FAN_OUT_PAIRS = 1.0  # for each entity row and feature row
+FAN_OUT_PAIRS = 1.0  # per entity row and feature row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What a query depends on: columns ``k0``... and ``v0``..., and the time to live in microseconds."""
+    """Parameters of a query: columns ``k0``... and ``v0``..., and the time to live in microseconds."""
 
     keys: int
     values: int
@@ -33,20 +35,20 @@ class Shape:
 
     @property
     def key_list(self) -> str:
-        """The columns of the key, with commas."""
+        """The key columns, separated by commas."""
         return ", ".join(f"k{i}" for i in range(self.keys))
 
     @property
     def value_list(self) -> list[str]:
-        """The columns of the values, in order."""
+        """The value columns, in order."""
         return [f"v{i}" for i in range(self.values)]
 
     def same_key(self, right: str) -> str:
-        """Return the condition that an entity row and a row of ``right`` have one key."""
+        """Return the condition that an entity row and a row of ``right`` have the same key."""
         return " and ".join(f"entity.k{i} = {right}.k{i}" for i in range(self.keys))
 
     def alive(self, event: str) -> str:
-        """Return the condition that a value counts at the time of an entity row."""
+        """Return the condition that a value is within its time to live at an entity row's time."""
         if self.ttl is None:
             return "true"
         if self.ttl_inclusive:
@@ -56,13 +58,13 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """What is known of the rows before a plan is chosen.
+    """Statistics of the rows, for the choice of a plan.
 
     Args:
-        entity_rows: How many entity rows.
-        rows: How many feature rows.
-        keys: Of about how many keys.
-        span: Microseconds between their first and last event.
+        entity_rows: Number of entity rows.
+        rows: Number of feature rows.
+        keys: Approximate number of distinct keys.
+        span: Microseconds between first and last event.
     """
 
     entity_rows: int
@@ -73,7 +75,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanChoice:
-    """The plan for one group, and why: rows that an entity row would meet, and pairs of all that meet."""
+    """The plan for one group, and why: estimated feature rows per entity row, and joined pairs in total."""
 
     plan: Plan
     rows_a_key: float
@@ -82,15 +84,15 @@ class PlanChoice:
 
 
 def choose(statistics: Statistics, shape: Shape) -> PlanChoice:
-    """Return the cheaper plan by the estimated number of pairs of entity row and feature row that ``fan_out`` would make.
+    """Return the cheaper plan by the estimated number of pairs that ``fan_out`` would join.
 
-    An entity row meets the rows of its key inside the time to live; where that covers all of the history, on average half of it,
-    since what comes later is not seen.
+    An entity row is joined with the rows of its key within the time to live; if that covers the whole history, with half of it on
+    average, because later rows are not visible.
 
     Example:
         >>> few = Statistics(entity_rows=100, rows=1_000, keys=10, span=1_000)
         >>> choose(few, Shape(keys=1, values=1, ttl=100)).reason
-        'each of 100 entity rows meets about 10.0 feature rows, 1000 pairs; fan_out up to 1100'
+        'each of 100 entity rows joins about 10.0 feature rows, 1000 pairs; fan_out up to 1100'
         >>> choose(few, Shape(keys=1, values=1, ttl=None)).plan
         'frontier'
     """
@@ -101,13 +103,13 @@ def choose(statistics: Statistics, shape: Shape) -> PlanChoice:
         plan="fan_out" if pairs <= limit else "frontier",
         rows_a_key=rows_a_key,
         pairs=pairs,
-        reason=f"each of {statistics.entity_rows} entity rows meets about {rows_a_key:.1f} feature rows, {pairs:.0f} pairs; "
+        reason=f"each of {statistics.entity_rows} entity rows joins about {rows_a_key:.1f} feature rows, {pairs:.0f} pairs; "
         f"fan_out up to {limit:.0f}",
     )
 
 
 def statistics_query(shape: Shape) -> str:
-    """Return the query for what ``choose`` wants to know of ``feature``: rows, about how many keys, microseconds between events."""
+    """Return the query for the statistics of ``feature``: rows, approximate number of keys, microseconds between events."""
     return f"""
         select count(*) as rows, approx_count_distinct(({shape.key_list},)) as keys,
             coalesce(epoch_us(max(event_time)) - epoch_us(min(event_time)), 0) as span
@@ -116,19 +118,20 @@ def statistics_query(shape: Shape) -> str:
 
 
 def positions_query(plan: Plan, shape: Shape, semantics: Semantics, *, is_total: bool) -> str:
-    """Return the query for ``place``, where each entity row's row is in the group, or null, in the order of the entity rows.
+    """Return the query for ``place``: the position of each entity row's match in the group, or null, in the order of entity rows.
 
     It reads ``entity`` (key, ``at``, ``until``, ``number``) and ``feature`` (key, ``event_time``, ``created_time``, ``place``; for
-    a total order ``ingest_id`` and values too). Every name in the text is made here, never a name of a column.
+    a
+    total order also ``ingest_id`` and values). All names in the query are fixed here; it contains no column names of users.
 
     Args:
-        plan: Which plan.
-        shape: What the text depends on.
-        semantics: From when a value is visible.
-        is_total: Whether to order by batch and values too. Without them ``is_tied`` tells where they would have decided; that is
-            rare, and sorting by two times is half the work.
+        plan: The plan.
+        shape: The parameters.
+        semantics: Time from which a value is visible.
+        is_total: Whether to order by batch and values too. Without them ``is_tied`` reports rows where they would decide, which are
+            rare; sorting by only the two times halves the work.
     """
-    # rows that other writers gave one ingest id still have one winner
+    # a total order also defines one match among rows to which other writers gave the same ingest id
     tie_break = ["ingest_id", *shape.value_list] if is_total else []
     visible = "greatest(event, created)" if semantics == "known_at" else "event"
     feature = f"""
@@ -140,7 +143,7 @@ def positions_query(plan: Plan, shape: Shape, semantics: Semantics, *, is_total:
 
 
 def _frontier(shape: Shape, feature: str, order: list[str]) -> str:
-    # of the rows of one time the last has their newest event, so one sort gives both order and last row
+    # the last row of each time has the newest event of its time, so one sort gives both the order and the last row
     return f"""
         with known as ({feature}),
         running as (
@@ -177,5 +180,5 @@ def _fan_out(shape: Shape, feature: str, order: list[str]) -> str:
 
 
 def _tied(neighbour: str) -> str:
-    """Return whether the next best row of the key has the same times."""
+    """Return the SQL expression for whether the key's next best row has the same times."""
     return f"{neighbour}(event) over by_time = event and {neighbour}(created) over by_time = created"

@@ -1,8 +1,8 @@
-"""Rows of given keys: few row groups of a sorted table are read, and columns of values only where a key is.
+"""Lookup of rows by key: reads few row groups of a sorted table, and value columns only if a row group has a key.
 
-Iceberg's metadata says which files may hold a key, and Parquet's statistics which row groups: files are in the order of their keys,
-so a key lies in one or two row groups of each. Bloom filters would prune nothing beyond that: Arrow reads none, and in a file that
-is not sorted nearly every row group holds every key.
+Iceberg's metadata prunes files and Parquet's statistics prune row groups: files are sorted by key, so a key is in one or two row
+groups of each. Bloom filters would not prune more: Arrow does not read them, and in an unsorted file nearly every row group has
+every key.
 """
 
 from bisect import bisect_left, bisect_right
@@ -21,13 +21,11 @@ from mlops_runtime.features.iceberg_tables import literal, scanned, with_columns
 from mlops_runtime.features.source import reading, scan_tasks
 from mlops_runtime.features.table_types import arrow_schema, read_schema
 
-_LISTED = 200  # pyiceberg prunes no files by an In of more values
-_AT_ONCE = 1 << 18  # rows: a few requests to S3 beside each other, and little memory
+_LISTED = 200  # pyiceberg does not prune files by an In with more values
+_AT_ONCE = 1 << 18  # rows: enough for concurrent requests to S3, in little memory
 _FIELD_ID = b"PARQUET:field_id"
 _PLACE = "__place__"
-_IN: Any = (
-    In  # their constructors take a column's name and values; what pydantic generates for type checkers does not say so
-)
+_IN: Any = In  # the constructors take a column's name and values, which the signatures that pydantic generates lack
 _AT_LEAST: Any = GreaterThanOrEqual
 _AT_MOST: Any = LessThanOrEqual
 
@@ -41,20 +39,20 @@ def rows_of_keys(
     event_by: datetime | None = None,
     since: datetime | None = None,
 ) -> pa.Table:
-    """Return the rows of a group that there are now and whose key is asked for; ``read_group`` and a join would give the same.
+    """Return a group's current rows with one of the given keys; equivalent to ``read_group`` and a join.
 
     Args:
         table: The table.
         group: The group.
-        keys: The keys in the types of the table: the group's entities, with or without the event time. Those with a null find
+        keys: The keys in the types of the table: the group's entities, with or without the event time. Keys with a null match
             nothing.
         created_by: As for ``scanned``.
         event_by: As for ``scanned``.
         since: As for ``scanned``.
 
     Raises:
-        MissingFileError: If a file that the snapshot names is not there; with the file.
-        DamagedFileError: If one cannot be read; with the file.
+        MissingFileError: If a file of the snapshot is missing; with the file.
+        DamagedFileError: If a file cannot be read; with the file.
     """
     snapshot, schema = table.current_snapshot(), arrow_schema(group)
     wanted = keys.group_by(keys.column_names).aggregate([]).drop_null()
@@ -76,7 +74,7 @@ def rows_of_keys(
 
 
 def _condition(keys: pa.Table, first: str) -> BooleanExpression:
-    """Return which values the first column of a key has: each where they are few, and in any case their bounds."""
+    """Return the condition for the first key column: its bounds, and its values if they are few."""
     values = pc.unique(keys[first])
     lowest, highest = (literal(bound) for bound in pc.min_max(values).as_py().values())
     bounds = And(_AT_LEAST(first, lowest), _AT_MOST(first, highest))
@@ -92,7 +90,7 @@ def _within(rows: pa.Table, created_by: datetime | None, event_by: datetime | No
 
 
 class _Lookup:
-    """The rows of keys in the files of a scan, part by part."""
+    """Reads the rows of keys from the files of a scan, in parts."""
 
     def __init__(self, scan: DataScan, columns: Sequence[str], keys: pa.Table) -> None:
         found = read_schema(scan.projection(), scan.table_metadata.properties)
@@ -107,21 +105,21 @@ class _Lookup:
             with reading(path), self._scan.io.new_input(path).open() as file:
                 parquet = pq.ParquetFile(file, pre_buffer=True, read_dictionary=[INGEST_ID])
                 names = _names(parquet.schema_arrow)
-                # another engine's deletes lie beside the files, and files that it added may name no ids
+                # delete files of other engines need pyiceberg's scan, as do files without field ids
                 if task.delete_files or names is None:
                     yield self._scanned(task)
                 else:
                     yield from self._read(parquet, names)
 
     def _scanned(self, task: FileScanTask) -> pa.Table:
-        from pyiceberg.io.pyarrow import ArrowScan  # noqa: PLC0415 - loads pandas where that is
+        from pyiceberg.io.pyarrow import ArrowScan  # noqa: PLC0415 - imports pandas if installed
 
         scan, schema = self._scan, self._scan.projection()
         rows = ArrowScan(scan.table_metadata, scan.io, schema, scan.row_filter, scan.case_sensitive).to_table([task])
         return rows.take(self._places(rows)).select(self.schema.names).cast(self.schema)
 
     def _read(self, parquet: pq.ParquetFile, names: Mapping[int, str]) -> Iterator[pa.Table]:
-        """Read the columns of the key, and the others of row groups that hold one."""
+        """Read the key columns, and the others only of row groups with a match."""
         others = [name for name in self.schema.names if name not in self._values]
         for groups in self._row_groups(parquet, names):
             keys = self._columns(parquet, names, groups, list(self._values))
@@ -133,7 +131,7 @@ class _Lookup:
                 yield found.select(self.schema.names).cast(self.schema)
 
     def _row_groups(self, parquet: pq.ParquetFile, names: Mapping[int, str]) -> Iterator[list[int]]:
-        """Return the row groups that may hold a key, those that are read together in one list."""
+        """Yield lists of row groups that may contain a key; each list is read together."""
         metadata, together, rows = parquet.metadata, list[int](), 0
         leaves = {parquet.schema.column(i).path: i for i in range(metadata.num_columns)}
         places = {name: leaves[names[self._ids[name]]] for name in self._values}
@@ -152,7 +150,7 @@ class _Lookup:
     def _columns(
         self, parquet: pq.ParquetFile, names: Mapping[int, str], groups: Sequence[int], columns: Sequence[str]
     ) -> pa.Table:
-        """Return columns by the names that they have now; those that a file does not have yet are null."""
+        """Return columns by their current names; columns that the file lacks are null."""
         own = {name: names[self._ids[name]] for name in columns if self._ids[name] in names}
         read = parquet.read_row_groups(groups, columns=list(own.values()), use_threads=False)
         found = {
@@ -162,7 +160,7 @@ class _Lookup:
         return pa.table(found)
 
     def _places(self, rows: pa.Table) -> pa.Array:
-        """Return the places of rows whose whole key is asked for."""
+        """Return the positions of rows whose whole key is requested."""
         count = rows.num_rows
         keys = pa.table({name: rows[name].cast(self.schema.field(name).type) for name in self._values})
         keys = keys.append_column(_PLACE, pa.arange(0, count, 1))
@@ -174,14 +172,14 @@ class _Lookup:
 
 
 def _names(schema: pa.Schema) -> dict[int, str] | None:
-    """Return the names of a file's columns by Iceberg's ids; ``None`` if one has no id."""
+    """Return the names of a file's columns by Iceberg field id; ``None`` if a column has no id."""
     if any(_FIELD_ID not in (field.metadata or {}) for field in schema):
         return None
     return {int(field.metadata[_FIELD_ID]): field.name for field in schema}
 
 
 def _may_hold(statistics: pq.Statistics | None, values: pa.Array) -> bool:
-    """Return whether one of sorted values lies within the bounds of a row group."""
+    """Return whether one of the sorted values is within the bounds of a row group."""
     if statistics is None or not statistics.has_min_max:
         return True
     first = bisect_left(values, statistics.min, key=_python)

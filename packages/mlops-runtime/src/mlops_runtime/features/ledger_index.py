@@ -1,9 +1,10 @@
-"""Which keys the ledger of a table must hold an object of: a lost object is noticed before its batch is written again.
+"""Index of the keys whose objects a table's ledger must have, to notice a lost object before its batch is written again.
 
-A commit that moves keys from summaries into the ledger first writes an index of all keys that lie there. The summary of its
-snapshot names the file, and so do those of later ones: writers that race write files of different names, and the state that was
-committed says which one counts. A key is the first 16 digits of its hash, with which the ids of the batch's rows end, so that the
-rows of the table can give a lost index back. Keys leave 90 days after their ingest, before a lifecycle may take their objects.
+A commit that moves keys from summaries into the ledger first writes an index of all keys in the ledger. The summary of its
+snapshot,
+and of later ones, has the index file's name: concurrent writers write files of different names, and the committed state decides
+which counts. The index stores the first 16 digits of a key's hash. The batch's ingest ids end with the same digits, so a lost index
+can be rebuilt from the rows. Keys are dropped 90 days after their ingest, before lifecycle rules may remove their objects.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ DIGITS = 16
 
 
 class LostLedgerError(FeatureTableError):
-    """A file is missing, or damaged, that says which batches a table has; no batch was written. ``place`` is where it lay."""
+    """A ledger file is missing or damaged; no batch was written. ``place`` is the location of the file."""
 
     def __init__(self, message: str, place: str) -> None:
         super().__init__(message)
@@ -32,7 +33,7 @@ class LostLedgerError(FeatureTableError):
 
 @dataclass(frozen=True, slots=True)
 class LedgerIndex:
-    """Days of ingests, each with the keys whose objects the ledger holds.
+    """Days of ingests, with the keys whose objects the ledger has.
 
     Example:
         >>> index = LedgerIndex().plus({"a" * 64: "2017-01-02T08:00:00+00:00", "b" * 64: "2017-05-02T08:00:00+00:00"})
@@ -43,7 +44,7 @@ class LedgerIndex:
     days: Mapping[date, frozenset[str]] = field(default_factory=dict)
 
     def plus(self, keys: Mapping[str, str]) -> "LedgerIndex":
-        """Return the index with hashes of keys, each with the time of its ingest, without what is 90 days older than the newest."""
+        """Return the index with further key hashes and times of ingest, without days more than 90 days before the newest."""
         days = {day: set(there) for day, there in self.days.items()}
         for key, at in keys.items():
             days.setdefault(datetime.fromisoformat(at).date(), set()).add(key[:DIGITS])
@@ -51,17 +52,17 @@ class LedgerIndex:
         return LedgerIndex({day: frozenset(there) for day, there in days.items() if day >= oldest})
 
     def day_of(self, key_hash: str) -> date | None:
-        """Return the day on which a key was ingested, if the ledger must hold its object."""
+        """Return the day on which a key was ingested, if the ledger must have its object."""
         return next((day for day, there in self.days.items() if key_hash[:DIGITS] in there), None)
 
     @property
     def name(self) -> str:
-        """Name of its file, with the newest day in it."""
+        """Name of the index's file, which contains the newest day."""
         digest = hashlib.sha256(self._bytes()).hexdigest()
         return f"{INDEX_FILES}{max(self.days).isoformat()}-{digest[:DIGITS]}.json"
 
     def write(self, table: Table, place: str) -> None:
-        """Write it to a file."""
+        """Write the index to a file."""
         put(table, place, self._bytes())
 
     def _bytes(self) -> bytes:
@@ -69,7 +70,7 @@ class LedgerIndex:
 
 
 def of_rows(ids: Iterable[str], day: date) -> LedgerIndex:
-    """Return the index of ingests whose rows a table has, by the ids of the rows.
+    """Return the index of the ingests with these row ids, all on one day.
 
     Example:
         >>> of_rows(["0000000000000000007-" + "a" * 16], date(2017, 5, 2)).day_of("a" * 64)
@@ -79,10 +80,10 @@ def of_rows(ids: Iterable[str], day: date) -> LedgerIndex:
 
 
 def read_index(table: Table, place: str, today: date) -> LedgerIndex:
-    """Read an index; one whose keys may all be forgotten is empty, whether its file is still there or not.
+    """Read an index; one whose keys have all expired is empty, even if its file is missing.
 
     Raises:
-        LostLedgerError: If the file is missing, or is not what was written.
+        LostLedgerError: If the file is missing or damaged.
     """
     newest = date.fromisoformat(place.rpartition("/")[2].removeprefix(INDEX_FILES)[:10])
     if newest < today - REMEMBERED:
@@ -101,6 +102,6 @@ def read_index(table: Table, place: str, today: date) -> LedgerIndex:
 def _lost(table: Table, place: str, what: str) -> str:
     return (
         f"index of the ledger of {table.name()[-1]} {what}: {place}; without it a batch could be written twice. No batch was "
-        "written. Restore the file from a backup or a version of the bucket, or run `mlops features maintain`, which makes it "
-        "again from the rows of the table"
+        "written. Restore the file from a backup or a version of the bucket, or run `mlops features maintain`, which rebuilds "
+        "it from the rows of the table"
     )

@@ -1,9 +1,8 @@
-"""``features.lock.json``: the Iceberg ids of every feature table, kept in git.
+"""``features.lock.json``: the Iceberg field ids of every feature table, kept in git.
 
-Iceberg finds a column by its id, and CloudFormation writes the ids that it gets: an id used twice brings old data back under a
-new name, without an error. The file is append-only: each change of a table's columns adds a schema, and those before stay.
-``extend`` gives ids to what is new; what readers of the table would not survive is refused with the line to change. Standard
-library only.
+Iceberg identifies a column by its id, and CloudFormation writes the ids of the template: a reused id returns old data under a new
+name, without an error. The file is append-only: each change of a table's columns adds a schema, and earlier ones stay. ``extend``
+assigns ids to new columns and rejects changes that break readers, with the line to change. Standard library only.
 
 See: https://iceberg.apache.org/spec/#schema-evolution
 """
@@ -31,7 +30,7 @@ _ICEBERG_TYPES = {"timestamp": "timestamptz"}
 
 
 class FeatureLockError(ValueError):
-    """Feature groups and lock file do not agree, or the file is damaged.
+    """Feature groups do not match the lock file, or the file is damaged.
 
     Attributes:
         problems: Each problem with the line to change.
@@ -44,7 +43,7 @@ class FeatureLockError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedField:
-    """One column of a table with the id that it keeps for ever; what a list or vector holds has an id of its own."""
+    """A column of a table with its permanent id; the elements of a list or vector have their own id."""
 
     id: int
     name: str
@@ -54,12 +53,12 @@ class LockedField:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """Every id that the column takes."""
+        """All ids of the column."""
         return (self.id,) if self.element_id is None else (self.id, self.element_id)
 
     @property
     def iceberg_type(self) -> str:
-        """The type in an Iceberg schema and in ``AWS::Glue::Table``: its name, or the JSON of a list.
+        """The type in an Iceberg schema and in ``AWS::Glue::Table``: its name, or JSON for a list.
 
         See: https://iceberg.apache.org/spec/#appendix-c-json-serialization
         """
@@ -84,7 +83,7 @@ class LockedPartition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedSchema:
-    """The columns that a table had from one change to the next, in its order."""
+    """The columns of a table between two changes, in order."""
 
     id: int
     fields: tuple[LockedField, ...]
@@ -92,7 +91,7 @@ class LockedSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedTable:
-    """Ids of one table: every schema that it ever had, the newest last. ``next_field_id`` never falls."""
+    """Ids of one table: every schema, the newest last. ``next_field_id`` never decreases."""
 
     entities: tuple[str, ...]
     next_field_id: int
@@ -119,7 +118,7 @@ class LockedTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureLock:
-    """The lock file's content: one entry a table, also for tables that are no longer declared.
+    """The content of the lock file: one entry per table, including tables that are no longer declared.
 
     Example:
         >>> from mlops_runtime.features.feature_group import Entity, Feature
@@ -142,12 +141,12 @@ class FeatureLock:
         """Read a lock file.
 
         Raises:
-            FeatureLockError: If it is absent, not valid, or gives an id twice.
+            FeatureLockError: If the file is missing, invalid, or uses an id twice.
         """
         try:
             text = path.read_text()
         except FileNotFoundError:
-            raise FeatureLockError([f"no lock file at {path}; make it: {_HOW_TO_LOCK} {path}"]) from None
+            raise FeatureLockError([f"no lock file at {path}; create it: {_HOW_TO_LOCK} {path}"]) from None
         return cls._parsed(text, path.name)
 
     @classmethod
@@ -166,7 +165,7 @@ class FeatureLock:
         """Return the lock with ids for new tables and new columns.
 
         Raises:
-            FeatureLockError: With every change that readers would not survive.
+            FeatureLockError: With every change that breaks readers.
         """
         groups = tuple(groups)
         times = Counter(group.table_name for group in groups)
@@ -189,10 +188,10 @@ class FeatureLock:
         return replace(self, tables=dict(sorted(tables.items())))
 
     def check(self, groups: Iterable[FeatureGroup]) -> None:
-        """Check that the lock covers exactly what the groups declare.
+        """Check that the lock contains exactly the declared groups.
 
         Raises:
-            FeatureLockError: With every difference, each with the line to change.
+            FeatureLockError: With every difference and the line to change.
         """
         groups = tuple(groups)
         extended = self.extend(groups)
@@ -208,13 +207,13 @@ class FeatureLock:
         """Return the ids of a group's table.
 
         Raises:
-            FeatureLockError: If the lock does not cover the group.
+            FeatureLockError: If the lock does not match the group.
         """
         self.check([group])
         return self.tables[group.table_name]
 
     def render(self) -> str:
-        """Return the file's text: stable order, one line a column, so that a diff shows what changed."""
+        """Return the file's content in a stable order, one line per column, for readable diffs."""
         return "".join(f"{text}\n" for _, text in self._lines())
 
     def _line_numbers(self) -> dict[str, _Lines]:
@@ -225,7 +224,7 @@ class FeatureLock:
         return numbers
 
     def _lines(self) -> Iterable[tuple[tuple[Any, ...], str]]:
-        """Give each line with what it says: a table and its part, or nothing."""
+        """Yield each line with its table and part, or an empty tuple."""
         yield (), "{"
         yield (), f'  "format": {json.dumps(self.format)},'
         yield (), '  "tables": {'
@@ -251,18 +250,18 @@ class FeatureLock:
 
 
 def write_lock(groups: Sequence[FeatureGroup], path: Path) -> FeatureLock:
-    """Extend the lock file at ``path`` (made if absent) by what the groups add, and return it.
+    """Extend the lock file at ``path`` by the groups' new tables and columns, create it if missing, and return it.
 
     Raises:
-        FeatureLockError: With every change that readers would not survive; the file is left as it was.
+        FeatureLockError: With every change that breaks readers; the file is left unchanged.
     """
     text = path.read_text() if path.exists() else FeatureLock().render()
     before = FeatureLock._parsed(text, path.name)
     after = before.extend(groups)
     if after.render() != text or not path.exists():
-        from mlops_runtime.features.locked_files import write_whole  # noqa: PLC0415 - locks of files, which no synthesis needs
+        from mlops_runtime.features.locked_files import write_whole  # noqa: PLC0415 - file locks, which synthesis does not need
 
-        path.parent.stat()  # a folder that is missing is a slip, and is not made
+        path.parent.stat()  # a missing folder is probably a typo and is not created
         write_whole(path, after.render().encode())
     return after
 
@@ -277,7 +276,7 @@ def _line(value: LockedField | LockedPartition) -> str:
 
 
 def _locked(columns: Sequence[Column], first: int) -> tuple[tuple[LockedField, ...], int]:
-    """Give columns their ids, then what lists hold theirs; return the next id too."""
+    """Assign ids to columns, then to list elements; return the next id too."""
     after = first + len(columns)
     fields = []
     for number, column in enumerate(columns, first):
@@ -317,7 +316,7 @@ def _extended(group: FeatureGroup, locked: LockedTable) -> LockedTable:
 
 
 def _damage(name: str, table: LockedTable, lines: _Lines) -> Iterable[str]:
-    """Name everything in a table's entry by which an id would be given twice."""
+    """Yield everything in a table's entry that would use an id twice."""
     if not table.schemas:
         yield f"{name} (line {lines[()]}) has no schema; {_RESTORE}"
         return
@@ -327,7 +326,7 @@ def _damage(name: str, table: LockedTable, lines: _Lines) -> Iterable[str]:
     if table.next_field_id <= highest:
         yield (
             f"{name}: next_field_id (line {lines['next_field_id',]}) must be above {highest}, got {table.next_field_id}; "
-            "an id must never be given twice"
+            "an id must never be used twice"
         )
     partitions = [p.id for p in table.partition]
     if len(set(partitions)) != len(partitions) or any(p < _FIRST_PARTITION_ID for p in partitions):
@@ -386,20 +385,20 @@ def _damaged_history(name: str, table: LockedTable, lines: _Lines) -> Iterable[s
             elif (new.name, new.element_id) != (old.name, old.element_id) or not _follows(old, new):
                 yield (
                     f"{name}: id {new.id} is {_words(new)} in line {line} and was {_words(old)} in line {first}, "
-                    f"whose data it would bring back; {_RESTORE}"
+                    f"which would return old data; {_RESTORE}"
                 )
         now = {f.id for f in schema.fields}
         for number, (old, first) in given.items():
             if number not in now:
                 yield (
-                    f"{name}: schema {schema.id} (line {lines['schema', s]}) has lost id {number}, {old.name!r} of line {first}; "
+                    f"{name}: schema {schema.id} (line {lines['schema', s]}) lacks id {number}, {old.name!r} of line {first}; "
                     f"{_RESTORE}"
                 )
         given |= {f.id: (f, lines["field", s, n]) for n, f in enumerate(schema.fields)}
 
 
 def _breaking_changes(group: FeatureGroup, locked: LockedTable, lines: _Lines) -> Iterable[str]:
-    """Name every change of a group that readers of its table would not survive."""
+    """Yield every change of a group that breaks readers of its table."""
     where = f"FeatureGroup({group.name!r}, version={group.version})"
     bump = f"or set version={group.version + 1}"
     if group.entity_names != locked.entities:
@@ -430,21 +429,21 @@ def _breaking_changes(group: FeatureGroup, locked: LockedTable, lines: _Lines) -
             )
         if new.required and not old.required:
             yield (
-                f"{where}: {old.name!r} ({at}) is nullable and may hold nulls; "
+                f"{where}: {old.name!r} ({at}) is nullable and may have nulls; "
                 f"set nullable=True in Feature({old.name!r}), {bump}"
             )
     for column in fresh:
         if column.required and column.name not in group.entity_names:
             yield (
-                f"{where}: new column {column.name!r} has no value in the rows already there; "
+                f"{where}: new column {column.name!r} has no value in existing rows; "
                 f"set nullable=True in Feature({column.name!r}), {bump}"
             )
 
 
 def _not_locked(old: LockedTable | None, new: LockedTable, group: FeatureGroup) -> Iterable[str]:
-    """Say what a group declares and its table's entry does not have yet."""
+    """Yield what a group declares and its table's entry lacks."""
     if old is None:
-        yield f"{group.table_name} has no ids in the lock file; give it some: {_HOW_TO_LOCK}"
+        yield f"{group.table_name} has no ids in the lock file; assign them: {_HOW_TO_LOCK}"
     elif new != old:
         known: Mapping[str, LockedField] = {f.name: f for f in old.fields}
         changed = [f.name for f in new.fields if known.get(f.name) != f]

@@ -1,4 +1,4 @@
-"""Files that appear whole, and whose writer holds a lock that ends with its process.
+"""Atomically written files, and locks that a writer holds until its process ends.
 
 See: https://man7.org/linux/man-pages/man2/flock.2.html
 """
@@ -14,9 +14,9 @@ _PART = ".part"
 
 
 def write_once(path: Path, content: bytes) -> IO[bytes] | None:
-    """Write a file unless there is one; return it open, with its lock, which goes when it is closed. ``None``: there was one.
+    """Write a file unless it exists; return it open and locked until it is closed, or ``None`` if it existed.
 
-    A reader sees the whole file or none, also if this process ends now; of two writers, one succeeds.
+    Readers see the complete file or none, even if this process is killed; of two writers, one succeeds.
     """
     if path.exists():
         return None
@@ -39,7 +39,7 @@ def write_once(path: Path, content: bytes) -> IO[bytes] | None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, or replace it; a reader sees all of the new content or what was there, also if this process ends now."""
+    """Write or replace a file; readers see the complete new or old content, even if this process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{uuid4().hex}{_PART}")
     try:
@@ -52,7 +52,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a process has a file open that it wrote, and so its lock; a missing file is held by none."""
+    """Return whether a process still has a file that it wrote open, and so locked; false for a missing file."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,7 +64,7 @@ def is_held(path: Path) -> bool:
 
 
 def remove_parts(folder: Path) -> int:
-    """Remove what writers below a folder left that have ended; return how many files went."""
+    """Remove temporary files of ended writers below a folder; return the number of files."""
     gone = [part for part in folder.rglob(f".*{_PART}") if not is_held(part)]
     for part in gone:
         part.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ def remove_parts(folder: Path) -> int:
 
 
 def _locked(path: Path) -> IO[bytes]:
-    """Create a file with its lock; one that was removed between the two is created again."""
+    """Create a locked file; retry if it was removed before it was locked."""
     while True:
         file = path.open("wb")
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
-"""The function that publishes online rows: of each table that an event names, everything above its mark.
+"""The function that publishes online rows: for each table that an event names, the rows above its mark.
 
-Nothing here imports duckdb: a function with pyarrow and pyiceberg alone runs it.
+This module does not import duckdb, so a function with only pyarrow and pyiceberg can run it.
 """
 
 import json
@@ -25,15 +25,15 @@ _log = logging.getLogger("mlops.features")
 
 
 class IngestEventError(ValueError):
-    """A message names no table that this store publishes; it belongs to the dead letters."""
+    """A message does not name a table that this store publishes; it goes to the dead-letter queue."""
 
 
 class OnlinePublisher:
-    """Publish what ingests announce.
+    """Publish the rows of announced ingests.
 
     Args:
         groups: The groups that are online.
-        load: Loads a table by name, as it is now.
+        load: Loads the current state of a table by name.
         online: The online store.
     """
 
@@ -45,11 +45,11 @@ class OnlinePublisher:
     def from_environment(
         cls, environment: Mapping[str, str], folder: Path, *, dynamodb: "DynamoDBClient"
     ) -> "OnlinePublisher":
-        """Read what the construct says: database, online table and declaration.
+        """Read the construct's settings: database, online table and declaration.
 
         Args:
-            environment: The process's.
-            folder: Where the file ``DECLARATION`` is.
+            environment: Environment of the process.
+            folder: Folder of the file ``DECLARATION``.
             dynamodb: Client.
         """
         tables = Tables.glue(environment["DATABASE"], environment)
@@ -60,24 +60,24 @@ class OnlinePublisher:
         )
 
     def handle(self, message: Message) -> Publication:
-        """Publish the table that ``MLOps Features Ingested`` names; how many rows are new says the table itself.
+        """Publish the table that ``MLOps Features Ingested`` names; the table itself determines which rows are new.
 
         Args:
-            message: The event as SQS carries it; its time is the time at which rows are visible or not.
+            message: The event as an SQS message; its time decides which rows are visible.
 
         Raises:
-            IngestEventError: If the event names no group that is online.
-            OnlineStoreError: If rows cannot be published; the message comes again, and goes on from there.
+            IngestEventError: If the event does not name a group that is online.
+            OnlineStoreError: If rows cannot be published; the message is redelivered and publication continues.
         """
         try:
             table = str(json.loads(message.body)["detail"]["subject"])
         except (ValueError, KeyError, TypeError) as error:
-            raise IngestEventError(f"a message names no table: {message.body[:200]!r}") from error
+            raise IngestEventError(f"the message does not name a table: {message.body[:200]!r}") from error
         group = self._groups.get(table)
         if group is None:
             raise IngestEventError(f"table must be one of {', '.join(sorted(self._groups))}, got {table!r}")
         done = publish_new(lambda: self._load(table), group, self._online, now=message.sent)
-        assert done is not None  # noqa: S101 - any number of rows is published here
+        assert done is not None  # noqa: S101 - no limit of rows is set here
         told = {"table": table, "written": done.published.written, "kept": done.published.kept}
         _log.info(json.dumps({**told, "not_visible": done.published.not_visible, "sequence": done.sequence}))
         return done

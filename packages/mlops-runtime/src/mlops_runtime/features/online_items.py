@@ -1,4 +1,4 @@
-"""Items of the online store: their keys, order and values, for what has pyarrow and what has not. Standard library only."""
+"""Items of the online store: keys, order and values. Standard library only, for readers without pyarrow."""
 
 import json
 import struct
@@ -18,87 +18,87 @@ MAXIMUM_KEY_BYTES = 2048
 SECOND = 1_000_000  # in microseconds
 MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# of what is out already, beside the items of entities: no feature table has such a name
+# prefixes of items beside those of entities; no feature table has such a name. The publication mark:
 PUBLISHED = "#published"
-# changed by each erasure, by which the store refuses the rows of who read the table before
+# the generation, changed by each erasure so that the store rejects rows that were read before it
 ERASED = "#erased"
 _NULL = {"NULL": True}
-_LOWEST = 1 << 63  # makes 64-bit times count from zero, so that digits sort as they do
+_LOWEST = 1 << 63  # shifts 64-bit times to non-negative numbers, whose digits sort in the same order
 
 
 class OnlineStoreError(ValueError):
-    """Rows, keys or the online table are not as needed; the message lists every problem."""
+    """Rows, keys or the online table are invalid, or a request failed; the message lists every problem."""
 
 
 class ErasedMeanwhileError(OnlineStoreError):
-    """An erasure rewrote the table after the rows were read; none of them was written. Read them again."""
+    """An erasure rewrote the table after the rows were read; none of them was written. Read the rows again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What a table's rows are read in, from one erasure to the next. It is read before the rows."""
+    """The generation of a table's rows, which ends with an erasure. Read it before the rows."""
 
     key: str
     value: str | None
 
     @classmethod
     def of(cls, table: str, item: Item | None) -> "Generation":
-        """Return the generation that an item says; without one no erasure was there yet."""
+        """Return the generation stored in an item; without an item no erasure has occurred."""
         return cls(key=generation_key(table), value=None if item is None else item[ORDER]["S"])
 
 
 def generation_key(table: str) -> str:
-    """Return the key of the item that says a table's generation."""
+    """Return the key of the item that stores a table's generation."""
     return f"{ERASED}/{table}"
 
 
 class OnlineRows(Protocol):
-    """Where items lie: DynamoDB, or a file. Safe to use from several threads."""
+    """Storage of items: DynamoDB or a file. Thread-safe."""
 
     def read(self, keys: Sequence[str], *, consistent: bool) -> dict[str, Item]:
-        """Return the items that there are of some keys, each given once."""
+        """Return the existing items of distinct keys."""
 
     def put(self, items: Sequence[Item], generation: Generation | None = None) -> int:
-        """Write items, each unless there is one of its key with the same order or a later one; return how many were written.
+        """Write items, each unless its key has an item with the same or a later order; return the number of written items.
 
-        With ``generation`` none is written after it has ended.
+        With ``generation``, nothing is written after its end.
 
         Raises:
-            ErasedMeanwhileError: If it has.
+            ErasedMeanwhileError: If the generation has ended.
         """
 
     def replace(self, item: Item) -> None:
-        """Write an item, also over one that is there."""
+        """Write an item, replacing an existing one."""
 
     def lower(self, key: str, order: str) -> None:
-        """Give an item another order if its own sorts after that; a missing one is ignored."""
+        """Lower the order of an item if its order is later; a missing item is ignored."""
 
     def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
-        """Delete an item, with ``order`` only if it has this one, with ``before`` if its ingest id sorts before that.
+        """Delete an item; with ``order`` only if it has this order, with ``before`` only if its ingest id sorts before.
 
-        Return whether it was there.
+        Return whether an item was deleted.
         """
 
     def all_keys(self) -> Iterator[str]:
-        """Return the keys of all items."""
+        """Yield the keys of all items."""
 
     def settle(self) -> None:
-        """Make sure that nothing of what was deleted is left in any file."""
+        """Ensure that no file contains deleted items."""
 
 
 def whole_key(table: str, values: Sequence[object]) -> str:
-    """Return the key of an item of a feature table from all values of its key."""
+    """Return the item key of a feature table's row, from all values of its key."""
     return f"{table}/{json.dumps(values, ensure_ascii=False, separators=(',', ':'))}"
 
 
 def is_of(key: str, values: Sequence[object]) -> bool:
-    """Return whether an item's key has the values, wherever one is given."""
+    """Return whether an item's key has the given values; ``None`` matches any value."""
     parts = json.loads(key.partition("/")[2])
     return len(parts) == len(values) and all(v is None or v == part for v, part in zip(values, parts, strict=True))
 
 
 def key_problem(keys: Sequence[str]) -> str | None:
-    """Return what is wrong with keys that are longer than DynamoDB takes."""
+    """Return the problem of keys that exceed DynamoDB's maximum length, if there are any."""
     too_long = [key for key in keys if len(key) > MAXIMUM_KEY_BYTES // 4 and len(key.encode()) > MAXIMUM_KEY_BYTES]
     if not too_long:
         return None
@@ -106,17 +106,17 @@ def key_problem(keys: Sequence[str]) -> str | None:
 
 
 def order_of(event: int, created: int, ingest: str) -> str:
-    """Return a text that sorts, by its bytes, as (event time, created time, ingest id) do."""
+    """Return a string whose byte order is that of (event time, created time, ingest id)."""
     return f"{event + _LOWEST:020d}/{created + _LOWEST:020d}/{ingest}"
 
 
 def ingests_after(sequence: int) -> str:
-    """Return what sorts after the ids of ingests up to a sequence number, and not after later ones."""
+    """Return a string that sorts after the ids of ingests up to a sequence number, and not after later ones."""
     return f"{sequence + 1:019d}"
 
 
 def expiry(event: int, ttl: int) -> dict[str, str]:
-    """Return the second after the last one in which an item counts; reads decide exactly."""
+    """Return the TTL attribute of an item, the second after its last valid one; reads check exactly."""
     return {"N": str((event + ttl) // SECOND + 1)}
 
 
@@ -147,7 +147,7 @@ _ATTRIBUTES: dict[str, Callable[[Any], dict[str, object]]] = {
 
 
 def plain_value(kind: FeatureType, cell: Mapping[str, Any]) -> Any:
-    """Return what ``attribute`` took; a column that was widened since reads what was written before."""
+    """Return the plain value of an attribute; supports values written before a column was widened."""
     if "NULL" in cell:
         return None
     said = ColumnType.of(kind)
@@ -168,7 +168,7 @@ def plain_value(kind: FeatureType, cell: Mapping[str, Any]) -> Any:
 
 
 def json_value(kind: FeatureType, cell: Mapping[str, Any]) -> Any:
-    """Return a boolean, number or text as a request to a model has it; NaN and infinities as they are.
+    """Return a boolean, number or string for a model's request; NaN and infinities as floats.
 
     Example:
         >>> json_value("double", {"B": struct.pack(">d", 0.5)}), json_value("decimal(4,2)", {"N": "1.25"})
@@ -185,13 +185,13 @@ def json_value(kind: FeatureType, cell: Mapping[str, Any]) -> Any:
 
 
 def counts(item: Item, instant: int, ttl: int | None, bound: Literal["inclusive", "exclusive"]) -> bool:
-    """Return whether an item counts at a time: it is visible, and not older than the time to live.
+    """Return whether an item counts at a time: visible, and not older than the time to live.
 
     Args:
         item: The item.
         instant: The time, in microseconds since 1970.
-        ttl: The time to live in microseconds. ``None``: no limit.
-        bound: Whether its last instant counts.
+        ttl: The time to live in microseconds; ``None`` without limit.
+        bound: Whether the last instant counts.
     """
     event, created = int(item[EVENT_TIME]["N"]), int(item[CREATED_TIME]["N"])
     if max(event, created) > instant:
@@ -214,7 +214,7 @@ def microseconds(at: datetime) -> int:
 
 
 def mark_item(table: str, uuid: str, sequence: int) -> Item:
-    """Return the item that says up to which sequence number the rows of a table are out."""
+    """Return the item that stores up to which sequence number a table's rows are published."""
     return {KEY: {"S": mark_key(table)}, ORDER: {"S": mark_order(sequence)}, INGEST_ID: {"S": uuid}}
 
 
@@ -224,10 +224,10 @@ def mark_key(table: str) -> str:
 
 
 def mark_order(sequence: int) -> str:
-    """Return the order of a mark, which sorts as the sequence number does."""
+    """Return the order of a mark, which sorts like the sequence number."""
     return f"{sequence:019d}"
 
 
 def mark_of(item: Item | None, uuid: str) -> int:
-    """Return the sequence number that a mark says of a table; 0 without one, and where the table was made again since."""
+    """Return the sequence number of a table's mark; 0 without a mark, or if the table was recreated since."""
     return 0 if item is None or item[INGEST_ID]["S"] != uuid else int(item[ORDER]["S"])

@@ -1,9 +1,9 @@
-"""Publication of what ingests added: everything above a table's mark, also what an earlier publication left when it ended.
+"""Publication of ingested rows: everything above a table's mark, including rows that an interrupted publication left out.
 
-The mark, an item beside those of entities, is the sequence number up to which all rows are out. An erasure ends the generation of a
-table, another item, after it rewrote the table and before it forgets the entity's items. A publication reads the generation first,
-then the rows, and the store itself refuses them once it has ended: what is written is forgotten or refused, also when processes are
-killed.
+The mark, an item beside those of entities, is the sequence number up to which all rows are published. An erasure ends a table's
+generation, another item, after it rewrote the table and before it deletes the entity's items. A publication reads the generation
+before the rows, and the store rejects the rows once that generation has ended. So erased rows are either deleted or rejected, even
+if processes are killed.
 """
 
 from collections.abc import Callable
@@ -24,15 +24,15 @@ from mlops_runtime.features.online_store import OnlineStore, Published
 from mlops_runtime.features.source import MissingFileError, read_rows, scan_tasks, whole
 from mlops_runtime.features.table_types import arrow_schema
 
-_GENERATIONS = 8  # that may end while rows are published
-INLINE_ROWS = 5_000  # that an ingest publishes itself; more are left to the function on its event
-# its constructor takes a column's name and a value; what pydantic generates for type checkers does not say so
+_GENERATIONS = 8  # attempts when erasures end the generation during a publication
+INLINE_ROWS = 5_000  # maximum that an ingest publishes itself; the function publishes more on the ingest's event
+# the constructor takes a column's name and a value, which the signature that pydantic generates lacks
 _AT_LEAST: Any = GreaterThanOrEqual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """What a publication did, and the sequence number up to which all rows of the table are out now."""
+    """Result of a publication, and the sequence number up to which all rows of the table are published."""
 
     published: Published
     sequence: int
@@ -43,35 +43,35 @@ def publish_new(
 ) -> Publication | None:
     """Publish the rows of a table above its mark, and move the mark.
 
-    Rows that are not visible yet hold the mark back: a later publication brings them.
+    The mark stays below rows that are not visible yet: a later publication writes them.
 
     Args:
-        load: Loads the table as it is now.
+        load: Loads the current state of the table.
         group: Its group.
-        online: Where rows are published.
-        now: The time.
-        most: How many rows may be published here. Default: any number.
+        online: The online store.
+        now: The current time.
+        most: Maximum number of rows to publish. Default: no limit.
 
     Returns:
-        What was done; ``None`` if there are more rows than ``most``, and then none is published.
+        The result; ``None`` if there are more than ``most`` rows, in which case nothing is published.
 
     Raises:
-        OnlineStoreError: If rows cannot be published, also as a file of the table is missing; publishing again goes on from there.
-        ErasedMeanwhileError: If erasures came again and again.
+        OnlineStoreError: If rows cannot be published, or a file of the table is missing; publishing again continues from there.
+        ErasedMeanwhileError: If erasures occurred during every attempt.
     """
     missing_at: Snapshot | None = None
     for _ in range(_GENERATIONS):
         try:
-            generation = online.generation(group.table_name)  # before the rows are read, which it is the generation of
+            generation = online.generation(group.table_name)  # must be read before the rows
             table = load()
             return _publish(table, group, online, generation=generation, now=now, most=most)
         except ErasedMeanwhileError as error:
             ended: Exception = error
         except MissingFileError as error:
             ended, current = error, table.current_snapshot()
-            if current == missing_at:  # an erasure makes another state before it removes a file
+            if current == missing_at:  # an erasure would have committed a new state before it removed a file
                 raise OnlineStoreError(
-                    f"rows of {group.table_name} are in the table, and not all of them are online: {error}; then publish them "
+                    f"rows of {group.table_name} are in the table, but not all of them are online: {error}; then publish them "
                     "again, by the next ingest or publish_online"
                 ) from error
             missing_at = current
@@ -104,12 +104,12 @@ def _sequence(table: Table) -> int:
 
 
 def _condition(mark: int) -> Any:
-    """Return the condition of rows of ingests after a sequence number, by which files are pruned."""
+    """Return the filter for rows of ingests after a sequence number, which prunes files."""
     return _AT_LEAST(INGEST_ID, ingests_after(mark))
 
 
 def _count(table: Table, mark: int, most: int) -> int:
-    """Return how many rows there are above a mark; files say so where they are few."""
+    """Return the number of rows above a mark, or an upper bound of it that does not exceed ``most``."""
     snapshot = table.current_snapshot()
     assert snapshot is not None  # noqa: S101 - a table with a sequence number has one
     scan = scanned(table, snapshot.snapshot_id, (INGEST_ID,), where=_condition(mark))
@@ -118,7 +118,7 @@ def _count(table: Table, mark: int, most: int) -> int:
 
 
 def _above(table: Table, group: FeatureGroup, mark: int) -> pa.Table:
-    """Return the rows above a mark; features newer than the newest snapshot are null."""
+    """Return the rows above a mark; features declared after the newest snapshot are null."""
     snapshot, schema = table.current_snapshot(), arrow_schema(group)
     assert snapshot is not None  # noqa: S101 - a table with a sequence number has one
     written = schema_at(table, snapshot.snapshot_id).column_names

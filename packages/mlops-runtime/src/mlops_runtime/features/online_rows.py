@@ -1,4 +1,4 @@
-"""Where the online store keeps its items: a DynamoDB table, or a SQLite file on a laptop. No pyarrow in here."""
+"""Storage of the online store's items: a DynamoDB table, or a local SQLite file. Does not import pyarrow."""
 
 import base64
 import contextlib
@@ -30,7 +30,7 @@ _CALLS_AT_ONCE = 8
 _PUTS_A_TRANSACTION = 99
 _BYTES_A_TRANSACTION = 3 << 20
 _NEWER = "attribute_not_exists(#order) OR #order < :order"
-_BUSY_SECONDS = 60  # other processes' writes, which one waits for
+_BUSY_SECONDS = 60  # longest wait for writes of other processes
 _VARIABLES = 500  # of one statement
 
 
@@ -39,18 +39,18 @@ class DynamoRows:
 
     Args:
         client: A boto3 client.
-        table: Name of the table, whose partition key is the text ``entity``.
-        sleep: Waits before unprocessed keys are asked for again. Default: the machine's.
+        table: Name of the table, with the string partition key ``entity``.
+        sleep: Waits before unprocessed keys are retried. Default: ``time.sleep``.
     """
 
     def __init__(self, client: "DynamoDBClient", table: str, sleep: Callable[[float], object] = time.sleep) -> None:
         self._client, self._table, self._sleep = client, table, sleep
 
     def read(self, keys: Sequence[str], *, consistent: bool) -> dict[str, Item]:
-        """Return the items that there are, a hundred keys a call, several calls at once.
+        """Return the existing items, with 100 keys per request and concurrent requests.
 
         Raises:
-            OnlineStoreError: If DynamoDB fails, or does not answer for some keys.
+            OnlineStoreError: If DynamoDB fails, or leaves keys unprocessed.
         """
         parts = [keys[start : start + _KEYS_A_READ] for start in range(0, len(keys), _KEYS_A_READ)]
         if len(parts) == 1:
@@ -62,12 +62,12 @@ class DynamoRows:
         return found
 
     def put(self, items: Sequence[Item], generation: Generation | None = None) -> int:
-        """Write items that are newer than what is there, one by one, several at once: a condition bars BatchWriteItem.
+        """Write items that are newer than the stored ones, in concurrent requests: BatchWriteItem does not support conditions.
 
-        With ``generation`` in transactions, which check it; they cost twice the write units.
+        With ``generation``, in transactions that check it and cost twice the write units.
 
         Raises:
-            OnlineStoreError: If DynamoDB does not take one; the others stay.
+            OnlineStoreError: If DynamoDB rejects an item; the others stay.
         """
         if generation is not None:
             return sum(self._put_checked(part, generation) for part in _transactions(items))
@@ -77,10 +77,10 @@ class DynamoRows:
             return sum(pool.map(self._put, items))
 
     def replace(self, item: Item) -> None:
-        """Write an item, also over one that is there; transactions that check it are waited for.
+        """Write an item, replacing an existing one; retries while transactions check the item.
 
         Raises:
-            OnlineStoreError: If DynamoDB does not take it.
+            OnlineStoreError: If DynamoDB rejects the item.
         """
         for attempt in range(_ATTEMPTS):
             with self._said("PutItem"):
@@ -94,10 +94,10 @@ class DynamoRows:
             self._wait(attempt)
 
     def lower(self, key: str, order: str) -> None:
-        """Give an item another order if its own sorts after that; a missing one is ignored.
+        """Lower the order of an item if its order is later; a missing item is ignored.
 
         Raises:
-            OnlineStoreError: If DynamoDB does not take it.
+            OnlineStoreError: If DynamoDB rejects the update.
         """
         with self._said("UpdateItem"), contextlib.suppress(self._client.exceptions.ConditionalCheckFailedException):
             self._client.update_item(
@@ -110,9 +110,9 @@ class DynamoRows:
             )
 
     def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
-        """Delete an item, with ``order`` only if it has this one, with ``before`` only if its ingest id sorts before that.
+        """Delete an item; with ``order`` only if it has this order, with ``before`` only if its ingest id sorts before.
 
-        An item without an ingest id goes with any ``before``: it may be of the rows that are erased.
+        With any ``before``, an item without an ingest id is deleted: it may be of the erased rows.
 
         Raises:
             OnlineStoreError: If DynamoDB fails.
@@ -147,7 +147,7 @@ class DynamoRows:
         raise AssertionError("unreachable")
 
     def all_keys(self) -> Iterator[str]:
-        """Return the keys of all items.
+        """Yield the keys of all items.
 
         Raises:
             OnlineStoreError: If DynamoDB fails.
@@ -163,7 +163,7 @@ class DynamoRows:
                 yield from (item[KEY]["S"] for item in page["Items"])
 
     def settle(self) -> None:
-        """Do nothing: DynamoDB has no file of ours; backups and streams keep deleted items as they say."""
+        """Do nothing: DynamoDB has no local file; backups and streams retain deleted items by their own settings."""
 
     def _put(self, item: Item) -> bool:
         with self._said("PutItem"):
@@ -180,7 +180,7 @@ class DynamoRows:
         return True
 
     def _put_checked(self, items: Sequence[Item], generation: Generation) -> int:
-        """Write items in one transaction that checks the generation; return how many were newer than what is there."""
+        """Write items in transactions that check the generation; return how many were newer than the stored ones."""
         left, attempt = list(items), 0
         while left:
             reasons = self._reasons([self._check(generation), *map(self._newer, left)])
@@ -192,11 +192,11 @@ class DynamoRows:
                     "written; read them again"
                 )
             newer = [item for item, why in zip(left, reasons[1:], strict=True) if why != "ConditionalCheckFailed"]
-            if len(newer) == len(left):  # another transaction, or too many
+            if len(newer) == len(left):  # conflict with another transaction, or throttling
                 if attempt == _ATTEMPTS:
                     raise OnlineStoreError(
                         f"TransactWriteItems of table {self._table} failed: {attempt} times {', '.join(sorted(set(reasons)))}; "
-                        "publish again when fewer do at once"
+                        "publish again with fewer concurrent writers"
                     )
                 self._wait(attempt)
                 attempt += 1
@@ -204,7 +204,7 @@ class DynamoRows:
         return 0
 
     def _reasons(self, actions: Sequence[Any]) -> list[str] | None:
-        """Return why a transaction was cancelled, by action; ``None`` if it was not."""
+        """Return the cancellation reasons of a transaction by action; ``None`` if it succeeded."""
         with self._said("TransactWriteItems"):
             try:
                 self._client.transact_write_items(TransactItems=actions)
@@ -238,7 +238,7 @@ class DynamoRows:
         }
 
     def _wait(self, attempt: int) -> None:
-        """Wait a random part of a time that doubles, as writers who meet would meet again."""
+        """Wait for a random part of an exponential delay, so that conflicting writers do not retry simultaneously."""
         self._sleep(random.random() * _FIRST_WAIT * 2**attempt)  # noqa: S311 - no secret
 
     def _part(self, keys: Sequence[str], *, consistent: bool) -> dict[str, Item]:
@@ -255,7 +255,7 @@ class DynamoRows:
                 return found
         count = len(left[self._table]["Keys"])
         raise OnlineStoreError(
-            f"table {self._table} did not answer for {count} keys after {_ATTEMPTS} attempts; ask for fewer, or later"
+            f"table {self._table} left {count} keys unprocessed after {_ATTEMPTS} attempts; request fewer, or later"
         )
 
     @contextlib.contextmanager
@@ -267,13 +267,13 @@ class DynamoRows:
 
 
 class FileRows:
-    """Items in a SQLite file, for a store on a laptop; several processes may use it at once.
+    """Items in a SQLite file, for a local store; several processes may use it concurrently.
 
-    What is deleted is overwritten with zeros, and leaves the write-ahead log by ``settle``.
+    Deleted content is overwritten with zeros, and ``settle`` removes it from the write-ahead log.
     See: https://www.sqlite.org/pragma.html#pragma_secure_delete
 
     Args:
-        path: The file, made when missing.
+        path: The file, created if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -288,7 +288,7 @@ class FileRows:
             )
 
     def read(self, keys: Sequence[str], *, consistent: bool) -> dict[str, Item]:  # noqa: ARG002 - a file always is
-        """Return the items that there are.
+        """Return the existing items.
 
         Raises:
             OnlineStoreError: If the file cannot be read.
@@ -303,10 +303,10 @@ class FileRows:
         return found
 
     def put(self, items: Sequence[Item], generation: Generation | None = None) -> int:
-        """Write items that are newer than what is there, all in one transaction, which checks ``generation``.
+        """Write items that are newer than the stored ones, in one transaction that checks ``generation``.
 
         Raises:
-            OnlineStoreError: If the file cannot be written; nothing is then.
+            OnlineStoreError: If the file cannot be written; nothing is written.
         """
         rows = [_row(item) for item in items]
         with self._said():
@@ -326,7 +326,7 @@ class FileRows:
         return done
 
     def replace(self, item: Item) -> None:
-        """Write an item, also over one that is there.
+        """Write an item, replacing an existing one.
 
         Raises:
             OnlineStoreError: If the file cannot be written.
@@ -335,7 +335,7 @@ class FileRows:
             self._file.execute("insert or replace into online values (?, ?, ?)", _row(item))
 
     def lower(self, key: str, order: str) -> None:
-        """Give an item another order if its own sorts after that; a missing one is ignored.
+        """Lower the order of an item if its order is later; a missing item is ignored.
 
         Raises:
             OnlineStoreError: If the file cannot be written.
@@ -347,9 +347,9 @@ class FileRows:
             )
 
     def delete(self, key: str, *, order: str | None = None, before: str | None = None) -> bool:
-        """Delete an item, with ``order`` only if it has this one, with ``before`` only if its ingest id sorts before that.
+        """Delete an item; with ``order`` only if it has this order, with ``before`` only if its ingest id sorts before.
 
-        An item without an ingest id goes with any ``before``: it may be of the rows that are erased.
+        With any ``before``, an item without an ingest id is deleted: it may be of the erased rows.
 
         Raises:
             OnlineStoreError: If the file cannot be written.
@@ -373,16 +373,16 @@ class FileRows:
         return (key for (key,) in found)
 
     def settle(self) -> None:
-        """Empty the write-ahead log, which holds pages as they were.
+        """Truncate the write-ahead log, which contains earlier versions of pages.
 
         Raises:
-            OnlineStoreError: If another process keeps reading; what is deleted is gone from the file, not yet from its log.
+            OnlineStoreError: If another process is reading; deleted items are then removed from the file, but not from its log.
         """
         with self._said():
             (is_busy, _, _) = self._file.execute("pragma wal_checkpoint(truncate)").fetchone()
         if is_busy:
             raise OnlineStoreError(
-                f"another process reads {self._path}, so its log still holds what was deleted; end it and erase again"
+                f"another process reads {self._path}, so its log still contains deleted items; end the process and erase again"
             )
 
     def _check(self, generation: Generation) -> None:
@@ -403,7 +403,7 @@ class FileRows:
 
 
 def _transactions(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """Return items in parts that one transaction takes."""
+    """Yield items in parts within the limits of a transaction."""
     part: list[Item] = []
     size = 0
     for item in items:
@@ -418,14 +418,14 @@ def _transactions(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 
 def _row(item: Item) -> tuple[str, str, str]:
-    """Return an item as the file has it."""
+    """Return an item as a row of the file."""
     return item[KEY]["S"], item[ORDER]["S"], json.dumps(item, default=_packed, separators=(",", ":"))
 
 
 def _packed(value: object) -> str:
-    """Return bytes as JSON has them."""
+    """Return bytes in base64 for JSON."""
     if not isinstance(value, bytes | bytearray):
-        raise TypeError(f"an item holds {value!r}")
+        raise TypeError(f"an item contains {value!r}")
     return base64.b64encode(value).decode()
 
 

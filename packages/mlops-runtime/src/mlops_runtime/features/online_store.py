@@ -1,4 +1,4 @@
-"""The newest row of each entity, read in milliseconds, with the same answer as ``FeatureStoreClient.latest``."""
+"""The online store: the newest row of each entity, read in milliseconds, consistent with ``FeatureStoreClient.latest``."""
 
 import time
 from collections import Counter, defaultdict
@@ -54,8 +54,8 @@ from mlops_runtime.features.table_types import arrow_schema, arrow_type
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_GENERATIONS = 8  # that may end while rows are published
-_FEW = 100  # rows that Python tells apart sooner than Arrow
+_GENERATIONS = 8  # attempts when erasures end the generation during a publication
+_FEW = 100  # rows up to which finding distinct keys in Python is faster than in Arrow
 _KEY_TYPES = {
     "string": pa.string(),
     "int": pa.int32(),
@@ -66,14 +66,14 @@ _KEY_TYPES = {
 
 
 def item_keys(group: FeatureGroup, entities: pa.Table) -> list[str]:
-    """Return the key of each row's entity.
+    """Return the item key of each row's entity.
 
     Args:
         group: The group.
         entities: Rows with the group's entities, in their types.
 
     Raises:
-        OnlineStoreError: If a column is absent, has another type or nulls, or a key is longer than DynamoDB takes.
+        OnlineStoreError: If a column is missing, has another type or nulls, or a key exceeds DynamoDB's maximum length.
 
     Example:
         >>> from mlops_runtime.features.feature_group import Entity, Feature
@@ -91,14 +91,14 @@ def item_keys(group: FeatureGroup, entities: pa.Table) -> list[str]:
 
 
 def key_values(types: Mapping[str, FeatureType], entity: Mapping[str, str]) -> tuple[object, ...] | None:
-    """Return the values of an entity as item keys hold them, in the order of the key, ``None`` for those not given.
+    """Return the values of an entity in the form of item keys, in the order of the key, ``None`` for columns not given.
 
     Args:
         types: Type of each key column of a feature table, in order.
-        entity: Texts by name of key column.
+        entity: Strings by name of key column.
 
     Returns:
-        ``None`` if the table has no such key column, or a string is not a value of its type.
+        The values; ``None`` if the table lacks a key column, or a string is not a value of its type.
 
     Example:
         >>> key_values({"store_id": "string", "week": "date"}, {"week": "2017-01-02"})
@@ -130,7 +130,7 @@ def items(group: FeatureGroup, rows: pa.Table) -> Iterator[Item]:
     missing = sorted(set(kinds) - set(rows.column_names))
     if missing:
         raise OnlineStoreError(
-            f"group {group.name!r}: rows have no {', '.join(missing)}; give whole rows, as latest returns"
+            f"group {group.name!r}: rows have no {', '.join(missing)}; pass complete rows, as latest returns"
         )
     wrong = [
         f"{field.name} is {rows.schema.field(field.name).type}, declared is {field.type}"
@@ -159,12 +159,12 @@ def items(group: FeatureGroup, rows: pa.Table) -> Iterator[Item]:
 
 
 def rows_of(group: FeatureGroup, entities: pa.Table, found: Sequence[Item | None]) -> pa.Table:
-    """Return rows of a group from their items: the entities given, and nulls where there is no item.
+    """Return rows of a group from their items: the given entities, with nulls if there is no item.
 
     Args:
         group: The group.
         entities: Rows with the group's entities.
-        found: The item of each, or ``None``.
+        found: The item of each entity, or ``None``.
     """
     schema = arrow_schema(group)
     columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(group.entity_names, _keys(group, entities), strict=True))
@@ -181,12 +181,12 @@ def rows_of(group: FeatureGroup, entities: pa.Table, found: Sequence[Item | None
 
 
 def _feature(name: str, found: Sequence[Item | None]) -> list[Mapping[str, Any] | None]:
-    """Return the attribute of each item; a feature that was declared after the item was written has none."""
+    """Return the attribute of each item; items written before a feature was declared lack it."""
     return [None if item is None else item[ROW]["M"].get(name) for item in found]
 
 
 def _features(group: FeatureGroup, names: Sequence[str], found: Sequence[Item | None]) -> dict[str, pa.Array]:
-    """Return features of items; those of one type lie in one array, since an array costs as much as fifty values."""
+    """Return features of items; features of one type share an array, because an array costs as much as fifty values."""
     of_type: defaultdict[FeatureType, list[str]] = defaultdict(list)
     for feature in group.features:
         if feature.name in names:
@@ -205,12 +205,12 @@ def _item_keys(group: FeatureGroup, columns: Sequence[pa.ChunkedArray]) -> list[
 
 
 def _keys(group: FeatureGroup, rows: pa.Table, *, nulls: bool = False) -> list[pa.ChunkedArray]:
-    """Return the key columns in the group's types; rows whose key is null are a problem unless ``nulls``."""
+    """Return the key columns in the group's types; null keys are a problem unless ``nulls``."""
     problems, found = [], []
     for entity in group.entities:
         name, wanted = entity.name, arrow_type(entity.type)
         if name not in rows.column_names:
-            problems.append(f"entity {name!r} is absent, there are {', '.join(rows.column_names) or 'no columns'}")
+            problems.append(f"entity {name!r} is missing, there are {', '.join(rows.column_names) or 'no columns'}")
             continue
         try:
             found.append(typed_key(rows[name], wanted))
@@ -225,7 +225,7 @@ def _keys(group: FeatureGroup, rows: pa.Table, *, nulls: bool = False) -> list[p
 
 
 def _is_same(given: pa.DataType, declared: pa.DataType) -> bool:
-    """Tell whether values of a type are keys or features of another as they are: text never becomes a number."""
+    """Return whether a column can be used for a declared type without conversion, such as from string to number."""
     if pa.types.is_string(declared):
         return bool(pa.types.is_string(given) or pa.types.is_large_string(given) or pa.types.is_string_view(given))
     if pa.types.is_timestamp(declared):
@@ -238,7 +238,7 @@ def _is_same(given: pa.DataType, declared: pa.DataType) -> bool:
 
 
 def _plain(column: pa.ChunkedArray) -> list[Any]:
-    """Return values as Python's, times as microseconds since 1970, dates as days, floats as their bits; lists of these."""
+    """Return Python values: times as microseconds since 1970, dates as days, floats as their bits; lists of these."""
     kind = column.type
     if is_list(kind):
         lists = [(chunk, iter(_plain(pa.chunked_array([chunk.flatten()])))) for chunk in column.chunks]
@@ -279,7 +279,7 @@ def _array(kind: FeatureType, values: list[Any]) -> pa.Array:
 
 
 class Latest(Protocol):
-    """What ``refresh`` reads: a ``FeatureStoreClient``."""
+    """The feature store that ``refresh`` reads: a ``FeatureStoreClient``."""
 
     def latest(self, group: FeatureGroup) -> pa.Table:
         """Return the newest row of each entity."""
@@ -287,9 +287,9 @@ class Latest(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What a publication did: rows written, rows that were no newer than what is there, rows that are not visible yet.
+    """Result of a publication: rows written, rows not newer than the stored ones, and rows that are not visible yet.
 
-    ``visible_from`` is when the first of these can be published.
+    ``visible_from`` is the earliest time at which one of the latter can be published.
     """
 
     written: int
@@ -300,12 +300,12 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedFeatures:
-    """What one read of several groups found.
+    """Result of reading several groups.
 
     Attributes:
-        rows: The entity rows with their features, called ``group__feature`` as in training sets; nulls where nothing counted.
-        missing: By feature table, the places of the rows for which it has nothing that counts: the key never was, its row is
-            older than the time to live or not visible yet, or the key is null. Tables without such rows are left out.
+        rows: The entity rows with their features, named ``group__feature`` as in training sets; null without a value that counts.
+        missing: Positions of the rows without a value that counts, by feature table: the key does not exist or is null, or its row
+            is older than the time to live or not visible yet. Tables without such rows are omitted.
     """
 
     rows: pa.Table
@@ -313,12 +313,12 @@ class ServedFeatures:
 
 
 class OnlineStore:
-    """Publishes and reads the newest row of each entity, in DynamoDB or, by ``local``, in a file.
+    """Publishes and reads the newest row of each entity, in DynamoDB or, with ``local``, in a file.
 
     Args:
         client: A boto3 client of DynamoDB.
-        table: Name of the table, whose partition key is the text ``entity``; ``FeatureStore(online=True)`` defines one.
-        sleep: Waits before unprocessed keys are asked for again. Default: the machine's.
+        table: Name of the table, with the string partition key ``entity``; ``FeatureStore(online=True)`` defines one.
+        sleep: Waits before unprocessed keys are retried. Default: ``time.sleep``.
 
     Example:
         >>> online = OnlineStore(boto3.client("dynamodb"), table="demand-online")  # doctest: +SKIP
@@ -333,46 +333,46 @@ class OnlineStore:
 
     @classmethod
     def local(cls, path: Path | str) -> "OnlineStore":
-        """Keep the newest rows in a SQLite file, which needs no cloud; ``FeatureStoreClient.local`` has ``online.db``.
+        """Return a store in a SQLite file, without AWS; ``FeatureStoreClient.local`` has ``online.db``.
 
         Args:
-            path: The file, made when missing.
+            path: The file, created if missing.
 
         Raises:
-            OnlineStoreError: If it cannot be opened or is something else.
+            OnlineStoreError: If the file cannot be opened or is not a SQLite file.
         """
         store = cls.__new__(cls)
         store._rows = FileRows(Path(path))
         return store
 
     def generation(self, table: str) -> Generation:
-        """Return the generation of a feature table, to be read before rows of it are, and given to ``publish``."""
+        """Return the generation of a feature table; read it before the table's rows, and pass it to ``publish``."""
         key = generation_key(table)
         return Generation.of(table, self._rows.read([key], consistent=True).get(key))
 
     def end_generation(self, tables: Iterable[str]) -> None:
-        """Refuse from now on all rows that were read before, as an erasure does after it rewrote the tables."""
+        """Reject all rows that were read before this call; an erasure calls it after it rewrote the tables."""
         for table in tables:
             self._rows.replace({KEY: {"S": generation_key(table)}, ORDER: {"S": uuid4().hex}})
 
     def publish(
         self, group: FeatureGroup, rows: ArrowStream, *, now: datetime, generation: Generation | None = None
     ) -> Published:
-        """Write the newest visible row of each entity, unless the table has it or a newer one.
+        """Write the newest visible row of each entity, unless the table has the same or a newer one.
 
-        A write that carries a condition cannot be part of a BatchWriteItem, so rows are put one by one, several at once, or, with
-        ``generation``, in transactions.
+        BatchWriteItem does not support conditions, so rows are written by concurrent PutItem requests or, with ``generation``, in
+        transactions.
 
         Args:
-            group: What the rows are.
-            rows: Whole rows with their ingest ids, in any order, as ``latest`` or a scan of the table returns.
-            now: The time at which rows are visible or not.
-            generation: What ``generation`` returned before the rows were read: none of them is written once an erasure has
-                rewritten the table. Default: they are written also after an erasure.
+            group: The rows' group.
+            rows: Complete rows with their ingest ids, in any order, as ``latest`` or a scan of the table returns.
+            now: The time that decides which rows are visible.
+            generation: Result of ``generation`` from before the rows were read: nothing is written once an erasure has rewritten
+                the table. Default: rows are written even after an erasure.
 
         Raises:
-            OnlineStoreError: If rows are not the group's, or DynamoDB does not take one; the others stay, and publishing again
-                goes on from there.
+            OnlineStoreError: If rows do not match the group, or DynamoDB rejects one; the others stay, and publishing again
+                continues from there.
             ErasedMeanwhileError: If the generation has ended: read the rows again.
         """
         instant = microseconds(now)
@@ -395,15 +395,15 @@ class OnlineStore:
         )
 
     def refresh(self, group: FeatureGroup, store: Latest, *, now: datetime) -> Published:
-        """Publish what the feature store's ``latest`` returns; it reads the whole table.
+        """Publish the result of the feature store's ``latest``, which reads the whole table.
 
         Args:
             group: The group.
             store: The feature store.
-            now: The time.
+            now: The current time.
 
         Raises:
-            OnlineStoreError: As for ``publish``; ErasedMeanwhileError, if erasures came again and again.
+            OnlineStoreError: As for ``publish``; ErasedMeanwhileError, if erasures occurred during every attempt.
         """
         for _ in range(_GENERATIONS):
             generation = self.generation(group.table_name)
@@ -414,21 +414,22 @@ class OnlineStore:
         raise ended
 
     def get(self, group: FeatureGroup, entities: ArrowStream, *, now: datetime, consistent: bool = False) -> pa.Table:
-        """Return the row of each entity, in the order given, as ``latest(group, entities)`` does.
+        """Return the row of each entity, in the given order, as ``latest(group, entities)`` does.
 
-        The table holds one row an entity and cannot say what counted earlier: ``now`` is not before the last publication.
+        The table has only the newest row of an entity and not its history: ``now`` must not be before the last publication.
 
         Args:
             group: The group.
-            entities: Keys to look up; the same key may be there more than once.
-            now: The time: rows older than the group's time to live, or not visible yet, count as absent.
-            consistent: Whether to use consistent reads, at twice the price. Default: new rows may take about a second to appear.
+            entities: Keys to look up; a key may be repeated.
+            now: The current time; rows older than the group's time to live, or not visible yet, count as missing.
+            consistent: Whether to use strongly consistent reads, at twice the price. Default: ``False``; new rows may take about a
+                second to appear.
 
         Returns:
             A table with the group's columns; those of entities without a row are null.
 
         Raises:
-            OnlineStoreError: If keys are absent, null or of another type, or DynamoDB does not answer for some.
+            OnlineStoreError: If keys are missing, null or of another type, or DynamoDB leaves keys unprocessed.
         """
         asked, instant = read_batch(entities), microseconds(now)
         keys = item_keys(group, asked)
@@ -443,25 +444,25 @@ class OnlineStore:
         now: datetime,
         consistent: bool = False,
     ) -> ServedFeatures:
-        """Read several groups for entity rows at once: a hundred keys a call, each once, calls in parallel.
+        """Read several groups for entity rows: distinct keys, a hundred per request, in concurrent requests.
 
-        Each group is as of its own newest row, as in training.
+        Each group's newest row is used independently of other groups, as in training.
 
         Args:
-            features: A feature service, or groups whose features are all wanted.
-            entities: Rows with the keys of all groups, as for ``training_set``; a key may be null or appear more than once.
+            features: A feature service, or groups of which all features are read.
+            entities: Rows with the keys of all groups, as for ``training_set``; a key may be null or repeated.
             now: As for ``get``.
             consistent: As for ``get``.
 
         Raises:
-            OnlineStoreError: If keys are absent or of another type, columns clash, or DynamoDB does not answer for some.
+            OnlineStoreError: If keys are missing or of another type, columns clash, or DynamoDB leaves keys unprocessed.
         """
         service = features if isinstance(features, FeatureService) else FeatureService(name="read", features=features)
         asked, instant, joins = read_batch(entities), microseconds(now), service.joins
         names = (f"{join.name or group_of(join).name}__{name}" for join in joins for name in join.wanted)
         clash = [name for name in names if name in asked.column_names]
         if clash:
-            raise OnlineStoreError(f"entity rows have {', '.join(clash)}, which would be read; leave them out")
+            raise OnlineStoreError(f"entity rows have {', '.join(clash)}, which would be read; omit these columns")
         places = [(join, group_of(join), *_distinct(group_of(join), _keyed(join, asked))) for join in joins]
         keys = dict.fromkeys(key for _, _, found, _ in places for key in found if key is not None)
         there = self._rows.read(list(keys), consistent=consistent) if keys else {}
@@ -471,7 +472,7 @@ class OnlineStore:
             served = _counting(group, (None if key is None else there.get(key) for key in found), instant)
             held = _features(group, join.wanted, served)
             for name in join.wanted:
-                # a key a row is the order of the rows
+                # with as many keys as rows, keys are in the order of the rows
                 same = len(found) == asked.num_rows
                 columns[f"{join.name or group.name}__{name}"] = held[name] if same else held[name].take(indices)
             if None in served:
@@ -480,17 +481,17 @@ class OnlineStore:
         return ServedFeatures(rows=pa.table(columns), missing=missing)
 
     def forget(self, group: FeatureGroup, entities: ArrowStream) -> int:
-        """Delete entities, as after ``erase``; publishing a row of one writes it again.
+        """Delete entities, as after ``erase``; publishing a row of an entity writes it again.
 
         Args:
             group: The group.
-            entities: Their keys.
+            entities: Keys of the entities.
 
         Returns:
-            How many had an item.
+            The number of deleted items.
 
         Raises:
-            OnlineStoreError: If keys are not as needed, or DynamoDB does not delete one.
+            OnlineStoreError: If keys are invalid, or DynamoDB fails to delete an item.
         """
         self.end_generation([group.table_name])
         gone = sum(map(self._rows.delete, dict.fromkeys(item_keys(group, read_batch(entities)))))
@@ -506,20 +507,21 @@ class OnlineStore:
     ) -> dict[str, int]:
         """Delete an entity from every feature table whose key has its columns, without a declaration, as after ``erase``.
 
-        Rows that publishers have read before are refused from now on. Where a key has further columns, all items with these values
-        go: the online table is then read once, keys alone.
+        Rows that publishers read before this call are rejected. If a key has further columns, all items with these values are
+        deleted, for
+        which the keys of the whole online table are scanned once.
 
         Args:
-            entity: Texts by name of key column.
-            tables: By name of a feature table, the types of its key columns, in order.
-            until: By name of a feature table, the sequence number of the commit that took the rows: what was ingested later
-                stays. Default: all goes.
+            entity: Strings by name of key column.
+            tables: Types of the key columns in order, by name of feature table.
+            until: Sequence number of the commit that erased the rows, by name of feature table: rows ingested later stay. Default:
+                all rows are deleted.
 
         Returns:
-            How many items went, by feature table, where there were any.
+            Number of deleted items by feature table, if any.
 
         Raises:
-            OnlineStoreError: If DynamoDB does not delete or scan.
+            OnlineStoreError: If DynamoDB fails to delete or scan.
         """
         wanted = {name: values for name, types in tables.items() if (values := key_values(types, entity)) is not None}
         self.end_generation(wanted)
@@ -531,7 +533,9 @@ class OnlineStore:
         later = {name: ingests_after(sequence) for name, sequence in (until or {}).items()}
         tables_of = [(key, key.partition("/")[0]) for key in keys]
         gone = Counter(name for key, name in tables_of if self._rows.delete(key, before=later.get(name)))
-        # who has not put a later row, as an erased one was there, does not say that it is out, and who has said so is not believed
+        # a publisher may have skipped a later row because of an erased item: end the generation so that it cannot move the mark,
+        # and lower
+        # a mark that was moved already
         self.end_generation(wanted)
         for name in wanted.keys() & (until or {}).keys():
             self._rows.lower(mark_key(name), mark_order((until or {})[name]))
@@ -539,23 +543,23 @@ class OnlineStore:
         return dict(sorted(gone.items()))
 
     def published(self, table: str, uuid: str) -> int:
-        """Return up to which sequence number of a feature table all rows are out; 0 for none.
+        """Return the sequence number up to which all rows of a feature table are published; 0 without any.
 
         Args:
             table: Name of the feature table.
-            uuid: Its id, which another table of that name has not.
+            uuid: UUID of the table, which another table of the same name does not have.
         """
         key = mark_item(table, uuid, 0)[KEY]["S"]
         return mark_of(self._rows.read([key], consistent=True).get(key), uuid)
 
     def mark_published(self, table: str, uuid: str, sequence: int, *, generation: Generation | None = None) -> None:
-        """Write down up to which sequence number of a feature table all rows are out, unless a later one is said.
+        """Record the sequence number up to which all rows of a feature table are published, unless a later one is recorded.
 
         Args:
             table: Name of the feature table.
-            uuid: Its id.
+            uuid: UUID of the table.
             sequence: The sequence number.
-            generation: That of the rows. Default: any.
+            generation: Generation of the rows. Default: any.
 
         Raises:
             ErasedMeanwhileError: If the generation has ended.
@@ -564,18 +568,18 @@ class OnlineStore:
         key = mark[KEY]["S"]
         before = self._rows.read([key], consistent=True).get(key)
         if before is not None and before[INGEST_ID] != mark[INGEST_ID]:
-            self._rows.delete(key, order=before[ORDER]["S"])  # of an earlier table of that name
+            self._rows.delete(key, order=before[ORDER]["S"])  # of an earlier table of the same name
         self._rows.put([mark], generation)
 
 
 def _counting(group: FeatureGroup, found: Iterable[Item | None], instant: int) -> list[Item | None]:
-    """Return the items that count at a time, ``None`` in place of the others."""
+    """Return the items that count at a time, and ``None`` for the others."""
     ttl = None if group.ttl is None else group.ttl // MICROSECOND
     return [None if item is None or not counts(item, instant, ttl, group.ttl_bound) else item for item in found]
 
 
 def _keyed(join: GroupJoin, asked: pa.Table) -> pa.Table:
-    """Return rows whose key columns have the names that they have in the group."""
+    """Return rows with the key columns named as in the group."""
     if not join.on:
         return asked
     columns = {entity.name: join.on.get(entity.name, entity.name) for entity in group_of(join).entities}
@@ -588,7 +592,7 @@ def _keyed(join: GroupJoin, asked: pa.Table) -> pa.Table:
 
 
 def _distinct(group: FeatureGroup, asked: pa.Table) -> tuple[list[str | None], pa.Array]:
-    """Return the item key of each entity once, ``None`` of one whose key has a null, and for each row the place of its key."""
+    """Return the distinct item keys, ``None`` for keys with a null, and the index of each row's key."""
     columns = _keys(group, asked, nulls=True)
     if asked.num_rows <= _FEW:
         given = list(zip(*map(_plain, columns), strict=True))
@@ -599,14 +603,14 @@ def _distinct(group: FeatureGroup, asked: pa.Table) -> tuple[list[str | None], p
         further = _coded(column)
         pair = pc.add(pc.multiply(coded.indices.cast(pa.int64()), len(further.dictionary)), further.indices)
         coded = pair.dictionary_encode()
-    # of each key its first row
+    # the first row of each key
     first = pc.index_in(pa.arange(0, len(coded.dictionary), 1), value_set=coded.indices.cast(pa.int64()))
     plain = [_plain(column.take(first)) for column in columns]
     return _whole_keys(group, zip(*plain, strict=True)), coded.indices
 
 
 def _whole_keys(group: FeatureGroup, entities: Iterable[tuple[Any, ...]]) -> list[str | None]:
-    """Return the item key of each entity, ``None`` of one that has a null."""
+    """Return the item key of each entity, ``None`` for an entity with a null."""
     keys = [None if None in values else whole_key(group.table_name, values) for values in entities]
     problem = key_problem([key for key in keys if key is not None])
     if problem is not None:

@@ -1,4 +1,4 @@
-"""OpenLineage events of ingests and training sets, kept in an outbox first, so that a build never waits for a collector."""
+"""OpenLineage events of ingests and training sets, stored in an outbox so that builds do not wait for a collector."""
 
 import json
 import uuid
@@ -50,14 +50,14 @@ Transformation = column_lineage_dataset.Transformation
 _DIRECT, _JOIN = Transformation("DIRECT", subtype="IDENTITY"), Transformation("INDIRECT", subtype="JOIN")
 
 _STATES = ("START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER")
-# statuses that say nothing about the event itself: timeout of the request, too many of them
+# statuses unrelated to the event itself: request timeout, too many requests
 _TRY_LATER = (408, 429)
 _RETRIES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeLocation:
-    """Where the code of a job lies: the URL of its file, and where it is known repository, commit and path."""
+    """Location of a job's code: URL of its file and, if known, repository, commit and path."""
 
     url: str
     repository: str | None = None
@@ -67,7 +67,7 @@ class CodeLocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentRun:
-    """The run that started this one: its id (a UUID), and namespace and name of its job."""
+    """The parent run: its id (a UUID), and namespace and name of its job."""
 
     run_id: str
     namespace: str
@@ -76,13 +76,13 @@ class ParentRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageSource:
-    """Who tells: the same for all events of a unit.
+    """Source of the events, the same for all events of a unit.
 
     Args:
         namespace: Namespace of the jobs, such as the unit's event source ``mlops.demand``.
         catalog: ARN of the Glue catalog without its resource, ``arn:aws:glue:<region>:<account>``.
-        code: Where the jobs' code lies. Default: it is not told.
-        parent: The run that started this one. Default: it is not told.
+        code: Location of the jobs' code. Default: omitted.
+        parent: The parent run. Default: omitted.
     """
 
     namespace: str
@@ -93,11 +93,11 @@ class LineageSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingest:
-    """An ingest as its events tell of it.
+    """An ingest for its events.
 
-    ``key`` is its idempotency key. ``snapshot_id`` is the commit's, ``rows`` how many it brought where that is known. ``source`` is
-    the dataset that the batch was read from (namespace, name); without one the batch itself is the input,
-    ``batch/<database>/<table>``.
+    ``key`` is its idempotency key, ``snapshot_id`` the commit's snapshot, ``rows`` the number of added rows if known. ``source`` is
+    the
+    dataset that the batch was read from (namespace, name); without it the input is the batch itself, ``batch/<database>/<table>``.
     """
 
     group: FeatureGroup
@@ -111,14 +111,14 @@ class Ingest:
 def training_set_events(
     manifest: TrainingSetManifest, source: LineageSource, *, uri: str, started: datetime, now: datetime
 ) -> tuple[Event, Event]:
-    """Return START and COMPLETE of a training set that was built.
+    """Return START and COMPLETE of a training set.
 
     Args:
-        manifest: What was built.
-        source: Who tells. Where it names no code, the manifest's ``build.source`` does.
-        uri: Where the files lie: an ``s3://`` prefix, or a folder.
-        started: When the build began.
-        now: When it was done.
+        manifest: The training set's manifest.
+        source: Source of the events. Without a code location, the manifest's ``build.source`` is used.
+        uri: Location of the files: an ``s3://`` prefix, or a folder.
+        started: Start of the build.
+        now: End of the build.
 
     Example:
         >>> source = LineageSource(namespace="mlops.demand", catalog="arn:aws:glue:us-east-1:111122223333")
@@ -149,12 +149,12 @@ def training_set_events(
 def training_set_failure(  # noqa: D417 - as above
     plan: TrainingSetPlan, source: LineageSource, *, as_of: datetime, error: str, started: datetime, now: datetime
 ) -> tuple[Event, Event]:
-    """Return START and FAIL of a training set that could not be built; its run is named by plan, ``as_of`` and ``started``.
+    """Return START and FAIL of a training set that could not be built; plan, ``as_of`` and ``started`` identify its run.
 
     Args:
-        plan: What was to be built.
+        plan: The plan of the set.
         as_of: Its cutoff.
-        error: Why it could not.
+        error: Reason of the failure.
     """
     digest = content_hash({"plan": plan, "as_of": as_of.astimezone(UTC)})
     job = _job(source, f"training_set.{plan.name}", "TRAINING_SET")
@@ -162,13 +162,13 @@ def training_set_failure(  # noqa: D417 - as above
 
 
 def ingest_events(ingest: Ingest, source: LineageSource, *, started: datetime, now: datetime) -> tuple[Event, Event]:
-    """Return START and COMPLETE of a batch that was appended, with the checks that it passed.
+    """Return START and COMPLETE of an appended batch, with the checks that it passed.
 
     Args:
-        ingest: What was appended.
-        source: Who tells.
-        started: When the ingest began.
-        now: When it was done.
+        ingest: The ingest.
+        source: Source of the events.
+        started: Start of the ingest.
+        now: End of the ingest.
     """
     group = ingest.group
     run = _run(source, _ingest_key(ingest), {})
@@ -190,14 +190,14 @@ def ingest_events(ingest: Ingest, source: LineageSource, *, started: datetime, n
 def ingest_failure(
     ingest: Ingest, source: LineageSource, *, error: str, started: datetime, now: datetime
 ) -> tuple[Event, Event]:
-    """Return START and FAIL of a batch that was refused or could not be written; nothing of it is in the table.
+    """Return START and FAIL of a batch that was rejected or could not be written; none of its rows is in the table.
 
     Args:
-        ingest: What was to be appended.
-        source: Who tells.
-        error: Why it was not.
-        started: When the ingest began.
-        now: When it was over.
+        ingest: The failed ingest.
+        source: Source of the events.
+        error: Reason of the failure.
+        started: Start of the ingest.
+        now: End of the ingest.
     """
     job = _job(source, f"ingest.{ingest.group.table_name}", "INGEST")
     read = [_batch(ingest, source, checked=False)]
@@ -205,7 +205,7 @@ def ingest_failure(
 
 
 def run_id(source: LineageSource, what: str) -> str:
-    """Return the id of a run: the same for the same thing in the same namespace."""
+    """Return the id of a run, the same for the same subject and namespace."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PRODUCER.rpartition(':')[0]}/{source.namespace}/{what}"))
 
 
@@ -219,7 +219,7 @@ def _failure(
     now: datetime,
     inputs: Iterable[InputDataset] = (),
 ) -> tuple[Event, Event]:
-    what = f"{what}/{_time(started)}"  # an attempt that failed is a run of its own: the next may succeed
+    what = f"{what}/{_time(started)}"  # each failed attempt is a run of its own: the next may succeed
     message = _facet(error_message_run.ErrorMessageRunFacet, message=error, programmingLanguage="PYTHON")
     read = list(inputs)
     return (
@@ -300,7 +300,7 @@ def _entity_rows(manifest: TrainingSetManifest, uri: str) -> list[InputDataset]:
 
 
 def _place(uri: str) -> tuple[str, str]:
-    """Return namespace and name of a place of files: https://openlineage.io/docs/spec/naming."""
+    """Return namespace and name of a location: https://openlineage.io/docs/spec/naming."""
     if not uri.startswith("s3://"):
         return "file", uri
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -330,7 +330,7 @@ def _training_set(manifest: TrainingSetManifest, digest: str, source: LineageSou
 
 
 def _columns(manifest: TrainingSetManifest, source: LineageSource) -> column_lineage_dataset.ColumnLineageDatasetFacet:
-    """Tell for each column the one that it is a copy of, and for the rows the keys and times that chose them."""
+    """Return the source of each column, and the keys and times that selected the rows."""
     fields: dict[str, column_lineage_dataset.Fields] = {}
     choosing: dict[tuple[str, str, str], column_lineage_dataset.InputField] = {}
 
@@ -360,7 +360,7 @@ def _batch(ingest: Ingest, source: LineageSource, *, checked: bool) -> InputData
 
 
 def _assertions(group: FeatureGroup) -> list[data_quality_assertions_dataset.Assertion]:
-    """Return what every batch of a group is checked for; a batch that fails one is never written, so all of them passed."""
+    """Return the checks of every batch of a group; a batch that fails one is never written, so all of them passed."""
     found = [_passed("not_null", column.name) for column in group.columns if column.required]
     for feature in group.features:
         found += [_passed(name, feature.name, expected) for name, expected in _constraints(feature).items()]
@@ -400,7 +400,7 @@ def _version(text: str) -> dataset_version_dataset.DatasetVersionDatasetFacet:
 
 
 def _facet(kind: Callable[..., F], **members: object) -> F:
-    # not by set_producer, which would change the producer of everybody else in the process
+    # not set_producer, which would change the producer of all events in the process
     return kind(producer=PRODUCER, **members)
 
 
@@ -409,11 +409,11 @@ def _ingest_key(ingest: Ingest) -> str:
 
 
 class LineageOutboxError(Exception):
-    """An event could not be kept, or the outbox could not be read."""
+    """An event could not be stored, or the outbox could not be read."""
 
 
 class Transport(Protocol):
-    """What takes an event or raises ``OSError`` or ``RuntimeError``, as OpenLineage's transports do."""
+    """Transport of events; raises ``OSError`` or ``RuntimeError``, as OpenLineage's transports do."""
 
     def emit(self, event: Any) -> Any:
         """Deliver an event."""
@@ -421,9 +421,9 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Names of the events that were taken, and those that were not with the reason; these stay pending.
+    """Names of accepted events, and of failed ones with the reason, which stay pending.
 
-    ``untried`` were not sent because the receiver did not answer for one before them.
+    ``untried`` were not sent because the receiver did not respond to an earlier event.
     """
 
     delivered: tuple[str, ...] = ()
@@ -432,7 +432,7 @@ class Delivery:
 
     @property
     def problem(self) -> str | None:
-        """What is to be said: how many wait and why; ``None`` if none does."""
+        """Number of events that wait and why; ``None`` without failures."""
         if not self.failed:
             return None
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failed)
@@ -440,7 +440,7 @@ class Delivery:
 
 
 class LineageOutbox:
-    """Keeps events in a folder or below an ``s3://`` prefix.
+    """Stores events in a folder or below an ``s3://`` prefix.
 
     Args:
         location: The folder, or the prefix.
@@ -456,20 +456,20 @@ class LineageOutbox:
 
     def __init__(self, location: str | Path, *, s3: "S3Client | None" = None) -> None:
         if isinstance(location, str) and location.startswith("s3://") and s3 is None:
-            raise LineageOutboxError(f"{location} is in S3; give a client as s3=")
+            raise LineageOutboxError(f"{location} is in S3; pass a client as s3=")
         self._objects = Objects(location, s3=s3)
 
     def put(self, events: Sequence[Event]) -> tuple[str, ...]:
-        """Keep events that are not kept yet.
+        """Store events that are not stored yet.
 
         Args:
             events: Events of ``open_lineage``.
 
         Returns:
-            Names of those that are new.
+            Names of the new events.
 
         Raises:
-            LineageOutboxError: If one cannot be written.
+            LineageOutboxError: If an event cannot be written.
         """
         new = []
         for event in events:
@@ -490,16 +490,16 @@ class LineageOutbox:
         return tuple(sorted(names))
 
     def deliver_pending(self, transport: Transport, *, now: datetime) -> Delivery:
-        """Hand over what is pending, oldest first and START before the end of its run.
+        """Send pending events, oldest first, and START before the end of its run.
 
-        An event that the receiver refuses is reported and kept; when the receiver does not answer, the rest is left untried.
+        Events that the receiver rejects are reported and stay pending; if the receiver does not respond, the rest is not tried.
 
         Args:
             transport: ``http_transport``, ``file_transport`` or another of OpenLineage's.
-            now: The time that is kept with what was taken.
+            now: The time to record with accepted events.
 
         Raises:
-            LineageOutboxError: If the outbox cannot be read, or cannot keep that an event was taken.
+            LineageOutboxError: If the outbox cannot be read, or cannot record that an event was accepted.
         """
         events = [(name, self._read(f"events/{name}.json")) for name in self.pending()]
         events.sort(key=lambda pair: (pair[1]["eventTime"], _STATES.index(pair[1]["eventType"]), pair[0]))
@@ -508,7 +508,7 @@ class LineageOutbox:
         for place, (name, event) in enumerate(events):
             try:
                 transport.emit(event)
-            except (OSError, RuntimeError) as error:  # of requests, and of OpenLineage's file transport
+            except (OSError, RuntimeError) as error:  # raised by requests and by OpenLineage's file transport
                 failed.append((name, f"{type(error).__name__}: {error}"))
                 if not _is_refusal(error):
                     rest = tuple(left for left, _ in events[place + 1 :])
@@ -533,9 +533,9 @@ def http_transport(url: str, *, api_key: str | None = None, timeout: float = 5.0
     """Return OpenLineage's transport to a collector such as Marquez: POST to ``<url>/api/v1/lineage``.
 
     Args:
-        url: The collector.
+        url: URL of the collector.
         api_key: Sent as bearer token. Default: none.
-        timeout: Seconds for connecting and for an answer, of each of three attempts.
+        timeout: Timeout in seconds of connecting and of a response, for each of three attempts.
 
     Raises:
         LineageOutboxError: If the URL is invalid.
@@ -548,7 +548,7 @@ def http_transport(url: str, *, api_key: str | None = None, timeout: float = 5.0
 
 
 def file_transport(path: Path) -> FileTransport:
-    """Return OpenLineage's transport to a file: one event a line, appended.
+    """Return OpenLineage's transport to a file: appends one event per line.
 
     Args:
         path: The file.
@@ -557,7 +557,7 @@ def file_transport(path: Path) -> FileTransport:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Tell whether the receiver has read an event and does not want it, so that others may still be taken."""
+    """Return whether the receiver rejected this event, so that others may still be accepted."""
     if not isinstance(error, HTTPError) or error.response is None:
         return False
     status = error.response.status_code

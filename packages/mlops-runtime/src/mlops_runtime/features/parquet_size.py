@@ -1,10 +1,11 @@
-"""Parquet of unknown writers: what it takes in memory is known before it is decoded.
+"""Bounded reading of Parquet from untrusted writers: the required memory is known before decoding.
 
-A footer says what the pages of a row group take decompressed, not what their values take: a dictionary page holds a value once, and
-a million rows that name it take a few bytes. A footer also says what its writer wants. Here the header of every page is read first,
-so that neither decompression nor decoding allocates more than was allowed; strings are then read as dictionaries, which repeat
-nothing, and their size is summed by the lengths of their values before each row gets its own. Lists of plain values are read in
-the same way, one value an element.
+A footer has the decompressed size of a row group's pages, but not the size of its values: a dictionary page stores a value once,
+and
+a million rows that reference it take a few bytes. A footer may also be forged. This module therefore reads the header of every page
+first, so that neither decompression nor decoding allocates more than allowed. It then reads strings as dictionaries, which do not
+repeat values, and sums the lengths of the values before expanding them. Lists of plain values are read in the same way, per
+element.
 
 See: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from mlops_runtime.features.row_hashing import is_list
 
-_MAXIMUM_PAGES = 100_000  # of a file or row group; writers make pages of about 1 MiB or 20,000 rows
+_MAXIMUM_PAGES = 100_000  # per file or row group; writers create pages of about 1 MiB or 20,000 rows
 _MAXIMUM_HEADER = 1 << 20
 _MAXIMUM_FIELDS = 1000
 _MAXIMUM_DEPTH = 8
@@ -35,21 +36,21 @@ _TRUE, _FALSE, _BYTE, _INT16, _INT32, _INT64, _DOUBLE, _BINARY, _LIST, _SET, _MA
 
 
 class ParquetSizeError(ValueError):
-    """The rows take more than is allowed; the message says how much."""
+    """The rows exceed a limit; the message has the sizes."""
 
 
 class ParquetFormError(ValueError):
-    """The file is broken, or made so that its size cannot be known before it is decoded."""
+    """The file is broken, or its size cannot be known before it is decoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What may be decoded.
+    """Limits of decoding.
 
     Args:
-        rows: At most.
-        bytes: Of the pages decompressed, at most.
-        decoded: Bytes of the values in memory, at most.
+        rows: Maximum number of rows.
+        bytes: Maximum bytes of the decompressed pages.
+        decoded: Maximum bytes of the decoded values.
     """
 
     rows: int
@@ -58,18 +59,18 @@ class Bounds:
 
 
 def read_bounded(source: pa.NativeFile, bounds: Bounds, *, row_group: int | None = None) -> pa.Table:
-    """Return the rows of a file, or of one of its row groups, that are as few and as small as they must be.
+    """Return the rows of a file, or of one of its row groups, if they are within the limits.
 
     Args:
         source: The file.
-        bounds: What may be decoded.
-        row_group: Place of the row group. Default: all.
+        bounds: The limits.
+        row_group: Index of the row group. Default: all.
 
     Raises:
-        ParquetSizeError: If there is more; nothing was decoded.
+        ParquetSizeError: If a limit is exceeded; nothing was decoded.
         ParquetFormError: If a column is nested, its strings are encoded as DELTA_BYTE_ARRAY, or the headers of its pages do not
-            agree with the footer.
-        pyarrow.ArrowException: If it is not Parquet. Arrow also raises OSError of a broken footer.
+            match the footer.
+        pyarrow.ArrowException: If the file is not Parquet. For a broken footer Arrow also raises OSError.
     """
     plain = pq.ParquetFile(source)
     footer = plain.metadata
@@ -78,8 +79,8 @@ def read_bounded(source: pa.NativeFile, bounds: Bounds, *, row_group: int | None
     decompressed = sum(footer.row_group(group).total_byte_size for group in groups)
     if rows > bounds.rows or decompressed > bounds.bytes:
         raise ParquetSizeError(
-            f"it has {rows} rows and {decompressed} bytes decompressed, at most {bounds.rows} rows and "
-            f"{bounds.bytes} bytes are small"
+            f"it has {rows} rows and {decompressed} bytes decompressed, the limits are {bounds.rows} rows and "
+            f"{bounds.bytes} bytes"
         )
     _check_columns(footer.schema, plain.schema_arrow)
     fixed = sum(_fixed(footer, plain.schema_arrow, group) for group in groups)
@@ -94,7 +95,7 @@ def read_bounded(source: pa.NativeFile, bounds: Bounds, *, row_group: int | None
         for field in map(file.schema_arrow.field, places):
             if not pa.types.is_dictionary(_held(field.type)):
                 raise ParquetFormError(
-                    f"column {field.name!r} is {field.type}, which is read only whole; write it as a string"
+                    f"column {field.name!r} is {field.type}, which Arrow does not read as a dictionary; write it as a string"
                 )
         part = file.read_row_group(group)
         decoded += sum(_plain_bytes(part.column(place)) for place in places)
@@ -105,29 +106,29 @@ def read_bounded(source: pa.NativeFile, bounds: Bounds, *, row_group: int | None
 
 def _check_decoded(size: int, bounds: Bounds) -> None:
     if size > bounds.decoded:
-        raise ParquetSizeError(f"it has at least {size} bytes decoded, at most {bounds.decoded} are small")
+        raise ParquetSizeError(f"it has at least {size} bytes decoded, the limit is {bounds.decoded}")
 
 
 def _check_columns(schema: pq.ParquetSchema, kinds: pa.Schema) -> None:
     for field in kinds:
         if pa.types.is_nested(_held(field.type)):
             raise ParquetFormError(
-                f"column {field.name!r} is nested; give a column of plain values, or of lists of plain values"
+                f"column {field.name!r} is nested; use a column of plain values, or of lists of plain values"
             )
     for column in map(schema.column, range(len(schema))):
         if column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "DECIMAL":
             raise ParquetFormError(
-                f"column {column.path!r} holds decimals as strings; write them as FIXED_LEN_BYTE_ARRAY"
+                f"column {column.path!r} stores decimals as strings; write them as FIXED_LEN_BYTE_ARRAY"
             )
 
 
 def _fixed(footer: pq.FileMetaData, kinds: pa.Schema, number: int) -> int:
-    """Return what the values of a row group take without those of strings, and what lists take to say where each begins."""
+    """Return the decoded bytes of a row group's values, without those of strings, plus the offsets of lists."""
     group, size = footer.row_group(number), 0
     for place, field in enumerate(kinds):
         values = group.num_rows
         if pa.types.is_fixed_size_list(field.type):
-            values *= field.type.list_size  # a missing one takes as much
+            values *= field.type.list_size  # a null takes as much
         elif is_list(field.type):
             values = group.column(place).num_values
             size += _OF_OFFSETS * abs(group.num_rows)
@@ -146,7 +147,7 @@ def _width(column: pq.ColumnSchema) -> int:
 
 
 def _plain_bytes(column: pa.ChunkedArray) -> int:
-    """Return what the values of a dictionary take once each row or element has its own."""
+    """Return the bytes of a dictionary's values after expansion to each row or element."""
     parts = [part.flatten() if is_list(part.type) else part for part in column.chunks]
     sizes = (pc.sum(pc.binary_length(part.dictionary).cast(pa.int64()).take(part.indices)) for part in parts)
     return sum(size.as_py() or 0 for size in sizes)
@@ -162,7 +163,7 @@ def _plain(part: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _without_dictionary(array: pa.Array) -> pa.Array:
-    """Return strings, or lists of them, each with its own value."""
+    """Return strings, or lists of them, without dictionary encoding."""
     if not is_list(array.type):
         return array.cast(array.type.value_type)
     lengths = pc.fill_null(pc.list_value_length(array), 0)
@@ -172,33 +173,33 @@ def _without_dictionary(array: pa.Array) -> pa.Array:
 
 
 class _Left:
-    """What is left of the bounds while pages are counted."""
+    """The remaining limits while pages are counted."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds, self._decompressed, self._pages = bounds, 0, 0
 
     def chunk(self, size: int) -> int:
         if not 0 <= size <= self._bounds.bytes:
-            raise ParquetSizeError(f"it has {size} bytes in a column, at most {self._bounds.bytes} are small")
+            raise ParquetSizeError(f"it has {size} bytes in a column, the limit is {self._bounds.bytes}")
         return size
 
     def take(self, decompressed: int) -> None:
         self._decompressed, self._pages = self._decompressed + decompressed, self._pages + 1
         if self._decompressed > self._bounds.bytes:
             raise ParquetSizeError(
-                f"it has at least {self._decompressed} bytes decompressed, at most {self._bounds.bytes} are small"
+                f"it has at least {self._decompressed} bytes decompressed, the limit is {self._bounds.bytes}"
             )
         if self._pages > _MAXIMUM_PAGES:
             raise ParquetSizeError(f"it has more than {_MAXIMUM_PAGES} pages")
 
 
 def _check_pages(source: pa.NativeFile, schema: pq.ParquetSchema, group: pq.RowGroupMetaData, left: _Left) -> list[int]:
-    """Read the header of each page where Arrow will look for it; return the places of strings that a dictionary may multiply."""
+    """Read the header of each page at Arrow's offsets; return the indexes of string columns that a dictionary may expand."""
     coded = []
     for place in range(group.num_columns):
         column = group.column(place)
         if column.file_path:
-            raise ParquetFormError(f"column {column.path_in_schema!r} lies in another file; give it in this one")
+            raise ParquetFormError(f"column {column.path_in_schema!r} is in another file; write it in this one")
         repeats = schema.column(place).max_repetition_level > 0
         agrees = column.num_values >= group.num_rows if repeats else column.num_values == group.num_rows
         if not agrees or group.num_rows < 0:
@@ -221,7 +222,7 @@ def _check_pages(source: pa.NativeFile, schema: pq.ParquetSchema, group: pq.RowG
 
 
 def _encodings(column: pq.ColumnChunkMetaData, chunk: bytes, left: _Left) -> set[int]:
-    """Count the pages of a column; return how their values are encoded."""
+    """Count the pages of a column; return the encodings of its values."""
     seen = end = 0
     found = set[int]()
     while seen < column.num_values:
@@ -242,7 +243,7 @@ def _start(column: pq.ColumnChunkMetaData) -> int:
 
 def _disagreement(column: pq.ColumnChunkMetaData, found: str) -> ParquetFormError:
     return ParquetFormError(
-        f"pages of column {column.path_in_schema!r} do not agree with the footer: {found}; write the file again"
+        f"pages of column {column.path_in_schema!r} do not match the footer: {found}; write the file again"
     )
 
 
@@ -266,7 +267,7 @@ def _page(column: pq.ColumnChunkMetaData, chunk: bytes, place: int) -> _Page:
         raise _disagreement(column, "the header of a page cannot be read") from None
     end = place + reader.place + compressed
     if end > len(chunk):
-        raise _disagreement(column, "a page ends behind its column")
+        raise _disagreement(column, "a page exceeds its column")
     return _Page(decompressed, values, encoding, end)
 
 
@@ -285,7 +286,7 @@ def _whole(header: Mapping[int, object], number: int) -> int:
 
 
 class _Header:
-    """A structure in Thrift's compact protocol: its numbers and structures; other fields are passed over.
+    """Reader of a structure in Thrift's compact protocol: returns numbers and structures, skips other fields.
 
     See: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
     """
@@ -320,7 +321,7 @@ class _Header:
         elif kind in (_TRUE, _FALSE):
             self._skip(in_list)  # the value of a field is in its type
         else:
-            raise IndexError  # no structure of Parquet holds a map
+            raise IndexError  # Parquet's structures have no maps
         return None
 
     def _byte(self) -> int:

@@ -1,4 +1,4 @@
-"""The newest value that counts at a time: for each entity row of a training set, and for each entity now."""
+"""Point-in-time join: the newest value that counts at a time, for each entity row of a training set, or for each entity now."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,22 +38,22 @@ _NOW = "__now__"
 
 
 class PlanError(ValueError):
-    """The inputs of a point-in-time plan do not fit together; the message lists every problem."""
+    """The inputs of a point-in-time join do not fit together; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRows:
-    """Rows of one feature table and what is wanted of them.
+    """Rows of one feature table, and the columns to join.
 
     Args:
-        name: The group, for messages.
-        entities: The key's columns.
-        columns: Features wanted, in order.
-        ttl: How long after its event time a value counts. ``None``: without limit.
-        rows: The rows, with the three columns that every feature table has: in memory, or read batch by batch.
-        ttl_inclusive: Whether a value still counts when exactly ``ttl`` has passed. Default: it does.
-        names: What columns are called in the result. Default: their own names.
-        keys: Columns of the entity rows that hold ``entities``, in their order. Default: those of the same names.
+        name: Name of the group in messages.
+        entities: The key columns.
+        columns: Selected features, in order.
+        ttl: Time to live of a value after its event time; ``None`` without limit.
+        rows: The rows, with the three columns that every feature table has: in memory, or read in batches.
+        ttl_inclusive: Whether a value still counts exactly ``ttl`` after its event time. Default: ``True``.
+        names: Names of the columns in the result. Default: their own names.
+        keys: Columns of the entity rows that correspond to ``entities``, in their order. Default: columns of the same names.
     """
 
     name: str
@@ -67,16 +67,16 @@ class GroupRows:
 
     @property
     def key_columns(self) -> dict[str, str]:
-        """By column of the key, the column of the entity rows that holds it."""
+        """The column of the entity rows by key column."""
         return dict(zip(self.entities, self.entities if self.keys is None else self.keys, strict=True))
 
     @property
     def source(self) -> RowSource:
-        """The rows as something that is read by columns."""
+        """The rows as a source that is read by columns."""
         return TableRows(self.rows) if isinstance(self.rows, pa.Table) else self.rows
 
     def output(self, column: str) -> str:
-        """Return what a column is called in the result."""
+        """Return the name of a column in the result."""
         return column if self.names is None else self.names.get(column, column)
 
 
@@ -90,20 +90,21 @@ def point_in_time(
 ) -> pa.Table:
     """Return ``rows`` with the features of each group as they counted at ``timestamp``.
 
-    Every row is kept, also duplicates and rows without a value. Whole rows are picked: a newer row in which a feature is null
-    gives null, not the older value, and NaN stays NaN.
+    Every row is kept, including duplicates and rows without a value. Whole feature rows are picked: if a feature is null in a newer
+    row,
+    the result is null, not the older value. NaN stays NaN.
 
     Args:
-        rows: Entity rows. Those with a ``row_id`` come back in its order; without one it is added, in the order given. A row whose
-            key is null has no value.
+        rows: Entity rows. Rows with a ``row_id`` are returned in its order; without one it is added, in the given order. A row with
+            a null key has no value.
         timestamp: Name of their time column, with a time zone, in any unit.
-        groups: What to add.
-        semantics: Whether a value counts from when it was known or from its event time.
-        plan: How to find it. Default: the cheaper one, see ``explained``. The result is the same.
+        groups: The groups to join.
+        semantics: Whether a value counts from the time it was known or from its event time.
+        plan: Plan of the join. Default: the cheaper one, see ``explained``. The result is the same.
 
     Raises:
-        PlanError: If columns are missing or clash, a key is of another type or does not fit it, a row has no time, or row ids
-            repeat.
+        PlanError: If columns are missing or clash, a key has another type or does not fit the table's, a row has no time, or row
+            ids repeat.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -121,7 +122,7 @@ def point_in_time(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """What ``point_in_time`` returns, and how many entity rows found a row of each group, in their order."""
+    """Result of ``point_in_time``, and the number of entity rows that matched a row of each group, in the groups' order."""
 
     rows: pa.Table
     matched: tuple[int, ...]
@@ -135,7 +136,7 @@ def joined(
     semantics: Semantics = "known_at",
     plan: Plan | None = None,
 ) -> Joined:
-    """Return the rows of ``point_in_time`` and how many of them found a row of each group; arguments and errors are its own."""
+    """Return the rows of ``point_in_time`` and the number of matches of each group; arguments and errors are the same."""
     check(rows, timestamp, groups, semantics, plan)
     result = _ordered(rows)
     matched = []
@@ -151,7 +152,7 @@ def joined(
 
 
 def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
-    """Return which plan a group's rows get, and why.
+    """Return the plan for a group's rows, and why.
 
     Raises:
         PlanError: As for ``point_in_time``.
@@ -177,7 +178,7 @@ def _places(
     plan: Plan | None,
     connection: Any,
 ) -> pa.ChunkedArray:
-    """Return for each entity row the place of its row in the group, or null."""
+    """Return the position of each entity row's match in the group, or null."""
     entity, shape = _entity(rows, timestamp, group), _shape(group)
     with _registered(connection, entity, _feature(group, entity, is_total=False)):
         name = _choice(connection, group, rows.num_rows).plan if plan is None else plan
@@ -189,11 +190,11 @@ def _places(
 
 
 def _entity(rows: pa.Table, timestamp: str, group: GroupRows) -> pa.Table:
-    """Return the entity rows as the queries read them."""
-    # in UTC, where no time is on the clocks twice
+    """Return the entity rows in the form that the queries read."""
+    # in UTC, where no local time is ambiguous
     floor = ceiling = rows[timestamp].cast(pa.timestamp(rows[timestamp].type.unit, "UTC"))
     if floor.type.unit == "ns":
-        # values appear and die at whole microseconds: down for the one and up for the other decides as the time itself would
+        # values have microseconds: rounding down for their start and up for their end decides as the exact time would
         floor, ceiling = (round_to(floor, unit="microsecond") for round_to in (pc.floor_temporal, pc.ceil_temporal))
     kinds = group.source.schema
     keys = {
@@ -205,7 +206,7 @@ def _entity(rows: pa.Table, timestamp: str, group: GroupRows) -> pa.Table:
 
 
 def _feature(group: GroupRows, entity: pa.Table, *, is_total: bool) -> pa.Table:
-    """Return the feature rows as the queries read them, without those that no entity row can get."""
+    """Return the feature rows in the form that the queries read, without those that no entity row can match."""
     columns = {f"k{i}": name for i, name in enumerate(group.entities)} | {
         name: name for name in (EVENT_TIME, CREATED_TIME)
     }
@@ -221,7 +222,7 @@ def _feature(group: GroupRows, entity: pa.Table, *, is_total: bool) -> pa.Table:
 
 
 def _ranked(group: GroupRows) -> list[str]:
-    """Return the columns whose values decide between rows of one batch: engines do not order lists and bytes alike."""
+    """Return the columns whose values break ties within a batch, without lists and bytes, which engines order differently."""
     kinds = {name: group.source.schema.field(name).type for name in group.columns}
     return [name for name, kind in kinds.items() if not is_list(kind) and logical_type(kind) != pa.binary()]
 
@@ -237,7 +238,7 @@ def _between(batch: pa.RecordBatch, oldest: int | None, newest: int | None) -> p
 
 
 def _database() -> Any:
-    import duckdb  # noqa: PLC0415 - jobs of other engines have none
+    import duckdb  # noqa: PLC0415 - jobs of other engines lack it
 
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
@@ -246,7 +247,7 @@ def _database() -> Any:
 
 @contextmanager
 def _registered(connection: Any, entity: pa.Table, feature: pa.Table) -> Iterator[None]:
-    """Let queries read both tables, and no longer hold them afterwards: the next group's rows need the memory."""
+    """Register both tables for queries, and release their memory afterwards for the next group."""
     tables = {"entity": entity, "feature": feature}
     for name, table in tables.items():
         connection.register(name, table)
@@ -275,7 +276,7 @@ def _choice(connection: Any, group: GroupRows, entity_rows: int) -> PlanChoice:
 def check(
     rows: pa.Table, timestamp: str, groups: Sequence[GroupRows], semantics: Semantics, plan: Plan | None = None
 ) -> None:
-    """Check the inputs of ``point_in_time``, as it does itself; no row of a group is read.
+    """Check the inputs of ``point_in_time``, which does so itself; no row of a group is read.
 
     Raises:
         PlanError: As for ``point_in_time``.
@@ -284,14 +285,14 @@ def check(
     if semantics not in ("known_at", "event_time"):
         problems.append(f"semantics must be known_at or event_time, got {semantics!r}")
     if plan not in (None, "frontier", "fan_out"):
-        problems.append(f"plan must be frontier or fan_out, got {plan!r}; leave it out for the cheaper one")
+        problems.append(f"plan must be frontier or fan_out, got {plan!r}; omit it for the cheaper one")
     problems += [*_time_problems(rows, timestamp), *_row_id_problems(rows)]
     taken = dict.fromkeys([*rows.column_names, ROW_ID], "the entity rows")
     for group in groups:
         problems += _group_problems(rows, group)
         for name in map(group.output, group.columns):
             if name in taken:
-                problems.append(f"column {name!r} of {group.name} clashes with {taken[name]}; leave one of them out")
+                problems.append(f"column {name!r} of {group.name} clashes with {taken[name]}; omit one of them")
             taken[name] = group.name
     if problems:
         raise PlanError("; ".join(problems))
@@ -302,7 +303,9 @@ def _time_problems(rows: pa.Table, timestamp: str) -> list[str]:
         return [f"entity rows have no column {timestamp!r}"]
     found = rows[timestamp]
     if not pa.types.is_timestamp(found.type) or found.type.tz is None:
-        return [f"{timestamp!r} of the entity rows must be a timestamp with a time zone, got {found.type}; say which"]
+        return [
+            f"{timestamp!r} of the entity rows must be a timestamp with a time zone, got {found.type}; set the zone"
+        ]
     return [f"{found.null_count} entity rows have no {timestamp!r}"] if found.null_count else []
 
 
@@ -311,12 +314,12 @@ def _row_id_problems(rows: pa.Table) -> list[str]:
         return []
     ids = rows[ROW_ID]
     if ids.type != pa.int64():
-        return [f"{ROW_ID!r} of the entity rows must be int64, got {ids.type}; cast it, or leave it out"]
+        return [f"{ROW_ID!r} of the entity rows must be int64, got {ids.type}; cast it, or omit it"]
     different = pc.count_distinct(ids, mode="only_valid").as_py()
     if different == rows.num_rows:
         return []
     return [
-        f"{ROW_ID!r} has {different} different values in {rows.num_rows} entity rows; give each its own, or leave it out"
+        f"{ROW_ID!r} has {different} different values in {rows.num_rows} entity rows; make them unique, or omit the column"
     ]
 
 
@@ -328,7 +331,7 @@ def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
     problems = []
     if group.ttl is not None and (group.ttl < timedelta(0) or not (group.ttl or group.ttl_inclusive)):
         problems.append(
-            f"ttl of {group.name} must not be negative, and positive where it is exclusive, got {group.ttl!r}"
+            f"ttl of {group.name} must not be negative, and must be positive if it is exclusive, got {group.ttl!r}"
         )
     for name in (EVENT_TIME, CREATED_TIME):
         kind = group.source.schema.field(name).type
@@ -342,27 +345,27 @@ def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
         try:
             typed_key(rows[column], group.source.schema.field(name).type)
         except KeyTypeError as error:
-            said = repr(name) if name == column else f"{name!r}, which {column!r} holds,"
+            said = repr(name) if name == column else f"{name!r} (column {column!r})"
             problems.append(f"key {said} of {group.name} {error}")
     return problems
 
 
 def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now: datetime) -> pa.Table:
-    """Return the newest row of each entity that is visible now and within the time to live that its table says.
+    """Return the newest row of each entity that is visible now and within its table's time to live.
 
     Args:
         load: Loads a table by name.
         group: The group.
-        entities: Keys to look up, in the answer's order. ``None``: all that have a row.
-        now: The time.
+        entities: Keys to look up, in the order of the result; ``None`` for all that have a row.
+        now: The current time.
 
     Raises:
-        BatchError: If the group is not one, or the keys are not a table or frame.
+        BatchError: If ``group`` is not a group, or the keys are not a table or frame.
         PlanError: If a key is missing or of another type.
     """
     check_group(group)
     table = load(group.table_name)
-    # what the deployed table says, as for training sets; a declaration may be ahead of it
+    # the deployed table's time to live, as for training sets; a declaration may be ahead of it
     meaning = TableMeaning.of(group.table_name, table.properties)
     ttl = meaning.ttl
     keys, schema = list(group.entity_names), arrow_schema(group)

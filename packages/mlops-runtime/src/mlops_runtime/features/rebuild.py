@@ -1,4 +1,4 @@
-"""A training set is proved by building it again from what its manifest pins."""
+"""Verification of a training set by rebuilding it from the snapshots that its manifest pins."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from mlops_runtime.features.training_set_request import Load, TrainingSetError
 
 
 class Verdict(StrEnum):
-    """What building a training set again showed."""
+    """Verdict of a rebuild."""
 
     IDENTICAL = "IDENTICAL"
     DAMAGED = "DAMAGED"
@@ -28,11 +28,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuild:
-    """Outcome of a rebuild: the verdict, why, and the rows where they could be built.
+    """Result of a rebuild: the verdict, the reason, and the training set if it could be built.
 
-    ``DAMAGED``: the rows are the same, and a stored file is missing or has other bytes than the manifest says; or the entity rows
-    have, and nothing could be built.
-    ``same_bytes`` says whether the files have the same bytes too, as they do with the same versions of Arrow and DuckDB.
+    ``DAMAGED``: the rows are the same, but a stored file is missing or differs from the manifest; or the stored entity rows differ,
+    and
+    nothing could be built. ``same_bytes``: the files have the same bytes too, which requires the same versions of Arrow and DuckDB.
     """
 
     verdict: Verdict
@@ -42,23 +42,24 @@ class Rebuild:
 
 
 def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | None = None) -> Rebuild:
-    """Build a training set again from the snapshots of its manifest, and compare content hashes and the bytes of stored files.
+    """Rebuild a training set from the snapshots of its manifest, and compare content hashes and the bytes of stored files.
 
     Args:
-        load: Loads a feature table by name, as ``FeatureStoreClient.table``.
-        manifest_id: Its id.
-        manifests: Where its manifest lies, and its tombstone if rows of it were erased.
-        sets: Where training sets lie, with the entity rows of one whose rows were supplied; files that were kept there are read.
+        load: Loads a feature table by name, such as ``FeatureStoreClient.table``.
+        manifest_id: Id of the set.
+        manifests: Manifests and tombstones.
+        sets: Location of training sets and of supplied entity rows; files stored there are compared. Default: none; no files are
+            compared, and a set of supplied rows cannot be rebuilt.
 
     Raises:
-        ManifestError: If there is no such manifest, or it was changed.
+        ManifestError: If the manifest is missing or was changed.
     """
     manifest, tombstone = manifests.pinned(manifest_id), manifests.tombstone(manifest_id)
     if tombstone is not None:
-        taken = ", ".join(tombstone.tables) or "the entity rows that were given"
+        taken = ", ".join(tombstone.tables) or "the given entity rows"
         return Rebuild(
             verdict=Verdict.IMPOSSIBLE,
-            reason=f"erasure {tombstone.erasure} of {tombstone.at} ({tombstone.reason}) took rows of {taken}",
+            reason=f"erasure {tombstone.erasure} of {tombstone.at} ({tombstone.reason}) erased rows of {taken}",
         )
     tables: dict[str, Table] = {}
     missing: list[str] = []
@@ -73,7 +74,7 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
     if manifest.entity_rows is not None:
         key = training_set.entities_key(manifest.entity_rows)
         content = None if sets is None else sets.get(key)
-        missing += [] if content is not None else [f"entity rows {key} are not there"]
+        missing += [] if content is not None else [f"entity rows {key} are missing"]
     if missing:
         return Rebuild(verdict=Verdict.IMPOSSIBLE, reason="; ".join(dict.fromkeys(missing)))
     if manifest.entity_rows is not None and content is not None:
@@ -106,7 +107,7 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
 
 
 def _damaged(manifest_id: str, manifest: TrainingSetManifest, manifests: Manifests, sets: Objects) -> list[str]:
-    """Return a line for each file that was kept here and has not the bytes that the manifest says."""
+    """Return a line for each file stored here that is missing or differs from the manifest."""
     folder = training_set.folder(manifest.name, manifest_id)
     place = training_set.place(sets, folder)
     if place not in manifests.copies(manifest_id):

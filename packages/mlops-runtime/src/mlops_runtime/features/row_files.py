@@ -1,7 +1,7 @@
-"""Rows of many files below one place, in S3 or a folder, read a piece at a time: Parquet, CSV with a header, JSON lines.
+"""Rows of the Parquet, CSV or JSON lines files at a location in S3 or in a folder, read in pieces.
 
-What can be known without reading the rows is checked first, of all files at once. A file is cut into pieces at the same rows each
-time it is read, so that a piece that was taken already is known again by its content.
+Everything that can be checked without reading the rows is checked first, for all files at once. A file is cut into pieces at the
+same rows each time, so that a piece that was ingested before is recognized by its content.
 """
 
 import io
@@ -38,20 +38,20 @@ _FORMATS: Mapping[str, Format] = {
 _PIECE_ROWS = 1 << 20
 _PIECE_BYTES = 256 << 20
 _READ_ROWS = 1 << 16
-_BLOCK = 1 << 23  # of a text file, which is read ahead
+_BLOCK = 1 << 23  # of a text file, read ahead
 _SAMPLE = 1 << 20
 _READERS = 16
 _SHOWN = 3
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-_UNREADABLE = (pa.ArrowException, OSError, UnicodeError)  # what Arrow raises for bytes that are not what they should be
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeError)  # Arrow's errors for invalid content
 _COLUMN = re.compile(r"In CSV column #(\d+): ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """One file of a source: where it lies, its size, and what says that it is the same file, the ETag in S3.
+    """One file of a source: location, size, and a version, which is the ETag in S3.
 
-    ``folders`` are the columns that names of its folders give, as Hive writes them: ``store_id=7/``.
+    ``folders`` are the columns of Hive-style folder names, such as ``store_id=7/``.
     """
 
     uri: str
@@ -65,7 +65,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What the beginning or the footer of a file says: columns, and rows of a piece."""
+    """The columns of a file and the rows of a piece, from its beginning or footer."""
 
     schema: pa.Schema
     piece: int
@@ -73,13 +73,13 @@ class _Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRows:
-    """Files of rows that are there as long as their source is open, and the columns in them that are times as microseconds."""
+    """Files that exist while their source is open, and the columns in them that store times as microseconds."""
 
     files: "RowFiles"
     times: Mapping[str, pa.TimestampType] = field(default_factory=dict)
 
     def pieces(self, file: SourceFile, types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
-        """Return the rows of a file as ``RowFiles.pieces`` does, with times that are times."""
+        """Return the rows of a file as ``RowFiles.pieces`` does, with times converted from microseconds."""
         for rows in self.files.pieces(file, types):
             piece = rows
             for name, kind in self.times.items():
@@ -89,31 +89,35 @@ class OpenRows:
 
 @runtime_checkable
 class RowSource(Protocol):
-    """Rows that lie elsewhere: files, or what a query of Athena answers."""
+    """A source of rows: files, or the result of an Athena query."""
 
     def opened(self) -> AbstractContextManager[OpenRows]:
-        """Return the files of the rows; what was made for them goes when the block ends well."""
+        """Return the files of the rows; temporary files are removed unless the block fails."""
 
 
 class RowFiles:
-    r"""Rows of files: what ``ingest_from`` and ``training_set`` take.
+    r"""Rows of files, as a source for ``ingest_from`` and ``training_set``.
 
-    Files whose names, or those of folders below the place, begin with ``_`` or ``.`` are not read, nor are empty ones, as Athena
-    and Spark leave them. A CSV is UTF-8 with commas and points; an empty value is null where it is not quoted, and in columns that
-    are not texts also ``NA``, ``N/A``, ``n/a``, ``#N/A``, ``NULL``, ``null`` and ``nan``, which is NaN among floats; a column that
-    is not declared has the type of the first MiB, and a row that does not fit it is refused. Text files may be compressed by gzip,
-    and then end in ``.gz``. Decimals of JSON lines are texts. Times of text files are ISO 8601; without a zone, or finer than a
-    microsecond, they are what they are in a frame. Folders below the place that are called ``column=value``, as Hive, Spark and
-    Athena write partitions, are a column of the files in them that do not hold it themselves: of an ingest where the group declares
-    it, of entity rows in any case.
+    Files are skipped if they are empty, or if their name or that of a folder below the location begins with ``_`` or ``.``, as with
+    Athena and Spark. A CSV is UTF-8 with commas and decimal points. An unquoted empty value is null; in columns other than strings,
+    so
+    are ``NA``, ``N/A``, ``n/a``, ``#N/A``, ``NULL``, ``null`` and ``nan``, which is NaN for floats. An undeclared column has the
+    type of
+    the first MiB, and a row that does not fit it is rejected. Text files may be gzip-compressed, with names that end in ``.gz``.
+    Decimals
+    in JSON lines are strings. Times in text files are ISO 8601; without a zone, or finer than a microsecond, they are treated as in
+    a
+    frame. Folders named ``column=value``, as in partitions of Hive, Spark and Athena, are a column of the files below them that
+    lack it:
+    for an ingest if the group declares it, for entity rows always.
 
     Args:
         place: ``s3://bucket/prefix``, a folder, or one file.
-        format: ``parquet``, ``csv`` or ``jsonl``. Default: what names end in, which must be the same of all.
-        s3: A boto3 client of S3, for ``s3://``. Its caller may list the bucket and read the objects.
+        format: ``parquet``, ``csv`` or ``jsonl``. Default: by the suffix of the names, which must be of one format.
+        s3: A boto3 client of S3, for ``s3://``. Its caller needs to list the bucket and read the objects.
 
     Raises:
-        SourceError: If the format is not one of these, or there is no client for ``s3://``.
+        SourceError: If the format is unknown, or the client for ``s3://`` is missing.
 
     Example:
         >>> import tempfile
@@ -145,34 +149,34 @@ class RowFiles:
         return self._place
 
     def opened(self) -> AbstractContextManager[OpenRows]:
-        """Return the files, which lie where they are."""
+        """Return the files in their place."""
         return nullcontext(OpenRows(files=self))
 
     def files(self, *, columns: Collection[str] | None = None) -> tuple[SourceFile, ...]:
         """Return the files in the order of their names.
 
         Args:
-            columns: Columns that names of folders may give. Default: any.
+            columns: Columns that folder names may provide. Default: any.
 
         Raises:
-            SourceError: If there is no file, the formats are not known or differ, or folders give a column several values.
-            SourceAccessError: If the bucket may not be listed.
+            SourceError: If there is no file, formats are unknown or differ, or folders give a column several values.
+            SourceAccessError: If listing the bucket is denied.
         """
         listed = self._listed_folder() if self._folder is not None else self._listed_bucket()
         found = [each for each in listed if each[2] and not _is_hidden(each[0])]
         if not found:
             raise SourceError(
-                f"there are no files of rows in {self._place}; check the place, which ends where names begin"
+                f"there are no files of rows in {self._place}; check the location: a file, or the full path of a folder"
             )
         kinds = {key: self._format or _format_of(key) for key, _, _, _ in found}
         unknown = [key for key, kind in kinds.items() if kind is None]
         formats = {kind: [key for key in kinds if kinds[key] == kind] for kind in kinds.values() if kind is not None}
         problems = []
         if unknown:
-            problems.append(f"the format of {_names(unknown)} is not known; say which by format=")
+            problems.append(f"the format of {_names(unknown)} is unknown; set format=")
         if len(formats) > 1:
             said = ", ".join(f"{len(keys)} {kind} ({_names(keys)})" for kind, keys in sorted(formats.items()))
-            problems.append(f"files have several formats: {said}; give a narrower place")
+            problems.append(f"files have several formats: {said}; pass a narrower location")
         folders = {
             key: [(name, value) for name, value in _folders(key) if columns is None or name in columns] for key in kinds
         }
@@ -202,14 +206,14 @@ class RowFiles:
     def columns(
         self, files: Sequence[SourceFile], check: Callable[[Sequence[str]], Iterable[str]] | None = None
     ) -> tuple[str, ...]:
-        """Read the beginning or footer of each file; return the columns that there are.
+        """Read the beginning or footer of each file; return all columns.
 
         Args:
             files: The files.
-            check: Says what is wrong with the columns of a file. Default: one that lacks a column of another is wrong.
+            check: Returns the problems of a file's columns. Default: a column that only other files have is a problem.
 
         Raises:
-            SourceError: With every problem of every file: of its format, of columns that others have not, or have in another type.
+            SourceError: With every problem of every file: invalid format, missing columns, or differing types.
         """
         with ThreadPoolExecutor(_READERS) as pool:
             heads = list(pool.map(self._tried_head, files))
@@ -238,15 +242,15 @@ class RowFiles:
         return names
 
     def pieces(self, file: SourceFile, types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
-        """Return the rows of a file, some at a time, cut at the same rows each time.
+        """Return the rows of a file in pieces, cut at the same rows each time.
 
         Args:
             file: The file.
-            types: Types of columns by name, which text files do not say.
+            types: Types of columns by name, which text files lack.
 
         Raises:
-            SourceError: If it was replaced while it was read, is gone, or a value is not of its type.
-            SourceAccessError: If it may not be read.
+            SourceError: If the file was replaced or deleted while it was read, or a value does not fit its type.
+            SourceAccessError: If reading is denied.
         """
         head = self._tried_head(file)
         if isinstance(head, str):
@@ -283,7 +287,7 @@ class RowFiles:
 
     @staticmethod
     def _named(head: _Head, said: str) -> str:
-        """Return what Arrow reports of a value, with the name of the column in place of its number."""
+        """Return Arrow's message about a value, with the column's name instead of its number."""
         number = _COLUMN.match(said)
         if number is None:
             return said
@@ -296,7 +300,7 @@ class RowFiles:
             return f"it is not {file.format}: {_placed(error, 1)}"
 
     def _head(self, file: SourceFile) -> _Head:
-        """Return the columns of a file and how many of its rows are a piece, which its first bytes or its footer decide."""
+        """Return the columns of a file and the number of rows per piece, determined from its first bytes or its footer."""
         with self._opened(file) as raw:
             if file.format == "parquet":
                 footer = pq.read_metadata(pa.PythonFile(raw, mode="r"))
@@ -329,7 +333,7 @@ class RowFiles:
         for path in paths:
             about = path.stat()
             name = path.name if path == folder else path.relative_to(folder).as_posix()
-            # a program may set the time of the content back, and not that of the change
+            # the modification time can be set back, the time of the last status change cannot
             listed.append((name, str(path), about.st_size, f"{about.st_ctime_ns}-{about.st_mtime_ns}-{about.st_size}"))
         return listed
 
@@ -342,7 +346,7 @@ class RowFiles:
             NoSuchBucket=f"there is no bucket {bucket}",
         ):
             found = [item for page in pages for item in page.get("Contents", ())]
-        # "history" names history/a.csv and the object history, and not history_of_prices/a.csv
+        # "history" matches history/a.csv and the object history, but not history_of_prices/a.csv
         root = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
         listed = []
         for each in found:
@@ -354,7 +358,7 @@ class RowFiles:
 
 
 class _ObjectFile(io.RawIOBase):
-    """An object of S3 that is read by ranges, each of the version that was listed."""
+    """An S3 object that is read by ranges, each of the listed version."""
 
     def __init__(self, s3: Any, bucket: str, file: SourceFile) -> None:
         self._s3, self._bucket, self._file, self._at = s3, bucket, file, 0
@@ -388,7 +392,7 @@ class _ObjectFile(io.RawIOBase):
             f"reading {self._file.uri}",
             allow(["s3:GetObject"], f"arn:aws:s3:::{self._bucket}/{key}"),
             PreconditionFailed="it was replaced while it was read; read the source again",
-            NoSuchKey="it went while it was read; read the source again",
+            NoSuchKey="it was deleted while it was read; read the source again",
         ):
             answer = self._s3.get_object(
                 Bucket=self._bucket,
@@ -402,7 +406,7 @@ class _ObjectFile(io.RawIOBase):
 
 
 def _folders(key: str) -> list[tuple[str, str | None]]:
-    """Return the columns that names of folders give; Hive writes a null by a name of its own, and marks in values by ``%``."""
+    """Return the columns of folder names; Hive has a name for null, and percent-encodes special characters in values."""
     pairs = (part.partition("=") for part in key.split("/")[:-1] if "=" in part)
     return [(unquote(name), None if value == _HIVE_NULL else unquote(value)) for name, _, value in pairs if name]
 
@@ -428,15 +432,15 @@ def _finished(
 
 
 def _own(head: _Head, batches: list[pa.RecordBatch], file: SourceFile) -> pa.Table:
-    """Return a piece with the columns that its file has: Arrow adds those that were asked for and that no line of JSON has."""
+    """Return a piece without requested columns that the file lacks: Arrow adds those that no JSON line has."""
     rows = pa.Table.from_batches(batches)
     for name in [name for name in rows.column_names if name not in head.schema.names]:
         if rows[name].null_count == rows.num_rows:
             rows = rows.drop_columns([name])
         elif name in file.folders:
             raise SourceError(
-                f"{file.uri}: lines after its first {_SAMPLE:,} bytes have column {name!r}, which its folder gives too; "
-                "leave it out of the lines, or write it in the first"
+                f"{file.uri}: lines after its first {_SAMPLE:,} bytes have column {name!r}, which its folder name has too; "
+                "omit it from the lines, or write it in the first"
             )
     return rows
 
@@ -460,11 +464,11 @@ def _with_folders(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataT
 def _absent(columns: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     for name in columns:
         if name not in names:
-            yield f"column {name!r} is missing, which other files have"
+            yield f"column {name!r} is missing, but other files have it"
 
 
 def _open_csv(stream: Any, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    # as texts, which get their types later: Arrow has one list of nulls for the columns of every type
+    # read as strings and cast later: Arrow has only one list of null values for columns of all types
     texts = {name: pa.string() if _is_text_first(kind) else kind for name, kind in kinds.items()}
     reader = pa_csv.open_csv(
         stream,
@@ -474,12 +478,12 @@ def _open_csv(stream: Any, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.Reco
         ),
     )
     if held := [name for name in reader.schema.names if pa.types.is_nested(kinds[name])]:
-        raise pa.ArrowInvalid(f"a CSV has no lists, which {', '.join(held)} holds; write Parquet or JSON lines")
+        raise pa.ArrowInvalid(f"CSV does not support lists (columns {', '.join(held)}); write Parquet or JSON lines")
     yield from reader
 
 
 def _open_jsonl(stream: Any, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    # JSON has strings for times and dates; Arrow reads those of some types only
+    # times and dates are strings in JSON, of which Arrow reads only some types
     plain = {name: pa.string() if _is_time(kind) else kind for name, kind in kinds.items()}
     yield from pa_json.open_json(
         stream,
@@ -489,7 +493,7 @@ def _open_jsonl(stream: Any, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.Re
 
 
 def _seen(head: _Head, format_: Format) -> dict[str, pa.DataType]:
-    """Return types of a text file's columns by what its beginning has: of a CSV all, of JSON the times, whose zones Arrow drops."""
+    """Return column types from a text file's beginning: all of a CSV, only times of JSON, whose zones Arrow drops."""
     return {
         field.name: field.type
         for field in head.schema
@@ -500,9 +504,9 @@ def _seen(head: _Head, format_: Format) -> dict[str, pa.DataType]:
 def _with_types(
     rows: pa.Table, start: int, file: SourceFile, types: Mapping[str, pa.DataType], declared: Collection[str]
 ) -> pa.Table:
-    """Return rows of a text file from number ``start`` on, with the types of columns that were read as texts."""
+    """Return rows of a text file from row number ``start``, with string columns cast to their types."""
     typed = _typed_csv if file.format == "csv" else _typed
-    for place, name in enumerate(rows.column_names):  # a name may be there twice, which the checks of a batch refuse
+    for place, name in enumerate(rows.column_names):  # names may be repeated, which the checks of a batch reject
         column = rows.column(place)
         kind = types.get(name, column.type)
         if kind == column.type or not pa.types.is_string(column.type):
@@ -511,7 +515,7 @@ def _with_types(
             rows = rows.set_column(place, name, typed(column, kind))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             row = start + _first_unfit(column, partial(typed, kind=kind))
-            seen = f"; it is not declared, and has the type of the first {_SAMPLE:,} bytes: write Parquet, which says types"
+            seen = f"; it is not declared, and has the type of the first {_SAMPLE:,} bytes: write Parquet, which stores types"
             raise SourceError(
                 f"{file.uri}, row {row:,}: column {name!r}: {_said(error)}{'' if name in declared else seen}"
             ) from error
@@ -519,7 +523,7 @@ def _with_types(
 
 
 def _first_unfit(texts: pa.ChunkedArray, typed: Callable[[pa.ChunkedArray], object]) -> int:
-    """Return the place of the first text that does not go with those before it."""
+    """Return the position of the first string that cannot be cast together with those before it."""
 
     def is_unfit(count: int) -> bool:
         try:
@@ -532,11 +536,11 @@ def _first_unfit(texts: pa.ChunkedArray, typed: Callable[[pa.ChunkedArray], obje
 
 
 def _typed(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Return values of a type out of texts; times keep that they have no zone, or nanoseconds, as those of a frame do."""
+    """Cast strings to a type; times without a zone or with nanoseconds stay so, as in a frame."""
     if not pa.types.is_timestamp(kind):
         values = texts.cast(kind)
         if pa.types.is_floating(kind) and pc.any(infinite := pc.is_inf(values)).as_py():
-            # Arrow gives what is too large as infinite, which a file that means it writes in letters
+            # Arrow casts numbers that are too large to infinity; an intended infinity is written in letters
             lost = texts.filter(pc.and_(infinite, pc.match_substring_regex(texts, "[0-9]")))
             if len(lost):
                 raise pa.ArrowInvalid(f"{lost[0].as_py()!r} is beyond the range of {kind}")
@@ -547,7 +551,7 @@ def _typed(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
             return texts.cast(pa.timestamp(unit, zone))
         except pa.ArrowInvalid as error:
             problems.append(str(error).partition(": expected ")[0])
-    raise pa.ArrowInvalid(f"{problems[0]}; times are ISO 8601, all with a zone or all without")
+    raise pa.ArrowInvalid(f"{problems[0]}; times must be ISO 8601, all with a zone or all without")
 
 
 def _typed_csv(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
@@ -564,14 +568,14 @@ def _typed_csv(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def _wide(kind: pa.DataType) -> pa.DataType:
-    """Return floats as a frame has them, so that the checks of a batch see what the declared type does not hold."""
+    """Return floats as doubles, as in a frame, so that the checks of a batch see values beyond the declared type."""
     if pa.types.is_list(kind):
         return pa.list_(_wide(kind.value_type))
     return pa.float64() if pa.types.is_float32(kind) else kind
 
 
 def _is_text_first(kind: pa.DataType) -> bool:
-    """Return whether Arrow makes values of a type out of texts; bytes need not be texts, and times of day it only reads."""
+    """Return whether a type is cast from strings; bytes need not be strings, and Arrow has no cast to times of day."""
     return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_time(kind))
 
 
@@ -584,13 +588,13 @@ def _plain(raw: IO[bytes], file: SourceFile) -> Any:
 
 
 def _piece(size: int, rows: int) -> int:
-    """Return how many rows a piece has: a power of two, so that a file that was changed a little is cut at the same rows."""
+    """Return the number of rows of a piece: a power of two, so that a slightly changed file is cut at the same rows."""
     most = _PIECE_BYTES * max(1, rows) // max(1, size)
     return 1 << (max(1, min(most, _PIECE_ROWS)).bit_length() - 1)
 
 
 def _kind(type_: pa.DataType) -> str:
-    """Return what a type is to who mixes files: numbers of any width are numbers."""
+    """Return a type's kind for comparing files: numbers of any width are the same kind."""
     if pa.types.is_dictionary(type_):
         return _kind(type_.value_type)
     if pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_):
@@ -605,7 +609,7 @@ def _kind(type_: pa.DataType) -> str:
 
 _KINDS: Mapping[str, Sequence[Callable[[pa.DataType], bool]]] = {
     "a number": (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
-    "a text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    "a string": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
     "bytes": (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary),
 }
 
@@ -625,7 +629,7 @@ def _names(keys: Sequence[str]) -> str:
 
 
 def _placed(error: Exception, first: int) -> str:
-    """Return what Arrow reports of a block of JSON lines, whose rows it counts from 0; the first has the number ``first``."""
+    """Return Arrow's message about a block of JSON lines, with rows counted from ``first`` instead of 0."""
     said = _said(error)
     before, mark, row = said.rpartition(" in row ")
     return f"{before}{mark}{int(row) + first:,}" if row.isdecimal() else said

@@ -1,4 +1,4 @@
-"""A content hash of rows that depends neither on their order, nor on file layout, nor on the version of a library."""
+"""Content hash of rows, independent of their order, of the file layout, and of library versions."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from mlops_runtime.contracts import canonical_json
 
 VERSION = "h3"
-BLOCK = 1 << 20  # rows that are hashed together: tasks of another engine hash theirs apart
+BLOCK = 1 << 20  # rows that are hashed together, so that tasks of other engines can hash blocks separately
 
 _SAMPLE = 1000  # rows
 _ROOM = 1 << 62
@@ -17,9 +17,9 @@ _NAN = {pa.float64(): 0x7FF8000000000000, pa.float32(): 0x7FC00000}
 
 
 def indices(rows: pa.Table, names: Sequence[str]) -> pa.Array:
-    """Return the places of rows in ascending order of columns; nulls come last, equal rows stay in their order.
+    """Return the sort order of rows by columns, ascending; nulls are last, equal rows keep their order.
 
-    Sorting a million rows by a text and two times takes a third of what Arrow takes for the texts themselves.
+    Sorting a million rows by a string and two times takes a third of Arrow's time for the strings alone.
 
     Example:
         >>> indices(pa.table({"k": ["b", "a", None], "n": [1, 2, 3]}), ["k", "n"]).to_pylist()
@@ -29,23 +29,23 @@ def indices(rows: pa.Table, names: Sequence[str]) -> pa.Array:
 
 
 def in_order(rows: pa.Table, names: Sequence[str]) -> pa.Table:
-    """Return rows in ascending order of columns, as ``indices`` has it; rows that are in order already come back as they are.
+    """Return rows sorted by columns, in the order of ``indices``; rows that are already sorted are returned unchanged.
 
     Example:
         >>> in_order(pa.table({"k": ["b", "a", "c"]}), ["k"])["k"].to_pylist()
         ['a', 'b', 'c']
     """
     packed = _packed([_ranks(rows[name]) for name in names])
-    # most batches that are not in order show it soon
+    # most unsorted batches are detected in a sample
     if _is_ascending([column.slice(0, _SAMPLE) for column in packed]) and _is_ascending(packed):
         return rows
     return rows.take(_order(packed))
 
 
 def _packed(columns: Sequence[pa.Array]) -> list[pa.Array]:
-    """Return fewer columns of the same order: whole numbers and times that fit into 62 bits together are one."""
+    """Return fewer columns with the same order: integers and times that fit into 62 bits together are combined."""
     found: list[pa.Array] = []
-    room = 0  # how many values the last column can have, if it takes another
+    room = 0  # number of distinct values of the last column, 0 if it cannot be combined
     for column in columns:
         kind = column.type
         is_whole = pa.types.is_integer(kind) or pa.types.is_timestamp(kind)
@@ -71,7 +71,7 @@ def _packed(columns: Sequence[pa.Array]) -> list[pa.Array]:
 
 
 def _order(columns: Sequence[pa.Array]) -> pa.Array:
-    """Return the places of rows in order: by the first column, and rows that share its value by the others."""
+    """Return the sort order of rows: by the first column, and rows with equal values by the others."""
     first = columns[0]
     if len(columns) > 1 and (first.null_count or not pa.types.is_integer(first.type)):
         return _order_of_all(columns)
@@ -90,7 +90,7 @@ def _order_of_all(columns: Sequence[pa.Array]) -> pa.Array:
 
 
 def _is_ascending(columns: Sequence[pa.Array]) -> bool:
-    """Return whether rows are in ascending order; rows with a null are not, as far as this tells."""
+    """Return whether rows are in ascending order; false for rows with a null."""
     count = max(len(columns[0]) - 1, 0)
     holds = pa.repeat(pa.scalar(True), count)
     for column in reversed(columns):
@@ -100,7 +100,7 @@ def _is_ascending(columns: Sequence[pa.Array]) -> bool:
 
 
 def same_as_before(rows: pa.Table, names: Sequence[str]) -> pa.Array:
-    """Return for each row but the first whether it has the values of the row before; null equals nothing.
+    """Return for each row but the first whether it equals the previous row; null equals nothing.
 
     Example:
         >>> same_as_before(pa.table({"k": ["a", "a", "b"]}), ["k"]).to_pylist()
@@ -114,7 +114,7 @@ def same_as_before(rows: pa.Table, names: Sequence[str]) -> pa.Array:
 
 
 def _ranks(column: pa.ChunkedArray) -> pa.Array:
-    """Return integers that order as the values do."""
+    """Return integers that sort like the values."""
     array = column.combine_chunks()
     if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
         return array
@@ -130,18 +130,18 @@ class UnhashableColumnError(ValueError):
 def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool = False, block: int = BLOCK) -> str:
     """Return ``h3:<SHA-256>`` of the rows, independent of the order of rows and columns.
 
-    It is the SHA-256 of a head and of the digests of blocks of rows in their order, see ``block_digest`` and ``hash_of_blocks``.
+    It is the SHA-256 of a header and of the digests of blocks of sorted rows, see ``block_digest`` and ``hash_of_blocks``.
 
     Args:
         table: The rows.
-        first: Columns to sort by before all others, by name; part of what is hashed, so compare hashes made with the same ones.
-            Columns that nearly tell rows apart make it quicker. Default: all columns by name.
-        is_sorted: Whether the rows are in ascending order of ``first``, which no two of them share. Default: they are sorted here.
-        block: Rows of a block; part of what is hashed.
+        first: Columns to sort by before all others; part of the hash, so compare only hashes made with the same ones. Columns that
+            are nearly unique are faster. Default: all columns by name.
+        is_sorted: Whether the rows are already in ascending and unique order of ``first``. Default: they are sorted here.
+        block: Number of rows of a block; part of the hash.
 
     Raises:
-        UnhashableColumnError: If a column is neither boolean, integer, float, decimal, string, binary, date, timestamp nor a list
-            of these but decimals and binary.
+        UnhashableColumnError: If a column's type is not boolean, integer, float, decimal, string, binary, date, timestamp, or a
+            list of these except decimals and binary.
 
     Example:
         >>> import pyarrow as pa
@@ -156,14 +156,14 @@ def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool 
     order = None if is_sorted or not names else indices(canonical, names)
     digests = []
     for start in range(0, table.num_rows, block):
-        # a block at a time: the sorted copy of all rows would double the memory
+        # one block at a time: a sorted copy of all rows would double the memory
         part = canonical.slice(start, block) if order is None else canonical.take(order.slice(start, block))
         digests.append(_digest(part))
     return hash_of_blocks(table.schema, table.num_rows, digests, first, block=block)
 
 
 def block_digest(rows: pa.Table, first: Sequence[str] = ()) -> bytes:
-    """Return the digest of the rows of one block, in the order of the whole.
+    """Return the digest of the rows of one block, in sorted order.
 
     Args:
         rows: The rows.
@@ -188,10 +188,10 @@ def hash_of_blocks(
 
     Args:
         schema: Columns of the rows.
-        rows: How many there are.
-        digests: Of the blocks, in order.
+        rows: Number of rows.
+        digests: Digests of the blocks, in order.
         first: As for ``content_hash``.
-        block: Rows of a block but the last.
+        block: Number of rows of every block but the last.
     """
     head = {
         "columns": [[name, _said(logical_type(schema.field(name).type))] for name in _names(schema, first)],
@@ -217,7 +217,7 @@ def _digest(canonical: pa.Table) -> bytes:
 
 
 def logical_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type without what only the memory layout says: dictionaries and string views are strings, vectors are lists."""
+    """Return the type without differences of memory layout: dictionaries and string views are strings, vectors are lists."""
     if pa.types.is_dictionary(kind):
         return logical_type(kind.value_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
@@ -232,14 +232,14 @@ def logical_type(kind: pa.DataType) -> pa.DataType:
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Tell whether values are lists; views of lists are refused, since Arrow's cast of them loses missing elements."""
+    """Return whether a type is a list; list views are not supported, because Arrow's cast of them loses null elements."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return values that Arrow can compare, sort and group as ours are: floats with one zero and one NaN, lists as their bytes.
+    """Return values that Arrow compares, sorts and groups canonically: floats with one zero and one NaN, lists as bytes.
 
-    Arrow has no such functions for lists.
+    Arrow cannot compare, sort or group lists.
 
     Example:
         >>> one, other = pa.array([[1.0, -0.0], None]), pa.array([[1.0, 0.0], None])
@@ -259,7 +259,7 @@ def _said(kind: pa.DataType) -> str:
 
 
 def _canonical(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column as 64-bit integers, as decimals, or as text or bytes; nulls stay."""
+    """Return a column as 64-bit integers, decimals, strings or bytes; nulls stay."""
     kind = logical_type(column.type)
     if pa.types.is_string(kind):
         return column.cast(pa.large_string())
@@ -292,7 +292,7 @@ def _canonical(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _list_bytes(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return each list as bytes: a zero for a missing element, for others a one and its 8 bytes, or its length and its text."""
+    """Return each list as bytes: 0 for a null element, else 1 and the element's 8 bytes, or its length and its string."""
     lists = pa.concat_arrays(
         [chunk.cast(pa.large_list(column.type.value_type)) for chunk in column.chunks]
         or [pa.array([], pa.large_list(column.type.value_type))]
@@ -315,12 +315,12 @@ def _list_bytes(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _fixed(numbers: pa.Array) -> pa.Array:
-    """Return integers as their 8 bytes."""
+    """Return integers as 8 bytes each."""
     return numbers.view(pa.binary(8)).cast(pa.large_binary())
 
 
 def _bytes(column: pa.ChunkedArray) -> list[bytes | memoryview]:
-    """Return which values are missing, a byte each, and the values: integers in 8 bytes, texts after all their lengths."""
+    """Return the null flags, a byte each, and the values: integers in 8 bytes, strings after all lengths."""
     if column.num_chunks == 0:
         return []
     array = column.combine_chunks()

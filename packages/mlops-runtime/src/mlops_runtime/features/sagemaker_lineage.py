@@ -1,4 +1,4 @@
-r"""Training sets in SageMaker's lineage graph: which snapshots of which tables contributed, and which model was trained from it.
+r"""Training sets in SageMaker's lineage graph: contributing table snapshots, and models trained from the set.
 
 ::
 
@@ -6,8 +6,8 @@ r"""Training sets in SageMaker's lineage graph: which snapshots of which tables 
             |   \-------------------------DerivedFrom------------^
             +--AssociatedWith--> feature group
 
-All of it can be published from the manifest alone, at any time and repeatedly: existing entities are found by their source and
-kept.
+Everything is published from the manifest alone, at any time and idempotently: existing entities are found by their source and
+reused.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/lineage-tracking-entities.html
 """
@@ -34,12 +34,12 @@ _CATALOG = re.compile(r"arn:aws[a-z-]*:glue:[a-z0-9-]+:\d{12}")
 
 
 class SageMakerLineageError(Exception):
-    """SageMaker did not take a part of the lineage; what was written before stays, and recording again goes on from there."""
+    """SageMaker rejected a part of the lineage; earlier parts stay, and recording again continues from there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedLineage:
-    """ARNs of a training set's entities; ``created`` counts the entities and associations that were new."""
+    """ARNs of a training set's entities; ``created`` counts new entities and associations."""
 
     training_set: str
     action: str
@@ -63,7 +63,7 @@ class SageMakerLineage:
         manifests: The ``s3://`` prefix of all manifests.
 
     Raises:
-        SageMakerLineageError: If catalog or prefix are invalid.
+        SageMakerLineageError: If ``catalog`` or ``manifests`` is invalid.
 
     Example:
         >>> import boto3
@@ -84,18 +84,18 @@ class SageMakerLineage:
         self._sagemaker, self._catalog, self._manifests = sagemaker, catalog, manifests.rstrip("/")
 
     def training_set_uri(self, manifest_id: str) -> str:
-        """Return the source that a training set is found by: its manifest."""
+        """Return the source URI that identifies a training set: its manifest."""
         return f"{self._manifests}/{manifest_id}.json"
 
     def record(self, manifest: TrainingSetManifest, *, uri: str = "") -> RecordedLineage:
         """Write a training set, the snapshots that it was built from, and the build.
 
         Args:
-            manifest: What was built.
+            manifest: The training set's manifest.
             uri: Location of its files, for readers of the graph. Default: omitted.
 
         Raises:
-            SageMakerLineageError: With the call that failed and why.
+            SageMakerLineageError: With the failed call and the reason.
         """
         digest = content_hash(manifest)
         built = self._artifact(
@@ -139,16 +139,16 @@ class SageMakerLineage:
         )
 
     def link_package(self, description: Mapping[str, Any]) -> str | None:
-        """Associate the training set of a model package with it.
+        """Associate a model package with its training set.
 
         Args:
-            description: DescribeModelPackage's answer; ``training_set_id`` of its metadata names the training set.
+            description: Response of DescribeModelPackage; ``training_set_id`` of its metadata identifies the training set.
 
         Returns:
-            ARN of the artifact that stands for the package; ``None`` if its metadata names no training set, or the graph has none.
+            ARN of the package's artifact; ``None`` if its metadata has no training set, or the graph lacks it.
 
         Raises:
-            SageMakerLineageError: With the call that failed and why.
+            SageMakerLineageError: With the failed call and the reason.
         """
         metadata = description.get("CustomerMetadataProperties", {})
         training_set = metadata.get("training_set_id")
@@ -176,7 +176,7 @@ class SageMakerLineage:
         with _said("ListArtifacts", uri):
             for page in self._sagemaker.get_paginator("list_artifacts").paginate(SourceUri=uri):
                 for row in page["ArtifactSummaries"]:
-                    # versions of a source, which others may have made, are artifacts of their own
+                    # skip versions of the source, which are separate artifacts that others may have created
                     if not row.get("Source", {}).get("SourceTypes"):
                         return row["ArtifactArn"]
         return None
@@ -236,7 +236,7 @@ class SageMakerLineage:
         return _ensured(find, create)
 
     def _associate(self, source: _Entity, destination: _Entity, kind: "AssociationEdgeTypeType") -> bool:
-        # what is new has no associations yet
+        # new entities have no associations yet
         if not source.is_new and not destination.is_new and self._associated(source, destination):
             return False
         ends = f"{source.arn} -> {destination.arn}"
@@ -271,7 +271,7 @@ def _ensured(find: Callable[[], str | None], create: Callable[[], str]) -> _Enti
 
 
 def _name(text: str, identity: str) -> str:
-    """Return a name within SageMaker's limits that no other identity has."""
+    """Return a name within SageMaker's limits, unique by identity."""
     return lineage_name(text, hashlib.sha256(identity.encode()).hexdigest()[:LINEAGE_DIGITS])
 
 

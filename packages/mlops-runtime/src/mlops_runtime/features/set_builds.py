@@ -1,4 +1,4 @@
-"""Training sets that a store builds and keeps: intent, rows by the engine that is asked for, files and manifest."""
+"""Builds of a store's training sets: intent, rows from the requested engine, files and manifest."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetBuilds:
-    """What builds and keeps the training sets of a store.
+    """Builds and stores the training sets of a store.
 
     Attributes:
         load: Loads a table by name.
         names: Names of its tables.
         engines: Engines beyond this process.
-        sets: Where sets are kept.
+        sets: Location of training sets.
         manifests: Their manifests.
-        builds: Where builds say that they read.
+        builds: Intents of builds.
         services: Feature services.
-        s3: A boto3 client of S3, of a store that is there.
+        s3: A boto3 client of S3, for a store in S3.
     """
 
     load: Callable[[str], Table]
@@ -50,7 +50,7 @@ class SetBuilds:
     def rows(
         self, entities: ArrowStream | RowSource, features: Features, timestamp: str, memory: int | None
     ) -> ArrowStream:
-        """Return entity rows; those of files or of a query are read into memory, with keys of the types of the tables."""
+        """Return entity rows; rows of files or of a query are read into memory, with keys in the types of the tables."""
         if isinstance(entities, RowSource):
             types = {timestamp: pa.timestamp("us", "UTC"), **key_types(self.load, self.names, features)}
             rows: ArrowStream = read_source(entities, types, memory=MEMORY if memory is None else memory)
@@ -58,11 +58,11 @@ class SetBuilds:
         return entities
 
     def build(self, request: Request, service: FeatureService | None) -> "TrainingSet":
-        """Build what is asked for, and keep it; what was not found is a warning. Errors are those of ``training_set``.
+        """Build and store the requested set, with warnings for unmatched groups. Errors are those of ``training_set``.
 
         Args:
-            request: What is asked for.
-            service: The feature service that its features are of, which is stored with it.
+            request: The request.
+            service: The feature service of its features, which is stored too.
         """
         from mlops_runtime.features import training_set  # noqa: PLC0415 - duckdb
         from mlops_runtime.features.unmatched_groups import UnmatchedGroupWarning  # noqa: PLC0415 - duckdb

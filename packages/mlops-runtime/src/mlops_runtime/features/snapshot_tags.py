@@ -1,8 +1,8 @@
-"""Tags that keep the snapshots a training set reads, written without reading a row and without pyiceberg.
+"""Tags that retain the snapshots of a training set, written without reading rows and without pyiceberg.
 
-A tag is a reference in a table's metadata file; retention keeps what a tag names. Writing one is a commit: a new metadata file, and
-the catalog's pointer from the old one to it, refused if another commit came first. Who may do that may as well point a table at
-other data, so it is the right of one function, not of jobs that run a model team's image.
+A tag is a reference in a table's metadata file, and retention keeps tagged snapshots. Tagging is a commit: a new metadata file, and
+an update of the catalog's pointer to it, which fails if another commit came first. A caller with that permission could also point a
+table at other data, so only one function has it, not the jobs that run a model team's image.
 
 See: https://iceberg.apache.org/spec/#snapshot-retention-policy and https://iceberg.apache.org/spec/#table-metadata-fields
 """
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 COMMIT_ATTEMPTS = 8
-# a training set is read by sequence number when its snapshot is gone: tags are a convenience, and each costs every commit
+# an expired snapshot is still readable by sequence number: tags are a convenience, and each costs every commit
 KEPT_TAGS = 8
-# says that a tag may go; by it, the retention of any Iceberg engine drops it too
+# marks a tag as removable; by it, the retention of any Iceberg engine drops it too
 TAG_AGE = timedelta(days=91)
 _PREVIOUS = "write.metadata.previous-versions-max"
 _VERSION = re.compile(r"_v\d+$")
-# what UpdateTable takes of what GetTable gives (botocore: glue 2017-03-31 TableInput)
+# fields of GetTable's response that UpdateTable accepts (botocore: glue 2017-03-31 TableInput)
 _INPUT = (
     "Name", "Description", "Owner", "LastAccessTime", "LastAnalyzedTime", "Retention", "StorageDescriptor", "PartitionKeys",
     "ViewOriginalText", "ViewExpandedText", "TableType", "Parameters", "TargetTable",
@@ -43,22 +43,22 @@ class SnapshotTagError(ValueError):
 
 
 def training_set_tag(plan: TrainingSetPlan, as_of: datetime, read: Mapping[str, int]) -> str:
-    """Return the tag of a training set: the same plan of the same snapshots has the same one.
+    """Return the tag of a training set, the same for the same plan and snapshots.
 
     Args:
         plan: Labels, features and split.
-        as_of: Nothing that became known later is used.
+        as_of: Cutoff: later knowledge is not used.
         read: The snapshot of each table, by its name.
     """
     return f"ts-{content_hash({'plan': plan, 'as_of': as_of.astimezone(UTC), 'read': dict(read)})[:16]}"
 
 
 def tables_of(plan: TrainingSetPlan, tables: Sequence[str]) -> tuple[str, ...]:
-    """Return the tables of a plan, whose groups are named by their tables, or by their names alone.
+    """Return the tables of a plan, whose groups are given by table name, or by group name alone.
 
     Args:
         plan: The plan.
-        tables: Names of the tables that there are.
+        tables: Names of the existing tables.
 
     Example:
         >>> plan = TrainingSetPlan(
@@ -72,7 +72,7 @@ def tables_of(plan: TrainingSetPlan, tables: Sequence[str]) -> tuple[str, ...]:
 
 
 def time_of(text: str) -> datetime:
-    """Return a time as a machine passes it; one without a zone is in UTC, as for the job.
+    """Return the time from a state machine's input; a time without a zone is in UTC, as for the job.
 
     Example:
         >>> time_of("2017-08-01T09:00:00").isoformat(), time_of("2017-08-01T09:00:00.000Z").isoformat()
@@ -85,21 +85,21 @@ def time_of(text: str) -> datetime:
 def with_tag(
     metadata: Mapping[str, Any], location: str, snapshot: int, tag: str, *, now: datetime
 ) -> dict[str, object]:
-    """Return a table's metadata with one reference more, and of those with an age the newest ``KEPT_TAGS``.
+    """Return a table's metadata with one more reference, and only the newest ``KEPT_TAGS`` references with an age.
 
     Args:
         metadata: The newest metadata.
-        location: Where its file lies, for the log of metadata files.
+        location: Location of its file, for the log of metadata files.
         snapshot: The snapshot.
         tag: Its tag.
         now: The time of the commit.
 
     Raises:
-        SnapshotTagError: If the table has no such snapshot any more, or the tag names another one.
+        SnapshotTagError: If the table no longer has the snapshot, or the tag names another one.
     """
     known = {each["snapshot-id"]: each.get("sequence-number", 0) for each in metadata.get("snapshots") or ()}
     if snapshot not in known:
-        raise SnapshotTagError(f"the table has no snapshot {snapshot} any more: it was expired before it was tagged")
+        raise SnapshotTagError(f"the table no longer has snapshot {snapshot}: it expired before it was tagged")
     refs = metadata.get("refs") or {}
     if refs.get(tag, {"snapshot-id": snapshot})["snapshot-id"] != snapshot:
         raise SnapshotTagError(f"tag {tag} names snapshot {refs[tag]['snapshot-id']}, not {snapshot}")
@@ -127,19 +127,19 @@ def _kept(refs: Mapping[str, Any], order: Mapping[int, int]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tagged:
-    """The tag of a training set, and the engine that what it reads has room in."""
+    """The tag of a training set, and the engine for its size."""
 
     tag: str
     choice: EngineChoice
 
 
 def engine_of(plan: TrainingSetPlan, sizes: Mapping[str, Planned], *, memory: int) -> EngineChoice:
-    """Return the engine for a plan's set, by what the metadata of its tables says; no label of them counts for less than a row.
+    """Return the engine for a plan's set by the metadata of its tables; each row of the label table counts as an entity row.
 
     Args:
         plan: Labels, features and split.
-        sizes: What the current snapshot of each table holds, by its name.
-        memory: Bytes that DuckDB may use where it would run.
+        sizes: Size of the current snapshot of each table, by its name.
+        memory: Bytes of memory available to DuckDB.
 
     Example:
         >>> plan = TrainingSetPlan(
@@ -162,31 +162,29 @@ class SnapshotTags:
         glue: Client; the catalog.
         s3: Client; metadata files.
         database: Name of the database.
-        memory: Bytes that DuckDB may use where training sets are built. Default: 8 GiB.
+        memory: Bytes of memory available to DuckDB where training sets are built. Default: 8 GiB.
     """
 
     def __init__(self, *, glue: "GlueClient", s3: "S3Client", database: str, memory: int = 8 << 30) -> None:
         self._glue, self._s3, self._database, self._memory = glue, s3, database, memory
 
     def pin(self, plan: TrainingSetPlan, tables: Sequence[str], *, as_of: datetime, now: datetime) -> Tagged:
-        """Tag the current snapshots of a plan's tables, from now on kept by retention, and choose the engine for the set.
+        """Tag the current snapshots of a plan's tables, which retains them, and choose the engine for the set.
 
         Args:
             plan: Labels, features and split.
             tables: Names of the plan's tables.
-            as_of: Nothing that became known later is used.
-            now: The time.
+            as_of: Cutoff: later knowledge is not used.
+            now: The current time.
 
         Raises:
-            SnapshotTagError: If a table holds no rows yet, or its commits were overtaken again and again.
+            SnapshotTagError: If a table has no rows yet, or every attempt to commit conflicted with another writer.
         """
         found = {table: read_metadata(self._database, table, self._glue, self._s3) for table in tables}
         read = {table: metadata.get("current-snapshot-id") for table, metadata in found.items()}
         empty = [table for table, snapshot in read.items() if snapshot in (None, -1)]
         if empty or not read:
-            raise SnapshotTagError(
-                f"tables that hold no rows yet cannot be read: {', '.join(empty) or 'none is named'}"
-            )
+            raise SnapshotTagError(f"tables without rows cannot be read: {', '.join(empty) or 'no table is named'}")
         snapshots = {table: int(str(snapshot)) for table, snapshot in read.items()}
         tag = training_set_tag(plan, as_of, snapshots)
         for table, snapshot in snapshots.items():
@@ -216,11 +214,11 @@ class SnapshotTags:
             except self._glue.exceptions.ConcurrentModificationException:
                 continue
             return
-        raise SnapshotTagError(f"{COMMIT_ATTEMPTS} commits to table {table} were overtaken by others; ask again")
+        raise SnapshotTagError(f"{COMMIT_ATTEMPTS} commits to table {table} conflicted with other writers; try again")
 
 
 def _size(table: str, metadata: Mapping[str, Any], snapshot: int) -> Planned:
-    """Return what a snapshot holds by its own summary; one that does not say it holds nothing."""
+    """Return the size of a snapshot by its summary; 0 if the summary lacks it."""
     summary = next(
         each.get("summary") or {} for each in metadata.get("snapshots") or () if each["snapshot-id"] == snapshot
     )
@@ -231,7 +229,7 @@ def _size(table: str, metadata: Mapping[str, Any], snapshot: int) -> Planned:
 
 
 def _next(location: str) -> str:
-    """Name the next metadata file, as Iceberg's own writers do."""
+    """Return the name of the next metadata file, in the format of Iceberg's own writers."""
     folder, _, name = location.rpartition("/")
     number = name.partition("-")[0]
     if not number.isdigit():

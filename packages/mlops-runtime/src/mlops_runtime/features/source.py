@@ -1,6 +1,6 @@
-"""Rows of tables: all of a scan, or in batches, column by column: a feature table need not lie in memory to be joined.
+"""Rows of tables, from whole scans or in batches by column, so that a table need not fit in memory to be joined.
 
-A point-in-time plan reads keys and times first, picks rows by their place, and then reads the columns of those rows alone.
+A point-in-time join reads keys and times first, picks rows by position, and then reads the other columns of only those rows.
 """
 
 import zlib
@@ -26,11 +26,11 @@ PLACE = "place"
 
 
 class MissingFileError(FeatureTableError, FileNotFoundError):
-    """A file that a snapshot names is not there: an erasure has removed it meanwhile, or something else ever."""
+    """A file of a snapshot is missing: an erasure removed it meanwhile, or it was removed by other means."""
 
 
 class DamagedFileError(FeatureTableError):
-    """A file of a table cannot be read: its bytes are not those that were written."""
+    """A file of a table cannot be read: its content differs from what was written."""
 
 
 def read_group(
@@ -41,10 +41,10 @@ def read_group(
     event_by: datetime | None = None,
     since: datetime | None = None,
 ) -> pa.Table:
-    """Read the rows of a group that there are now; features newer than the newest of them are null. Bounds as for ``scanned``.
+    """Read the current rows of a group; features declared after the newest snapshot are null. Bounds as for ``scanned``.
 
     Raises:
-        MissingFileError: As for ``whole``, and so is DamagedFileError.
+        MissingFileError: As for ``whole``, like DamagedFileError.
     """
     snapshot = table.current_snapshot()
     if snapshot is None:
@@ -72,16 +72,16 @@ def read_rows(
 
 
 def whole(scan: DataScan) -> pa.Table:
-    """Read a scan into memory, files beside each other.
+    """Read a scan into memory, files concurrently.
 
     Raises:
-        MissingFileError: If a file that its snapshot names is not there; with the file.
-        DamagedFileError: If one cannot be read; with the file.
+        MissingFileError: If a file of the snapshot is missing; with the file.
+        DamagedFileError: If a file cannot be read; with the file.
     """
     try:
         return scan.to_arrow()
     except Exception:
-        # Arrow names no file that it cannot decode
+        # Arrow's errors do not name the file that cannot be decoded
         for task in scan_tasks(scan):
             for _ in _read(scan, scan.projection(), task):
                 pass
@@ -92,8 +92,8 @@ def scan_tasks(scan: DataScan) -> list[FileScanTask]:
     """Return the data files of a scan, in the order of their names.
 
     Raises:
-        MissingFileError: If a manifest, or the list of manifests, is not there; with the file.
-        DamagedFileError: If one cannot be read; with the file.
+        MissingFileError: If a manifest, or the manifest list, is missing; with the file.
+        DamagedFileError: If one of them cannot be read; with the file.
     """
     try:
         return sorted(scan.plan_files(), key=lambda task: task.file.file_path)
@@ -110,11 +110,11 @@ def scan_tasks(scan: DataScan) -> list[FileScanTask]:
 
 @contextmanager
 def naming_files(table: Table) -> Iterator[None]:
-    """Say which file it was where a table's rewriting, which reads files itself, could not read one.
+    """Name the unreadable file in errors of rewriting a table, which reads files itself.
 
     Raises:
-        MissingFileError: If a file that a snapshot names is not there.
-        DamagedFileError: If one cannot be read.
+        MissingFileError: If a file of a snapshot is missing.
+        DamagedFileError: If a file cannot be read.
     """
     try:
         yield
@@ -134,44 +134,48 @@ def naming_files(table: Table) -> Iterator[None]:
 
 @contextmanager
 def reading(file: str, *, what: str = "data file") -> Iterator[None]:
-    """Say which file it was that could not be read.
+    """Name the file in errors of reading it.
+
+    Args:
+        file: The file.
+        what: Kind of the file, for the message.
 
     Raises:
-        MissingFileError: If it is not there.
-        DamagedFileError: If it is not what was written, or not all of it.
+        MissingFileError: If the file is missing.
+        DamagedFileError: If its content is not what was written, or incomplete.
     """
     try:
         with missing_as_such():
             yield
     except FileNotFoundError as error:
         raise MissingFileError(
-            f"{what} {file} is missing; ask again where an erasure ran meanwhile, else restore it from a backup or version"
+            f"{what} {file} is missing; retry if an erasure ran meanwhile, otherwise restore it from a backup or version"
         ) from error
     except (pa.ArrowException, OSError) as error:
-        if "AWS Error" in str(error):  # the network, or rights
+        if "AWS Error" in str(error):  # network or permissions
             raise
         raise DamagedFileError(_damaged(f"{what} {file}", error)) from error
 
 
 class RowSource(Protocol):
-    """Rows that can be read again and again, each time in the same order."""
+    """Rows that can be read repeatedly, in the same order each time."""
 
     @property
     def schema(self) -> pa.Schema:
         """Names and types of the columns."""
 
     def read(self, columns: Sequence[str]) -> pa.RecordBatchReader:
-        """Return the rows with these columns alone, in batches."""
+        """Return only these columns of the rows, in batches."""
 
 
 class IcebergRows:
     """The rows of a table scan, one data file in memory at a time, files in the order of their names.
 
-    ``DataScan.to_arrow_batch_reader`` of pyiceberg starts to read every file at once and keeps what is not asked for yet.
+    pyiceberg's ``DataScan.to_arrow_batch_reader`` starts to read all files at once and buffers what is not consumed yet.
 
     Args:
         scan: The scan, with its snapshot, filter and columns.
-        schema: Types that the columns get. Default: the scan's.
+        schema: Types of the columns. Default: the scan's.
 
     Example:
         >>> rows = IcebergRows(table.scan(snapshot_id=snapshot_id, selected_fields=("store_id", "units")))  # doctest: +SKIP
@@ -184,12 +188,12 @@ class IcebergRows:
         self.schema = read_schema(scan.projection(), scan.table_metadata.properties) if schema is None else schema
 
     def read(self, columns: Sequence[str]) -> pa.RecordBatchReader:
-        """Return the rows with these columns alone, in batches."""
+        """Return only these columns of the rows, in batches."""
         scan = self._scan
         if self._tasks is None:
             self._tasks = scan_tasks(scan)
         tasks, schema = self._tasks, pa.schema([self.schema.field(name) for name in columns])
-        # columns are asked in the table's order; what the filter needs besides, the scan finds itself
+        # columns in the table's order; the scan itself adds the columns that its filter requires
         projected = scan.projection().select(*columns)
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -201,7 +205,7 @@ class IcebergRows:
 
 
 def _read(scan: DataScan, columns: Schema, task: FileScanTask) -> Iterator[pa.RecordBatch]:
-    from pyiceberg.io.pyarrow import ArrowScan  # noqa: PLC0415 - loads pandas where that is
+    from pyiceberg.io.pyarrow import ArrowScan  # noqa: PLC0415 - imports pandas if installed
 
     reader = ArrowScan(scan.table_metadata, scan.io, columns, scan.row_filter, scan.case_sensitive)
     with reading(task.file.file_path):
@@ -225,7 +229,7 @@ def _damaged(what: str, error: Exception) -> str:
 
 
 class TableRows:
-    """A table in memory as a source.
+    """A table in memory as a row source.
 
     Args:
         table: The table.
@@ -236,16 +240,16 @@ class TableRows:
         self.schema = table.schema
 
     def read(self, columns: Sequence[str]) -> pa.RecordBatchReader:
-        """Return the rows with these columns alone, in batches."""
+        """Return only these columns of the rows, in batches."""
         return self._table.select(list(columns)).to_reader()
 
     def take(self, columns: Sequence[str], places: pa.ChunkedArray) -> list[pa.ChunkedArray]:
-        """Return the values of columns at places; null where a place is null."""
+        """Return the values of columns at positions; null for null positions."""
         return [self._table[name].take(places) for name in columns]
 
 
 def take(source: RowSource, columns: Sequence[str], places: pa.ChunkedArray) -> list[pa.ChunkedArray]:
-    """Return the values of columns at places, null where a place is null, with one pass over the source.
+    """Return the values of columns at positions, null for null positions, in one pass over the source.
 
     Example:
         >>> source = TableRows(pa.table({"x": ["a", "b", "c"]}))
@@ -264,14 +268,16 @@ def take(source: RowSource, columns: Sequence[str], places: pa.ChunkedArray) -> 
             found.append(batch.take(pc.subtract(wanted[first:last], start - batch.num_rows)))
         first = last
     if first < len(wanted):
-        raise ValueError(f"the rows ended after {start}, place {wanted[first]} was picked; a source must not change")
+        raise ValueError(
+            f"the rows ended after {start}, but place {wanted[first]} was picked; a source must not change"
+        )
     rows = pa.Table.from_batches(found, pa.schema([source.schema.field(name) for name in columns]))
     ranks = pc.index_in(places, value_set=wanted)
     return [rows[name].take(ranks) for name in columns]
 
 
 def numbered(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-    """Return the rows with their place, from 0, as a further column.
+    """Return the rows with their position, from 0, as an additional column.
 
     Example:
         >>> numbered(TableRows(pa.table({"x": ["a", "b"]})).read(["x"])).read_all()["place"].to_pylist()

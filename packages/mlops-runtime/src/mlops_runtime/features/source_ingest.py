@@ -1,4 +1,4 @@
-"""Ingest rows that lie elsewhere: file by file, a piece a commit, each once, also when a run is killed and repeated."""
+"""Ingest of a source's rows, file by file with a commit per piece, each exactly once even if a run is killed and repeated."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,16 +20,16 @@ from mlops_runtime.features.table_types import arrow_schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestedSource:
-    """What an ingest of a source did.
+    """Result of ingesting a source.
 
     Attributes:
         table: Name of the table.
-        files: Files of rows that there were.
-        known: Files that an earlier run has ingested to their end, and that were not read again.
-        pieces: Pieces that were read, each of which is one commit.
-        duplicates: Pieces of them that were ingested before.
-        rows: Rows written.
-        repeated: Rows that were the same as another of their piece in every column, and were left out.
+        files: Number of files.
+        known: Number of files that an earlier run ingested completely, and that were not read again.
+        pieces: Number of pieces that were read, each of which is one commit.
+        duplicates: Number of these pieces that had been ingested before.
+        rows: Number of rows written.
+        repeated: Number of rows omitted because they equal another row of their piece in every column.
     """
 
     table: str
@@ -52,25 +52,26 @@ def ingest_source(
 ) -> IngestedSource:
     """Ingest the rows of a source.
 
-    A piece is known again by its content, as each batch is; a file that was ingested to its end is written down in the table's
-    ledger by name and version, so that another run need not read it.
+    A piece is recognized by its content, like any batch. A file that was ingested completely is recorded in the table's ledger by
+    name
+    and version, so that a later run need not read it.
 
     Args:
-        group: What the rows are.
-        source: Where they lie.
-        is_backfill: Whether each row says when it could first be known.
-        load: Loads the table at its newest state.
+        group: The rows' group.
+        source: The source.
+        is_backfill: Whether the rows have the time when each could first be known.
+        load: Loads the newest state of the table.
         ingest: Ingests a piece.
         now: The store's clock.
 
     Raises:
-        SourceError: If it is not a source; what cannot be read, or lacks columns, with every problem: nothing was written.
-        SourceAccessError: If the caller may not read it.
-        BatchError: If rows do not fit the group; what was ingested before stays, and is not written again.
+        SourceError: If it is not a source, cannot be read or lacks columns; with every problem, and nothing was written.
+        SourceAccessError: If reading is denied.
+        BatchError: If rows do not fit the group; pieces ingested before stay, and are not written again.
     """
     check_group(group)
     if not isinstance(source, RowSource):
-        raise SourceError(f"a source of rows is needed, RowFiles(...) or AthenaQuery(...), got {source!r}")
+        raise SourceError(f"a source of rows is required, RowFiles(...) or AthenaQuery(...), got {source!r}")
     types = {field.name: _plain(field.type) for field in arrow_schema(group) if field.name != INGEST_ID}
     with source.opened() as rows:
         files = rows.files.files(columns=types)
@@ -105,15 +106,15 @@ def ingest_source(
 
 
 def read_source(source: RowSource, types: Mapping[str, pa.DataType], *, memory: int) -> pa.Table:
-    """Return all rows of a source, as entity rows are needed.
+    """Return all rows of a source, for use as entity rows.
 
     Args:
-        source: Where they lie.
-        types: Types of columns, which text files do not say.
-        memory: Bytes that they may have.
+        source: The source.
+        types: Types of columns, which text files lack.
+        memory: Maximum bytes of the rows.
 
     Raises:
-        SourceError: As for ``ingest_source``, and if they have more bytes.
+        SourceError: As for ``ingest_source``, and if the rows exceed ``memory``.
     """
     with source.opened() as rows:
         files = rows.files.files()
@@ -125,14 +126,14 @@ def read_source(source: RowSource, types: Mapping[str, pa.DataType], *, memory: 
                 size += piece.nbytes
                 if size > memory:
                     raise SourceError(
-                        f"entity rows of {rows.files} have more than the {memory:,} bytes of memory=; select the columns that are "
-                        "needed, or ask for several sets"
+                        f"entity rows of {rows.files} have more than the {memory:,} bytes of memory=; select only the "
+                        "required columns, or request several sets"
                     )
                 pieces.append(piece)
         try:
             return pa.concat_tables(pieces, promote_options="permissive")
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise SourceError(f"files of {rows.files} do not go together: {' '.join(str(error).split())}") from error
+            raise SourceError(f"files of {rows.files} have different types: {' '.join(str(error).split())}") from error
 
 
 def _problems(group: FeatureGroup, names: Sequence[str], *, is_backfill: bool) -> Iterator[str]:
@@ -140,7 +141,7 @@ def _problems(group: FeatureGroup, names: Sequence[str], *, is_backfill: bool) -
         if column.required and column.name not in (*names, CREATED_TIME, INGEST_ID):
             yield f"column {column.name!r} is missing"
     if is_backfill and CREATED_TIME not in names:
-        yield f"column {CREATED_TIME!r} is missing, which says when each row could first be known"
+        yield f"column {CREATED_TIME!r} is missing; give when each row could first be known"
     allowed = [column.name for column in group.columns if column.name != INGEST_ID]
     for name in names:
         if name not in allowed:

@@ -1,4 +1,4 @@
-"""A training set from a plan: labels and features as they were known, split by time into rows to train on and rows held out."""
+"""Training sets from a plan: labels and features as they were known, split by time into training and holdout rows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ from mlops_runtime.features.unmatched_groups import unmatched_groups
 from mlops_runtime.training_data.baseline_names import baseline_problems, method_of
 from mlops_runtime.training_data.naive_baselines import with_baselines
 
-_PLACE = "__place__"  # no column of a group is called so
+_PLACE = "__place__"  # not a valid column name of a group
 
 
 def build(
@@ -44,7 +44,7 @@ def build(
     tag: str | None = None,
     block: int = BLOCK,
 ) -> TrainingSet:
-    """Split the labels, tag the current snapshots of the plan's tables, then build from them, here.
+    """Split the labels, tag the current snapshots of the plan's tables, and build the set from them in this process.
 
     Args:
         load: As for ``prepared``.
@@ -52,7 +52,7 @@ def build(
         plan: As for ``prepared``.
         as_of: As for ``prepared``.
         tag: As for ``prepared``.
-        block: Rows that are hashed together, and are in one file of each split.
+        block: Number of rows that are hashed together and share a file of each split.
 
     Raises:
         TrainingSetError: As for ``prepared``.
@@ -63,7 +63,7 @@ def build(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Labels of both splits, each with its name, and the times by which they were split."""
+    """Labels with the name of their split, and the times of the split."""
 
     rows: pa.Table
     times: Mapping[str, str]
@@ -73,13 +73,13 @@ Split = Callable[[Table, PinnedTable, TrainingSetPlan, datetime], Parts]
 
 
 def split_here(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: datetime) -> Parts:
-    """Read the labels of a plan as they were known, and split them, in memory.
+    """Read and split the labels of a plan as they were known, in memory.
 
     Args:
         table: The table of the labels.
-        labels: What is read of it.
+        labels: The pinned label table.
         plan: The plan.
-        as_of: Nothing that became known later is used.
+        as_of: Cutoff: later knowledge is not used.
 
     Raises:
         TrainingSetError: If a split is empty, or a label was known before the time of its prediction.
@@ -109,19 +109,19 @@ def cut_of(
 
     Args:
         plan: The plan.
-        labels: Their table.
-        as_of: Nothing that became known later is used.
-        newest: When the newest label became known. ``None``: labels are missing.
-        early: How many labels were known before the time of their prediction.
+        labels: The pinned label table.
+        as_of: Cutoff: later knowledge is not used.
+        newest: When the newest label became known; ``None`` without labels.
+        early: Number of labels that were known before the time of their prediction.
 
     Raises:
-        TrainingSetError: If labels are missing, or one was known before the time of its prediction.
+        TrainingSetError: If there are no labels, or a label was known before the time of its prediction.
     """
     if newest is None:
         raise TrainingSetError(f"training set {plan.name}: no label of {labels.table} was known at {as_of.isoformat()}")
     if early:
         raise TrainingSetError(
-            f"training set {plan.name}: {early} labels were known before their {plan.timestamp}, nothing to predict"
+            f"training set {plan.name}: {early} labels were known before their {plan.timestamp}, so there is nothing to predict"
         )
     return newest - timedelta(days=plan.holdout_days)
 
@@ -134,17 +134,17 @@ def split_times(
     trained_until: datetime | None,
     holdout_from: datetime | None,
 ) -> dict[str, str]:
-    """Return the times of both splits, as manifests write them.
+    """Return the times of both splits in the form of manifests.
 
     Args:
         plan: The plan.
-        as_of: Nothing that became known later is used.
-        cut: The time between the two.
-        trained_until: When the newest label of training became known. ``None``: no row trains.
-        holdout_from: The first time of the rows held out. ``None``: no row is.
+        as_of: Cutoff: later knowledge is not used.
+        cut: The time between training and holdout.
+        trained_until: When the newest training label became known; ``None`` without training rows.
+        holdout_from: The first time of the holdout rows; ``None`` without any.
 
     Raises:
-        TrainingSetError: If a split has no row.
+        TrainingSetError: If a split has no rows.
     """
     if trained_until is None or holdout_from is None:
         raise TrainingSetError(
@@ -172,11 +172,11 @@ def prepared(
 
     Args:
         load: Loads a table by name.
-        tables: Names of the tables that there are.
-        plan: Labels, features and split. A group is named by its table, or by its name alone while it has one version.
-        as_of: Nothing that became known later is used.
-        tag: What names the snapshots to read already. Default: the current ones are read, and tagged here.
-        split: Reads and splits the labels; its rows may be a few that bound the others. Default: all are read into memory.
+        tables: Names of the existing tables.
+        plan: Labels, features and split. A group is given by its table's name, or by its own name while it has one version.
+        as_of: Cutoff: later knowledge is not used.
+        tag: Existing tag of the snapshots to read. Default: the current snapshots are read, and tagged here.
+        split: Reads and splits the labels; may return only rows that bound the others. Default: all are read into memory.
 
     Raises:
         TrainingSetError: If the plan does not fit the tables, a split is empty, or the tag is not that of this plan.
@@ -186,7 +186,7 @@ def prepared(
     loaded = {group: load(name) for group, name in found.items()}
     labels = loaded[plan.label_group]
     entities = labels.properties["mlops.entities"].split(",")
-    # keys that a use takes from other columns of the labels
+    # key columns that a join takes from other columns of the labels
     keys = [column for use in uses for column in use.on.values() if column not in entities]
     wanted = {plan.label_group: (plan.timestamp, *plan.label_columns, *keys)}
     for use in uses:
@@ -198,11 +198,11 @@ def prepared(
     problems += baseline_problems(plan.baselines or (), columns)
     names = [*columns, *made, SPLIT, ROW_ID]
     twice = sorted({name for name in names if names.count(name) > 1})
-    problems += [f"column {name!r} would be there {names.count(name)} times; leave one of them out" for name in twice]
+    problems += [f"column {name!r} would appear {names.count(name)} times; omit one of them" for name in twice]
     if plan.labels is not None and plan.labels[:1] != (plan.label,):
         problems.append(f"label must be the first of labels, got {plan.label!r} and {', '.join(plan.labels) or 'none'}")
     if plan.baselines and plan.labels:
-        problems.append("baselines are made for one label; leave them out, or labels")
+        problems.append("baselines require a single label; omit baselines or labels")
     if plan.holdout_days < 1:
         problems.append(f"holdout_days must be at least 1, got {plan.holdout_days}")
     if problems:
@@ -214,9 +214,9 @@ def prepared(
     own = training_set_tag(plan, as_of, {found[group]: snapshot for group, snapshot in snapshots.items()})
     if tag not in (None, own):
         raise TrainingSetError(
-            f"training set {plan.name}: tag {tag} is not that of this plan and these snapshots, {own} is"
+            f"training set {plan.name}: tag {tag} is not that of this plan and these snapshots, which is {own}"
         )
-    # what cannot be split or joined is refused before anything is tagged
+    # reject plans that cannot be split or joined before tagging anything
     pinned_labels = pin(labels, snapshots[plan.label_group], own, label_columns)
     parts = split(labels, pinned_labels, plan, as_of)
     pinned = tuple(_pinned(use, loaded[use.group], snapshots[use.group], own) for use in uses)
@@ -249,7 +249,7 @@ def _use_problems(plan: TrainingSetPlan, loaded: Mapping[str, Table]) -> Iterato
     if not plan.uses or not all(use.columns for use in plan.uses):
         yield "features must name at least one column of each group; give features, joins or a service"
     if plan.service is not None and (plan.features or plan.joins):
-        yield f"service {plan.service.name!r} names all features; leave features and joins out, or the service"
+        yield f"service {plan.service.name!r} selects all features; omit features and joins, or the service"
     for use in plan.uses:
         keys = TableMeaning.of(loaded[use.group].name()[-1], loaded[use.group].properties).entities
         yield from key_problems(use.alias or use.group, use.on, keys)
@@ -259,9 +259,7 @@ def _use_problems(plan: TrainingSetPlan, loaded: Mapping[str, Table]) -> Iterato
         )
     names = [use.alias or loaded[use.group].name()[-1] for use in plan.uses]
     again = sorted({name for name in names if names.count(name) > 1})
-    yield from (
-        f"{name!r} is used {names.count(name)} times; give each use a name of its own, by joins" for name in again
-    )
+    yield from (f"{name!r} is used {names.count(name)} times; name each use with joins" for name in again)
 
 
 def _pinned(use: FeatureUse, table: Table, snapshot: int, tag: str) -> PinnedTable:
@@ -271,15 +269,15 @@ def _pinned(use: FeatureUse, table: Table, snapshot: int, tag: str) -> PinnedTab
 
 
 def keep_service(plan: TrainingSetPlan, services: FeatureServices, load: Load) -> None:
-    """Check the feature service of a plan against what is stored and against its tables, and store it unless it is.
+    """Check the feature service of a plan against its stored version and its tables, and store it unless it is stored.
 
     Args:
-        plan: The plan; without a service there is nothing to do.
+        plan: The plan; nothing is done without a service.
         services: The services of the store.
         load: Loads a table by name.
 
     Raises:
-        FeatureServiceError: If that version is stored with other features, or a group of it changed since.
+        FeatureServiceError: If the version is stored with other features, or one of its groups has changed since.
     """
     if plan.service is not None:
         services.check(plan.service)
@@ -288,7 +286,7 @@ def keep_service(plan: TrainingSetPlan, services: FeatureServices, load: Load) -
 
 
 def _tagged(plan: TrainingSetPlan, loaded: Mapping[str, Table], tag: str) -> dict[str, int]:
-    """Return the snapshot that a tag names in each table."""
+    """Return the tagged snapshot of each table."""
     missing = [table.name()[-1] for table in loaded.values() if tag not in table.metadata.refs]
     if missing:
         raise TrainingSetError(f"training set {plan.name}: there is no tag {tag} in {', '.join(missing)}")
@@ -296,16 +294,18 @@ def _tagged(plan: TrainingSetPlan, loaded: Mapping[str, Table], tag: str) -> dic
 
 
 def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> TrainingSet:
-    """Build what a manifest of a plan describes, from tables at their pinned snapshots.
+    """Build the set of a plan's manifest from tables at their pinned snapshots.
 
-    The holdout ends with the newest label known at the cutoff and holds rows that were predicted in the ``holdout_days`` before.
-    A training at the cut between the two would have seen the rows of ``train``, with the labels as known then; rows that were
-    predicted before the cut and whose label came after it belong to neither. Columns keep the names that they have in their tables:
-    they are the inputs of the model.
+    The holdout ends with the newest label known at the cutoff and contains the rows predicted in the ``holdout_days`` before. The
+    rows
+    of ``train``, with their labels as known then, are those that a training at the cut could have used; rows predicted before the
+    cut
+    whose label became known after it are in neither split. Columns keep their names in the tables: they are the inputs of the
+    model.
 
     Args:
         tables: By name, at least those of the manifest.
-        manifest: What to build; its output and the times of its split are not read.
+        manifest: Manifest of the set to build; its output and the times of its split are ignored.
 
     Raises:
         TrainingSetError: If a split is empty, or a label was known before the time of its prediction.
@@ -330,7 +330,7 @@ def _assembled(ready: Prepared, *, block: int = BLOCK) -> TrainingSet:
 
 
 def baselined(rows: pa.Table, manifest: TrainingSetManifest) -> pa.Table:
-    """Return rows of both splits with the naive predictions that a manifest asks for, each a column at the end."""
+    """Return the rows of both splits with a manifest's naive predictions as additional columns."""
     if (naive := manifest.split.get("baselines")) is None:
         return rows
     label, timestamp = manifest.split["label"], manifest.split["timestamp"]
@@ -339,10 +339,10 @@ def baselined(rows: pa.Table, manifest: TrainingSetManifest) -> pa.Table:
 
 
 def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
-    """Return the plan that a manifest was built from; the features of a service are joins of it.
+    """Return the plan of a manifest; the features of a service are returned as joins.
 
     Raises:
-        TrainingSetError: If it was not built from a plan.
+        TrainingSetError: If the manifest was not made from a plan.
     """
     if manifest.entities is None:
         raise TrainingSetError(f"training set {manifest.name} was not made from a plan")
@@ -370,7 +370,7 @@ def _join(pinned: PinnedTable) -> FeatureJoin:
 
 
 def _labels(table: Table, labels: PinnedTable, plan: TrainingSetPlan, known_by: datetime) -> pa.Table:
-    """Return the newest known row of each label, in a total order; a label restated to null is not a label."""
+    """Return the newest known row of each label, in a total order; a label restated to null is dropped."""
     columns = tuple(dict.fromkeys((*labels.columns, *RESERVED)))
     rows = pinned_rows(table, labels, columns, created_by=known_by, event_by=known_by).read()
     key = [*labels.entities, EVENT_TIME]

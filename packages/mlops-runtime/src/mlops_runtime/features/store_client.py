@@ -1,6 +1,6 @@
-"""The feature store from a job, a function or a notebook: the same calls on a folder and on Glue.
+"""Client of the feature store for jobs, functions and notebooks, with the same calls for a local folder and Glue.
 
-What builds training sets needs DuckDB; what ingests does not load it.
+Building training sets requires DuckDB; ingesting does not import it.
 """
 
 import os
@@ -62,13 +62,13 @@ _utc_now = partial(datetime.now, UTC)
 
 
 class FeatureStoreError(ValueError):
-    """The client was not told where what it needs lies."""
+    """The client lacks a location or resource that the call requires."""
 
 
 class FeatureStoreClient:
-    """Ingest batches, build training sets, prove and compare them, read the newest values, and forget entities.
+    """Ingest batches, build, verify and compare training sets, read the newest values, and erase entities.
 
-    Made by ``local`` or ``glue``.
+    Create it with ``local`` or ``glue``.
 
     Example:
         >>> import tempfile
@@ -120,20 +120,20 @@ class FeatureStoreClient:
         now: Callable[[], datetime] | None = None,
         announce: Callable[[EventDetail], None] | None = None,
     ) -> "FeatureStoreClient":
-        """Keep tables, training sets and manifests in a folder; tables are made, and grow columns, as groups ask.
+        """Return a client of a local folder; tables are created, and get new columns, as groups require.
 
         Args:
-            path: The folder, made when missing.
+            path: The folder, created if missing.
             database: Name of the database. Default: ``features``.
             lock: Field ids. Default: ids in the order of the declarations.
-            now: The clock. Default: the machine's.
+            now: The clock. Default: the system clock.
             announce: As for ``glue``.
 
         Raises:
-            FeatureStoreError: If it is not a path; FeatureTableError, if the folder cannot be created.
+            FeatureStoreError: If ``path`` is not a path; FeatureTableError, if the folder cannot be created.
         """
         if not isinstance(path, str | Path) or not path:
-            raise FeatureStoreError(f"path must be that of a folder, got {path!r}")
+            raise FeatureStoreError(f"path must be the path of a folder, got {path!r}")
         path = Path(path).resolve()  # locations of copies are recorded, for users on other machines
         return cls(
             Tables.local(path, database, lock),
@@ -161,27 +161,29 @@ class FeatureStoreClient:
         online: OnlineStore | None = None,
         ended: Callable[[BuildProcess], bool] | None = None,
     ) -> "FeatureStoreClient":
-        """Use the tables that a deployed feature store has in Glue; CloudFormation alone makes and changes them.
+        """Return a client of a deployed feature store's Glue tables, which only CloudFormation creates and changes.
 
         Args:
             database: The Glue database.
-            environment: Where ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and its ``_S3`` and ``_GLUE`` forms are read, and keys if
-                it holds them; else boto3 and Arrow find the caller's credentials. Default: the process's.
-            now: The clock. Default: the machine's.
-            announce: Called for each ingest, also for a repeated one, so that a crash between the two loses no event.
-                Pipelines that retrain on new data listen, see ``unit_bus``. Default: no event.
-            manifests: ``s3://`` prefix of manifests, ``s3://<manifests bucket>/manifests``. Default: what needs it is refused.
-            training_sets: ``s3://`` place of training sets, ``s3://<training sets bucket>``. Default: what needs it is refused.
-            s3: A boto3 client of S3, for the two. Default: what needs it is refused.
+            environment: Source of ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and its ``_S3`` and ``_GLUE`` forms, and of access keys if
+                set; otherwise boto3 and Arrow find the caller's credentials. Default: the environment of the process.
+            now: The clock. Default: the system clock.
+            announce: Called after each ingest, also a repeated one, so that a crash between the two loses no event; see
+                ``unit_bus``. Pipelines that retrain on new data receive the event. Default: no event.
+            manifests: ``s3://`` prefix of manifests, ``s3://<manifests bucket>/manifests``. Default: calls that require it fail.
+            training_sets: ``s3://`` location of training sets, ``s3://<training sets bucket>``. Default: calls that require it
+                fail.
+            s3: A boto3 client of S3, for the two. Default: calls that require it fail.
             glue: A boto3 client of Glue, for ``spark_job`` and ``athena``.
-            spark_job: Name of the Glue job that builds what does not fit the memory. Default: such sets are refused.
-            athena: What runs statements of ``engine="athena"``. Default: this engine is refused.
-            online: The online store. Default: with ``announce`` the store's function publishes what ingests of groups with
-                ``online`` add, and without it such an ingest is refused, as reads of features are.
-            ended: Whether a job that builds a set has ended, ``ended_on_aws``: an erasure waits. Default: what was closed has.
+            spark_job: Name of the Glue job that builds sets too large for the memory. Default: such sets are rejected.
+            athena: Runs queries for ``engine="athena"``. Default: this engine is rejected.
+            online: The online store. Default: with ``announce``, the store's function publishes ingests of groups with ``online``;
+                without it, such ingests are rejected, and so are reads of online features.
+            ended: Returns whether a job that builds a set has ended, see ``ended_on_aws``; an erasure waits for builds. Default:
+                only closed builds count as ended.
 
         Raises:
-            FeatureStoreError: If there is a job, or Athena, and no client of Glue.
+            FeatureStoreError: If ``spark_job`` or ``athena`` is given without a client of Glue.
         """
         if glue is None and (spark_job is not None or athena is not None):
             name = "athena" if spark_job is None else "spark_job"
@@ -201,20 +203,21 @@ class FeatureStoreClient:
         )
 
     def ingest(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
-        """Check a batch and append it, once, in one commit.
+        """Check a batch and append it exactly once, in one commit.
 
         Args:
-            group: What the rows are.
-            batch: A pyarrow table, pandas or polars frame; ``created_time`` may be left out: it is now; nullable features: null.
-            idempotency_key: A batch with the key of an earlier one is not written again; keys are remembered for 90 days at least.
-                Default: the content hash of the batch, so that the very same rows, in any order, are written once.
+            group: The rows' group.
+            batch: A pyarrow table, pandas or polars frame. ``created_time`` is optional, with the current time as default; nullable
+                features are optional, with null as default.
+            idempotency_key: A batch with the key of an earlier one is not written again; keys are remembered for at least 90 days.
+                Default: the content hash of the batch, so that the same rows, in any order, are written once.
 
         Raises:
             BatchError: If the batch does not fit the group; with every problem.
-            FeatureTableError: If the table does not fit the group; LostLedgerError, if a file that remembers its key is missing.
-            FeatureLockError: In a folder, if readers of the table would not survive what the group changes.
-            KeyReusedError: If the key was used for other content.
-            OnlineStoreError: If the rows of a group with ``online`` are ingested and not all published; ingesting the same batch
+            FeatureTableError: If the table does not fit the group; LostLedgerError, if the file that records its key is missing.
+            FeatureLockError: In a local folder, if the group's changes would break readers of the table.
+            KeyReusedError: If the key was used for different content.
+            OnlineStoreError: If the rows of a group with ``online`` were ingested but not all published; ingesting the same batch
                 again, or the next one, publishes them.
         """
         now = self._now()
@@ -222,31 +225,32 @@ class FeatureStoreClient:
         return self._appended(self._tables.writable(group), prepared_batch, now)
 
     def backfill(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
-        """Ingest rows of the past, each with the time at which it could first be known.
+        """Ingest past rows, each with the time at which it could first be known.
 
         Args:
-            group: What the rows are.
-            batch: As for ``ingest``, with ``created_time``, which is never later than now.
+            group: The rows' group.
+            batch: As for ``ingest``, with ``created_time``, which must not be later than now.
             idempotency_key: As for ``ingest``.
 
         Raises:
-            BatchError: As for ``ingest``, and if there is no ``created_time``.
+            BatchError: As for ``ingest``, and if ``created_time`` is missing.
         """
         return self.ingest(group, check_is_given(group, batch), idempotency_key=idempotency_key)
 
     def ingest_from(self, group: FeatureGroup, source: RowSource, *, backfill: bool = False) -> IngestedSource:
-        """Ingest the rows of files or of a query, a piece that fits the memory a commit, each once, also after a crash.
+        """Ingest the rows of files or of a query, in pieces that fit in memory, each in one commit and exactly once, even after a
+        crash.
 
         Args:
-            group: What the rows are.
+            group: The rows' group.
             source: ``RowFiles`` or ``AthenaQuery``. All its files are checked before anything is written.
-            backfill: Whether the rows are of the past: each has ``created_time``, when it could first be known.
+            backfill: Whether the rows have ``created_time``, when each could first be known. Default: ``False``.
 
         Raises:
             SourceError: If the source cannot be read or lacks columns; with every problem, and nothing was written.
-            SourceAccessError: If the caller may not read it; with the statement that their policy needs.
-            BatchError: If rows do not fit the group, with file and rows. What came before stays, and is not written again.
-            FeatureTableError: As for ``ingest``, and so are the others.
+            SourceAccessError: If reading is denied; with the IAM statement that the caller's policy needs.
+            BatchError: If rows do not fit the group, with file and rows. Earlier pieces stay, and are not written again.
+            FeatureTableError: As for ``ingest``, like its other errors.
         """
         return ingest_source(
             group,
@@ -258,16 +262,17 @@ class FeatureStoreClient:
         )
 
     def correct(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
-        """Restate rows: new versions with the entities and event times of earlier ones, which stay, and are read as known then.
+        """Restate rows: write new versions of rows with the same entities and event times. Earlier versions stay for reads as of
+        then.
 
         Args:
-            group: What the rows are.
-            batch: As for ``ingest``, with every feature. One that is null here is null from now on.
-            idempotency_key: As for ``ingest``. Default: made of the content and of the versions that it restates. What is there
-                already is not written again; what brings back earlier values is, once.
+            group: The rows' group.
+            batch: As for ``ingest``, with every feature; a null feature is null from now on.
+            idempotency_key: As for ``ingest``. Default: derived from the content and the restated versions. Rows with unchanged
+                values are not written again; a correction back to earlier values is written, once.
 
         Raises:
-            BatchError: As for ``ingest``, and if a feature is left out or a row restates none that is there.
+            BatchError: As for ``ingest``, and if a feature is missing or a row does not restate an existing one.
         """
         now = self._now()
         prepared_batch = prepared(group, check_is_whole(group, batch), key=idempotency_key, now=now)
@@ -293,37 +298,39 @@ class FeatureStoreClient:
         engine: "Engine | None" = None,
         memory: int | None = None,
     ) -> "TrainingSet":
-        """Add features to entity rows as they counted at each row's time; tag what was read, write the files and the manifest.
+        """Join features with entity rows as they counted at each row's time; tag the snapshots, write the files and the manifest.
 
-        Every row stays, in the order of ``row_id``, which is added where it is absent; columns are called ``group__feature``, and
-        are null where nothing counted. The same request over the same snapshots has the same id, for any caller at any time.
+        Every row is kept, in the order of ``row_id``, which is added if missing. Columns are named ``group__feature``, and are null
+        if no
+        value counted. The same request over the same snapshots has the same id, for any caller at any time.
 
         Args:
             entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame. Keys may be integers of
-                another width, or floats without a fraction, as pandas has integers with gaps; a row whose key is null gets nulls.
-                Or ``RowFiles`` or ``AthenaQuery``, whose rows are read into memory.
-            features: A feature service, which is stored and named in the manifest; groups whose features are all wanted; or
-                columns by name of group or table. ``GroupJoin`` is one use of a group; a set may have several: with a
-                name, and with the columns of the entity rows that hold its key. Two versions of a group are called by their tables.
+                another width, or floats without a fraction, such as pandas' integers with missing values; a row with a null key
+                gets nulls. Or ``RowFiles`` or ``AthenaQuery``, whose rows are read into memory.
+            features: A feature service, which is stored and named in the manifest; groups of which all features are joined; or
+                columns by name of group or table. ``GroupJoin`` joins a group under a name and by other columns of the entity rows;
+                a set may have several of a group. Two versions of a group have the names of their tables.
             name: Name of the training set: lower-case letters, digits, ``-`` and ``_``.
             timestamp: The time column. Default: ``event_timestamp``.
-            time_zone: IANA name of the zone in which times without one are read. Default: such times are refused.
-            semantics: Whether a value counts from when it was known, or from its event time regardless of that. Default:
-                ``known_at``, which leaks nothing.
-            as_of: Rows created later are not read. Default: all rows of the snapshots are.
+            time_zone: IANA name of the zone of times without one. Default: such times are rejected.
+            semantics: Whether a value counts from the time it was known (``known_at``), or from its event time (``event_time``),
+                which may leak later knowledge. Default: ``known_at``.
+            as_of: Rows created later are not read. Default: all rows of the snapshots are read.
             snapshots: Snapshots to read, by name of group or table. Default: the current ones.
-            source: Which code asks, for the manifest: ``repository``, ``commit`` and the like. Default: nothing is said.
-            engine: ``duckdb``, ``spark`` or ``athena``, for any size. Default: what fits the memory is built here, and all else by
-                the job ``spark_job`` of ``glue``: the same rows, files and content hash, read when they are asked for.
-            memory: Bytes that DuckDB may use. Default: 8 GiB.
+            source: Code that makes the request, for the manifest: ``repository``, ``commit`` and the like. Default: omitted.
+            engine: ``duckdb``, ``spark`` or ``athena``, for any size. Default: sets that fit in memory are built in this process,
+                others by the job ``spark_job`` of ``glue``, with the same rows, files and content hash, read lazily.
+            memory: Bytes of memory available to DuckDB. Default: 8 GiB.
 
         Raises:
-            TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or there is no job for Spark.
+            TrainingSetError: If entity rows, groups, columns or snapshots are invalid, or Spark is needed and there is no job.
             GlueBuildError: If a run of the job ends without a set; nothing is lost. AthenaError, if a query does.
-            ErasedDuringBuildError: If an erasure began meanwhile; nothing is kept, and building it again does.
-            MissingFileError: If a file of a table is missing and no erasure took it; DamagedFileError, if one cannot be read.
+            ErasedDuringBuildError: If an erasure began during the build; nothing is stored. Build the set again.
+            MissingFileError: If a file of a table is missing that no erasure removed; DamagedFileError, if a file cannot be read.
             PlanError: If keys are of another type, or columns clash.
-            FeatureServiceError: If the version of the service is stored with other features, or a group of it changed since.
+            FeatureServiceError: If the version of the service is stored with other features, or one of its groups has changed
+                since.
         """
         sets = self._set_builds
         request = requested(
@@ -355,9 +362,9 @@ class FeatureStoreClient:
         )
 
     def explain(self, entities: ArrowStream, features: Features, **asked: Unpack[Asked]) -> "Explanation":
-        """Say how ``training_set`` would build: engine, what is read, plan by table; its ``sql`` is for Spark and Athena.
+        """Explain how ``training_set`` would build: engine, data to read, plan by table; its ``sql`` is for Spark and Athena.
 
-        Nothing is tagged or written. Arguments and errors are those of ``training_set``; the name may be left out.
+        Nothing is tagged or written. Arguments and errors are those of ``training_set``; the name is optional.
         """
         from mlops_runtime.features.training_set_sql import explain  # noqa: PLC0415 - duckdb
 
@@ -368,14 +375,14 @@ class FeatureStoreClient:
     ) -> "TrainingSet":
         """Build the training set of a plan from what was known at ``as_of``: labels with features, split by time.
 
-        Nothing is written but the tags, and with ``tag`` nothing at all: a job leaves the files where its machine expects them.
+        Only tags are written, and with ``tag`` nothing: a job leaves the files where its state machine expects them.
 
         Args:
             plan: Labels, features and split.
-            as_of: Nothing that became known later is used.
-            tables: Names of the tables to choose from. Default: all of the database, which takes the right to list them.
-            tag: What names the snapshots already, as ``SnapshotTags.pin`` does. Default: the current ones are tagged here, which
-                takes the right to commit.
+            as_of: Cutoff: later knowledge is not used.
+            tables: Names of the tables to choose from. Default: all tables of the database, which requires permission to list them.
+            tag: Existing tag of the snapshots to read, from ``SnapshotTags.pin``. Default: the current snapshots are tagged here,
+                which requires permission to commit.
 
         Raises:
             TrainingSetError: If the plan does not fit the tables, a split is empty, or the tag is not that of this plan.
@@ -385,21 +392,21 @@ class FeatureStoreClient:
         return split_set.build(self.table, self.table_names() if tables is None else tables, plan, as_of=as_of, tag=tag)
 
     def rebuild(self, training_set_id: str) -> "Rebuild":
-        """Build a training set again from its manifest and say whether it is the same.
+        """Rebuild a training set from its manifest and report whether it is the same.
 
         Raises:
-            ManifestError: If there is no such manifest, or it was changed.
+            ManifestError: If the manifest is missing or was changed.
         """
         from mlops_runtime.features.rebuild import rebuild  # noqa: PLC0415 - duckdb
 
         return rebuild(self.table, training_set_id, self.manifests, self._sets)
 
     def diff(self, a: str, b: str) -> "Difference":
-        """Compare two training sets by their ids, from what was asked down to single values; both are built again for it.
+        """Compare two training sets by their ids, from their requests down to single values; both are rebuilt for it.
 
         Raises:
-            ManifestError: If there is no such manifest, or it was changed.
-            TrainingSetError: If one cannot be built again.
+            ManifestError: If a manifest is missing or was changed.
+            TrainingSetError: If one of the sets cannot be rebuilt.
         """
         from mlops_runtime.features.training_set_difference import diff  # noqa: PLC0415 - duckdb
 
@@ -411,7 +418,7 @@ class FeatureStoreClient:
         """Return the training sets that read a group, or the rows of one snapshot, or one column.
 
         Args:
-            group: The group, or its name, or that of its table.
+            group: The group, or its name, or the name of its table.
             snapshot: Id of a snapshot; its rows are in later ones too. Default: any.
             column: Name of a feature or key. Default: any.
 
@@ -421,12 +428,12 @@ class FeatureStoreClient:
         return who_used(self.manifests, described(self._tables.find(group)), snapshot=snapshot, column=column)
 
     def latest(self, group: FeatureGroup, entities: ArrowStream | None = None) -> pa.Table:
-        """Return for each entity the newest row known now, if it is not older than the time to live of the group's table.
+        """Return the newest row of each entity that is known now and within the time to live of the group's table.
 
         Args:
             group: The group.
-            entities: Keys to look up; the answer has their order, with nulls where there is no row. Default: all entities, in the
-                order of their keys, those without a row left out.
+            entities: Keys to look up; the result has their order, with nulls for keys without a row. Default: all entities with a
+                row, sorted by key.
         """
         from mlops_runtime.features.point_in_time import latest  # noqa: PLC0415 - duckdb
 
@@ -438,21 +445,22 @@ class FeatureStoreClient:
         """Return the features that count now for entity rows, from the online store: several groups and keys in one read.
 
         Args:
-            features: A feature service, which is compared with what is stored, or groups whose features are all wanted.
-            entities: Rows with the keys of all groups, in any order; a key that never was gets nulls, and is said.
-            consistent: Whether DynamoDB reads consistently, at twice the price. Default: new rows may take about a second.
+            features: A feature service, which is compared with its stored version, or groups of which all features are read.
+            entities: Rows with the keys of all groups, in any order; unknown keys get nulls, and are reported.
+            consistent: Whether DynamoDB reads are strongly consistent, at twice the price. Default: ``False``; new rows may take
+                about a second to appear.
 
         Raises:
-            FeatureStoreError: If the client was not told which online store there is.
+            FeatureStoreError: If the client has no online store.
             FeatureServiceError: If the version of the service is stored with other features.
-            OnlineStoreError: If keys are absent or of another type, columns clash, or the store does not answer.
+            OnlineStoreError: If keys are missing or of another type, columns clash, or the store does not respond.
         """
         if isinstance(features, FeatureService) and self._manifest_place is not None:
             self.services.check(features.spec)
         return self.online.read(features, entities, now=self._now(), consistent=consistent)
 
     def publish_online(self, group: FeatureGroup) -> int:
-        """Publish the rows of a group that are not out yet, also those whose publisher ended; return how many were newer.
+        """Publish the unpublished rows of a group, including those of an interrupted publication; return how many were newer.
 
         Ingests of a group with ``online`` do this themselves.
 
@@ -460,7 +468,7 @@ class FeatureStoreClient:
             group: The group.
 
         Raises:
-            FeatureStoreError: If the client was not told which online store there is.
+            FeatureStoreError: If the client has no online store.
             OnlineStoreError: If rows cannot be published.
         """
         done = publish_new(lambda: self.table(group.table_name), group, self.online, now=self._now())
@@ -476,26 +484,29 @@ class FeatureStoreClient:
         wait: timedelta = _WAIT,
         ended: Collection[str] = (),
     ) -> Erasure:
-        """Remove an entity's rows from tables, history and files, from the training sets that hold them, and from the online store.
+        """Erase an entity's rows from tables, history and files, from the training sets that contain them, and from the online
+        store.
 
-        Training sets that used it get a tombstone and can no longer be built again; the answer lists them. Training sets that are
-        being built are stopped before they keep anything, and waited for. The answer is complete unless ``pending`` names some of
-        them, or an online store that does not answer: ``resume_erasures``, and any later call, goes on with it, also after a crash.
+        Affected training sets get a tombstone and can no longer be rebuilt; the result lists them. Builds of training sets are
+        stopped before
+        they store anything, and awaited. The result is complete unless ``pending`` names some of these builds, or an online store
+        that does
+        not respond: ``resume_erasures``, and any later call, continues the erasure, even after a crash.
 
         Args:
-            entity: Values by name of key column, of its type or as its text, for example ``{"household_id": "718"}``.
-            reason: Why, for the records: a ticket's number, never the entity. One that says a value of it is refused: as a word
-                of its own, or a text of six letters or more anywhere.
-            in_use: Ids of training sets that models were trained from which serve or may serve again: ``training_sets_in_use``.
-            include_in_use: Whether these too may be taken. Default: they may not, and nothing is erased.
-            wait: How long builds of training sets are waited for. Default: a minute.
-            ended: Ids of pending builds whose processes are known to have ended, where nothing but their user says so.
+            entity: Values by name of key column, of its type or as strings, for example ``{"household_id": "718"}``.
+            reason: Reason for the records, such as a ticket's number. A reason that contains a value of the entity is rejected: as
+                a separate word, or anywhere for a string of six letters or more.
+            in_use: Ids of training sets of models that serve or may serve again: ``training_sets_in_use``.
+            include_in_use: Whether these may be erased too. Default: ``False``; then nothing is erased if one is affected.
+            wait: Longest wait for builds of training sets. Default: one minute.
+            ended: Ids of pending builds whose processes are known to have ended, if only the caller knows.
 
         Raises:
-            ErasureError: If arguments are of other types, the reason names the entity, no table has the key in the values' types,
-                an id in use or ended is unknown, or a set in use would be taken. Nothing was erased.
-            MissingFileError: If a file of a table is not there, and so is DamagedFileError, if one cannot be read: restore it, and
-                erase again. LostLedgerError, if it is of the ledger: ``maintain`` makes an index again, then erase again.
+            ErasureError: If arguments have other types, the reason names the entity, no table has the key in the values' types, an
+                id in ``in_use`` or ``ended`` is unknown, or a set in use is affected. Nothing was erased.
+            MissingFileError: If a file of a table is missing (DamagedFileError, if it cannot be read): restore it, and erase again.
+                LostLedgerError, if it is of the ledger: run ``maintain``, which rebuilds an index, then erase again.
         """
         from mlops_runtime.features.entity_erasure import erase  # noqa: PLC0415 - duckdb
         from mlops_runtime.features.erasure_arguments import check_arguments  # noqa: PLC0415 - only an erasure needs it
@@ -504,14 +515,14 @@ class FeatureStoreClient:
         return erase(self._places(wait, ended), entity, reason=reason, in_use=in_use, include_in_use=include_in_use)
 
     def resume_erasures(self, *, wait: timedelta = _WAIT, ended: Collection[str] = ()) -> tuple[Erasure, ...]:
-        """Go on with the erasures that are not complete; return each, complete or with what is still pending.
+        """Continue the incomplete erasures; return each, complete or still pending.
 
         Args:
             wait: As for ``erase``.
             ended: As for ``erase``.
 
         Raises:
-            ErasureError: If these are of other types, or ``ended`` names a build that never was.
+            ErasureError: If arguments have other types, or ``ended`` contains an unknown build.
         """
         from mlops_runtime.features.entity_erasure import resume  # noqa: PLC0415 - duckdb
         from mlops_runtime.features.erasure_arguments import check_waits  # noqa: PLC0415 - only an erasure needs it
@@ -536,17 +547,18 @@ class FeatureStoreClient:
         )
 
     def maintain(self, tables: Sequence[str] | None = None) -> "tuple[Maintained, ...]":
-        """Maintain tables: compact small files, remove files that no snapshot names and of killed builds, forget old keys and tags.
+        """Maintain tables: compact small files, remove unreferenced files and those of killed builds, drop old keys and tags.
+        Idempotent.
 
-        A folder's ingests do this as it becomes due. Doing it again does nothing new. ``resume_erasures`` completes erasures.
+        In a local folder, ingests do this when it is due. ``resume_erasures`` completes erasures.
 
         Args:
-            tables: Their names. Default: all.
+            tables: Names of the tables. Default: all.
 
         Raises:
-            FeatureTableError: If tables could not be maintained, as where other writers committed first; the others are.
+            FeatureTableError: If tables could not be maintained, for example due to concurrent writers; the others are maintained.
         """
-        from mlops_runtime.features.table_maintenance import maintain_each  # noqa: PLC0415 - loads pandas where that is
+        from mlops_runtime.features.table_maintenance import maintain_each  # noqa: PLC0415 - imports pandas if installed
 
         is_folder = self._tables.is_folder
         if is_folder:
@@ -570,16 +582,16 @@ class FeatureStoreClient:
         """The store's manifests.
 
         Raises:
-            FeatureStoreError: If the client was not told where they lie.
+            FeatureStoreError: If the client has no location of manifests.
         """
         return Manifests(self._place_of_manifests, s3=self._s3)
 
     @property
     def builds(self) -> Builds:
-        """The store's builds of training sets, which lie beside the manifests.
+        """The store's builds of training sets, stored beside the manifests.
 
         Raises:
-            FeatureStoreError: If the client was not told where they lie.
+            FeatureStoreError: If the client has no location of manifests.
         """
         return Builds(self._place_of_manifests, s3=self._s3)
 
@@ -587,28 +599,30 @@ class FeatureStoreClient:
     def _place_of_manifests(self) -> str | Path:
         if self._manifest_place is None:
             raise FeatureStoreError(
-                "this needs the place of manifests: FeatureStoreClient.glue(manifests='s3://<bucket>/manifests', s3=...)"
+                "this call requires the location of manifests: FeatureStoreClient.glue("
+                "manifests='s3://<bucket>/manifests', s3=...)"
             )
         return self._manifest_place
 
     @property
     def online(self) -> OnlineStore:
-        """The online store; of a folder the file ``online.db``, made when missing.
+        """The online store; of a local folder the file ``online.db``, created if missing.
 
         Raises:
-            FeatureStoreError: If the client was not told which one there is.
+            FeatureStoreError: If the client has no online store.
         """
         if isinstance(self._online, Path):
             self._online = OnlineStore.local(self._online)
         if self._online is None:
             raise FeatureStoreError(
-                "this needs the online store: FeatureStoreClient.glue(online=OnlineStore(boto3.client('dynamodb'), table=...))"
+                "this call requires the online store: FeatureStoreClient.glue("
+                "online=OnlineStore(boto3.client('dynamodb'), table=...))"
             )
         return self._online
 
     @property
     def services(self) -> FeatureServices:
-        """The store's feature services, which lie beside its manifests.
+        """The store's feature services, stored beside its manifests.
 
         Raises:
             FeatureStoreError: As for ``manifests``.
@@ -619,7 +633,7 @@ class FeatureStoreClient:
         """Load a feature table.
 
         Raises:
-            FeatureTableError: If it does not exist.
+            FeatureTableError: If the table does not exist.
         """
         return self._tables.load(name)
 
@@ -631,14 +645,14 @@ class FeatureStoreClient:
     def _sets(self) -> Objects:
         if self._set_place is None:
             raise FeatureStoreError(
-                "this needs the place of training sets: FeatureStoreClient.glue(training_sets='s3://<bucket>', s3=...)"
+                "this call requires the location of training sets: FeatureStoreClient.glue(training_sets='s3://<bucket>', s3=...)"
             )
         return Objects(self._set_place, s3=self._s3)
 
     def _writing(self, table: Table) -> AbstractContextManager[None]:
-        """Say that a table in a folder is written to: an erasure waits, to know the files of killed writers.
+        """Announce a write to a table in a local folder: an erasure waits for it, to find files of killed writers.
 
-        On AWS, where Glue writes too and says nothing, maintenance removes such files a day later.
+        On AWS, where Glue writes too without announcing it, maintenance removes such files a day later.
         """
         says_so = self._tables.is_folder and self._manifest_place is not None
         return self.builds.write(table.name()[-1], table.location()) if says_so else nullcontext()
@@ -646,29 +660,29 @@ class FeatureStoreClient:
     def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
         if batch.group.online and self._online is None and self._announce is None:
             raise FeatureStoreError(
-                f"group {batch.group.name!r} is online, and this client neither knows the online store nor announces ingests: give "
-                "FeatureStoreClient.glue online=OnlineStore(...) or announce=unit_bus(...)"
+                f"group {batch.group.name!r} is online, but this client has no online store and does not announce ingests: pass "
+                "online=OnlineStore(...) or announce=unit_bus(...) to FeatureStoreClient.glue"
             )
         with self._writing(table):
             done = append(table, batch, now)
             if self._tables.is_folder and not done.duplicate:
-                from mlops_runtime.features.table_maintenance import tend  # noqa: PLC0415 - loads pandas where that is
+                from mlops_runtime.features.table_maintenance import tend  # noqa: PLC0415 - imports pandas if installed
 
                 tend(table, now=_utc_now(), remove=remove)
         if self._announce is not None:
-            # by the key and not by the ingest: told twice, it is the same event
+            # identified by the key and not by the ingest: a repeated announcement is the same event
             self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=batch.key_hash[:32]))
         self._publish(batch.group, now)
         return done
 
     def _publish(self, group: FeatureGroup, now: datetime) -> None:
-        """Publish what an ingest added; many rows are left to the function where the ingest is announced to it."""
+        """Publish the rows of an ingest; many rows are left to the function if the ingest was announced."""
         if group.online and self._online is not None:
             is_told = self._announce is not None and not self._tables.is_folder
             most = INLINE_ROWS if is_told else None
             publish_new(lambda: self.table(group.table_name), group, self.online, now=now, most=most)
 
     def _online_now(self) -> OnlineStore | None:
-        """Return the online store, if there is one: that of a folder is made by the first ingest that publishes."""
+        """Return the online store if it exists; the first ingest that publishes creates that of a local folder."""
         is_missing = isinstance(self._online, Path) and not self._online.exists()
         return None if self._online is None or is_missing else self.online

@@ -1,7 +1,7 @@
-"""A plan's training set that another engine built: whether the objects below its prefix are what was asked for, byte by byte.
+"""Verification of a plan's training set built by another engine: whether the objects below its prefix are the requested set.
 
-Rows are not read: S3 keeps the SHA-256 of what the build copied to its place, and the manifest has that of each file. The content
-hash stands for the rows of these very files.
+Rows are not read: S3 stores the SHA-256 of each copied file, and the manifest has the expected one. The content hash is that of the
+rows of these files.
 """
 
 from collections.abc import Iterator
@@ -20,23 +20,23 @@ _AT_ONCE = 16
 
 
 class StoredSetError(TrainingSetError):
-    """The objects below a training set's prefix are not that set; the message lists every problem."""
+    """The objects below a training set's prefix are not the requested set; the message lists every problem."""
 
 
 def verified(
     objects: Objects, manifests: Manifests, plan: TrainingSetPlan, *, as_of: datetime, tag: str | None
 ) -> TrainingSetManifest:
-    """Return the manifest of a set that was built below a prefix, if all of it is there.
+    """Return the manifest of a set that was built below a prefix, if the set is complete.
 
     Args:
         objects: The objects below the prefix.
         manifests: The manifests of the store.
-        plan: Labels, features and split that were asked for.
-        as_of: The time that was asked for.
-        tag: What named the snapshots to read; ``None``: any.
+        plan: The requested labels, features and split.
+        as_of: The requested cutoff.
+        tag: Tag of the snapshots to read; ``None`` for any.
 
     Raises:
-        StoredSetError: If there is no manifest, it is of another request, or a file is missing or has other bytes.
+        StoredSetError: If there is no manifest, it is of another request, or a file is missing or has different bytes.
     """
     content = objects.get(MANIFEST_FILE)
     if content is None:
@@ -48,7 +48,7 @@ def verified(
     except (ContractError, ManifestError, TrainingSetError) as error:
         raise StoredSetError(f"training set {plan.name}: {error}; build it again") from error
     if canonical_json(kept) != content:
-        problems.append(f"{MANIFEST_FILE} is not as it was written")
+        problems.append(f"{MANIFEST_FILE} differs from the stored manifest")
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = pool.map(lambda file: _file_problem(objects, file), manifest.output.files)
         problems += [problem for problem in found if problem is not None]
@@ -60,7 +60,7 @@ def verified(
 def _problems(
     manifest: TrainingSetManifest, plan: TrainingSetPlan, *, as_of: datetime, tag: str | None
 ) -> Iterator[str]:
-    # the tag is the hash of plan, time and snapshots
+    # the tag is derived from plan, time and snapshots
     own = training_set_tag(plan, as_of, {each.table: each.snapshot_id for each in pins(manifest)})
     others = sorted({str(each.tag) for each in pins(manifest)} - {own if tag is None else tag})
     if others or tag not in (None, own):
@@ -69,17 +69,13 @@ def _problems(
     rows = {split: sum(file.rows for file in output.files if file.path.startswith(f"{split}/")) for split in SPLITS}
     yield from (f"it has no rows for {split}" for split, count in rows.items() if not count)
     if sum(rows.values()) != output.rows:
-        yield f"its files have {sum(rows.values())} rows, its manifest says {output.rows}"
+        yield f"its files have {sum(rows.values())} rows, its manifest has {output.rows}"
     matched = output.matched or {}
     yield from (
-        f"{count} of {output.rows} rows found one of {use}"
-        for use, count in matched.items()
-        if not 0 <= count <= output.rows
+        f"{count} of {output.rows} rows match {use}" for use, count in matched.items() if not 0 <= count <= output.rows
     )
     yield from (
-        f"it does not say how many rows found one of {each.use}"
-        for each in manifest.features
-        if each.use not in matched
+        f"it lacks the number of matched rows of {each.use}" for each in manifest.features if each.use not in matched
     )
 
 
@@ -87,4 +83,4 @@ def _file_problem(objects: Objects, file: OutputFile) -> str | None:
     found = objects.digest(file.path)
     if found is None:
         return f"{file.path} is missing"
-    return None if found == (file.bytes, file.sha256) else f"{file.path} has other bytes"
+    return None if found == (file.bytes, file.sha256) else f"{file.path} has different bytes"

@@ -1,4 +1,4 @@
-"""Feature tables by name: in a folder, where groups make them, and in Glue, where CloudFormation alone does."""
+"""Feature tables by name, in a local folder, where groups create them, and in Glue, where only CloudFormation does."""
 
 import re
 import sqlite3
@@ -33,7 +33,7 @@ _FIRST_TRIES = 8
 # https://docs.aws.amazon.com/glue/latest/webapi/API_GetColumnStatisticsForTable.html
 _COLUMNS_A_CALL = 100
 _VERSION = re.compile(r"_v\d+$")
-# a deployed store's writers may delete nothing: there maintenance removes old metadata files
+# writers of a deployed store are not allowed to delete: there, maintenance removes old metadata files
 _FOLDER_PROPERTIES = {**WRITE_PROPERTIES, "write.metadata.delete-after-commit.enabled": "true"}
 _ENDS_A_PATH = "?#"
 _BUSY_SECONDS = 60  # SQLite's locks, which the catalog's commits wait for
@@ -41,11 +41,11 @@ _CHANGEABLE = {"mlops.description", "mlops.owner", "mlops.tags", "mlops.ttl-seco
 
 
 class MovedFolderError(FeatureTableError):
-    """A store's folder is not where it was made; its tables name their files by whole paths."""
+    """A store's folder was moved or copied; its tables contain absolute paths of their files."""
 
 
 class UnusableCatalogError(FeatureTableError):
-    """A folder's catalog is locked for long, may not be written, or its disk is full; what was asked for was not committed."""
+    """A local catalog stays locked, is read-only, or its disk is full; the operation was not committed."""
 
 
 class Tables:
@@ -54,8 +54,8 @@ class Tables:
     Args:
         catalog: pyiceberg's catalog.
         database: Name of the database.
-        local_lock: Field ids of tables that groups make, and grow columns of, as they ask. ``None``: groups make no tables.
-        warehouse: Below which all tables lie, of a folder.
+        local_lock: Field ids of the tables that groups create and extend. Default: groups do not create tables.
+        warehouse: Location of all tables, for a local folder.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class Tables:
 
     @classmethod
     def local(cls, path: Path, database: str, lock: FeatureLock | None) -> "Tables":
-        """Keep tables below a folder, which is made when missing.
+        """Return the tables below a local folder, which is created if missing.
 
         Raises:
-            FeatureTableError: If it can be neither made nor used, or its path has a ``?`` or ``#``.
-            UnusableCatalogError: If its catalog stays locked, or cannot be made.
-            DamagedFileError: If its catalog is not one, or is empty or missing where there are tables.
+            FeatureTableError: If the folder can be neither created nor used, or its path has a ``?`` or ``#``.
+            UnusableCatalogError: If its catalog stays locked, or cannot be created.
+            DamagedFileError: If its catalog is invalid, or is empty or missing although there are tables.
         """
         from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, which functions do not have
         from sqlalchemy import URL, event  # noqa: PLC0415
@@ -80,18 +80,19 @@ class Tables:
         path = path.resolve()
         if cut := sorted(set(_ENDS_A_PATH).intersection(str(path))):
             raise FeatureTableError(
-                f"a store's folder has no {' or '.join(cut)} in its path, where URIs end one, got {path}; name another folder"
+                f"the path of a store's folder must not contain {' or '.join(cut)}, where URIs end a path, got {path}; "
+                "choose another folder"
             )
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FeatureTableError(
-                f"a store needs a folder that can be made or is there, got {path}: {error}"
+                f"a store needs a folder that exists or can be created, got {path}: {error}"
             ) from error
         file = path / "catalog.db"
         _check_catalog(file, path / "tables")
         uri = URL.create("sqlite", database=str(file), query={"timeout": str(_BUSY_SECONDS)}).render_as_string()
-        warehouse = f"file://{path}/tables"  # as pyiceberg reads it, which decodes no %20
+        warehouse = f"file://{path}/tables"  # pyiceberg does not decode %20
         until = time.monotonic() + _BUSY_SECONDS
         for tries_left in reversed(range(_FIRST_TRIES)):
             try:
@@ -108,28 +109,27 @@ class Tables:
 
     @classmethod
     def glue(cls, database: str, environment: Mapping[str, str]) -> "Tables":
-        """Use the tables of a Glue database."""
+        """Return the tables of a Glue database."""
         return cls(GlueCatalog("glue", None, **glue_properties(environment)), database)
 
     @property
     def is_folder(self) -> bool:
-        """Whether tables lie in a folder, where groups make them and their writers maintain them."""
+        """Whether tables are in a local folder, where groups create them and their writers maintain them."""
         return self._local_lock is not None
 
     def load(self, name: str) -> Table:
         """Load a feature table.
 
         Raises:
-            FeatureTableError: If it does not exist.
+            FeatureTableError: If the table does not exist.
             MovedFolderError: If the folder was moved or copied.
-            MissingFileError: If the file of its newest state is missing; with the file, and so is DamagedFileError, if it cannot be
-                read.
-            UnusableCatalogError: If the folder's catalog stays locked.
+            MissingFileError: If the newest metadata file is missing (DamagedFileError, if it cannot be read); with the file.
+            UnusableCatalogError: If the local catalog stays locked.
         """
         try:
             return self._loaded(name)
         except NoSuchTableError:
-            # a caller who may read the tables need not be allowed to list them
+            # a caller with permission to read the tables may lack permission to list them
             fix = (
                 "deploy the feature store that declares it"
                 if self._local_lock is None
@@ -145,14 +145,16 @@ class Tables:
                 raise
             newest = self._newest_metadata(name)
             if newest.startswith(f"{self._warehouse}/"):
-                if Path(newest.removeprefix("file://")).exists():  # later commits removed the one that was read before
+                if Path(
+                    newest.removeprefix("file://")
+                ).exists():  # a later commit removed the file that was read before
                     return self._loaded(name)
                 raise MissingFileError(
                     f"file {newest} of table {name} is missing; restore it from a backup or version"
                 ) from error
             raise MovedFolderError(
                 f"table {name} of the store in {self._warehouse.removesuffix('/tables')} has no file {error.filename or error}; a "
-                "folder that was moved is read where it was made: move it back, and bring what should lie here by ingest_from"
+                "moved folder works only in its original location: move it back, and copy rows to another store by ingest_from"
             ) from error
         except (ValidationError, UnicodeDecodeError) as error:
             said = " ".join(str(error).split()).partition(" [type=")[0]
@@ -161,13 +163,13 @@ class Tables:
             ) from error
         if self._warehouse is not None and not table.metadata_location.startswith(f"{self._warehouse}/"):
             raise MovedFolderError(
-                f"the store in {self._warehouse.removesuffix('/tables')} was moved or copied: its table {name} names "
-                f"its files by whole paths, {table.metadata_location}; open it there, and bring what should lie here by ingest_from"
+                f"the store in {self._warehouse.removesuffix('/tables')} was moved or copied: its table {name} contains "
+                f"absolute paths, {table.metadata_location}; open it there, and copy rows to another store by ingest_from"
             )
         return table
 
     def _newest_metadata(self, name: str) -> str:
-        """Return the file that the catalog names as a table's newest state, which it cannot load."""
+        """Return the metadata file of a table's newest state, by the catalog, if the table cannot be loaded."""
         if isinstance(self._catalog, GlueCatalog):
             found = self._catalog.glue.get_table(DatabaseName=self.database, Name=name)
             return str(found["Table"]["Parameters"]["metadata_location"])
@@ -181,10 +183,10 @@ class Tables:
             return str(session.scalar(select(IcebergTables.metadata_location).where(*columns)))
 
     def forget_statistics(self, name: str) -> None:
-        """Remove what Glue's catalog says of the values in a table's columns: smallest and largest ones; a folder says nothing.
+        """Remove the Glue catalog's column statistics of a table, which contain values; a local catalog has none.
 
         Raises:
-            ClientError: If the caller may not.
+            ClientError: If access is denied.
         """
         if not isinstance(self._catalog, GlueCatalog):
             return
@@ -197,20 +199,20 @@ class Tables:
                 glue.delete_column_statistics_for_table(**table, ColumnName=each["ColumnName"])
 
     def find(self, group: FeatureGroup | str) -> Table:
-        """Load the table of a group, which is given itself, or named by its table, or by its own name while it has one version.
+        """Load the table of a group, given as an object, by name of the table, or by name of the group if it has one version.
 
         Raises:
-            FeatureTableError: If it does not exist, the group has several, or it is neither group nor name.
+            FeatureTableError: If the table does not exist, the group has several, or the argument is neither a group nor a name.
         """
         if isinstance(group, FeatureGroup):
             return self.load(group.table_name)
         if not isinstance(group, str):
-            raise FeatureTableError(f"a FeatureGroup or its name is needed, got {group!r}")
-        if _VERSION.search(group):  # no group is called so
+            raise FeatureTableError(f"a FeatureGroup or its name is required, got {group!r}")
+        if _VERSION.search(group):  # not a valid name of a group
             return self.load(group)
         versions = [table for table in self.names() if _VERSION.sub("", table) == group]
         if len(versions) > 1:
-            raise FeatureTableError(f"group {group!r} has versions {', '.join(versions)}; name the one you want")
+            raise FeatureTableError(f"group {group!r} has versions {', '.join(versions)}; name one of them")
         return self.load(versions[0] if versions else group)
 
     def names(self) -> tuple[str, ...]:
@@ -218,12 +220,12 @@ class Tables:
         return tuple(sorted(identifier[-1] for identifier in self._catalog.list_tables(self.database)))
 
     def writable(self, group: FeatureGroup) -> Table:
-        """Load the table of a group; in a folder, make it, or change it as a deployment would: new and wider columns, time to live.
+        """Load the table of a group; in a local folder, create or update it like a deployment: new and wider columns, time to live.
 
         Raises:
-            FeatureTableError: If it does not exist, and groups create no tables; in a folder also if it can follow the group only
-                in part: then it stays as it is.
-            FeatureLockError: If readers of the table would not survive what the group changes.
+            FeatureTableError: If the table does not exist and groups do not create tables; in a local folder also if not all
+                changes of the group can be applied, in which case the table is unchanged.
+            FeatureLockError: If the group's changes would break readers of the table.
         """
         if self._local_lock is None:
             return self.load(group.table_name)
@@ -241,11 +243,11 @@ class Tables:
                 sort_order=iceberg_sort_order(group, locked),
                 properties=properties | _FOLDER_PROPERTIES,
             )
-        # of another process, which declared the group otherwise
+        # another process may have created it from a different declaration
         lock_of(table, group).extend([group])
         known = {field.name: field for field in table.schema().fields}
         fields = iceberg_schema(group, locked).fields
-        # what a new column means comes with it: how long a vector is, a reader does not see by its type
+        # properties of a new column come with it, such as a vector's length, which its type lacks
         taken = _CHANGEABLE | {f"{VECTOR}{field.name}" for field in fields if field.name not in known}
         declared = {key: value for key, value in properties.items() if key in taken}
         changed = {key: value for key, value in declared.items() if table.properties.get(key) != value}
@@ -265,22 +267,22 @@ class Tables:
             if dropped:
                 transaction.remove_properties(*dropped)
             declaration = f"FeatureGroup({group.name!r}, version={group.version})"
-            fix = f"put that back in {declaration}, or set version={group.version + 1}, which is a table of its own"
+            fix = f"undo that in {declaration}, or set version={group.version + 1}, which creates a new table"
             check_table(group, transaction.table_metadata, fix=fix)
         self._local_lock = extended
         return table
 
 
 def _check_catalog(file: Path, tables: Path) -> None:
-    """Check that a catalog is there where tables are, which come after it."""
+    """Check that a catalog exists if there are tables, which are created after it."""
     has_tables = tables.is_dir() and any(tables.iterdir())
     what = "missing" if not file.exists() else "empty" if not file.stat().st_size else ""
     if has_tables and what:
-        raise DamagedFileError(f"catalog {file} is {what}, and there are tables beside it; restore it from a backup")
+        raise DamagedFileError(f"catalog {file} is {what}, but there are tables beside it; restore it from a backup")
 
 
 def _typed(file: Path, context: "ExceptionContext") -> None:
-    """Raise what SQLite says of a catalog as an error of ours; what pyiceberg knows, a name that is taken, passes."""
+    """Raise SQLite's errors of a catalog as ours, except integrity errors, which pyiceberg handles."""
     error = context.original_exception
     if isinstance(error, sqlite3.OperationalError):
         raise _unusable(file, error) from error
@@ -290,8 +292,8 @@ def _typed(file: Path, context: "ExceptionContext") -> None:
 
 def _unusable(file: Path, error: BaseException | None) -> UnusableCatalogError:
     return UnusableCatalogError(
-        f"catalog {file} cannot be used: {error}; a lock is waited for {_BUSY_SECONDS} s, and nothing was committed. End the "
-        "process that holds it, make file and folder writable, or free space, and try again"
+        f"catalog {file} cannot be used: {error}; locks are awaited for {_BUSY_SECONDS} s, and nothing was committed. End the "
+        "process that holds the lock, make file and folder writable, or free space, and try again"
     )
 
 
@@ -300,13 +302,13 @@ def _damaged(file: Path, error: BaseException | None) -> DamagedFileError:
 
 
 def _grows(old: NestedField, new: NestedField) -> bool:
-    """Return whether a column takes values that it did not take, and all that it did."""
+    """Return whether a column changes to accept more values, including all that it accepted before."""
     is_wider = (old.field_type, new.field_type) in _WIDENINGS
     return (is_wider or old.field_type == new.field_type) and (is_wider or (old.required and not new.required))
 
 
 def glue_properties(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return pyiceberg's catalog properties for an AWS environment: region, endpoints, keys where given."""
+    """Return pyiceberg's catalog properties for an AWS environment: region, endpoints, and access keys if set."""
     everywhere = environment.get("AWS_ENDPOINT_URL")
     values = {
         "client.region": environment.get("AWS_REGION", environment.get("AWS_DEFAULT_REGION")),

@@ -1,4 +1,4 @@
-"""Commits that are tried again until no other writer's comes first, with pauses that keep writers apart."""
+"""Commits that are retried on conflicts with other writers, with randomized backoff."""
 
 import random
 import re
@@ -15,28 +15,28 @@ from mlops_runtime.features.table_files import missing_as_such
 
 T = TypeVar("T")
 _READINGS = 8
-# how pyiceberg reports that another commit has removed a snapshot which this one removes too, or builds on
+# pyiceberg's errors when another commit has removed a snapshot that this one also removes, or is based on
 _GONE = re.compile(r"Snapshot with snapshot id -?\d+ does not exist|Cannot find starting snapshot -?\d+")
 
 
 class TableBusyError(FeatureTableError):
-    """Other writers committed to a table first, again and again; nothing was written."""
+    """Every attempt to commit to a table conflicted with other writers; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """How often a commit is tried, and how long writers wait: a random part of a pause that doubles, "full jitter".
+    """Limits of retries, and their backoff: random parts of a doubling pause, "full jitter".
 
     See: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 
     Args:
-        tries: Tries at most.
-        seconds: No further try begins later than this.
-        first_pause: Longest pause after the first try, in seconds.
-        longest_pause: Longest pause at all, in seconds.
+        tries: Maximum number of attempts.
+        seconds: Time after which no further attempt begins.
+        first_pause: Longest pause after the first attempt, in seconds.
+        longest_pause: Longest pause, in seconds.
         sleep: Waits.
-        clock: Seconds that only grow.
-        part: A number from 0 to 1, of which writers draw different ones.
+        clock: Monotonic clock, in seconds.
+        part: Random number from 0 to 1.
     """
 
     tries: int = 30
@@ -52,19 +52,20 @@ RETRIES = Retries()
 
 
 def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries | None = None) -> T:
-    """Run ``attempt`` on the newest state of a table until its commit is not overtaken by another writer's.
+    """Run ``attempt`` on the newest state of a table until its commit does not conflict with another writer's.
 
-    pyiceberg's own retries put the same change on top of a state that was not checked, so a check made before the first try
-    says nothing about the last. Here they are off, and ``attempt`` sees the state that it commits to.
+    pyiceberg's own retries apply a change to a newer state that was not checked, so a check before the first attempt would not hold
+    for
+    the last. They are disabled here, and ``attempt`` sees the state that its commit is based on.
 
     Args:
         table: The table.
-        attempt: Commits to the state that it is given.
-        retries: How often it is tried. Default: ``RETRIES``.
+        attempt: Commits to the given state.
+        retries: Limits of retries. Default: ``RETRIES``.
 
     Raises:
-        TableBusyError: If each try was overtaken.
-        FileNotFoundError: If a file of the table is missing, and no other commit took it.
+        TableBusyError: If every attempt conflicted.
+        FileNotFoundError: If a file of the table is missing that no other commit removed.
     """
     bounds = RETRIES if retries is None else retries
     started, tries = bounds.clock(), 0
@@ -80,8 +81,8 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
             waited = bounds.clock() - started
             if tries >= bounds.tries or waited >= bounds.seconds:
                 raise TableBusyError(
-                    f"table {table.name()[-1]} is busy: {tries} tries in {waited:.0f} s were overtaken by other writers "
-                    f"(allowed are {bounds.tries} tries and {bounds.seconds:.0f} s); write again when fewer write at once"
+                    f"table {table.name()[-1]} is busy: {tries} tries in {waited:.0f} s conflicted with other writers "
+                    f"(allowed are {bounds.tries} tries and {bounds.seconds:.0f} s); write again with fewer concurrent writers"
                 ) from error
         bounds.sleep(bounds.part() * min(bounds.longest_pause, bounds.first_pause * 2 ** (tries - 1)))
 
@@ -98,14 +99,14 @@ def _is_overtaken(table: Table, error: Exception) -> bool:
 
 
 def steady(table: Table, look: Callable[[], T]) -> T:
-    """Read the newest state of a table, again if it was replaced or files of it went meanwhile.
+    """Read the newest state of a table, again if it was replaced or files of it were removed meanwhile.
 
     Args:
         table: The table.
-        look: Reads the state that the table then has.
+        look: Reads the table's current state.
 
     Raises:
-        CommitFailedException: If it was replaced each time.
+        CommitFailedException: If the state was replaced each time.
         FileNotFoundError: If files were missing each time.
     """
     for tries_left in reversed(range(_READINGS)):
@@ -120,18 +121,18 @@ def steady(table: Table, look: Callable[[], T]) -> T:
 
 
 def refresh(table: Table) -> None:
-    """Read the newest state of a table, whose commits pyiceberg then tries once.
+    """Load the newest state of a table, and disable pyiceberg's retries of its commits.
 
     Raises:
-        CommitFailedException: If it was replaced while it was read.
+        CommitFailedException: If the state was replaced while it was read.
     """
     try:
         with missing_as_such():
             table.refresh()
     except FileNotFoundError as error:
-        # the catalog named a metadata file that later commits have removed since
+        # the catalog returned a metadata file that later commits have removed since
         raise CommitFailedException(f"the state of {table.name()[-1]} was replaced while it was read") from error
-    # only this object changes: the catalog applies updates to the metadata that it holds itself
+    # changes only this object: the catalog applies updates to its own metadata
     table.metadata = table.metadata.model_copy(
         update={"properties": {**table.metadata.properties, "commit.retry.num-retries": "0"}}
     )

@@ -1,9 +1,10 @@
-"""Few files however many batches: small data files of a partition are rewritten into larger ones, sorted, by tiers of their size.
+"""Compaction: small data files of a partition are rewritten into larger sorted ones, by tiers of their size.
 
-A tier is a power of ``FAN_IN`` by rows; as soon as it has ``FAN_IN`` files they become one. So a row is rewritten once a tier,
-and a partition has at most ``FAN_IN`` files of each. A partition that is no longer the newest becomes one file, unless that would
-rewrite much for few rows. Rows keep the ids of their ingests, by which readers of training sets and of new rows go; pyiceberg
-writes no ``replace`` snapshot, so this is an overwrite with the same rows.
+A tier is a power of ``FAN_IN`` in rows; once it has ``FAN_IN`` files, they are merged into one. So a row is rewritten once per
+tier,
+and a partition has at most ``FAN_IN`` files of each. A partition that is no longer the newest is merged into one file, unless that
+would rewrite many rows for few. Rows keep their ingest ids, by which training sets and incremental readers select rows. pyiceberg
+does not write ``replace`` snapshots, so compaction is an overwrite with the same rows.
 
 See: https://iceberg.apache.org/docs/latest/maintenance/#compact-data-files
 """
@@ -28,29 +29,30 @@ from mlops_runtime.features.table_description import FeatureTableError, TableMea
 from mlops_runtime.features.table_files import missing_as_such
 
 FAN_IN = 8
-# what is as large stays, and so much is rewritten together at most, in bytes: what a function has the memory for
+# bytes: larger files stay, and at most this much is rewritten together, to fit the memory of a function
 _LARGE = 48 * 1024**2
 _TOGETHER = 64 * 1024**2
 
 
 def is_due(table: Table) -> bool:
-    """Return whether the commit that made a table's state is one after which files are counted: each ``FAN_IN``-th."""
+    """Return whether compaction is due after the commit of a table's state: after every ``FAN_IN``-th."""
     return table.last_sequence_number % FAN_IN == 0
 
 
 def compact(table: Table, remove: Callable[[str], None]) -> int:
-    """Rewrite what has become many small files, in one commit; return how many files became fewer.
+    """Merge small files in one commit; return the number of merged files.
 
-    Another writer that took one of the files, a second compaction or an erasure, comes first: then nothing is rewritten, and what
-    was written for it is removed.
+    If another writer, such as a second compaction or an erasure, removed one of the files first, nothing is rewritten, and the new
+    files
+    are removed.
 
     Args:
         table: The table.
         remove: Removes a file.
 
     Raises:
-        MissingFileError: If a file is missing that the newest state of the table names; nothing is rewritten.
-        DamagedFileError: If one cannot be read.
+        MissingFileError: If a file of the newest state is missing; nothing is rewritten.
+        DamagedFileError: If a file cannot be read.
     """
     groups = steady(table, lambda: _groups(scan_tasks(table.scan())))
     written: list[str] = []
@@ -94,17 +96,17 @@ def _rows(table: Table, tasks: Sequence[FileScanTask]) -> pa.Table:
     rows = pa.concat_tables(parts, promote_options="permissive")
     if rows.num_rows != sum(task.file.record_count for task in tasks):
         raise FeatureTableError(
-            f"files of {table.name()[-1]} hold {rows.num_rows} rows, not as many as their manifests say"
+            f"files of {table.name()[-1]} have {rows.num_rows} rows, which differs from their manifests"
         )
     meaning = TableMeaning.of(table.name()[-1], table.properties)
     return in_order(rows, [*meaning.entities, EVENT_TIME]).cast(schema.as_arrow())
 
 
 def _groups(tasks: Sequence[FileScanTask]) -> list[list[FileScanTask]]:
-    """Return the files that become one file each."""
+    """Return groups of files to merge into one file each."""
     partitions: defaultdict[tuple[int, ...], list[FileScanTask]] = defaultdict(list)
     for task in tasks:
-        # another engine's deletes lie beside the files
+        # delete files of other engines are separate from the data files
         if not task.delete_files and task.file.file_size_in_bytes < _LARGE:
             partitions[_partition(task)].append(task)
     newest = max(map(_partition, tasks), default=())
@@ -121,7 +123,7 @@ def _groups(tasks: Sequence[FileScanTask]) -> list[list[FileScanTask]]:
 
 
 def _partition(task: FileScanTask) -> tuple[int, ...]:
-    """Return the month or day of a file, which Iceberg counts from 1970."""
+    """Return the month or day of a file, counted from 1970."""
     record = task.file.partition
     return tuple(int(record[place]) for place in range(len(record)))
 

@@ -1,4 +1,4 @@
-"""What a feature table says of itself, in its properties and its Iceberg metadata file; no row is read, and no library loaded.
+"""A feature table's description of itself, in its properties and Iceberg metadata file; reads no rows and needs no library.
 
 See: https://iceberg.apache.org/spec/#table-metadata-fields
 """
@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 
 class FeatureTableError(ValueError):
-    """A feature table is not what its group says, or cannot be read as asked."""
+    """A feature table does not match its group, or cannot be read as requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableMeaning:
-    """What the properties of a feature table say: group, version, key, time to live and whether its last instant counts."""
+    """Meaning of a feature table's properties: group, version, key, time to live and whether its last instant counts."""
 
     group: str
     version: int
@@ -25,10 +25,10 @@ class TableMeaning:
 
     @classmethod
     def of(cls, name: str, properties: Mapping[str, str]) -> "TableMeaning":
-        """Read it from a table's properties.
+        """Parse a table's properties.
 
         Raises:
-            FeatureTableError: If the table does not say what it is.
+            FeatureTableError: If a property is missing.
         """
         needed = ("mlops.group", "mlops.version", "mlops.entities")
         absent = [key for key in needed if key not in properties]
@@ -46,18 +46,18 @@ class TableMeaning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableDescription:
-    """A table as people ask for it: its words, its columns, and the order of its snapshots.
+    """Description of a table for searches: texts, columns, and the order of its snapshots.
 
     Attributes:
         name: Name of the table.
-        uuid: Of the table; one that is made again under the same name has another.
-        owner: Who answers for it; empty where it does not say.
-        description: What it is about; empty where it does not say.
-        tags: Words by which people find it.
-        columns: What each column is, by its name, in order.
-        all_columns: Names of columns of every schema that the table has had.
-        sequences: Sequence number of each snapshot that is kept, by its id.
-        is_feature_table: Whether its properties say which group it is of.
+        uuid: UUID of the table; a table that is recreated under the same name has another.
+        owner: Responsible team, or empty.
+        description: Description, or empty.
+        tags: Keywords for searches.
+        columns: Description of each column, by its name, in order.
+        all_columns: Names of the columns of every schema of the table, past and present.
+        sequences: Sequence number of each existing snapshot, by its id.
+        is_feature_table: Whether its properties name a group.
     """
 
     name: str
@@ -72,14 +72,14 @@ class TableDescription:
 
     @classmethod
     def of(cls, name: str, metadata: Mapping[str, Any]) -> "TableDescription":
-        """Read it from a metadata file.
+        """Parse a metadata file.
 
         Args:
             name: Name of the table.
             metadata: Its Iceberg metadata file (v2), as read from JSON.
 
         Raises:
-            KeyError: If the file lacks what the format requires.
+            KeyError: If the file lacks a required field.
 
         Example:
             >>> schema = {"schema-id": 0, "fields": [{"name": "on_hand", "doc": "units on hand"}]}

@@ -1,4 +1,4 @@
-"""An entity's rows leave a table, its history and its files; each step can be done again."""
+"""Erasure of an entity's rows from a table, its history and its files; each step is idempotent."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
@@ -28,17 +28,18 @@ from mlops_runtime.features.table_files import (
     unnamed,
 )
 
-# one manifest without entries of deleted files, however large or few; see committed for why properties of one object can say so
+# a single manifest without entries of deleted files, whatever its size; see ``committed`` for why setting properties of one object
+# works
 _MERGED = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "1",
     "commit.manifest.target-size-bytes": str(1 << 40),
 }
-_LIST = "snap-"  # how the names of lists of manifests begin; they hold no bounds of keys
+_LIST = "snap-"  # prefix of manifest lists; they contain no bounds of keys
 
 
 def held(table: Table, condition: BooleanExpression) -> ErasedTable:
-    """Return the snapshots in which a row matches, and the sequence number of the first ingest of one that is anywhere still."""
+    """Return the snapshots with a matching row, and the sequence number of the first ingest of a matching row that still exists."""
 
     def look() -> ErasedTable:
         holding = _holding(table, condition)
@@ -56,22 +57,23 @@ def held(table: Table, condition: BooleanExpression) -> ErasedTable:
 
 
 def rewrite(table: Table, condition: BooleanExpression, now: Callable[[], datetime]) -> ErasedTable:
-    """Commit a state without the rows, and say what earlier ones with them still keep, and files that no snapshot names.
+    """Commit a state without the rows; return the earlier snapshots and files that still contain them, and unreferenced files.
 
-    It commits also where the state has no such rows: a writer whose files are there before the commit and in no snapshot after it
-    read an earlier state, and can no longer commit.
+    The commit is made even if the state has no such rows: a writer whose files exist before the commit and are in no snapshot after
+    it
+    is based on an earlier state, and can no longer commit.
     """
 
     def attempt(fresh: Table) -> ErasedTable:
         before = listed(fresh)
         fresh.metadata = fresh.metadata.model_copy(update={"properties": fresh.metadata.properties | _MERGED})
         summary = newest_summary(fresh)
-        # a delete lists the files that it takes with their bounds, which are keys; the empty append leaves that list out
+        # a delete lists the removed files with their bounds, which are keys; the empty append drops that list
         with fresh.transaction() as transaction:
             if _matches(fresh, condition, None):
                 transaction.delete(condition, snapshot_properties=summary)
             transaction.append(fresh.schema().as_arrow().empty_table(), snapshot_properties=summary)
-        # of the committed state: a writer from now on writes on top of one without the rows
+        # of the committed state: later writers are based on a state without the rows
         return _taken(fresh, condition, before, now())
 
     with naming_files(table):
@@ -79,7 +81,7 @@ def rewrite(table: Table, condition: BooleanExpression, now: Callable[[], dateti
 
 
 def expire(table: Table, taken: ErasedTable, remove: Callable[[str], None], now: Callable[[], datetime]) -> None:
-    """Remove tags, snapshots and files that an erasure takes."""
+    """Remove the tags, snapshots and files of an erasure."""
     if str(table.metadata.table_uuid) != taken.table_uuid:
         return
     with naming_files(table):
@@ -96,22 +98,24 @@ def sweep(
     *,
     is_written: Callable[[], bool],
 ) -> None:
-    """Remove what writers left that began before the rewrite and have ended: their rows, and manifests with their bounds.
+    """Remove the files that writers left which began before the rewrite and have ended: matching rows, and manifests with bounds.
 
-    Ids of ingests say so: one whose sequence number the table has passed lost to another commit; the writer of a later may live.
+    Ingest ids identify them: an ingest whose sequence number the table has passed lost to another commit; the writer of a later one
+    may
+    still be running.
 
     Args:
         table: The table.
-        condition: Which rows go.
-        taken: Files that went already, which manifests may name.
+        condition: The erased rows.
+        taken: Files that are already removed and that manifests may still reference.
         remove: Removes a file.
-        is_written: Whether a process may write to the table now: then a file that cannot be read may be its.
+        is_written: Returns whether a process may be writing to the table: then an unreadable file may be its.
     """
 
     def look() -> list[str]:
         files = listed(table)
         is_quiet = not is_written()
-        refresh(table)  # what is committed in between is named by the state that is read after
+        refresh(table)  # files committed in between are referenced by the state that is loaded now
         loose = unnamed(table, files)
         rows = [file.uri for file in suffixed(loose, [DATA]) if _is_past(table, file.uri, condition, is_quiet=is_quiet)]
         gone = {*rows, *taken}
@@ -126,7 +130,7 @@ def sweep(
 
 def _is_past(table: Table, uri: str, condition: BooleanExpression, *, is_quiet: bool) -> bool:
     ids = matching_ids(table, uri, condition)
-    if ids is None:  # not written to its end, or gone
+    if ids is None:  # incomplete or deleted
         return is_quiet
     return bool(ids) and all(int(each.partition("-")[0]) <= table.last_sequence_number for each in ids)
 
@@ -137,13 +141,13 @@ def _named_by(table: Table, manifest: str) -> set[str]:
             entries = ManifestFile.from_args(manifest_path=manifest).fetch_manifest_entry(
                 table.io, discard_deleted=False
             )
-    except (FileNotFoundError, ValueError, EOFError):  # gone, or not written to its end
+    except (FileNotFoundError, ValueError, EOFError):  # deleted or incomplete
         return set()
     return {entry.data_file.file_path for entry in entries}
 
 
 def _holding(table: Table, condition: BooleanExpression) -> list[Snapshot]:
-    """Return the snapshots in which a row matches."""
+    """Return the snapshots with a matching row."""
     return [snapshot for snapshot in table.metadata.snapshots if _matches(table, condition, snapshot.snapshot_id)]
 
 
@@ -154,7 +158,7 @@ def _matches(table: Table, condition: BooleanExpression, snapshot_id: int | None
 
 
 def _first(table: Table, condition: BooleanExpression, holding: Sequence[Snapshot]) -> int | None:
-    """Return the sequence number of the first ingest that brought a row of the entity, of rows that are anywhere still."""
+    """Return the sequence number of the first ingest with a row of the entity, among rows that still exist."""
     ids: list[str] = []
     if holding:
         oldest = min(holding, key=lambda snapshot: snapshot.sequence_number or 0)
@@ -166,9 +170,9 @@ def _first(table: Table, condition: BooleanExpression, holding: Sequence[Snapsho
 
 
 def _litter(table: Table, condition: BooleanExpression, files: Iterable[TableFile]) -> list[str]:
-    """Return the files that no snapshot names and that hold, or may hold, the entity's rows, or its keys as bounds or in sketches.
+    """Return unreferenced files that may contain the entity's rows, or its keys as bounds or in sketches.
 
-    Of such data files those that hold none of its rows stay: their writers may be at work.
+    Unreferenced data files without its rows stay: their writers may still be running.
     """
     loose = unnamed(table, files)
     rows = [f.uri for f in suffixed(loose, [DATA]) if matching_ids(table, f.uri, condition) != []]
@@ -197,7 +201,7 @@ def _taken(table: Table, condition: BooleanExpression, before: Iterable[TableFil
 
 
 def _data_files(table: Table, snapshot: Snapshot, *, is_live: bool) -> set[str]:
-    """Return the data files that a snapshot has, or that it also says to be deleted."""
+    """Return the data files of a snapshot; unless ``is_live``, including those marked as deleted."""
     return {
         entry.data_file.file_path
         for manifest in snapshot.manifests(table.io)
@@ -209,12 +213,12 @@ def _drop(table: Table, snapshots: Collection[int], now: datetime) -> None:
     _untag(table, snapshots)
     there = [s for s in snapshots if table.metadata.snapshot_by_id(s) is not None]
     if there:
-        # a snapshot without rows, whose summary names the index of the keys that go
+        # a snapshot without rows, whose summary has the index of the expired keys
         with committing(table, newest_summary(table), there, now) as snapshot, snapshot.fast_append():
             pass
 
 
 def _untag(table: Table, snapshots: Collection[int]) -> None:
-    """Remove the tags of snapshots, also those that builds gave them meanwhile; one that comes next overtakes the expiry."""
+    """Remove the tags of snapshots, including tags that builds added meanwhile; a tag added later makes the expiry conflict."""
     for tag in [name for name, ref in table.metadata.refs.items() if ref.snapshot_id in snapshots]:
         table.manage_snapshots().remove_tag(tag).commit()

@@ -1,4 +1,4 @@
-"""Files below a table: what its snapshots name, and what they do not: of killed and overtaken writers, and of expired snapshots."""
+"""Files below a table's location, both referenced by snapshots and left over by failed writers or expired snapshots."""
 
 import errno
 import re
@@ -25,23 +25,21 @@ DATA = ".parquet"
 MANIFEST = ".avro"
 METADATA = ".metadata.json"
 STATISTICS = (".stats", ".puffin")  # sketches of values: https://iceberg.apache.org/puffin-spec/
-# what Arrow reports if S3 refuses a read: the refusal is written over the content that was asked for, which leaves its HTTP status
-# alone, and where it is longer than that nothing, see https://github.com/apache/doris/pull/61636
+# Arrow's messages if S3 denies or fails a read: the error body is written over the buffer of the requested content, which leaves
+# only the HTTP status, and nothing if it is longer than the buffer, see https://github.com/apache/doris/pull/61636
 _REFUSED = re.compile(
     r"AWS Error (NO_SUCH_KEY|RESOURCE_NOT_FOUND) during GetObject operation|Failed to flush response stream"
 )
-# pyiceberg's writer of manifests says this where what it writes from could not be read
+# pyiceberg's manifest writer raises this if its input could not be read
 _EMPTY = "An empty manifest file has been written"
 
 
 @contextmanager
 def missing_as_such() -> Iterator[None]:
-    """Give the error of a missing file also where an object of S3 went between its opening and its reading, as a file cannot.
-
-    And where pyiceberg hides that error behind another.
+    """Raise FileNotFoundError for an S3 object that was deleted between opening and reading, and where pyiceberg hides that error.
 
     Raises:
-        FileNotFoundError: If it went, or S3 may have said so; reading again shows.
+        FileNotFoundError: If the object was deleted, or S3's response may mean that; a retry shows.
     """
     try:
         yield
@@ -54,19 +52,19 @@ def missing_as_such() -> Iterator[None]:
     except OSError as error:
         if not _REFUSED.search(str(error)):
             raise
-        raise FileNotFoundError(errno.ENOENT, f"an object went while it was read: {error}") from error
+        raise FileNotFoundError(errno.ENOENT, f"an object was deleted while it was read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFile:
-    """A file below a table's location: its URI and when it was last written."""
+    """A file below a table's location: its URI and last modification."""
 
     uri: str
     written: datetime
 
 
 def put(table: Table, uri: str, content: bytes) -> None:
-    """Write a file beside a table, or replace it; readers see all of it or what was there, as with each object of S3."""
+    """Write or replace a file beside a table, atomically for readers, like an S3 object."""
     if uri.startswith("file://"):
         write_whole(_path(uri), content)
         return
@@ -75,7 +73,7 @@ def put(table: Table, uri: str, content: bytes) -> None:
 
 
 def remove_halves(location: str) -> None:
-    """Remove what writers below a folder left that ended inside of ``put``."""
+    """Remove temporary files below a folder that interrupted ``put`` calls left behind."""
     remove_parts(_path(location))
 
 
@@ -85,7 +83,7 @@ def listed(table: Table) -> list[TableFile]:
 
 
 def listed_below(table: Table, location: str) -> list[TableFile]:
-    """Return all files below a location that the table's files can be read from."""
+    """Return all files below a location, with the file system of the table."""
     _, _, path = PyArrowFileIO.parse_location(location)
     found = _files(table).get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
     return [
@@ -96,20 +94,20 @@ def listed_below(table: Table, location: str) -> list[TableFile]:
 
 
 def named(table: Table) -> set[str]:
-    """Return all files that the table's state names: of its snapshots, and its metadata files."""
+    """Return all files that the table's state references: those of its snapshots, and its metadata files."""
     logged = {entry.metadata_file for entry in table.metadata.metadata_log}
     everywhere = [snapshot.snapshot_id for snapshot in table.metadata.snapshots]
     return needed(table, table.metadata.snapshots) | logged | statistics(table, everywhere) | {table.metadata_location}
 
 
 def statistics(table: Table, snapshots: Collection[int]) -> set[str]:
-    """Return the files of statistics that snapshots have."""
+    """Return the statistics files of snapshots."""
     each_kind = (*table.metadata.statistics, *table.metadata.partition_statistics)
     return {each.statistics_path for each in each_kind if each.snapshot_id in snapshots}
 
 
 def needed(table: Table, snapshots: Iterable[Snapshot]) -> set[str]:
-    """Return the files that snapshots need: data, the manifests that hold its bounds, and the lists of manifests."""
+    """Return the files that snapshots need: data files, the manifests with their bounds, and the manifest lists."""
     found: set[str] = set()
     for snapshot in snapshots:
         found.add(snapshot.manifest_list)
@@ -121,27 +119,27 @@ def needed(table: Table, snapshots: Iterable[Snapshot]) -> set[str]:
 
 
 def unnamed(table: Table, files: Iterable[TableFile]) -> list[TableFile]:
-    """Return those of the files that the table's state does not name."""
+    """Return the files that the table's state does not reference."""
     known = named(table)
     return [file for file in files if file.uri not in known]
 
 
 def matching_ids(table: Table, file: str, condition: BooleanExpression) -> list[str] | None:
-    """Return the ingest ids of the rows of a data file that match; ``None`` if it cannot be read, as of a killed writer."""
+    """Return the ingest ids of a data file's matching rows; ``None`` if it is incomplete or missing, as of a killed writer."""
     schema = table.schema()
     wanted = expression_to_pyarrow(bind(schema, condition, case_sensitive=True), schema)
     _, _, path = PyArrowFileIO.parse_location(file)
     try:
         rows = ds.dataset(path, format="parquet", filesystem=_files(table)).to_table(columns=[INGEST_ID], filter=wanted)
     except (pa.ArrowInvalid, OSError) as error:
-        if "AWS Error" in str(error) and not _REFUSED.search(str(error)):  # the network, or rights
+        if "AWS Error" in str(error) and not _REFUSED.search(str(error)):  # network or permissions
             raise
         return None
     return cast("list[str]", rows[INGEST_ID].unique().to_pylist())
 
 
 def suffixed(files: Iterable[TableFile], suffixes: Collection[str]) -> list[TableFile]:
-    """Return the files whose names end in one of some suffixes."""
+    """Return the files whose names end in one of the suffixes."""
     return [file for file in files if file.uri.endswith(tuple(suffixes))]
 
 

@@ -1,7 +1,7 @@
-"""How old the newest event of each feature table is, from the summaries of its Iceberg snapshots; no row is read.
+"""Age of each feature table's newest event, from the summaries of its Iceberg snapshots; no rows are read.
 
-An ingest writes the newest event time of the whole table into its snapshot's summary. Compaction makes snapshots of its own,
-without it: then the nearest ancestor that has it counts, since compaction adds no event.
+An ingest writes the newest event time of the whole table into its snapshot's summary. Compaction creates snapshots without it; then
+the nearest ancestor with it counts, since compaction adds no events.
 
 See: https://iceberg.apache.org/spec/#snapshots
 """
@@ -31,7 +31,7 @@ _log = logging.getLogger("mlops.features")
 
 
 class FreshnessError(RuntimeError):
-    """The age of some tables could not be measured; that of the others was."""
+    """The age of some tables could not be measured; the others were published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +58,10 @@ class TableAge:
 
     Args:
         table: Name of the table.
-        age_seconds: Seconds since the newest event; negative for one that lies ahead. None without one.
+        age_seconds: Seconds since the newest event, negative for an event in the future; None without an event.
         event_time_max: The newest event time.
-        committed: When the snapshot that says so was committed.
-        reason: Why there is no age, and what to do; empty if there is one.
+        committed: Commit time of the snapshot with the newest event time.
+        reason: Why there is no age, and the fix; empty if there is one.
     """
 
     table: str
@@ -75,12 +75,12 @@ def table_age(table: str, metadata: Mapping[str, Any], now: datetime) -> TableAg
     """Return the age of a table at a time.
 
     Args:
-        table: Its name.
+        table: Name of the table.
         metadata: Its Iceberg metadata file (v2), as read from JSON.
         now: The time, with a time zone.
 
     Raises:
-        ValueError: If the summary holds no time.
+        ValueError: If the summary's value is not a time.
 
     Example:
         >>> snapshot = {"snapshot-id": 1, "timestamp-ms": 0, "summary": {"mlops.event-time-max": "2017-08-07T00:00:00+00:00"}}
@@ -93,7 +93,7 @@ def table_age(table: str, metadata: Mapping[str, Any], now: datetime) -> TableAg
     if current is None:
         return TableAge(table=table, reason="no row has ever been ingested")
     if (current.get("summary") or {}).get("total-records") == "0":
-        # what the summaries of earlier rows say is the age of nothing
+        # the newest event time in earlier summaries is of erased rows
         return TableAge(table=table, reason="the table has no rows: all of them were erased")
     for snapshot in _line_of(current, snapshots):
         newest = (snapshot.get("summary") or {}).get(EVENT_TIME_MAX)
@@ -107,7 +107,7 @@ def table_age(table: str, metadata: Mapping[str, Any], now: datetime) -> TableAg
             )
     return TableAge(
         table=table,
-        reason=f"no snapshot says {EVENT_TIME_MAX}; ingest the next batch with FeatureStoreClient or the store's own jobs",
+        reason=f"no snapshot has {EVENT_TIME_MAX}; ingest the next batch with FeatureStoreClient or the store's own jobs",
     )
 
 
@@ -119,17 +119,17 @@ def measure(
     s3: "S3Client",
     cloudwatch: "CloudWatchClient",
 ) -> tuple[TableAge, ...]:
-    """Measure every table and publish ``FeatureAge`` of those that have an age.
+    """Measure every table and publish ``FeatureAge`` of tables that have an age.
 
     Args:
-        now: The time that the schedule's event carries.
-        settings: Which tables.
-        glue: Client; tells where a table's metadata file lies.
+        now: The time of the schedule's event.
+        settings: The tables.
+        glue: Client; returns the location of a table's metadata file.
         s3: Client; reads the file.
         cloudwatch: Client.
 
     Raises:
-        FreshnessError: If a table could not be read; those that could be are published first.
+        FreshnessError: If a table could not be read; the others are published first.
     """
     ages, problems = [], []
     for table in settings.tables:
@@ -152,7 +152,7 @@ def measure(
 
 
 def _line_of(snapshot: Mapping[str, Any], snapshots: Mapping[int, Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """The snapshot and its ancestors, as far as they are kept, newest first."""
+    """Yield a snapshot and its existing ancestors, newest first."""
     found: Mapping[str, Any] | None = snapshot
     while found is not None:
         yield found
@@ -173,13 +173,13 @@ def _metric_data(ages: Iterable[TableAge], now: datetime) -> Iterable[dict[str, 
 
 
 def read_metadata(database: str, table: str, glue: "GlueClient", s3: "S3Client") -> Mapping[str, Any]:
-    """Return what the metadata file of a table holds.
+    """Return the content of a table's metadata file.
 
     Args:
         database: Name of the Glue database.
         table: Name of the table.
-        glue: Client; tells where the file lies.
-        s3: Client; reads it.
+        glue: Client; returns the location of the file.
+        s3: Client; reads the file.
     """
     return read_metadata_file(
         glue.get_table(DatabaseName=database, Name=table)["Table"]["Parameters"]["metadata_location"], s3
@@ -187,10 +187,10 @@ def read_metadata(database: str, table: str, glue: "GlueClient", s3: "S3Client")
 
 
 def read_metadata_file(location: str, s3: "S3Client") -> Mapping[str, Any]:
-    """Return what a metadata file holds.
+    """Return the content of a metadata file.
 
     Args:
-        location: Its ``s3://`` URI.
+        location: ``s3://`` URI of the file.
         s3: Client.
     """
     bucket, _, key = location.removeprefix("s3://").partition("/")

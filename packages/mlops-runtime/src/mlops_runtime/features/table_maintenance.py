@@ -1,4 +1,4 @@
-"""What a store does now and then to stay small: compaction, files that no snapshot names, old keys, tags of early training sets."""
+"""Periodic maintenance of a store: compaction, and removal of unreferenced files, old keys and tags of early training sets."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +23,7 @@ from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_files import TableFile, listed, listed_below, put, remove_halves, unnamed
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 
-# what a writer that is still at work may need is younger
+# younger files may be needed by a running writer
 LITTER_AGE = timedelta(days=1)
 _SWEPT = "swept"
 _log = logging.getLogger("mlops.features")
@@ -31,14 +31,14 @@ _log = logging.getLogger("mlops.features")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintained:
-    """What maintenance did to a table.
+    """Result of maintaining a table.
 
     Attributes:
         table: Name of the table.
-        compacted: Files that became fewer.
-        removed: Files that no snapshot names and that were older than a day.
-        forgotten: Idempotency keys that were older than they need be remembered.
-        tags: Tags that were dropped, whose training sets are read by sequence number.
+        compacted: Number of files merged.
+        removed: Number of removed files that no snapshot referenced and that were older than a day.
+        forgotten: Number of expired idempotency keys removed.
+        tags: Number of dropped tags, whose training sets are read by sequence number.
     """
 
     table: str
@@ -59,20 +59,20 @@ def maintain_each(
     keeps_ledger: bool,
     writing: Callable[[Table], AbstractContextManager[None]],
 ) -> tuple[Maintained, ...]:
-    """Maintain tables, each also where another fails.
+    """Maintain tables; a failure of one does not stop the others.
 
     Args:
         names: Names of the tables.
-        load: Loads one, as ``FeatureStoreClient.table``.
+        load: Loads a table, such as ``FeatureStoreClient.table``.
         manifests: As for `maintain`.
         now: As for `maintain`.
         today: As for `maintain`.
         remove: Removes a file.
-        keeps_ledger: Whether old keys are left to another.
-        writing: Says that a table is written to, as long as it is.
+        keeps_ledger: As for `maintain`.
+        writing: Announces a write to a table while its context is open.
 
     Raises:
-        FeatureTableError: If some could not be maintained; with every problem.
+        FeatureTableError: If some tables could not be maintained; with every problem.
     """
     done, problems = [], []
     for name in names:
@@ -90,15 +90,15 @@ def maintain_each(
 def maintain(
     table: Table, manifests: Manifests, *, now: datetime, today: date, remove: Callable[[str], None], keeps_ledger: bool
 ) -> Maintained:
-    """Maintain a table; doing so again does nothing new.
+    """Maintain a table. Idempotent.
 
     Args:
         table: The table.
-        manifests: Training sets, which may need a tag.
-        now: The time by the clock of the place where files lie.
-        today: The day by the store's clock, which ingests are stamped with.
+        manifests: Manifests of training sets, which may need a tag.
+        now: The time by the clock of the file storage.
+        today: The day by the store's clock, which stamps ingests.
         remove: Removes a file.
-        keeps_ledger: Whether old keys are left to another, as on S3 to the bucket's lifecycle.
+        keeps_ledger: Whether old keys are not removed here, as in S3, where a lifecycle rule does.
     """
     compacted = compact(table, remove)
     _restore_index(table, today)
@@ -113,13 +113,13 @@ def maintain(
 
 
 def tend(table: Table, *, now: datetime, remove: Callable[[str], None]) -> None:
-    """Do what is due after a commit to a table in a folder: compaction after each eighth, and once a day what else grows.
+    """Perform the maintenance that is due after a commit to a local table: compaction after every eighth, and the rest once a day.
 
-    The commit is done: a file that is missing or damaged is a warning in the log here, and an error of ``maintain``.
+    The commit is complete: a missing or damaged file is only logged as a warning here, and an error in ``maintain``.
 
     Args:
         table: The table, at the state of the commit.
-        now: The time by the machine's clock.
+        now: The time by the system clock.
         remove: Removes a file.
     """
     if not is_due(table):
@@ -138,7 +138,7 @@ def tend(table: Table, *, now: datetime, remove: Callable[[str], None]) -> None:
 
 
 def _sweep(table: Table, now: datetime, remove: Callable[[str], None]) -> int:
-    # listed first: what a commit names in between is named by the state that is read after
+    # list files first: those committed in between are referenced by the state that is loaded afterwards
     old = [file for file in listed(table) if now - file.written > LITTER_AGE]
     if not old:
         return 0
@@ -149,7 +149,7 @@ def _sweep(table: Table, now: datetime, remove: Callable[[str], None]) -> int:
 
 
 def _restore_index(table: Table, today: date) -> None:
-    """Make the ledger's index again from the ids of the table's rows where its file is missing or damaged."""
+    """Rebuild a missing or damaged index of the ledger from the ingest ids of the table's rows."""
     lost = lost_index(table, today)
     if lost is not None:
         _log.warning("%s; it is made again", lost)
@@ -168,7 +168,7 @@ def _forget(table: Table, now: datetime, remove: Callable[[str], None]) -> int:
 
 
 def _followed(files: Iterable[TableFile], now: datetime) -> list[TableFile]:
-    """Return the indexes that another one followed a day ago: a writer that began before it may still read them."""
+    """Return the indexes that were replaced more than a day ago: a writer that began before may still read them."""
     indexes = sorted(filter(_is_index, files), key=lambda file: file.written)
     return [file for file, after in pairwise(indexes) if now - after.written > LITTER_AGE]
 
@@ -178,7 +178,7 @@ def _is_index(file: TableFile) -> bool:
 
 
 def _drop_tags(table: Table, manifests: Manifests) -> int:
-    """Drop all but the newest tags of training sets, after noting the sequence numbers that early manifests lack."""
+    """Drop all but the newest tags of training sets, after recording the sequence numbers that early manifests lack."""
     order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
     own = {name: ref.snapshot_id for name, ref in table.metadata.refs.items() if name.startswith("ts-")}
     going = sorted(own, key=lambda name: (order.get(own[name], 0), name))[:-KEPT_TAGS]

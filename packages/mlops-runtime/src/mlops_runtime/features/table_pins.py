@@ -1,8 +1,8 @@
-"""Tables at the state that a training set reads: by snapshot while that is there, else by sequence number.
+"""Tables at the state of a training set: by snapshot while it exists, otherwise by sequence number.
 
-Tables are append-only and the id of an ingest begins with the sequence number of its commit, which compaction keeps. So the rows of
-a snapshot are those of ingests up to its sequence number, in any later state; an erasure alone breaks this, and leaves a tombstone.
-A tag keeps a snapshot for readers that know nothing of this; the newest few are enough.
+Tables are append-only, and an ingest id begins with the sequence number of its commit, which compaction preserves. So the rows of a
+snapshot are those of ingests up to its sequence number, in any later state. Only an erasure breaks this, and it leaves a tombstone.
+A tag retains a snapshot for other readers; only the newest few are kept.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,16 +28,16 @@ from mlops_runtime.features.table_description import FeatureTableError, TableMea
 from mlops_runtime.features.table_types import read_schema
 
 NO_SNAPSHOT = -1  # of a table without rows: https://iceberg.apache.org/spec/#table-metadata-fields
-_BELOW: Any = LessThan  # its constructor takes a column's name and a value
+_BELOW: Any = LessThan  # the constructor takes a column's name and a value, which pydantic's signature lacks
 
 
 def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
-    """Give a snapshot a tag, once, in a commit that drops all but the newest ``KEPT_TAGS`` of its kind.
+    """Tag a snapshot unless it is tagged, in a commit that drops all but the newest ``KEPT_TAGS`` tags of this kind.
 
-    A snapshot that was expired meanwhile gets none: its sequence number pins it.
+    A snapshot that has expired meanwhile is not tagged: its sequence number pins it.
 
     Raises:
-        FeatureTableError: If the tag already names another snapshot; pyiceberg would move it without a word.
+        FeatureTableError: If the tag already names another snapshot; pyiceberg would move it silently.
     """
 
     def attempt(fresh: Table) -> None:
@@ -58,7 +58,7 @@ def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
 
 
 def _replaced_tags(table: Table) -> list[str]:
-    """Return the tags that a further one takes the place of: those with an age are of sets that know their sequence numbers."""
+    """Return the tags to drop for a further one: tags with an age belong to sets that have their sequence numbers."""
     order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
 
     def age(each: tuple[str, SnapshotRef]) -> tuple[int, str]:
@@ -71,14 +71,14 @@ def _replaced_tags(table: Table) -> list[str]:
 def pin(
     table: Table, snapshot_id: int, tag: str | None, columns: Iterable[str], names: Sequence[str] | None = None
 ) -> PinnedTable:
-    """Describe a table at a snapshot.
+    """Return a table pinned at a snapshot.
 
     Args:
         table: The table.
         snapshot_id: The snapshot, or ``NO_SNAPSHOT``.
-        tag: Its tag. ``None``: no tag, for snapshots that need not be kept.
-        columns: What is read of it.
-        names: What the columns are called in the training set. Default: as in the table.
+        tag: Its tag; ``None`` for snapshots that need not be retained.
+        columns: Columns to read.
+        names: Names of the columns in the training set. Default: as in the table.
 
     Raises:
         FeatureTableError: If the table does not have the snapshot.
@@ -110,7 +110,7 @@ def pin(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedRows:
-    """A scan of a pinned table, and the types that its columns had at the snapshot."""
+    """A scan of a pinned table, and the types of its columns at the snapshot."""
 
     scan: DataScan
     schema: pa.Schema
@@ -132,7 +132,7 @@ def pinned_rows(
     """Return rows of a table as they were at a pinned snapshot; bounds as for ``scanned``.
 
     Raises:
-        FeatureTableError: If neither the snapshot is there nor what its sequence number needs.
+        FeatureTableError: If the snapshot is missing and its rows cannot be read by sequence number.
     """
     bounds: dict[str, Any] = {"created_by": created_by, "event_by": event_by, "since": since}
     if table.snapshot_by_id(pinned.snapshot_id) is not None:
@@ -142,7 +142,7 @@ def pinned_rows(
     if problem is not None:
         raise FeatureTableError(problem)
     then = table.schemas()[pinned.schema_id]
-    # columns by their ids, as they were called then; files of a column that was widened since hold the wider type
+    # columns by id with their names of then; files written after a column was widened have the wider type
     schemas = [*(schema for _, schema in sorted(table.schemas().items())), table.schema()]
     now = {field.field_id: field for schema in schemas for field in schema.fields}
     read = Schema(*(_wider(field, now[field.field_id]) for field in then.fields), schema_id=max(table.schemas()) + 1)
@@ -159,14 +159,14 @@ def pinned_rows(
 
 
 def gone(table: Table, pinned: PinnedTable) -> str | None:
-    """Return why a table can no longer be read as it was at a pinned snapshot; ``None`` if it can."""
+    """Return why a table can no longer be read as of a pinned snapshot; ``None`` if it can."""
     if table.snapshot_by_id(pinned.snapshot_id) is not None:
         return None
-    said = f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) was expired"
+    said = f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) has expired"
     if pinned.sequence is None:
-        return f"{said}, and its sequence number is not known"
+        return f"{said}, and its sequence number is unknown"
     if pinned.schema_id not in table.schemas():
-        return f"{said}, and schema {pinned.schema_id} that it was read with was removed"
+        return f"{said}, and schema {pinned.schema_id} of its columns was removed"
     return None
 
 

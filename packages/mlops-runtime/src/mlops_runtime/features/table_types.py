@@ -1,4 +1,4 @@
-"""Declared types as Iceberg and Arrow have them, and back."""
+"""Conversion between declared types and those of Iceberg and Arrow."""
 
 from collections.abc import Mapping
 
@@ -52,8 +52,8 @@ def iceberg_type(declared: FeatureType, element_id: int | None = None) -> Iceber
     """Return the Iceberg type of a declared one.
 
     Args:
-        declared: As a group declares it.
-        element_id: Id of what a list or vector holds, as the lock file has it.
+        declared: The declared type.
+        element_id: Id of the elements of a list or vector, from the lock file.
 
     Example:
         >>> str(iceberg_type("decimal(9,2)")), str(iceberg_type("vector(64)", 7))
@@ -72,7 +72,7 @@ def iceberg_type(declared: FeatureType, element_id: int | None = None) -> Iceber
 
 
 def arrow_type(declared: FeatureType) -> pa.DataType:
-    """Return the Arrow type of a declared one: that of the rows of a group and of a training set.
+    """Return the Arrow type of a declared one, in rows of a group and of a training set.
 
     Example:
         >>> str(arrow_type("vector(3)")), str(arrow_type("decimal(9,2)"))
@@ -101,11 +101,11 @@ def read_schema(schema: Schema, properties: Mapping[str, str]) -> pa.Schema:
 
 
 def declared_types(schema: Schema, properties: Mapping[str, str]) -> dict[str, FeatureType]:
-    """Return the types of a table's columns, as groups declare them.
+    """Return the declared types of a table's columns.
 
     Args:
-        schema: Of the table.
-        properties: Of the table; they say which of its lists are vectors.
+        schema: Schema of the table.
+        properties: Properties of the table, which mark its vectors.
     """
     return {
         field.name: _of_iceberg(field.field_type, properties.get(f"{VECTOR}{field.name}")) for field in schema.fields
@@ -121,13 +121,13 @@ def _of_iceberg(kind: IcebergType, length: str | None) -> FeatureType:
 
 
 def is_of_type(kind: IcebergType, declared: FeatureType) -> bool:
-    """Tell whether a column of a table has a declared type; ids of elements do not count."""
+    """Return whether a table's column has a declared type, regardless of element ids."""
     element_id = kind.element_id if isinstance(kind, ListType) else None
     return kind == iceberg_type(declared, element_id)
 
 
 def arrow_types(schema: pa.Schema) -> dict[str, FeatureType]:
-    """Return the types of columns that have one, as groups declare them; lists of one length are vectors where floats."""
+    """Return the declared types of columns that have one; fixed-size lists of 32-bit floats are vectors."""
     found = {field.name: _of_arrow(field.type) for field in schema}
     return {name: kind for name, kind in found.items() if kind is not None}
 

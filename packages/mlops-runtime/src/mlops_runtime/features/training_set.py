@@ -1,4 +1,4 @@
-"""A training set: entity rows with the features that counted at their time, pinned to snapshots and described by a manifest."""
+"""Training sets: entity rows with the features that counted at their time, pinned to snapshots and described by a manifest."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -41,18 +41,19 @@ from mlops_runtime.features.training_set_request import Load, Located, Request, 
 from mlops_runtime.features.unmatched_groups import unmatched_groups
 
 FILE = file_name(0, 1)
-# a hundred partitions, as many as Athena writes, of four blocks each
+# Athena's maximum of a hundred partitions, of four blocks each
 ATHENA_ROWS = 400_000_000
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSet:
-    """Rows by split, the Parquet bytes of each, and the manifest that describes them.
+    """Rows by split, the bytes of each Parquet file, and the manifest that describes them.
 
-    A set that is not split has one split without a name. ``entities`` are the bytes of the entity rows, if they were supplied.
-    ``warnings`` name groups without any matching row, with the cause. ``repr`` shows no value of a row, so that none gets into a
-    log: the manifest alone, which has the path, size and hash of each file.
+    An unsplit set has one unnamed split. ``entities`` are the bytes of the entity rows, if they were supplied. ``warnings`` name
+    groups
+    without any matching row, with the cause. ``repr`` shows only the manifest and warnings, so that logs contain no row values; the
+    manifest has the path, size and hash of each file.
     """
 
     splits: Mapping[str, pa.Table] = field(repr=False)
@@ -63,7 +64,7 @@ class TrainingSet:
 
     @property
     def matched(self) -> Mapping[str, int]:
-        """How many rows found a row of each feature table, by the name of its use where it has one."""
+        """Number of rows that matched a row of each feature table, by its alias if it has one, else by group."""
         return self.manifest.output.matched or {}
 
     @property
@@ -73,25 +74,25 @@ class TrainingSet:
 
     @property
     def rows(self) -> pa.Table:
-        """All rows, split after split."""
+        """All rows, one split after the other."""
         return pa.concat_tables(self.splits.values())
 
     @property
     def train(self) -> pa.Table:
-        """Rows to train on, of a set that is split by time."""
+        """Training rows of a set that is split by time."""
         return self.splits["train"]
 
     @property
     def holdout(self) -> pa.Table:
-        """Rows held out, of a set that is split by time."""
+        """Holdout rows of a set that is split by time."""
         return self.splits["holdout"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What is about to be built: tables by name, its manifest but for the output, entity rows in order, and their file.
+    """Input of a build: tables by name, the manifest without its output, sorted entity rows, and the content of their file.
 
-    ``content`` is ``None`` where the rows are labels of a table.
+    ``content`` is ``None`` if the rows are labels of a table.
     """
 
     tables: Mapping[str, Table]
@@ -109,18 +110,18 @@ def build(
     on_athena: Callable[[Prepared], TrainingSet] | None = None,
     block: int = BLOCK,
 ) -> TrainingSet:
-    """Tag the snapshots, then build from them: here, or where Spark or Athena is.
+    """Tag the snapshots, then build the set, here or with Spark or Athena.
 
     Args:
         load: Loads a table by name.
-        tables: Names of the tables that there are.
-        request: What is asked.
-        on_spark: Builds and keeps what is one for Spark. Default: it is refused.
-        on_athena: Builds and keeps what was asked of Athena. Default: it is refused.
-        block: As for ``described``, of a set that is built here.
+        tables: Names of the existing tables.
+        request: The request.
+        on_spark: Builds and stores a set with Spark. Default: such sets are rejected.
+        on_athena: Builds and stores a set with Athena. Default: such sets are rejected.
+        block: As for ``described``, for a set that is built here.
 
     Raises:
-        TrainingSetError: If groups, columns or snapshots are not there, or the set is one for an engine that is not there.
+        TrainingSetError: If groups, columns or snapshots are missing, or the set requires an engine that is not available.
     """
     found = located(load, tables, request)
     chosen = engine_of(found, request)
@@ -130,35 +131,35 @@ def build(
     if chosen.engine == "athena":
         if on_athena is None:
             raise TrainingSetError(
-                f"training set {request.name}: this client does not know Athena: give FeatureStoreClient.glue(athena=..., "
-                "glue=...), run the statement of explain(...).sql there, or leave engine out"
+                f"training set {request.name}: this client has no Athena: pass athena= and glue= to FeatureStoreClient.glue, "
+                "run the statement of explain(...).sql there, or omit engine"
             )
         if request.rows.num_rows > ATHENA_ROWS:
             raise TrainingSetError(
-                f"training set {request.name} has {request.rows.num_rows:,} entity rows, and Athena writes at most {ATHENA_ROWS:,} "
-                "in parts that one machine can sort; build it by engine='spark'"
+                f"training set {request.name} has {request.rows.num_rows:,} entity rows, and Athena can write at most "
+                f"{ATHENA_ROWS:,} in parts that one machine can sort; build it with engine='spark'"
             )
         return on_athena(prepared(found, request))
     if on_spark is None:
         raise TrainingSetError(
-            f"training set {request.name} is one for spark: {chosen.reason}; this client knows no job that builds it: give "
-            "FeatureStoreClient.glue(spark_job=..., glue=...), or force engine='duckdb' on a machine that has the memory"
+            f"training set {request.name} requires spark: {chosen.reason}; this client has no job that builds it: pass spark_job= "
+            "and glue= to FeatureStoreClient.glue, or force engine='duckdb' on a machine that has the memory"
         )
     return on_spark(prepared(found, request))
 
 
 def prepared(found: Located, request: Request) -> Prepared:
-    """Check that what is asked can be joined, and tag the snapshots.
+    """Check that the request can be joined, and tag the snapshots.
 
     Args:
         found: The tables of the request.
-        request: What is asked.
+        request: The request.
 
     Raises:
         PlanError: If keys are of another type, or columns clash.
     """
     by_name, untagged = found.tables, found.pinned()
-    # what cannot be joined is refused before anything is tagged
+    # reject requests that cannot be joined before tagging anything
     inputs = pinned_groups(by_name, untagged, request.rows, request.timestamp, request.as_of)
     check(request.rows, request.timestamp, inputs, request.semantics)
     kinds = {
@@ -168,7 +169,7 @@ def prepared(found: Located, request: Request) -> Prepared:
     }
     rows = with_typed_keys(request.rows, kinds)
     if ROW_ID in rows.column_names:
-        rows = rows.sort_by(ROW_ID)  # the order of the result, and so that of its blocks
+        rows = rows.sort_by(ROW_ID)  # the order of the result and its blocks
     content = parquet_bytes(rows)
     entity_rows = EntityRows(
         timestamp=request.timestamp,
@@ -205,17 +206,17 @@ def prepared(found: Located, request: Request) -> Prepared:
 
 
 def keep(built: TrainingSet, sets: Objects, manifests: Manifests, build: OpenBuild) -> None:
-    """Write entity rows, files and, last, the manifest: what has a manifest is complete.
+    """Write entity rows, files and, last, the manifest: a set with a manifest is complete.
 
     Args:
         built: The training set.
-        sets: Where training sets lie.
-        manifests: Where manifests lie.
-        build: The build that is open.
+        sets: Location of training sets.
+        manifests: The manifests.
+        build: The open build.
 
     Raises:
-        ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
-        TrainingSetError: If there are files of the set with other bytes; they stay, and no manifest is written.
+        ErasedDuringBuildError: If an erasure began during the build; no file remains.
+        TrainingSetError: If files of the set exist with different bytes; they stay, and no manifest is written.
     """
     prefix = folder(built.manifest.name, built.id)
     files = {f"{prefix}/{path}": content for path, content in built.files.items()}
@@ -231,23 +232,23 @@ def write(files: Mapping[str, bytes], sets: Objects, build: OpenBuild, *, what: 
     """Write files of a training set by key, each once.
 
     Raises:
-        TrainingSetError: If there are some with other bytes; they stay.
+        TrainingSetError: If files exist with different bytes; they stay.
     """
     there = [key for key, content in files.items() if not build.put_once(sets, key, content)]
     other = [key for key in there if sets.get(key) != files[key]]
     if other:
         raise TrainingSetError(
-            f"{what} is built, and {sets} holds other bytes as {', '.join(other)}; remove them and build it again"
+            f"{what} is built, but {sets} has different bytes in {', '.join(other)}; remove these files and build it again"
         )
 
 
 def folder(name: str, training_set_id: str) -> str:
-    """Return the key below which the files of a training set lie."""
+    """Return the key prefix of a training set's files."""
     return f"sets/{name}/{training_set_id}"
 
 
 def place(sets: Objects, folder: str) -> str:
-    """Return where a folder of training sets lies, as copies name it."""
+    """Return the location of a folder of training sets, as recorded for copies."""
     return f"{str(sets).rstrip('/')}/{folder}"
 
 
@@ -259,11 +260,11 @@ def entities_key(rows: EntityRows) -> str:
 def assemble(
     tables: Mapping[str, Table], manifest: TrainingSetManifest, rows: pa.Table, *, block: int = BLOCK
 ) -> TrainingSet:
-    """Build what a manifest describes, from its entity rows; return it with the output that came out.
+    """Build the set of a manifest from its entity rows; return it with the resulting output.
 
     Args:
         tables: By name, at least those of the manifest.
-        manifest: What to build; its output is not read.
+        manifest: Manifest of the set to build; its output is ignored.
         rows: The entity rows.
         block: As for ``described``.
     """
@@ -282,7 +283,7 @@ def assemble(
 def pinned_groups(
     tables: Mapping[str, Table], pinned: Sequence[PinnedTable], rows: pa.Table, timestamp: str, as_of: datetime | None
 ) -> list[GroupRows]:
-    """Return the rows of pinned tables that can count for entity rows, group by group."""
+    """Return for each pinned table the rows that can count for the entity rows."""
     oldest = pc.min(rows[timestamp]).as_py()
     return [group_rows(tables[group.table], group, oldest=oldest, created_by=as_of) for group in pinned]
 
@@ -295,14 +296,14 @@ def described(
     splits: Sequence[str] = (),
     block: int = BLOCK,
 ) -> TrainingSet:
-    """Return a training set with its files, and the manifest with the output that they are.
+    """Return a training set with its files, and its manifest with the output.
 
     Args:
-        manifest: What was built.
-        result: All rows, in the order of ``row_id``; those of a split set say in ``split`` where they belong.
-        matched: How many of them found a row of each feature table.
+        manifest: Manifest of the set.
+        result: All rows, in the order of ``row_id``; in a split set, column ``split`` has the split of each row.
+        matched: Number of rows that matched a row of each feature table.
         splits: Names of the splits.
-        block: Rows that are hashed together, and are in one file of each split.
+        block: Number of rows that are hashed together and share a file of each split.
     """
     count = block_count(result.num_rows, block)
     blocks: list[Block] = []
@@ -321,7 +322,7 @@ def described(
 
 
 def group_rows(table: Table, group: PinnedTable, *, oldest: datetime | None, created_by: datetime | None) -> GroupRows:
-    """Return the rows of a pinned table that can count for entity rows from ``oldest`` on; all without entity rows."""
+    """Return the rows of a pinned table that can count for entity rows since ``oldest``; all without entity rows."""
     ttl = None if group.ttl_seconds is None else timedelta(seconds=group.ttl_seconds)
     columns = tuple(dict.fromkeys((*group.entities, *RESERVED, *group.columns)))
     since = None if ttl is None or oldest is None or oldest - _FIRST < ttl else oldest - ttl
@@ -339,7 +340,7 @@ def group_rows(table: Table, group: PinnedTable, *, oldest: datetime | None, cre
 
 
 def built_by(source: Mapping[str, str]) -> Build:
-    """Return what builds here."""
+    """Return the manifest's description of a build in this process."""
     return Build(
         engine="duckdb",
         engine_version=_installed("duckdb"),
@@ -350,7 +351,7 @@ def built_by(source: Mapping[str, str]) -> Build:
 
 
 def _installed(name: str) -> str:
-    """Return the version of a distribution; a job on Glue has modules without one, and no DuckDB."""
+    """Return the version of a distribution; on Glue, this package is not a distribution, and DuckDB is missing."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -358,5 +359,5 @@ def _installed(name: str) -> str:
 
 
 def iso(time: datetime) -> str:
-    """Return a time as manifests write it."""
+    """Return a time in the format of manifests."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""How two training sets differ: from what was asked down to single values."""
+"""Differences between two training sets, from their requests down to single values."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,17 +16,17 @@ from mlops_runtime.features.training_set_request import TrainingSetError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How the training set ``b`` differs from ``a``.
+    """The differences of training set ``b`` from ``a``.
 
     Attributes:
-        asked: What was asked of each where it differs, by name: ``(a's, b's)``.
-        snapshots: Snapshots by table where they differ: ``(a's, b's)``; ``None`` for a table that was not read.
-        columns_added: Columns of ``b`` alone.
-        columns_removed: Columns of ``a`` alone.
-        rows: Rows of each.
-        changed: Of sets with the same entity rows: how many rows have another value, by column.
-        only_a: Of others: rows that only ``a`` has, by the columns that both have. ``None`` where ``changed`` tells more.
-        only_b: Likewise.
+        asked: Parts of the request that differ, by name: ``(a's, b's)``.
+        snapshots: Snapshots that differ, by table: ``(a's, b's)``; ``None`` for a table that was not read.
+        columns_added: Columns only in ``b``.
+        columns_removed: Columns only in ``a``.
+        rows: Number of rows of each.
+        changed: For sets with the same entity rows: number of rows with a different value, by column.
+        only_a: For other sets: number of rows only in ``a``, by the shared columns. ``None`` if ``changed`` applies.
+        only_b: Likewise for ``b``.
     """
 
     asked: Mapping[str, tuple[str, str]]
@@ -40,29 +40,29 @@ class Difference:
 
     @property
     def is_none(self) -> bool:
-        """Whether both hold the same rows and columns."""
+        """Whether both have the same rows and columns."""
         return not (self.columns_added or self.columns_removed or self.changed or self.only_a or self.only_b)
 
 
 def diff(rebuilt: Callable[[str], Rebuild], a: str, b: str) -> Difference:
-    """Build two training sets again and compare them.
+    """Rebuild two training sets and compare them.
 
     Raises:
-        TrainingSetError: If one cannot be built again.
+        TrainingSetError: If one of them cannot be rebuilt.
     """
     built = []
     for training_set_id in (a, b):
         again = rebuilt(training_set_id)
         if again.training_set is None:
-            raise TrainingSetError(f"training set {training_set_id} cannot be built again: {again.reason}")
+            raise TrainingSetError(f"training set {training_set_id} cannot be rebuilt: {again.reason}")
         built.append(again.training_set)
     return difference(built[0], built[1])
 
 
 def difference(a: TrainingSet, b: TrainingSet) -> Difference:
-    """Compare two training sets, from what was asked down to single values.
+    """Compare two training sets, from their requests down to single values.
 
-    Null and NaN are values of their own here.
+    Null equals null here, and NaN equals NaN.
     """
     before, after = a.rows, b.rows
     asked = {
@@ -122,7 +122,7 @@ def _entity_columns(manifest: TrainingSetManifest) -> list[str]:
 
 
 def _changed(before: pa.Table, after: pa.Table, names: list[str]) -> dict[str, int]:
-    # DuckDB holds NaN equal to NaN, and `is distinct from` null equal to null
+    # in DuckDB NaN equals NaN, and with `is distinct from` null equals null
     columns = {f"{side}{i}": rows[name] for i, name in enumerate(names) for side, rows in (("a", before), ("b", after))}
     if not columns:
         return {}

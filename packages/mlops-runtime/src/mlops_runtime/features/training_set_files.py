@@ -1,4 +1,4 @@
-"""The files of a training set: blocks of its rows in order, which any engine cuts, hashes and writes apart, to the same bytes."""
+"""Files of a training set: blocks of its sorted rows, which every engine cuts, hashes and writes separately, to the same bytes."""
 
 import hashlib
 import io
@@ -15,15 +15,15 @@ from mlops_runtime.features.row_hashing import BLOCK, block_digest, hash_of_bloc
 ROW_ID = "row_id"
 SPLIT = "split"
 SPLITS = ("train", "holdout")
-# how the name of a staged file ends that has further columns of the rows in the file of the name before
+# suffix of a staged file with further columns of the rows in the file of the name before it
 BESIDE = ".beside"
-# of a plan's set, below its prefix: readers look for it there
+# of a plan's set, below its prefix, where readers expect it
 MANIFEST_FILE = "manifest/training_set.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """What became of a block of rows: how many they are, their digest, the schema and bytes of each of its files."""
+    """Result of writing a block of rows: number of rows, digest, and path, hash and size of each file."""
 
     number: int
     rows: int
@@ -32,7 +32,7 @@ class Block:
 
 
 def block_count(rows: int, block: int = BLOCK) -> int:
-    """Return how many blocks rows have; no rows are one, as a set without rows has a file.
+    """Return the number of blocks of rows; at least one, because a set without rows has a file too.
 
     Example:
         >>> block_count(0), block_count(4, 4), block_count(5, 4)
@@ -42,7 +42,7 @@ def block_count(rows: int, block: int = BLOCK) -> int:
 
 
 def file_name(number: int, blocks: int) -> str:
-    """Return the name of a block's file; names are in the order of the blocks.
+    """Return the name of a block's file; names sort in the order of the blocks.
 
     Example:
         >>> file_name(0, 1), file_name(7, 12)
@@ -54,12 +54,12 @@ def file_name(number: int, blocks: int) -> str:
 def written_block(
     rows: pa.Table, number: int, *, blocks: int, splits: Sequence[str] = ()
 ) -> tuple[Block, dict[str, bytes]]:
-    """Return a block and its files by path: one, or one of each split that has rows in it.
+    """Return a block and its files by path: one file, or one per split with rows in the block.
 
     Args:
-        rows: The rows of the block, in order; those of a split set have a column ``split``, which no file has.
+        rows: The rows of the block, in order; in a split set they have a column ``split``, which is not written.
         number: Number of the block.
-        blocks: How many there are.
+        blocks: Total number of blocks.
         splits: Names of the splits.
     """
     name = file_name(number, blocks)
@@ -78,7 +78,7 @@ def written_block(
 
 
 def of_split(rows: pa.Table, split: str) -> pa.Table:
-    """Return the rows of a split, without its name."""
+    """Return the rows of a split, without the split column."""
     return rows.filter(pc.equal(rows[SPLIT], split)).drop_columns([SPLIT])
 
 
@@ -95,9 +95,9 @@ def output(
     Args:
         schema: Columns of the rows.
         blocks: The blocks, in order.
-        matched: How many rows found a row of each feature table.
+        matched: Number of rows that matched a row, by feature table.
         splits: Names of the splits.
-        block: Rows of a block but the last.
+        block: Number of rows of every block but the last.
     """
     rows = sum(each.rows for each in blocks)
     digests = [each.digest for each in blocks if each.rows]
@@ -114,7 +114,7 @@ def output(
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """Return the one file of a table: the same rows give the same bytes with the same version of Arrow."""
+    """Return a table as one Parquet file: the same rows give the same bytes with the same version of Arrow."""
     sink = io.BytesIO()
     plain = table.replace_schema_metadata(None).combine_chunks()
     pq.write_table(plain, sink, compression="zstd", row_group_size=BLOCK, version="2.6")

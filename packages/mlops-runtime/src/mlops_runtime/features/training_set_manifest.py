@@ -1,4 +1,4 @@
-"""Manifests of training sets, stored once under their id, with copies and tombstones, below a folder or an S3 prefix."""
+"""Manifests of training sets, stored once under their id, with copies, tombstones and erasures, below a folder or an S3 prefix."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from mlops_runtime.contracts.features import ErasedTable, Erasure, PinnedTable, 
 from mlops_runtime.features.locked_files import is_held, remove_parts, write_once
 
 _CONFLICTS = 8
-# of HeadObject; without the right to list, a missing object is forbidden
+# codes of HeadObject; without permission to list, a missing object is reported as 403
 _MISSING = ("403", "404", "NoSuchKey")
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ _RESTORE = "restore the file as it was first written"
 
 
 def remove(file: str, *, s3: Any = None) -> None:
-    """Remove a file for good: a path, a ``file://`` URI, or an ``s3://`` object with all its versions.
+    """Remove a file permanently: a path, a ``file://`` URI, or an ``s3://`` object with all its versions.
 
     Args:
         file: The file; a missing one is ignored.
@@ -37,7 +37,7 @@ def remove(file: str, *, s3: Any = None) -> None:
 
 
 class Objects:
-    """Objects by key below one place.
+    """Objects by key below one location.
 
     Args:
         place: A folder, or ``s3://bucket`` with or without a prefix.
@@ -67,7 +67,7 @@ class Objects:
         return f"s3://{self._bucket}/{self._prefix}" if self._folder is None else str(self._folder)
 
     def uri(self, key: str) -> str:
-        """Return the URI of a key, for readers that are not given this object.
+        """Return the URI of a key, for readers without this object.
 
         Example:
             >>> Objects("/sets").uri("a.json"), Objects("s3://sets", s3=object()).uri("a.json")
@@ -80,12 +80,12 @@ class Objects:
         )
 
     def copy(self, key: str, target: str) -> None:
-        """Copy an object to another key of this place, unless there is one; S3 then keeps its SHA-256.
+        """Copy an object to another key of this location, unless that exists; S3 then stores its SHA-256.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 
         Args:
-            key: The object, of at most 5 GB.
+            key: The object, at most 5 GB.
             target: The other key.
         """
         if self._folder is None:
@@ -96,11 +96,11 @@ class Objects:
 
     @property
     def is_folder(self) -> bool:
-        """Whether the objects are files of a folder."""
+        """Whether the objects are files of a local folder."""
         return self._folder is not None
 
     def put_once(self, key: str, content: bytes) -> bool:
-        """Write an object unless there is one of that key; return whether it was written.
+        """Write an object unless the key exists; return whether it was written.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         """
@@ -112,18 +112,18 @@ class Objects:
         return file is not None
 
     def put_held(self, key: str, content: bytes) -> IO[bytes] | None:
-        """Write a new object; in a folder its lock is held until the answer is closed, or this process ends.
+        """Write a new object; in a local folder it stays locked until the returned file is closed, or this process ends.
 
         Raises:
-            FileExistsError: If there is one of that key.
+            FileExistsError: If the key exists.
         """
         file = None if self._folder is None else write_once(self._folder / key, content)
         if file is None and (self._folder is not None or not self._put_once(key, content)):
-            raise FileExistsError(f"{key} in {self} is there already")
+            raise FileExistsError(f"{key} in {self} exists already")
         return file
 
     def is_held(self, key: str) -> bool:
-        """Return whether a process holds the lock of an object in a folder; never of one in S3, which has no locks."""
+        """Return whether a process holds the lock of an object in a local folder; always false in S3, which has no locks."""
         return self._folder is not None and is_held(self._folder / key)
 
     def _put_once(self, key: str, content: bytes) -> bool:
@@ -137,7 +137,7 @@ class Objects:
                 code = error.response["Error"]["Code"]
                 if code == "PreconditionFailed":
                     return False
-                # another process writes the same key: S3 asks to retry, and then reports which was first
+                # another process is writing the same key: S3 requests a retry, and then reports which write was first
                 if code != "ConditionalRequestConflict" or not tries_left:
                     raise
             else:
@@ -155,7 +155,7 @@ class Objects:
         return path.read_bytes() if path.is_file() else None
 
     def digest(self, key: str) -> tuple[int, str] | None:
-        """Return the size and SHA-256 of an object, or ``None`` if it does not exist; S3 is asked where it keeps the hash.
+        """Return the size and SHA-256 of an object, or ``None`` if it does not exist; uses S3's stored hash if there is one.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
         """
@@ -167,13 +167,13 @@ class Objects:
                     return None
                 raise
             kept = found.get("ChecksumSHA256", "")
-            if kept and "-" not in kept:  # that of an upload in parts is the hash of their hashes
+            if kept and "-" not in kept:  # the hash of a multipart upload is the hash of its parts' hashes
                 return found["ContentLength"], base64.b64decode(kept).hex()
         content = self.get(key)
         return None if content is None else (len(content), hashlib.sha256(content).hexdigest())
 
     def keys(self, prefix: str) -> list[str]:
-        """Return the keys that begin with a prefix ending in ``/``, in order."""
+        """Return the keys below a prefix ending in ``/``, sorted."""
         if self._folder is None:
             pages = self._s3.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix + prefix
@@ -186,7 +186,7 @@ class Objects:
         return sorted(str(path.relative_to(self._folder)) for path in paths)
 
     def uploads(self, before: datetime) -> list[str]:
-        """Return the keys of uploads that began before a time and are not complete; a folder has none."""
+        """Return the keys of incomplete multipart uploads that began before a time; a local folder has none."""
         if self._folder is not None:
             return []
         pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._prefix)
@@ -194,7 +194,7 @@ class Objects:
         return [each["Key"].removeprefix(self._prefix) for each in found if each["Initiated"] < before]
 
     def deleted(self) -> list[str]:
-        """Return the URIs of objects that were deleted and whose versions the bucket keeps; a folder has none."""
+        """Return the URIs of deleted objects of which the bucket retains versions; a local folder has none."""
         if self._folder is not None:
             return []
         pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=self._prefix)
@@ -206,11 +206,11 @@ class Objects:
         return [self.uri(key.removeprefix(self._prefix)) for key in sorted(kept - current)]
 
     def remove_parts(self) -> int:
-        """Remove what writers in a folder left that have ended; return how many files went. In S3 objects appear whole."""
+        """Remove temporary files of ended writers in a local folder; return their number. In S3, objects are written atomically."""
         return 0 if self._folder is None else remove_parts(self._folder)
 
     def erase(self, key: str) -> None:
-        """Remove an object with all its versions; a missing one is ignored."""
+        """Remove an object with all its versions; a missing object is ignored."""
         if self._folder is not None:
             path = self._folder / key
             path.unlink(missing_ok=True)
@@ -223,7 +223,7 @@ class Objects:
 
 
 class ManifestError(ValueError):
-    """There is no manifest of an id, or it is not what its id says, or it cannot be read."""
+    """A manifest is missing, does not match its id, or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +239,11 @@ class _Pin:
 class Manifests:
     """The manifests of a feature store.
 
-    Below one place: ``<id>.json``, ``<id>/copies/`` with the places that its files were written to, ``<id>/pins/`` with
-    sequence numbers that an early manifest lacks, ``tombstones/<id>.json``, and ``erasures/<id>.json`` with ``<id>.done``
-    when it is complete. Nothing there is replaced.
+    Below one location: ``<id>.json``, ``<id>/copies/`` with the locations of copies of its files, ``<id>/pins/`` with sequence
+    numbers
+    that an early manifest lacks, ``tombstones/<id>.json``, and ``erasures/<id>.json``, with ``<id>.done`` once the erasure is
+    complete.
+    Nothing there is replaced.
 
     Args:
         place: A folder, or an ``s3://`` prefix.
@@ -261,11 +263,11 @@ class Manifests:
 
     @property
     def objects(self) -> Objects:
-        """What is stored at their place."""
+        """The objects at their location."""
         return self._objects
 
     def write(self, manifest: TrainingSetManifest) -> str:
-        """Write a manifest, unless it is there; return its id."""
+        """Write a manifest, unless it exists; return its id."""
         digest = content_hash(manifest)
         self._objects.put_once(f"{digest}.json", canonical_json(manifest))
         return digest
@@ -274,7 +276,7 @@ class Manifests:
         """Read the manifest of an id.
 
         Raises:
-            ManifestError: If it is missing, has another hash, or is not a manifest that this version can read.
+            ManifestError: If the manifest is missing, has another hash, or cannot be read by this version.
         """
         content = self._objects.get(f"{manifest_id}.json")
         if content is None:
@@ -287,7 +289,7 @@ class Manifests:
         return self._parsed(TrainingSetManifest, f"{manifest_id}.json", content)
 
     def pinned(self, manifest_id: str) -> TrainingSetManifest:
-        """Read the manifest of an id, with the sequence numbers that were written down for it later.
+        """Read the manifest of an id, with the sequence numbers that were recorded for it later.
 
         Raises:
             ManifestError: As for ``read``.
@@ -302,7 +304,7 @@ class Manifests:
         )
 
     def add_pin(self, manifest_id: str, table: str, sequence: int) -> None:
-        """Write down the sequence number of a table, which the manifest does not say itself, before its tag goes.
+        """Record the sequence number of a table that the manifest lacks, before its tag is dropped.
 
         Args:
             manifest_id: Id of the manifest.
@@ -322,17 +324,17 @@ class Manifests:
         return tuple(key.removesuffix(".json") for key in self._objects.keys("") if "/" not in key)
 
     def add_copy(self, manifest_id: str, uri: str) -> None:
-        """Note that the files of a training set were written below ``uri``."""
+        """Record that the files of a training set were written below ``uri``."""
         name = hashlib.sha256(uri.encode()).hexdigest()[:16]
         self._objects.put_once(f"{manifest_id}/copies/{name}.json", canonical_json(_Copy(uri)))
 
     def copies(self, manifest_id: str) -> tuple[str, ...]:
-        """Return where the files of a training set were written."""
+        """Return the locations to which the files of a training set were written."""
         keys = self._objects.keys(f"{manifest_id}/copies/")
         return tuple(self._parsed(_Copy, key, self._objects.get(key) or b"{}").uri for key in keys)
 
     def bury(self, tombstone: Tombstone) -> None:
-        """Write a tombstone, unless there is one."""
+        """Write a tombstone, unless it exists."""
         self._objects.put_once(f"tombstones/{tombstone.manifest_id}.json", canonical_json(tombstone))
 
     def tombstone(self, manifest_id: str) -> Tombstone | None:
@@ -345,18 +347,18 @@ class Manifests:
         return frozenset(key.removeprefix(prefix).removesuffix(".json") for key in self._objects.keys(prefix))
 
     def begin(self, erasure: Erasure) -> Erasure:
-        """Record an erasure before anything is removed, unless it is; return the record."""
+        """Record an erasure before anything is removed, unless it is recorded; return the record."""
         key = f"{ERASURES}{erasure.id}.json"
         self._objects.put_once(key, canonical_json(erasure))
         return self._document(Erasure, key) or erasure
 
     def take(self, erasure_id: str, taken: ErasedTable) -> ErasedTable:
-        """Record what an erasure is about to remove of a table, unless it is recorded; return the record."""
+        """Record what an erasure is about to remove from a table, unless it is recorded; return the record."""
         self._objects.put_once(f"{ERASURES}{erasure_id}/{taken.table}.json", canonical_json(taken))
         return self.taken(erasure_id, taken.table) or taken
 
     def taken(self, erasure_id: str, table: str) -> ErasedTable | None:
-        """Return what an erasure removes of a table, if that is recorded."""
+        """Return the record of what an erasure removes from a table, if there is one."""
         return self._document(ErasedTable, f"{ERASURES}{erasure_id}/{table}.json")
 
     def end(self, erasure: Erasure) -> Erasure:
@@ -382,5 +384,5 @@ class Manifests:
 
 
 def pins(manifest: TrainingSetManifest) -> tuple[PinnedTable, ...]:
-    """Return every table that a training set read, that of its labels first."""
+    """Return every table that a training set read, with the table of its labels first."""
     return (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)

@@ -1,4 +1,4 @@
-"""What a training set is asked to be, and the tables, snapshots and engine that this means."""
+"""Requests of training sets, and their resolution to tables, snapshots and engine."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from mlops_runtime.features.table_description import TableMeaning
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin
 from mlops_runtime.features.table_types import read_schema
 
-MEMORY = 8 << 30  # bytes, unless a request says otherwise
+MEMORY = 8 << 30  # default, in bytes
 Features = FeatureService | Sequence[FeatureGroup | GroupJoin] | Mapping[str, Sequence[str]]
 Load = Callable[[str], Table]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -32,25 +32,25 @@ _VERSION = re.compile(r"_v\d+$")
 
 
 class TrainingSetError(ValueError):
-    """A training set cannot be built as asked; the message lists every problem."""
+    """A training set cannot be built as requested; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a training set is asked to be.
+    """A request of a training set.
 
     Args:
-        name: Its name: lower-case letters, digits, ``-`` and ``_``.
-        rows: Entity rows as ``read_entities`` returns them.
+        name: Name of the set: lower-case letters, digits, ``-`` and ``_``.
+        rows: Entity rows, as returned by ``read_entities``.
         timestamp: Their time column.
-        features: Groups whose features are all wanted, uses of groups, or columns by group or table name.
-        semantics: Whether a value counts from when it was known or from its event time.
-        as_of: Rows of feature tables that were created later are not read. ``None``: all are.
-        snapshots: Snapshots to read, by group or table name; of tables that are not named the current one.
-        source: Which code asks, for the manifest.
-        engine: The engine. ``None``: what is to be read decides.
-        memory: Bytes of memory that DuckDB may use.
-        service: The feature service that names the features.
+        features: Groups of which all features are joined, joins of groups, or columns by group or table name.
+        semantics: Whether a value counts from the time it was known or from its event time.
+        as_of: Feature rows created later are not read; ``None`` without limit.
+        snapshots: Snapshots to read, by group or table name; the current one of other tables.
+        source: Code that makes the request, for the manifest.
+        engine: The engine; ``None`` to choose by size.
+        memory: Bytes of memory available to DuckDB.
+        service: The feature service of the features.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Request:
 
 
 class Asked(TypedDict, total=False):
-    """What may be asked of a training set beside entities and features, as ``FeatureStoreClient.training_set`` describes it."""
+    """Optional arguments of a request, as for ``FeatureStoreClient.training_set``."""
 
     name: str
     timestamp: str
@@ -93,10 +93,10 @@ def requested(
     engine: Engine | None = None,
     memory: int | None = None,
 ) -> Request:
-    """Return a request; arguments as ``FeatureStoreClient.training_set`` describes them.
+    """Return a request; arguments as for ``FeatureStoreClient.training_set``.
 
     Raises:
-        TrainingSetError: If the name cannot be part of a key, or entity rows, features or anything else are not as needed.
+        TrainingSetError: If the name cannot be part of a key, or another argument is invalid.
     """
     service = features if isinstance(features, FeatureService) else None
     features = features.joins if isinstance(features, FeatureService) else features
@@ -115,7 +115,7 @@ def requested(
     if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int)):
         problems.append(f"memory must be a whole number of bytes, got {memory!r}")
     problems += _mapping_problems("snapshots", snapshots, int, "ids of snapshots by name of group")
-    problems += _mapping_problems("source", source, str, "texts by name, such as {'commit': '4c1f'}")
+    problems += _mapping_problems("source", source, str, "strings by name, such as {'commit': '4c1f'}")
     problems += _feature_problems(features)
     if problems:
         raise TrainingSetError("; ".join(problems))
@@ -147,7 +147,7 @@ def _mapping_problems(name: str, given: object, kind: type, meaning: str) -> Ite
 
 def _feature_problems(features: object) -> Iterator[str]:
     allowed = (
-        "a FeatureService, feature groups or uses of them such as [SALES], or columns by name of group such as "
+        "a FeatureService, feature groups or joins of them such as [SALES], or columns by name of group such as "
         "{'sales': ['units']}"
     )
     if isinstance(features, Mapping):
@@ -160,7 +160,7 @@ def _feature_problems(features: object) -> Iterator[str]:
                 yield f"columns of {group!r} must be a list of names, got {columns!r}"
         return
     if isinstance(features, FeatureGroup | GroupJoin):
-        yield f"features must be {allowed}, got a group alone; put it into a list"
+        yield f"features must be {allowed}, got a single group; put it into a list"
     elif isinstance(features, str) or not isinstance(features, Sequence):
         yield f"features must be {allowed}, got {features!r}"
     else:
@@ -171,26 +171,26 @@ def _feature_problems(features: object) -> Iterator[str]:
         tables += [feature.table for feature in features if isinstance(feature, GroupJoin) and feature.name is None]
         twice = sorted({table for table in tables if tables.count(table) > 1})
         yield from (
-            f"features has {tables.count(table)} groups of table {table}; give it once, or each use a name, by "
+            f"features has {tables.count(table)} groups of table {table}; give it once, or name each use with "
             "GroupJoin(group=..., name='...')"
             for table in twice
         )
         names = [feature.name for feature in features if isinstance(feature, GroupJoin) and feature.name is not None]
         again = sorted({name for name in names if names.count(name) > 1})
-        yield from (f"features has {names.count(name)} uses named {name!r}; give each its own name" for name in again)
+        yield from (f"features has {names.count(name)} joins named {name!r}; give each its own name" for name in again)
 
 
 def read_entities(entities: ArrowStream, timestamp: str, time_zone: str | None = None) -> pa.Table:
-    """Return entity rows with their time in UTC microseconds, and texts that are plain.
+    """Return entity rows with their time in UTC microseconds, and plain strings.
 
     Args:
         entities: The rows.
         timestamp: Their time column.
-        time_zone: The zone of times that have none. ``None``: they are refused.
+        time_zone: The zone of times without one; ``None`` to reject such times.
 
     Raises:
-        TrainingSetError: If a column appears twice, or their time is absent, null, has no zone, is never or twice on the clocks of
-            the zone, or is finer than a microsecond.
+        TrainingSetError: If a column appears twice, or a time is missing, null, without a zone, ambiguous or nonexistent local time
+            in the zone, or finer than a microsecond.
     """
     rows = read_batch(entities)
     names = rows.column_names
@@ -199,7 +199,7 @@ def read_entities(entities: ArrowStream, timestamp: str, time_zone: str | None =
     ]
     if timestamp not in rows.column_names:
         problems.append(f"entity rows have no column {timestamp!r}, they have {', '.join(rows.column_names) or 'none'}")
-    elif not problems and not rows.num_rows:  # a frame without rows has types of no meaning
+    elif not problems and not rows.num_rows:  # the types of a frame without rows are arbitrary
         rows = rows.set_column(names.index(timestamp), timestamp, pa.array([], pa.timestamp("us", "UTC")))
     elif not problems and pa.types.is_timestamp(rows[timestamp].type) and rows[timestamp].type.tz is None and time_zone:
         try:
@@ -207,10 +207,10 @@ def read_entities(entities: ArrowStream, timestamp: str, time_zone: str | None =
         except ValueError as error:
             problems.append(f"{timestamp!r} is {error}")
     elif not problems and (not pa.types.is_timestamp(rows[timestamp].type) or rows[timestamp].type.tz is None):
-        fix = "; say which by time_zone=" if pa.types.is_timestamp(rows[timestamp].type) else ""
+        fix = "; set time_zone=" if pa.types.is_timestamp(rows[timestamp].type) else ""
         problems.append(f"{timestamp!r} must be a timestamp with a time zone, got {rows[timestamp].type}{fix}")
     if not problems and rows[timestamp].null_count:
-        problems.append(f"{rows[timestamp].null_count} entity rows have no {timestamp!r}; leave them out")
+        problems.append(f"{rows[timestamp].null_count} entity rows have no {timestamp!r}; omit these rows")
     if problems:
         raise TrainingSetError("; ".join(problems))
     try:
@@ -218,15 +218,15 @@ def read_entities(entities: ArrowStream, timestamp: str, time_zone: str | None =
     except pa.ArrowInvalid as error:
         raise TrainingSetError(f"{timestamp!r} is finer than a microsecond: {error}; round it first") from error
     rows = rows.set_column(rows.column_names.index(timestamp), timestamp, times)
-    # the same rows are the same file, and so have one id, whichever library they came from
+    # equal rows from different libraries give the same file, and so the same id
     return rows.cast(pa.schema([pa.field(field.name, logical_type(field.type)) for field in rows.schema]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocatedGroup:
-    """One use of a table in a request: what is read of it at which snapshot, its alias, and the columns of its keys.
+    """One join of a table in a request: its snapshot and columns, its alias, and the columns of its keys.
 
-    ``prefix`` is what its columns begin with in the training set; ``on`` names the columns of the entity rows by key.
+    ``prefix`` is the prefix of its columns in the training set; ``on`` has the columns of the entity rows by key.
     """
 
     table: Table
@@ -237,7 +237,7 @@ class LocatedGroup:
     on: Mapping[str, str]
 
     def pinned(self) -> PinnedTable:
-        """Describe the table at its snapshot, without a tag; features by the names that they get."""
+        """Return the table pinned at its snapshot, without a tag, with the features' names in the set."""
         names = [f"{self.prefix}__{column}" for column in self.columns]
         found = pin(self.table, self.snapshot_id, None, self.columns, names)
         keys = tuple(self.on.get(name, name) for name in found.entities)
@@ -246,7 +246,7 @@ class LocatedGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
-    """What a request names, in its order."""
+    """The resolved tables of a request, in its order."""
 
     groups: tuple[LocatedGroup, ...]
 
@@ -261,20 +261,20 @@ class Located:
         return {each.table.name()[-1]: each.snapshot_id for each in self.groups}
 
     def pinned(self) -> tuple[PinnedTable, ...]:
-        """Describe the tables at their snapshots, without a tag; features by the names that they get."""
+        """Return the tables pinned at their snapshots, without tags, with the features' names in the set."""
         return tuple(each.pinned() for each in self.groups)
 
 
 def located(load: Load, tables: Sequence[str], request: Request) -> Located:
-    """Find what a request names.
+    """Resolve the tables and snapshots of a request.
 
     Args:
         load: Loads a table by name.
-        tables: Names of the tables that there are.
-        request: What is asked.
+        tables: Names of the existing tables.
+        request: The request.
 
     Raises:
-        TrainingSetError: If groups, columns, keys or snapshots are not there.
+        TrainingSetError: If groups, columns, keys or snapshots are missing.
     """
     uses, columns = _wanted(request.features), dict[str, tuple[str, ...]]()
     for use in uses:
@@ -289,9 +289,7 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
         twice = sorted({table for table in tables_named if tables_named.count(table) > 1})
         problems += [f"{word} names table {table} twice, by group and by table; name it once" for table in twice]
     names = {use.name for use in uses if use.name is not None} & {found[group] for group in unnamed}
-    problems += [
-        f"{name!r} names both a use of a group and a table that is read; give the use another" for name in names
-    ]
+    problems += [f"{name!r} names both a join and a table that is read; give the join another name" for name in names]
     meanings = {group: TableMeaning.of(found[group], table.properties) for group, table in loaded.items()}
     for use in uses:
         problems += key_problems(use.name or use.table, use.on, meanings[use.table].entities)
@@ -301,7 +299,7 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
     by_table = {found[group]: snapshot for group, snapshot in request.snapshots.items()}
     given = {group: by_table[found[group]] for group in loaded if found[group] in by_table}
     snapshots = chosen_snapshots(request.name, columns, loaded, given)
-    # two versions of a group are called by their tables, unless they were given names
+    # unless named, two versions of a group have the names of their tables
     groups = [meanings[group].group for group in dict.fromkeys(unnamed)]
     prefixes = {
         group: found[group] if groups.count(meaning.group) > 1 else meaning.group for group, meaning in meanings.items()
@@ -322,15 +320,15 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
 
 
 def key_types(load: Load, tables: Sequence[str], features: Features) -> dict[str, pa.DataType]:
-    """Return the types of the columns of entity rows that hold keys, for rows that do not say them.
+    """Return the types of the entity rows' key columns, for sources of rows without types.
 
     Args:
         load: Loads a table by name.
-        tables: Names of the tables that there are.
-        features: As ``FeatureStoreClient.training_set`` describes them.
+        tables: Names of the existing tables.
+        features: As for ``FeatureStoreClient.training_set``.
 
     Raises:
-        TrainingSetError: If they are not as needed, or a group has no table or several.
+        TrainingSetError: If the features are invalid, or a group has no table or several.
     """
     features = features.wanted if isinstance(features, FeatureService) else features
     problems = list(_feature_problems(features))
@@ -347,7 +345,7 @@ def key_types(load: Load, tables: Sequence[str], features: Features) -> dict[str
 
 
 def named_tables(request: Request, tables: Sequence[str]) -> dict[str, str]:
-    """Return the table of each group that a request names; none is loaded.
+    """Return the table of each group in a request, without loading it.
 
     Raises:
         TrainingSetError: If a group has no table or several.
@@ -357,7 +355,7 @@ def named_tables(request: Request, tables: Sequence[str]) -> dict[str, str]:
 
 
 def engine_of(found: Located, request: Request) -> EngineChoice:
-    """Return the engine for a request, by what Iceberg's metadata says will be read."""
+    """Return the engine for a request, by the amount of data to read according to Iceberg's metadata."""
     scans = []
     for each in found.groups:
         if each.snapshot_id != NO_SNAPSHOT:
@@ -367,7 +365,7 @@ def engine_of(found: Located, request: Request) -> EngineChoice:
 
 
 def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[str, str]:
-    """Return the table of each group, which is named by its table, or by its name alone while it has one version.
+    """Return the table of each group, given by table name, or by group name alone while it has one version.
 
     Raises:
         TrainingSetError: If a group has no table or several.
@@ -378,7 +376,7 @@ def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[st
         if len(versions) == 1:
             found[group] = versions[0]
         elif versions:
-            problems.append(f"group {group!r} has versions {', '.join(versions)}; name the one you want")
+            problems.append(f"group {group!r} has versions {', '.join(versions)}; name one of them")
         else:
             problems.append(f"there is no feature table of group {group!r}, there are {', '.join(tables) or 'none'}")
     if problems:
@@ -389,10 +387,10 @@ def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[st
 def chosen_snapshots(
     name: str, wanted: Mapping[str, Sequence[str]], loaded: Mapping[str, Table], given: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return the snapshot of each table: the one given, else the current one; ``NO_SNAPSHOT`` of a table without rows.
+    """Return the snapshot of each table: the given one, else the current one, or ``NO_SNAPSHOT`` for a table without rows.
 
     Raises:
-        TrainingSetError: If a table does not have the snapshot that is given, or that is older than a wanted column.
+        TrainingSetError: If a table does not have the given snapshot, or the snapshot is older than a requested column.
     """
     problems, snapshots = [], {}
     for group, table in loaded.items():
@@ -400,13 +398,15 @@ def chosen_snapshots(
         if current is None and group not in given:
             snapshots[group] = NO_SNAPSHOT
         elif group in given and table.snapshot_by_id(given[group]) is None:
-            problems.append(f"table {table.name()[-1]} has no snapshot {given[group]}: it was expired, or never was")
+            problems.append(
+                f"table {table.name()[-1]} has no snapshot {given[group]}: it has expired, or never existed"
+            )
         else:
             snapshots[group] = given[group] if current is None or group in given else current.snapshot_id
             written = schema_at(table, snapshots[group]).column_names
             problems += [
                 f"column {column!r} is newer than snapshot {snapshots[group]} of table {table.name()[-1]}; "
-                "ingest a batch that has it first, or leave it out"
+                "ingest a batch that has it first, or omit it"
                 for column in wanted[group]
                 if column not in written
             ]
@@ -416,7 +416,7 @@ def chosen_snapshots(
 
 
 def column_problems(wanted: Mapping[str, Sequence[str]], loaded: Mapping[str, Table]) -> list[str]:
-    """Return a line for each column that its table does not have."""
+    """Return a line for each column that its table lacks."""
     problems = []
     for group, columns in wanted.items():
         names = [field.name for field in loaded[group].schema().fields]

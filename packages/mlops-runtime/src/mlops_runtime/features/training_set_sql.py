@@ -1,4 +1,4 @@
-"""A training set as one SQL statement for Spark and Athena, and what building it would take."""
+"""Training sets as one SQL statement for Spark and Athena, and explanations of builds."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Dialect = Literal["spark", "athena"]
 
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
-_LONGEST_NAME = 255  # of a Glue table or column
+_LONGEST_NAME = 255  # Glue's maximum for tables and columns
 _TYPES: dict[str, dict[str, str]] = {
     "spark": {
         "boolean": "boolean",
@@ -66,7 +66,7 @@ _ARRAYS = {"spark": "array<{}>", "athena": "array({})"}
 
 
 class SqlPlanError(ValueError):
-    """A training set cannot be written as SQL; the message lists every problem."""
+    """A training set cannot be expressed in SQL; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +83,9 @@ class SqlEntities:
     """Entity rows as a table.
 
     Args:
-        table: The table. It has a ``row_id``, a long, different in each row.
+        table: The table, with a unique ``row_id`` of type long.
         timestamp: The column with the time of a row.
-        columns: Type of each column that is wanted, keys and time among them, in order; ``row_id`` comes first by itself.
+        columns: Types of the selected columns, including keys and time, in order; ``row_id`` is always first.
     """
 
     table: SqlTable
@@ -95,17 +95,17 @@ class SqlEntities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlGroup:
-    """A feature table and what is wanted of it.
+    """A feature table and its selected columns.
 
     Args:
-        name: The group, for messages.
+        name: Name of the group in messages.
         table: The table.
-        entities: Type of each column of the key, in order.
-        columns: Type of each feature that is wanted, in order.
-        ttl: How long after its event time a value counts. Default: without limit.
-        ttl_inclusive: Whether it still counts when exactly ``ttl`` has passed. Default: it does.
-        names: What columns are called in the result. Default: their own names.
-        keys: By column of the key, the column of the entity rows that holds it. Default: the one of the same name.
+        entities: Type of each key column, in order.
+        columns: Type of each selected feature, in order.
+        ttl: Time to live of a value after its event time. Default: unlimited.
+        ttl_inclusive: Whether a value still counts exactly ``ttl`` after its event time. Default: ``True``.
+        names: Names of the columns in the result. Default: their own names.
+        keys: Column of the entity rows, by key column. Default: the column of the same name.
     """
 
     name: str
@@ -119,24 +119,24 @@ class SqlGroup:
 
     @property
     def key_pairs(self) -> list[tuple[str, str]]:
-        """Columns of the entity rows, each with the column of the key that it holds, in the order of their names."""
+        """Pairs of a column of the entity rows and its key column, sorted by name."""
         return sorted((self.keys.get(name, name), name) for name in self.entities)
 
     def output(self, column: str) -> str:
-        """Return what a column is called in the result."""
+        """Return the name of a column in the result."""
         return self.names.get(column, column)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlPlan:
-    """A training set.
+    """A training set to express in SQL.
 
     Args:
-        entities: The rows.
-        groups: What is added to them, in order.
-        semantics: Whether a value counts from when it was known or from its event time.
-        as_of: No feature row created later is read; the bound itself is. Default: none is left out.
-        within: First and last time of the entity rows, where known: feature rows that no entity row can get are then not read.
+        entities: The entity rows.
+        groups: The groups to join, in order.
+        semantics: Whether a value counts from the time it was known or from its event time.
+        as_of: Feature rows created after this time are not read. Default: no limit.
+        within: First and last time of the entity rows, if known, to skip feature rows that no entity row can match.
 
     Raises:
         SqlPlanError: With every problem.
@@ -165,15 +165,15 @@ class SqlPlan:
 
 
 def render(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> str:
-    """Return the statement: rows of ``row_id``, the entity columns, then the features, in the order of ``row_id``.
+    """Return the statement: ``row_id``, the entity columns, then the features, ordered by ``row_id``.
 
     Args:
         plan: The training set.
         dialect: ``spark`` (3.4 or newer, with Iceberg) or ``athena`` (engine version 3).
-        catalog: The catalog of the tables. Default: the session's, and Athena's own.
+        catalog: The catalog of the tables. Default: the session's, or Athena's own.
 
     Raises:
-        SqlPlanError: If there is no such dialect, or Athena cannot express a time to live: its intervals have milliseconds.
+        SqlPlanError: If the dialect is unknown, or Athena cannot express a time to live: its intervals have milliseconds.
     """
     text = _Text(dialect, catalog)
     found = _timelines(plan)
@@ -191,15 +191,17 @@ def render(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> st
 
 
 def pieces(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> tuple[str, ...]:
-    """Return a query for each timeline, of all groups with one key, over entity rows in a view ``entity``.
+    """Return a query for each timeline, of all groups with the same key, over entity rows in a view ``entity``.
 
-    The view has ``row_id``, ``moment`` and the entity columns as ``c0``, ``c1`` and so on. Each query answers a row for each of its
-    rows, with the same columns: ``row_id``, ``timeline`` (its number), ``found<i>`` (whether a row of group i counts) and
-    ``v<i>_<j>`` (column j of group i); those of other timelines are null. Names of columns are not those of groups, as Spark
-    does not tell upper from lower case.
+    The view has ``row_id``, ``moment`` and the entity columns as ``c0``, ``c1`` and so on. Each query returns one row per row of
+    the view,
+    with the same columns: ``row_id``, ``timeline`` (its number), ``found<i>`` (whether a row of group i counts) and ``v<i>_<j>``
+    (column j
+    of group i); columns of other timelines are null. Columns do not have the groups' names, because Spark's names are
+    case-insensitive.
 
     Args:
-        plan: The training set; the table of its entity rows is not read.
+        plan: The training set; the table of its entity rows is ignored.
         dialect: As for ``render``.
         catalog: As for ``render``.
     """
@@ -226,11 +228,11 @@ class SqlLabels:
     """Labels of a plan, of which the newest version of each key and event time counts.
 
     Args:
-        table: Their table.
-        keys: Columns of its key, in order.
-        columns: Type of each column that is wanted, in order; keys, labels and time are among them.
-        labels: The labels; a row without one of them does not count.
-        timestamp: The time of a prediction; a row without one does not count.
+        table: The table of the labels.
+        keys: Key columns, in order.
+        columns: Types of the selected columns, in order, including keys, labels and time.
+        labels: The labels; rows with a null label do not count.
+        timestamp: The time of a prediction; rows without it do not count.
     """
 
     table: SqlTable
@@ -245,7 +247,7 @@ def newest_labels(labels: SqlLabels, known_by: datetime, *, catalog: str | None 
 
     Args:
         labels: The labels.
-        known_by: Rows of a later created or event time are not read.
+        known_by: Rows with a later created or event time are not read.
         catalog: The catalog of the table. Default: the session's.
     """
     text = _Text("spark", catalog)
@@ -254,7 +256,7 @@ def newest_labels(labels: SqlLabels, known_by: datetime, *, catalog: str | None 
     newest = [f"{created} desc", f"{ingest} desc"]
     for name in (*labels.labels, labels.timestamp):
         value = text.name(name)
-        # NaN after all numbers and nulls last, as Arrow sorts
+        # NaN sorts after all numbers and nulls last, as in Arrow
         newest.append(f"{value} is null")
         newest += [f"isnan({value})"] if labels.columns[name] in ("float", "double") else []
         newest.append(f"{value} desc")
@@ -271,7 +273,7 @@ def newest_labels(labels: SqlLabels, known_by: datetime, *, catalog: str | None 
 
 
 def moment(time: datetime) -> str:
-    """Return a time as Spark writes it.
+    """Return a time as a Spark literal.
 
     Example:
         >>> moment(datetime(2017, 1, 2, tzinfo=UTC))
@@ -287,7 +289,7 @@ def timeline_numbers(plan: SqlPlan) -> list[int]:
 
 
 def _timelines(plan: SqlPlan) -> list[list[int]]:
-    """Return which groups share a timeline: those with the same key, whose rows are then sorted once."""
+    """Return the groups of each timeline: those with the same key share one, so that their rows are sorted once."""
     found: dict[tuple[str, ...], list[int]] = {}
     for i, group in enumerate(plan.groups):
         found.setdefault(tuple(column for column, _ in group.key_pairs), []).append(i)
@@ -295,7 +297,7 @@ def _timelines(plan: SqlPlan) -> list[list[int]]:
 
 
 def _shown(plan: SqlPlan, number: int, text: "_Text", picked: str, moment: str) -> dict[str, str]:
-    """Return the columns of a group by name, null where its row is older than its time to live."""
+    """Return the columns of a group by name, null if its row is older than its time to live."""
     group, chosen = plan.groups[number], f"{picked}.chosen{number}"
     alive = text.alive(group, f"{chosen}.event", moment)
     values = {group.output(column): f"{chosen}.v{j}" for j, column in enumerate(group.columns)}
@@ -305,9 +307,9 @@ def _shown(plan: SqlPlan, number: int, text: "_Text", picked: str, moment: str) 
 
 
 def precondition(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> str:
-    """Return the query that answers one row: ``entity_rows``, ``row_ids`` (different ones), ``incomplete`` (without a time).
+    """Return a query for one row: ``entity_rows``, ``row_ids`` (distinct), ``incomplete`` (rows without a time).
 
-    The statement of ``render`` may only run where the first two are equal and the third is 0; it then has as many rows.
+    The statement of ``render`` is only valid if the first two are equal and the third is 0; it then returns that number of rows.
     """
     text = _Text(dialect, catalog)
     absent = f"{text.name(plan.entities.timestamp)} is null"
@@ -319,7 +321,7 @@ def precondition(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None)
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """How a dialect writes what the two write differently."""
+    """Syntax that differs between the dialects."""
 
     dialect: Dialect
     catalog: str | None
@@ -361,7 +363,7 @@ class _Text:
             return "true"
         bound = "<=" if group.ttl_inclusive else "<"
         if self.dialect == "spark":
-            # timestamp plus interval would count days in the session's zone, an hour off where clocks change
+            # timestamp plus interval would count days in the session's zone, an hour off across clock changes
             return f"unix_micros({moment}) - unix_micros({event}) {bound} {group.ttl // _MICROSECOND}"
         if group.ttl % _MILLISECOND:
             raise SqlPlanError(f"ttl of {group.name} must be whole milliseconds for Athena, got {group.ttl!r}")
@@ -376,7 +378,7 @@ def _entity(plan: SqlPlan, text: _Text) -> str:
 
 
 def _picked(plan: SqlPlan, groups: Sequence[int], text: _Text) -> str:
-    """Return the query for the best row of each group that is visible to each entity row; the groups have one key."""
+    """Return the query for the best visible row of each group for each entity row; the groups have the same key."""
     columns = [column for column, _ in plan.groups[groups[0]].key_pairs]
     keys = [f"k{i}" for i in range(len(columns))]
     places = list(plan.entities.columns)
@@ -408,7 +410,7 @@ def _picked(plan: SqlPlan, groups: Sequence[int], text: _Text) -> str:
 
 
 def _cells(rows: Mapping[int, tuple[str, str]], own: int | None) -> str:
-    """Return what a row of a timeline has of each group: its values and its rank, of its own group alone."""
+    """Return the cells of a timeline row for each group: values and rank for its own group, nulls for others."""
     cells = []
     for i, (whole, rank) in rows.items():
         here = i == own
@@ -417,10 +419,10 @@ def _cells(rows: Mapping[int, tuple[str, str]], own: int | None) -> str:
 
 
 def _row(group: SqlGroup, text: _Text) -> tuple[str, str]:
-    """Return the values of a group's row, and what decides between two rows."""
+    """Return the values of a group's row, and its rank among rows of the same key."""
     event, created, ingest = map(text.name, (EVENT_TIME, CREATED_TIME, INGEST_ID))
     values = {f"v{i}": (text.name(name), kind) for i, (name, kind) in enumerate(group.columns.items())}
-    # rows that other writers gave one ingest id still have one winner: null, then NaN, then the greatest value
+    # a total order also among rows to which other writers gave the same ingest id: null, then NaN, then the greatest value
     ranks: list[tuple[str, FeatureType]] = [(event, "timestamp"), (created, "timestamp"), (ingest, "string")]
     for value, kind in values.values():
         if not ColumnType.of(kind).is_ordered:
@@ -453,21 +455,21 @@ def _problems(plan: SqlPlan) -> Iterator[str]:
         yield f"semantics must be known_at or event_time, got {plan.semantics!r}"
     for time in (plan.as_of, *(plan.within or ())):
         if time is not None and time.tzinfo is None:
-            yield f"{time!r} has no time zone; say which"
+            yield f"{time!r} has no time zone; set one"
     entities = plan.entities
     if entities.columns.get(entities.timestamp) != "timestamp":
         yield f"column {entities.timestamp!r} of the entity rows must be a timestamp and among their columns"
     if ROW_ID in entities.columns:
-        yield f"{ROW_ID!r} comes by itself; leave it out of the entity columns"
+        yield f"{ROW_ID!r} is added automatically; omit it from the entity columns"
     yield from _table_problems("the entity rows", entities.table, entities.columns)
     if not plan.groups:
-        yield "at least one group is needed, got none"
+        yield "at least one group is required, got none"
     taken = dict.fromkeys([ROW_ID, *entities.columns], "the entity rows")
     for group in plan.groups:
         yield from _group_problems(entities, group)
         for name in map(group.output, group.columns):
             if name in taken:
-                yield f"column {name!r} of {group.name} clashes with {taken[name]}; leave one of them out"
+                yield f"column {name!r} of {group.name} clashes with {taken[name]}; omit one of them"
             taken[name] = group.name
 
 
@@ -478,10 +480,10 @@ def _group_problems(entities: SqlEntities, group: SqlGroup) -> Iterator[str]:
     if not group.entities or not group.columns:
         yield f"{group.name} needs at least one key and one column"
     if group.ttl is not None and (group.ttl < timedelta(0) or not (group.ttl or group.ttl_inclusive)):
-        yield f"ttl of {group.name} must not be negative, and positive where it is exclusive, got {group.ttl!r}"
+        yield f"ttl of {group.name} must not be negative, and must be positive if it is exclusive, got {group.ttl!r}"
     for name, kind in group.entities.items():
         column = group.keys.get(name, name)
-        given = entities.columns.get(column, "absent")
+        given = entities.columns.get(column, "missing")
         if not {given, kind} <= {"int", "long"} and given != kind:
             yield f"key {column!r} is {given} in the entity rows and {kind} in {group.name}; give both one type"
 
@@ -505,14 +507,14 @@ def _name_problems(owner: str, name: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """How a training set would be built; nothing was tagged or written.
+    """Explanation of how a training set would be built; nothing was tagged or written.
 
     Attributes:
-        engine: The engine, why, and what would be read.
-        plans: DuckDB's plan by table, or by name of its use, and why; none where another engine builds.
-        tables: What would be read of each table.
+        engine: The engine, why, and the amount of data to read.
+        plans: DuckDB's plan and the reason, by alias or table; empty for another engine.
+        tables: The tables to read, pinned.
         types: Types of columns by table; those of the entity rows under ``""``.
-        request: What was asked.
+        request: The request.
     """
 
     engine: EngineChoice
@@ -526,19 +528,19 @@ class Explanation:
 
         Args:
             dialect: ``spark`` or ``athena``.
-            entities: Where the entity rows lie as an Iceberg table, with a ``row_id``.
-            catalog: The catalog of the tables. Default: the session's, and Athena's own.
+            entities: The entity rows as an Iceberg table, with a ``row_id``.
+            catalog: The catalog of the tables. Default: the session's, or Athena's own.
 
         Raises:
-            SqlPlanError: If the dialect cannot say it.
+            SqlPlanError: If the dialect cannot express it.
         """
         if not isinstance(entities, SqlTable):
-            raise SqlPlanError(f"entities must be a SqlTable: where the entity rows lie, got {entities!r}")
+            raise SqlPlanError(f"entities must be a SqlTable, the Iceberg table of the entity rows, got {entities!r}")
         columns = {name: kind for name, kind in self.types[""].items() if name != ROW_ID}
         odd = [field for field in self.request.rows.schema if field.name not in (*columns, ROW_ID)]
         if odd:
             said = "; ".join(f"column {field.name!r} of the entity rows is {field.type}" for field in odd)
-            raise SqlPlanError(f"{said}, which no column of a feature table is; cast it, or leave it out")
+            raise SqlPlanError(f"{said}, which is not a type of feature tables; cast it, or omit it")
         empty = [pinned.table for pinned in self.tables if pinned.snapshot_id == NO_SNAPSHOT]
         if empty:
             raise SqlPlanError(f"no rows yet in {', '.join(empty)}, so there is no snapshot to name; ingest some first")
@@ -554,7 +556,7 @@ class Explanation:
 
 
 def sql_group(pinned: PinnedTable, types: Mapping[str, FeatureType]) -> SqlGroup:
-    """Return what a statement reads of a pinned table.
+    """Return a pinned table as a group of a statement.
 
     Args:
         pinned: The table.
@@ -573,15 +575,15 @@ def sql_group(pinned: PinnedTable, types: Mapping[str, FeatureType]) -> SqlGroup
 
 
 def explain(load: Load, tables: Sequence[str], request: Request) -> Explanation:
-    """Say how a training set would be built.
+    """Explain how a training set would be built.
 
     Args:
         load: Loads a table by name.
-        tables: Names of the tables that there are.
-        request: What is asked.
+        tables: Names of the existing tables.
+        request: The request.
 
     Raises:
-        TrainingSetError: If groups, columns or snapshots are not there.
+        TrainingSetError: If groups, columns or snapshots are missing.
         EngineError: If there is no such engine.
     """
     found = located(load, tables, request)

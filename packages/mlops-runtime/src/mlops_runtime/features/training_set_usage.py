@@ -1,4 +1,4 @@
-"""Who used what: training sets that hold a snapshot or a column of a table."""
+"""Training sets that used a table, one of its snapshots or one of its columns."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -8,14 +8,14 @@ from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.table_description import FeatureTableError, TableDescription
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 
-_AT_ONCE = 8  # manifests that are read
+_AT_ONCE = 8  # concurrent reads of manifests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """A training set that read a table: at which snapshot, which columns, and whether rows of it have been erased since.
+    """A training set that read a table: the snapshot, the columns, and whether rows of the set have been erased since.
 
-    ``alias`` names the use, of a set that reads the table several times.
+    ``alias`` names the join, if the set reads the table several times.
     """
 
     manifest_id: str
@@ -30,19 +30,20 @@ class Use:
 def who_used(
     manifests: Manifests, table: TableDescription, *, snapshot: int | None = None, column: str | None = None
 ) -> tuple[Use, ...]:
-    """Return the training sets that read a table, or one snapshot's rows, or one column of it.
+    """Return the training sets that read a table, or the rows of one snapshot, or one column of it.
 
-    A snapshot's rows are in every later snapshot, by its sequence number: a training set that read one of these used them too, also
-    when both are gone. A training set whose sequence number is unknown is listed.
+    A snapshot's rows are also in every later snapshot, by its sequence number: a training set that read one of these used them too,
+    even
+    if both snapshots have expired. A training set whose sequence number is unknown is included.
 
     Args:
-        manifests: Where manifests lie.
+        manifests: The manifests.
         table: The table.
         snapshot: Id of a snapshot. Default: any.
         column: Name of a column. Default: any.
 
     Raises:
-        FeatureTableError: If the table never had the column, or neither the table nor a training set knows the snapshot.
+        FeatureTableError: If the table never had the column, or the snapshot is in neither the table nor a manifest.
         ManifestError: If a manifest cannot be read.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -54,7 +55,7 @@ def who_used(
     if column is not None and column not in table.all_columns:
         problems.append(f"no column {column!r}, it has {', '.join(table.columns)}")
     if snapshot is not None and snapshot not in sequences:
-        problems.append(f"no snapshot {snapshot}: it was expired, or never was")
+        problems.append(f"no snapshot {snapshot}: it has expired, or never existed")
     if problems:
         raise FeatureTableError(f"table {table.name} has {'; '.join(problems)}")
     erased = manifests.buried()
@@ -75,7 +76,7 @@ def who_used(
 
 
 def _holds(pinned: PinnedTable, snapshot: int, sequences: Mapping[int, int | None]) -> bool:
-    """Return whether the rows of a snapshot are in the pinned one: tables only grow, in order of sequence numbers."""
+    """Return whether the pinned snapshot contains the rows of a snapshot: tables only grow, in order of sequence numbers."""
     later, earlier = sequences[pinned.snapshot_id], sequences[snapshot]
     if pinned.snapshot_id == snapshot or later is None:
         return True

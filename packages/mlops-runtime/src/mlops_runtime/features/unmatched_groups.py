@@ -1,4 +1,4 @@
-"""Why no entity row of a training set found a row of a group: the set is built, and says so."""
+"""Warnings about groups without a matching row for any entity row of a training set, with the cause."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,14 @@ class UnmatchedGroupWarning(UserWarning):
 def unmatched_groups(
     rows: pa.Table, timestamp: str, groups: Sequence[GroupRows], matched: Sequence[int], semantics: Semantics
 ) -> tuple[str, ...]:
-    """Return a sentence for each group without a row for any entity row, with the cause and the fix.
+    """Return a warning for each group without a match for any entity row, with the cause and the fix.
 
     Args:
         rows: The entity rows.
         timestamp: Their time column.
-        groups: What was joined.
-        matched: How many entity rows found a row of each.
-        semantics: From when a value was visible.
+        groups: The joined groups.
+        matched: Number of entity rows that matched a row of each group.
+        semantics: Time from which a value is visible.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -31,7 +31,8 @@ def unmatched_groups(
         >>> late = pa.table({"store_id": ["1"], "event_time": [day(2)], "created_time": [day(9)], "ingest_id": ["a"], "units": [7]})
         >>> stock = GroupRows(name="stock", entities=("store_id",), columns=("units",), ttl=None, rows=late)
         >>> print(unmatched_groups(rows, "at", [stock], [0], "known_at")[0].partition(";")[0])
-        no entity row found a row of group stock: 1 of 1 would by event time, whose rows became known later than the times asked for
+        no entity row matched a row of group stock: 1 of 1 would by event time, but these rows became known after the requested
+        times
     """
     if not rows.num_rows:
         return ()
@@ -43,13 +44,13 @@ def unmatched_groups(
 
 
 def _sentence(group: GroupRows, late: int, count: int) -> str:
-    begin = f"no entity row found a row of group {group.name}"
+    begin = f"no entity row matched a row of group {group.name}"
     if late:
         return (
-            f"{begin}: {late} of {count} would by event time, whose rows became known later than the times asked for; "
-            "load history by backfill, which takes the time at which each row could first be known (created_time), "
-            "or ask by semantics='event_time'"
+            f"{begin}: {late} of {count} would by event time, but these rows became known after the requested times; "
+            "load history by backfill, with the time at which each row could first be known (created_time), "
+            "or use semantics='event_time'"
         )
     keys = ", ".join(group.key_columns.values())
     alive = "" if group.ttl is None else f", or are older than its time to live of {group.ttl}"
-    return f"{begin}: its rows have other values of {keys}, begin later than the times asked for{alive}; compare both"
+    return f"{begin}: its rows have other values of {keys}, begin after the requested times{alive}; compare both"
