@@ -97,18 +97,13 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
 
     Rows are returned in the table's order: by entities, event time and created time. Of rows that are equal in every column, one is
     returned, so the result may have fewer rows than the batch. ``created_time`` is optional, with ``now`` as its default, and may
-    be
-    before the event time. Nullable features are optional, with null as their default, so that producers need not change when a
-    feature
-    is added.
+    be before the event time. Nullable features are optional, with null as their default, so that producers need not change when a
+    feature is added.
 
     Types may differ where no value changes: an integer of another width whose values all fit, integers for floats, a time in
-    another
-    unit or zone, a dictionary or view of strings, integers and decimals of another scale for decimals, lists of any layout. A
-    double for
-    a ``float`` is rounded to it. Keys are then compared by the declared type: strings by their bytes, integers as integers. Nulls
-    satisfy
-    constraints; NaN stays NaN and satisfies none.
+    another unit or zone, a dictionary or view of strings, integers and decimals of another scale for decimals, lists of any layout.
+    A double for a ``float`` is rounded to it. Keys are then compared by the declared type: strings by their bytes, integers as
+    integers. Nulls satisfy constraints; NaN stays NaN and satisfies none.
 
     Args:
         group: The rows' group.

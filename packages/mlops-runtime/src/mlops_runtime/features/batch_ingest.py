@@ -122,8 +122,7 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
     """Append a batch in one commit, which also expires old snapshots, unless the table already contains its key.
 
     The key is looked up in the state that the commit is based on. The ingest id begins with the commit's sequence number: of two
-    rows
-    with the same created time, the one committed later counts.
+    rows with the same created time, the one committed later counts.
 
     Args:
         table: The table.
@@ -208,8 +207,7 @@ def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
     """Return a correction with its key, or as a duplicate if every row already has these values.
 
     Without a key of its own, the key is derived from the content and the restated versions. So a correction back to earlier values
-    is
-    written, and a repeated correction is not.
+    is written, and a repeated correction is not.
 
     Args:
         table: The table.

@@ -1,8 +1,7 @@
 """Data files of a table: one per partition, written by pyiceberg's writer in the order of the rows.
 
 pyiceberg transforms the time of every row and copies each partition's rows twice, which is a quarter of the CPU time of an append
-of
-a million rows in four months. This module transforms each day once and copies rows once, or not at all within one partition.
+of a million rows in four months. This module transforms each day once and copies rows once, or not at all within one partition.
 """
 
 import uuid

@@ -90,9 +90,8 @@ class _Task:
     """Everything that tasks need.
 
     ``groups`` has the timeline of each group, ``None`` without rows, and the names of its columns in Spark. ``counts`` is the
-    number of
-    rows of each entity file. ``features`` is the serialized Arrow schema of all columns in order: pickling would lose the name of a
-    list's elements, which files keep.
+    number of rows of each entity file. ``features`` is the serialized Arrow schema of all columns in order: pickling would lose the
+    name of a list's elements, which files keep.
     """
 
     files: Files

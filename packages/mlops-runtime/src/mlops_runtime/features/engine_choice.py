@@ -13,7 +13,8 @@ from typing import Any, Literal, get_args
 
 Engine = Literal["duckdb", "athena", "spark"]
 
-ROW_BYTES = 130  # bytes of memory per row of the largest table: keys, times, position and DuckDB's sort; measured by benchmarks/features
+# bytes of memory per row of the largest table: keys, times, position and DuckDB's sort; measured by benchmarks/features
+ROW_BYTES = 130
 ENTITY_BYTES = 500  # bytes of memory per entity row: its columns, its features and their selection
 _GIB = 1 << 30
 _MIB = 1 << 20

@@ -1,5 +1,4 @@
-"""Conversion of key columns to a feature table's types, such as integers of another width or pandas' floats for nullable
-integers."""
+"""Conversion of key columns to a feature table's types, such as from integers of another width or pandas' floats."""
 
 from collections.abc import Mapping
 

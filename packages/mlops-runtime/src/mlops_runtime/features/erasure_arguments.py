@@ -36,8 +36,7 @@ def check_waits(wait: timedelta, ended: Collection[str]) -> None:
 
 
 def named_in(reason: str, entity: Mapping[str, object]) -> list[str]:
-    """Return the keys whose values a reason contains, case-insensitively: as separate words, strings of six letters or more
-    anywhere.
+    """Return the keys whose values a reason contains, in any case: as separate words, or anywhere if of six letters or more.
 
     Example:
         >>> named_in("ticket 4711, T-7, asked by ann", {"store_id": 7, "customer": "Ann"})

@@ -36,6 +36,7 @@ OPTIONAL_SPAN = Kind(type=timedelta, said=SPAN.said, is_optional=True)
 
 def wrong_fields(declared: object, kinds: Mapping[str, Kind]) -> dict[str, str]:
     """Return a problem for each field whose value has another type, by name of the field.
+
     Example:
         >>> wrong_fields(timedelta(1), {"days": TEXT, "seconds": VERSION})
         {'days': 'days must be a str, got 1'}

@@ -130,8 +130,7 @@ class IncomingBatches:
         """Ingest the object that an "Object Created" event names, with the message's time as the store's clock.
 
         A batch that fails its checks is finished: its report and its event have the reason. Any other error is raised, so that the
-        queue
-        delivers the message again, and finally moves it to the dead-letter queue.
+        queue delivers the message again, and finally moves it to the dead-letter queue.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 
@@ -228,8 +227,7 @@ def glue_job(glue: "GlueClient", name: str) -> Callable[[Delivery], None]:
     """Return a function that starts a run of a Glue job for a batch.
 
     ``StartJobRun`` fails when the job is at its maximum of concurrent runs or the account is throttled; the queue then retries. Two
-    runs
-    of one delivery have the effect of one, because they have the same idempotency key.
+    runs of one delivery have the effect of one, because they have the same idempotency key.
 
     See: https://docs.aws.amazon.com/glue/latest/webapi/API_StartJobRun.html
 

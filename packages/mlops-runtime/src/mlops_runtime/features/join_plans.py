@@ -8,11 +8,9 @@ event times the order of availability is the order of ``created_time``, so the m
 rows, because only they are sorted.
 
 Measured on two cores with 1,000,000 feature rows, CPU seconds of frontier and fan_out by joined pairs: with 100,000 entity rows
-0.58
-and 0.24 at 500,000 pairs, 0.57 and 0.44 at 1,000,000, 0.63 and 0.84 at 2,000,000, 0.62 and 1.40 at 4,000,000; with 500,000 entity
-rows 0.76 and 0.44 at 750,000, 0.75 and 1.06 at 2,500,000. The costs are equal at 1.1 to 1.5 pairs per entity row and feature row.
-At
-1, fan_out is cheaper, and never produces more rows than the inputs have.
+0.58 and 0.24 at 500,000 pairs, 0.57 and 0.44 at 1,000,000, 0.63 and 0.84 at 2,000,000, 0.62 and 1.40 at 4,000,000; with 500,000
+entity rows 0.76 and 0.44 at 750,000, 0.75 and 1.06 at 2,500,000. The costs are equal at 1.1 to 1.5 pairs per entity row and feature
+row. At 1, fan_out is cheaper, and never produces more rows than the inputs have.
 """
 
 from dataclasses import dataclass
@@ -121,8 +119,7 @@ def positions_query(plan: Plan, shape: Shape, semantics: Semantics, *, is_total:
     """Return the query for ``place``: the position of each entity row's match in the group, or null, in the order of entity rows.
 
     It reads ``entity`` (key, ``at``, ``until``, ``number``) and ``feature`` (key, ``event_time``, ``created_time``, ``place``; for
-    a
-    total order also ``ingest_id`` and values). All names in the query are fixed here; it contains no column names of users.
+    a total order also ``ingest_id`` and values). All names in the query are fixed here; it contains no column names of users.
 
     Args:
         plan: The plan.

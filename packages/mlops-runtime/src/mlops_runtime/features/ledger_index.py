@@ -1,10 +1,10 @@
 """Index of the keys whose objects a table's ledger must have, to notice a lost object before its batch is written again.
 
 A commit that moves keys from summaries into the ledger first writes an index of all keys in the ledger. The summary of its
-snapshot,
-and of later ones, has the index file's name: concurrent writers write files of different names, and the committed state decides
-which counts. The index stores the first 16 digits of a key's hash. The batch's ingest ids end with the same digits, so a lost index
-can be rebuilt from the rows. Keys are dropped 90 days after their ingest, before lifecycle rules may remove their objects.
+snapshot, and of later ones, has the index file's name: concurrent writers write files of different names, and the committed state
+decides which counts. The index stores the first 16 digits of a key's hash. The batch's ingest ids end with the same digits, so a
+lost index can be rebuilt from the rows. Keys are dropped 90 days after their ingest, before lifecycle rules may remove their
+objects.
 """
 
 import hashlib

@@ -508,8 +508,7 @@ class OnlineStore:
         """Delete an entity from every feature table whose key has its columns, without a declaration, as after ``erase``.
 
         Rows that publishers read before this call are rejected. If a key has further columns, all items with these values are
-        deleted, for
-        which the keys of the whole online table are scanned once.
+        deleted, for which the keys of the whole online table are scanned once.
 
         Args:
             entity: Strings by name of key column.
@@ -534,8 +533,7 @@ class OnlineStore:
         tables_of = [(key, key.partition("/")[0]) for key in keys]
         gone = Counter(name for key, name in tables_of if self._rows.delete(key, before=later.get(name)))
         # a publisher may have skipped a later row because of an erased item: end the generation so that it cannot move the mark,
-        # and lower
-        # a mark that was moved already
+        # and lower a mark that was moved already
         self.end_generation(wanted)
         for name in wanted.keys() & (until or {}).keys():
             self._rows.lower(mark_key(name), mark_order((until or {})[name]))

@@ -96,8 +96,8 @@ class Ingest:
     """An ingest for its events.
 
     ``key`` is its idempotency key, ``snapshot_id`` the commit's snapshot, ``rows`` the number of added rows if known. ``source`` is
-    the
-    dataset that the batch was read from (namespace, name); without it the input is the batch itself, ``batch/<database>/<table>``.
+    the dataset that the batch was read from (namespace, name); without it the input is the batch itself,
+    ``batch/<database>/<table>``.
     """
 
     group: FeatureGroup

@@ -1,10 +1,9 @@
 """Bounded reading of Parquet from untrusted writers: the required memory is known before decoding.
 
 A footer has the decompressed size of a row group's pages, but not the size of its values: a dictionary page stores a value once,
-and
-a million rows that reference it take a few bytes. A footer may also be forged. This module therefore reads the header of every page
-first, so that neither decompression nor decoding allocates more than allowed. It then reads strings as dictionaries, which do not
-repeat values, and sums the lengths of the values before expanding them. Lists of plain values are read in the same way, per
+and a million rows that reference it take a few bytes. A footer may also be forged. This module therefore reads the header of every
+page first, so that neither decompression nor decoding allocates more than allowed. It then reads strings as dictionaries, which do
+not repeat values, and sums the lengths of the values before expanding them. Lists of plain values are read in the same way, per
 element.
 
 See: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift

@@ -91,8 +91,7 @@ def point_in_time(
     """Return ``rows`` with the features of each group as they counted at ``timestamp``.
 
     Every row is kept, including duplicates and rows without a value. Whole feature rows are picked: if a feature is null in a newer
-    row,
-    the result is null, not the older value. NaN stays NaN.
+    row, the result is null, not the older value. NaN stays NaN.
 
     Args:
         rows: Entity rows. Rows with a ``row_id`` are returned in its order; without one it is added, in the given order. A row with

@@ -31,8 +31,8 @@ class Rebuild:
     """Result of a rebuild: the verdict, the reason, and the training set if it could be built.
 
     ``DAMAGED``: the rows are the same, but a stored file is missing or differs from the manifest; or the stored entity rows differ,
-    and
-    nothing could be built. ``same_bytes``: the files have the same bytes too, which requires the same versions of Arrow and DuckDB.
+    and nothing could be built. ``same_bytes``: the files have the same bytes too, which requires the same versions of Arrow and
+    DuckDB.
     """
 
     verdict: Verdict

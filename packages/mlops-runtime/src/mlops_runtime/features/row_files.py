@@ -100,16 +100,11 @@ class RowFiles:
 
     Files are skipped if they are empty, or if their name or that of a folder below the location begins with ``_`` or ``.``, as with
     Athena and Spark. A CSV is UTF-8 with commas and decimal points. An unquoted empty value is null; in columns other than strings,
-    so
-    are ``NA``, ``N/A``, ``n/a``, ``#N/A``, ``NULL``, ``null`` and ``nan``, which is NaN for floats. An undeclared column has the
-    type of
-    the first MiB, and a row that does not fit it is rejected. Text files may be gzip-compressed, with names that end in ``.gz``.
-    Decimals
-    in JSON lines are strings. Times in text files are ISO 8601; without a zone, or finer than a microsecond, they are treated as in
-    a
-    frame. Folders named ``column=value``, as in partitions of Hive, Spark and Athena, are a column of the files below them that
-    lack it:
-    for an ingest if the group declares it, for entity rows always.
+    so are ``NA``, ``N/A``, ``n/a``, ``#N/A``, ``NULL``, ``null`` and ``nan``, which is NaN for floats. An undeclared column has the
+    type of the first MiB, and a row that does not fit it is rejected. Text files may be gzip-compressed, with names that end in
+    ``.gz``. Decimals in JSON lines are strings. Times in text files are ISO 8601; without a zone, or finer than a microsecond, they
+    are treated as in a frame. Folders named ``column=value``, as in partitions of Hive, Spark and Athena, are a column of the files
+    below them that lack it: for an ingest if the group declares it, for entity rows always.
 
     Args:
         place: ``s3://bucket/prefix``, a folder, or one file.

@@ -53,8 +53,7 @@ def ingest_source(
     """Ingest the rows of a source.
 
     A piece is recognized by its content, like any batch. A file that was ingested completely is recorded in the table's ledger by
-    name
-    and version, so that a later run need not read it.
+    name and version, so that a later run need not read it.
 
     Args:
         group: The rows' group.

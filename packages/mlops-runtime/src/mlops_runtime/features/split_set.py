@@ -297,11 +297,9 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> Trai
     """Build the set of a plan's manifest from tables at their pinned snapshots.
 
     The holdout ends with the newest label known at the cutoff and contains the rows predicted in the ``holdout_days`` before. The
-    rows
-    of ``train``, with their labels as known then, are those that a training at the cut could have used; rows predicted before the
-    cut
-    whose label became known after it are in neither split. Columns keep their names in the tables: they are the inputs of the
-    model.
+    rows of ``train``, with their labels as known then, are those that a training at the cut could have used; rows predicted before
+    the cut whose label became known after it are in neither split. Columns keep their names in the tables: they are the inputs of
+    the model.
 
     Args:
         tables: By name, at least those of the manifest.

@@ -238,8 +238,7 @@ class FeatureStoreClient:
         return self.ingest(group, check_is_given(group, batch), idempotency_key=idempotency_key)
 
     def ingest_from(self, group: FeatureGroup, source: RowSource, *, backfill: bool = False) -> IngestedSource:
-        """Ingest the rows of files or of a query, in pieces that fit in memory, each in one commit and exactly once, even after a
-        crash.
+        """Ingest the rows of files or of a query in pieces, each in one commit and exactly once, even after a crash.
 
         Args:
             group: The rows' group.
@@ -262,8 +261,7 @@ class FeatureStoreClient:
         )
 
     def correct(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
-        """Restate rows: write new versions of rows with the same entities and event times. Earlier versions stay for reads as of
-        then.
+        """Restate rows: write new versions of existing entities and event times. Reads as of earlier times see earlier versions.
 
         Args:
             group: The rows' group.
@@ -301,8 +299,7 @@ class FeatureStoreClient:
         """Join features with entity rows as they counted at each row's time; tag the snapshots, write the files and the manifest.
 
         Every row is kept, in the order of ``row_id``, which is added if missing. Columns are named ``group__feature``, and are null
-        if no
-        value counted. The same request over the same snapshots has the same id, for any caller at any time.
+        if no value counted. The same request over the same snapshots has the same id, for any caller at any time.
 
         Args:
             entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame. Keys may be integers of
@@ -484,14 +481,11 @@ class FeatureStoreClient:
         wait: timedelta = _WAIT,
         ended: Collection[str] = (),
     ) -> Erasure:
-        """Erase an entity's rows from tables, history and files, from the training sets that contain them, and from the online
-        store.
+        """Erase an entity's rows from tables, history and files, from training sets that contain them, and the online store.
 
         Affected training sets get a tombstone and can no longer be rebuilt; the result lists them. Builds of training sets are
-        stopped before
-        they store anything, and awaited. The result is complete unless ``pending`` names some of these builds, or an online store
-        that does
-        not respond: ``resume_erasures``, and any later call, continues the erasure, even after a crash.
+        stopped before they store anything, and awaited. The result is complete unless ``pending`` names some of these builds, or an
+        online store that does not respond: ``resume_erasures``, and any later call, continues the erasure, even after a crash.
 
         Args:
             entity: Values by name of key column, of its type or as strings, for example ``{"household_id": "718"}``.
@@ -548,9 +542,8 @@ class FeatureStoreClient:
 
     def maintain(self, tables: Sequence[str] | None = None) -> "tuple[Maintained, ...]":
         """Maintain tables: compact small files, remove unreferenced files and those of killed builds, drop old keys and tags.
-        Idempotent.
 
-        In a local folder, ingests do this when it is due. ``resume_erasures`` completes erasures.
+        Idempotent. In a local folder, ingests do this when it is due. ``resume_erasures`` completes erasures.
 
         Args:
             tables: Names of the tables. Default: all.

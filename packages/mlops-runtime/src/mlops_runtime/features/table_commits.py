@@ -55,8 +55,7 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
     """Run ``attempt`` on the newest state of a table until its commit does not conflict with another writer's.
 
     pyiceberg's own retries apply a change to a newer state that was not checked, so a check before the first attempt would not hold
-    for
-    the last. They are disabled here, and ``attempt`` sees the state that its commit is based on.
+    for the last. They are disabled here, and ``attempt`` sees the state that its commit is based on.
 
     Args:
         table: The table.

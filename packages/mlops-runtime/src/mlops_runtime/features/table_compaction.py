@@ -1,10 +1,9 @@
 """Compaction: small data files of a partition are rewritten into larger sorted ones, by tiers of their size.
 
 A tier is a power of ``FAN_IN`` in rows; once it has ``FAN_IN`` files, they are merged into one. So a row is rewritten once per
-tier,
-and a partition has at most ``FAN_IN`` files of each. A partition that is no longer the newest is merged into one file, unless that
-would rewrite many rows for few. Rows keep their ingest ids, by which training sets and incremental readers select rows. pyiceberg
-does not write ``replace`` snapshots, so compaction is an overwrite with the same rows.
+tier, and a partition has at most ``FAN_IN`` files of each. A partition that is no longer the newest is merged into one file, unless
+that would rewrite many rows for few. Rows keep their ingest ids, by which training sets and incremental readers select rows.
+pyiceberg does not write ``replace`` snapshots, so compaction is an overwrite with the same rows.
 
 See: https://iceberg.apache.org/docs/latest/maintenance/#compact-data-files
 """
@@ -43,8 +42,7 @@ def compact(table: Table, remove: Callable[[str], None]) -> int:
     """Merge small files in one commit; return the number of merged files.
 
     If another writer, such as a second compaction or an erasure, removed one of the files first, nothing is rewritten, and the new
-    files
-    are removed.
+    files are removed.
 
     Args:
         table: The table.

@@ -60,8 +60,7 @@ def rewrite(table: Table, condition: BooleanExpression, now: Callable[[], dateti
     """Commit a state without the rows; return the earlier snapshots and files that still contain them, and unreferenced files.
 
     The commit is made even if the state has no such rows: a writer whose files exist before the commit and are in no snapshot after
-    it
-    is based on an earlier state, and can no longer commit.
+    it is based on an earlier state, and can no longer commit.
     """
 
     def attempt(fresh: Table) -> ErasedTable:
@@ -101,8 +100,7 @@ def sweep(
     """Remove the files that writers left which began before the rewrite and have ended: matching rows, and manifests with bounds.
 
     Ingest ids identify them: an ingest whose sequence number the table has passed lost to another commit; the writer of a later one
-    may
-    still be running.
+    may still be running.
 
     Args:
         table: The table.

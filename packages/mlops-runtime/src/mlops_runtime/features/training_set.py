@@ -51,9 +51,8 @@ class TrainingSet:
     """Rows by split, the bytes of each Parquet file, and the manifest that describes them.
 
     An unsplit set has one unnamed split. ``entities`` are the bytes of the entity rows, if they were supplied. ``warnings`` name
-    groups
-    without any matching row, with the cause. ``repr`` shows only the manifest and warnings, so that logs contain no row values; the
-    manifest has the path, size and hash of each file.
+    groups without any matching row, with the cause. ``repr`` shows only the manifest and warnings, so that logs contain no row
+    values; the manifest has the path, size and hash of each file.
     """
 
     splits: Mapping[str, pa.Table] = field(repr=False)

@@ -240,10 +240,8 @@ class Manifests:
     """The manifests of a feature store.
 
     Below one location: ``<id>.json``, ``<id>/copies/`` with the locations of copies of its files, ``<id>/pins/`` with sequence
-    numbers
-    that an early manifest lacks, ``tombstones/<id>.json``, and ``erasures/<id>.json``, with ``<id>.done`` once the erasure is
-    complete.
-    Nothing there is replaced.
+    numbers that an early manifest lacks, ``tombstones/<id>.json``, and ``erasures/<id>.json``, with ``<id>.done`` once the erasure
+    is complete. Nothing there is replaced.
 
     Args:
         place: A folder, or an ``s3://`` prefix.

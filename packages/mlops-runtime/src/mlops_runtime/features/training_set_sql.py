@@ -194,11 +194,9 @@ def pieces(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> tu
     """Return a query for each timeline, of all groups with the same key, over entity rows in a view ``entity``.
 
     The view has ``row_id``, ``moment`` and the entity columns as ``c0``, ``c1`` and so on. Each query returns one row per row of
-    the view,
-    with the same columns: ``row_id``, ``timeline`` (its number), ``found<i>`` (whether a row of group i counts) and ``v<i>_<j>``
-    (column j
-    of group i); columns of other timelines are null. Columns do not have the groups' names, because Spark's names are
-    case-insensitive.
+    the view, with the same columns: ``row_id``, ``timeline`` (its number), ``found<i>`` (whether a row of group i counts) and
+    ``v<i>_<j>`` (column j of group i); columns of other timelines are null. Columns do not have the groups' names, because Spark's
+    names are case-insensitive.
 
     Args:
         plan: The training set; the table of its entity rows is ignored.

@@ -33,8 +33,7 @@ def who_used(
     """Return the training sets that read a table, or the rows of one snapshot, or one column of it.
 
     A snapshot's rows are also in every later snapshot, by its sequence number: a training set that read one of these used them too,
-    even
-    if both snapshots have expired. A training set whose sequence number is unknown is included.
+    even if both snapshots have expired. A training set whose sequence number is unknown is included.
 
     Args:
         manifests: The manifests.
