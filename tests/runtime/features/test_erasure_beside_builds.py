@@ -331,7 +331,9 @@ def test_a_user_may_say_that_a_process_has_ended(shop: SimpleNamespace) -> None:
     build = begin.__enter__()
     record = erase(shop)
     assert record.pending == (f"build {build.intent.id} by a notebook, since {build.intent.at}",)
-    said = f"ended names 'another', which are no builds in .* is called; open is {build.intent.id} by a notebook; give whole ids"
+    said = (
+        f"ended names 'another', which are no builds in .*; open builds: {build.intent.id} by a notebook; give full ids"
+    )
     with pytest.raises(ErasureError, match=said):
         shop.client.resume_erasures(wait=NOW, ended=["another", build.intent.id])
     with pytest.raises(ErasureError, match=said):

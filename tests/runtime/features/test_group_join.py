@@ -166,7 +166,7 @@ def test_an_erasure_finds_the_entity_by_the_mapped_columns(stores):
     ("features", "message"),
     [
         ([HOME, replace(HOME, on={})], "features has 2 joins named 'home'; give each its own name"),
-        ([STORES, STORES], "features has 2 groups of table stores_v1; give it once, or each use a name"),
+        ([STORES, STORES], "features has 2 groups of table stores_v1; give it once, or name each use"),
         (
             [STORES, GroupJoin(group="stores_v1", columns=["size"])],
             "features has 2 groups of table stores_v1; give it once, or name each use with GroupJoin(group=...",

@@ -406,7 +406,7 @@ def test_fails_when_the_outbox_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(LineageOutboxError, match=r"cannot write events/b-START.json in .*file: "):
         LineageOutbox(tmp_path / "file").put(EVENTS)
-    with pytest.raises(LineageOutboxError, match="s3://sets/lineage is in S3; give a client"):
+    with pytest.raises(LineageOutboxError, match="s3://sets/lineage is in S3; pass a client"):
         LineageOutbox("s3://sets/lineage")
     with pytest.raises(LineageOutboxError, match="url must begin with http:// or https://, got 'marquez'"):
         http_transport("marquez")

@@ -148,7 +148,7 @@ def test_many_columns_of_few_bytes_are_counted() -> None:
     ("table", "form", "problem"),
     [
         (_repeated("x" * 100, 3), DELTA, "column 'c' is encoded as DELTA_BYTE_ARRAY"),
-        (pa.table({"c": [[[1, 2]], [[3]]]}), {}, "column 'c' is nested; give a column of plain values, or of lists of plain"),
+        (pa.table({"c": [[[1, 2]], [[3]]]}), {}, "column 'c' is nested; use a column of plain values, or of lists of plain"),
         (pa.table({"c": [[{"a": 1}]]}), {}, "column 'c' is nested"),
         (pa.table({"c": [{"a": 1}]}), {}, "column 'c' is nested"),
         (pa.table({"c": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))}), {}, "column 'c' is nested"),

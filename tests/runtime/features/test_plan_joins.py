@@ -151,7 +151,10 @@ def test_a_service_whose_group_changed_is_refused_before_anything_is_read(trips,
         ({"joins": (replace(HOME, columns=()),)}, "name at least one column of each group; give features, joins or"),
         ({"joins": None}, "name at least one column of each group"),
         ({"service": SERVICE.spec}, "service 'near' selects all features; omit features and joins, or the service"),
-        ({"joins": (replace(HOME, group="stores"),)}, "group 'stores' has versions stores_v1, stores_v2; name the one"),
+        (
+            {"joins": (replace(HOME, group="stores"),)},
+            "group 'stores' has versions stores_v1, stores_v2; name one of them",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_joined_is_refused_with_every_problem(trips, changes, problem):

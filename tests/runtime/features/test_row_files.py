@@ -110,7 +110,7 @@ def test_times_of_text_files_are_as_in_a_frame(tmp_path, kind):
     }
     WRITERS[kind](pa.table({"a": ["2017-01-01", "2017-01-01T00:00:00Z"]}), folder / f"a.{kind}")
     with pytest.raises(
-        SourceError, match=r"column 'a': .*'2017-01-01' .*; times are ISO 8601, all with a zone or all w"
+        SourceError, match=r"column 'a': .*'2017-01-01' .*; times must be ISO 8601, all with a zone or all w"
     ):
         list(files.pieces(files.files()[0], types))
 
@@ -139,7 +139,9 @@ def test_json_lines_have_no_column_that_no_line_has(tmp_path, monkeypatch):
     assert rows_of(RowFiles(tmp_path)) == [{"store_id": "7"}] * 4 + [{"store_id": "8", "note": "x"}]
     (tmp_path / "note=y").mkdir()
     (tmp_path / "a.jsonl").rename(tmp_path / "note=y" / "a.jsonl")
-    with pytest.raises(SourceError, match="lines after its first 64 bytes have column 'note', which its folder gives"):
+    with pytest.raises(
+        SourceError, match="lines after its first 64 bytes have column 'note', which its folder name has"
+    ):
         rows_of(RowFiles(tmp_path))
 
 
@@ -203,11 +205,11 @@ def test_every_problem_of_every_file_is_named(bucket):
     ("place", "options", "problem"),
     [
         ("s3://nowhere/a", {}, "listing s3://nowhere/a: there is no bucket nowhere"),
-        ("s3://history/none", {}, "there are no files of rows in s3://history/none; check the place"),
+        ("s3://history/none", {}, "there are no files of rows in s3://history/none; check the location"),
         (
             "s3://history/mixed",
             {},
-            r"files have several formats: 1 csv \(a.csv\), 1 parquet \(b.parquet\); give a narrower",
+            r"files have several formats: 1 csv \(a.csv\), 1 parquet \(b.parquet\); pass a narrower",
         ),
         ("s3://history/mixed", {"format": "orc"}, "format must be one of parquet, csv, jsonl, got 'orc'"),
         ("s3://history/mixed", {"s3": None}, "needs a boto3 client of S3: pass s3="),
@@ -227,7 +229,7 @@ def test_places_without_rows_are_refused(bucket, place, options, problem):
     ("name", "body", "problem"),
     [
         ("a.csv", "store_id,day\n1,yesterday\n", "a.csv, row 1: column 'day': .*yesterday.*date32"),
-        ("a.csv", "store_id,seen\n1,[]\n", "CSV does not support lists, which seen holds; write Parquet or JSON lines"),
+        ("a.csv", "store_id,seen\n1,[]\n", "CSV does not support lists (columns seen); write Parquet or JSON lines"),
         ("a.jsonl", '{"store_id": "1", "event_time": "at noon"}\n', "a.jsonl, row 1: column 'event_time': .*at noon"),
     ],
 )
@@ -315,7 +317,7 @@ def test_an_object_that_is_replaced_or_goes_while_it_is_read_is_named(bucket):
     with pytest.raises(SourceError, match=r"a\.csv: it was replaced while it was read"):
         list(files.pieces(file, {}))
     bucket.s3.delete_object(Bucket="history", Key="a.csv")
-    with pytest.raises(SourceError, match=r"a\.csv: it went while it was read"):
+    with pytest.raises(SourceError, match=r"a\.csv: it was deleted while it was read"):
         list(files.pieces(file, {}))
 
 

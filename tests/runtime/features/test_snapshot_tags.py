@@ -164,7 +164,7 @@ def test_the_newest_eight_tags_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "tag", "reason"), [(3, "new", "no snapshot 3 any more"), (2, "old", "names snapshot 1")]
+    ("snapshot", "tag", "reason"), [(3, "new", "no longer has snapshot 3"), (2, "old", "names snapshot 1")]
 )
 def test_fails_for_what_was_expired_or_named_otherwise(snapshot: int, tag: str, reason: str) -> None:
     """A tag is never moved."""

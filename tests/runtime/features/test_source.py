@@ -71,7 +71,7 @@ def test_takes_as_a_table_does():
 
 def test_fails_when_the_rows_have_become_fewer():
     """A place that is not there is no silent null."""
-    with pytest.raises(ValueError, match="the rows ended after 2, place 7 was picked"):
+    with pytest.raises(ValueError, match="the rows ended after 2, but place 7 was picked"):
         take(Chopped(pa.table({"x": [1, 2]})), ["x"], pa.chunked_array([[1, 7]]))
 
 

@@ -149,7 +149,7 @@ def test_every_problem_is_named_before_anything_is_written(lake):
         lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     assert told.value.problems == (
         "column 'event_time' is missing (2.parquet)",
-        "column 'created_time' is missing, give when each row could first be known (2.parquet)",
+        "column 'created_time' is missing; give when each row could first be known (2.parquet)",
         "column 'color' is not declared, allowed are store_id, event_time, created_time, on_hand (3.parquet)",
     )
     assert lake.client.table_names() == ()
@@ -207,7 +207,7 @@ def test_entity_rows_that_do_not_go_together_are_refused(lake):
     """Other columns, more bytes than the memory has, features that are not there."""
     lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     lake.put("asked/a.parquet", parquet(lake.asked((1, "1"))))
-    with pytest.raises(SourceError, match="have more than the 10 bytes of memory=; select the columns that are needed"):
+    with pytest.raises(SourceError, match="have more than the 10 bytes of memory=; select only the required columns"):
         lake.client.training_set(lake.files("asked/"), [lake.STOCK], name="s", memory=10)
     lake.put("asked/b.parquet", parquet(lake.asked((1, "1")).append_column("units", pa.array([1]))))
     with pytest.raises(SourceError, match=r"column 'units' is missing, but other files have it \(a.parquet\)"):

@@ -262,7 +262,7 @@ def test_naive_predictions_are_made_of_the_training_split(filled):
     [
         ({"baselines": ("naive_last",)}, "baseline 'naive_last' is not a column, and is not one that is made"),
         ({"baselines": ("naive_mean_by_shelf",)}, "baseline 'naive_mean_by_shelf' needs a column 'shelf'"),
-        ({"baselines": ("naive_mean",), "labels": ("units",)}, "baselines are made for one label"),
+        ({"baselines": ("naive_mean",), "labels": ("units",)}, "baselines require a single label"),
     ],
 )
 def test_fails_for_naive_predictions_that_cannot_be_made(filled, change, message):

@@ -98,7 +98,7 @@ def test_a_set_that_is_all_there_gives_its_manifest(built: SimpleNamespace) -> N
         ),
         (MANIFEST, {"as_of": datetime(2017, 1, 8, tzinfo=UTC)}, f"it has tag {TAG}, which should be ts-"),
         (MANIFEST, {"tag": "ts-2"}, f"another plan, time or snapshots: it has tag {TAG}, which should be {TAG}"),
-        (replace(MANIFEST, output=replace(MANIFEST.output, rows=9)), {}, "files have 5 rows, its manifest says 9"),
+        (replace(MANIFEST, output=replace(MANIFEST.output, rows=9)), {}, "files have 5 rows, its manifest has 9"),
         (
             replace(MANIFEST, output=replace(MANIFEST.output, files=MANIFEST.output.files[:1])),
             {},

@@ -69,7 +69,7 @@ def test_a_folder_may_have_any_name(tmp_path, name):
 @pytest.mark.parametrize("name", ["h#x", "q?x"])
 def test_a_folder_whose_name_would_end_a_uri_is_refused(tmp_path, name):
     """Before it is made."""
-    with pytest.raises(FeatureTableError, match=r"a store's folder has no [#?] in its path, .*; name another folder"):
+    with pytest.raises(FeatureTableError, match=r"a store's folder must not contain [#?], .*; choose another folder"):
         Tables.local(tmp_path / name, "features", None)
     assert not (tmp_path / name).exists()
 

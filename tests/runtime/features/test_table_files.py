@@ -64,7 +64,7 @@ def test_an_object_that_goes_after_it_was_opened_is_a_missing_file(
     with pytest.raises(OSError, match="AWS Error") as plain:
         file.read()
     assert not isinstance(plain.value, FileNotFoundError)
-    with pytest.raises(FileNotFoundError, match="went while it was read"), missing_as_such():
+    with pytest.raises(FileNotFoundError, match="was deleted while it was read"), missing_as_such():
         file.read_at(size, 0)
 
 

@@ -325,7 +325,7 @@ def test_own_row_ids_are_those_of_the_statement(filled):
     )
     with pytest.raises(SqlPlanError, match="dialect must be one of spark, athena, got 'snowflake'"):
         found.sql("snowflake", ENTITIES_TABLE)
-    with pytest.raises(SqlPlanError, match=r"entities must be a SqlTable: .*, got 'asked_v1'"):
+    with pytest.raises(SqlPlanError, match=r"entities must be a SqlTable, .*, got 'asked_v1'"):
         found.sql("spark", "asked_v1")
 
 
@@ -347,6 +347,6 @@ def test_fails_for_columns_that_no_table_could_have(filled):
     """Rather than leaving them out of the result."""
     rows = filled.asked((3, "1")).append_column("week", pa.array([3], pa.uint8()))
     with pytest.raises(
-        SqlPlanError, match="column 'week' of the entity rows is uint8, which no column of a feature table"
+        SqlPlanError, match="column 'week' of the entity rows is uint8, which is not a type of feature tables"
     ):
         filled.client.explain(rows, [filled.STOCK]).sql("spark", ENTITIES_TABLE)

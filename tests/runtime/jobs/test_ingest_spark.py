@@ -220,7 +220,7 @@ def test_fails_for_strings_that_a_dictionary_multiplies(spark, store, tmp_path, 
     uri = put(tmp_path / "batch", rows(count=1, start=500), rows(note=notes))
     with pytest.raises(
         BatchError,
-        match=r"row group 0 of \S+: it has at least \d+ bytes decoded, at most 300000 .*; write smaller row groups",
+        match=r"row group 0 of \S+: it has at least \d+ bytes decoded, the limit is 300000.*; write smaller row groups",
     ):
         ingest(spark, store.table("stock_v1"), GROUP, uri, key="bad", now=NOW)
     assert store.table("stock_v1").scan().to_arrow().num_rows == 1

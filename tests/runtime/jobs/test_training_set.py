@@ -200,7 +200,7 @@ def test_fails_when_an_erasure_began_meanwhile(store, opt_ml, capsys, monkeypatc
     monkeypatch.setattr(OpenBuild, "check", fence_first)
     known = Manifests(f"s3://{SETS}/manifests", s3=store.s3).ids()
     assert main(arguments(output=f"s3://{SETS}/sets/daily/2")) == 1
-    assert "erasure e1 began while this training set was built, which may hold" in capsys.readouterr().err
+    assert "erasure e1 began while this training set was built and may affect" in capsys.readouterr().err
     assert Manifests(f"s3://{SETS}/manifests", s3=store.s3).ids() == known
     assert Builds(f"s3://{SETS}/manifests", s3=store.s3).unclosed() == ()
 
