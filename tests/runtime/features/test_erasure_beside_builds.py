@@ -331,9 +331,7 @@ def test_a_user_may_say_that_a_process_has_ended(shop: SimpleNamespace) -> None:
     build = begin.__enter__()
     record = erase(shop)
     assert record.pending == (f"build {build.intent.id} by a notebook, since {build.intent.at}",)
-    said = (
-        f"ended names 'another', which are no builds in .*; open builds: {build.intent.id} by a notebook; give full ids"
-    )
+    said = f"ended names 'another', which are not builds in .*; open builds: {build.intent.id} by a notebook; give full ids"
     with pytest.raises(ErasureError, match=said):
         shop.client.resume_erasures(wait=NOW, ended=["another", build.intent.id])
     with pytest.raises(ErasureError, match=said):

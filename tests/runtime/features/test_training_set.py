@@ -339,7 +339,7 @@ def test_rows_of_the_first_day_of_the_calendar_are_asked_for(filled):
 
 def test_a_source_that_is_no_text_leaves_nothing(filled):
     """A manifest with it could not be read by anybody."""
-    with pytest.raises(TrainingSetError, match=r"source must be texts by name.*, got 'build': 7"):
+    with pytest.raises(TrainingSetError, match=r"source must be strings by name.*, got 'build': 7"):
         filled.client.training_set(filled.asked((3, "1")), [filled.STOCK], name="s", source={"build": 7})
     assert set(filled.client.table("stock_v1").metadata.refs) == {"main"}
     assert filled.client.manifests.ids() == ()

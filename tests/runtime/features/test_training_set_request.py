@@ -45,7 +45,7 @@ def test_fails_for_rows_that_say_a_thing_twice_or_not_at_all() -> None:
     with pytest.raises(TrainingSetError, match="column 'store_id' appears 2 times; give it once"):
         read_entities(twice, "event_timestamp")
     nulls = ROWS.set_column(1, "event_timestamp", pa.nulls(1, pa.timestamp("us", "UTC")))
-    with pytest.raises(TrainingSetError, match="1 entity rows have no 'event_timestamp'; leave them out"):
+    with pytest.raises(TrainingSetError, match="1 entity rows have no 'event_timestamp'; omit these rows"):
         read_entities(nulls, "event_timestamp")
 
 

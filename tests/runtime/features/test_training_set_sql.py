@@ -228,7 +228,7 @@ def test_fails_with_every_problem():
         "semantics must be known_at or event_time, got 'now'",
         "datetime.datetime(2017, 1, 1, 0, 0) has no time zone; set one",
         "column 'at' of the entity rows must be a timestamp and among their columns",
-        "'row_id' comes by itself",
+        "'row_id' is added automatically",
         "snapshot of stock must be a whole number, got '1; drop table x'",
         "'stock\\n_v1' of stock is not a name",
         "column 'x' of stock has type 'decimal': say how many digits",

@@ -69,7 +69,7 @@ def test_use_of_what_was_erased_is_still_told(sets):
 def test_fails_for_a_column_and_a_snapshot_that_never_were(sets):
     """Nobody is a wrong answer to a question that was misspelt."""
     filled, *_ = sets
-    with pytest.raises(FeatureTableError, match=r"has no column 'on_hnd', it has store_id, .*; no snapshot 7: it was"):
+    with pytest.raises(FeatureTableError, match=r"has no column 'on_hnd', it has store_id, .*; no snapshot 7: it has"):
         filled.client.who_used(filled.STOCK, snapshot=7, column="on_hnd")
 
 

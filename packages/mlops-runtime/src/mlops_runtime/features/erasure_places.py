@@ -117,7 +117,7 @@ def _check_ended(builds: Builds, ended: Collection[str]) -> None:
     if unknown:
         known = ", ".join(f"{build.id} by {build.process.name}" for build in builds.unclosed()) or "none"
         raise ErasureError(
-            f"ended names {', '.join(unknown)}, which are no builds in {builds}; open builds: {known}; give full ids, as in "
+            f"ended names {', '.join(unknown)}, which are not builds in {builds}; open builds: {known}; give full ids, as in "
             "pending"
         )
 

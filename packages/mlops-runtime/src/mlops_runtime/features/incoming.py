@@ -202,7 +202,7 @@ class IncomingBatches:
         except (
             pa.ArrowException,
             OSError,
-        ) as error:  # Arrow raises OSError for a broken Thrift footer; the bytes are in memory, so it is no I/O error
+        ) as error:  # Arrow raises OSError for a broken Thrift footer; the bytes are in memory, so it is not an I/O error
             raise BatchError(f"batch for {delivery.table}: it cannot be read as Parquet: {error}") from error
 
     def _ingest(self, delivery: Delivery, group: FeatureGroup, rows: pa.Table) -> Outcome:

@@ -472,7 +472,7 @@ class OnlineStore:
             served = _counting(group, (None if key is None else there.get(key) for key in found), instant)
             held = _features(group, join.wanted, served)
             for name in join.wanted:
-                # with as many keys as rows, keys are in the order of the rows
+                # if every row has its own key, keys are in the order of the rows
                 same = len(found) == asked.num_rows
                 columns[f"{join.name or group.name}__{name}"] = held[name] if same else held[name].take(indices)
             if None in served:

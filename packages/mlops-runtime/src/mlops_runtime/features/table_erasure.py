@@ -28,8 +28,7 @@ from mlops_runtime.features.table_files import (
     unnamed,
 )
 
-# a single manifest without entries of deleted files, whatever its size; see ``committed`` for why setting properties of one object
-# works
+# a single manifest of any size, without entries of deleted files; set for one table object only, as in ``table_commits.refresh``
 _MERGED = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "1",
