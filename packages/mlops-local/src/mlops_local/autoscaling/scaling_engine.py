@@ -69,7 +69,7 @@ def stepped(current: int, over: float, policy: Mapping[str, Any]) -> int:
 
 
 def _step(over: float, steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Find the step of a metric; the bound closer to the threshold is inclusive above it, the farther one below it."""
+    """Find the step of a metric; the bound closer to the threshold is inclusive, the other one exclusive."""
     for step in steps:
         low, high = step.get("MetricIntervalLowerBound", -math.inf), step.get("MetricIntervalUpperBound", math.inf)
         if (low <= over < high) if over >= 0 else (low < over <= high):
