@@ -480,7 +480,7 @@ def test_who_may_start_the_machine_gets_nothing_by_its_input(sample: Sample) -> 
 
     ended = wait(lambda: (found := states.describe_execution(executionArn=arn))["status"] != "RUNNING" and found)
     assert (ended["status"], ended["error"]) == ("FAILED", "NOT_ACCEPTED")
-    assert ended["cause"].startswith(f"the guard of {UNIT}-{MODEL} accepted no request for {arn}; ask for a retraining")
+    assert ended["cause"].startswith(f"the guard of {UNIT}-{MODEL} accepted no request for {arn}; request a retraining")
     assert (len(sample.loop.audit()), sample.owner("ExportsTable")) == (before, None)
     iam.delete_role_policy(RoleName="Starter", PolicyName="Start")
     iam.delete_role(RoleName="Starter")

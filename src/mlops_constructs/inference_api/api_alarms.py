@@ -23,7 +23,7 @@ def define_alarms(
     API Gateway has no metric of it, so it is counted in the access log.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         name: Of the API, which is the dimension of its metrics.
         stage: Name of the stage.
         unit: Name of the unit.

@@ -44,9 +44,9 @@ class EndpointJobs(Construct):
     """Define what begins and ends the jobs of one endpoint, and the role in which the API writes and reads them. Stateless.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Owning business unit.
         endpoint_name: The asynchronous endpoint.
         endpoint_arn: Its ARN.
         exchange: Its bucket.

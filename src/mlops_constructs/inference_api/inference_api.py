@@ -92,9 +92,9 @@ class InferenceApi(Construct):
     for CloudWatch that an account's API Gateway has once a region.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Owning business unit.
         access: Who may ask. Default: callers that sign with IAM, and have `grant_predict`.
         max_body_size: Largest body, up to 64 KiB, which the firewall reads. Default: 64 KiB.
 
@@ -280,7 +280,7 @@ class InferenceApi(Construct):
         """Grant asking one model, by requests signed with IAM.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
             model: Name of the model.
 
         Raises:

@@ -22,7 +22,7 @@ class PrivateLink(Construct):
     A link without a call for 60 days becomes inactive; the next calls fail for some minutes.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
         business_unit: The unit, in whose subnets the link is.
         name: Of the API.

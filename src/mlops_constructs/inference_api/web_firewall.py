@@ -26,7 +26,7 @@ def define_firewall(scope: Construct, id: str, *, stage_arn: str, max_body_size:
     are bounded by API Gateway alone: the firewall reads the first part of them.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
         stage_arn: The stage.
         max_body_size: Of a body; at most 64 KiB, what the firewall reads.

@@ -1,4 +1,4 @@
-"""Endpoints: capacity, scaling, capture, and the model endpoint itself."""
+"""SageMaker endpoints: the model endpoint, its capacity, scaling and data capture."""
 
 from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalData
 from mlops_constructs.model_endpoint.endpoint_capacity import (

@@ -1,33 +1,33 @@
-"""What ``MlopsChecks`` finds of every endpoint here, and why it is meant so."""
+"""Acknowledged ``MlopsChecks`` findings of endpoints, with their reasons."""
 
 from constructs import IConstruct
 from mlops_constructs.compliance import acknowledge
 from mlops_runtime.contracts.rollout import ServingSpec
 
 _LATENCY = (
-    "the new fleet's latency is compared with the old one's at each rollout, and a monitor counts slow answers against the "
+    "each rollout compares the new fleet's latency with the old one's, and a monitor counts slow responses against the "
     "serving's own bound; rejected: one threshold for every model, which never fires or always does"
 )
 _LOGS = (
-    "SageMaker makes the endpoint's log group itself and keeps it after the endpoint; rejected: a group of the template, which "
-    "could not be created wherever the endpoint has served before, and would fail the stack"
+    "SageMaker creates the endpoint's log group and retains it after the endpoint; rejected: a log group in the template, whose "
+    "creation would fail wherever the endpoint has existed before"
 )
 _NO_CAPTURE = (
-    "the unit asked for no capture, and monitors refuse an endpoint without; rejected: capture by default, which keeps callers' "
-    "data without a reader"
+    "data capture is off by choice, and monitors refuse an endpoint without it; rejected: capture by default, which stores "
+    "callers' data that no monitor reads"
 )
 
 
 def acknowledge_endpoint(
     construct: IConstruct, spec: ServingSpec, *, is_expanded: bool, has_latency_alarm: bool
 ) -> None:
-    """Acknowledge what is found of an endpoint.
+    """Acknowledge the findings of an endpoint.
 
     Args:
-        construct: The scope of the endpoint, its config and its model.
-        spec: How it is served.
-        is_expanded: Whether it is a serving spec, which the checks expand, or resources of the template.
-        has_latency_alarm: Whether an alarm of the template watches the latency that SageMaker measures.
+        construct: Scope of the endpoint, its config and its model.
+        spec: Serving spec of the endpoint.
+        is_expanded: Whether the checks expand the endpoint from its serving spec; otherwise its resources are in the template.
+        has_latency_alarm: Whether the template has an alarm on the latency that SageMaker measures.
     """
 
     def found(rule: str, kind: str, detail: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Alarms of an endpoint: of whichever fleet serves, and those that take a deployment of the stack back."""
+"""Alarms of an endpoint: 5xx responses, and the alarms that roll a CloudFormation deployment back."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -12,9 +12,9 @@ from mlops_runtime.rollout.fleet_alarms import WORSE, WORSE_DATAPOINTS, WORSE_PE
 
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
-# no calls, no errors: the monitor's heartbeat reports missing traffic
+# without calls there is no data; the monitor's heartbeat reports missing traffic
 _SILENCE = cloudwatch.TreatMissingData.NOT_BREACHING
-# few calls need some errors, many need a share of them
+# with few calls the minimum count decides, with many the share
 OFTEN = "IF(errors >= 5 AND errors > 0.01 * calls, 1, 0)"
 OFTEN_SAYS = "5xx at least 5 times and on more than 1 % of its calls in each of three periods of five minutes"
 
@@ -22,13 +22,13 @@ OFTEN_SAYS = "5xx at least 5 times and on more than 1 % of its calls in each of 
 def define_errors_alarm(
     scope: Construct, *, endpoint: ModelEndpointBase, topic: sns.ITopic, fix: str
 ) -> cloudwatch.Alarm:
-    """Define the alarm on answers with 5xx, which all kinds of endpoints count.
+    """Define the alarm on 5xx responses, which every kind of endpoint counts.
 
     Args:
-        scope: Parent.
-        endpoint: The endpoint.
+        scope: Parent construct.
+        endpoint: Endpoint to watch.
         topic: Topic to notify.
-        fix: How to return to the previous model.
+        fix: How to return to the previous model, for the alarm's description.
     """
     # claim: errors-are-counted-for-each-answer
     often = cloudwatch.MathExpression(
@@ -58,26 +58,26 @@ def define_errors_alarm(
 
 
 def rollback_errors_name(endpoint_name: str) -> str:
-    """Return the name of the alarm on errors that rolls a deployment back: the role that reads it is made before it is."""
+    """Return the name of the errors alarm that rolls a deployment back; fixed, as the role that reads it is created first."""
     return f"{endpoint_name}-deployment-errors"
 
 
 def define_rollback_errors(
     scope: Construct, *, endpoint: ModelEndpointBase, policy: RolloutSpec, topic: sns.ITopic, metric: str, config: str
 ) -> cloudwatch.Alarm:
-    """Define the alarm on errors that rolls a deployment of CloudFormation back.
+    """Define the errors alarm that rolls a CloudFormation deployment back.
 
-    It watches the config that the stack deploys, against all answers of the endpoint: what both have less what the new one has is
-    the old one's. CloudFormation makes the config, points the alarm at it, and updates the endpoint, in this order.
+    It compares the responses of the deployed endpoint config with those of the whole endpoint; the difference is the old fleet's.
+    CloudFormation creates the config, updates the alarm to watch it, and then updates the endpoint.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
 
     Args:
-        scope: Parent.
-        endpoint: The endpoint.
-        policy: What is accepted, and for how long.
+        scope: Parent construct.
+        endpoint: Endpoint to watch.
+        policy: Rollout policy with the error limit and the alarm period.
         topic: Topic to notify.
-        metric: What counts the errors of this kind of endpoint.
+        metric: Metric that counts the errors of this kind of endpoint.
         config: Name of the endpoint config that is deployed.
     """
     # claim: guardrails-take-metric-math
@@ -119,14 +119,14 @@ def define_rollback_errors(
 def define_rollback_latency(
     scope: Construct, *, endpoint: ModelEndpointBase, policy: RolloutSpec, topic: sns.ITopic
 ) -> list[cloudwatch.IAlarm]:
-    """Define the alarm on latency that rolls a deployment of CloudFormation back, where the policy has a limit.
+    """Define the latency alarm that rolls a CloudFormation deployment back; none if the policy has no latency limit.
 
-    Its metric is of the whole endpoint, so one that already fires because of the old fleet ends a deployment at once.
+    Its metric covers the whole endpoint: an alarm that already fires because of the old fleet ends a deployment at once.
 
     Args:
-        scope: Parent.
-        endpoint: The endpoint.
-        policy: What is accepted.
+        scope: Parent construct.
+        endpoint: Endpoint to watch.
+        policy: Rollout policy with the latency limit.
         topic: Topic to notify.
     """
     if policy.max_latency_ms is None:
@@ -140,7 +140,7 @@ def define_rollback_latency(
         treat_missing_data=_SILENCE,
         alarm_description=(
             f"95th percentile of model latency of {endpoint.endpoint_name} above {policy.max_latency_ms} ms: SageMaker rolls "
-            "a deployment back; compare with the model before"
+            "a deployment back; compare with the previous model"
         ),
     )
     alarm.add_alarm_action(actions.SnsAction(topic))

@@ -1,4 +1,4 @@
-"""On what an endpoint runs: instances, serverless or asynchronous variants, and how they scale."""
+"""Capacity of an endpoint: instances, serverless or asynchronous, and its scaling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from mlops_runtime.rollout.fleet_capacity import capacity_problems
 
 Day = Literal["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
 WORKDAYS: tuple[Day, ...] = get_args(Day)[:5]
-# as cron counts them: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+# in cron's order: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
 _DAYS: tuple[Day, ...] = ("SUN", *get_args(Day)[:6])
 
 VARIANT = "AllTraffic"
@@ -35,13 +35,13 @@ _MAXIMUM_COUNT = 1000
 @checked("InvalidScaling")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledCapacity:
-    """Bounds of a fleet from a time on, as Application Auto Scaling keeps them.
+    """A scheduled action of Application Auto Scaling: bounds of a fleet from a scheduled time on.
 
     Args:
-        name: Name of the schedule, one of its own in each fleet.
-        schedule: When they begin, a cron expression such as ``cron(0 19 ? * MON-FRI *)``.
-        min_capacity: Fewest instances; 0 only for asynchronous endpoints.
-        max_capacity: Most instances.
+        name: Name of the schedule, unique in its fleet.
+        schedule: When the bounds take effect, a cron expression such as ``cron(0 19 ? * MON-FRI *)``.
+        min_capacity: Minimum number of instances; 0 only for asynchronous endpoints.
+        max_capacity: Maximum number of instances.
         time_zone: IANA name of the time zone. Default: UTC.
 
     See: https://docs.aws.amazon.com/autoscaling/application/userguide/scheduled-scaling-using-cron-expressions.html
@@ -58,7 +58,7 @@ class ScheduledCapacity:
     time_zone: str = "UTC"
 
     def to_spec(self) -> ScheduledCapacitySpec:
-        """Return it as the serving spec carries it."""
+        """Convert to the form stored in the serving spec."""
         return ScheduledCapacitySpec(
             name=self.name,
             schedule=self.schedule,
@@ -71,19 +71,19 @@ class ScheduledCapacity:
 @checked("InvalidScaling")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """Let a fleet follow its load, a clock, or both. Bounds hold for each variant by itself.
+    """Scaling of a fleet by load, by schedule, or both. The bounds apply to each variant.
 
     Args:
-        min_capacity: Fewest instances; only an asynchronous endpoint may have none.
-        max_capacity: Most instances.
-        target_invocations: Calls an instance and minute that a real-time fleet is to have. Default: it follows no calls.
-        target_backlog: Requests in the queue an instance that an asynchronous fleet is to have. Default: it follows no queue.
-        scale_in_cooldown: How long to wait after instances were stopped. Default: five minutes.
-        scale_out_cooldown: How long to wait after instances were started. Default: one minute.
-        schedules: Bounds from a time on; ``off_hours`` makes them. Default: none.
+        min_capacity: Minimum number of instances; 0 only for asynchronous endpoints.
+        max_capacity: Maximum number of instances.
+        target_invocations: Target of calls per instance and minute of a real-time fleet. Default: no scaling by calls.
+        target_backlog: Target of queued requests per instance of an asynchronous fleet. Default: no scaling by backlog.
+        scale_in_cooldown: Wait after a scale-in. Default: five minutes.
+        scale_out_cooldown: Wait after a scale-out. Default: one minute.
+        schedules: Scheduled bounds; ``off_hours`` returns such. Default: none.
 
     Raises:
-        ValidationError: If it follows both calls and a queue; an endpoint has one of them.
+        ValidationError: If both ``target_invocations`` and ``target_backlog`` are given; an endpoint publishes one of the metrics.
 
     Example:
         >>> Scaling(min_capacity=2, max_capacity=8, target_invocations=600).max_capacity
@@ -103,13 +103,13 @@ class Scaling:
             raise ValidationError(
                 "InvalidScaling",
                 [
-                    f"a fleet follows calls or a queue, got target_invocations {self.target_invocations} and target_backlog "
-                    f"{self.target_backlog}; real-time endpoints have calls, asynchronous ones a queue"
+                    f"a fleet scales by calls or by backlog, got target_invocations {self.target_invocations} and target_backlog "
+                    f"{self.target_backlog}; give target_invocations for real-time endpoints, target_backlog for asynchronous ones"
                 ],
             )
 
     def to_spec(self) -> ScalingSpec:
-        """Return it as the serving spec carries it."""
+        """Convert to the form stored in the serving spec."""
         is_queue = self.target_backlog is not None
         return ScalingSpec(
             minimum=self.min_capacity,
@@ -134,22 +134,22 @@ def off_hours(
     off_min_capacity: int = 1,
     off_max_capacity: int = 1,
 ) -> tuple[ScheduledCapacity, ScheduledCapacity]:
-    """Return the schedules that shrink a fleet when work ends and open it again when work begins.
+    """Return the schedules that scale a fleet in outside working hours.
 
-    From the end of the last of ``days`` to the beginning of the first, so over the weekend, it stays small.
+    The fleet also stays small from the evening of the last of ``days`` to the morning of the first, such as over the weekend.
 
     Args:
-        min_capacity: Fewest instances while work is done.
-        max_capacity: Most instances while work is done.
+        min_capacity: Minimum number of instances in working hours.
+        max_capacity: Maximum number of instances in working hours.
         start: Hour at which off hours start, 0 to 23. Default: 19.
-        end: Hour at which they end, 0 to 23. Default: 7.
-        days: Days on which work is done. Default: Monday to Friday.
+        end: Hour at which off hours end, 0 to 23. Default: 7.
+        days: Working days. Default: Monday to Friday.
         time_zone: IANA name of the time zone. Default: UTC.
-        off_min_capacity: Fewest instances in off hours; 0 only for asynchronous endpoints. Default: 1.
-        off_max_capacity: Most instances in off hours. Default: 1.
+        off_min_capacity: Minimum number of instances in off hours; 0 only for asynchronous endpoints. Default: 1.
+        off_max_capacity: Maximum number of instances in off hours. Default: 1.
 
     Raises:
-        ValidationError: If an hour or the days are not possible.
+        ValidationError: If an hour is out of range, both hours are equal, or ``days`` is empty.
 
     Example:
         >>> off_hours(min_capacity=1, max_capacity=4, time_zone="Europe/Berlin")[0].schedule
@@ -158,7 +158,7 @@ def off_hours(
     problems = [
         check_range("start", start, minimum=0, maximum=23),
         check_range("end", end, minimum=0, maximum=23),
-        None if days else "days must not be empty; leave off_hours out where no work is done",
+        None if days else "days must not be empty; leave off_hours out if there are no working days",
         f"off hours must start and end at different hours, got {start} twice" if start == end else None,
     ]
     found = [problem for problem in problems if problem is not None]
@@ -184,7 +184,7 @@ def off_hours(
 
 
 def _cron_days(days: Sequence[Day]) -> str:
-    """Return days in the week's order as cron writes them: three or more in a row as a range."""
+    """Return days in cron's syntax and order, three or more consecutive days as a range."""
     numbers = sorted({_DAYS.index(day) for day in days})
     runs: list[list[int]] = []
     for number in numbers:
@@ -199,13 +199,13 @@ def _cron_days(days: Sequence[Day]) -> str:
 @checked("InvalidCapacity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointVariant:
-    """A further fleet of the same model, for instance on other instances, with its share of the calls.
+    """An additional production variant of the same model, for example on another instance type, with a share of the traffic.
 
     Args:
-        name: Name of the variant, not ``AllTraffic``, which is the main one.
-        instance_type: SageMaker's name, such as ``ml.c7g.large``.
+        name: Name of the variant, not ``AllTraffic``, which is the main variant.
+        instance_type: SageMaker instance type, such as ``ml.c7g.large``.
         instance_count: Number of instances.
-        weight: Share of the calls, from 0 to below 1; the main variant gets what is left.
+        weight: Share of the traffic, from 0 to below 1; the main variant gets the remainder.
 
     Example:
         >>> EndpointVariant(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.1).weight
@@ -218,7 +218,7 @@ class EndpointVariant:
     weight: float
 
     def to_spec(self) -> VariantSpec:
-        """Return it as the serving spec carries it."""
+        """Convert to the form stored in the serving spec."""
         return VariantSpec(
             name=self.name, instance_type=self.instance_type, instance_count=self.instance_count, weight=self.weight
         )
@@ -227,7 +227,7 @@ class EndpointVariant:
 @checked("InvalidCapacity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsynchronousInference:
-    """What an asynchronous endpoint does with requests and answers. Made by ``EndpointCapacity.asynchronous``."""
+    """Concurrency, notification topics and retention of an asynchronous endpoint; see ``EndpointCapacity.asynchronous``."""
 
     max_concurrency: int | None = None
     success_topic: sns.ITopic | None = None
@@ -246,12 +246,12 @@ class AsynchronousInference:
         return [topic for topic in (self.success_topic, self.error_topic) if topic is not None]
 
     def to_spec(self, *, output: str, failures: str, kms_key: str | None) -> AsynchronousSpec:
-        """Return it as the serving spec carries it.
+        """Convert to the form stored in the serving spec.
 
         Args:
-            output: S3 URI below which answers are written.
-            failures: S3 URI below which failures are written.
-            kms_key: Key of both.
+            output: S3 URI prefix of responses.
+            failures: S3 URI prefix of failures.
+            kms_key: Key that encrypts both.
         """
         return AsynchronousSpec(
             output=output,
@@ -266,7 +266,7 @@ class AsynchronousInference:
 @checked("InvalidCapacity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointCapacity:
-    """What is behind an endpoint. Use ``instances``, ``serverless`` or ``asynchronous``.
+    """Capacity of an endpoint. Use ``instances``, ``serverless`` or ``asynchronous``.
 
     Example:
         >>> EndpointCapacity.instances("ml.m5.large", instance_count=2).instance_count
@@ -294,16 +294,16 @@ class EndpointCapacity:
         scaling: Scaling | None = None,
         variants: Sequence[EndpointVariant] = (),
     ) -> "EndpointCapacity":
-        """Run on instances that answer at once.
+        """Real-time inference on instances.
 
         Args:
-            instance_type: SageMaker's name, such as ``ml.m5.large``.
-            instance_count: Number of instances; SageMaker spreads two or more over zones.
-            scaling: Bounds of the fleet and what it follows. Default: the number is fixed.
-            variants: Further fleets of the same model. Default: none.
+            instance_type: SageMaker instance type, such as ``ml.m5.large``.
+            instance_count: Number of instances; SageMaker spreads two or more over Availability Zones.
+            scaling: Bounds and targets of scaling. Default: a fixed number of instances.
+            variants: Additional production variants of the same model. Default: none.
 
         Raises:
-            ValidationError: With everything that SageMaker would refuse.
+            ValidationError: If SageMaker would reject the capacity; lists every problem.
 
         Example:
             >>> scaling = Scaling(min_capacity=2, max_capacity=8, target_invocations=600)
@@ -319,20 +319,20 @@ class EndpointCapacity:
     def serverless(
         cls, *, memory: cdk.Size, max_concurrency: int, provisioned_concurrency: int | None = None
     ) -> "EndpointCapacity":
-        """Run without instances: for few calls that may wait for a cold start.
+        """Serverless inference, for infrequent calls that tolerate cold starts.
 
-        Serverless inference has no network of ours, no network isolation, no capture, no key of ours for volumes, no further
-        variants, and new models take over all at once without being watched.
+        Serverless inference supports no VPC, no network isolation, no data capture, no customer managed key of volumes and no
+        additional variants; new models are deployed all at once, without deployment guardrails.
 
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
 
         Args:
-            memory: 1 to 6 GiB in whole ones.
-            max_concurrency: Calls at the same time at most, 1 to 200.
-            provisioned_concurrency: How many of these are kept warm. Default: none.
+            memory: Memory, 1 to 6 GiB in whole GiB.
+            max_concurrency: Maximum number of concurrent calls, 1 to 200.
+            provisioned_concurrency: Concurrency that is provisioned, and so without cold starts. Default: none.
 
         Raises:
-            ValidationError: If a value is not possible.
+            ValidationError: If a value is out of range.
 
         Example:
             >>> import aws_cdk as cdk
@@ -358,24 +358,23 @@ class EndpointCapacity:
         error_topic: sns.ITopic | None = None,
         retention: cdk.Duration | None = None,
     ) -> "EndpointCapacity":
-        """Run on instances that work off a queue: for large requests, long answers, and fleets that may be empty.
+        """Asynchronous inference, for large payloads, long processing times, and fleets that scale in to zero.
 
-        Requests are S3 objects, answers too: the endpoint defines a bucket for both.
+        Requests and responses are S3 objects; the endpoint defines a bucket for both.
 
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html
 
         Args:
-            instance_type: SageMaker's name, such as ``ml.m5.large``.
-            instance_count: Number of instances to begin with.
-            scaling: Bounds of the fleet, from 0 on, and what it follows. Default: the number is fixed.
-            max_concurrency: Requests that an instance works on at the same time, 1 to 1000. Default: SageMaker chooses.
-            success_topic: Topic for responses; the key of an encrypted topic must admit the endpoint's role. Default:
-                none.
-            error_topic: Topic for failures, likewise. Default: none.
-            retention: How long requests, answers and failures are kept. Default: 30 days.
+            instance_type: SageMaker instance type, such as ``ml.m5.large``.
+            instance_count: Initial number of instances.
+            scaling: Bounds, from 0 on, and targets of scaling. Default: a fixed number of instances.
+            max_concurrency: Maximum number of concurrent requests per instance, 1 to 1000. Default: chosen by SageMaker.
+            success_topic: Topic notified of responses; the key of an encrypted topic must allow the endpoint's role. Default: none.
+            error_topic: Topic notified of failures; its key as for ``success_topic``. Default: none.
+            retention: How long requests, responses and failures are kept. Default: 30 days.
 
         Raises:
-            ValidationError: With everything that SageMaker would refuse.
+            ValidationError: If SageMaker would reject the capacity; lists every problem.
 
         Example:
             >>> scaling = Scaling(min_capacity=0, max_capacity=4, target_backlog=5)
@@ -393,23 +392,23 @@ class EndpointCapacity:
 
     @property
     def is_serverless(self) -> bool:
-        """Whether it runs without instances."""
+        """Whether the capacity is serverless."""
         return self.serverless_config is not None
 
     @property
     def is_asynchronous(self) -> bool:
-        """Whether it works off a queue."""
+        """Whether the capacity is asynchronous."""
         return self.asynchronous_config is not None
 
     @property
     def smallest_fleet(self) -> int:
-        """Instances that the smallest variant may have, also by its scaling: a canary is a slice of them."""
+        """Smallest number of instances that a variant has, scaling included; limits the canary, which is a part of them."""
         bounds = [] if self.scaling is None else [least(self.scaling.to_spec())]
         return min([self.instance_count, *(variant.instance_count for variant in self.variants), *bounds])
 
     @property
     def instance_types(self) -> list[str]:
-        """Types of all variants, each once."""
+        """Distinct instance types of all variants; empty if serverless."""
         types = [self.instance_type, *(variant.instance_type for variant in self.variants)]
         return [] if self.is_serverless else list(dict.fromkeys(types))
 
@@ -419,7 +418,7 @@ class EndpointCapacity:
         return takes_key(judged(self._alone()))
 
     def _alone(self) -> ServingSpec:
-        """Return a spec with only this capacity, to check the rules of the capacity alone."""
+        """Return a serving spec with placeholders outside the capacity, to check the rules of the capacity."""
         where = "s3://bucket"
         config = self.asynchronous_config
         return ServingSpec(
@@ -440,7 +439,7 @@ class EndpointCapacity:
 
 
 def judged(spec: ServingSpec) -> ServingSpec:
-    """Return a spec in which what is only known at deployment has a value that no rule objects to."""
+    """Return the spec with unresolved tokens replaced by values that pass every rule."""
     return replace(
         spec,
         instance_type=spec.instance_type if is_known(spec.instance_type) else "ml.m5.large",

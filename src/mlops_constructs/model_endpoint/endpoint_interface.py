@@ -1,4 +1,4 @@
-"""What every endpoint offers, defined here or elsewhere, and who decides which model it serves."""
+"""Interfaces of endpoints and served models, defined in the app or imported, and ownership of endpoints."""
 
 from enum import StrEnum
 from typing import Protocol, Unpack
@@ -13,10 +13,10 @@ from mlops_constructs.unit_interface import IBusinessUnit
 
 
 class Ownership(StrEnum):
-    """Who makes and changes models, configs and the endpoint.
+    """Whether the Deploy machine or CloudFormation creates and updates models, endpoint configs and the endpoint.
 
-    With ``PIPELINE`` the Deploy machine does, at each approval, and the stack only says how the endpoint is served. With
-    ``CLOUDFORMATION`` the stack does, and names the model package: a new model is a deployment of the stack.
+    With ``PIPELINE`` the Deploy machine deploys each approved package, and the stack defines only the serving spec. With
+    ``CLOUDFORMATION`` the stack names the model package: deploying a new model is a deployment of the stack.
     """
 
     PIPELINE = "PIPELINE"
@@ -24,11 +24,11 @@ class Ownership(StrEnum):
 
 
 class IWatchedModel(Protocol):
-    """A model whose calls are watched: what alarms and dashboards need of it."""
+    """A model with a monitor: the members that alarms and dashboards use."""
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit that owns it, and its monitor."""
+        """Business unit that owns the model and its monitor."""
         ...
 
     @property
@@ -38,12 +38,12 @@ class IWatchedModel(Protocol):
 
     @property
     def variant(self) -> str:
-        """Name under which calls are captured."""
+        """Variant name of its captures."""
         ...
 
     @property
     def capture_bucket(self) -> s3.IBucket | None:
-        """Bucket of captures and labels; None without capture."""
+        """Bucket of captures and labels; ``None`` without data capture."""
         ...
 
     def metric_invocations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
@@ -52,7 +52,7 @@ class IWatchedModel(Protocol):
 
 
 class IServedModel(IWatchedModel, Protocol):
-    """A model that a Deploy machine keeps up to date, wherever it runs: what retraining and monitors need of it."""
+    """A model with rollouts, on SageMaker or EKS: the members that retraining and monitors use."""
 
     @property
     def rollout(self) -> Rollout:
@@ -61,11 +61,11 @@ class IServedModel(IWatchedModel, Protocol):
 
 
 class IModelEndpoint(Protocol):
-    """An endpoint, defined here or elsewhere."""
+    """An endpoint, defined in the app or imported."""
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit that owns it; a ``ValidationError`` where an import did not name it."""
+        """Owning business unit; raises a ``ValidationError`` if the import did not name it."""
         ...
 
     @property
@@ -80,7 +80,7 @@ class IModelEndpoint(Protocol):
 
     @property
     def variant(self) -> str:
-        """Name of its variant."""
+        """Name of its main variant."""
         ...
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
@@ -92,7 +92,7 @@ class IModelEndpoint(Protocol):
         ...
 
     def metric(self, metric_name: str, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return any of SageMaker's metrics of the endpoint."""
+        """Return a metric that SageMaker publishes for the endpoint, by name."""
         ...
 
     def metric_invocations(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
@@ -100,91 +100,91 @@ class IModelEndpoint(Protocol):
         ...
 
     def metric_invocations_per_instance(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return calls an instance, which target tracking follows."""
+        """Return the number of calls per instance, the metric that target tracking follows."""
         ...
 
     def metric_invocation_4xx_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that the model refused."""
+        """Return the number of calls with a 4xx response."""
         ...
 
     def metric_invocation_5xx_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that failed at the server."""
+        """Return the number of calls with a 5xx response."""
         ...
 
     def metric_invocation_model_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls without a 2xx answer; real-time endpoints only."""
+        """Return the number of calls without a 2xx response from the model; real-time endpoints only."""
         ...
 
     def metric_concurrent_requests_per_model(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return calls at the same time, queued ones included; real-time endpoints only."""
+        """Return the number of concurrent requests, queued ones included; real-time endpoints only."""
         ...
 
     def metric_model_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the model's own time in microseconds."""
+        """Return the latency of the model container in microseconds."""
         ...
 
     def metric_overhead_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return SageMaker's own time in microseconds, cold starts included."""
+        """Return the latency that SageMaker adds in microseconds, cold starts included."""
         ...
 
     def metric_mid_stream_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of streamed answers that broke off."""
+        """Return the number of response streams that ended in an error."""
         ...
 
     def metric_first_chunk_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time to the first piece of a streamed answer in microseconds."""
+        """Return the time to the first chunk of a response stream in microseconds."""
         ...
 
     def metric_first_chunk_model_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the model's part of the time to the first piece in microseconds."""
+        """Return the model's share of the time to the first chunk in microseconds."""
         ...
 
     def metric_first_chunk_overhead_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return SageMaker's part of the time to the first piece in microseconds."""
+        """Return SageMaker's share of the time to the first chunk in microseconds."""
         ...
 
     def metric_model_setup_time(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time to start new resources of a serverless endpoint in microseconds."""
+        """Return the time to launch new compute resources of a serverless endpoint in microseconds."""
         ...
 
     def metric_serverless_concurrent_executions_utilization(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return concurrent calls as a share (0 to 1) of the maximum concurrency."""
+        """Return concurrent calls as a fraction (0 to 1) of the maximum concurrency."""
         ...
 
     def metric_serverless_provisioned_concurrency_executions(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return concurrent calls of a serverless endpoint that keeps some warm."""
+        """Return concurrent calls of a serverless endpoint with provisioned concurrency."""
         ...
 
     def metric_serverless_provisioned_concurrency_utilization(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return concurrent calls as a share (0 to 1) of what is kept warm."""
+        """Return concurrent calls as a fraction (0 to 1) of the provisioned concurrency."""
         ...
 
     def metric_serverless_provisioned_concurrency_invocations(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return calls that found a warm place."""
+        """Return the number of calls that provisioned concurrency handled."""
         ...
 
     def metric_serverless_provisioned_concurrency_spillover_invocations(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return calls beyond what is kept warm."""
+        """Return the number of calls beyond the provisioned concurrency."""
         ...
 
     def metric_approximate_backlog_size(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return requests of an asynchronous endpoint that wait or are worked on."""
+        """Return the number of asynchronous requests that are queued or in progress."""
         ...
 
     def metric_approximate_backlog_size_per_instance(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return requests in the queue an instance, which target tracking follows."""
+        """Return the number of queued requests per instance, the metric that target tracking follows."""
         ...
 
     def metric_approximate_age_of_oldest_request(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
@@ -192,11 +192,11 @@ class IModelEndpoint(Protocol):
         ...
 
     def metric_has_backlog_without_capacity(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return 1 while requests wait and no instance runs, else 0."""
+        """Return 1 while requests are queued and no instance runs, else 0."""
         ...
 
     def metric_invocations_processed(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of asynchronous requests that were worked on."""
+        """Return the number of asynchronous requests that were processed."""
         ...
 
     def metric_invocation_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
@@ -204,7 +204,7 @@ class IModelEndpoint(Protocol):
         ...
 
     def metric_expired_requests(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of requests that waited longer than they may."""
+        """Return the number of requests that expired in the queue."""
         ...
 
     def metric_request_download_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
@@ -212,7 +212,7 @@ class IModelEndpoint(Protocol):
         ...
 
     def metric_response_upload_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of answers that could not be written to S3."""
+        """Return the number of responses that could not be written to S3."""
         ...
 
     def metric_notification_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
@@ -224,45 +224,45 @@ class IModelEndpoint(Protocol):
         ...
 
     def metric_response_upload_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time to write an answer to S3 in microseconds."""
+        """Return the time to write a response to S3 in microseconds."""
         ...
 
     def metric_time_in_backlog(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time that a request waited, in the unit that AWS publishes it with (its page has said microseconds)."""
+        """Return the time that a request spent in the queue, in the unit that AWS publishes (documented as microseconds)."""
         ...
 
     def metric_total_processing_time(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time from receipt to the end of a request in milliseconds."""
+        """Return the time from receipt to completion of a request in milliseconds."""
         ...
 
     def metric_cpu_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the processors in percent, 100 a core."""
+        """Return CPU utilization in percent, 100 per core."""
         ...
 
     def metric_cpu_utilization_normalized(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the processors in percent of all cores."""
+        """Return CPU utilization in percent of all cores."""
         ...
 
     def metric_memory_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the memory in percent."""
+        """Return memory utilization in percent."""
         ...
 
     def metric_disk_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the disk in percent; above 75 SageMaker stops to capture."""
+        """Return disk utilization in percent; above 75, SageMaker stops data capture."""
         ...
 
     def metric_gpu_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the GPUs in percent, 100 a GPU."""
+        """Return GPU utilization in percent, 100 per GPU."""
         ...
 
     def metric_gpu_utilization_normalized(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the GPUs in percent of all."""
+        """Return GPU utilization in percent of all GPUs."""
         ...
 
     def metric_gpu_memory_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the GPUs' memory in percent, 100 a GPU."""
+        """Return GPU memory utilization in percent, 100 per GPU."""
         ...
 
     def metric_gpu_memory_utilization_normalized(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the GPUs' memory in percent of all."""
+        """Return GPU memory utilization in percent of all GPUs."""
         ...

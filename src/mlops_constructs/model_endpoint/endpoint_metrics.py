@@ -1,4 +1,4 @@
-"""Metrics of an endpoint, its variants and what it reports by itself."""
+"""CloudWatch metrics of endpoints, and the base of endpoints that are known by name."""
 
 from typing import Literal, TypedDict, Unpack
 
@@ -19,10 +19,7 @@ _NAMESPACES: dict[Space, str] = {"CALLS": "AWS/SageMaker", "INSTANCES": "/aws/sa
 
 
 class MetricOptions(TypedDict, total=False):
-    """What a caller may change of a metric.
-
-    ``label`` is its name in graphs, ``period`` the time that a value is about, ``statistic`` how it sums up values.
-    """
+    """Options of a metric: ``label`` in graphs, ``period`` and ``statistic`` of the aggregation."""
 
     label: str
     period: cdk.Duration
@@ -30,7 +27,7 @@ class MetricOptions(TypedDict, total=False):
 
 
 class EndpointMetricOptions(MetricOptions, total=False):
-    """What a caller may change of a metric that SageMaker publishes by variant too."""
+    """Options of a metric that SageMaker publishes per variant."""
 
     variant: str
 
@@ -38,14 +35,14 @@ class EndpointMetricOptions(MetricOptions, total=False):
 def endpoint_metric(
     endpoint_name: str, metric_name: str, options: EndpointMetricOptions, *, space: Space, dimensions: Dimensions
 ) -> cloudwatch.Metric:
-    """Return a metric of an endpoint; five minutes unless said otherwise.
+    """Return a metric of an endpoint.
 
     Args:
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         metric_name: SageMaker's name of the metric.
-        options: Label, period, statistic and variant.
-        space: Whether it is published of calls or of instances.
-        dimensions: Whether it is published by variant or for the endpoint as a whole.
+        options: Label, period (default five minutes), statistic and variant.
+        space: Whether the metric is in the namespace of calls or of instances.
+        dimensions: Whether the metric is published per variant or per endpoint.
     """
     names = {"EndpointName": endpoint_name}
     if dimensions == "VARIANT":
@@ -61,10 +58,10 @@ def endpoint_metric(
 
 
 class EndpointMetrics(Construct):
-    """Metrics of an endpoint, defined here or elsewhere.
+    """CloudWatch metrics of an endpoint.
 
-    Each method takes ``label``, ``period`` (default five minutes), ``statistic`` (default as AWS allows and the metric asks for)
-    and ``variant`` (default the main one).
+    Each method accepts ``label``, ``period`` (default five minutes), ``statistic`` (default per metric) and ``variant`` (default
+    the main variant).
     """
 
     def __init__(self, scope: Construct, id: str, *, endpoint_name: str, variant: str) -> None:
@@ -73,10 +70,10 @@ class EndpointMetrics(Construct):
         self._variant = variant
 
     def metric(self, metric_name: str, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return any of SageMaker's metrics of the endpoint.
+        """Return a metric that SageMaker publishes for the endpoint, by name.
 
         Args:
-            metric_name: SageMaker's name of it.
+            metric_name: SageMaker's name of the metric.
             options: Label, period (default five minutes), statistic (default average) and variant.
         """
         return self._metric(metric_name, options)
@@ -86,91 +83,91 @@ class EndpointMetrics(Construct):
         return self._metric("Invocations", options, cloudwatch.Stats.SUM)
 
     def metric_invocations_per_instance(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return calls an instance, which target tracking follows."""
+        """Return the number of calls per instance, the metric that target tracking follows."""
         return self._metric("InvocationsPerInstance", options, cloudwatch.Stats.SUM)
 
     def metric_invocation_4xx_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that the model refused."""
+        """Return the number of calls with a 4xx response."""
         return self._metric("Invocation4XXErrors", options, cloudwatch.Stats.SUM)
 
     def metric_invocation_5xx_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls that failed at the server."""
+        """Return the number of calls with a 5xx response."""
         return self._metric("Invocation5XXErrors", options, cloudwatch.Stats.SUM)
 
     def metric_invocation_model_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls without a 2xx answer; real-time endpoints only."""
+        """Return the number of calls without a 2xx response from the model; real-time endpoints only."""
         return self._metric("InvocationModelErrors", options, cloudwatch.Stats.SUM)
 
     def metric_concurrent_requests_per_model(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return calls at the same time, queued ones included; real-time endpoints only."""
+        """Return the number of concurrent requests, queued ones included; real-time endpoints only."""
         return self._metric("ConcurrentRequestsPerModel", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_model_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the model's own time in microseconds."""
+        """Return the latency of the model container in microseconds."""
         return self._metric("ModelLatency", options, "p95")
 
     def metric_overhead_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return SageMaker's own time in microseconds, cold starts included."""
+        """Return the latency that SageMaker adds in microseconds, cold starts included."""
         return self._metric("OverheadLatency", options, "p95")
 
     def metric_mid_stream_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of streamed answers that broke off."""
+        """Return the number of response streams that ended in an error."""
         return self._metric("MidStreamErrors", options, cloudwatch.Stats.SUM)
 
     def metric_first_chunk_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time to the first piece of a streamed answer in microseconds."""
+        """Return the time to the first chunk of a response stream in microseconds."""
         return self._metric("FirstChunkLatency", options, "p95")
 
     def metric_first_chunk_model_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the model's part of the time to the first piece in microseconds."""
+        """Return the model's share of the time to the first chunk in microseconds."""
         return self._metric("FirstChunkModelLatency", options, "p95")
 
     def metric_first_chunk_overhead_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return SageMaker's part of the time to the first piece in microseconds."""
+        """Return SageMaker's share of the time to the first chunk in microseconds."""
         return self._metric("FirstChunkOverheadLatency", options, "p95")
 
     def metric_model_setup_time(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time to start new resources of a serverless endpoint in microseconds."""
+        """Return the time to launch new compute resources of a serverless endpoint in microseconds."""
         return self._metric("ModelSetupTime", options, "p95")
 
     def metric_serverless_concurrent_executions_utilization(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return concurrent calls as a share (0 to 1) of the maximum concurrency."""
+        """Return concurrent calls as a fraction (0 to 1) of the maximum concurrency."""
         return self._metric("ServerlessConcurrentExecutionsUtilization", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_serverless_provisioned_concurrency_executions(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return concurrent calls of a serverless endpoint that keeps some warm."""
+        """Return concurrent calls of a serverless endpoint with provisioned concurrency."""
         return self._metric("ServerlessProvisionedConcurrencyExecutions", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_serverless_provisioned_concurrency_utilization(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return concurrent calls as a share (0 to 1) of what is kept warm."""
+        """Return concurrent calls as a fraction (0 to 1) of the provisioned concurrency."""
         return self._metric("ServerlessProvisionedConcurrencyUtilization", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_serverless_provisioned_concurrency_invocations(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return calls that found a warm place."""
+        """Return the number of calls that provisioned concurrency handled."""
         return self._metric("ServerlessProvisionedConcurrencyInvocations", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_serverless_provisioned_concurrency_spillover_invocations(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return calls beyond what is kept warm."""
+        """Return the number of calls beyond the provisioned concurrency."""
         return self._metric("ServerlessProvisionedConcurrencySpilloverInvocations", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_approximate_backlog_size(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return requests of an asynchronous endpoint that wait or are worked on."""
+        """Return the number of asynchronous requests that are queued or in progress."""
         return self._metric("ApproximateBacklogSize", options, cloudwatch.Stats.MAXIMUM, dimensions="ENDPOINT")
 
     def metric_approximate_backlog_size_per_instance(
         self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
-        """Return requests in the queue an instance, which target tracking follows."""
+        """Return the number of queued requests per instance, the metric that target tracking follows."""
         return self._metric(
             "ApproximateBacklogSizePerInstance", options, cloudwatch.Stats.AVERAGE, dimensions="ENDPOINT"
         )
@@ -180,11 +177,11 @@ class EndpointMetrics(Construct):
         return self._metric("ApproximateAgeOfOldestRequest", options, cloudwatch.Stats.MAXIMUM, dimensions="ENDPOINT")
 
     def metric_has_backlog_without_capacity(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return 1 while requests wait and no instance runs, else 0."""
+        """Return 1 while requests are queued and no instance runs, else 0."""
         return self._metric("HasBacklogWithoutCapacity", options, cloudwatch.Stats.MAXIMUM, dimensions="ENDPOINT")
 
     def metric_invocations_processed(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of asynchronous requests that were worked on."""
+        """Return the number of asynchronous requests that were processed."""
         return self._metric("InvocationsProcessed", options, cloudwatch.Stats.SUM)
 
     def metric_invocation_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
@@ -192,7 +189,7 @@ class EndpointMetrics(Construct):
         return self._metric("InvocationFailures", options, cloudwatch.Stats.SUM)
 
     def metric_expired_requests(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of requests that waited longer than they may."""
+        """Return the number of requests that expired in the queue."""
         return self._metric("ExpiredRequests", options, cloudwatch.Stats.SUM)
 
     def metric_request_download_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
@@ -200,7 +197,7 @@ class EndpointMetrics(Construct):
         return self._metric("RequestDownloadFailures", options, cloudwatch.Stats.SUM)
 
     def metric_response_upload_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the number of answers that could not be written to S3."""
+        """Return the number of responses that could not be written to S3."""
         return self._metric("ResponseUploadFailures", options, cloudwatch.Stats.SUM)
 
     def metric_notification_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
@@ -212,47 +209,47 @@ class EndpointMetrics(Construct):
         return self._metric("RequestDownloadLatency", options, cloudwatch.Stats.AVERAGE)
 
     def metric_response_upload_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time to write an answer to S3 in microseconds."""
+        """Return the time to write a response to S3 in microseconds."""
         return self._metric("ResponseUploadLatency", options, cloudwatch.Stats.AVERAGE)
 
     def metric_time_in_backlog(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time that a request waited, in the unit that AWS publishes it with (its page has said microseconds)."""
+        """Return the time that a request spent in the queue, in the unit that AWS publishes (documented as microseconds)."""
         return self._metric("TimeInBacklog", options, cloudwatch.Stats.AVERAGE)
 
     def metric_total_processing_time(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return the time from receipt to the end of a request in milliseconds."""
+        """Return the time from receipt to completion of a request in milliseconds."""
         return self._metric("TotalProcessingTime", options, cloudwatch.Stats.AVERAGE)
 
     def metric_cpu_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the processors in percent, 100 a core."""
+        """Return CPU utilization in percent, 100 per core."""
         return self._metric("CPUUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
     def metric_cpu_utilization_normalized(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the processors in percent of all cores."""
+        """Return CPU utilization in percent of all cores."""
         return self._metric("CPUUtilizationNormalized", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
     def metric_memory_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the memory in percent."""
+        """Return memory utilization in percent."""
         return self._metric("MemoryUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
     def metric_disk_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the disk in percent; above 75 SageMaker stops to capture."""
+        """Return disk utilization in percent; above 75, SageMaker stops data capture."""
         return self._metric("DiskUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
     def metric_gpu_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the GPUs in percent, 100 a GPU."""
+        """Return GPU utilization in percent, 100 per GPU."""
         return self._metric("GPUUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
     def metric_gpu_utilization_normalized(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the GPUs in percent of all."""
+        """Return GPU utilization in percent of all GPUs."""
         return self._metric("GPUUtilizationNormalized", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
     def metric_gpu_memory_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the GPUs' memory in percent, 100 a GPU."""
+        """Return GPU memory utilization in percent, 100 per GPU."""
         return self._metric("GPUMemoryUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
     def metric_gpu_memory_utilization_normalized(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
-        """Return use of the GPUs' memory in percent of all."""
+        """Return GPU memory utilization in percent of all GPUs."""
         return self._metric("GPUMemoryUtilizationNormalized", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
     def _metric(
@@ -269,7 +266,7 @@ class EndpointMetrics(Construct):
 
 
 class ModelEndpointBase(EndpointMetrics):
-    """An endpoint by its name, defined here or elsewhere."""
+    """An endpoint identified by name: base of ``ModelEndpoint`` and class of imported endpoints."""
 
     def __init__(
         self,
@@ -285,10 +282,10 @@ class ModelEndpointBase(EndpointMetrics):
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit that owns the endpoint.
+        """Business unit that owns the endpoint.
 
         Raises:
-            ValidationError: If the endpoint is imported and the import did not name its unit.
+            ValidationError: If the endpoint was imported without its unit.
         """
         if self._owner is None:
             problem = (
@@ -317,15 +314,15 @@ class ModelEndpointBase(EndpointMetrics):
         """Grant invoking the endpoint.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
         """
         return self._grant(grantee, "sagemaker:InvokeEndpoint")
 
     def grant_invoke_async(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant sending requests to an asynchronous endpoint, without access to the objects of requests and responses.
+        """Grant invoking an asynchronous endpoint, without access to the S3 objects of requests and responses.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
         """
         return self._grant(grantee, "sagemaker:InvokeEndpointAsync")
 

@@ -1,4 +1,4 @@
-"""The execution role of an endpoint, and the buckets that it exchanges files with."""
+"""Execution role of an endpoint's models, and the S3 bucket of an asynchronous endpoint."""
 
 from collections.abc import Sequence
 
@@ -24,14 +24,14 @@ CAPTURE_PREFIX = "capture"
 
 
 class Exchange(Construct):
-    """Define the bucket of an asynchronous endpoint. Stateful.
+    """The bucket of requests, responses and failures of an asynchronous endpoint. Stateful.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
-        endpoint_name: The endpoint; keys are ``<prefix>/<endpoint>/...``.
-        retention: How long requests, answers and failures are kept.
+        business_unit: Owning business unit.
+        endpoint_name: Name of the endpoint; keys are ``<prefix>/<endpoint>/...``.
+        retention: How long objects are kept.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Exchange(Construct):
 
     @property
     def bucket(self) -> s3.IBucket:
-        """Bucket of requests, answers and failures."""
+        """Bucket of requests, responses and failures."""
         return self._bucket
 
     def uri(self, prefix: str) -> str:
-        """Return the S3 URI below which one kind of object lies.
+        """Return the S3 URI prefix of one kind of object.
 
         Args:
             prefix: ``requests``, ``answers`` or ``failures``.
@@ -62,7 +62,7 @@ class Exchange(Construct):
         return self._bucket.s3_url_for_object(f"{prefix}/{self._endpoint_name}")
 
     def role_statements(self) -> list[iam.PolicyStatement]:
-        """Return what the endpoint's role needs: read requests, write answers and failures, in parts where they are large.
+        """Return the permissions of the endpoint's role: read requests, write responses and failures, also as multipart uploads.
 
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-prerequisites.html
         """
@@ -73,7 +73,7 @@ class Exchange(Construct):
         ]
 
     def announce(self) -> None:
-        """Let S3 tell the default bus of new objects, which jobs of an API begin and end by."""
+        """Send events of new objects to the default event bus; jobs of an API start and end by them."""
         announce_objects(self._bucket)
 
     def objects(self, prefix: str, below: str = "") -> str:
@@ -81,7 +81,7 @@ class Exchange(Construct):
 
         Args:
             prefix: ``requests``, ``answers``, ``failures`` or ``jobs``.
-            below: How their names begin. Default: any.
+            below: Prefix of their names. Default: any name.
         """
         return self._bucket.arn_for_objects(f"{prefix}/{self._endpoint_name}/{below}*")
 
@@ -89,7 +89,7 @@ class Exchange(Construct):
         """Grant writing requests and reading responses and failures.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
         """
         read = [self.objects(ANSWERS_PREFIX), self.objects(FAILURES_PREFIX)]
         stack = stack_values(self)
@@ -121,20 +121,20 @@ def define_model_role(
     is_rehearsed: bool,
     more: Sequence[iam.PolicyStatement] = (),
 ) -> ServiceRole:
-    """Define the role.
+    """Define the execution role of an endpoint's models.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
-        endpoint_name: The endpoint.
+        business_unit: Owning business unit.
+        endpoint_name: Name of the endpoint.
         image: Image that the role may pull.
-        capacity: On what the endpoint runs.
+        capacity: Capacity of the endpoint.
         rollback_alarms: ARNs of alarms that roll a deployment back.
-        capture_bucket: Bucket of captures; None without capture.
-        exchange: Bucket of requests and answers; None for endpoints that answer at once.
-        is_rehearsed: Whether candidates rehearse on endpoints of their own, whose containers have logs of their own.
-        more: What containers need beside. Default: nothing.
+        capture_bucket: Bucket of captures; ``None`` without data capture.
+        exchange: Bucket of requests and responses; ``None`` unless the endpoint is asynchronous.
+        is_rehearsed: Whether candidates are tested on temporary endpoints, which have log groups of their own.
+        more: Further statements that containers need. Default: none.
     """
     models = business_unit.artifacts.arn_for_objects(f"models/{endpoint_name}/*")
     statements = [
@@ -175,6 +175,6 @@ def _topic_statements(business_unit: IBusinessUnit, capacity: EndpointCapacity) 
     topics = [] if config is None else list(dict.fromkeys(topic.topic_arn for topic in config.topics))
     if not topics:
         return []
-    # a topic under the unit's key; any other key's policy must admit the role itself
+    # for topics under the unit's key; the policy of any other key must allow the role itself
     key = key_statement(business_unit.key, services=["sns"])
     return [iam.PolicyStatement(actions=["sns:Publish"], resources=topics), key]

@@ -1,4 +1,4 @@
-"""What a caller needs to name the rows of calls and to upload labels for them."""
+"""Permissions to upload labels of an endpoint and to assign ids to rows of its calls."""
 
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -21,18 +21,18 @@ def grant_labels(
     business_unit: IBusinessUnit,
     table: dynamodb.ITable,
 ) -> iam.Grant:
-    """Let a caller write labels of one endpoint, and the ids of the rows of its calls; captures stay closed.
+    """Grant writing labels of an endpoint and ids of the rows of its calls, without access to captures.
 
     Args:
-        grantee: Who.
-        scope: The endpoint's construct.
+        grantee: Principal to grant access to.
+        scope: Construct of the endpoint.
         endpoint_name: Name of the endpoint.
-        captures: Bucket of its captures and labels; None without capture.
-        business_unit: Its unit.
-        table: Its rollout table, which names the live model.
+        captures: Bucket of captures and labels; ``None`` without data capture.
+        business_unit: Owning business unit.
+        table: Rollout table, which names the live model.
 
     Raises:
-        ValidationError: If the endpoint captures nothing that labels could be joined with.
+        ValidationError: If the endpoint has no data capture to join labels with.
     """
     if captures is None:
         problem = "an endpoint without capture has no labels; give it capture=DataCapture(...)"
@@ -47,7 +47,7 @@ def grant_labels(
                 resources=[captures.bucket_arn],
                 conditions={"StringLike": {"s3:prefix": own}},
             ),
-            # whether a label of the live model is a number or a class
+            # tells whether labels of the live model are numbers or classes
             _objects(["s3:GetObject"], business_unit.artifacts, [f"evaluations/{endpoint_name}/*"]),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
             iam.PolicyStatement(

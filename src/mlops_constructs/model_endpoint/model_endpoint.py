@@ -1,4 +1,4 @@
-"""A model behind an endpoint: how it is served, how a new model takes over and, if the stack owns it, which model."""
+"""The ``ModelEndpoint`` construct: a SageMaker endpoint that serves the approved models of a registry."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -53,16 +53,17 @@ _PACKAGE = r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/.+"
 
 
 def default_policy(capacity: EndpointCapacity, ownership: Ownership) -> RolloutPolicy:
-    """Return the policy of a capacity.
+    """Return the default rollout policy of a capacity.
 
-    A canary needs two instances in every fleet, however far it scales in. Serverless and Inf1 endpoints have no deployment
-    guardrails. An asynchronous endpoint publishes no number of calls that could be evidence, and CloudFormation waits for none.
+    A canary needs at least two instances in every fleet, also at the lower bound of scaling. Serverless and Inf1 endpoints have
+    no deployment guardrails. The canary requires no minimum of calls where calls cannot be counted as evidence: asynchronous
+    endpoints do not publish the metric, and CloudFormation does not wait for it.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
 
     Args:
-        capacity: On what the endpoint runs.
-        ownership: Who makes the endpoint.
+        capacity: Capacity of the endpoint.
+        ownership: Owner of the endpoint.
     """
     is_excluded = capacity.is_serverless or any(kind.startswith("ml.inf1.") for kind in capacity.instance_types)
     if is_excluded or capacity.smallest_fleet < _CANARY_NEEDS:
@@ -74,7 +75,7 @@ def default_policy(capacity: EndpointCapacity, ownership: Ownership) -> RolloutP
 
 
 def _shared_image_problem(registry: IModelRegistry, capacity: EndpointCapacity) -> str | None:
-    """Return why a capacity can not pull from another account.
+    """Return why the capacity cannot use images of another account.
 
     See: https://github.com/aws/amazon-sagemaker-feedback/issues/181
     """
@@ -82,8 +83,8 @@ def _shared_image_problem(registry: IModelRegistry, capacity: EndpointCapacity) 
     if source is None or not capacity.is_serverless:
         return None
     return (
-        f"a serverless endpoint takes images of its own account's registry alone, and {registry.group_name} may have those of "
-        f"{source.name!r} (Images.SHARED); push them to this account and use Images.OWN, or give it instances"
+        f"a serverless endpoint can only pull images of its own account, and {registry.group_name} may use images of "
+        f"{source.name!r} (Images.SHARED); push them to this account and use Images.OWN, or use EndpointCapacity.instances"
     )
 
 
@@ -91,33 +92,34 @@ def _shared_image_problem(registry: IModelRegistry, capacity: EndpointCapacity) 
 class ModelEndpoint(ModelEndpointBase):
     """Serve the approved models of a registry behind one endpoint. Stateful.
 
-    Defines how the endpoint is served (capacity, capture, key, network, rollout) as a serving spec, the model's role, the bucket
-    of captures and labels, alarms, and the rollout. The endpoint itself is made at the first approval: a stack in an empty
-    account deploys without a model.
+    Defines the serving spec (capacity, data capture, encryption, network, rollout policy), the model's execution role, the bucket
+    of captures and labels, alarms, and the rollout. The endpoint itself is created at the first approval, so the stack deploys
+    into an empty account without a model.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
-        registry: Approved packages of this group are served.
+        business_unit: Owning business unit.
+        registry: Registry whose approved packages the endpoint serves.
         name: Name of the model, 2 to 20 lower-case letters, digits, hyphens; the endpoint is ``<unit>-<name>``.
         image: Image that packages of the registry use; the model's role may pull it.
-        capacity: On what it runs.
-        capture: What is kept of calls. Default: nothing, so no monitor can run.
-        rollout: How a new model takes over. Default: a canary of half the instances, ten minutes of bake; all at once where a
-            fleet has one instance or may scale to that, and on serverless and Inf1 capacity, which SageMaker does not watch.
-        network_isolation: Whether containers are kept from any network call; they must be where the registry allows pickles.
-            Default: they are; serverless inference does not support it.
-        encrypt_volumes: Whether volumes of instances are encrypted with the unit's key. Default: where the instance types take
-            one; local storage is encrypted by the instance itself.
-        ownership: Who makes the endpoint. Default: the Deploy machine.
-        model_package_arn: The model package that serves, with ``Ownership.CLOUDFORMATION`` only. Default: the Deploy machine
-            takes the approved one.
-        features: Where models look up features by key, ``FeatureStore.online_features()``; their containers then call DynamoDB, so
-            that they are not isolated from the network. Default: a request brings every column.
+        capacity: Instances, serverless or asynchronous capacity of the endpoint.
+        capture: Data capture of requests and responses. Default: no data capture, and so no monitors.
+        rollout: Rollout policy of new models. Default: a canary of half the instances with a bake time of ten minutes; all at once
+            where a fleet has one instance or may scale in to one, and on serverless and Inf1 capacity, which deployment guardrails
+            do not support.
+        network_isolation: Whether containers run without network access; required where the registry allows pickles. Default:
+            isolated, except serverless capacity, which does not support it, and endpoints with ``features``.
+        encrypt_volumes: Whether instance volumes are encrypted with the unit's key. Default: encrypted where the instance types
+            support a key; local instance storage is encrypted by the instance itself.
+        ownership: Whether the Deploy machine or CloudFormation creates the endpoint. Default: the Deploy machine.
+        model_package_arn: The model package to serve, only with ``Ownership.CLOUDFORMATION``. Default: the Deploy machine
+            serves the approved package.
+        features: Online feature table that models read by key, ``FeatureStore.online_features()``; containers then call DynamoDB
+            and have no network isolation. Default: requests contain every column.
 
     Raises:
-        ValidationError: With everything that SageMaker would refuse or not do as it says.
+        ValidationError: If the arguments conflict, or SageMaker would reject or ignore a setting; lists every problem.
 
     Example:
         >>> endpoint = ModelEndpoint(self, "Endpoint", business_unit=unit, registry=registry, name="forecast", image=image,
@@ -146,7 +148,7 @@ class ModelEndpoint(ModelEndpointBase):
         problems = [
             check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
             *_ownership_problems(ownership, model_package_arn),
-            "network_isolation keeps containers from the online table; leave network_isolation out, or features"
+            "network_isolation prevents containers from reading the online table of features; leave one of both out"
             if features is not None and network_isolation
             else None,
         ]
@@ -192,7 +194,7 @@ class ModelEndpoint(ModelEndpointBase):
                 self._rollout.stop_before(bucket)
         else:
             self._define_served(spec, model_package_arn, rollback)
-            # no function of a serving spec asks the registry here: the deployment itself fails where the image is missing
+            # no function checks the image registry here: the deployment itself fails if the image is missing
             if image.is_placeholder:
                 warn(self, PLACEHOLDER_IMAGE, **image.placeholder_words)
         acknowledge_endpoint(
@@ -213,14 +215,14 @@ class ModelEndpoint(ModelEndpointBase):
         variant: str = VARIANT,
         business_unit: IBusinessUnit | None = None,
     ) -> IModelEndpoint:
-        """Use an endpoint that is defined elsewhere in the account and region.
+        """Import an endpoint that is defined elsewhere in the account and region.
 
         Args:
-            scope: Parent.
+            scope: Parent construct.
             id: Construct id.
-            endpoint_name: Its name.
+            endpoint_name: Name of the endpoint.
             variant: Name of its main variant. Default: ``AllTraffic``.
-            business_unit: The unit that owns it. Default: unknown; asking the endpoint for its unit is then an error.
+            business_unit: Owning business unit. Default: unknown; reading ``business_unit`` then raises a ``ValidationError``.
         """
         return ModelEndpointBase(scope, id, endpoint_name=endpoint_name, variant=variant, business_unit=business_unit)
 
@@ -229,57 +231,57 @@ class ModelEndpoint(ModelEndpointBase):
         """Rollout table, Deploy machine and functions.
 
         Raises:
-            ValidationError: If the stack owns the endpoint: then there is no Deploy machine.
+            ValidationError: If CloudFormation owns the endpoint, which then has no Deploy machine.
         """
         if self._rollout is None:
             problem = (
-                "an endpoint with ownership CLOUDFORMATION has no rollout: its stack says which model serves; "
-                "use Ownership.PIPELINE where something is to deploy models"
+                "an endpoint with ownership CLOUDFORMATION has no rollout: its stack sets the model package; "
+                "use Ownership.PIPELINE to deploy models by rollouts"
             )
             raise ValidationError("NoRollout", [problem], self)
         return self._rollout
 
     @property
     def ownership(self) -> Ownership:
-        """Who makes the endpoint."""
+        """Whether the Deploy machine or CloudFormation creates the endpoint."""
         return Ownership.CLOUDFORMATION if self._rollout is None else Ownership.PIPELINE
 
     @property
     def role(self) -> iam.IRole:
-        """Role of the model's containers."""
+        """Execution role of the model's containers."""
         return self._role
 
     @property
     def capture_bucket(self) -> s3.IBucket | None:
-        """Bucket of captures and labels; None without capture."""
+        """Bucket of captures and labels; ``None`` without data capture."""
         return self._capture_bucket
 
     @property
     def personal_key(self) -> PersonalKey | None:
-        """Key of the hash of personal fields; None where nothing is hashed."""
+        """Key that hashes personal fields; ``None`` if no field is hashed."""
         return self._personal_key
 
     @property
     def exchange(self) -> Exchange | None:
-        """Bucket of requests and answers of an asynchronous endpoint; None for others."""
+        """Bucket of requests and responses of an asynchronous endpoint; ``None`` for other endpoints."""
         return self._exchange
 
     @property
     def alarms(self) -> dict[str, cloudwatch.IAlarm]:
-        """Alarms of whichever fleet serves, by what they watch: ``errors``."""
+        """Alarms of the endpoint, by key: ``errors``."""
         return dict(self._alarms)
 
     def keep_promise(self, request: RequestSchema) -> None:
-        """Refuse each candidate that would refuse what an API allows; `InferenceApi.add_model` calls this in the same app.
+        """Reject candidates that do not accept every request an API allows; `InferenceApi.add_model` calls this in the same app.
 
-        Preflight and the gate of each pipeline compare the signature of a candidate. The live model stays, and a way back is not
-        held to it. The promise is part of the serving spec, so the live model is deployed again under it.
+        Preflight and the gate of each pipeline compare the candidate's signature with the schema. The live model and rollbacks are
+        not checked. The schema is part of the serving spec, so adding it redeploys the live model.
 
         Args:
-            request: What the API promises to take.
+            request: Requests that the API accepts.
 
         Raises:
-            ValidationError: If the stack owns the endpoint: then there is no Deploy machine that compares.
+            ValidationError: If CloudFormation owns the endpoint, which then has no Deploy machine to check candidates.
 
         Example:
             >>> endpoint.keep_promise(RequestSchema.from_file("forecast.schema.json"))
@@ -287,13 +289,13 @@ class ModelEndpoint(ModelEndpointBase):
         self.rollout.keep_promise(request.promise)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant invoking the endpoint, and reading the key for hashes of personal fields if it has one.
+        """Grant invoking the endpoint and, if it hashes personal fields, reading their key.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
 
         Raises:
-            ValidationError: If the endpoint is asynchronous: it refuses such calls.
+            ValidationError: If the endpoint is asynchronous, which rejects ``InvokeEndpoint``.
         """
         if self._exchange is not None:
             problem = "an asynchronous endpoint takes no direct calls; use grant_invoke_async"
@@ -302,15 +304,15 @@ class ModelEndpoint(ModelEndpointBase):
         return granted if self._personal_key is None else granted.combine(self._personal_key.grant_read(grantee))
 
     def grant_labels(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant uploading labels, and naming the rows of calls by the caller's own ids, without access to captures.
+        """Grant uploading labels, and assigning the caller's own ids to rows of calls, without access to captures.
 
-        Without read access to captures an id of a call of one row cannot be checked: it is taken as it is.
+        Without read access to captures, the inference id of a call with one row cannot be verified and is accepted unchecked.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
 
         Raises:
-            ValidationError: If the endpoint captures nothing that labels could be joined with.
+            ValidationError: If the endpoint has no data capture to join labels with.
         """
         return grant_labels(
             grantee,
@@ -325,10 +327,10 @@ class ModelEndpoint(ModelEndpointBase):
         """Grant writing requests to the endpoint's bucket, invoking it asynchronously, and reading responses and failures.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
 
         Raises:
-            ValidationError: If the endpoint is not asynchronous: it refuses such calls.
+            ValidationError: If the endpoint is not asynchronous, and so rejects ``InvokeEndpointAsync``.
         """
         if self._exchange is None:
             problem = "only an asynchronous endpoint takes requests from S3; use grant_invoke, or EndpointCapacity.asynchronous"
@@ -455,7 +457,7 @@ class ModelEndpoint(ModelEndpointBase):
             alarms=[*rollback, *self._policy.alarms],
             watch=watch if spec.serverless is None else None,
         )
-        served.node.add_dependency(*self._written_buckets())  # it goes before they are emptied
+        served.node.add_dependency(*self._written_buckets())  # the endpoint is deleted before they are emptied
 
     def _define_rollback_alarms(self, ownership: Ownership) -> list[cloudwatch.IAlarm]:
         if ownership is Ownership.PIPELINE or self._capacity.is_serverless:
@@ -464,7 +466,7 @@ class ModelEndpoint(ModelEndpointBase):
 
     def _define_alarms(self, ownership: Ownership) -> dict[str, cloudwatch.Alarm]:
         by_pipeline = "start the Deploy machine with reason=rollback"
-        by_stack = "deploy the stack with the model package before"
+        by_stack = "deploy the stack with the previous model package"
         fix = by_stack if ownership is Ownership.CLOUDFORMATION else by_pipeline
         return {"errors": define_errors_alarm(self, endpoint=self, topic=self._unit.topic, fix=fix)}
 
@@ -473,13 +475,13 @@ def _ownership_problems(ownership: Ownership, model_package_arn: str | None) -> 
     if ownership is Ownership.PIPELINE:
         is_named = model_package_arn is not None
         return [
-            "model_package_arn has no effect with Ownership.PIPELINE, whose Deploy machine takes the approved package, got "
+            "model_package_arn has no effect with Ownership.PIPELINE, whose Deploy machine serves the approved package, got "
             f"{model_package_arn!r}; leave it out, or use Ownership.CLOUDFORMATION"
             if is_named
             else None
         ]
     if model_package_arn is None:
-        return ["model_package_arn must be given with Ownership.CLOUDFORMATION: the stack says which model serves"]
+        return ["model_package_arn must be given with Ownership.CLOUDFORMATION, whose stack sets the model package"]
     allowed = "the ARN of a model package version"
     return [check_pattern("model_package_arn", model_package_arn, pattern=_PACKAGE, allowed=allowed)]
 
@@ -490,5 +492,5 @@ def _trust_problem(registry: IModelRegistry, spec: ServingSpec) -> str | None:
     fix = "leave network_isolation out" if spec.serverless is None else "serve it by instances"
     return (
         f"{registry.group_name} allows pickles, which may run any code, so network_isolation must be on, got "
-        f"{spec.network_isolation}; {fix}, or take 'pickle' from the registry's trust"
+        f"{spec.network_isolation}; {fix}, or remove 'pickle' from the registry's trust"
     )

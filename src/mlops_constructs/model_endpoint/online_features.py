@@ -1,4 +1,4 @@
-"""What an endpoint gets of a feature store whose features its model looks up by key."""
+"""Access of an endpoint to the online feature table that its model reads by key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ ONLINE_TABLE = "MLOPS_ONLINE_TABLE"
 @checked("InvalidOnlineFeatures")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineFeatures:
-    """The online table of a feature store, and the right to read rows of some groups: ``FeatureStore.online_features()``.
+    """The online table of a feature store with permissions to read some feature groups; see ``FeatureStore.online_features()``.
 
     Args:
-        table_name: Name of the table.
-        statements: What reading takes.
+        table_name: Name of the DynamoDB table.
+        statements: IAM statements that allow reading the groups.
 
     Example:
         >>> OnlineFeatures(table_name="demand-online", statements=()).table_name

@@ -1,4 +1,4 @@
-"""An endpoint that the stack owns: model, config, endpoint and scaling as CloudFormation resources.
+"""An endpoint owned by the stack: model, config, endpoint and scaling as CloudFormation resources.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sagemaker-endpoint.html
 """
@@ -29,7 +29,7 @@ from mlops_runtime.rollout.fleet_capacity import (
 
 _NO_KEY = (
     "serverless inference has no volumes, and local storage is encrypted by a module of the instance with a key that never leaves "
-    "it; SageMaker takes no key of ours there, rejected: other instances, which is the unit's choice"
+    "it; SageMaker supports no customer managed key there; rejected: other instance types, which are the unit's choice"
 )
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -37,20 +37,20 @@ _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 class CloudFormationEndpoint(Construct):
     """Define model, config and endpoint in the stack. Stateless.
 
-    Model and config have no names of their own, so that CloudFormation can make the new ones before it removes the old ones. What
-    scaling has made of the fleet is kept at an update; capture never is, or a new one would be ignored.
+    Model and config are named by CloudFormation, so that it can create the new ones before it deletes the old ones. An update
+    retains the instance counts that scaling has set, but never the capture settings: SageMaker would ignore new ones.
 
     CloudFormation updates the endpoint while its variants are registered with Application Auto Scaling, and SageMaker refuses to
     change the instance type of a registered variant: to change it, deploy once without ``scaling`` first.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        spec: How the endpoint is served.
-        package_arn: The model package that serves.
-        role: Role of the model's containers.
+        spec: Serving spec of the endpoint.
+        package_arn: ARN of the model package to serve.
+        role: Execution role of the model's containers.
         alarms: Alarms that roll a deployment back.
-        watch: Makes the alarm on errors of a config, which rolls back too. Default: none.
+        watch: Creates the errors alarm of an endpoint config, which rolls back too. Default: none.
 
     Raises:
         ValidationError: If the rollout needs the Deploy machine.
@@ -75,7 +75,7 @@ class CloudFormationEndpoint(Construct):
         config = self._define_config(model)
         errors = [] if watch is None else [watch(config.attr_endpoint_config_name)]
         self._endpoint = self._define_endpoint(config, [*errors, *alarms])
-        # that an alarm is there is not said by its name alone
+        # the endpoint refers to alarms by name, which is no dependency
         self._endpoint.node.add_dependency(*errors)
         self._define_scaling()
 
@@ -103,7 +103,7 @@ class CloudFormationEndpoint(Construct):
             vpc_config=network if spec.subnets else None,
             tags=self._tags,
         )
-        # the role's policy is a resource of its own, without which the image cannot be pulled
+        # the role's policy is a separate resource, without which the image cannot be pulled
         model.node.add_dependency(role)
         return model
 
@@ -175,7 +175,7 @@ class CloudFormationEndpoint(Construct):
 
 
 def machine_only_problems(rollout: RolloutSpec) -> list[str]:
-    """Return what of a rollout only the Deploy machine can do."""
+    """Return the settings of a rollout that only the Deploy machine supports, as problems."""
     asked = {
         "min_invocations": rollout.min_invocations > 0,
         "golden requests": rollout.golden is not None,
@@ -187,14 +187,14 @@ def machine_only_problems(rollout: RolloutSpec) -> list[str]:
         "max_bake": rollout.max_bake is not None,
     }
     return [
-        f"{what}: only the Deploy machine does that, and CLOUDFORMATION has none; leave it out, or use Ownership.PIPELINE"
+        f"{what}: only the Deploy machine supports it, and CLOUDFORMATION has none; leave it out, or use Ownership.PIPELINE"
         for what, is_asked in asked.items()
         if is_asked
     ]
 
 
 def _deployment(rollout: RolloutSpec, alarms: Sequence[cloudwatch.IAlarm]) -> dict[str, object]:
-    """Return the deployment of a policy, as the Deploy machine asks for it.
+    """Return the DeploymentConfig of a policy, the same as the Deploy machine sends.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeploymentConfig.html
     """
@@ -276,7 +276,7 @@ def _define_waking_alarm(scope: Construct, request: Mapping[str, object], policy
 
 
 def _properties(value: object, *, leave: Sequence[str] = ()) -> Any:
-    """Return a request of AWS's API as properties of a CloudFormation resource: CDK writes keys in camel case, acronyms too."""
+    """Convert an AWS API request to CfnResource properties: CDK spells keys in camel case, acronyms too."""
     if isinstance(value, Mapping):
         return {_key(name): _properties(inner) for name, inner in value.items() if name not in leave}
     if isinstance(value, list):

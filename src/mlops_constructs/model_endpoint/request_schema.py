@@ -1,4 +1,4 @@
-"""The requests that an API promises to take, from a file that lies in git."""
+"""``RequestSchema``: the requests that an API accepts for a model, read from a JSON schema file."""
 
 import json
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ _SMALLEST = {"text": "", "boolean": 0, "number": 0, "integer": 0, "integer text"
 @checked("InvalidRequestSchema")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSchema:
-    """Say which requests an API takes of a model: a promise to its callers, which does not follow the live model.
+    """The requests that an API accepts for a model: fixed for its callers, independent of the live model.
 
     Args:
         name: Name of the file, for messages.
-        schema: JSON schema of draft-04, which API Gateway checks bodies by.
+        schema: JSON schema (draft-04), by which API Gateway validates request bodies.
 
     Raises:
-        ValidationError: With everything for which it is not as ``mlops api schema`` writes it.
+        ValidationError: If the schema is not in the form that ``mlops api schema`` writes; lists every problem.
 
     Example:
         >>> RequestSchema.from_file("forecast.schema.json").promise.max_rows
@@ -46,13 +46,13 @@ class RequestSchema:
 
     @classmethod
     def from_file(cls, path: str | Path) -> "RequestSchema":
-        """Read what ``mlops api schema`` has written; bounds and enumerations of columns may be added by hand.
+        """Read a file that ``mlops api schema`` wrote; bounds and enumerations of columns may be added by hand.
 
         Args:
-            path: The file.
+            path: Path of the file.
 
         Raises:
-            ValidationError: With everything for which it is not such a schema.
+            ValidationError: If the file cannot be read or is not such a schema; lists every problem.
         """
         try:
             schema = json.loads(Path(path).read_bytes())
@@ -68,12 +68,12 @@ class RequestSchema:
 
     @property
     def promise(self) -> RequestPromise:
-        """What the schema says of columns and rows."""
+        """Columns and maximum number of rows that the schema allows."""
         return read_promise(json.dumps(self.schema), self.name)[1]
 
     @property
     def smallest_body(self) -> int:
-        """Bytes that a call with the largest promised number of rows has at least."""
+        """Smallest possible size, in bytes, of a request with the maximum number of rows."""
         promise = self.promise
         rows: list[object] = [{c.name: _SMALLEST[c.kind] for c in promise.columns if c.is_required}]
         if promise.arrays is not None:

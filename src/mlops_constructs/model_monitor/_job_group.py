@@ -1,4 +1,4 @@
-"""The security group of a monitor's jobs: the unit's, or for several instances one that also admits itself."""
+"""The security group of a monitor's jobs: the unit's, or for several instances one that allows traffic between them."""
 
 from aws_cdk import aws_ec2 as ec2
 
@@ -11,18 +11,18 @@ _ID = "JobGroup"
 def define_job_group(
     scope: Construct, *, business_unit: IBusinessUnit, endpoint_name: str, count: int
 ) -> ec2.ISecurityGroup:
-    """Return the group of a job's instances; a monitor has at most one of its own.
+    """Return the security group of a job's instances; a monitor defines at most one.
 
-    The unit's group has no inbound rule, so instances of one job could not reach each other. Encrypted traffic between them needs
-    UDP 500 and protocol 50 (ESP) in both directions, to the group itself.
+    The unit's group has no inbound rule, so that instances of a job could not reach each other. Encrypted traffic between them
+    needs UDP 500 and protocol 50 (ESP) in both directions within the group.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html
 
     Args:
-        scope: The monitor's construct.
-        business_unit: The unit.
-        endpoint_name: The endpoint that is watched.
-        count: Instances of the job.
+        scope: Construct of the monitor.
+        business_unit: Owning business unit.
+        endpoint_name: Name of the monitored endpoint.
+        count: Number of instances of the job.
     """
     if count == 1:
         return business_unit.security_group

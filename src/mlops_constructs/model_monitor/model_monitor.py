@@ -1,4 +1,4 @@
-"""A monitor of one endpoint: counts its captures, decides over a window on a schedule."""
+"""The ``ModelMonitor`` construct: counts an endpoint's captures and decides about drift and quality on a schedule."""
 
 from collections.abc import Iterator
 
@@ -31,34 +31,34 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.monitor.job_start import MAXIMUM_ENDPOINT_NAME
 from mlops_runtime.monitor.spec import MonitorSpec
 
-# a metric of its own costs money each month
+# each has a metric of its own, which is billed monthly
 _MOST_ALARM_FEATURES = 50
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: all variables of a function have 4 KB
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 4 KB for all variables of a function
 _MOST_CHARACTERS = 2500
 
 
 @checked("InvalidModelMonitor")
 class ModelMonitor(MonitorBase):
-    """Watch the data and the quality of an endpoint's model. Stateless.
+    """Monitor of the data and the quality of an endpoint's model. Stateless.
 
-    Counts captures against the live model's baseline, merges the window and decides: whether features drifted, whether quality,
-    bias or latency got worse, or why it cannot know. It writes reports, metrics and an event; ``DriftAlarms`` alarms on them.
+    Compares captured calls with the live model's baseline and decides for each window whether features drifted, whether quality,
+    bias or latency got worse, or why that cannot be decided. Publishes reports, metrics and an event; ``DriftAlarms`` alarms on
+    them.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        endpoint: The endpoint; it must capture its calls. The monitor belongs to the endpoint's unit.
-        window: How much of the past each decision is about, whole hours from one hour to 90 days.
-        interval: How often it is decided, from one hour up to the window: a longer interval would leave gaps between windows. A
-            week is decided on Mondays and a day every day, at a quarter past six in the morning UTC, when the labels of the night
-            are in; 1, 2, 3, 4, 6, 8 and 12 hours at a quarter past, when captures have landed; any other time counts from the
-            deployment.
-        spec: What is tested and how strictly. Default: ``MonitorSpec()``, every feature of the baseline.
-        engine: What counts and decides. Default: ``MonitorEngine.on_lambda()``, each capture as it lands.
+        endpoint: Endpoint to monitor, with data capture. The monitor belongs to the endpoint's unit.
+        window: Length of the time window that each decision covers, whole hours from one hour to 90 days.
+        interval: Time between decisions, from one hour up to ``window``, as a longer interval would leave gaps between windows.
+            7 days: Mondays at 06:15 UTC; 1 day: daily at 06:15 UTC, after nightly labels; 1, 2, 3, 4, 6, 8 and 12 hours: at minute
+            15, when captures have been written; any other interval counts from the deployment.
+        spec: Tests of the monitor and their limits. Default: ``MonitorSpec()``, which tests every feature of the baseline.
+        engine: Engine that counts captures and decides. Default: ``MonitorEngine.on_lambda()``.
 
     Raises:
-        ValidationError: If the endpoint captures nothing or has a monitor, a duration is not possible, or the
-            spec does not fit.
+        ValidationError: If the endpoint has no data capture or already has a monitor, a duration is out of range, or the spec is
+            too large.
 
     Example:
         >>> import aws_cdk as cdk
@@ -80,7 +80,7 @@ class ModelMonitor(MonitorBase):
         super().__init__(scope, id, endpoint=endpoint, window=window, interval=interval, spec=spec, engine=engine)
         self._endpoint, business_unit = endpoint, endpoint.business_unit
         captures = self._validate(window)
-        # nothing in the template: it is how a second monitor of the endpoint, in any stack, finds the first
+        # a marker without resources, by which a second monitor of the endpoint, in any stack, is detected
         Construct(*self._mark)
         endpoint.rollout.publish_monitor()
         access = MonitorAccess(
@@ -108,17 +108,19 @@ class ModelMonitor(MonitorBase):
         spec: MonitorSpec | None = None,
         engine: MonitorEngine | None = None,
     ) -> IModelMonitor:
-        """Import the monitor of another stack, for ``DriftAlarms`` and dashboards of its metrics; ``MonitorTables`` stay there.
+        """Import a monitor of another stack, for ``DriftAlarms`` and dashboards. ``MonitorTables`` need the defining stack.
+
+        ``window``, ``interval``, ``spec`` and ``engine`` must be the same as in the defining stack.
 
         Args:
-            scope: Parent.
+            scope: Parent construct.
             id: Construct id.
-            endpoint: The endpoint, of ``ModelEndpoint.from_endpoint_name`` with its unit, which is imported too.
-            function_name: Name of the monitor's function, ``decide_function.function_name`` where it is defined.
-            window: How much of the past each decision is about, as there.
-            interval: How often it is decided, as there.
-            spec: What is tested and how strictly, as there. Default: ``MonitorSpec()``.
-            engine: What counts and decides, as there. Default: ``MonitorEngine.on_lambda()``.
+            endpoint: Endpoint from ``ModelEndpoint.from_endpoint_name``, with its imported unit.
+            function_name: Name of the monitor's function, ``decide_function.function_name`` in the defining stack.
+            window: Length of the time window that each decision covers.
+            interval: Time between decisions.
+            spec: Tests of the monitor and their limits. Default: ``MonitorSpec()``.
+            engine: Engine that counts captures and decides. Default: ``MonitorEngine.on_lambda()``.
 
         Example:
             >>> from mlops_constructs import ModelEndpoint
@@ -144,7 +146,7 @@ class ModelMonitor(MonitorBase):
         """Queue of capture objects to count.
 
         Raises:
-            ValidationError: If the engine counts no object as it lands.
+            ValidationError: If the engine is not ``MonitorEngine.on_lambda()``.
         """
         if self._counts is None:
             problem = f"only MonitorEngine.on_lambda() counts objects from a queue, got {self._engine.name}"
@@ -171,7 +173,7 @@ class ModelMonitor(MonitorBase):
             self,
             "InvalidModelMonitor",
             [
-                "endpoint must capture its calls; give it capture=DataCapture(sampling_percent=100)"
+                "endpoint must have data capture; give it capture=DataCapture(sampling_percent=100)"
                 if captures is None
                 else None,
                 f"endpoint must have one monitor, got a second of {self._endpoint.endpoint_name!r}: both would write "
@@ -190,7 +192,7 @@ class ModelMonitor(MonitorBase):
         return captures
 
     def _loosened(self) -> list[str]:
-        """Return what the platform says of the engine's jobs."""
+        """Return violations of the platform's rules by the engine's jobs."""
         job, settings = self._engine.job, self._engine.model_monitor
         return rule_problems(
             self._endpoint.business_unit,
@@ -204,7 +206,7 @@ class ModelMonitor(MonitorBase):
 
     @property
     def _mark(self) -> tuple[Construct, str]:
-        """Stack and id of what says that the endpoint, whose row is in one table, has a monitor."""
+        """Scope and id of the marker that the endpoint has a monitor."""
         table = self._endpoint.rollout.table
         return table.stack, f"Monitored{table.node.addr}"
 
@@ -214,11 +216,12 @@ class ModelMonitor(MonitorBase):
             if len(features) > _MOST_ALARM_FEATURES:
                 yield (
                     f"spec.alarm_features must be at most {_MOST_ALARM_FEATURES}, got {len(features)}; each is a metric that is "
-                    "paid for by the month, and the report names every feature"
+                    "billed monthly, and reports contain every feature anyway"
                 )
             if size > _MOST_CHARACTERS:
                 yield (
-                    f"spec must have at most {_MOST_CHARACTERS} characters as JSON, got {size}; name fewer features: none is all"
+                    f"spec must have at most {_MOST_CHARACTERS} characters as JSON, got {size}; name fewer features, or no "
+                    "features, which tests all of them"
                 )
         name = self._endpoint.endpoint_name
         is_job = isinstance(self._engine, MonitorEngine) and self._engine.job is not None
@@ -226,7 +229,7 @@ class ModelMonitor(MonitorBase):
             yield f"endpoint must have a name of at most {MAXIMUM_ENDPOINT_NAME} characters for a job, got {name!r}"
 
     def _executions(self, window: cdk.Duration) -> Iterator[str]:
-        """Yield what keeps Model Monitor's executions, of which a window's count, from ever confirming a drift."""
+        """Yield a problem if a window contains too few executions of Model Monitor to ever confirm a drift."""
         settings = self._engine.model_monitor if isinstance(self._engine, MonitorEngine) else None
         if settings is None or "data_quality" not in settings.monitors or not isinstance(self._spec, MonitorSpec):
             return
@@ -241,15 +244,15 @@ class ModelMonitor(MonitorBase):
 
 
 def _steps(window: cdk.Duration, interval: cdk.Duration) -> Iterator[str]:
-    """Yield what keeps windows from lying beside or over one another."""
+    """Yield problems with the window's length and gaps between windows."""
     if not isinstance(window, cdk.Duration) or window.is_unresolved():
         return
     if window.to_seconds(integral=False) % 3600:
-        yield f"window must be whole hours, got {window.to_human_string()}; captures lie by the hour"
+        yield f"window must be whole hours, got {window.to_human_string()}; captures are stored by hour"
     if not isinstance(interval, cdk.Duration) or interval.is_unresolved():
         return
     if interval.to_seconds(integral=False) > window.to_seconds(integral=False):
         yield (
             f"interval must be at most the window, {window.to_human_string()}, got {interval.to_human_string()}: calls "
-            "between two windows would not be watched; widen the window or decide oftener"
+            "between two windows would not be monitored; increase window or decrease interval"
         )

@@ -1,4 +1,4 @@
-"""What computes a monitor: functions, a processing job, or SageMaker Model Monitor with its settings."""
+"""``MonitorEngine``: whether Lambda functions, a processing job or SageMaker Model Monitor compute a monitor."""
 
 import re
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelQualityJobDefinition.html
 PROBLEM_TYPES = ("Regression", "BinaryClassification", "MulticlassClassification")
-# these two compare with labels, and analyze the hours whose labels are due
+# these two compare predictions with labels, and so analyze hours whose labels are due
 WITH_LABELS: tuple[MonitorName, ...] = ("model_quality", "bias")
-# these two run Clarify, which reads what to compute from a file
+# these two run Clarify, which reads its analysis config from a file
 WITH_CONFIG: tuple[MonitorName, ...] = ("bias", "explainability")
 
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
@@ -45,11 +45,11 @@ _MOST_ROWS = 100_000
 @checked("InvalidSageMakerModelMonitor")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorBaseline:
-    """What a monitor compares with, as S3 URIs: the files of a baselining job.
+    """Baseline of a Model Monitor monitor: S3 URIs of the output files of a baselining job.
 
     Args:
-        constraints: ``constraints.json``; of bias and explainability the baseline's ``analysis.json``.
-        statistics: ``statistics.json``, which the data-quality monitor alone uses. Default: distributions are not compared.
+        constraints: URI of ``constraints.json``, or of ``analysis.json`` for bias and explainability.
+        statistics: URI of ``statistics.json``, only used by data quality. Default: distributions are not compared.
 
     Example:
         >>> MonitorBaseline(constraints="s3://bucket/baseline/constraints.json").statistics is None
@@ -63,34 +63,34 @@ class MonitorBaseline:
 @checked("InvalidSageMakerModelMonitor")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SageMakerModelMonitor:
-    """The monitors of SageMaker Model Monitor that watch an endpoint.
+    """Settings of SageMaker Model Monitor for an endpoint.
 
     AWS has closed Model Monitor and Clarify to new customers since 2026-07-30: this is for accounts that used them before. The
-    endpoint must exist when a definition is created, so add this engine after the first model has been deployed.
+    endpoint must exist when a job definition is created, so add this engine after the first model has been deployed.
 
     Args:
         monitors: Any of ``data_quality``, ``model_quality``, ``bias`` and ``explainability``. Default: ``data_quality``.
-        schedule: When they run: each hour, or from an hour of the day every so many hours. SageMaker starts up to 20 minutes
-            later. Default: each hour.
-        instance_type: Instance type of their jobs. Default: ``ml.m5.xlarge``.
-        instance_count: Instances a job, 1 to 100. Default: 1.
-        volume: Disk of each instance, 1 GiB to 16 TiB. Default: 20 GiB.
-        max_runtime: Longest run, at most a day; at most 30 minutes on an hourly schedule. Default: 30 minutes.
-        problem_type: ``Regression``, ``BinaryClassification`` or ``MulticlassClassification``; the model-quality monitor needs it.
-        inference_attribute: Name or index of the prediction in the output, for model quality and bias. Default: ``0``.
-        probability_attribute: Name or index of the probability, for model quality and bias of classifiers. Default: none.
+        schedule: Cron expression: hourly, or daily at an hour, optionally repeated every n hours from it. SageMaker starts up to
+            20 minutes later. Default: hourly.
+        instance_type: Instance type of the jobs. Default: ``ml.m5.xlarge``.
+        instance_count: Number of instances per job, 1 to 100. Default: 1.
+        volume: Volume of each instance, 1 GiB to 16 TiB. Default: 20 GiB.
+        max_runtime: Maximum runtime of a job, up to a day, or 30 minutes on an hourly schedule. Default: 30 minutes.
+        problem_type: ``Regression``, ``BinaryClassification`` or ``MulticlassClassification``; required by ``model_quality``.
+        inference_attribute: Name or index of the prediction in the output, except for data quality. Default: ``0``.
+        probability_attribute: Name or index of the probability, for classifiers, except for data quality. Default: none.
         probability_threshold: Probability from which a prediction is positive, 0 to 1. Default: AWS's, 0.5.
-        label_delay: How long after its call a label is there, whole hours up to 30 days: monitors with labels analyze hours that
-            long ago. Default: one day.
-        baselines: Baseline by monitor. Default: below the unit's artifacts, where the deciding function puts the live model's.
-        analysis_configs: S3 URI of Clarify's ``analysis_config.json`` by monitor; ``bias`` and ``explainability`` need one.
+        label_delay: Time from a call until its label is available, whole hours up to 30 days; monitors with labels analyze hours
+            that are older. Default: one day.
+        baselines: Baseline by monitor. Default: below the unit's artifacts, where the deciding function writes the live model's.
+        analysis_configs: S3 URI of Clarify's ``analysis_config.json`` by monitor; required by ``bias`` and ``explainability``.
         record_preprocessor: S3 URI of a script that flattens each record, for data and model quality. Default: none.
         post_analytics_processor: S3 URI of a script that runs after the analysis. Default: none.
-        publish_metrics: Whether the jobs publish CloudWatch metrics of their own, several a feature, each of which costs money; the
-            alarms here do not need them. Default: they do not.
+        publish_metrics: Whether the jobs publish CloudWatch metrics, several per feature, which are billed; ``DriftAlarms`` does
+            not need them. Default: no.
 
     Raises:
-        ValidationError: With every value that is not possible.
+        ValidationError: If values are not allowed; lists every problem.
 
     Example:
         >>> SageMakerModelMonitor(monitors=("data_quality", "model_quality"), problem_type="Regression").period_hours
@@ -121,12 +121,12 @@ class SageMakerModelMonitor:
 
     @property
     def period_hours(self) -> int:
-        """Hours from one execution to the next."""
+        """Hours between executions."""
         match = re.fullmatch(_DAILY, self.schedule)
         return 1 if match is None else int(match.group(3) or 24)
 
     def offsets(self) -> tuple[str, str]:
-        """Return where the window of a monitor with labels starts and ends, as ISO durations from the execution's time.
+        """Return start and end of the window of a monitor with labels, as ISO 8601 durations relative to the execution.
 
         Example:
             >>> SageMakerModelMonitor().offsets()
@@ -211,11 +211,11 @@ class MonitorJob:
 
     @property
     def volume_gigabytes(self) -> int:
-        """Disk of each instance in GiB."""
+        """Volume of each instance in GiB."""
         return int(self.volume.to_gibibytes(rounding=cdk.SizeRoundingBehavior.FLOOR))
 
     def problems(self) -> list[str | None]:
-        """Return what is not possible."""
+        """Return the values that are not allowed."""
         return [
             check_pattern(
                 "instance_type", self.instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.xlarge'"
@@ -233,7 +233,7 @@ class MonitorJob:
 @checked("InvalidMonitorEngine")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorEngine:
-    """What counts captures and decides. Use one of the three factories; report, metrics, events and alarms are the same.
+    """Engine that counts captures and decides. Use a factory method; reports, metrics, events and alarms are the same for all.
 
     Example:
         >>> MonitorEngine.on_lambda().name
@@ -245,27 +245,27 @@ class MonitorEngine:
 
     @property
     def name(self) -> Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"]:
-        """Its name in reports."""
+        """Name of the engine in reports."""
         if self.job is not None:
             return "PROCESSING"
         return "LAMBDA" if self.model_monitor is None else "SAGEMAKER_MODEL_MONITOR"
 
     @classmethod
     def on_lambda(cls) -> "MonitorEngine":
-        """Count each capture object as it lands, and decide on the schedule, both in functions."""
+        """Lambda functions that count each capture object when it is written, and decide on the schedule."""
         return cls()
 
     @classmethod
     def sagemaker_model_monitor(cls, settings: SageMakerModelMonitor) -> "MonitorEngine":
-        """Let SageMaker Model Monitor's jobs analyze the captures; a function reads what they found and decides.
+        """Jobs of SageMaker Model Monitor that analyze the captures, and a function that reads their results and decides.
 
         AWS has closed it to new customers since 2026-07-30: it is for accounts that used it before.
 
         Args:
-            settings: Which monitors run, how often, and against what.
+            settings: Settings of Model Monitor.
 
         Raises:
-            ValidationError: If the settings are of another type.
+            ValidationError: If ``settings`` has another type.
 
         Example:
             >>> MonitorEngine.sagemaker_model_monitor(settings).name
@@ -288,23 +288,23 @@ class MonitorEngine:
         max_runtime: cdk.Duration | None = None,
         volume: cdk.Size | None = None,
     ) -> "MonitorEngine":
-        """Count the window in a SageMaker Processing job on the schedule, which then decides; nothing is counted in between.
+        """A scheduled SageMaker Processing job that counts the whole window and decides.
 
-        It is for windows of more rows than functions count cheaply, and for what functions cannot do: explain the model.
+        It suits windows with more rows than functions count economically, and monitors that compute feature attributions, which
+        functions cannot.
 
         Args:
-            image: Image of the job; it holds ``mlops_runtime``, with ``spark`` SageMaker's Spark container and with
-                ``attribution_rows`` the package ``shap``.
+            image: Image of the job, with ``mlops_runtime``; for ``spark`` based on SageMaker's Spark container, and for
+                ``attribution_rows`` with the package ``shap``.
             instance_type: Instance type of the job. Default: ``ml.m5.xlarge``.
-            instance_count: Instances, 1 to 100; more than one counts with Spark. Default: 1.
-            spark: Whether the capture objects are counted with Spark; the counts are the same. Default: in processes of one
-                instance.
-            attribution_rows: Rows of the window whose predictions are explained, at most 100,000. Default: 0, none are.
-            max_runtime: Longest run, one minute to five days. Default: one hour.
-            volume: Disk of each instance, 1 GiB to 16 TiB. Default: 30 GiB.
+            instance_count: Number of instances, 1 to 100; more than one requires ``spark``. Default: 1.
+            spark: Whether Spark counts the capture objects, with the same results. Default: processes of one instance count.
+            attribution_rows: Number of rows of the window whose predictions are explained, at most 100,000. Default: 0.
+            max_runtime: Maximum runtime, one minute to five days. Default: one hour.
+            volume: Volume of each instance, 1 GiB to 16 TiB. Default: 30 GiB.
 
         Raises:
-            ValidationError: With every value that is not possible.
+            ValidationError: If values are not allowed; lists every problem.
 
         Example:
             >>> MonitorEngine.processing(image=image, attribution_rows=500).name

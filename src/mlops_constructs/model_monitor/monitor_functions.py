@@ -1,4 +1,4 @@
-"""The functions and the job of a monitor, with what each may read and write."""
+"""Functions, processing job and permissions of a monitor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,8 +53,8 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 _BALANCER = "AWS/ApplicationELB"
 REASON = (
-    "captures, counts and reports lie below the endpoint's own prefixes by hour, and metrics have no resource type; "
-    "rejected: one object for all, which concurrent captures would overwrite"
+    "captures, counts and reports are stored by hour below the endpoint's own prefixes, and metrics have no resource type; "
+    "rejected: one shared object, which concurrent captures would overwrite"
 )
 
 
@@ -64,18 +64,18 @@ _CPU = 1769
 
 _GROUP = "/aws/sagemaker/ProcessingJobs"
 _START_REASON = (
-    "each run is a job with a name of its own, below the endpoint's; "
-    "rejected: one fixed name, under which SageMaker runs a job once"
+    "each run is a job with a unique name, prefixed by the endpoint's; "
+    "rejected: one fixed name, which SageMaker accepts only once"
 )
 _NETWORKED_REASON = (
-    "the job reads captures and writes reports by itself, in the unit's network without a way to the internet; rejected: "
-    "isolation, in which SageMaker would have to copy every capture of the endpoint before it"
+    "the job reads captures and writes reports itself, in the unit's network without internet access; rejected: network "
+    "isolation, with which SageMaker would first have to copy every capture of the endpoint"
 )
 _NO_OUTPUT_REASON = (
-    "the job has no output that SageMaker would write: it puts reports into the unit's bucket, which the unit's key encrypts; "
-    "rejected: a condition on the key of an output, which IAM would never meet"
+    "the job has no SageMaker output: it writes reports to the unit's bucket, which the unit's key encrypts; "
+    "rejected: a condition on the output's key, which no request of the job would satisfy"
 )
-# what Spark runs on the first instance: the module is in the image
+# Spark application of the first instance; the module is in the image
 _APPLICATION = """import sys
 
 from mlops_runtime.jobs.monitor_spark import main
@@ -86,7 +86,7 @@ sys.exit(main(sys.argv[1:]))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorAccess:
-    """The monitor and its surroundings; ``period_hours`` is how often it decides."""
+    """A monitor's scope, unit, endpoint and captures, with the permissions of its functions; ``period_hours`` is its interval."""
 
     scope: Construct
     business_unit: IBusinessUnit
@@ -95,19 +95,19 @@ class MonitorAccess:
     period_hours: int
 
     def count(self) -> list[iam.PolicyStatement]:
-        """Read captures and baseline, write counts, read what is live."""
+        """Return the permissions to count: read captures, baseline and the live model's row, write counts."""
         unit, name = self.business_unit, self.endpoint.endpoint_name
         return [
             objects("s3:GetObject", self.captures.arn_for_objects(f"capture/{name}/*"), self._artifacts("evaluations")),
             objects("s3:PutObject", unit.artifacts.arn_for_objects(f"monitor/{name}/counts/*")),
-            # what executions announce of their own calls; the keys say all
+            # announcements of synthetic calls by executions; listing keys is enough
             list_objects(unit.artifacts.bucket_arn, f"{announcement_prefix(name)}*"),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
             key_statement(unit.key, services=["dynamodb", "s3"]),
         ]
 
     def decide(self) -> list[iam.PolicyStatement]:
-        """Read captures, labels, counts, baseline and earlier reports; write report, metrics and event."""
+        """Return the permissions to decide: read captures, labels, counts, baseline and earlier reports; write results."""
         unit, name = self.business_unit, self.endpoint.endpoint_name
         calls = [f"capture/{name}/*", f"labels/{name}/*"]
         announced = f"{announcement_prefix(name)}*"
@@ -120,14 +120,14 @@ class MonitorAccess:
             list_objects(self.captures.bucket_arn, *calls),
             list_objects(unit.artifacts.bucket_arn, announced, counts, reports),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
-            # calls of the window, and latency beside that of the weeks before; what is published is logged in embedded format
+            # calls of the window, and latency of it and the previous weeks; metrics are published in embedded metric format
             iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"]),
             put_events_statement(unit),
             key_statement(unit.key, services=["dynamodb", "s3"]),
         ]
 
     def publish(self) -> iam.PolicyStatement:
-        """Publish metrics in the unit's namespace alone."""
+        """Return the permission to publish metrics in the unit's namespace only."""
         return iam.PolicyStatement(
             actions=["cloudwatch:PutMetricData"],
             resources=["*"],
@@ -135,11 +135,11 @@ class MonitorAccess:
         )
 
     def model(self) -> list[iam.PolicyStatement]:
-        """Read the artefact of the live model, which is explained."""
+        """Return the permission to read the live model's artifact, for attributions."""
         return [objects("s3:GetObject", self._artifacts("models"))]
 
     def environment(self, spec: MonitorSpec, *, window_hours: int) -> dict[str, str]:
-        """Return the environment of the deciding function, and that of the job in its place."""
+        """Return the environment variables of the deciding function or job."""
         unit, endpoint = self.business_unit, self.endpoint
         return {
             "ENDPOINT": endpoint.endpoint_name,
@@ -156,9 +156,9 @@ class MonitorAccess:
         }
 
     def _traffic(self) -> dict[str, str]:
-        """Where calls and latency are published, where that is not SageMaker's own metrics.
+        """Return the metrics of calls and latency, unless they are SageMaker's own.
 
-        A load balancer has both with the same dimensions, and the time in seconds.
+        A load balancer publishes both with the same dimensions, latency in seconds.
         See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
         """
         metric = self.endpoint.metric_invocations()
@@ -178,12 +178,12 @@ class MonitorAccess:
 
 
 def objects(action: str, *resources: str) -> iam.PolicyStatement:
-    """Return the right to read or write objects."""
+    """Return the permission to read or write objects."""
     return iam.PolicyStatement(actions=[action], resources=list(resources))
 
 
 def list_objects(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
-    """Return the right to list keys below prefixes."""
+    """Return the permission to list keys below prefixes."""
     return iam.PolicyStatement(
         actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": list(prefixes)}}
     )
@@ -191,7 +191,7 @@ def list_objects(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Further environment and rights of the deciding function if its evidence is not our counts."""
+    """Further environment and permissions of the deciding function if it does not use the platform's own counts."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     statements: Sequence[iam.PolicyStatement] = ()
@@ -203,7 +203,7 @@ def define_layer(access: MonitorAccess) -> lambda_.ILayerVersion:
 
 
 def define_counts(access: MonitorAccess, numpy: lambda_.ILayerVersion) -> QueueConsumer:
-    """Define the function that counts each capture object as it lands, with its queue.
+    """Define the function that counts each capture object when it is written, with its queue.
 
     See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
     """
@@ -220,11 +220,11 @@ def define_counts(access: MonitorAccess, numpy: lambda_.ILayerVersion) -> QueueC
             "ARTIFACTS_BUCKET": unit.artifacts.bucket_name,
         },
         statements=access.count(),
-        # an object of 2 GiB, the largest that it takes, needs about 100 seconds of a whole CPU, which 1,769 MiB are:
+        # an object of 2 GiB, the maximum, needs about 100 seconds of a full vCPU, which 1,769 MiB provide:
         # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
         timeout=cdk.Duration.minutes(5),
         memory_size=_CPU,
-        # so that one that is large, or never ends, takes no other with it
+        # so that a large or failing object does not affect others
         batch_size=1,
         layers=[numpy],
         wildcard_reason=REASON,
@@ -271,18 +271,18 @@ def define_decide(
 
 
 def define_schedule(access: MonitorAccess, function: lambda_.IFunction, *, every: cdk.Duration) -> None:
-    """Define the rule that calls a function: at a fixed time if possible, instead of relative to the deployment."""
+    """Define the rule that invokes a function, at fixed times if possible and otherwise relative to the deployment."""
     rule = events.Rule(
         access.scope,
         "Schedule",
-        description=f"When the monitor of {access.endpoint.endpoint_name} decides",
+        description=f"Schedule of the monitor of {access.endpoint.endpoint_name}",
         schedule=_schedule(every),
     )
     add_target(rule, targets.LambdaFunction(function), dead_letters=access.business_unit.dead_letter_queue)
 
 
 def _schedule(every: cdk.Duration) -> events.Schedule:
-    """A quarter past: captures of the hour before have landed by then and are counted."""
+    """Return the schedule, at minute 15, when captures of the previous hour have been written and counted."""
     hours = every.to_hours(integral=False)
     if hours == 7 * 24:
         return events.Schedule.cron(minute=_MINUTE, hour="6", week_day="MON")
@@ -294,14 +294,7 @@ def _schedule(every: cdk.Duration) -> events.Schedule:
 
 
 def define_job(access: MonitorAccess, job: MonitorJob, *, spec: MonitorSpec, window_hours: int) -> lambda_.Function:
-    """Define the job's role and the function ``Start`` that starts a run.
-
-    Args:
-        access: The monitor.
-        job: Where the job runs.
-        spec: What is tested.
-        window_hours: The window.
-    """
+    """Define the job's role and the function ``Start`` that starts a run."""
     unit, scope = access.business_unit, access.scope
     code = (
         s3_assets.Asset(scope, "Application", path=str(text_file("monitor_spark.py", _APPLICATION)))
@@ -341,7 +334,7 @@ def _group(access: MonitorAccess, job: MonitorJob) -> ec2.ISecurityGroup:
 def _plan(
     access: MonitorAccess, job: MonitorJob, role: ServiceRole, code: s3_assets.Asset | None, group: ec2.ISecurityGroup
 ) -> Mapping[str, object]:
-    """The fields of ``MonitorJobPlan``; values may be tokens."""
+    """Return the fields of ``MonitorJobPlan``; values may be tokens."""
     unit = access.business_unit
     plan: dict[str, object] = {
         "image_uri": job.image.uri(access.scope),
@@ -395,7 +388,7 @@ def _define_role(access: MonitorAccess, job: MonitorJob, code: s3_assets.Asset |
 def _start_statements(
     access: MonitorAccess, job: MonitorJob, role: ServiceRole, group: ec2.ISecurityGroup
 ) -> list[iam.PolicyStatement]:
-    """Start the job in its place: network, key and instance type as declared. It reads S3 itself, so it has a network."""
+    """Return the permissions to start the job, only with the declared network, key and instance type."""
     unit = access.business_unit
     jobs = sagemaker_arn(access.scope, "processing-job", f"{access.endpoint.endpoint_name}-monitor-*")
     conditions = {
@@ -425,7 +418,7 @@ def _tell_failures(access: MonitorAccess) -> None:
     rule = events.Rule(
         access.scope,
         "JobFailed",
-        description=f"Runs of the job that watches {access.endpoint.endpoint_name} which gave no report",
+        description=f"Failed and stopped monitor jobs of {access.endpoint.endpoint_name}",
         event_pattern=events.EventPattern(
             source=["aws.sagemaker"],
             detail_type=["SageMaker Processing Job State Change"],

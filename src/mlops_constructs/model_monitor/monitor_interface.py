@@ -1,4 +1,4 @@
-"""What alarms, dashboards and tables need of a monitor, defined in their stack or imported."""
+"""Interface of a model monitor, defined in the stack or imported."""
 
 from typing import Protocol, Unpack
 
@@ -17,45 +17,45 @@ class IModelMonitor(Protocol):
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit whose endpoint it is."""
+        """Business unit that owns the endpoint and its monitor."""
         ...
 
     @property
     def endpoint(self) -> IWatchedModel:
-        """The endpoint that is watched."""
+        """Endpoint that is monitored."""
         ...
 
     @property
     def window(self) -> cdk.Duration:
-        """How much of the past each decision is about."""
+        """Length of the time window that each decision covers."""
         ...
 
     @property
     def interval(self) -> cdk.Duration:
-        """How often it is decided."""
+        """Time between decisions."""
         ...
 
     @property
     def spec(self) -> MonitorSpec:
-        """What is tested and how strictly."""
+        """Tests of the monitor and their limits."""
         ...
 
     @property
     def engine(self) -> MonitorEngine:
-        """What counts and decides."""
+        """Engine that counts captures and decides."""
         ...
 
     @property
     def custom_metric_count(self) -> int:
-        """How many custom metrics it publishes at most; each is paid for by the month."""
+        """Maximum number of custom metrics that the monitor publishes; each is billed monthly."""
         ...
 
     def metric_features_drifted(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of features whose drift persists: enough of the last windows agree."""
+        """Return the number of features with persistent drift, in enough of the last windows."""
         ...
 
     def metric_features_suspect(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of features that drifted in the last window alone."""
+        """Return the number of features that drifted in the last window only."""
         ...
 
     def metric_max_psi(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
@@ -67,27 +67,27 @@ class IModelMonitor(Protocol):
         ...
 
     def metric_baseline_tampered(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return 1 where the live model's baseline is not the one that was approved with it, or is gone."""
+        """Return 1 if the live model's baseline is missing or differs from the approved one."""
         ...
 
     def metric_unannounced_calls(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls whose inference ids look like the platform's own, and which no execution announced."""
+        """Return the number of calls with inference ids in the platform's format that no execution announced."""
         ...
 
     def metric_baseline_age_days(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return how old the live model's baseline is."""
+        """Return the age of the live model's baseline in days."""
         ...
 
     def metric_capture_lag_hours(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return how long ago the newest capture was written, where calls were made since."""
+        """Return the age of the newest capture in hours, if calls were made since."""
         ...
 
     def metric_wape_ratio(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the live WAPE over the WAPE of the model's own holdout."""
+        """Return the ratio of the live WAPE to the WAPE on the model's holdout."""
         ...
 
     def metric_wape_ratio_low(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the lower end of that ratio's 95 % interval: above a limit, the whole interval is."""
+        """Return the lower bound of that ratio's 95 % confidence interval."""
         ...
 
     def metric_quality(self, metric_name: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
@@ -95,37 +95,37 @@ class IModelMonitor(Protocol):
         ...
 
     def metric_quality_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of quality metrics that are worse than their limits, of ``quality_limits`` or from the holdout."""
+        """Return the number of quality metrics beyond their limits, from ``quality_limits`` or the holdout."""
         ...
 
     def metric_estimates_beyond_limits(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of estimates, before labels come, that are worse than ``estimate_limits``; no data without any."""
+        """Return the number of quality estimates without labels that are beyond ``estimate_limits``; no data without limits."""
         ...
 
     def metric_label_coverage(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the share of the predictions due a label that have one."""
+        """Return the share of predictions whose label is due that have a label."""
         ...
 
     def metric_label_lag_hours(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return how long ago the newest label came."""
+        """Return the age of the newest label in hours."""
         ...
 
     def metric_bias_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of bias metrics that moved away from the baseline's."""
+        """Return the number of bias metrics that deviate from the baseline's."""
         ...
 
     def metric_ndcg(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return how alike the features' ranking by attribution is to the baseline's; 1 is the same ranking."""
+        """Return the NDCG of the features' attribution ranking against the baseline's; 1 is the same ranking."""
         ...
 
     def metric_latency_ratio(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the model's latency over that of the weeks before, the worst of the percentiles."""
+        """Return the largest ratio, of all percentiles, of the model's latency to that of the previous weeks."""
         ...
 
     def metric_latency_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of latency percentiles that are beyond the spec's limit or ratio."""
+        """Return the number of latency percentiles beyond the spec's limit or ratio."""
         ...
 
     def metric_heartbeat(self, **options: Unpack[MetricOptions]) -> cloudwatch.MathExpression:
-        """Return the number of runs of the monitor's function that ended well; of a job's monitor, of runs that started the job."""
+        """Return the number of successful runs of the monitor's function, which for a job engine starts the job."""
         ...

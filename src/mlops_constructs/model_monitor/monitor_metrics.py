@@ -1,4 +1,4 @@
-"""What a monitor is known by, defined here or imported: its endpoint, window, spec and metrics."""
+"""Base of defined and imported monitors: endpoint, window, spec and CloudWatch metrics."""
 
 from typing import Unpack
 
@@ -22,7 +22,7 @@ _HOUR = cdk.Duration.hours(1)
 
 
 class MonitorBase(Construct):
-    """A monitor by its endpoint, its function and what it decides."""
+    """A monitor with its endpoint, settings, function and metrics."""
 
     def __init__(
         self,
@@ -44,54 +44,54 @@ class MonitorBase(Construct):
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit whose endpoint it is."""
+        """Business unit that owns the endpoint and its monitor."""
         return self._unit
 
     @property
     def endpoint(self) -> IWatchedModel:
-        """The endpoint that is watched."""
+        """Endpoint that is monitored."""
         return self._watched
 
     @property
     def window(self) -> cdk.Duration:
-        """How much of the past each decision is about."""
+        """Length of the time window that each decision covers."""
         return self._window
 
     @property
     def interval(self) -> cdk.Duration:
-        """How often it is decided."""
+        """Time between decisions."""
         return self._interval
 
     @property
     def spec(self) -> MonitorSpec:
-        """What is tested and how strictly."""
+        """Tests of the monitor and their limits."""
         return self._spec
 
     @property
     def engine(self) -> MonitorEngine:
-        """What counts and decides."""
+        """Engine that counts captures and decides."""
         return self._engine
 
     @property
     def decide_function(self) -> lambda_.IFunction:
-        """Function that decides, or that starts the job which does; it takes the time from the event's ``time``."""
+        """Function that decides, or that starts the job that decides; the window ends at the event's ``time``."""
         return self._decide
 
     @property
     def custom_metric_count(self) -> int:
-        """How many custom metrics it publishes at most; each is paid for by the month."""
+        """Maximum number of custom metrics that the monitor publishes; each is billed monthly."""
         return len(metric_names(self._spec))
 
     def metric_features_drifted(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of features whose drift persists: enough of the last windows agree."""
+        """Return the number of features with persistent drift, in enough of the last windows."""
         return self._metric("drift", "FeaturesDrifted", options)
 
     def metric_features_suspect(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of features that drifted in the last window alone."""
+        """Return the number of features that drifted in the last window only."""
         return self._metric("drift", "FeaturesSuspect", options)
 
     def metric_features_to_inspect(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of features that moved far in the last window and that have too few independent rows for a test."""
+        """Return the number of features with a large shift in the last window but too few independent rows for a test."""
         return self._metric("drift", "FeaturesToInspect", options)
 
     def metric_max_psi(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
@@ -102,11 +102,11 @@ class MonitorBase(Construct):
         """Return the PSI of one feature in the last window.
 
         Args:
-            feature: One of the spec's ``alarm_features``: only these have a metric of their own.
+            feature: One of the spec's ``alarm_features``; other features have no metric of their own.
             options: Label, period (default one hour) and statistic (default maximum).
 
         Raises:
-            ValidationError: If the feature has none.
+            ValidationError: If the feature is not in ``alarm_features``.
         """
         allowed = self._spec.alarm_features
         if feature not in allowed:
@@ -115,74 +115,74 @@ class MonitorBase(Construct):
         return self._metric("drift", "Psi", options, feature=feature)
 
     def metric_baseline_tampered(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return 1 where the live model's baseline is not the one that was approved with it, or is gone."""
+        """Return 1 if the live model's baseline is missing or differs from the approved one."""
         return self._metric("drift", "BaselineTampered", options)
 
     def metric_unannounced_calls(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of calls whose inference ids look like the platform's own, and which no execution announced."""
+        """Return the number of calls with inference ids in the platform's format that no execution announced."""
         return self._metric("drift", "UnannouncedCalls", options)
 
     def metric_baseline_age_days(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return how old the live model's baseline is."""
+        """Return the age of the live model's baseline in days."""
         return self._metric("drift", "BaselineAgeDays", options)
 
     def metric_capture_lag_hours(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return how long ago the newest capture was written, where calls were made since."""
+        """Return the age of the newest capture in hours, if calls were made since."""
         return self._metric("drift", "CaptureLagHours", options)
 
     def metric_wape_ratio(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the live WAPE over the WAPE of the model's own holdout."""
+        """Return the ratio of the live WAPE to the WAPE on the model's holdout."""
         return self._metric("quality", "WapeRatio", options)
 
     def metric_wape_ratio_low(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the lower end of that ratio's 95 % interval: above a limit, the whole interval is."""
+        """Return the lower bound of that ratio's 95 % confidence interval."""
         return self._metric("quality", "WapeRatioLow", options)
 
     def metric_quality(self, metric_name: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return a metric of the live model's quality.
 
         Args:
-            metric_name: Its name in CloudWatch, such as ``Rmse`` or ``Auc``.
+            metric_name: Name of the metric in CloudWatch, such as ``Rmse`` or ``Auc``.
             options: Label, period (default one hour) and statistic (default maximum).
         """
         return self._metric("quality", metric_name, options)
 
     def metric_quality_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of quality metrics that are worse than their limits, of ``quality_limits`` or from the holdout."""
+        """Return the number of quality metrics beyond their limits, from ``quality_limits`` or the holdout."""
         return self._metric("quality", "QualityViolations", options)
 
     def metric_estimates_beyond_limits(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of estimates, before labels come, that are worse than ``estimate_limits``; no data without any."""
+        """Return the number of quality estimates without labels that are beyond ``estimate_limits``; no data without limits."""
         return self._metric("estimates", BEYOND_LIMITS, options)
 
     def metric_label_coverage(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the share of the predictions due a label that have one."""
+        """Return the share of predictions whose label is due that have a label."""
         return self._metric("quality", "LabelCoverage", options)
 
     def metric_label_lag_hours(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return how long ago the newest label came."""
+        """Return the age of the newest label in hours."""
         return self._metric("quality", "LabelLagHours", options)
 
     def metric_bias_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of bias metrics that moved away from the baseline's."""
+        """Return the number of bias metrics that deviate from the baseline's."""
         return self._metric("bias", "BiasViolations", options)
 
     def metric_ndcg(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return how alike the features' ranking by attribution is to the baseline's; 1 is the same ranking."""
+        """Return the NDCG of the features' attribution ranking against the baseline's; 1 is the same ranking."""
         return self._metric("explainability", "Ndcg", options, statistic=cloudwatch.Stats.MINIMUM)
 
     def metric_latency_ratio(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the model's latency over that of the weeks before, the worst of the percentiles."""
+        """Return the largest ratio, of all percentiles, of the model's latency to that of the previous weeks."""
         return self._metric("latency", "LatencyRatio", options)
 
     def metric_latency_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of latency percentiles that are beyond the spec's limit or ratio."""
+        """Return the number of latency percentiles beyond the spec's limit or ratio."""
         return self._metric("latency", "LatencyViolations", options)
 
     def metric_heartbeat(self, **options: Unpack[MetricOptions]) -> cloudwatch.MathExpression:
-        """Return the number of runs of the monitor's function that ended well; of a job's monitor, of runs that started the job.
+        """Return the number of successful runs of the monitor's function, which for a job engine starts the job.
 
-        AWS Lambda publishes both, in a namespace into which no container can print a metric.
+        AWS Lambda publishes the underlying metrics, in a namespace to which no container can publish.
 
         See: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
         """
@@ -219,7 +219,7 @@ class MonitorBase(Construct):
 
 
 class _Watched:
-    """An endpoint as an imported monitor knows it: without what its rollout needs."""
+    """Adapts an imported endpoint to ``IWatchedModel``; the capture bucket is unknown."""
 
     def __init__(self, endpoint: IModelEndpoint) -> None:
         self._endpoint = endpoint
@@ -245,7 +245,7 @@ class _Watched:
 
 
 class ImportedMonitor(MonitorBase):
-    """A monitor that another stack owns. Define one with ``ModelMonitor.from_monitor_attributes``."""
+    """A monitor that another stack defines; see ``ModelMonitor.from_monitor_attributes``."""
 
     def __init__(
         self,

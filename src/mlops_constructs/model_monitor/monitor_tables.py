@@ -1,4 +1,4 @@
-"""Captures, labels and reports as tables of Athena, with queries over them."""
+"""The ``MonitorTables`` construct: Athena tables and saved queries over captures, labels, counts and violations."""
 
 from collections.abc import Mapping
 
@@ -115,28 +115,28 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "violations": {"feature_name": "string", "constraint_check_type": "string", "description": "string"},
 }
 _REASON = (
-    "captures, labels, counts, violations and results lie below the endpoint's own prefixes by hour; "
-    "rejected: a policy for each object, which cannot be written before the object exists"
+    "captures, labels, counts, violations and results are stored by hour below the endpoint's own prefixes; "
+    "rejected: a policy per object, which cannot be written before the object exists"
 )
 
 
 @checked("InvalidMonitorTables")
 class MonitorTables(Construct):
-    """Define what people ask a monitor's data with. Stateless.
+    """Athena tables of a monitor's data. Stateless.
 
-    Defines a Glue database with the tables ``capture``, ``labels``, ``counts`` and ``violations``, whose partitions Athena works
-    out by itself (no crawler), a workgroup whose results are encrypted, lie beside the captures and expire, saved queries, and
-    the role in which people read them: captures contain what callers sent, so access needs a decision.
+    Defines a Glue database with the tables ``capture``, ``labels``, ``counts`` and ``violations``, which use partition projection
+    instead of a crawler; a workgroup with encrypted results that are stored with the captures and expire; saved queries; and a
+    role for people who read them, separate because captures contain callers' data.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        monitor: The monitor. The tables belong to its unit.
-        history: How far back the tables reach, a day to ten years. Default: 90 days, as captures are kept by default.
-        max_scan: Most that one query may read, at least 10 MB. Default: 10 GiB.
+        monitor: Monitor whose data is queried. The tables belong to its unit.
+        history: Time range of the tables, a day to ten years. Default: 90 days, the default retention of captures.
+        max_scan: Maximum of data that one query may scan, at least 10 MB. Default: 10 GiB.
 
     Raises:
-        ValidationError: If a value is not possible.
+        ValidationError: If a value is out of range, or the monitor is imported.
 
     Example:
         >>> tables = MonitorTables(self, "Tables", monitor=monitor)
@@ -167,7 +167,7 @@ class MonitorTables(Construct):
                 None
                 if scan.to_bytes() >= 10_000_000
                 else f"max_scan must be at least 10 MB, got {scan.to_bytes()} bytes",
-                "monitor must know where its captures are, got an imported one; define the tables in the monitor's stack"
+                "monitor must be defined in this app, got an imported one; define the tables in the monitor's stack"
                 if captures is None
                 else None,
             ],
@@ -199,7 +199,7 @@ class MonitorTables(Construct):
 
     @property
     def reader_role(self) -> iam.IRole:
-        """Role in which people read captures and the tables; the account's own policies say who may take it."""
+        """Role in which people query the tables and read captures; it trusts the account."""
         return self._reader
 
     def _define_tables(self, days: int) -> None:
@@ -209,7 +209,7 @@ class MonitorTables(Construct):
             "Database",
             catalog_id=stack.account,
             database_input=glue.CfnDatabase.DatabaseInputProperty(
-                name=self._database, description=f"What the monitor of {self._name} reads and writes"
+                name=self._database, description=f"Data of the monitor of {self._name}"
             ),
         )
         tables = Construct(self, "Data")
@@ -232,7 +232,7 @@ class MonitorTables(Construct):
                         output_format=_TEXT_OUTPUT,
                         serde_info=glue.CfnTable.SerdeInfoProperty(
                             serialization_library=_JSON,
-                            # one broken line must not hide the others
+                            # so that one malformed line does not fail the query
                             parameters={"ignore.malformed.json": "TRUE"},
                         ),
                     ),
@@ -255,7 +255,7 @@ class MonitorTables(Construct):
                     selected_engine_version="Athena engine version 3"
                 ),
                 result_configuration=athena.CfnWorkGroup.ResultConfigurationProperty(
-                    # beside the captures that they come from, and gone as soon
+                    # in the bucket of the captures, with the same expiration
                     output_location=self._captures.s3_url_for_object(f"{_RESULTS}/{self._name}/"),
                     encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
                         encryption_option="SSE_KMS", kms_key=self._unit.key.key_arn
@@ -340,7 +340,7 @@ class MonitorTables(Construct):
 
 
 def _projection(bucket: s3.IBucket, prefix: str, days: int) -> dict[str, str]:
-    """Return the parameters by which Athena works partitions out, an hour each.
+    """Return the table parameters of hourly partition projection.
 
     See: https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html
     """

@@ -1,4 +1,4 @@
-"""SageMaker Model Monitor: job definitions, schedules, their images and their role."""
+"""SageMaker Model Monitor: job definitions, schedules, images and roles of its monitors."""
 
 import hashlib
 import json
@@ -47,10 +47,10 @@ _REPOSITORIES: Mapping[Image, tuple[str, str]] = {
     "analyzer": ("sagemaker-model-monitor-analyzer", ""),
     "clarify": ("sagemaker-clarify-processing", ":1.0"),
 }
-# joins captures and labels before the analyzer runs, from the same account
+# image that joins captures and labels before the analyzer runs, in the same registry account
 MERGER = "sagemaker-model-monitor-groundtruth-merger"
 
-# where SageMaker puts what a job writes below /opt/ml/output/metrics/cloudwatch
+# namespaces of the metrics that jobs write to /opt/ml/output/metrics/cloudwatch
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html
 NAMESPACES = {
     "data_quality": "aws/sagemaker/Endpoints/data-metrics",
@@ -59,16 +59,14 @@ NAMESPACES = {
     "explainability": "aws/sagemaker/Endpoints/explainability-metrics",
 }
 _LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
-# SageMaker names these jobs itself, by kind and time and not by schedule
+# SageMaker names these jobs by kind and time, not by schedule
 # claim: monitoring-jobs-are-named-by-kind
 _STREAMS = ("groundtruth-merge-*", "*-monitoring-*")
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
-# Clarify asks a copy of the model, on an endpoint of its own that it deletes afterwards
+# Clarify invokes a copy of the model, on a temporary endpoint that it deletes afterwards
 # https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-processing-job-configure-analysis.html
 _COPY = "sm-clarify-*"
-_REASON = (
-    f"Clarify names its copies of the model itself, below a fixed prefix, and executions lie by hour; {ROLE_REASON}"
-)
+_REASON = f"Clarify names its copies of the model itself, with a fixed prefix, and executions are stored by hour; {ROLE_REASON}"
 
 _INPUT = "/opt/ml/processing/input_data"
 _OUTPUT = "/opt/ml/processing/output"
@@ -80,10 +78,10 @@ def image_uri(scope: IConstruct, image: Image) -> str:
 
     Args:
         scope: Any construct of the stack.
-        image: Which one.
+        image: Image of Model Monitor or Clarify.
 
     Raises:
-        ValidationError: If the region has no such image; it names those that have.
+        ValidationError: If the image is not available in the Region; lists the Regions that have it.
     """
     stack = stack_values(scope)
     repository, tag = _REPOSITORIES[image]
@@ -92,11 +90,11 @@ def image_uri(scope: IConstruct, image: Image) -> str:
 
 
 def repository_arns(scope: IConstruct, image: Image) -> list[str]:
-    """Return the ARNs of what a job's role pulls.
+    """Return the ARNs of the ECR repositories that a job's role pulls from.
 
     Args:
         scope: Any construct of the stack.
-        image: Which image the job runs.
+        image: Image of the job.
     """
     names = [_REPOSITORIES[image][0], *([MERGER] if image == "analyzer" else [])]
     account = _account(scope, image)
@@ -118,13 +116,13 @@ def _account(scope: IConstruct, image: Image) -> str:
         return _mapping(stack_of(scope), image, accounts).find_in_map(stack.region, "account")
     if stack.region not in accounts:
         where = ", ".join(accounts)
-        problem = f"{_REPOSITORIES[image][0]} is in {where}, got region {stack.region!r}; use another engine"
+        problem = f"{_REPOSITORIES[image][0]} is available in {where}, got region {stack.region!r}; use another engine"
         raise ValidationError("NoImageInRegion", [problem], scope)
     return accounts[stack.region]
 
 
 def _mapping(stack: cdk.Stack, image: Image, accounts: Mapping[str, str]) -> cdk.CfnMapping:
-    """Return the stack's table of accounts; a region that it lacks fails when the change set is made."""
+    """Return the stack's mapping of Regions to registry accounts; creating a change set fails in Regions that it lacks."""
     name = f"{image.capitalize()}Accounts"
     known = stack.node.try_find_child(name)
     if isinstance(known, cdk.CfnMapping):
@@ -145,15 +143,15 @@ def define_monitor_role(
 ) -> ServiceRole:
     """Define the role of one monitor's jobs.
 
-    SageMaker assumes it for definitions, schedules and processing jobs alike, so any of the account's SageMaker resources may be
-    the source.
+    SageMaker assumes it for job definitions, schedules and processing jobs, so the trust policy accepts any SageMaker resource of
+    the account as source.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
-        monitor: The monitor.
-        endpoint_name: The endpoint.
+        business_unit: Owning business unit.
+        monitor: Kind of the monitor.
+        endpoint_name: Name of the endpoint.
         captures: Bucket of captures and labels.
         image: Image that the jobs run.
         files: S3 URIs of baselines, configs and scripts that they read.
@@ -178,7 +176,7 @@ def define_monitor_role(
         key_statement(business_unit.key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
         *container_statements(scope, log_group=_LOG_GROUP, namespace=NAMESPACES[monitor], streams=_STREAMS),
     ]
-    if monitor in WITH_LABELS:  # what the first of the two jobs of an execution has joined
+    if monitor in WITH_LABELS:  # the first of the two jobs of an execution writes captures joined with labels
         joined = f"{prefix}/merge/*"
         statements += [
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[artifacts.arn_for_objects(joined)]),
@@ -221,7 +219,7 @@ def _object_arn(stack: StackValues, uri: str) -> str:
 
 
 def _folders(stack: StackValues, uris: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return each bucket's ARN with the keys that are listed in it: a job's input is a prefix."""
+    """Return the ARN of each bucket with the keys to list, as a job's input is a prefix."""
     found: dict[str, list[str]] = {}
     for uri in uris:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -237,7 +235,7 @@ def _list(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """How CloudFormation spells one monitor: ids, type, first word of its properties."""
+    """Construct ids, monitoring type and property prefix of one kind of monitor."""
 
     role_id: str
     definition_id: str
@@ -285,11 +283,11 @@ _KINDS: Mapping[MonitorName, _Kind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SageMakerMonitors:
-    """The monitors that were defined, and what the deciding function needs of them.
+    """Environment and permissions that the defined monitors add to the deciding function.
 
     Args:
-        environment: Variables by which the function knows them.
-        statements: What it may do: read executions and schedules, put the live model's baselines.
+        environment: Environment variables that list the monitors.
+        statements: Permissions to read executions and schedules, and to write the live model's baselines.
     """
 
     environment: Mapping[str, str]
@@ -302,16 +300,16 @@ def define_sagemaker_monitors(
     """Define a job definition, a schedule and a role for each monitor.
 
     Args:
-        scope: The monitor's construct.
-        business_unit: The unit.
-        endpoint: The endpoint; it captures its calls.
-        settings: Which monitors run, and how.
+        scope: Construct of the monitor.
+        business_unit: Owning business unit.
+        endpoint: Endpoint with data capture.
+        settings: Settings of Model Monitor.
 
     Returns:
-        What the deciding function needs.
+        Environment and permissions for the deciding function.
 
     Raises:
-        ValidationError: If it is not a SageMaker endpoint, or the region has no image.
+        ValidationError: If the endpoint is not a SageMaker endpoint, or an image is not available in the Region.
     """
     captures = _validate(scope, endpoint)
     warn(scope, CLOSED_MODEL_MONITOR, endpoint=endpoint.endpoint_name)
@@ -348,13 +346,13 @@ def _validate(scope: Construct, endpoint: IServedModel) -> s3.IBucket:
         scope,
         "InvalidSageMakerModelMonitor",
         [
-            None if captures is not None else "endpoint must capture its calls",
+            None if captures is not None else "endpoint must have data capture",
             None
             if endpoint.metric_invocations().namespace == "AWS/SageMaker"
-            else f"endpoint must be one of SageMaker's, {endpoint.endpoint_name!r} is not; use another engine",
+            else f"endpoint must be a SageMaker endpoint, {endpoint.endpoint_name!r} is not; use another engine",
             None
             if is_known(endpoint.endpoint_name)
-            else "endpoint must have a name that is known at synth: schedules are named after it",
+            else "endpoint must have a name that is known at synthesis, as schedules are named after it",
         ],
     )
     assert captures is not None  # noqa: S101 - checked above, for the type checker
@@ -387,7 +385,7 @@ def _define_monitor(
     given = {"endpointInput": _input(monitor, name, settings)}
     if monitor in WITH_LABELS:
         given["groundTruthS3Input"] = {"s3Uri": f"s3://{captures.bucket_name}/labels/{name}"}
-    # arguments of four classes, so in maps: what is inside them has jsii's own spelling
+    # arguments of four classes, and so untyped; nested keys are spelled as in jsii
     properties: dict[str, Any] = {
         "role_arn": role.role_arn,
         f"{kind.word}_app_specification": _app(scope, monitor, settings),
@@ -427,10 +425,10 @@ def _define_monitor(
     names = _ContentName(schedule_name(name, monitor), properties)
     definition = _definition(scope, kind, properties, cdk.Lazy.uncached_string(names))
     names.definition = definition
-    # a definition may only be made, and its schedule must be gone, while there is an endpoint
+    # the definition can only be created, and its schedule only be deleted, while the endpoint exists
     if isinstance(endpoint, Construct):
         definition.node.add_dependency(endpoint)
-    # SageMaker looks for baseline and label prefixes with the role
+    # SageMaker checks baseline and label prefixes with the role
     definition.node.add_dependency(role)
     schedule = sagemaker.CfnMonitoringSchedule(
         scope,
@@ -508,7 +506,7 @@ def _input(monitor: MonitorName, name: str, settings: SageMakerModelMonitor) -> 
 
 @jsii.implements(cdk.IStringProducer)
 class _ContentName:
-    """A definition's name: what it watches, and a hash of all that it holds, tags too, which are known last."""
+    """Name of a job definition: the schedule's name and a hash of all properties and tags, which are complete at synthesis."""
 
     def __init__(self, name: str, properties: Mapping[str, Any]) -> None:
         self._name, self._properties = name, properties
@@ -517,9 +515,9 @@ class _ContentName:
     def produce(self, context: cdk.IResolveContext) -> str:
         definition = self.definition
         if definition is None:
-            raise RuntimeError("a definition's name is asked for before the definition is made")
+            raise RuntimeError("the definition's name was resolved before the definition was created")
         tags: cdk.TagManager = definition.tags  # type: ignore[attr-defined] # each of the four types has them
-        # CloudFormation puts the stack's tags on its resources, and a changed tag replaces a definition too
+        # CloudFormation adds the stack's tags, and a changed tag replaces the definition too
         of_stack = stack_of(definition).tags.tag_values()
         content = context.resolve({**self._properties, "tags": tags.render_tags(), "stack": of_stack})
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGEST]

@@ -1,4 +1,4 @@
-"""Registered models: package group, approval, image."""
+"""Model registry: the package group of a model, approval of its packages, and images."""
 
 from mlops_constructs.model_registry.approval import Approval, policy_description
 from mlops_constructs.model_registry.model_image import ModelImage

@@ -1,4 +1,4 @@
-"""How packages of a registry are approved: by people, within a time limit, and the notifications they get."""
+"""``Approval``: how packages of a registry are approved, and the notifications of packages that await approval."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mlops_runtime.registry.package_approval import BY_POLICY, MAXIMUM_REASON
 
 # a package's ARN ends in "model-package/<group>/<version>", which is how the command names it
 _NAME = "$substringAfter($package, ':model-package/')"
-# what a chat reads as markup; an @ calls no person with a character of no width behind it
+# markup of chats, escaped; a zero-width space after @ prevents mentions
 # https://docs.slack.dev/messaging/formatting-message-text/#escaping
 _MARKUP = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("@", "@\u200b"))
 _SUBJECT = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
@@ -23,7 +23,7 @@ DEFAULT_TIMEOUT = cdk.Duration.days(7)
 
 
 def policy_description(*, reason: str, binding: str) -> str:
-    """Return the ApprovalDescription of an approval by policy, as an expression.
+    """Return the ApprovalDescription of an approval by policy, as a JSONata expression.
 
     Args:
         reason: Variable with the gate's reason, such as ``$reason``.
@@ -40,15 +40,15 @@ def policy_description(*, reason: str, binding: str) -> str:
 def waiting_message(
     *, topic_arn: str, group_name: str, days: float, approver_arn: str, variables: Mapping[str, str]
 ) -> dict[str, object]:
-    """Return the arguments of ``sns:publish`` that tell people which package waits, with which metrics, and what to type.
+    """Return the arguments of ``sns:publish`` for the message that a package awaits approval, with the commands to decide it.
 
     Args:
-        topic_arn: The topic; may be a token.
+        topic_arn: ARN of the topic; may be a token.
         group_name: Name of the package group.
-        days: How many days people have.
-        approver_arn: Role that they approve in; may be a token.
-        variables: Expressions of ``package`` (ARN), ``reason`` (the gate's), ``execution``, ``training_set_id``, ``model_sha256``,
-            ``evaluation_uri``.
+        days: Number of days within which the package may be approved.
+        approver_arn: ARN of the approver role; may be a token.
+        variables: JSONata expressions of ``package`` (ARN), ``reason`` (the gate's), ``execution``, ``training_set_id``,
+            ``model_sha256``, ``evaluation_uri``.
     """
     v, newline = variables, "'\\n'"
     name = _NAME.replace("$package", v["package"])
@@ -77,16 +77,16 @@ def waiting_message(
 def waiting_notification(
     *, topic_arn: str, group_name: str, days: float, approver_arn: str, variables: Mapping[str, str]
 ) -> dict[str, object]:
-    """Return the arguments of ``sns:publish`` that show in a chat which package waits: a ``ChatNotification`` as JSON.
+    """Return the arguments of ``sns:publish`` for the chat notification that a package awaits approval, in JSON.
 
     See: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
 
     Args:
-        topic_arn: The topic that Amazon Q Developer in chat applications reads; may be a token.
-        group_name: Name of the package group: the messages of one are one thread.
-        days: As `waiting_message`.
-        approver_arn: As `waiting_message`.
-        variables: As `waiting_message`.
+        topic_arn: ARN of the topic that Amazon Q Developer in chat applications reads; may be a token.
+        group_name: Name of the package group, whose messages form one thread.
+        days: See `waiting_message`.
+        approver_arn: See `waiting_message`.
+        variables: See `waiting_message`.
     """
     v = variables
     name = _NAME.replace("$package", v["package"])
@@ -130,7 +130,7 @@ def waiting_notification(
 @checked("InvalidApproval")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """How a registered package becomes approved: by the gate's verdict, or by a person. Use one of the two factories.
+    """How registered packages become approved: automatically after the gate, or by a person. Use ``automatic`` or ``manual``.
 
     Example:
         >>> Approval.automatic().is_automatic
@@ -145,11 +145,11 @@ class Approval:
 
     @classmethod
     def automatic(cls, *, approver: iam.IRole | None = None, chat_topic: sns.ITopic | None = None) -> "Approval":
-        """Approve every package that passed the gate, unless automatic work is stopped; then a person approves.
+        """Approve every package that passes the gate. While the unit is paused or frozen, packages await a person's approval.
 
         Args:
-            approver: Role that people approve in where the machine left a package. Default: the registry defines one.
-            chat_topic: As ``manual``, for packages that the machine left.
+            approver: Role in which people approve such packages. Default: the registry defines one.
+            chat_topic: As for ``manual``, for such packages. Default: no chat notifications.
         """
         return cls(is_automatic=True, approver=approver, chat_topic=chat_topic)
 
@@ -162,16 +162,16 @@ class Approval:
         approver: iam.IRole | None = None,
         chat_topic: sns.ITopic | None = None,
     ) -> "Approval":
-        """Wait for a person to approve the package, with ``mlops models approve``.
+        """Approval by a person, with ``mlops models approve``.
 
         Args:
-            topic: Who hears that a package waits. Default: the unit's topic.
-            timeout: How long after its registration a package may be approved: its training set grows stale. Default: 7 days.
-            approver: Role that people approve in. Default: the registry defines one, which people of the account may take
-                whose own policies name it; no role of the unit may.
+            topic: Topic notified when a package awaits approval. Default: the unit's topic.
+            timeout: Time after registration within which a package may be approved, as its training data ages. Default: 7 days.
+            approver: Role in which people approve. Default: the registry defines one, which principals of the account may assume
+                if their own policies allow it; roles of the unit may not.
             chat_topic: Topic that Amazon Q Developer in chat applications reads, for Slack and Microsoft Teams: each package that
-                waits is a notification there, in a thread a registry. It must be another topic than that of people, whose mail
-                would show JSON. Default: chats hear nothing.
+                awaits approval is a notification there, in one thread per registry. It must differ from ``topic``, whose email
+                subscribers would get JSON. Default: no chat notifications.
 
         Raises:
             ValidationError: If the timeout is shorter than an hour or longer than a year.

@@ -1,4 +1,4 @@
-"""The image that serves a model: the platform's own, a prebuilt one of AWS, or another by digest."""
+"""``ModelImage``: container image of a model, in ECR by digest, built from requirements, or prebuilt by AWS."""
 
 import hashlib
 import json
@@ -36,9 +36,9 @@ _REPOSITORY = r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _DIGEST_ALLOWED = "'sha256:' and 64 hexadecimal digits, as a tag can be moved"
-# a context that is not set is None
+# unset context is None
 _NO_DIGEST = (
-    f"digest must be {_DIGEST_ALLOWED}, got None; where it is context of the app, run `cdk synth`, which reads cdk.json, or set "
+    f"digest must be {_DIGEST_ALLOWED}, got None; if it is context of the app, run `cdk synth`, which reads cdk.json, or set "
     "-c image_digest=sha256:..."
 )
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
@@ -47,7 +47,7 @@ _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloa
 @checked("InvalidImage")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrebuiltImage:
-    """One prebuilt image: the same repository and tag in each of AWS's accounts, one a region."""
+    """A prebuilt image of AWS: one repository and tag in AWS's registry accounts, one account per Region."""
 
     repository: str
     tag: str
@@ -63,17 +63,17 @@ def find_image(
     processor: Processor | None = None,
     python: str | None = None,
 ) -> PrebuiltImage:
-    """Return the one image that fits.
+    """Return the only prebuilt image that matches.
 
     Args:
-        framework: Such as ``xgboost``.
-        version: In full, such as ``3.0-5``.
-        use: Purpose of the image. Default: that of the version.
-        processor: Its processor. Default: that of the version.
-        python: Python in the image, such as ``py312``. Default: that of the version.
+        framework: Name of the framework, such as ``xgboost``.
+        version: Full version, such as ``3.0-5``.
+        use: Purpose of the image. Default: any.
+        processor: Processor of the image. Default: any.
+        python: Python version of the image, such as ``py312``. Default: any.
 
     Raises:
-        ValidationError: If framework or version are unknown, or none or several images fit; it names what there is.
+        ValidationError: If framework or version is unknown, or not exactly one image matches; lists the available ones.
 
     Example:
         >>> find_image("xgboost", "3.0-5").repository
@@ -92,7 +92,7 @@ def find_image(
         if use in (None, *row["uses"]) and processor in (None, row["processor"]) and python in (None, row["python"])
     ]
     if len(fitting) != 1:
-        what = "no image fits" if not fitting else "several images fit"
+        what = "no image matches" if not fitting else "several images match"
         given = f"use={use!r}, processor={processor!r}, python={python!r}"
         raise _error(f"{what} {framework} {version} with {given}; choose one of {_choices(fitting or rows)}")
     (row,) = fitting
@@ -126,7 +126,7 @@ def _table() -> dict[str, Any]:
 @checked("InvalidImage")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelImage:
-    """An image in a private registry. Use ``from_ecr``, ``from_requirements``, ``prebuilt`` or ``build``.
+    """A container image in ECR. Use ``from_ecr``, ``from_requirements``, ``prebuilt`` or ``build``.
 
     Example:
         >>> image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
@@ -147,11 +147,11 @@ class ModelImage:
     def from_ecr(
         cls, *, repository_name: str, digest: str | None, account: str | None = None, region: str | None = None
     ) -> "ModelImage":
-        """Name an image by its digest; a tag can be moved, a digest cannot.
+        """An image identified by repository and digest; unlike a tag, a digest cannot be moved.
 
         Args:
             repository_name: Name of the repository.
-            digest: ``sha256:`` and 64 hexadecimal digits. ``None``, as context that is not set, is refused with how to set it.
+            digest: ``sha256:`` and 64 hexadecimal digits. ``None``, from unset context, is an error that explains how to set it.
             account: Account of the registry. Default: the stack's.
             region: Region of the registry. Default: the stack's.
 
@@ -162,7 +162,7 @@ class ModelImage:
         problems = [
             check_pattern("repository_name", repository, pattern=_REPOSITORY, allowed="a repository name of ECR"),
             _NO_DIGEST if digest is None else check_pattern("digest", digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED),
-            check_pattern("account", account, pattern=r"\d{12}", allowed="a text of 12 digits"),
+            check_pattern("account", account, pattern=r"\d{12}", allowed="a string of 12 digits"),
             check_pattern("region", region, pattern=_REGION, allowed="the name of a Region such as 'eu-central-1'"),
         ]
         _raise_if_any(problems)
@@ -178,21 +178,21 @@ class ModelImage:
         account: str | None = None,
         region: str | None = None,
     ) -> "ModelImage":
-        """Name the image of a model that is not ONNX: ``mlops-runtime`` and an environment made of a lock.
+        """The image of a model that is not ONNX: ``mlops-runtime`` with an environment installed from a requirements lock.
 
-        ``mlops image build model --requirements`` builds it. Without ``digest`` the lock's hash stands for it: the embedded cloud
-        makes the environment of the lock, which travels with the stack, and no registry of an account has it.
+        ``mlops image build model --requirements`` builds it. Without ``digest`` the image has a placeholder digest, derived from
+        the lock's hash, that only the embedded cloud accepts: it installs the environment from the lock, an asset of the stack.
 
         Args:
-            lock: File that ``mlops image lock`` wrote: universal, or of Linux and Python 3.13.
+            lock: File that ``mlops image lock`` wrote: universal, or for Linux and Python 3.13.
             repository_name: Name of the repository. Default: ``mlops-model``.
-            digest: ``sha256:`` and 64 hexadecimal digits of the image that was pushed. Default: that of the lock.
+            digest: ``sha256:`` and 64 hexadecimal digits of the pushed image. Default: the placeholder of the lock.
             account: Account of the registry. Default: the stack's.
             region: Region of the registry. Default: the stack's.
 
         Raises:
-            ValidationError: If there is no such file, a requirement of it is not pinned and hashed, or it is of another Python or
-                platform than the image; it names the command that writes a right one.
+            ValidationError: If the file is missing, a requirement is not pinned and hashed, or the lock is for another Python or
+                platform than the image; the message contains the command that writes a valid lock.
         """
         checked_lock = _lock(Path(lock))
         named = cls.from_ecr(
@@ -214,21 +214,21 @@ class ModelImage:
         python: str | None = None,
         digest: str | None = None,
     ) -> "ModelImage":
-        """Name one of AWS's images for a framework, in the region of the stack.
+        """An image that AWS publishes for a framework, in the stack's Region.
 
-        AWS publishes these by tag. Without ``digest`` such an image runs jobs only; serving images are named by digest
-        (``docs/adr/0008-prebuilt-images.md``).
+        AWS publishes these images by tag. Without ``digest`` the image can only run jobs, as serving images are identified by
+        digest (``docs/adr/0008-prebuilt-images.md``).
 
         Args:
             framework: ``pytorch``, ``sklearn``, ``tensorflow`` or ``xgboost``.
-            version: In full, such as ``3.0-5``: a shorter one names the version published last.
-            use: ``inference`` or ``training``. Default: not needed where both are the same image.
-            processor: ``cpu`` or ``gpu``. Default: not needed where there is one.
-            python: Python in the image, such as ``py312``. Default: not needed where there is one.
-            digest: What the tag named when it was tested. Default: the image may not serve.
+            version: Full version, such as ``3.0-5``: AWS moves the tags of shorter ones.
+            use: ``inference`` or ``training``. Default: not needed where one image does both.
+            processor: ``cpu`` or ``gpu``. Default: not needed where there is only one.
+            python: Python version of the image, such as ``py312``. Default: not needed where there is only one.
+            digest: Digest of the tag when it was tested. Default: none, and the image cannot serve.
 
         Raises:
-            ValidationError: If there is no such image, or several; it names what there is.
+            ValidationError: If not exactly one image matches; lists the available ones.
 
         Example:
             >>> ModelImage.prebuilt("xgboost", "3.0-5").repository_name
@@ -240,29 +240,29 @@ class ModelImage:
 
     @classmethod
     def build(cls, directory: Path | str) -> "ModelImage":
-        """Build an image with docker when the stack is deployed, and push it to the bootstrap stack's repository.
+        """An image that is built with Docker at deployment and pushed to the bootstrap stack's repository.
 
-        Its digest is not known at synth, so that it runs jobs only. The embedded cloud builds none and refuses it by name.
+        Its digest is unknown at synthesis, so the image can only run jobs. The embedded cloud does not build images and rejects it.
 
         Args:
-            directory: Folder with the ``Dockerfile``.
+            directory: Directory with the ``Dockerfile``.
 
         Raises:
-            ValidationError: If there is no ``Dockerfile``.
+            ValidationError: If the directory contains no ``Dockerfile``.
         """
         folder = Path(directory)
         if not is_file(folder / "Dockerfile"):
-            raise ValidationError("InvalidImage", [f"directory must hold a Dockerfile, got {str(folder)!r}"])
+            raise ValidationError("InvalidImage", [f"directory must contain a Dockerfile, got {str(folder)!r}"])
         return cls(repository_name=folder.resolve().name, directory=folder)
 
     def uri(self, scope: IConstruct) -> str:
-        """Return the image's name in a container definition.
+        """Return the image URI for a container definition.
 
         Args:
-            scope: Any construct of the stack that runs it.
+            scope: Any construct of the stack that runs the image.
 
         Raises:
-            ValidationError: If it is a prebuilt image that the stack's region lacks; it names the regions that have it.
+            ValidationError: If a prebuilt image is not available in the stack's Region; lists the Regions that have it.
         """
         if self.directory is not None:
             return self._asset(scope, self.directory).image_uri
@@ -276,20 +276,20 @@ class ModelImage:
         return f"{repository}@{self.digest}"
 
     def serving_uri(self, scope: IConstruct) -> str:
-        """Return the image's name in a model package: only an image named by digest may serve.
+        """Return the image URI for a model package.
 
         Args:
-            scope: Any construct of the stack that registers it.
+            scope: Any construct of the stack that registers the package.
 
         Raises:
-            ValidationError: If the image is named by tag; it says how to find the digest.
+            ValidationError: If the image has no digest; explains how to find it.
         """
         if self.digest is None:
             raise ValidationError("ImageNotPinned", [self._unpinned()], scope)
         return self.uri(scope)
 
     def pull_statements(self, scope: IConstruct) -> list[iam.PolicyStatement]:
-        """Return what a role needs to pull the image; the token of the registry has no resource, so it is asked on ``*``.
+        """Return the permissions to pull the image; ``ecr:GetAuthorizationToken`` supports no resource but ``*``.
 
         See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
 
@@ -302,11 +302,11 @@ class ModelImage:
         ]
 
     def shared_pull_statements(self, scope: IConstruct, account: str | None) -> list[iam.PolicyStatement]:
-        """Return what a role needs beside ``pull_statements`` to pull the image from the stack's account and another one.
+        """Return the permissions, in addition to ``pull_statements``, to pull the image from this account or a shared registry.
 
         Args:
-            scope: Any construct of the stack that runs it.
-            account: Whose registry may have it too. None: no other one's.
+            scope: Any construct of the stack that runs the image.
+            account: Account of the shared registry; ``None`` without one.
         """
         accounts = () if account is None else (stack_values(scope).account, account)
         return [
@@ -316,16 +316,16 @@ class ModelImage:
         ]
 
     def presence_statement(self, scope: IConstruct) -> iam.PolicyStatement:
-        """Return what a role needs to ask whether the registry has the image.
+        """Return the permission to check whether the image exists.
 
         Args:
-            scope: Any construct of the stack that runs it.
+            scope: Any construct of the stack that runs the image.
         """
         return iam.PolicyStatement(actions=["ecr:BatchGetImage"], resources=[self._repository_arn(scope)])
 
     @property
     def is_placeholder(self) -> bool:
-        """Whether the digest is all zeros, as in ``cdk.json`` before an image was built, or that of a lock of requirements.
+        """Whether the digest is a placeholder: all zeros, as in ``cdk.json`` before an image is built, or derived from a lock.
 
         Only the embedded cloud runs such an image.
         """
@@ -334,7 +334,7 @@ class ModelImage:
 
     @property
     def placeholder_words(self) -> dict[str, str]:
-        """What the warning of a placeholder says of it."""
+        """Values for the message of the placeholder warning."""
         if self.lock is None:
             return {"repository": self.repository_name, "digest": "the all-zero digest", "which": "", "runtime": ""}
         return {
@@ -345,13 +345,13 @@ class ModelImage:
         }
 
     def register_statement(self, scope: IConstruct) -> iam.PolicyStatement:
-        """Return what a role needs of the image's repository, and of no other, to register a model package that names it.
+        """Return the permissions on the image's repository that registering a model package requires.
 
-        CreateModelPackage reads the image's manifest and pulls no layer; AWS's managed policy has these two actions:
+        CreateModelPackage reads the image's manifest but pulls no layers; AWS's managed policy has these two actions:
         https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonSageMakerModelRegistryFullAccess.html
 
         Args:
-            scope: Any construct of the stack that registers.
+            scope: Any construct of the stack that registers the package.
         """
         actions = ["ecr:BatchGetImage", "ecr:DescribeImages"]
         return iam.PolicyStatement(actions=actions, resources=[self._repository_arn(scope)])
@@ -376,7 +376,9 @@ class ModelImage:
             return _mapping(stack_of(scope), self.aws_image).find_in_map(stack.region, "account")
         if stack.region not in accounts:
             where = ", ".join(accounts)
-            problem = f"{self.repository_name}:{self.aws_image.tag} is in {where}, got region {stack.region!r}"
+            problem = (
+                f"{self.repository_name}:{self.aws_image.tag} is available in {where}, got region {stack.region!r}"
+            )
             raise ValidationError("NoImageInRegion", [problem], scope)
         return accounts[stack.region]
 
@@ -391,19 +393,19 @@ class ModelImage:
     def _unpinned(self) -> str:
         if self.aws_image is None:
             return (
-                f"an image that serves is named by digest, that of {str(self.directory)!r} is not known before it is built; "
-                "push it, and name it with ModelImage.from_ecr(repository_name=, digest=)"
+                f"an image that serves needs a digest, and that of {str(self.directory)!r} is unknown before it is built; "
+                "push the image, and use ModelImage.from_ecr(repository_name=, digest=)"
             )
         region, account = next(iter(self.aws_image.accounts.items()))
         return (
-            f"an image that serves is named by digest, got tag {self.aws_image.tag!r}; give digest= as this answers for your "
-            f"region: aws ecr batch-get-image --region {region} --registry-id {account} --repository-name {self.repository_name} "
+            f"an image that serves needs a digest, got tag {self.aws_image.tag!r}; give digest= with the output, for your Region, "
+            f"of: aws ecr batch-get-image --region {region} --registry-id {account} --repository-name {self.repository_name} "
             f"--image-ids imageTag={self.aws_image.tag} --query images[0].imageId.imageDigest"
         )
 
 
 def _mapping(stack: cdk.Stack, image: PrebuiltImage) -> cdk.CfnMapping:
-    """Return the stack's table of a registry's accounts; a region that it lacks fails when the change set is made."""
+    """Return the stack's mapping of Regions to registry accounts; creating a change set fails in Regions that it lacks."""
     name = f"{image.registry.capitalize()}Accounts"
     known = stack.node.try_find_child(name)
     if isinstance(known, cdk.CfnMapping):
@@ -413,7 +415,7 @@ def _mapping(stack: cdk.Stack, image: PrebuiltImage) -> cdk.CfnMapping:
 
 
 def _lock(path: Path) -> RequirementsLock:
-    """Return a lock that the image can be built of."""
+    """Read a lock and check that the image can be built from it."""
     if not is_file(path):
         raise ValidationError(
             "InvalidImage", [f"lock must be a file, got {str(path)!r}; write it with: {LOCK_COMMAND}"]
@@ -435,7 +437,7 @@ def _lock(path: Path) -> RequirementsLock:
 
 
 def _add_lock(stack: cdk.Stack, lock: Path, sha256: str) -> None:
-    """Let a lock travel with a stack, once, under a name that follows from its hash alone."""
+    """Add a lock to the stack as an asset, once, with an id derived from its hash."""
     name = f"RequirementsLock{sha256[:8]}"
     if stack.node.try_find_child(name) is None:
         s3_assets.Asset(stack, name, path=str(lock), asset_hash=sha256, asset_hash_type=cdk.AssetHashType.CUSTOM)

@@ -1,4 +1,4 @@
-"""The registry of one model: its packages, who approves them, and how people hear that one waits."""
+"""The ``ModelRegistry`` construct: the package group of a model, its approvers, and releases to other environments."""
 
 from collections.abc import Mapping, Sequence
 
@@ -43,30 +43,29 @@ from mlops_runtime.registry.package_approval import (
     registry_parameter,
 )
 
-# a parameter of the standard tier: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
+# of the standard tier: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 _MAXIMUM_ENTRY = 4096
 
 
 @checked("InvalidModelRegistry")
 class ModelRegistry(RegistryBase):
-    """Define the package group of one model. Stateful.
+    """The model package group of one model, with its approval rule. Stateful.
 
-    Defines the group, the role in which people approve its packages where none is given, and the parameter by which the command
-    finds both. In PRODUCTION the group stays when the stack goes; ``cdk import`` takes it back. Its description cannot be edited:
+    Defines the group, the approver role unless one is given, and the parameter from which the ``mlops`` command reads both. In
+    PRODUCTION the group is retained when the stack is deleted; ``cdk import`` adopts it again. Its description cannot change:
     CloudFormation would replace the group, which fails while it has packages.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Owning business unit.
         name: Name of the model: 2 to 20 lower-case letters, digits, hyphens; the group is ``<unit>-<name>``.
-        approval: How a package that passed the gate becomes approved. Default: by a person, whom the unit's topic notifies, within
-            seven days or the time of the unit's platform.
-        trust: What loading a model may do: read ``data``, run ``code`` of the model's own, or unpickle. A model that does more is
-            not registered, approved or deployed. Default: ``("data", "code")``. Where it has ``pickle``, endpoints need network
-            isolation.
-        deploy_to: Accounts and Regions that may take what is released here, each with a registry of its own. The stack's ``env``
-            must be given. Default: none, and nothing is released.
+        approval: How packages that passed the gate become approved. Default: by a person, notified by the unit's topic, within
+            seven days or the limit of the unit's platform.
+        trust: What loading a model may involve: ``data`` only, the model's own ``code``, or ``pickle``. Models that need more are
+            not registered, approved or deployed. Default: ``("data", "code")``. With ``pickle``, endpoints need network isolation.
+        deploy_to: Accounts and Regions that may take releases of this registry, each with a registry of its own; requires the
+            stack's ``env``. Default: none, and nothing is released.
 
     Raises:
         ValidationError: If the name or trust is not allowed, or an environment of ``deploy_to`` cannot be a target.
@@ -94,7 +93,7 @@ class ModelRegistry(RegistryBase):
             self,
             "Resource",
             model_package_group_name=self._group_name,
-            # create-only: another text would replace the group
+            # create-only: a changed description would replace the group
             model_package_group_description=f"Packages of model {name} of business unit {business_unit.name}",
         )
         group.apply_removal_policy(business_unit.profile.removal_policy)
@@ -127,32 +126,33 @@ class ModelRegistry(RegistryBase):
         max_wait: cdk.Duration | None = None,
         images: Images = Images.OWN,
     ) -> "ModelRegistry":
-        """Define the package group of a model that another account or Region trains and releases: not an import.
+        """Define the package group of a model that another account or Region trains and releases. This is not an import.
 
-        The source offers releases; this side takes them. Its Promote machine copies what was released, compares it with the
-        release's hashes, keeps it under its own key, and registers it in this group. Approval, rollout, rollback and audit are
-        those of any package. The image is needed by the same digest in this account's own registry, or see ``images``.
+        The source offers releases, and the Promote machine of this registry copies them, verifies the release's hashes, encrypts
+        the copies with this unit's key, and registers them in this group. Approval, rollout, rollback and audit are the same as
+        for any package. The image must be in this account's own ECR registry under the same digest, or see ``images``.
 
         Args:
-            scope: Parent.
+            scope: Parent construct.
             id: Construct id.
             business_unit: The unit, defined in this stack, with the same name as in the source.
             name: Name of the model; the group is ``<unit>-<name>`` on both sides.
-            source: Whose releases are taken.
-            approval: How a release becomes approved here. ``Approval.automatic()`` approves what the source approved, unless the
+            source: Environment whose releases are taken.
+            approval: How releases become approved here. ``Approval.automatic()`` approves what the source approved, unless the
                 unit is paused or frozen, or the model was released here before. Default: by a person of this account.
-            trust: What loading a model may do here; a release of one that does more is refused. Default: ``("data", "code")``.
-            deploy_to: Who may take what is released from here: the next ones of a chain. Default: none.
-            max_wait: How long a release may wait: one that is neither taken nor refused for good by then is overdue, and
-                ``inbox.alarm`` notifies the unit's topic. It is checked hourly. At least an hour, at most 14 days. Default: 6
-                hours.
-            images: Where the image of a release may be. ``Images.SHARED``: in this account's registry or, where that lacks it, in
-                the source's of the same Region, whose repository's policy must admit this account. Endpoints then need that
-                repository whenever an instance starts, and none may be serverless. Default: in this account's own registry alone.
+            trust: What loading a model may involve here; releases that need more are refused. Default: ``("data", "code")``.
+            deploy_to: Environments that may take releases of this registry, to form a chain. Default: none.
+            max_wait: Longest wait of a release, 1 hour to 14 days: one that is by then neither taken nor permanently refused is
+                overdue, and ``inbox.alarm`` notifies the unit's topic. Checked hourly. Default: 6 hours.
+            images: Registries that may contain the image of a release. ``Images.SHARED``: this account's registry and, if the
+                image is missing there, the source's in the same Region, whose repository policy must allow this account.
+                Endpoints then depend on that repository whenever an instance starts, and cannot be serverless. Default: this
+                account's own registry only.
 
         Raises:
-            ValidationError: If the stack does not know its account and Region, is the source itself, or is in another partition, or
-                the unit is imported, or ``max_wait`` is out of range, or images are shared with another Region or released on.
+            ValidationError: If the stack has no explicit account and Region, is the source itself, or is in another partition; if
+                the unit is imported or its name is a token; if ``max_wait`` is out of range; if images are shared across Regions
+                or together with ``deploy_to``.
 
         Example:
             >>> from mlops_constructs import BusinessUnit
@@ -175,7 +175,7 @@ class ModelRegistry(RegistryBase):
             problems.append("the unit's name must be known at synthesis, as both accounts' policies name roles by it")
         elif not isinstance(business_unit.artifacts, s3.Bucket):
             problems.append(
-                f"business unit {business_unit.name!r} is imported, and copies that are not kept expire by a rule of its bucket; "
+                f"business unit {business_unit.name!r} is imported, but a lifecycle rule of its bucket must expire unused copies; "
                 "define the registry in the stack that defines the unit"
             )
         raise_if_any(scope, "InvalidModelRegistry", problems)
@@ -208,23 +208,23 @@ class ModelRegistry(RegistryBase):
         trust: Sequence[Trust] = TRUSTED,
         pipelines: Sequence[str] | None = None,
     ) -> IModelRegistry:
-        """Import the registry of another stack of the unit: its packages are served, read, reviewed, approved, and registered.
+        """Import the registry of another stack of the unit, to serve, read, review, approve and register its packages.
 
-        Whose approvals count is written by the owner into the registry's parameter. An endpoint of this stack has it as of this
-        stack's deployment, and the owner need not be deployed for a new endpoint. A pipeline of this stack that approves by policy
-        is refused: its role would have to be in the owner's rule.
+        The owning stack publishes the valid approvers in the registry's parameter. Endpoints of this stack use its value at the
+        time of this stack's deployment, so that a new endpoint needs no deployment of the owning stack. Pipelines of this stack
+        cannot approve automatically, as the owner's rule does not contain their roles.
 
         Args:
-            scope: Parent.
+            scope: Parent construct.
             id: Construct id.
-            business_unit: The unit.
+            business_unit: Owning business unit.
             name: Name of the model; the group is ``<unit>-<name>``.
-            approval: How packages are approved there; it names the approvers' role, where that is needed. Default: by a person,
-                in a role that is not known here.
-            trust: What loading a model may do there; a pipeline of this stack registers nothing that does more. Default:
+            approval: How packages are approved there; names the approver role where that is needed. Default: by a person, in a
+                role that is unknown here.
+            trust: What loading a model may involve there; pipelines of this stack register no model that needs more. Default:
                 ``("data", "code")``.
-            pipelines: Names of the owner's pipelines whose models endpoints of this stack may load, as ``RetrainingPipeline``
-                takes them. Default: one with the registry's name.
+            pipelines: Names (the ``name`` of ``RetrainingPipeline``) of the owner's pipelines whose models endpoints of this stack
+                may load. Default: one pipeline with the registry's name.
 
         Raises:
             ValidationError: If the name, trust or a pipeline's name is not allowed.
@@ -246,59 +246,59 @@ class ModelRegistry(RegistryBase):
 
     @property
     def inbox(self) -> PromotionInbox | None:
-        """Where releases arrive; None for a registry whose models are trained here."""
+        """Inbox of releases; ``None`` unless the registry is defined by ``from_environment``."""
         return self._inbox
 
     @property
     def shares_images_of(self) -> Environment | None:
-        """Environment from whose registry endpoints pull images that this account's lacks; None where they pull none there."""
+        """Environment whose ECR registry endpoints use for images missing in this account's; ``None`` without shared images."""
         return self._shares_images_of
 
     @property
     def downstream(self) -> Downstream:
-        """What the farthest environment of the chain serves, as the champion of a pipeline: ``RetrainingPipeline(endpoint=)``.
+        """The model served by the last environment of the chain, as a pipeline's champion: ``RetrainingPipeline(endpoint=)``.
 
-        There is no champion before that environment serves anything. An environment of the chain is known once it has reported.
+        There is no champion until that environment serves a model. Environments of the chain are discovered by their reports.
 
         Raises:
-            ValidationError: If the registry releases to none, or another environment's model is the champion.
+            ValidationError: If ``deploy_to`` is empty, or the champion is already that of another environment.
         """
         return self.downstream_in(None)
 
     def downstream_in(self, environment: str | None) -> Downstream:
-        """Return what one environment serves, as the champion of a pipeline: where a standby comes after production, name that.
+        """Return the model served by one environment, as a pipeline's champion, for example where a standby follows production.
 
         Args:
-            environment: Its name, as the stack before it in the chain lists it. None: the farthest one.
+            environment: Its name in the ``deploy_to`` of the previous stack of the chain; ``None`` for the last environment.
 
         Raises:
-            ValidationError: If the registry releases to none, or another environment's model is the champion.
+            ValidationError: If ``deploy_to`` is empty, or the champion is already that of another environment.
         """
         served = self._served
         if served is None or not served.targets:
-            fix = "give it deploy_to, or the pipeline an endpoint of this stack"
+            fix = "give the registry deploy_to, or the pipeline an endpoint of this stack"
             raise ValidationError(
                 "InvalidModelRegistry",
-                [f"{self._group_name!r} is released to no environment that could serve it; {fix}"],
+                [f"{self._group_name!r} has no target environment whose model could be the champion; {fix}"],
                 self,
             )
         if self._downstream is None:
             served.measure_against(environment)
             self._downstream = Downstream(self, "Downstream", business_unit=self._unit, group_name=self._group_name)
-        farthest = "the farthest environment"
+        farthest = "the last environment"
         problem = (
-            f"the champion of {self._group_name!r} is what {served.champion or farthest} serves already, got "
-            f"{environment or farthest}; name one for all pipelines"
+            f"the champion of {self._group_name!r} is already the model of {served.champion or farthest}, got "
+            f"{environment or farthest}; use the same environment for all pipelines"
         )
         raise_if_any(self, "InvalidModelRegistry", [None if served.champion == environment else problem])
         return self._downstream
 
     @property
     def upstream(self) -> Upstream:
-        """The retraining in the source's account or before it, for ``DriftAlarms(retraining=)``.
+        """The retraining pipeline of the source or of an environment before it, for ``DriftAlarms(retraining=)``.
 
         Raises:
-            ValidationError: If the model is trained here.
+            ValidationError: If the registry takes no releases of another environment.
         """
         if self._served is None or self._served.source is None:
             fix = "give the alarms the pipeline of this stack"
@@ -309,24 +309,24 @@ class ModelRegistry(RegistryBase):
 
     @property
     def approval_environment(self) -> Mapping[str, str]:
-        """Environment by which a function knows whose approvals count (``mlops_runtime.registry.ApprovalRule``)."""
+        """Environment variables with the approval rule, for functions (``mlops_runtime.registry.ApprovalRule``)."""
         return {"APPROVAL": stack_of(self).to_json_string(self._render_rule())}
 
     def approve_by_policy(self, machine_role: iam.IRole) -> None:
-        """Let a machine's approvals count, where the approval is automatic; without effect where a person approves.
+        """Add a state machine to the valid approvers; without effect unless the approval is automatic.
 
         Args:
-            machine_role: Role of the machine that registers packages.
+            machine_role: Role of the state machine that registers packages.
         """
         if self._approval.is_automatic:
             self._machines.append(machine_role.role_arn)
             mark_approver(machine_role)
 
     def register_from(self, pipeline: str) -> None:
-        """Let the endpoints of the group load, and targets copy, what a pipeline registers.
+        """Allow the group's endpoints to load, and targets to copy, models that a pipeline registers.
 
         Args:
-            pipeline: Its name, ``<unit>-<name>``.
+            pipeline: Name of the pipeline, ``<unit>-<name>``.
         """
         super().register_from(pipeline)
         if self._offer is not None:
@@ -335,10 +335,10 @@ class ModelRegistry(RegistryBase):
             self._release.admit(pipeline)
 
     def retrained_by(self, pipeline: str) -> bool:
-        """Hand a pipeline what targets ask for, where the registry has targets; return whether it has.
+        """Forward retraining requests of targets to a pipeline; return whether the registry has targets.
 
         Args:
-            pipeline: Its name, ``<unit>-<name>``.
+            pipeline: Name of the pipeline, ``<unit>-<name>``.
         """
         if self._served is None or not self._served.targets:
             return False
@@ -346,14 +346,14 @@ class ModelRegistry(RegistryBase):
         return True
 
     def promoted_by(self, endpoint: str, table: dynamodb.ITable) -> None:
-        """Release what an endpoint of this stack promoted and has kept through its probation, and report it to the source.
+        """Release models that an endpoint of this stack deployed and kept through probation, and report them to the source.
 
         Args:
             endpoint: Name of the endpoint.
             table: Its rollout table.
 
         Raises:
-            ValidationError: If the registry has neighbours, and an endpoint of this stack promotes for it already.
+            ValidationError: If the registry has a source or targets, and another endpoint of this stack already releases for it.
         """
         if self._release is not None:
             self._release.follow(endpoint, table)
@@ -397,7 +397,7 @@ class ModelRegistry(RegistryBase):
     def _define_entry(self) -> ssm.IStringParameter:
         export = self._unit.export(self, f"registry:{self._group_name}")
         entry = RegistryEntry(group=self._group_name, unit=self._unit.name, rule=ApprovalRule(), export=export)
-        # inbox and release are defined later, and an endpoint may promote what is released
+        # inbox and release are defined later, and so may be the endpoint whose models are released
         later = {
             "rule": self._render_rule(),
             "inbox": cdk.Lazy.any(Deferred(self._published_inbox)),
@@ -412,9 +412,9 @@ class ModelRegistry(RegistryBase):
             self,
             "Entry",
             parameter_name=registry_parameter(unit=self._unit.name, group=self._group_name),
-            simple_name=False,  # a unit's name may be known at deployment only
+            simple_name=False,  # the unit's name may be a token
             string_value=value,
-            description=f"What the command mlops knows of {self._group_name}",
+            description=f"Registry entry of {self._group_name}, read by the mlops command",
         )
 
     def _published_undelivered(self) -> str | None:
@@ -427,7 +427,7 @@ class ModelRegistry(RegistryBase):
             resource = rule.node.default_child
             assert isinstance(resource, events.CfnRule)  # noqa: S101 - what an L2 rule defines
             bus = resource.event_bus_name
-            # the end of rule/[bus/]name: an ARN a target would fill the parameter
+            # only the name of rule/[bus/]name: with an ARN per target the parameter could exceed its size limit
             name = cdk.Fn.select(1 if bus is None else 2, cdk.Fn.split("/", rule.rule_arn))
             by_bus.setdefault(bus, []).append(name)
         return [to_dict(BusRules(bus=bus, names=tuple(names))) for bus, names in by_bus.items()] or None
@@ -453,7 +453,7 @@ class ModelRegistry(RegistryBase):
             timeout_seconds=self._timeout_seconds,
             trust=None if self.trust == TRUSTED else self.trust,
         )
-        # pipelines and endpoints are defined later: they are known when the template is written
+        # pipelines and endpoints are defined later, so they are resolved at synthesis
         later = {
             "machines": cdk.Lazy.list(Listed(lambda: self._machines)),
             "artifacts": cdk.Lazy.list(Listed(self._locations)),
@@ -462,28 +462,28 @@ class ModelRegistry(RegistryBase):
 
 
 def _image_problems(stack: cdk.Stack, source: Environment, targets: Sequence[Environment]) -> list[str]:
-    """Return why images can not be shared with the source.
+    """Return why the registry cannot share images of the source.
 
-    SageMaker pulls from its own Region alone: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ContainerDefinition.html
+    SageMaker pulls only from its own Region: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ContainerDefinition.html
     """
     problems = []
     if source.region != stack.region:
         problems.append(
-            f"images=Images.SHARED pulls from the registry of {source.name!r} in {source.region}, and endpoints in {stack.region} "
-            "pull from their own Region alone; push the images here and use Images.OWN"
+            f"images=Images.SHARED pulls from the registry of {source.name!r} in {source.region}, but endpoints in {stack.region} "
+            "can only pull from their own Region; push the images to this account and use Images.OWN"
         )
     if targets:
         named = ", ".join(repr(each.name) for each in targets)
         problems.append(
-            f"images=Images.SHARED may serve images of {source.name!r}, and {named} takes those of this account's registry "
-            "alone; push the images here and use Images.OWN, or leave deploy_to out"
+            f"images=Images.SHARED may use images of {source.name!r}, but {named} can only copy from this account's registry; "
+            "push the images to this account and use Images.OWN, or leave deploy_to out"
         )
     return problems
 
 
 @jsii.implements(IValidation)
 class _EntryCheck:
-    """At the end of synthesis, when targets, pipelines and endpoints are known: the size of the registry's parameter."""
+    """Checks the size of the registry's parameter at the end of synthesis, when targets, pipelines and endpoints are known."""
 
     def __init__(self, registry: ModelRegistry, value: str) -> None:
         self._registry, self._value = registry, value
@@ -493,7 +493,7 @@ class _EntryCheck:
         if size <= _MAXIMUM_ENTRY:
             return []
         return [
-            f"what the command mlops knows of {self._registry.group_name} has about {size} characters, at most {_MAXIMUM_ENTRY} "
-            "are allowed in a parameter; name fewer targets in deploy_to, and let one of them release to others, or let fewer "
-            "pipelines and endpoints of this stack use the registry"
+            f"the published parameter of {self._registry.group_name} has about {size} characters, at most {_MAXIMUM_ENTRY} "
+            "are allowed; list fewer targets in deploy_to and let one of them release to the others, or use the registry with "
+            "fewer pipelines and endpoints of this stack"
         ]

@@ -1,4 +1,4 @@
-"""Who may read packages, and who may approve them."""
+"""Permissions to read and approve model packages."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -10,19 +10,19 @@ from mlops_runtime.registry.model_package import CONTAINER_SHA256
 
 READ = ("sagemaker:DescribeModelPackage", "sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages")
 UPDATE = "sagemaker:UpdateModelPackage"
-# the unit's boundary lets no role approve that does not carry it
+# roles without this tag are denied approvals by the unit's permissions boundary
 APPROVES_TAG = "mlops:approves"
 _REASON = (
-    "packages get numbers when they are registered, below the group's name; "
-    "rejected: a policy for each package, which would be written by what is to be approved"
+    "packages get their numbers when they are registered; "
+    "rejected: a policy per package, which the pipeline that wants the approval would have to write"
 )
 
 
 def status_conditions(*statuses: str) -> dict[str, dict[str, object]]:
-    """Return the conditions that an update sets the approval to one of these, and leaves alone the hash that was registered.
+    """Return the conditions that an update sets one of these statuses and does not change the registered container hash.
 
-    One without a status does not pass. No key knows the container of a request: one that differs from the hash is refused by
-    the principal that deploys it.
+    An update without a status is denied. There is no condition key for the container of a request: a rollout refuses a container
+    that differs from the hash.
 
     See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
     """
@@ -33,9 +33,9 @@ def status_conditions(*statuses: str) -> dict[str, dict[str, object]]:
 
 
 def approvals_denied() -> iam.PolicyStatement:
-    """Return the denial of approvals, also of packages born approved, to every role that is not marked; for the unit's boundary.
+    """Return the boundary statement that denies approvals, also at creation of a package, to roles without the approver tag.
 
-    No role of the unit can tag a role.
+    No role of the unit can tag roles.
     """
     return iam.PolicyStatement(
         sid="Approvals",
@@ -44,7 +44,7 @@ def approvals_denied() -> iam.PolicyStatement:
         resources=["*"],
         conditions={
             "StringEquals": {"sagemaker:ModelApprovalStatus": "Approved"},
-            # a role without the tag is not equal to it
+            # also true for roles without the tag
             "StringNotEquals": {f"aws:PrincipalTag/{APPROVES_TAG}": "true"},
         },
     )
@@ -53,18 +53,18 @@ def approvals_denied() -> iam.PolicyStatement:
 def define_approver(
     scope: Construct, id: str, *, group_name: str, group_arn: str, packages_arn: str, business_unit: IBusinessUnit
 ) -> iam.IRole:
-    """Define the role that people approve in.
+    """Define the role in which people approve packages.
 
-    Its trust is the account: whose own policies allow ``sts:AssumeRole`` on it may take it. The unit's roles may not, as their
-    boundary has no action of STS.
+    It trusts the account, so principals whose policies allow ``sts:AssumeRole`` on it may assume it. The unit's roles may not, as
+    their permissions boundary allows no STS action.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id; its policy is ``<id>Policy``.
         group_name: Name of the package group.
         group_arn: ARN of the package group.
         packages_arn: ARN pattern of its packages.
-        business_unit: The unit.
+        business_unit: Owning business unit.
     """
     description = f"People who approve or reject packages of {group_name}"
     policy = shared_policy(
@@ -93,5 +93,5 @@ def define_approver(
 
 
 def mark_approver(role: iam.IRole) -> None:
-    """Let the unit's boundary pass approvals of a role."""
+    """Tag a role as approver, so that the unit's permissions boundary allows its approvals."""
     cdk.Tags.of(role).add(APPROVES_TAG, "true")

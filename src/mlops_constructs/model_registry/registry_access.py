@@ -1,4 +1,4 @@
-"""What a registry's names allow, defined here or imported: grants on its packages, and how people hear that one waits."""
+"""Base of defined and imported model registries: grants on packages, approval, and notifications."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -37,11 +37,11 @@ def _trust_problem(trust: Sequence[str]) -> str | None:
     if "data" in trust and len(set(trust)) == len(trust) and set(trust) <= set(_TRUSTS):
         return None
     allowed = ", ".join(map(repr, _TRUSTS))
-    return f"trust must be 'data', which every ONNX model is, and none, one or both of the others of {allowed}, got {trust!r}"
+    return f"trust must contain 'data', which every ONNX model is, and may contain the others of {allowed} once, got {trust!r}"
 
 
 class RegistryBase(Construct):
-    """A package group by its name, with how its packages are approved."""
+    """A model package group identified by name, with its approval rule."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class RegistryBase(Construct):
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit that owns it."""
+        """Owning business unit."""
         return self._unit
 
     @property
@@ -95,40 +95,40 @@ class RegistryBase(Construct):
 
     @property
     def approval(self) -> Approval:
-        """How a package becomes approved."""
+        """How packages become approved."""
         return self._approval
 
     @property
     def trust(self) -> tuple[Trust, ...]:
-        """What loading a model may do."""
+        """What loading a model may involve."""
         return self._trust
 
     @property
     def shares_images_of(self) -> Environment | None:
-        """Environment from whose registry endpoints pull images that this account's lacks; None where they pull none there."""
+        """Environment whose ECR registry endpoints use for images missing in this account's; ``None`` without shared images."""
         return None
 
     @property
     def trust_environment(self) -> Mapping[str, str]:
-        """Environment by which a job or function knows what loading a model may do; empty for what it takes without a word."""
+        """Environment variables with the trust, for jobs and functions; empty for the default trust."""
         return {} if self._trust == TRUSTED else {MLOPS_TRUST: ",".join(self._trust)}
 
     @property
     def approver_role(self) -> iam.IRole:
-        """Role in which people approve: the one given, or the registry's own."""
+        """Role in which people approve: the given role, or the registry's own."""
         return self._approver
 
     @property
     def topic(self) -> sns.ITopic:
-        """Topic that tells people which package waits."""
+        """Topic notified when a package awaits approval."""
         return self._unit.topic if self._approval.topic is None else self._approval.topic
 
     def serve(self, endpoint: str, read_models_of: Callable[[str], None]) -> None:
-        """Let packages be approved that an endpoint can load: of its own name, and of each pipeline that registers them.
+        """Add an endpoint: packages can be approved whose models it can load, which are its own and those of each pipeline.
 
         Args:
             endpoint: Name of the endpoint, whose role reads the unit's ``models/<endpoint>/``.
-            read_models_of: Lets that role read the models of a pipeline of another name.
+            read_models_of: Grants that role read access to the models of a pipeline with another name.
         """
         for pipeline in self._pipelines:
             if pipeline != endpoint:
@@ -136,7 +136,7 @@ class RegistryBase(Construct):
         self._readers.append((endpoint, read_models_of))
 
     def promoted_by(self, endpoint: str, table: dynamodb.ITable) -> None:
-        """Release nothing: a registry of another stack releases what is approved there.
+        """Do nothing: an imported registry is released by the stack that owns it.
 
         Args:
             endpoint: Name of the endpoint.
@@ -144,7 +144,7 @@ class RegistryBase(Construct):
         """
 
     def retrained_by(self, pipeline: str) -> bool:
-        """Return whether targets ask for retrainings: those of a registry of another stack ask pipelines of that stack.
+        """Return false: targets of an imported registry send retraining requests to pipelines of the stack that owns it.
 
         Args:
             pipeline: Name of the pipeline.
@@ -153,10 +153,10 @@ class RegistryBase(Construct):
         return False
 
     def register_from(self, pipeline: str) -> None:
-        """Let the endpoints of the group load what a pipeline registers.
+        """Allow the group's endpoints to load models that a pipeline registers.
 
         Args:
-            pipeline: Its name, ``<unit>-<name>``.
+            pipeline: Name of the pipeline, ``<unit>-<name>``.
         """
         self._pipelines.append(pipeline)
         for endpoint, read_models_of in self._readers:
@@ -164,7 +164,7 @@ class RegistryBase(Construct):
                 read_models_of(pipeline)
 
     def approve_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a machine needs to approve by policy; it may set nothing else. Empty where a person approves."""
+        """Return the permission to set packages to approved, for a state machine; empty unless the approval is automatic."""
         if not self._approval.is_automatic:
             return []
         return [
@@ -174,18 +174,18 @@ class RegistryBase(Construct):
         ]
 
     def waiting_message(self, variables: Mapping[str, str]) -> dict[str, object]:
-        """Return the arguments of ``sns:publish`` that tell people that a package waits.
+        """Return the arguments of ``sns:publish`` for the message that a package awaits approval.
 
         Args:
-            variables: Expressions, as ``mlops_constructs.model_registry.approval.waiting_message`` wants them.
+            variables: Expressions; see ``mlops_constructs.model_registry.approval.waiting_message``.
         """
         return waiting_message(topic_arn=self.topic.topic_arn, **self._waiting(variables))
 
     def waiting_notification(self, variables: Mapping[str, str]) -> dict[str, object] | None:
-        """Return the arguments of ``sns:publish`` that show in a chat that a package waits; None without a chat.
+        """Return the arguments of ``sns:publish`` for the chat notification; ``None`` without a chat topic.
 
         Args:
-            variables: As ``waiting_message``.
+            variables: Expressions; see ``waiting_message``.
         """
         topic = self._approval.chat_topic
         return None if topic is None else waiting_notification(topic_arn=topic.topic_arn, **self._waiting(variables))
@@ -199,36 +199,36 @@ class RegistryBase(Construct):
         }
 
     def notify_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a machine needs to publish these messages."""
+        """Return the permissions to publish these messages, for a state machine."""
         topics = [topic for topic in (self.topic, self._approval.chat_topic) if topic is not None]
         keys = [self._unit.key if topic is self._unit.topic else topic.master_key for topic in topics]
         publish = iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn for topic in topics])
-        # one statement a key: topics may share one
+        # one statement per key, as topics may share a key
         used = {key.key_arn: key for key in keys if key is not None}
         return [publish, *(key_statement(key, services=["sns"]) for key in used.values())]
 
     def _chat_problem(self) -> str | None:
         if self._approval.chat_topic is None or self._approval.chat_topic not in (self._unit.topic, self.topic):
             return None
-        return "chat_topic must be another topic than the unit's and that of people, whose mail would show JSON"
+        return "chat_topic must differ from the unit's topic and the approval's topic, whose email subscribers would get JSON"
 
     def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant listing and reading the packages.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
         """
         return iam.Grant.add_to_principal(
             grantee=grantee, actions=list(READ), resource_arns=[self._group_arn, self.packages_arn]
         )
 
     def grant_approve(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant setting a package to approved or rejected, and no other change. Never grant it to a training role.
+        """Grant setting packages to approved or rejected, and no other change. Do not grant it to a role that trains models.
 
-        An approval counts only in ``approver_role``: rollouts refuse any other.
+        Rollouts accept only approvals by ``approver_role`` or by machines of an automatic approval.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
         """
         return iam.Grant.add_to_principal(
             grantee=grantee,
@@ -238,12 +238,12 @@ class RegistryBase(Construct):
         ).combine(self.grant_read(grantee))
 
     def grant_review(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant ``mlops models show``, and ``approve`` and ``reject`` if the registry's own role approves.
+        """Grant ``mlops models show`` and, if the registry defines the approver role, ``approve`` and ``reject``.
 
-        That is: read the packages, their evaluations and the gate's results, the rule, and take the approvers' role.
+        The grantee may read packages, evaluations, gate results and the approval rule, and assume the registry's approver role.
 
         Args:
-            grantee: Who, such as the role of the unit's lead.
+            grantee: Principal to grant access to, such as the role of the unit's lead.
         """
         artifacts = self._unit.artifacts
         key = key_statement(self._unit.key, services=["s3"], actions=["kms:Decrypt"])
@@ -267,7 +267,7 @@ class RegistryBase(Construct):
         return reduce(iam.Grant.combine, grants)
 
     def _locations(self) -> list[str]:
-        """Where an artefact must lie that endpoints of this stack serve; nowhere in particular if it has none."""
+        """Return the S3 prefixes that model artifacts must have for endpoints of this stack; empty without endpoints."""
         names = dict.fromkeys([*(endpoint for endpoint, _ in self._readers), *self._pipelines])
         models = f"s3://{self._unit.artifacts.bucket_name}/models"
         return [f"{models}/{name}/" for name in names] if self._readers else []
@@ -279,7 +279,7 @@ class RegistryBase(Construct):
 
 
 class ImportedRegistry(RegistryBase):
-    """The package group of another stack of the unit. Define one with ``ModelRegistry.from_registry_name``."""
+    """A registry that another stack of the unit defines; see ``ModelRegistry.from_registry_name``."""
 
     def __init__(
         self,
@@ -310,31 +310,31 @@ class ImportedRegistry(RegistryBase):
 
     @property
     def approver_role(self) -> iam.IRole:
-        """Role in which people approve, if the import named it.
+        """Role in which people approve.
 
         Raises:
-            ValidationError: If it did not.
+            ValidationError: If the import did not name it.
         """
         if self._approval.approver is None:
             fix = "import the registry with approval=Approval.manual(approver=...)"
             raise ValidationError(
-                "UnknownApprover", [f"the approvers' role of {self._group_name!r} is not known; {fix}"], self
+                "UnknownApprover", [f"the approver role of {self._group_name!r} is unknown; {fix}"], self
             )
         return self._approval.approver
 
     @property
     def approval_environment(self) -> Mapping[str, str]:
-        """Environment by which a function knows whose approvals count: the owner's rule, as of this stack's deployment."""
+        """Environment variables with the owner's approval rule, as of this stack's deployment, for functions."""
         return {
             "REGISTRY": ssm.StringParameter.value_for_string_parameter(self, self._entry_name),
             "MODELS": stack_of(self).to_json_string(cdk.Lazy.list(Listed(self._locations))),
         }
 
     def approve_by_policy(self, machine_role: iam.IRole) -> None:
-        """Refuse a machine that approves, and do nothing where people approve.
+        """Do nothing, or fail if the approval is automatic.
 
         Args:
-            machine_role: Role of the machine that registers packages.
+            machine_role: Role of the state machine that registers packages.
 
         Raises:
             ValidationError: If the approval is automatic.
@@ -348,8 +348,8 @@ class ImportedRegistry(RegistryBase):
             raise ValidationError(
                 "RegistryOfAnotherStack",
                 [
-                    f"registry {self._group_name!r} is imported, so no pipeline may approve its packages: whose approvals count "
-                    f"is written by its owner; {fix}"
+                    f"registry {self._group_name!r} is imported, so pipelines of this stack cannot approve its packages: the "
+                    f"owning stack sets the valid approvers; {fix}"
                 ],
                 self,
             )
@@ -357,10 +357,10 @@ class ImportedRegistry(RegistryBase):
 
 @jsii.implements(cdk.IStableAnyProducer)
 class Deferred:
-    """A value that is read when the template is written, and left out of it where it is None.
+    """A lazy value, left out of the template if it is ``None``.
 
     Args:
-        value: Returns the value.
+        value: Returns the value at synthesis.
     """
 
     def __init__(self, value: Callable[[], object]) -> None:
@@ -373,10 +373,10 @@ class Deferred:
 
 @jsii.implements(cdk.IStableListProducer)
 class Listed:
-    """A list that is read when the template is written: pipelines and endpoints are defined after their registry.
+    """A lazy list, as pipelines and endpoints are defined after their registry.
 
     Args:
-        values: Returns the list.
+        values: Returns the list at synthesis.
     """
 
     def __init__(self, values: Callable[[], list[str]]) -> None:

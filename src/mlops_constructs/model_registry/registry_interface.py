@@ -1,4 +1,4 @@
-"""What rollouts and pipelines need of a model registry, defined in their stack or imported."""
+"""Interface of a model registry, defined in the stack or imported."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -13,11 +13,11 @@ from mlops_runtime.contracts.model_manifest import Trust
 
 
 class IModelRegistry(Protocol):
-    """The package group of one model, with the rule of who approves its packages."""
+    """The package group of one model, with its approval rule."""
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit that owns it."""
+        """Owning business unit."""
         ...
 
     @property
@@ -37,17 +37,17 @@ class IModelRegistry(Protocol):
 
     @property
     def approval(self) -> Approval:
-        """How a package becomes approved."""
+        """How packages become approved."""
         ...
 
     @property
     def trust(self) -> tuple[Trust, ...]:
-        """What loading a model may do."""
+        """What loading a model may involve."""
         ...
 
     @property
     def trust_environment(self) -> Mapping[str, str]:
-        """Environment by which a job or function knows what loading a model may do; empty for what it takes without a word."""
+        """Environment variables with the trust, for jobs and functions; empty for the default trust."""
         ...
 
     @property
@@ -57,48 +57,48 @@ class IModelRegistry(Protocol):
 
     @property
     def approval_environment(self) -> Mapping[str, str]:
-        """Environment by which a function knows whose approvals count (``mlops_runtime.registry.ApprovalRule``)."""
+        """Environment variables with the approval rule, for functions (``mlops_runtime.registry.ApprovalRule``)."""
         ...
 
     @property
     def shares_images_of(self) -> Environment | None:
-        """Environment from whose registry endpoints pull images that this account's lacks; None where they pull none there."""
+        """Environment whose ECR registry endpoints use for images missing in this account's; ``None`` without shared images."""
         ...
 
     def approve_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a machine needs to approve by policy; empty where a person approves."""
+        """Return the permission to set packages to approved, for a state machine; empty unless the approval is automatic."""
         ...
 
     def approve_by_policy(self, machine_role: iam.IRole) -> None:
-        """Let a machine's approvals count, where the approval is automatic."""
+        """Add a state machine to the valid approvers, if the approval is automatic."""
         ...
 
     def serve(self, endpoint: str, read_models_of: Callable[[str], None]) -> None:
-        """Let packages be approved that an endpoint can load: of its own name, and of each pipeline that registers them."""
+        """Add an endpoint: packages can be approved whose models it can load, which are its own and those of each pipeline."""
         ...
 
     def promoted_by(self, endpoint: str, table: dynamodb.ITable) -> None:
-        """Release to other accounts what an endpoint promoted, where the registry releases anything."""
+        """Release models that an endpoint deployed to other environments, if the registry has any."""
         ...
 
     def retrained_by(self, pipeline: str) -> bool:
-        """Hand a pipeline what targets ask for, where the registry has targets; return whether it has."""
+        """Forward retraining requests of targets to a pipeline; return whether the registry has targets."""
         ...
 
     def register_from(self, pipeline: str) -> None:
-        """Let the endpoints of the group load what a pipeline registers."""
+        """Allow the group's endpoints to load models that a pipeline registers."""
         ...
 
     def waiting_message(self, variables: Mapping[str, str]) -> dict[str, object]:
-        """Return the arguments of ``sns:publish`` that tell people that a package waits."""
+        """Return the arguments of ``sns:publish`` for the message that a package awaits approval."""
         ...
 
     def waiting_notification(self, variables: Mapping[str, str]) -> dict[str, object] | None:
-        """Return the arguments of ``sns:publish`` that show in a chat that a package waits; None without a chat."""
+        """Return the arguments of ``sns:publish`` for the chat notification; ``None`` without a chat topic."""
         ...
 
     def notify_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a machine needs to publish these messages."""
+        """Return the permissions to publish these messages, for a state machine."""
         ...
 
     def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
@@ -110,5 +110,5 @@ class IModelRegistry(Protocol):
         ...
 
     def grant_review(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant ``mlops models show``, and approve and reject if the registry's own role approves."""
+        """Grant ``mlops models show`` and, if the registry defines the approver role, ``approve`` and ``reject``."""
         ...

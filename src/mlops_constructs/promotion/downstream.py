@@ -35,7 +35,7 @@ class Downstream(Construct):
     Args:
         scope: The registry.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Owning business unit.
         group_name: The package group.
 
     Raises:

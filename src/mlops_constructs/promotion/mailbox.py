@@ -34,7 +34,7 @@ class Mailbox(Construct):
     Args:
         scope: The registry.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Owning business unit.
         model: Name of the model, without the unit's.
         dead_letters: Queue of what the inbox could not process.
     """

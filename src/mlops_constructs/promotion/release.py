@@ -42,7 +42,7 @@ class Release(Construct):
     Args:
         scope: The registry.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Owning business unit.
         group_name: Name of the package group.
         packages_arn: ARN pattern of its packages.
         approval_environment: Whose approvals count.

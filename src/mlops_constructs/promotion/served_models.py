@@ -40,7 +40,7 @@ class ServedModels(Construct):
     Args:
         scope: The registry.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Owning business unit.
         model: Name of the model, without the unit's.
         targets: Whose reports are kept.
     """

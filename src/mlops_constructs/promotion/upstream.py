@@ -53,7 +53,7 @@ class Upstream:
         """Refuse: people ask in the account that trains.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
 
         Raises:
             ValidationError: Always.

@@ -1,4 +1,4 @@
-"""Retraining: the jobs, the machine, the guard and what triggers them."""
+"""Retraining pipelines: jobs, the Retrain state machine, the guard and its triggers."""
 
 from mlops_constructs.retraining.guard_function import GuardPolicy
 from mlops_constructs.retraining.retraining_pipeline import RetrainingPipeline

@@ -1,4 +1,4 @@
-"""What the jobs of a pipeline read of champions that another pipeline of the same endpoint has trained."""
+"""Read access of a pipeline's jobs to champions that other pipelines of the same endpoint trained."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,8 +9,8 @@ from mlops_constructs._roles import ServiceRole, shared_policy
 from mlops_constructs.unit_interface import IBusinessUnit
 
 _REASON = (
-    "a champion is the model of any earlier execution of a pipeline of this endpoint; rejected: one key, which changes with every "
-    "promotion"
+    "a champion is the model of any earlier execution of a pipeline of this endpoint; rejected: one object key, which changes "
+    "with every promotion"
 )
 
 
@@ -18,10 +18,10 @@ class ChampionAccess:
     """The roles of a pipeline that load champions.
 
     Args:
-        scope: The pipeline.
-        business_unit: The unit.
-        pipeline: The pipeline's name.
-        roles: Roles that load the model that is live.
+        scope: Construct of the pipeline.
+        business_unit: Owning business unit.
+        pipeline: Name of the pipeline.
+        roles: Roles of the jobs that load the live model.
     """
 
     def __init__(
@@ -32,10 +32,10 @@ class ChampionAccess:
         self._policy: iam.ManagedPolicy | None = None
 
     def join(self, readers: dict[str, Callable[[str], None]]) -> None:
-        """Let this pipeline and those that measure against the same champion read each other's models.
+        """Grant this pipeline and the others of the same endpoint read access to each other's models.
 
         Args:
-            readers: What lets each of them read another one's, by its name; gets this one's.
+            readers: By pipeline, the function that grants it access to another's models; this pipeline's is added.
         """
         for other, others_read in readers.items():
             others_read(self._pipeline)
@@ -43,7 +43,7 @@ class ChampionAccess:
         readers[self._pipeline] = self.read_models_of
 
     def read_models_of(self, pipeline: str) -> None:
-        """Let the roles read what another pipeline registered."""
+        """Grant the roles read access to another pipeline's models."""
         models = f"models/{pipeline}/*"
         statements = [
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._artifacts.arn_for_objects(models)]),

@@ -1,4 +1,4 @@
-"""The guard of a retraining pipeline: its policy, its function, and the rules that start it."""
+"""The guard of a retraining pipeline: its policy, its function, and the rules that trigger it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source, request_source
 from mlops_runtime.retraining.retraining_guard import ENDED
 
-# an execution that dies without Release is over by then
+# an execution that failed without Release has ended by then
 _LOCK_GRACE_SECONDS = 300
 _YEAR = cdk.Duration.days(365)
 
@@ -27,21 +27,22 @@ BrokenFeed = Literal["ask", "retrain"]
 @checked("InvalidGuardPolicy")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardPolicy:
-    """When the guard lets a model be trained again, how often it checks, and the number of new labels it waits for.
+    """When the guard may start retrainings, and how often it rechecks triggers.
 
     Args:
-        recheck_interval: How often the guard asks again while an alarm is in ALARM, or enough labels wait: an alarm reports only
-            once that it fires. Default: every hour.
-        rejected_cooldown: Time between a retraining whose candidate was rejected and the next that no person asked for, at
-            least ``cooldown``. Default: the same.
-        broken_feed: What an alarm does whose newest report says that the feed of a feature that drifted looks broken: values in
-            another unit, nulls that jumped, unknown levels, another type or schema. ``"ask"`` trains nothing and asks people, who
-            fix the feed, or train on it with ``mlops train``; ``"retrain"`` trains on it. Default: ``"ask"``.
-        min_labels: New rows of the label group without which nothing but a person retrains; when they have come a retraining
-            is asked for. They are reported by ``MLOps Features Ingested`` events on the unit's bus. Default: rows are not counted.
+        recheck_interval: How often the guard rechecks while an alarm is in ALARM or enough new labels exist, as alarms report a
+            state change only once. Default: every hour.
+        rejected_cooldown: Cooldown after a rejected candidate, at least ``cooldown``; requests by people are exempt. Default:
+            ``cooldown``.
+        broken_feed: Reaction to an alarm whose newest report finds that the feed of a drifted feature looks broken: values in
+            another unit, a jump in nulls, unknown levels, another type or schema. ``"ask"`` does not retrain but notifies people,
+            who fix the feed or retrain with ``mlops train``; ``"retrain"`` retrains. Default: ``"ask"``.
+        min_labels: Number of new rows of the label group that a retraining requires, except one requested by a person; reaching it
+            requests a retraining. ``MLOps Features Ingested`` events on the unit's bus report new rows. Default: rows are not
+            counted.
         interval: How often a retraining is requested regardless of alarms. Default: never.
-        cooldown: Time between two retrainings that no person asked for. Default: 24 hours.
-        max_runs_per_day: Retrainings a UTC day. Default: 2.
+        cooldown: Minimum time between two retrainings; requests by people are exempt. Default: 24 hours.
+        max_runs_per_day: Maximum number of retrainings per UTC day. Default: 2.
 
     Example:
         >>> GuardPolicy(min_labels=10_000).recheck_interval.to_hours()
@@ -59,7 +60,7 @@ class GuardPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardLimits:
-    """When a pipeline may be retrained; ``label_table`` of ``label_database`` is the table whose new rows are counted."""
+    """A guard policy with the label table whose new rows it counts."""
 
     policy: GuardPolicy
     label_table: str | None = None
@@ -71,7 +72,7 @@ class GuardLimits:
         return self.policy.min_labels is not None and self.label_table is not None
 
     def problems(self) -> list[str | None]:
-        """Return what is not possible."""
+        """Return the values that are not allowed."""
         minute = cdk.Duration.minutes(1)
         return [
             check_range("max_runs_per_day", self.policy.max_runs_per_day, minimum=1, maximum=24),
@@ -82,13 +83,13 @@ class GuardLimits:
             check_duration("interval", self.policy.interval, minimum=minute, maximum=_YEAR),
             check_duration("recheck_interval", self.policy.recheck_interval, minimum=minute, maximum=_YEAR),
             check_range("min_labels", self.policy.min_labels, minimum=1, maximum=10**12),
-            "min_labels counts rows of the feature store's label group; a training set from S3 has none"
+            "min_labels counts rows of the feature store's label group, and a training set from S3 has none; leave it out"
             if self.policy.min_labels is not None and self.label_table is None
             else None,
         ]
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that the guard reads them from."""
+        """Return the environment variables of the guard."""
         variables = {
             "COOL_DOWN_SECONDS": str(int(self.policy.cooldown.to_seconds(integral=False))),
             "DAILY_BUDGET": str(self.policy.max_runs_per_day),
@@ -112,14 +113,14 @@ def define_guard(
     machine_seconds: int,
     table: dynamodb.ITable,
 ) -> QueueConsumer:
-    """Define function and queue ``Guard`` and every rule that feeds it but that of the alarms, which come later.
+    """Define the function and queue ``Guard`` and its rules, except that of the alarms, which are added later.
 
     Args:
-        scope: The pipeline.
-        access: What its parts may do.
-        limits: When it may be retrained.
-        machine: The Retrain machine.
-        machine_seconds: How long an execution may take.
+        scope: Construct of the pipeline.
+        access: Permissions of the pipeline.
+        limits: Limits of the guard.
+        machine: The Retrain state machine.
+        machine_seconds: Maximum duration of an execution.
         table: Table of state and decisions.
     """
     unit = access.business_unit
@@ -174,20 +175,20 @@ def _define_rules(
             detail_type=[DetailType.FEATURES_INGESTED.value],
             detail={"subject": [str(limits.label_table)]},
         )
-        new_data = f"New rows that {pipeline} may learn from"
+        new_data = f"New label rows of {pipeline}"
         guard.feed(events.Rule(scope, "NewData", event_bus=unit.bus, description=new_data, event_pattern=ingested))
     if limits.policy.interval is not None:
-        description = f"Asks regularly whether {pipeline} is to be retrained"
+        description = f"Requests retrainings of {pipeline} on a schedule"
         guard.feed(
             events.Rule(
                 scope, "Schedule", description=description, schedule=events.Schedule.rate(limits.policy.interval)
             )
         )
-    # an alarm notifies once when it fires, and not again while it is in ALARM
+    # an alarm sends one event when it fires, and none while it stays in ALARM
     recheck = events.Rule(
         scope,
         "Recheck",
-        description=f"Checks whether an alarm of {pipeline} is still in ALARM, or labels wait",
+        description=f"Rechecks alarms and new labels of {pipeline}",
         schedule=events.Schedule.rate(limits.policy.recheck_interval),
     )
     guard.feed(recheck)

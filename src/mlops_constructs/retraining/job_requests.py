@@ -1,4 +1,4 @@
-"""The jobs of a retraining as calls of SageMaker's API, with expressions where a value is known only at run time."""
+"""Requests of a retraining's jobs to SageMaker, with JSONata expressions for values known only at run time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,25 +16,24 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 TRAINING_SET_ID = "MLOPS_TRAINING_SET_ID"
 TRAINING_SET_TAG = "mlops:training-set"
 SPLITS = ("train", "holdout", "manifest")
-# how an evaluation has the champion: not at all, as a model, by what it predicted in an image of its own, or by what its own server
-# answered
+# input of an evaluation for the champion: none, its model archive, predictions made in its own image, or those of its own server
 Champion = Literal["none", "archive", "predictions", "answers"]
-# SageMaker may take this long to find instances and to copy data, besides the job's own run time
+# time beyond a job's own runtime to provision instances and copy data
 JOB_GRACE_SECONDS = 1800
 # of a transform job: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html
 _PAYLOAD_MB = 4
-# of an execution's name, in the names of its jobs
+# characters of an execution's name in the names of its jobs
 CHARACTERS_OF_NAME = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnvironment:
-    """Where jobs run and what they may use; values may be tokens.
+    """Image, instances, network, roles and locations of the jobs; values may be tokens.
 
-    ``roles`` has one role ARN for each of ``set``, ``prep``, ``train``, ``live`` and ``eval`` that there is; ``training_set`` is
-    the prefix of one training's set, an expression without braces, ``training_set_id`` the variable of its id where the machine
-    knows it. ``maximum_wait`` asks for spare capacity. ``trust`` are variables by which a job knows what loading a model may do;
-    empty for the default. ``metric_uri`` is the file of the unit's metric function, where there is one.
+    ``roles`` maps the existing ones of ``set``, ``prep``, ``train``, ``live``, ``eval``, ``rows`` and ``asks`` to role ARNs;
+    ``training_set`` is the prefix of one training set, an expression without delimiters, and ``training_set_id`` the variable of
+    its id if the machine knows it. ``maximum_wait`` enables spot training. ``trust`` are the environment variables of the
+    registry's trust, empty for the default. ``metric_uri`` is the file of the unit's metric function, if any.
     """
 
     pipeline: str
@@ -61,7 +60,7 @@ class JobEnvironment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparkPlan:
-    """The Glue job that builds what does not fit the training-set job, and how long a run may take; its name may be a token."""
+    """Glue job for training sets that exceed the training-set job's memory, and its maximum runtime; the name may be a token."""
 
     job_name: str
     maximum: int
@@ -69,10 +68,11 @@ class SparkPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePlan:
-    """What the training-set job reads, what tags it before, where it keeps manifests and tells lineage; values may be tokens.
+    """Tables, tagging function, manifests and lineage of the training-set job; values may be tokens.
 
-    ``catalog`` is the ARN of the Glue catalog without its resource, ``lineage`` the prefix of the outbox of OpenLineage's events,
-    ``namespace`` that of the job in them. ``read`` are the tables of the plan. Without ``spark`` what does not fit is refused.
+    ``catalog`` is the ARN of the Glue catalog without its resource, ``lineage`` the prefix of the outbox of OpenLineage events,
+    ``namespace`` the job's namespace in them. ``read`` are the tables of the plan. Without ``spark``, sets that do not fit are
+    refused.
     """
 
     plan: TrainingSetPlan
@@ -89,7 +89,7 @@ class FeaturePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessingPlan:
-    """What runs between training set and training; values may be tokens."""
+    """Processing step between training set and training; values may be tokens."""
 
     image_uri: str
     instance_type: str
@@ -101,7 +101,7 @@ class ProcessingPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPlan:
-    """The container of others that serves, and what it is asked with; the image's URI and the environment may be tokens."""
+    """A third-party serving container and its content type; the image's URI and the environment may be tokens."""
 
     image_uri: str
     content_type: ServerContentType
@@ -110,12 +110,12 @@ class ServerPlan:
 
 
 def training_set_job(jobs: JobEnvironment, features: FeaturePlan, *, is_built: bool = False) -> dict[str, object]:
-    """Return the arguments of CreateProcessingJob for the training set; it reads Glue and S3 itself, so it has a network.
+    """Return the arguments of CreateProcessingJob for the training set; the job reads Glue and S3, and so has network access.
 
-    A set that Spark has built (``is_built``) it checks, and reports as one of its own.
+    With ``is_built`` the job verifies a set that Spark built, and reports it like one of its own.
 
-    What it reads is tagged before, so that retention keeps it and the job need not commit to a table. It writes its files itself:
-    an upload by SageMaker would come after the process, when an erasure can no longer stop it.
+    Snapshots are tagged before, so that retention keeps them and the job needs no permission to commit. The job writes its files
+    itself: SageMaker would upload them after the process has ended, when an erasure can no longer stop it.
     """
     arguments = ["--plan", *split_argument(canonical_json(features.plan).decode())]
     arguments += ["--as-of", "{% $request.as_of %}", "--database", features.database, "--tables", *features.tables]
@@ -127,9 +127,9 @@ def training_set_job(jobs: JobEnvironment, features: FeaturePlan, *, is_built: b
 
 
 def spark_run(jobs: JobEnvironment, features: FeaturePlan, spark: SparkPlan) -> dict[str, object]:
-    """Return the arguments of StartJobRun for a training set that does not fit the training-set job.
+    """Return the arguments of StartJobRun for a training set that exceeds the training-set job's memory.
 
-    The build has the name of the execution: a run that is started again writes the same files, each once.
+    The build is named after the execution, so that a restarted run writes the same files once.
     """
     return {
         "JobName": spark.job_name,
@@ -145,7 +145,7 @@ def spark_run(jobs: JobEnvironment, features: FeaturePlan, spark: SparkPlan) -> 
 
 
 def preparation_job(jobs: JobEnvironment, step: ProcessingPlan) -> dict[str, object]:
-    """Return the arguments of CreateProcessingJob for a processing step: the training split in, one channel out, no network."""
+    """Return the arguments of CreateProcessingJob for a processing step: training split in, one channel out, no network."""
     return _processing(
         jobs,
         "prep",
@@ -163,11 +163,11 @@ def preparation_job(jobs: JobEnvironment, step: ProcessingPlan) -> dict[str, obj
 def training_job(
     jobs: JobEnvironment, *, script: str, code_uri: str, step: ProcessingPlan | None = None
 ) -> dict[str, object]:
-    """Return the arguments of CreateTrainingJob; by default the container reaches no network.
+    """Return the arguments of CreateTrainingJob.
 
-    Step Functions' optimized integration supports neither ``ContainerEntrypoint`` nor ``ContainerArguments``: SageMaker runs the
-    image's own ``train``, which reads the script's name among the hyperparameters. Encryption between containers is left out as
-    well: each job has one instance, which it does not affect (https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html).
+    Step Functions' optimized integration supports neither ``ContainerEntrypoint`` nor ``ContainerArguments``, so SageMaker runs the
+    image's own ``train``, which reads the script's name from the hyperparameters. Inter-container encryption is not set, as it does
+    not affect jobs with one instance (https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html).
     """
     channels = [_channel("train", _split(jobs, "train")), _channel("code", code_uri)]
     if step is not None:
@@ -209,14 +209,14 @@ def training_job(
         job["EnableManagedSpotTraining"] = True
         stopping["MaxWaitTimeInSeconds"] = jobs.maximum_wait
     if jobs.has_checkpoints:
-        # SageMaker copies both ways from outside the container, isolated or not
+        # SageMaker copies checkpoints from outside the container, so network isolation does not matter
         uri = f"{{% 's3://{jobs.artifacts_bucket}/checkpoints/{jobs.pipeline}/' & $name %}}"
         job["CheckpointConfig"] = {"S3Uri": uri, "LocalPath": CHECKPOINTS}
     return job
 
 
 def prediction_job(jobs: JobEnvironment) -> dict[str, object]:
-    """Return the arguments of CreateProcessingJob in which the champion predicts the holdout, in the image that serves it."""
+    """Return the arguments of CreateProcessingJob in which the champion predicts the holdout, in its serving image."""
     return _processing(
         jobs,
         "live",
@@ -230,12 +230,12 @@ def prediction_job(jobs: JobEnvironment) -> dict[str, object]:
 
 
 def predictions_uri(jobs: JobEnvironment) -> str:
-    """Return the prefix of what the champion predicts of the holdout."""
+    """Return the S3 URI prefix of the champion's predictions."""
     return f"{{% 's3://{jobs.artifacts_bucket}/' & $predictions %}}"
 
 
 def split_list(jobs: JobEnvironment, split: str) -> dict[str, object]:
-    """Return the arguments that list the files of a split, or of the manifest."""
+    """Return the arguments of ListObjectsV2 for the files of a split, or the manifest."""
     key = f"$substringAfter({jobs.training_set}, 's3://')"
     return {
         "Bucket": f"{{% $substringBefore({key}, '/') %}}",
@@ -244,7 +244,7 @@ def split_list(jobs: JobEnvironment, split: str) -> dict[str, object]:
 
 
 def rows_job(jobs: JobEnvironment, server: ServerPlan) -> dict[str, object]:
-    """Return the arguments of CreateProcessingJob that writes the holdout as the server that is asked takes it."""
+    """Return the arguments of CreateProcessingJob that writes the holdout as requests for a third-party server."""
     job = _processing(
         jobs,
         "rows",
@@ -258,7 +258,7 @@ def rows_job(jobs: JobEnvironment, server: ServerPlan) -> dict[str, object]:
 
 
 def asked_model(jobs: JobEnvironment) -> dict[str, object]:
-    """Return the arguments of CreateModel, but for its name, for the server that is asked."""
+    """Return the arguments of CreateModel, without its name, for a third-party server."""
     return {
         "PrimaryContainer": "{% $container %}",
         "ExecutionRoleArn": jobs.roles["asks"],
@@ -269,10 +269,10 @@ def asked_model(jobs: JobEnvironment) -> dict[str, object]:
 
 
 def transform_job(jobs: JobEnvironment, server: ServerPlan) -> dict[str, object]:
-    """Return the arguments of CreateTransformJob, but for its model, that asks a server for the holdout.
+    """Return the arguments of CreateTransformJob, without its model, in which a third-party server predicts the holdout.
 
     Step Functions' optimized integration supports neither ``ModelClientConfig`` nor ``DataProcessing``. A line of JSON is a whole
-    request; lines of CSV are put together.
+    request; several lines of CSV form one.
     """
     is_json = server.content_type == "application/json"
     return {
@@ -305,13 +305,13 @@ def _of_answers(jobs: JobEnvironment, folder: str, *, variable: str = "answers",
 def evaluation_job(
     jobs: JobEnvironment, plan: EvaluationPlan, *, champion: Champion, server: ServerPlan | None = None
 ) -> dict[str, object]:
-    """Return the arguments of CreateProcessingJob that measures the candidate, beside the champion if there is one.
+    """Return the arguments of CreateProcessingJob that evaluates the candidate, against the champion if there is one.
 
     Args:
-        jobs: Where jobs run.
-        plan: What is measured.
-        champion: How the job has the champion.
-        server: The container whose answers stand for the candidate. Default: the job loads it.
+        jobs: Environment of the jobs.
+        plan: Evaluation plan.
+        champion: Input for the champion.
+        server: Third-party container that has predicted for the candidate. Default: the job loads the candidate.
     """
     inputs = {split: _split(jobs, split) for split in SPLITS}
     inputs["candidate"] = "{% $artifact %}"
@@ -340,12 +340,12 @@ def evaluation_job(
 
 
 def evaluation_prefix(jobs: JobEnvironment) -> str:
-    """Return the open expression (without its closing brace) of the prefix that evaluation and baseline are written to."""
+    """Return the prefix of evaluation and baseline, as an expression without its closing delimiter."""
     return f"{{% 's3://{jobs.artifacts_bucket}/evaluations/{jobs.pipeline}/' & $name"
 
 
 def _expected(jobs: JobEnvironment) -> str:
-    """Return what a team got from its model made elsewhere; without that an input must still have an object."""
+    """Return the URI of the team's own predictions of an external model, or the manifest, as an input must have an object."""
     given = "$request.candidate.predictions_uri"
     return f"{{% $exists({given}) ? {given} : {jobs.training_set} & '/manifest' %}}"
 

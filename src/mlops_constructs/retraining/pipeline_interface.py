@@ -1,4 +1,4 @@
-"""What alarms and people need of a retraining pipeline."""
+"""Interface of a retraining pipeline."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 
 
 class IRetrainingPipeline(Protocol):
-    """A pipeline that trains one model again."""
+    """A pipeline that retrains one model."""
 
     @property
     def pipeline_name(self) -> str:
@@ -18,13 +18,13 @@ class IRetrainingPipeline(Protocol):
 
     @property
     def endpoint_name(self) -> str:
-        """Name of the endpoint whose champion a candidate is measured against, and whose reports confirm alarms."""
+        """Name of the endpoint whose model is the champion, and whose monitor reports confirm alarms."""
         ...
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
-        """Let alarms ask for a retraining; the guard reads each again before it starts anything."""
+        """Add alarms that request a retraining; the guard checks their state again before it starts one."""
         ...
 
     def grant_request(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a role or user ask for a retraining with ``mlops train``, in its own name alone."""
+        """Grant requesting a retraining with ``mlops train``, under the caller's own identity only."""
         ...

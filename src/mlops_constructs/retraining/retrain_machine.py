@@ -1,4 +1,4 @@
-"""The Retrain machine: training set, training, evaluation, gate, and the registration of what passes."""
+"""The Retrain state machine: training set, training, evaluation, gate, and registration of candidates that pass."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from mlops_constructs.retraining.server_states import server_states
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.retraining import EvaluationPlan, candidate_item
 
-# what approvers are notified of; variables of the machine
+# values of the approvers' message, as variables of the machine
 MESSAGE_VARIABLES = {
     "package": "$package",
     "reason": "$reason",
@@ -54,17 +54,17 @@ _FROM_GATE = (
 )
 
 
-# where the job had its code from, as SageMaker describes the job
+# source of the job's code, from SageMaker's description of the job
 _CODE_THAT_RAN = "{% $states.result.InputDataConfig[ChannelName = 'code'].DataSource.S3DataSource.S3Uri & '' %}"
 
-# the request for which the guard gave the lock to this execution, and to no other
+# the request for which the guard gave this execution the lock
 _ACCEPTED = """{% (
     $row := $states.result.Item;
     $row.owner.S = $execution and $exists($row.request.S) ? $parse($row.request.S) : null
 ) %}"""
 
 
-# a prefix for each model and content of the holdout; one of more than a page of files is not recognised again
+# a prefix per model and holdout; a holdout with more than one page of files is never found again
 _PREDICTIONS = """{{% (
     $files := $states.result.Contents.(Key & ' ' & ETag);
     $content := $hash($join($files, ' ') & ($states.result.IsTruncated ? $name : ''), 'SHA-256');
@@ -72,9 +72,9 @@ _PREDICTIONS = """{{% (
 ) %}}"""
 
 
-# `BroughtCandidate`, as the machine knows it at its end
+# fields of `BroughtCandidate` at the end of a run
 _BROUGHT = {
-    # of a run that failed after it had registered
+    # a run may fail after it has registered the package
     "outcome": "{% $outcome = 'FAILED' ? 'REGISTERED' : $outcome %}",
     "execution": "{% $execution %}",
     "at": NOW,
@@ -82,11 +82,11 @@ _BROUGHT = {
     "package": "{% $package %}",
     "predictions_uri": "{% $request.candidate.predictions_uri & '' %}",
 }
-# which training set lies at a prefix that is published again and again: its manifest is written last
+# identifies the training set at a prefix that is republished: publishers write the manifest last
 _PUBLISHED = "{% $join([$states.result.Contents.(Key & ' ' & ETag & ' ' & LastModified)], ' ') %}"
 _REPUBLISHED = """{{% 'the training set was published again during the run, which may have ' & ($exists($request.candidate)
-    ? 'read two sets; bring the model again: mlops models register {0} MODEL'
-    : 'trained on one set and measured on the other; ask again: mlops train {0} --reason ...') %}}"""
+    ? 'read two sets; register the model again: mlops models register {0} MODEL'
+    : 'trained on one set and evaluated on the other; request it again: mlops train {0} --reason ...') %}}"""
 _UNAPPROVED = """{% (
     $version := $substringAfter($package, ':model-package/');
     $package = '' ? $caught
@@ -94,19 +94,19 @@ _UNAPPROVED = """{% (
 ) %}"""
 _TOO_LARGE = """{{% 'the training set does not fit the training-set job of {pipeline}, on {instance_type}: ' & $size
     & '; give the pipeline training_set_job=TrainingSetJob(...), or a larger instance_type, and deploy the stack' %}}"""
-_NOT_BUILT = """{% 'the training set was not built by Spark, which was asked because ' & $size & ': ' & $caught
-    & '; nothing is lost: ask for a retraining again' %}"""
-_NO_SERVER = """{{% 'the model that serves {endpoint} is of a container of others'
-    & ($exists($champion.image) ? ', ' & $champion.image : '') & ', which {pipeline} has no server to ask: give its TrainingJob '
-    & 'former_serving=ServingContainer(image=...) of that container, and deploy the stack' %}}"""
+_NOT_BUILT = """{% 'Spark failed to build the training set, which it builds because ' & $size & ': ' & $caught
+    & '; nothing was changed: request the retraining again' %}"""
+_NO_SERVER = """{{% 'the live model of {endpoint} needs a third-party container'
+    & ($exists($champion.image) ? ', ' & $champion.image : '') & ', which {pipeline} does not declare: give its TrainingJob '
+    & 'former_serving=ServingContainer(image=...) with that image, and deploy the stack' %}}"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """Where packages are registered and who approves them; ARNs and names may be tokens.
+    """Registration and approval of packages; ARNs and names may be tokens.
 
-    ``waiting_message`` and, with a chat, ``waiting_notification`` are arguments of ``sns:publish``, ``code_sha256`` names
-    the training code. ``content_types`` is what the image takes.
+    ``waiting_message`` and, with a chat topic, ``waiting_notification`` are arguments of ``sns:publish``; ``code_sha256`` is the
+    hash of the training code; ``content_types`` are the content types that the image accepts.
     """
 
     group_name: str
@@ -119,12 +119,13 @@ class Registration:
 
 
 def registration_states(plan: Registration, *, partition: str) -> dict[str, State]:
-    """Return the states from Register on; they end in WasBrought.
+    """Return the states from Register to WasBrought.
 
-    The policy approves only while the unit's automation works: what passes in a pause or freeze waits for a person, and says why.
+    Automatic approval requires that the unit is not paused or frozen; otherwise packages await a person's approval, with the
+    reason.
 
     Args:
-        plan: Where, and by whom.
+        plan: Registry and approval.
         partition: AWS partition.
     """
     told = "Registered" if plan.waiting_notification is None else "TellChat"
@@ -137,7 +138,7 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
             catch="Caught",
             assign={"package": "{% $states.result.ModelPackageArn %}"},
         ),
-        # a lost message never changes the outcome of what it tells about
+        # a failed notification does not change the outcome
         "TellPeople": task(
             "sns:publish",
             dict(plan.waiting_message),
@@ -174,7 +175,7 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
 
 
 def _of_gate(*names: str) -> str:
-    """Return an expression of what the gate answered of these; a model that is ONNX has no flavor and no trust."""
+    """Return an expression that selects these fields of the gate's result; ONNX models have no flavor and no trust."""
     return f"$sift($gate, function($value, $name) {{ $name in [{', '.join(repr(name) for name in names)}] }})"
 
 
@@ -188,11 +189,11 @@ def _package(plan: Registration) -> dict[str, object]:
         "ModelPackageGroupName": plan.group_name,
         "ModelPackageDescription": "{% ($exists($request.candidate) ? 'made elsewhere, registered by ' : 'trained by ') & $name %}",
         "ModelApprovalStatus": "PendingManualApproval",
-        # the registry answers a repeated call with the package of the first one
+        # a repeated call returns the package of the first one
         "ClientToken": "{% $substring($hash($execution, 'SHA-256'), 0, 32) %}",
         "CustomerMetadataProperties": f"{{% $merge([{_of_gate(*_FROM_GATE)}, {ours}]) %}}",
         "InferenceSpecification": {
-            # as the gate bound it: the server compares both files of the archive with what was evaluated
+            # the container as the gate bound it: the server compares both files of the archive with the evaluated ones
             "Containers": ["{% $gate.container %}"],
             "SupportedContentTypes": list(plan.content_types),
             "SupportedResponseMIMETypes": ["application/json", "text/csv"],
@@ -202,10 +203,9 @@ def _package(plan: Registration) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainPlan:
-    """What one pipeline trains, on what, and where its parts are; ARNs and names may be tokens.
+    """Jobs, functions, tables and registration of one pipeline; ARNs and names may be tokens.
 
-    ``server`` is the container of others that serves, where the pipeline's own image does not; ``former_server`` the one that
-    served before, where it does again.
+    ``server`` is the third-party container that serves instead of the pipeline's image; ``former_server`` one that served before.
     """
 
     pipeline: str
@@ -229,32 +229,32 @@ class RetrainPlan:
 
     @property
     def asked(self) -> ServerPlan | None:
-        """The container of others whose server can be asked."""
+        """Third-party container whose server predicts the holdout."""
         return self.server or self.former_server
 
     @property
     def seconds(self) -> int:
-        """How long a retraining may take: its jobs, and an hour for the steps between them."""
+        """Maximum duration of a run in seconds: its jobs, and an hour for the other states."""
         longest = self.jobs.maximum
         # prediction, evaluation, training
         runs = [longest, longest, longest if self.jobs.maximum_wait is None else self.jobs.maximum_wait]
         runs += [] if self.features is None else [longest]
         runs += [] if self.features is None or self.features.spark is None else [self.features.spark.maximum]
         runs += [] if self.processing is None else [self.processing.maximum]
-        # rows and answers of candidate and champion
+        # rows and predictions of candidate and champion
         runs += [] if self.server is None else [longest] * 4
         runs += [] if self.former_server is None else [longest] * 2
         return sum(runs) + len(runs) * JOB_GRACE_SECONDS + 3600
 
 
 def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, object]:
-    """Return the machine that trains, measures and registers one candidate.
+    """Return the definition of the machine that trains, evaluates and registers one candidate.
 
-    The request is what the guard wrote into the row with the lock; an execution that does not hold the lock is refused, regardless
-    of its input. Every other path ends with Release: the guard admits the next retraining only then.
+    The machine reads its request from the row in which the guard took the lock for the execution; executions without the lock fail,
+    whatever their input. Every other path ends with Release, after which the guard can start the next run.
 
     Args:
-        plan: What is trained and where.
+        plan: Plan of the pipeline.
         partition: AWS partition. Default: ``aws``.
     """
     begin = "TagSnapshots" if plan.features is not None else "FindTrainingSet"
@@ -270,7 +270,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             caught="",
             package="",
         ),
-        # the input is not read: a caller who may start the machine may write it
+        # the input is ignored, as anyone who may start the machine controls it
         "ReadRequest": task(
             "dynamodb:getItem",
             {"TableName": plan.retraining_table, "Key": _state_key(plan), "ConsistentRead": True},
@@ -300,7 +300,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             "Type": "Fail",
             "Error": "NOT_ACCEPTED",
             "Cause": f"{{% 'the guard of {plan.pipeline} accepted no request for ' & $execution & "
-            "'; ask for a retraining by an event on the bus of the unit' %}",
+            "'; request a retraining with mlops train, or by an event on the bus of the unit' %}",
         },
         "ReadChampion": task(
             "dynamodb:getItem",
@@ -312,7 +312,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
                 "champion": "{% $exists($states.result.Item.live.S) ? $parse($states.result.Item.live.S) : null %}"
             },
         ),
-        # before anything is trained for nothing
+        # fail before training if the champion cannot be evaluated
         **(
             {}
             if plan.asked is not None
@@ -326,7 +326,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
         **_job_states(plan, partition),
         **_gate_states(plan, partition),
         **registration_states(plan.registration, partition=partition),
-        # before the lock is released: who brings the archive again is answered by this run
+        # before the lock is released, so that registering the same archive again finds this run's result
         "WasBrought": choose(
             ("$exists($request.candidate) and ($outcome != 'FAILED' or $package != '')", "KeepOutcome"),
             default="Release",
@@ -400,7 +400,7 @@ def _state_key(plan: RetrainPlan) -> dict[str, object]:
 
 
 _IS_OF_CONTAINER = "$exists($champion.flavor) and $champion.flavor = 'container'"
-# a model made elsewhere; null where one is trained
+# an externally trained model; null if the run trains
 _CANDIDATE = "{% $exists($request.candidate) ? $request.candidate : null %}"
 
 
@@ -426,7 +426,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
 
     states: dict[str, State] = {}
     if plan.features is not None:
-        # before anything is read, and by a function: a tag is a commit, and who commits may rewrite a table
+        # before any read, and in a function: tags are commits, and a job that may commit could rewrite a table
         states["TagSnapshots"] = invoke(
             plan.features.tags_arn,
             {"as_of": "{% $request.as_of %}", "now": NOW},
@@ -440,7 +440,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             },
             timeout=150,
         )
-        # the job leaves the id as its exit message
+        # the job returns the id as its exit message
         # https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
         identity = "{% $exists($states.result.ExitMessage) ? $states.result.ExitMessage : '' %}"
         states["TrainingSet"] = job(
@@ -464,7 +464,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
     if step is not None:
         states["Process"] = job("Processing", preparation_job(jobs, step), "Train", step.maximum)
     kept = {"artifact": "{% $states.result.Payload.artifact_uri %}"}
-    # a model that is not ONNX predicts in the image that serves it
+    # champions that are not ONNX predict in the image that serves them
     rivals = [
         ("$champion = null", "Evaluate"),
         (f"$exists($champion.image) and $champion.image != '{jobs.image_uri}'", "ListHoldout"),
@@ -493,7 +493,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             jobs.maximum if jobs.maximum_wait is None else jobs.maximum_wait,
             {"trained": "{% $states.result.ModelArtifacts.S3ModelArtifacts %}", "code": _CODE_THAT_RAN},
         ),
-        # what is measured, registered and served lies where no training can write
+        # copies the model to a prefix that no training job can write
         "Keep": invoke(
             plan.gate_arn,
             {"trained_uri": "{% $trained %}", "execution": "{% $execution %}", "candidate": _CANDIDATE},
@@ -504,7 +504,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             timeout=330,
         ),
         "HasChampion": choose(*rivals, default="EvaluateAgainstChampion"),
-        # a champion is asked once a holdout
+        # a champion predicts each holdout once
         "ListHoldout": task(
             "aws-sdk:s3:listObjectsV2",
             split_list(jobs, "holdout"),
@@ -530,7 +530,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
 
 
 def _large_set_states(plan: RetrainPlan, features: FeaturePlan, checked: State, *, partition: str) -> dict[str, State]:
-    """Return the states of a set that the training-set job has no memory for: built by Spark and checked, or refused."""
+    """Return the states for training sets that exceed the training-set job's memory: built by Spark and verified, or refused."""
     spark = features.spark
     if spark is None:
         return {
@@ -549,14 +549,14 @@ def _large_set_states(plan: RetrainPlan, features: FeaturePlan, checked: State, 
             catch="NotBuilt",
             timeout=spark.maximum + JOB_GRACE_SECONDS,
         ),
-        # as the training-set job: it finds the manifest and every byte of it, and reports the set as one of its own
+        # the training-set job verifies the manifest and all files, and reports the set like one that it built
         "CheckSet": checked | {"Catch": [checked["Catch"][0] | {"Next": "NotBuilt"}]},
         "NotBuilt": assign("RecordFailure", reason=_NOT_BUILT),
     }
 
 
 def _same_set_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
-    """Return the states that hold a run to one training set, which others publish: what it began with is there at its end."""
+    """Return the states that fail a run if its training set in S3 was republished meanwhile."""
 
     def find(variable: str, next_state: str) -> State:
         return task(
@@ -577,7 +577,7 @@ def _same_set_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
 
 
 def _record(plan: RetrainPlan, outcome: str, *, partition: str, next_state: str, catch: str) -> State:
-    """Return the state that writes what came of a candidate into the endpoint's audit chain."""
+    """Return the state that appends a candidate's outcome to the endpoint's audit chain."""
     claim: dict[str, object] = {
         "plan": NULL,
         "request": "{% $request %}",
@@ -612,7 +612,7 @@ def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             timeout=330,
         ),
         "IsBetter": choose(("$gate.verdict = 'PASSED'", "Sign"), default="Reject"),
-        # the recorder alone may use the key; it reads again what the gate decided and on what
+        # only the recorder may use the signing key; it reads the gate's result and evaluation again
         "Sign": invoke(
             plan.record_arn,
             {"gate_uri": "{% $gate.gate_uri %}"},

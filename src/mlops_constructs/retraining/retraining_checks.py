@@ -1,4 +1,4 @@
-"""Checks of a declaration against itself and what there is: training set, evaluation, gate."""
+"""Consistency checks of a pipeline's training set, training job, evaluation and gate."""
 
 import math
 from collections.abc import Sequence
@@ -20,25 +20,27 @@ _OF_OUTPUTS = ("wape", "mae")
 
 
 def source_problem(given: TrainingSetPlan | TrainingSetSource, store: IUnitFeatureStore | None) -> str | None:
-    """Return why a training set and a store do not go together.
+    """Return why a training set and a feature store do not match.
 
     Args:
-        given: What a training set is made of, or where it lies.
-        store: The store.
+        given: Plan or source of the training set.
+        store: Feature store, if given.
     """
     if isinstance(given, TrainingSetSource):
         return (
-            None if store is None else "store must not be given beside a TrainingSetSource, which says where sets lie"
+            None
+            if store is None
+            else "store must not be given with a TrainingSetSource, which has its own; leave one of them out"
         )
-    return None if store is not None else "store must be given: a TrainingSetPlan is built from the features of one"
+    return None if store is not None else "store must be given: a TrainingSetPlan is built from a feature store"
 
 
 def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None]:
-    """Return what a gate asks that its evaluation cannot answer, and limits that nothing could keep.
+    """Return conditions of a gate that its evaluation does not measure, and limits out of range.
 
     Args:
-        gate: When a candidate may be registered.
-        evaluation: What it is measured on.
+        gate: Conditions for registering a candidate.
+        evaluation: Evaluation of the candidate.
     """
     columns = (*(evaluation.segments or ()), *(evaluation.bands or {}))
     known = ", ".join(map(repr, columns)) or "none"
@@ -48,7 +50,7 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
         None
         if gate.metric in (None, evaluation.metric)
         else f"gate.metric must be the evaluation's {evaluation.metric!r}, got {gate.metric!r}",
-        # two-sided; with 0.5 or less the "bound" would lie near the estimate
+        # two-sided; with 0.5 or less the bound would be close to the estimate
         check_range("gate.confidence", gate.confidence, minimum=0.5, maximum=0.999),
         check_range("gate.resamples", gate.resamples, minimum=100, maximum=100_000),
         check_range("gate.max_regression", gate.max_regression, minimum=-1, maximum=10),
@@ -60,13 +62,12 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
         if minimum is not None and maximum is not None and minimum >= maximum
         else None,
         *(
-            f"evaluation.bands must cut a column at one finite number or more, each above the one before, got {limits!r} for "
-            f"{column!r}"
+            f"evaluation.bands must have one or more finite limits in ascending order, got {limits!r} for {column!r}"
             for column, limits in (evaluation.bands or {}).items()
             if not limits or not all(map(math.isfinite, limits)) or any(low >= high for low, high in pairwise(limits))
         ),
         *(
-            f"evaluation.segments and bands must not name {column!r} both"
+            f"evaluation.segments and evaluation.bands must not both name {column!r}"
             for column in evaluation.bands or {}
             if column in (evaluation.segments or ())
         ),
@@ -79,42 +80,42 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
 
 
 def metric_problems(training: TrainingJob, evaluation: EvaluationPlan) -> list[str | None]:
-    """Return why a metric function and an evaluation do not go together.
+    """Return why a metric function and an evaluation do not match.
 
     Args:
-        training: Names the file of the function.
-        evaluation: What it measures: a vector, which has one label column and neither facets nor attributions.
+        training: Training job with the file of the function.
+        evaluation: Evaluation; that of a vector has one label column and neither facets nor attributions.
     """
     is_custom = evaluation.metric == "custom_loss"
     if not is_custom:
         return [
             None
             if training.metric is None
-            else f"training.metric is measured by evaluation.metric 'custom_loss', got {evaluation.metric!r}; leave one out"
+            else f"training.metric requires evaluation.metric 'custom_loss', got {evaluation.metric!r}; change one of them"
         ]
     return [
         None
         if training.metric is not None
-        else "evaluation.metric 'custom_loss' needs the file of the function as training.metric",
-        "evaluation.labels are of several outputs; a vector has one label column, a list of numbers"
+        else "evaluation.metric 'custom_loss' requires training.metric, the file with the function",
+        "evaluation.labels requires several outputs; a vector has one label column, a list of numbers; leave labels out"
         if evaluation.labels is not None
         else None,
-        "evaluation.facets are not measured for a vector, which has no positive label; leave them out, or watch segments"
+        "evaluation.facets are not measured for a vector, which has no positive label; leave them out, or use segments"
         if evaluation.facets
         else None,
-        "evaluation.attribution_rows is not possible for a vector, whose numbers mean nothing one by one; leave it out"
+        "evaluation.attribution_rows is not supported for a vector, whose numbers have no meaning of their own; leave it out"
         if evaluation.attribution_rows is not None
         else None,
     ]
 
 
 def kind_problems(gate: GateSpec, evaluation: EvaluationPlan, source: TrainingSetSource) -> list[str | None]:
-    """Return what a gate or an evaluation asks that the kind of its model does not have: of classes or of several outputs.
+    """Return settings of a gate or an evaluation that the kind of model, classes or several outputs, does not support.
 
     Args:
-        gate: When a candidate may be registered.
-        evaluation: What it is measured on; ``macro_log_loss`` is of classes, ``labels`` are of several outputs.
-        source: Where training sets come from.
+        gate: Conditions for registering a candidate.
+        evaluation: Evaluation; ``macro_log_loss`` implies classes, ``labels`` several outputs.
+        source: Source of training sets.
     """
     is_classes = evaluation.metric == "macro_log_loss"
     return [
@@ -125,20 +126,20 @@ def kind_problems(gate: GateSpec, evaluation: EvaluationPlan, source: TrainingSe
 
 def _class_problems(gate: GateSpec, evaluation: EvaluationPlan, *, is_classes: bool) -> list[str | None]:
     return [
-        "gate.min_recall is of classes; set evaluation.metric to 'macro_log_loss', or leave it out"
+        "gate.min_recall requires classes; set evaluation.metric to 'macro_log_loss', or leave it out"
         if gate.min_recall and not is_classes
         else None,
         *(
             check_range(f"gate.min_recall of {name!r}", least, minimum=0, maximum=1)
             for name, least in (gate.min_recall or {}).items()
         ),
-        "evaluation.positive_class is of classes; use positive, or set evaluation.metric to 'macro_log_loss'"
+        "evaluation.positive_class requires classes; use positive, or set evaluation.metric to 'macro_log_loss'"
         if evaluation.positive_class is not None and not is_classes
         else None,
-        "evaluation.positive is a limit of one number; name the class that counts as positive as positive_class"
+        "evaluation.positive is a limit of one number; for classes, set positive_class to the positive class"
         if evaluation.positive is not None and is_classes
         else None,
-        "evaluation.facets of classes need the one that counts as positive; set positive_class"
+        "evaluation.facets of classes require a positive class; set positive_class"
         if evaluation.facets and is_classes and evaluation.positive_class is None
         else None,
     ]
@@ -157,10 +158,10 @@ def _output_problems(
         f"evaluation.metric of several labels must be one of {', '.join(_OF_OUTPUTS)}, got {evaluation.metric!r}"
         if evaluation.metric not in _OF_OUTPUTS
         else None,
-        "evaluation.facets are not measured for several labels, none of which is positive; leave them out, or watch segments"
+        "evaluation.facets are not measured for several labels, none of which is positive; leave them out, or use segments"
         if evaluation.facets
         else None,
-        "evaluation.attribution_rows is not possible for several labels, whose attributions have different units; leave it out"
+        "evaluation.attribution_rows is not supported for several labels, whose attributions have different units; leave it out"
         if evaluation.attribution_rows is not None
         else None,
         f"evaluation.labels must be those of the training set, {source.plan.labels!r}, got {labels!r}"
@@ -170,11 +171,11 @@ def _output_problems(
 
 
 def signature_problems(plan: SignaturePlan | None, source: TrainingSetSource) -> list[str | None]:
-    """Return why a training job cannot write the signature that it is asked for.
+    """Return why a training job cannot write the signature.
 
     Args:
-        plan: How it is to write one; ``None`` where the script does.
-        source: Where training sets come from.
+        plan: Plan of the signature; ``None`` if the script writes it.
+        source: Source of training sets.
     """
     if plan is None:
         return []
@@ -200,13 +201,13 @@ def signature_problems(plan: SignaturePlan | None, source: TrainingSetSource) ->
 def container_problems(
     serving: ServingContainer | None, evaluation: EvaluationPlan, gate: GateSpec, *, allowed: Sequence[Trust]
 ) -> list[str | None]:
-    """Return what cannot be asked of a model that a container of others loads.
+    """Return settings that models of a third-party container do not support.
 
     Args:
-        serving: The container; ``None`` where our server serves.
-        evaluation: What a candidate is measured on.
-        gate: When a candidate may be registered.
-        allowed: What loading a model may do, as the registry says.
+        serving: Third-party container; ``None`` if the platform's server serves.
+        evaluation: Evaluation of the candidate.
+        gate: Conditions for registering a candidate.
+        allowed: Trust of the registry.
     """
     if serving is None:
         return []
@@ -215,42 +216,41 @@ def container_problems(
         None
         if serving.trust in allowed
         else trust_refusal("the model", "a container", serving.trust, allowed=allowed).partition("; ")[0]
-        + f"; allow it with ModelRegistry(trust={(*allowed, serving.trust)!r}), or serve with a container that does less",
-        "evaluation.attribution_rows is not possible with training.serving, since attributions load the model; leave it out"
+        + f"; allow it with ModelRegistry(trust={(*allowed, serving.trust)!r}), or use a container that needs less trust",
+        "evaluation.attribution_rows is not supported with training.serving, since attributions load the model; leave it out"
         if evaluation.attribution_rows is not None
         else None,
         *(
-            f"gate.{name} is not possible with training.serving, since a transform job does not time single rows; leave it out, "
-            "and watch latency"
+            f"gate.{name} is not supported with training.serving, since a transform job does not time single rows; leave it out, "
+            "and monitor latency"
             for name in timed
         ),
     ]
 
 
 def monitoring_problems(evaluation: EvaluationPlan) -> list[str | None]:
-    """Return what an evaluation asks for the monitors that no baseline could hold.
+    """Return settings of an evaluation for the monitors' baseline that are invalid.
 
     Args:
-        evaluation: What is compared given, watched together, kept apart and explained.
+        evaluation: Evaluation with conditions, pairs, facets and attributions.
     """
     conditions, facets = evaluation.conditions or (), evaluation.facets or ()
     return [
         check_range("evaluation.attribution_rows", evaluation.attribution_rows, minimum=1, maximum=10_000),
         *(
-            f"evaluation.conditions must be cut at finite edges, each above the one before, got {condition.edges!r} for "
-            f"{condition.name!r}"
+            f"evaluation.conditions must have finite edges in ascending order, got {condition.edges!r} for {condition.name!r}"
             for condition in conditions
             if not all(map(math.isfinite, condition.edges))
             or any(low >= high for low, high in pairwise(condition.edges))
         ),
         *(
-            f"evaluation.conditions must give edges to columns alone, got {condition.edges!r} for {condition.name!r} of kind "
+            f"evaluation.conditions can only have edges for columns, got {condition.edges!r} for {condition.name!r} of kind "
             f"{condition.kind!r}"
             for condition in conditions
             if condition.kind != "column" and condition.edges
         ),
         *(
-            f"evaluation.pairs must be of two columns that differ, got {pair!r}"
+            f"evaluation.pairs must have two different columns each, got {pair!r}"
             for pair in evaluation.pairs or ()
             if len(set(pair)) != 2 or len(pair) != 2
         ),
@@ -263,11 +263,11 @@ def monitoring_problems(evaluation: EvaluationPlan) -> list[str | None]:
 
 
 def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -> list[str]:
-    """Return which columns an evaluation names that its training set will not have, as far as that is known at synth.
+    """Return columns of an evaluation that its training set lacks, if its columns are known at synthesis.
 
     Args:
-        evaluation: What a candidate is measured on.
-        source: Where training sets come from.
+        evaluation: Evaluation of the candidate.
+        source: Source of training sets.
     """
     known = _columns(source)
     if not known:
@@ -294,33 +294,33 @@ def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -
 
 
 def job_problem(job: ITrainingSetJob | None, source: TrainingSetSource) -> str | None:
-    """Return why a pipeline's sets cannot be built by a Spark job.
+    """Return why a Spark job cannot build a pipeline's training sets.
 
     Args:
-        job: The job, if one is given.
-        source: Where training sets come from.
+        job: The job, if given.
+        source: Source of training sets.
     """
     if job is None:
         return None
     if source.plan is None or source.store is None:
-        return "training_set_job builds sets of a TrainingSetPlan, got one from S3; leave it out"
+        return "training_set_job requires a TrainingSetPlan, got a training set from S3; leave it out"
     if job.store.database_name != source.store.database_name:
         return (
-            f"training_set_job builds sets of {job.store.database_name}, the plan's store is {source.store.database_name}; "
-            "give a TrainingSetJob of that store"
+            f"training_set_job belongs to store {job.store.database_name}, the plan's store is {source.store.database_name}; "
+            "use a TrainingSetJob of that store"
         )
     return None
 
 
 def _naive_columns(evaluation: EvaluationPlan) -> tuple[str, ...]:
-    """Return the columns of the naive predictions: of several outputs one for each."""
+    """Return the columns of the naive predictions, with several outputs one per output."""
     if evaluation.labels is None:
         return evaluation.baselines
     return tuple(f"{name}_{output}" for name in evaluation.baselines for output in evaluation.labels)
 
 
 def _columns(source: TrainingSetSource) -> list[str]:
-    """Return the columns that training sets will have; none where that is not known at synth."""
+    """Return the columns of training sets; empty if they are unknown at synthesis."""
     plan, store = source.plan, source.store
     if plan is None or store is None:
         return []
@@ -341,10 +341,10 @@ def _unknown(names: tuple[str, ...], source: TrainingSetSource) -> list[str]:
 
 
 def feature_problems(source: TrainingSetSource) -> list[str]:
-    """Return which groups and columns of a plan its store does not have.
+    """Return groups and columns of a plan that its store lacks.
 
     Args:
-        source: Where training sets come from.
+        source: Source of training sets.
     """
     plan, store = source.plan, source.store
     if plan is None or store is None:
@@ -367,7 +367,7 @@ def feature_problems(source: TrainingSetSource) -> list[str]:
     for name, columns in wanted:
         known = [column.name for column in groups[name].columns] if name in groups else columns
         problems += [
-            f"training_set wants {column!r} of group {name!r}, which has {', '.join(map(repr, known))}"
+            f"training_set uses {column!r} of group {name!r}, which has {', '.join(map(repr, known))}"
             for column in columns
             if column not in known
         ]

@@ -1,4 +1,4 @@
-"""What the jobs, the machine and the guard of one pipeline may do."""
+"""Permissions of a pipeline's jobs, state machine and functions, and of people who use it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,10 +40,10 @@ from mlops_runtime.retraining.training_artifacts import METRICS_FILE
 from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE
 
 WILDCARD_REASON = (
-    "jobs and executions get names at run time, below the pipeline's own name, and packages numbers; "
-    "rejected: one fixed job name, which could run once"
+    "jobs and executions get names at run time, prefixed by the pipeline's name, and packages numbers; "
+    "rejected: one fixed job name, which SageMaker accepts only once"
 )
-_SET_REASON = f"lineage has artifacts by the hash of their source, and lists without a resource type; {ROLE_REASON}"
+_SET_REASON = f"lineage artifacts are named by a hash of their source, and listing has no resource type; {ROLE_REASON}"
 _OF_SERVERS = ("rows", "asks")
 _RUN_ACTIONS = ("glue:BatchStopJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:StartJobRun")
 _RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
@@ -51,7 +51,7 @@ _RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingAccess:
-    """The pipeline and its surroundings; its methods return roles and IAM statements of each part."""
+    """A pipeline's constructs; the methods return roles and IAM statements of its parts."""
 
     scope: Construct
     business_unit: IBusinessUnit
@@ -66,7 +66,7 @@ class RetrainingAccess:
     def job_roles(
         self, code: s3_assets.Asset, processing_code: s3_assets.Asset | None, metric: s3_assets.Asset | None = None
     ) -> dict[str, ServiceRole]:
-        """Define one role for each job: one reads features, one what it trains on, one sets and models."""
+        """Define one role per job, each with only the data that its job reads and writes."""
         image, roles = self.training.image, {}
         if self.source.store is not None and self.source.plan is not None:
             lineage = lineage_statements(self.scope, self.source.plan.name)
@@ -119,7 +119,7 @@ class RetrainingAccess:
         return roles | self._server_roles()
 
     def _server_roles(self) -> dict[str, ServiceRole]:
-        """Define who writes the holdout for a container of others, and its server, which reads no more of the set."""
+        """Define the roles of the job that writes the holdout for a third-party server, and of the server's transform job."""
         serving = self.training.asked_container
         if serving is None:
             return {}
@@ -200,7 +200,7 @@ class RetrainingAccess:
         return _list(self.business_unit.artifacts.bucket_arn, f"{folder}/{self.pipeline}/*")
 
     def _splits(self, split: str | None = None) -> str:
-        own = "*/" if self.source.is_built else ""  # one folder for each training
+        own = "*/" if self.source.is_built else ""  # one prefix per training
         return self.source.bucket.arn_for_objects(
             f"{self.source.prefix}/*" if split is None else f"{self.source.prefix}/{own}{split}/*"
         )
@@ -209,9 +209,9 @@ class RetrainingAccess:
         return _list(self.source.bucket.bucket_arn, f"{self.source.prefix}/*")
 
     def jobs_policy(self, roles: dict[str, ServiceRole]) -> iam.ManagedPolicy:
-        """Define what the machine may do about jobs: start them in their place, watch and stop them, pass their roles.
+        """Define the machine's permissions on jobs: start them in the declared network, watch and stop them, pass their roles.
 
-        A policy of its own: with the machine's other statements it would have more than 6,144 characters.
+        A separate policy: together with the machine's other statements it would exceed 6,144 characters.
         """
         unit, scope = self.business_unit, self.scope
         jobs = {kind: sagemaker_arn(scope, f"{kind}-job", f"{self.pipeline}-*") for kind in ("training", "processing")}
@@ -261,7 +261,7 @@ class RetrainingAccess:
         )
 
     def _encrypted(self, types: Sequence[str]) -> list[dict[str, object]]:
-        """Return the conditions under which jobs of instance types encrypt: once with, once without a key of their volume."""
+        """Return encryption conditions per group of instance types: those that support a volume key, and those that do not."""
         key = self.business_unit.key.key_arn
         found: list[dict[str, object]] = []
         for takes_key in (True, False):
@@ -277,7 +277,7 @@ class RetrainingAccess:
         return found
 
     def server_policy(self, roles: dict[str, ServiceRole]) -> iam.ManagedPolicy:
-        """Define what the machine may do about the server of a container of others: make its model, ask it, delete the model."""
+        """Define the machine's permissions for third-party servers: create the model, run the transform job, delete the model."""
         unit, scope = self.business_unit, self.scope
         model, job = (sagemaker_arn(scope, kind, f"{self.pipeline}-*") for kind in ("model", "transform-job"))
         rule = stack_values(scope).format_arn(
@@ -317,7 +317,7 @@ class RetrainingAccess:
     def machine(
         self, *, functions: list[str], rollout_table: dynamodb.ITable, table: dynamodb.ITable
     ) -> list[iam.PolicyStatement]:
-        """Receive job events, invoke functions, register, approve if the policy says so, notify, release, publish events."""
+        """Return the machine's other permissions: invoke functions, register, approve automatically, notify, release, events."""
         unit = self.business_unit
         rules = [
             stack_values(self.scope).format_arn(service="events", resource="rule", resource_name=_RULE.format(kind))
@@ -325,7 +325,7 @@ class RetrainingAccess:
         ]
         packages = [self.registry.group_arn, self.registry.packages_arn]
         statements = [
-            # how Step Functions receives a job's end
+            # Step Functions uses these rules to learn that a job ended
             # https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
             iam.PolicyStatement(
                 actions=["events:DescribeRule", "events:PutRule", "events:PutTargets"], resources=rules
@@ -335,22 +335,22 @@ class RetrainingAccess:
             iam.PolicyStatement(actions=["dynamodb:UpdateItem"], resources=[table.table_arn]),
             key_statement(unit.key, services=["dynamodb"]),
             iam.PolicyStatement(actions=["sagemaker:CreateModelPackage"], resources=packages),
-            # registering reads the image and the artefact with the machine's rights
+            # registering reads the image and the artifact with the machine's permissions
             self.training.serving_image.register_statement(self.scope),
             _objects("s3:GetObject", self._artifacts("models")),
-            # whether the champion predicted this holdout before
+            # to find earlier predictions of the champion for this holdout
             self._list_splits(),
             self._list_artifacts("predictions"),
             key_statement(unit.key, services=["s3"], actions=["kms:Decrypt"]),
             put_events_statement(unit),
-            # people are asked whether to train on a feed that looks broken
+            # to ask people whether to train on a feed that looks broken
             iam.PolicyStatement(actions=["sns:Publish"], resources=[unit.topic.topic_arn]),
             key_statement(unit.key, services=["sns"]),
         ]
         return [*statements, *self.registry.approve_statements(), *self.registry.notify_statements()]
 
     def gate(self, rollout_table: dynamodb.ITable) -> list[iam.PolicyStatement]:
-        """Copy what was trained to where it is written once; read an evaluation and what APIs promise, write the gate's result.
+        """Return the gate's permissions: copy the trained model once, read evaluation and request schema, write its result.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         """
@@ -365,7 +365,7 @@ class RetrainingAccess:
                 self.business_unit.artifacts.arn_for_objects(f"evaluations/{self.pipeline}/*/{METRICS_FILE}"),
             ),
             *self._promises(rollout_table),
-            # the copy's hash, as S3 made it
+            # to read the copy's hash that S3 computed
             _objects("s3:GetObject", archives),
             iam.PolicyStatement(
                 actions=["s3:PutObject"],
@@ -377,7 +377,7 @@ class RetrainingAccess:
         ]
 
     def guard(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Read alarms and reports again, keep state and decisions, start the Retrain machine and read its executions."""
+        """Return the guard's permissions: read alarms and reports, store decisions, start the machine and read its executions."""
         reports = f"monitor/{self.endpoint}/reports/*"
         return [
             *self.business_unit.automation_statements(),
@@ -392,12 +392,12 @@ class RetrainingAccess:
             _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(reports)),
             _list(self.business_unit.artifacts.bucket_arn, reports),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
-            # whether a model that was brought before is still in the registry
+            # to check whether an earlier registered model is still in the registry
             iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
         ]
 
     def register(self, rollout_table: dynamodb.ITable) -> list[iam.PolicyStatement]:
-        """Upload a model made elsewhere, and read the registry's rule and what APIs promise of the endpoint."""
+        """Return the permissions to upload an external model, and to read the approval rule and the endpoint's request schema."""
         unit = self.business_unit
         return [
             _objects("s3:PutObject", self._artifacts(REGISTERED)),
@@ -410,7 +410,7 @@ class RetrainingAccess:
         ]
 
     def request(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Find the pipeline, and read the guard's decision and the execution's end."""
+        """Return the permissions to read the pipeline's parameters, the guard's decision and the execution's result."""
         unit = self.business_unit
         return [
             key_statement(unit.key, services=["dynamodb"], actions=["kms:Decrypt"]),
@@ -427,7 +427,7 @@ class RetrainingAccess:
         ]
 
     def read_runs(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Read decisions, executions, evaluations, gate results, packages' names, and jobs of this pipeline with their logs."""
+        """Return the permissions to read decisions, executions, evaluations, gate results, package names, jobs and their logs."""
         unit, scope = self.business_unit, self.scope
         kinds = ["Training", "Processing", *([] if self.training.asked_container is None else ["Transform"])]
         jobs = [sagemaker_arn(scope, f"{kind.lower()}-job", f"{self.pipeline}-*") for kind in kinds]
@@ -454,7 +454,7 @@ class RetrainingAccess:
             ),
             iam.PolicyStatement(actions=[f"sagemaker:Describe{kind}Job" for kind in kinds], resources=jobs),
             iam.PolicyStatement(actions=["logs:DescribeLogStreams"], resources=[f"{arn}:*" for arn in groups.values()]),
-            # of the pipeline's own jobs alone
+            # only of the pipeline's own jobs
             iam.PolicyStatement(
                 actions=["logs:GetLogEvents"],
                 resources=[f"{arn}:log-stream:{self.pipeline}-*" for arn in groups.values()],
@@ -462,7 +462,7 @@ class RetrainingAccess:
         ]
 
     def _promises(self, rollout_table: dynamodb.ITable) -> list[iam.PolicyStatement]:
-        """Read the desired spec, which has what APIs promise."""
+        """Return the permissions to read the serving spec, which contains the request schema."""
         return [
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn]),
             _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint}/*")),
@@ -486,23 +486,23 @@ class RetrainingAccess:
         )
 
     def tag_statements(self) -> list[iam.PolicyStatement]:
-        """Tag the snapshots of the training set's tables for the job, which may not."""
+        """Return the permissions to tag the snapshots that the training-set job reads; the job itself has none."""
         store = self.source.store
         return [] if store is None else store.tag_statements()
 
     def admit_to_tags(self, function: lambda_.Function) -> None:
-        """Let the function past Lake Formation to the tables' metadata, and to Glue where the network is the unit's own."""
+        """Grant the function the tables' metadata in Lake Formation, and a VPC endpoint of Glue if the unit owns its network."""
         if self.source.store is not None and function.role is not None:
             self.business_unit.reach(("glue",))
             self.source.store.admit(function.role, to="tag")
 
     def label_statements(self) -> list[iam.PolicyStatement]:
-        """Read what the label group's table says of its snapshots, no row of it."""
+        """Return the permissions to read snapshot metadata of the label group's table, without its rows."""
         group = self.source.label_group
         return [] if group is None or self.source.store is None else self.source.store.snapshot_statements(group)
 
     def admit_to_labels(self, function: lambda_.Function) -> None:
-        """Let the guard past Lake Formation to the label group's table, and to Glue where the network is the unit's own."""
+        """Grant the guard the label group's table in Lake Formation, and a VPC endpoint of Glue if the unit owns its network."""
         group = self.source.label_group
         if group is not None and self.source.store is not None and function.role is not None:
             self.business_unit.reach(("glue",))
@@ -510,9 +510,9 @@ class RetrainingAccess:
 
 
 def lineage_statements(scope: Construct, training_set: str) -> list[iam.PolicyStatement]:
-    """Write training sets into SageMaker's lineage graph; nothing of it can be changed or deleted.
+    """Return the permissions to add training sets to SageMaker's lineage graph, but not to change or delete entities.
 
-    Artifacts are named by the hash of their source, contexts by their table, builds by their training set.
+    Artifacts are named by the hash of their source, contexts by their table, and builds by their training set.
 
     Args:
         scope: Any construct of the stack.

@@ -1,4 +1,4 @@
-"""Retraining: from a trigger through the guard to a registered candidate, or to a recorded rejection."""
+"""The ``RetrainingPipeline`` construct: retrains a model on triggers and registers candidates that pass the gate."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -64,19 +64,19 @@ from mlops_runtime.instance_memory import instance_memory
 from mlops_runtime.jobs.job_environment import SIGNATURE
 from mlops_runtime.retraining.decision_metric import COUNTED, METRIC, decision_dimensions
 
-# job names have 63 characters: the pipeline's name, 24 of the execution's, "-train" and a dash
+# job names have at most 63 characters: the pipeline's name, a hyphen, 24 characters of the execution's name, and "-train"
 MAXIMUM_PIPELINE_NAME = 32
 _TAGS_REASON = (
-    "a commit is a new metadata file of a table, and Glue asks for catalog and database beside it; "
-    "rejected: the job's own right to commit, with which it could rewrite the table"
+    "a commit writes a new metadata file of a table, and Glue also authorizes catalog and database; "
+    "rejected: commits by the job itself, which could then rewrite the table"
 )
 _NETWORKED_REASON = (
-    "the job plans over the catalogue and reads tables by itself, in the unit's network without a way to the internet; rejected: "
-    "isolation, in which SageMaker would have to copy every table of the store before it"
+    "the job reads the Glue catalog and the tables itself, in the unit's network without internet access; rejected: network "
+    "isolation, with which SageMaker would first have to copy every table of the store"
 )
 _LIVE_IMAGE_REASON = (
-    "the image is that of the live pointer, which is the approved package's, and preflight takes images by digest alone; "
-    "rejected: the pipeline's own image, which need not have what the champion requires"
+    "the image is the approved package's, read from the live pointer, and preflight accepts only images by digest; "
+    "rejected: the pipeline's own image, which may lack the champion's requirements"
 )
 
 
@@ -85,35 +85,36 @@ _LOADS_CHAMPIONS = ("live", "eval", "rows", "asks")
 
 @checked("InvalidRetrainingPipeline")
 class RetrainingPipeline(Construct):
-    """Define how a model is trained again. Stateful.
+    """Pipeline that retrains a model. Stateful.
 
-    Defines the Retrain machine with the roles of its jobs, the guard with its queue and table, and the rules that feed it:
-    requests and new labels on the unit's bus, an optional schedule, the alarms that ``DriftAlarms`` adds, and a rule that asks
-    again while one of them is in ALARM. No rule starts the machine: the guard reads everything again, de-duplicates, and keeps to
-    cool-down, budget, pause and freeze.
+    Defines the Retrain state machine with the roles of its jobs, the guard with its queue and table, and the rules that trigger
+    the guard: requests and new labels on the unit's bus, an optional schedule, the alarms that ``DriftAlarms`` adds, and a rule
+    that repeats while one of them is in ALARM. Only the guard starts the machine: it verifies and de-duplicates each trigger and
+    applies cooldown, budget, pause and freeze.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
-        registry: Where candidates are registered, and how they are approved.
-        endpoint: Whose champion a candidate is measured against: an endpoint, or ``registry.downstream`` where the model serves in
-            other accounts.
+        business_unit: Owning business unit.
+        registry: Registry of the candidates, with their approval.
+        endpoint: Endpoint whose live model is the champion that candidates are compared with, or ``registry.downstream`` if the
+            model serves in other accounts.
         name: Name of the model; the pipeline is ``<unit>-<name>``, at most 32 characters.
-        training_set: What a training set is made of, or where others lay it down.
-        training: What trains, and where.
-        evaluation: What a candidate is measured on. Without ``timestamp`` it has the training set's.
-        store: Features of the training set. Default: none, for a training set from S3.
-        training_set_job: What builds a set that the training-set job, on ``training.instance_type``, has no memory for by what the
-            tables' metadata says. Default: such a set is refused.
-        processing: What runs between training set and training. Default: nothing.
-        gate: When a candidate may be registered. Default: ``GateSpec()``: better than every baseline, no worse than the champion.
-        guard: When it may be retrained. Default: ``GuardPolicy()``: after 24 hours, twice a day, requested again every hour while
-            an alarm is in ALARM, never on a schedule, and without counting labels.
-        tracking: MLflow, which gets what became of each retraining. Default: none.
+        training_set: Plan of a training set from the feature store, or source of training sets in S3.
+        training: Training script, image and instances.
+        evaluation: Metrics, columns and segments of the evaluation. Its ``timestamp`` defaults to the training set's.
+        store: Feature store of the training set. Default: none, for training sets from S3.
+        training_set_job: Spark job for training sets that, by the tables' metadata, exceed the memory of
+            ``training.instance_type``. Default: such training sets are refused.
+        processing: Processing step between training set and training. Default: none.
+        gate: Conditions for registering a candidate. Default: ``GateSpec()``: better than every baseline, and no worse than the
+            champion.
+        guard: When retrainings may start. Default: ``GuardPolicy()``: cooldown of 24 hours, two runs a day, hourly rechecks while
+            an alarm is in ALARM, no schedule, and labels not counted.
+        tracking: MLflow server to which retrainings are mirrored. Default: none.
 
     Raises:
-        ValidationError: If names or limits are not possible, or features are asked for that the store does not have.
+        ValidationError: If names or limits are not allowed, or the store lacks groups or columns of the training set.
 
     Example:
         >>> retraining = RetrainingPipeline(self, "Retraining", business_unit=unit, registry=registry, endpoint=endpoint,
@@ -246,7 +247,7 @@ class RetrainingPipeline(Construct):
             self._machine.role.add_managed_policy(self._access.server_policy(roles))
         registry.approve_by_policy(self._machine.role)
         registry.register_from(self._pipeline)
-        # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
+        # the machine is deleted before the registry, so that no run registers a package in a group that is being emptied
         self._machine.node.add_dependency(registry)
         self._guard = define_guard(
             self,
@@ -276,22 +277,22 @@ class RetrainingPipeline(Construct):
 
     @property
     def endpoint_name(self) -> str:
-        """Name of the endpoint whose champion a candidate is measured against, and whose reports confirm alarms."""
+        """Name of the endpoint whose model is the champion, and whose monitor reports confirm alarms."""
         return self._access.endpoint
 
     @property
     def group_name(self) -> str:
-        """Name of the package group in which candidates are registered."""
+        """Name of the package group of the candidates."""
         return self._access.registry.group_name
 
     @property
     def machine(self) -> sfn.IStateMachine:
-        """The Retrain machine."""
+        """The Retrain state machine."""
         return self._machine
 
     @property
     def queue(self) -> sqs.IQueue:
-        """Queue of what may start a retraining."""
+        """Queue of events that may start a retraining."""
         return self._guard.queue
 
     @property
@@ -300,14 +301,14 @@ class RetrainingPipeline(Construct):
         return self._table
 
     def grant_request(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a role or user ask for a retraining with ``mlops train``, in its own name alone, and read what came of it.
+        """Grant requesting a retraining with ``mlops train``, under the caller's own identity only, and reading its result.
 
-        The request is an event on the unit's bus. Its source is ``mlops.<unit>/<UserId>`` with the caller's ``UserId`` of
-        ``sts:GetCallerIdentity``; IAM allows the caller no other. A retraining says who asked for it by that. Read are the
+        A request is an event on the unit's bus with the source ``mlops.<unit>/<UserId>``, where ``UserId`` is the caller's in
+        ``sts:GetCallerIdentity``. IAM allows no other source, so a retraining records who requested it. The grantee may read the
         parameters of unit and pipeline, the guard's decisions, and the machine's executions.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
         """
         put = iam.PolicyStatement(
             actions=["events:PutEvents"],
@@ -322,36 +323,36 @@ class RetrainingPipeline(Construct):
         return grant_statements(grantee, [put, *self._access.request(table=self._table, machine=self._machine)])
 
     def grant_register(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a role or user bring a model made elsewhere with ``mlops models register``, in its own name alone.
+        """Grant registering externally trained models with ``mlops models register``, under the caller's own identity only.
 
-        That is: write below ``registered/<pipeline>/`` of the artifacts bucket, ask for a retraining that takes the model, and read
-        what came of it and what APIs promise of the endpoint. The model is measured, gated and approved as one that was trained.
+        The grantee may write to ``registered/<pipeline>/`` of the artifacts bucket, request a run that uses the model, and read its
+        result and the request schema of the endpoint's APIs. The run evaluates, gates and approves the model like a trained one.
 
         Args:
-            grantee: Who. Never a role of a job: a training registers nothing.
+            grantee: Principal to grant access to. Do not grant it to a job's role: jobs must not register models.
         """
         return self.grant_request(grantee).combine(grant_statements(grantee, self._access.register(self._rollouts)))
 
     def grant_read_runs(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a role or user read what the pipeline has trained and refused, with ``mlops runs``.
+        """Grant reading the pipeline's runs and their results with ``mlops runs``.
 
-        Read are the guard's decisions, the machine's executions, evaluations and gate results, the names of packages, and the jobs
-        with their logs; no row of a training set and no model.
+        The grantee may read the guard's decisions, the machine's executions, evaluations and gate results, the names of packages,
+        and the jobs with their logs, but no training data and no models.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
         """
         return grant_statements(grantee, self._access.read_runs(table=self._table, machine=self._machine))
 
     def metric_decisions(self, decision: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return how often the guard decided so on what asked for a retraining.
+        """Return the number of triggers on which the guard took a decision.
 
         Args:
-            decision: Such as ``OVER_BUDGET``.
+            decision: A decision that is counted, such as ``OVER_BUDGET``.
             options: Label, period (default one hour) and statistic (default sum).
 
         Raises:
-            ValidationError: If it is not a decision that is counted.
+            ValidationError: If the decision is unknown or not counted.
         """
         if decision not in COUNTED:
             problem = f"decision must be one of {', '.join(COUNTED)}, got {decision!r}"
@@ -366,13 +367,13 @@ class RetrainingPipeline(Construct):
         )
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
-        """Let alarms ask for a retraining; the guard reads each again before it starts anything.
+        """Add alarms that request a retraining; the guard checks their state again before it starts one.
 
-        An alarm on a monitor's metric must be confirmed by the newest report of the endpoint's monitor. Another alarm must be on
-        metrics that AWS publishes, in namespaces that begin with ``AWS/``: all others can be written by any line of a log.
+        Alarms on a monitor's metrics must be confirmed by the newest report of the endpoint's monitor. Other alarms must be on
+        metrics that AWS publishes, in namespaces that begin with ``AWS/``, as any log line can publish all others.
 
         Args:
-            alarms: The alarms, by a name for errors.
+            alarms: Alarms by a name for error messages.
 
         Returns:
             The rule on the default bus.
@@ -382,7 +383,7 @@ class RetrainingPipeline(Construct):
         """
         problems = [
             None if alarms else "alarms must not be empty",
-            None if self._alarms_rule is None else "alarms were added before; name all of them in one call",
+            None if self._alarms_rule is None else "alarms were added before; add all of them in one call",
         ]
         raise_if_any(self, "InvalidAlarms", problems)
         names = [alarm.alarm_name for alarm in alarms.values()]
@@ -400,7 +401,7 @@ class RetrainingPipeline(Construct):
         return self._alarms_rule
 
     def _hear_targets(self, registry: IModelRegistry) -> None:
-        """Let the guard decide on what environments ask for that serve the model elsewhere, where there are any."""
+        """Feed the guard with retraining requests of target environments, if the registry has any."""
         if not registry.retrained_by(self._pipeline):
             return
         self._guard.function.add_environment("HAS_TARGETS", "true")
@@ -409,7 +410,7 @@ class RetrainingPipeline(Construct):
             detail_type=[DetailType.RETRAINING_REQUESTED.value],
             detail={"subject": [self._pipeline], "outcome": ["REQUESTED"]},
         )
-        description = f"What targets ask of {self._pipeline}"
+        description = f"Retraining requests of targets for {self._pipeline}"
         self._guard.feed(
             events.Rule(self, "Targets", event_bus=self._unit.bus, description=description, event_pattern=asked)
         )
@@ -472,7 +473,7 @@ class RetrainingPipeline(Construct):
             requirements_sha256=self._access.training.image.lock_sha256,
             container_trust=None if self._access.training.serving is None else self._access.training.serving.trust,
             asks_servers=True if self._access.training.asked_container is not None else None,
-            # a model that serves elsewhere has no entry here
+            # a model that serves elsewhere has no endpoint entry in this account
             endpoint=None if isinstance(endpoint, Downstream) else endpoint.endpoint_name,
             metric=evaluation.metric,
             label=evaluation.label,
@@ -522,7 +523,7 @@ class RetrainingPipeline(Construct):
             environment={
                 "DATABASE": source.store.database_name,
                 "TABLES": ",".join(tables_of(source.plan, source.store.table_names)),
-                # what the training-set job has for DuckDB, beside itself and the system
+                # memory that the training-set job leaves to DuckDB
                 "MEMORY": str(instance_memory(training.instance_type) * 3 // 4),
             },
             files={"plan.json": canonical_json(source.plan).decode()},
@@ -623,7 +624,7 @@ def _with_timestamp(evaluation: EvaluationPlan, source: TrainingSetSource) -> Ev
 def _loosened(
     unit: IBusinessUnit, scope: Construct, training: TrainingJob, processing: ProcessingStep | None
 ) -> list[str]:
-    """Return what the platform says of the jobs: of all images that run in them, and of their instance types."""
+    """Return violations of the platform's rules by the images and instance types of the jobs."""
     containers = {"training.serving.image": training.serving, "training.former_serving.image": training.former_serving}
     return rule_problems(
         unit,

@@ -1,8 +1,7 @@
-"""How a model that only its own server can ask predicts the holdout: states of the Retrain machine around a transform job.
+"""Holdout predictions of models that only a third-party server can load: states of the Retrain machine around a transform job.
 
-Candidate and champion go the same way, one after the other; where our server serves again, the champion alone goes it. The answers
-of a server are kept by the hash of archive, container and holdout, so a champion is asked once a holdout, and a candidate that
-becomes the champion not again.
+Candidate and champion pass through the same states, one after the other; if the platform's server serves now, only the champion
+does. Predictions are cached by the hash of archive, container and holdout, so that a model predicts each holdout once.
 """
 
 from mlops_constructs._state_machine import State, assign, choose, task
@@ -16,10 +15,10 @@ from mlops_constructs.retraining.job_requests import (
     transform_job,
 )
 
-# the server that is asked: whose turn it is, its container, and the hash of its archive
+# value of $turn for the champion; $container and $asked_sha256 are the container and archive hash of the current turn
 _CHAMPION = "2"
 _SDK = "aws-sdk:sagemaker:"
-# a prefix for each archive, container and content of the holdout; one of more than a page of files is not recognised again
+# a prefix per archive, container and holdout; a holdout with more than one page of files is never found again
 _ANSWERS = """{{% (
     $files := $states.result.Contents.(Key & ' ' & ETag);
     $of := $string($container) & ' ' & $asked_sha256 & ' {content_type} ' & $join($files, ' ');
@@ -32,15 +31,15 @@ def server_states(
 ) -> dict[str, State]:
     """Return the states from ``AskCandidate`` and from ``AskChampion`` on.
 
-    The candidate's end in ``next_state`` with its answers in ``$candidate_answers``, those of the champion in the evaluation. An
-    error ends in ``Caught``, or, after the model was made, in ``RecordFailure`` once it is deleted.
+    The candidate's states end in ``next_state`` with its predictions in ``$candidate_answers``, the champion's in the evaluation.
+    Errors lead to ``Caught`` or, after the model was created, to its deletion and ``RecordFailure``.
 
     Args:
-        jobs: Where jobs run.
-        server: What is asked, and how.
+        jobs: Environment of the jobs.
+        server: Container and content type of the server.
         partition: AWS partition.
-        evaluate: The evaluation of a candidate beside a champion that was asked.
-        next_state: Where the candidate's states lead; None where only a champion is asked.
+        evaluate: State that evaluates the candidate against the champion's predictions.
+        next_state: State after the candidate's states; ``None`` if only the champion uses a server.
     """
 
     def call(operation: str, arguments: object, following: str, otherwise: str) -> State:
@@ -99,7 +98,7 @@ def server_states(
         ),
         "HasAnswers": choose(("$answered > 0", answered), default="WriteRows"),
         "WriteRows": job("sagemaker:createProcessingJob.sync", rows_job(jobs, server), "MakeModel", "Caught"),
-        # the name is the execution's own: a model that is there was made by an attempt whose response got lost
+        # the name contains the execution's: an existing model was created by an attempt whose response was lost
         "MakeModel": call(f"{_SDK}createModel", name | asked_model(jobs), "AskServer", "IsModelMade"),
         "IsModelMade": task(
             f"{_SDK}describeModel",
@@ -112,7 +111,7 @@ def server_states(
         "AskServer": job(
             "sagemaker:createTransformJob.sync", name | transform_job(jobs, server), "DropModel", "KeepReason"
         ),
-        # a model costs nothing: the answers count also where it cannot be deleted
+        # a leftover model costs nothing, so a failed deletion is ignored
         "DropModel": call(f"{_SDK}deleteModel", name, answered, answered),
         "KeepReason": assign("DropFailedModel", reason="{% $caught %}"),
         "DropFailedModel": call(f"{_SDK}deleteModel", name, "RecordFailure", "RecordFailure"),

@@ -1,4 +1,4 @@
-"""MLflow as a mirror of a pipeline's retrainings: a function on the unit's bus, with an outbox."""
+"""``Tracking``: mirrors a pipeline's retrainings to MLflow, with a function on the unit's bus and an outbox."""
 
 import re
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, 
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.tracking.managed_mlflow import SERVICE, managed_app
 
-_CLEAR = re.compile(r"http://(?!(127\.0\.0\.1|localhost)[:/])")  # but for this machine
+_CLEAR = re.compile(r"http://(?!(127\.0\.0\.1|localhost)[:/])")  # plain HTTP except on loopback
 _EVERY = cdk.Duration.minutes(15)
 _LONGEST_EXPERIMENT = 500
 _ADDRESS = re.compile(r"https?://(?P<host>[^/?#\s]+)(?:/[^?#\s]*)?")  # paths are appended to it
-# what the mirror calls: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerwithmlflow.html
+# actions of the mirror: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerwithmlflow.html
 _MANAGED_ACTIONS = (
     "CreateExperiment",
     "CreateModelVersion",
@@ -44,24 +44,24 @@ _MANAGED_ACTIONS = (
 @checked("InvalidTracking")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """Mirror a pipeline's retrainings to MLflow: runs, versions of packages, and the alias ``live`` of the one that serves.
+    """Mirror of a pipeline's retrainings in MLflow: runs, model versions of packages, and the alias ``live`` of the live model.
 
-    Nothing of the pipeline asks MLflow. While it is away events wait in the artifacts bucket below ``tracking/<pipeline>/``, and
-    are delivered in their order every 15 minutes, and with the next event.
+    The pipeline does not depend on MLflow. While MLflow is unavailable, events are stored in the artifacts bucket below
+    ``tracking/<pipeline>/``, and delivered in order every 15 minutes and with the next event.
 
     Args:
-        uri: Address of the server, ``https://`` or ``http://``, or the ARN of a managed MLflow app or tracking server, whose calls
-            are signed. It must be reachable from the unit's network. A token is taken for an address: ``Tracking.managed`` takes
-            the ARN of an app that a stack makes.
-        experiment: Name of the experiment of all runs; it is made if it is missing.
-        secret: User and password of a server that asks for them (``mlflow server --app-name basic-auth``): JSON with ``username``
-            and ``password``. The function reads it when it calls; no template, log or variable contains it. Default: the server
-            asks for none.
-        signed: Whether calls are signed in the function's role, also where ``uri`` is a token. Default: where ``uri`` is an ARN.
+        uri: URL of the server, ``https://`` or ``http://``, or the ARN of a managed MLflow app or tracking server, whose requests
+            are signed. It must be reachable from the unit's network. A token counts as a URL: for the ARN of an app that a stack
+            defines, use ``Tracking.managed``.
+        experiment: Name of the experiment of all runs; created if missing.
+        secret: Secret with the credentials of a server with basic authentication (``mlflow server --app-name basic-auth``): JSON
+            with ``username`` and ``password``. The function reads it for each call; no template, log or environment variable
+            contains the values. Default: no authentication.
+        signed: Whether requests are signed with the function's role even if ``uri`` is a token. Default: only if ``uri`` is an ARN.
 
     Raises:
-        ValidationError: If the address is neither, has a password in it, which would stand in the template, or is not ``https://``
-            where there is a secret, which would travel in clear text.
+        ValidationError: If ``uri`` is neither, contains a password, which would be readable in the template, or is not ``https://``
+            although there is a secret.
 
     Example:
         >>> Tracking(uri="https://mlflow.shop.internal", experiment="demand").experiment
@@ -75,14 +75,14 @@ class Tracking:
 
     @classmethod
     def managed(cls, arn: str, *, experiment: str) -> "Tracking":
-        """Mirror to a managed MLflow, which may be made in the same app.
+        """Mirror in a managed MLflow, which may be defined in the same app.
 
         Args:
-            arn: ARN of the MLflow app or tracking server; a token of CDK is possible.
-            experiment: Name of the experiment of all runs; it is made if it is missing.
+            arn: ARN of the MLflow app or tracking server; may be a token.
+            experiment: Name of the experiment of all runs; created if missing.
 
         Raises:
-            ValidationError: If it is another ARN, or an address.
+            ValidationError: If ``arn`` is not such an ARN.
 
         Example:
             >>> Tracking.managed("arn:aws:sagemaker:eu-west-1:111122223333:mlflow-app/app-1", experiment="demand").signed
@@ -92,13 +92,13 @@ class Tracking:
 
     @property
     def is_managed(self) -> bool:
-        """Whether calls are signed in the function's role."""
+        """Whether requests are signed with the function's role."""
         return self.signed or managed_app(self.uri) is not None
 
     def __post_init__(self) -> None:
         problems = list(self._password_problems())
         if self.signed and not cdk.Token.is_unresolved(self.uri) and managed_app(self.uri) is None:
-            problems.append(f"a managed MLflow is named by the ARN of its app or tracking server, got {self.uri!r}")
+            problems.append(f"arn must be the ARN of a managed MLflow app or tracking server, got {self.uri!r}")
         elif not cdk.Token.is_unresolved(self.uri) and managed_app(self.uri) is None:
             found = _ADDRESS.fullmatch(self.uri)
             if found is None:
@@ -108,7 +108,7 @@ class Tracking:
                 )
             elif "@" in found["host"]:
                 problems.append(
-                    "uri must have no user and password, which would stand in the template; give them with secret="
+                    "uri must not contain user and password, which would be readable in the template; give them with secret="
                 )
         if not 0 < len(self.experiment.strip()) <= _LONGEST_EXPERIMENT:
             problems.append(f"experiment must be a name of at most {_LONGEST_EXPERIMENT} characters")
@@ -119,9 +119,9 @@ class Tracking:
         if self.secret is None:
             return
         if self.is_managed:
-            yield "calls of a managed MLflow are signed; leave secret out"
+            yield "a managed MLflow authenticates by signed requests; leave secret out"
         elif not cdk.Token.is_unresolved(self.uri) and _CLEAR.match(self.uri):
-            yield f"a password would travel in clear text to {self.uri!r}; give https://, or leave secret out"
+            yield f"a password would be sent in clear text to {self.uri!r}; use https://, or leave secret out"
 
 
 def define_tracking(
@@ -132,14 +132,14 @@ def define_tracking(
     table: dynamodb.ITable,
     rollout_table: dynamodb.ITable,
 ) -> lambda_.Function:
-    """Define the function ``Tracking`` and the rules that call it.
+    """Define the function ``Tracking`` and the rules that invoke it.
 
     Args:
-        scope: The pipeline.
-        tracking: Where to.
-        access: The pipeline's parts.
-        table: Its table, in which a lock keeps two deliveries apart.
-        rollout_table: The endpoint's, which names what is live.
+        scope: Construct of the pipeline.
+        tracking: The MLflow server.
+        access: Permissions of the pipeline.
+        table: Table of the pipeline, with the lock of deliveries.
+        rollout_table: Rollout table of the endpoint, with the live model.
     """
     unit, pipeline = access.business_unit, access.pipeline
     function = define_function(
@@ -182,7 +182,7 @@ def define_tracking(
         events.Rule(
             scope,
             "TrackingSchedule",
-            description=f"Delivers what still waits for MLflow of {pipeline}",
+            description=f"Delivers pending events of {pipeline} to MLflow",
             schedule=events.Schedule.rate(_EVERY),
         ),
     ]
@@ -199,7 +199,7 @@ def _statements(
     table: dynamodb.ITable,
     rollout_table: dynamodb.ITable,
 ) -> list[iam.PolicyStatement]:
-    """Read what became of a retraining and what is live, keep the outbox, and take the lock."""
+    """Return the permissions to read runs and the live model, maintain the outbox, and take the lock."""
     unit, pipeline = access.business_unit, access.pipeline
     outbox = f"tracking/{pipeline}/*"
     own = unit.artifacts.arn_for_objects
@@ -239,8 +239,8 @@ def _statements(
 
 
 def _secret_statements(scope: Construct, secret: secretsmanager.ISecret) -> Iterator[iam.PolicyStatement]:
-    """Read the password, and decrypt it where it has a key of its own."""
-    # a secret that is found by its name has six characters behind it that only the account knows
+    """Return the permissions to read the secret and, if it has its own key, to decrypt it."""
+    # the ARN of a secret that is imported by name lacks its random six-character suffix
     arn = secret.secret_full_arn or f"{secret.secret_arn}-??????"
     yield iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[arn])
     if secret.encryption_key is not None:

@@ -1,4 +1,4 @@
-"""What a pipeline trains: the team's source, the training job, and a step before it."""
+"""Declarations of a pipeline's training: source of training sets, processing step, training job and serving container."""
 
 import ast
 import hashlib
@@ -22,7 +22,7 @@ from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.retraining import EvaluationPlan, SignaturePlan, TrainingSetPlan
 from mlops_runtime.features.feature_group import FeatureGroup
 
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: characters that need no care
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: safe characters
 _PREFIX = r"[A-Za-z0-9!_.*'()-]+(?:/[A-Za-z0-9!_.*'()-]+)*"
 
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
@@ -38,7 +38,7 @@ _VARIABLE = r"[a-zA-Z_][a-zA-Z0-9_]{0,511}"
 _MAXIMUM_OF_MODEL = 97
 _CHANNEL = r"[A-Za-z0-9._-]{1,64}"
 _TAKEN_CHANNELS = ("train", "code")
-# what a prediction means, by the loss that measures it; others are of a number
+# kind of prediction by metric; all other metrics measure a number
 _KINDS: Mapping[Metric, Literal["probability", "classes", "vector"]] = {
     "log_loss": "probability",
     "brier": "probability",
@@ -67,14 +67,15 @@ class TrainingSetSource:
 
     @classmethod
     def s3(cls, *, bucket: s3.IBucket, prefix: str, label: str) -> "TrainingSetSource":
-        """Read the objects below a prefix at the time of training: ``train/``, ``holdout/`` (Parquet) and ``manifest/`` (one JSON).
+        """A training set that others upload to S3: ``train/`` and ``holdout/`` (Parquet) and ``manifest/`` (one JSON file).
 
-        The manifest is a ``TrainingSetManifest``; its split names ``trained_until``, ``holdout_from`` and ``holdout_until``.
+        Each training reads the current objects. The manifest is a ``TrainingSetManifest``, whose split has ``trained_until``,
+        ``holdout_from`` and ``holdout_until``.
 
         Args:
-            bucket: The bucket.
-            prefix: The prefix, without a slash at its ends.
-            label: The column that is predicted.
+            bucket: Bucket of the training set.
+            prefix: Prefix of its keys, without leading and trailing slashes.
+            label: Column to predict.
 
         Raises:
             ValidationError: If the prefix is not allowed.
@@ -86,11 +87,11 @@ class TrainingSetSource:
 
     @classmethod
     def features(cls, *, store: IUnitFeatureStore, plan: TrainingSetPlan) -> "TrainingSetSource":
-        """Build a set from the feature store for each training.
+        """A training set that is built from the feature store for each training.
 
         Args:
-            store: The store.
-            plan: What a training set is made of.
+            store: Feature store of the unit.
+            plan: Label, features and split of the training set.
         """
         return cls(
             bucket=store.training_sets_bucket, prefix=f"sets/{plan.name}", label=plan.label, plan=plan, store=store
@@ -98,28 +99,28 @@ class TrainingSetSource:
 
     @property
     def is_built(self) -> bool:
-        """Whether the pipeline builds the sets itself."""
+        """Whether the pipeline builds the training sets from a feature store."""
         return self.plan is not None
 
     @property
     def label_group(self) -> FeatureGroup | None:
-        """Feature group whose rows are the labels; None for a training set from S3."""
+        """Feature group of the labels; ``None`` for a training set from S3."""
         if self.plan is None or self.store is None:
             return None
         return next((group for group in self.store.groups if group.name == self.plan.label_group), None)
 
     def foreign_key(self, *, beside: kms.IKey) -> kms.IKey | None:
-        """Return the key of the bucket, where it says which and it is another than the unit's.
+        """Return the bucket's key if it is known and not the unit's, else ``None``.
 
         Args:
-            beside: The unit's key.
+            beside: Key of the unit.
         """
         key = self.bucket.encryption_key
         return None if key is None or key.node.path == beside.node.path else key
 
     @property
     def root(self) -> str:
-        """The prefix of one training's set, as an expression without braces."""
+        """S3 URI prefix of one training set, as a JSONata expression without delimiters."""
         uri = f"s3://{self.bucket.bucket_name}/{self.prefix}"
         return f"'{uri}/' & $name" if self.is_built else f"'{uri}'"
 
@@ -127,10 +128,10 @@ class TrainingSetSource:
 @checked("InvalidSpot")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
-    """Train on spare capacity, which costs less and may be taken away.
+    """Managed spot training, which costs less and may be interrupted.
 
     Args:
-        max_wait: Longest time for waiting and running together, at least the job's ``max_runtime``, at most 28 days.
+        max_wait: Maximum of waiting and running time together, from the job's ``max_runtime`` to 28 days.
 
     Example:
         >>> import aws_cdk as cdk
@@ -144,20 +145,20 @@ class Spot:
 @checked("InvalidProcessingStep")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessingStep:
-    """A script between training set and training, on an instance of its own; what it writes is one more channel of the training.
+    """A processing job between training set and training, whose output is an additional channel of the training.
 
-    It sees the training split alone, so that nothing of the holdout can reach the model through it.
+    It reads only the training split, so that no information of the holdout can reach the model.
 
     Args:
-        image: Image of the job, by digest; it holds ``mlops_runtime``.
-        source: Folder with the script.
-        script: The script's file name in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_OUTPUT_DIR``.
+        image: Image of the job, by digest, with ``mlops_runtime``.
+        source: Directory with the script.
+        script: File name of the script in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_OUTPUT_DIR``.
         instance_type: Instance type of the job.
-        max_runtime: Longest run, one minute to five days.
-        channel: Name of the channel in which training finds what it wrote. Default: ``processed``.
+        max_runtime: Maximum runtime, one minute to five days.
+        channel: Name of the training channel with the script's output. Default: ``processed``.
 
     Raises:
-        ValidationError: If the script is not there or a value is not possible.
+        ValidationError: If the script does not exist or a value is not allowed.
 
     Example:
         >>> import aws_cdk as cdk
@@ -176,7 +177,7 @@ class ProcessingStep:
         problems = [
             *_script_problems(self.source, self.script, self.instance_type, self.max_runtime),
             check_pattern("channel", self.channel, pattern=_CHANNEL, allowed="1 to 64 letters, digits or ._-"),
-            f"channel must be none of {', '.join(_TAKEN_CHANNELS)}, got {self.channel!r}"
+            f"channel must not be one of {', '.join(_TAKEN_CHANNELS)}, got {self.channel!r}"
             if self.channel in _TAKEN_CHANNELS
             else None,
         ]
@@ -186,20 +187,21 @@ class ProcessingStep:
 @checked("InvalidServingContainer")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingContainer:
-    """A container of others that serves a pipeline's models, such as MLflow's server: no job of ours can load what it loads.
+    """A third-party serving container for a pipeline's models, such as MLflow's server, whose models the platform cannot load.
 
-    It keeps the container contract (``mlops serving check``). Its own server answers for the holdout, in a transform job without a
-    network. The archive has what the container loads, and ``signature.json`` at its root.
+    It must fulfil the container contract (``mlops serving check``). Models are evaluated by its server's predictions for the
+    holdout, in a transform job without network access. The model archive has the files that the container loads, and
+    ``signature.json`` at its root.
 
     Args:
         image: Image of the endpoint, by digest.
-        content_types: What it takes. The holdout is sent as the first: JSON as ``{"instances": [{"column": value}]}``, CSV without
-            a line of names. Default: JSON.
-        environment: Variables of the container. Default: none.
-        trust: What its server does to load a model: read data, run code that lies in the archive, or unpickle. Default: ``code``.
+        content_types: Content types that it accepts. The holdout is sent as the first: JSON as
+            ``{"instances": [{"column": value}]}``, CSV without a header. Default: JSON.
+        environment: Environment variables of the container. Default: none.
+        trust: What its server does to load a model: read ``data``, run ``code`` of the archive, or unpickle. Default: ``code``.
 
     Raises:
-        ValidationError: If a value is not possible.
+        ValidationError: If a value is not allowed.
 
     Example:
         >>> container = ServingContainer(image=image, environment={"MLFLOW_DISABLE_ENV_CREATION": "true"}, trust="pickle")
@@ -212,7 +214,7 @@ class ServingContainer:
 
     def __post_init__(self) -> None:
         problems = [
-            None if self.content_types else "content_types must have at least one",
+            None if self.content_types else "content_types must not be empty",
             *(
                 check_pattern(
                     "environment", name, pattern=_VARIABLE, allowed="names of letters, digits and underscores"
@@ -234,37 +236,36 @@ class ServingContainer:
 @checked("InvalidTrainingJob")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """The training script of a model and where it runs. The jobs for training set and evaluation run on the same instance type.
+    """The training script of a model, and image and instances of the pipeline's jobs, which share the instance type.
 
     Args:
-        image: Image of the jobs, by digest; it holds ``mlops_runtime``.
-        source: Folder with the script; it is uploaded as the channel ``code``.
-        script: The script's file name in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_MODEL_DIR``.
+        image: Image of the jobs, by digest, with ``mlops_runtime``.
+        source: Directory with the script, uploaded as the channel ``code``.
+        script: File name of the script in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_MODEL_DIR``.
         instance_type: Instance type of the jobs.
-        max_runtime: Longest run of each job, one minute to five days.
-        hyperparameters: Read by the script, at most 99, or 98 where the job writes the signature; names that begin with
-            ``sagemaker_`` are for the container. Default: none.
+        max_runtime: Maximum runtime of each job, one minute to five days.
+        hyperparameters: Hyperparameters of the script, at most 99, or 98 if the job writes the signature; names that begin with
+            ``sagemaker_`` are reserved for the container. Default: none.
         environment: Environment variables of the training container. Default: none.
-        volume: Disk of each job's instance, 1 GiB to 16 TiB. Default: 30 GiB.
-        spot: Train on spare capacity. Default: on demand.
-        checkpoints: Whether SageMaker keeps what the script writes to ``MLOPS_CHECKPOINT_DIR``, and brings it back when spare
-            capacity was taken away. Default: it does not.
-        network_isolation: Whether the training container reaches no network at all. Default: it reaches none.
-        former_images: Images of other repositories that a model which serves may still need, to predict the holdout. Default: none;
-            ONNX is loaded by any image of the runtime.
-        inputs: Columns of the training set that the model is given, in its order, for the signature of a script that writes none.
-            Default: all but the label, the time of prediction and the naive baselines, for an image of ``from_requirements``, or
-            with ``serving``.
-        serving: Container of others that serves what is trained or registered; ``image`` then runs the jobs alone. Default:
-            ``image`` serves.
-        former_serving: Container of others that served before, where ``image`` serves now: a model of it that is still live is
-            asked through its own server, until a model of this pipeline replaces it. Default: none.
-        metric: File in ``source`` with a function ``loss(label, prediction)``, which gives what a row's prediction loses, a number
-            of 0 or more: the metric ``custom_loss`` of a model that predicts a vector. Both arguments are arrays of floats. It
-            runs in a process of its own with the Python of the model's environment. Default: the metric is one of the library.
+        volume: Volume of each job's instance, 1 GiB to 16 TiB. Default: 30 GiB.
+        spot: Managed spot training. Default: on-demand instances.
+        checkpoints: Whether SageMaker saves the files that the script writes to ``MLOPS_CHECKPOINT_DIR``, and restores them after a
+            spot interruption. Default: no.
+        network_isolation: Whether the training container runs without network access. Default: yes.
+        former_images: Images of other repositories in which a live model may still have to predict the holdout. Default: none; any
+            runtime image loads ONNX.
+        inputs: Columns of the training set that are inputs of the model, in its order, for the signature if the script writes none.
+            Default: with an image of ``from_requirements`` or with ``serving``, all columns but the label, the time of prediction
+            and the naive baselines.
+        serving: Third-party container that serves the models; ``image`` then only runs the jobs. Default: ``image`` serves.
+        former_serving: Third-party container that served before ``image`` does: a live model of it predicts the holdout with its
+            own server, until a model of this pipeline replaces it. Default: none.
+        metric: File in ``source`` with a function ``loss(label, prediction)`` that returns the loss of a row's prediction, a float
+            of 0 or more, for the metric ``custom_loss`` of a model that predicts a vector. Both arguments are arrays of floats. It
+            runs in a separate process with the Python of the model's environment. Default: a metric of the library.
 
     Raises:
-        ValidationError: If the script is not there or a value is not possible.
+        ValidationError: If the script does not exist or a value is not allowed.
 
     Example:
         >>> import aws_cdk as cdk
@@ -292,13 +293,13 @@ class TrainingJob:
     def __post_init__(self) -> None:
         problems = [
             *_script_problems(self.source, self.script, self.instance_type, self.max_runtime),
-            "former_serving must not be given beside serving, whose server asks a live model of a container too; leave it out"
+            "former_serving must not be given with serving, whose server also evaluates a live model of a container; leave it out"
             if self.serving is not None and self.former_serving is not None
             else None,
             *([] if self.metric is None else _metric_problems(self.source, self.metric)),
             *_input_problems(self.inputs),
             *(
-                f"hyperparameter {name!r} must be text of at most 2500 characters, got {value!r}"
+                f"hyperparameter {name!r} must be a string of at most 2500 characters, got {value!r}"
                 for name, value in self.hyperparameters.items()
                 if is_known(value) and not re.fullmatch(r".{0,2500}", value)
             ),
@@ -311,17 +312,17 @@ class TrainingJob:
 
     @property
     def writes_signature(self) -> bool:
-        """Whether the job writes the signature of a script that writes none."""
+        """Whether the job writes the signature instead of the script."""
         return self.inputs is not None or self.image.lock is not None or self.serving is not None
 
     @property
     def asked_container(self) -> ServingContainer | None:
-        """The container of others whose server is asked for the holdout: by candidate and champion, or by the champion alone."""
+        """Third-party container whose server predicts the holdout, for candidate and champion or for the champion only."""
         return self.former_serving if self.serving is None else self.serving
 
     @property
     def metric_file(self) -> Path | None:
-        """The file with the metric function."""
+        """File with the metric function."""
         return None if self.metric is None else Path(self.source) / self.metric
 
     @property
@@ -331,20 +332,20 @@ class TrainingJob:
 
     @property
     def serving_image(self) -> ModelImage:
-        """The image that serves what is trained."""
+        """Image that serves the trained models."""
         return self.image if self.serving is None else self.serving.image
 
     def signature_plan(self, evaluation: EvaluationPlan) -> SignaturePlan | None:
-        """Return how the job writes a signature; ``None`` where the script must.
+        """Return the plan of the signature that the job writes; ``None`` if the script must write it.
 
         Args:
-            evaluation: Names the label, the loss, from which the kind of a prediction follows, and columns that are not inputs.
+            evaluation: Evaluation with the label, the metric, which implies the kind of prediction, and columns that are no inputs.
         """
         if not self.writes_signature:
             return None
         timestamp = () if evaluation.timestamp is None else (evaluation.timestamp,)
         outputs = evaluation.labels
-        # those of several outputs have a column for each
+        # with several outputs, a baseline has one column per output
         naive = [
             name if outputs is None else f"{name}_{each}" for name in evaluation.baselines for each in outputs or ("",)
         ]
@@ -359,12 +360,12 @@ class TrainingJob:
 
     @property
     def volume_gigabytes(self) -> int:
-        """Disk of each job's instance in GiB."""
+        """Volume of each job's instance in GiB."""
         return 30 if self.volume is None else int(self.volume.to_gibibytes(rounding=cdk.SizeRoundingBehavior.FLOOR))
 
     @property
     def max_wait_seconds(self) -> int | None:
-        """Seconds that a job on spare capacity may wait and run; ``None`` on demand."""
+        """Maximum of waiting and running seconds of a spot training; ``None`` for on-demand instances."""
         return None if self.spot is None else int(self.spot.max_wait.to_seconds(integral=False))
 
     def _spot_problems(self) -> list[str | None]:
@@ -384,7 +385,7 @@ def _script_problems(
 
 
 def _is_inside(source: str | Path, name: str) -> bool:
-    """Return whether a file is in the folder that the job gets; ``..`` and absolute paths lead out of it."""
+    """Return whether a file is inside the uploaded directory; ``..`` and absolute paths may lead out of it."""
     path, depth = Path(name), 0
     for part in path.parts:
         depth += -1 if part == ".." else 1
@@ -394,7 +395,7 @@ def _is_inside(source: str | Path, name: str) -> bool:
 
 
 def _metric_problems(source: str | Path, metric: str) -> list[str | None]:
-    """Return what is wrong with a file with a metric function, as far as its text says."""
+    """Return problems of a metric file that its source code shows."""
     file = Path(source) / metric
     if file.suffix != ".py" or not _is_inside(source, metric):
         return [f"metric must be a Python file in source, got {metric!r} in {str(source)!r}"]
@@ -426,11 +427,11 @@ def _input_problems(inputs: Sequence[str] | None) -> list[str | None]:
 
 
 def _name_problems(hyperparameters: Mapping[str, str], *, limit: int) -> list[str | None]:
-    """Return what is wrong with the names: SageMaker takes 100, and one or two are the container's."""
+    """Return problems of hyperparameter names: SageMaker allows 100, of which the container uses one or two."""
     taken = sorted(name for name in hyperparameters if name.startswith("sagemaker_"))
     return [
         check_range("hyperparameters", len(hyperparameters), minimum=0, maximum=limit),
-        f"hyperparameters must not begin with 'sagemaker_', which are for the container, got {', '.join(taken)}"
+        f"hyperparameters must not begin with 'sagemaker_', which is reserved for the container, got {', '.join(taken)}"
         if taken
         else None,
     ]
@@ -442,7 +443,7 @@ def _environment_problems(environment: Mapping[str, str]) -> list[str | None]:
         for name in environment
     ]
     problems += [
-        f"environment variable {name!r} must be text of at most 512 characters, got {len(value)}"
+        f"environment variable {name!r} must be a string of at most 512 characters, got {len(value)}"
         for name, value in environment.items()
         if is_known(value) and len(value) > 512
     ]

@@ -24,10 +24,10 @@ def define_answers(
     """Define the function that says whether captured answers have readable numbers.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
-        endpoint_name: The endpoint.
+        business_unit: Owning business unit.
+        endpoint_name: Name of the endpoint.
         capture: Where its calls are captured.
     """
     stack = stack_values(scope)

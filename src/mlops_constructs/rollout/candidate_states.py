@@ -96,7 +96,7 @@ def synthetic_states(
 
     Args:
         golden_arn: Function ``rollout_golden``.
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         next_state: Where to go on.
         partition: AWS partition, may be a token.
     """
@@ -226,7 +226,7 @@ def shadow_states(
     """Return the first state's name and the states from a config with a shadow back to the live one.
 
     Args:
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         verdict_arn: Function ``rollout_verdict``.
         limit: Seconds that each of the two updates may take.
         next_state: Where to go on after it was passed, or where the plan has none.

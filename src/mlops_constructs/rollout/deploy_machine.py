@@ -67,7 +67,7 @@ def deploy_machine(
     execution that dies leaves a lock that the guard takes, and that ends by itself.
 
     Args:
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         unit_name: The business unit, for the event's source.
         target: How this kind of endpoint does each step.
         rollout: The policy: how long a rollout may take, and what comes before it.

@@ -96,7 +96,7 @@ def evidence_states(
     rollback is final regardless of alarms.
 
     Args:
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         verdict_arn: Function ``rollout_verdict``.
         limit: Seconds that going back may take.
         partition: AWS partition, may be a token.

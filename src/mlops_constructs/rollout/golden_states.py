@@ -34,7 +34,7 @@ def bake_states(
 
     Args:
         golden_arn: Function ``rollout_golden``.
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         next_state: Where to go on.
         partition: AWS partition, may be a token.
     """
@@ -54,7 +54,7 @@ def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> 
 
     Args:
         golden_arn: Function ``rollout_golden``.
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         partition: AWS partition, may be a token.
     """
     return "IsAskedAgain", {

@@ -41,10 +41,10 @@ def define_probation(
     """Define the function, and its schedule, which is off until a model goes on probation.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id; the schedule is ``<id>Schedule``.
-        business_unit: The unit.
-        endpoint_name: The endpoint.
+        business_unit: Owning business unit.
+        endpoint_name: Name of the endpoint.
         probation: How long one takes, in seconds.
         golden: Golden requests, if there are any.
         table: The rollout table.

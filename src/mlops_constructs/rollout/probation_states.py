@@ -38,7 +38,7 @@ def alarm_states(
     Without an answer the least share is allowed.
 
     Args:
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         verdict_arn: Function ``rollout_verdict``, which knows the share.
         next_state: Where to go on.
         partition: AWS partition, may be a token.
@@ -88,7 +88,7 @@ def schedule_states(*, endpoint_name: str, next_state: str, partition: str) -> t
     Each execution does so, with any outcome: one that died before it could is made up for by its recovery.
 
     Args:
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         next_state: Where to go on.
         partition: AWS partition, may be a token.
     """

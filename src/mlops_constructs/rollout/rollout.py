@@ -69,9 +69,9 @@ class Rollout(Construct):
     the stack says how the endpoint is served. The machine alone makes models, configs and the endpoint.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Owning business unit.
         registry: Packages of this group are deployed.
         spec: How the endpoint is served; values may be tokens.
         policy: How a new model takes over.
@@ -252,7 +252,7 @@ class Rollout(Construct):
         """Grant starting the Deploy machine, for example to roll back by hand, and aborting a running rollout.
 
         Args:
-            grantee: Who.
+            grantee: Principal to grant access to.
         """
         started = self._machine.grant_start_execution(grantee)
         for statement in self._access.abort():

@@ -149,9 +149,9 @@ def define_golden(
     """Define the function that sends golden requests: to rehearsals, to the live model to compare, and as synthetic traffic.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Owning business unit.
         endpoint_name: The endpoint; its rehearsals are ``<endpoint_name>-golden-*``.
         golden: What ``GoldenRequests.bind`` returned.
         slot_urls: Where each slot of a service is asked. Default: SageMaker serves it.
@@ -203,10 +203,10 @@ def define_verdict(scope: Construct, id: str, *, business_unit: IBusinessUnit, e
     """Define the function that compares a rollout's new fleet with the old one, and sets the alarm that stops it.
 
     Args:
-        scope: Parent.
+        scope: Parent construct.
         id: Construct id.
-        business_unit: The unit.
-        endpoint_name: The endpoint.
+        business_unit: Owning business unit.
+        endpoint_name: Name of the endpoint.
     """
     kept = business_unit.artifacts.arn_for_objects(f"{VERDICTS}/{endpoint_name}/*")
     return define_function(
@@ -268,7 +268,7 @@ class Tolerance:
             raise ValidationError("InvalidTolerance", found)
 
     def to_spec(self) -> ToleranceSpec:
-        """Return it as the serving spec carries it."""
+        """Convert to the form stored in the serving spec."""
         return ToleranceSpec(relative=self.relative, absolute=self.absolute, max_changed=self.max_changed)
 
 
@@ -309,7 +309,7 @@ class ShadowTraffic:
             raise ValidationError("InvalidShadowTraffic", found)
 
     def to_spec(self) -> ShadowSpec:
-        """Return it as the serving spec carries it."""
+        """Convert to the form stored in the serving spec."""
         return ShadowSpec(
             percent=self.percent,
             bake=int(self.bake.to_seconds(integral=False)),

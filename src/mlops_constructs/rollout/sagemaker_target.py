@@ -49,7 +49,7 @@ def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> t
     an execution that died has left. What cannot be deleted now is taken along by the next execution.
 
     Args:
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         next_state: Where to go on.
         partition: AWS partition, may be a token.
     """
@@ -155,7 +155,7 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
     deleted, and created again if a package is approved.
 
     Args:
-        endpoint_name: The endpoint.
+        endpoint_name: Name of the endpoint.
         next_state: Where a plan begins that has nothing of the kind.
         partition: AWS partition, may be a token.
     """

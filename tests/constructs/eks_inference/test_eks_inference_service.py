@@ -353,7 +353,7 @@ def test_the_template_is_the_same_each_time(served: Any, place: Callable[..., An
             "keep must be 1 on EKS, got 3",
         ),
         ({"capacity": EksCapacity(cpu="10m")}, "cpu must be at least 50m, got '10m'"),
-        ({"image": ModelImage.prebuilt("xgboost", "3.0-5")}, "an image that serves is named by digest"),
+        ({"image": ModelImage.prebuilt("xgboost", "3.0-5")}, "an image that serves needs a digest"),
     ],
 )
 def test_fails_when_a_service_could_not_be(roomy: Any, changes: dict[str, Any], message: str) -> None:

@@ -32,7 +32,7 @@ def test_a_queue_is_followed_by_its_backlog() -> None:
 def test_fails_when_it_follows_two_things() -> None:
     """An endpoint has calls or a queue."""
     with pytest.raises(
-        ValidationError, match="follows calls or a queue, got target_invocations 1 and target_backlog 2"
+        ValidationError, match="scales by calls or by backlog, got target_invocations 1 and target_backlog 2"
     ):
         Scaling(min_capacity=1, max_capacity=2, target_invocations=1, target_backlog=2)
 

@@ -82,5 +82,5 @@ def test_containers_know_the_table_and_read_the_groups_named(tmp_path: Path) -> 
 
 def test_isolated_containers_cannot_look_up(tmp_path: Path) -> None:
     """Refused with what to leave out."""
-    with pytest.raises(ValidationError, match="leave network_isolation out, or features"):
+    with pytest.raises(ValidationError, match="prevents containers from reading the online table"):
         _template(tmp_path, network_isolation=True)

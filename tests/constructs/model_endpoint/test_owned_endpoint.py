@@ -234,7 +234,7 @@ def test_there_is_no_rollout_and_that_is_said(owned: Any) -> None:
         ({**OWNED, "model_package_arn": "demand-forecast/7"}, "must be the ARN of a model package version"),
         (
             {**OWNED, "rollout": RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10))},
-            "min_invocations: only the Deploy machine does that",
+            "min_invocations: only the Deploy machine supports it",
         ),
     ],
 )

@@ -118,7 +118,7 @@ def test_fails_when_it_could_not_watch(refused: Callable[..., None], changes: di
 
 def test_fails_when_calls_are_not_captured(define: Callable[..., Any]):
     """There would be nothing to read."""
-    message = r"endpoint must capture its calls; give it capture=DataCapture\(sampling_percent=100\)"
+    message = r"endpoint must have data capture; give it capture=DataCapture\(sampling_percent=100\)"
     with pytest.raises(ValidationError, match=message):
         define(endpoint={"capture": None})
 

@@ -238,7 +238,7 @@ def test_fails_when_there_is_nothing_to_read() -> None:
             return cdk.aws_cloudwatch.Metric(namespace="MLOps/demand", metric_name="Invocations")
 
     with pytest.raises(
-        ValidationError, match=r"must capture its calls; endpoint must be one of SageMaker's, 'other' is not"
+        ValidationError, match=r"must have data capture; endpoint must be a SageMaker endpoint, 'other' is not"
     ):
         define_sagemaker_monitors(
             Construct(stack, "Native"),

@@ -82,10 +82,10 @@ def test_fails_on_an_unknown_framework_or_version_with_what_there_is() -> None:
 def test_fails_when_several_images_or_none_fit() -> None:
     """The choices are named as they are written."""
     with pytest.raises(
-        ValidationError, match=r"several images fit .* use='inference', processor='cpu', python='py312'"
+        ValidationError, match=r"several images match .* use='inference', processor='cpu', python='py312'"
     ):
         find_image("pytorch", "2.6.0")
-    with pytest.raises(ValidationError, match=r"no image fits xgboost 1\.7-1 .* choose one of use='inference'"):
+    with pytest.raises(ValidationError, match=r"no image matches xgboost 1\.7-1 .* choose one of use='inference'"):
         find_image("xgboost", "1.7-1", processor="gpu")
 
 
@@ -226,7 +226,7 @@ def test_fails_in_a_region_that_lacks_the_image() -> None:
     """The regions that have it are named."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(region="xx-west-1"))
     with pytest.raises(
-        ValidationError, match=r"NoImageInRegion: sagemaker-xgboost:3\.0-5 is in af-south-1, .*xx-west-1"
+        ValidationError, match=r"NoImageInRegion: sagemaker-xgboost:3\.0-5 is available in af-south-1, .*xx-west-1"
     ):
         ModelImage.prebuilt("xgboost", "3.0-5").uri(stack)
 
@@ -240,7 +240,7 @@ def test_what_serves_is_named_by_digest() -> None:
     assert ModelImage.prebuilt("xgboost", "3.0-5", digest=DIGEST).serving_uri(stack).endswith(f"@{DIGEST}")
     with pytest.raises(ValidationError) as caught:
         ModelImage.prebuilt("xgboost", "3.0-5").serving_uri(stack)
-    assert "ImageNotPinned: an image that serves is named by digest, got tag '3.0-5'" in str(caught.value)
+    assert "ImageNotPinned: an image that serves needs a digest, got tag '3.0-5'" in str(caught.value)
     assert "--repository-name sagemaker-xgboost --image-ids imageTag=3.0-5 --query" in str(caught.value)
 
 
@@ -266,13 +266,13 @@ def test_an_image_is_built_at_deployment(tmp_path: Path) -> None:
     assert "container-assets" in str(uri)
     assert "container-assets" in str(layers["Resource"])
     assert stack.resolve(image.uri(stack)) == uri
-    with pytest.raises(ValidationError, match=r"ImageNotPinned: .* is not known before it is built; push it"):
+    with pytest.raises(ValidationError, match=r"ImageNotPinned: .* is unknown before it is built; push the image"):
         image.serving_uri(stack)
 
 
 def test_fails_on_a_folder_without_a_dockerfile(tmp_path: Path) -> None:
     """Before anything is synthesized."""
-    with pytest.raises(ValidationError, match="InvalidImage: directory must hold a Dockerfile, got"):
+    with pytest.raises(ValidationError, match="InvalidImage: directory must contain a Dockerfile, got"):
         ModelImage.build(tmp_path)
 
 

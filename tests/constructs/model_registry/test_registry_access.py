@@ -148,7 +148,9 @@ def test_a_pipeline_of_the_endpoints_name_needs_no_other_policy() -> None:
 def test_a_machine_that_approves_is_refused() -> None:
     """The rule names the roles of machines, and is the owner's."""
     second = Second(approval=Approval.automatic())
-    with pytest.raises(ValidationError, match=r"RegistryOfAnotherStack: .* no pipeline may approve its packages"):
+    with pytest.raises(
+        ValidationError, match=r"RegistryOfAnotherStack: .* pipelines of this stack cannot approve its packages"
+    ):
         second.registry.approve_by_policy(second.role)
 
 

@@ -137,11 +137,11 @@ def test_a_registry_has_one_champion() -> None:
     registry = _registry(STAGING)
     assert registry.downstream is registry.downstream
     assert registry.downstream.endpoint_name == ROW
-    with pytest.raises(ValidationError, match="is what the farthest environment serves already, got production"):
+    with pytest.raises(ValidationError, match="is already the model of the last environment, got production"):
         registry.downstream_in("production")
 
 
 def test_a_registry_without_targets_has_none() -> None:
     """Nothing serves its models elsewhere."""
-    with pytest.raises(ValidationError, match="is released to no environment that could serve it"):
+    with pytest.raises(ValidationError, match="has no target environment whose model could be the champion"):
         _ = _registry().downstream

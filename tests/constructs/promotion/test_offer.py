@@ -177,7 +177,8 @@ def test_a_parameter_names_the_rules_and_more_than_fit_in_it_are_refused() -> No
     entry = next(
         each["Properties"]["Value"]
         for each in _template(stack).values()
-        if each["Type"] == "AWS::SSM::Parameter" and "What the command mlops knows of demand-forecast" in str(each)
+        if each["Type"] == "AWS::SSM::Parameter"
+        and "Registry entry of demand-forecast, read by the mlops command" in str(each)
     )
     assert rendered_length(entry) < 4096
     found = from_json(RegistryEntry, _as_deployed(entry))
@@ -186,7 +187,9 @@ def test_a_parameter_names_the_rules_and_more_than_fit_in_it_are_refused() -> No
 
     stack, unit = _stack()
     _registry(stack, unit, many)
-    with pytest.raises(Exception, match=r"knows of demand-forecast has about \d+ characters, at most 4096 are allowed"):
+    with pytest.raises(
+        Exception, match=r"parameter of demand-forecast has about \d+ characters, at most 4096 are allowed"
+    ):
         _template(stack)
 
 

@@ -277,10 +277,10 @@ def test_no_image_of_the_source_is_found_where_none_are_shared(template: Mapping
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"here": RECOVERY}, "'build' in eu-west-1, and endpoints in eu-central-1 pull from their own Region alone"),
+        ({"here": RECOVERY}, "'build' in eu-west-1, but endpoints in eu-central-1 can only pull from their own Region"),
         (
             {"deploy_to": [Environment("production", account="333333333333", region="eu-west-1")]},
-            "'production' takes those of this account's registry alone",
+            "'production' can only copy from this account's registry",
         ),
     ],
 )
@@ -295,7 +295,7 @@ def test_a_serverless_endpoint_shares_no_images() -> None:
     """It takes images of its own account alone."""
     stack, arguments = _shared()
     light = EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=5)
-    with pytest.raises(ValidationError, match="a serverless endpoint takes images of its own account's registry alone"):
+    with pytest.raises(ValidationError, match="a serverless endpoint can only pull images of its own account"):
         _serve(stack, arguments, light)
 
 

@@ -310,7 +310,8 @@ def test_what_the_guard_did_not_accept_is_refused(run_machine: Any, state: dict[
     run = run_machine(MACHINE, FORGED, aws(state=state))
     assert (run.status, run.output["Error"]) == ("FAILED", "NOT_ACCEPTED")
     assert run.output["Cause"] == (
-        f"the guard of {NAME} accepted no request for {OWNER}; ask for a retraining by an event on the bus of the unit"
+        f"the guard of {NAME} accepted no request for {OWNER}; request a retraining with mlops train, or by an event on the bus "
+        "of the unit"
     )
     assert run.names() == ["dynamodb:getItem"]
 
@@ -411,8 +412,8 @@ def test_a_set_that_spark_does_not_build_ends_the_run_by_name(
     assert run.status == "FAILED"
     told = next(a["Payload"]["reason"] for n, a in run.calls if n == "lambda:invoke" and "outcome" in a["Payload"])
     assert told == (
-        f"the training set was not built by Spark, which was asked because 400 GiB do not fit into 6 GiB: {reason}; "
-        "nothing is lost: ask for a retraining again"
+        f"Spark failed to build the training set, which it builds because 400 GiB do not fit into 6 GiB: {reason}; "
+        "nothing was changed: request the retraining again"
     )
     assert "sagemaker:createTrainingJob.sync" not in run.names()
     assert run.arguments("dynamodb:updateItem")["UpdateExpression"].endswith("REMOVE #owner, lock_until")
@@ -565,13 +566,13 @@ def test_a_set_that_is_published_again_fails_the_run(run_machine: Any):
     assert "sagemaker:createModelPackage" not in run.names()
     record = next(a for n, a in run.calls if n == "lambda:invoke" and a["FunctionName"].endswith("record"))
     assert record["Payload"]["reason"] == (
-        "the training set was published again during the run, which may have trained on one set and measured on the other; "
-        "ask again: mlops train demand-forecast --reason ..."
+        "the training set was published again during the run, which may have trained on one set and evaluated on the other; "
+        "request it again: mlops train demand-forecast --reason ..."
     )
     brought = run_machine(machine, FORGED, aws(state=_brought(), published=("Monday", "Tuesday")))
     assert brought.output["Cause"] == (
-        "the training set was published again during the run, which may have read two sets; bring the model again: mlops models "
-        "register demand-forecast MODEL"
+        "the training set was published again during the run, which may have read two sets; register the model again: mlops "
+        "models register demand-forecast MODEL"
     )
     places = [(a["Bucket"], a["Prefix"]) for n, a in run.calls if n == "s3:listObjectsV2"]
     assert places == [("data", "exports/demand/manifest/")] * 2
@@ -860,8 +861,8 @@ def test_a_champion_that_no_server_of_the_pipeline_answers_for_is_named(run_mach
     run = run_machine(MACHINE, FORGED, aws(champion="s3://artifacts/live.tar.gz", image=container, flavor="container"))
     assert (run.status, "sagemaker:createTrainingJob.sync" in run.names()) == ("FAILED", False)
     assert run.output["Cause"] == (
-        f"the model that serves demand-forecast is of a container of others, {container}, which demand-forecast has no server to "
-        "ask: give its TrainingJob former_serving=ServingContainer(image=...) of that container, and deploy the stack"
+        f"the live model of demand-forecast needs a third-party container, {container}, which demand-forecast does not declare: "
+        "give its TrainingJob former_serving=ServingContainer(image=...) with that image, and deploy the stack"
     )
 
 

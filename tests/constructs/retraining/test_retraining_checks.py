@@ -54,7 +54,7 @@ def test_every_group_and_column_that_is_missing_is_named(demand: Any):
     found = feature_problems(TrainingSetSource.features(store=demand.store, plan=wrong))
     assert [problem.split(",")[0] for problem in found] == [
         "training_set names group 'orders'",
-        "training_set wants 'cost' of group 'sales'",
+        "training_set uses 'cost' of group 'sales'",
     ]
     assert feature_problems(TrainingSetSource.features(store=demand.store, plan=PLAN)) == []
     source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
@@ -225,11 +225,11 @@ def test_classes_and_several_outputs_are_declared_as_such(demand: Any):
 @pytest.mark.parametrize(
     ("gate", "plan", "problem"),
     [
-        (GateSpec(min_recall={"a": 0.5}), replace(CLASSES, metric="wape"), "gate.min_recall is of classes; set"),
+        (GateSpec(min_recall={"a": 0.5}), replace(CLASSES, metric="wape"), "gate.min_recall requires classes; set"),
         (GateSpec(min_recall={"a": 5.0}), CLASSES, "gate.min_recall of 'a' must be from 0 to 1, got 5.0"),
-        (GateSpec(), replace(OUTPUTS, positive_class="a"), "evaluation.positive_class is of classes; use positive"),
-        (GateSpec(), replace(CLASSES, positive=0.5), "evaluation.positive is a limit of one number; name the class"),
-        (GateSpec(), replace(CLASSES, facets=(Facet(name="age"),)), "evaluation.facets of classes need the one that"),
+        (GateSpec(), replace(OUTPUTS, positive_class="a"), "evaluation.positive_class requires classes; use positive"),
+        (GateSpec(), replace(CLASSES, positive=0.5), "evaluation.positive is a limit of one number; for classes"),
+        (GateSpec(), replace(CLASSES, facets=(Facet(name="age"),)), "evaluation.facets of classes require a positive"),
         (GateSpec(), replace(OUTPUTS, labels=("weight",)), "evaluation.labels must be two columns or more, each once"),
         (GateSpec(), replace(OUTPUTS, label="waist"), "evaluation.label must be the first of labels, got 'waist'"),
         (GateSpec(), replace(OUTPUTS, metric="brier"), "evaluation.metric of several labels must be one of wape, mae"),
@@ -262,7 +262,7 @@ def test_several_labels_are_those_of_the_training_set(demand: Any):
         "'price_units'",
         "'price_price'",
     ]
-    assert [each.split(",")[0] for each in feature_problems(source)] == ["training_set wants 'cost' of group 'sales'"]
+    assert [each.split(",")[0] for each in feature_problems(source)] == ["training_set uses 'cost' of group 'sales'"]
     assert not any(kind_problems(GateSpec(), replace(plan, labels=("units", "cost")), source))
 
 
@@ -302,5 +302,5 @@ def test_a_metric_function_measures_custom_loss_and_nothing_else(tmp_path: Path)
     found = [str(problem).split()[0] for problem in metric_problems(replace(training, metric=None), wrong) if problem]
     assert found == ["evaluation.metric", "evaluation.labels", "evaluation.facets", "evaluation.attribution_rows"]
     (problem,) = metric_problems(training, replace(plan, metric="mae"))
-    assert str(problem).startswith("training.metric is measured by evaluation.metric 'custom_loss', got 'mae'")
+    assert str(problem).startswith("training.metric requires evaluation.metric 'custom_loss', got 'mae'")
     assert metric_problems(replace(training, metric=None), replace(plan, metric="mae")) == [None]

@@ -334,7 +334,7 @@ def test_a_container_of_others_is_asked_with_exactly_its_rights(define: Callable
     assert ("container_trust" in entry, entry["asks_servers"]) == (False, True)
     plain = define()
     assert "asks_servers" not in _text(plain.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"])
-    with pytest.raises(ValidationError, match="former_serving must not be given beside serving"):
+    with pytest.raises(ValidationError, match="former_serving must not be given with serving"):
         replace(former, serving=ServingContainer(image=other))
 
 
@@ -492,7 +492,7 @@ def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any
             "rejected_cooldown must be from 1 day to 365 days, got 1 hour",
         ),
         ({"guard": GuardPolicy(min_labels=0)}, "min_labels must be from 1 to"),
-        ({"store": None}, "store must be given: a TrainingSetPlan is built from the features of one"),
+        ({"store": None}, "store must be given: a TrainingSetPlan is built from a feature store"),
         (
             {"evaluation": EvaluationPlan(label="price", block="b", baselines=())},
             "evaluation.label must be the training set's 'units'",
@@ -503,7 +503,7 @@ def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any
         ),
         (
             {"training_set": replace(PLAN, features={"sales": ("cost",)})},
-            "training_set wants 'cost' of group 'sales', which has",
+            "training_set uses 'cost' of group 'sales', which has",
         ),
     ],
 )

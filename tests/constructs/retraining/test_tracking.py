@@ -133,7 +133,7 @@ def test_a_password_is_read_by_the_function_alone(define: Callable[..., Any]) ->
         (
             "http://mlflow.shop.internal",
             False,
-            "a password would travel in clear text to 'http://mlflow.shop.internal'; give https",
+            "a password would be sent in clear text to 'http://mlflow.shop.internal'; use https",
         ),
         (APP, False, "calls of a managed MLflow are signed; leave secret out"),
         (APP, True, "calls of a managed MLflow are signed; leave secret out"),
