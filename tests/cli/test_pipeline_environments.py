@@ -397,7 +397,7 @@ def _offer(pipeline: Pipeline, environment: str, state: str) -> Any:
 def _asks_for_retraining(pipeline: Pipeline, environment: str) -> bool:
     """Return whether alarms of an environment's monitor ask its source."""
     events = pipeline.cloud.at(ACCOUNTS[environment], REGION).client("events")
-    return "Alarms that ask to retrain demand-forecast" in [
+    return "Alarms that request retrainings of demand-forecast" in [
         rule.get("Description") for page in events.get_paginator("list_rules").paginate() for rule in page["Rules"]
     ]
 

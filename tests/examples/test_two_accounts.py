@@ -477,8 +477,11 @@ def test_a_rule_that_is_disabled_is_named_where_no_alarm_fires(
         accounts.cloud.clock_jump(by=timedelta(hours=8))
         assert stopped(STAGING) == {offers}
         assert (_alarm_state(accounts), accounts.offer(record)) == ("OK", None)
-        told, schedule = disable(BUILD, f"Releases of {GROUP}, for staging"), disable(BUILD, "Asks again for a release")
-        heard = disable(BUILD, f"What targets say of {GROUP}")
+        told, schedule = (
+            disable(BUILD, f"Releases of {GROUP}, for staging"),
+            disable(BUILD, f"Rechecks releases of {GROUP}"),
+        )
+        heard = disable(BUILD, f"Reports and requests of targets about {GROUP}")
         assert stopped(BUILD) == {told, schedule, heard}
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
     assert wait_for(lambda: accounts.offer(record)).state == "APPROVED"

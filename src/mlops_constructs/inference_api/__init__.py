@@ -1,4 +1,4 @@
-"""The API through which callers ask models: one a unit, straight to SageMaker."""
+"""Inference API of a business unit: a REST API in front of its models."""
 
 from mlops_constructs.inference_api.api_access import Access
 from mlops_constructs.inference_api.inference_api import InferenceApi

@@ -1,4 +1,4 @@
-"""Who may ask an API: callers that sign with IAM, callers with tokens of Cognito, or both."""
+"""``Access``: authorization of an API's callers by IAM, by Cognito tokens, or by both."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ _SCOPE = r"[!#-.0-\[\]-~]+/[!#-.0-\[\]-~]+"
 @checked("InvalidAccess")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Say who may ask an API. Make one by `iam`, `cognito`, `both` or `keys`.
+    """Authorization of an API's callers. Use `iam`, `cognito`, `both` or `keys`.
 
     Args:
         signs: Whether callers sign their requests with IAM.
-        pool: User pool whose access tokens are taken. Default: none.
-        scope: Scope that a token must have. Default: none.
+        pool: User pool whose access tokens are accepted. Default: none.
+        scope: Scope that tokens must have. Default: none.
 
     Example:
         >>> Access.iam().signs
@@ -33,20 +33,20 @@ class Access:
 
     @classmethod
     def iam(cls) -> "Access":
-        """Let callers sign with IAM: `InferenceApi.grant_predict` says who may ask which model."""
+        """Requests signed with IAM; `InferenceApi.grant_predict` authorizes callers per model."""
         return cls(signs=True)
 
     @classmethod
     def cognito(cls, pool: IUserPool, *, scope: str) -> "Access":
-        """Let callers bring access tokens of a user pool.
+        """Access tokens of a Cognito user pool.
 
         Args:
             pool: The user pool.
-            scope: Scope that a token must have, as Cognito writes it: ``<resource server>/<scope>``. Without a scope API Gateway
-                takes ID tokens alone, which are for programs of the person.
+            scope: Scope that a token must have, in Cognito's form ``<resource server>/<scope>``. It is required, as without a scope
+                API Gateway accepts only ID tokens.
 
         Raises:
-            ValidationError: If no token of Cognito could have the scope.
+            ValidationError: If the scope is malformed.
 
         See: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-integrate-with-cognito.html
         """
@@ -54,32 +54,32 @@ class Access:
 
     @classmethod
     def both(cls, pool: IUserPool, *, scope: str) -> "Access":
-        """Let callers sign with IAM, below ``/v1/models``, or bring access tokens, below ``/v1/token/models``.
+        """Requests signed with IAM below ``/v1/models``, and access tokens below ``/v1/token/models``.
 
-        A method of API Gateway knows one kind of callers, so the two have paths of their own.
+        A method of API Gateway supports one type of authorization, so the two have separate paths.
 
         Args:
             pool: The user pool.
-            scope: As for `cognito`.
+            scope: Scope that a token must have; see `cognito`.
 
         Raises:
-            ValidationError: As for `cognito`.
+            ValidationError: If the scope is malformed.
         """
         return cls(signs=True, pool=pool, scope=_scope(scope))
 
     @classmethod
     def keys(cls) -> "Access":
-        """Let callers bring a key of a plan alone. A key identifies and does not authenticate: PRODUCTION refuses this."""
+        """API keys of usage plans only. Keys identify callers but do not authenticate them: not allowed in PRODUCTION."""
         return cls(signs=False)
 
     @property
     def is_by_key(self) -> bool:
-        """Whether a key alone opens the API."""
+        """Whether callers only need an API key."""
         return not self.signs and self.pool is None
 
 
 def _scope(scope: str) -> str:
-    allowed = "'<resource server>/<scope>', as access tokens of Cognito name it"
+    allowed = "'<resource server>/<scope>', as in Cognito's access tokens"
     problem = check_pattern("scope", scope, pattern=_SCOPE, allowed=allowed)
     if problem is not None:
         raise ValidationError("InvalidAccess", [problem])

@@ -1,4 +1,4 @@
-"""What tells people of an API: answers that came too late, and calls that failed."""
+"""Alarms of an API on integration timeouts and 5xx responses."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -19,15 +19,15 @@ def define_alarms(
 ) -> dict[str, cloudwatch.Alarm]:
     """Define the alarms ``late`` and ``errors``.
 
-    A late answer is worse than a failed one: the model works on, is captured and counted, and the caller asks again.
-    API Gateway has no metric of it, so it is counted in the access log.
+    A timeout is worse than an error: the model continues, its response is captured and counted, and the caller retries. API Gateway
+    has no metric of timeouts, so a metric filter counts them in the access log.
 
     Args:
         scope: Parent construct.
-        name: Of the API, which is the dimension of its metrics.
+        name: Name of the API, the dimension of its metrics.
         stage: Name of the stage.
         unit: Name of the unit.
-        log_group: The access log.
+        log_group: Log group of the access log.
         topic: Topic to notify.
     """
     late = logs.MetricFilter(
@@ -66,8 +66,8 @@ def define_alarms(
             comparison_operator=_AT_LEAST,
             treat_missing_data=_SILENCE,
             alarm_description=(
-                f"{name} gave up waiting for models five times in five minutes, twice: they work on, and callers ask again; "
-                "read the access log, then send fewer rows a call or serve the model on more"
+                f"calls of {name} timed out at least 5 times in two of three periods of five minutes, while models go on and "
+                "callers retry; read the access log, then send fewer rows per call or increase the model's capacity"
             ),
         ),
         "errors": often.create_alarm(
@@ -80,7 +80,7 @@ def define_alarms(
             treat_missing_data=_SILENCE,
             alarm_description=(
                 f"{name} answered 5xx at least 5 times and on more than 1 % of its calls in each of three periods of five "
-                "minutes; the access log says which model, the endpoint's own alarm says why"
+                "minutes; find the model in the access log and the cause by the alarm of its endpoint"
             ),
         ),
     }

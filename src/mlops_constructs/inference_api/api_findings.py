@@ -1,30 +1,27 @@
-"""What checkers find of every API here, and why it is meant so."""
+"""Acknowledged compliance findings of inference APIs, with their reasons."""
 
 from aws_cdk import aws_apigateway as gateway
 
 from mlops_constructs.compliance import acknowledge, acknowledge_family
 
 _NO_CACHE = (
-    "a cache's key holds headers and parameters and never the body, so one caller would get another's prediction, and a hit is no "
-    "call that monitors and canaries see; rejected: a cache of any size"
+    "cache keys contain headers and parameters but never the body, so one caller would get another's prediction, and monitors and "
+    "canaries do not see cache hits; rejected: a cache of any size"
 )
 _NO_EXECUTION_LOG = (
-    "API Gateway makes the group of execution logs itself, without key and retention, and they name ARNs of every refusal; the "
-    "access log has each call with status and cause; rejected: execution logs"
+    "API Gateway creates the log group of execution logs itself, without key and retention, and they contain ARNs; the access log "
+    "has each call with status and cause; rejected: execution logs"
 )
 _NO_CERTIFICATE = (
-    "SageMaker is asked in a role over TLS and knows no client certificates of API Gateway; rejected: one that would never "
-    "be sent"
+    "API Gateway calls SageMaker over TLS with a role, and SageMaker uses no client certificates; rejected: a certificate that is "
+    "never verified"
 )
-_SIGNED = (
-    "callers are programs that sign with IAM, and grant_predict says who may ask which model; rejected: a user pool of "
-    "programs"
-)
-_KEYED = "DEVELOPMENT alone may be opened by a key, which PRODUCTION refuses; rejected: a user pool for trials"
+_SIGNED = "callers are programs that sign with IAM, and grant_predict authorizes them per model; rejected: a user pool for programs"
+_KEYED = "access by keys alone is only possible in DEVELOPMENT; rejected: a user pool for trials"
 
 
 def acknowledge_api(api: gateway.RestApi) -> None:
-    """Acknowledge what is found of the API and its stage.
+    """Acknowledge findings of the API and its stage.
 
     Args:
         api: The API.
@@ -37,12 +34,12 @@ def acknowledge_api(api: gateway.RestApi) -> None:
 
 
 def acknowledge_method(method: gateway.Method, *, signs: bool, is_by_key: bool) -> None:
-    """Acknowledge what is found of a method whose callers bring no token.
+    """Acknowledge findings of a method without token authorization.
 
     Args:
         method: The method.
-        signs: Whether they sign with IAM.
-        is_by_key: Whether they bring a key alone.
+        signs: Whether callers sign with IAM.
+        is_by_key: Whether callers only use a key.
     """
     if signs or is_by_key:
         acknowledge(method, "AwsSolutions-COG4", _SIGNED if signs else _KEYED)

@@ -1,6 +1,7 @@
-"""Jobs of an asynchronous endpoint: the API puts a request into its bucket, a function asks the endpoint and keeps the end.
+"""Jobs of an asynchronous endpoint: the API writes a request to its bucket, and a function invokes the endpoint.
 
-The gateway names the object, a caller never does, and a caller's id is compared with a pattern before it is part of a key.
+Keys of requests are chosen by the gateway, never by callers, and a caller's id must match a pattern before it becomes part of a
+key.
 """
 
 from collections.abc import Mapping
@@ -31,25 +32,25 @@ _PATH = "integration.request.path.id"
 _KIND = "method.response.header.Content-Type"
 _AFTER = f"method.response.header.{RETRY_AFTER}"
 _REASON = (
-    "requests, answers and what callers read lie below the endpoint's own prefixes by id; rejected: one object for all jobs, which "
-    "concurrent ones would overwrite"
+    "requests, responses and results of jobs are stored by id below the endpoint's own prefixes; rejected: one object for all "
+    "jobs, which concurrent jobs would overwrite"
 )
 _LIST = (
-    "S3 returns 403 for a missing key to a caller that may not list, so that a job that runs would look refused; the API lists "
-    "nothing; rejected: an answer that cannot tell the two apart"
+    "S3 returns 403 for a missing key to callers that may not list the bucket, so running jobs could not be told from refused "
+    "ones; the API lists nothing; rejected: a response that does not distinguish the two"
 )
 
 
 class EndpointJobs(Construct):
-    """Define what begins and ends the jobs of one endpoint, and the role in which the API writes and reads them. Stateless.
+    """The function that starts and completes jobs of one endpoint, and the API's role to write and read them. Stateless.
 
     Args:
         scope: Parent construct.
         id: Construct id.
         business_unit: Owning business unit.
-        endpoint_name: The asynchronous endpoint.
-        endpoint_arn: Its ARN.
-        exchange: Its bucket.
+        endpoint_name: Name of the asynchronous endpoint.
+        endpoint_arn: ARN of the endpoint.
+        exchange: Bucket of the endpoint.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class EndpointJobs(Construct):
         )
 
     def submission(self) -> gateway.Integration:
-        """Return how a method takes a job: its body becomes an object that the gateway names."""
+        """Return the integration that submits a job: the body becomes an S3 object whose key the gateway chooses."""
         return self._integration(
             "PUT",
             f"{REQUESTS_PREFIX}/{self._name}/{BELOW}{{id}}",
@@ -131,22 +132,22 @@ class EndpointJobs(Construct):
                     response_parameters={_KIND: f"'{JSON}'"},
                     response_templates={JSON: f'{{"id": "{_ID}", "status": "running"}}'},
                 ),
-                _problem("503", problem(503, "not_taken", "the job could not be taken; send it again later")),
+                _problem("503", problem(503, "not_taken", "the job could not be accepted; send it again later")),
             ],
         )
 
     def reading(self) -> gateway.Integration:
-        """Return how a method answers of a job: with the model's answer, that it runs, or that it failed."""
+        """Return the integration that reads a job: the model's response, or that the job is running or failed."""
         after = f"#set($context.responseOverride.header.{RETRY_AFTER} = '5')"
         running = after + '{"id": "$id", "status": "running"}'
         kind = f"#set($context.responseOverride.header.Content-Type = '{PROBLEM}')"
-        unknown = kind + problem(404, "not_found", "there is no such job: the id is not one of this API")
+        unknown = kind + problem(404, "not_found", "there is no such job: the id is not an id of this API")
         return self._integration(
             "GET",
             f"{JOBS_PREFIX}/{self._name}/{{id}}",
-            # an id with a slash would be a path into the bucket; '-' is too short to be one
+            # an id with a slash would be another key of the bucket; '-' is too short for an id
             template=f"{_GIVEN}#if($id.matches('^{JOB_ID}$'))#set($context.requestOverride.path.id = $id)#end",
-            # S3 answers a range of an empty object, which stands for a failure, with 416, and all of any other one with 206
+            # for this range S3 returns 416 for an empty object, which represents a failure, and 206 with all of any other object
             parameters={_PATH: "'-'", "integration.request.header.Range": "'bytes=0-'"},
             answers=[
                 gateway.IntegrationResponse(
@@ -183,7 +184,7 @@ class EndpointJobs(Construct):
             integration_http_method=verb,
             options=gateway.IntegrationOptions(
                 credentials_role=self._role,
-                # an undeclared type would walk past the schema
+                # bodies of other content types would not be validated
                 passthrough_behavior=gateway.PassthroughBehavior.NEVER,
                 request_templates={JSON: template},
                 request_parameters=dict(parameters),
@@ -193,10 +194,10 @@ class EndpointJobs(Construct):
 
 
 def job_answers(*statuses: str) -> list[gateway.MethodResponse]:
-    """Return the statuses and headers that a method of jobs may have.
+    """Return method responses of jobs with these status codes.
 
     Args:
-        statuses: The statuses.
+        statuses: Status codes.
     """
     headers = {_KIND: False, _AFTER: False}
     return [gateway.MethodResponse(status_code=status, response_parameters=headers) for status in statuses]

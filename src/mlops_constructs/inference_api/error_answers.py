@@ -1,7 +1,7 @@
-"""What callers get where a model does not answer: ``application/problem+json`` (RFC 9457) without a word of AWS.
+"""Error responses of the API: ``application/problem+json`` (RFC 9457), without details of AWS.
 
-SageMaker's own errors name account, region and log group, and an integration with one answer for everything would give them with
-status 200. So every status has an answer here, and what is unknown is 502.
+SageMaker's own errors contain account, Region and log group, and an integration with only a default response would return them with
+status 200. So every status is mapped here, and unknown ones are 502.
 """
 
 import json
@@ -11,41 +11,41 @@ from aws_cdk import aws_apigateway as gateway
 
 PROBLEM = "application/problem+json"
 JSON = "application/json"
-# of every answer: no browser reads it as another type, and no cache keeps a prediction
+# headers of every response, against content sniffing and caching of predictions
 # https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers
 SAFE: Mapping[str, str] = {"X-Content-Type-Options": "'nosniff'", "Cache-Control": "'no-store'"}
 INFERENCE_ID, MODEL_VERSION, RETRY_AFTER = "X-Inference-Id", "X-Model-Version", "Retry-After"
-# callers may choose requestId, which would be the join key of others' labels
+# not requestId, which callers may choose and so collide with others' ids
 # claim: callers-may-choose-request-ids
 INFERENCE_ID_SOURCE = "context.extendedRequestId"
-# statuses of our server that say what is wrong with a request
+# statuses of the platform's server for invalid requests
 REFUSALS: Mapping[int, tuple[str, str]] = {
-    400: ("invalid_request", "the model refuses the request; `problems` says why"),
-    413: ("too_large", "the body is larger than the model takes"),
-    415: ("wrong_type", "the model takes no body of this type"),
+    400: ("invalid_request", "the model rejected the request; see `problems`"),
+    413: ("too_large", "the body is larger than the model accepts"),
+    415: ("wrong_type", "the model does not accept bodies of this type"),
 }
 STATUSES = ("200", *map(str, REFUSALS), "429", "502", "503")
 
-# by what API Gateway calls the cause: status, code, sentence. None of them quotes AWS, whose own messages hold ARNs
+# status, code and sentence by API Gateway's response type; without AWS's own messages, which contain ARNs
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 _REFUSED: Mapping[str, tuple[int, str, str]] = {
     "BadRequestParameters": (400, "invalid_request", "a header or parameter is missing"),
     "MissingAuthenticationToken": (403, "not_allowed", "there is no such path, or the request is not signed"),
-    "AccessDenied": (403, "not_allowed", "the caller may not ask this model"),
+    "AccessDenied": (403, "not_allowed", "the caller is not authorized to call this model"),
     "ExpiredToken": (403, "not_allowed", "the credentials have expired"),
-    "InvalidSignature": (403, "not_allowed", "the signature does not fit the request"),
-    "InvalidApiKey": (403, "not_allowed", "the key is missing, or of no plan of this API"),
-    "WafFiltered": (403, "not_allowed", "the request is too large, or was taken for an attack"),
+    "InvalidSignature": (403, "not_allowed", "the signature does not match the request"),
+    "InvalidApiKey": (403, "not_allowed", "the API key is missing, or belongs to no plan of this API"),
+    "WafFiltered": (403, "not_allowed", "the request is too large, or was blocked by the web firewall"),
     "Unauthorized": (401, "not_known", "the token is missing, has expired, or lacks the scope"),
     "AuthorizerFailure": (500, "failed", "the token could not be checked"),
     "AuthorizerConfigurationError": (500, "failed", "the token could not be checked"),
     "ResourceNotFound": (404, "not_found", "there is no such path"),
-    "RequestTooLarge": (413, "too_large", "the body is larger than the 10 MB that the API takes"),
+    "RequestTooLarge": (413, "too_large", "the body is larger than the API's maximum of 10 MB"),
     "UnsupportedMediaType": (415, "wrong_type", "the body must be application/json"),
-    "Throttled": (429, "too_many_requests", "there are more calls than the model answers; try again"),
-    "QuotaExceeded": (429, "quota_spent", "the calls of the plan are spent"),
+    "Throttled": (429, "too_many_requests", "the rate limit is exceeded; try again"),
+    "QuotaExceeded": (429, "quota_spent", "the quota of the plan is exceeded"),
     "IntegrationTimeout": (504, "too_slow", "the model did not answer in time; it may have counted the call"),
-    "IntegrationFailure": (504, "failed", "the model could not be asked"),
+    "IntegrationFailure": (504, "failed", "the model could not be reached"),
     "ApiConfigurationError": (500, "failed", "the call failed"),
 }
 _TYPES = {
@@ -71,7 +71,7 @@ _TYPES = {
 
 
 def problem(status: int, code: str, sentence: str) -> str:
-    """Return the template of a problem, with the id of the request.
+    """Return the response template of a problem, with the request id.
 
     Example:
         >>> json.loads(problem(404, "not_found", "there is no such path"))["title"]
@@ -83,13 +83,13 @@ def problem(status: int, code: str, sentence: str) -> str:
 
 
 def define_gateway_answers(api: gateway.RestApi) -> None:
-    """Define what API Gateway itself answers: one problem for each of its causes, and the schema's own message of a bad body.
+    """Define API Gateway's own error responses, and for invalid bodies the schema's validation error.
 
     Args:
         api: The API.
     """
     for name, (status, code, sentence) in _REFUSED.items():
-        # resources of the API itself, whose ids are the causes
+        # the construct ids are the response types
         api.add_gateway_response(
             name,
             type=_TYPES[name],
@@ -98,7 +98,7 @@ def define_gateway_answers(api: gateway.RestApi) -> None:
             response_headers=_headers(is_busy=name == "Throttled"),
         )
     # claim: gateway-escapes-validation-errors
-    checked = problem(400, "invalid_request", "the body is not as the schema of the model says")
+    checked = problem(400, "invalid_request", "the body does not match the schema of the model")
     api.add_gateway_response(
         "BadRequestBody",
         type=gateway.ResponseType.BAD_REQUEST_BODY,
@@ -121,13 +121,13 @@ def _headers(*, is_busy: bool = False) -> dict[str, str]:
 
 
 def model_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
-    """Return what a caller gets for each status of SageMaker's runtime.
+    """Return the responses for each status of SageMaker Runtime.
 
-    Of a container's own refusal (400, 413, 415) callers get a problem with its words, where the container is our server, whose
-    words are of the request alone. SageMaker returns 400 where there is no such endpoint.
+    For a container's own 400, 413 and 415, callers get a problem with its messages if the container is the platform's server,
+    whose messages are about the request only. SageMaker itself returns 400 for a missing endpoint.
 
     Args:
-        own_server: Whether our server serves the model.
+        own_server: Whether the platform's server serves the model.
     """
     failed = problem(502, "model_error", "the model failed on this request")
     return [
@@ -139,26 +139,26 @@ def model_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
 
 
 def service_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
-    """Return what a caller gets for each status of a service on EKS or of its load balancer.
+    """Return the responses for each status of a service on EKS or of its load balancer.
 
     Args:
-        own_server: As for `model_answers`.
+        own_server: Whether the platform's server serves the model.
     """
-    # other content, such as a page of the load balancer, is left out
+    # content other than JSON objects, such as a page of the load balancer, is left out
     said = "#set($said = $input.json('$'))#if($said.indexOf('{') == 0), $said.substring(1)#else}#end"
     refusals = REFUSALS.items() if own_server else ()
     return [
         _predictions("X-Model-Version"),
         *(_problem(str(status), problem(status, *words)[:-1] + said, str(status)) for status, words in refusals),
         _busy(),
-        # the load balancer's own: there is no such path, or no pod
+        # of the load balancer: missing path, or no healthy pod
         _not_served("404|503"),
         _problem("502", problem(502, "model_error", "the model failed on this request")),
     ]
 
 
 def _predictions(version: str) -> gateway.IntegrationResponse:
-    """Return what passes as it is, with the model's version from one of its headers."""
+    """Return the response of a prediction, passed through with the model's version from one of its headers."""
     return gateway.IntegrationResponse(
         status_code="200",
         selection_pattern="200",
@@ -171,12 +171,12 @@ def _predictions(version: str) -> gateway.IntegrationResponse:
 
 
 def _busy() -> gateway.IntegrationResponse:
-    words = problem(429, "too_many_requests", "there are more calls than the model answers")
+    words = problem(429, "too_many_requests", "there are more calls than the model can serve")
     return _problem("429", words, "429", {f"method.response.header.{RETRY_AFTER}": "'1'"})
 
 
 def _not_served(pattern: str) -> gateway.IntegrationResponse:
-    return _problem("503", problem(503, "not_served", "the model is not served now; try again later"), pattern)
+    return _problem("503", problem(503, "not_served", "the model is not available now; try again later"), pattern)
 
 
 def _problem(
@@ -195,7 +195,7 @@ def _always() -> dict[str, str]:
 
 
 def safe_headers() -> dict[str, str]:
-    """Return the headers of every answer, as an integration's response maps them.
+    """Return the headers of every response, as response parameters of an integration.
 
     Example:
         >>> safe_headers()["method.response.header.Cache-Control"]
@@ -205,8 +205,8 @@ def safe_headers() -> dict[str, str]:
 
 
 def _refusals(failed: str) -> str:
-    """Return a template: our server's own ``error`` and ``problems`` in a problem, ``failed`` for all else."""
-    said = "$input.path('$.OriginalMessage').substring(1)"  # an object of JSON, whose texts are escaped already
+    """Return a template: the platform server's ``error`` and ``problems`` in a problem, ``failed`` for everything else."""
+    said = "$input.path('$.OriginalMessage').substring(1)"  # a JSON object, whose strings are already escaped
     branches = (
         f"if($status == {status})#set($context.responseOverride.status = $status){problem(status, *words)[:-1]}, {said}"
         for status, words in REFUSALS.items()
@@ -215,7 +215,7 @@ def _refusals(failed: str) -> str:
 
 
 def method_answers() -> list[gateway.MethodResponse]:
-    """Return the statuses and headers that a prediction may have."""
+    """Return the method responses of predictions."""
     named = ("Content-Type", INFERENCE_ID, MODEL_VERSION, RETRY_AFTER, *SAFE)
     headers = {f"method.response.header.{name}": False for name in named}
     return [gateway.MethodResponse(status_code=status, response_parameters=headers) for status in STATUSES]

@@ -1,4 +1,4 @@
-"""The API through which callers ask models of a unit: a REST API straight to SageMaker, with no function in the way."""
+"""The ``InferenceApi`` construct: a REST API that integrates directly with SageMaker endpoints and services on EKS."""
 
 import json
 import math
@@ -47,20 +47,20 @@ INFERENCE_HEADER = "integration.request.header.X-Amzn-SageMaker-Inference-Id"
 _SERVICE = "apigateway.amazonaws.com"
 _NAME = r"[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?"
 _NAME_ALLOWED = "1 to 32 lower-case letters, digits or hyphens, starting with a letter"
-# an integration of a regional API; more needs a quota of the account: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+# maximum of a regional API without a higher quota: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 _LONGEST = cdk.Duration.seconds(29)
 _PREDICTIONS: Mapping[str, Sequence[str]] = {"POST": ["predictions"], "GET": [""]}
 _SHORTEST = cdk.Duration.seconds(1)
-# calls a second, and at once, of all APIs of an account and region, unless it has more
+# default quotas of an account and Region for all APIs: requests per second, and burst
 _HIGHEST_RATE, _HIGHEST_BURST = 10_000, 5_000
-# bytes of a body that API Gateway takes: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+# API Gateway's maximum payload in bytes: https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 _LARGEST_JOB = 10 * 1024 * 1024
 _DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Model:
-    """A model of the API: its own methods, and what bounds them."""
+    """A model of the API, with its methods and limits."""
 
     request: RequestSchema
     timeout: cdk.Duration
@@ -72,7 +72,7 @@ class _Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ask:
-    """A method that asks something of a model: its path below the model's own, verb, integration and answers."""
+    """A method of a model: its path below the model's, integration, responses and HTTP verb."""
 
     path: str
     integration: gateway.Integration
@@ -82,24 +82,24 @@ class _Ask:
 
 @checked("InvalidInferenceApi")
 class InferenceApi(Construct):
-    """Define the API of a unit's models: ``POST /v1/models/{model}/predictions`` and ``GET /v1/models/{model}``. Stateless.
+    """REST API of a unit's models: ``POST /v1/models/{model}/predictions`` and ``GET /v1/models/{model}``. Stateless.
 
-    Models of asynchronous endpoints have ``POST /v1/models/{model}/jobs`` and ``GET .../jobs/{id}`` in place of predictions.
+    Models of asynchronous endpoints have ``POST /v1/models/{model}/jobs`` and ``GET .../jobs/{id}`` instead of predictions.
 
-    API Gateway checks the caller and the body, and asks SageMaker itself, without a function between. Bodies are checked by the
-    promised schema, each call gets an id by which labels are joined (``X-Inference-Id``), and errors say nothing of AWS. A web
-    firewall, an encrypted access log, a limit for each model and two alarms belong to it. The access log needs the role
-    for CloudWatch that an account's API Gateway has once a region.
+    API Gateway authorizes callers, validates bodies against each model's request schema, and calls SageMaker directly, without a
+    function. Each call gets an id by which labels are joined (``X-Inference-Id``), and errors contain no details of AWS. Includes a
+    web ACL, an encrypted access log, a rate limit per model and two alarms. The access log requires the CloudWatch role that an
+    account's API Gateway has once per Region.
 
     Args:
         scope: Parent construct.
         id: Construct id.
         business_unit: Owning business unit.
-        access: Who may ask. Default: callers that sign with IAM, and have `grant_predict`.
-        max_body_size: Largest body, up to 64 KiB, which the firewall reads. Default: 64 KiB.
+        access: Authorization of callers. Default: IAM, with `grant_predict`.
+        max_body_size: Maximum size of a body, up to the 64 KiB that the web ACL inspects. Default: 64 KiB.
 
     Raises:
-        ValidationError: If keys alone are to open an API of PRODUCTION, or the firewall cannot read bodies of that size.
+        ValidationError: If PRODUCTION uses access by API keys only, or ``max_body_size`` is out of range.
 
     Example:
         >>> api = InferenceApi(self, "Api", business_unit=unit)
@@ -166,7 +166,7 @@ class InferenceApi(Construct):
 
     @property
     def alarms(self) -> dict[str, cloudwatch.Alarm]:
-        """The alarms: ``late`` of calls that API Gateway gave up waiting for, ``errors`` of answers with 5xx."""
+        """Alarms by key: ``late`` on integration timeouts, ``errors`` on 5xx responses."""
         return dict(self._alarms)
 
     def add_model(
@@ -180,35 +180,35 @@ class InferenceApi(Construct):
         own_server: bool = True,
         server_name: str | None = None,
     ) -> None:
-        """Let callers ask a model, and hold each candidate of its endpoint to the promise.
+        """Add a model, and require each candidate of its endpoint to accept the request schema.
 
-        An endpoint whose models another app or CloudFormation deploys is not held to it from here: a warning says so. A service on
-        EKS is reached by a VPC link in the unit's subnets, which its load balancer then admits.
+        Candidates of an endpoint that another app or CloudFormation deploys cannot be checked; a warning reports that. Services on
+        EKS are called through a VPC link in the unit's subnets, which their load balancers then allow.
 
         Args:
-            name: Name in the path, 1 to 32 lower-case letters, digits, hyphens; it stays when the model changes.
-            endpoint: A SageMaker endpoint, or a service on EKS of the same unit. An asynchronous one gets jobs.
-            request: What the API promises to take.
-            timeout: How long API Gateway waits, 1 to 29 seconds. Set the container's own below it: an answer that comes later is
-                lost, while the model has counted the call. Not of jobs. Default: 29 seconds.
-            max_rate: Calls a second that the model was measured to answer, 1 to 10,000; above it callers get 429. Default: only the
-                account's limit, with a warning.
-            own_server: Whether our server serves the model, so that callers get its words of what is wrong with a row. Default:
-                it does. A container of others may quote anything in its errors, so callers get 502 instead.
-            server_name: Name in the certificate of a service on EKS, which API Gateway compares. Default: none, for SageMaker and
-                for a service without a certificate.
+            name: Name in the path, 1 to 32 lower-case letters, digits, hyphens; it does not change with the model version.
+            endpoint: A SageMaker endpoint, or a service on EKS of the same unit. Asynchronous endpoints get jobs.
+            request: Requests that the API accepts.
+            timeout: Integration timeout, 1 to 29 seconds; not for jobs. Set the container's own timeout below it, as later
+                responses are lost although the model has counted the call. Default: 29 seconds.
+            max_rate: Maximum of calls per second, 1 to 10,000, such as the measured capacity of the model; further calls get 429.
+                Default: only the account's limit, with a warning.
+            own_server: Whether the platform's server serves the model, whose messages about invalid rows are passed to callers.
+                Errors of third-party containers may contain anything, so callers get 502 instead. Default: yes.
+            server_name: DNS name in the certificate of a service on EKS, which API Gateway verifies. Default: none, for SageMaker
+                and for services without a certificate.
 
         Raises:
-            ValidationError: With every reason why the API could not ask the model, or could not keep what it promises.
+            ValidationError: If the model cannot be called or the schema not be kept; lists every problem.
         """
         longest = _LONGEST if timeout is None else timeout
         problems = [
             check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
-            f"name must be one of its own, got {name!r} twice" if name in self._models else None,
+            f"name must be unique in the API, got {name!r} twice" if name in self._models else None,
             check_duration("timeout", longest, minimum=_SHORTEST, maximum=_LONGEST, whole="milliseconds"),
             check_range("max_rate", max_rate, minimum=1, maximum=_HIGHEST_RATE),
             self._body_problem(request, _LARGEST_JOB if _has_jobs(endpoint) else self._largest),
-            "timeout is of models that answer at once; leave it out of jobs"
+            "timeout is not supported for jobs of asynchronous endpoints; leave it out"
             if _has_jobs(endpoint) and timeout is not None
             else None,
             *_endpoint_problems(endpoint),
@@ -240,25 +240,25 @@ class InferenceApi(Construct):
         self._describe()
 
     def add_plan(self, name: str, *, rate: float, burst: int, quota: Quota | None = None) -> gateway.UsagePlan:
-        """Define how much each of its keys may ask for; from then on every call needs a key, beside what `Access` asks for.
+        """Add a usage plan. From then on every call requires an API key, in addition to the authorization of `Access`.
 
-        A plan throttles methods that require a key alone. Nothing ties a key to a caller: who has another's key spends its quota.
+        Usage plans throttle only methods that require a key. Keys are not bound to callers: anyone with a key uses its quota.
 
         Args:
-            name: Name of the plan, as for models.
-            rate: Calls a second of a key, in the long run.
-            burst: Calls at once of a key.
-            quota: Calls in a span of time. Default: any number.
+            name: Name of the plan, in the form of a model's name.
+            rate: Steady-state calls per second and key.
+            burst: Maximum burst of calls per key.
+            quota: Calls per period and key. Default: no quota.
 
         Returns:
-            The plan, to which keys are added.
+            The plan, to which API keys can be added.
 
         Raises:
-            ValidationError: If a name is taken or a number not possible.
+            ValidationError: If the name is already used or a number is out of range.
         """
         problems = [
             check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
-            f"name must be one of its own, got {name!r} twice" if name in self._plans else None,
+            f"name must be unique in the API, got {name!r} twice" if name in self._plans else None,
             check_range("rate", rate, minimum=0.1, maximum=_HIGHEST_RATE),
             check_whole("burst", burst, minimum=1, maximum=_HIGHEST_BURST),
         ]
@@ -277,19 +277,19 @@ class InferenceApi(Construct):
         return plan
 
     def grant_predict(self, grantee: iam.IGrantable, model: str) -> iam.Grant:
-        """Grant asking one model, by requests signed with IAM.
+        """Grant calling one model with requests signed with IAM.
 
         Args:
             grantee: Principal to grant access to.
             model: Name of the model.
 
         Raises:
-            ValidationError: If the API has no such model, or does not take signed requests.
+            ValidationError: If the API has no such model, or does not accept signed requests.
         """
         problems = [
             None
             if self._access.signs
-            else "access takes no requests signed with IAM; use Access.iam() or Access.both(...)",
+            else "access does not accept requests signed with IAM; use Access.iam() or Access.both(...)",
             None
             if model in self._models
             else f"model must be one of {', '.join(self._models) or 'those that add_model adds'}, got {model!r}",
@@ -308,22 +308,22 @@ class InferenceApi(Construct):
         )
 
     def with_domain(self, name: str, certificate: acm.ICertificate) -> gateway.DomainName:
-        """Answer under a name of one's own alone; API Gateway's own address is closed, or it would be a way round the name.
+        """Add a custom domain name and disable the default endpoint, which would bypass it.
 
         Args:
-            name: The name, such as ``models.example.com``.
-            certificate: Certificate for it, of the same region.
+            name: Domain name, such as ``models.example.com``.
+            certificate: Certificate for the name, in the same Region.
 
         Returns:
-            The domain, to which a record of DNS points.
+            The domain, to which a DNS record must point.
 
         Raises:
-            ValidationError: If the API has a name already, or it cannot be one.
+            ValidationError: If the API already has a domain name, or the name is invalid.
         """
         problems = [
-            None if self._domain is None else f"name must be the only one, the API has {self._domain}",
+            None if self._domain is None else f"the API can have only one domain name, it already has {self._domain}",
             check_pattern(
-                "name", name, pattern=_DOMAIN, allowed="a name of DNS in lower case, such as models.example.com"
+                "name", name, pattern=_DOMAIN, allowed="a DNS name in lower case, such as models.example.com"
             ),
         ]
         raise_if_any(self, "InvalidInferenceApi", problems)
@@ -348,12 +348,12 @@ class InferenceApi(Construct):
         largest = INSPECTED[-1] * 1024
         is_allowed = size.is_unresolved() or (1024 <= size.to_bytes() <= largest and size.to_bytes() % 1024 == 0)
         return [
-            "max_body_size must be whole KiB from 1 to 64, which the firewall reads, got "
+            "max_body_size must be whole KiB from 1 to 64, which the web ACL inspects, got "
             f"{'a token' if size.is_unresolved() else f'{size.to_bytes():g} bytes'}"
             if size.is_unresolved() or not is_allowed
             else None,
-            "access by keys alone is not possible in PRODUCTION: a key identifies a caller and does not authenticate; use "
-            "Access.iam() or Access.cognito(...), and add_plan for keys beside it"
+            "access by keys alone is not allowed in PRODUCTION: a key identifies a caller but does not authenticate it; use "
+            "Access.iam() or Access.cognito(...), and add_plan for keys in addition"
             if self._access.is_by_key and self._unit.profile is Profile.PRODUCTION
             else None,
         ]
@@ -363,15 +363,15 @@ class InferenceApi(Construct):
         if request.smallest_body <= largest:
             return None
         return (
-            f"{request.name} promises {request.promise.max_rows} rows a call, which have {request.smallest_body} bytes at least, "
-            f"and max_body_size is {largest}: promise fewer rows (mlops api schema --max-rows), or allow larger bodies"
+            f"{request.name} allows {request.promise.max_rows} rows per call, which have at least {request.smallest_body} bytes, "
+            f"and max_body_size is {largest}: allow fewer rows (mlops api schema --max-rows), or larger bodies"
         )
 
     def _define_api(self) -> gateway.RestApi:
         fields = gateway.AccessLogField
         columns = {
             "id": fields.context_extended_request_id(),
-            # of the caller, where it sends a UUID as x-amzn-RequestId
+            # chosen by callers that send a UUID as x-amzn-RequestId
             "request": fields.context_request_id(),
             "time": fields.context_request_time_epoch(),
             "method": fields.context_http_method(),
@@ -393,7 +393,7 @@ class InferenceApi(Construct):
             rest_api_name=self._name,
             description=f"Predictions of the models of {self._unit.name}",
             endpoint_configuration=gateway.EndpointConfiguration(types=[gateway.EndpointType.REGIONAL]),
-            # one role an account: who sets it in a stack takes it from all others
+            # the role is a setting of the account, which a stack would override for all others
             cloud_watch_role=False,
             binary_media_types=[],
             deploy_options=gateway.StageOptions(
@@ -412,7 +412,7 @@ class InferenceApi(Construct):
         return gateway.CognitoUserPoolsAuthorizer(self, "Authorizer", cognito_user_pools=[self._access.pool])
 
     def _define_trees(self) -> list[tuple[gateway.Resource, bool]]:
-        """Define where models stand, each with whether its callers bring tokens."""
+        """Define the parent resources of models, each with whether its callers use tokens."""
         root = self._api.root.add_resource("v1")
         first = (root.add_resource("models"), not self._access.signs and self._authorizer is not None)
         if not self._access.signs or self._authorizer is None:
@@ -420,7 +420,7 @@ class InferenceApi(Construct):
         return [first, (root.add_resource("token").add_resource("models"), True)]
 
     def _connect(self, service: EksInferenceService, methods: tuple[gateway.Method, ...]) -> None:
-        """Let the methods that ask a service on EKS go through the VPC link, which is made with the first."""
+        """Route the methods of a service on EKS through the VPC link, which is defined with the first service."""
         if self._link is None:
             self._link = PrivateLink(self, "Link", business_unit=self._unit, name=self._name)
         self._link.open(service)
@@ -437,7 +437,7 @@ class InferenceApi(Construct):
         own_server: bool,
         server_name: str | None,
     ) -> list[_Ask]:
-        """Return what may be asked of a model, by where it is served."""
+        """Return the methods of a model: jobs of an asynchronous endpoint, or predictions."""
         if isinstance(endpoint, ModelEndpoint) and endpoint.exchange is not None:
             jobs = self._jobs_of(endpoint, endpoint.exchange)
             read = _Ask(
@@ -455,7 +455,7 @@ class InferenceApi(Construct):
         return [_Ask(path="predictions", integration=integration, responses=method_answers())]
 
     def _jobs_of(self, endpoint: ModelEndpoint, exchange: Exchange) -> EndpointJobs:
-        """Return what begins and ends the jobs of an endpoint, made once however many models of the API it serves."""
+        """Return the construct of an endpoint's jobs, defined once per endpoint."""
         name = endpoint.endpoint_name
         if name not in self._jobs:
             self._jobs[name] = EndpointJobs(
@@ -475,7 +475,7 @@ class InferenceApi(Construct):
             rest_api_id=self._api.rest_api_id,
             content_type=JSON,
             name=name.title().replace("-", ""),
-            description=f"What is promised to be taken, from {request.name}",
+            description=f"Request body, from {request.name}",
             schema=request.schema,
         )
         self._change({name: dict(request.schema)}, waits_for=model)
@@ -525,7 +525,7 @@ class InferenceApi(Construct):
         return tuple(made)
 
     def _invoking_role(self) -> iam.IRole:
-        """Return the role in which API Gateway asks endpoints; made with the first, since a policy needs a resource."""
+        """Return the role with which API Gateway invokes endpoints, defined with the first, as a policy needs a resource."""
         if self._role is None:
             self._role = service_role(
                 self,
@@ -543,7 +543,7 @@ class InferenceApi(Construct):
             self._change({method.node.path: "key"})
 
     def _change(self, change: Mapping[str, object], *, waits_for: Construct | None = None) -> None:
-        """Deploy again when something changes that CDK's own hash of the API does not hold: AWS would serve the old one."""
+        """Add a change to the deployment's logical id that CDK's own hash of the API does not cover, so that AWS deploys it."""
         deployment = self._api.latest_deployment
         assert deployment is not None  # noqa: S101 - the API deploys itself
         deployment.add_to_logical_id(change)
@@ -551,7 +551,7 @@ class InferenceApi(Construct):
             deployment.node.add_dependency(waits_for)
 
     def _describe(self) -> None:
-        """Write limits of the stage, and what callers may know of the API, as they are now."""
+        """Update the stage's limits, and the metadata from which the API's description for callers is generated."""
         stage = self._api.deployment_stage.node.default_child
         assert isinstance(stage, gateway.CfnStage)  # noqa: S101
         every = gateway.CfnStage.MethodSettingProperty(
@@ -569,7 +569,7 @@ class InferenceApi(Construct):
                 metrics_enabled=True,
                 data_trace_enabled=False,
                 throttling_rate_limit=model.max_rate,
-                # a second of calls at once, so that one second's unevenness is not refused
+                # one second of calls as burst, so that uneven arrival is not throttled
                 throttling_burst_limit=min(math.ceil(model.max_rate), _HIGHEST_BURST),
             )
             for name, model in self._models.items()
@@ -607,14 +607,14 @@ def _has_jobs(endpoint: object) -> bool:
 def _integration(
     endpoint: IModelEndpoint, role: iam.IRole, timeout: cdk.Duration, *, own_server: bool
 ) -> gateway.Integration:
-    """Return how a method asks an endpoint of SageMaker."""
+    """Return the integration of a method with a SageMaker endpoint."""
     return gateway.AwsIntegration(
         service="runtime.sagemaker",
         path=f"endpoints/{endpoint.endpoint_name}/invocations",
         integration_http_method="POST",
         options=gateway.IntegrationOptions(
             credentials_role=role,
-            # an undeclared type would walk past the schema
+            # bodies of other content types would not be validated
             passthrough_behavior=gateway.PassthroughBehavior.NEVER,
             request_templates={JSON: "$input.body"},
             request_parameters={
@@ -634,24 +634,24 @@ def _endpoint_problems(endpoint: object) -> list[str | None]:
     if not isinstance(endpoint, ModelEndpoint | EksInferenceService):
         return []
     return [
-        f"endpoint {endpoint.endpoint_name} has personal fields that clients hash before they send, which callers of an API do "
-        "not; take DataCapture(personal_data=) away, or let callers use EndpointClient"
+        f"endpoint {endpoint.endpoint_name} has personal fields that clients must hash, which callers of an API do not; remove "
+        "DataCapture(personal_data=), or let callers use EndpointClient"
         if endpoint.personal_key is not None
         else None,
     ]
 
 
 def _name_problems(endpoint: object, server_name: str | None, unit: IBusinessUnit) -> list[str | None]:
-    """Return why API Gateway could not reach a service on EKS, by its network or the name in its certificate."""
+    """Return problems of a service on EKS with its network or the name in its certificate."""
     if not isinstance(endpoint, EksInferenceService):
         return ["server_name is for services on EKS, endpoint is on SageMaker; leave it out" if server_name else None]
     name, is_secure = endpoint.endpoint_name, endpoint.load_balancer.port == 443
     return [
-        f"endpoint {name} is of unit {endpoint.business_unit.name}, the API of {unit.name}, from whose network it is not reached; "
+        f"endpoint {name} belongs to unit {endpoint.business_unit.name}, the API to {unit.name}, whose network cannot reach it; "
         "define an API for that unit"
         if endpoint.business_unit.name != unit.name
         else None,
-        f"server_name must be given for {name}, which has a certificate: API Gateway compares the name with it"
+        f"server_name must be given for {name}, whose certificate API Gateway verifies"
         if is_secure and server_name is None
         else None,
         f"server_name must not be given for {name}, which has no certificate, got {server_name!r}"
@@ -661,7 +661,7 @@ def _name_problems(endpoint: object, server_name: str | None, unit: IBusinessUni
             "server_name",
             server_name,
             pattern=_DOMAIN,
-            allowed="a name of DNS in lower case, such as models.example.com",
+            allowed="a DNS name in lower case, such as models.example.com",
         )
         if server_name is not None
         else None,
@@ -669,7 +669,7 @@ def _name_problems(endpoint: object, server_name: str | None, unit: IBusinessUni
 
 
 def _shown(name: str, request: RequestSchema) -> str:
-    """Return the template of what a model takes; ``$`` and ``#`` begin something there, so they are written as JSON escapes."""
+    """Return the response template with a model's request schema; ``$`` and ``#`` are VTL syntax, so they are JSON escapes."""
     text = json.dumps({"model": name, "content_types": [JSON], "request": request.schema})
     return text.replace("$", "\\u0024").replace("#", "\\u0023")
 
@@ -682,14 +682,14 @@ def _resource(construct: Construct) -> cdk.CfnResource:
 
 @jsii.implements(IValidation)
 class _ApiCheck:
-    """At the end of synthesis: what would deploy and do nothing."""
+    """Checks at the end of synthesis that the API has a model, and a plan if it needs keys."""
 
     def __init__(self, models: Mapping[str, _Model], plans: Mapping[str, gateway.UsagePlan], access: Access) -> None:
         self._models, self._plans, self._access = models, plans, access
 
     def validate(self) -> list[str]:
         if not self._models:
-            return ["the API has no model, and API Gateway deploys none without a method; call add_model"]
+            return ["the API has no model, and API Gateway deploys no API without a method; call add_model"]
         if self._access.is_by_key and not self._plans:
-            return ["access by keys needs a plan, or every call is refused; call add_plan"]
+            return ["access by keys needs a plan, without which every call is refused; call add_plan"]
         return []

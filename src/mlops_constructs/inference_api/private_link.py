@@ -1,6 +1,6 @@
-"""The way of an API to services on EKS: a VPC link to their load balancers, and security groups that let nothing else through.
+"""Private integration of an API with services on EKS: a VPC link to their load balancers, limited by security groups.
 
-https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-vpc-links-v2.html
+See: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-vpc-links-v2.html
 """
 
 import aws_cdk as cdk
@@ -17,15 +17,15 @@ _HEADER = "integration.request.header."
 
 
 class PrivateLink(Construct):
-    """Define a VPC link in the network of a unit. Stateless.
+    """A VPC link in the network of a unit. Stateless.
 
-    A link without a call for 60 days becomes inactive; the next calls fail for some minutes.
+    A link without calls for 60 days becomes inactive; the next calls then fail for some minutes.
 
     Args:
         scope: Parent construct.
         id: Construct id.
-        business_unit: The unit, in whose subnets the link is.
-        name: Of the API.
+        business_unit: Owning business unit, in whose subnets the link is.
+        name: Name of the API.
     """
 
     def __init__(self, scope: Construct, id: str, *, business_unit: IBusinessUnit, name: str) -> None:
@@ -44,12 +44,12 @@ class PrivateLink(Construct):
         )
 
     def open(self, service: EksInferenceService) -> None:
-        """Let the link reach the listener of a service, and nothing else.
+        """Allow the link to reach the listener of a service, and nothing else.
 
-        The rules are resources of this stack, so that the stack of the service needs nothing of it.
+        The rules are resources of this stack, so that the stack of the service does not depend on it.
 
         Args:
-            service: The service.
+            service: Service on EKS.
         """
         balancer, name = service.load_balancer, service.endpoint_name
         if self.node.try_find_child(f"To-{name}") is not None:
@@ -77,33 +77,33 @@ class PrivateLink(Construct):
         )
 
     def connect(self, method: gateway.Method, service: EksInferenceService) -> dict[str, object]:
-        """Let a method's integration go through the link; return what of it CDK's hash of an API does not hold.
+        """Route a method's integration through the link; return changes that CDK's hash of an API does not cover.
 
         Args:
-            method: Has an integration of `service_integration`.
-            service: The service.
+            method: Method with an integration of `service_integration`.
+            service: Service on EKS.
         """
         resource = method.node.default_child
         assert isinstance(resource, cdk.CfnResource)  # noqa: S101 - each of CDK's methods has one
         target = service.load_balancer.arn
-        # CDK knows VPC links of the first version alone
+        # CDK only supports VPC links of the first version
         for name, value in (("Type", "VPC_LINK"), ("Id", self._link.ref)):
             resource.add_property_override(f"Integration.Connection{name}", value)
         resource.add_property_override("Integration.IntegrationTarget", target)
-        # another subnet is another link
+        # a changed subnet replaces the link
         return {method.node.path: [target, *self._subnets]}
 
 
 def service_integration(
     service: EksInferenceService, *, server_name: str | None, timeout: cdk.Duration, own_server: bool
 ) -> gateway.Integration:
-    """Return how a method asks a service, by the listener that is open to its callers.
+    """Return the integration of a method with a service on EKS, through the listener for its callers.
 
     Args:
-        service: The service.
-        server_name: Name in its certificate; None for a service without one.
-        timeout: How long API Gateway waits.
-        own_server: Whether our server serves the model.
+        service: Service on EKS.
+        server_name: DNS name in its certificate; ``None`` without a certificate.
+        timeout: Integration timeout.
+        own_server: Whether the platform's server serves the model.
     """
     balancer = service.load_balancer
     address = f"http://{balancer.dns_name}" if server_name is None else f"https://{server_name}:{balancer.port}"
@@ -112,11 +112,11 @@ def service_integration(
         integration_http_method="POST",
         uri=f"{address}/invocations",
         options=gateway.IntegrationOptions(
-            # an undeclared type would walk past the schema
+            # bodies of other content types would not be validated
             passthrough_behavior=gateway.PassthroughBehavior.NEVER,
             request_templates={JSON: "$input.body"},
             request_parameters={
-                # no other header of a caller passes
+                # no other headers of callers are passed
                 f"{_HEADER}X-Amzn-SageMaker-Inference-Id": INFERENCE_ID_SOURCE,
                 f"{_HEADER}Content-Type": f"'{JSON}'",
                 f"{_HEADER}Accept": f"'{JSON}'",

@@ -1,4 +1,4 @@
-"""How much callers with keys may ask for: rates and quotas, best effort as API Gateway keeps them."""
+"""``Quota`` of calls with an API key."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,15 @@ _MOST = 2**31 - 1
 @checked("InvalidQuota")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """Say how many calls a key of a plan may make in a span of time.
+    """Number of calls that an API key of a plan may make in a period.
 
-    API Gateway keeps quotas by best effort, and lets some calls more through: they bound a partner's use, not a bill.
+    API Gateway enforces quotas on a best-effort basis and may allow more calls, so they are no means to control costs.
+
     See: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html
 
     Args:
-        calls: How many.
-        period: In which span.
+        calls: Maximum number of calls.
+        period: Day, week or month.
 
     Example:
         >>> Quota.per_day(50_000).calls
@@ -38,15 +39,15 @@ class Quota:
 
     @classmethod
     def per_day(cls, calls: int) -> "Quota":
-        """Let a key make so many calls a day, of UTC."""
+        """Return a quota of calls per UTC day."""
         return cls(calls=calls, period=gateway.Period.DAY)
 
     @classmethod
     def per_week(cls, calls: int) -> "Quota":
-        """Let a key make so many calls a week."""
+        """Return a quota of calls per week."""
         return cls(calls=calls, period=gateway.Period.WEEK)
 
     @classmethod
     def per_month(cls, calls: int) -> "Quota":
-        """Let a key make so many calls a month."""
+        """Return a quota of calls per month."""
         return cls(calls=calls, period=gateway.Period.MONTH)

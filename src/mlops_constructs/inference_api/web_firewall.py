@@ -1,4 +1,4 @@
-"""The web firewall before an API: a bound of our own on bodies, and AWS's rules without theirs of 8 KB."""
+"""AWS WAF web ACL of an API: a limit on body sizes, and AWS's managed rules without their limit of 8 KB."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_wafv2 as waf
@@ -6,31 +6,31 @@ from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
 from mlops_constructs.compliance import acknowledge_family
 
-# what the firewall reads of a body; above 16 KB each step costs more
+# possible inspection limits in KB; each step above 16 KB costs more
 # https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-setting-body-inspection-limit.html
 INSPECTED = (16, 32, 48, 64)
-# the last part of the path of jobs
+# last segment of the path of jobs
 JOBS = "jobs"
 _AS_IT_IS = waf.CfnWebACL.TextTransformationProperty(priority=0, type="NONE")
 _MANAGED = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet")
 _NO_LOG = (
-    "the API's access log has what the firewall refuses, with its status and cause; rejected: a log of its own, which holds "
-    "headers with tokens and keys of callers"
+    "the API's access log contains blocked requests, with status and cause; rejected: WAF logs, which contain headers with tokens "
+    "and keys of callers"
 )
 
 
 def define_firewall(scope: Construct, id: str, *, stage_arn: str, max_body_size: cdk.Size, name: str) -> waf.CfnWebACL:
-    """Define the firewall of a stage.
+    """Define the web ACL of a stage.
 
-    AWS's common rules refuse bodies over 8 KB, some 29 rows; that one rule only counts here, and a bound of our own refuses. Jobs
-    are bounded by API Gateway alone: the firewall reads the first part of them.
+    AWS's common rule set blocks bodies over 8 KB, about 29 rows; that rule only counts here, and a separate rule limits the size.
+    Jobs are limited by API Gateway only: the web ACL inspects the first part of their bodies.
 
     Args:
         scope: Parent construct.
         id: Construct id.
-        stage_arn: The stage.
-        max_body_size: Of a body; at most 64 KiB, what the firewall reads.
-        name: Of the API, for metrics.
+        stage_arn: ARN of the stage.
+        max_body_size: Maximum size of a body, up to 64 KiB, the largest inspection limit.
+        name: Name of the API, for metrics.
     """
     size = int(max_body_size.to_kibibytes())
     acl = waf.CfnWebACL(
@@ -69,7 +69,7 @@ def _larger(size: int) -> waf.CfnWebACL.StatementProperty:
         size_constraint_statement=waf.CfnWebACL.SizeConstraintStatementProperty(
             comparison_operator="GT",
             size=size,
-            # what is larger than what is read matches too
+            # bodies larger than the inspection limit match too
             field_to_match=waf.CfnWebACL.FieldToMatchProperty(
                 body=waf.CfnWebACL.BodyProperty(oversize_handling="MATCH")
             ),
@@ -113,7 +113,7 @@ def _managed(priority: int, rules: str, name: str) -> waf.CfnWebACL.RuleProperty
 
 
 def _visible(name: str) -> waf.CfnWebACL.VisibilityConfigProperty:
-    # sampled requests hold headers, and with them callers' tokens
+    # sampled requests would contain headers with callers' tokens
     return waf.CfnWebACL.VisibilityConfigProperty(
         cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False
     )

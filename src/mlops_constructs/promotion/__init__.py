@@ -1,4 +1,4 @@
-"""Models that one environment releases and another takes: accounts and Regions by name, and what both sides allow."""
+"""Promotion of models between environments: accounts and Regions that release and take models."""
 
 from mlops_constructs.promotion.environment import Environment, Images
 

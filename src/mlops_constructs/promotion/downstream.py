@@ -1,4 +1,4 @@
-"""What the environments downstream serve, as the model that candidates are measured against."""
+"""``Downstream``: the model that downstream environments serve, as the champion of candidates."""
 
 from collections.abc import Callable
 
@@ -18,28 +18,29 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.promotion.environment_link import downstream_chain
 from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE
 
-_GROUP = r"[a-z][a-z0-9-]{0,62}"  # SageMaker's limit: 63 characters
+_GROUP = r"[a-z][a-z0-9-]{0,62}"  # SageMaker's limit is 63 characters
 _WILDCARD_REASON = (
     "evaluations, gate results, archives and audit records get their names at run time, below the names of pipelines and chain; "
-    "rejected: single objects, which no template knows"
+    "rejected: single objects, whose keys are unknown at deployment"
 )
 
 
 @checked("InvalidDownstream")
 class Downstream(Construct):
-    """The champion of a registry whose models serve in other accounts. Stateless. Its row is in the unit's automation table.
+    """The champion of a registry whose models serve in other accounts. Stateless.
 
-    ``RetrainingPipeline(endpoint=registry.downstream)`` takes it in the place of an endpoint: the champion is the own package whose
-    release serves downstream, by its hashes. Rejections are recorded in the chain ``<group>.downstream``.
+    ``RetrainingPipeline(endpoint=registry.downstream)`` accepts it instead of an endpoint: the champion is the registry's package
+    whose release serves downstream, identified by its hashes. Its state is in the unit's automation table, and rejections are
+    recorded in the audit chain ``<group>.downstream``.
 
     Args:
-        scope: The registry.
+        scope: Construct of the registry.
         id: Construct id.
         business_unit: Owning business unit.
-        group_name: The package group.
+        group_name: Name of the package group.
 
     Raises:
-        ValidationError: If ``group_name`` cannot be that of a group.
+        ValidationError: If ``group_name`` is not a valid name of a package group.
 
     Example:
         >>> from mlops_constructs import BusinessUnit, Environment, ModelRegistry
@@ -64,36 +65,36 @@ class Downstream(Construct):
 
     @property
     def business_unit(self) -> IBusinessUnit:
-        """The unit that owns the registry."""
+        """Business unit that owns the registry."""
         return self._unit
 
     @property
     def endpoint_name(self) -> str:
-        """Name of the row and its chain, ``<group>.downstream``: no endpoint has it."""
+        """Name of the state and its audit chain, ``<group>.downstream``, which is no endpoint's name."""
         return self._chain
 
     @property
     def rollout(self) -> "Downstream":
-        """Row, recorder and readers: these."""
+        """This construct, which has the members of a rollout that pipelines use."""
         return self
 
     @property
     def table(self) -> dynamodb.ITable:
-        """Table with the row."""
+        """Table with the state."""
         return self._unit.automation_table
 
     @property
     def record_function(self) -> lambda_.IFunction:
-        """Function that records what the gate rejected, and signs what it passed."""
+        """Function that records rejected candidates and signs passed ones."""
         return self._record
 
     @property
     def champion_readers(self) -> dict[str, Callable[[str], None]]:
-        """What lets the jobs of a pipeline read another one's models, by the pipeline: the champion may be of any of them."""
+        """By pipeline, the function that grants its jobs access to another's models, as any of them may have the champion."""
         return self._champion_readers
 
     def require_image(self, image: ModelImage) -> None:
-        """Warn of a placeholder; nothing is asked of the registry at deployment, as nothing serves here.
+        """Warn of a placeholder image; its existence is not checked at deployment, as no model serves here.
 
         Args:
             image: Image of a job.
@@ -146,6 +147,6 @@ class Downstream(Construct):
             wildcard_reason=_WILDCARD_REASON,
         )
         if function.role is None:
-            raise TypeError("a function that records has a role, got none")
+            raise TypeError("a function that writes audit records must have a role, got none")
         unit.admit_recorder(function.role)
         return function

@@ -1,4 +1,4 @@
-"""An account and Region in which a model is trained or serves, by the name that people use."""
+"""``Environment``: a named account and Region in which a model is trained or serves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnv
 @checked("InvalidEnvironment")
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a stack lives: an account and a Region, under the name by which people know it.
+    """A named account and Region.
 
     Args:
         name: 2 to 20 lower-case letters, digits, hyphens, such as ``"production"``.
@@ -23,7 +23,7 @@ class Environment:
         region: Region, such as ``"eu-west-1"``.
 
     Raises:
-        ValidationError: If a value is not of this form, or is known only at deployment.
+        ValidationError: If a value is malformed or a token.
 
     Example:
         >>> Environment("staging", account="222222222222", region="eu-west-1").cdk.account
@@ -66,22 +66,22 @@ class Environment:
 
     @property
     def cdk(self) -> cdk.Environment:
-        """What a stack takes as its ``env``."""
+        """The environment as ``env`` of a stack."""
         return cdk.Environment(account=self.account, region=self.region)
 
     @property
     def linked(self) -> LinkedEnvironment:
-        """The same, from which names of roles and buses follow."""
+        """Account and Region only, from which names of roles and buses are derived."""
         return LinkedEnvironment(account=self.account, region=self.region)
 
     @property
     def named(self) -> NamedEnvironment:
-        """The same with its name."""
+        """Name, account and Region."""
         return NamedEnvironment(name=self.name, account=self.account, region=self.region)
 
 
 class Images(Enum):
-    """In which registries a target looks for the image of a release, by its digest.
+    """ECR registries in which a target finds the image of a release, by its digest.
 
     Example:
         >>> Images.SHARED.value
@@ -89,32 +89,32 @@ class Images(Enum):
     """
 
     OWN = "own"
-    """In its own account's."""
+    """The registry of its own account."""
     SHARED = "shared"
-    """In its own, then in the source's, of the same Region: instances pull from there whenever one starts."""
+    """Its own registry, then the source's in the same Region, from which instances then pull at each start."""
 
 
 def neighbour_problems(stack: cdk.Stack, *, others: Sequence[Environment]) -> list[str]:
-    """Return why a stack can not release to, or take from, other environments.
+    """Return why a stack cannot release to or take from other environments.
 
     Args:
         stack: The stack.
-        others: Its neighbours.
+        others: Sources and targets of its models.
     """
     problems = []
     if cdk.Token.is_unresolved(stack.account) or cdk.Token.is_unresolved(stack.region):
         problems.append(
-            f"stack {stack.stack_name!r} must know its account and Region, which the other account's policies name; give it "
-            "env=Environment(...).cdk"
+            f"stack {stack.stack_name!r} must have an explicit account and Region, which the other account's policies name; give "
+            "it env=Environment(...).cdk"
         )
     places = [(each.account, each.region) for each in others]
     twice = sorted({each.name for each, place in zip(others, places, strict=True) if places.count(place) > 1})
     if twice:
-        problems.append(f"{' and '.join(map(repr, twice))} are one account and Region; name each once")
+        problems.append(f"{' and '.join(map(repr, twice))} are the same account and Region; list each once")
     names = [each.name for each in others]
     same = sorted({name for name in names if names.count(name) > 1})
     if same and not twice:
-        problems.append(f"{' and '.join(map(repr, same))} names two environments; give each a name of its own")
+        problems.append(f"{' and '.join(map(repr, same))} is the name of two environments; give them different names")
     problems += [
         f"{each.name!r} is this stack's own account and Region, {each.account} {each.region}; a model is promoted to another one"
         for each in others
@@ -126,6 +126,6 @@ def neighbour_problems(stack: cdk.Stack, *, others: Sequence[Environment]) -> li
     partitions = {each.partition for each in (*own, *(other.linked for other in others))}
     if len(partitions) > 1:
         problems.append(
-            f"environments must be of one partition, got {', '.join(sorted(partitions))}; policies and copies reach no other"
+            f"environments must be in one partition, got {', '.join(sorted(partitions))}; policies and copies cannot cross them"
         )
     return problems

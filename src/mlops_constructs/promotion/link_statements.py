@@ -1,8 +1,8 @@
-"""What a source and a target of a promotion allow each other, one beside the other: each statement of one side has its other half.
+"""IAM statements between source and target of a promotion; each identity-based statement has a resource-based counterpart.
 
-Statements of resource policies name the other account's root and hold ``aws:PrincipalArn`` to one role by its fixed name. A role as
-principal would have to exist first, and S3 and KMS refuse one that does not; a condition's value is not checked, and stays right
-for a role that is made again.
+Resource policies name the other account's root as principal and limit ``aws:PrincipalArn`` to one role by its fixed name. S3 and
+KMS refuse a role that does not exist as principal, whereas a condition's value is not checked and stays valid for a role that is
+deleted and created again.
 
 See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html and
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
@@ -17,16 +17,16 @@ from aws_cdk import aws_iam as iam
 from mlops_runtime.contracts.events import event_source
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, LinkRole, inbox_arn, link_role_arn
 
-# what a release consists of, below the artifacts bucket: ``<folder>/<name>/...``
+# objects of a release in the artifacts bucket: ``<folder>/<name>/...``
 _OBJECTS = ("models", "evaluations", "gates")
 FOLDERS = (*_OBJECTS, "releases")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionLink:
-    """A model that ``source`` releases to ``target``. ``unit`` and ``model`` are known at synthesis.
+    """Link over which ``source`` releases a model to ``target``; ``unit`` and ``model`` must not be tokens.
 
-    Where a platform names an ``organization``, policies of resources ask for it too: an account that leaves it is cut off.
+    With an ``organization``, resource policies require it too, so that an account that leaves it loses access.
     """
 
     unit: str
@@ -37,17 +37,17 @@ class PromotionLink:
 
     @property
     def group(self) -> str:
-        """The package group on both sides."""
+        """Name of the package group on both sides."""
         return f"{self.unit}-{self.model}"
 
     def role_arn(self, purpose: LinkRole, environment: LinkedEnvironment) -> str:
-        """Return the ARN of a role of either side."""
+        """Return the ARN of a role of one side."""
         return link_role_arn(purpose, unit=self.unit, model=self.model, environment=environment)
 
-    # what the source's stack has: policies of its resources
+    # resource policies of the source
 
     def group_statement(self) -> dict[str, Any]:
-        """Let the target read the packages, as a statement of the group's resource policy; it may change and serve nothing.
+        """Return the statement of the package group's policy that lets the target describe packages, but not change or use them.
 
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html
         """
@@ -61,7 +61,7 @@ class PromotionLink:
         }
 
     def bucket_statement(self, bucket_arn: str) -> iam.PolicyStatement:
-        """Let the target copy releases of the group, and their objects, out of the artifacts bucket; see ``pipeline_objects``."""
+        """Return the statement of the artifacts bucket's policy that lets the target copy releases; see ``pipeline_objects``."""
         return iam.PolicyStatement(
             principals=[iam.ArnPrincipal(_root(self.target))],
             actions=["s3:GetObject"],
@@ -70,10 +70,10 @@ class PromotionLink:
         )
 
     def key_statement(self) -> iam.PolicyStatement:
-        """Let the target decrypt what it may copy, through S3 alone, as a statement of the key's policy.
+        """Return the statement of the key's policy that lets the target decrypt through S3.
 
-        It does not name the bucket by its encryption context: the bucket names the key, and CloudFormation refuses a circle. The
-        bucket's policy says which objects the role may ask for.
+        A condition on the bucket's encryption context would be a circular reference, as the bucket refers to the key. The bucket's
+        policy limits the objects.
         """
         return iam.PolicyStatement(
             principals=[iam.ArnPrincipal(_root(self.target))],
@@ -82,20 +82,20 @@ class PromotionLink:
             conditions=self._only("promote", self.target, {"kms:ViaService": self.source.endpoint("s3")}),
         )
 
-    # what the target's stack has: the identity policy of its promote role
+    # identity policies of the target's roles
 
     def promote_statements(self) -> list[iam.PolicyStatement]:
-        """Return what the target's promote role may do in the source: copy released objects and decrypt them.
+        """Return the statements that let the target's promote role copy and decrypt released objects of the source.
 
-        The source's bucket and key are not known here; account, folders and service narrow both, and the source's policies name
-        the role.
+        The source's bucket and key are unknown in the target; account, folders and service limit both, and the source's policies
+        name the role.
         """
         of_source = {"StringEquals": {"aws:ResourceAccount": self.source.account}}
         via = {"StringEquals": {"kms:ViaService": self.source.endpoint("s3")}}
         return [
             iam.PolicyStatement(
                 actions=["s3:GetObject"],
-                # pipelines of other names register into the group too, and are not known here
+                # pipelines with other names register in the group too, and are unknown here
                 resources=[f"arn:{self.source.partition}:s3:::*/{folder}/{self.unit}-*" for folder in FOLDERS],
                 conditions=of_source,
             ),
@@ -103,29 +103,29 @@ class PromotionLink:
         ]
 
     def image_statement(self) -> iam.PolicyStatement:
-        """Let the target's promote role find an image in the source's registry, and register a package that names it.
+        """Return the statement that lets the target's promote role find an image in the source's registry, to register a package.
 
-        Which repository the image of a release is in is known with the release; the repository's own policy names the role.
+        The repository is known only from the release; its own policy names the role.
         """
         actions = ["ecr:BatchGetImage", "ecr:DescribeImages"]
         return iam.PolicyStatement(actions=actions, resources=[self.source.arn("ecr", "repository/*")])
 
     def recheck_statement(self) -> iam.PolicyStatement:
-        """Let a role of the target ask whether a released package is still approved in the source."""
+        """Return the statement that lets a role of the target check whether a package is still approved in the source."""
         packages = self.source.arn("sagemaker", f"model-package/{self.group}/*")
         return iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[packages])
 
-    # events in either direction: the sender's role, and the policy of the other side's inbox
+    # events in either direction: the sender role's policy, and the policy of the other side's inbox
 
     def send_statement(self, receiver: LinkedEnvironment) -> iam.PolicyStatement:
-        """Let the sender's role put events on the receiver's inbox, which a rule's target with a role does.
+        """Return the statement of the sender role that lets a rule put events on the receiver's inbox.
 
         See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
         """
         return iam.PolicyStatement(actions=["events:PutEvents"], resources=[self.inbox(receiver)])
 
     def inbox_statement(self, *, sender: LinkedEnvironment, receiver: LinkedEnvironment) -> Mapping[str, Any]:
-        """Let the sender's role put events of the unit on the receiver's inbox, as a statement of the bus's policy."""
+        """Return the statement of the inbox's policy that lets the sender role put events of the unit on it."""
         return {
             "Effect": "Allow",
             "Principal": {"AWS": _root(sender)},
@@ -135,7 +135,7 @@ class PromotionLink:
         }
 
     def inbox(self, environment: LinkedEnvironment) -> str:
-        """Return the ARN of the bus on which an environment receives events of the other one."""
+        """Return the ARN of an environment's inbox."""
         return inbox_arn(unit=self.unit, model=self.model, environment=environment)
 
     def _only(
@@ -148,7 +148,7 @@ class PromotionLink:
 
 
 def pipeline_objects(bucket_arn: str, pipeline: str) -> list[str]:
-    """Return the ARNs of what a pipeline registers into a group of another name."""
+    """Return the ARNs of objects of a pipeline that registers in a group with another name."""
     return [f"{bucket_arn}/{folder}/{pipeline}/*" for folder in _OBJECTS]
 
 

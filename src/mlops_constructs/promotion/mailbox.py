@@ -1,4 +1,4 @@
-"""How a registry's stack exchanges events with its neighbours: the inbox that admits their senders, and its own sender's role."""
+"""Event exchange of a registry with its source and targets: an inbox (event bus), and the role that sends to other inboxes."""
 
 import jsii
 from aws_cdk import aws_events as events
@@ -16,27 +16,27 @@ from mlops_constructs.promotion.link_statements import PromotionLink
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, inbox_name, link_role_name
 
-# schedules report the newest state again, so that a longer time would only keep a loss from being seen; see
+# schedules send the newest state again, so longer retries would only delay the alarm on lost events; see
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
 _RETRIES = events.CfnRule.RetryPolicyProperty(maximum_event_age_in_seconds=4 * 3600, maximum_retry_attempts=185)
 _SENDER = (
-    "the root of the neighbour's account is held to one role by its name, to events of the unit, and to this bus; rejected: that "
+    "conditions limit the other account's root to one role by its name, to events of the unit, and to this bus; rejected: that "
     "role as principal, which would have to exist before this stack"
 )
 
 
 class Mailbox(Construct):
-    """The inbox of a registry, and the role by which rules of its unit's bus put events on inboxes of others. Stateless.
+    """The inbox of a registry, and the role with which rules of its unit's bus send events to other inboxes. Stateless.
 
-    An event that an inbox does not take within 4 hours, or at once where a permission or the inbox is missing, is in
+    Events that cannot be delivered to an inbox within 4 hours, or at once if a permission or the inbox is missing, go to the queue
     ``undelivered``, whose alarm notifies the unit's topic.
 
     Args:
-        scope: The registry.
+        scope: Construct of the registry.
         id: Construct id.
         business_unit: Owning business unit.
         model: Name of the model, without the unit's.
-        dead_letters: Queue of what the inbox could not process.
+        dead_letters: Queue of events that the inbox could not process.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Mailbox(Construct):
             self,
             "Undelivered",
             business_unit=business_unit,
-            problem=f"events about {business_unit.name}-{model} did not reach other environments: the messages name the target and "
-            "the error; deploy its stack, and compare both sides with mlops accounts show. The newest state is sent again each "
+            problem=f"events about {business_unit.name}-{model} did not reach other environments: the messages contain the target "
+            "and the error; deploy its stack, and compare both sides with mlops accounts show. The newest state is sent again each "
             "hour; purge the queue then",
         )
         self._sender: ServiceRole | None = None
@@ -73,15 +73,15 @@ class Mailbox(Construct):
 
     @property
     def undelivered(self) -> sqs.IQueue:
-        """Events that no inbox took."""
+        """Queue of events that could not be delivered."""
         return self._undelivered
 
     def admit(self, neighbour: Environment, link: PromotionLink) -> None:
-        """Let a neighbour's sender put events of the unit on the inbox.
+        """Allow the sender role of another environment to put events of the unit on the inbox.
 
         Args:
-            neighbour: Who.
-            link: Between both.
+            neighbour: The other environment.
+            link: Link between both environments.
         """
         place = f"{neighbour.account}{neighbour.region.replace('-', '')}"
         policy = events.CfnEventBusPolicy(
@@ -94,12 +94,12 @@ class Mailbox(Construct):
         acknowledge(policy, f"Mlops-PolicyPrincipal[{neighbour.account}]", _SENDER)
 
     def send(self, rule: events.Rule, link: PromotionLink, receiver: LinkedEnvironment) -> None:
-        """Let a rule of the unit's bus send what it matches to the inbox of a neighbour.
+        """Add the inbox of another environment as target of a rule of the unit's bus.
 
         Args:
             rule: The rule.
-            link: Between both.
-            receiver: Whose inbox.
+            link: Link between both environments.
+            receiver: Environment of the inbox.
         """
         statement = link.send_statement(receiver)
         if self._sender is None:
@@ -126,12 +126,12 @@ class Mailbox(Construct):
 
 @jsii.implements(events.IRuleTarget)
 class _Inbox:
-    """The inbox of another account, as a rule's target: EventBridge takes the sender's role for it."""
+    """The inbox of another environment as a rule's target, to which EventBridge delivers with the sender's role."""
 
     def __init__(self, arn: str, role: ServiceRole) -> None:
         self._arn, self._role = arn, role
 
     def bind(self, rule: events_interfaces.IRuleRef, id: str | None = None) -> events.RuleTargetConfig:
-        """Return the bus, the role and how long deliveries are tried again."""
+        """Return the target: bus, role and retry policy."""
         del rule, id
         return events.RuleTargetConfig(arn=self._arn, role=self._role, retry_policy=_RETRIES)

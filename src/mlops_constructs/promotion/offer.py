@@ -1,7 +1,7 @@
-"""What a registry offers other accounts: policies that let them read what is released, and the events that tell them of it.
+"""The source side of promotions: resource policies that let targets read releases, and events that announce them.
 
-No principal here may write into another account. Each target's promote role reads packages and copies objects, held by its fixed
-name; the sender's role puts events on inboxes, and nothing else.
+No principal of the source may write to another account. Each target's promote role, identified by its fixed name, reads packages
+and copies objects; the source's sender role only puts events on inboxes.
 """
 
 import json
@@ -33,25 +33,25 @@ MAXIMUM_GROUP_POLICY = 20_480
 MAXIMUM_BUCKET_POLICY = 20_480
 
 _READER = (
-    "the statement lets one role of that account, by its fixed name, read what is released and nothing else; rejected: that role "
-    "as principal, which S3 and KMS refuse before it exists, so that no order of the two stacks could be deployed"
+    "the statement lets one role of that account, by its fixed name, read releases and nothing else; rejected: that role as "
+    "principal, which S3 and KMS refuse before it exists, so that the two stacks could be deployed in no order"
 )
 
 
 class Offer(Construct):
-    """The source's side of every link to a target. Stateless.
+    """Permissions and announcements of a registry's releases for its targets. Stateless.
 
     Args:
-        scope: The registry.
+        scope: Construct of the registry.
         id: Construct id.
-        business_unit: The unit, defined in an app that owns its artifacts bucket.
+        business_unit: Owning business unit, defined in the same app as its artifacts bucket.
         model: Name of the model, without the unit's.
-        group: The package group, whose policy it writes.
-        targets: Who may take what is released.
-        served: Whose mailbox sends to them.
+        group: The package group, which gets a resource policy.
+        targets: Environments that may take releases.
+        served: Construct with the mailbox that sends to them.
 
     Raises:
-        ValidationError: If a target cannot be one, the unit's name is not known at synthesis, or its bucket is of another stack.
+        ValidationError: If an environment cannot be a target, the unit's name is a token, or its bucket is of another stack.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Offer(Construct):
         here = LinkedEnvironment(account=stack.account, region=stack.region)
         self._bucket, self._group_name = business_unit.artifacts, f"{business_unit.name}-{model}"
         links = [served.link(target=target.linked) for target in targets]
-        # a target in another Region does not ask for packages: its functions reach no service here
+        # targets in another Region do not read packages, as their functions cannot reach services of this Region
         asking = [link.group_statement() for link in links if link.target.region == here.region]
         if asking:
             policy = {"Version": "2012-10-17", "Statement": asking}
@@ -108,14 +108,14 @@ class Offer(Construct):
 
     @property
     def rules(self) -> list[events.Rule]:
-        """Rules that tell targets of releases."""
+        """Rules that announce releases to targets."""
         return self._rules
 
     def admit(self, pipeline: str) -> None:
-        """Let targets copy what a pipeline of another name registers into the group.
+        """Allow targets to copy models that a pipeline with another name registers in the group.
 
         Args:
-            pipeline: Its name, ``<unit>-<name>``.
+            pipeline: Name of the pipeline, ``<unit>-<name>``.
         """
         if pipeline == self._group_name:
             return
@@ -130,12 +130,12 @@ def _acknowledge_readers(construct: IConstruct | None, targets: Sequence[Environ
 
 
 def offer_problems(scope: IConstruct, unit: IBusinessUnit, targets: Sequence[Environment]) -> list[str]:
-    """Return why a stack can not offer what it releases.
+    """Return why a stack cannot release to targets.
 
     Args:
-        scope: The registry.
-        unit: The unit.
-        targets: Who may take it.
+        scope: Construct of the registry.
+        unit: Owning business unit.
+        targets: Environments that may take releases.
     """
     problems = neighbour_problems(stack_of(scope), others=targets)
     if cdk.Token.is_unresolved(unit.name):
@@ -149,20 +149,20 @@ def _group_problem(policy: Mapping[str, object], targets: Sequence[Environment])
         return None
     return (
         f"the policy of the package group has {size} characters for {len(targets)} targets, at most {MAXIMUM_GROUP_POLICY} are "
-        "allowed; name fewer in deploy_to, and let one of them release to others"
+        "allowed; list fewer in deploy_to, and let one of them release to the others"
     )
 
 
 def _bucket_problem(unit: IBusinessUnit) -> str:
     return (
-        f"the artifacts bucket of unit {unit.name!r} is of another stack, whose policy is not written here, so that no target "
-        "could copy anything; define the registry with deploy_to in the stack that defines the unit"
+        f"the artifacts bucket of unit {unit.name!r} belongs to another stack, so its policy cannot allow targets to copy "
+        "releases; define the registry with deploy_to in the stack that defines the unit"
     )
 
 
 @jsii.implements(IValidation)
 class _BucketPolicyCheck:
-    """At the end of synthesis, when all pipelines are known: the size of the bucket's whole policy."""
+    """Checks the size of the bucket's policy at the end of synthesis, when all pipelines are known."""
 
     def __init__(self, bucket: s3.IBucket, targets: Sequence[Environment]) -> None:
         self._bucket, self._targets = bucket, targets
@@ -174,5 +174,5 @@ class _BucketPolicyCheck:
             return []
         return [
             f"the policy of the artifacts bucket has about {size} characters, at most {MAXIMUM_BUCKET_POLICY} are allowed, got "
-            f"{len(self._targets)} targets; name fewer in deploy_to, and let one of them release to others"
+            f"{len(self._targets)} targets; list fewer in deploy_to, and let one of them release to the others"
         ]

@@ -1,7 +1,7 @@
-"""The Promote machine: a release is copied, checked, kept under its own hashes, registered, and approved as the policy says.
+"""Definition of the Promote state machine: copies a release, verifies and stores it by its hashes, registers and approves it.
 
-No state carries the content of an object. An execution that dies leaves copies that expire, or a registered package that the next
-one finds again; the target's group has a whole release or none.
+States pass no contents of objects. An execution that dies leaves copies that expire, or a registered package that the next one
+finds; the target's group contains a complete release or none.
 """
 
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ from mlops_runtime.promotion.environment_link import LinkedEnvironment
 from mlops_runtime.promotion.release_reader import RECORD_FILE
 
 SECONDS = 3600
-_COPY_SECONDS = 300  # of 5 GB
+_COPY_SECONDS = 300  # for 5 GB
 _KEEP_SECONDS = 840
-# what approvers are notified of; variables of the machine
+# values of the approvers' message, as variables of the machine
 MESSAGE_VARIABLES = {
     "package": "$package",
     "reason": "$reason",
@@ -35,7 +35,7 @@ MESSAGE_VARIABLES = {
     "evaluation_uri": "$kept.metadata.evaluation_uri",
 }
 _ASKED = {"record_uri": "{% $uri %}", "record_sha256": "{% $sha256 %}", "execution": "{% $execution %}"}
-# what no second call changes
+# errors that are not retried
 _ABSENT: State = {
     "ErrorEquals": ["Ecr.ImageNotFoundException", "Ecr.RepositoryNotFoundException"],
     "MaxAttempts": 0,
@@ -44,20 +44,20 @@ _REFUSAL = """{% $outcome & ': ' & $replace($reason, '; ', '\\n')
     & '\\n\\nRecord: ' & $uri & '\\nExecution: ' & $execution %}"""
 _MAY_PASS = "{% $kept.may_pass %}"  # noqa: S105 - not a password
 _NO_IMAGE = """{{% 'image ' & $plan.image.digest & ' of repository ' & $plan.image.repository & ' was not found in the registry of '
-    & '{account} in {region}: ' & $caught & '; copy it there by digest, and the release is taken with the next check' %}}"""
+    & '{account} in {region}: ' & $caught & '; copy it there by digest, and the next check takes the release' %}}"""
 _NO_SHARED_IMAGE = """{{% 'image ' & $plan.image.digest & ' of repository ' & $plan.image.repository & ' was found neither in the '
     & 'registry of {here} in {region} (' & $not_here & ') nor in that of {name}, {source}, there (' & $caught & '); push it to one '
     & 'of them by digest, or let the policy of the repository admit this account (mlops accounts show prints the statements), and '
-    & 'the release is taken with the next check' %}}"""
+    & 'the next check takes the release' %}}"""
 _IS_OFFER = r"$match($uri, /^s3:\/\/[a-z0-9.-]+\/releases\/{group}\/[0-9a-f]+\.json$/) and $length($sha256) = 64"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotePlan:
-    """Whose releases are taken and where the parts are; ARNs and names may be tokens.
+    """Source, functions and registration of one target; ARNs and names may be tokens.
 
-    ``waiting_message`` and, with a chat, ``waiting_notification`` are arguments of ``sns:publish``, ``approval_description`` the
-    expression of what an approval by policy says. With ``shares_images`` an image that is not here may be in the source's registry.
+    ``waiting_message`` and, with a chat topic, ``waiting_notification`` are arguments of ``sns:publish``; ``approval_description``
+    is the description of an automatic approval, an expression. With ``shares_images``, images may be in the source's registry.
     """
 
     unit_name: str
@@ -78,10 +78,10 @@ class PromotePlan:
 
 
 def promote_machine(plan: PromotePlan, *, partition: str = "aws") -> dict[str, object]:
-    """Return the machine that takes one release, or refuses it with every problem by name.
+    """Return the definition of the machine that takes one release, or refuses it with a list of its problems.
 
     Args:
-        plan: Whose releases, and where the parts are.
+        plan: Plan of the target.
         partition: AWS partition. Default: ``aws``.
     """
     return {
@@ -99,7 +99,7 @@ def promote_machine(plan: PromotePlan, *, partition: str = "aws") -> dict[str, o
 
 
 def _copied(plan: PromotePlan, *, source: str, key: str) -> dict[str, object]:
-    """Return the arguments of a copy out of the source: with the owners of both buckets, and S3's own hash of what was written."""
+    """Return the arguments of a copy from the source, with the owners of both buckets and S3's checksum of the copy."""
     return {
         "Bucket": plan.artifacts_bucket,
         "Key": key,
@@ -135,7 +135,7 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             facts={},
             may_pass=False,
         ),
-        # the role reads records of the unit alone; what an execution is started with is held to the group too
+        # the role may read all records of the unit, so the input is limited to the group here
         "IsOffer": choose((_IS_OFFER.format(group=plan.group_name), "Read"), default="NoOffer"),
         "NoOffer": {
             "Type": "Fail",
@@ -166,7 +166,7 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             },
         ),
         "IsTaken": choose(("$plan.verdict = 'TAKEN'", "FindImage"), default="Refused"),
-        # before anything is copied: a model without its image could never serve here
+        # before any copy, as a model without its image cannot serve
         "FindImage": _find_image(plan, plan.here, partition, catch="NoImage"),
         "NoImage": assign(
             "Refused",
@@ -189,7 +189,7 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         "NotCopied": assign(
             "Refused", reason="{% 'an object of the release could not be copied: ' & $caught %}", may_pass=True
         ),
-        # copies take minutes, in which the source may withdraw its approval; what it withdrew is neither kept nor signed
+        # the source may withdraw its approval during the copies, so check again before storing and signing
         "AskAgain": _ask(plan, partition, next_state="IsStillTaken", assign={"again": "{% $states.result.Payload %}"}),
         "IsStillTaken": choose(("$again.verdict = 'TAKEN'", "Keep"), default="NotTaken"),
         "NotTaken": assign("Refused", reason="{% $again.reason %}", may_pass="{% $again.may_pass %}"),  # noqa: S106
@@ -208,7 +208,7 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
 
 
 def _ask(plan: PromotePlan, partition: str, *, next_state: str, assign: Mapping[str, str]) -> State:
-    """Return the state that checks the record, and asks the source's registry where it is of this Region."""
+    """Return the state that checks the record and, if the source is in the same Region, the package's approval there."""
     return invoke(
         plan.plan_arn,
         {**_ASKED, "now": NOW},
@@ -220,7 +220,7 @@ def _ask(plan: PromotePlan, partition: str, *, next_state: str, assign: Mapping[
 
 
 def _find_image(plan: PromotePlan, where: LinkedEnvironment, partition: str, *, catch: str) -> State:
-    """Return the state that asks a registry for the image; one that has it goes into the package's name of the image."""
+    """Return the state that checks whether a registry has the image; the registry becomes part of the package's image URI."""
     return task(
         "aws-sdk:ecr:describeImages",
         {
@@ -237,7 +237,7 @@ def _find_image(plan: PromotePlan, where: LinkedEnvironment, partition: str, *, 
 
 
 def _shared_image_states(plan: PromotePlan, partition: str) -> dict[str, State]:
-    """Return what follows where this account's registry cannot name the image: the source's is asked, then nothing is left."""
+    """Return the states for an image missing in this account's registry: check the source's, or refuse the release."""
     return {
         "NoImage": assign("FindShared", not_here="{% $caught %}"),
         "FindShared": _find_image(plan, plan.source, partition, catch="NoSharedImage"),
@@ -287,7 +287,7 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         "NotOurs": assign("Refused", reason="{% $decided.rest %}", package="", may_pass=True),
         "IsLeft": choose(("$decided.rest != ''", "LeavePending"), default="TellPeople"),
         "LeavePending": assign("TellPeople", reason="{% 'left for a person: ' & $decided.rest & '; ' & $reason %}"),
-        # a lost message never changes the outcome of what it tells about
+        # a failed notification does not change the outcome
         "TellPeople": task("sns:publish", dict(plan.waiting_message), partition=partition, next_state=told, catch=told),
         "Registered": assign("Record", outcome="REGISTERED"),
         "Approved": assign("Record", outcome="APPROVED"),
@@ -320,7 +320,7 @@ def _package(plan: PromotePlan) -> dict[str, object]:
         "ModelPackageGroupName": plan.group_name,
         "ModelPackageDescription": f"released by {plan.source_name}",
         "ModelApprovalStatus": "PendingManualApproval",
-        # the registry answers a repeated call with the package of the first one
+        # a repeated call returns the package of the first one
         "ClientToken": "{% $substring($sha256, 0, 36) %}",
         "CustomerMetadataProperties": "{% $kept.metadata %}",
         "InferenceSpecification": {

@@ -1,4 +1,4 @@
-"""Where releases of another environment arrive: its inbox, the guard of its offers, and the machine that takes them."""
+"""``PromotionInbox``: the target side of a promotion, which receives, verifies and registers releases of its source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,19 +44,19 @@ from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE, SIGNATURE_FIL
 
 _RECHECK = cdk.Duration.hours(1)
 _IN_SOURCE = (
-    "the source's bucket, its key and the numbers of its packages are not known here: account, folders of the unit and the service "
-    "that uses the key narrow each, and the source's own policies name this role and what it may have; rejected: names of buckets "
-    "and keys that are given by hand, as each change of the source would need a deployment here"
+    "the source's bucket, its key and the numbers of its packages are unknown here: account, folders of the unit and the service "
+    "that uses the key limit each, and the source's own policies name this role and its permissions; rejected: names of buckets "
+    "and keys as arguments, as each change of the source would need a deployment here"
 )
 _HERE = (
-    "copies lie below a prefix of each execution and content, packages and executions have numbers, and which repository the image "
-    "of a release is in is known with the release; rejected: one fixed name, which could be used once"
+    "copies are stored by execution and content, packages and executions have numbers, and the repository of a release's image is "
+    "known only from the release; rejected: one fixed name, which could be used once"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionAccess:
-    """What the parts of one target may do; its methods return IAM statements."""
+    """Permissions of one target's functions and state machine."""
 
     unit: IBusinessUnit
     registry: IModelRegistry
@@ -65,7 +65,7 @@ class PromotionAccess:
     shares_images: bool
 
     def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Keep offers, start the machine once for each, and see which executions run."""
+        """Return the guard's permissions: store offers, start one execution for each, and describe executions."""
         executions = stack_values(machine).format_arn(
             service="states",
             resource="execution",
@@ -83,7 +83,7 @@ class PromotionAccess:
         ]
 
     def reader(self) -> list[iam.PolicyStatement]:
-        """Read the copied record and the newest release, and ask the source's registry where it is of this Region."""
+        """Return the reader's permissions: read the copied record, the newest release and, in its Region, the source's packages."""
         asks = self.link.source.region == self.link.target.region
         return [
             *([self.link.recheck_statement()] if asks else []),
@@ -93,7 +93,7 @@ class PromotionAccess:
         ]
 
     def keeper(self) -> list[iam.PolicyStatement]:
-        """Read copies, write each kept object once, sign archives, read own packages, and append to the chain of promotions."""
+        """Return the keeper's permissions: store copies once, sign archives, read packages, and append to the audit chain."""
         kept = [*self._kept(), self._objects("models", SIGNATURE_FILE)]
         return [
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._incoming("*"), *kept]),
@@ -109,13 +109,13 @@ class PromotionAccess:
         ]
 
     def machine(self, functions: list[str]) -> list[iam.PolicyStatement]:
-        """Copy out of the source, invoke functions, find the image, register, approve if the policy says so, notify."""
+        """Return the machine's permissions: copy from the source, find the image, register, approve automatically, and notify."""
         unit, registry, here = self.unit, self.registry, self.link.target
         return [
             *self.link.promote_statements(),
             *([self.link.image_statement()] if self.shares_images else []),
             iam.PolicyStatement(actions=["s3:PutObject"], resources=[self._incoming("*")]),
-            # registering reads the image and the artefact with the machine's rights
+            # registering reads the image and the artifact with the machine's permissions
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._objects("models", ARCHIVE_FILE)]),
             key_statement(unit.key, services=["s3"]),
             iam.PolicyStatement(
@@ -149,18 +149,18 @@ class PromotionAccess:
 
 
 class PromotionInbox(Construct):
-    """The target side of a promotion: inbox, guard, and Promote machine of a registry of ``ModelRegistry.from_environment``.
+    """Inbox, guard and Promote state machine of a registry of ``ModelRegistry.from_environment``.
 
     Args:
-        scope: The registry.
+        scope: Construct of the registry.
         id: Construct id.
         registry: The registry.
-        group: Its package group.
+        group: Package group of the registry.
         model: Name of the model, without the unit's.
-        source: Whose releases are taken.
-        served: Whose mailbox receives them, and tells the source what is served.
-        max_wait: How long a release may wait before an alarm.
-        images: Where the image of a release may be.
+        source: Environment whose releases are taken.
+        served: Construct with the mailbox that receives releases, which also reports served models to the source.
+        max_wait: Longest wait of a release before an alarm.
+        images: Registries that may contain the image of a release.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class PromotionInbox(Construct):
         self._reader = self._define_reader()
         self._keeper = self._define_keeper()
         self._machine = self._define_machine()
-        # the machine goes before the group does, so that no release registers a package in a group that is being emptied
+        # the machine is deleted before the group, so that no release registers a package in a group that is being emptied
         self._machine.node.add_dependency(group)
         registry.approve_by_policy(self._machine.role)
         registry.register_from(registry.group_name)
@@ -207,17 +207,17 @@ class PromotionInbox(Construct):
 
     @property
     def source(self) -> Environment:
-        """Whose releases are taken."""
+        """Environment whose releases are taken."""
         return self._source
 
     @property
     def table(self) -> dynamodb.ITable:
-        """Table of offers and what became of them, with the head of the chain of promotions."""
+        """Table of offers and their outcomes, with the head of the audit chain of promotions."""
         return self._table
 
     @property
     def machine(self) -> sfn.IStateMachine:
-        """The Promote machine."""
+        """The Promote state machine."""
         return self._machine
 
     @property
@@ -232,22 +232,22 @@ class PromotionInbox(Construct):
 
     @property
     def max_wait(self) -> cdk.Duration:
-        """How long a release may wait before it is overdue."""
+        """Longest wait of a release before it is overdue."""
         return self._max_wait
 
     @property
     def alarm(self) -> cloudwatch.IAlarm:
-        """The alarm on releases that are overdue."""
+        """Alarm on overdue releases."""
         return self._alarm
 
     @property
     def rules(self) -> list[events.Rule]:
-        """Rules by which offers come, and are asked for again."""
+        """Rules that receive and recheck offers."""
         return [self._offers, self._recheck]
 
     @property
     def recheck_rule_arn(self) -> str:
-        """ARN of the rule by which the guard asks again for what was offered and not decided on."""
+        """ARN of the rule by which the guard rechecks undecided offers."""
         return self._recheck.rule_arn
 
     def _role_name(self, purpose: LinkRole) -> str:
@@ -304,7 +304,7 @@ class PromotionInbox(Construct):
             wildcard_reason=_HERE,
         )
         if function.role is None:
-            raise TypeError("the function has a role of its own")
+            raise TypeError("the function must have a role, got none")
         self._unit.admit_recorder(function.role)
         return function
 
@@ -342,7 +342,7 @@ class PromotionInbox(Construct):
         self._recheck = events.Rule(
             self,
             "Recheck",
-            description=f"Asks again for releases of {self._registry.group_name} that were offered and not decided on",
+            description=f"Rechecks undecided release offers of {self._registry.group_name}",
             schedule=events.Schedule.rate(_RECHECK),
         )
         guard = define_queue_consumer(
@@ -364,10 +364,11 @@ class PromotionInbox(Construct):
         return guard
 
     def _define_alarm(self) -> cloudwatch.Alarm:
-        """Define the alarm on releases that wait too long.
+        """Define the alarm on overdue releases.
 
-        The guard publishes their number with each check, 0 too. If it stops, the data of three checks are missing and the alarm has
-        insufficient data, which notifies as well; a registry that was never checked yet has that state without a notification.
+        The guard publishes their number with each check, also if it is 0. If the guard stops, the data of three checks is missing
+        and the alarm changes to INSUFFICIENT_DATA, which notifies too; before the first check it is in that state without a
+        notification.
         """
         alarm = cloudwatch.Metric(
             namespace=metric_namespace(self._unit.name),
@@ -383,9 +384,9 @@ class PromotionInbox(Construct):
             evaluation_periods=3,
             datapoints_to_alarm=1,
             treat_missing_data=cloudwatch.TreatMissingData.MISSING,
-            alarm_description=f"releases of {self._source.name} are neither taken by {self._registry.group_name} nor refused for "
-            f"good {self._max_wait.to_human_string()} after they were offered, or (insufficient data) nothing looks for them any "
-            "more: mlops promotions says which and why; else read the log and the dead letters of function Guard",
+            alarm_description=f"releases of {self._source.name} are neither taken by {self._registry.group_name} nor permanently "
+            f"refused {self._max_wait.to_human_string()} after their offer, or (insufficient data) they are not checked any more: "
+            "mlops promotions lists them with reasons; else read the log and the dead letters of function Guard",
         )
         alarm.add_alarm_action(actions.SnsAction(self._unit.topic))
         alarm.add_insufficient_data_action(actions.SnsAction(self._unit.topic))

@@ -1,4 +1,4 @@
-"""The releases of a registry: its guard, machine and functions, and the rules that feed the guard."""
+"""Releases of a registry: guard, state machine, functions, and the rules that trigger the guard."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -23,29 +23,29 @@ from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.promotion.environment_link import release_chain
 from mlops_runtime.rollout.deploy_guard import APPROVAL
 
-# how often a lost event, or a probation that is over, is looked for
+# interval of checks for lost events and completed probations
 RECHECK = cdk.Duration.hours(1)
 _OBJECTS = ("models", "evaluations")
 _WILDCARD_REASON = (
     "packages, evaluations, audit records and releases get their names at run time, below the names of group and pipelines; "
-    "rejected: single objects, which no template knows"
+    "rejected: single objects, whose keys are unknown at deployment"
 )
 
 
 class Release(Construct):
-    """Define how packages of one group are released. Stateful.
+    """Release of packages of one group. Stateful.
 
-    The guard is fed approvals of the group, or, where ``follow`` names an endpoint of the stack, the ends of its rollouts; and a
-    schedule, which finds lost events and probations that are over. Releases are recorded in the endpoint's audit chain, or in one
-    of the group's own, ``<group>.releases``, whose head is in the unit's automation table.
+    Triggers of the guard are approvals of the group, or promotions of an endpoint of the stack after ``follow``; and a schedule
+    that finds lost events and completed probations. Releases are recorded in the endpoint's audit chain, or in the group's own,
+    ``<group>.releases``, whose head is in the unit's automation table.
 
     Args:
-        scope: The registry.
+        scope: Construct of the registry.
         id: Construct id.
         business_unit: Owning business unit.
         group_name: Name of the package group.
         packages_arn: ARN pattern of its packages.
-        approval_environment: Whose approvals count.
+        approval_environment: Environment variables with the approval rule.
     """
 
     def __init__(
@@ -73,47 +73,47 @@ class Release(Construct):
 
     @property
     def machine(self) -> sfn.IStateMachine:
-        """The Release machine."""
+        """The Release state machine."""
         return self._machine
 
     @property
     def chain(self) -> str:
-        """Name of the audit chain that releases are recorded in; it is final once the whole stack is defined."""
+        """Name of the audit chain of releases; final once the stack is completely defined."""
         return release_chain(self._group_name) if self._endpoint is None else self._endpoint
 
     @property
     def queue(self) -> sqs.IQueue:
-        """Queue of what may start a release."""
+        """Queue of events that may start a release."""
         return self._guard.queue
 
     @property
     def rules(self) -> list[events.Rule]:
-        """Rules that start a release, and ask for one again."""
+        """Rules that trigger releases, and the schedule of rechecks."""
         return [self._rule, self._recheck]
 
     def admit(self, pipeline: str) -> None:
-        """Release what a pipeline of another name registers into the group.
+        """Allow releases of models that a pipeline with another name registers in the group.
 
         Args:
-            pipeline: Its name, ``<unit>-<name>``.
+            pipeline: Name of the pipeline, ``<unit>-<name>``.
         """
         if pipeline not in self._names:
             self._names.append(pipeline)
             self._objects.add_resources(*self._below(pipeline))
 
     def follow(self, endpoint: str, table: dynamodb.ITable) -> None:
-        """Release what an endpoint of this stack promoted, once its probation is over, instead of what is approved.
+        """Release models that an endpoint of this stack promoted, after their probation, instead of all approved ones.
 
         Args:
             endpoint: Name of the endpoint.
             table: Its rollout table.
 
         Raises:
-            ValidationError: If another endpoint is followed already.
+            ValidationError: If releases already follow another endpoint.
         """
         problem = (
-            f"{endpoint!r} and {self._endpoint!r} serve the packages of {self._group_name!r}, which are released once one endpoint "
-            "has promoted them; define the other one in a stack of its own, with ModelRegistry.from_registry_name"
+            f"{endpoint!r} and {self._endpoint!r} serve the packages of {self._group_name!r}, but releases can follow only one "
+            "endpoint; define the other one in a separate stack, with ModelRegistry.from_registry_name"
         )
         raise_if_any(self, "InvalidModelRegistry", [None if self._endpoint is None else problem])
         self._endpoint, self._table = endpoint, table
@@ -153,16 +153,16 @@ class Release(Construct):
             },
             statements=self._record_statements(chain),
             timeout=cdk.Duration.seconds(FUNCTION_SECONDS),
-            memory_size=512,  # evaluation and baseline are read whole
+            memory_size=512,  # reads evaluation and baseline into memory
             wildcard_reason=_WILDCARD_REASON,
         )
         if function.role is None:
-            raise TypeError("a function that records has a role, got none")
+            raise TypeError("a function that writes audit records must have a role, got none")
         unit.admit_recorder(function.role)
         return function
 
     def _record_statements(self, chain: str) -> list[iam.PolicyStatement]:
-        """Read package and objects, append to the chain, and write each release once."""
+        """Return the permissions to read package and objects, append to the audit chain, and write each release once."""
         unit = self._unit
         releases = unit.artifacts.arn_for_objects(f"releases/{self._group_name}/*")
         return [
@@ -261,7 +261,7 @@ class Release(Construct):
         recheck = events.Rule(
             self,
             "Recheck",
-            description=f"Asks again for a release of {self._group_name}: of an event that was lost, or a probation that is over",
+            description=f"Rechecks releases of {self._group_name}, for lost events and completed probations",
             schedule=events.Schedule.rate(RECHECK),
         )
         guard.feed(recheck)
@@ -282,18 +282,18 @@ def _row(chain: str) -> dict[str, Mapping[str, object]]:
 
 
 def _later(value: Callable[[], str]) -> str:
-    """Return a value that is known when the template is written: endpoints and pipelines are defined after their registry."""
+    """Return a lazy value, as endpoints and pipelines are defined after their registry."""
     return cdk.Lazy.uncached_string(_Later(value))
 
 
 @jsii.implements(cdk.IStringProducer)
 class _Later:
-    """A text that is asked for when the template is written."""
+    """A string that is computed at synthesis."""
 
     def __init__(self, value: Callable[[], str]) -> None:
         self._value = value
 
     def produce(self, context: cdk.IResolveContext) -> str:
-        """Return the text."""
+        """Return the string."""
         del context
         return self._value()

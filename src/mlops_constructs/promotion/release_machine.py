@@ -1,9 +1,9 @@
-"""The Release machine as data: one request to a release that is announced, or to a refusal that people read."""
+"""Definition of the Release state machine, which releases one package and announces the release or its refusal."""
 
 from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task
 from mlops_runtime.contracts.events import DetailType, event_source
 
-# an attempt is one call of a function and one event, each with the common retries
+# for one function call and one event, each with the common retries
 _SECONDS = 1800
 FUNCTION_SECONDS = 120
 _SUBJECT = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
@@ -12,17 +12,17 @@ _SUBJECT = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 def release_machine(
     *, group_name: str, unit_name: str, record_arn: str, bus_name: str, topic_arn: str, partition: str = "aws"
 ) -> dict[str, object]:
-    """Return the machine that releases one package.
+    """Return the definition of the machine that releases one package.
 
-    What is released is decided and written by one function, whose repeat goes on from what an attempt that died has left. A
-    release that could not be announced fails here and stays: the next attempt, which the schedule asks for, announces it.
+    One idempotent function decides on the release and writes it; a repeated call continues an attempt that died. If the release
+    cannot be announced, the execution fails but the release remains, and the next attempt, started by the schedule, announces it.
 
     Args:
-        group_name: The package group.
-        unit_name: The business unit, for the events' source.
-        record_arn: Function ``release_record``.
-        bus_name: The unit's event bus.
-        topic_arn: Topic that gets each refusal, for people.
+        group_name: Name of the package group.
+        unit_name: Name of the business unit, for the events' source.
+        record_arn: ARN of the function ``release_record``.
+        bus_name: Name of the unit's event bus.
+        topic_arn: Topic notified of refusals.
         partition: AWS partition. Default: ``aws``.
 
     Example:
@@ -67,7 +67,7 @@ def release_machine(
             next_state="Done",
             catch="NotAnnounced",
         ),
-        # a lost message never changes the outcome of what it tells about
+        # a failed notification does not change the outcome
         "AnnounceRefusal": announce(
             "REFUSED",
             "{% $execution %}",
@@ -96,7 +96,7 @@ def release_machine(
         "NotReleased": {"Type": "Fail", "Error": "FAILED", "Cause": "{% $caught %}"},
     }
     return {
-        "Comment": f"Release packages of {group_name}: read again, record, announce",
+        "Comment": f"Release packages of {group_name}: verify, record, announce",
         "QueryLanguage": "JSONata",
         "TimeoutSeconds": _SECONDS,
         "StartAt": "Start",

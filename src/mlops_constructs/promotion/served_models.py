@@ -1,4 +1,4 @@
-"""The reverse link: reports of targets on what they serve are kept, and the source gets reports of this side."""
+"""Reports on served models: stores reports of targets, and sends reports of this environment to its source."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,23 +26,23 @@ from mlops_runtime.promotion.target_environment import ServedSettings
 
 _RECHECK = cdk.Duration.hours(1)
 _TOLD = (DetailType.MODEL_SERVED.value, DetailType.RETRAINING_REQUESTED.value)
-# a request to a pipeline of this unit is for no neighbour
+# other outcomes, such as requests to this unit's pipelines, are not sent to other environments
 _OUTCOMES = ("PROMOTED", "ROLLED_BACK", "DELETED", WANTED)
 _WILDCARD_REASON = (
-    "releases are named by the hashes of their content, and audit records by theirs; rejected: single objects, which no template "
-    "knows"
+    "releases and audit records are named by the hashes of their content; rejected: single objects, whose keys are unknown at "
+    "deployment"
 )
 
 
 class ServedModels(Construct):
-    """Define how a registry keeps reports of its targets, in the unit's table, and reports to its source. Stateless.
+    """Stores reports of a registry's targets in the unit's automation table, and reports to its source. Stateless.
 
     Args:
-        scope: The registry.
+        scope: Construct of the registry.
         id: Construct id.
         business_unit: Owning business unit.
         model: Name of the model, without the unit's.
-        targets: Whose reports are kept.
+        targets: Environments whose reports are stored.
     """
 
     def __init__(
@@ -80,37 +80,37 @@ class ServedModels(Construct):
 
     @property
     def mailbox(self) -> Mailbox:
-        """Inbox and sender, which offers and releases use too."""
+        """Inbox and sender, also used by offers and releases."""
         return self._mailbox
 
     @property
     def targets(self) -> tuple[Environment, ...]:
-        """Whose reports are kept."""
+        """Environments whose reports are stored."""
         return self._targets
 
     @property
     def champion(self) -> str | None:
-        """Name of the environment whose model is the champion. None: the farthest one."""
+        """Name of the environment whose model is the champion; ``None`` for the last one of the chain."""
         return self._champion
 
     @property
     def source(self) -> Environment | None:
-        """Who gets reports."""
+        """Environment that gets reports; ``None`` without a source."""
         return self._source
 
     @property
     def endpoint(self) -> str | None:
-        """Name of the endpoint that is reported."""
+        """Name of the endpoint whose models are reported; ``None`` without one."""
         return self._endpoint
 
     @property
     def queue(self) -> sqs.IQueue:
-        """Queue of reports, and of events that make the source get one."""
+        """Queue of targets' reports, and of events that cause a report to the source."""
         return self._consumer.queue
 
     @property
     def rules(self) -> list[events.Rule]:
-        """Rules by which reports come and go."""
+        """Rules that receive and send reports."""
         return self._rules
 
     def link(
@@ -119,8 +119,8 @@ class ServedModels(Construct):
         """Return the link between this environment and a target or source.
 
         Args:
-            target: The other side. Default: this one.
-            source: The other side. Default: this one.
+            target: Target of the link. Default: this environment.
+            source: Source of the link. Default: this environment.
         """
         rules = self._unit.platform_rules
         return PromotionLink(
@@ -132,11 +132,11 @@ class ServedModels(Construct):
         )
 
     def tell(self, source: Environment, offers: dynamodb.ITable) -> None:
-        """Tell a source what is served here and behind.
+        """Report the models served in this environment and downstream to a source.
 
         Args:
-            source: Whose releases are taken.
-            offers: Table of its offers, which name the release of each package.
+            source: Environment whose releases are taken.
+            offers: Table of its offers, with the release of each package.
         """
         self._source, self._offers = source, offers
         link = self.link(source=source.linked)
@@ -145,7 +145,7 @@ class ServedModels(Construct):
             self,
             "Told",
             event_bus=self._unit.bus,
-            description=f"Which versions of {self._group_name} serve, for {source.name}",
+            description=f"Served versions of {self._group_name}, for {source.name}",
             event_pattern=events.EventPattern(
                 source=[event_source(self._unit.name)],
                 detail_type=list(_TOLD),
@@ -158,20 +158,20 @@ class ServedModels(Construct):
         self._renew()
 
     def watch(self, endpoint: str, table: dynamodb.ITable) -> None:
-        """Report to the source what an endpoint of this stack serves; without effect where there is no source.
+        """Report the models of an endpoint of this stack to the source; without effect if there is no source.
 
         Args:
             endpoint: Name of the endpoint.
             table: Its rollout table.
 
         Raises:
-            ValidationError: If another endpoint is reported already.
+            ValidationError: If another endpoint is already reported.
         """
         if self._source is None or self._offers is None:
             return
         problem = (
-            f"{endpoint!r} and {self._endpoint!r} serve the packages of {self._group_name!r}, and {self._source.name} gets reports "
-            "on one endpoint; define the other one in a stack of its own, with ModelRegistry.from_registry_name"
+            f"{endpoint!r} and {self._endpoint!r} serve the packages of {self._group_name!r}, but {self._source.name} can get "
+            "reports on only one endpoint; define the other one in a separate stack, with ModelRegistry.from_registry_name"
         )
         raise_if_any(self, "InvalidModelRegistry", [None if self._endpoint is None else problem])
         self._endpoint = endpoint
@@ -204,7 +204,7 @@ class ServedModels(Construct):
             self,
             "Rollouts",
             event_bus=unit.bus,
-            description=f"Rollouts of {endpoint}, which are reported to {self._source.name}",
+            description=f"Rollouts of {endpoint}, to report to {self._source.name}",
             event_pattern=events.EventPattern(
                 source=[event_source(unit.name)],
                 detail_type=[DetailType.ROLLOUT_FINISHED.value],
@@ -214,29 +214,29 @@ class ServedModels(Construct):
         self._feed(ended)
 
     def measure_against(self, environment: str | None) -> None:
-        """Take what an environment serves as the champion.
+        """Use the model that an environment serves as the champion.
 
         Args:
-            environment: Its name. None: the farthest one along the chain.
+            environment: Name of the environment; ``None`` for the last one of the chain.
         """
         self._champion = environment
         self._renew()
 
     def retrain(self, pipeline: str) -> None:
-        """Hand what targets ask for to a pipeline of this stack, by an event on the unit's bus.
+        """Forward retraining requests of targets to a pipeline of this stack, by events on the unit's bus.
 
         Args:
-            pipeline: Its name, ``<unit>-<name>``.
+            pipeline: Name of the pipeline, ``<unit>-<name>``.
         """
         self._pipelines.append(pipeline)
         self._let_speak()
         self._renew()
 
     def ask(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
-        """Let alarms ask the source for a retraining; each is read again, and must be confirmed by a report.
+        """Add alarms that request a retraining from the source; the newest monitor report must confirm an alarm.
 
         Args:
-            alarms: The alarms, by a name for errors.
+            alarms: Alarms by a name for error messages.
 
         Returns:
             The rule on the default bus.
@@ -246,7 +246,7 @@ class ServedModels(Construct):
         """
         problems = [
             None if alarms else "alarms must not be empty",
-            None if not self._alarms else "alarms were added before; name all of them in one call",
+            None if not self._alarms else "alarms were added before; add all of them in one call",
         ]
         raise_if_any(self, "InvalidAlarms", problems)
         self._alarms = tuple(alarm.alarm_name for alarm in alarms.values())
@@ -270,7 +270,7 @@ class ServedModels(Construct):
             detail={"alarmName": list(self._alarms), "state": {"value": ["ALARM"]}},
         )
         rule = events.Rule(
-            self, "Alarms", description=f"Alarms that ask to retrain {self._group_name}", event_pattern=pattern
+            self, "Alarms", description=f"Alarms that request retrainings of {self._group_name}", event_pattern=pattern
         )
         self._feed(rule)
         return rule
@@ -291,7 +291,7 @@ class ServedModels(Construct):
         )
         role = self._consumer.function.role
         if role is None:
-            raise TypeError("the function has a role of its own")
+            raise TypeError("the function must have a role, got none")
         role.add_managed_policy(policy)
 
     def _hear(self) -> None:
@@ -302,7 +302,7 @@ class ServedModels(Construct):
             detail_type=list(_TOLD),
             detail={"subject": [self._group_name], "outcome": list(_OUTCOMES)},
         )
-        description = f"What targets say of {self._group_name}"
+        description = f"Reports and requests of targets about {self._group_name}"
         self._feed(
             events.Rule(self, "Heard", event_bus=self._mailbox.bus, description=description, event_pattern=heard)
         )
@@ -330,7 +330,7 @@ class ServedModels(Construct):
             pipelines=tuple(self._pipelines),
             alarms=self._alarms,
         )
-        # names of alarms are known at deployment
+        # names of alarms may be tokens
         return stack_of(self).to_json_string(to_dict(settings))
 
     def _define_consumer(self) -> QueueConsumer:

@@ -1,4 +1,4 @@
-"""Retraining that another account does: alarms of a target ask its source for it."""
+"""Retraining in another account: alarms of a target request it from its source."""
 
 from collections.abc import Mapping
 from typing import NoReturn
@@ -12,14 +12,14 @@ from mlops_constructs.promotion.served_models import ServedModels
 
 
 class Upstream:
-    """The retraining of a model whose releases are taken, as ``DriftAlarms(retraining=)`` wants it.
+    """The remote retraining of a model whose releases are taken, for ``DriftAlarms(retraining=)``.
 
-    What asks is an alarm that the newest report of the monitor confirms. The request goes to the source, which hands it to its
-    pipelines, or on to its own source. Cool-down, budget, pause and freeze are those of the pipeline that trains.
+    An alarm that the newest report of the monitor confirms sends a request to the source, which forwards it to its pipelines or to
+    its own source. Cooldown, budget, pause and freeze are those of the pipeline that trains.
 
     Args:
-        served: Reports to the source.
-        group_name: The package group.
+        served: Sender of requests to the source.
+        group_name: Name of the package group.
     """
 
     def __init__(self, served: ServedModels, group_name: str) -> None:
@@ -27,30 +27,30 @@ class Upstream:
 
     @property
     def pipeline_name(self) -> str:
-        """Name of the package group: pipelines of the source have names of their own."""
+        """Name of the package group, as the names of the source's pipelines are unknown."""
         return self._group_name
 
     @property
     def endpoint_name(self) -> str:
-        """Name of the endpoint of this stack, whose monitor's reports confirm alarms.
+        """Name of this stack's endpoint, whose monitor reports confirm alarms.
 
         Raises:
-            ValidationError: If the stack has no endpoint of the registry yet.
+            ValidationError: If the stack does not yet define an endpoint of the registry.
         """
         if self._served.endpoint is None:
             self._refuse(f"no endpoint of this stack serves {self._group_name!r} yet; define it before its alarms")
         return self._served.endpoint
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
-        """Let alarms ask the source for a retraining.
+        """Add alarms that request a retraining from the source.
 
         Args:
-            alarms: The alarms, by a name for errors.
+            alarms: Alarms by a name for error messages.
         """
         return self._served.ask(alarms)
 
     def grant_request(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Refuse: people ask in the account that trains.
+        """Fail, as people request retrainings in the account that trains.
 
         Args:
             grantee: Principal to grant access to.

@@ -1,4 +1,4 @@
-"""Rollouts: the policy, the targets, the Deploy machine and its surroundings."""
+"""Rollouts of models: policies, checks, targets, and the Deploy state machine."""
 
 from mlops_constructs.rollout.rollout import Rollout
 from mlops_constructs.rollout.rollout_checks import GoldenRequests, RolloutChecks, ShadowTraffic, Tolerance

@@ -1,4 +1,4 @@
-"""The function that reads what a rollout's fleets answered, as captures have it."""
+"""The function that reads captured responses of a rollout's fleets."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -11,27 +11,27 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.serving import CaptureSpec
 
 _WILDCARD_REASON = (
-    "captures get their names from SageMaker, by variant, hour and a number of its own; rejected: single objects, which no "
-    "template knows"
+    "SageMaker names captures by variant, hour and a unique id; "
+    "rejected: single objects, whose keys are unknown when the stack is deployed"
 )
-# an hour of JSON is decoded at once
+# in MiB, to decode an hour of captures at once
 _MEMORY = 512
 
 
 def define_answers(
     scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str, capture: CaptureSpec
 ) -> lambda_.Function:
-    """Define the function that says whether captured answers have readable numbers.
+    """Define the function that checks whether captured responses contain readable numbers.
 
     Args:
         scope: Parent construct.
         id: Construct id.
         business_unit: Owning business unit.
         endpoint_name: Name of the endpoint.
-        capture: Where its calls are captured.
+        capture: Data capture of the endpoint.
     """
     stack = stack_values(scope)
-    # the URI is a token, whose text is only known at deployment
+    # the URI is a token
     place = cdk.Fn.select(1, cdk.Fn.split("s3://", capture.destination))
     bucket = cdk.Fn.select(0, cdk.Fn.split("/", place))
     statements = [

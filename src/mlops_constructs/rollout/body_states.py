@@ -1,32 +1,32 @@
-"""States that ask whether captured answers have readable numbers: while a rollout bakes, and before a promotion.
+"""States that check whether captured responses contain readable numbers: during the bake, and before a promotion.
 
-Metrics call an answer an error by its status alone; a body that says an error under 200 is one as well, which captures show.
+Metrics count errors by status code only; captures also show error bodies with status 200.
 """
 
 from mlops_constructs._state_machine import NOW, State, assign, choose, invoke
 from mlops_constructs.rollout.stop_states import CAN_STOP, stop_states
 
-# what is known before the first answer, and when to ask
+# result before the first check, and time of the next check
 UNREAD: dict[str, object] = {"bodies": {"is_stopped": False, "sentence": ""}, "bodies_at": 0}
-# why a rollout was stopped; empty where it was not
+# why a rollout was stopped; empty if it was not
 WHY_UNREADABLE = "($bodies.is_stopped ? 'stopped ' & $bodies.sentence : '')"
 _ASKS = "$exists($plan.bodies.destination)"
-# the function itself ends after a minute
+# the function's timeout is one minute
 _SECONDS = 70
-# of so many calls the events of the longest rollout's history have room
+# maximum number of checks, which the execution history of the longest rollout has room for, and minimum interval
 _CALLS, _LEAST_SECONDS = 60, 120
 
 
 def ask_body_states(
     *, answers_arn: str, maximum: int, next_state: str, partition: str
 ) -> tuple[tuple[str, str], dict[str, State]]:
-    """Return when to ask, as an arm of a choice, and the states that ask; an error is passed over.
+    """Return a choice rule and the states that check captures during the bake; errors are ignored.
 
     Args:
-        answers_arn: Function ``rollout_answers``.
-        maximum: Seconds that a rollout may take.
-        next_state: Where to go on.
-        partition: AWS partition, may be a token.
+        answers_arn: ARN of the function ``rollout_answers``.
+        maximum: Maximum duration of a rollout in seconds.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
     """
     every = max(_LEAST_SECONDS, -(-maximum // _CALLS))
     ask = _ask(answers_arn, partition, next_state="AreReadable", catch=next_state)
@@ -42,14 +42,14 @@ def ask_body_states(
 
 
 def last_body_states(*, answers_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that ask the last time before a promotion; a stop goes to ``Revert``.
+    """Return the name of the first state and the states that check captures before a promotion; a stop leads to ``Revert``.
 
-    Captures that cannot be read speak against no fleet: the record of the promotion says so.
+    Captures that cannot be read do not stop the promotion, but its record mentions them.
 
     Args:
-        answers_arn: Function ``rollout_answers``.
-        next_state: Where to go on.
-        partition: AWS partition, may be a token.
+        answers_arn: ARN of the function ``rollout_answers``.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
     """
     return "HasLastBodies", {
         "HasLastBodies": choose(("$bodies.is_stopped", "Unreadable"), (_ASKS, "LastBodies"), default=next_state),

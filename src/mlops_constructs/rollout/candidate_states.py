@@ -1,4 +1,4 @@
-"""States in which a candidate is tried before it gets traffic: a rehearsal with golden requests, and shadow traffic."""
+"""States that test a candidate before it gets traffic: golden requests on a temporary endpoint (rehearsal), and shadow traffic."""
 
 from collections.abc import Mapping
 
@@ -9,14 +9,14 @@ from mlops_constructs.rollout.rollout_policy import FAILED, TURNED_DOWN
 from mlops_constructs.rollout.verdict_states import COUNTED, IS_DOUBTED, STOPPED, UNASKED, WHY_DOUBTED, ask_verdict
 
 _SDK = "aws-sdk:sagemaker:"
-# starting instances; a container that never answers keeps SageMaker busy for up to an hour, and nothing can be deleted before
+# seconds to start instances; an endpoint whose container never responds is in Creating for up to an hour, and cannot be deleted
 _START_SECONDS = 1800
 _END_SECONDS = 5400
-# the function itself ends after 15 minutes
+# the function's timeout is 15 minutes
 CHECK_SECONDS = 920
 _TRAFFIC_SECONDS = 300
 REHEARSAL_SECONDS = _END_SECONDS + CHECK_SECONDS
-# SageMaker has no error of its own for what is gone: where that is what is wanted, asking for long would only take time
+# SageMaker has no specific error for missing resources: deletions retry briefly instead of by the default policy
 THRICE_MORE: State = {
     "ErrorEquals": ["SageMaker.SageMakerException"],
     "IntervalSeconds": 2,
@@ -29,12 +29,12 @@ _BROKEN = "$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbac
 
 
 def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states of a rehearsal, whose endpoint is deleted in every path.
+    """Return the name of the first state and the states of a rehearsal, whose endpoint is deleted on every path.
 
     Args:
-        golden_arn: Function ``rollout_golden``.
-        next_state: Where to go on after it was passed, or where the plan has none.
-        partition: AWS partition, may be a token.
+        golden_arn: ARN of the function ``rollout_golden``.
+        next_state: Next state after a passed rehearsal, or if the plan has none.
+        partition: AWS partition; may be a token.
     """
 
     def until(seconds: int) -> str:
@@ -90,15 +90,15 @@ def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tup
 def synthetic_states(
     *, golden_arn: str, endpoint_name: str, next_state: str, partition: str
 ) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that send synthetic calls once a poll, where the plan has any.
+    """Return the name of the first state and the states that send synthetic calls once per poll, if the plan has any.
 
-    A failed call is evaluated by the alarms, not by these states.
+    Failed calls are evaluated by the alarms, not by these states.
 
     Args:
-        golden_arn: Function ``rollout_golden``.
+        golden_arn: ARN of the function ``rollout_golden``.
         endpoint_name: Name of the endpoint.
-        next_state: Where to go on.
-        partition: AWS partition, may be a token.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
     """
     traffic = invoke(
         golden_arn,
@@ -143,12 +143,12 @@ def _check(golden_arn: str, name: str, partition: str) -> State:
 
 
 def _verdicts() -> dict[str, State]:
-    """Return what a rehearsal may come to: passed, candidate rejected, or unknown."""
+    """Return the states of a rehearsal's results: passed, candidate rejected, or failed."""
     return {
         "Rehearsed": assign(
             "EndRehearsal",
             rehearsed="passed",
-            # what the live model could not be compared in
+            # requests for which no comparison with the live model was possible
             shown="{% $shown & ($golden.note = '' ? '' : '; ' & $golden.note) %}",
         ),
         "NotGolden": assign(
@@ -181,7 +181,7 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
             catch="RehearsalStays",
             retry=[THRICE_MORE],
         ),
-        # SageMaker deletes no endpoint that it is still creating
+        # SageMaker cannot delete an endpoint while it creates it
         "RehearsalStays": choose(
             ("$contains($caught, 'ould not find')", "DeleteRehearsalConfig"),
             ("$toMillis($now()) > $rehearsal_until", "AfterRehearsal"),
@@ -195,7 +195,7 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
             next_state="AfterRehearsal",
             catch="AfterRehearsal",
         ),
-        # one that passed has the whole rollout to be gone in; before any other end nothing of it is left
+        # after a pass the endpoint can disappear during the rollout; before any other end, wait until it is deleted
         "AfterRehearsal": choose(("$rehearsed = 'passed'", "ForgetRehearsal"), default="LookForRehearsal"),
         "ForgetRehearsal": assign(next_state, caught=""),
         "LookForRehearsal": task(
@@ -223,15 +223,15 @@ def shadow_states(
     partition: str,
     answers_arn: str | None = None,
 ) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states from a config with a shadow back to the live one.
+    """Return the name of the first state and the states from a config with a shadow back to the live config.
 
     Args:
         endpoint_name: Name of the endpoint.
-        verdict_arn: Function ``rollout_verdict``.
-        limit: Seconds that each of the two updates may take.
-        next_state: Where to go on after it was passed, or where the plan has none.
-        partition: AWS partition, may be a token.
-        answers_arn: Function ``rollout_answers``. Default: no captures are read.
+        verdict_arn: ARN of the function ``rollout_verdict``.
+        limit: Maximum duration of each of the two updates in seconds.
+        next_state: Next state after a passed shadow, or if the plan has none.
+        partition: AWS partition; may be a token.
+        answers_arn: ARN of the function ``rollout_answers``. Default: captures are not read.
     """
     passed, pairs = (
         ("ShadowPassed", {}) if answers_arn is None else pair_states(answers_arn=answers_arn, partition=partition)
@@ -247,7 +247,7 @@ def shadow_states(
 
 
 def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
-    # as long as the shadow may serve, the candidate's model is in use
+    # the candidate's model is in use while the shadow may exist
     applied = {"deadline": _until(limit), "applied": True, "orphan": False}
     return {
         "CreateShadowConfig": task(
@@ -269,7 +269,7 @@ def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, S
         ),
         "AwaitShadow": wait("{% $plan.look_seconds %}", "DescribeShadow"),
         "DescribeShadow": _describe(endpoint_name, "JudgeShadow", "IsShadowLate", partition),
-        # what has begun goes on whether it can be read or not: only time ends the wait
+        # errors of the call do not stop the update, so only the deadline ends the wait
         "IsShadowLate": choose(("$toMillis($now()) > $deadline", "ShadowBroke"), default="AwaitShadow"),
         "JudgeShadow": choose(
             (f"{_SERVES} and $endpoint.EndpointConfigName = $plan.shadow.config.EndpointConfigName", "BakeShadow"),
@@ -292,7 +292,7 @@ def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, S
 
 
 def _compare_states(verdict_arn: str, partition: str, passed: str) -> dict[str, State]:
-    """The shadow is held to what a new fleet is: the same comparison, with the live model over the same minutes."""
+    """Return the states that compare the shadow with the live model over the same minutes, as for a new fleet."""
     return {
         "CompareShadow": ask_verdict(
             verdict_arn=verdict_arn,
@@ -418,7 +418,7 @@ def _shadow_end_states(endpoint_name: str, limit: int, next_state: str, partitio
         "AfterShadow": choose(
             ("$shadowed = 'passed'", "ForgetShadow"), ("$shadowed = 'turned down'", TURNED_DOWN), default=FAILED
         ),
-        # the rollout is compared by its own minutes
+        # the rollout is compared over its own minutes only
         "ForgetShadow": assign(next_state, caught="", compared=UNASKED),
     }
 

@@ -1,4 +1,4 @@
-"""The Deploy machine as data: the one writer of what is live."""
+"""Definition of the Deploy state machine, the only writer of an endpoint's live version."""
 
 from collections.abc import Collection
 
@@ -22,23 +22,22 @@ from mlops_runtime.rollout.definition_hash import FIELD
 from mlops_runtime.rollout.deploy_plan import look_seconds
 
 _LOCK_INTERVAL_SECONDS = 30
-# each attempt is three events of a history that may have 25,000
+# each attempt adds three events to the execution history, which may have 25,000
 _LOCK_ATTEMPTS = 500
-# a minute a call is generous for the steps around the rollout itself: plan, record, clean-up
+# for the steps other than the rollout itself: plan, record, clean-up
 _OVERHEAD_SECONDS = 900
-# what came of it, and which alarms no longer watched it
+# the outcome's reason, and alarms that were deleted meanwhile
 _REASON = f"{{% $reason & {GONE} %}}"
 
 
 def hold_seconds(maximum: int, lead: int = 0) -> int:
-    """Return how long one execution may hold the endpoint.
+    """Return the maximum time, in seconds, for which one execution may hold the endpoint's lock.
 
-    That is waiting for another execution, the steps before the rollout, the rollout, a rollback, and what is
-    around them.
+    It covers waiting for another execution, the steps before the rollout, the rollout, a rollback, and the other steps.
 
     Args:
-        maximum: Seconds that a rollout may take.
-        lead: Seconds of what comes before it. Default: none.
+        maximum: Maximum duration of a rollout in seconds.
+        lead: Maximum duration of the steps before it in seconds. Default: 0.
     """
     return 3 * (maximum + POLL_GRACE_SECONDS) + lead + _OVERHEAD_SECONDS
 
@@ -61,26 +60,26 @@ def deploy_machine(
     machine_sha256: str = "",
     partition: str = "aws",
 ) -> dict[str, object]:
-    """Return the machine that takes one request to a recorded outcome.
+    """Return the definition of the machine that executes one request and records its outcome.
 
-    In every case Lock is followed by Unlock, and Unlock names its holder. A busy endpoint is waited for; an
-    execution that dies leaves a lock that the guard takes, and that ends by itself.
+    Every path from Lock leads to Unlock, which releases only the execution's own lock. An execution waits for a busy endpoint; the
+    lock of an execution that died is taken over by the guard, or expires.
 
     Args:
         endpoint_name: Name of the endpoint.
-        unit_name: The business unit, for the event's source.
-        target: How this kind of endpoint does each step.
-        rollout: The policy: how long a rollout may take, and what comes before it.
-        table_name: Rollout table.
-        preflight_arn: Function ``rollout_preflight``.
-        record_arn: Function ``rollout_record``.
-        verdict_arn: Function ``rollout_verdict``.
-        bus_name: The unit's event bus.
-        golden_arn: Function ``rollout_golden``. Default: candidates are not rehearsed.
-        answers_arn: Function ``rollout_answers``. Default: no captures are read.
-        has_watch: Whether a schedule watches models on probation. Default: none does.
-        instance_types: Types of instances whose quotas preflight gets. Default: none are asked for.
-        machine_sha256: Hash of this definition, for the recorder (``rollout.definition_hash``). Default: empty, as it is hashed.
+        unit_name: Name of the business unit, for the event's source.
+        target: Target of the rollout.
+        rollout: Rollout policy in the serving spec's form.
+        table_name: Name of the rollout table.
+        preflight_arn: ARN of the function ``rollout_preflight``.
+        record_arn: ARN of the function ``rollout_record``.
+        verdict_arn: ARN of the function ``rollout_verdict``.
+        bus_name: Name of the unit's event bus.
+        golden_arn: ARN of the function ``rollout_golden``. Default: no golden requests.
+        answers_arn: ARN of the function ``rollout_answers``. Default: captures are not read.
+        has_watch: Whether a schedule watches models on probation. Default: no.
+        instance_types: Instance types whose quotas preflight checks. Default: none.
+        machine_sha256: Hash of this definition, for the recorder (``rollout.definition_hash``). Default: empty, as when hashing.
         partition: AWS partition. Default: ``aws``.
 
     Example:
@@ -109,7 +108,7 @@ def deploy_machine(
         first_record, made = alarm_states(
             endpoint_name=endpoint_name, verdict_arn=verdict_arn, next_state="Record", partition=partition
         )
-        # without a record too: the schedule then ends the alarm, since no probation is active
+        # also without a record: the schedule then deletes the alarm, since no probation is active
         last, watched = schedule_states(endpoint_name=endpoint_name, next_state="Unlock", partition=partition)
         probation = {**made, **watched}
     first_clean_up, clean_up = target.clean_up(next_state=last, partition=partition)
@@ -154,7 +153,7 @@ def deploy_machine(
             default="UnknownAction",
         ),
         **busy,
-        # something that this execution did not begin ends first: SageMaker's own maintenance, a rollout that lost its machine
+        # wait for updates that this execution did not start: maintenance by SageMaker, or a rollout of an execution that died
         "IsPatient": choose(("$toMillis($now()) > $patience", "StillBusy"), default="AwaitRest"),
         "AwaitRest": wait(look_seconds(rollout.maximum), "Preflight"),
         "StillBusy": assign(TURNED_DOWN, reason=f"{{% $plan.reason & ', still so after {patience} s; ask again' %}}"),
@@ -182,14 +181,14 @@ def deploy_machine(
             partition=partition,
             next_state=first_clean_up,
             catch="RecordFailed",
-            # the record states the live version, which may differ from the intended one: clean up by the record
+            # the record contains the actual live version, which may differ from the intended one: clean up by the record
             assign={
                 "orphan": "{% $orphan or ($outcome = 'PROMOTED' and $states.result.Payload.outcome = 'ROLLED_BACK') %}",
                 "outcome": "{% $states.result.Payload.outcome %}",
                 "reason": _REASON,
             },
         ),
-        # without a record there is no clean-up: the live version is not recorded
+        # no clean-up without a record, as the live version is then unknown
         "RecordFailed": assign(
             first_unrecorded,
             reason="{% $outcome & ' could not be recorded: ' & $caught & '. ' & $reason %}",
@@ -245,7 +244,7 @@ def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partiti
             "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": {
                 ":me": {"S": "{% $execution %}"},
-                # since the first of those that died with it: their models answered calls too
+                # kept from earlier executions that died with the lock, as their models may have served calls too
                 ":at": {"S": NOW},
                 ":now": {"N": "{% $string($floor($toMillis($now()) / 1000)) %}"},
                 ":until": {"N": f"{{% $string($floor($toMillis($now()) / 1000) + {hold}) %}}"},
@@ -256,7 +255,7 @@ def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partiti
         catch="LockFailed",
         assign={"patience": f"{{% $toMillis($now()) + {patience * 1000} %}}"},
         retry=[waits],
-    ) | {"Comment": "one rollout at a time; the retry waits for the other one"}
+    ) | {"Comment": "One rollout at a time: retries wait for the lock of another execution"}
 
 
 def _unlock(endpoint_name: str, table_name: str, partition: str) -> State:

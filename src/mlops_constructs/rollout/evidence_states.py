@@ -1,4 +1,4 @@
-"""States that decide whether a live fleet stays: no alarm is in ALARM, it is not worse and served enough; else roll back."""
+"""States that decide whether a new fleet stays: no alarm in ALARM, not worse than the old fleet, and enough calls."""
 
 from mlops_constructs._state_machine import CAUGHT, State, assign, choose, task, wait
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
@@ -12,19 +12,19 @@ from mlops_constructs.rollout.verdict_states import (
     ask_verdict,
 )
 
-# what a person does about too few calls; in a string of JSONata
+# how to fix too few calls; inside a JSONata string
 NEEDS_TRAFFIC = (
     "; evidence needs traffic while it bakes: mlops traffic replay FILE --time COLUMN --now sends the rows of a file"
 )
-# alarms in ALARM, as a sentence; $ringing is set by ``look_at_alarms``
+# sentence with the alarms in ALARM, set by ``look_at_alarms``
 RINGING = "$ringing"
-RINGING_REASON = 200  # characters of an alarm's reason in it
+RINGING_REASON = 200  # maximum characters of an alarm's reason in the sentence
 _RINGING = f"""{{% (
     $rings := [$states.result.MetricAlarms, $states.result.CompositeAlarms][StateValue = 'ALARM'];
     $count($rings) = 0 ? '' : 'in ALARM: ' & $join(
         $map($rings, function($a) {{ $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, {RINGING_REASON}) & ')' }}), ', ')
 ) %}}"""
-# SageMaker and the polls between slots only see alarms that are there: one that is deleted meanwhile watches nothing any more
+# an alarm that is deleted during a rollout can no longer stop it
 # claim: a-deleted-alarm-watches-nothing
 GONE = "$gone"
 _GONE = """{% (
@@ -35,12 +35,12 @@ _GONE = """{% (
 
 
 def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[str, State]:
-    """Return the state ``PutAlarms``, which makes ``$plan.alarms``: what they watch has a name that is known only now.
+    """Return the state ``PutAlarms``, which creates ``$plan.alarms``, whose dimensions are known only at run time.
 
     Args:
-        next_state: Where to go on.
-        catch: Where to go when one cannot be made, with the error in ``$caught``.
-        partition: AWS partition, may be a token.
+        next_state: Next state.
+        catch: Next state after an error, which is in ``$caught``.
+        partition: AWS partition; may be a token.
     """
     alarm = task(
         "aws-sdk:cloudwatch:putMetricAlarm",
@@ -50,7 +50,7 @@ def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[st
         catch="AlarmFailed",
     )
     del alarm["Next"]
-    # a round has variables of its own; under a name of its own it hides none of the machine's
+    # an iteration has its own variables, which must not have names of outer ones
     alarm["Catch"][0]["Assign"] = {"alarm_error": CAUGHT}
     return {
         "PutAlarms": {
@@ -73,9 +73,9 @@ def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[st
 
 
 def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
-    """Return the state that stores in ``$ringing`` which of ``$plan.watched`` are in ALARM, as a sentence; empty if none is.
+    """Return the state that sets ``$ringing`` to a sentence with the alarms of ``$plan.watched`` in ALARM, or to ''.
 
-    ``$gone`` gets those that do not exist, which they did when the rollout began: the record says so.
+    ``$gone`` is set to a sentence with alarms that were deleted during the rollout, for the record.
     """
     return task(
         "aws-sdk:cloudwatch:describeAlarms",
@@ -92,15 +92,15 @@ def evidence_states(
 ) -> dict[str, State]:
     """Return the states from ``IsWatched``, where the new config serves, to an exit.
 
-    SageMaker watches alarms until the old fleet is gone. An alarm in its last seconds, or a user's abort, counts as well; a
-    rollback is final regardless of alarms.
+    SageMaker watches alarms until the old fleet is removed. The states check once more for an alarm of the last seconds or a user's
+    abort; a requested rollback is not checked.
 
     Args:
         endpoint_name: Name of the endpoint.
-        verdict_arn: Function ``rollout_verdict``.
-        limit: Seconds that going back may take.
-        partition: AWS partition, may be a token.
-        promoted: Where what is good enough goes. Default: it is promoted.
+        verdict_arn: ARN of the function ``rollout_verdict``.
+        limit: Maximum duration of rolling back in seconds.
+        partition: AWS partition; may be a token.
+        promoted: Next state of a fleet that passes. Default: its promotion.
     """
     return {
         "IsWatched": choose(
@@ -157,7 +157,7 @@ def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, 
             catch="IsRevertLate",
             assign={"endpoint": "{% $states.result %}"},
         ),
-        # what has begun goes on whether it can be read or not: only time ends the wait
+        # errors of the call do not stop the update, so only the deadline ends the wait
         "IsRevertLate": choose(("$toMillis($now()) > $deadline", "RevertFailed"), default="AwaitRevert"),
         "JudgeReverted": choose(
             (

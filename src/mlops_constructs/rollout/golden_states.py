@@ -1,7 +1,7 @@
-"""States that ask golden requests again of the fleet that serves: in the bake of all traffic, and before a promotion.
+"""States that send golden requests again to the serving fleet: in the bake with full traffic, and before a promotion.
 
-While both fleets answer, no call can be addressed to one of them: ``TargetVariant`` tells variants of one config apart, and both
-fleets have the same. So the first time is as soon as the new fleet alone answers, while the old one still waits.
+While both fleets serve, a call cannot be addressed to one of them: ``TargetVariant`` selects a variant of one config, and both
+fleets have the same variants. So the requests are first sent when only the new fleet serves and the old one is still running.
 """
 
 from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke
@@ -10,11 +10,11 @@ from mlops_constructs.rollout.rollout_policy import PROMOTED
 from mlops_constructs.rollout.stop_states import CAN_STOP, stop_states
 
 AGAIN_SECONDS = 2 * CHECK_SECONDS
-# what is known before they are asked
+# result before the requests are sent
 UNASKED = {"asked": False, "passed": True, "reason": ""}
-# of a promotion's reason
+# suffix of a promotion's reason
 AGAIN_PASSED = "; golden requests were answered rightly again by the fleet that serves"
-# why a rollout was stopped; empty where it was not
+# why a rollout was stopped; empty if it was not
 WHY_UNLIKE = "($again.passed ? '' : 'golden requests, asked again: ' & $again.reason)"
 # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html: all traffic is on the new fleet
 # claim: the-bake-of-all-traffic-has-a-name
@@ -28,18 +28,18 @@ _IS_ASKED = "$exists($plan.again.golden)"
 def bake_states(
     *, golden_arn: str, endpoint_name: str, next_state: str, partition: str
 ) -> tuple[tuple[str, str], dict[str, State]]:
-    """Return when to ask, as an arm of a choice, and the states that ask once in the bake of all traffic, after calls of others.
+    """Return a choice rule and the states that send the requests once in the bake with full traffic, after enough other calls.
 
-    A fleet that does not pass is stopped by its alarm, so SageMaker rolls back to the old one, which still runs.
+    The alarm of a fleet that fails is set, so that SageMaker rolls back to the old fleet, which is still running.
 
     Args:
-        golden_arn: Function ``rollout_golden``.
+        golden_arn: ARN of the function ``rollout_golden``.
         endpoint_name: Name of the endpoint.
-        next_state: Where to go on.
-        partition: AWS partition, may be a token.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
     """
     ask = _ask(golden_arn, endpoint_name, partition, next_state="IsStillGolden", catch=next_state)
-    # the second time decides where the first was not answered
+    # after an error, the requests before the promotion decide
     ask["Catch"][0]["Assign"] = {"again": {**UNASKED, "asked": True}}
     is_time = f"{_IS_ASKED} and $not($again.asked) and {_ALONE} and $compared.calls >= $plan.min_invocations"
     return (is_time, "AskInBake"), {
@@ -50,12 +50,12 @@ def bake_states(
 
 
 def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that ask the last time before a promotion; what fails goes to ``Revert``.
+    """Return the name of the first state and the states that send the requests before a promotion; failures lead to ``Revert``.
 
     Args:
-        golden_arn: Function ``rollout_golden``.
+        golden_arn: ARN of the function ``rollout_golden``.
         endpoint_name: Name of the endpoint.
-        partition: AWS partition, may be a token.
+        partition: AWS partition; may be a token.
     """
     return "IsAskedAgain", {
         "IsAskedAgain": choose(("$not($again.passed)", "Unlike"), (_IS_ASKED, "AskAgain"), default=PROMOTED),

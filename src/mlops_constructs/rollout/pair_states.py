@@ -1,4 +1,4 @@
-"""States that compare a shadow's captured answers with the live model's to the same requests."""
+"""States that compare captured responses of a shadow with the live model's responses to the same requests."""
 
 from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, wait
 
@@ -9,11 +9,11 @@ PAIRS_SECONDS = _LATE_SECONDS + _SECONDS
 
 
 def pair_states(*, answers_arn: str, partition: str) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states between a shadow that passed its other checks and ``ShadowPassed``.
+    """Return the name of the first state and the states between a shadow's other checks and ``ShadowPassed``.
 
     Args:
-        answers_arn: Function ``rollout_answers``.
-        partition: AWS partition, may be a token.
+        answers_arn: ARN of the function ``rollout_answers``.
+        partition: AWS partition; may be a token.
     """
 
     def rejected(reason: str) -> State:

@@ -1,4 +1,4 @@
-"""The function and the schedule that watch a model on probation."""
+"""The function and the schedule that watch models on probation."""
 
 from collections.abc import Mapping
 
@@ -21,8 +21,8 @@ from mlops_runtime.rollout.rehearsed_answers import REHEARSALS
 
 _ENCRYPT = ["kms:Decrypt", "kms:GenerateDataKey"]
 _WILDCARD_REASON = (
-    "specs, kept answers and announcements get names at run time, below the endpoint's own name; rejected: single objects, which "
-    "no template knows"
+    "specs, stored predictions and announcements get names at run time, prefixed by the endpoint's name; rejected: single objects, "
+    "whose keys are unknown at deployment"
 )
 
 
@@ -38,24 +38,24 @@ def define_probation(
     machine: sfn.IStateMachine,
     slot_urls: Mapping[str, str] | None = None,
 ) -> None:
-    """Define the function, and its schedule, which is off until a model goes on probation.
+    """Define the function and its schedule, which is disabled until a model is on probation.
 
     Args:
         scope: Parent construct.
         id: Construct id; the schedule is ``<id>Schedule``.
         business_unit: Owning business unit.
         endpoint_name: Name of the endpoint.
-        probation: How long one takes, in seconds.
-        golden: Golden requests, if there are any.
+        probation: Duration of a probation in seconds.
+        golden: Golden requests, if any.
         table: The rollout table.
         machine: The Deploy machine.
-        slot_urls: Where each slot of a service is asked. Default: SageMaker serves it.
+        slot_urls: URLs of a service's slots. Default: SageMaker serves.
     """
     objects = business_unit.artifacts.arn_for_objects
     slots = {} if slot_urls is None else {"SLOT_URLS": stack_of(scope).to_json_string(dict(slot_urls))}
     statements = [
         iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
-        # what is announced of golden requests is encrypted
+        # announcements of golden requests are written encrypted
         key_statement(
             business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"] if golden is None else _ENCRYPT
         ),
@@ -66,13 +66,13 @@ def define_probation(
         iam.PolicyStatement(actions=["s3:GetObject"], resources=[objects(f"specs/{endpoint_name}/*")]),
     ]
     if golden is not None:
-        # the URI is one token, whose text is only known at deployment
+        # the URI is a token
         place = cdk.Fn.select(1, cdk.Fn.split("s3://", golden.uri))
         invoke = iam.PolicyStatement(
             actions=["sagemaker:InvokeEndpoint"], resources=[sagemaker_arn(scope, "endpoint", endpoint_name)]
         )
         statements += [
-            # slots are asked through their load balancer
+            # requests to slots go through their load balancer
             *([invoke] if slot_urls is None else []),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
             iam.PolicyStatement(
@@ -107,7 +107,7 @@ def define_probation(
         scope,
         f"{id}Schedule",
         rule_name=probation_rule(endpoint_name),
-        description=f"When models of {endpoint_name} on probation are watched; the Deploy machine enables it",
+        description=f"Schedule that watches models of {endpoint_name} on probation; the Deploy machine enables it",
         enabled=False,
         schedule=events.Schedule.rate(cdk.Duration.minutes(watch_minutes(probation))),
     )

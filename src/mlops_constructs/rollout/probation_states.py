@@ -1,7 +1,7 @@
-"""States that begin a probation: the alarm on errors, with what the model before failed on, and the schedule that watches.
+"""States that begin a probation: the alarm on errors, with the previous model's error share, and the schedule that watches.
 
-CloudWatch evaluates a new alarm over the minutes before it, too, which are of the model before, and often of one that was rolled
-back for its errors. So the alarm counts periods that begin after the promotion.
+CloudWatch also evaluates a new alarm over the minutes before its creation, which belong to the previous model, or to one that was
+rolled back for its errors. So the alarm counts only periods that begin after the promotion.
 """
 
 from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, task
@@ -17,7 +17,7 @@ _ALARM = f"""{{% (
     $merge([$plan.probation_alarm, {{
         'AlarmDescription': 'model on probation: 5xx at least {LEAST_ERRORS} times and on more than '
             & $string($round(100 * $share, 2)) & ' % of the calls '
-            & 'in each of three periods of five minutes; the Deploy machine returns to the model before',
+            & 'in each of three periods of five minutes; the Deploy machine rolls back to the previous model',
         'Metrics': $append($plan.probation_alarm.Metrics, [{{
             'Id': 'often',
             'Expression': 'IF(errors >= {LEAST_ERRORS} AND errors > ' & $string($share) & ' * calls, EPOCH(calls) >= '
@@ -32,16 +32,16 @@ _ALARM = f"""{{% (
 def alarm_states(
     *, endpoint_name: str, verdict_arn: str, next_state: str, partition: str
 ) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that make the alarm of a probation again, before the promotion is recorded.
+    """Return the name of the first state and the states that recreate the alarm of a probation, before the promotion is recorded.
 
-    One of a probation before may still be in ALARM, and only a change to ALARM takes a model back: so it is deleted first.
-    Without an answer the least share is allowed.
+    The alarm is deleted first: that of an earlier probation may still be in ALARM, and only a change to ALARM rolls back. If the
+    previous model's error share cannot be computed, the smallest share is used.
 
     Args:
         endpoint_name: Name of the endpoint.
-        verdict_arn: Function ``rollout_verdict``, which knows the share.
-        next_state: Where to go on.
-        partition: AWS partition, may be a token.
+        verdict_arn: ARN of the function ``rollout_verdict``, which computes the share.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
     """
     return "BeginsProbation", {
         "BeginsProbation": choose((_BEGINS, "AskShare"), default=next_state),
@@ -66,8 +66,8 @@ def alarm_states(
         ),
         "ProbationAlarmKept": assign(
             "PutProbationAlarm",
-            reason="{% $reason & '; the alarm of its probation from before could not be deleted: it rolls back only if it "
-            "changes to ALARM once more. ' & $caught %}",
+            reason="{% $reason & '; the alarm of an earlier probation could not be deleted: it rolls back only if it "
+            "changes to ALARM again. ' & $caught %}",
         ),
         "PutProbationAlarm": task(
             "aws-sdk:cloudwatch:putMetricAlarm",
@@ -77,20 +77,20 @@ def alarm_states(
             catch="ProbationUnwatched",
         ),
         "ProbationUnwatched": assign(
-            next_state, reason="{% $reason & '; the alarm of its probation could not be made: ' & $caught %}"
+            next_state, reason="{% $reason & '; the alarm of its probation could not be created: ' & $caught %}"
         ),
     }
 
 
 def schedule_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the state that lets the schedule watch, which ends by itself without a probation.
+    """Return the name of the first state and the state that enables the schedule, which disables itself without a probation.
 
-    Each execution does so, with any outcome: one that died before it could is made up for by its recovery.
+    Each execution enables it, with any outcome, and so makes up for executions that died before they could.
 
     Args:
         endpoint_name: Name of the endpoint.
-        next_state: Where to go on.
-        partition: AWS partition, may be a token.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
     """
     return "Watch", {
         "Watch": task(

@@ -1,6 +1,6 @@
-"""Service Quotas asked by the Deploy machine itself: the preflight's function runs in a network that has no way to it.
+"""States that read Service Quotas in the Deploy machine, as the network of preflight's function cannot reach them.
 
-Service Quotas has no interface endpoint, and Step Functions calls it from outside of any network.
+Service Quotas has no interface endpoint; Step Functions calls it from outside the network.
 
 See: https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
 https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
@@ -12,22 +12,22 @@ from collections.abc import Collection
 from mlops_constructs._state_machine import State, assign, choose, task
 from mlops_runtime.rollout.instance_quota import quota_name
 
-# what preflight gets of a request that is held to no quota
+# quotas of requests that are not checked against any
 UNASKED: dict[str, object] = {"instances": {}, "unread": ""}
-# a right that is missing is not there a second later either, and the rollout goes on without
+# no retries of a missing permission; the rollout continues without quotas
 _DENIED: State = {"ErrorEquals": ["ServiceQuotas.AccessDeniedException"], "MaxAttempts": 0}
 
 
 def quota_states(instance_types: Collection[str], *, next_state: str, partition: str) -> dict[str, State]:
-    """Return the states that read how many instances the account may have, the first one first.
+    """Return the states that read the account's instance quotas, in order.
 
-    They set ``$quotas`` to what ``Quotas`` has: instances by type, and why they could not be read. SageMaker has hundreds of quotas
-    and the list has no filter, so it is read page by page until all types are found.
+    They set ``$quotas`` to the fields of ``Quotas``: instances by type, and the error if they could not be read. SageMaker has
+    hundreds of quotas and the list has no filter, so it is read page by page until all types are found.
 
     Args:
-        instance_types: Types that a new fleet may need.
-        next_state: Where to go on, in every case.
-        partition: AWS partition, may be a token.
+        instance_types: Instance types that a new fleet may need.
+        next_state: Next state, also after errors.
+        partition: AWS partition; may be a token.
 
     Example:
         >>> list(quota_states(["ml.m5.large"], next_state="Preflight", partition="aws"))
@@ -35,11 +35,11 @@ def quota_states(instance_types: Collection[str], *, next_state: str, partition:
     """
     types = {quota_name(kind): kind for kind in sorted(set(instance_types))}
     named = ", ".join(f"'{name}': '{kind}'" for name, kind in types.items())
-    # an object of the page's quotas that are wanted, by type
+    # object with the page's relevant quotas by type
     wanted = "$states.result.Quotas[$exists($lookup($wanted, QuotaName))].{$lookup($wanted, QuotaName): Value}"
     page = f"($wanted := {{{named}}}; {wanted})"
     return {
-        # a way back is never held to a quota
+        # rollbacks are not checked against quotas
         "IsHeldToQuotas": choose(("$request.reason in ['approval', 'spec']", "ListQuotas"), default=next_state),
         "ListQuotas": task(
             "aws-sdk:servicequotas:listServiceQuotas",

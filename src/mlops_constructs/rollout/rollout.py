@@ -1,4 +1,4 @@
-"""The rollout of one endpoint: table, functions, Deploy machine, approval rule, and the resource that states the desired spec."""
+"""The ``Rollout`` construct: the Deploy machine of one endpoint with its table, functions, rules and serving spec."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -46,44 +46,44 @@ from mlops_runtime.rollout.deploy_guard import ALARM, APPROVAL, DEPLOYED, DIED, 
 from mlops_runtime.rollout.probation_alarm import probation_alarm
 
 _RENDERED_REASON = (
-    "the arguments are rendered from the serving spec, which the checks expand by the functions that render it at run time; "
-    "rejected: single values in the definition, which would need a new machine for every change of capacity"
+    "the arguments are rendered from the serving spec, which the checks expand with the functions that render it at run time; "
+    "rejected: literal values in the definition, which would change the machine with every change of capacity"
 )
 _MODELS_REASON = (
     "a candidate is the model of any execution of a pipeline of the registry; "
-    "rejected: one key, which changes with every approval"
+    "rejected: one object key, which changes with every approval"
 )
 
 
 _EVALUATIONS_REASON = (
     "a candidate was evaluated by any execution of a pipeline of the registry; "
-    "rejected: one key, which changes with every approval"
+    "rejected: one object key, which changes with every approval"
 )
 
 
 @checked("InvalidRollout")
 class Rollout(Construct):
-    """Define how approved models reach one endpoint. Stateful.
+    """Deployment of approved models to one endpoint. Stateful.
 
-    Defines the rollout table, the Deploy machine with its functions, the rule that feeds it approvals, and the resource by which
-    the stack says how the endpoint is served. The machine alone makes models, configs and the endpoint.
+    Defines the rollout table, the Deploy state machine with its functions, the rules that trigger it, and the custom resource with
+    the desired serving spec. Only the machine creates models, endpoint configs and the endpoint.
 
     Args:
         scope: Parent construct.
         id: Construct id.
         business_unit: Owning business unit.
-        registry: Packages of this group are deployed.
-        spec: How the endpoint is served; values may be tokens.
-        policy: How a new model takes over.
-        target: How the Deploy machine does each step.
-        execution_role: Role of the model's containers, which the machine passes to SageMaker.
-        access: What the parts of the rollout may do. Default: what SageMaker takes.
-        environment: Variables by which functions locate the live version if the target is not SageMaker. Default: none.
-        url: Where the service answers, for ``mlops invoke``. Default: SageMaker's runtime.
-        slot_urls: Where each slot is asked golden requests. Default: SageMaker's runtime.
+        registry: Registry whose approved packages are deployed.
+        spec: Serving spec of the endpoint; values may be tokens.
+        policy: Rollout policy of new models.
+        target: Target of the rollout, which renders the steps of the Deploy machine.
+        execution_role: Execution role of the model's containers, which the machine passes to SageMaker.
+        access: Permissions of the rollout's parts. Default: those for SageMaker.
+        environment: Environment variables by which functions find the live version if the target is not SageMaker. Default: none.
+        url: URL of the service, for ``mlops invoke``. Default: SageMaker Runtime.
+        slot_urls: URLs of the slots for golden requests. Default: SageMaker Runtime.
 
     Raises:
-        ValidationError: If the target cannot execute the policy.
+        ValidationError: If the target does not support the policy.
 
     Example:
         >>> from mlops_constructs import SageMakerTarget
@@ -149,17 +149,17 @@ class Rollout(Construct):
 
     @property
     def table(self) -> dynamodb.ITable:
-        """Table with the endpoint's row: lock, head of the audit chain, live pointer, desired spec."""
+        """Table with the endpoint's item: lock, head of the audit chain, live pointer, desired spec."""
         return self._table
 
     @property
     def machine(self) -> sfn.IStateMachine:
-        """The Deploy machine."""
+        """The Deploy state machine."""
         return self._machine
 
     @property
     def record_function(self) -> lambda_.IFunction:
-        """Function that appends to the audit chain; the Retrain machine records rejections with it."""
+        """Function that appends to the audit chain, also for rejections of the Retrain machine."""
         return self._record
 
     @property
@@ -179,14 +179,14 @@ class Rollout(Construct):
 
     @property
     def champion_readers(self) -> dict[str, Callable[[str], None]]:
-        """What lets the jobs of a pipeline read another one's models, by the pipeline: the champion may be of any of them."""
+        """By pipeline, the function that grants its jobs access to another's models, as any of them may have the champion."""
         return self._champion_readers
 
     def keep_promise(self, promise: RequestPromise) -> None:
-        """Refuse candidates that do not take what an API promises; preflight then reads evaluations, which have signatures.
+        """Refuse candidates that do not accept an API's requests; preflight then reads evaluations, which contain signatures.
 
         Args:
-            promise: What the API promises.
+            promise: Requests that the API accepts.
         """
         promises = self._spec.promises or ()
         if promise in promises:
@@ -211,24 +211,24 @@ class Rollout(Construct):
         """Delete the endpoint or its pods before a development unit's bucket that it writes to is emptied.
 
         Args:
-            bucket: The bucket.
+            bucket: Bucket that the endpoint writes to.
         """
         self._spec_resource.node.add_dependency(bucket)
 
     def publish_monitor(self) -> None:
-        """Say in the endpoint's entry that a monitor watches it: `mlops status` and the console name an endpoint that has none."""
+        """Mark the endpoint as monitored in its entry; `mlops status` and the console report endpoints without a monitor."""
         entry = replace(self._entry, is_monitored=True)
         parameter = self._parameter.node.default_child
         assert isinstance(parameter, ssm.CfnParameter)  # noqa: S101 - what StringParameter defines
         parameter.value = stack_of(self).to_json_string(to_dict(entry))
 
     def require_image(self, image: ModelImage) -> None:
-        """Refuse a deployment while the registry does not have an image, instead of the first job or model that needs it.
+        """Fail the deployment while an image is missing, instead of the first job or model that needs it.
 
-        The function of the serving spec asks ECR, through the interface endpoint ``ecr.api`` that a made network gets for it.
+        The function of the serving spec calls ECR, for which a network that the unit owns gets the interface endpoint ``ecr.api``.
 
         Args:
-            image: Image of the endpoint or of jobs around it. One that the CDK builds is there by then and is not asked for.
+            image: Image of the endpoint or of its jobs. Images built by the CDK exist by then and are not checked.
         """
         if image.directory is not None:
             return
@@ -249,7 +249,7 @@ class Rollout(Construct):
             warn(self, PLACEHOLDER_IMAGE, **image.placeholder_words)
 
     def grant_deploy(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant starting the Deploy machine, for example to roll back by hand, and aborting a running rollout.
+        """Grant starting the Deploy machine, for example to roll back manually, and aborting a running rollout.
 
         Args:
             grantee: Principal to grant access to.
@@ -264,13 +264,13 @@ class Rollout(Construct):
         return started
 
     def grant_read(self, grantee: iam.IGrantable, *, below: str = "mlops") -> iam.Grant:
-        """Grant what the console and ``mlops status`` show of the endpoint and its registry, and no change.
+        """Grant reading everything that the console and ``mlops status`` show about the endpoint and its registry.
 
         ``BusinessUnit.grant_verify`` adds the audit records.
 
         Args:
-            grantee: Who, such as the role of a console's readers.
-            below: Path of the parameters by which they find units, such as ``mlops/demand``. Default: all.
+            grantee: Principal to grant access to, such as the role of the console's readers.
+            below: Path of the parameters of units that it may read, such as ``mlops/demand``. Default: all units.
         """
         statements = self._access.show(self._machine, below=below)
         return self._registry.grant_read(grantee).combine(grant_statements(grantee, statements))
@@ -299,7 +299,7 @@ class Rollout(Construct):
         )
 
     def _read_models_of(self, pipeline: str) -> None:
-        """Let preflight and the model's containers read what a pipeline of another name registers."""
+        """Grant preflight and the model's containers read access to models of a pipeline with another name."""
         self._pipelines.append(pipeline)
         if self._evaluations is not None:
             self._evaluations.add_statements(self._evaluations_of(pipeline))
@@ -346,7 +346,7 @@ class Rollout(Construct):
 
     def _admit_recorder(self, function: lambda_.Function) -> None:
         if function.role is None:
-            raise TypeError("a function that records has a role, got none")
+            raise TypeError("a function that writes audit records must have a role, got none")
         self._unit.admit_recorder(function.role)
 
     def _define_machine(
@@ -389,7 +389,7 @@ class Rollout(Construct):
         return machine
 
     def _define_machine_policies(self) -> list[iam.IManagedPolicy]:
-        """Define what the machine's own policy has no room for: a managed policy has 6,144 characters."""
+        """Define further policies of the machine, as a managed policy may have at most 6,144 characters."""
         parts = {
             "DeployWatch": ("Watch and clean-up", self._access.watch()),
             "DeployScaling": ("Scaling", self._access.scaling()),
@@ -443,7 +443,7 @@ class Rollout(Construct):
 
     def _define_rules(self, probation: Sequence[str]) -> None:
         rules = [
-            # recording writes to the package, which is an event again: only changes of the approval count
+            # recording updates the package, which sends another event: match only changes of the approval status
             # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
             events.Rule(
                 self,
@@ -462,7 +462,7 @@ class Rollout(Construct):
             events.Rule(
                 self,
                 "Ended",
-                description=f"Rollouts of {self._endpoint_name} that ended without having come to an end",
+                description=f"Failed, aborted and timed-out executions of the Deploy machine of {self._endpoint_name}",
                 event_pattern=events.EventPattern(
                     source=[EXECUTION[0]],
                     detail_type=[EXECUTION[1]],
@@ -475,7 +475,7 @@ class Rollout(Construct):
                 events.Rule(
                     self,
                     "Probation",
-                    description=f"Alarms that take a model of {self._endpoint_name} back during its probation",
+                    description=f"Alarms that roll back a model of {self._endpoint_name} on probation",
                     event_pattern=events.EventPattern(
                         source=[ALARM[0]],
                         detail_type=[ALARM[1]],
@@ -490,7 +490,7 @@ class Rollout(Construct):
             self._feed(rule)
 
     def _define_stack_rule(self) -> events.Rule:
-        """Return the rule that lets a run look after each deployment.
+        """Return the rule that starts a check of the live version after each deployment of the stack.
 
         See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/event-detail-stack-status-change.html
         """
@@ -529,7 +529,7 @@ class Rollout(Construct):
         )
 
     def _define_answers(self, spec: ServingSpec) -> lambda_.Function | None:
-        """Define the function that reads captures, where there are any and SageMaker serves."""
+        """Define the function that reads captures, if SageMaker serves with data capture."""
         if spec.capture is None or spec.eks is not None:
             return None
         return define_answers(
@@ -567,11 +567,11 @@ class Rollout(Construct):
                 **self._environment,
             },
             statements=self._access.spec(self._machine),
-            # a create or update answers in seconds; a delete first takes a rollout back that is under way
+            # create and update take seconds; delete first rolls a running rollout back
             timeout=cdk.Duration.minutes(10),
             wildcard_reason=WILDCARD_REASON,
         )
-        # it records the deletion itself: invoking the recorder would take an interface endpoint of Lambda's
+        # it records the deletion itself, as invoking the recorder would need an interface endpoint of Lambda
         self._admit_recorder(function)
         return function
 
@@ -584,14 +584,14 @@ class Rollout(Construct):
             properties={"Spec": stack_of(self).to_json_string(to_dict(spec))},
         )
         unit = self._unit
-        # a delete needs the role until the last, the guard must not start what is being deleted, and the last record comes before
-        # a development unit's buckets are emptied
+        # a delete needs the role to its end, must not be followed by new executions, and writes its record before a development
+        # unit's buckets are emptied
         resource.node.add_dependency(function.role, self._machine, unit.artifacts, unit.audit_bucket, unit.heads_bucket)
         return resource
 
 
 def _probation_alarms(policy: RolloutPolicy, spec: ServingSpec) -> tuple[str, ...]:
-    """Return names; the alarm on errors is made at each promotion, with the share of the model before."""
+    """Return the names of probation alarms; the one on errors is created at each promotion."""
     if policy.checks.probation is None:
         return ()
     of_unit = tuple(alarm.alarm_name for alarm in policy.checks.probation_alarms)
@@ -603,14 +603,14 @@ def _problems(policy: RolloutPolicy, target: RolloutTarget, spec: ServingSpec) -
     shadow = policy.checks.shadow
     if shadow is not None and shadow.tolerance is not None and spec.capture is None:
         problems.append(
-            "tolerance of the shadow needs captured answers of both models, got an endpoint without capture; give the endpoint "
-            "capture=DataCapture(...), or leave tolerance out"
+            "tolerance of the shadow needs captured responses of both models, got an endpoint without data capture; give the "
+            "endpoint capture=DataCapture(...), or leave tolerance out"
         )
     return problems
 
 
 def _rendered(definition: Mapping[str, Any]) -> list[str]:
-    """States that make or change something in SageMaker by arguments of the plan."""
+    """Return the states that create or update SageMaker resources with arguments of the plan."""
     makes = re.compile(r".*:sagemaker:(create|update)[A-Za-z]+")
     return [
         name
@@ -621,7 +621,7 @@ def _rendered(definition: Mapping[str, Any]) -> list[str]:
 
 @jsii.implements(cdk.IStringProducer)
 class _DefinitionHash:
-    """Hash of a definition without the hash, asked for when references and names are final."""
+    """Hash of a definition without the hash itself, computed at synthesis when tokens are resolved."""
 
     def __init__(self, definition: str) -> None:
         self._definition = definition

@@ -1,4 +1,4 @@
-"""What a candidate must pass before traffic: golden requests, synthetic calls, and how many versions stay."""
+"""``RolloutChecks``: alarms, golden requests, shadow traffic and probation of a rollout."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -26,16 +26,16 @@ from mlops_runtime.rollout.golden_set import GoldenSetError, read_set
 from mlops_runtime.rollout.rehearsed_answers import REHEARSALS
 
 _WILDCARD_REASON = (
-    "the endpoint on which a candidate rehearses gets its name at run time, below the endpoint's own name; "
+    "the temporary endpoint of a candidate gets its name at run time, prefixed by the endpoint's name; "
     "rejected: one fixed name, which two rollouts would share"
 )
 
 _VERDICT_REASON = (
-    "metrics have no resource type, alarms of new fleets get names at run time, and each rollout keeps its own minutes; "
-    "rejected: one alarm for all rollouts of an endpoint, which one that ended would leave in ALARM"
+    "metrics have no resource type, alarms of new fleets get names at run time, and each rollout stores its own minutes; "
+    "rejected: one alarm for all rollouts of an endpoint, which an earlier rollout could leave in ALARM"
 )
 
-# Alarm periods that CloudWatch takes for metrics of AWS services, in seconds.
+# alarm periods in seconds that are possible with metrics of AWS services
 _ALARM_PERIODS = (60, 120, 180, 240, 300)
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AutoRollbackConfig.html
 MAXIMUM_ALARMS = 10
@@ -44,7 +44,7 @@ MAXIMUM_ALARMS = 10
 @checked("InvalidGoldenRequests")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRequests:
-    """Requests that a candidate answers on an endpoint of its own before the real one is touched. Use ``from_file``.
+    """Requests that a candidate must answer correctly on a temporary endpoint before the rollout. Use ``from_file``.
 
     Example:
         >>> golden = GoldenRequests.from_file("golden.jsonl", max_deviation=0.5, max_latency=cdk.Duration.millis(250))
@@ -67,20 +67,20 @@ class GoldenRequests:
         max_slowdown: float | None = None,
         max_row_deviation: float | None = None,
     ) -> "GoldenRequests":
-        """Read a file of JSON lines, each with ``name``, ``body``, ``rows`` and, where wanted, ``content_type``, bounds.
+        """Read a JSON Lines file, each line with ``name``, ``body``, ``rows`` and optionally ``content_type`` and bounds.
 
         Args:
-            path: The file; it is deployed as an asset.
-            max_deviation: Largest median of the relative differences to what the live model answers, such as 0.5.
-                Default: the live model is not asked.
-            max_latency: Time that a call may take, by the median of five rounds, at most a minute. Default: any.
-            max_slowdown: How many times as long as the same call to the live model that may be, 1 to 1000. Default: any.
-            max_row_deviation: Largest relative difference to the live model's answer for each row of the request ``categories``,
-                so for each category, such as 0.9: a category at zero is found, and one at five times its level. A row at which
-                the live model answers less than half of its median is held to that half. Default: any.
+            path: Path of the file, which is deployed as an asset.
+            max_deviation: Maximum of the median relative difference from the live model's predictions, such as 0.5. Default: no
+                comparison with the live model.
+            max_latency: Maximum latency of a call, by the median of five rounds, at most a minute. Default: no limit.
+            max_slowdown: Maximum ratio of that latency to the live model's for the same call, 1 to 1000. Default: no limit.
+            max_row_deviation: Maximum relative difference from the live model's prediction for each row of the request
+                ``categories``, and so for each category, such as 0.9, which detects a category at zero or at five times its level.
+                Where the live model predicts less than half of its median, that half is the reference. Default: no limit.
 
         Raises:
-            ValidationError: With every problem of the file, by line, and of the limits.
+            ValidationError: If the file or a limit is invalid; lists every problem, those of the file by line.
 
         Example:
             >>> GoldenRequests.from_file("golden.jsonl").max_deviation is None
@@ -115,7 +115,7 @@ class GoldenRequests:
         )
 
     def bind(self, scope: Construct) -> GoldenSpec:
-        """Define the file as an asset and return what the serving spec says of it; the hash is known at synth.
+        """Define the file as an asset and convert to the form stored in the serving spec; the hash is known at synthesis.
 
         Args:
             scope: Parent of the asset ``GoldenSet``.
@@ -146,15 +146,15 @@ def define_golden(
     golden: GoldenSpec,
     slot_urls: Mapping[str, str] | None = None,
 ) -> lambda_.Function:
-    """Define the function that sends golden requests: to rehearsals, to the live model to compare, and as synthetic traffic.
+    """Define the function that sends golden requests to temporary endpoints and the live model, and as synthetic traffic.
 
     Args:
         scope: Parent construct.
         id: Construct id.
         business_unit: Owning business unit.
-        endpoint_name: The endpoint; its rehearsals are ``<endpoint_name>-golden-*``.
-        golden: What ``GoldenRequests.bind`` returned.
-        slot_urls: Where each slot of a service is asked. Default: SageMaker serves it.
+        endpoint_name: Name of the endpoint; temporary endpoints are ``<endpoint_name>-golden-*``.
+        golden: Result of ``GoldenRequests.bind``.
+        slot_urls: URLs of a service's slots. Default: SageMaker serves.
     """
     stack = stack_of(scope)
     invoke = iam.PolicyStatement(
@@ -173,24 +173,24 @@ def define_golden(
         description=f"Golden requests to candidates of {endpoint_name}",
         environment={"ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name, **slots},
         statements=[
-            # slots are asked through their load balancer
+            # requests to slots go through their load balancer
             *([invoke] if slot_urls is None else []),
-            # what is announced of calls, so that monitors leave them out
+            # announcements of the calls, by which monitors exclude them
             iam.PolicyStatement(
                 actions=["s3:PutObject"],
                 resources=[business_unit.artifacts.arn_for_objects(f"{announcement_prefix(endpoint_name)}*")],
             ),
-            # what a candidate answered before it had traffic
+            # predictions of a candidate before it had traffic
             iam.PolicyStatement(
                 actions=["s3:GetObject", "s3:PutObject"],
                 resources=[business_unit.artifacts.arn_for_objects(f"{REHEARSALS}/{endpoint_name}/*")],
             ),
             key_statement(business_unit.key, services=["s3"]),
-            # the bucket of CDK's bootstrap: where it has a key of its own, the key's policy allows its use through S3
+            # the bootstrap bucket; if it has its own key, the key's policy allows its use through S3
             # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html
             iam.PolicyStatement(
                 actions=["s3:GetObject"],
-                # the URI is one token, whose text is only known at deployment
+                # the URI is a token
                 resources=[f"arn:{stack.partition}:s3:::{cdk.Fn.select(1, cdk.Fn.split('s3://', golden.uri))}"],
             ),
         ],
@@ -200,7 +200,7 @@ def define_golden(
 
 
 def define_verdict(scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str) -> lambda_.Function:
-    """Define the function that compares a rollout's new fleet with the old one, and sets the alarm that stops it.
+    """Define the function that compares a rollout's new fleet with the old one, and sets the alarm that stops the rollout.
 
     Args:
         scope: Parent construct.
@@ -238,15 +238,15 @@ def define_verdict(scope: Construct, id: str, *, business_unit: IBusinessUnit, e
 @checked("InvalidTolerance")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """When two answers to one request are the same: each number is near the live model's.
+    """Tolerance within which a shadow's prediction counts as equal to the live model's: ``absolute + relative * |live|``.
 
     Args:
-        relative: Share of the live model's number by which another may differ, at most 10. Default: 0.
-        absolute: By how much it may differ besides. Default: 0.
-        max_changed: Share of the requests that may get another answer, 0.001 to 0.9. Default: 0.05.
+        relative: Allowed difference as a fraction of the live model's value, at most 10. Default: 0.
+        absolute: Allowed absolute difference, in addition. Default: 0.
+        max_changed: Maximum share of requests with a different prediction, 0.001 to 0.9. Default: 0.05.
 
     Raises:
-        ValidationError: If a value is not possible.
+        ValidationError: If a value is out of range.
 
     Example:
         >>> Tolerance(relative=0.1).max_changed
@@ -275,17 +275,17 @@ class Tolerance:
 @checked("InvalidShadowTraffic")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowTraffic:
-    """Copy calls to the candidate before it gets any, and throw its answers away.
+    """Shadow variant with the candidate before the first step: it receives copies of calls, and its responses are discarded.
 
     Args:
-        percent: Share of the calls that is copied, 1 to 100 percent.
-        bake: How long the candidate is watched, five minutes to a week.
-        instance_count: Instances of the shadow. Default: one.
-        tolerance: When its answers are the live model's; then both are captured and compared by the request. Needs ``capture``.
-            Default: answers are not compared.
+        percent: Share of calls that are copied, 1 to 100 percent.
+        bake: Duration of the shadow, five minutes to a week.
+        instance_count: Number of instances of the shadow. Default: 1.
+        tolerance: Tolerance for comparing captured responses of shadow and live model to the same requests; requires data capture
+            of the endpoint. Default: responses are not compared.
 
     Raises:
-        ValidationError: If a value is not possible.
+        ValidationError: If a value is out of range.
 
     Example:
         >>> import aws_cdk as cdk
@@ -321,32 +321,31 @@ class ShadowTraffic:
 @checked("InvalidRolloutChecks")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutChecks:
-    """What may stop a rollout, how much evidence a promotion needs, and what watches it afterwards.
+    """Conditions that roll back a rollout, evidence that a promotion requires, and probation afterwards.
 
     Args:
-        alarms: Alarms that roll back, besides those of the new fleet. Default: none.
-        min_invocations: Calls that the new fleet must have served to be promoted: no evidence is not success. Default: 20, all
-            at once none.
-        tolerated_error_share: Failing answers on top of the live model's that never stop a rollout, as a share. Default: 0.0005.
-        false_alarm: Probability with which an acceptable candidate is stopped, at most; up to 0.05. Default: 0.01.
-        max_error_count: Errors of the new fleet in one alarm period that are still accepted, beside any number of the old one's.
-            Default: there is no absolute limit.
-        max_latency: 95th percentile of the new fleet's model latency that rolls back, in three of five alarm periods. Default: it
-            is not watched.
-        max_latency_ratio: How many times as slow as the old fleet, by the 99th percentile and the median of the hours before,
-            the new one may answer. Default: it is not compared.
-        metrics: Metrics of the unit's own that roll back. Default: none.
+        alarms: Alarms that roll back, in addition to those of the new fleet. Default: none.
+        min_invocations: Number of calls that the new fleet must serve before its promotion. Default: 20, or none if all at once.
+        tolerated_error_share: Share of failed calls, in addition to the live model's, that never stops a rollout. Default: 0.0005.
+        false_alarm: Maximum probability of stopping an acceptable candidate, up to 0.05. Default: 0.01.
+        max_error_count: Maximum number of errors of the new fleet per alarm period, regardless of the old fleet's. Default: no
+            absolute limit.
+        max_latency: 95th percentile of the new fleet's model latency above which, in three of five alarm periods, the rollout is
+            rolled back. Default: not watched.
+        max_latency_ratio: Maximum ratio of the new fleet's latency to the old one's, by the 99th percentile and the median of the
+            previous hours. Default: not compared.
+        metrics: Rules on the unit's own metrics that roll back. Default: none.
         alarm_period: Period of the new fleet's alarms, one to five minutes. Default: one minute.
-        golden: Requests that a candidate answers before it gets any traffic. Default: none.
-        synthetic_invocations: Golden requests a minute that are sent while the rollout bakes, where real traffic is thin; needs
+        golden: Requests that a candidate must answer correctly before it gets traffic. Default: none.
+        synthetic_invocations: Number of golden requests per minute that are sent during the bake to add to sparse traffic; requires
             ``golden``. Default: none.
-        probation: How long after a promotion its alarms still roll back, ten minutes to 30 days. Default: not at all.
-        probation_alarms: Alarms that do so, besides the endpoint's own on errors. Default: none.
-        shadow: Traffic that is copied to the candidate before the first step. Default: none.
-        retained_versions: Versions kept for rollbacks, 1 to 10. Default: 1.
+        probation: Time after a promotion in which alarms still roll back, ten minutes to 30 days. Default: no probation.
+        probation_alarms: Alarms that roll back during probation, in addition to the endpoint's own on errors. Default: none.
+        shadow: Shadow traffic before the first step. Default: none.
+        retained_versions: Number of versions kept for rollbacks, 1 to 10. Default: 1.
 
     Raises:
-        ValidationError: With every setting that cannot work.
+        ValidationError: If settings are out of range or conflict; lists every problem.
 
     Example:
         >>> RolloutChecks(max_latency_ratio=1.5).own_alarms
@@ -376,7 +375,7 @@ class RolloutChecks:
 
     @property
     def own_alarms(self) -> tuple[str, ...]:
-        """What the alarms that a rollout makes for the new fleet watch, by the end of their names."""
+        """Name suffixes of the alarms that a rollout creates for the new fleet."""
         return (
             "verdict",
             "dead",
@@ -414,11 +413,11 @@ class RolloutChecks:
             None
             if count <= MAXIMUM_ALARMS
             else f"SageMaker watches at most {MAXIMUM_ALARMS} alarms, got {len(self.alarms)} and {len(self.own_alarms)} of the "
-            f"new fleet ({own}); join some in a composite alarm",
-            "synthetic_invocations are golden requests, got none; give golden, or leave synthetic_invocations out"
+            f"new fleet ({own}); combine some in a composite alarm",
+            "synthetic_invocations requires golden requests, got none; give golden, or leave synthetic_invocations out"
             if self.synthetic_invocations is not None and self.golden is None
             else None,
-            f"probation_alarms watch during probation, got {len(self.probation_alarms)} and no probation; give probation"
+            f"probation_alarms requires probation, got {len(self.probation_alarms)} alarms and no probation; give probation"
             if self.probation_alarms and self.probation is None
             else None,
         ]

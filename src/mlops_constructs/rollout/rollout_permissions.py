@@ -1,4 +1,4 @@
-"""What the parts of a rollout may do, each only to the one endpoint."""
+"""Permissions of a rollout's functions and state machine, limited to one endpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,18 +32,18 @@ from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rul
 from mlops_runtime.rollout.serving_limits import longest_bake
 
 WILDCARD_REASON = (
-    "models, configs and alarms of new fleets get names at run time, below the endpoint's own name, and some reads have no "
-    "resource type; rejected: fixed names, which would block going back"
+    "models, configs and alarms of new fleets get names at run time, prefixed by the endpoint's name, and some reads have no "
+    "resource type; rejected: fixed names, which would prevent rollbacks"
 )
 
-# folders of the artifacts that pages and commands show
+# prefixes of artifacts that the console and commands show
 _SHOWN = ("monitor", "evaluations", "gates", "releases")
 
 
 @checked("InvalidRolloutAccess")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutAccess:
-    """The endpoint and its surroundings; its methods return the IAM statements of each part."""
+    """An endpoint's constructs; the methods return the IAM statements of each part of its rollout."""
 
     scope: Construct
     business_unit: IBusinessUnit
@@ -62,13 +62,13 @@ class RolloutAccess:
         return self.serving.rollout.probation is not None
 
     def instance_types(self) -> list[str]:
-        """Return the types of instances that a fleet needs; none where it is serverless or on a cluster."""
+        """Return the instance types of a fleet; empty if it is serverless or on EKS."""
         if self.serving.serverless is not None or self.serving.eks is not None:
             return []
         return [self.serving.instance_type, *(variant.instance_type for variant in self.serving.variants or ())]
 
     def preflight(self) -> list[iam.PolicyStatement]:
-        """Read package, archive, spec, endpoint, row, records, alarms, the unit's pause, and resources of dead executions."""
+        """Return the permissions to plan: read package, archive, spec, endpoint, records, alarms, pause, and leftover resources."""
         return [
             *self.business_unit.automation_statements(),
             self._table("dynamodb:GetItem"),
@@ -77,18 +77,21 @@ class RolloutAccess:
             key_statement(self.business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
             self._describe(),
             *self._find_made(),
-            # whose a first endpoint is that failed
+            # to find out which execution created a failed first endpoint
             iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[self._own()["endpoint"]]),
             describe_alarms_statement(),
             *self._traffic(),
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
-        """Read the live state, append to the audit chain with what was compared, move the live pointer, sign archives."""
+        """Return the recorder's permissions: append to the audit chain, update the live pointer, and sign archives."""
         return [*self._audit(), self._describe(), *self._sign_archives(), *self._keep_minutes()]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
-        """Lock, call the functions, make models, configs and the endpoint; see ``watch`` and ``scaling``."""
+        """Return the machine's permissions to lock, invoke functions, and create models, configs and the endpoint.
+
+        ``watch`` and ``scaling`` return the others.
+        """
         unit, own = self.business_unit, self._own()
         return [
             self._table("dynamodb:UpdateItem"),
@@ -114,10 +117,10 @@ class RolloutAccess:
         ]
 
     def watch(self) -> list[iam.PolicyStatement]:
-        """Watch, clean up, announce; the machine's too, in a policy of its own because of its length."""
+        """Return the machine's permissions to watch, clean up and announce, for a separate policy because of the size limit."""
         own = self._own()
         return [
-            # each action but AddTags is of one type of these resources
+            # each action except AddTags applies to one type of these resources
             iam.PolicyStatement(
                 actions=[
                     "sagemaker:AddTags",
@@ -141,11 +144,11 @@ class RolloutAccess:
         ]
 
     def scaling(self) -> list[iam.PolicyStatement]:
-        """Register and deregister variants; the machine's too, in a policy of its own because of its length."""
+        """Return the machine's permissions to register and deregister variants, for a separate policy because of the size limit."""
         return scaling_statements(self.scope, spec=self.serving)
 
     def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Start the Deploy machine; read row, package, alarms and executions again; take the lock from an execution that died."""
+        """Return the guard's permissions: start the machine, verify events, and take the lock of an execution that died."""
         return [
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
             iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
@@ -156,7 +159,7 @@ class RolloutAccess:
         ]
 
     def show(self, machine: sfn.StateMachine, *, below: str) -> list[iam.PolicyStatement]:
-        """Return what shows the endpoint with its rollouts, reports, alarms and costs, and finds units by their parameters.
+        """Return the permissions to read the endpoint's rollouts, reports, alarms and costs, and the parameters of units.
 
         Args:
             machine: The Deploy machine.
@@ -182,7 +185,7 @@ class RolloutAccess:
             ("sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig"): [
                 arn("sagemaker", resource, f"{unit.name}-*", slash) for resource in ("endpoint", "endpoint-config")
             ],
-            # p99 of a rollout's fleets, and costs a day: IAM narrows neither to a resource
+            # latency of a rollout's fleets, and daily costs; neither action has a resource type
             ("cloudwatch:GetMetricData", "ce:GetCostAndUsage"): ["*"],
         }
         return [
@@ -192,16 +195,16 @@ class RolloutAccess:
                 resources=[artifacts.bucket_arn],
                 conditions={"StringLike": {"s3:prefix": folders}},
             ),
-            # what is encrypted is read through the services that hold it
+            # encrypted data is read through the services that store it
             key_statement(unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
         ]
 
     def abort(self) -> list[iam.PolicyStatement]:
-        """Set the alarm that takes a running rollout back."""
+        """Return the permission to set the alarm that rolls a running rollout back."""
         return [self._ring_abort()]
 
     def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Store the desired spec, start the machine; on delete stop it, remove the endpoint and record that."""
+        """Return the permissions to store the serving spec and start the machine, and to delete the endpoint with a record."""
         own, executions = self._own(), self._executions(machine)
         machine_arn = machine.state_machine_arn
         return [
@@ -225,14 +228,14 @@ class RolloutAccess:
         ]
 
     def _watched(self) -> list[iam.PolicyStatement]:
-        """Let the schedule run that watches a model on probation."""
+        """Return the permission to enable the schedule that watches models on probation."""
         if not self.has_watch:
             return []
         rule = rule_arn(self.scope, probation_rule(self.endpoint_name))
         return [iam.PolicyStatement(actions=["events:EnableRule"], resources=[rule])]
 
     def _quotas(self) -> list[iam.PolicyStatement]:
-        """How many instances the account may have, where there are any.
+        """Return the permission to read instance quotas; none if the fleet has no instances.
 
         See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_servicequotas.html (no resource type)
         """
@@ -241,7 +244,7 @@ class RolloutAccess:
         return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
 
     def _traffic(self) -> list[iam.PolicyStatement]:
-        """What the live fleet answers, where a bake is planned by it, or an alarm of the policy may be in ALARM because of it.
+        """Return the permission to read the live fleet's metrics, by which preflight plans bakes and explains alarms in ALARM.
 
         See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html (no resource type)
         """
@@ -252,14 +255,14 @@ class RolloutAccess:
         return [iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"])]
 
     def _shadow(self) -> list[iam.PolicyStatement]:
-        """What a shadow answered, where there is one that has limits of its own."""
+        """Return the permission to read a shadow's metrics, if absolute limits apply to it."""
         rollout = self.serving.rollout
         if rollout.shadow is None or (rollout.max_error_count is None and rollout.max_latency_ms is None):
             return []
         return [iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"])]
 
     def _stop(self) -> list[iam.PolicyStatement]:
-        """Stop a new fleet by its answers, where golden requests or captures say what they are."""
+        """Return the permissions to stop a new fleet by its responses, if golden requests or captures are checked."""
         if self.serving.rollout.golden is None and self.serving.capture is None:
             return []
         verdict = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-{VERDICT}")
@@ -273,7 +276,7 @@ class RolloutAccess:
         ]
 
     def _evidence(self) -> list[iam.PolicyStatement]:
-        """What the chain says of a container, and an archive with its signature."""
+        """Return the permissions to verify a container: read audit records, archives, and the public signing key."""
         unit, name = self.business_unit, self.endpoint_name
         objects = [
             unit.audit_bucket.arn_for_objects(f"audit/{name}/*"),
@@ -282,7 +285,9 @@ class RolloutAccess:
         return [iam.PolicyStatement(actions=["s3:GetObject"], resources=objects), self._public_key()]
 
     def _sign_archives(self) -> list[iam.PolicyStatement]:
-        """Read what a gate decided and on what, and write each signature once; a pipeline may have another name than its endpoint.
+        """Return the permissions to read gate results and evaluations, and to write each archive's signature once.
+
+        A pipeline may have another name than its endpoint, so the prefixes are not limited to one.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         """
@@ -301,7 +306,7 @@ class RolloutAccess:
         ]
 
     def _keep_minutes(self) -> list[iam.PolicyStatement]:
-        """Copy what a verdict was computed from beside its record."""
+        """Return the permissions to copy the data of a verdict to the audit bucket."""
         unit, name = self.business_unit, self.endpoint_name
         kept = unit.audit_bucket.arn_for_objects(f"minutes/{name}/*")
         return [
@@ -328,7 +333,7 @@ class RolloutAccess:
         return iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[self.business_unit.signing_key.key_arn])
 
     def _volumes(self) -> list[iam.PolicyStatement]:
-        """The volumes of the endpoint's instances, where they take a key.
+        """Return the permissions to encrypt instance volumes, if the instance types support a key.
 
         See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html (KmsKeyId)
         """
@@ -338,7 +343,7 @@ class RolloutAccess:
         return [key_statement(self.business_unit.key, services=["sagemaker"], actions=actions)]
 
     def _find_made(self) -> list[iam.PolicyStatement]:
-        """Find configs, models and rehearsals by name, and know them by their tags."""
+        """Return the permissions to find configs, models and temporary endpoints by name and tags."""
         own = self._own()
         return [
             iam.PolicyStatement(
@@ -352,7 +357,7 @@ class RolloutAccess:
         ]
 
     def _endpoints(self) -> list[str]:
-        """The endpoint and its rehearsals; one that an execution left behind goes even if nothing is rehearsed any more."""
+        """Return the endpoint and its temporary endpoints, which may be leftovers even without golden requests now."""
         return [
             self._own()["endpoint"],
             sagemaker_arn(self.scope, "endpoint", f"{self.endpoint_name}-golden-*"),
@@ -382,7 +387,7 @@ class RolloutAccess:
         return alarm_arn(self.scope, probation_alarm(self.endpoint_name))
 
     def _made_alarms(self) -> list[str]:
-        """Alarms of new fleets, and that of a probation."""
+        """Return the alarms of new fleets and of probation."""
         return [self._alarms(), *([self._probation_alarm()] if self.has_watch else [])]
 
     def _alarms(self) -> str:
@@ -401,19 +406,19 @@ class RolloutAccess:
 
 
 def _model_conditions(spec: ServingSpec) -> dict[str, Mapping[str, object]]:
-    """Return how a model must be placed: as the spec says, and a serverless one in no network."""
+    """Return the network conditions of CreateModel: those of the spec, or no VPC if serverless."""
     if spec.subnets:
         return placed(subnets=spec.subnets, security_groups=spec.security_groups, is_isolated=spec.network_isolation)
     return {"Null": {"sagemaker:VpcSubnets": "true", "sagemaker:VpcSecurityGroupIds": "true"}}
 
 
 def _config_conditions(spec: ServingSpec) -> dict[str, Mapping[str, object]]:
-    """Return on what a config may run: the spec's instance types under its key, or no instance at all."""
+    """Return the conditions of CreateEndpointConfig: the spec's instance types and key, or no instances if serverless."""
     if spec.serverless is not None:
         return {"Null": {"sagemaker:InstanceTypes": "true"}}
     types = [spec.instance_type, *(variant.instance_type for variant in spec.variants or ())]
     conditions: dict[str, Mapping[str, object]] = {
-        # without the Null test a request that names no type would pass
+        # without Null, a request without instance types would match
         "ForAllValues:StringEquals": {"sagemaker:InstanceTypes": sorted(set(types))},
         "Null": {"sagemaker:InstanceTypes": "false"},
     }

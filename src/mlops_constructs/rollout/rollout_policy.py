@@ -1,4 +1,4 @@
-"""How traffic moves to a new model, declared once for every target, and what a target is to the Deploy machine."""
+"""``RolloutPolicy``: how traffic moves to a new model on any target, and the interface of targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from mlops_runtime.rollout.serving_limits import steps
 
 _MIN_INVOCATIONS = 20
 
-# states of the Deploy machine to which a target's steps lead; each has set $reason
+# states of the Deploy machine in which a target's steps end, after setting $reason
 PROMOTED = "Promoted"
 ROLLED_BACK = "RolledBack"
 TURNED_DOWN = "TurnedDown"
 FAILED = "Failed"
 
-# grace for starting and stopping instances beyond the time that a target itself allows a rollout
+# time to start and stop instances beyond the maximum execution time of a rollout
 POLL_GRACE_SECONDS = 900
 
 
 class RolloutKind(StrEnum):
-    """Ways to move traffic."""
+    """Kinds of traffic shifting."""
 
     ALL_AT_ONCE = "ALL_AT_ONCE"
     CANARY = "CANARY"
@@ -37,8 +37,8 @@ class RolloutKind(StrEnum):
     ROLLING = "ROLLING"
 
 
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TrafficRoutingConfig.html and API_RollingUpdatePolicy.html: the
-# smallest step in percent (a canary's is bounded by the instances alone), and what the argument is called
+# minimum step in percent and name of the argument by kind; only the instances limit a canary's step:
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TrafficRoutingConfig.html and API_RollingUpdatePolicy.html
 _STEP = {
     RolloutKind.ALL_AT_ONCE: (1, "percent"),
     RolloutKind.CANARY: (1, "percent"),
@@ -48,44 +48,44 @@ _STEP = {
 
 
 class RolloutTarget(Protocol):
-    """What the Deploy machine needs to know of a target: SageMaker's endpoints are one, the slots of EKS another."""
+    """Target of a rollout, such as SageMaker endpoints or slots on EKS: renders the steps of the Deploy machine."""
 
     @property
     def name(self) -> str:
-        """Name for errors and descriptions."""
+        """Name for error messages and descriptions."""
         ...
 
     @property
     def kinds(self) -> frozenset[RolloutKind]:
-        """Kinds of rollout that the target executes."""
+        """Kinds of rollout that the target supports."""
         ...
 
     @property
     def is_reset_by_stack(self) -> bool:
-        """Whether a deployment of the stack may reset the live version to the template, so a run must check after each."""
+        """Whether deploying the stack may reset the live version, which a run must then check."""
         ...
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """ARNs of the functions that the target's own steps call."""
+        """ARNs of the functions that the target's steps invoke."""
         ...
 
     def effective_percent(self, percent: int) -> float:
-        """Return which share a step of ``percent`` really moves."""
+        """Return the share in percent that a step of ``percent`` moves in effect."""
         ...
 
     def problems(self, policy: "RolloutPolicy") -> list[str]:
-        """Return why the target cannot execute a policy."""
+        """Return why the target does not support a policy."""
         ...
 
     def lead_seconds(self, rollout: RolloutSpec) -> int:
-        """Return how long what comes before the first step may take at most."""
+        """Return the maximum duration, in seconds, of the states before the first step."""
         ...
 
     def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return the first state's name and the states that come before a plan that waits is waited for.
+        """Return the name of the first state and the states that run before waiting for a busy endpoint.
 
-        They complete what a dead execution started; none of them can fail.
+        They complete steps of an execution that died; none of them can fail.
         """
         ...
 
@@ -98,36 +98,36 @@ class RolloutTarget(Protocol):
         partition: str,
         answers_arn: str | None = None,
     ) -> tuple[str, dict[str, State]]:
-        """Return the first state's name and the states from the plan to one of the exits, ``$reason`` being set.
+        """Return the name of the first state and the states from the plan to one of the exits, which need ``$reason``.
 
-        They set ``$orphan`` to false as long as what was made may be in use, ``$applied`` to true once the endpoint was touched.
+        They set ``$orphan`` to false while the new version may be in use, and ``$applied`` to true once the endpoint was changed.
         """
         ...
 
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return the first state's name and the states that follow a record that failed; none of them can fail.
+        """Return the name of the first state and the states that follow a failed record; none of them can fail.
 
         They roll back a version that is live without a record, before the next execution.
         """
         ...
 
     def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return the first state's name and the states that remove what no longer serves; none of them can fail."""
+        """Return the name of the first state and the states that delete unused versions; none of them can fail."""
         ...
 
 
 @checked("InvalidRolloutPolicy")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutPolicy:
-    """How a new model takes over, and what it must pass on its way. Made by its factories.
+    """How traffic moves to a new model, and the checks that it must pass. Use one of the factory methods.
 
     Attributes:
-        kind: How traffic moves.
-        bake: How long alarms watch each step.
-        max_execution_time: Time within which the rollout must have ended.
+        kind: Kind of traffic shifting.
+        bake: Bake time of each step, during which alarms are watched.
+        max_execution_time: Maximum duration of the rollout.
         percent: Size of a step in percent: of instances on SageMaker, of requests on EKS.
-        max_bake: How long a step bakes at most, where calls are few; None: never longer than ``bake``.
-        checks: What may stop it, how much evidence it needs, and what watches it afterwards.
+        max_bake: Maximum bake time of a step with few calls; ``None`` for ``bake``.
+        checks: Alarms, evidence and probation of the rollout.
 
     Example:
         >>> import aws_cdk as cdk
@@ -156,17 +156,17 @@ class RolloutPolicy:
         max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
-        """Move all traffic in one step to a complete new fleet.
+        """Move all traffic to a complete new fleet in one step.
 
         Args:
-            bake: How long alarms watch the new fleet before the old one goes, at most an hour. Default: not at all.
-            max_bake: How long a step bakes at most, where there are too few calls to see a failing share of one point more: on
-                SageMaker, up to an hour, planned before it begins, on EKS until it is seen. Default: never longer than ``bake``.
-            max_execution_time: Time for the whole rollout. Default: an hour more than the longest bake.
-            checks: What it must pass. Default: alarms on the new fleet's errors, no evidence.
+            bake: Bake time before the old fleet is removed, at most an hour. Default: none.
+            max_bake: Maximum bake time with too few calls to detect an error share one percentage point higher: on SageMaker at
+                most an hour, planned before the rollout; on EKS until it can be detected. Default: ``bake``.
+            max_execution_time: Maximum duration of the rollout. Default: an hour more than the longest bake.
+            checks: Checks of the rollout. Default: alarms on the new fleet's errors, no minimum of calls.
 
         Raises:
-            ValidationError: With every setting that cannot work.
+            ValidationError: If settings are out of range or conflict; lists every problem.
 
         Example:
             >>> RolloutPolicy.all_at_once().bake.to_seconds()
@@ -187,18 +187,18 @@ class RolloutPolicy:
         max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
-        """Move a share first, watch it, then move the rest and watch again.
+        """Move a share of the traffic, bake, then move the rest and bake again.
 
         Args:
             percent: Size of the first step, 1 to 50 percent. On SageMaker a share of instances.
-            bake: How long alarms watch each of the two steps, at most an hour: the rollout takes twice as long at least.
-            max_bake: How long a step bakes at most, where there are too few calls to see a failing share of one point more: on
-                SageMaker, up to an hour, planned before it begins, on EKS until it is seen. Default: never longer than ``bake``.
-            max_execution_time: Time for the whole rollout. Default: an hour more than the longest bakes.
-            checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
+            bake: Bake time of each of the two steps, at most an hour; the rollout takes at least twice as long.
+            max_bake: Maximum bake time with too few calls to detect an error share one percentage point higher: on SageMaker at
+                most an hour, planned before the rollout; on EKS until it can be detected. Default: ``bake``.
+            max_execution_time: Maximum duration of the rollout. Default: an hour more than the longest bakes.
+            checks: Checks of the rollout. Default: alarms on the new fleet's errors, at least 20 calls.
 
         Raises:
-            ValidationError: With every setting that cannot work.
+            ValidationError: If settings are out of range or conflict; lists every problem.
 
         Example:
             >>> import aws_cdk as cdk
@@ -224,18 +224,18 @@ class RolloutPolicy:
         max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
-        """Move traffic in equal steps to a complete new fleet, each watched.
+        """Move traffic to a complete new fleet in equal steps, each with a bake.
 
         Args:
             step_percent: Size of each step, 10 to 50 percent. On SageMaker a share of instances.
-            bake: How long alarms watch each step, at most an hour.
-            max_bake: How long a step bakes at most, where there are too few calls to see a failing share of one point more: on
-                SageMaker, up to an hour, planned before it begins, on EKS until it is seen. Default: never longer than ``bake``.
-            max_execution_time: Time for the whole rollout. Default: an hour more than the longest bakes.
-            checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
+            bake: Bake time of each step, at most an hour.
+            max_bake: Maximum bake time with too few calls to detect an error share one percentage point higher: on SageMaker at
+                most an hour, planned before the rollout; on EKS until it can be detected. Default: ``bake``.
+            max_execution_time: Maximum duration of the rollout. Default: an hour more than the longest bakes.
+            checks: Checks of the rollout. Default: alarms on the new fleet's errors, at least 20 calls.
 
         Raises:
-            ValidationError: With every setting that cannot work.
+            ValidationError: If settings are out of range or conflict; lists every problem.
 
         Example:
             >>> import aws_cdk as cdk
@@ -265,14 +265,14 @@ class RolloutPolicy:
 
         Args:
             batch_percent: Size of each batch, 5 to 50 percent of the instances.
-            bake: How long alarms watch each batch, at most an hour.
-            max_bake: How long a step bakes at most, where there are too few calls to see a failing share of one point more: on
-                SageMaker, up to an hour, planned before it begins, on EKS until it is seen. Default: never longer than ``bake``.
-            max_execution_time: Time for the whole rollout. Default: an hour more than the longest bakes.
-            checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
+            bake: Bake time of each batch, at most an hour.
+            max_bake: Maximum bake time with too few calls to detect an error share one percentage point higher: on SageMaker at
+                most an hour, planned before the rollout; on EKS until it can be detected. Default: ``bake``.
+            max_execution_time: Maximum duration of the rollout. Default: an hour more than the longest bakes.
+            checks: Checks of the rollout. Default: alarms on the new fleet's errors, at least 20 calls.
 
         Raises:
-            ValidationError: With every setting that cannot work.
+            ValidationError: If settings are out of range or conflict; lists every problem.
 
         Example:
             >>> import aws_cdk as cdk
@@ -290,28 +290,28 @@ class RolloutPolicy:
 
     @property
     def steps(self) -> int:
-        """Number of steps that are baked; a target that moves whole instances may need more."""
+        """Number of steps with a bake; targets that move whole instances may need more."""
         return steps(self.kind.value, self.percent, 100)
 
     @property
     def longest_bake(self) -> int:
-        """Seconds that a step bakes at most."""
+        """Maximum bake time of a step in seconds."""
         return _seconds(self.bake if self.max_bake is None else self.max_bake)
 
     @property
     def alarms(self) -> Sequence[cloudwatch.IAlarm]:
-        """Alarms that roll back, besides those of the new fleet."""
+        """Alarms that roll back, in addition to those of the new fleet."""
         return self.checks.alarms
 
     @property
     def min_invocations(self) -> int:
-        """Calls that the new fleet must have served to be promoted."""
+        """Number of calls that the new fleet must serve before its promotion."""
         if self.checks.min_invocations is not None:
             return self.checks.min_invocations
         return 0 if self.kind is RolloutKind.ALL_AT_ONCE else _MIN_INVOCATIONS
 
     def effective_percent(self, target: RolloutTarget) -> float:
-        """Return which share the first step really moves on a target: SageMaker moves whole instances.
+        """Return the share in percent that the first step moves on a target in effect: SageMaker moves whole instances.
 
         Example:
             >>> import aws_cdk as cdk
@@ -323,7 +323,7 @@ class RolloutPolicy:
         return target.effective_percent(100 if self.percent is None else self.percent)
 
     def to_spec(self) -> RolloutSpec:
-        """Return the policy as the serving spec carries it; ``Rollout`` adds the golden set and the endpoint's own alarms."""
+        """Convert to the form stored in the serving spec; ``Rollout`` adds the golden set and the endpoint's own alarms."""
         checks = self.checks
         return RolloutSpec(
             kind=self.kind.value,
@@ -385,7 +385,7 @@ class RolloutPolicy:
         bake, period = _seconds(self.bake), _seconds(self.checks.alarm_period)
         total = self.longest_bake * self.steps
         return [
-            "max_bake lengthens a bake, got a bake of 0 s; give bake, or leave max_bake out"
+            "max_bake extends a bake, got a bake of 0 s; give bake, or leave max_bake out"
             if self.max_bake is not None and bake == 0
             else None,
             f"bake must be at least one alarm period ({period} s), got {bake} s: it would end before an alarm can fire; "

@@ -1,4 +1,4 @@
-"""SageMaker endpoints as a rollout target: the states that update, clean up and recover a fleet."""
+"""``SageMakerTarget``: SageMaker endpoints as a rollout target, with states to update, recover and clean up a fleet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,22 +36,22 @@ from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.serving_limits import MAX_WAIT, steps
 
 _SDK = "aws-sdk:sagemaker:"
-# alarms in ALARM, without the words of this machine and its functions, which the alarm that they set repeats
+# alarms in ALARM, without reasons of this machine and its functions, which the reason of the alarm that they set repeats
 _ALSO_RINGING = f"""$reduce([{WHY_STOPPED}, {WHY_UNLIKE}, {WHY_UNREADABLE}], function($rest, $why) {{
     $replace($rest, ' (' & $substring($why, 0, {RINGING_REASON}) & ')', '')
 }}, {RINGING})"""
 
 
 def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that scale the live version, and delete alarms, versions and rehearsals.
+    """Return the name of the first state and the states that register scaling, and delete alarms and unused versions.
 
-    Deleted are the new fleet's alarms, the versions that a promotion pushed out, the version that did not come to serve, and what
-    an execution that died has left. What cannot be deleted now is taken along by the next execution.
+    Deleted are the new fleet's alarms, the versions beyond those retained, a version that was not promoted, and leftovers of an
+    execution that died. The next execution retries failed deletions.
 
     Args:
         endpoint_name: Name of the endpoint.
-        next_state: Where to go on.
-        partition: AWS partition, may be a token.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
     """
 
     def delete(integration: str, arguments: object, after: str) -> State:
@@ -83,7 +83,7 @@ def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             default="WhatIsUnused",
         ),
         "DeleteEndpoint": delete(f"{_SDK}deleteEndpoint", {"EndpointName": endpoint_name}, "WhatIsUnused"),
-        # a rehearsal's config is among the versions, and is in use until its endpoint is deleted
+        # the versions include configs of rehearsals, which are in use until their endpoint is deleted
         "WhatIsUnused": assign(
             "DeleteRehearsals",
             unused="{% [$plan.leftovers.versions, $outcome = 'PROMOTED' ? $plan.expired : "
@@ -97,7 +97,7 @@ def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> t
 
 
 def _delete_version(partition: str) -> dict[str, State]:
-    """Model and config have one name; neither answer matters, as what is gone is what was wanted."""
+    """Return the states that delete a config and the model of the same name; errors are ignored."""
     config = task(
         f"{_SDK}deleteEndpointConfig",
         {"EndpointConfigName": "{% $states.input %}"},
@@ -106,7 +106,7 @@ def _delete_version(partition: str) -> dict[str, State]:
         catch="DeleteModel",
         retry=[THRICE_MORE],
     )
-    # both states of a round need the name: it is what they hand on
+    # both states need the name, so the first passes it on
     config["Output"] = config["Catch"][0]["Output"] = "{% $states.input %}"
     model = task(
         f"{_SDK}deleteModel",
@@ -131,7 +131,7 @@ def _delete_rehearsal(partition: str) -> dict[str, State]:
 
 
 def _quiet(state: State) -> State:
-    """Inside a Map a variable must not have the name of an outer one, and this error is not used."""
+    """Remove the assignment of the error: inside a Map, a variable must not have the name of an outer one."""
     del state["Catch"][0]["Assign"]
     return state
 
@@ -149,15 +149,15 @@ def _each(items: str, start: str, states: dict[str, State], next_state: str) -> 
 
 
 def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that lead a plan to where it belongs.
+    """Return the name of the first state and the states that recover from an execution that died.
 
     A live candidate without a record is evaluated like one of this execution, or rolled back; a first endpoint that failed is
     deleted, and created again if a package is approved.
 
     Args:
         endpoint_name: Name of the endpoint.
-        next_state: Where a plan begins that has nothing of the kind.
-        partition: AWS partition, may be a token.
+        next_state: Next state of plans that need no recovery.
+        partition: AWS partition; may be a token.
     """
     deadline = {"deadline": f"{{% $toMillis($now()) + {POLL_GRACE_SECONDS * 1000} %}}"}
     return "Begin", {
@@ -208,7 +208,7 @@ class SageMakerTarget:
 
     Args:
         endpoint_name: Name of the endpoint.
-        instance_count: Instances of the variant; a step is a slice of them; 0 for a serverless one.
+        instance_count: Number of instances of the variant, which steps move in part; 0 if serverless.
 
     Example:
         >>> SageMakerTarget(endpoint_name="demand-forecast", instance_count=3).effective_percent(50)
@@ -220,12 +220,12 @@ class SageMakerTarget:
 
     @property
     def name(self) -> str:
-        """Name for errors and descriptions."""
+        """Name for error messages and descriptions."""
         return "SageMaker"
 
     @property
     def kinds(self) -> frozenset[RolloutKind]:
-        """Kinds of rollout that the target executes: a serverless endpoint has no instances to move.
+        """Kinds of rollout that the target supports; only all at once for a serverless endpoint, which has no instances.
 
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
         """
@@ -233,16 +233,16 @@ class SageMakerTarget:
 
     @property
     def is_reset_by_stack(self) -> bool:
-        """No: the endpoint is in no template."""
+        """False, as no template contains the endpoint."""
         return False
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """ARNs of the functions that the target's own steps call: SageMaker does each step itself."""
+        """Empty, as SageMaker executes the steps."""
         return ()
 
     def effective_percent(self, percent: int) -> float:
-        """Return which share of the instances a step moves, in percent with one decimal: whole ones only.
+        """Return the share of instances that a step moves, in percent with one decimal; only whole instances move.
 
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-canary.html
         """
@@ -251,7 +251,7 @@ class SageMakerTarget:
         return round(self.instance_count * percent // 100 / self.instance_count * 100, 1)
 
     def problems(self, policy: RolloutPolicy) -> list[str]:
-        """Return why SageMaker cannot execute a policy."""
+        """Return why SageMaker does not support a policy."""
         if policy.kind not in self.kinds:
             return [
                 f"rollout must be ALL_AT_ONCE on a serverless endpoint, which has no instances to move in steps, got "
@@ -264,7 +264,7 @@ class SageMakerTarget:
             what = "canary" if policy.kind is RolloutKind.CANARY else "step"
             return [
                 f"a {what} of {policy.percent} % is less than one of {self.instance_count} instances; "
-                f"use count={needed} or more, or a larger percent (at most 50)"
+                f"use instance_count={needed} or more, or a larger percent (at most 50)"
             ]
         if policy.longest_bake > MAX_WAIT:
             return [f"max_bake must be at most {MAX_WAIT} s on SageMaker, got {policy.longest_bake} s; shorten it"]
@@ -275,13 +275,13 @@ class SageMakerTarget:
         )
         if maximum <= total:
             return [
-                f"whole instances move, so {policy.percent} % of {self.instance_count} takes {number} steps: maximum must be "
-                f"longer than as many bakes ({total} s), got {maximum} s; lengthen maximum or shorten bake"
+                f"SageMaker moves whole instances, so {policy.percent} % of {self.instance_count} takes {number} steps: "
+                f"max_execution_time must be longer than their bakes ({total} s), got {maximum} s; lengthen it or shorten bake"
             ]
         return []
 
     def lead_seconds(self, rollout: RolloutSpec) -> int:
-        """Return how long what comes before the first step may take at most."""
+        """Return the maximum duration, in seconds, of the states before the first step."""
         rehearsal = REHEARSAL_SECONDS + AGAIN_SECONDS if rollout.golden is not None else 0
         if rollout.shadow is None:
             return rehearsal
@@ -289,7 +289,7 @@ class SageMakerTarget:
         return rehearsal + paired + rollout.shadow.bake + 2 * (rollout.maximum + POLL_GRACE_SECONDS)
 
     def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return nothing to do: SageMaker ends by itself what it has begun."""
+        """Return no states, as SageMaker completes its updates itself."""
         del partition
         return next_state, {}
 
@@ -304,8 +304,8 @@ class SageMakerTarget:
     ) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits.
 
-        A rollout that AWS rolls back ends InService with the old config and often without a reason, so success is InService
-        and the new config.
+        After a rollback by SageMaker the endpoint is InService with the old config, often without a reason. A rollout succeeded if
+        the endpoint is InService with the new config.
         """
         limit = rollout.maximum + POLL_GRACE_SECONDS
         first, before, synthetic = "PutAlarms", dict[str, State](), dict[str, State]()
@@ -366,19 +366,18 @@ class SageMakerTarget:
         }
 
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return nothing to do: SageMaker watched the live version, and the next execution accepts it."""
+        """Return no states, as SageMaker watched the rollout and the next execution adopts the version."""
         del partition
         return next_state, {}
 
     def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return the states that delete the new fleet's alarms and all versions that are no longer live."""
+        """Return the states that delete the new fleet's alarms and unused versions."""
         return clean_up_states(endpoint_name=self.endpoint_name, next_state=next_state, partition=partition)
 
     def _make_states(self, partition: str, next_state: str) -> dict[str, State]:
         def is_made(kind: str, member: str, after: str) -> State:
-            # Names come from the execution: an existing resource was made by an attempt whose response got lost, regardless of the
-            # last
-            # attempt met. If it is not there, the reason is why it could not be made.
+            # names contain the execution's: an existing resource was created by an attempt whose response was lost; if it is
+            # missing, the error of the creation is the reason
             return task(
                 f"{_SDK}describe{kind}",
                 {member: "{% $plan.config_name %}"},
@@ -409,13 +408,13 @@ class SageMakerTarget:
 
     def _alarm_states(self, partition: str, update: str) -> dict[str, State]:
         return {
-            # the dimension of the new fleet is its config's name, known only now
+            # the new fleet's dimension is its config's name, known only at run time
             **put_alarms_states(next_state="IsNew", catch="Caught", partition=partition),
             "IsNew": choose(("$plan.action = 'create'", "CreateEndpoint"), default=update),
         }
 
     def _apply_states(self, partition: str, limit: int, poll: str) -> dict[str, State]:
-        # From here on the endpoint's own state is authoritative, regardless of the call's response.
+        # from here on the endpoint's own state is authoritative, regardless of the call's response
         until = f"{{% $toMillis($now()) + {limit * 1000} %}}"
         applied = {
             "deadline": until,
@@ -445,7 +444,7 @@ class SageMakerTarget:
             "DescribeEndpoint": describe_endpoint(
                 self.endpoint_name, "JudgeEndpoint", partition, catch="IsEndpointMade"
             ),
-            # what has begun goes on whether it can be read or not: only time ends the wait, or an endpoint that never was
+            # errors of the call do not stop the update, so only the deadline or a missing endpoint ends the wait
             "IsEndpointMade": choose(
                 ("$plan.action = 'create' and $contains($caught, 'ould not find')", "NeverMade"),
                 ("$toMillis($now()) > $deadline", "Caught"),
@@ -470,7 +469,7 @@ class SageMakerTarget:
             ),
             # an alarm may be OK again long before the rollback has ended
             "SeeWhatRings": look_at_alarms(next_state="AwaitEndpoint", catch="AwaitEndpoint", partition=partition),
-            # the reason is in the alarms that are about to be deleted: who aborted, or what went wrong
+            # the alarms, which are about to be deleted, contain the reason: an abort, or a failed check
             "AskWhatRang": look_at_alarms(next_state="TookBack", catch="TookBack", partition=partition),
             "TookBack": assign(
                 ROLLED_BACK,
@@ -485,7 +484,7 @@ class SageMakerTarget:
             ),
             "EndpointFailed": assign(
                 FAILED,
-                # an endpoint that never came up serves nothing; a failed update may still hold the new config
+                # a failed creation left nothing in use; after a failed update the new config may still be in use
                 orphan="{% $plan.action = 'create' %}",
                 reason=_sentences("'endpoint is ' & $endpoint.EndpointStatus"),
             ),
@@ -508,6 +507,6 @@ def describe_endpoint(endpoint_name: str, next_state: str, partition: str, *, ca
 
 
 def _sentences(*parts: str) -> str:
-    """Return an expression that joins what is known, what SageMaker and the last error said, where they said anything."""
+    """Return an expression that joins the parts, SageMaker's failure reason and the last error, without empty ones."""
     said = ", ".join((*parts, "$endpoint.FailureReason", "$caught"))
     return f"{{% $join([{said}][$ != ''], '. ') %}}"

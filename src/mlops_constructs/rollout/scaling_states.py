@@ -1,7 +1,7 @@
-"""How an endpoint scales: states of the Deploy machine that register and deregister it, and what they need to be allowed.
+"""Scaling of an endpoint: states of the Deploy machine that register and deregister variants, and their permissions.
 
-The machine does it, not the stack: Application Auto Scaling takes a variant only once its endpoint is in service, and SageMaker
-refuses to change the instance type of a variant that is registered.
+The machine registers them, not the stack: Application Auto Scaling accepts a variant only once its endpoint is in service, and
+SageMaker refuses to change the instance type of a registered variant.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html
 """
@@ -20,26 +20,25 @@ from mlops_runtime.rollout.fleet_capacity import DIMENSION, NAMESPACE, render_sc
 _SDK = "aws-sdk:applicationautoscaling:"
 _PRINCIPAL = "sagemaker.application-autoscaling.amazonaws.com"
 _SERVICE_LINKED_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
-# The API returns PolicyARN; Step Functions names members as the Java SDK does, which does not keep every acronym in capitals.
+# the API returns PolicyARN; Step Functions spells members like the Java SDK, which does not capitalize every acronym
 # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
 _POLICY_ARN = "{% $lookup($states.result, $keys($states.result)[$lowercase($) = 'policyarn']) %}"
-# a variable of its own: inside a Map it must not bear the name of one outside
+# a separate variable, as inside a Map it must not have the name of an outer one
 _FAILURE = {"failure": CAUGHT}
 
 
 def register_scaling_states(
     *, next_state: str, partition: str, failed_state: str | None = None
 ) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that make a serving endpoint scale as ``$plan.scaling`` says.
+    """Return the name of the first state and the states that register the scaling in ``$plan.scaling``.
 
-    A target that exists keeps its bounds, which a schedule may have moved; policies and schedules are put again under their names.
-    The endpoint is already live, so a failure does not fail the rollout: it is stored as a sentence in
-    ``$scaling_failure``, which is empty otherwise.
+    Existing targets keep their bounds, which a schedule may have changed; policies and schedules are overwritten. The endpoint is
+    already live, so a failure does not fail the rollout: ``$scaling_failure`` is set to a sentence, otherwise to ''.
 
     Args:
-        next_state: Where to go on.
-        partition: AWS partition, may be a token.
-        failed_state: Where to go on if it could not be registered. Default: ``next_state``.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
+        failed_state: Next state after a failure. Default: ``next_state``.
     """
     problem = "{% 'the endpoint serves, but does not scale as it should: ' & $caught %}"
     return "StartScaling", {
@@ -58,16 +57,16 @@ def register_scaling_states(
 def deregister_scaling_states(
     *, next_state: str, partition: str, failed_state: str = "Caught"
 ) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that remove all scaling that ``$plan.scaling.deregister`` names.
+    """Return the name of the first state and the states that deregister the targets in ``$plan.scaling.deregister``.
 
-    That deletes the targets' policies and schedules too. A target that does not exist counts as removed.
+    Deregistering deletes the targets' policies and schedules too. Missing targets are ignored.
 
     See: https://docs.aws.amazon.com/autoscaling/application/APIReference/API_DeregisterScalableTarget.html
 
     Args:
-        next_state: Where to go on.
-        partition: AWS partition, may be a token.
-        failed_state: Where to go, with the error in ``$caught``, if something stays registered. Default: ``Caught``.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
+        failed_state: Next state, with the error in ``$caught``, if a target stays registered. Default: ``Caught``.
     """
     inner = {
         "DeregisterTarget": _inner(f"{_SDK}deregisterScalableTarget", "{% $states.input %}", partition, "TargetIsGone"),
@@ -80,7 +79,7 @@ def deregister_scaling_states(
         {"AlarmNames": "{% [$plan.scaling.alarm_names] %}"},
         partition=partition,
         next_state=next_state,
-        # an alarm that stays calls a policy that is gone: harmless
+        # a leftover alarm is harmless, as its policy is deleted
         catch=next_state,
     )
     return "IsScaling", {
@@ -91,18 +90,18 @@ def deregister_scaling_states(
 
 
 def scaling_statements(scope: Construct, *, spec: ServingSpec) -> list[iam.PolicyStatement]:
-    """Return what the Deploy machine needs to register and deregister the variants of one endpoint.
+    """Return the Deploy machine's permissions to register and deregister the variants of one endpoint.
 
-    Scalable targets have ids that are unknown beforehand, so the service and the dimension are conditions. Application Auto
-    Scaling reads and scales the endpoint, and keeps the alarms of target tracking, in the name of who registers. An endpoint that
-    does not scale may have scaled under an earlier spec: that can be removed.
+    Ids of scalable targets are unknown beforehand, so service and dimension are conditions. Application Auto Scaling reads and
+    scales the endpoint, and manages the alarms of target tracking, with the permissions of the caller. An endpoint without scaling
+    may have scaled under an earlier spec, so it can be deregistered.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html and
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsapplicationautoscaling.html
 
     Args:
         scope: Any construct of the stack.
-        spec: How the endpoint is served.
+        spec: Serving spec of the endpoint.
     """
     requests = render_scaling(spec)
     if not requests["deregister"]:
@@ -123,7 +122,7 @@ def scaling_statements(scope: Construct, *, spec: ServingSpec) -> list[iam.Polic
         iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"], resources=watched),
         *([iam.PolicyStatement(actions=["cloudwatch:TagResource"], resources=[waking])] if requests["wake"] else []),
         iam.PolicyStatement(actions=["application-autoscaling:DescribeScalableTargets"], resources=["*"]),
-        # sagemaker:DescribeEndpoint, which Application Auto Scaling needs too, the machine has anyway
+        # Application Auto Scaling also needs sagemaker:DescribeEndpoint, which the machine has anyway
         iam.PolicyStatement(
             actions=["sagemaker:UpdateEndpointWeightsAndCapacities"],
             resources=[sagemaker_arn(scope, "endpoint", spec.endpoint)],
@@ -148,7 +147,7 @@ def _targets_statement(scope: Construct, actions: list[str]) -> iam.PolicyStatem
 
 
 def _service_linked_role(scope: Construct) -> iam.PolicyStatement:
-    """Return the right to have the one service-linked role made, if the account has none yet.
+    """Return the permission to create the service-linked role, if the account does not have it yet.
 
     See: https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html
     """
@@ -196,7 +195,7 @@ def _put_policy(partition: str) -> dict[str, State]:
 
 
 def _put_wake(partition: str) -> dict[str, State]:
-    # the alarm calls the policy, whose ARN is known only now
+    # the alarm's action is the policy, whose ARN is known only at run time
     return {
         "PutWakePolicy": _inner(
             f"{_SDK}putScalingPolicy",
@@ -232,7 +231,7 @@ def _inner(
     next_state: str = "",
     assign: Mapping[str, object] | None = None,
 ) -> State:
-    """Return a task inside a Map, which ends the round unless it goes on; an error is in ``$failure``."""
+    """Return a task inside a Map, which ends the iteration without ``next_state``; errors are in ``$failure``."""
     state = task(integration, arguments, partition=partition, next_state=next_state, catch=catch, assign=assign)
     state["Catch"][0]["Assign"] = _FAILURE
     if not next_state:
@@ -244,7 +243,7 @@ def _inner(
 def _each(
     requests: str, states: dict[str, State], start: str, next_state: str, *, failed: str = "ScalingFailed"
 ) -> State:
-    """Return a Map over requests of ``$plan.scaling``, one after the other."""
+    """Return a Map that processes requests of ``$plan.scaling`` sequentially."""
     return {
         "Type": "Map",
         "Items": f"{{% [$plan.scaling.{requests}] %}}",

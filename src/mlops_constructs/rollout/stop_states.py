@@ -1,23 +1,23 @@
-"""States that stop a rollout of SageMaker: they set the alarm of the new fleet, which the guardrail watches.
+"""States that stop a SageMaker rollout by setting the new fleet's alarm, which the deployment guardrails watch.
 
-While SageMaker updates an endpoint it takes no other update, so an alarm is the only way to stop it.
+SageMaker accepts no other update while it updates an endpoint, so an alarm is the only way to stop one.
 """
 
 from mlops_constructs._state_machine import State, task
 
-# a plan without a guardrail has no alarm: its rollout is evaluated at its end
+# plans without deployment guardrails have no alarm; their rollouts are evaluated at the end
 CAN_STOP = "$exists($plan.stop.alarm)"
 _MAXIMUM_REASON = 1023
 
 
 def stop_states(why: str, *, names: tuple[str, str], next_state: str, partition: str) -> dict[str, State]:
-    """Return two states: the first publishes the value that keeps the alarm in ALARM, the second sets it.
+    """Return two states: the first publishes a metric value that keeps the alarm in ALARM, the second sets its state.
 
     Args:
-        why: The reason, as an expression without its braces.
-        names: Of the states.
-        next_state: Where to go on, whether it could be set or not.
-        partition: AWS partition, may be a token.
+        why: Reason, as an expression without delimiters.
+        names: Names of the states.
+        next_state: Next state, also after errors.
+        partition: AWS partition; may be a token.
     """
 
     def call(action: str, arguments: object, after: str) -> State:

@@ -260,7 +260,7 @@ def test_a_promise_that_no_rollout_compares_is_warned_of(door: Any) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "keys": ({"access": Access.keys()}, "access by keys alone is not possible in PRODUCTION"),
+    "keys": ({"access": Access.keys()}, "access by keys alone is not allowed in PRODUCTION"),
     "size": ({"max_body_size": cdk.Size.kibibytes(65)}, "max_body_size must be whole KiB from 1 to 64"),
     "bytes": ({"max_body_size": cdk.Size.bytes(1500)}, "got 1500 bytes"),
     "type": ({"access": "iam"}, "access must be an Access such as Access.iam(...)"),
@@ -301,7 +301,7 @@ def test_endpoints_that_the_api_cannot_ask(refusing: Any) -> None:
     api = refusing.api("Endpoints")
     capture = DataCapture(sampling_percent=100, personal_data=PersonalData(hashed=("store",)))
     cases = {
-        "clients hash before they send": refusing.model("Hashed", name="hashed", capture=capture),
+        "clients must hash": refusing.model("Hashed", name="hashed", capture=capture),
         "endpoint must be a ModelEndpoint or an EksInferenceService, got 'forecast'": "forecast",
     }
     for problem, endpoint in cases.items():

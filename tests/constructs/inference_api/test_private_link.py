@@ -180,8 +180,8 @@ def test_services_that_the_api_cannot_reach(refusing: Place, tmp_path: Path) -> 
     plain = EksInferenceService(refusing.stack, "Plain", tenant=tenant, registry=refusing.registry, name="plain")
 
     for endpoint, name, problems in (
-        (service, None, ["clients hash before they send", "server_name must be given for demand-hashed"]),
-        (service, "No name", ["clients hash before they send", "server_name must be a name of DNS"]),
+        (service, None, ["clients must hash", "server_name must be given for demand-hashed"]),
+        (service, "No name", ["clients must hash", "server_name must be a DNS name"]),
         (plain, NAME, ["is of unit pricing, the API of demand", "server_name must not be given for pricing-plain"]),
     ):
         with pytest.raises(ValidationError) as refused:

@@ -266,12 +266,12 @@ BUILD = Environment("build", account="111111111111", region="eu-west-1")
 @pytest.mark.parametrize(
     ("env", "source", "named"),
     [
-        (None, BUILD, "must know its account and Region"),
+        (None, BUILD, "must have an explicit account and Region"),
         (BUILD.cdk, BUILD, "'build' is this stack's own account and Region"),
         (
             cdk.Environment(account="222222222222", region="cn-north-1"),
             BUILD,
-            "environments must be of one partition, got aws, aws-cn",
+            "environments must be in one partition, got aws, aws-cn",
         ),
     ],
 )

@@ -34,7 +34,7 @@ def test_a_token_is_refused() -> None:
 @pytest.mark.parametrize(
     ("env", "others", "problem"),
     [
-        (None, [STAGING], "must know its account and Region"),
+        (None, [STAGING], "must have an explicit account and Region"),
         (BUILD.cdk, [STAGING, Environment("other", account="222222222222", region="eu-west-1")], "name each once"),
         (BUILD.cdk, [STAGING, Environment("staging", account="3" * 12, region="eu-west-1")], "a name of its own"),
         (BUILD.cdk, [Environment("self", account="111111111111", region="eu-west-1")], "own account and Region"),

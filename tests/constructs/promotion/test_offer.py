@@ -157,7 +157,7 @@ def test_what_cannot_be_a_target_is_refused_with_every_reason() -> None:
         _registry(stack, unit, [BUILD, STAGING, Environment("again", account="222222222222", region="eu-west-1")])
 
     assert "'build' is this stack's own account and Region" in str(refused.value)
-    assert "'again' and 'staging' are one account and Region" in str(refused.value)
+    assert "'again' and 'staging' are the same account and Region" in str(refused.value)
 
 
 def test_more_targets_than_the_group_policy_has_room_for_are_refused() -> None:

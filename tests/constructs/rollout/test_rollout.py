@@ -167,8 +167,8 @@ def test_a_person_may_be_allowed_to_read(define: Callable[..., Any]):
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        (RolloutPolicy.linear(step_percent=20, bake=cdk.Duration.minutes(5)), "use count=5 or more"),
-        (RolloutPolicy.canary(percent=20, bake=cdk.Duration.minutes(5)), "use count=5 or more"),
+        (RolloutPolicy.linear(step_percent=20, bake=cdk.Duration.minutes(5)), "use instance_count=5 or more"),
+        (RolloutPolicy.canary(percent=20, bake=cdk.Duration.minutes(5)), "use instance_count=5 or more"),
     ],
 )
 def test_fails_when_the_target_cannot_do_the_policy(define: Callable[..., Any], policy: RolloutPolicy, message: str):
@@ -182,7 +182,7 @@ def test_fails_for_a_tolerance_without_capture(define: Callable[..., Any]):
     shadow = ShadowTraffic(percent=10, bake=cdk.Duration.minutes(10), tolerance=Tolerance(relative=0.1))
     checks = RolloutChecks(shadow=shadow)
     policy = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(5), checks=checks)
-    with pytest.raises(ValidationError, match="tolerance of the shadow needs captured answers"):
+    with pytest.raises(ValidationError, match="tolerance of the shadow needs captured responses"):
         define(endpoint={"rollout": policy, "capture": None})
     define(endpoint={"rollout": policy, "capture": DataCapture(sampling_percent=10)})
 

@@ -145,7 +145,7 @@ def alarms(count: int) -> list[cloudwatch.Alarm]:
         ({"max_latency": cdk.Duration.minutes(2)}, "max_latency must be from"),
         ({"max_latency_ratio": 0.5}, "max_latency_ratio must be from 1 to 100, got 0.5"),
         ({"alarm_period": cdk.Duration.seconds(90)}, "alarm_period must be one to five whole minutes, got 90 s"),
-        ({"synthetic_invocations": 5}, "synthetic_invocations are golden requests, got none"),
+        ({"synthetic_invocations": 5}, "synthetic_invocations requires golden requests, got none"),
         ({"probation": cdk.Duration.minutes(1)}, "probation must be from"),
         ({"retained_versions": 0}, "retained_versions must be from 1 to 10, got 0"),
     ],

@@ -87,7 +87,7 @@ def test_the_maximum_holds_all_bakes(policy: RolloutPolicy, kind: RolloutKind, s
         ({"bake": MINUTES(61)}, "bake must be from"),
         ({"max_execution_time": MINUTES(20)}, r"max_execution_time must be longer than 2 bakes \(1200 s\), got 1200 s"),
         ({"max_bake": MINUTES(5)}, "max_bake must be from"),
-        ({"bake": SECONDS(0), "max_bake": MINUTES(5)}, "max_bake lengthens a bake, got a bake of 0 s; give bake"),
+        ({"bake": SECONDS(0), "max_bake": MINUTES(5)}, "max_bake extends a bake, got a bake of 0 s; give bake"),
         ({"max_bake": MINUTES(60), "max_execution_time": MINUTES(120)}, r"longer than 2 bakes \(7200 s\), got 7200 s"),
         ({"max_execution_time": MINUTES(481)}, "max_execution_time must be from"),
         (

@@ -207,7 +207,7 @@ def test_executes_steps_of_whole_instances(policy: RolloutPolicy):
     """A quarter of four is one."""
     assert target(4).problems(policy) == []
     (problem,) = target(3).problems(policy)
-    assert problem.startswith("a step of 25 % is less than one of 3 instances; use count=4 or more")
+    assert problem.startswith("a step of 25 % is less than one of 3 instances; use instance_count=4 or more")
 
 
 def test_refuses_a_longer_bake_than_sagemaker_waits():
@@ -224,7 +224,7 @@ def test_fails_when_whole_instances_need_more_steps_than_there_is_time():
     )
     assert target(10).problems(policy) == []
     (problem,) = target(5).problems(policy)
-    assert "takes 5 steps: maximum must be longer than as many bakes (9000 s), got 8400 s" in problem
+    assert "takes 5 steps: max_execution_time must be longer than their bakes (9000 s), got 8400 s" in problem
 
 
 @pytest.mark.parametrize(
