@@ -244,7 +244,7 @@ def monitoring_problems(evaluation: EvaluationPlan) -> list[str | None]:
             or any(low >= high for low, high in pairwise(condition.edges))
         ),
         *(
-            f"evaluation.conditions can only have edges for columns, got {condition.edges!r} for {condition.name!r} of kind "
+            f"evaluation.conditions must have edges for columns only, got {condition.edges!r} for {condition.name!r} of kind "
             f"{condition.kind!r}"
             for condition in conditions
             if condition.kind != "column" and condition.edges

@@ -89,7 +89,7 @@ def test_metrics_have_the_dimensions_that_the_function_writes(demand: Any):
         ({"monitor": {"interval": cdk.Duration.minutes(5)}}, "interval must be from"),
         (
             {"monitor": {"window": cdk.Duration.days(1), "interval": cdk.Duration.days(3)}},
-            "interval must be at most the window, 1 day, got 3 days: calls between two windows would not be watched",
+            "interval must be at most the window, 1 day, got 3 days: calls between two windows would not be monitored",
         ),
         (
             {"monitor": {"window": 7, "interval": 1, "spec": {"minimum_rows": 500}, "engine": "processing"}},

@@ -171,7 +171,7 @@ def test_the_image_is_of_the_stacks_region(native: Native) -> None:
 def test_a_region_without_the_image_is_an_error() -> None:
     """It names those that have one."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(region="us-gov-west-1", account="1" * 12))
-    with pytest.raises(ValidationError, match=r"analyzer is in af-south-1, .* got region 'us-gov-west-1'"):
+    with pytest.raises(ValidationError, match=r"analyzer is available in af-south-1, .* got region 'us-gov-west-1'"):
         image_uri(stack, "analyzer")
     known = cdk.Stack(cdk.App(), "S", env=cdk.Environment(region="us-east-2", account="1" * 12))
     assert image_uri(known, "analyzer").startswith("777275614652.dkr.ecr.us-east-2.")

@@ -117,7 +117,7 @@ def test_bands_are_cut_in_order():
     wrong = replace(plan, segments=("price",), bands={"sold": (5, 5), "price": (), "lag": (float("nan"),)})
     found = [problem for problem in gate_problems(GateSpec(), wrong) if problem is not None]
     assert [problem.rpartition(" for ")[2] for problem in found[:3]] == ["'sold'", "'price'", "'lag'"]
-    assert found[3:] == ["evaluation.segments and bands must not name 'price' both"]
+    assert found[3:] == ["evaluation.segments and evaluation.bands must not both name 'price'"]
 
 
 def test_an_evaluation_names_columns_that_the_set_will_have(demand: Any):
@@ -241,7 +241,7 @@ def test_classes_and_several_outputs_are_declared_as_such(demand: Any):
         (
             GateSpec(),
             replace(OUTPUTS, attribution_rows=9),
-            "evaluation.attribution_rows is not possible for several labels",
+            "evaluation.attribution_rows is not supported for several labels",
         ),
     ],
 )
@@ -277,9 +277,9 @@ def test_fails_with_what_cannot_be_asked_of_a_container():
     found = container_problems(serving, replace(evaluation, attribution_rows=5), gate, allowed=("data", "code"))
     assert [problem and problem.partition("; ")[0] for problem in found] == [
         "the model is loaded by a container with trust 'pickle', the registry allows data, code",
-        "evaluation.attribution_rows is not possible with training.serving, since attributions load the model",
-        "gate.max_milliseconds_a_row is not possible with training.serving, since a transform job does not time single rows",
-        "gate.max_slowdown is not possible with training.serving, since a transform job does not time single rows",
+        "evaluation.attribution_rows is not supported with training.serving, since attributions load the model",
+        "gate.max_milliseconds_a_row is not supported with training.serving, since a transform job does not time single rows",
+        "gate.max_slowdown is not supported with training.serving, since a transform job does not time single rows",
     ]
     assert "allow it with ModelRegistry(trust=('data', 'code', 'pickle'))" in str(found[0])
 

@@ -591,10 +591,10 @@ def test_refuses_a_job_of_another_store_and_one_for_a_set_from_s3(refused: Calla
     other = SimpleNamespace(
         job_name="b", job_arn="arn:b", max_runtime=cdk.Duration.hours(1), store=SimpleNamespace(database_name="other")
     )
-    with pytest.raises(ValidationError, match=r"builds sets of other, the plan's store is demand_features; give a"):
+    with pytest.raises(ValidationError, match=r"belongs to store other, the plan's store is demand_features; use a"):
         refused(retraining={"training_set_job": other})
     source = TrainingSetSource.s3(bucket=foundation.unit.artifacts, prefix="exports/a", label="units")
-    with pytest.raises(ValidationError, match=r"builds sets of a TrainingSetPlan, got one from S3; leave it out"):
+    with pytest.raises(ValidationError, match=r"requires a TrainingSetPlan, got a training set from S3; leave it out"):
         refused(retraining={"training_set_job": other, "training_set": source, "store": None})
 
 

@@ -135,8 +135,8 @@ def test_a_password_is_read_by_the_function_alone(define: Callable[..., Any]) ->
             False,
             "a password would be sent in clear text to 'http://mlflow.shop.internal'; use https",
         ),
-        (APP, False, "calls of a managed MLflow are signed; leave secret out"),
-        (APP, True, "calls of a managed MLflow are signed; leave secret out"),
+        (APP, False, "a managed MLflow authenticates by signed requests; leave secret out"),
+        (APP, True, "a managed MLflow authenticates by signed requests; leave secret out"),
     ],
 )
 def test_fails_on_a_password_that_helps_nobody(uri: str, signed: bool, words: str) -> None:
@@ -148,7 +148,9 @@ def test_fails_on_a_password_that_helps_nobody(uri: str, signed: bool, words: st
 
 def test_fails_on_a_managed_mlflow_that_is_an_address() -> None:
     """The fix is the ARN."""
-    with pytest.raises(ValidationError, match="named by the ARN of its app or tracking server, got 'https://mlflow'"):
+    with pytest.raises(
+        ValidationError, match="must be the ARN of a managed MLflow app or tracking server, got 'https://mlflow'"
+    ):
         Tracking.managed("https://mlflow", experiment="demand")
 
 
@@ -170,7 +172,7 @@ def _listed(value: Any) -> list[Any]:
             {"uri": "mlflow:5000", "experiment": "d"},
             r"uri must be https://, http:// or the ARN of a managed MLflow app",
         ),
-        ({"uri": "https://ann:secret@mlflow", "experiment": "d"}, "uri must have no user and password"),
+        ({"uri": "https://ann:secret@mlflow", "experiment": "d"}, "uri must not contain user and password"),
         ({"uri": "https://mlflow/?team=shop", "experiment": "d"}, "tracking server, without a query, got"),
         ({"uri": "https://mlflow", "experiment": " "}, "experiment must be a name of at most 500 characters"),
     ],
