@@ -36,8 +36,8 @@ _REASON = (
     "jobs, which concurrent jobs would overwrite"
 )
 _LIST = (
-    "S3 returns 403 for a missing key to callers that may not list the bucket, so running jobs could not be told from refused "
-    "ones; the API lists nothing; rejected: a response that does not distinguish the two"
+    "S3 returns 403 for a missing key to callers that may not list the bucket, so a running job would look like a refused one; "
+    "the API lists nothing; rejected: a response that does not distinguish the two"
 )
 
 

@@ -16,7 +16,7 @@ _MOST = 2**31 - 1
 class Quota:
     """Number of calls that an API key of a plan may make in a period.
 
-    API Gateway enforces quotas on a best-effort basis and may allow more calls, so they are no means to control costs.
+    API Gateway enforces quotas on a best-effort basis and may allow more calls, so they cannot control costs.
 
     See: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html
 

@@ -75,7 +75,7 @@ class CloudFormationEndpoint(Construct):
         config = self._define_config(model)
         errors = [] if watch is None else [watch(config.attr_endpoint_config_name)]
         self._endpoint = self._define_endpoint(config, [*errors, *alarms])
-        # the endpoint refers to alarms by name, which is no dependency
+        # the endpoint refers to alarms by name only, which does not create a dependency
         self._endpoint.node.add_dependency(*errors)
         self._define_scaling()
 

@@ -70,7 +70,7 @@ class Downstream(Construct):
 
     @property
     def endpoint_name(self) -> str:
-        """Name of the state and its audit chain, ``<group>.downstream``, which is no endpoint's name."""
+        """Name of the state and its audit chain, ``<group>.downstream``, which cannot be an endpoint's name."""
         return self._chain
 
     @property

@@ -250,8 +250,8 @@ class RetrainPlan:
 def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, object]:
     """Return the definition of the machine that trains, evaluates and registers one candidate.
 
-    The machine reads its request from the row in which the guard took the lock for the execution; executions without the lock fail,
-    whatever their input. Every other path ends with Release, after which the guard can start the next run.
+    The machine reads its request from the row in which the guard took the lock for the execution; executions without the lock fail
+    regardless of their input. Every other path ends with Release, after which the guard can start the next run.
 
     Args:
         plan: Plan of the pipeline.
