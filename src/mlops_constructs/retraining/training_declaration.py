@@ -339,7 +339,7 @@ class TrainingJob:
         """Return the plan of the signature that the job writes; ``None`` if the script must write it.
 
         Args:
-            evaluation: Evaluation with the label, the metric, which implies the kind of prediction, and columns that are not inputs.
+            evaluation: Evaluation with the label, the metric, which implies the kind of prediction, and columns that it excludes.
         """
         if not self.writes_signature:
             return None

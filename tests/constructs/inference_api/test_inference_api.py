@@ -292,7 +292,7 @@ def test_every_problem_of_a_model_at_once(refusing: Any, tmp_path: Path) -> None
         "name must be 1 to 32 lower-case letters",
         "timeout must be from 1 second to 29 seconds",
         "max_rate must be from 1 to 10000",
-        "forecast.schema.json promises 500",
+        "forecast.schema.json allows 500",
     ]
 
 
@@ -329,7 +329,7 @@ def test_names_and_numbers_of_plans_models_and_grants(refusing: Any) -> None:
         (lambda: api.add_plan("partners", rate=0, burst=0), "got 'partners' twice"),
         (lambda: api.add_plan("more", rate=1, burst=0), "burst must be a whole number from 1 to 5000, got 0"),
         (lambda: api.grant_predict(caller, "shelf"), "model must be one of forecast, got 'shelf'"),
-        (lambda: api.with_domain("no name", None), "name must be a name of DNS"),
+        (lambda: api.with_domain("no name", None), "name must be a DNS name"),
         (lambda: Quota.per_day(0), "calls must be a whole number from 1"),
         (
             lambda: Access.cognito(pool(refusing, "NamesPool"), scope="predict"),

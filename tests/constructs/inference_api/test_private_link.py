@@ -182,7 +182,11 @@ def test_services_that_the_api_cannot_reach(refusing: Place, tmp_path: Path) -> 
     for endpoint, name, problems in (
         (service, None, ["clients must hash", "server_name must be given for demand-hashed"]),
         (service, "No name", ["clients must hash", "server_name must be a DNS name"]),
-        (plain, NAME, ["is of unit pricing, the API of demand", "server_name must not be given for pricing-plain"]),
+        (
+            plain,
+            NAME,
+            ["belongs to unit pricing, the API to demand", "server_name must not be given for pricing-plain"],
+        ),
     ):
         with pytest.raises(ValidationError) as refused:
             api.add_model("forecast", endpoint, request=schema(tmp_path), max_rate=1, server_name=name)

@@ -960,4 +960,4 @@ def test_a_promotion_is_recorded_without_the_alarm_of_its_probation(run_machine:
     aws = FakeAws(aws_error, {**PLAN, "alarms": [], "probation": 3600, "probation_alarm": alarm}, updates=[NEW])
     aws.fail = {"cloudwatch:putMetricAlarm": [("CloudWatch.LimitExceeded", "too many alarms")] * 9}
     outcome, reason = recorded(run_machine(MACHINE, REQUEST, aws))
-    assert (outcome, "; the alarm of its probation could not be made: " in reason) == ("PROMOTED", True)
+    assert (outcome, "; the alarm of its probation could not be created: " in reason) == ("PROMOTED", True)

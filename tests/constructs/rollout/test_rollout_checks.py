@@ -168,7 +168,7 @@ def test_fails_with_more_alarms_than_a_deployment_takes():
 
 def test_fails_when_alarms_have_no_probation_to_watch():
     """They would take nothing back."""
-    with pytest.raises(ValidationError, match="got 1 and no probation; give probation"):
+    with pytest.raises(ValidationError, match="got 1 alarms and no probation; give probation"):
         RolloutChecks(probation_alarms=alarms(1))
 
 
