@@ -107,7 +107,7 @@ def test_the_only_window_of_a_day_is_named_by_the_day(monitored: MonitoredUnit, 
         key = monitored.store.report_uri(other).removeprefix(f"s3://{monitored.artifacts}/")
         monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
     assert told.returncode == 1
-    assert f"2 windows of {monitored.endpoint} ended on {day}, say which: {day}T" in told.stderr
+    assert f"2 windows of {monitored.endpoint} ended on {day}, name one of: {day}T" in told.stderr
 
 
 def test_programs_read_the_report_itself(monitored: MonitoredUnit, monitor: Run) -> None:
@@ -181,7 +181,7 @@ def test_an_endpoint_must_be_named_where_there_are_several(
     assert monitored.endpoint in told.stderr
     unwatched = monitor("report", bare.endpoint)
     assert unwatched.returncode == 1
-    assert f"the monitor of {bare.endpoint} has left no report yet" in unwatched.stderr
+    assert f"the monitor of {bare.endpoint} has written no report yet" in unwatched.stderr
 
 
 def test_a_baseline_that_was_changed_is_not_shown(monitored: MonitoredUnit, monitor: Run) -> None:

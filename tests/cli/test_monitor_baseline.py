@@ -122,7 +122,7 @@ def test_it_is_of_the_conditions_and_clusters_that_are_asked_for(
     [
         ("baseline", ("--from", "2017-08-03", "--to", "2017-08-01"), "--from must be before --to"),
         ("baseline", ("--from", "2017-08-01T06:30"), "--from must be a whole hour"),
-        ("baseline", ("--from", "2016-08-01", "--to", "2016-08-03"), "captures must hold rows of the live model, got none"),
+        ("baseline", ("--from", "2016-08-01", "--to", "2016-08-03"), "captures must contain rows of the live model, got none"),
         ("baseline", ("--condition", "prise"), "prise"),
         ("baseline", ("--output", "/dev/null/x"), "cannot write /dev/null/x"),
         ("replay", ("--baseline", "/nowhere.json"), "cannot read the baseline /nowhere.json: No such file"),
@@ -158,4 +158,4 @@ def test_an_endpoint_without_captures_says_so(monitored: MonitoredUnit, run: Run
     finally:
         unit.publish(unit.endpoint_entry)
     assert told.returncode == 1
-    assert "captures nothing that could be counted again" in told.stderr
+    assert "has no captures to count again" in told.stderr

@@ -107,7 +107,7 @@ def test_what_cannot_be_used_is_left_out_with_the_reason(shelf: Shelf) -> None:
         return kept.problem
 
     assert problem(baseline_flaw="it was changed") == "it was changed"
-    assert problem(baseline_uri=None) == "no model served"
+    assert problem(baseline_uri=None) == "no model was live"
     assert (
         problem(baseline_uri="s3://artifacts/nowhere")
         == "the baseline s3://artifacts/nowhere is missing, or may not be read"
@@ -115,7 +115,7 @@ def test_what_cannot_be_used_is_left_out_with_the_reason(shelf: Shelf) -> None:
     assert problem(baseline_sha256="f" * 64) == f"the baseline {URI} was changed after this window was decided"
     other = reports.report_of(10, reports.QUIET, baseline_uri=URI)
     shelf.put(other, None)
-    assert shelf.archive.kept(other).problem == "this run kept no counts"
+    assert shelf.archive.kept(other).problem == "this run stored no counts"
     folder = "monitor/demand-forecast/reports/2017-08-10T06"
     shelf.s3.put_object(Bucket=BUCKET, Key=f"{folder}/counts.json", Body=b"{}")
     assert shelf.archive.kept(other).counts is None

@@ -86,7 +86,7 @@ def test_objects_are_what_they_hold() -> None:
     assert counted(column(rows["numbers"])) == ("number", [1, None, 2.5])
     assert counted(column(rows["flags"])) == ("category", ["true", None, "false"])
     assert counted(column(rows["texts"])) == ("category", ["a", None, "b"])
-    assert column(rows["mixed"]) == "it holds values of int, str: one type a column can be compared"
+    assert column(rows["mixed"]) == "values of several types (int, str) are not supported: convert them to one type"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -102,12 +102,12 @@ def test_codes_are_levels_where_they_are_declared(library: str) -> None:
     [
         (
             pa.array([dt.date(2017, 8, 1)]),
-            "Date is not a feature: name it timestamp=, or give its hour or age as a column",
+            "Date is not supported: pass the column as timestamp=, or its hour or age as a column",
         ),
-        (pa.array([dt.datetime(2017, 8, 1)]), "is not a feature: name it timestamp="),
-        (pa.array([[1, 2]]), "has no cells: give its parts as columns"),
-        (pa.array([{"a": 1}]), "has no cells: give its parts as columns"),
-        (pa.array([b"a"]), "has no cells: give its parts as columns"),
+        (pa.array([dt.datetime(2017, 8, 1)]), "is not supported: pass the column as timestamp="),
+        (pa.array([[1, 2]]), "is not supported: pass its elements as columns"),
+        (pa.array([{"a": 1}]), "is not supported: pass its elements as columns"),
+        (pa.array([b"a"]), "is not supported: pass its elements as columns"),
     ],
 )
 def test_what_cannot_be_a_feature_says_why(values: Any, reason: str) -> None:
@@ -144,7 +144,7 @@ def test_frames_of_other_kinds_are_refused(tmp_path: Path) -> None:
     """A lazy frame, a list, and paths of what is no Parquet file; a Parquet file is read."""
     for frame in ([1, 2], pl.LazyFrame({"x": [1]}), {"x": [1]}):
         with pytest.raises(
-            FrameError, match="a frame must be of pandas, polars or Arrow, or the path of a Parquet file"
+            FrameError, match="a frame must be a pandas, polars or Arrow frame, or the path of a Parquet file"
         ):
             read(frame)
     (tmp_path / "rows.csv").write_text("x\n1\n")
@@ -159,13 +159,13 @@ def test_frames_of_other_kinds_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("frame", "said"),
     [
-        (pd.DataFrame(np.ones((3, 2))), "names of columns must be strings, got 0, 1; rename them"),
+        (pd.DataFrame(np.ones((3, 2))), "column names must be strings, got 0, 1; rename them"),
         (
             pd.DataFrame(np.ones((3, 2)), columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)])),
             r"must be strings, got \('a', 1\), \('a', 2\)",
         ),
-        (pd.DataFrame(np.ones((3, 2)), columns=["a", "a"]), "a name of its own: .*'a' 2 times"),
-        (pa.table([pa.array([1.0])] * 2, names=["a", "a"]), "a name of its own: .*'a' 2 times"),
+        (pd.DataFrame(np.ones((3, 2)), columns=["a", "a"]), "column names must be unique: .*'a' 2 times"),
+        (pa.table([pa.array([1.0])] * 2, names=["a", "a"]), "column names must be unique: .*'a' 2 times"),
     ],
 )
 def test_each_column_has_a_string_of_its_own_as_name(frame: Any, said: str) -> None:

@@ -81,7 +81,7 @@ def test_what_was_left_out_is_in_the_verdict() -> None:
     live = table(2).append_column("new", pa.array([1.0] * 4000)).drop_columns(["units"])
     found = compare(table(1), live)
     assert found.left_out["new"] == "the reference has no such column"
-    assert "name it timestamp=" in found.left_out["at"]
+    assert "pass the column as timestamp=" in found.left_out["at"]
     assert found.drifted == ("units", "null_patterns")
     assert found.verdict.endswith("; left out: at, new")
 

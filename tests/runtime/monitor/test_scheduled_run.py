@@ -82,7 +82,9 @@ def test_fails_when_the_bus_refuses_the_report() -> None:
             cloudwatch=cloudwatch,
             events=events,
         )
-    assert str(caught.value) == "the bus 'demand-bus' refused the report's event: [{'ErrorCode': 'NotAuthorized'}]"
+    assert (
+        str(caught.value) == "the event bus 'demand-bus' rejected the report's event: [{'ErrorCode': 'NotAuthorized'}]"
+    )
     for script in (s3_script, table_script, metric_script, event_script):
         script.assert_no_pending_responses()
 

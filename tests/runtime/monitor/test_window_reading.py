@@ -223,8 +223,8 @@ def test_values_of_another_type_are_told_with_an_object_that_has_some() -> None:
     timeline.s3.put_object(Bucket="captures", Key=key, Body=json.dumps(first).encode() + b"\n" + body)
     timeline.count("o3", captured)
     report = timeline.run(6)
-    assert report.problems == {"price: value is no number": 1}
-    assert report.problem_objects == {"price: value is no number": key}
+    assert report.problems == {"price: value is not of type number": 1}
+    assert report.problem_objects == {"price: value is not of type number": key}
     assert report.problem_lines is None
 
 
@@ -303,7 +303,7 @@ def test_an_engine_that_cannot_leave_hours_out_rests_where_a_rollout_was_taken_b
     times = [TakenBack(since="2017-08-07T20:00:00Z", until=f"2017-08-{until}:00Z")]
     timeline.table.row = replace(timeline.table.row, taken_back=canonical_json(times).decode())
     report = timeline.run(25, executions=lambda evidence, _: evidence)
-    reason = f"a rollout was rolled back at 2017-08-{until}:00Z: calls of its model are among the window's"
+    reason = f"a rollout was rolled back at 2017-08-{until}:00Z: the window includes calls of its model"
     assert report.suppressed == (reason if told else None)
     assert timeline.run(25).suppressed is None
 

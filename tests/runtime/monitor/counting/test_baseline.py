@@ -58,7 +58,7 @@ def test_closed_lists_are_recognised_or_named() -> None:
     assert closed(times=times) == ["payment"]
     assert closed(times=times, clusters=np.arange(rows) // 20) == ["payment"]
     assert closed(times=times, closed_levels=["many"]) == ["payment", "many"]
-    with pytest.raises(BaselineError, match=r"closed levels must be of an input of text, got 'price'"):
+    with pytest.raises(BaselineError, match=r"closed_levels must name inputs of text, got 'price'"):
         closed(closed_levels=["price"])
 
 

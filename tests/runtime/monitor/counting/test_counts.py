@@ -461,7 +461,7 @@ def test_a_call_without_a_row_is_named(lines: Any, baseline: Baseline, data: str
 
 def test_fails_for_columns_that_do_not_fit(baseline: Baseline) -> None:
     """Missing ones are named, and so are those of another length."""
-    with pytest.raises(ValueError, match=r"columns must hold every feature, they lack 'stock', 'store'"):
+    with pytest.raises(ValueError, match=r"columns must contain every feature, missing 'stock', 'store'"):
         count_columns({"price": [1]}, baseline)
     with pytest.raises(ValueError, match=r"columns must have one length, got 'price' of 1, 'stock' of 2, 'store' of 1"):
         count_columns({"price": [1], "stock": [1, 2], "store": ["a"]}, baseline)

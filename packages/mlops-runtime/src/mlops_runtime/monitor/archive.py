@@ -1,4 +1,4 @@
-"""What a monitor has written, read back for people: reports, the counts and the baseline of each, counts by hour."""
+"""Read a monitor's output: reports with their counts and baselines, and counts by hour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ from mlops_runtime.monitor.window import HOUR, Window
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# how far back is looked: an hourly monitor's reports lie within days, those of a yearly one within two years
+# look-back periods, tried in order: hourly monitors have reports within days, yearly ones within two years
 _DAYS = (10, 100, 800)
 _MISSING = ("NoSuchKey", "404")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What was kept of one window.
+    """The stored report, baseline and counts of one window.
 
     Args:
-        report: What was decided.
-        baseline: What it was decided against; None where it cannot be used.
+        report: The window's report.
+        baseline: Baseline of the decision; None if unusable.
         counts: The window's counts; None if missing.
-        problem: Why the baseline or the counts are not there; empty where they are.
+        problem: Why the baseline or the counts are unavailable; empty if both are.
     """
 
     report: MonitorReport
@@ -43,12 +43,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourlyCounts:
-    """Counts of a stretch of hours that were made against one baseline.
+    """Counts of several hours against one baseline.
 
     Args:
-        parts: Counts of each object, with its hour.
-        others: Objects whose counts are of another baseline, or broken.
-        taken_back: Objects with calls of a rollout that was rolled back.
+        parts: Counts of each capture object, with its hour.
+        others: Number of objects whose counts belong to another baseline or are broken.
+        taken_back: Number of objects with calls during a rollout that was rolled back.
     """
 
     parts: Sequence[tuple[datetime, Counts]]
@@ -70,7 +70,7 @@ class Archive:
         self._store = MonitorStore(s3, endpoint=endpoint, artifacts=artifacts)
 
     def newest(self, now: datetime, *, most: int = 1) -> list[MonitorReport]:
-        """Return the newest reports, newest first; fewer where there are fewer."""
+        """Return up to ``most`` of the newest reports, newest first."""
         # a window that ends within this hour has its report already
         return self._before(now + HOUR, most)
 
@@ -84,36 +84,36 @@ class Archive:
         return list(self._store.past_runs(day + timedelta(days=1), since=day).reports())
 
     def history(self, report: MonitorReport, *, most: int) -> list[MonitorReport]:
-        """Return the reports before one, newest first."""
+        """Return the reports that precede one, newest first."""
         return self._before(datetime.fromisoformat(report.window_until), most)
 
     def metrics(self) -> str | None:
-        """Return the newest window's metrics as Prometheus text; None if no window was decided about since they are written."""
+        """Return the newest window's metrics in Prometheus text format; None if no run has written them yet."""
         body = self._body(metrics_key(self._endpoint))
         return None if body is None else body.decode()
 
     def kept(self, report: MonitorReport) -> Kept:
-        """Return a report with its counts and its baseline, as far as they can be used."""
+        """Return a report with its counts and its baseline, each if usable."""
         counts = self._counts(report)
         if report.baseline_flaw is not None or report.baseline_uri is None or report.baseline_sha256 is None:
-            return Kept(report=report, counts=counts, problem=report.baseline_flaw or "no model served")
+            return Kept(report=report, counts=counts, problem=report.baseline_flaw or "no model was live")
         try:
             baseline = self._store.decided_baseline(report.baseline_uri, report.baseline_sha256)
         except BaselineIntegrityError as error:
             return Kept(report=report, counts=counts, problem=str(error))
-        problem = "" if counts is not None else "this run kept no counts"
+        problem = "" if counts is not None else "this run stored no counts"
         return Kept(report=report, baseline=baseline, counts=counts, problem=problem)
 
     def hourly(
         self, variant: str, window: Window, baseline: Baseline, *, aside: Sequence[TakenBack] = ()
     ) -> HourlyCounts:
-        """Return the counts of each hour of a window that were made against a baseline, as the monitor takes them.
+        """Return a window's counts by hour against a baseline, selected as the monitor selects them.
 
         Args:
             variant: Name of the variant.
-            window: Which hours.
-            baseline: The baseline.
-            aside: Rollouts that were rolled back: objects with calls from their time are left out. Default: none.
+            window: The hours to read.
+            baseline: Baseline of the counts.
+            aside: Rollouts that were rolled back; objects with calls during them are excluded. Default: none.
         """
         digest = content_hash(baseline)
         by_hour = self._store.counts_by_hour(variant, window)
@@ -133,7 +133,7 @@ class Archive:
         return found
 
     def _has_reports(self) -> bool:
-        """Return whether there is any, however old: one call for a model that nothing watches."""
+        """Return whether any report exists, with one request: spares unmonitored endpoints the longer look-backs."""
         prefix = reports_prefix(self._endpoint)
         return self._s3.list_objects_v2(Bucket=self._artifacts, Prefix=prefix, MaxKeys=1)["KeyCount"] > 0
 

@@ -1,4 +1,4 @@
-"""Calls and latency as CloudWatch counts them: one request for the newest hours, one for the weeks before.
+"""Calls and latency of an endpoint from CloudWatch, each read with one query.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
 and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 SAGEMAKER = "AWS/SageMaker"
 _FINE = timedelta(minutes=5)
-# values by five minutes are kept for 63 days, by the hour for 455
+# CloudWatch retains five-minute values for 63 days and hourly values for 455
 _FINE_DAYS = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A metric. ``milliseconds`` is how many its unit has, where it is a time."""
+    """A CloudWatch metric. ``milliseconds``: milliseconds per unit, of a latency metric."""
 
     namespace: str
     metric: str
@@ -33,20 +33,20 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """How many calls there were, and the hour of the newest one."""
+    """The number of calls, and the hour of the newest call."""
 
     count: int
     newest: datetime | None
 
 
 def sources(endpoint: str, variant: str, traffic: Mapping[str, Any] | None) -> tuple[Source, Source | None]:
-    """Return where calls and latency are published: SageMaker's own metrics, or what ``traffic`` says, which names no latency.
+    """Return the metrics of calls and of latency: SageMaker's, or those of ``traffic``; latency is None if ``traffic`` omits it.
 
     Args:
         endpoint: Name of the endpoint.
         variant: Name of the variant.
-        traffic: ``namespace``, ``metric`` and ``dimensions`` of the calls; with ``latency``, the same of the latency and how many
-            ``milliseconds`` its unit has. Default: SageMaker's.
+        traffic: ``namespace``, ``metric`` and ``dimensions`` of the calls; ``latency`` has the same keys and ``milliseconds``, the
+            milliseconds per unit. Default: SageMaker's metrics.
     """
     if traffic is None:
         dimensions = {"EndpointName": endpoint, "VariantName": variant}
@@ -60,12 +60,11 @@ def sources(endpoint: str, variant: str, traffic: Mapping[str, Any] | None) -> t
 
 
 def calls_of(cloudwatch: "CloudWatchClient", source: Source, window: Window, *, since: datetime) -> Calls:
-    """Return a window's calls since a time; those before it were another model's."""
+    """Return a window's calls since a time; earlier ones were served by another model."""
     start = max(window.start, since.astimezone(UTC))
     period = _FINE if window.end - start <= _FINE_DAYS else HOUR
-    start = (
-        start + (datetime.min.replace(tzinfo=UTC) - start) % period
-    )  # values of a period that had begun are of both models
+    # round up to a full period: the period that contains the start mixes calls of both models
+    start = start + (datetime.min.replace(tzinfo=UTC) - start) % period
     if start >= window.end:
         return Calls(0, None)
     [series] = _series(cloudwatch, source, {"calls": "Sum"}, start=start, end=window.end, period=period)
@@ -75,7 +74,7 @@ def calls_of(cloudwatch: "CloudWatchClient", source: Source, window: Window, *, 
 
 
 def latency_of(cloudwatch: "CloudWatchClient", source: Source, window: Window) -> list[LatencyHour]:
-    """Return the hours with calls of a window and the four weeks before it."""
+    """Return the hours that had calls, of a window and the four weeks before it."""
     statistics = {"calls": "SampleCount", **{name: name for name in PERCENTILES}}
     start = window.start - timedelta(weeks=BASELINE_WEEKS)
     calls, *percentiles = _series(cloudwatch, source, statistics, start=start, end=window.end, period=HOUR)
@@ -100,7 +99,7 @@ def _series(
     end: datetime,
     period: timedelta,
 ) -> list[dict[datetime, float]]:
-    """Return each statistic's values by time, in the order asked for."""
+    """Return each statistic's values by time, in the order of ``statistics``."""
     metric = {
         "Namespace": source.namespace,
         "MetricName": source.metric,

@@ -1,7 +1,7 @@
-"""Columns of a data frame as monitors count them: pandas, polars and Arrow through narwhals, Parquet through pyarrow.
+"""Convert data frame columns to the values that monitors count: pandas, polars and Arrow via narwhals, Parquet via pyarrow.
 
-Types come from the reference and are never guessed from values, but for what an object column holds. A number is counted as a
-64-bit float, text and truth values by their level, as JSON would write them: what a capture of a call would hold.
+A feature's type follows from the reference column's type; only object columns are typed by their values. Numbers become 64-bit
+floats. Strings and booleans become levels, written as in JSON, as in the capture of a call.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Type = Literal["number", "category"]
 
 
 class FrameError(ValueError):
-    """A frame cannot be compared; the message lists every problem."""
+    """A data frame cannot be compared; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class FrameColumn:
     """A column that can be a feature.
 
     Args:
-        type: How it is counted.
-        values: Its values, a missing one NaN or null.
+        type: Number or category.
+        values: The values; missing ones are NaN or null.
     """
 
     type: Type
@@ -36,10 +36,10 @@ class FrameColumn:
 
 
 def read(frame: Any) -> nw.DataFrame[Any]:
-    """Return a frame of pandas, polars or Arrow, or a Parquet file by its path.
+    """Return a pandas, polars or Arrow frame, or the Parquet file at a path, as a narwhals frame.
 
     Raises:
-        FrameError: If it is something else, or a column has the name of another or a name that is not a string.
+        FrameError: If the type is not supported, or column names are duplicate or not strings.
 
     Example:
         >>> import pyarrow as pa
@@ -52,28 +52,28 @@ def read(frame: Any) -> nw.DataFrame[Any]:
         rows: nw.DataFrame[Any] = nw.from_native(frame, eager_only=True)
         names: list[Any] = rows.columns
     except nw.exceptions.DuplicateError as error:
-        raise FrameError(f"each column must have a name of its own: {' '.join(str(error).split())}") from error
+        raise FrameError(f"column names must be unique: {' '.join(str(error).split())}") from error
     except TypeError as error:
         raise FrameError(
-            f"a frame must be of pandas, polars or Arrow, or the path of a Parquet file, got {type(frame).__name__}; "
+            f"a frame must be a pandas, polars or Arrow frame, or the path of a Parquet file, got {type(frame).__name__}; "
             "collect a lazy frame first"
         ) from error
     if others := [name for name in names if not isinstance(name, str)]:
-        raise FrameError(f"names of columns must be strings, got {', '.join(map(repr, others))}; rename them")
+        raise FrameError(f"column names must be strings, got {', '.join(map(repr, others))}; rename them")
     return rows
 
 
 def column(series: nw.Series[Any], *, as_category: bool = False) -> FrameColumn | str:
-    """Return a column as it is counted, or why it cannot be a feature.
+    """Return a column's type and values, or the reason why it cannot be a feature.
 
     Args:
-        series: The reference's.
-        as_category: Whether its values are levels although they are numbers. Default: numbers are numbers.
+        series: The reference's column.
+        as_category: Whether numbers are levels of a category. Default: they are numbers.
 
     Example:
         >>> import pyarrow as pa
         >>> column(read(pa.table({"tags": [["a"], ["b"]]}))["tags"])
-        'List(String) has no cells: give its parts as columns'
+        'List(String) is not supported: pass its elements as columns'
     """
     dtype, known = series.dtype, series.drop_nulls()
     if len(known) == 0:
@@ -87,12 +87,12 @@ def column(series: nw.Series[Any], *, as_category: bool = False) -> FrameColumn 
     if dtype == nw.Duration:
         return FrameColumn("number", _spread(series, lambda some: some.dt.total_microseconds().to_numpy() / 1e6))
     if dtype in (nw.Date, nw.Datetime, nw.Time):
-        return f"{dtype} is not a feature: name it timestamp=, or give its hour or age as a column"
-    return f"{dtype} has no cells: give its parts as columns"
+        return f"{dtype} is not supported: pass the column as timestamp=, or its hour or age as a column"
+    return f"{dtype} is not supported: pass its elements as columns"
 
 
 def live_values(series: nw.Series[Any], of: Type, *, as_category: bool = False) -> Column:
-    """Return a live column's values for a feature of a type; values of another type stay as they are, and are counted as such.
+    """Return a live column's values for a feature of a type; values of another type stay unchanged and count as mistyped.
 
     Example:
         >>> import pyarrow as pa
@@ -107,10 +107,10 @@ def live_values(series: nw.Series[Any], of: Type, *, as_category: bool = False) 
 
 
 def times(series: nw.Series[Any]) -> np.ndarray[Any, np.dtype[np.datetime64]]:
-    """Return times to the second, UTC; what is missing is NaT.
+    """Return times to the second, in UTC; missing ones are NaT.
 
     Raises:
-        FrameError: If the column holds no times.
+        FrameError: If the column is neither times nor dates.
 
     Example:
         >>> from datetime import datetime
@@ -131,7 +131,7 @@ def _parquet(path: Path) -> Any:
     try:
         import pyarrow.parquet as pq  # noqa: PLC0415 - of an extra: only a path needs it
     except ImportError as error:
-        raise FrameError(f"reading {path} needs pyarrow; install it, or give a frame") from error
+        raise FrameError(f"reading {path} needs pyarrow; install it, or pass a frame") from error
     try:
         return pq.read_table(path)
     except (OSError, ValueError) as error:
@@ -147,11 +147,11 @@ def _of_objects(series: nw.Series[Any], *, as_category: bool) -> FrameColumn | s
     if kinds <= {str} or kinds <= {bool} or (as_category and kinds <= {int, float}):
         return FrameColumn("category", [None if value is None else _text(value) for value in values])
     names = ", ".join(sorted(kind.__name__ for kind in kinds))
-    return f"it holds values of {names}: one type a column can be compared"
+    return f"values of several types ({names}) are not supported: convert them to one type"
 
 
 def _coded(series: nw.Series[Any]) -> Coded:
-    """Return each row's level by its place among the levels, -1 where it is missing."""
+    """Return each row's level as its index among the levels, -1 if missing."""
     codes = np.full(len(series), -1, dtype=np.int64)
     known = ~series.is_null().to_numpy().astype(bool)
     some = series.drop_nulls()
@@ -167,7 +167,7 @@ def _coded(series: nw.Series[Any]) -> Coded:
 
 
 def _spread(series: nw.Series[Any], of: Callable[[nw.Series[Any]], Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return numbers of the known values in their places, NaN elsewhere."""
+    """Return ``of`` of the values that are not null, at their positions, and NaN elsewhere."""
     found = np.full(len(series), np.nan)
     known = ~series.is_null().to_numpy().astype(bool)
     found[known] = of(series.drop_nulls())
@@ -175,7 +175,7 @@ def _spread(series: nw.Series[Any], of: Callable[[nw.Series[Any]], Any]) -> np.n
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as Python has it."""
+    """Return a value as a Python object instead of a numpy scalar or Decimal."""
     if isinstance(value, np.generic):
         value = value.item()
     return float(value) if isinstance(value, Decimal) else value
@@ -188,5 +188,5 @@ def _text(value: Any) -> str:
 
 
 def names_of(frames: Sequence[nw.DataFrame[Any]]) -> list[str]:
-    """Return the names of columns of frames, each once, in the order of the first."""
+    """Return the distinct column names of frames, in order of first occurrence."""
     return list(dict.fromkeys(name for frame in frames for name in frame.columns))

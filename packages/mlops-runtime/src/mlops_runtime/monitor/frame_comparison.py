@@ -1,4 +1,4 @@
-"""Compare two data frames as the monitors compare a window with its baseline: the same cells, rules and page, in one call.
+"""Compare two data frames for drift with the cells, rules and report page of the monitors.
 
 from mlops_runtime.monitor.frame_comparison import compare
 found = compare(last_month, today, cluster="household_id", timestamp="at")
@@ -43,7 +43,7 @@ _NAME = "live rows"
 
 
 class DriftFoundError(Exception):
-    """Rows drifted; the message is the verdict."""
+    """The live rows drifted; the message is the verdict."""
 
 
 def compare(
@@ -58,22 +58,22 @@ def compare(
     ignore: Sequence[str] = (),
     spec: MonitorSpec | None = None,
 ) -> "FrameComparison":
-    """Return how live rows differ from those of a reference.
+    """Compare live rows with those of a reference.
 
     Args:
-        reference: A frame of pandas, polars or Arrow, or the path of a Parquet file.
+        reference: A pandas, polars or Arrow frame, or the path of a Parquet file.
         live: As ``reference``.
-        cluster: Column of what comes together (a household, a day), whose rows vary together. Default: rows are independent.
+        cluster: Column that identifies clusters of correlated rows (a household, a day). Default: rows are independent.
         timestamp: Column with each row's time. Default: rows have no times, and conditions of time cannot be used.
-        prediction: Column with a model's predictions, numbers. Default: rows have none.
-        conditions: What is known ahead of a row and changes what its columns look like. Default: nothing.
+        prediction: Column with a model's predictions, numbers. Default: no predictions.
+        conditions: Circumstances known ahead of a row that change the distribution of its columns. Default: none.
         categories: Columns of numbers whose values are levels: codes. Default: numbers are numbers.
-        ignore: Columns that are left out. Default: none.
-        spec: Effects that matter and significance. Default: those of `MonitorSpec`.
+        ignore: Columns to leave out. Default: none.
+        spec: Minimum effects and significance level. Default: those of `MonitorSpec`.
 
     Raises:
-        FrameError: With every column that is named and missing and what is not a `Condition`, and if a frame cannot be read or
-            its columns do not each have a string of their own as name.
+        FrameError: With every named column that is missing and every entry of ``conditions`` that is not a `Condition`; also if a
+            frame cannot be read or its column names are not unique strings.
 
     Example:
         >>> import numpy as np, pyarrow as pa
@@ -98,7 +98,7 @@ def compare(
 
 
 class Reference:
-    """A reference that many frames are compared with: its types, cells and design effects are found once.
+    """A reference to compare many frames with: types, cells and design effects are computed once.
 
     Args:
         frame: As ``reference`` of `compare`.
@@ -110,7 +110,7 @@ class Reference:
         ignore: As in `compare`.
 
     Raises:
-        FrameError: As `compare` says.
+        FrameError: See `compare`.
 
     Example:
         >>> import pyarrow as pa
@@ -178,7 +178,7 @@ class Reference:
             raise FrameError(str(error)) from error
 
     def compare(self, live: Any, *, spec: MonitorSpec | None = None) -> "FrameComparison":
-        """Return how a frame differs.
+        """Compare a frame with the reference.
 
         Args:
             live: As in `compare`.
@@ -200,7 +200,7 @@ class Reference:
         counts = count_columns(values, self.baseline, predictions=predictions, times=at)
         only = [name for name in names_of([rows]) if name not in {*self._types, *self.left_out, *self._aside}]
         left_out = {**self.left_out, **dict.fromkeys(only, "the reference has no such column")}
-        # there is one window: nothing before it can confirm or deny what drifts in it
+        # a single window: no earlier one can confirm its drift
         alone = replace(spec or MonitorSpec(), alarm_windows=1, of_windows=1)
         return FrameComparison(
             report=_report(self.baseline, counts, alone, at, left_out),
@@ -210,7 +210,7 @@ class Reference:
         )
 
     def _values(self, rows: nw.DataFrame[Any], name: str) -> Column:
-        # a column that is missing is one of nulls: what a model would be given
+        # a missing column counts as nulls: the model would receive nulls
         if name not in rows.columns:
             return [None] * len(rows)
         return live_values(rows[name], self._types[name], as_category=self._types[name] == "category")
@@ -218,13 +218,13 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameComparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     Args:
-        report: The monitors' report.
-        baseline: What was compared with.
+        report: The report, as monitors write it.
+        baseline: Baseline of the reference.
         counts: The live rows' counts.
-        backend: Of the live frame: what `frame` returns is of the same library.
+        backend: Library of the live frame, in which `frame` returns its result.
     """
 
     report: MonitorReport
@@ -234,7 +234,7 @@ class FrameComparison:
 
     @property
     def verdict(self) -> str:
-        """What was found, in a sentence, with the columns that were not compared."""
+        """The result as one sentence, with the columns that were left out."""
         said = self.report.verdict.removeprefix(f"{_NAME}: ")
         return f"{said}; left out: {', '.join(self.left_out)}" if self.left_out else said
 
@@ -245,7 +245,7 @@ class FrameComparison:
 
     @property
     def features(self) -> tuple[FeatureDrift, ...]:
-        """Each column's verdict with its evidence."""
+        """Verdict and evidence of each column."""
         return self.report.drift.features
 
     @property
@@ -259,13 +259,13 @@ class FrameComparison:
         return self.report.drift.left_out or {}
 
     def frame(self) -> Any:
-        """Return a row a column: verdict, p-value, rule, distance and why it was not tested, in the live frame's library."""
+        """Return a frame of the live frame's library with one row a column: verdict, p-value, rule, distance, why untested."""
         fields = ("name", "drifted", "p_value", "rule", "description", "psi", "ordinary_psi", "untested", "in_part")
         columns = {name: [getattr(feature, name) for feature in self.features] for name in fields}
         return nw.from_dict(columns, backend=self.backend).to_native()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON has it."""
+        """Return the report as the dictionary of its JSON."""
         found: dict[str, Any] = json.loads(self.json())
         return found
 
@@ -274,10 +274,10 @@ class FrameComparison:
         return canonical_json(self.report).decode()
 
     def html(self, path: str | Path | None = None) -> str:
-        """Return the page of the comparison: one file without scripts or requests.
+        """Return the report page as HTML, self-contained and without scripts.
 
         Args:
-            path: Where it is written too. Default: nowhere.
+            path: File to write the page to as well. Default: no file.
         """
         text = page(self.report, baseline=self.baseline, counts=self.counts, history=())
         if path is not None:
@@ -285,10 +285,10 @@ class FrameComparison:
         return text
 
     def raise_for_drift(self) -> None:
-        """Do nothing if no column drifted.
+        """Raise an error if a column drifted.
 
         Raises:
-            DriftFoundError: With the verdict, if one did.
+            DriftFoundError: With the verdict.
         """
         if self.state is MonitorState.VIOLATION:
             raise DriftFoundError(self.verdict)
@@ -344,7 +344,7 @@ def _report(
 
 
 def _span(at: Any) -> tuple[str, str]:
-    """Return the first and the last time of the rows; now where they have none."""
+    """Return the first and the last time of the rows; now for rows without times."""
     some = at is not None and not np.isnat(at).all()
     found = (
         (np.nanmin(at), np.nanmax(at)) if some else (np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s"),) * 2
@@ -354,4 +354,4 @@ def _span(at: Any) -> tuple[str, str]:
 
 
 def _reasons(left_out: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or "none is left to compare"
+    return "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or "all of them are ignored"

@@ -1,4 +1,4 @@
-"""A Grafana dashboard of what `prometheus_text` writes: six panels, the data source and the endpoints as variables.
+"""A Grafana dashboard of the metrics of `prometheus_text`: six panels, with data source and endpoints as variables.
 
 See: https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
 """
@@ -7,14 +7,14 @@ from typing import Any
 
 from mlops_runtime.monitor.prometheus_text import FEATURES, PSI, QUALITY, ROWS, STATE, WINDOW_END
 
-# of Grafana 10.4 and later, which migrate it to their own
+# schema of Grafana 10.4; later versions migrate it
 _SCHEMA = 39
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _CHOSEN = '{endpoint=~"$endpoint"}'
 
 
 def dashboard() -> dict[str, Any]:
-    """Return the dashboard, as Grafana's import and its provisioning take it.
+    """Return the dashboard as a JSON model, for Grafana's import and provisioning.
 
     Example:
         >>> [panel["title"] for panel in dashboard()["panels"]][:2]

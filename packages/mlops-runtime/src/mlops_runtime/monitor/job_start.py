@@ -1,4 +1,4 @@
-"""Start the job that counts and decides, at the time that its schedule names. No numpy here: what starts it is light."""
+"""Start the processing job of one scheduled monitor run. Imports no numpy: the starting function is small."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mlops.monitor")
 CODE = "code"
 _CODE_FOLDER = f"/opt/ml/processing/input/{CODE}"
-# its names are "<endpoint>-monitor-<minute>", of at most 63 characters
+# job names are "<endpoint>-monitor-<minute>", at most 63 characters
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProcessingJob.html
 CHARACTERS_OF_TIME = len("201708080600")
 MAXIMUM_ENDPOINT_NAME = 63 - len("-monitor-") - CHARACTERS_OF_TIME
@@ -35,10 +35,10 @@ MAXIMUM_ENDPOINT_NAME = 63 - len("-monitor-") - CHARACTERS_OF_TIME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorJobPlan:
-    """Where the job runs and what it may use.
+    """Image, instances, network and tags of the job.
 
-    ``maximum`` is in seconds. With ``code_uri`` it is a Spark application: the URI of the file that Spark runs. ``further_tags``
-    are the unit's beside its own.
+    ``maximum`` is its timeout in seconds. ``code_uri`` makes it a Spark application: the S3 URI of the file that Spark runs.
+    ``further_tags`` are the unit's additional tags.
     """
 
     image_uri: str
@@ -59,7 +59,7 @@ class MonitorJobPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartSettings:
-    """Environment of ``monitor_start``: the plan, and that of the deciding function."""
+    """Environment of the function ``monitor_start``: the job's plan, and the settings of the decision."""
 
     plan: MonitorJobPlan
     decide: Mapping[str, Any]
@@ -69,7 +69,7 @@ class StartSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "StartSettings":
-        """Read ``JOB``, ``ARTIFACTS_BUCKET``, ``CAPTURE_BUCKET``, ``ROLLOUT_TABLE`` and what ``DecideSettings`` reads."""
+        """Read ``JOB``, ``ARTIFACTS_BUCKET``, ``CAPTURE_BUCKET``, ``ROLLOUT_TABLE`` and the variables of ``DecideSettings``."""
         decide: dict[str, Any] = {
             "endpoint": environment["ENDPOINT"],
             "variant": environment["VARIANT"],
@@ -93,14 +93,14 @@ class StartSettings:
 
 
 def job_request(settings: StartSettings, now: datetime) -> "CreateProcessingJobRequestTypeDef":
-    """Return the arguments of CreateProcessingJob for one run; the job reads S3 and DynamoDB itself, so it has a network.
+    """Return the CreateProcessingJob request of one run; without network isolation, because the job reads S3 and DynamoDB itself.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProcessingJob.html and, for Spark,
     https://docs.aws.amazon.com/sagemaker/latest/dg/use-spark-processing-container.html
 
     Args:
-        settings: Where it runs, and on what.
-        now: The time that the schedule names; the same minute gives the same name.
+        settings: The job's plan and settings.
+        now: The scheduled time; the same minute results in the same job name.
     """
     plan, endpoint = settings.plan, settings.decide["endpoint"]
     now = now.astimezone(UTC)
@@ -143,7 +143,7 @@ def job_request(settings: StartSettings, now: datetime) -> "CreateProcessingJobR
 
 
 def start(now: datetime, settings: StartSettings, sagemaker: "SageMakerClient") -> str:
-    """Start the job of one run, and return its name; one that is there already was started by the same event."""
+    """Start the job of one run and return its name; a job that exists already was started by the same event."""
     request = job_request(settings, now)
     name = str(request["ProcessingJobName"])
     try:

@@ -1,7 +1,7 @@
-"""The monitor's metrics: a function logs them in CloudWatch's embedded metric format, a job publishes them.
+"""The monitor's CloudWatch metrics: functions log them in embedded metric format, jobs call PutMetricData.
 
-Every pair of name and dimensions is a metric that is paid for by the month, so their number is bounded: aggregates of each monitor,
-staleness, and the PSI of ``alarm_features`` alone. The report has the rest.
+CloudWatch charges monthly for each combination of name and dimensions, so their number is bounded: aggregates of each monitor,
+staleness, and the PSI of ``alarm_features``. The report contains the rest.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -29,7 +29,7 @@ _COUNTS = frozenset(
 
 
 def lines(values: Iterable[MetricValue], *, unit: str, endpoint: str, variant: str, now: datetime) -> list[str]:
-    """Return the log lines that publish values: one a dimension set, each far below the 100 metrics that a directive may have.
+    """Return the log lines that publish values: one line a dimension set, far below the limit of 100 metrics a directive.
 
     Example:
         >>> from datetime import UTC
@@ -56,15 +56,15 @@ def lines(values: Iterable[MetricValue], *, unit: str, endpoint: str, variant: s
 
 
 def data(values: Iterable[MetricValue], *, endpoint: str, variant: str, now: datetime) -> list[dict[str, Any]]:
-    """Return values as PutMetricData takes them: for a job, whose lines go to a log group of unknown class.
+    """Return values as ``MetricData`` of PutMetricData, for jobs: the class of their log group may not support embedded metrics.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 
     Args:
-        values: What to publish; far fewer than the 1,000 that a request may have.
+        values: The values to publish, far fewer than the limit of 1,000 a request.
         endpoint: Name of the endpoint.
         variant: Name of the variant.
-        now: The time that they are of.
+        now: Timestamp of the values.
     """
     written = []
     for value in values:

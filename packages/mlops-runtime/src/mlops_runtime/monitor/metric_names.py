@@ -1,4 +1,4 @@
-"""Names of a monitor's metrics, as the functions publish and the constructs declare and price them. Needs no numpy."""
+"""Names of a monitor's metrics, shared by the functions that publish them and the constructs. Imports no numpy."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -8,9 +8,9 @@ from mlops_runtime.monitor.monitors.quality_metrics import METRICS as METRICS_OF
 from mlops_runtime.monitor.spec import MonitorSpec
 
 Monitor = Literal["drift", "quality", "estimates", "bias", "explainability", "latency"]
-# of estimates that have limits
+# published if estimates have limits
 BEYOND_LIMITS = "EstimatesBeyondLimits"
-# by the value of the dimension Monitor; of quality besides those below
+# by the value of the dimension Monitor; quality metrics are listed below
 METRICS: Mapping[Monitor, tuple[str, ...]] = {
     "drift": (
         "SampleCount",
@@ -24,22 +24,22 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
         "UnannouncedCalls",
     ),
     "quality": ("SampleCount", "WapeRatio", "WapeRatioLow", "QualityViolations", "LabelCoverage", "LabelLagHours"),
-    # one of them: of a regression, a classification or classes, which only the baseline knows; with limits one more
+    # one of the three, by the baseline's target: regression, classification or classes; one more with limits
     "estimates": ("EstimatedWape", "EstimatedAuc", "EstimatedMacroRecall"),
     "bias": ("BiasViolations",),
     "explainability": ("Ndcg",),
     "latency": ("LatencyRatio", "LatencyViolations"),
 }
-# of regression or classification, which only the baseline knows; a model of classes publishes two others instead of these six
+# a multiclass model publishes these two instead of the six of _QUALITY; only the baseline contains the kind of target
 PUBLISHED_OF_CLASSES = tuple(metric.name for metric in CLASSES)
 _QUALITY = tuple(name for name, metric in METRICS_OF_QUALITY.items() if metric.is_published)
 
 
 def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
-    """Return every metric that a monitor may publish, as ``monitor/name`` or ``drift/Psi/feature``: what its price is of.
+    """Return every metric that a monitor may publish, as ``monitor/name`` or ``drift/Psi/feature``; the cost estimate counts them.
 
     Args:
-        spec: Which features have a metric of their own, and which quality metrics have a limit.
+        spec: Names the features with their own metric and the quality metrics with a limit.
 
     Example:
         >>> len(metric_names(MonitorSpec())), metric_names(MonitorSpec(alarm_features=("price",)))[-1]
@@ -52,12 +52,12 @@ def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
 
 
 def quality_names(spec: MonitorSpec) -> list[str]:
-    """Return the quality metrics that are published: those of either target, and those that have a limit."""
+    """Return the quality metrics that are published: those of regression and classification, and those with a limit."""
     return [*_QUALITY, *sorted(set(spec.quality_limits) - set(_QUALITY))]
 
 
 def camel(name: str) -> str:
-    """Return a metric's name as CloudWatch's are written.
+    """Return a metric's name in CloudWatch's spelling.
 
     Example:
         >>> camel("wape_ratio"), camel("CaptureLagHours"), camel("recall/dry_red")

@@ -1,4 +1,4 @@
-"""Model Monitor's files, from our baseline, counts and labels: ``statistics.json``, ``constraints.json`` and those of quality.
+"""SageMaker Model Monitor's ``statistics.json`` and ``constraints.json``, written from a baseline, counts and labelled rows.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-statistics.html
 and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-constraints.html
@@ -24,11 +24,11 @@ OTHER, NEW = "__other__", "__new__"
 
 
 def statistics(baseline: Baseline, counts: Counts) -> dict[str, Any]:
-    """Return ``statistics.json``: item count and each feature's numbers over the window.
+    """Return ``statistics.json``: item count and the statistics of each feature in the window.
 
-    Buckets are the baseline's bins, not Model Monitor's ten equal widths, and there is no sketch: counts are exact. The two
-    outermost bounds are the window's minimum and maximum; a bin that cannot have one (no value fell there) has none on that side.
-    Levels that the baseline does not keep one by one are ``__other__``, those that it never saw ``__new__``.
+    Buckets are the baseline's bins, not Model Monitor's ten of equal width. Counts are exact, without a sketch. The two outermost
+    bounds are the window's minimum and maximum; an outermost bin without values may lack bounds.
+    Levels that the baseline counts together are ``__other__``, levels that it does not contain ``__new__``.
     """
     return {
         "version": 0.0,
@@ -38,13 +38,13 @@ def statistics(baseline: Baseline, counts: Counts) -> dict[str, Any]:
 
 
 def constraints(baseline: Baseline, spec: MonitorSpec) -> dict[str, Any]:
-    """Return ``constraints.json``: what Model Monitor would hold the baseline's features to.
+    """Return ``constraints.json``: Model Monitor's constraints of the baseline's features.
 
-    It is for tools that read Model Monitor's files; our decision is `decide`'s, whose rules these constraints cannot say.
+    For tools that read Model Monitor's files. The monitor decides with `decide`, whose rules these constraints cannot express.
 
     Args:
-        baseline: The live model's.
-        spec: What counts as much: shares that do not fit are at most ``minimum_share``, distances at most ``minimum_effect``.
+        baseline: The live model's baseline.
+        spec: Thresholds: ``minimum_share`` bounds the share of mistyped or unknown values, ``minimum_effect`` the distance.
     """
     return {
         "version": 0.0,
@@ -118,7 +118,7 @@ def _feature(baseline: FeatureBaseline, counts: FeatureCounts) -> dict[str, Any]
 
 
 def _levels(baseline: FeatureBaseline, counts: FeatureCounts) -> list[tuple[str, int]]:
-    """Return the count of each level, and of the others together."""
+    """Return the count of each level, and the total of the others."""
     kept, rest = counts.counts[: len(baseline.levels)], counts.counts[len(baseline.levels) : -1]
     levels = list(zip(baseline.levels, kept, strict=True))
     if baseline.tail is None:
@@ -138,22 +138,22 @@ def _buckets(edges: Sequence[float], counts: FeatureCounts) -> list[dict[str, fl
     ]
 
 
-# Model Monitor gives no standard deviation of fewer
+# Model Monitor reports no standard deviation for fewer rows
 _MINIMUM_ROWS = 200
 _CURVE_POINTS = 100
 
 
 def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: datetime) -> dict[str, Any] | None:
-    """Return ``statistics.json`` of model quality; None without a labelled row that can be evaluated, and for several outputs.
+    """Return ``statistics.json`` of model quality; None without labelled rows that can be evaluated, and for several outputs.
 
-    Standard deviations are over bootstrap draws of calls, where Model Monitor takes five samples of 80 %; below 200 rows they are
-    the text ``NaN``, as there. A metric that is not defined, and an infinite one, are the text ``NaN`` too. The best constant
-    classifier predicts every row positive. Curves have a hundred points at most.
+    Standard deviations come from a bootstrap over calls, where Model Monitor takes five samples of 80 %. With fewer than 200 rows
+    they are the string ``NaN``, as Model Monitor's are. Undefined and infinite metrics are the string ``NaN`` too. The best
+    constant classifier predicts every row positive. Curves have at most 100 points.
 
     Args:
         rows: Labelled rows of a window that can be evaluated.
-        baseline: Target and threshold. Default: a regression.
-        evaluated_at: When it was measured.
+        baseline: Has the target and threshold. Default: a regression.
+        evaluated_at: Time of the evaluation.
     """
     target = Target.of(baseline)
     if not len(rows) or target.outputs is not None:
@@ -174,7 +174,7 @@ def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: d
 
 def _regression(rows: int, found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
     metrics = {name: _of(name, rows, found) for name in ("mae", "rmse", "r2")}
-    # missing if a label is so large that its square is not a double
+    # missing if the square of a label overflows a double
     rmse, spread = found["rmse"][0] if "rmse" in found else None, _deviation("rmse", found)
     deviation = None if rmse is None or spread is None else 2 * rmse * spread
     return {"mse": _metric(rows, None if rmse is None else rmse * rmse, deviation), **metrics}
@@ -215,7 +215,7 @@ def _classification(rows: Rows, threshold: float, found: Mapping[str, tuple[floa
 
 
 def _classes(rows: Rows, classes: Sequence[str], found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
-    """Return the metrics of classes; those of each class are weighted by the rows of its label, as Model Monitor has them."""
+    """Return the multiclass metrics, averaged over classes with the number of labels as weights, as in Model Monitor."""
     matrix, size = np.array(confusion(rows, len(classes)), dtype=np.float64), len(rows)
     hits, labelled, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     weights = labelled / size

@@ -1,4 +1,4 @@
-"""What the runs before a time wrote: listed once, each report read once, and only when it is asked for."""
+"""Earlier runs of a monitor: their keys are listed once, and each report is read once, when first requested."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _OBJECTS = "objects.json"
-# how far back the run before is looked for: an hourly monitor's lies within days, that of a yearly one within two years
+# look-back periods for the previous run: days for an hourly monitor, two years for a yearly one
 _DAYS = (10, 100, 800)
 _GONE = frozenset({"NoSuchKey", "404", "NoSuchBucket", "AccessDenied"})
 
@@ -28,8 +28,8 @@ class PastRuns:
         s3: Client.
         bucket: Bucket of the reports.
         endpoint: Name of the endpoint.
-        since: From when on windows ended whose reports `reports` yields.
-        until: The time.
+        since: Earliest end of the windows that `reports` yields.
+        until: Windows that ended from this time on are excluded.
     """
 
     def __init__(self, s3: "S3Client", bucket: str, endpoint: str, *, since: datetime, until: datetime) -> None:
@@ -38,13 +38,13 @@ class PastRuns:
         self._read: dict[str, MonitorReport] = {}
 
     def reports(self) -> Iterator[MonitorReport]:
-        """Yield their reports, newest first."""
+        """Yield the runs' reports, newest first."""
         for key in reversed(self._keys):
             if key.endswith(f"/{REPORT}"):
                 yield self._report(key)
 
     def report_of(self, end: datetime) -> MonitorReport | None:
-        """Return the report of the window that ended at a time, however far back; None if it was not decided."""
+        """Return the report of the window that ended at a time, however far back; None if no report exists."""
         try:
             return self._report(f"{report_folder(self._endpoint, end)}/{REPORT}")
         except ClientError as error:
@@ -53,7 +53,7 @@ class PastRuns:
             return None
 
     def inventory(self) -> Inventory | None:
-        """Return the objects that the newest of them read, however far back; None if there was no run."""
+        """Return the inventory of objects of the newest run, up to 800 days back; None without a run."""
         keys, days = self._keys, iter(_DAYS)
         while not (found := [key for key in keys if key.endswith(f"/{_OBJECTS}")]):
             back = next(days, None)

@@ -1,8 +1,8 @@
-"""A report as Prometheus reads it: text of version 0.0.4, one object an endpoint, for a textfile directory or any scraper.
+"""A report in Prometheus text format 0.0.4: one object an endpoint, for the textfile collector or any scraper.
 
-Every sample is of the newest window and has no time of its own: Prometheus drops samples that are older than five minutes, and a
-window is hours old. ``mlops_monitor_window_end_timestamp_seconds`` says how old; an alert on its age says that a monitor has
-stopped. The number of series is bounded: features are those of ``alarm_features`` and the ten that moved most.
+Samples are of the newest window and have no timestamp: Prometheus drops samples older than five minutes, and a window is hours
+old. ``mlops_monitor_window_end_timestamp_seconds`` is the end of the window; alert on its age to detect a stopped monitor. The
+number of series is bounded: features are those of ``alarm_features`` and the ten with the largest PSI.
 
 See: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format and
 https://github.com/prometheus/node_exporter#textfile-collector
@@ -22,15 +22,15 @@ FEATURES = "mlops_monitor_features"
 PSI = "mlops_monitor_feature_psi"
 QUALITY = "mlops_monitor_quality"
 VALUE = "mlops_monitor_value"
-# by name: what it is of
+# help text by metric name
 FAMILIES: Mapping[str, str] = {
     STATE: "Whether a monitor is in a state: 1 for the one that it is in, 0 for the others.",
-    WINDOW_END: "When the newest window that was decided about ended.",
+    WINDOW_END: "End of the newest window that has a report.",
     ROWS: "Rows of the window.",
     FEATURES: "Features of the window by verdict.",
-    PSI: "PSI of a feature: of those with an alarm of their own, and the ten largest.",
+    PSI: "PSI of a feature: those with their own alarm, and the ten largest.",
     QUALITY: "A metric of quality with labels: its value, its interval at 95 %, the holdout's and its limit.",
-    VALUE: "What else a monitor publishes, by its name in CloudWatch.",
+    VALUE: "Other metrics of a monitor, by their name in CloudWatch.",
 }
 _LARGEST = 10
 
@@ -38,10 +38,10 @@ Sample = tuple[Mapping[str, str], float]
 
 
 def prometheus_text(report: MonitorReport) -> str:
-    r"""Return a report as Prometheus text; families without a sample are left out.
+    r"""Return a report in Prometheus text format; families without samples are omitted.
 
     Args:
-        report: The newest window's.
+        report: The newest window's report.
 
     Example:
         >>> from mlops_runtime.contracts.monitor_report import DriftResult
@@ -75,7 +75,7 @@ def _states(report: MonitorReport) -> Iterator[Sample]:
 
 
 def _verdicts(report: MonitorReport) -> Iterator[Sample]:
-    """Yield how many features have each verdict; each feature has one."""
+    """Yield the number of features with each verdict; a feature has exactly one."""
     if not report.drift.features:
         return
     found = dict.fromkeys(("drifted", "suspect", "steady", "in_part", "untested"), 0)
@@ -124,7 +124,7 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    r"""Return a label's value with what the format gives a meaning escaped; half a surrogate pair has no UTF-8.
+    r"""Return a label value with special characters escaped and lone surrogates replaced.
 
     Example:
         >>> _escaped('a "b"\\\n')
@@ -135,7 +135,7 @@ def _escaped(value: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number as Go reads it.
+    """Return a number in the syntax of Go, which Prometheus parses.
 
     Example:
         >>> [_number(value) for value in (5040, 0.1, float("inf"), float("nan"))]

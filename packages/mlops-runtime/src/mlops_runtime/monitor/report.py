@@ -1,4 +1,4 @@
-"""From what one run knows to its report."""
+"""Build the report of one monitor run from its evidence."""
 
 from dataclasses import replace
 from typing import Literal
@@ -28,12 +28,12 @@ def build(
     """Return the report of one run.
 
     Args:
-        evidence: What the run knows.
-        spec: Thresholds, which the report keeps.
+        evidence: The data that the run read.
+        spec: Thresholds, included in the report.
         endpoint: Name of the endpoint.
         variant: Name of the variant.
-        window: What was decided about.
-        engine: What counted. Default: functions.
+        window: The evaluated window.
+        engine: Engine that counted. Default: Lambda functions.
     """
     live, baseline = evidence.live, evidence.baseline
     found = decide(evidence, window, spec)

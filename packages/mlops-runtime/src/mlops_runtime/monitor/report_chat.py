@@ -1,10 +1,10 @@
-"""What a report says in a chat: the verdict, what to do, a thread an endpoint."""
+"""A report as a chat notification: verdict and next steps, in one thread an endpoint."""
 
 from mlops_runtime.contracts.chat_notification import ChatNotification, NotificationContent, NotificationMetadata
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.report_message import steps
 
-# breaks what a chat takes for a mention, and shows nothing
+# zero-width space: keeps a chat from parsing a mention
 _BREAK = "\u200b"
 
 
@@ -12,8 +12,8 @@ def chat_notification(report: MonitorReport, uri: str) -> ChatNotification:
     """Return the notification of a report.
 
     Args:
-        report: As it is published.
-        uri: Where it lies.
+        report: The report as published.
+        uri: S3 URI of the report.
 
     Example:
         >>> from mlops_runtime.contracts.monitor_report import DriftResult
@@ -44,7 +44,7 @@ def chat_notification(report: MonitorReport, uri: str) -> ChatNotification:
 
 
 def _plain(text: str) -> str:
-    """Return a text in which a chat reads no link, no mention and no command: names of columns may be anything.
+    """Escape links, mentions and commands of a chat: column names may contain any character.
 
     See: https://docs.slack.dev/messaging/formatting-message-text/#escaping
 

@@ -1,4 +1,4 @@
-"""Where the reports of an endpoint's monitor lie, and the newest of them. Needs no numpy."""
+"""S3 keys of a monitor's reports, and its newest report. Imports no numpy."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REPORT = "report.json"
-# a monitor decides at least every 90 days; one that decides hourly is found in the first step
+# a monitor runs at least every 90 days; the first step finds hourly ones
 LONGEST_DAYS = 100
 _DAYS = (2, 10, LONGEST_DAYS)
 
 
 def metrics_key(endpoint: str) -> str:
-    """Return where the metrics of an endpoint's newest window lie, as Prometheus text.
+    """Return the key of the Prometheus text of an endpoint's newest window.
 
     Example:
         >>> metrics_key("demand-forecast")
@@ -36,7 +36,7 @@ def reports_prefix(endpoint: str) -> str:
 
 
 def report_folder(endpoint: str, end: datetime) -> str:
-    """Return the prefix below which the files of a window's report lie, without a slash at its end.
+    """Return the key prefix of the files of a window's report, without a trailing slash.
 
     Example:
         >>> report_folder("demand-forecast", datetime(2017, 8, 8, 6, tzinfo=UTC))
@@ -46,7 +46,7 @@ def report_folder(endpoint: str, end: datetime) -> str:
 
 
 def report_keys(s3: "S3Client", bucket: str, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
-    """Return the keys of the files of reports between two times, oldest first; their names sort by time."""
+    """Return the keys of the report files between two times, oldest first; keys sort by time."""
     found: list[str] = []
     pages = s3.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=reports_prefix(endpoint), StartAfter=report_folder(endpoint, since)
@@ -60,7 +60,7 @@ def report_keys(s3: "S3Client", bucket: str, endpoint: str, *, since: datetime, 
 
 
 def newest_report(s3: "S3Client", bucket: str, endpoint: str, *, now: datetime) -> MonitorReport | None:
-    """Return the newest report, of a window that ended up to now; None where the last 100 days have none.
+    """Return the newest report of a window that ended up to now; None without one in the last 100 days.
 
     Raises:
         ContractError: If the object is not a report.

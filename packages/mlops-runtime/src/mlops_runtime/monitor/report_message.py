@@ -1,4 +1,4 @@
-"""What a report says, in a sentence and in a message that people can act on."""
+"""A report as one sentence and as an actionable message."""
 
 import re
 from collections import Counter
@@ -11,11 +11,11 @@ from mlops_runtime.monitor.monitors.monitor_kind import LISTED, SILENT
 from mlops_runtime.monitor.monitors.monitor_table import results
 
 _NAMED = 3
-_MANY = 0.01  # of the rows and what could not be read
+_MANY = 0.01  # share of the rows and of the lines with problems
 
 
 def problems(report: MonitorReport) -> list[tuple[str, int]]:
-    """Return the problems of a report, the most frequent first; a baseline that cannot be used is said elsewhere."""
+    """Return the problems of a report, most frequent first, without an unusable baseline: the verdict reports it."""
     found = Counter(report.problems or {})
     for _, result in results(report):
         found.update(result.problems or {})
@@ -23,7 +23,7 @@ def problems(report: MonitorReport) -> list[tuple[str, int]]:
 
 
 def problem_place(report: MonitorReport, name: str) -> str:
-    """Return the newest capture object with a problem and its first lines with it; empty where no object has it.
+    """Return the newest capture object with a problem and the first lines concerned; empty if no object has it.
 
     Example:
         >>> from mlops_runtime.contracts.monitor_report import DriftResult
@@ -40,10 +40,10 @@ def problem_place(report: MonitorReport, name: str) -> str:
 
 
 def problems_text(report: MonitorReport) -> str:
-    """Return the three most frequent problems with how often each came, and how many other kinds there are.
+    """Return the three most frequent problems with their counts, and the number of other kinds.
 
     Returns:
-        A sentence without its period; empty where there is no problem.
+        A sentence without its period; empty without problems.
     """
     found = problems(report)
     named = [f"{name} ({times:,})" for name, times in found[:_NAMED]]
@@ -52,13 +52,13 @@ def problems_text(report: MonitorReport) -> str:
 
 
 def are_many(report: MonitorReport) -> bool:
-    """Return whether any problem came for more than one in a hundred of the rows."""
+    """Return whether the most frequent problem concerns more than 1 % of the rows."""
     found = problems(report)
     return bool(found) and found[0][1] > _MANY * (report.rows + found[0][1])
 
 
 def short_flaw(flaw: str) -> str:
-    """Return why a baseline cannot be used, without where it lies and its hashes.
+    """Return why a baseline cannot be used, without its URI and hashes.
 
     Example:
         >>> short_flaw("the baseline s3://artifacts/baseline.json was changed: it has SHA-256 1a, approved was 2b")
@@ -89,7 +89,7 @@ def verdict(report: MonitorReport) -> str:
 
 
 def message(report: MonitorReport, uri: str) -> str:
-    """Return the notification: what happened, what to do, and where the report is."""
+    """Return the text of the notification: findings, next steps and the report's URI."""
     lines = [
         report.verdict,
         "",
@@ -97,7 +97,7 @@ def message(report: MonitorReport, uri: str) -> str:
         f"Model: {report.model_package_arn or 'none'}",
         *_section("What happened:", _happened(report)),
         *_section("What to do:", steps(report)),
-        *_section("Left out, and how often:", _problems(report)),
+        *_section("Problems, and how often:", _problems(report)),
         "",
         f"Report: {uri}",
     ]
@@ -109,7 +109,7 @@ def _labelled(report: MonitorReport) -> int:
 
 
 def advice(report: MonitorReport) -> str:
-    """Return what to do in one line, for where a message has no lines of its own.
+    """Return the next steps in one line.
 
     Example:
         >>> from mlops_runtime.contracts.monitor_report import DriftResult, QualityResult
@@ -142,11 +142,11 @@ def _happened(report: MonitorReport) -> list[str]:
 
 
 def steps(report: MonitorReport) -> list[str]:
-    """Return what to do, a line each."""
+    """Return the next steps, one string each."""
     if report.baseline_flaw is not None:
         return [
-            "find out who changed or removed it, and put the approved version of the object back; until then nothing is decided",
-            "redrive the dead letters of the counting function afterwards",
+            "find out who changed or removed it, and restore the approved version of the object; until then nothing is decided",
+            "then redrive the dead-letter queue of the counting function",
         ]
     of_monitors = [line for kind, result in results(report) for line in kind.advice(result, report)]
     return [*of_monitors, *staleness.advice(report)]

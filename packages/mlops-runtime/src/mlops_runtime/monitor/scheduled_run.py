@@ -1,4 +1,4 @@
-"""The two runs of the monitor: count one capture object, and decide over a window."""
+"""The two entry points of the monitor: count a capture object, and decide on a window."""
 
 import json
 import logging
@@ -37,33 +37,33 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
 _log = logging.getLogger("mlops.monitor")
-# a function has minutes; a job counts parts of an object side by side
+# the limit of a function, which runs for minutes; a job counts parts of an object in parallel
 MAXIMUM_BYTES = 2 << 30
-# checks of what a rollout may look like
+# violations that the traffic of a rollout may cause
 _DRIFT = frozenset({"baseline_drift_check", "completeness_check", "categorical_values_check"})
 
 
 def count_object(body: str, store: MonitorStore, table: RolloutTable) -> MonitorState:
-    """Count the capture object that an "Object Created" event names, against the live model's baseline.
+    """Count the capture object of an "Object Created" event against the live model's baseline.
 
-    Counting an object again writes the same counts to the same key; after a promotion, the new model's part beside the
-    earlier one's. An event about anything else is left alone.
+    Idempotent: counting an object again writes the same counts to the same key. After a promotion the counts against the new
+    model's baseline are written next to the earlier ones. Events of other objects are ignored.
 
     See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 
     Returns:
-        ``OK``, or ``NOT_YET_DEPLOYED`` when nothing is live and there is no baseline to count against.
+        ``OK``, or ``NOT_YET_DEPLOYED`` if no model is live, so that there is no baseline.
 
     Raises:
         KeyError: If the event names no object; the message goes to the dead-letter queue.
-        BaselineIntegrityError: If the baseline is missing, or not the one that was approved; the message waits in the dead-letter
-            queue until the baseline is restored and the queue redriven.
+        BaselineIntegrityError: If the baseline is missing or differs from the approved one; the message goes to the dead-letter
+            queue, to be redriven when the baseline is restored.
     """
     detail = json.loads(body)["detail"]
     bucket, key = detail["bucket"]["name"], detail["object"]["key"]
     if store.counts_key(key) is None:
         _log.warning(
-            "%s is not a capture of this endpoint: those are capture/<endpoint>/<variant>/yyyy/mm/dd/hh/<name>.jsonl",
+            "%s is not a capture of this endpoint: expected capture/<endpoint>/<variant>/yyyy/mm/dd/hh/<name>.jsonl",
             key,
         )
         return MonitorState.OK
@@ -91,18 +91,18 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecideSettings:
-    """Environment of ``monitor_decide``.
+    """Environment of the function ``monitor_decide``.
 
     Args:
         endpoint: Name of the endpoint.
         variant: Name of the variant.
         unit: Name of the business unit.
-        bus: Name of its event bus.
-        window_hours: How much of the past is decided about.
+        bus: Name of the unit's event bus.
+        window_hours: Length of a window in hours.
         spec: Thresholds.
-        traffic: Where calls and latency are published. Default: SageMaker's own metrics.
-        period_hours: How often it is decided. Default: once a window.
-        engine: What counts. Default: functions.
+        traffic: Metrics of calls and latency, see `call_metrics.sources`. Default: SageMaker's metrics.
+        period_hours: Hours between runs. Default: ``window_hours``.
+        engine: Engine that counts. Default: Lambda functions.
         model_monitors: Monitors of SageMaker Model Monitor that run. Default: none, another engine counts.
     """
 
@@ -121,9 +121,9 @@ class DecideSettings:
     def from_environment(cls, environment: Mapping[str, str]) -> "DecideSettings":
         """Read ``ENDPOINT``, ``VARIANT``, ``UNIT``, ``EVENT_BUS``, ``WINDOW_HOURS`` and ``MONITOR``.
 
-        ``TRAFFIC`` says where calls are counted that SageMaker does not count: ``{"namespace", "metric", "dimensions"}``, and with
-        ``latency`` where their latency is. ``PERIOD_HOURS`` says how often it is decided, ``MODEL_MONITORS`` which monitors of
-        SageMaker Model Monitor report.
+        Optional: ``TRAFFIC`` is the metric of calls that SageMaker does not count, ``{"namespace", "metric", "dimensions"}``, with
+        the metric of their latency as ``latency``. ``PERIOD_HOURS`` is the time between runs, ``MODEL_MONITORS`` a comma-separated
+        list of the monitors that SageMaker Model Monitor runs.
         """
         monitors = tuple(name for name in MONITORS if name in environment.get("MODEL_MONITORS", "").split(","))
         return cls(
@@ -151,17 +151,17 @@ def decide_window(
     measured: Mapping[Monitor, MonitorResult] | None = None,
     executions: Callable[[Evidence, Window], Evidence] | None = None,
 ) -> MonitorReport:
-    """Decide over the last window: write the report's files, log the metrics, send ``MLOps Monitor Reported``.
+    """Decide on the last window: write the report's files, publish the metrics, send the event ``MLOps Monitor Reported``.
 
     Args:
-        now: The time that the schedule's event carries.
+        now: Time of the scheduled event.
         settings: Endpoint, window, thresholds.
         store: The endpoint's objects.
-        table: The endpoint's row: what is live, and whether a rollout runs.
+        table: The endpoint's row: live version and rollout lock.
         cloudwatch: Client.
         events: Client.
-        measured: Results of the window that were measured elsewhere, by monitor. Default: none.
-        executions: Adds what an engine that is not ours found in a window. Default: ours counted.
+        measured: Results of the window from elsewhere, by monitor. Default: none.
+        executions: Adds the findings of an external engine to a window's evidence. Default: the platform's engine counted.
     """
     window = Window.before(now, settings.window_hours)
     place = Place(
@@ -190,7 +190,7 @@ def publish(
     cloudwatch: "CloudWatchClient",
     events: "EventBridgeClient",
 ) -> MonitorReport:
-    """Conclude from the evidence, whichever engine gave it: report, violations, metrics, event."""
+    """Write report, violations and metrics of the evidence of any engine, and send the event."""
     spec = settings.spec
     report = build(
         evidence, spec, endpoint=settings.endpoint, variant=settings.variant, window=window, engine=settings.engine
@@ -215,19 +215,19 @@ def _tell_metrics(
 ) -> None:
     endpoint, variant = settings.endpoint, settings.variant
     if settings.engine == "PROCESSING":
-        # a job's lines go to the account's group of all jobs, whose class may be one without embedded metrics
+        # jobs log to the account's shared log group, whose class may not support embedded metrics
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch_Logs_Log_Classes.html
         published: Any = data(values, endpoint=endpoint, variant=variant, now=now)
         cloudwatch.put_metric_data(Namespace=metric_namespace(settings.unit), MetricData=published)
         return
-    # a line of its own, with nothing before it: that is what CloudWatch reads metrics out of
+    # CloudWatch extracts embedded metrics from lines that contain nothing else
     for line in lines(values, unit=settings.unit, endpoint=endpoint, variant=variant, now=now):
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def _files(evidence: Evidence, found: Violations, window: Window, now: datetime, spec: MonitorSpec) -> dict[str, bytes]:
-    """Return the files beside the report: with them and the baseline, a page or a replay needs nothing else."""
+    """Return the files stored with the report: the page and a replay need only these and the baseline."""
     files = {"constraint_violations.json": canonical_json(found)}
     if evidence.baseline is None:
         return files
@@ -245,7 +245,7 @@ def _files(evidence: Evidence, found: Violations, window: Window, now: datetime,
 
 
 def _published(report: MonitorReport) -> MonitorReport:
-    """Return the report as it is published: without drift while a rollout suppresses it; the stored report keeps it."""
+    """Return the report to publish: without drift while a rollout suppresses it; the stored report includes it."""
     if (
         report.suppressed is None
         or report.drift.state is not MonitorState.VIOLATION
@@ -278,4 +278,4 @@ def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "Ev
     }
     answer = events.put_events(Entries=[entry])  # type: ignore[list-item] # a plain dict
     if answer["FailedEntryCount"]:
-        raise RuntimeError(f"the bus {settings.bus!r} refused the report's event: {answer['Entries']}")
+        raise RuntimeError(f"the event bus {settings.bus!r} rejected the report's event: {answer['Entries']}")

@@ -1,4 +1,4 @@
-"""What a monitor tests and how strictly, as data: declared by the construct, read by ``monitor_decide``."""
+"""Thresholds of a monitor: set by the construct, read by the function ``monitor_decide``."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -35,41 +35,43 @@ class MonitorSpec:
     """Thresholds of one monitor.
 
     Args:
-        features: Features that are tested for drift. Default: every feature of the baseline, and the prediction.
-        alarm_features: Features with a CloudWatch metric of their own (each costs money). Default: none, only the aggregates.
-        minimum_effect: Smallest shift that counts, as PSI: a normal mean that moves by d standard deviations has a PSI of
-            about d squared (0.01 is 0.1, 0.05 is 0.22 standard deviations). Smaller shifts never alarm, however many the rows.
-            Default: 0.01. Of how wide values are spread half the root counts: 5 % of a normal standard deviation.
-        significance: Chance that a window without drift reports any feature (Holm's step-down over the features). Default: 0.01.
-        minimum_share: Smallest share of the rows that counts where a value was rare or absent in the baseline: a level that it
-            never saw, a null, a value outside its range. Default: 0.0025, and any share that chance does not explain of new levels
-            in a closed list (`FeatureBaseline.closed`); another value than this holds for those too.
-        relative_shift: Smallest relative shift of mean or quantile that counts for ``amounts``. Default: 0.02, two percent.
-        amounts: Features whose relative shift matters (prices): on a wide distribution five percent hide in the bins. Default:
+        features: Features to test for drift. Default: every feature of the baseline, and the prediction.
+        alarm_features: Features with their own CloudWatch metric, each at a cost. Default: none, only the aggregates.
+        minimum_effect: Smallest shift that counts, as PSI: a shift of a normal distribution's mean by d standard deviations has a
+            PSI of about d squared (0.01 is 0.1, 0.05 is 0.22 standard deviations). Smaller shifts never alarm, at any sample size.
+            For the spread of values the minimum is half the square root: 5 % of a normal standard deviation. Default: 0.01.
+        significance: Probability that a window without drift reports any feature (family-wise error rate, by Holm's step-down
+            procedure). Default: 0.01.
+        minimum_share: Smallest share of rows that counts for values that are rare or absent in the baseline: new levels, nulls,
+            values out of range. Default: 0.0025; for new levels of a closed list (`FeatureBaseline.closed`) any significant share.
+            A value other than the default applies to those too.
+        relative_shift: Smallest relative shift of mean or quantile that counts for ``amounts``. Default: 0.02, 2 %.
+        amounts: Features to test for relative shifts (prices): in a wide distribution the bins conceal a shift of 5 %. Default:
             every continuous number that is above 0 in the whole baseline.
-        alarm_windows: Windows of the last ``of_windows`` in which a feature must drift before it alarms. Default: 2.
-        of_windows: Default: 3.
-        merge_hours: Up to how many hours before a window are added to it until it has ``minimum_rows``. Default: 168.
+        alarm_windows: Number of the last ``of_windows`` windows in which a feature must drift before it alarms. Default: 2.
+        of_windows: Number of windows that ``alarm_windows`` refers to. Default: 3.
+        merge_hours: Maximum number of earlier hours to add to a window until it has ``minimum_rows``. Default: 168.
         minimum_rows: Rows below which a window is ``INSUFFICIENT_DATA``. Default: 200.
-        maximum_untested: Share of the features without a result, for want of independent rows, above which a window
-            without a finding is ``INSUFFICIENT_DATA``; also if one of ``alarm_features`` is among them. Default: 0.2.
+        maximum_untested: Largest share of features without a result because of too few independent rows. Above it, or if one of
+            ``alarm_features`` has no result, a window without a finding is ``INSUFFICIENT_DATA``. Default: 0.2.
         minimum_labels: Labelled rows below which quality is ``INSUFFICIENT_DATA``. Default: 100.
-        maximum_wape_ratio: Live WAPE over the holdout's, at least 1, above which quality is a ``VIOLATION``. Default: 1.25.
-        quality_limits: Worst allowed value by metric, such as ``{"wape": 0.4, "rmse": 12}`` of a regression or ``{"auc": 0.7}`` of
-            a classification: violated when the whole interval is worse. Default: none.
-        estimate_limits: Worst allowed estimate by metric, before labels come: a warning that `DriftAlarms` makes an alarm of, when
-            the whole interval is worse and labels confirmed two of the last three estimates; never a violation. Default: none.
-        maximum_bias_shift: Distance of a bias metric from its baseline's that counts; violated when the whole interval is farther.
-            Default: 0.05.
-        minimum_ndcg: Similarity of the features' ranking by attribution to the baseline's, below which explainability is a
-            ``VIOLATION``. Default: 0.9, Clarify's.
+        maximum_wape_ratio: Ratio of live WAPE to the holdout's, at least 1, above which quality is a ``VIOLATION``. Default: 1.25.
+        quality_limits: Worst allowed value by metric, such as ``{"wape": 0.4, "rmse": 12}`` for a regression or ``{"auc": 0.7}``
+            for a classification; violated if the whole confidence interval is worse. Default: none.
+        estimate_limits: Worst allowed estimate by metric, before labels arrive: a warning, with an alarm by `DriftAlarms`, if the
+            whole interval is worse and labels confirmed two of the last three estimates; never a violation. Default: none.
+        maximum_bias_shift: Largest distance of a bias metric from the baseline's; violated if the whole confidence interval is
+            farther away. Default: 0.05.
+        minimum_ndcg: Similarity (NDCG) of the features' ranking by attribution to the baseline's ranking, below which
+            explainability is a ``VIOLATION``. Default: 0.9, as in Clarify.
         latency_limits: Largest model latency in milliseconds by ``p50``, ``p95`` or ``p99``. Default: none.
-        maximum_latency_ratio: Model latency over that of the weeks before, above which latency is a ``VIOLATION``. Default: 1.5.
-        label_delay_hours: How long after its call a label may arrive: captures are read back this far before the window.
+        maximum_latency_ratio: Ratio of model latency to that of the preceding weeks, above which latency is a ``VIOLATION``.
+            Default: 1.5.
+        label_delay_hours: Maximum time between a call and its label: captures are read this far before the window.
             Default: 192 (eight days, for forecasts a week ahead).
 
     Raises:
-        ValueError: With every setting that is of another type, out of range, or names what there is not.
+        ValueError: With every setting that has a wrong type, is out of range, or names an unknown feature or metric.
 
     Example:
         >>> MonitorSpec(minimum_effect=0.05, alarm_features=("price",)).minimum_rows
@@ -166,14 +168,14 @@ def _limits(name: str, limits: object, known: Mapping[str, Range]) -> Iterator[s
 
 
 def _quality_ranges(limits: object) -> dict[str, Range]:
-    """Return the range of each metric, and of those of a class or an output that have a limit."""
+    """Return the allowed range of each metric, including metrics of a class or an output that have a limit."""
     named = [name for name in limits if isinstance(name, str) and "/" in name] if isinstance(limits, Mapping) else []
     fitting = [name for name in named if kinds_of(name) and name.isascii() and name.isprintable()]
     return {name: metric_of(name).limit for name in (*METRICS, *fitting)}
 
 
 def _estimate_ranges(limits: object) -> dict[str, Range]:
-    """Return the range of each metric that can be expected before labels come."""
+    """Return the allowed range of each metric that can be estimated before labels arrive."""
     return {
         name: allowed
         for name, allowed in _quality_ranges(limits).items()
@@ -182,7 +184,7 @@ def _estimate_ranges(limits: object) -> dict[str, Range]:
 
 
 def _mixed(setting: str, limits: Mapping[str, float]) -> Iterator[str]:
-    """Yield that no model has all of some metrics, with one of each kind."""
+    """Yield a problem if no kind of model has all metrics of a setting."""
     names = [name for name in limits if isinstance(name, str) and kinds_of(name)]
     if not names or set.intersection(*(set(kinds_of(name)) for name in names)):
         return
@@ -196,7 +198,7 @@ def _mixed(setting: str, limits: Mapping[str, float]) -> Iterator[str]:
 
 
 def _is_names(value: object) -> bool:
-    # of one text alone each letter would be a name
+    # a string is a sequence of names too, one a character
     return isinstance(value, tuple) and all(isinstance(name, str) and name for name in value)
 
 

@@ -1,4 +1,4 @@
-"""What monitors read and write in S3: captures, labels, counts, baselines, reports."""
+"""S3 objects of monitors: captures, labels, counts, baselines, reports."""
 
 import hashlib
 import re
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 _CHUNK = 1 << 20
-# against which baseline an object was counted
+# suffix of counts: the baseline that an object was counted against
 _BASELINE = re.compile(r"\.baseline-[0-9a-f]{16}(?=\.json$)")
-# a variant, the hour, and what SageMaker calls the object
+# variant, hour, and SageMaker's name of the object
 _CAPTURE = re.compile(r"[^/]+/\d{4}/\d\d/\d\d/\d\d/.+\.jsonl")
 _READERS = 16
 _GONE = frozenset({"NoSuchKey", "404", "NoSuchBucket", "AccessDenied"})
 
 
 class BaselineIntegrityError(ValueError):
-    """A baseline cannot be used: it is missing, not the one that was approved, or no baseline; the message says which."""
+    """A baseline cannot be used: it is missing, differs from the approved one, or cannot be parsed; see the message."""
 
 
 class MonitorStore:
-    """One endpoint's objects.
+    """One endpoint's monitoring objects in S3.
 
     Args:
         s3: Client.
         endpoint: Name of the endpoint.
         artifacts: Bucket of counts, baselines and reports.
-        captures: Bucket of captures and labels. Default: not read through this store.
+        captures: Bucket of captures and labels. Default: this store reads none.
     """
 
     def __init__(self, s3: "S3Client", *, endpoint: str, artifacts: str, captures: str = "") -> None:
@@ -51,18 +51,18 @@ class MonitorStore:
         self._baselines: dict[tuple[str, str], Baseline] = {}
 
     def baseline(self, uri: str, sha256: str) -> Baseline:
-        """Return a baseline as `read_baseline` does; kept, because an execution's baseline never changes."""
+        """Return a baseline as `read_baseline` does, cached: an execution's baseline never changes."""
         key = uri, sha256
         if key not in self._baselines:
             self._baselines[key] = self.read_baseline(uri, sha256)
         return self._baselines[key]
 
     def read_baseline(self, uri: str, sha256: str) -> Baseline:
-        """Return a baseline as it lies there now.
+        """Read a baseline from S3 and verify its hash.
 
         Args:
-            uri: Where it lies.
-            sha256: Hash of its bytes as it was approved.
+            uri: S3 URI of the baseline.
+            sha256: SHA-256 of the approved baseline's bytes.
 
         Raises:
             BaselineIntegrityError: If it is missing, has another hash, or is not a baseline.
@@ -76,10 +76,10 @@ class MonitorStore:
         return _baseline_of(uri, body)
 
     def decided_baseline(self, uri: str, sha256: str) -> Baseline:
-        """Return the baseline that a window was decided against.
+        """Return the baseline that a window was compared with.
 
         Raises:
-            BaselineIntegrityError: If it is missing, has other content, or is not a baseline.
+            BaselineIntegrityError: If it is missing, has changed since, or is not a baseline.
         """
         baseline = _baseline_of(uri, self._baseline_bytes(uri))
         if content_hash(baseline) != sha256:
@@ -96,15 +96,15 @@ class MonitorStore:
             raise BaselineIntegrityError(f"the baseline {uri} is missing, or may not be read") from error
 
     def lines(self, bucket: str, key: str) -> Iterator[bytes]:
-        """Yield an object's lines without holding the object; a line that no record can have is cut short."""
+        """Stream an object's lines; a line longer than any valid record is truncated."""
         yield from bounded_lines(self._s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(_CHUNK))
 
     def counts_key(self, capture_key: str, baseline_sha256: str | None = None) -> str | None:
-        """Return where the counts of a capture object lie: one place a baseline, so that counting it again changes nothing.
+        """Return the key of the counts of a capture object: one key a baseline, so that counting again is idempotent.
 
         Args:
-            capture_key: The capture object.
-            baseline_sha256: What it is counted against. Default: the place without that, which `counts_by_hour` groups by.
+            capture_key: Key of the capture object.
+            baseline_sha256: Hash of the baseline. Default: the key without baseline, by which `counts_by_hour` groups.
 
         Returns:
             None for an object that is not a capture of this endpoint.
@@ -116,7 +116,7 @@ class MonitorStore:
         return f"monitor/{self._endpoint}/counts/{capture_key[len(prefix) : -len('.jsonl')]}{against}.json"
 
     def capture_key(self, counts_key: str) -> str:
-        """Return the capture object that a counts object is of."""
+        """Return the key of the capture object that a counts object belongs to."""
         tail = _BASELINE.sub("", counts_key).removeprefix(f"monitor/{self._endpoint}/counts/").removesuffix(".json")
         return f"capture/{self._endpoint}/{tail}.jsonl"
 
@@ -125,21 +125,21 @@ class MonitorStore:
         self._s3.put_object(Bucket=self._artifacts, Key=key, Body=canonical_json(counts))
 
     def capture_keys(self, variant: str, window: Window) -> list[str]:
-        """Return the capture objects of a window."""
+        """Return the keys of the capture objects of a window."""
         return list(self.capture_sizes(variant, window))
 
     def capture_sizes(self, variant: str, window: Window) -> dict[str, int]:
-        """Return the bytes of each capture object of a window, in the order of the hours."""
+        """Return the size in bytes of each capture object of a window, ordered by hour."""
         return self._sizes(self._captures, f"capture/{self._endpoint}/{variant}/", window)
 
     def counts_keys(self, variant: str, window: Window) -> list[str]:
-        """Return the counts objects of a window."""
+        """Return the keys of the counts objects of a window."""
         return list(self._sizes(self._artifacts, f"monitor/{self._endpoint}/counts/{variant}/", window))
 
     def counts_by_hour(self, variant: str, window: Window) -> dict[datetime, dict[str, list[str]]]:
-        """Return the counts objects of each hour of a window that has some, by the `counts_key` of what they count.
+        """Return the keys of counts objects by hour and by `counts_key` of the capture object, for hours that have any.
 
-        An object that was delivered again after a promotion has counts against either model's baseline.
+        An object that was delivered again after a promotion has counts against the baselines of both models.
         """
         prefix = f"monitor/{self._endpoint}/counts/{variant}/"
         found: dict[datetime, dict[str, list[str]]] = {}
@@ -158,21 +158,21 @@ class MonitorStore:
         return self.capture_hour(key.removeprefix(f"capture/{self._endpoint}/").partition("/")[0], key)
 
     def counts(self, keys: Iterable[str]) -> Iterator[Counts]:
-        """Yield counts objects."""
+        """Yield the counts at keys."""
         for key in keys:
             yield from_json(Counts, self._artifact(key))
 
     def counts_against(
         self, baseline_sha256: str, objects: Sequence[Sequence[str]]
     ) -> Iterator[Counts | ContractError]:
-        """Yield the counts of each object in their order, or why they cannot be read; requests run side by side.
+        """Yield each object's counts in order, or the error if they cannot be read; requests run in parallel.
 
         Args:
-            baseline_sha256: The baseline. Where an object was not counted against it, its counts are of another one.
-            objects: The keys of each object's counts, as `counts_by_hour` has them.
+            baseline_sha256: Hash of the preferred baseline; an object without counts against it yields those against another.
+            objects: Keys of each object's counts, as in `counts_by_hour`.
         """
         with ThreadPoolExecutor(_READERS) as pool:
-            # by the batch, so that what is held does not grow with the number of objects
+            # in batches, to bound the memory
             for start in range(0, len(objects), 4 * _READERS):
                 batch = objects[start : start + 4 * _READERS]
                 yield from pool.map(lambda keys: self._counts_against(baseline_sha256, keys), batch)
@@ -186,7 +186,7 @@ class MonitorStore:
         return next((c for c in found if c.baseline_sha256 == baseline_sha256), max(found, key=lambda c: c.last))
 
     def label_hours(self, window: Window) -> list[tuple[datetime, datetime, str]]:
-        """Return the ground truth objects that were uploaded in a window: hour, time and key, in the order of their upload."""
+        """Return hour, upload time and key of the ground truth objects of a window, in the order of upload."""
         prefix = f"labels/{self._endpoint}/"
         found = [
             (hour, entry["LastModified"], entry["Key"])
@@ -196,11 +196,11 @@ class MonitorStore:
         return [(hour, within(hour, written), key) for hour, written, key in sorted(found)]
 
     def announced(self) -> Announcements:
-        """Return what looks up whether an execution announced a call; it reads nothing before a call's id looks synthetic."""
+        """Return the lookup of announced calls; it reads announcements only for calls whose id looks synthetic."""
         return Announcements(self._announced_in)
 
     def announced_calls(self, window: Window) -> int:
-        """Return how many calls executions announced in a window at most."""
+        """Return the number of calls that executions announced in a window, an upper bound of the calls made."""
         prefix = announcement_prefix(self._endpoint)
         found = (read_announcement(e["Key"][len(prefix) :]) for e in self._entries(self._artifacts, prefix, window))
         return sum(announcement.calls for announcement in found if announcement is not None)
@@ -219,27 +219,27 @@ class MonitorStore:
         return bool(answer.get("Contents"))
 
     def object_lines(self, key: str) -> Iterator[bytes]:
-        """Yield the lines of an object of the captures' bucket."""
+        """Yield the lines of an object in the bucket of captures."""
         return self.lines(self._captures, key)
 
     def put_report(self, report: MonitorReport, files: Mapping[str, bytes], end: datetime) -> str:
-        """Write the run's files and return the report's URI; a run that is repeated writes them again."""
+        """Write the run's files and return the report's URI; a repeated run overwrites them."""
         folder = self._folder(end)
-        # last: a reader that finds it finds the others
+        # the report is last: a reader that finds it finds the other files
         for name, body in {**files, REPORT: canonical_json(report)}.items():
             self._s3.put_object(Bucket=self._artifacts, Key=f"{folder}/{name}", Body=body)
         return self.report_uri(end)
 
     def report_uri(self, end: datetime) -> str:
-        """Return where the report of the window that ends then lies."""
+        """Return the URI of the report of the window that ends at a time."""
         return f"s3://{self._artifacts}/{self._folder(end)}/{REPORT}"
 
     def put_metrics(self, text: str) -> None:
-        """Write the newest window's metrics as Prometheus text: one object an endpoint."""
+        """Write the newest window's metrics in Prometheus text format: one object an endpoint."""
         self._s3.put_object(Bucket=self._artifacts, Key=metrics_key(self._endpoint), Body=text.encode())
 
     def put_violations(self, lines: bytes, end: datetime) -> None:
-        """Write a window's violations, one JSON object a line, below the hour in which it ends: what Athena reads."""
+        """Write a window's violations for Athena: JSON lines, partitioned by the hour of the window's end."""
         key = f"monitor/{self._endpoint}/violations/{end:%Y/%m/%d/%H}/violations.jsonl"
         self._s3.put_object(Bucket=self._artifacts, Key=key, Body=lines)
 
@@ -254,11 +254,11 @@ class MonitorStore:
         return report_folder(self._endpoint, end)
 
     def _sizes(self, bucket: str, prefix: str, window: Window) -> dict[str, int]:
-        """Return the bytes of the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours."""
+        """Return the sizes in bytes of the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours."""
         return {entry["Key"]: entry["Size"] for entry in self._entries(bucket, prefix, window)}
 
     def _entries(self, bucket: str, prefix: str, window: Window) -> "Iterator[ObjectTypeDef]":
-        """Yield the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours, in one listing: their keys sort by time."""
+        """Yield the objects ``<prefix>yyyy/mm/dd/hh/...`` of a window's hours with one listing: keys sort by time."""
         first, end = (f"{prefix}{time.astimezone(UTC):%Y/%m/%d/%H}" for time in (window.start, window.end))
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, StartAfter=first):
             for entry in page.get("Contents", []):

@@ -1,4 +1,4 @@
-"""A deployed endpoint's monitor as people ask it: the report of a window that they name, and how often it decides."""
+"""Read access to a deployed endpoint's monitor: the report of a window, the schedule, the live model, the captures."""
 
 import re
 from collections import Counter
@@ -18,13 +18,13 @@ from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 NEWEST = "newest"
-_LISTED = 5  # windows that an error names
-_RECORDS = 50  # newest ones of each chain
-_PACED = 13  # newest windows that say how often there is one
+_LISTED = 5  # windows listed in an error
+_RECORDS = 50  # newest records read of each chain
+_PACED = 13  # newest windows from which the period is derived
 
 
 class WatchedError(ValueError):
-    """What was asked of a monitor is not there; the message says what is."""
+    """A requested report or capture does not exist; the message lists what does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,12 @@ class Watched:
 
     Args:
         endpoint: Name of the endpoint.
-        archive: Its reports and counts.
-        rollout: The endpoint's row: what is live.
-        captured: Its captures; None where the endpoint captures nothing.
+        archive: The endpoint's reports and counts.
+        rollout: The endpoint's row with its live version.
+        captured: The endpoint's captures; None without data capture.
         now: The time in the cloud.
         records: Returns the newest audit records of the endpoint and of its unit. Default: none.
-        option: What names a window, for errors. Default: ``--window``.
+        option: Option that names a window, for error messages. Default: ``--window``.
     """
 
     endpoint: str
@@ -64,9 +64,9 @@ class Watched:
         Args:
             client: Returns the client of a service.
             endpoint: The endpoint's entry.
-            unit: Its unit's.
+            unit: The entry of its unit.
             now: The time in the cloud.
-            option: As of the class.
+            option: As in the class.
         """
         s3, artifacts = client("s3"), unit.artifacts_bucket
         capture = endpoint.capture_bucket
@@ -91,16 +91,16 @@ class Watched:
         """Return the report of a window.
 
         Args:
-            window: ``newest``, the hour in which it ended, or the day if no other ended then.
+            window: ``newest``, the hour in which the window ended, or the day if only one window ended on it.
 
         Raises:
-            WatchedError: If none matches, the day has several, or the window is not a time.
+            WatchedError: If no report matches, the day has several, or ``window`` is not a time.
         """
         newest = self.archive.newest(self.now, most=_LISTED)
         if not newest:
             raise WatchedError(
-                f"the monitor of {self.endpoint} has left no report yet; it leaves one each time that it decides: "
-                "deploy a ModelMonitor for the endpoint, or wait for its schedule"
+                f"the monitor of {self.endpoint} has written no report yet; each scheduled run writes one: "
+                "deploy a ModelMonitor for the endpoint, or wait for its next run"
             )
         if window == NEWEST:
             return newest[0]
@@ -113,14 +113,16 @@ class Watched:
         if not found:
             raise WatchedError(f"no window of {self.endpoint} ended at {window}; the newest ended at {_ends(newest)}")
         if len(found) > 1:
-            raise WatchedError(f"{len(found)} windows of {self.endpoint} ended on {window}, say which: {_ends(found)}")
+            raise WatchedError(
+                f"{len(found)} windows of {self.endpoint} ended on {window}, name one of: {_ends(found)}"
+            )
         return found[0]
 
     def period_hours(self, report: MonitorReport) -> int | None:
-        """Return how often the monitor decides by its schedule; None where the newest reports do not tell.
+        """Return the hours between scheduled runs; None if they cannot be derived from the newest reports.
 
-        A run by hand lies as far from its neighbours as it happened to: only a distance that came twice is the schedule's, and of
-        several the one that makes up most of the time.
+        Manual runs cause irregular intervals between windows: only an interval that occurs at least twice counts, and of several
+        the one that covers the most time.
         """
         earlier = self.archive.history(report, most=_PACED - 1)
         ends = [datetime.fromisoformat(each.window_until) for each in (report, *earlier)]
@@ -128,20 +130,18 @@ class Watched:
         return max((hours for hours, times in apart.items() if times > 1), key=lambda h: h * apart[h], default=None)
 
     def live_since(self) -> str | None:
-        """Return since when the live model serves; None before the first rollout."""
+        """Return the time since which the model is live; None before the first rollout."""
         live = self.rollout.read().live
         return None if live is None else from_json(LivePointer, live).since
 
     def captures(self) -> MonitorStore:
-        """Return where the captures are read.
+        """Return the store of the captures.
 
         Raises:
-            WatchedError: If the endpoint has none.
+            WatchedError: If the endpoint has no data capture.
         """
         if self.captured is None:
-            raise WatchedError(
-                f"{self.endpoint} captures nothing that could be counted again; turn on its data capture"
-            )
+            raise WatchedError(f"{self.endpoint} has no captures to count again; enable its data capture")
         return self.captured
 
 
@@ -149,7 +149,7 @@ def hour(option: str, text: str) -> datetime:
     """Return the full hour of a time that the user typed, UTC by default.
 
     Args:
-        option: The option, for the error.
+        option: Name of the option, for the error message.
         text: ISO 8601; a date alone is its first hour.
 
     Raises:
@@ -168,10 +168,10 @@ def hour(option: str, text: str) -> datetime:
 
 
 def whole_hour(option: str, text: str) -> datetime:
-    """Return a time that the user typed as the start or the end of a span: counts are kept by the hour.
+    """Return a time that the user typed as the start or the end of a span, a full hour: counts are stored by the hour.
 
     Args:
-        option: The option, for the error.
+        option: Name of the option, for the error message.
         text: ISO 8601; a date alone is its first hour.
 
     Raises:
@@ -185,7 +185,7 @@ def whole_hour(option: str, text: str) -> datetime:
     given = datetime.fromisoformat(text)
     if (given if given.tzinfo is not None else given.replace(tzinfo=UTC)) != found:
         raise WatchedError(
-            f"{option} must be a whole hour, UTC, got {text!r}; take {found:%Y-%m-%dT%H} or the hour after"
+            f"{option} must be a whole hour, UTC, got {text!r}; use {found:%Y-%m-%dT%H} or the following hour"
         )
     return found
 

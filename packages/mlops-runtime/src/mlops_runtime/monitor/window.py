@@ -1,4 +1,4 @@
-"""Which hours a decision is about, and which objects each of them had: what the next run tells late objects by."""
+"""Windows of hours that monitors evaluate, and inventories of their objects, from which the next run detects late ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ SETTLING = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Whole hours, ``start`` included, ``end`` excluded, both UTC. Successive windows share no hour and leave out none."""
+    """Whole hours in UTC, from ``start`` inclusive to ``end`` exclusive. Successive windows neither overlap nor leave gaps."""
 
     start: datetime
     end: datetime
 
     @classmethod
     def before(cls, now: datetime, hours: int) -> "Window":
-        """Return the last ``hours`` full hours that have been over for ten minutes: captures land minutes after their calls.
+        """Return the last ``hours`` full hours that ended at least ten minutes ago: captures arrive minutes after their calls.
 
-        A time without a zone is in UTC.
+        A time without a zone is UTC.
 
         Example:
             >>> Window.before(datetime(2017, 8, 8, 0, 15, tzinfo=UTC), 24).end.isoformat()
@@ -37,19 +37,19 @@ class Window:
 
     @property
     def hours(self) -> int:
-        """How many hours it has."""
+        """Length in hours."""
         return (self.end - self.start) // HOUR
 
     def extended(self, hours: int) -> "Window":
-        """Return the window with ``hours`` more before it."""
+        """Return the window, starting ``hours`` earlier."""
         return Window(self.start - timedelta(hours=hours), self.end)
 
     def due(self, delay_hours: int, period_hours: int) -> "Window":
-        """Return the earlier window whose labels are due by now: the oldest whose calls are all read back.
+        """Return the earlier window whose labels are due by now: the oldest whose calls are all read.
 
         Args:
-            delay_hours: How long labels take.
-            period_hours: How often it is decided, and so by how much windows differ.
+            delay_hours: Maximum time between a call and its label.
+            period_hours: Hours between runs, and so between the starts of windows.
 
         Example:
             >>> window = Window.before(datetime(2017, 8, 8, 0, 15, tzinfo=UTC), 24)
@@ -60,7 +60,7 @@ class Window:
         return Window(self.start - back, self.end - back)
 
     def newest(self, hours: int) -> "Window":
-        """Return its last ``hours``, or all of it where it has no more.
+        """Return the last ``hours`` of the window, at most the whole window.
 
         Example:
             >>> Window.before(datetime(2017, 8, 8, tzinfo=UTC), 168).newest(24).hours
@@ -69,7 +69,7 @@ class Window:
         return Window(max(self.start, self.end - timedelta(hours=hours)), self.end)
 
     def holds(self, hour: datetime) -> bool:
-        """Return whether an hour lies in it."""
+        """Return whether the window contains an hour."""
         return self.start <= hour < self.end
 
 
@@ -88,7 +88,7 @@ def hour_of(key: str, prefix: str) -> datetime | None:
 
 
 def within(hour: datetime, at: datetime) -> datetime:
-    """Return a time, or the end of an hour that is nearer to it where it lies outside.
+    """Return a time clamped to an hour.
 
     Example:
         >>> noon = datetime(2017, 8, 7, 12, tzinfo=UTC)
@@ -99,13 +99,13 @@ def within(hour: datetime, at: datetime) -> datetime:
 
 
 def event_time(event: Mapping[str, Any]) -> datetime:
-    """Return the time that a schedule's event carries, in UTC where it has no zone.
+    """Return the time of a scheduled event; without a zone it is UTC.
 
     Args:
-        event: As EventBridge sends it, or ``{"time": "2017-08-08T06:15:00Z"}`` by hand.
+        event: An EventBridge event, or ``{"time": "2017-08-08T06:15:00Z"}`` for a manual run.
 
     Raises:
-        ContractError: If it carries none.
+        ContractError: If it has no valid ``time``.
 
     Example:
         >>> event_time({"time": "2017-08-08T06:15:00Z"}).hour
@@ -121,7 +121,7 @@ def event_time(event: Mapping[str, Any]) -> datetime:
 
 
 def stamp(time: datetime) -> str:
-    """Return a time as contracts write it.
+    """Return a time in the format of contracts.
 
     Example:
         >>> stamp(datetime(2017, 8, 8, tzinfo=UTC))
@@ -132,7 +132,7 @@ def stamp(time: datetime) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """``objects.json``: how many counted objects each hour had, of all hours from ``since`` until ``until``; none has no entry."""
+    """``objects.json``: number of counted objects by hour from ``since`` until ``until``; hours without objects have no entry."""
 
     since: str
     until: str
@@ -141,11 +141,11 @@ class Inventory:
 
 
 def late_objects(earlier: Inventory | None, now: Inventory) -> int:
-    """Return how many objects came after the run that decided about their hour: each is reported once, by the next report.
+    """Return the number of objects that arrived after the run that evaluated their hour; the next report counts each once.
 
     Args:
-        earlier: Objects that the previous run read. Default: no earlier run, so nothing can be late.
-        now: What is seen now.
+        earlier: Inventory of the previous run. None: there was no run, so no object is late.
+        now: Inventory of this run.
 
     Example:
         >>> hours = {"2017-08-07T00:00:00Z": 2}

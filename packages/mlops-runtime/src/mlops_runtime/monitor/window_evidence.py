@@ -1,4 +1,4 @@
-"""What one run of the monitor knows, before anything is concluded from it."""
+"""The data that one monitor run has read about a window, before any decision."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,17 +16,17 @@ from mlops_runtime.monitor.window import Window
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What happened in the newest part of the window, a schedule's period: a long window must not hide that a feed has stopped.
+    """Traffic in the newest hours of the window, one schedule period: in a whole long window a stopped feed would go unnoticed.
 
     Args:
-        invocations: Calls that CloudWatch counted since the live model serves.
+        invocations: Calls that CloudWatch counted since the model is live.
         counted: Capture objects that were counted.
-        uncounted: Capture objects that were not.
+        uncounted: Capture objects that were not counted.
         rows: Counted rows of the live model.
         malformed: Lines that could not be read.
         synthetic: The platform's own calls among the captured ones: they show that capture works.
-        calls: Captured calls of the live model that callers made.
-        announced: The platform's own calls that were announced: at most so many of the invocations.
+        calls: Captured calls of the live model by callers.
+        announced: The platform's announced calls, an upper bound of its own calls among the invocations.
     """
 
     invocations: int = 0
@@ -41,33 +41,33 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What one run read.
+    """The data that one run has read.
 
     Args:
-        live: The live version. Default: none yet.
-        baseline: The live model's baseline. Default: nothing serves, or it cannot be used.
-        flaw: Why the baseline cannot be used: it is missing, or not the one that was approved. Default: it can.
-        traffic: The newest part of the window.
-        rows: Rows that drift is decided on.
-        counts: Their counts, where an engine of ours counted. Default: nothing was counted.
-        labels: Captured predictions with their labels. Default: they were not read.
-        latency_hours: How long the model took in each hour. Default: not published.
-        earlier: Gives the reports of the windows before, newest first, as far back as drift needs them. Default: none.
-        measured: Results that were measured elsewhere, in a job or by another engine, by monitor; their state is decided as that
-            of any other. Default: each monitor measures.
-        hours_merged: Hours before the window that were added to have rows enough.
+        live: The live version. Default: no model is live.
+        baseline: The live model's baseline. Default: no model is live, or its baseline cannot be used.
+        flaw: Why the baseline cannot be used: it is missing, or differs from the approved one. Default: it can.
+        traffic: Traffic in the newest hours of the window.
+        rows: Rows on which drift is decided.
+        counts: Counts of these rows by the platform's engines. Default: nothing was counted.
+        labels: Captured predictions with their labels. Default: not read.
+        latency_hours: Model latency of each hour. Default: not published.
+        earlier: Returns the reports of earlier windows, newest first, as far back as drift needs them. Default: none.
+        measured: Results from elsewhere, a job or another engine, by monitor; their state is decided as usual. Default: each
+            monitor measures.
+        hours_merged: Hours before the window that were added because it had too few rows.
         suppressed: Why drift must not be published. Default: it may.
         newest_call: Hour of the newest call that CloudWatch counted. Default: no call in the window.
-        newest_capture: Hour of the newest capture object. Default: no object in the window or the hours that may be added to it.
-        newest_label: Hour in which the newest label was uploaded. Default: none was, in the window and the label delay before it.
-        problems: What could not be read or counted, and how often, by what `counting.problems` writes or a sentence.
-        problem_objects: The newest capture object with each problem that an object has.
-        problem_lines: The first lines of that object with it, from 1, where they are known.
-        objects: Counted objects of each hour that was read.
-        violations: What an engine that is not ours wrote as violations. Default: ours are made from the rest.
-        matured: The earlier window whose labels are due by now. Default: none is scored.
-        matured_report: What was decided over it. Default: it was not watched, or is this window.
-        analyzer: What ran in place of AWS's image of Model Monitor. Default: the image, or another engine.
+        newest_capture: Hour of the newest capture object. Default: no object in the window.
+        newest_label: Hour of the newest label's upload. Default: no upload in the window or the label delay before it.
+        problems: Number of lines, values or objects with each problem, by code of `counting.problems` or sentence.
+        problem_objects: The newest capture object with each problem that objects can have.
+        problem_lines: The first lines of that object with the problem, from 1, if known.
+        objects: Number of counted objects of each hour that was read.
+        violations: Violations that an external engine wrote. Default: the platform derives them from the rest.
+        matured: The earlier window whose labels are due by now. Default: no window is scored.
+        matured_report: Report of that window. Default: it has no report, or is this window.
+        analyzer: The analyzer that ran in place of AWS's Model Monitor image. Default: the image, or another engine.
     """
 
     live: LivePointer | None = None
@@ -96,12 +96,12 @@ class Evidence:
 
     @property
     def rows_sent(self) -> int:
-        """Rows that drift is decided on, and those that could not be read."""
+        """Number of rows on which drift is decided, and of rows that could not be read."""
         return self.rows + (0 if self.counts is None else unreadable_rows(self.counts))
 
     @property
     def unusable(self) -> MonitorState | None:
-        """Why nothing can be compared: no model serves, or its baseline is missing, changed, or another model's."""
+        """Why no comparison is possible: no model is live, or its baseline is missing, changed, or another model's."""
         if self.live is None:
             return MonitorState.NOT_YET_DEPLOYED
         if self.baseline is None or self.flaw is not None:

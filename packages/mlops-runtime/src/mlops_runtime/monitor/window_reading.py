@@ -1,4 +1,4 @@
-"""Read what one decision needs, in the order in which it is needed: what is live, its baseline, counts, labels, calls."""
+"""Gather the evidence of a window: live version, baseline, counts, labels, calls and latency."""
 
 import logging
 from collections import Counter
@@ -39,15 +39,15 @@ _NO_LINES: Mapping[str, tuple[int, ...]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What is watched, and where it is read.
+    """The monitored endpoint and its data sources.
 
     Args:
         endpoint: Name of the endpoint.
         variant: Name of the variant.
         store: The endpoint's objects.
         cloudwatch: Client.
-        traffic: Where calls and latency are published. Default: SageMaker's own metrics.
-        period_hours: How often it is decided: silence is looked for in so many of the window's newest hours.
+        traffic: Metrics of calls and latency; None for SageMaker's.
+        period_hours: Hours between runs: missing traffic is detected in this many of the window's newest hours.
     """
 
     endpoint: str
@@ -67,18 +67,18 @@ def gather(
     now: datetime,
     measured: Mapping[Monitor, MonitorResult],
 ) -> Evidence:
-    """Return what is known of a window.
+    """Return the evidence of a window.
 
-    A window with too few rows is merged with hours before it, the newest first, up to ``merge_hours``. Calls of an earlier model
-    are in no count of the live one's, nor are objects with calls from the time of a rollout that was rolled back.
+    A window with too few rows is merged with the hours before it, newest first, up to ``merge_hours``. The counts exclude calls of
+    an earlier model, and objects with calls during a rollout that was rolled back.
 
     Args:
         window: The window.
-        row: The endpoint's row: what is live, who holds the lock.
+        row: The endpoint's row: live version and lock owner.
         spec: Thresholds.
-        place: What is watched, and where it is read.
-        now: When it is decided.
-        measured: Results that were measured elsewhere, by monitor.
+        place: The endpoint and its data sources.
+        now: Time of the run.
+        measured: Results from elsewhere, by monitor.
     """
     if row.live is None:
         return Evidence()
@@ -94,7 +94,7 @@ def gather(
     reading = window.extended(spec.label_delay_hours)
     uploaded = [] if baseline is None else place.store.label_hours(reading)
     is_joined = bool(uploaded) or (baseline is not None and bool(captured_facets(baseline)))
-    # one listing: of the window, and of the label delay before it where its calls are read
+    # one listing: of the window, preceded by the label delay if labels or facets are joined
     listed = place.store.capture_keys(place.variant, reading if is_joined else window)
     hours = {key: hour for key in listed if (hour := place.store.capture_hour(place.variant, key))}
     captured = {key: hour for key, hour in hours.items() if window.holds(hour)}
@@ -130,10 +130,10 @@ def gather(
     )
     newest_label = max((hour for hour, _, _ in uploaded), default=None)
     if newest_label is None and not place.store.has_labels():
-        # labels of a model that was live no longer cannot be late
+        # without any label, lateness counts from the start of the live model
         newest_label = since
     problems = counting.problems
-    if not counting.objects:  # an engine that is not ours: only this reports them
+    if not counting.objects:  # an external engine counted: only the join reports unreadable lines
         problems["line of captures cannot be read"] += labels.malformed - labels.malformed_labels
     return replace(
         evidence,
@@ -155,10 +155,10 @@ def gather(
 
 
 def suppressed(row: LockRow, now: datetime) -> str | None:
-    """Return why drift must not be published: a rollout runs, and what its canary answers is captured with the rest.
+    """Return why drift must not be published: a running rollout, whose canary's calls are captured with the others.
 
-    After a promotion there is nothing to suppress, since only calls from then on count; after a rollout that was rolled back
-    neither, since its hours are left out.
+    After a promotion nothing is suppressed, since only calls from then on count; nor after a rollback, since the hours of the
+    rollout are excluded.
     """
     if row.owner is not None and (row.lock_until is None or row.lock_until > now.timestamp()):
         return f"a rollout is running: {row.owner.rpartition(':')[2]}"
@@ -166,15 +166,15 @@ def suppressed(row: LockRow, now: datetime) -> str | None:
 
 
 def taken_back_among(row: LockRow, window: Window) -> str | None:
-    """Return why drift must not be published by an engine that cannot leave hours out: a rollout of the window was rolled back."""
+    """Return why an engine that cannot exclude hours must not publish drift: a rollout in the window was rolled back."""
     first, last = stamp(window.start), stamp(window.end)
     ended = [each.until for each in taken_back(row) if is_among(first, last, [each])]
-    return f"a rollout was rolled back at {ended[-1]}: calls of its model are among the window's" if ended else None
+    return f"a rollout was rolled back at {ended[-1]}: the window includes calls of its model" if ended else None
 
 
 @dataclass(slots=True)
 class _Counting:
-    """What the counts say."""
+    """Counts of a window, with the traffic and the problems found while reading them."""
 
     counts: Counts
     traffic: Traffic
@@ -186,7 +186,7 @@ class _Counting:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads counts of objects: those of the live model's baseline, telling of the others, and what the newest hours hold."""
+    """Reads counts against the live model's baseline, tallying excluded objects and the traffic of the newest hours."""
 
     store: MonitorStore
     baseline: Baseline
@@ -216,7 +216,7 @@ class _Reader:
                 self.counted -= is_recent
                 continue
             if part.baseline_sha256 != self.digest:
-                # what ended before the live model served was counted for the one before it, as it should be
+                # counts that ended before the model was live rightly belong to the previous model
                 if is_since(part.last, self.since):
                     self.another += 1
                     self._found([ANOTHER_BASELINE], keys)
@@ -237,7 +237,7 @@ class _Reader:
     def _found(
         self, problems: Iterable[str], keys: Sequence[str], lines: Mapping[str, tuple[int, ...]] = _NO_LINES
     ) -> None:
-        """Keep the newest object of each problem, with its lines; keys of one variant sort by hour."""
+        """Record the newest object of each problem, with its lines; keys of one variant sort by hour."""
         key = self.store.capture_key(keys[0])
         for problem in problems:
             self.newest[problem] = max(self.newest.get(problem, ("", ())), (key, lines.get(problem, ())))
@@ -315,7 +315,7 @@ def _merge_back(
     live: LivePointer,
     baseline: Baseline,
 ) -> tuple[Counts, int]:
-    """Add hours before a window that has rows, but too few, and return how many."""
+    """Add earlier hours to a window with too few rows, and return the number of hours added."""
     read: list[Counts] = []
 
     def before() -> Iterator[int]:
@@ -330,7 +330,7 @@ def _merge_back(
 
 
 def inventory(evidence: Evidence, window: Window, spec: MonitorSpec) -> Inventory:
-    """Return which counted objects a run saw, for the next one to tell late ones by."""
+    """Return the inventory of counted objects that a run saw, from which the next run detects late ones."""
     return _inventory(evidence.objects, window.extended(spec.merge_hours))
 
 

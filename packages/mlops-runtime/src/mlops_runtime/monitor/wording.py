@@ -1,4 +1,4 @@
-"""Numbers, times and intervals as people read them."""
+"""Human-readable numbers, times and intervals."""
 
 import math
 import re
@@ -33,7 +33,7 @@ def number(value: float) -> str:
 
 
 def change(before: float, after: float) -> str:
-    """Return from what to what a number moved, relatively where that says something.
+    """Return the change of a number, with its percentage if both values are positive.
 
     Example:
         >>> change(4.1, 4.59), change(4.0, 2.0), change(-0.1, 0.4)
@@ -59,7 +59,7 @@ def interval(measured: Measured) -> str:
 
 
 def seconds(text: str) -> str:
-    """Return a text with its times to the second.
+    """Return a string with its times truncated to the second.
 
     Example:
         >>> seconds("a rollout ended FAILED at 2017-08-08T11:41:54.406000Z")
@@ -81,7 +81,7 @@ def p_text(p_value: float) -> str:
 
 
 def value_text(measured: Measured, value: float | None) -> str:
-    """Return a value of a metric: rates in percent, all else to three digits.
+    """Return a value of a metric: rates in percent, others to three digits.
 
     Example:
         >>> rate = Measured(name="null_rate", value=0.012)

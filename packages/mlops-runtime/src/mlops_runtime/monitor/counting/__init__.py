@@ -1,1 +1,1 @@
-"""Capture lines and columns to counts against a baseline, and the baselines themselves."""
+"""Baselines, and counts of capture lines and columns against a baseline."""

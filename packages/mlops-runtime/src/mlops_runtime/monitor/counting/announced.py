@@ -1,4 +1,4 @@
-"""Calls that an execution announced as its own before it made them: only those are left out."""
+"""Announcements of synthetic calls: an execution announces its own calls in advance, and only announced calls are excluded."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -12,13 +12,13 @@ IsAnnounced = Callable[[str, str], bool]
 
 _KEY = re.compile(r"(\d{4}/\d\d/\d\d/\d\d)/(\d{4})-(\d{1,6})-([0-9a-f]{32})\.json")
 _HOUR = "%Y/%m/%d/%H"
-# captures have whole seconds
+# times in captures are truncated to seconds
 _BEFORE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Calls that were announced: when, how many at most, and what their ids end in."""
+    """Announced calls: time of the announcement, maximum number of calls, and the nonce at the end of their ids."""
 
     at: datetime
     calls: int
@@ -26,13 +26,13 @@ class Announcement:
 
 
 def nobody(inference_id: str, time: str) -> bool:
-    """Return that a call was not announced: the rule where no call is announced."""
+    """Return False: the lookup without announcements."""
     del inference_id, time
     return False
 
 
 def read_announcement(tail: str) -> Announcement | None:
-    """Return what a key says after the endpoint's prefix; None for one that announces nothing.
+    """Parse the part of an announcement's key after the endpoint's prefix; None for any other key.
 
     Example:
         >>> read_announcement("2017/08/01/09/3000-5-00000000000000000000000000000000.json").calls
@@ -49,10 +49,10 @@ def read_announcement(tail: str) -> Announcement | None:
 
 
 class Announcements:
-    """Looks announcements up, hour by hour, and only for calls whose ids look synthetic.
+    """Looks up announcements by hour, only for calls whose ids look synthetic.
 
     Args:
-        read: Gives the announcements of an hour, ``yyyy/mm/dd/hh`` in UTC.
+        read: Returns the announcements of an hour, ``yyyy/mm/dd/hh`` in UTC.
     """
 
     def __init__(self, read: Callable[[str], Iterable[Announcement]]) -> None:
@@ -60,7 +60,7 @@ class Announcements:
         self._hours: dict[str, dict[str, datetime]] = {}
 
     def __call__(self, inference_id: str, time: str) -> bool:
-        """Return whether a call was announced at most an hour before it was made; one without a time was not."""
+        """Return whether a call was announced at most an hour before it; False for a call without a time."""
         nonce = nonce_of(inference_id)
         if nonce is None or not time:
             return False

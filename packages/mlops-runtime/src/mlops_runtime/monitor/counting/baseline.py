@@ -1,6 +1,6 @@
-"""Build a baseline from a training split or from live weeks: all features, null patterns, pairs, strata, predictions.
+"""Fit a baseline to a training split or to live weeks: features, null patterns, pairs, strata, predictions.
 
-numpy only. Adding up counts of any parts of a window is left to `mlops_runtime.monitor.counting.counts`.
+numpy only. `mlops_runtime.monitor.counting.counts` counts live rows and merges counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,15 +54,16 @@ Type = Literal["number", "category"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
-    """Predictions of rows that are not those of the baseline's columns: a holdout's.
+    """Predictions of other rows than those of the baseline's columns: of the holdout.
 
     Args:
-        values: One a row; what is not finite is null. Of ``classes`` the predicted class, of ``outputs`` a line a row.
-        clusters: Code of each row's cluster. Default: rows are taken for independent.
+        values: One prediction a row; values that are not finite are null. With ``classes`` the predicted class, with ``outputs`` an
+            array of shape (rows, outputs).
+        clusters: Code of each row's cluster. Default: rows are independent.
         columns: Columns of the conditions. Default: the rows have no stratum.
         times: Each row's time, UTC. Default: unknown.
-        classes: Names of the classes of a model of classes. Default: predictions are numbers.
-        outputs: Names of the outputs of a model of several numbers. Default: one number a row.
+        classes: Class names of a multiclass model. Default: predictions are numbers.
+        outputs: Output names of a model with several numeric outputs. Default: one number a row.
     """
 
     values: Column
@@ -73,7 +74,7 @@ class Predicted:
     outputs: tuple[str, ...] | None = None
 
     def each(self) -> list[Column]:
-        """Return one column for each baseline of the predictions."""
+        """Return one column a baseline of predictions: one, or one an output."""
         if self.classes is not None:
             return [self.values]
         if self.outputs is not None:
@@ -99,24 +100,26 @@ def fit_baseline(
     """Return the baseline of columns of rows; ``dataclasses.replace`` adds quality, segments, facets and bias.
 
     Args:
-        columns: Values by the name of their column: arrays of numbers, text as `Coded`, an array or a list; all of one length.
-        types: Type of each of the model's inputs, in their order.
-        training_set_id: What the rows come from.
-        created: When the rows were known, ISO 8601.
-        clusters: Code of each row's cluster (a household, a day), whose rows vary together. Default: rows are independent.
-        times: When each row was predicted, UTC. Default: unknown.
-        conditions: What live rows are compared given. Default: nothing.
-        pairs: Pairs of features whose joint table is kept, given conditions by stratum up to 20,000 counts. Default: none.
-        identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
-        closed_levels: Columns of text that may have no other level. Default: those that `feature_baseline.is_closed` finds.
+        columns: Values by column name: numbers as arrays, text as `Coded`, array or list; all of the same length.
+        types: Type of each of the model's inputs, in the model's order.
+        training_set_id: Training set of the rows.
+        created: Time as of which the rows were known, ISO 8601.
+        clusters: Code of each row's cluster of correlated rows (a household, a day). Default: rows are independent.
+        times: Prediction time of each row, UTC. Default: unknown.
+        conditions: Conditions by whose strata live rows are compared. Default: none.
+        pairs: Pairs of features whose contingency table is stored, with conditions also by stratum, up to 20,000 counts.
+            Default: none.
+        identifiers: Columns that are unique identifiers, besides those that are recognised. Default: none.
+        closed_levels: Columns of text that may have no new levels, besides those that `feature_baseline.is_closed` recognises.
+            Default: none.
         prediction: Predictions of the same rows, or of others. Default: none.
-        source: Where the rows come from.
+        source: Source of the rows.
 
     Raises:
-        BaselineError: With every input that has no column, columns of other lengths, identifiers and closed levels that are not
-            inputs, values of another type than their column's. Infinite numbers are counted apart.
-        ConditionError: As `conditions.check`, `conditions.check_clusters` and `conditions.strata_of` say.
-        PairError: If a pair is not of two of the inputs.
+        BaselineError: With all inputs without a column, columns of different lengths, identifiers and closed levels that are not
+            inputs, and values that do not have their column's type. Infinite numbers are allowed and counted separately.
+        ConditionError: See `conditions.check`, `conditions.check_clusters` and `conditions.strata_of`.
+        PairError: If a pair is not two different inputs.
 
     Example:
         >>> baseline = fit_baseline(
@@ -140,7 +143,7 @@ def fit_baseline(
     features: dict[str, FeatureBaseline] = {}
     left_out: dict[str, str] = {}
     masks: list[tuple[str, Mask | None]] = []
-    read: dict[str, Column] = {}  # what is read once more below: all are, to count strata
+    read: dict[str, Column] = {}  # columns needed again below: all with conditions, else those of pairs
     paired = {name for pair in pairs for name in pair}
     problems: list[str] = []
     for name, kind in types.items():
@@ -220,7 +223,7 @@ def _check(
     problems = [f"input {name!r} has no column" for name in types if name not in columns]
     problems += [f"identifier {name!r} is not an input of the model" for name in identifiers if name not in types]
     problems += [
-        f"closed levels must be of an input of text, got {name!r}"
+        f"closed_levels must name inputs of text, got {name!r}"
         for name in closed_levels
         if types.get(name) != "category"
     ]
@@ -235,7 +238,7 @@ def _check(
 
 
 def _later_half(times: Times | None) -> Mask | None:
-    """Return which rows are of the second half of the time that the rows span; None if no time is known."""
+    """Return which rows are in the second half of the rows' time span; None if no time is known."""
     if times is None or np.isnat(times).all():
         return None
     known = times[~np.isnat(times)]
@@ -277,7 +280,7 @@ def _stratified(
     times: Times | None,
     predicted: Predicted | None,
 ) -> Baseline:
-    """Return the baseline with its strata, counted as live rows will be."""
+    """Return the baseline with the counts of its strata, by the code that counts live rows."""
     grid = Grid(baseline, strata=keys)
     window = WindowTally(grid)
     window.add(columns, baseline.rows, times)

@@ -1,7 +1,7 @@
-"""Which cell of its baseline a value falls into: one rule for training data and live data.
+"""Assign values to the cells of a baseline, by the same rules for training data and live data.
 
-Numbers are compared as 32-bit floats, as the model sees them: a training set holds 0.1 as a float, a caller sends it as text,
-and both must land in the same cell.
+Numbers are compared as 32-bit floats, as in the model: a training set contains 0.1 as a float, a request contains it as text, and
+both must fall into the same cell.
 """
 
 import zlib
@@ -20,19 +20,19 @@ Cells = npt.NDArray[np.int64]
 
 NULL = -1
 INVALID = -2
-# among numbers, what is neither a number nor null; infinities of either sign are the positive one
+# code of values that are neither numbers nor null; infinities of either sign become positive infinity
 NOT_A_NUMBER = np.float32(-np.inf)
-# values whose cell is remembered; a column of identifiers has no end of them
+# number of values whose cell is cached: identifiers have unlimited distinct values
 _REMEMBERED = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A column of text as codes: what an Arrow dictionary is.
+    """A dictionary-encoded column of text, as in Arrow.
 
     Args:
-        codes: A row's level by its position in ``levels``; -1 for null.
-        levels: Text, each once.
+        codes: Each row's level as its index in ``levels``; -1 for null.
+        levels: The distinct strings.
 
     Example:
         >>> Coded(np.array([0, -1, 0]), ("a",)).levels
@@ -47,7 +47,7 @@ Column = npt.NDArray[Any] | Sequence[Any] | Coded
 
 
 def number_cells(values: Numbers, edges: Numbers) -> Cells:
-    """Return each value's cell: bins left-closed, right-open, then null, what is not a number, infinite.
+    """Return each value's cell: left-closed, right-open bins, then null, not a number, infinite.
 
     Args:
         values: As `to_numbers` returns them.
@@ -66,16 +66,16 @@ def number_cells(values: Numbers, edges: Numbers) -> Cells:
 
 
 def edges_of(feature: FeatureBaseline) -> Numbers:
-    """Return the edges of a baseline as 32-bit floats; one above the largest of them is infinity."""
+    """Return the edges of a baseline as 32-bit floats; an edge above the largest finite one becomes infinity."""
     with np.errstate(over="ignore"):
         return np.array(feature.edges, dtype=np.float64).astype(np.float32)
 
 
 class LevelCells(dict[Any, int]):
-    """A level's cell, remembered by level: levels, tail or other, new, null; then the cell of values that are not strings.
+    """Cached cells of levels: levels, tail or other, new, null; then the cell of values that are not strings.
 
-    A whole number is the level that its digits write: a caller's JSON has 7 where the training set has the text "7". A fraction
-    or a boolean has more than one spelling, and is not a string.
+    An integer is converted to its decimal string: a caller's JSON may have 7 where the training set has "7". Fractions and
+    booleans have several spellings and are not converted.
 
     Args:
         feature: The feature's baseline.
@@ -95,8 +95,8 @@ class LevelCells(dict[Any, int]):
         self.size = len(feature.counts)
 
     def __missing__(self, value: Any) -> int:
-        """Return the cell of a value that is seen for the first time."""
-        if isinstance(value, int | float):  # 1, 1.0 and True are one key of a dictionary
+        """Return the cell of a value that is not cached."""
+        if isinstance(value, int | float):  # 1, 1.0 and True are the same dictionary key
             return self._find(value)
         if len(self) > _REMEMBERED:
             self.clear()
@@ -111,7 +111,7 @@ class LevelCells(dict[Any, int]):
         return _each(self, to_list(values))
 
     def _find(self, value: Any) -> int:
-        if value.__class__ is not str or not value:  # nearly all are strings, and there may be many
+        if value.__class__ is not str or not value:  # the fast path is for strings, nearly all values
             if is_null(value):
                 return self.size - 1
             value = as_text(value)
@@ -129,7 +129,7 @@ class LevelCells(dict[Any, int]):
 
 
 def level_crc(level: str) -> int:
-    """Return the CRC-32 of a level's UTF-8: what names a level of the tail.
+    """Return the CRC-32 of a level's UTF-8, which identifies levels of the tail.
 
     Example:
         >>> level_crc("store 7")
@@ -139,14 +139,14 @@ def level_crc(level: str) -> int:
 
 
 def is_null(value: Any) -> bool:
-    """Return whether a value of a category is null: none, the empty text, or what pandas writes for none."""
+    """Return whether a value of a category is null: None, the empty string, or NaN, which pandas writes for None."""
     return value is None or value == "" or (isinstance(value, float) and value != value)  # noqa: PLR0124 - NaN
 
 
 def to_list(values: Column) -> Sequence[Any]:
-    """Return a column of text as a list; integers of an array become their decimal text, as in a training set's table."""
+    """Return a column of text as a list; integers of an array become decimal strings, as in a training set's table."""
     if not isinstance(values, np.ndarray):
-        return values  # type: ignore[return-value] # Coded is taken before
+        return values  # type: ignore[return-value] # callers handle Coded
     if values.dtype.kind in "iu":
         return list(map(str, values.tolist()))
     listed: Sequence[Any] = values.tolist()
@@ -154,7 +154,7 @@ def to_list(values: Column) -> Sequence[Any]:
 
 
 def to_coded(values: Column) -> tuple[Coded, int]:
-    """Return a column of text as codes, levels in the order in which they come; and how many values are neither text nor null.
+    """Return a column of text as codes, levels in order of occurrence, and the number of values that are neither text nor null.
 
     Example:
         >>> to_coded(["b", "a", None, "b", True])
@@ -172,7 +172,7 @@ def to_coded(values: Column) -> tuple[Coded, int]:
 
 
 class LevelCodes(dict[Any, int]):
-    """Gives each level of a column of text the next code, -1 to null, -2 to what is neither.
+    """Codes of the levels of a column of text, in order of occurrence: -1 for null, -2 for values that are neither.
 
     Example:
         >>> codes = LevelCodes()
@@ -186,7 +186,7 @@ class LevelCodes(dict[Any, int]):
         self.has_invalid = False
 
     def __missing__(self, value: Any) -> int:
-        """Return the code of a value that is seen for the first time."""
+        """Return the code of a value that is not in the dictionary."""
         if value is None or value == "":
             self[value] = NULL
             return NULL
@@ -203,19 +203,19 @@ class LevelCodes(dict[Any, int]):
         return code
 
     def of(self, values: Column) -> Cells:
-        """Return the code of each row of a column, going on from the columns before."""
+        """Return the code of each row of a column, continuing the codes of earlier columns."""
         if isinstance(values, Coded):
             return _by_level(self, values)
         return _each(self, to_list(values))
 
 
 def to_numbers(values: Column) -> Numbers:
-    """Return a column as 32-bit floats: NaN for null, infinity for infinite numbers, minus infinity for what is not a number.
+    """Return a column as 32-bit floats: NaN for null, infinity for infinite numbers, minus infinity for values not a number.
 
-    A number beyond such a float is infinite, of either sign.
+    Infinite numbers of either sign, and numbers beyond the range of 32-bit floats, become positive infinity.
 
     Args:
-        values: JSON values, the text of CSV fields, or an array of numbers or booleans.
+        values: JSON values, strings of CSV fields, or an array of numbers or booleans.
 
     Example:
         >>> to_numbers(["1.5", "", "x", "-inf", "1e39"]).tolist()
@@ -227,7 +227,7 @@ def to_numbers(values: Column) -> Numbers:
     kinds = set(map(type, listed))
     try:
         if kinds == {str} and "_" not in "".join(listed):  # Python's own digit separator is not CSV
-            # an empty field is null; one of a hundred must not make the others slow
+            # an empty field is null; a few of them must not force the slow path
             texts = [value or "nan" for value in listed] if "" in listed else listed
             return _narrow(np.fromiter(map(float, texts), np.float64, len(texts)))
         if kinds <= {float, int, type(None)}:
@@ -244,7 +244,7 @@ _BOOLEANS = {"true": 1, "false": 0}
 
 
 def boolean_number(value: Any) -> Any:
-    """Return 1 or 0 for what a request may call true or false; any other value as it is.
+    """Return 1 or 0 for a boolean in any spelling of a request; other values unchanged.
 
     Example:
         >>> [boolean_number(value) for value in (True, "False", 1, "x", None)]
@@ -269,7 +269,7 @@ def _narrow(numbers: npt.NDArray[Any]) -> Numbers:
 
 
 def _number(value: Any) -> float | None:
-    """Return the number, NaN for a null, None for what is neither."""
+    """Return the number, NaN for null, None for a value that is neither."""
     if value is None:
         return np.nan
     if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
@@ -294,7 +294,7 @@ def _is_level(value: Any) -> bool:
 def _by_level(codes: dict[Any, int], values: Coded) -> Cells:
     if len(values.levels) <= len(values.codes):
         return np.array([*map(codes.__getitem__, values.levels), codes[None]], dtype=np.int64)[values.codes]
-    used, inverse = np.unique(values.codes, return_inverse=True)  # a piece of a column of many levels
+    used, inverse = np.unique(values.codes, return_inverse=True)  # a slice of a column with many levels
     found = [codes[values.levels[code] if code >= 0 else None] for code in used.tolist()]
     return np.array(found, dtype=np.int64)[inverse]
 
@@ -302,7 +302,7 @@ def _by_level(codes: dict[Any, int], values: Coded) -> Cells:
 def _each(codes: dict[Any, int], values: Sequence[Any]) -> Cells:
     try:
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
-    except TypeError:  # arrays and objects have no hash
+    except TypeError:  # arrays and objects are not hashable
         return np.fromiter((codes[_hashable(value)] for value in values), np.int64, len(values))
 
 
@@ -313,7 +313,7 @@ def _hashable(value: Any) -> Any:
 def as_text(value: Any) -> str | None:
     """Return a value's level, None if it is not a string.
 
-    Integers are of 64 bits, as everybody reads them: not every reader of JSON keeps the digits of longer ones.
+    Only 64-bit integers are converted: JSON readers may round longer ones.
 
     Example:
         >>> as_text("7"), as_text(7), as_text(7.0)
@@ -326,11 +326,11 @@ def as_text(value: Any) -> str | None:
 
 
 DECLARED = "declared as an identifier"
-# with fewer rows, a category of many levels looks like one
+# with fewer rows, a category with many levels looks like an identifier
 _MINIMUM_ROWS = 200
-# share of distinct values above which text names rows
+# share of distinct values from which on a column of text is an identifier
 _DISTINCT = 0.95
-# equal values that chance would give at least, were whole numbers drawn evenly from their range
+# minimum number of repeats expected if integers were drawn uniformly from their range
 _EXPECTED_REPEATS = 10
 
 
@@ -352,8 +352,8 @@ def text_identifier(values: Coded) -> str | None:
 def number_identifier(values: Column, ordered: np.ndarray) -> str | None:
     """Return why a column of numbers is an identifier; None if it is not.
 
-    It is one if all are whole, none comes twice, and that is not by chance: amounts drawn evenly from as wide a range would
-    have repeated themselves. Numbers above 2^24 are not whole any more as 32-bit floats; declare those.
+    A column is an identifier if its values are distinct integers, where integers drawn uniformly from the same range would repeat.
+    Declare identifiers above 2^24: 32-bit floats cannot represent them exactly.
 
     Example:
         >>> number_identifier(np.arange(500), np.arange(500, dtype=np.float32))
@@ -369,7 +369,7 @@ def number_identifier(values: Column, ordered: np.ndarray) -> str | None:
     else:
         return None
     head = exact[:128]
-    # almost every amount ends here: it repeats itself, or is a fraction
+    # fast exit: almost all amounts repeat or have fractions
     if not (np.diff(head) > 0).all() or (exact.dtype.kind == "f" and not (head == np.trunc(head)).all()):
         return None
     if not (exact[1:] > exact[:-1]).all() or (exact.dtype.kind == "f" and not (exact == np.trunc(exact)).all()):
@@ -381,18 +381,18 @@ def number_identifier(values: Column, ordered: np.ndarray) -> str | None:
 
 NULL_PATTERNS = "null_patterns"
 NONE = "none"
-# bits of a word that stay clear of the sign
+# bits of a 64-bit word without the sign
 _WORD = 62
 
 Mask = npt.NDArray[np.bool_]
 
 
 def null_patterns(masks: Sequence[tuple[str, Mask | None]], rows: int) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Return each row's pattern as a code, and the name of each code: null columns joined by ``+``, or ``none``.
+    """Return each row's null pattern as a code, and the name of each code: the null columns joined by ``+``, or ``none``.
 
     Args:
-        masks: For each column its name and which rows are null, shape (rows,); None if no row is.
-        rows: How many there are.
+        masks: Name of each column and its null mask, shape (rows,); None if no row is null.
+        rows: Number of rows.
 
     Example:
         >>> stock = np.array([False, True, True])
@@ -403,7 +403,7 @@ def null_patterns(masks: Sequence[tuple[str, Mask | None]], rows: int) -> tuple[
     codes = np.zeros(rows, dtype=np.int64)
     if not holed or rows == 0:
         return codes, [NONE] if rows else []
-    # most rows have no null: only the others are checked
+    # most rows have no nulls: inspect only the others
     some = np.zeros(rows, dtype=np.bool_)
     for _, mask in holed:
         some |= mask
@@ -429,11 +429,11 @@ Wide = npt.NDArray[np.float64]
 
 
 def spread_scores(bins: Wide) -> Wide:
-    """Return each bin's normal score of spread: the mean of z squared less 1 over the bin's part of a normal distribution.
+    """Return each bin's normal score of scale: the mean of z squared minus 1 over the bin's part of a normal distribution.
 
-    Their mean over the baseline is 0. If the values' normal scores spread by a factor of 1 + g, it rises by about g times the
-    scores' mean square. Scores are bounded, so that heavy tails do not matter, and depend on ranks only: a price's are its
-    logarithm's. A bin that is empty in the baseline has the score of its neighbours.
+    Their mean over the baseline is 0. If the scale of the values' normal scores grows by a factor of 1 + g, the mean rises by about
+    g times the scores' mean square. Scores are bounded, hence robust to heavy tails, and depend on ranks only: a price has the
+    scores of its logarithm. The score of a bin that is empty in the baseline is interpolated from its neighbours.
 
     See: Klotz 1962, "Nonparametric tests for scale", Annals of Mathematical Statistics 33.
 
@@ -445,9 +445,9 @@ def spread_scores(bins: Wide) -> Wide:
 
 
 def place_scores(bins: Wide) -> Wide:
-    """Return each bin's normal score of place: the mean of z over the bin's part of a normal distribution.
+    """Return each bin's normal score of location: the mean of z over the bin's part of a normal distribution.
 
-    As `spread_scores` they are bounded and depend on ranks only. Their mean over the baseline is 0.
+    Like `spread_scores` they are bounded and depend on ranks only. Their mean over the baseline is 0.
 
     See: van der Waerden 1952, "Order tests for the two-sample problem and their power", Indagationes Mathematicae 14.
 
@@ -459,7 +459,7 @@ def place_scores(bins: Wide) -> Wide:
 
 
 def _scores(bins: Wide, primitive: Callable[[float, float], float]) -> Wide:
-    """Return the mean over each bin of what has minus ``primitive`` of z and the normal density as its integral."""
+    """Return the mean over each bin of the function whose integral against the normal density is minus ``primitive``."""
     used = np.flatnonzero(bins)
     if len(used) == 0:
         return np.zeros(len(bins))

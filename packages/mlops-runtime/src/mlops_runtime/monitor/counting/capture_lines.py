@@ -1,13 +1,13 @@
-"""Read capture and ground truth lines, and the rows and predictions of their payloads: every shape that SageMaker writes.
+"""Parse capture and ground truth lines, with the rows and predictions of their payloads, in the formats of SageMaker.
 
-JSON rows are ``{"instances": [...]}``, a bare array of rows, or one bare row; JSON Lines have a row a line. A row is an array, an
+JSON rows are ``{"instances": [...]}``, a bare array of rows, or a single row; JSON Lines have a row a line. A row is an array, an
 object by column, or the dense ``{"features": [...]}`` and ``{"data": {"features": {"values": [...]}}}``. Predictions are likewise
-``{"predictions": [...]}``, a bare array, or one; each a value, an array with bounds, or an object with ``score`` or
-``predicted_label``. The sparse format and RecordIO are not read, and counted as such. See:
+``{"predictions": [...]}``, a bare array, or a single one; each is a value, an array with bounds, or an object with ``score`` or
+``predicted_label``. The sparse format and RecordIO are not supported and counted as unreadable. See:
 https://docs.aws.amazon.com/sagemaker/latest/dg/cdf-inference.html
 
-stdlib only; where ``orjson`` is there, as in the functions' layer and the images of jobs, it reads what it takes. A line that
-cannot be read is counted by the caller, never raised: one broken record must not hide a window.
+Needs the standard library only, and uses ``orjson`` if installed, as in the functions' layer and the images of jobs. Unreadable
+lines are counted instead of raised: a broken record must not hide a window.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 """
@@ -39,7 +39,7 @@ __all__ = ["Call", "CaptureError", "bounded_lines", "is_since", "read_call", "re
 try:
     import orjson
 except ImportError:
-    orjson = None  # type: ignore[assignment] # a plain Python reads the same, more slowly
+    orjson = None  # type: ignore[assignment] # json reads the same, more slowly
 
 Row = Sequence[Any]
 # the longest name that a table's column may have
@@ -48,12 +48,12 @@ _CSV, _JSON, _JSON_LINES = "CSV", "JSON", "JSON Lines"
 
 
 class CaptureError(ValueError):
-    """A record cannot be read; the message says which part.
+    """A record cannot be read; the message names the part.
 
     Args:
-        problem: What is wrong, as `problems` writes it.
-        detail: What was found. Default: nothing to add.
-        problems: What is wrong with each row. Default: the one problem.
+        problem: The problem, as written by `problems`.
+        detail: The value found. Default: no detail.
+        problems: The problem of each row. Default: only ``problem``.
     """
 
     def __init__(self, problem: str, detail: str = "", problems: Sequence[str] | None = None) -> None:
@@ -63,7 +63,7 @@ class CaptureError(ValueError):
 
 
 def loads(text: bytes | str) -> Any:
-    """Return what JSON says.
+    """Parse JSON.
 
     Raises:
         ValueError: If it is not JSON.
@@ -76,24 +76,24 @@ def loads(text: bytes | str) -> Any:
     if orjson is not None:
         try:
             return orjson.loads(text)
-        except ValueError:  # what json reads beside it, and what is wrong
+        except ValueError:  # json accepts more, or raises the error
             pass
     if not isinstance(text, str):
-        # json would inspect each line's first bytes to guess an encoding that is always UTF-8
+        # json would detect the encoding of each line, which is always UTF-8
         text = text.decode()
     try:
         return json.loads(text)
     except json.JSONDecodeError:
         raise
-    except ValueError:  # an integer of more digits than Python reads: as large as a number can be
+    except ValueError:  # an integer with more digits than Python parses: read as a float, infinite if too large
         return json.loads(text, parse_int=float)
 
 
 def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[list[Row | None], int]:
-    r"""Return the rows of an input, and how many of them cannot be read: these are None, in their place.
+    r"""Return the rows of an input, unreadable ones as None, and the number of unreadable rows.
 
     Raises:
-        CaptureError: If no row can be read, or it has no row.
+        CaptureError: If the input has no rows, or none of them can be read.
 
     Example:
         >>> problems = []
@@ -123,12 +123,12 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
 
 
 def read_predictions(side: Any, columns: int | None = None) -> tuple[list[Any], list[Any] | None]:
-    """Return predictions, and the bounds of their intervals where each has both: ``value,low,high``.
+    """Return predictions, and the bounds of their intervals if each prediction has both: ``value,low,high``.
 
     Args:
         side: The output of a capture record.
-        columns: How many values a prediction has, of a model of classes or outputs: each is then a list, without bounds. One that
-            has others is `NO_PREDICTION`. Default: a prediction is one value.
+        columns: Number of values a prediction, for a model with classes or outputs: each prediction is then a list, without
+            bounds, and one of another length is `NO_PREDICTION`. Default: a prediction is one value.
 
     Raises:
         CaptureError: If they cannot be read.
@@ -163,7 +163,7 @@ def read_predictions(side: Any, columns: int | None = None) -> tuple[list[Any], 
 
 
 def _text(side: Any, name: str) -> tuple[str, str]:
-    """Return a payload's text and what it is."""
+    """Return a payload's text and format."""
     try:
         encoding, data = side["encoding"], side["data"]
         if encoding == "CSV" and isinstance(data, str):
@@ -180,7 +180,7 @@ def _text(side: Any, name: str) -> tuple[str, str]:
         data = base64.b64decode(data, validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise CaptureError(kinds.SIDE_NOT_TEXT[name](), f"the payload is not base64: {error}") from error
-    # content types that the capture options do not list all arrive like this
+    # payloads of content types that the capture options do not list are base64
     is_json = "json" in kind or ("csv" not in kind and data.lstrip()[:1] in ("{", "["))
     return data, json_kind if is_json else _CSV
 
@@ -204,7 +204,7 @@ def _json_rows(text: str, kind: str, names: Sequence[str]) -> list[Any]:
         document = document.get("instances")
     elif isinstance(document, list):
         if document and not any(isinstance(value, list | dict) for value in document):
-            return [document]  # of values: one row
+            return [document]  # an array of values is one row
         document = document or None
     if not isinstance(document, list):
         raise CaptureError(kinds.INPUT_WITHOUT_INSTANCES(), "instances must be an array")
@@ -212,7 +212,7 @@ def _json_rows(text: str, kind: str, names: Sequence[str]) -> list[Any]:
 
 
 def _line(line: str) -> Any:
-    """Return one row of JSON Lines, None for one that is not JSON."""
+    """Return one row of JSON Lines; None if it is not JSON."""
     try:
         return loads(line)
     except (ValueError, RecursionError):
@@ -234,7 +234,7 @@ def _is_scored(value: dict[str, Any]) -> bool:
 
 
 def _scored(value: dict[str, Any]) -> Any:
-    """Return the score of an object, the label where there are scores of several classes; the object where it is neither."""
+    """Return the score of an object, its label if scores are a list, or the object if it has neither."""
     score = value.get("score")
     found = value.get("predicted_label") if score is None or isinstance(score, list) else score
     return found if _is_scored(value) else value
@@ -243,14 +243,14 @@ def _scored(value: dict[str, Any]) -> Any:
 def _wrong(row: Any, width: int) -> str:
     if isinstance(row, list | tuple):
         return kinds.ROW_WIDTH(len(row), width)
-    # an object is still one where it names no column
+    # an object that is left over names none of the columns
     return kinds.ROW_FOREIGN() if isinstance(row, dict) else kinds.ROW_SHAPE()
 
 
 def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list[Any]:
-    """Return objects as values in the columns' order, one that names none of them as it is: it cannot be read.
+    """Return objects as values in the columns' order; an object that names no column stays unchanged, as unreadable.
 
-    A missing column is null, an additional one is ignored: both are reported.
+    Missing columns are null and additional ones ignored; both are reported as problems.
     """
     get = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
     known: frozenset[str] | None = None
@@ -276,7 +276,7 @@ def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list
 
 
 def _dense(row: dict[str, Any]) -> list[Any] | None:
-    """Return the values of a row in the built-in algorithms' dense format; None for another object."""
+    """Return the values of a row in the dense format of the built-in algorithms; None for other objects."""
     data = row.get("data", row)
     features = data.get("features") if isinstance(data, dict) else None
     if isinstance(features, dict) and "keys" not in features:
@@ -285,7 +285,7 @@ def _dense(row: dict[str, Any]) -> list[Any] | None:
 
 
 def _csv_rows(text: str, width: int) -> list[Any]:
-    # an empty line is a null where there is one column, else it is not a row
+    # an empty line is a null if there is one column, else no row
     if '"' in text or "\r" in text:
         try:
             return [row or [""] for row in csv.reader(io.StringIO(text, newline="")) if row or width == 1]
@@ -295,31 +295,30 @@ def _csv_rows(text: str, width: int) -> list[Any]:
     return [line.split(",") for line in lines if line or width == 1]
 
 
-# the largest line that is read: both payloads of a call are at most 25 MB each, and base64 is a third more
+# longest line: both payloads of a call have up to 25 MB, and base64 adds a third
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 MAXIMUM_LINE = 1 << 27
-# of 32-bit floats: what features and predictions are; the square of such a label is a double, that of any double is not
+# largest 32-bit float, the type of features and predictions; the square of such a label cannot overflow a double
 LARGEST = (2 - 2**-23) * 2.0**127
-# neither number nor string, for any model
+# neither a number nor a string, so that it is invalid for any model
 NO_PREDICTION = False
 TOO_LONG = b'{"tooLong": true}'
 
 
-@dataclass(slots=True)  # not frozen: one is made of each line, and freezing takes a microsecond
+@dataclass(slots=True)  # not frozen: created for each line, and freezing costs a microsecond
 class Call:
     """One captured call.
 
     Args:
-        join_key: The id that ground truth joins on.
+        join_key: The id by which ground truth is joined.
         time: ``inferenceTime``, or an empty string if it is not a time.
-        rows: The input rows, values in column order, a row that cannot be read None in its place; None where the input was not
-            captured.
-        predictions: The predictions; None where the output was not captured, `NO_PREDICTION` for each row where it cannot be read.
+        rows: The input rows, values in column order, unreadable rows as None; None if the input was not captured.
+        predictions: The predictions; None if the output was not captured, `NO_PREDICTION` a row if the output cannot be read.
         is_synthetic: Whether the platform announced the call; its payloads are not read.
-        problems: What was wrong beside what could be read, as `problems` writes it.
-        bounds: Lower and upper bound of each prediction; None where the model gives none: a bare number a row.
-        unread: How many of the rows are None.
-        is_unannounced: Whether its id looks like the platform's without an announcement: it counts as any other call.
+        problems: Problems of the call, as written by `problems`.
+        bounds: Lower and upper bound of each prediction; None if the model returns none.
+        unread: Number of rows that are None.
+        is_unannounced: Whether the id looks like one of the platform but was not announced; the call counts as any other.
     """
 
     join_key: str
@@ -336,22 +335,21 @@ class Call:
 def read_call(
     line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced = nobody, *, columns: int | None = None
 ) -> Call:
-    """Read one line of a capture file.
+    """Parse one line of a capture file.
 
     Args:
         line: One JSON object.
-        names: The model's columns in their order: CSV and arrays are read by position, objects by name; None leaves the input
-            unread.
-        announced: Which calls the platform announced as its own. Default: none.
-        columns: As `read_predictions`.
+        names: The model's columns in order: CSV and arrays are read by position, objects by name; None skips the input.
+        announced: Returns whether the platform announced a call as its own. Default: no call is announced.
+        columns: As in `read_predictions`.
 
     Raises:
-        CaptureError: If the line is not a capture record or has neither side, if no row of the input can be read, if the output
-            cannot and no input is read, or if something in it is nested too deeply.
+        CaptureError: If the line is not a capture record or has neither input nor output, if no row of the input can be read, if
+            the output cannot be read and there is no input, or if JSON is nested too deeply.
     """
     try:
         return _call(line, names, announced, columns)
-    except RecursionError as error:  # from any code that recurses into a value
+    except RecursionError as error:  # raised by any code that recurses into a value
         raise CaptureError(kinds.LINE_TOO_DEEP()) from error
 
 
@@ -392,7 +390,7 @@ def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced
             if rows is None:
                 raise
             problems += error.problems
-            # the model's response is not a prediction: it is counted as not a number, not skipped
+            # an unreadable response counts as an invalid prediction of each row
             predictions = [NO_PREDICTION] * len(rows)
     if rows is not None and predictions is not None and len(rows) != len(predictions):
         problems.append(kinds.PREDICTIONS_DIFFER())
@@ -403,7 +401,7 @@ Label = float | tuple[float, ...]
 
 
 class LabelLine(NamedTuple):
-    """A ground truth line: the id that it joins on, the labels in the order of the call's rows, and when they became known."""
+    """A ground truth line: id of the call, labels in the order of the call's rows, and the times at which they became known."""
 
     key: str
     labels: tuple[Label | None, ...]
@@ -413,15 +411,15 @@ class LabelLine(NamedTuple):
 def read_labels(
     lines: Iterable[bytes | str], *, classes: Sequence[str] | None = None, outputs: int | None = None
 ) -> Iterator[LabelLine | None]:
-    """Yield each ground truth line; None for what cannot be read.
+    """Yield each ground truth line; None for an unreadable one.
 
-    An empty label is None, one that is not a 32-bit number NaN: that row stays unlabelled, its neighbours do not move. A
-    line's end after the last label makes one more that is empty: only the call knows whether it has that row.
+    An empty label is None, and a label that is not a number in the range of 32-bit floats is NaN: its row stays unlabelled and the
+    others keep their positions. A trailing line break adds an empty label: whether it is a row depends on the call.
 
     Args:
         lines: JSON lines.
-        classes: Labels are names of these classes, each read as its place among them. Default: labels are numbers.
-        outputs: A label has this many numbers, divided by commas. Default: one.
+        classes: Class names, if labels are classes: each label is read as its index. Default: labels are numbers.
+        outputs: Number of comma-separated numbers a label. Default: one.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
     """
@@ -450,19 +448,19 @@ def read_labels(
 
 
 def is_since(time: str, since: str) -> bool:
-    """Return whether a call belongs to the model that serves since a time; a call without a time does.
+    """Return whether a call belongs to the model that is live since a time; a call without a time does.
 
-    Both are ISO 8601 in UTC; they are compared to the second, which is all that capture files carry.
+    Both times are ISO 8601 in UTC, compared to the second, the precision of capture files.
     """
     return not time or time[:19] >= since[:19]
 
 
 def bounded_lines(chunks: Iterable[bytes], *, maximum: int = MAXIMUM_LINE) -> Iterator[bytes]:
-    r"""Yield the lines of an object that comes in chunks, holding one line at a time and none that is too long.
+    r"""Yield the lines of an object that is read in chunks, with at most one line of limited length in memory.
 
     Args:
         chunks: The object's bytes in order.
-        maximum: Longest line in bytes; one that is longer becomes a short line that no reader takes for a record.
+        maximum: Longest line in bytes; a longer one is replaced by a short line that is not a record.
 
     Example:
         >>> list(bounded_lines([b"a\nb", b"c\n", b"0123456789\nd"], maximum=5))
@@ -493,7 +491,7 @@ def _record(line: bytes | str) -> Any:
 
 @lru_cache(maxsize=4096)
 def _time(text: str) -> str:
-    """Return a time in UTC to the second, an empty string for other values."""
+    """Return a time in UTC to the second; an empty string if it is not a time."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -526,7 +524,7 @@ def _class(text: str, classes: Sequence[str]) -> float | None:
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = name[1:-1].replace('""', '"')
     if name not in classes:
-        number = _label(name)  # a class of an integer, as a join with nulls makes a float of it
+        number = _label(name)  # an integer class that became a float in a join with nulls
         name = str(int(number)) if number is not None and not math.isnan(number) and number.is_integer() else name
     return float(classes.index(name)) if name in classes else float("nan")
 
@@ -540,15 +538,15 @@ def _several(text: str, outputs: int) -> Label | None:
 
 
 _MANY_PROBLEMS = 10_000
-# of each problem
+# first lines recorded of each problem
 KEPT_LINES = 3
-# an object is named after the hour of its calls; a call that began in one hour may end in the next
+# objects are named by the hour of their calls; a call may end in the next hour
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture-endpoint.html
 _TOLERANCE = timedelta(minutes=10)
 
 
 def span_of(hour: datetime | None) -> tuple[str, str]:
-    """Return between which times the calls of an object of an hour may be, as `Call.time` is written; any time without an hour.
+    """Return the range of times of the calls in an object of an hour, in the format of `Call.time`; unlimited without an hour.
 
     Example:
         >>> span_of(datetime(2017, 8, 8, 9, tzinfo=UTC))
@@ -563,16 +561,16 @@ def span_of(hour: datetime | None) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class LineReader:
-    """Reads lines. Every line that is not blank is one of ``calls``, ``malformed``, ``synthetic`` and ``earlier``.
+    """Reads lines; each line that is not blank counts as one of ``calls``, ``malformed``, ``synthetic`` and ``earlier``.
 
-    A call some of whose rows cannot be read is one of ``calls``: its other rows count, and each that is left out is a problem.
+    A call with some unreadable rows is one of ``calls``: its other rows count, and each unreadable row is a problem.
 
     Args:
-        names: The model's columns in their order.
-        since: Since when the model serves (ISO 8601, UTC). Default: all calls are its own.
-        announced: Which calls the platform announced as its own. Default: none.
-        columns: As `read_predictions`.
-        hour: Hour of the object, in which its calls must lie but for ten minutes. Default: they may lie in any.
+        names: The model's columns in order.
+        since: Time since which the model is live (ISO 8601, UTC). Default: all calls are its own.
+        announced: Returns whether the platform announced a call as its own. Default: no call is announced.
+        columns: As in `read_predictions`.
+        hour: Hour of the object; calls more than ten minutes outside it are a problem. Default: any time is allowed.
         problem_lines: The first three lines with each problem.
 
     Example:
@@ -599,10 +597,10 @@ class LineReader:
     problem_lines: dict[str, list[int]] = field(default_factory=dict)
 
     def read(self, lines: Iterable[bytes | str], numbers: Iterable[int] | None = None) -> Iterator[Call]:
-        """Yield the calls of lines that are the model's.
+        """Yield the model's calls.
 
         Args:
-            lines: The lines, blank ones too.
+            lines: The lines, including blank ones.
             numbers: Number of each line in its object. Default: from 1.
         """
         earliest, latest = span_of(self.hour)

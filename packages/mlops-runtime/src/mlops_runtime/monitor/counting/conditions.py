@@ -1,7 +1,7 @@
-"""What rows are compared given: the stratum of each row, from a column that is known ahead of the call or from its time.
+"""Strata of rows by conditions: columns known ahead of the call, or the time of the call.
 
-A key has one part a condition, joined by ``|``: ``5 to 20|Mon``. Null is the part ``null``, a value that is not a string
-``%invalid``; ``%`` and ``|`` of a text are written ``%25`` and ``%7C``.
+The key of a stratum has one part a condition, joined by ``|``: ``5 to 20|Mon``. Null is the part ``null``, a value that is not a
+string ``%invalid``; ``%`` and ``|`` in strings are escaped as ``%25`` and ``%7C``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +16,12 @@ from mlops_runtime.monitor.counting.baseline_cells import INVALID, NOT_A_NUMBER,
 from mlops_runtime.monitor.counting.dispersion import degrees_of_freedom
 
 MAXIMUM_STRATA = 400
-# https://en.wikipedia.org/wiki/ISO_week_date: with fewer than two of a week there is no telling season from chance
+# with fewer than two of each week, season and chance cannot be separated; https://en.wikipedia.org/wiki/ISO_week_date
 _TWO_SEASONS = np.timedelta64(2 * 52 * 7, "D")
-# with fewer there is no telling what an hour is like from what one such hour was like
+# with fewer days, an hour's distribution cannot be separated from that of a single day
 _DAYS_NEEDED = {"hour_of_week": (28, "use 'hour_of_day'"), "hour_of_day": (14, "leave it out")}
 MINIMUM_FREEDOM = 20
-# no text is written like this: see `_escaped`
+# no string has this form: see `_escaped`
 _NO_TEXT = "%invalid"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -37,9 +37,9 @@ class RowKeys:
     """Finds the stratum of rows.
 
     Args:
-        conditions: The baseline's.
+        conditions: Conditions of the baseline.
         types: Type of each of the model's columns, ``number`` or ``category``, by name.
-        keys: Strata of the baseline, in its order.
+        keys: Keys of the baseline's strata, in order.
 
     Example:
         >>> keys = RowKeys([Condition(name="promoted", edges=(1.0,))], {"promoted": "number"}, ["below 1", "1 or more"])
@@ -57,12 +57,12 @@ class RowKeys:
         return any(condition.kind != "column" for condition in self._conditions)
 
     def find(self, columns: Mapping[str, Column], times: Times | None, rows: int) -> Codes:
-        """Return each row's stratum by its position; one past the last where the baseline has no such stratum.
+        """Return the index of each row's stratum; one past the last if the baseline has no such stratum.
 
         Args:
-            columns: Values by the name of their column.
-            times: Each row's time, UTC. Default: unknown.
-            rows: How many there are.
+            columns: Values by column name.
+            times: Each row's time, UTC; None if unknown.
+            rows: Number of rows.
         """
         codes, keys = combine([part(c, self._types, columns, times, rows) for c in self._conditions], rows)
         unknown = len(self._position)
@@ -73,14 +73,14 @@ def check(conditions: Sequence[Condition], types: Mapping[str, str], times: Time
     """Check that conditions can be used.
 
     Args:
-        conditions: What to check.
+        conditions: The conditions to check.
         types: Type of each of the model's columns by name.
-        times: Times of the rows of a training set. Default: it has none.
+        times: Times of the rows of a training set; None without times.
 
     Raises:
-        ConditionError: With every column that the model does not have or that has no edges to be cut at, missing times,
-            ``week_of_year`` where the times span fewer than two years, ``hour_of_week`` of fewer than 28 days, and ``hour_of_day``
-            of fewer than 14.
+        ConditionError: With every duplicate condition, column that the model does not have, invalid or superfluous edges, missing
+            times, ``week_of_year`` with times of fewer than two years, ``hour_of_week`` with fewer than 28 days, and
+            ``hour_of_day`` with fewer than 14.
     """
     problems = []
     names = [condition.name for condition in conditions]
@@ -107,7 +107,7 @@ def check(conditions: Sequence[Condition], types: Mapping[str, str], times: Time
             if span < _TWO_SEASONS:
                 problems.append(
                     f"{where} of kind 'week_of_year' needs two seasons, 728 days, got {span.astype('timedelta64[D]').astype(int)}; "
-                    "use 'week_of_month', or a column with what makes the season"
+                    "use 'week_of_month', or a column with the cause of the season"
                 )
         elif condition.kind in _DAYS_NEEDED and times is not None:
             needed, instead = _DAYS_NEEDED[condition.kind]
@@ -121,15 +121,15 @@ def check(conditions: Sequence[Condition], types: Mapping[str, str], times: Time
 
 
 def check_clusters(conditions: Sequence[Condition], clusters: Codes, strata: Codes) -> None:
-    """Check that clusters say how much an hour varies: hours make many strata, each of few clusters.
+    """Check that there are enough clusters to estimate their variation: hours result in many strata with few clusters each.
 
     Args:
-        conditions: What rows are compared given.
+        conditions: The baseline's conditions.
         clusters: Code of each row's cluster, from 0.
         strata: Code of each row's stratum, from 0.
 
     Raises:
-        ConditionError: If strata of hours leave fewer than 20 independent residuals of clusters.
+        ConditionError: If strata of hours leave the clusters fewer than 20 residual degrees of freedom.
 
     Example:
         >>> hours, by_hour = np.arange(48) % 24, [Condition(name="hour", kind="hour_of_day")]
@@ -154,10 +154,10 @@ def strata_of(
     times: Times | None,
     rows: int,
 ) -> list[str]:
-    """Return the keys of the strata that rows have, sorted.
+    """Return the keys of the rows' strata, sorted.
 
     Raises:
-        ConditionError: If there are more than 400, naming the condition that makes most.
+        ConditionError: If there are more than 400, with the condition that has the most values.
     """
     parts = [part(condition, types, columns, times, rows) for condition in conditions]
     keys = sorted(set(combine(parts, rows)[1]))
@@ -175,7 +175,7 @@ def strata_of(
 def part(
     condition: Condition, types: Mapping[str, str], columns: Mapping[str, Column], times: Times | None, rows: int
 ) -> tuple[Codes, Sequence[str]]:
-    """Return each row's part of its key as a code, and the text of each code."""
+    """Return the condition's part of each row's key as a code, and the string of each code."""
     if condition.kind != "column":
         return _time_part(condition.kind, np.full(rows, np.datetime64("NaT")) if times is None else times)
     values = columns[condition.name]
@@ -200,7 +200,7 @@ def part(
 
 
 def combine(parts: Sequence[tuple[Codes, Sequence[str]]], rows: int) -> tuple[Codes, list[str]]:
-    """Return each row's key as a code, and the keys that there are."""
+    """Return each row's key as a code, and the distinct keys."""
     codes, keys = np.zeros(rows, dtype=np.int64), [""]
     for index, (own, texts) in enumerate(parts):
         present, codes = np.unique(codes * len(texts) + own, return_inverse=True)
@@ -240,7 +240,7 @@ def _week_of_month(times: Times) -> tuple[Codes, list[str]]:
 
 
 def _week_of_year(times: Times) -> tuple[Codes, list[str]]:
-    """ISO 8601: the week of a day is that of its Thursday."""
+    """Return ISO 8601 weeks: the week of a day belongs to the year of its Thursday."""
     thursday = times.astype("datetime64[D]") + (3 - _weekday(times)).astype("timedelta64[D]")
     first = thursday.astype("datetime64[Y]").astype("datetime64[D]")
     return (thursday - first).astype(np.int64) // 7, [f"week {week:02d}" for week in range(1, 54)]

@@ -1,6 +1,6 @@
-"""Count capture lines or columns into a baseline's cells, and add counts.
+"""Count capture lines or columns against a baseline's cells, and merge counts.
 
-One pass and flat memory; any grouping and any order of the parts give the same counts, bit for bit.
+One pass in constant memory. Merging in any grouping and order results in bit-identical counts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +23,12 @@ from mlops_runtime.monitor.counting.tally import Grid, WindowTally, expansion
 
 __all__ = ["MergeError", "count", "count_columns", "empty", "merge"]
 
-# parts whose sums are held before they are added up
+# number of partial sums that are collected before they are added up
 _HELD = 64
 
 
 class MergeError(ValueError):
-    """Counts against different baselines do not add up."""
+    """Counts against different baselines cannot be merged."""
 
 
 class _FeatureSum:
@@ -140,7 +140,7 @@ class _RowsSum:
 
 
 def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
-    """Add counts. Any grouping and any order give the same counts, sums included; numbers of lines are left out.
+    """Merge counts; any grouping and order gives identical counts and sums. ``problem_lines`` are dropped.
 
     Raises:
         MergeError: If a part was counted against another baseline, or does not have its features.
@@ -197,11 +197,11 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
 
 
 def add_strata(key: str, strata: Sequence[Stratum]) -> Stratum:
-    """Return strata of one baseline as one.
+    """Merge strata of one baseline.
 
     Args:
-        key: Of the sum.
-        strata: At least one.
+        key: Key of the merged stratum.
+        strata: The strata, at least one.
 
     Example:
         >>> add_strata("03h", [Stratum(key=key, rows=20, features=()) for key in ("Mon 03h", "Tue 03h")]).rows
@@ -233,11 +233,11 @@ def _terms(parts: Iterable[float]) -> list[float]:
 
 _CHUNK_ROWS = 8192
 _BLOCK_ROWS = 1 << 16
-_MISSING = np.iinfo(np.int64).min  # what numpy calls not a time
+_MISSING = np.iinfo(np.int64).min  # numpy's NaT
 
 
 class _Waiting:
-    """Rows that wait until there are enough to be counted at once."""
+    """Buffers rows, to count them in chunks."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
@@ -251,7 +251,7 @@ class _Waiting:
         self._rows: list[Row] = []
         self._times: list[int] = []
         self._predictions: list[Any] = []
-        # where in the rows that of each prediction is; -1 if it is unknown
+        # index of each prediction's row; -1 if unknown
         self._row_of: list[int] = []
 
     def add(self, call: Call) -> None:
@@ -269,8 +269,8 @@ class _Waiting:
             self.flush()
 
     def flush(self) -> None:
-        """Count pending values."""
-        # of no rows there are no columns either
+        """Count the buffered rows and predictions."""
+        # without rows there are no columns
         columns = dict(zip(self._grid.names, zip(*self._rows, strict=True), strict=False))
         for name in self._booleans & columns.keys():
             columns[name] = tuple(map(boolean_number, columns[name]))
@@ -286,7 +286,7 @@ class _Waiting:
 
 
 def _places(rows: Sequence[Row | None], start: int) -> list[int]:
-    """Return where each of a call's rows comes to lie among those that can be read; -1 for one that cannot."""
+    """Return the index of each of a call's rows among the readable rows; -1 for an unreadable row."""
     places = iter(range(start, start + len(rows)))
     return [-1 if row is None else next(places) for row in rows]
 
@@ -300,17 +300,17 @@ def count(
     hour: datetime | None = None,
     numbers: Iterable[int] | None = None,
 ) -> Counts:
-    """Count one capture object's lines; calls that the platform announced are left out and told.
+    """Count the lines of a capture object, without the calls that the platform announced, which ``synthetic`` counts.
 
-    Every line that is not blank is one of ``calls``, ``malformed``, ``synthetic`` and ``earlier``.
+    Each line that is not blank counts as one of ``calls``, ``malformed``, ``synthetic`` and ``earlier``.
 
     Args:
-        lines: JSON lines; read once, never held.
+        lines: JSON lines, read as a stream.
         baseline: The live model's baseline.
-        since: Since when that model serves (ISO 8601, UTC); earlier calls were another model's and are left out.
+        since: Time since which that model is live (ISO 8601, UTC); earlier calls, of another model, are excluded.
             Default: all calls count.
-        announced: Which calls the platform announced as its own. Default: none.
-        hour: The object's, in UTC: calls of another hour count, and are a problem. Default: it has none.
+        announced: Returns whether the platform announced a call as its own. Default: no call is announced.
+        hour: Hour of the object, UTC: calls of another hour count, but are reported as a problem. Default: any hour is allowed.
         numbers: Number of each line in the object. Default: from 1.
 
     Example:
@@ -354,16 +354,16 @@ def count_columns(
     predictions: Column | None = None,
     times: Times | None = None,
 ) -> Counts:
-    """Count columns of rows, as `count` would count the same rows as the lines of one object, each row a call.
+    """Count columns of rows; equivalent to `count` of one object in which each row is a call.
 
     Args:
-        columns: Values by the name of their column: arrays of numbers, text as `Coded`, an array or a list; all of one length.
-        baseline: What to count against. Columns that are not among its features are left out.
-        predictions: The rows' predictions; a list each where the baseline has classes or outputs. Default: none.
-        times: When the rows were predicted, UTC. Default: unknown; rows are then of no stratum of hours or weeks.
+        columns: Values by column name: numbers as arrays, text as `Coded`, array or list; all of the same length.
+        baseline: Baseline to count against. Columns that are not its features are ignored.
+        predictions: The rows' predictions; lists if the baseline has classes or outputs. Default: none.
+        times: Prediction times of the rows, UTC. Default: unknown; the rows then have no stratum of hours or weeks.
 
     Raises:
-        ValueError: With every feature that has no column, and if the columns differ in length.
+        ValueError: With every feature without a column, and if columns differ in length.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
@@ -389,7 +389,7 @@ def count_columns(
 
 
 def empty(baseline: Baseline) -> Counts:
-    """Return the counts of nothing: what every merge starts from."""
+    """Return counts of no rows, the start of every merge."""
     grid = _grid(_Same(baseline))
     return _counts(WindowTally(grid), grid, rows=0, calls=0, first="", last="", objects=0)
 
@@ -409,7 +409,7 @@ def _counts(window: WindowTally, grid: Grid, **facts: Any) -> Counts:
 
 
 class _Same:
-    """A baseline as a key: the same object, not an equal one, which would have to be read whole to be known."""
+    """A baseline as a cache key by identity, since comparing by value would read it whole."""
 
     def __init__(self, baseline: Baseline) -> None:
         self.baseline = baseline
@@ -428,7 +428,7 @@ def _grid(same: _Same) -> Grid:
 
 @lru_cache(maxsize=4096)
 def _seconds(time: str) -> int:
-    """Return the seconds since 1970 of a call's time; numpy's not a time for none."""
+    """Return a call's time as seconds since 1970; numpy's NaT if it is empty."""
     if not time:
         return _MISSING
     at = datetime.fromisoformat(time)
@@ -444,7 +444,7 @@ def _length(
 ) -> int:
     missing = [name for name in names if name not in columns]
     if missing:
-        raise ValueError(f"columns must hold every feature, they lack {', '.join(map(repr, missing))}")
+        raise ValueError(f"columns must contain every feature, missing {', '.join(map(repr, missing))}")
     given = {name: columns[name] for name in names}
     given |= {} if predictions is None else {"predictions": predictions}
     given |= {} if times is None else {"times": times}

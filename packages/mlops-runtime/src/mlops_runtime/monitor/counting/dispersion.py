@@ -1,9 +1,9 @@
-"""How much more clustered rows vary than independent ones: design effects of shares of cells and of means.
+"""Design effects of cell shares and of means: the variance of clustered rows relative to that of independent rows.
 
-numpy only. Rows of one household, store or day resemble each other. A window of them holds less evidence than its row count says;
-taken for independent, such rows alarm on about half of all quiet windows. Design effects, measured between the clusters of a
-baseline, say by how much clustered rows vary more than independent ones. Where rows are compared given conditions, what a
-condition explains does not count as variance of clusters: the residuals are about the shares of the row's own stratum.
+numpy only. Rows of one household, store or day are correlated, so a window contains less information than its row count suggests:
+treated as independent, such rows cause false alarms in about half of all windows. Design effects are estimated between the clusters
+of a baseline. With conditions, the variance that conditions explain is not counted as variance between clusters: residuals are
+taken from the shares of the row's own stratum.
 
 See: Rao and Scott 1981, "The analysis of categorical data from complex sample surveys", JASA 76; Rao and Scott 1984,
 "On chi-squared tests for multiway contingency tables", Annals of Statistics 12.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-# entries of one table of clusters by cells, or by strata: 16 MB
+# maximum size of a table of clusters by cells or strata: 16 MB
 _TABLE = 1 << 21
 
 Codes = npt.NDArray[np.int64]
@@ -27,16 +27,17 @@ class DesignEffects:
     """The generalised design effects of a feature's cells.
 
     Args:
-        mean: Their mean, at least 1: it divides the chi-square statistic (first-order correction).
-        spread: Their squared coefficient of variation: with it statistic and degrees of freedom are Satterthwaite's (second order).
+        mean: Their mean, at least 1, by which the chi-square statistic is divided (first-order correction).
+        spread: Their squared coefficient of variation, for Satterthwaite's statistic and degrees of freedom (second order).
         cells: The design effect of each cell's share, at least 1; 1 for a cell that is empty in the baseline.
-        jumps: How many rows of a cell come at once where many do: the third over the second absolute moment of what clusters bring
-            beyond the mean, at least the cell's design effect.
-        rows: Mean rows of a cluster.
-        excess: By how much the chi-square statistic of a single cluster varies more than if shares were normal between clusters:
-            its squared coefficient of variation less that which the spread explains, at least 0. Days are near 0: each is a sum
-            over many customers. Households are not: a few of them buy one thing only.
-        clusters: How many there are, less one for each stratum beyond the first that they are split by; None for independent rows.
+        jumps: Size of bursts of a cell's rows: the ratio of the third to the second absolute moment of the clusters' residuals, at
+            least the cell's design effect.
+        rows: Mean number of rows a cluster.
+        excess: Excess variation of a single cluster's chi-square statistic over shares that are normal between clusters: its
+            squared coefficient of variation minus the part due to ``spread``, at least 0. It is near 0 for days, each a sum over
+            many customers, and large for households, a few of which buy a single product.
+        clusters: Effective number of clusters: residual degrees of freedom, see `degrees_of_freedom`, plus 1; None for independent
+            rows.
     """
 
     mean: float
@@ -49,17 +50,17 @@ class DesignEffects:
 
 
 def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Codes | None = None) -> DesignEffects:
-    """Return the design effects of shares of cells when rows come in clusters.
+    """Return the design effects of the cell shares of clustered rows.
 
-    They are the eigenvalues of the shares' covariance between clusters over the multinomial's. With fewer than two clusters, or
-    without, nothing can be said: all are 1. The spread is rid of what the sampling of clusters adds to it (Wishart moments).
+    They are the eigenvalues of the shares' covariance between clusters relative to the multinomial covariance. With fewer than two
+    clusters they cannot be estimated and are 1. The spread is corrected for the sampling of clusters (Wishart moments).
 
     Args:
         cells: Each row's cell, shape (rows,).
         size: Number of cells.
-        clusters: Code of each row's cluster, from 0, shape (rows,). Default of the callers: None, independent rows.
-        strata: Code of each row's stratum, from 0, shape (rows,): a cluster is expected to hold the shares of its rows' strata.
-            Default: it is expected to hold those of all rows.
+        clusters: Code of each row's cluster, from 0, shape (rows,); None for independent rows.
+        strata: Code of each row's stratum, from 0, shape (rows,): the expected shares of a cluster are those of its rows' strata.
+            Default: those of all rows.
 
     Example:
         >>> effects = design_effects(np.array([0, 0, 0, 1, 1, 1]), 2, np.array([0, 0, 0, 1, 1, 1]))
@@ -86,7 +87,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
         expected = mix @ shares
         residual = table[:, used] - expected
         share = expected / mix.sum(axis=1, keepdims=True)
-        # of a cell that none of the cluster's strata has there is no residual either
+        # a cell with an expected share of 0 has no residual
         scaled = residual / np.sqrt(np.where(share > 0, share, 1.0))
         products += scaled.T @ scaled
         squares += float(((scaled**2).sum(axis=1) ** 2).sum())
@@ -94,7 +95,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
     if number < 2 or freedom <= 0:
         return replace(none, clusters=1)
     total = float(rows.sum())
-    # eigenvalues of this are the design effects, and one 0; only their sum and sum of squares are needed
+    # its eigenvalues are the design effects and one 0; only their sum and sum of squares are needed
     relative = products * (number / freedom / total)
     first, second = float(np.trace(relative)), float((relative**2).sum())
     spread = 0.0
@@ -103,7 +104,7 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
         spread = min(float(ranks - 1), max(0.0, ranks * second / first**2 - 1))
     single, jumps = np.ones(size), np.ones(size)
     single[used], jumps[used] = batches.effects(number / freedom)
-    # of one cluster
+    # mean statistic of one cluster
     mean = float(np.trace(products)) / number
     excess = 0.0 if mean == 0 else max(0.0, squares / number / mean**2 - 1 - 2 * (1 + spread) / ranks)
     return DesignEffects(
@@ -120,11 +121,11 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None, strata: Code
 def union_jumps(
     cells: Codes, unions: npt.NDArray[np.bool_], clusters: Codes | None, strata: Codes | None = None
 ) -> tuple[float, ...]:
-    """Return how many rows of each union of cells come at once, as `DesignEffects.jumps` says it of one cell.
+    """Return the size of bursts of each union of cells, as `DesignEffects.jumps` of single cells.
 
     Args:
         cells: As in `design_effects`.
-        unions: Which cells each holds, shape (unions, cells).
+        unions: Membership of cells in unions, shape (unions, cells).
         clusters: As in `design_effects`.
         strata: As in `design_effects`.
 
@@ -155,19 +156,19 @@ def union_jumps(
 
 
 class _Batches:
-    """Moments of what clusters bring of each cell, or union of cells, beyond what they are expected to."""
+    """Moments of the clusters' residuals of each cell or union of cells."""
 
     def __init__(self, size: int) -> None:
         self._cubes, self._seconds, self._multinomial = np.zeros(size), np.zeros(size), np.zeros(size)
 
     def add(self, residual: Wide, multinomial: Wide) -> None:
-        """Add clusters: their residuals, and the variance that independent rows would have, each of shape (clusters, cells)."""
+        """Add clusters by their residuals and the variance of independent rows, each of shape (clusters, cells)."""
         self._cubes += (np.abs(residual) ** 3).sum(axis=0)
         self._seconds += (residual**2).sum(axis=0)
         self._multinomial += multinomial.sum(axis=0)
 
     def effects(self, scale: float) -> tuple[Wide, Wide]:
-        """Return the design effect and the jumps of each; of few clusters the variance is ``scale`` times what they show."""
+        """Return design effects and jumps; ``scale`` corrects the variance for the degrees of freedom."""
         some = np.where(self._multinomial > 0, self._multinomial, 1.0)
         single = np.maximum(1.0, self._seconds / some * scale)
         jumps = np.divide(self._cubes, self._seconds, out=np.ones(len(single)), where=self._seconds > 0)
@@ -175,14 +176,14 @@ class _Batches:
 
 
 def _freedom(mix: Wide, rows: Wide) -> float:
-    """Return the degrees of freedom of some clusters' residuals, see `degrees_of_freedom`."""
+    """Return the degrees of freedom of the residuals of some clusters, see `degrees_of_freedom`."""
     return float((1 - (mix**2 / np.maximum(rows, 1)).sum(axis=1) / mix.sum(axis=1)).sum())
 
 
 def degrees_of_freedom(clusters: Codes, strata: Codes | None = None) -> float:
-    """Return how many independent residuals of clusters there are: one fewer than clusters, or one fewer in each stratum.
+    """Return the residual degrees of freedom of clusters: one less than clusters, or one less in each stratum.
 
-    A cluster's own rows are a share of what it is expected to hold: of each of its strata by its share of the stratum's rows.
+    A cluster contributes to its own expectation: in each of its strata by its share of the stratum's rows.
 
     Example:
         >>> hours, clusters = np.array([0, 1, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 2])
@@ -199,11 +200,11 @@ def degrees_of_freedom(clusters: Codes, strata: Codes | None = None) -> float:
 
 
 def cluster_hours(clusters: Codes, times: npt.NDArray[np.datetime64]) -> float | None:
-    """Return how long a cluster lasts where each is a time of its own, by the median distance of their starts; else None.
+    """Return the duration of a cluster in hours, the median interval between starts; None if clusters overlap in time.
 
     Args:
         clusters: As in `design_effects`.
-        times: Each row's time, shape (rows,); rows without are left out.
+        times: Each row's time, shape (rows,); rows without a time are ignored.
 
     Example:
         >>> hours = np.datetime64("2017-03-06T00") + np.arange(96) * np.timedelta64(1, "h")
@@ -220,12 +221,12 @@ def cluster_hours(clusters: Codes, times: npt.NDArray[np.datetime64]) -> float |
 
 
 def mean_design_effect(values: Wide, clusters: Codes | None, strata: Codes | None = None) -> float:
-    """Return the design effect of a mean when rows come in clusters, at least 1.
+    """Return the design effect of the mean of clustered rows, at least 1.
 
     Args:
-        values: One a row; NaN is null.
+        values: One value a row; NaN is null.
         clusters: As in `design_effects`.
-        strata: As in `design_effects`: a row is expected to have the mean of its stratum.
+        strata: As in `design_effects`: the expected value of a row is the mean of its stratum.
 
     Example:
         >>> mean_design_effect(np.array([1.0, 1.0, 3.0, 3.0]), np.array([0, 0, 1, 1]))
@@ -247,7 +248,7 @@ def mean_design_effect(values: Wide, clusters: Codes | None, strata: Codes | Non
 
 
 def cluster_tables(cells: Codes, size: int, clusters: Codes, strata: Codes) -> Iterator[tuple[Wide, Wide]]:
-    """Yield tables of clusters by cells and of the same clusters by strata, each of bounded size, without empty clusters."""
+    """Yield tables of clusters by cells, and of the same clusters by strata, of bounded size and without empty clusters."""
     width = int(strata.max()) + 1
     number, step = int(clusters.max()) + 1, max(1, _TABLE // max(size, width))
     if number > step:

@@ -1,6 +1,6 @@
-"""One feature of a baseline: quantile bins and mass points of numbers, levels and tail of text, their over-dispersion.
+"""Fit one feature of a baseline: quantile bins and point masses of numbers, levels and tail of text, and over-dispersion.
 
-numpy only. The bins are made once; live data are only counted into them, so counts of any parts of a window add up.
+numpy only. Bins are fitted once and live data are counted into them, so that counts of any parts of a window can be added.
 
 See: Good 1953, "The population frequencies of species and the estimation of population parameters", Biometrika 40.
 """
@@ -34,10 +34,10 @@ from mlops_runtime.monitor.counting.tail_cells import beyond_edges, tail_edges
 
 
 def unseen_share(levels: Codes, clusters: Codes | None) -> float:
-    """Return the share of rows of levels not seen before that the next cluster brings without any drift.
+    """Return the expected share of rows with new levels in the next cluster without drift.
 
-    It is Good's estimate, leaving out one cluster at a time: the share of the rows whose level occurs in no other cluster (with
-    independent rows: in no other row). A column of many levels always brings some.
+    Good's estimate, leaving out one cluster at a time: the share of rows whose level occurs in no other cluster (for independent
+    rows, in no other row). Columns with many levels always have some.
 
     Args:
         levels: Code of each row's level, from 0, negative for null, shape (rows,).
@@ -62,30 +62,30 @@ def unseen_share(levels: Codes, clusters: Codes | None) -> float:
 
 BINS = 10
 LEVELS = 20
-# cells of the levels that are not among the most frequent: few where there are few
+# number of tail cells by the maximum number of levels that are not among the most frequent
 _TAILS = ((0, 0), (32, 32))
 _TAIL = 64
-# CRC-32s of levels that are kept, to tell a new level from a rare one
+# maximum number of CRC-32s stored of rare levels, to distinguish them from new ones
 _MAXIMUM_KNOWN = 10_000
-# longer levels, and those that UTF-8 does not have, are of the tail
+# longer levels, and those that UTF-8 cannot encode, belong to the tail
 _MAXIMUM_NAME = 256
 # the edge above the largest 32-bit float: 2^128
 _ABOVE_ALL = 2.0**128
 
 
 class BaselineError(ValueError):
-    """A baseline cannot be made of the columns; the message lists every problem."""
+    """A baseline cannot be fitted to the columns; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A feature that was fitted.
+    """A fitted feature.
 
     Args:
-        feature: Its baseline.
-        values: Its column as it was read.
+        feature: The feature's baseline.
+        values: The converted column.
         nulls: Which rows are null; None if no row is.
-        identifier: Why it is an identifier; None if it is not.
+        identifier: Why the column is an identifier; None if it is not.
     """
 
     feature: FeatureBaseline
@@ -99,19 +99,19 @@ def number_baseline(
 ) -> FeatureBaseline:
     """Return the baseline of a numeric feature.
 
-    The inner edges are the values' deciles, and six in the tails where there are rows enough (`tail_cells`). A value that holds a
-    tenth or more of the rows (a default) gets a bin of its own: its share may drift while all quantiles stay. So does zero,
-    whenever it lies in the range: what is zero today may not be tomorrow.
+    The inner edges are the values' deciles, and up to six in the tails if there are enough rows (`tail_cells`). A point mass of a
+    tenth or more of the rows (a default value) has its own bin: its share may drift while all quantiles stay. So has zero if it is
+    in the range: its share is often the first to drift.
     The two outer bins count values outside the range. Without any known value there is one bin.
 
     Args:
         name: The feature's name.
         values: One value a row; NaN is null.
-        clusters: Code of each row's cluster, for the over-dispersion. Default: rows are taken for independent.
+        clusters: Code of each row's cluster, for the over-dispersion. Default: rows are independent.
         strata: Code of each row's stratum, for the over-dispersion given conditions. Default: rows have no conditions.
 
     Raises:
-        BaselineError: If a value is neither a number nor null. Infinite ones are counted apart.
+        BaselineError: If a value is neither a number nor null. Infinite numbers are counted separately.
 
     Example:
         >>> number_baseline("units", np.array([0, 0, 0, 5, 9, np.nan], dtype=np.float32)).counts
@@ -127,7 +127,7 @@ def category_baseline(
 
     Args:
         name: The feature's name.
-        values: One level a row; None, NaN and the empty text are null.
+        values: One level a row; None, NaN and the empty string are null.
         clusters: As in `number_baseline`.
         strata: As in `number_baseline`.
 
@@ -150,18 +150,19 @@ def fit_number(
     recognise: bool = True,
     strata: Codes | None = None,
 ) -> Fitted:
-    """Return the baseline of a column of numbers, with what the whole baseline needs of it.
+    """Return the baseline of a column of numbers, with the converted column, null mask and identifier reason.
 
     Args:
         name: The feature's name.
         values: One value a row.
         clusters: Code of each row's cluster; None for independent rows.
-        identifier: Why the column is declared an identifier; None if it is not. Of one nothing is kept but known and null rows.
-        recognise: Whether an identifier is recognised that is not declared. Default: it is.
+        identifier: Why the column is an identifier by declaration; None if it is not. Identifiers have only counts of known and
+            null rows.
+        recognise: Whether to recognise undeclared identifiers. Default: yes.
         strata: As in `number_baseline`.
 
     Raises:
-        BaselineError: If a value is neither a number nor null. Infinite ones are counted apart.
+        BaselineError: If a value is neither a number nor null. Infinite numbers are counted separately.
 
     Example:
         >>> fit_number("id", np.arange(3), None, "declared").feature.counts
@@ -230,14 +231,15 @@ def fit_category(
     recognise: bool = True,
     strata: Codes | None = None,
 ) -> Fitted:
-    """Return the baseline of a column of text, with what the whole baseline needs of it.
+    """Return the baseline of a column of text, with the converted column, null mask and identifier reason.
 
     Args:
         name: The feature's name.
         values: One value a row.
         clusters: Code of each row's cluster; None for independent rows.
-        identifier: Why the column is declared an identifier; None if it is not. Of one nothing is kept but known and null rows.
-        recognise: Whether an identifier is recognised that is not declared. Default: it is.
+        identifier: Why the column is an identifier by declaration; None if it is not. Identifiers have only counts of known and
+            null rows.
+        recognise: Whether to recognise undeclared identifiers. Default: yes.
         strata: As in `number_baseline`.
 
     Raises:
@@ -257,7 +259,7 @@ def fit_category(
     if reason is not None:
         return Fitted(FeatureBaseline(name=name, type="category", counts=(int(rows.sum()), null)), coded, nulls, reason)
     names = [level if _is_name(level) else None for level in coded.levels]
-    # most frequent first, ties by name: the same data give the same baseline
+    # most frequent first, ties by name: deterministic for the same data
     order = sorted(
         (code for code in _frequent(rows) if names[code]), key=lambda code: (-rows[code], coded.levels[code])
     )
@@ -283,14 +285,15 @@ def fit_category(
 
 
 def is_closed(feature: FeatureBaseline, values: Coded, later: Mask | None) -> bool:
-    """Return whether a column has no other levels than those of its baseline, as far as that can tell.
+    """Return whether a column's levels appear to be complete, a closed list.
 
-    It has at most twenty, none of them in one row or cluster alone, and none that first came in the second half of the time.
+    That is, it has at most twenty levels, none in only one row or cluster, and none that first occurs in the second half of the
+    time span.
 
     Args:
         feature: The column's baseline.
         values: The column.
-        later: Which rows are of the second half, shape (rows,); None if the rows have no times.
+        later: Which rows are in the second half, shape (rows,); None if the rows have no times.
 
     Example:
         >>> fitted = fit_category("payment", ["card", "cash"] * 5, None, None)
@@ -306,9 +309,9 @@ def is_closed(feature: FeatureBaseline, values: Coded, later: Mask | None) -> bo
 
 
 def _frequent(rows: Codes) -> list[int]:
-    """Return the codes of the levels that may be among the most frequent, some more where some have the same number of rows."""
+    """Return the codes of the candidates for the most frequent levels, including ties."""
     present = np.flatnonzero(rows)
-    # invalid names are skipped, so more names are read than kept
+    # more than LEVELS candidates, since levels with invalid names are skipped later
     if len(present) > 8 * LEVELS:
         least = np.partition(rows[present], -4 * LEVELS)[-4 * LEVELS]
         present = present[rows[present] >= least]
@@ -364,7 +367,7 @@ def _with_tails(
     clusters: Codes | None,
     strata: Codes | None,
 ) -> FeatureBaseline:
-    """Return a feature with edges in its tails, and how its rows come there."""
+    """Return a feature with tail edges and their burst sizes."""
     edges = np.sort([*feature.edges, *tails])
     counts = (*_counted(ordered, edges), feature.counts[-1])
     feature = replace(feature, edges=tuple(edges.tolist()), counts=counts, tail_edges=tails)
@@ -378,19 +381,19 @@ def _with_tails(
 
 
 def _counted(ordered: Numbers, edges: npt.NDArray[np.float64]) -> tuple[int, ...]:
-    """Return how many of sorted values lie in each bin."""
+    """Return the number of sorted values in each bin."""
     with np.errstate(over="ignore"):
         below = np.searchsorted(ordered, edges.astype(np.float32), side="left")
     return tuple(np.diff(below, prepend=0, append=len(ordered)).tolist())
 
 
 def _edges(ordered: Numbers) -> npt.NDArray[np.float64]:
-    """Return the edges of the bins of sorted values: deciles, values with a bin of their own, zero, and both ends."""
+    """Return the edges of the bins of sorted values: deciles, point masses, zero, and both ends."""
     rows = len(ordered)
     if rows == 0:
         return np.empty(0)
     deciles = ordered[-(-rows * np.arange(1, BINS) // BINS) - 1]
-    # a run of a tenth of the rows covers one of these places
+    # a run of equal values with a tenth of the rows includes one of these positions
     step = -(-rows // BINS)
     some = np.unique(ordered[::step])
     runs = np.searchsorted(ordered, some, side="right") - np.searchsorted(ordered, some, side="left")
@@ -404,7 +407,7 @@ def _edges(ordered: Numbers) -> npt.NDArray[np.float64]:
 
 
 def _percentiles(ordered: npt.NDArray[np.float64]) -> tuple[float, ...] | None:
-    """Return the 101 percentiles of sorted values, linear between neighbours."""
+    """Return the 101 percentiles of sorted values, linearly interpolated."""
     if len(ordered) == 0:
         return None
     place = np.arange(101) / 100 * (len(ordered) - 1)

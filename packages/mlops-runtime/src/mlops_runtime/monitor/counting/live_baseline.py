@@ -1,4 +1,4 @@
-"""A baseline from live weeks: what captures of past weeks held becomes columns, and those a baseline."""
+"""Fit a baseline to the captured calls of past weeks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
@@ -36,34 +36,34 @@ def live_baseline(
     classes: tuple[str, ...] | None = None,
     outputs: tuple[str, ...] | None = None,
 ) -> Baseline:
-    """Return the baseline of past weeks' calls, for a model whose live data never looked like its training set.
+    """Return the baseline of past weeks' calls, for a model whose live data always differed from its training set.
 
-    Four bytes are held for a value. A value that is neither number nor string is taken for null.
+    Uses four bytes of memory a value. A value that is neither a number nor a string is read as null.
 
     Args:
-        captures: The lines of each capture object; read once. A call that is there twice is counted twice.
-        types: Type of each of the model's inputs, in their order.
-        created: When it is made, ISO 8601.
+        captures: The lines of each capture object, read once. A call that occurs twice is counted twice.
+        types: Type of each of the model's inputs, in the model's order.
+        created: Time of creation, ISO 8601.
         training_set_id: The live model's training set. Default: unknown.
-        since: Since when the live model serves (ISO 8601, UTC); earlier calls are left out. Default: all calls count.
-        cluster: Rows that vary together: those of a call, an hour or a day.
-        conditions: What live rows are compared given. Default: nothing.
-        pairs: Pairs of features whose joint table is kept. Default: none.
-        identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
-        aside: Times of rollouts that were rolled back: calls of that time are left out. Default: never.
-        announced: Which calls the platform announced as its own. Default: none.
+        since: Time since which the model is live (ISO 8601, UTC); earlier calls are excluded. Default: all calls count.
+        cluster: Unit of correlated rows: those of a call, an hour or a day.
+        conditions: Conditions by whose strata live rows are compared. Default: none.
+        pairs: Pairs of features whose contingency table is stored. Default: none.
+        identifiers: Columns that are unique identifiers, besides those that are recognised. Default: none.
+        aside: Rollouts that were rolled back; calls during them are excluded. Default: none.
+        announced: Returns whether the platform announced a call as its own. Default: no call is announced.
         classes: The model's classes. Default: predictions are numbers.
-        outputs: The outputs of a model of several numbers. Default: one number a row.
+        outputs: The outputs of a model with several numeric outputs. Default: one number a row.
 
     Raises:
-        BaselineError: If no row can be read, with what went wrong and how often.
-        ConditionError: As `fit_baseline` says.
-        PairError: As `fit_baseline` says.
+        BaselineError: If no row can be read, with the number of each problem.
+        ConditionError: See `fit_baseline`.
+        PairError: See `fit_baseline`.
 
     Example:
         >>> live_baseline([], {"price": "number"}, created="2017-08-01T00:00:00Z")
         Traceback (most recent call last):
-        mlops_runtime.monitor.counting.feature_baseline.BaselineError: captures must hold rows of the live model, got none
+        mlops_runtime.monitor.counting.feature_baseline.BaselineError: captures must contain rows of the live model, got none
     """
     width = None if classes is None and outputs is None else len(classes or outputs or ())
     reader, rows = LineReader(tuple(types), since, announced, columns=width), _Columns(types, width)
@@ -76,7 +76,7 @@ def live_baseline(
         problems = {sentence(problem): times for problem, times in reader.problems.items()}
         left_out = {**problems, "synthetic calls": reader.synthetic, "calls of an earlier model": reader.earlier}
         told = ", ".join(f"{name} ({times})" for name, times in left_out.items() if times)
-        raise BaselineError(f"captures must hold rows of the live model, got none{f': {told}' if told else ''}")
+        raise BaselineError(f"captures must contain rows of the live model, got none{f': {told}' if told else ''}")
     clusters = calls if cluster == "call" else times.astype(_UNITS[cluster])
     clusters_of = np.unique(clusters, return_inverse=True)[1].astype(np.int64)
     predicted = None
@@ -105,7 +105,7 @@ def live_baseline(
 
 
 class _Columns:
-    """Rows of calls as columns."""
+    """Collects the rows of calls as columns."""
 
     def __init__(self, types: Mapping[str, Type], width: int | None) -> None:
         self._width = width
@@ -145,7 +145,7 @@ class _Columns:
     def result(
         self,
     ) -> tuple[dict[str, Column], npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.datetime64]]:
-        """Return columns, predictions, the number of each row's call, and times."""
+        """Return columns, predictions, and the call number and time of each row."""
         self._flush()
         columns: dict[str, Column] = {}
         for name in self._names:
@@ -161,7 +161,7 @@ class _Columns:
         return found if self._width is None else found.reshape(-1, self._width)
 
     def _values(self) -> npt.NDArray[np.float32]:
-        """Return the predictions of the rows that wait, in a line each where they are lists."""
+        """Return the predictions of the buffered rows, of shape (rows, width) if they are lists."""
         if self._width is None:
             return _finite(self._predictions)
         missing = [float("nan")] * self._width

@@ -1,4 +1,4 @@
-"""Pairs of features in small tables: cells of either are put into at most five groups of about equal rows, and null."""
+"""Contingency tables of pairs of features: the cells of each are merged into at most five groups of similar size, and null."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,19 +10,19 @@ from mlops_runtime.monitor.counting.baseline_cells import Cells
 from mlops_runtime.monitor.counting.dispersion import design_effects
 
 GROUPS = 5
-# of all strata of a baseline; each object of counts has those of its own strata
+# maximum over all strata of a baseline; each object of counts contains those of its own strata
 MAXIMUM_STRATA_CELLS = 20_000
 
 
 class PairError(ValueError):
-    """Pairs cannot be watched; the message lists every problem."""
+    """Pairs are invalid; the message lists every problem."""
 
 
 def check(pairs: Sequence[Sequence[str]], names: Sequence[str]) -> None:
-    """Check that pairs are of two different features each.
+    """Check that each pair consists of two different features.
 
     Raises:
-        PairError: With every pair that is not.
+        PairError: With every invalid pair.
     """
     problems = [
         f"a pair must be two different features of {', '.join(map(repr, names))}, got {tuple(pair)!r}"
@@ -34,7 +34,7 @@ def check(pairs: Sequence[Sequence[str]], names: Sequence[str]) -> None:
 
 
 def groups(feature: FeatureBaseline) -> tuple[int, ...]:
-    """Return the group of each cell of a baseline; cells in their order, null last and apart.
+    """Return the group of each cell of a baseline, in order of the cells; null is a group of its own, the last.
 
     Example:
         >>> groups(FeatureBaseline(name="x", type="number", edges=(1.0, 2.0, 3.0), counts=(0, 50, 50, 0, 7)))
@@ -42,10 +42,10 @@ def groups(feature: FeatureBaseline) -> tuple[int, ...]:
     """
     counts = np.array(feature.counts[:-1], dtype=np.float64)
     total = counts.sum()
-    # a cell goes where the middle of its rows lies
+    # the median row of a cell determines its group
     middle = (np.cumsum(counts) - counts / 2) / total if total else np.zeros(len(counts))
     bands = np.minimum((middle * GROUPS).astype(np.int64), GROUPS - 1)
-    # an empty cell is with its neighbour, so that no group is empty
+    # empty cells join their neighbour, so that no group is empty
     for index in range(1, len(bands)):
         if counts[index] == 0:
             bands[index] = bands[index - 1]
@@ -57,11 +57,11 @@ def groups(feature: FeatureBaseline) -> tuple[int, ...]:
 
 
 class PairCounter:
-    """Counts one pair's table.
+    """Counts the table of one pair.
 
     Args:
-        pair: Its baseline; counts need not be known.
-        strata: How many groups of rows have a table of their own. Default: one table.
+        pair: The pair's baseline, of which counts are not needed.
+        strata: Number of tables, one a group of rows. Default: 1.
 
     Example:
         >>> pair = PairBaseline(first="a", second="b", first_groups=(0, 1), second_groups=(0, 1), counts=())
@@ -78,20 +78,20 @@ class PairCounter:
         self.counts = np.zeros((strata, self.size), dtype=np.int64)
 
     def add(self, first: Cells, second: Cells, strata: Cells | None = None) -> None:
-        """Add rows by their cells and their group; those with an infinite value or one of another type are left out."""
+        """Add rows by their cells and group; rows with an infinite value or one of another type are excluded."""
         cells = self.cells(first, second)
         known = cells >= 0
         at = cells if strata is None else strata * self.size + cells
         self.counts += np.bincount(at[known], minlength=self.counts.size).reshape(self.counts.shape)
 
     def cells(self, first: Cells, second: Cells) -> Cells:
-        """Return each row's cell of the table, -1 for a row that is left out."""
+        """Return each row's cell of the table; -1 for an excluded row."""
         row, column = self._first[first], self._second[second]
         return np.where((row < 0) | (column < 0), -1, row * self._width + column)
 
 
 def table_size(pair: PairBaseline) -> int:
-    """Return how many cells a pair's table has."""
+    """Return the number of cells of a pair's table."""
     return (max(pair.first_groups) + 1) * (max(pair.second_groups) + 1)
 
 
@@ -102,14 +102,14 @@ def pair_baselines(
     clusters: Cells | None,
     strata: Cells | None,
 ) -> tuple[PairBaseline, ...]:
-    """Return the baselines of pairs; the first ones, up to 20,000 cells of all strata, are compared given conditions.
+    """Return the baselines of pairs; only the first ones, up to 20,000 cells over all strata, have baselines by stratum.
 
     Args:
-        pairs: The two features of each.
-        features: Their baselines.
-        cells: Their rows' cells.
-        clusters: As `pair_baseline`.
-        strata: As `pair_baseline`.
+        pairs: The two features of each pair.
+        features: Baselines of the features.
+        cells: Each row's cell, by feature.
+        clusters: As in `pair_baseline`.
+        strata: As in `pair_baseline`.
     """
     found: list[PairBaseline] = []
     room = 0 if strata is None else MAXIMUM_STRATA_CELLS // len(np.unique(strata))
@@ -131,9 +131,9 @@ def pair_baseline(
 
     Args:
         names: The two features.
-        features: Their baselines.
-        cells: Their rows' cells.
-        clusters: Code of each row's cluster. Default: rows are taken for independent.
+        features: Baselines of the features.
+        cells: Each row's cell, by feature.
+        clusters: Code of each row's cluster; None for independent rows.
         strata: Code of each row's stratum. Default: there are no conditions.
     """
     first, second = names

@@ -1,4 +1,4 @@
-"""Predictions that are lists as columns that can be counted: the predicted class, or a column for each output."""
+"""Convert list-valued predictions to columns for counting: the predicted class, or one column an output."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ from mlops_runtime.monitor.counting.capture_lines import NO_PREDICTION
 
 
 def prediction_columns(predictions: Column, baseline: Baseline) -> Sequence[Column]:
-    """Return the columns of predictions as a baseline counts them.
+    """Return the columns of predictions to count against a baseline.
 
     Args:
-        predictions: One a row, of a model of classes or outputs a list each.
-        baseline: What they are counted against.
+        predictions: One prediction a row; a list each for a model with classes or outputs.
+        baseline: The baseline.
 
     Example:
         >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="", classes=("red", "white", "rose"))
@@ -35,14 +35,14 @@ def prediction_columns(predictions: Column, baseline: Baseline) -> Sequence[Colu
 
 
 def predicted_class(values: Sequence[float], classes: Sequence[str]) -> str:
-    """Return the class with the largest value, the first of several."""
+    """Return the class with the largest value; the first one in a tie."""
     return classes[max(range(len(values)), key=values.__getitem__)]
 
 
 def predicted_classes(
     predictions: Iterable[Sequence[float]], given: Iterable[bool], classes: Sequence[str]
 ) -> list[str | None]:
-    """Return the predicted class of each row that has a prediction, None for the others.
+    """Return the predicted class of each row; None for rows without a prediction.
 
     Example:
         >>> predicted_classes([[0.2, 0.8], [float("nan")] * 2], [True, False], ["a", "b"])
@@ -53,7 +53,7 @@ def predicted_classes(
 
 
 def numbers_of(value: Any, columns: int) -> list[float] | None:
-    """Return a prediction's numbers; None where there are others, or one is not a finite number.
+    """Return a prediction's numbers; None if it has another length or a value is not a finite number.
 
     Example:
         >>> numbers_of(["1", 2], 2), numbers_of([1, None], 2)

@@ -1,10 +1,9 @@
-"""What could not be counted, by code and arguments, and how often: bounded, and the same for any order of parts.
+"""Problems of counting by code and arguments, with their number: bounded, and independent of the order of parts.
 
-A problem is a text of its kind's code and its arguments as JSON, such as ``row_width[3,4]``: what counts are kept by. `sentence`
-writes it for people. Arguments may be what a caller made up, so the number of problems is bounded: those with the smallest CRC-32
-are kept, so that a problem which a part had to drop is one that the whole would have dropped too, and what is kept has its exact
-count. Rows that cannot be read are bounded apart from the rest, so that their number stays exact; columns that are not the model's
-are dropped first.
+A problem is a string of its kind's code and its arguments as JSON, such as ``row_width[3,4]``, the key of its count; `sentence`
+formats it for users. Callers choose some arguments, so the number of problems is bounded: those with the smallest CRC-32 are kept.
+A problem dropped from a part would be dropped from the whole too, so that the counts of kept problems are exact. Problems of
+unreadable rows have a separate bound, so that the number of such rows is exact. Columns that are not the model's are dropped first.
 """
 
 import json
@@ -21,14 +20,14 @@ _WORDS = {"number": "number", "category": "text"}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of problem. ``text`` is a format of its arguments; ``is_of_rows`` says that a line or rows were left out."""
+    """A kind of problem. ``text``: format string of its arguments. ``is_of_rows``: a line or rows were excluded."""
 
     code: str
     text: str
     is_of_rows: bool = False
 
     def __call__(self, *arguments: str | int) -> str:
-        """Return the problem of this kind with these arguments."""
+        """Return the problem with these arguments."""
         return _written(self.code, arguments)
 
 
@@ -52,7 +51,7 @@ TIME_ELSEWHERE = Kind("time_elsewhere", "inferenceTime lies outside the hour of 
 INPUT_NOT_CAPTURED = Kind("input_not_captured", "call has no captured input")
 PREDICTIONS_DIFFER = Kind("predictions_differ", "rows and predictions of a call differ in number")
 UNANNOUNCED = Kind("unannounced", "inference id looks synthetic, and no execution announced it")
-VALUE_TYPE = Kind("value_type", "{}: value is no {}")
+VALUE_TYPE = Kind("value_type", "{}: value is not of type {}")
 VALUE_INFINITE = Kind("value_infinite", "{}: value is infinite, or beyond a 32-bit float")
 OBJECT_TOO_LARGE = Kind(
     "object_too_large",
@@ -66,7 +65,7 @@ def _of_sides(code: str, text: str) -> dict[str, Kind]:
     return {side: Kind(f"{side}_{code}", f"{side} {text}", side == "input") for side in ("input", "output")}
 
 
-# by the side of the call, ``input`` or ``output``: without its input no row of a call can be read
+# by side of the call, ``input`` or ``output``: rows are excluded only if the input is unreadable
 SIDE_NOT_PAYLOAD = _of_sides("not_payload", "is not a captured payload")
 SIDE_FORMAT = _of_sides("format", "is not CSV, JSON or BASE64 of text")
 SIDE_NOT_TEXT = _of_sides("not_text", "is not base64 of UTF-8 text")
@@ -87,7 +86,7 @@ def _written(code: str, arguments: tuple[str | int, ...]) -> str:
 
 
 def kind_of(problem: str) -> Kind | None:
-    """Return the kind of a problem; None for a text that is not one of counting."""
+    """Return the kind of a problem; None for a string that is not a problem of counting."""
     return _KINDS.get(problem.partition("[")[0])
 
 
@@ -103,7 +102,7 @@ def arguments_of(problem: str) -> tuple[str | int, ...]:
 
 
 def sentence(problem: str) -> str:
-    """Return a problem as people read it; a text that is not one of counting as it is.
+    """Return the sentence of a problem; a string that is not a problem of counting unchanged.
 
     Example:
         >>> sentence(COLUMN_MISSING("price")), sentence("label is of no captured call")
@@ -114,7 +113,7 @@ def sentence(problem: str) -> str:
 
 
 def is_unreadable(problem: str) -> bool:
-    """Return whether a problem is one of a line or row that was left out.
+    """Return whether a problem excluded a line or a row.
 
     Example:
         >>> is_unreadable(ROW_WIDTH(3, 4)), is_unreadable(TIME_INVALID())
@@ -125,7 +124,7 @@ def is_unreadable(problem: str) -> bool:
 
 
 def bounded(problems: Mapping[str, int]) -> dict[str, int]:
-    """Return at most 100 problems of rows that were left out, and as many of what was not; the others of either as one.
+    """Return at most 100 problems of excluded rows and 100 others; the rest of each is summed under one key.
 
     Example:
         >>> bounded({LINE_NOT_JSON(): 2})
@@ -146,12 +145,12 @@ def _bounded(problems: Mapping[str, int], others: str) -> dict[str, int]:
 
 
 def unreadable_rows(counts: Counts) -> int:
-    """Return how many rows of a window could not be read; a line without a known row counts as one."""
+    """Return the number of unreadable rows of a window; a line whose rows are unknown counts as one."""
     return sum(times for name, times in (counts.problems or {}).items() if is_unreadable(name))
 
 
 def invalid_values(baseline: Baseline, counts: Counts) -> dict[str, int]:
-    """Return how many values of each feature and of the predictions are of another type, or infinite, as problems."""
+    """Return the problems of features and predictions with values of another type or infinite values."""
     pairs = list(zip(baseline.features, counts.features, strict=True))
     pairs += zip(baseline.predicted, counts.predicted, strict=False)
     found = {VALUE_TYPE(feature.name, _WORDS[feature.type]): counted.invalid for feature, counted in pairs}
@@ -160,7 +159,7 @@ def invalid_values(baseline: Baseline, counts: Counts) -> dict[str, int]:
 
 
 def add(one: Mapping[str, int] | None, other: Mapping[str, int] | None) -> dict[str, int] | None:
-    """Return the problems of both.
+    """Add up two mappings of problems.
 
     Example:
         >>> add({LINE_NOT_JSON(): 2}, {LINE_NOT_JSON(): 1})

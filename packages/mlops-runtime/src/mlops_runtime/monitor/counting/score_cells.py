@@ -1,8 +1,8 @@
-"""The fine cells of a prediction by which performance is estimated: forty bins, with an edge at the decision threshold.
+"""Fine cells of predictions for the estimate of performance: up to forty bins, with an edge at the decision threshold.
 
-numpy only. Bins are made once, of the labelled holdout; live predictions are only counted into them, so that counts of any parts of
-a window add up. Of a model of classes each class's probability has bins of its own, twice: of rows that are predicted as another
-class, and of those that are predicted as this one. Of a model of several outputs each output has bins of its own.
+numpy only. Bins are fitted once to the labelled holdout and live predictions are counted into them, so that counts of any parts of
+a window can be added. In a multiclass model each class's probability has two sets of bins: for rows predicted as another class, and
+for rows predicted as this class. In a model with several outputs each output has its own bins.
 """
 
 import numpy as np
@@ -21,12 +21,12 @@ from mlops_runtime.monitor.counting.prediction_columns import numbers_of
 
 BINS = 40
 SCORE = "score"
-# with fewer a bin says little: small holdouts have fewer bins
+# minimum rows a bin: small holdouts have fewer bins
 _ROWS_OF_A_BIN = 50
 
 
 def scores_of(baseline: Baseline) -> tuple[FeatureBaseline, ...]:
-    """Return the scores into whose cells predictions are counted; none without an estimator."""
+    """Return the scores whose cells count predictions; empty without an estimator."""
     return () if baseline.estimator is None else baseline.estimator.scores
 
 
@@ -35,7 +35,7 @@ def score_edges(values: Numbers, threshold: float | None = None) -> tuple[float,
 
     Args:
         values: Finite scores of the labelled rows.
-        threshold: A score above it is a predicted positive. Default: none.
+        threshold: Decision threshold: a score above it is a predicted positive. Default: none.
 
     Example:
         >>> score_edges(np.arange(100, dtype=np.float32), threshold=50.0)[1:]
@@ -44,7 +44,7 @@ def score_edges(values: Numbers, threshold: float | None = None) -> tuple[float,
     bins = max(2, min(BINS, len(values) // _ROWS_OF_A_BIN))
     ordered = np.sort(values)
     inner = ordered[-(-len(ordered) * np.arange(1, bins) // bins)]
-    # a value on an edge is of the bin above it: the first number above the threshold begins the predicted positives
+    # bins are left-closed: the bin of predicted positives starts at the next float above the threshold
     above = np.nextafter(
         np.array([ordered[-1], *([] if threshold is None else [threshold])], np.float32), np.float32(np.inf)
     )
@@ -55,8 +55,8 @@ def score_cells(predictions: Column, baseline: Baseline) -> list[Cells]:
     """Return each prediction's cell of each score; predictions that are not finite numbers are null.
 
     Args:
-        predictions: One a row, of a model of classes a list each.
-        baseline: The estimator's.
+        predictions: One prediction a row; a list each for a model with classes or outputs.
+        baseline: The baseline with the estimator.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import Estimator
@@ -79,17 +79,17 @@ def score_cells(predictions: Column, baseline: Baseline) -> list[Cells]:
     if baseline.outputs is not None:
         with np.errstate(over="ignore"):
             return output_cells(table.astype(np.float32), given, scores)
-    # what is far from a probability is of an outer bin, not infinite
+    # values far outside [0, 1] belong to an outer bin instead of becoming infinite
     return class_cells(np.clip(table, -1, 2).astype(np.float32), given, scores)
 
 
 def output_cells(table: Numbers, given: np.ndarray, scores: tuple[FeatureBaseline, ...]) -> list[Cells]:
-    """Return each row's cell of each output's score; a number beyond a 32-bit float is null.
+    """Return each row's cell of each output's score; a number beyond the range of 32-bit floats is null.
 
     Args:
-        table: The outputs of the rows that have some, rows by outputs.
-        given: Which rows have some, shape (rows,).
-        scores: Of the outputs.
+        table: The outputs of the rows with a prediction, shape (rows, outputs).
+        given: Which rows have a prediction, shape (rows,).
+        scores: Scores of the outputs.
     """
     found = []
     for place, score in enumerate(scores):
@@ -104,9 +104,9 @@ def class_cells(table: Numbers, given: np.ndarray, scores: tuple[FeatureBaseline
     """Return each row's cell of each class's score.
 
     Args:
-        table: The probabilities of the rows that have some, rows by classes.
-        given: Which rows have some, shape (rows,).
-        scores: Of the classes.
+        table: The probabilities of the rows with a prediction, shape (rows, classes).
+        given: Which rows have a prediction, shape (rows,).
+        scores: Scores of the classes.
     """
     predicted = table.argmax(axis=1) if len(table) else np.empty(0, dtype=np.int64)
     found = []

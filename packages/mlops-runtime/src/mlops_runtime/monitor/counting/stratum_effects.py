@@ -1,8 +1,9 @@
-"""By how much more the rows of one stratum vary between clusters than those of the others.
+"""Dispersion between clusters by stratum, relative to that of all strata.
 
-numpy only. What is on sale differs more from week to week than what is not: the goods of a deep discount are those of one
-promotion. A design effect of all strata is too small there, and each week of deals would be drift. Of few clusters a stratum's own
-effect is a guess, so that it counts by its credibility: by how much strata differ beyond what their numbers of clusters explain.
+numpy only. Products on sale vary more from week to week than others: those with a deep discount belong to one promotion. The design
+effect of all strata is too small for them, and each week of promotions would count as drift. A stratum's own design effect is
+imprecise if it has few clusters, so it is shrunk to the mean by its credibility: the part of the variance between strata that the
+sampling of clusters does not explain.
 
 See: Buehlmann and Straub 1970, "Glaubwuerdigkeit fuer Schadensaetze", Mitteilungen der Vereinigung Schweizerischer
 Versicherungsmathematiker 70 (credibility of a group's own mean); Smyth 2004, "Linear models and empirical Bayes methods",
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from mlops_runtime.contracts.monitor import StratumDispersion
 from mlops_runtime.monitor.counting.dispersion import Codes, DesignEffects, cluster_tables
 
-# standard errors, by which Cochran's Q of strata that are alike is beyond its mean once in some hundred baselines
+# standard errors above its mean that Cochran's Q exceeds in about one of a hundred baselines with homogeneous strata
 _CHANCE = 3.0
 
 Wide = npt.NDArray[np.float64]
@@ -27,14 +28,14 @@ Wide = npt.NDArray[np.float64]
 def stratum_effects(
     cells: Codes, kept: npt.NDArray[np.bool_], clusters: Codes, strata: Codes, within: DesignEffects
 ) -> tuple[StratumDispersion, ...] | None:
-    """Return each stratum's dispersion; None where strata do not differ by more than chance.
+    """Return each stratum's dispersion; None if strata do not differ by more than chance.
 
     Args:
         cells: Each row's cell, shape (rows,).
-        kept: Cells that are compared one by one, shape (cells,): rare levels hide what the others do.
+        kept: Cells to include, shape (cells,): without the cells of rare levels, whose noise conceals the others.
         clusters: Code of each row's cluster, from 0, shape (rows,).
         strata: Code of each row's stratum, from 0, shape (rows,).
-        within: Design effects of all rows about their own strata.
+        within: Design effects of all rows, relative to their own strata.
 
     Example:
         >>> clusters, rows = np.repeat(np.arange(40), 50), np.arange(2000)
@@ -81,14 +82,14 @@ def stratum_effects(
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """What the clusters of each stratum show, each of shape (strata,).
+    """Statistics of the clusters of each stratum, each of shape (strata,).
 
     Args:
-        rows: Of the stratum.
-        clusters: How many have rows of it.
-        traces: Sum of their statistics.
-        squares: Sum of the squares of these.
-        ranks: Directions in which they can move, for cells that are kept.
+        rows: Number of rows of the stratum.
+        clusters: Number of clusters with rows of it.
+        traces: Sum of the clusters' chi-square statistics.
+        squares: Sum of the squares of these statistics.
+        ranks: Degrees of freedom of the included cells.
     """
 
     rows: Wide
@@ -107,7 +108,7 @@ class _Own:
 
     @property
     def variation(self) -> Wide:
-        """Squared coefficient of variation of one cluster's statistic, without what few clusters leave uncertain of its mean."""
+        """Squared coefficient of variation of one cluster's statistic, corrected for the sampling error of its mean."""
         number = np.maximum(2.0, self.clusters)
         mean = self.traces / number
         variance = np.maximum(0.0, self.squares / number - mean**2) * number / (number - 1)

@@ -1,8 +1,7 @@
-"""The tails of a number: finer cells inside the outer tenths of its baseline, for what moves there alone.
+"""Tail cells of numbers: finer bins within the outer deciles of a baseline, to detect shifts of the tails alone.
 
-numpy only. A baseline keeps edges at 1, 2.5, 5, 95, 97.5 and 99 % beside the tenths. What compares whole distributions takes each
-tenth for one cell, as `tenths` has it; a test of the tails, and performance that is expected before labels come, take the finer
-ones.
+numpy only. Besides the deciles, a baseline has edges at 1, 2.5, 5, 95, 97.5 and 99 %. Comparisons of whole distributions use the
+deciles only (see `tenths`); the test of the tails, and the estimate of performance before labels arrive, use the finer bins.
 """
 
 from collections.abc import Sequence
@@ -15,9 +14,9 @@ import numpy.typing as npt
 from mlops_runtime.contracts.monitor import FeatureBaseline
 from mlops_runtime.monitor.counting.baseline_cells import Numbers
 
-# of a thousand values, from either end, the outermost first
+# tail levels in thousandths, from either end, the outermost first
 LEVELS = (10, 25, 50)
-# on either side of a tail edge: a share of fewer says little
+# minimum rows on either side of a tail edge: a share of fewer rows is too imprecise
 MINIMUM_ROWS = 50
 
 Wide = npt.NDArray[np.float64]
@@ -25,13 +24,13 @@ Members = npt.NDArray[np.bool_]
 
 
 def tail_edges(ordered: Numbers, edges: Sequence[float]) -> tuple[float, ...]:
-    """Return the edges inside the outer tenths, rising; one that leaves fewer than 50 rows on a side is left out.
+    """Return the edges within the outer deciles, ascending, omitting those with fewer than 50 rows on a side.
 
-    So some 1,000 different values have those at 5 and 95 %, 5,000 all six, and 900 none.
+    About 1,000 distinct values have the edges at 5 and 95 %, 5,000 all six, and 900 none.
 
     Args:
-        ordered: The finite values, rising.
-        edges: Edges of the tenths and of values with a cell of their own, with both ends.
+        ordered: The finite values, ascending.
+        edges: Edges of deciles and point masses, with both ends.
 
     Example:
         >>> tail_edges(np.arange(1000, dtype=np.float32), (0.0, 100.0, 900.0, 1000.0))
@@ -58,7 +57,7 @@ def tail_edges(ordered: Numbers, edges: Sequence[float]) -> tuple[float, ...]:
 
 
 def tenths(feature: FeatureBaseline) -> FeatureBaseline:
-    """Return a feature as it is without edges in its tails.
+    """Return a feature without the edges in its tails.
 
     Example:
         >>> feature = FeatureBaseline(name="x", type="number", edges=(0.0, 5.0, 9.0), counts=(0, 4, 6, 0, 1), tail_edges=(5.0,))
@@ -73,11 +72,11 @@ def tenths(feature: FeatureBaseline) -> FeatureBaseline:
 
 
 def of_tenths(feature: FeatureBaseline, counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return counts by cell as those of `tenths`, along the last axis.
+    """Merge counts into the cells of `tenths`, along the last axis.
 
     Args:
-        feature: The baseline whose cells they are of.
-        counts: By its cells, shape (..., cells).
+        feature: The feature's baseline.
+        counts: Counts of its cells, shape (..., cells).
     """
     if not feature.tail_edges:
         return counts
@@ -91,7 +90,7 @@ def of_tenths(feature: FeatureBaseline, counts: npt.NDArray[Any]) -> npt.NDArray
 
 
 def beyond_edges(feature: FeatureBaseline) -> Members:
-    """Return which cells lie beyond each tail edge, away from the middle of the baseline, shape (tail edges, cells).
+    """Return which cells are beyond each tail edge, away from the median of the baseline, shape (tail edges, cells).
 
     Example:
         >>> feature = FeatureBaseline(name="x", type="number", edges=(1.0, 5.0), counts=(1, 8, 1, 0), tail_edges=(1.0, 5.0))

@@ -1,7 +1,7 @@
-"""Counts columns into the cells of a baseline: whole columns at once, by stratum where the baseline has conditions.
+"""Count columns into the cells of a baseline: whole columns at once, by stratum if the baseline has conditions.
 
-Sums are exact: the same value, and the same bytes, for any order and grouping of the parts. A vector is split into parts
-whose sum has no rounding at all (error-free vector transformation); parts are added by ``math.fsum``, which rounds once.
+Sums are exact: identical to the bit for any order and grouping of the parts. A vector is split into parts whose sums are free of
+rounding (error-free vector transformation); parts are added by ``math.fsum``, which rounds once.
 
 See: Rump, Ogita and Oishi 2008, "Accurate floating-point summation part I: faithful rounding", SIAM Journal on Scientific
 Computing 31, algorithm 3.3; Shewchuk 1997, "Adaptive precision floating-point arithmetic and fast robust geometric predicates",
@@ -37,17 +37,17 @@ from mlops_runtime.monitor.counting.score_cells import score_cells, scores_of
 Wide = npt.NDArray[np.float64]
 Groups = Cells
 
-# rows at once: two vectors of doubles that stay in a core's cache
+# rows a block: two vectors of doubles that fit into a core's cache
 _BLOCK = 1 << 14
-# exact parts that are kept before they are made few
+# number of exact parts that are collected before they are compacted
 _PARTS = 256
 
 
 class ExactSums:
-    """Adds finite numbers, apart by group, without rounding.
+    """Exact sums of finite numbers by group, without rounding.
 
     Args:
-        groups: How many groups there are. Default: one.
+        groups: Number of groups. Default: one.
 
     Example:
         >>> sums = ExactSums()
@@ -64,8 +64,8 @@ class ExactSums:
         """Add values.
 
         Args:
-            values: Finite, of a magnitude up to 1e300.
-            groups: Each value's group. Default: all are of the first.
+            values: Finite numbers of a magnitude up to 1e300.
+            groups: Each value's group. Default: all are in the first.
         """
         for start in range(0, len(values), _BLOCK):
             stop = start + _BLOCK
@@ -74,13 +74,13 @@ class ExactSums:
             self._parts = self._few()
 
     def result(self, group: int) -> tuple[float, tuple[float, ...] | None]:
-        """Return a group's sum and what it leaves: see `expansion`."""
+        """Return a group's sum and the remaining terms, see `expansion`."""
         return expansion(float(part[group]) for part in self._parts)
 
     def _extract(self, left: Wide, groups: Groups | None) -> None:
         high = np.empty_like(left)
         while (largest := float(np.abs(left, out=high).max())) > 0:
-            # every multiple of its last place up to the sum of all magnitudes is a double: no sum below can round
+            # a power of two so large that sums of the extracted high parts are exact
             step = 2.0 ** (math.frexp(largest)[1] + len(left).bit_length())
             np.add(left, step, out=high)
             high -= step
@@ -93,7 +93,7 @@ class ExactSums:
             self._parts.append(total)
 
     def _few(self) -> list[Wide]:
-        """Return the same sums in as few parts as the longest expansion has terms."""
+        """Return the same sums with as few parts as the longest expansion has terms."""
         terms = [(value, *(rest or ())) for value, rest in map(self.result, range(self._groups))]
         parts = np.zeros((max(map(len, terms)), self._groups))
         for group, of_group in enumerate(terms):
@@ -102,9 +102,9 @@ class ExactSums:
 
 
 def expansion(parts: Iterable[float]) -> tuple[float, tuple[float, ...] | None]:
-    """Return the exact sum of parts as the nearest double, and the terms that it leaves; None if it leaves nothing.
+    """Return the exact sum of parts as the nearest double and the terms of the remainder; None if there is none.
 
-    Each term is the nearest double to what the terms before it leave, so that one value has one form.
+    Each term is the double nearest to the remainder of the terms before it, so that a value has a unique form.
 
     Example:
         >>> expansion([1e16, 1.0, 1.0, 1.0])
@@ -119,12 +119,12 @@ def expansion(parts: Iterable[float]) -> tuple[float, tuple[float, ...] | None]:
 
 
 class Tally(Protocol):
-    """Counts one feature, apart by group of rows."""
+    """Counts one feature by group of rows."""
 
     def add(
         self, values: Column, groups: Groups | None, *, cells: bool, nulls: bool
     ) -> tuple[Cells | None, Mask | None]:
-        """Add rows; return their cells and which are null if they are asked for (None also where none is null)."""
+        """Add rows; return their cells and null mask if requested (the mask is None also if no row is null)."""
 
     def result(self, group: int | None) -> FeatureCounts:
         """Return the counts of a group; None for all."""
@@ -135,7 +135,7 @@ class NumberTally:
 
     def __init__(self, feature: FeatureBaseline, groups: int) -> None:
         self._name, self._edges, self._groups = feature.name, edges_of(feature), groups
-        # two cells more than the baseline's: values that are not numbers, and infinite ones
+        # two more cells than the baseline: values that are not numbers, and infinite ones
         self._size = len(self._edges) + 4
         self._counts = np.zeros((groups, self._size), dtype=np.int64)
         self._sums, self._squares = ExactSums(groups), ExactSums(groups)
@@ -168,7 +168,7 @@ class NumberTally:
         return found, null
 
     def _add_ordered(self, ordered: Numbers, rest: tuple[int, int, int]) -> None:
-        """Add rows of one group: numbers that are sorted need no search each, only one an edge."""
+        """Add sorted rows of one group: one search an edge instead of one a row."""
         below = np.searchsorted(ordered, self._edges, side="left")
         counts = np.diff(below, prepend=0, append=len(ordered))
         self._counts[0] += np.concatenate([counts, rest])
@@ -192,7 +192,7 @@ class NumberTally:
             infinite=int(counts[-1]) or None,
             sum_rest=rest,
             sum_squares_rest=squares_rest,
-            # 0.0 is added so that a negative zero has one form
+            # adding 0.0 turns a negative zero into a positive one
             minimum=None if lowest == np.inf else lowest + 0.0,
             maximum=None if highest == -np.inf else highest + 0.0,
         )
@@ -225,16 +225,16 @@ class CategoryTally:
 
 
 def tally(feature: FeatureBaseline, groups: int = 1) -> Tally:
-    """Return what counts a feature."""
+    """Return the tally of a feature by its type."""
     return CategoryTally(feature, groups) if feature.type == "category" else NumberTally(feature, groups)
 
 
 class Grid:
-    """What is the same for all counts against a baseline.
+    """Properties of a baseline that all counts against it share.
 
     Args:
-        baseline: What is counted against.
-        strata: Keys of its strata. Default: those that it has.
+        baseline: The baseline.
+        strata: Keys of its strata. Default: those of the baseline.
     """
 
     def __init__(self, baseline: Baseline, *, strata: Sequence[str] | None = None) -> None:
@@ -254,13 +254,13 @@ class WindowTally:
     """Counts rows of all columns against a baseline.
 
     Args:
-        grid: The baseline's.
+        grid: Grid of the baseline.
     """
 
     def __init__(self, grid: Grid) -> None:
         baseline = grid.baseline
         self._grid = grid
-        # rows whose stratum the baseline does not have are one group more
+        # one more group for rows whose stratum is not in the baseline
         self._groups = len(grid.strata) + 1 if grid.keys is not None else 1
         self._rows = np.zeros(self._groups, dtype=np.int64)
         self._features = [tally(feature, self._groups) for feature in baseline.features]
@@ -376,7 +376,7 @@ def _pair_counts(pair: PairBaseline, counts: Cells) -> PairCounts:
 
 
 def _not_finite(numbers: Numbers) -> tuple[int, int, int]:
-    """Return how many numbers are null, not a number, and infinite."""
+    """Return the number of values that are null, not a number, and infinite."""
     return int(np.isnan(numbers).sum()), int((numbers == NOT_A_NUMBER).sum()), int(np.isposinf(numbers).sum())
 
 
