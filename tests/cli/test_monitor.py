@@ -143,7 +143,7 @@ def test_what_was_not_tested_is_explained_too(monitored: MonitoredUnit, monitor:
     told = monitor("explain", monitored.endpoint, "basket_id")
 
     assert "UTC: not tested" in told.stdout
-    assert "  do: nothing can be said: " in told.stdout
+    assert "  do: nothing: it was not tested, " in told.stdout
     assert "values are distinct" in told.stdout
 
 

@@ -471,7 +471,7 @@ def test_the_job_watches_three_classes(watched: Any) -> None:
     moved = watched(rows[only], [labels[index] for index in only], datetime(2017, 8, 7, 12, tzinfo=UTC))
     drift = {feature.name: feature for feature in moved.drift.features}
     assert drift["prediction"].drifted
-    assert "quality: macro_log_loss has a limit and is not defined, no label is barbera" in " ".join(
+    assert "quality: macro_log_loss has a limit and is undefined: no label is barbera" in " ".join(
         moved.quality.problems or ()
     )
 
@@ -492,7 +492,7 @@ def test_the_job_watches_two_outputs(watched: Any) -> None:
     together = np.mean([quality[f"wape/{name}"].value for name in kinds.MEASURES])
     assert quality["wape"].value == pytest.approx(together)
     assert report.quality.values["wape_ratio"] == pytest.approx(together / report.quality.holdout["wape"])
-    assert report.quality.problems == {"label does not have a number of each output": 1}
+    assert report.quality.problems == {"label does not have a number for each output": 1}
     assert {feature.name for feature in report.drift.features} >= {"prediction/weight", "prediction/waist"}
     assert report.quality.state is MonitorState.OK, report.verdict
     shifted = rows + np.array([0, 120, 0], dtype=np.float32)  # more sit-ups: a smaller waist is predicted

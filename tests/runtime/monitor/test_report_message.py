@@ -92,9 +92,9 @@ def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
             {"quality": replace(GOOD, rows=0, unjudged="no label can be used, label is not a number: 9")},
             "no drift in 1,000 rows; quality is not evaluated: no label can be used, label is not a number: 9",
         ),
-        ({"traffic": Traffic(invocations=5), "rows": 0, "quality": None}, "calls were made and none was captured; no labels yet"),
+        ({"traffic": Traffic(invocations=5), "rows": 0, "quality": None}, "calls were made, but none was captured; no labels yet"),
         ({"traffic": Traffic(uncounted=5), "quality": None}, "captures of the newest hours are not counted; no labels yet"),
-        ({"live": None}, "nothing serves yet"),
+        ({"live": None}, "no model is live yet"),
         ({"flaw": "the baseline was changed"}, "nothing is decided, the baseline was changed"),
         (
             {"suppressed": "a rollout is running: 7", "quality": None},

@@ -82,6 +82,6 @@ def test_arguments_are_read_back(arguments: list[str | int]) -> None:
 def test_each_code_names_one_kind() -> None:
     """A problem is read back as the kind that it was written by; a sentence of another part is none."""
     assert kind_of(COLUMN_MISSING("a[1]")) is COLUMN_MISSING
-    assert kind_of("label is of no captured call") is None
+    assert kind_of("label without a captured call") is None
     assert sentence(COLUMN_MISSING("it's [2]")) == 'column "it\'s [2]" is missing'
     assert sentence(ROW_WIDTH(3, 4)) == "row has 3 values instead of 4"

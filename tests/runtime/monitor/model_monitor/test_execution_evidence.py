@@ -144,5 +144,5 @@ def test_a_model_of_classes_is_refused_by_name() -> None:
         bucket="artifacts",
         sagemaker=asked,
     )
-    told = "Model Monitor reads one value a row, the live model gives 3 (a, b, c); watch it with the functions or a MonitorJob"
+    told = "Model Monitor reads one value a row, the live model returns 3 (a, b, c); monitor it with the functions or a MonitorJob"
     assert found.problems == {**EVIDENCE.problems, told: 1}

@@ -65,7 +65,7 @@ def test_below_the_minimum_is_a_violation_that_names_what_rose():
             {"a": -1.0},
             "of the baseline must be finite and 0 or more, got 'a' nan; attributions of live",
         ),
-        ({"a": 0.0, "b": 0.0}, {"a": 1.0, "b": 1.0}, "above 0 for one feature at least"),
+        ({"a": 0.0, "b": 0.0}, {"a": 1.0, "b": 1.0}, "above 0 for at least one feature"),
     ],
 )
 def test_fails_when_there_is_nothing_to_compare(baseline, live, message):

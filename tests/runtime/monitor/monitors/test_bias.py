@@ -53,7 +53,7 @@ def test_bias_does_not_hold_by_some_of_the_facets(facet: str, violated: bool, ex
 
 
 @pytest.mark.parametrize(
-    ("violated", "expected"), [(False, "bias holds by sex and is not known of the others"), (None, "bias is not known")]
+    ("violated", "expected"), [(False, "bias holds by sex and is unknown for the others"), (None, "bias is unknown")]
 )
 def test_bias_is_said_to_hold_by_the_facets_that_were_measured(violated: bool | None, expected: str) -> None:
     """Calls carry another facet, of which no row came."""
@@ -80,7 +80,7 @@ def test_a_facet_that_is_absent_is_named(lines: Any) -> None:
         data = [f'{{"instances": [[{store if n % 2 else 9}, {30 + n}]]}}' for n in range(50)]
         captures = [lines.call(line, "1", encoding="JSON", event_id=f"e{n}") for n, line in enumerate(data)]
         bias = bias_of([], captures, baseline)
-        absent = "bias of store=7 is not measured: no row of the window is known to be of it, or all are"
+        absent = "bias of store=7 is not measured: no row of the window, or every row, belongs to the group"
         assert bias.problems == ({f"quality: {absent}": 1} if named else None)
         assert {metric.facet for metric in bias.metrics} == {"age"} | ({"store"} if not named else set())
 

@@ -35,8 +35,8 @@ def test_another_order_of_features_is_said_published_and_a_violation(
     report = report_of(evidence)
     assert values(report)["explainability/Ndcg"] == explained.ndcg
     sentences = list(EXPLAINABILITY.sentence(explained, report))
-    assert [each.startswith("features matter in another order than in training (NDCG 0.") for each in sentences] == [
-        True
-    ] * said
+    assert [
+        each.startswith("the ranking of features differs from that in training (NDCG 0.") for each in sentences
+    ] == [True] * said
     lines = [line for line in found(evidence) if line.constraint_check_type == "feature_attribution_drift_check"]
     assert [(line.label, line.metric_name) for line in lines] == [("prediction", "shap")] * said

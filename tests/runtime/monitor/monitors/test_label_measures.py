@@ -344,10 +344,10 @@ def test_a_classifier_does_not_hold_by_part_of_what_was_asked(
     baseline = replace(PLAIN, target="classification", quality={"auc": 0.9, "brier": 0.1})
     quality = quality_of(labels, captures, baseline=baseline, spec=MonitorSpec(quality_limits=asked))
     assert {metric.name: metric.violated for metric in quality.metrics if metric.violated is not None} == expected
-    undefined = {} if positives else {"quality: auc has a limit and is not defined, all labels are 0": 1}
+    undefined = {} if positives else {"quality: auc has a limit and is undefined: all labels are 0": 1}
     assert (quality.problems or {}) == ({UNUSABLE: unusable} if unusable else {}) | undefined
     part = "20 of 200 labelled rows cannot be evaluated" if unusable == 20 else None
-    assert quality.unjudged == ("auc has a limit and is not defined, all labels are 0" if "auc" in asked else part)
+    assert quality.unjudged == ("auc has a limit and is undefined: all labels are 0" if "auc" in asked else part)
 
 
 def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
@@ -363,8 +363,8 @@ def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
     ("label", "event", "reason"),
     [
         (["n/a"], "e", "no label can be used, label is not a number: 100"),
-        ([1, 2], "e", "no label can be used, labels of a call are not as many as its predictions: 100"),
-        ([1], "x", "no label can be used, label is of no captured call: 100"),
+        ([1, 2], "e", "no label can be used, labels and predictions of a call differ in number: 100"),
+        ([1], "x", "no label can be used, label without a captured call: 100"),
     ],
 )
 def test_labels_that_came_and_are_of_no_use_are_no_missing_labels(
@@ -445,7 +445,7 @@ def test_labels_of_a_vector_have_no_metric() -> None:
     baseline = Baseline(features=(), rows=1, training_set_id="t", created="", target="vector", width=3)
     none = joined([], [], baseline=baseline)
     assert measure(none, baseline=baseline) == QualityResult()
-    why = "a vector has no metric of labels; its custom_loss is measured by evaluations alone"
+    why = "a vector has no metric of labels; its custom_loss is measured in evaluations only"
     limited = measure(none, baseline, MonitorSpec(quality_limits={"wape": 0.3}))
     assert (limited.problems, limited.unjudged) == ({f"quality: {why}": 1}, None)
     assert measure(replace(none, unreadable=2), baseline).unjudged == why

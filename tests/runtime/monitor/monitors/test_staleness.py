@@ -49,7 +49,7 @@ def test_each_age_is_published_of_the_monitor_that_it_is_about() -> None:
 
 
 @pytest.mark.parametrize(
-    ("coverage", "said"), [(0.49, ["only 49 % of the predictions due a label have one: ask for the others"]), (0.5, [])]
+    ("coverage", "said"), [(0.49, ["only 49 % of the predictions due a label have one: request the others"]), (0.5, [])]
 )
 def test_missing_labels_are_asked_for(coverage: float, said: list[str]) -> None:
     """Where less than half of them came."""

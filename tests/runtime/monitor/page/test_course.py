@@ -128,7 +128,7 @@ def test_what_people_did_is_on_the_same_axis() -> None:
 
     assert found is not None
     assert [change.words for change in found.changes] == [
-        "2017-08-02 06:00 model demand/2 went live, asked for by ann",
+        "2017-08-02 06:00 model demand/2 went live, requested by ann",
         "2017-08-03 12:00 automation was paused by ann",
     ]
     assert [round(change.at) for change in found.changes] == [42, 83]

@@ -12,8 +12,8 @@ def test_a_person_reads_states_problems_and_what_to_do() -> None:
 
     assert lines[1] == sample.report.verdict
     assert lines[2] == "  engine         counted by a function as captures arrived"
-    assert lines[3].startswith("  drift          VIOLATION         features moved by more than they may")
-    assert "; do: read what moved" in lines[3]
+    assert lines[3].startswith("  drift          VIOLATION         features shifted by more than allowed")
+    assert "; do: check the features that drifted" in lines[3]
     assert lines[4] == "  quality        OK                the model is within its limits"
     assert lines[-2:] == [
         "  problem        2 x row has 3 values instead of 4",

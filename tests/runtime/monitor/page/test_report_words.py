@@ -33,7 +33,7 @@ def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> N
     silent = replace(report, drift=replace(report.drift, state=MonitorState.INSUFFICIENT_DATA, scrutiny=scrutiny))
     said = report_words.said(silent, "drift")
     assert said.means == (
-        "nothing can be said of 1 of 2 features, more than 20 %, in 1,000 rows; 1 not tested: too few rows for price"
+        "no result for 1 of 2 features, more than 20 %, in 1,000 rows; 1 not tested: too few rows for price"
     )
     allowed = replace(silent, drift=replace(silent.drift, state=MonitorState.OK))
     assert report_words.said(allowed, "drift").means == "1 not tested: too few rows for price"

@@ -117,7 +117,7 @@ def advice(report: MonitorReport) -> str:
         ...     drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(state=MonitorState.NO_LABELS_YET),
         ...     baseline_sha256=None, model_package_arn=None)
         >>> advice(report)
-        'ask the callers whether that is meant'
+        'check with the callers whether this is expected'
     """
     return "; ".join(steps(report)) or "nothing"
 

@@ -348,7 +348,7 @@ def test_values_of_another_type_drift(
         assert (found.drifted, found.untested) == (True, None)
         if broken == 1.0 or (conditions and promo == "flash"):
             assert found.rule == "type"
-            assert found.description == f"{percent(price.count('12,50') / 2000)} of the values are no number"
+            assert found.description == f"{percent(price.count('12,50') / 2000)} of the values are not of type number"
     counts = count_columns({"price": price, "promo": ["no"] * 2000}, baseline)
     few = replace(counts, features=(replace(counts.features[0], counts=(0,) * 17, invalid=2), counts.features[1]))
     if broken == 1.0:
@@ -554,16 +554,16 @@ def test_clusters_that_are_worth_too_few_rows() -> None:
     state, said = states_of(baseline, counts)
     assert state is MonitorState.INSUFFICIENT_DATA
     assert said.startswith(
-        "nothing can be said of 1 of 2 features, more than 20 %, in 5,000 rows; 2 tested in part: too few clusters for price, promo"
+        "no result for 1 of 2 features, more than 20 %, in 5,000 rows; 2 tested in part: too few clusters for price, promo"
     )
 
 
 @pytest.mark.parametrize(
     ("unknown", "expected", "said"),
     [
-        (5000, MonitorState.INSUFFICIENT_DATA, "5,000 of 5,000 rows are of conditions that the baseline does not know: the "),
-        (4900, MonitorState.INSUFFICIENT_DATA, "4,900 of 5,000 rows are of conditions that the baseline does not know: the "),
-        (3000, MonitorState.OK, "no drift in 2,000 rows, 3,000 more are of conditions that the baseline does not know"),
+        (5000, MonitorState.INSUFFICIENT_DATA, "5,000 of 5,000 rows have conditions that are not in the baseline: the "),
+        (4900, MonitorState.INSUFFICIENT_DATA, "4,900 of 5,000 rows have conditions that are not in the baseline: the "),
+        (3000, MonitorState.OK, "no drift in 2,000 rows, 3,000 more have conditions that are not in the baseline"),
         (0, MonitorState.OK, "no drift in 5,000 rows; no labels yet"),
     ],
 )  # fmt: skip
@@ -584,7 +584,7 @@ def test_a_drift_among_few_that_can_be_compared_names_the_others() -> None:
     state, said = states_of(baseline, counts)
     assert state is MonitorState.OK
     assert said.startswith("drift in this window, not yet in 2 of 3: price")
-    assert "; 3,000 of 5,000 rows are of conditions that the baseline does not know; no labels yet" in said
+    assert "; 3,000 of 5,000 rows have conditions that are not in the baseline; no labels yet" in said
 
 
 def test_hours_of_the_week_without_times() -> None:
@@ -593,7 +593,7 @@ def test_hours_of_the_week_without_times() -> None:
     counts = count_columns({"price": prices(5000), "promo": ["yes"] * 5000}, baseline)
     state, said = states_of(baseline, counts)
     assert state is MonitorState.INSUFFICIENT_DATA
-    assert said.startswith("5,000 of 5,000 rows are of conditions")
+    assert said.startswith("5,000 of 5,000 rows have conditions")
 
 
 def test_few_clusters_of_the_baseline_are_named() -> None:

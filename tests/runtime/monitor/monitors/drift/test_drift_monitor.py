@@ -184,5 +184,7 @@ def test_windows_longer_than_an_hour_as_cluster_are_a_problem(
     result = MONITORS["drift"].measure(window(known, lines, ["1,2,north"] * 300), WINDOW, SPEC)
     told = list(result.problems or {})
     assert [problem.partition(":")[0] for problem in told] == (
-        ["windows of 168 hours hold several clusters of 1 hours, and those of one day go together"] if warned else []
+        ["windows of 168 hours contain several clusters of 1 hours, and clusters of a day are correlated"]
+        if warned
+        else []
     )

@@ -14,15 +14,17 @@ def test_every_rule_says_what_to_do(rule: Rule) -> None:
     """What alarms asks for a retraining where the world has changed; what is suspect waits for the next windows."""
     found = reports.drift("price", 0.2, 1e-9, rule=rule.value)
 
-    retrains = "no training helps" if rule is Rule.TYPE else "if the world has changed, retrain"
+    retrains = "retraining does not help" if rule is Rule.TYPE else "if the world has changed, retrain"
     assert feature_words.what_to_do(found).endswith(retrains)
     assert feature_words.what_to_do(replace(found, persistent=False)).endswith("it alarms if the next windows agree")
 
 
 def test_what_holds_or_was_not_tested_asks_for_nothing() -> None:
     """And says why."""
-    assert feature_words.what_to_do(reports.drift("price")) == "nothing: it holds"
-    assert feature_words.what_to_do(reports.drift("price", untested="all null")) == "nothing can be said: all null"
+    assert feature_words.what_to_do(reports.drift("price")) == "nothing: no drift"
+    assert (
+        feature_words.what_to_do(reports.drift("price", untested="all null")) == "nothing: it was not tested, all null"
+    )
 
 
 def test_features_are_ranked_by_evidence() -> None:
@@ -58,4 +60,4 @@ def test_rows_that_cannot_be_read_have_neither_a_psi_nor_a_training() -> None:
     """Callers changed something."""
     found = replace(reports.drift("unreadable_rows", 0.0, 1e-9, rule="unreadable"), persistent=True)
     assert feature_words.psi_text(found) == ""
-    assert feature_words.what_to_do(found).endswith("columns of the model's inputs; no training helps")
+    assert feature_words.what_to_do(found).endswith("columns of the model's inputs; retraining does not help")

@@ -105,7 +105,7 @@ def test_renamed_levels_are_a_fault_and_a_new_store_is_not() -> None:
     renamed = [name.upper() for name in levels(random, stores, 2000)]
     assert fault_of(trained, renamed, kind="category") == (
         True,
-        "levels that training never had in 100 % of the rows",
+        "levels that were not in training in 100 % of the rows",
     )
     assert fault_of(trained, levels(random, [*stores, "store 19"], 2000), kind="category") == (True, None)
 
@@ -116,7 +116,7 @@ def test_values_of_another_type_are_a_fault() -> None:
     live = [
         f"{value:.2f}".replace(".", ",") if place % 5 == 0 else value for place, value in enumerate(random.random(1000))
     ]
-    assert fault_of(random.random(20_000), live) == (True, "20 % of the values are no number")
+    assert fault_of(random.random(20_000), live) == (True, "20 % of the values are not of type number")
 
 
 def test_rows_that_cannot_be_read_are_a_fault() -> None:

@@ -237,7 +237,7 @@ def test_words_where_the_standard_deviation_is_the_tails() -> None:
     train[:50] = 1000
     finding = spread(beside(train, live), SPEC)
     assert finding is not None
-    assert finding.words().startswith("values lie farther from each other: the middle 80 % from -1.5")
+    assert finding.words().startswith("values lie farther apart: the middle 80 % from -1.5")
 
 
 def test_what_has_no_bins_to_tell_by_is_not_tested() -> None:

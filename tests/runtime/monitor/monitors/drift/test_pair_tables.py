@@ -92,8 +92,8 @@ def test_a_pair_without_tables_by_stratum_is_named(baseline: Baseline) -> None:
     apart = replace(baseline, pairs=(replace(pair, given=None),))
     assert compared_without_conditions(baseline) == {}
     assert list(compared_without_conditions(apart)) == [
-        "price x units is compared without conditions: its tables of 2 strata have 72 cells, and all pairs may have 20,000; watch "
-        "fewer pairs, or give fewer conditions"
+        "price x units is compared without conditions: its tables of 2 strata have 72 cells, and all pairs together may have "
+        "20,000; declare fewer pairs or fewer conditions"
     ]
     counts = window(baseline, 5, 0.9)
     assert found(apart, counts).drift == found(baseline, counts, given=False).drift

@@ -92,7 +92,7 @@ def test_counts_of_another_baseline_and_no_window_are_errors(baseline: Baseline)
     span = {"window_hours": 1, "every_hours": 1, "start": START, "end": START + HOUR}
     with pytest.raises(MergeError):
         replay(baseline, [(START, empty(other))], MonitorSpec(), **span)
-    with pytest.raises(ValueError, match="a window of 2 hours every 1 must lie between"):
+    with pytest.raises(ValueError, match="a window of 2 hours every 1 must fit between"):
         replay(baseline, [], MonitorSpec(), **{**span, "window_hours": 2})
 
 

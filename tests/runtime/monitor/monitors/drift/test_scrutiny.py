@@ -77,7 +77,7 @@ def test_reasons_are_told_by_their_kind() -> None:
     ]
     assert untested_words(scrutinise(BASELINE, features), features) == [
         "5 tested in part: too few clusters for x0, x1, x2 and 2 more",
-        "2 not tested: too few rows for y, conditions that the baseline does not know for z",
+        "2 not tested: too few rows for y, conditions that are not in the baseline for z",
     ]
     assert untested_words(Scrutiny(asked=1), [drift("y")]) == []
 

@@ -97,7 +97,7 @@ def test_estimates_come_at_once_and_are_scored_when_labels_do() -> None:
     assert by_name["mae"].measured == pytest.approx(np.abs(shown.rows.prediction - shown.rows.label).mean())
     assert by_name["mae"].estimated == first.metrics[1].value
     text = page(reports[3], baseline=BASELINE, counts=None, history=reports)
-    assert "Estimated beside measured" in text and "expected before labels come, not measured" in text
+    assert "Estimated and measured" in text and "expected before labels arrive, not measured" in text
     assert from_json(MonitorReport, canonical_json(reports[3])) == reports[3]
 
 
@@ -129,7 +129,7 @@ def test_estimates_beyond_a_limit_warn_once_labels_confirmed_earlier_ones() -> N
     wape = last.metrics[0]
     assert (wape.limit, wape.violated, last.state) == (0.15, True, MonitorState.OK)
     assert "estimated WAPE beyond its limit of 0.15, not measured yet" in reports[5].verdict
-    assert "estimate_limits names 'wape/weight', estimated are wape, mae, rmse" in (last.note or "")
+    assert "estimate_limits names 'wape/weight'; the estimated metrics are wape, mae, rmse" in (last.note or "")
     assert list(ESTIMATES.violations(last, Evidence(), spec)) == []
     text = page(reports[5], baseline=BASELINE, counts=None, history=())
     assert "limit 0.15, beyond it" in text
@@ -166,10 +166,10 @@ def estimated(baseline: Baseline, counts: Counts | None, spec: MonitorSpec = SPE
             replace(BASELINE, estimator=None, target="outputs", outputs=tuple(map(str, range(21)))),
             1000,
             0.0,
-            "a model of 21 outputs has no estimate, at most 20 may have one",
+            "a model of 21 outputs has no estimate, at most 20 are supported",
         ),
         (BASELINE, 199, 0.0, "199 predictions are too few, 200 are needed"),
-        (BASELINE, 1000, 2.5, "a: the window is like "),
+        (BASELINE, 1000, 2.5, "a: the window corresponds to "),
     ],
 )
 def test_what_is_not_estimable_is_said_with_its_number(baseline: Baseline, rows: int, shift: float, why: str) -> None:

@@ -11,7 +11,7 @@ from mlops_runtime.monitor.monitors.estimates.support import unsupported, were_w
 
 
 @pytest.mark.parametrize("kind", ["regression", "classification", "classes"])
-@pytest.mark.parametrize(("shift", "start"), [(0.0, None), (0.7, None), (2.0, "a: the window is like")])
+@pytest.mark.parametrize(("shift", "start"), [(0.0, None), (0.7, None), (2.0, "a: the window corresponds to")])
 def test_a_window_far_from_the_holdout_has_too_few_rows_like_it(kind: Kind, shift: float, start: str | None) -> None:
     """Two standard deviations away it is like less than a tenth of them."""
     baseline = learnt(kind, 10_000, 1)
@@ -33,14 +33,14 @@ def column(rows: list[float], labelled: list[float], *, bounded: bool | None = T
         (column([10, 490, 500, 0, 0], [0, 500, 500, 0, 0]), None),
         (
             column([11, 489, 500, 0, 0], [0, 500, 500, 0, 0]),
-            "price: 1.1 % of the rows are beyond the range of the labelled rows, at most 1 % may be",
+            "price: 1.1 % of the rows are beyond the range of the labelled rows, at most 1 % is allowed",
         ),
         # the holdout is later than the training split, and knows what lies beyond that one's range
         (column([0, 100, 500, 400, 0], [0, 200, 500, 300, 0]), None),
         (column([0, 500, 450, 0, 50], [0, 500, 500, 0, 0]), None),
         (
             column([0, 500, 440, 0, 60], [0, 500, 500, 0, 29]),
-            "price: 6.0 % of the rows have values with fewer than 30 labelled rows, at most 5 % may have",
+            "price: 6.0 % of the rows have values with fewer than 30 labelled rows, at most 5 % is allowed",
         ),
         (column([0, 500, 440, 0, 60], [0, 500, 500, 0, 30]), None),
         (column([60, 500, 440, 0, 0], [0, 500, 500, 0, 0], bounded=None), "price: 6.0 % of the rows have values"),

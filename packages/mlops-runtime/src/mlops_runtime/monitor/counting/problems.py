@@ -105,8 +105,8 @@ def sentence(problem: str) -> str:
     """Return the sentence of a problem; a string that is not a problem of counting unchanged.
 
     Example:
-        >>> sentence(COLUMN_MISSING("price")), sentence("label is of no captured call")
-        ("column 'price' is missing", 'label is of no captured call')
+        >>> sentence(COLUMN_MISSING("price")), sentence("label without a captured call")
+        ("column 'price' is missing", 'label without a captured call')
     """
     kind = kind_of(problem)
     return problem if kind is None else kind.text.format(*arguments_of(problem))

@@ -1,1 +1,1 @@
-"""SageMaker Model Monitor's files, read and written."""
+"""Read and write the files of SageMaker Model Monitor."""

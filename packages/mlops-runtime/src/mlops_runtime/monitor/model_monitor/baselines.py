@@ -1,6 +1,6 @@
-"""The live model's baseline as Model Monitor's jobs read it: they compare with the live model, whichever it is.
+"""Write the live model's baseline as baseline files of Model Monitor's jobs.
 
-A job definition names its baseline files permanently; their content follows the model.
+The URIs of a job definition's baseline files are fixed; after a promotion their content is replaced.
 """
 
 import json
@@ -18,20 +18,20 @@ from mlops_runtime.monitor.spec import MonitorSpec
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# a normal mean that moves by d standard deviations has a PSI of d squared, and distribution functions 0.4 d apart
+# a shift of a normal mean by d standard deviations has a PSI of d squared, and distribution functions 0.4 d apart
 _APART = 0.4
 _ERRORS, _SCORES = ("mae", "mse", "rmse"), ("r2", "recall", "precision", "accuracy", "f1", "auc")
 _DEVIATIONS = 3
-_MEMBERS = 100  # percentiles that stand for the distribution
+_MEMBERS = 100  # percentiles that represent the distribution
 
 
 def baseline_files(baseline: Baseline, spec: MonitorSpec) -> Mapping[MonitorName, Mapping[str, Any]]:
-    """Return each monitor's baseline files, by file name; a monitor for which the baseline has nothing has none.
+    """Return the baseline files of each monitor that the baseline has data for, by file name.
 
     Args:
-        baseline: The live model's.
-        spec: What counts: distances from 0.4 times the root of ``minimum_effect`` on, nulls and unknown values beyond
-            ``minimum_share``, errors beyond ``maximum_wape_ratio`` times the holdout's.
+        baseline: The live model's baseline.
+        spec: Thresholds: distances above 0.4 times the square root of ``minimum_effect``, shares of nulls and unknown values above
+            ``minimum_share``, errors above ``maximum_wape_ratio`` times the holdout's.
     """
     features = [*([] if baseline.prediction is None else [baseline.prediction]), *baseline.features]
     found: dict[MonitorName, Mapping[str, Any]] = {
@@ -63,10 +63,10 @@ def put_baselines(
     spec: MonitorSpec,
     monitors: Sequence[MonitorName],
 ) -> int:
-    """Put the files of the monitors that run at their definitions' default location; existing files stay.
+    """Write the files of scheduled monitors to the default location of their definitions; unchanged files are not rewritten.
 
     Returns:
-        How many files were written.
+        Number of files written.
     """
     written = 0
     for monitor, files in baseline_files(baseline, spec).items():
@@ -110,7 +110,7 @@ def _constraints(features: Sequence[FeatureBaseline], spec: MonitorSpec) -> dict
 def _constraint(feature: FeatureBaseline, spec: MonitorSpec) -> dict[str, Any]:
     rows = sum(feature.counts)
     null = feature.counts[-1] / rows if rows else 1.0
-    # a miss that the smallest window may have by chance is not a violation
+    # tolerate the chance variation of the smallest window
     chance = _DEVIATIONS * math.sqrt(null * (1 - null) / spec.minimum_rows)
     found: dict[str, Any] = {
         "name": feature.name,
@@ -118,7 +118,7 @@ def _constraint(feature: FeatureBaseline, spec: MonitorSpec) -> dict[str, Any]:
         "completeness": max(0.0, 1 - null - spec.minimum_share - chance),
     }
     if feature.type == "category" and not any(feature.counts[len(feature.levels) : -1]):
-        found["string_constraints"] = {"domains": list(feature.levels)}  # the baseline has seen no other
+        found["string_constraints"] = {"domains": list(feature.levels)}  # only if the baseline has no other levels
     return found
 
 
@@ -138,7 +138,7 @@ def _statistics(feature: FeatureBaseline) -> dict[str, Any]:
     numerical: dict[str, Any] = {"common": common, "mean": feature.mean, "std_dev": feature.standard_deviation}
     if feature.quantiles:
         low, high = feature.quantiles[0], feature.quantiles[-1]
-        # the middle of each percent stands for it, as an item of a sketch stands for two to the power of its level
+        # the midpoints between percentiles are the items; an item of a sketch represents 2^level values
         middles = [(a + b) / 2 for a, b in pairwise(feature.quantiles)]
         level = max(0, round(math.log2(max(1, known) / _MEMBERS)))
         sketch = {"parameters": {"c": 0.64, "k": 2048.0}, "data": [*([] for _ in range(level)), middles]}

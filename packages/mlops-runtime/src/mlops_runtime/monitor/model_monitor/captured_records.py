@@ -1,4 +1,4 @@
-"""Captured and merged records as Model Monitor's container sees them: rows of named columns, the output's first.
+"""Parse captured and merged records like Model Monitor's container: rows of named columns, those of the output first.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
@@ -16,7 +16,7 @@ INPUT, OUTPUT = "endpointInput", "endpointOutput"
 
 
 class RecordError(ValueError):
-    """A line is not a record; the message says why, the same for the same reason, so that lines can be counted by it."""
+    """A line is not a record; messages have no details of the line, so that lines can be counted by message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +24,10 @@ class Record:
     """One captured call.
 
     Args:
-        key: The id that ground truth joins on.
-        time: ``inferenceTime``, or the empty text.
-        sides: Rows of input and output, as far as they were captured: arrays, objects or single values.
-        labels: Labels in the order of the rows; None where the record was not merged with any.
+        key: The id by which ground truth is joined.
+        time: ``inferenceTime``, or an empty string.
+        sides: Rows of input and output, if captured: arrays, objects or single values.
+        labels: Labels in the order of the rows; None if the record was not merged with labels.
     """
 
     key: str
@@ -37,10 +37,10 @@ class Record:
 
 
 def read_record(line: bytes | str) -> Record:
-    """Read one line of a capture or a merged file.
+    """Parse one line of a capture or a merged file.
 
     Raises:
-        RecordError: If it is not a record, or a payload is not CSV or JSON.
+        RecordError: If it is not a record, or a payload is neither CSV nor JSON.
 
     Example:
         >>> side = {"observedContentType": "text/csv", "mode": "INPUT", "data": "9,blue", "encoding": "CSV"}
@@ -67,12 +67,13 @@ def read_record(line: bytes | str) -> Record:
 
 
 def rows_of(record: Record, names: Sequence[str], indexes: Sequence[str] = (OUTPUT, INPUT)) -> list[dict[str, Any]]:
-    """Return a record's rows by column: objects by their keys, all else by position, the output's columns first.
+    """Return a record's rows by column: objects by key, arrays and values by position, the output's columns first.
 
     Args:
         record: The record.
-        names: The baseline's columns in their order; positions take those that no object has. Columns beyond are ``_c<position>``.
-        indexes: Which sides are read. Default: both.
+        names: The baseline's columns in order; those that no object has are assigned by position. Further positions are
+            ``_c<position>``.
+        indexes: Sides to read. Default: both.
 
     Raises:
         RecordError: If the sides have different numbers of rows.
@@ -123,7 +124,7 @@ def _rows(payload: Any, side: str) -> Sequence[Any]:
         is_csv = encoding == "CSV"
         if encoding == "BASE64":
             data = base64.b64decode(data, validate=True).decode()
-            # content types that the capture options do not list all arrive like this
+            # payloads of content types that the capture options do not list are base64
             is_csv = "json" not in str(payload.get("observedContentType", "")) and not data.lstrip().startswith(
                 ("{", "[")
             )

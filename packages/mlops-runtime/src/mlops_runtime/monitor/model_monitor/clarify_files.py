@@ -1,4 +1,4 @@
-"""Clarify's files: ``analysis_config.json`` read, ``analysis.json`` written, and when a bias metric is worse than its baseline's.
+"""Clarify's files: read ``analysis_config.json``, write ``analysis.json``, and find bias metrics worse than the baseline's.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-processing-job-configure-analysis.html,
 https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-processing-job-analysis-results.html
@@ -20,18 +20,18 @@ _SECTIONS = {"pre_training": "pre_training_bias_metrics", "post_training": "post
 
 
 class ClarifyError(ValueError):
-    """A configuration cannot be used; the message names every problem."""
+    """A configuration is invalid; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BiasConfig:
-    """What ``analysis_config.json`` says of bias.
+    """The bias configuration of an ``analysis_config.json``.
 
     Args:
-        headers: Columns of the input in their order; empty where inputs are objects.
+        headers: Columns of the input in order; empty if inputs are objects.
         label: Name of the label.
-        positive: A label above it is positive.
-        facets: The groups.
+        positive: Threshold above which a label is positive.
+        facets: The facets.
     """
 
     headers: tuple[str, ...]
@@ -73,7 +73,7 @@ def bias_analysis(values: Mapping[str, float], label: str) -> dict[str, Any]:
     """Return ``analysis.json`` of bias metrics.
 
     Args:
-        values: By ``<facet>=<value>/<metric>``, as `mlops_runtime.monitor.monitors.facet_bias.of_holdout` returns them.
+        values: Values by ``<facet>=<value>/<metric>``, see `mlops_runtime.monitor.monitors.facet_bias.of_holdout`.
         label: Name of the label.
     """
     found: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}

@@ -1,8 +1,8 @@
-"""Evaluate ``constraints.json`` as Model Monitor does: types, completeness, columns, known values, distance from the baseline.
+"""Evaluate ``constraints.json`` like Model Monitor: types, completeness, columns, known values, distance from the baseline.
 
-A threshold of types or known values is the share that must fit, as the container's own messages say it ("Expected match: 100.0%").
-The distance of numbers is the largest difference of the two distribution functions, less ``1.8 sqrt((n + m) / nm)`` where the
-method is ``Robust``; that of texts the largest difference of any value's share.
+A threshold of types or known values is the minimum share that must match, as in the container's messages ("Expected match:
+100.0%"). The distance of numbers is the largest difference of the two distribution functions, minus ``1.8 sqrt((n + m) / nm)`` with
+the method ``Robust``; that of strings is the largest difference of a value's share.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-constraints.html,
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html
@@ -21,16 +21,16 @@ from mlops_runtime.monitor.model_monitor.profile import Column, InferredType, Wi
 
 _TYPES: tuple[InferredType, ...] = ("Integral", "Fractional", "String", "Unknown")
 _ROBUST = 1.8
-_SHOWN = 3  # unknown values that a description names
+_SHOWN = 3  # unknown values listed in a description
 
 
 class ConstraintsError(ValueError):
-    """A file of constraints cannot be used; the message names every problem."""
+    """A constraints file is invalid; the message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """How strictly one feature is checked; ``numerical`` and ``categorical`` are ``None`` where distributions are not compared."""
+    """Thresholds of one feature; ``numerical`` and ``categorical`` are ``None`` if distributions are not compared."""
 
     data_type: float
     domain: float
@@ -41,7 +41,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureConstraint:
-    """What one feature must be; ``domain`` is ``None`` where any text is."""
+    """Constraints of one feature; ``domain`` is ``None`` if any string is allowed."""
 
     name: str
     inferred_type: InferredType
@@ -52,7 +52,7 @@ class FeatureConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """A read ``constraints.json``."""
+    """A parsed ``constraints.json``."""
 
     features: tuple[FeatureConstraint, ...]
     is_evaluated: bool
@@ -60,10 +60,10 @@ class Constraints:
 
 
 def read_constraints(document: Mapping[str, Any]) -> Constraints:
-    """Read ``constraints.json`` in every spelling of pages, SDK and container.
+    """Parse ``constraints.json`` in the spellings of documentation, SDK and container.
 
     Raises:
-        ConstraintsError: With every problem, such as a method that is not known here.
+        ConstraintsError: With every problem, such as an unsupported method.
 
     Example:
         >>> found = read_constraints({"features": [{"name": "price", "inferred_type": "Fractional", "completeness": 1.0}]})
@@ -75,7 +75,7 @@ def read_constraints(document: Mapping[str, Any]) -> Constraints:
     listed = document.get("features")
     features = tuple(_feature(_mapping(raw), config, problems) for raw in (listed if isinstance(listed, list) else ()))
     if not features:
-        problems.append("it lists no features")
+        problems.append("constraints.json lists no features")
     if problems:
         raise ConstraintsError("; ".join(dict.fromkeys(problems)))
     return Constraints(
@@ -86,12 +86,12 @@ def read_constraints(document: Mapping[str, Any]) -> Constraints:
 
 
 def evaluate(constraints: Constraints, baseline: Mapping[str, Any], columns: Mapping[str, Column]) -> list[Violation]:
-    """Return where columns break constraints, dataset first, then feature by feature.
+    """Return the violations of constraints: those of the dataset first, then by feature.
 
     Args:
-        constraints: The baseline's.
-        baseline: Its ``statistics.json``; empty where distributions are not compared.
-        columns: Those of the data.
+        constraints: The baseline's constraints.
+        baseline: The baseline's ``statistics.json``; empty to skip the comparison of distributions.
+        columns: Columns of the data.
     """
     if not constraints.is_evaluated:
         return []
@@ -105,9 +105,9 @@ def evaluate(constraints: Constraints, baseline: Mapping[str, Any], columns: Map
 
 
 def numerical_distance(baseline: Mapping[str, Any], numbers: Wide, *, is_robust: bool) -> float | None:
-    """Return the distance of numbers from a feature's ``numerical_statistics``; None where either has none.
+    """Return the distance of numbers from a feature's ``numerical_statistics``; None if either is empty.
 
-    The baseline's sketch is compared at each of its items, its buckets at their bounds where there is no sketch.
+    The baseline's sketch is compared at each of its items; without a sketch, its buckets are compared at their bounds.
 
     Example:
         >>> buckets = [{"lower_bound": 0, "upper_bound": 1, "count": 5}, {"lower_bound": 1, "upper_bound": 2, "count": 5}]
@@ -144,7 +144,7 @@ def numerical_distance(baseline: Mapping[str, Any], numbers: Wide, *, is_robust:
 
 
 def categorical_distance(baseline: Mapping[str, Any], column: Column) -> float | None:
-    """Return the distance of texts from a feature's ``string_statistics``; None where the baseline has no buckets."""
+    """Return the distance of strings from a feature's ``string_statistics``; None if the baseline has no buckets."""
     distribution = _mapping(baseline.get("distribution"))
     buckets = _mapping(distribution.get("categorical")).get("buckets")
     counts = {str(b["value"]): float(b.get("count", 0)) for b in buckets or () if isinstance(b, dict) and "value" in b}
@@ -193,11 +193,11 @@ def _thresholds(name: str, layers: list[Mapping[str, Any]], problems: list[str])
     method = distribution.get("categorical_drift_method", "LInfinity")
     if method != "LInfinity":
         problems.append(f"categorical_drift_method must be LInfinity here, got {method!r} for {name!r}")
-    # one page leaves a letter out
+    # one page of the documentation misspells the key
     comparison = distribution.get("comparison_method", distribution.get("comparion_method", "Simple"))
     if comparison not in ("Simple", "Robust"):
         problems.append(f"comparison_method must be Simple or Robust, got {comparison!r} for {name!r}")
-    # the SDK's fixture spells the switch and the domain's threshold in its own way
+    # the SDK's fixture has other names of the switch and of the domain's threshold
     compares = distribution.get("enable_comparisons", distribution.get("perform_comparison", "Enabled"))
     is_compared = compares in (True, "Enabled")
     numerical = float(distribution.get("comparison_threshold", 0.1))
@@ -277,7 +277,7 @@ def _violation(feature: FeatureConstraint, kind: str, description: str) -> Viola
 
 
 def _items(data: Any) -> tuple[Wide, Wide]:
-    """Return a sketch's values and what each stands for."""
+    """Return a sketch's values and their weights."""
     levels = [level for level in data if isinstance(level, list)] if isinstance(data, list) else []
     values = [np.array(level, dtype=np.float64) for level in levels]
     weights = [np.full(len(level), 2.0**power) for power, level in enumerate(values)]

@@ -1,4 +1,4 @@
-"""What Model Monitor's executions add to what one run knows: from here on report, alarms, event and page are the same as ever."""
+"""Add the results of Model Monitor's executions to a run's evidence, so that report, alarms, event and page work as usual."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,7 +40,7 @@ def add_executions(
     bucket: str,
     sagemaker: "SageMakerClient",
 ) -> Evidence:
-    """Return the evidence with what the window's executions say, and put the live model's baselines for those to come."""
+    """Return the evidence with the results of the window's executions, and write the live model's baselines for future ones."""
     problem = None if evidence.baseline is None else _unreadable(evidence.baseline)
     if problem is not None:
         return replace(evidence, problems={**evidence.problems, problem: 1}, counts=None)
@@ -55,17 +55,17 @@ def add_executions(
 
 
 def _unreadable(baseline: Baseline) -> str | None:
-    """Return why Model Monitor cannot read the model's predictions: its jobs take one value a row."""
+    """Return why Model Monitor cannot read the model's predictions: its jobs support one value a row."""
     if baseline.columns is None:
         return None
     return (
-        f"Model Monitor reads one value a row, the live model gives {baseline.columns} "
-        f"({', '.join((baseline.classes or baseline.outputs or ())[:_SHOWN])}); watch it with the functions or a MonitorJob"
+        f"Model Monitor reads one value a row, the live model returns {baseline.columns} "
+        f"({', '.join((baseline.classes or baseline.outputs or ())[:_SHOWN])}); monitor it with the functions or a MonitorJob"
     )
 
 
 def _why(sagemaker: "SageMakerClient", endpoint: str, monitor: MonitorName) -> str | None:
-    """Return how the last execution of a monitor ended, where there was one."""
+    """Return the status of a monitor's last execution; None without one."""
     described = sagemaker.describe_monitoring_schedule(MonitoringScheduleName=schedule_name(endpoint, monitor))
     last = described.get("LastMonitoringExecutionSummary")
     if last is None:
@@ -77,10 +77,10 @@ def _why(sagemaker: "SageMakerClient", endpoint: str, monitor: MonitorName) -> s
 def with_executions(
     evidence: Evidence, found: Executions, monitors: Sequence[MonitorName], spec: MonitorSpec
 ) -> Evidence:
-    """Return the evidence with the executions' verdicts in place of counts of ours, which this engine does not make.
+    """Return the evidence with the executions' results in place of counts, which this engine does not write.
 
-    A monitor that runs and did not report in the window is a problem; data quality without a report stays ``MONITOR_NOT_RUN``, and
-    explainability is. Quality and bias of monitors that do not run are those of the labels, as ever.
+    A scheduled monitor without a report in the window is a problem; data quality and explainability are then ``MONITOR_NOT_RUN``.
+    Quality and bias of monitors that are not scheduled are measured with labels as usual.
     """
     if evidence.live is None or evidence.baseline is None:
         return evidence

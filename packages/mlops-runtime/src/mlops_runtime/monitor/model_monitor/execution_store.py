@@ -1,4 +1,4 @@
-"""Where Model Monitor's executions leave their files: ``<prefix>/<monitor>/<endpoint>/<schedule>/yyyy/mm/dd/hh/``."""
+"""Read the files of Model Monitor's executions: ``<prefix>/<monitor>/<endpoint>/<schedule>/yyyy/mm/dd/hh/``."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, timedelta
@@ -27,8 +27,8 @@ class ModelMonitorReports:
         s3: Client.
         bucket: Bucket of the definitions' outputs.
         endpoint: Name of the endpoint.
-        monitors: Monitors that are scheduled.
-        prefix: Key prefix of all outputs, without a slash at its end. Default: ``model_monitor_prefix(endpoint)``.
+        monitors: Scheduled monitors.
+        prefix: Key prefix of all outputs, without a trailing slash. Default: ``model_monitor_prefix(endpoint)``.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class ModelMonitorReports:
     def of(self, window: Window) -> Iterator[ExecutionFiles]:
         """Yield the executions that analyzed hours of a window, each once.
 
-        An execution lies below the hour at which it was due; it analyzed what was captured before that.
+        The key of an execution has the hour at which it was due; it analyzed the captures before that hour.
 
         Args:
-            window: Whole hours; those due after its start and up to its end are read.
+            window: Whole hours; executions due after its start and up to its end are read.
         """
         for monitor in self._monitors:
             found: dict[str, dict[str, bytes]] = {}
@@ -59,7 +59,7 @@ class ModelMonitorReports:
                 if name in _READ:
                     body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
                     found.setdefault(hour, {})[name] = body
-                else:  # a container may write what it likes; the execution counts
+                else:  # a container may write other files only; the execution still counts
                     found.setdefault(hour, {})
             for at, files in found.items():
                 yield ExecutionFiles(monitor=monitor, at=at, files=files)

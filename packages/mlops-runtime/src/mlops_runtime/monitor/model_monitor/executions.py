@@ -1,7 +1,8 @@
-"""What SageMaker Model Monitor's executions reported, in our own words: the same report, alarms and page for every engine.
+"""Convert the files of SageMaker Model Monitor's executions to results of the platform's report.
 
-Pages, SDK and containers spell the files in several ways; every documented spelling is read, and what is not understood is counted.
-Model Monitor gives neither a PSI nor a p-value: a feature's PSI is 0 here, its p-value 0 where it was reported and 1 where not.
+Documentation, SDK and containers differ in the files' spellings; every documented one is supported, and unreadable parts are
+counted as problems. Model Monitor returns neither a PSI nor a p-value: here the PSI of a feature is 0, its p-value 0 if it was
+reported and 1 otherwise.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html,
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-statistics.html,
@@ -23,7 +24,7 @@ from mlops_runtime.contracts.monitor_report import BiasMetric, FeatureDrift, Mea
 
 MonitorName = Literal["data_quality", "model_quality", "bias", "explainability"]
 MONITORS: tuple[MonitorName, ...] = ("data_quality", "model_quality", "bias", "explainability")
-# byoc-contract-outputs spells the second, every other page and the container itself the first
+# the page byoc-contract-outputs has the second name, every other page and the container the first
 VIOLATION_FILES = ("constraint_violations.json", "constraints_violations.json")
 STATISTICS_FILE = "statistics.json"
 ANALYSIS_FILE = "analysis.json"
@@ -42,7 +43,7 @@ _OF_FEED = (
     "extra_column_check",
     "missing_column_check",
 )
-# what our analyzer calls itself in the files that it writes in place of AWS's image
+# name of the platform's analyzer in the files that it writes in place of AWS's image
 ANALYZER = "mlops_runtime"
 NORMAL_QUANTILE = 1.959963984540054  # of 0.975, for an interval at 95 %
 
@@ -57,7 +58,7 @@ _STAGES: tuple[tuple[str, Literal["pre_training", "post_training"]], ...] = (
 
 
 def schedule_name(endpoint: str, monitor: MonitorName) -> str:
-    """Return the name of a monitor's schedule: at most the 63 characters that SageMaker takes.
+    """Return the name of a monitor's schedule, within SageMaker's limit of 63 characters.
 
     Example:
         >>> schedule_name("demand-forecast", "data_quality")
@@ -73,12 +74,12 @@ def schedule_name(endpoint: str, monitor: MonitorName) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionFiles:
-    """What one execution left behind.
+    """The files of one execution.
 
     Args:
-        monitor: Which of the four monitors ran.
+        monitor: The monitor that ran.
         at: The hour of the execution (ISO 8601, UTC), from its output's key.
-        files: Contents by file name; a container may write others beside those that are read.
+        files: Contents by file name; may include files that are not read.
     """
 
     monitor: MonitorName
@@ -88,7 +89,7 @@ class ExecutionFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executions:
-    """What the newest execution of each monitor reports.
+    """Results of the newest execution of each monitor.
 
     Args:
         rows: Rows that the data-quality monitor analyzed; 0 without one.
@@ -97,11 +98,11 @@ class Executions:
         quality: The model-quality monitor's metrics.
         bias: The bias monitor's metrics.
         attributions: Mean absolute attribution by feature, of the first label.
-        ndcg: Similarity of their ranking to the baseline's, where it was violated; Model Monitor tells it in no other case.
-        violations: All of them, as lines of one ``constraint_violations.json``.
-        reported: The monitors that reported, with the hour of the newest execution.
-        problems: What could not be read, and how often.
-        analyzer: What ran in place of AWS's image; None where the image ran.
+        ndcg: Similarity of their ranking to the baseline's, if violated: Model Monitor reports it in violations only.
+        violations: All violations, as lines of one ``constraint_violations.json``.
+        reported: Monitors with a report, with the hour of the newest execution.
+        problems: Number of occurrences of each problem of reading.
+        analyzer: The analyzer that ran in place of AWS's image; None if the image ran.
     """
 
     rows: int
@@ -118,12 +119,13 @@ class Executions:
 
 
 def read_executions(executions: Iterable[ExecutionFiles], *, alarm_windows: int = 2, of_windows: int = 3) -> Executions:
-    """Return what a window's executions say: the newest of each monitor, and whether a feature was reported before.
+    """Return the results of a window's newest executions by monitor; earlier ones determine whether drift is persistent.
 
     Args:
-        executions: Those of the window, in any order.
-        alarm_windows: Executions of the last ``of_windows`` that must report a feature before it is ``persistent``. Default: 2.
-        of_windows: Default: 3.
+        executions: Executions of the window, in any order.
+        alarm_windows: Number of the last ``of_windows`` executions that must report a feature for it to be ``persistent``.
+            Default: 2.
+        of_windows: Number of executions that ``alarm_windows`` refers to. Default: 3.
 
     Example:
         >>> body = b'{"violations": [{"feature_name": "price", "constraint_check_type": "completeness_check", "description": "d"}]}'
@@ -173,7 +175,7 @@ def _document(execution: ExecutionFiles, names: Sequence[str], problems: Counter
 
 
 def _told(monitor: MonitorName, document: Mapping[str, Any]) -> Mapping[str, int]:
-    """Return what our own analyzer says beside Model Monitor's members: what it could not read."""
+    """Return the problems of reading that the platform's analyzer adds to Model Monitor's members."""
     if document.get("analyzer") != ANALYZER:
         return {}
     counts = {f"{monitor}: {reason}": _number(times) for reason, times in _mapping(document.get("problems")).items()}
@@ -331,7 +333,7 @@ def _ndcg(violations: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _line(raw: Mapping[str, Any]) -> Violation:
-    """Return a violation of any of the monitors as a line of ours: what it is about in ``feature_name``."""
+    """Return a violation of any monitor as a line of the report, its subject as ``feature_name``."""
     about = [raw.get(name) for name in ("feature_name", "facet", "facet_value", "label", "metric_name")]
     return Violation(
         feature_name="/".join(str(part) for part in about if part not in (None, "")) or _metric_name(raw) or "dataset",
@@ -346,7 +348,7 @@ def _found(pattern: re.Pattern[str], raw: Mapping[str, Any]) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a finite number; the files also hold the text ``NaN`` and numbers as text."""
+    """Return a finite number or None; the files may contain the string ``NaN`` and numbers as strings."""
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Profile columns as Model Monitor does: their types, what is missing, and ``statistics.json``.
+"""Profile columns like Model Monitor: inferred types, missing values, and ``statistics.json``.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-statistics.html
 and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-statistics.html
@@ -22,13 +22,13 @@ Row = Mapping[str, Any]
 BUCKETS = 10
 SKETCH_ITEMS = 2048  # "k" of Model Monitor's sketches
 _SKETCH_DECAY = 0.64  # "c"
-_MAXIMUM_BUCKETS = 1000  # distinct strings with a bucket each
+_MAXIMUM_BUCKETS = 1000  # columns with more distinct strings have no distribution
 _INTEGRAL = re.compile(r"[-+]?\d+")
 _FRACTIONAL = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 class Column:
-    """The values of one column, as they come.
+    """Collects the values of one column.
 
     Args:
         name: The column's name.
@@ -42,7 +42,7 @@ class Column:
         self._numbers = array("d")
 
     def add(self, value: Any) -> None:
-        """Count one value: null, the empty text and NaN are missing; a text that reads as a number is one."""
+        """Add one value: null, the empty string and NaN are missing; a numeric string is a number."""
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             self.missing += 1
         elif isinstance(value, bool):
@@ -59,23 +59,23 @@ class Column:
 
     @property
     def numbers(self) -> Wide:
-        """The numbers, in their order."""
+        """The numbers, in the order added."""
         return np.frombuffer(self._numbers, dtype=np.float64) if self._numbers else np.empty(0)
 
     @property
     def present(self) -> int:
-        """How many values there are."""
+        """Number of values that are not missing."""
         return len(self._numbers) + self.texts.total()
 
     @property
     def completeness(self) -> float | None:
-        """Share of the rows that have a value; None without rows."""
+        """Share of rows with a value; None without rows."""
         rows = self.present + self.missing
         return self.present / rows if rows else None
 
     @property
     def inferred_type(self) -> InferredType:
-        """Its type: one text makes a column of texts, one fraction a column of fractions."""
+        """Inferred type: ``String`` if any value is a string, else ``Fractional`` if any number has a fraction."""
         if self.texts:
             return "String"
         if not self._numbers:
@@ -83,7 +83,7 @@ class Column:
         return "Integral" if self.integral == len(self._numbers) else "Fractional"
 
     def matching(self, expected: InferredType) -> float | None:
-        """Return the share of the values that have a type; whole numbers are fractions too, and everything is a text.
+        """Return the share of values that match a type; integers match ``Fractional`` too, and every value ``String``.
 
         Example:
             >>> column = Column("units")
@@ -98,7 +98,7 @@ class Column:
         return of_type[expected] / self.present
 
     def levels(self) -> Counter[str]:
-        """Return how often each value comes, as texts."""
+        """Return the number of occurrences of each value, as a string."""
         numbers = (str(int(number)) if number.is_integer() else repr(number) for number in self._numbers)
         return self.texts + Counter(numbers)
 
@@ -134,13 +134,13 @@ class Column:
 
 
 def profile(rows: Iterable[Row], names: Sequence[str] = ()) -> tuple[dict[str, Column], int]:
-    """Return the columns of rows, those of ``names`` first, and how many rows there were.
+    """Return the columns of rows, those of ``names`` first, and the number of rows.
 
-    A row that lacks a column that others have counts as missing there; a column that no row has is not returned.
+    A column that a row lacks is missing in that row; columns that no row has are not returned.
 
     Args:
         rows: Values by column.
-        names: Order of the columns. Default: as they come.
+        names: Order of the columns. Default: order of occurrence.
 
     Example:
         >>> columns, count = profile([{"price": 1.5}, {"price": None, "units": 3}])
@@ -173,9 +173,9 @@ def statistics_document(columns: Iterable[Column], rows: int) -> dict[str, Any]:
 
 
 def sketch(numbers: Wide) -> dict[str, Any]:
-    """Return a sketch in the shape of Model Monitor's: items by level, each standing for two to the power of its level.
+    """Return a sketch in Model Monitor's format: items by level, each with a weight of two to the power of its level.
 
-    Sorted numbers are thinned evenly to at most ``SKETCH_ITEMS``: ranks are wrong by at most half of what an item stands for.
+    Sorted numbers are thinned evenly to at most ``SKETCH_ITEMS`` items: the error of a rank is at most half an item's weight.
     """
     ordered = np.sort(numbers)
     level = max(0, math.ceil(math.log2(len(ordered) / SKETCH_ITEMS))) if len(ordered) else 0
@@ -189,14 +189,14 @@ def sketch(numbers: Wide) -> dict[str, Any]:
 
 
 def _finite(value: np.float64) -> float | None:
-    """Return a number of JSON: sums of huge ones may be none."""
+    """Return a JSON number; None if it overflowed."""
     return float(value) if math.isfinite(value) else None
 
 
 def _buckets(numbers: Wide) -> list[dict[str, float]]:
     low, high = float(numbers.min()), float(numbers.max())
     width = (high - low) / BUCKETS
-    if not (width > 0 and math.isfinite(width)):  # one value, or a range that no double holds
+    if not (width > 0 and math.isfinite(width)):  # a single value, or a range that overflows
         return [{"lower_bound": low, "upper_bound": high, "count": float(len(numbers))}]
     counts, edges = np.histogram(numbers, bins=BUCKETS, range=(low, high))
     return [

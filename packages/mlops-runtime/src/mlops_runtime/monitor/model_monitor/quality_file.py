@@ -1,6 +1,6 @@
-"""Model quality in Model Monitor's words: metrics with their deviation, and violations of constraints.
+"""Model quality in Model Monitor's format: metrics with standard deviations, and violations of constraints.
 
-A deviation is that of five samples of 80 %, and the text ``NaN`` below 200 rows, as Model Monitor has it.
+A standard deviation is computed over five samples of 80 %, and the string ``NaN`` with fewer than 200 rows, as in Model Monitor.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html
 """
@@ -21,7 +21,7 @@ _LESS = "LessThanThreshold"
 
 
 class QualityError(ValueError):
-    """Quality cannot be measured; the message says why and what is possible."""
+    """Quality cannot be measured; the message lists the problems and the allowed values."""
 
 
 def quality_statistics(
@@ -34,13 +34,13 @@ def quality_statistics(
     """Return ``statistics.json`` of the model-quality monitor.
 
     Args:
-        rows: Rows with finite labels and predictions; of classifiers labels 0 and 1 and probabilities.
+        rows: Rows with finite labels and predictions; for classification labels 0 and 1 and probabilities.
         problem_type: ``Regression`` or ``BinaryClassification``.
-        threshold: A probability above it is a predicted positive. Default: 0.5.
+        threshold: Decision threshold: a probability above it is a predicted positive. Default: 0.5.
         times: Further members of ``dataset``: start, end and time of the evaluation. Default: none.
 
     Raises:
-        QualityError: If the problem type is another.
+        QualityError: If the problem type is not supported.
 
     Example:
         >>> rows = Rows.of(np.array([9.0, 12.0]), np.array([10.0, 10.0]))
@@ -66,7 +66,7 @@ def quality_statistics(
 def quality_violations(
     statistics: Mapping[str, Any], constraints: Mapping[str, Any], problem_type: str
 ) -> tuple[dict[str, Any], ...]:
-    """Return where metrics are beyond their constraints, in the order of the constraints.
+    """Return the violations of constraints by metrics, in the order of the constraints.
 
     Raises:
         QualityError: With every problem of the constraints.
@@ -86,7 +86,7 @@ def quality_violations(
             problems.append(f"comparison_operator of {name} must be {_LESS} or GreaterThanThreshold, got {operator!r}")
             continue
         metric = metrics.get(name)
-        if metric is None:  # not defined for these rows: no label of one kind, say
+        if metric is None:  # undefined for these rows, for example without positive labels
             continue
         value = metric["value"]
         if value < limit if operator == _LESS else value > limit:
@@ -127,7 +127,7 @@ def _rates(rows: Rows, threshold: float) -> dict[str, float]:
     hits, false_alarms, misses, rest = _counts(rows, threshold)
     positives, negatives = hits + misses, false_alarms + rest
     share = positives / (positives + negatives)
-    is_positive = share > 0.5  # what the best constant classifier always says
+    is_positive = share > 0.5  # the prediction of the best constant classifier
     recall, precision = _ratio(hits, positives), _ratio(hits, hits + false_alarms)
     constant_recall, constant_precision = float(is_positive), share if is_positive else 0.0
     return {

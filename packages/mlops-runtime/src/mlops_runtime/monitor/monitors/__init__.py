@@ -1,1 +1,1 @@
-"""One module a monitor, the mathematics beside it."""
+"""The monitors, one module each, with their statistics."""

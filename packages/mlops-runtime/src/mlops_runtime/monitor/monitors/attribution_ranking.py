@@ -1,6 +1,6 @@
-"""Whether the features still matter in the order in which they mattered: Clarify's NDCG of their attributions.
+"""Compare the ranking of features by attribution with the baseline's: Clarify's NDCG.
 
-Pure, stdlib only: attributions themselves are made in the job's image (`mlops_runtime.monitor.monitors.attributions`).
+Standard library only: attributions are computed in the job's image (`mlops_runtime.monitor.monitors.attributions`).
 """
 
 import math
@@ -12,21 +12,21 @@ from mlops_runtime.contracts.monitor_report import ExplainabilityResult
 
 
 class AttributionError(ValueError):
-    """Attributions cannot be made or compared; the message says why and what to do."""
+    """Attributions cannot be computed or compared; the message has the reason and the fix."""
 
 
 def ndcg(baseline: Mapping[str, float], live: Mapping[str, float]) -> float:
-    """Return the normalised discounted cumulative gain of the live ranking of features, from 0 up to 1, the same ranking.
+    """Return the normalised discounted cumulative gain of the live ranking of features, from 0 to 1 (identical ranking).
 
-    The gain of a feature is its attribution in the baseline, discounted by the logarithm of its rank in live data: a feature that
-    mattered much and fell weighs more than one that mattered little. Features of equal live attribution share the mean of their
-    gains, as in scikit-learn's ``ndcg_score``, which Clarify names.
+    The gain of a feature is its attribution in the baseline, discounted by the logarithm of its rank in live data: the fall of an
+    important feature weighs more than that of an unimportant one. Features with equal live attributions share the mean of their
+    gains, as in scikit-learn's ``ndcg_score``, to which Clarify refers.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-feature-attribution-drift.html and
     https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-model-attribution-drift-violations.html
 
     Raises:
-        AttributionError: With every problem: other features, a value that is negative or not finite, no feature above 0.
+        AttributionError: With every problem: different features, values that are negative or not finite, no feature above 0.
 
     Example:
         >>> training = {"SAT score": 0.70, "GPA": 0.50, "Class rank": 0.05}
@@ -40,10 +40,10 @@ def ndcg(baseline: Mapping[str, float], live: Mapping[str, float]) -> float:
 
 
 def compare(baseline: Mapping[str, float], live: Mapping[str, float], minimum_ndcg: float) -> ExplainabilityResult:
-    """Return the result of a window's attributions: a violation when their NDCG is below the minimum.
+    """Return the result of a window's attributions: a violation if their NDCG is below the minimum.
 
     Raises:
-        AttributionError: As `ndcg`.
+        AttributionError: See `ndcg`.
 
     Example:
         >>> compare({"a": 2.0, "b": 1.0}, {"a": 4.0, "b": 1.0}, 0.9).state.value
@@ -57,7 +57,7 @@ def compare(baseline: Mapping[str, float], live: Mapping[str, float], minimum_nd
 def attribution_violations(
     baseline: Mapping[str, float], found: ExplainabilityResult, minimum_ndcg: float, label: str
 ) -> list[dict[str, str]]:
-    """Return lines of ``constraint_violations.json`` in Clarify's shape: one where the ranking moved too far."""
+    """Return the lines of ``constraint_violations.json`` in Clarify's format: one if the ranking changed too much."""
     if found.attributions is None or found.ndcg is None or found.ndcg >= minimum_ndcg:
         return []
     rankings = (sorted(each, key=lambda name: (-each[name], name)) for each in (baseline, found.attributions))
@@ -68,7 +68,7 @@ def attribution_violations(
             "label": label,
             "metric_name": "shap",
             "constraint_check_type": "feature_attribution_drift_check",
-            "description": f"{said}what mattered most was {before}, now it is {now}",
+            "description": f"{said}the most important features were {before}, now they are {now}",
         }
     ]
 
@@ -96,7 +96,7 @@ def _problems(baseline: Mapping[str, float], live: Mapping[str, float]) -> list[
             problems.append(f"attributions of {where} must be finite and 0 or more, got {', '.join(wrong)}")
     if not problems and not any(value > 0 for value in baseline.values()):
         problems.append(
-            "attributions of the baseline must be above 0 for one feature at least, got none: nothing to rank"
+            "attributions of the baseline must be above 0 for at least one feature, got none: nothing to rank"
         )
     return problems
 

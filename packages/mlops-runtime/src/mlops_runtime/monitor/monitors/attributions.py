@@ -1,7 +1,7 @@
-"""Mean absolute SHAP values of a model's features, with the ``shap`` package: in the image of the job alone.
+"""Mean absolute SHAP values of a model's features, by the package ``shap``, which only the job's image has.
 
-The rows that features are compared with are drawn from the baseline, so that training and live data are explained against the
-same background, and a job needs no row of the training set.
+Background rows are sampled from the baseline, so that training and live data are explained against the same background, and jobs
+need no rows of the training set.
 """
 
 import importlib
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 BACKGROUND_ROWS = 50
 _SEED = 7
-_PERMUTATIONS = 4  # forward and backward each; the mean over rows evens out what few leave
+_PERMUTATIONS = 4  # each forward and backward; the mean over rows reduces their noise
 
 
 class ShapMissingError(AttributionError):
-    """This Python has no ``shap``."""
+    """The package ``shap`` is not installed."""
 
 
 def attributions(model: "ServedModel", baseline: Baseline, rows: Numbers) -> dict[str, float]:
-    """Return the attribution of each of a model's inputs over rows: what a baseline holds, and what a window is compared by.
+    """Return the attribution of each of a model's inputs over rows, for a baseline or for a window.
 
-    The same model, baseline and rows give the same values, with the same background for the holdout and for live data.
+    Deterministic for the same model, baseline and rows, with the same background for the holdout and for live data.
 
     Args:
         model: The model.
-        baseline: Its baseline.
-        rows: Rows to explain as the model sees them, shape (n, inputs).
+        baseline: The model's baseline.
+        rows: Rows to explain in the model's encoding, shape (n, inputs).
 
     Raises:
-        AttributionError: As `mean_absolute_shap` and `background_rows`.
+        AttributionError: See `mean_absolute_shap` and `background_rows`.
 
     Example:
         >>> attributions(model, baseline, rows)  # doctest: +SKIP
@@ -52,20 +52,20 @@ def attributions(model: "ServedModel", baseline: Baseline, rows: Numbers) -> dic
 def mean_absolute_shap(
     predict: Callable[[Numbers], Numbers], background: Numbers, rows: Numbers, names: Sequence[str], *, seed: int
 ) -> dict[str, float]:
-    """Return each feature's mean absolute SHAP value over rows, in the unit of the prediction; of classes the mean over them.
+    """Return each feature's mean absolute SHAP value over rows, in the unit of the prediction; the mean over classes, if any.
 
-    Shapley values are estimated over seeded permutations, each forward and backward, so that those of a row add up to how far its
-    prediction is from the background's mean. Permutations are used since they need the model's predictions alone.
+    Shapley values are estimated over seeded permutations, each forward and backward, so that the values of a row add up to its
+    prediction minus the background's mean. The permutation method needs only the model's predictions.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-shapley-values.html and
     https://shap.readthedocs.io/en/latest/generated/shap.PermutationExplainer.html
 
     Args:
-        predict: The model: one prediction a row of a matrix.
-        background: Rows that stand for a feature's absence, shape (b, features).
+        predict: Returns the model's predictions, one for each row of a matrix.
+        background: Rows that represent the absence of features, shape (b, features).
         rows: Rows to explain, shape (n, features); NaN is null.
-        names: The features, in the order of the columns.
-        seed: The same seed gives the same values.
+        names: Names of the features, in the order of the columns.
+        seed: Seed of the permutations.
 
     Raises:
         ShapMissingError: If the package ``shap`` cannot be imported.
@@ -84,7 +84,7 @@ def mean_absolute_shap(
     if problems:
         raise AttributionError("; ".join(problems))
     shap = _shap()
-    state = np.random.get_state()  # the explainer seeds numpy's global generator; others' draws must not depend on it
+    state = np.random.get_state()  # the explainer seeds numpy's global generator
     try:
         explainer = shap.explainers.Permutation(
             predict,
@@ -96,7 +96,7 @@ def mean_absolute_shap(
     finally:
         np.random.set_state(state)
     means = np.abs(np.asarray(values, dtype=np.float64)).mean(axis=0)
-    if means.ndim == 2:  # a column for each class: the mean over classes
+    if means.ndim == 2:  # one column a class
         means = means.mean(axis=1)
     return dict(zip(names, means.tolist(), strict=True))
 
@@ -104,10 +104,10 @@ def mean_absolute_shap(
 def background_rows(
     baseline: Baseline, signature: ModelSignature, *, rows: int = BACKGROUND_ROWS, seed: int
 ) -> Numbers:
-    """Return rows as the model sees them, each column drawn from its feature's baseline, independently of the others.
+    """Return rows in the model's encoding, with each column sampled independently from its feature's baseline.
 
-    Numbers are percentiles of the baseline, or edges of its bins where it has none; categories are its levels. Levels that it does
-    not name are drawn from the model's other categories.
+    Numbers are percentiles of the baseline, or edges of its bins without percentiles; categories are its levels. Levels that the
+    baseline counts together are sampled from the model's other categories.
 
     Raises:
         AttributionError: If the baseline's features are not the model's inputs.
@@ -135,7 +135,7 @@ def _numbers(feature: FeatureBaseline, rows: int, random: np.random.Generator) -
     if feature.quantiles:
         drawn = random.choice(np.array(feature.quantiles), rows)
     elif feature.edges:
-        # a bin is stood for by its lower edge, the first by the edge above it
+        # a bin is represented by its lower edge, the first bin by its upper edge
         share = np.array(feature.counts[:-1], dtype=np.float64)
         bins = random.choice(len(share), rows, p=share / share.sum()) if share.any() else np.zeros(rows, dtype=np.int64)
         drawn = np.array(feature.edges)[np.maximum(bins - 1, 0)]
@@ -163,5 +163,5 @@ def _shap() -> Any:
     except ImportError as error:
         raise ShapMissingError(
             f"attributions need the package 'shap', which this image lacks ({error}); run the job in an image that has it, such as "
-            "mlops image build explain makes, or ask for no attribution rows"
+            "one of mlops image build explain, or request no attribution rows"
         ) from error

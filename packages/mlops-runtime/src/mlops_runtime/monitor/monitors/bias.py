@@ -1,4 +1,4 @@
-"""The monitor of bias: whether the groups of facets are treated as in the baseline."""
+"""The bias monitor: compares bias metrics by facet with the baseline's."""
 
 from collections.abc import Iterator
 
@@ -36,7 +36,7 @@ def _measure(evidence: Evidence, _window: Window, spec: MonitorSpec) -> BiasResu
 
 
 def _positive(rows: Rows, baseline: Baseline) -> Rows:
-    """Return rows as those of a classification: of classes, whether they are the positive class."""
+    """Return rows as those of a binary classification; for a multiclass model, of its positive class."""
     if baseline.classes is None or baseline.positive_class not in baseline.classes:
         return rows
     return classes.one_class(rows, baseline.classes.index(baseline.positive_class))
@@ -50,7 +50,7 @@ def _state(result: BiasResult, evidence: Evidence, _spec: MonitorSpec) -> Monito
     known = {each.facet for each in result.metrics if each.metric.violated is not None}
     captured = set() if evidence.baseline is None else captured_facets(evidence.baseline)
     if found is MonitorState.OK and captured - known:
-        return MonitorState.INSUFFICIENT_DATA  # one that nothing is known of does not hold
+        return MonitorState.INSUFFICIENT_DATA  # a captured facet without a verdict
     return found
 
 
@@ -69,7 +69,7 @@ def _sentence(result: BiasResult, report: MonitorReport) -> Iterator[str]:
         yield "bias holds"
     elif result.state is MonitorState.INSUFFICIENT_DATA:
         facets = sorted({each.facet for each in result.metrics if each.metric.violated is not None})
-        yield f"bias holds by {', '.join(facets)} and is not known of the others" if facets else "bias is not known"
+        yield f"bias holds by {', '.join(facets)} and is unknown for the others" if facets else "bias is unknown"
     yield from _happened(result, report)
 
 
@@ -82,7 +82,7 @@ def _happened(result: BiasResult, _report: MonitorReport) -> Iterator[str]:
 
 def _advice(result: BiasResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION:
-        yield "ask the model's owner before it is trained on these calls"
+        yield "ask the model's owner before training on these calls"
 
 
 def _section(result: BiasResult, _baseline: Baseline | None) -> list[BiasMetric]:
@@ -100,9 +100,9 @@ BIAS = MonitorKind(
     happened=_happened,
     advice=_advice,
     section=_section,
-    holds="no facet is treated otherwise than in the baseline",
+    holds="no facet is treated differently than in the baseline",
     violated=(
-        "a facet is treated otherwise than in the baseline",
+        "a facet is treated differently than in the baseline",
         "check the facet's metrics below with the model's owner",
     ),
 )

@@ -1,7 +1,7 @@
 """Clarify's bias metrics as functions of counts of rows by group, label and prediction.
 
 The first axis of every table is draws; then ``d`` (0 facet a, all others; 1 facet d), ``y`` (observed label, 1 positive) and ``p``
-(predicted label). A metric is NaN in a draw in which one of the two groups has no row.
+(predicted label). A metric is NaN in a draw in which one of the two groups has no rows.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def pre_training(table: Wide) -> dict[str, Wide]:
 
 
 def of_predictions(table: Wide) -> dict[str, Wide]:
-    """Return CI, DPPL and DI of counts by group and predicted label: what is known before labels come.
+    """Return CI, DPPL and DI of counts by group and predicted label, which need no labels.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-post-training-bias-metric-dppl.html (DPPL),
     https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-post-training-bias-metric-di.html (DI)
@@ -73,7 +73,7 @@ def of_predictions(table: Wide) -> dict[str, Wide]:
 def post_training(table: Wide) -> dict[str, Wide]:
     """Return DCA, DCR, SD, RD, DAR, DRR, AD, TE and GE of counts by group, label and predicted label.
 
-    TE is the ratio of false negatives to false positives, as its page has it today and Clarify's library always had.
+    TE is the ratio of false negatives to false positives, as on its current page and in Clarify's library.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-post-training-bias-metric-dcacc.html (DCA),
     https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-post-training-bias-metric-dcr.html (DCR),
@@ -117,10 +117,10 @@ def post_training(table: Wide) -> dict[str, Wide]:
 
 
 def conditional_disparity(table: Wide) -> Wide:
-    """Return CDDL or CDDPL of counts by stratum, group and outcome: facet d's share of rejections less its share of acceptances.
+    """Return CDDL or CDDPL of counts by stratum, group and outcome: facet d's share of rejections minus its share of acceptances.
 
-    The disparity of each stratum counts by its rows. As in Clarify's library a share of nothing is 0, and without a rejection or
-    without an acceptance in any stratum there is no value.
+    The disparity of each stratum is weighted by its rows. As in Clarify's library 0/0 is 0, and without any rejection or without
+    any acceptance there is no value.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-data-bias-metric-cddl.html (CDDL),
     https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-post-training-bias-metric-cddpl.html (CDDPL)
@@ -141,13 +141,13 @@ def conditional_disparity(table: Wide) -> Wide:
 
 
 def supports(table: Wide) -> dict[str, float]:
-    """Return the number of rows behind the least supported ratio of each metric."""
+    """Return the smallest number of rows in a denominator of each metric."""
     labels, outcomes, sizes = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
     negative, positive = labels[:, 0].min(), labels[:, 1].min()
     rejected, accepted = outcomes[:, 0].min(), outcomes[:, 1].min()
     size = sizes.min()
     found = dict.fromkeys(("CI", "DPL", "JS", "LP", "TVD", "KS", "AD"), size)
-    # a logarithm or a ratio of shares needs some of either kind
+    # a logarithm or a ratio of shares needs rows of both kinds
     found |= {"KL": min(negative, positive), "CDDL": min(labels.sum(axis=0).min(), size), "GE": sizes.sum()}
     found |= {"DCA": accepted, "DAR": accepted, "DCR": rejected, "DRR": rejected, "RD": positive, "SD": negative}
     found["TE"] = table[:, 0, 1].min()
@@ -155,27 +155,27 @@ def supports(table: Wide) -> dict[str, float]:
 
 
 def supports_of_predictions(table: Wide) -> dict[str, float]:
-    """Return the same of metrics of predictions alone."""
+    """Return the same as `supports` for metrics of predictions alone."""
     size, outcomes = table.sum(axis=1).min(), table.sum(axis=0).min()
     found = {"CI": size, "DPPL": size, "DI": min(size, table[0, 1]), "CDDPL": min(outcomes, size)}
     return {name: float(value) for name, value in found.items()}
 
 
 def flip_test(features: Wide, disfavoured: Mask, positive: Mask) -> float | None:
-    """Return Clarify's counterfactual flip test: how many rows of facet d would be predicted otherwise if they were of facet a.
+    """Return Clarify's counterfactual flip test: the net share of rows of facet d whose prediction would differ in facet a.
 
-    What they would be predicted is the majority of their five nearest neighbours in facet a by Euclidean distance (of the nearest
-    one where there are fewer than ten); of neighbours equally near the first rows are taken.
+    The counterfactual prediction is the majority of the five nearest neighbours in facet a by Euclidean distance (the nearest one
+    if there are fewer than ten); ties are broken by row order.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-post-training-bias-metric-ft.html
 
     Args:
-        features: Numbers that the rows are compared by, without the facet and the label; rows by columns.
-        disfavoured: Which rows are of facet d.
+        features: Numeric features without the facet and the label, shape (rows, columns).
+        disfavoured: Which rows belong to facet d.
         positive: Which rows are predicted positive.
 
     Returns:
-        (favourable flips - unfavourable flips) / rows of facet d; None where a group is empty.
+        (favourable flips - unfavourable flips) / rows of facet d; None if a group is empty.
 
     Example:
         >>> rows = np.array([[0.0], [1.0], [0.1]])
@@ -201,13 +201,13 @@ def _sizes(table: Wide) -> tuple[Wide, Wide]:
 
 
 def _over(part: Wide, whole: Wide) -> Wide:
-    """Return a ratio; 0 of nothing is 0, anything else of nothing infinite."""
+    """Return a ratio; 0/0 is 0, other divisions by 0 are infinite."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(whole > 0, part / whole, np.where(part > 0, np.inf, 0.0))
 
 
 def _less(first: Wide, second: Wide) -> Wide:
-    """Return a difference; that of two infinities is 0."""
+    """Return a difference; infinity minus infinity is 0."""
     with np.errstate(invalid="ignore"):
         return np.where(np.isinf(first) & np.isinf(second), 0.0, first - second)
 

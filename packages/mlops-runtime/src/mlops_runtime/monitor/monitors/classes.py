@@ -1,7 +1,7 @@
-"""How well the probabilities of three or more classes tell them apart: the sums from which `quality_metrics` computes the metrics.
+"""Multiclass quality: the sums over rows from which `quality_metrics` computes the metrics of three or more classes.
 
-Labels are the places of their classes. A metric of a class is written ``recall/<class>``: the share of its rows that are predicted
-as it, and ``ece/<class>``, the expected calibration error of its probability against all other classes.
+Labels are indexes of classes. The metrics of a class are ``recall/<class>``, the share of its rows that are predicted as the class,
+and ``ece/<class>``, the expected calibration error of its probability, one against all others.
 
 See: M. Kull and others, Beyond temperature scaling, NeurIPS (2019), for calibration by class.
 """
@@ -17,25 +17,25 @@ from mlops_runtime.monitor.monitors.quality_metrics import CLASSES, METRICS, OF_
 from mlops_runtime.monitor.monitors.rows import Mask, Rows, Wide
 
 BINS = 10
-_CLIP = 1e-15  # a certain and wrong prediction costs 34.5, not infinity
-_SUM = 1e-3  # rounding of 32-bit numbers, not scores without a meaning as probabilities
+_CLIP = 1e-15  # the log loss of a certain but wrong prediction is 34.5 instead of infinity
+_SUM = 1e-3  # tolerates rounding of 32-bit numbers, but not scores that are no probabilities
 
 
 def names_of(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the metrics of some classes."""
+    """Return the names of the metrics of a multiclass model."""
     whole = (*(metric.name for metric in CLASSES), "accuracy")
     return (*whole, *(f"{metric}/{name}" for metric in OF_EACH_CLASS for name in classes))
 
 
 def usable(rows: Rows) -> Mask:
-    """Return which rows can be evaluated: a known class, and probabilities that add up to 1."""
+    """Return which rows can be evaluated: those with a known class, and probabilities that add up to 1."""
     in_range = ((rows.prediction >= 0) & (rows.prediction <= 1)).all(axis=1)
     adds_up = np.abs(rows.prediction.sum(axis=1) - 1) <= _SUM
     return np.asarray(in_range & adds_up & np.isfinite(rows.label))
 
 
 def one_class(rows: Rows, place: int) -> Rows:
-    """Return rows as those of a classification: whether the label, and the predicted class, is one class.
+    """Return rows as those of a binary classification: whether label and predicted class are a given class.
 
     Example:
         >>> rows = Rows.of(np.array([[0.2, 0.8], [0.9, 0.1]]), np.array([1.0, np.nan]))
@@ -47,13 +47,13 @@ def one_class(rows: Rows, place: int) -> Rows:
 
 
 def confusion(rows: Rows, size: int) -> tuple[tuple[int, ...], ...]:
-    """Return the rows of each class (a line) by predicted class (a column)."""
+    """Return the confusion matrix: classes of the label as rows, predicted classes as columns."""
     cells = rows.label.astype(np.int64) * size + rows.prediction.argmax(axis=1)
     return tuple(map(tuple, np.bincount(cells, minlength=size * size).reshape(size, size).tolist()))
 
 
 def values(rows: Rows, classes: Sequence[str]) -> dict[str, float]:
-    """Return each metric of labelled rows, NaN where it is not defined: of all classes where one of them has no row.
+    """Return each metric of labelled rows; NaN if undefined, as macro metrics are if a class has no rows.
 
     Example:
         >>> certain = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
@@ -72,7 +72,7 @@ def draws(rows: Rows, classes: Sequence[str], resampling: Resampling) -> Mapping
 
 
 def _columns(rows: Rows, size: int) -> Iterator[tuple[str, Wide]]:
-    """Yield what each row adds to the sums of each class, and then to the bins of each: one class at a time, to hold little."""
+    """Yield each row's contribution to the sums of the classes, then to the calibration bins, by class to save memory."""
     of_class = rows.label[:, np.newaxis] == np.arange(size)
     of_label = np.take_along_axis(rows.prediction, rows.label.astype(np.int64)[:, np.newaxis], axis=1)
     predicted = rows.prediction.argmax(axis=1)

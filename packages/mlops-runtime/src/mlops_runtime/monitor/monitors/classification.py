@@ -1,4 +1,4 @@
-"""How well predicted probabilities tell labels 1 from labels 0: the sums from which `quality_metrics` computes the metrics."""
+"""Binary classification quality: the sums over rows from which `quality_metrics` computes the metrics."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from mlops_runtime.monitor.monitors.rows import Codes, Mask, Rows, Wide
 NAMES = tuple(metric.name for metric in CLASSIFICATION)
 THRESHOLD = 0.5
 BINS = 10
-_CLIP = 1e-15  # a certain and wrong prediction costs 34.5, not infinity
+_CLIP = 1e-15  # the log loss of a certain but wrong prediction is 34.5 instead of infinity
 
 
 def usable(rows: Rows) -> Mask:
@@ -23,7 +23,7 @@ def usable(rows: Rows) -> Mask:
 
 
 def usable_rows(rows: Rows, baseline: Baseline | None) -> Rows:
-    """Return the labelled rows of a model that can be evaluated: of classes and a classification the `usable`, else all."""
+    """Return the labelled rows that can be evaluated: all of a regression, else the `usable` ones."""
     if baseline is None:
         return rows
     if baseline.classes is not None:
@@ -32,15 +32,15 @@ def usable_rows(rows: Rows, baseline: Baseline | None) -> Rows:
 
 
 def values(rows: Rows, *, threshold: float = THRESHOLD) -> dict[str, float]:
-    """Return each metric of labelled rows, NaN where it is not defined.
+    """Return each metric of labelled rows; NaN if undefined.
 
-    ``average_precision`` is the area under the curve of precision and recall, without interpolation; ``ece`` the expected
-    calibration error over ten bins of equal width. Precision is not defined without a predicted positive, recall and AUC not
-    without a label of either kind.
+    ``average_precision`` is the area under the precision-recall curve, without interpolation; ``ece`` is the expected calibration
+    error over ten bins of equal width. Precision is undefined without predicted positives, recall without positive labels, AUC
+    without labels of both kinds.
 
     Args:
         rows: Rows that are `usable`.
-        threshold: A probability above it is a predicted positive. Default: 0.5.
+        threshold: Decision threshold: a probability above it is a predicted positive. Default: 0.5.
 
     Example:
         >>> rows = Rows.of(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0.0, 1.0, 1.0]))
@@ -53,7 +53,7 @@ def values(rows: Rows, *, threshold: float = THRESHOLD) -> dict[str, float]:
 
 
 def draws(rows: Rows, resampling: Resampling, *, threshold: float = THRESHOLD) -> Mapping[str, Wide]:
-    """Return each metric of each draw of a resampling of the same rows."""
+    """Return each metric of each bootstrap draw of the rows."""
     names, columns = _columns(rows, threshold)
     ranking = Ranking(rows)
     areas = [ranking.areas(weights) for weights in resampling.row_weights()]
@@ -62,7 +62,7 @@ def draws(rows: Rows, resampling: Resampling, *, threshold: float = THRESHOLD) -
 
 
 class Ranking:
-    """Rows from the highest probability to the lowest, those of one probability together."""
+    """Rows in descending order of probability, grouped by equal probabilities."""
 
     def __init__(self, rows: Rows) -> None:
         self._order = np.argsort(-rows.prediction, kind="stable")
@@ -73,7 +73,7 @@ class Ranking:
         self.starts: Codes = np.flatnonzero(is_first).astype(np.int64)
 
     def counts(self, weights: Wide | Weights) -> tuple[Wide, Wide]:
-        """Return positives and negatives at each probability, draws by probabilities."""
+        """Return positives and negatives at each probability, each of shape (draws, probabilities)."""
         ordered: Wide = weights[:, self._order]  # type: ignore[assignment] # whole numbers, exact in 32 bits
         positives = ordered * self._is_positive
         if len(self.starts) < ordered.shape[1]:
@@ -82,14 +82,14 @@ class Ranking:
         return positives, ordered - positives
 
     def areas(self, weights: Wide | Weights) -> tuple[Wide, Wide]:
-        """Return AUC and average precision of each draw, NaN without a label of either kind (AUC) or a positive (precision)."""
+        """Return AUC and average precision of each draw; NaN without labels of both kinds, or without positives."""
         if not len(self.starts):
             return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
         positives, negatives = self.counts(weights)
         above, below = np.cumsum(positives, axis=1), np.cumsum(negatives, axis=1)
         total, rest = above[:, -1].astype(np.float64), below[:, -1].astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            # a negative is beaten by the positives above it, and by half of those beside it
+            # positives with a higher probability than a negative count 1, ties count half
             beaten = np.einsum("ij,ij->i", negatives, above - positives / 2, dtype=np.float64)
             area = np.where((total > 0) & (rest > 0), beaten / (total * rest), np.nan)
             precision = above / np.maximum(above + below, 1)
@@ -98,7 +98,7 @@ class Ranking:
 
 
 def _columns(rows: Rows, threshold: float) -> tuple[list[str], Wide]:
-    """Return the names of the sums, and what each row adds to them and, last, to the bins of calibration."""
+    """Return the names of the sums, and the contributions of each row to them and, in the last columns, to the calibration bins."""
     probability, label = rows.prediction, rows.label == 1
     predicted = probability > threshold
     right = np.where(label, probability, 1 - probability)

@@ -1,4 +1,4 @@
-"""The monitor of explainability: whether the features still matter in the order in which they mattered."""
+"""The explainability monitor: compares the ranking of features by attribution with the baseline's."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import number
 
-MOST_ATTRIBUTIONS = 20  # that the page shows
+MOST_ATTRIBUTIONS = 20  # shown on the page
 
 
 def _measure(_evidence: Evidence, _window: Window, _spec: MonitorSpec) -> None:
-    """A job explains, in the image of the model."""
+    """Return None: attributions are computed by a job, in the model's image."""
 
 
 def _state(result: ExplainabilityResult, _evidence: Evidence, _spec: MonitorSpec) -> MonitorState:
@@ -36,18 +36,18 @@ def _violations(result: ExplainabilityResult, evidence: Evidence, spec: MonitorS
         return
     label = "prediction" if baseline.prediction is None else baseline.prediction.name
     for line in attribution_violations(baseline.attributions, result, spec.minimum_ndcg, label):
-        # the whole ranking is evaluated, so there is no feature to name
+        # the violation is of the whole ranking, not of a feature
         yield Violation(feature_name="prediction", **line)
 
 
 def _sentence(result: ExplainabilityResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION and result.ndcg is not None:
-        yield f"features matter in another order than in training (NDCG {number(result.ndcg)})"
+        yield f"the ranking of features differs from that in training (NDCG {number(result.ndcg)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """One feature's share of all attributions, in the baseline and now, with its ranks."""
+    """One feature's share of all attributions and its rank, in the baseline and now."""
 
     name: str
     before: float | None
@@ -84,6 +84,6 @@ EXPLAINABILITY = MonitorKind(
     holds="the model uses the same features",
     violated=(
         "the model uses other features than in the baseline",
-        "look for a feature that broke or leaks, then at what drifted",
+        "check for a broken or leaking feature, then for drifted features",
     ),
 )

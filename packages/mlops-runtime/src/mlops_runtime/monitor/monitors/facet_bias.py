@@ -1,9 +1,9 @@
-"""Bias between the rows of a facet and all others, by the names and definitions of SageMaker Clarify, with intervals.
+"""Bias between a facet's group and all other rows, with the names and definitions of SageMaker Clarify, and intervals.
 
-Facet *d* (disfavoured) is the group that a `Facet` names, facet *a* every other row; a row whose facet is null is in neither.
-Counts of the eight kinds of rows (group, label, prediction) are all that a metric needs, so a bootstrap of calls costs one product
-of matrices. As in Clarify's own library 0/0 is 0, anything else over 0 infinite, and the difference of two infinities 0; unlike
-there, KL, JS, LP, TVD and KS keep a label that only one group has, as their pages define them.
+Facet *d* (disfavoured) is the group that a `Facet` defines, facet *a* all other rows; rows whose facet is null are in neither.
+Metrics are functions of the counts of eight kinds of rows (group, label, prediction), so a bootstrap of calls costs one matrix
+product. As in Clarify's library 0/0 is 0, other divisions by 0 are infinite, and the difference of two infinities is 0; unlike the
+library, KL, JS, LP, TVD and KS include labels that only one group has, as defined on their pages.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-measure-data-bias.html and
 https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-measure-post-training-bias.html
@@ -25,11 +25,11 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift-cw.html
 INFINITY = 2.348543e108
-# each value of a facet that names none is a group of its own, the most frequent first
+# maximum groups of a facet without values or threshold: one a value, the most frequent first
 MAXIMUM_GROUPS = 20
-# ratios of fewer rows than these have intervals that are too narrow: none of two is 0 in every draw
+# intervals of ratios with a smaller denominator are too narrow: 0 of 2 rows is 0 in every draw
 MINIMUM_SUPPORT = 30
-# about twenty metrics per facet are tested in each window: an unchanged one may alarm by chance once in a thousand windows
+# a false-positive rate of one in a thousand windows a metric, since each facet has about twenty
 _DEVIATIONS = 3.3
 _DEFAULT_POSITIVE = 0.5
 
@@ -38,13 +38,13 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rows of one facet.
+    """The group of a facet.
 
     Args:
-        facet: Its name.
-        value: What makes the group, as Clarify writes it.
-        known: Rows whose facet is not null.
-        disfavoured: Those of the group.
+        facet: Name of the facet.
+        value: Value or threshold of the group, as Clarify writes it.
+        known: Which rows have a facet that is not null.
+        disfavoured: Which rows belong to the group.
     """
 
     facet: str
@@ -54,7 +54,7 @@ class Group:
 
 
 def groups(rows: Rows, facets: Sequence[Facet]) -> Iterator[Group]:
-    """Yield the groups that facets make: one of all its values or of those above its threshold, else one per value.
+    """Yield the groups of facets: one for a facet's values or for numbers above its threshold, else one for each value.
 
     Example:
         >>> from mlops_runtime.monitor.monitors.rows import Texts
@@ -81,7 +81,7 @@ def groups(rows: Rows, facets: Sequence[Facet]) -> Iterator[Group]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Statistic:
-    """A metric's value, over all rows and over each draw; the rows of the smaller group, and those of its least ratio."""
+    """A metric's value over all rows and in each draw; rows, size of the smaller group, and smallest denominator."""
 
     value: float
     draws: Wide
@@ -91,12 +91,12 @@ class _Statistic:
 
 
 def live(labelled: Rows, predicted: Rows, baseline: Baseline, spec: MonitorSpec) -> tuple[BiasMetric, ...]:
-    """Return bias by facet: CI, DPPL, DI and CDDPL of all predictions, the rest of those that have a label.
+    """Return bias by facet: CI, DPPL, DI and CDDPL of all predictions, the other metrics of labelled ones.
 
-    A metric is violated when its whole interval is farther than ``maximum_bias_shift`` from the baseline's value, and by more than
-    both could be wrong by: 3.3 standard deviations of their difference. None where either group has fewer than ``minimum_labels``
-    rows, or a ratio fewer than thirty below its line: too few to say. An infinite value or bound is +-2.348543e108, as Clarify
-    publishes it.
+    A metric is violated if its whole interval is farther than ``maximum_bias_shift`` from the baseline's value, and its distance
+    exceeds that by more than 3.3 standard deviations of the difference. There is no verdict (None) if a group has fewer than
+    ``minimum_labels`` rows, or a ratio fewer than thirty in its denominator. Infinite values and bounds are +-2.348543e108, as
+    Clarify publishes them.
     """
     found = []
     for (facet, value, name), statistic in _statistics(
@@ -111,7 +111,7 @@ def live(labelled: Rows, predicted: Rows, baseline: Baseline, spec: MonitorSpec)
 
 
 def unmeasured(metrics: Sequence[BiasMetric], predicted: Rows, baseline: Baseline) -> list[str]:
-    """Return which groups have no metric, with the reason: those that facets name, and those that the baseline has bias of."""
+    """Return notes on groups without metrics, among those that facets define and those with bias in the baseline."""
     facets = [facet for facet in baseline.facets or () if facet.name in predicted.columns]
     if not len(predicted) or not facets:
         return []
@@ -126,7 +126,7 @@ def unmeasured(metrics: Sequence[BiasMetric], predicted: Rows, baseline: Baselin
             of_facet = [key.rpartition("/")[0] for key in baseline.bias or () if key.startswith(f"{facet.name}=")]
             asked |= dict.fromkeys((facet.name, key.removeprefix(f"{facet.name}=")) for key in of_facet)
     return [
-        f"bias of {name}={value} is not measured: no row of the window is known to be of it, or all are"
+        f"bias of {name}={value} is not measured: no row of the window, or every row, belongs to the group"
         for name, value in asked
         if (name, value) not in found
     ]
@@ -139,12 +139,12 @@ def of_holdout(
 
     Args:
         rows: Rows with finite labels and predictions.
-        facets: Groups for which bias is measured.
-        positive: A label, or prediction, above it is positive. Default: 0.5.
-        strata: Columns that CDDL and CDDPL are conditional on: the first that is not the facet itself.
+        facets: Facets to measure bias for.
+        positive: Threshold above which a label or prediction is positive. Default: 0.5.
+        strata: Columns that CDDL and CDDPL are conditional on: the first one that is not the facet itself.
 
     Returns:
-        Values, infinite ones as `INFINITY`, and their standard deviations where these are finite.
+        Values, infinite ones as `INFINITY`, and the finite standard deviations.
     """
     values, deviations = {}, {}
     for (facet, value, name), statistic in _statistics(rows, rows, facets, positive, strata):
@@ -159,7 +159,7 @@ def of_holdout(
 
 
 def bias_violations(metrics: Sequence[BiasMetric]) -> dict[str, Any]:
-    """Return ``constraint_violations.json`` of bias in Clarify's shape.
+    """Return ``constraint_violations.json`` of bias in Clarify's format.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift-violations.html
 
@@ -184,7 +184,7 @@ def bias_violations(metrics: Sequence[BiasMetric]) -> dict[str, Any]:
 
 
 def threshold(positive: float | None) -> float:
-    """Return above what a label or prediction is positive. Default: 0.5.
+    """Return the threshold above which a label or prediction is positive. Default: 0.5.
 
     Example:
         >>> threshold(None)
@@ -194,7 +194,7 @@ def threshold(positive: float | None) -> float:
 
 
 def finite(value: float) -> float:
-    """Return a number, an infinite one as Clarify publishes it.
+    """Return a number with infinity replaced by the value that Clarify publishes.
 
     Example:
         >>> finite(float("-inf"))
@@ -217,7 +217,7 @@ def _statistics(
     positive: float | None,
     strata: Sequence[str] | None,
 ) -> list[tuple[_Key, _Statistic]]:
-    """Return every metric by facet, value and name, in that order; names in Clarify's order."""
+    """Return every metric sorted by facet, value and name, with names in Clarify's order."""
     found = {
         **dict(_of_labels(labelled, facets or (), threshold(positive), strata or ())),
         **dict(_of_predictions(predicted, facets or (), threshold(positive), strata or ())),
@@ -258,7 +258,7 @@ def _of_predictions(
 
 
 def _of_calls(metrics: dict[str, Wide], resampling: Resampling) -> dict[str, Wide]:
-    """Return metrics without draws where all are of one call: such draws are the same, which says nothing."""
+    """Return metrics without draws if there is only one call, since all its draws are identical."""
     return metrics if resampling.clusters >= FEWEST_CALLS else {name: drawn[:1] for name, drawn in metrics.items()}
 
 
@@ -283,7 +283,7 @@ def _within(group: Group, *masks: Mask) -> tuple[Codes, ...]:
 
 
 def _drawn(rows: Rows, facets: Sequence[Facet]) -> Iterator[tuple[Group, Resampling]]:
-    """Yield each group that both kinds of rows are in, with the draws of its rows' calls."""
+    """Yield each group with rows inside and outside, with the draws of its calls."""
     last: tuple[bytes, Resampling] | None = None
     for group in groups(rows, facets):
         if group.disfavoured[group.known].all() or not group.disfavoured.any():
@@ -296,7 +296,7 @@ def _drawn(rows: Rows, facets: Sequence[Facet]) -> Iterator[tuple[Group, Resampl
 
 
 def _stratum(rows: Rows, group: Group, strata: Sequence[str]) -> Codes:
-    """Return the subgroup of each known row: of the first column that is not the facet, nulls a subgroup too; else all are one."""
+    """Return the stratum of each known row by the first column that is not the facet, null included; without one, one stratum."""
     column = next((name for name in strata if name != group.facet and name in rows.columns), None)
     codes = np.zeros(len(rows), dtype=np.int64) if column is None else rows.columns[column].codes + 1
     return np.unique(codes[group.known], return_inverse=True)[1].astype(np.int64)

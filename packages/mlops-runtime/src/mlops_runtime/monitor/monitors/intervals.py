@@ -1,4 +1,4 @@
-"""Intervals at 95 % from a bootstrap of calls: rows of one call are drawn together, because they share what happened then.
+"""95 % confidence intervals by a cluster bootstrap of calls: rows of a call are drawn together, since they are correlated.
 
 See: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 13.3 (percentile interval); Field and Welsh 2007, "Bootstrapping
 clustered data", Journal of the Royal Statistical Society B 69 (whole clusters are drawn).
@@ -15,22 +15,22 @@ from mlops_runtime.monitor.monitors.rows import Codes, Wide
 RESAMPLES = 500
 CONFIDENCE = 0.95
 SEED = 7
-# what more calls than these add to an interval is below its own noise: they are dealt into as many groups, drawn whole
+# with more calls, calls are grouped into this many clusters: more would add less than the bootstrap's noise
 MAXIMUM_CLUSTERS = 10_000
 _CELLS = 500_000
-# all draws of one call are the same
+# with a single call all draws are identical
 FEWEST_CALLS = 2
 
 Weights = npt.NDArray[np.float32]
 
 
 class Resampling:
-    """Draws of calls with replacement: how often each call is in each draw. The same calls give the same draws.
+    """Draws of calls with replacement, as the number of times that each call is in each draw. Deterministic for the same calls.
 
     Args:
         call: Each row's call, any integers.
         resamples: Number of draws. Default: 500.
-        seed: Of the draws. Default: 7.
+        seed: Seed of the draws. Default: 7.
 
     Example:
         >>> draws = Resampling(np.array([0, 0, 1]), resamples=100)
@@ -50,10 +50,10 @@ class Resampling:
             self._weights[index] = np.bincount(random.integers(0, size, size), minlength=size)
 
     def totals(self, columns: Wide) -> Wide:
-        """Return the sums of columns over each draw.
+        """Return the sums of columns in each draw.
 
         Returns:
-            Draws by columns.
+            Shape (draws, columns).
         """
         sums = np.stack(
             [np.bincount(self._cluster, weights=column, minlength=self.clusters) for column in columns.T], axis=1
@@ -61,16 +61,16 @@ class Resampling:
         return self._weights.astype(np.float64) @ sums
 
     def cells(self, cells: Codes, size: int) -> Wide:
-        """Return how often each cell is in each draw.
+        """Return the counts of cells in each draw.
 
         Returns:
-            Draws by cells.
+            Shape (draws, cells).
         """
         flat = np.bincount(self._cluster * size + cells, minlength=self.clusters * size)
         return self._weights.astype(np.float64) @ flat.reshape(self.clusters, size).astype(np.float64)
 
     def row_weights(self) -> Iterator[Weights]:
-        """Yield how often each row is in each draw, some draws at a time: draws by rows."""
+        """Yield the number of times that each row is in each draw, in batches of shape (draws, rows)."""
         step = max(1, _CELLS // max(1, len(self._cluster)))
         for start in range(0, self._resamples, step):
             yield self._weights[start : start + step][:, self._cluster]
@@ -78,7 +78,7 @@ class Resampling:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Bounds at 95 %, infinite ones as they are; and the standard deviation over the draws, None where that is not finite."""
+    """95 % bounds, which may be infinite, and the standard deviation over the draws; None if it is not finite."""
 
     low: float
     high: float
@@ -86,12 +86,12 @@ class Interval:
 
 
 def interval(draws: Wide, *, value: float | None = None) -> Interval | None:
-    """Return the percentile interval of a statistic's draws; None where more than half of them are not defined.
+    """Return the percentile interval of a statistic's draws; None if more than half of them are undefined.
 
     Args:
-        draws: The statistic of each draw, NaN where it is not defined.
-        value: Of all rows: gives the basic interval instead, which reflects the percentiles at it. For statistics that noise can
-            only raise, as a sum of absolute differences: drawing adds noise to noise. Default: the percentile interval.
+        draws: The statistic in each draw; NaN if undefined.
+        value: The statistic of all rows, to return the basic interval instead, which reflects the percentiles at this value. For
+            statistics that noise only increases, such as sums of absolute differences. Default: the percentile interval.
 
     Example:
         >>> interval(np.arange(1000.0)).low
@@ -101,7 +101,7 @@ def interval(draws: Wide, *, value: float | None = None) -> Interval | None:
     if 2 * len(defined) < len(draws) or len(defined) == 0:
         return None
     tail = (1 - CONFIDENCE) / 2
-    # an element, not a mean of two: neighbours may be infinite
+    # no interpolation between neighbours: they may be infinite
     first = round(tail * (len(defined) - 1))
     low, high = float(defined[first]), float(defined[len(defined) - 1 - first])
     if value is not None:

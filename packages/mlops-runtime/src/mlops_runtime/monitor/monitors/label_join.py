@@ -1,4 +1,4 @@
-"""Join labels with captured predictions, row by row: labels are held, captures streamed, memory bounded.
+"""Join labels with captured predictions, row by row: labels are kept in memory, captures streamed, memory is bounded.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
 """
@@ -30,10 +30,10 @@ from mlops_runtime.monitor.counting.capture_lines import (
 from mlops_runtime.monitor.counting.prediction_columns import numbers_of
 from mlops_runtime.monitor.monitors.rows import NULL, Codes, Mask, Rows, Texts, Wide
 
-# beyond this many rows calls are sampled by the checksum of their id; labels and rows then take about 200 MB together
+# with more rows, calls are sampled by the checksum of their id; labels and rows take about 200 MB together
 MAXIMUM_ROWS = 300_000
 _EVERY = 1 << 32
-_NUMBERS, _BOUNDS = 4, 2  # a prediction, a label and two bounds are held of a row
+_NUMBERS, _BOUNDS = 4, 2  # numbers stored a row: prediction, label and two bounds
 _DUE, _COVERED = 1, 2
 
 Line = bytes | str
@@ -47,7 +47,7 @@ class _Held(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """A ground truth line with the hour that its file's key names, and when in it the file was written, by default at its start."""
+    """A ground truth line with the hour in its file's key, and the time in that hour at which the file was written, if known."""
 
     uploaded: datetime
     line: Line
@@ -56,24 +56,23 @@ class Timed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """What a window's captures and labels say together.
+    """Joined captures and labels of a window.
 
     Args:
         labelled: Rows with a finite prediction and a label that was uploaded in the window.
-        predicted: Rows with a finite prediction of calls in the window, with a label or without.
-        matured: Rows with a finite prediction and a label of calls whose labels are due by now, whenever those were uploaded.
-        unmatched: Label records, uploaded in the window where that is known, for which no call was captured.
-        unreadable: Their labels that are not 32-bit numbers; an empty one is a row without a label.
-        mismatched: Calls with other numbers of labels, uploaded in the window where that is known, than of predictions: they are
-            left out whole.
-        malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
-        malformed_labels: Those of labels among them.
-        unpredicted: Labels of rows whose prediction is not such a number.
-        repeated: Captures of a call that was captured before.
-        due: Calls that were due a label.
-        covered: How many of these have one.
-        delay_hours: Median time from call to the first upload of its label, at least 0; None where no upload's time is known.
-        share: Share of the calls that was read: below 1 if there were too many to hold.
+        predicted: Rows with a finite prediction of calls in the window, labelled or not.
+        matured: Rows with a finite prediction and a label, of calls whose labels are due by now, uploaded at any time.
+        unmatched: Label records without a captured call; only those uploaded in the window, if known.
+        unreadable: Labels of records uploaded in the window that are not 32-bit numbers; an empty label is a row without a label.
+        mismatched: Calls whose labels, uploaded in the window if known, differ in number from the predictions; they are excluded.
+        malformed: Lines that could not be read, up to the call of the last label if reading stops there.
+        malformed_labels: Malformed lines of labels.
+        unpredicted: Labels of rows whose prediction is not a finite 32-bit number.
+        repeated: Captures of calls that were captured before.
+        due: Calls that are due a label.
+        covered: Calls that are due a label and have one.
+        delay_hours: Median time from a call to the first upload of its label, at least 0; None if no upload time is known.
+        share: Share of the calls that was read; below 1 if there were too many for the memory.
     """
 
     labelled: Rows
@@ -109,29 +108,29 @@ def join(
     outputs: Sequence[str] | None = None,
     matured: tuple[str, str] | None = None,
 ) -> Joined:
-    """Join labels with the calls that they are of.
+    """Join labels with their calls.
 
-    Of several records of a call the newest label of each row counts, in any order of reading; a call that is captured twice
-    counts once. A row whose input cannot be read keeps its prediction and has no columns.
+    Of several records of a call the newest label of each row counts, in any order of reading; a call that was captured twice counts
+    once. A row with an unreadable input has a prediction but no columns.
 
     Args:
-        labels: Ground truth lines, with the time of their upload where it is known; else in the order of their upload.
-        captures: Capture lines of the time in which the labelled calls were made.
-        since: Since when the live model serves (ISO 8601, UTC): an earlier model's calls are not its own. Default: all calls count.
-        window_from: Start of the window (ISO 8601, UTC): labels uploaded before it only count for coverage, calls before it are not
-            in ``predicted``. Default: there is no earlier label or call.
+        labels: Ground truth lines with their upload times if known, else in the order of upload.
+        captures: Capture lines of the period in which the labelled calls were made.
+        since: Time since which the model is live (ISO 8601, UTC); earlier calls, of another model, are ignored. Default: all count.
+        window_from: Start of the window (ISO 8601, UTC): labels uploaded before it count for coverage only, calls before it are not
+            in ``predicted``. Default: all labels and calls are in the window.
         due_until: Calls up to this time are due a label (ISO 8601, UTC). Default: coverage is not computed.
-        features: The model's inputs in their order. Default: inputs are not read.
-        columns: Which of them rows are kept apart by. Default: none.
-        unlabelled: Whether calls without a label are read. Default: without a label left, captures are read no further.
-        maximum_rows: Rows of labels and of captures that are held; beyond it every second call is left out, then every second of
-            those that are left. Default: 300,000.
-        aside: Times of rollouts that were rolled back: calls of that time may be of their models. Default: never.
-        announced: Which calls the platform announced as its own. Default: none.
-        classes: The model's classes: a label is the name of one. Default: labels are numbers.
-        outputs: The outputs of a model of several numbers: a label has a number of each. Default: one.
-        matured: From when until when (ISO 8601, UTC) calls were made whose labels count even if uploaded before the window, in
-            ``matured``. Default: no such span.
+        features: The model's inputs in order. Default: inputs are not read.
+        columns: Names of the inputs to return as columns. Default: none.
+        unlabelled: Whether to read calls without a label. Default: reading stops when all labels are matched.
+        maximum_rows: Maximum rows of labels and of captures in memory; beyond it half of the calls are dropped, repeatedly.
+            Default: 300,000.
+        aside: Rollouts that were rolled back: calls during them may be of their models and are ignored. Default: none.
+        announced: Returns whether the platform announced a call as its own. Default: no call is announced.
+        classes: The model's classes, whose names are the labels. Default: labels are numbers.
+        outputs: The outputs of a model with several numeric outputs: a label has one number each. Default: one number.
+        matured: Start and end (ISO 8601, UTC) of the calls whose labels count in ``matured`` even if uploaded before the window.
+            Default: none.
     """
     sample = _Sample(maximum_rows)
     known, malformed = _hold(labels, sample, classes, None if outputs is None else len(outputs))
@@ -146,7 +145,7 @@ def join(
     for call in reader.calls(captures if known or unlabelled else ()):
         key = call.join_key
         if not is_since(call.time, since) or is_among(call.time, call.time, aside):
-            known.pop(key, None)  # the label of another model's call
+            known.pop(key, None)  # a label of another model's call
             continue
         if key in seen:
             repeated += 1
@@ -162,7 +161,7 @@ def join(
             found += 1
             at = _time(call.time)
             if held.first is not None and at is not None:
-                # uploads are known to the hour, and clocks go wrong
+                # upload times are known to the hour, and clocks may differ
                 delays.append(max(0.0, (held.first - at).total_seconds() / 3600))
             labels_of = _of_rows(held.labels, len(call.predictions or ()))
             if labels_of is None:
@@ -181,7 +180,7 @@ def join(
         if found == len(known) and not looks_on:
             break
     labelled, predicted, due = reader.result()
-    # labels before the window were reported by earlier runs
+    # earlier runs reported the labels before the window
     new = [key for key, held in known.items() if sample.keeps(key) and _is_new(held, start)]
     states = list(seen.values())
     return Joined(
@@ -207,7 +206,7 @@ def _is_unreadable(label: Label | None) -> bool:
 
 
 def _of_rows(labels: Sequence[Label | None], rows: int) -> Sequence[Label | None] | None:
-    """Return a label for each row, without the empty ones that line ends made after the last; None where they are not as many."""
+    """Return one label a row, without trailing empty labels from line breaks; None if the numbers differ."""
     if any(label is not None for label in labels[rows:]):
         return None
     return labels[:rows] if rows and len(labels) >= rows else None
@@ -218,7 +217,7 @@ def _is_new(held: _Held, start: datetime | None) -> bool:
 
 
 class _Sample:
-    """Which calls are read: those with a checksum below the bound. Labels and captures agree on it without being compared."""
+    """Sample of calls with a checksum below a bound, consistent between labels and captures."""
 
     def __init__(self, maximum_rows: int) -> None:
         self.maximum_rows = maximum_rows
@@ -246,7 +245,7 @@ def _hold(
             key, values, stamps = record
             if not sample.keeps(key):
                 continue
-            if stamps is None:  # of others, who say when by the upload alone
+            if stamps is None:  # lines without label times: use the time of upload
                 at = uploaded if written is None else written
                 stamps = 0 if at is None else stamp_of(at, at)
             held = known.get(key)
@@ -277,7 +276,7 @@ class _Reader:
         outputs: Sequence[str] | None,
     ) -> None:
         self._announced = announced
-        # how many values a prediction and a label have; None for one that is not a list
+        # number of values of a prediction and of a label; None if it is a single number
         self._width = None if several is None else len(several)
         self._label_width = None if outputs is None else len(outputs)
         self._names = [feature.name for feature in features] if columns else None
@@ -298,7 +297,7 @@ class _Reader:
         return len(self._calls)
 
     def calls(self, lines: Iterable[Line]) -> Iterator[Call]:
-        """Yield the callers' calls that were answered; what cannot be read is counted."""
+        """Yield the callers' calls that have a captured output; unreadable lines are counted."""
         for line in lines:
             try:
                 call = self._read(line) if line.strip() else None
@@ -317,7 +316,7 @@ class _Reader:
             return read_call(line, None, self._announced, columns=self._width)
 
     def _prediction(self, value: Any) -> Sequence[float] | None:
-        """Return the numbers of a prediction; None where it is not one."""
+        """Return the numbers of a prediction; None if it is invalid."""
         if self._width is None:
             number = _finite(value)
             return None if number is None else (number,)
@@ -401,7 +400,7 @@ def _text_of(feature: FeatureBaseline, value: Any) -> str | None:
 
 
 def column_text(kind: str, value: Any) -> str | None:
-    """Return a value as the text of its segment or facet, the same from CSV and JSON; None for a null.
+    """Return a value as the string of its segment or facet, the same for CSV and JSON; None for null.
 
     Example:
         >>> column_text("number", "1.0"), column_text("number", 1), column_text("category", "1.0"), column_text("category", 7)
@@ -412,7 +411,7 @@ def column_text(kind: str, value: Any) -> str | None:
     number = _finite(value)
     if number is None:
         return None
-    # as 32-bit, which is what the model sees: a training set's 0.1 and a caller's are one
+    # as a 32-bit float, as in the model: 0.1 of a training set and of a caller are equal
     narrow = np.float32(number)
     return str(int(narrow)) if narrow.is_integer() else str(narrow)
 
@@ -430,19 +429,19 @@ def join_window(
     announced: IsAnnounced = nobody,
     matured: tuple[str, str] | None = None,
 ) -> Joined:
-    """Join what the monitors of quality and bias need: rows with the columns of segments and facets.
+    """Join the rows for the monitors of quality and bias, with the columns of segments and facets.
 
     Args:
-        labels: As `join`. For a coverage that is right, those of ``label_delay_hours`` before the window too, each with its time.
-        captures: As `join`.
-        since: As `join`.
-        window_from: As `join`.
+        labels: As in `join`; a correct coverage needs those of ``label_delay_hours`` before the window too, with upload times.
+        captures: As in `join`.
+        since: As in `join`.
+        window_from: As in `join`.
         now: End of the window: calls younger than the label delay are not due a label. Default: coverage is not computed.
-        baseline: Inputs, segments, facets. Default: rows have no columns.
-        label_delay_hours: How long labels take.
-        aside: As `join`.
-        announced: As `join`.
-        matured: As `join`.
+        baseline: Has inputs, segments and facets. Default: rows have no columns.
+        label_delay_hours: Maximum time between a call and its label.
+        aside: As in `join`.
+        announced: As in `join`.
+        matured: As in `join`.
     """
     inputs = () if baseline is None else baseline.features
     facets = set() if baseline is None else captured_facets(baseline)
@@ -467,7 +466,7 @@ def join_window(
 
 
 def maximum_rows(baseline: Baseline) -> int:
-    """Return how many rows are held: fewer where each has more numbers, so that they take the same memory.
+    """Return the maximum number of rows in memory, the fewer the more numbers a row has.
 
     Example:
         >>> maximum_rows(Baseline(features=(), rows=0, training_set_id="t", created="", classes=("a", "b", "c")))
@@ -478,12 +477,12 @@ def maximum_rows(baseline: Baseline) -> int:
 
 
 def captured_facets(baseline: Baseline) -> set[str]:
-    """Return the declared facets that calls carry; the others are known of the holdout alone."""
+    """Return the declared facets that are inputs of calls; the others are known for the holdout only."""
     return {facet.name for facet in baseline.facets or ()} & {feature.name for feature in baseline.features}
 
 
 def due_before(now: datetime, label_delay_hours: float) -> str:
-    """Return up to when calls are due a label.
+    """Return the time up to which calls are due a label.
 
     Example:
         >>> due_before(datetime(2017, 8, 8, tzinfo=UTC), 24)

@@ -1,4 +1,4 @@
-"""Model quality where labels have arrived: metrics over all rows and by segment, with intervals.
+"""Measure model quality with labels: metrics of all rows and by segment, with confidence intervals.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality.html
 """
@@ -26,12 +26,11 @@ MISSING = "null"
 def segments_of(rows: Rows, columns: Sequence[str]) -> Iterator[tuple[str, Rows]]:
     """Yield each segment's name, ``column=value``, and its rows.
 
-    At most `MAXIMUM_SEGMENTS`: the largest by rows, one of each column in turn, so that a column with few values is whole beside
-    one with many.
+    At most `MAXIMUM_SEGMENTS`: the largest by rows, alternating between columns, so that columns with few values are complete.
 
     Args:
         rows: Rows with columns.
-        columns: Columns whose values are segments; one that the rows do not have is left out.
+        columns: Columns whose values are segments; columns that the rows do not have are ignored.
 
     Example:
         >>> from mlops_runtime.monitor.monitors.rows import Texts
@@ -54,21 +53,21 @@ def _ranked(rows: Rows, column: str) -> list[tuple[str, int, str]]:
     return [(column, int(codes[index]), names[index]) for index in order]
 
 
-# of the labelled rows; what is left of more of them is not a sample of all
-UNMATCHED = "label is of no captured call"
+UNMATCHED = "label without a captured call"
 UNREADABLE = "label is not a number"
 NOT_A_CLASS = "label is not a class of the model"
-NOT_A_NUMBER_OF_EACH = "label does not have a number of each output"
-MISMATCHED = "labels of a call are not as many as its predictions"
+NOT_A_NUMBER_OF_EACH = "label does not have a number for each output"
+MISMATCHED = "labels and predictions of a call differ in number"
+# share of the labelled rows: with more unusable ones the others are not a representative sample
 _MAXIMUM_UNUSABLE = 0.05
 
 
 def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec | None = None) -> QualityResult:
-    """Return how good the predictions of labelled rows were, with the problems of the labels; its state is not decided.
+    """Return the quality of labelled predictions, with the problems of the labels, without a state.
 
     Args:
         labels: Predictions with their labels.
-        baseline: Target, segments and the holdout's metrics. Default: a regression with nothing to compare with.
+        baseline: Has the target, segments and the holdout's metrics. Default: a regression without a holdout.
         spec: Limits. Default: those of `MonitorSpec`.
 
     Example:
@@ -82,7 +81,7 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
     """
     spec, every = spec or MonitorSpec(), labels.labelled
     if baseline is not None and baseline.target == "vector":
-        why = "a vector has no metric of labels; its custom_loss is measured by evaluations alone"
+        why = "a vector has no metric of labels; its custom_loss is measured in evaluations only"
         came = len(every) or labels.unmatched or labels.unreadable
         told = {f"quality: {why}": 1} if came or spec.quality_limits else None
         return QualityResult(problems=told, unjudged=why if came else None)
@@ -99,16 +98,16 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
         confusion = None if target.classes is None else classes.confusion(rows, len(target.classes))
         undefined = _undefined(metrics, target, spec, holdout)
         because = _only_label(rows, target)
-        notes += [f"{name} has a limit and is not defined{because}" for name in undefined]
+        notes += [f"{name} has a limit and is undefined{because}" for name in undefined]
         asked = [name for name in undefined if name in spec.quality_limits]
         if unusable > _MAXIMUM_UNUSABLE * (len(rows) + unusable):
             unjudged = f"{unusable:,} of {len(rows) + unusable:,} labelled rows cannot be evaluated"
         elif asked:
-            unjudged = f"{asked[0]} has a limit and is not defined{because}"
+            unjudged = f"{asked[0]} has a limit and is undefined{because}"
         elif len(np.unique(rows.call)) < FEWEST_CALLS:
-            unjudged = "all labels are of one call"
+            unjudged = "all labels belong to one call"
         if unjudged is not None:
-            # worse metrics are certain; it is unknown whether the others are within limits
+            # violations are certain, but it is unknown whether the other metrics are within limits
             metrics = tuple(metric if metric.violated else _unjudged(metric) for metric in metrics)
         columns = () if baseline is None else baseline.segments or ()
         segments = tuple(
@@ -131,23 +130,23 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
 
 
 def _only_label(rows: Rows, target: "Target") -> str:
-    """Return that all labels are one, as a part of a sentence; nothing where they are not."""
+    """Return that all labels are equal, or a class has none, as a part of a sentence; else an empty string."""
     if target.outputs is not None:
         return ""
     if target.classes is not None:
         missing = [name for place, name in enumerate(target.classes) if not (rows.label == place).any()]
-        return f", no label is {' or '.join(missing)}" if missing else ""
+        return f": no label is {' or '.join(missing)}" if missing else ""
     values = np.unique(rows.label)
-    return f", all labels are {values[0]:g}" if len(values) == 1 else ""
+    return f": all labels are {values[0]:g}" if len(values) == 1 else ""
 
 
 def _of_whole(metrics: Sequence[Measured]) -> tuple[Measured, ...]:
-    """Return the metrics that are not of a single class or output."""
+    """Return the metrics without those of a single class or output."""
     return tuple(metric for metric in metrics if "/" not in metric.name)
 
 
 def _unknown(baseline: Baseline | None, target: "Target", spec: MonitorSpec) -> Iterator[str]:
-    """Yield what was declared and cannot be measured, with the reason."""
+    """Yield notes on declared segments and limits that cannot be measured."""
     names = () if baseline is None else {feature.name for feature in baseline.features}
     for name in () if baseline is None else baseline.segments or ():
         if name not in names:
@@ -157,7 +156,7 @@ def _unknown(baseline: Baseline | None, target: "Target", spec: MonitorSpec) -> 
 
 
 def _sums(rows: Rows, target: "Target", holdout: Mapping[str, float]) -> dict[str, float]:
-    """Return WAPE and bias over all labelled rows, and WAPE over the holdout's, as far as they are defined."""
+    """Return WAPE and bias over all labelled rows, and the ratio of WAPE to the holdout's, if defined."""
     if not len(rows) or target.classes is not None:
         return {}
     sums = regression.values(rows) if target.outputs is None else outputs.values(rows, target.outputs)
@@ -168,7 +167,7 @@ def _sums(rows: Rows, target: "Target", holdout: Mapping[str, float]) -> dict[st
 
 
 def _problems(labels: Joined, target: "Target", unusable: int, notes: Sequence[str]) -> dict[str, int]:
-    """Return what is wrong with the labels of a window, and how often; problems of captures are reported where they are counted."""
+    """Return the problems of a window's labels, with counts; problems of captures are reported by counting."""
     told = {
         UNMATCHED: labels.unmatched,
         target.unreadable: labels.unreadable,
@@ -182,7 +181,7 @@ def _problems(labels: Joined, target: "Target", unusable: int, notes: Sequence[s
 
 
 def _useless(joined: Joined, target: "Target") -> str | None:
-    """Return why labels came and none is left; None where none came."""
+    """Return why none of the labels can be used; None without labels."""
     told = {UNMATCHED: joined.unmatched, target.unreadable: joined.unreadable, MISMATCHED: joined.mismatched}
     name, times = max(told.items(), key=lambda item: item[1])
     return f"no label can be used, {name}: {times:,}" if times else None
@@ -191,7 +190,7 @@ def _useless(joined: Joined, target: "Target") -> str | None:
 def _undefined(
     metrics: Sequence[Measured], target: "Target", spec: MonitorSpec, holdout: Mapping[str, float]
 ) -> list[str]:
-    """Return which metrics have a limit and are not defined by the labels that came."""
+    """Return the metrics that have a limit but are undefined for these labels."""
     known = {metric.name for metric in metrics}
     return [
         name
@@ -201,13 +200,13 @@ def _undefined(
 
 
 def _unjudged(metric: Measured) -> Measured:
-    """Return a metric that is not asked whether it holds."""
+    """Return a metric without limit and verdict."""
     return replace(metric, limit=None, violated=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a model predicts: which metrics it has. ``threshold`` makes a probability a predicted positive."""
+    """The kind of a model's target, which determines its metrics. ``threshold``: decision threshold of a probability."""
 
     kind: str
     threshold: float
@@ -227,12 +226,12 @@ class Target:
 
     @property
     def unreadable(self) -> str:
-        """What is said of labels that cannot be read."""
+        """Problem of labels that cannot be read."""
         return NOT_A_CLASS if self.classes is not None else UNREADABLE if self.outputs is None else NOT_A_NUMBER_OF_EACH
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of its metrics."""
+        """Names of the target's metrics."""
         if self.classes is not None:
             return classes.names_of(self.classes)
         if self.outputs is not None:
@@ -240,7 +239,7 @@ class Target:
         return classification.NAMES if self.kind == "classification" else regression.NAMES
 
     def values(self, rows: Rows) -> dict[str, float]:
-        """Return each metric of labelled rows, NaN where it is not defined."""
+        """Return each metric of labelled rows; NaN if undefined."""
         if self.classes is not None:
             return classes.values(rows, self.classes)
         if self.outputs is not None:
@@ -250,7 +249,7 @@ class Target:
         return regression.values(rows)
 
     def draws(self, rows: Rows, resampling: Resampling) -> Mapping[str, Wide]:
-        """Return each metric of each draw of a resampling of the same rows."""
+        """Return each metric of each bootstrap draw of the rows."""
         if self.classes is not None:
             return classes.draws(rows, self.classes, resampling)
         if self.outputs is not None:
@@ -268,7 +267,7 @@ def intervals(rows: Rows, target: Target) -> dict[str, tuple[float, Interval | N
     for name in target.names:
         if not np.isnan(values[name]):
             value = values[name]
-            # of a single call all draws are the same, which says nothing
+            # with a single call all draws are identical
             bounds = (
                 None
                 if resampling.clusters < FEWEST_CALLS
@@ -283,16 +282,15 @@ def intervals(rows: Rows, target: Target) -> dict[str, tuple[float, Interval | N
 def measured(
     rows: Rows, target: Target, spec: MonitorSpec | None, holdout: Mapping[str, float]
 ) -> tuple[Measured, ...]:
-    """Return each defined metric of labelled rows with its interval, what it is compared with, and whether it is worse.
+    """Return each defined metric of labelled rows with its interval, holdout value, limit and verdict.
 
-    A metric is violated when its whole interval is worse than its limit: that of ``quality_limits``, or its `default_limit`; bias
-    when it lies beyond its limit on either side. Where there is no interval, the labels of a single call, nothing is violated or
-    not.
+    A metric is violated if its whole interval is worse than its limit: that of ``quality_limits``, or its `default_limit`; bias is
+    violated beyond its limit on either side. Without an interval, for labels of a single call, there is no verdict.
 
     Args:
         rows: Rows with finite predictions and labels.
-        target: What the model predicts.
-        spec: Limits. Default: nothing is asked.
+        target: The model's target.
+        spec: Limits; None for no limits.
         holdout: The holdout's metrics.
     """
     found = []
@@ -320,11 +318,11 @@ def measured(
 
 
 def default_limit(name: str, holdout: Mapping[str, float], spec: MonitorSpec) -> float | None:
-    """Return the worst value that a metric may have without a limit of its own; None where nothing is asked of it.
+    """Return the limit of a metric that has none in ``quality_limits``; None if it has no default limit.
 
-    A loss (WAPE of a regression and of several outputs together, Brier score of a classification, macro log loss of classes) may be
-    ``maximum_wape_ratio`` times the holdout's. What an AUC has above 0.5, the AUC of a coin, may be the holdout's divided by as
-    much. Of the metrics of a single class or output nothing is asked.
+    The limit of a loss (WAPE of a regression and of all outputs, Brier score of a classification, macro log loss of classes) is
+    ``maximum_wape_ratio`` times the holdout's. The limit of an AUC is 0.5, the AUC of a random guess, plus the holdout's excess
+    over 0.5 divided by that ratio. Metrics of a single class or output have no default limit.
 
     Example:
         >>> [round(default_limit(name, {"auc": 0.9, "brier": 0.1}, MonitorSpec()), 3) for name in ("auc", "brier")]
@@ -335,7 +333,7 @@ def default_limit(name: str, holdout: Mapping[str, float], spec: MonitorSpec) ->
 
 
 def is_worse(name: str, low: float, high: float, limit: float) -> bool:
-    """Return whether the whole interval of a metric is worse than its limit; of bias on either side.
+    """Return whether the whole interval of a metric is worse than its limit; for bias, on either side.
 
     Example:
         >>> is_worse("wape", 0.3, 0.5, 0.4), is_worse("auc", 0.6, 0.65, 0.7)

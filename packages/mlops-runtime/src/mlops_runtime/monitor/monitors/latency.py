@@ -1,4 +1,4 @@
-"""The monitor of the model's latency: percentiles against limits and the weeks before."""
+"""The latency monitor: compares percentiles of model latency with limits and with the preceding weeks."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -52,12 +52,12 @@ def _meaning(result: LatencyResult, _report: MonitorReport) -> StateText | None:
         return None
     if result.calls < MINIMUM_CALLS:
         means = f"{result.calls} calls are too few for a 99th percentile, {MINIMUM_CALLS} are needed"
-        return StateText("unknown", "too few calls", means, "nothing, or a longer window")
+        return StateText("unknown", "too few calls", means, "nothing, or use a longer window")
     return StateText(
         "unknown",
-        "nothing before",
+        "no comparison yet",
         f"the {BASELINE_WEEKS} weeks before had fewer than {MINIMUM_CALLS} calls to compare with",
-        "nothing: the next windows have them; latency_limits need none",
+        "nothing: later windows have enough; latency_limits need no earlier calls",
     )
 
 
@@ -74,8 +74,8 @@ LATENCY = MonitorKind(
     happened=_sentence,
     advice=_advice,
     section=_section,
-    holds="the model is as quick as it may be",
-    violated=("the model is slower than it may be", "check the instances' load and the newest promotion"),
+    holds="latency is within its limits",
+    violated=("the model is slower than allowed", "check the instances' load and the newest promotion"),
     meaning=_meaning,
     needs_baseline=False,
 )

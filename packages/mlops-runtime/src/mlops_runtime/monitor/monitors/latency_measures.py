@@ -1,8 +1,8 @@
-"""How long the model takes, by percentile, against the weeks before and against limits.
+"""Percentiles of model latency, compared with the preceding weeks and with limits.
 
-CloudWatch keeps a metric's distribution by the hour. A window's percentile is here the mean of its hours', weighted by their calls:
-percentiles of hours do not add up to one of the window, and what is compared is made in the same way on both sides. The hours are
-also what the interval is of, since calls of one hour share its load.
+CloudWatch returns percentiles by the hour. A window's percentile is approximated by the mean of its hours' percentiles, weighted by
+calls: percentiles of hours cannot be combined exactly, and both sides of the comparison are computed in the same way. The
+confidence interval is over hours, since calls of an hour share its load.
 """
 
 import math
@@ -16,9 +16,9 @@ from mlops_runtime.monitor.window import Window
 
 PERCENTILES = ("p50", "p95", "p99")
 BASELINE_WEEKS = 4
-# fewer calls have no 99th percentile
+# the 99th percentile needs at least as many calls
 MINIMUM_CALLS = 100
-# an interval of fewer hours would be a guess
+# minimum hours of a confidence interval
 _MINIMUM_HOURS = 3
 _NORMAL = 1.959963984540054  # quantile 0.975
 
@@ -35,10 +35,10 @@ class LatencyHour:
 def measure_latency(
     hours: Sequence[LatencyHour], window: Window, spec: MonitorSpec, *, since: datetime
 ) -> LatencyResult:
-    """Return a window's calls and percentiles, and which are too high: above their limit, or too far above the four weeks before.
+    """Return a window's calls and percentiles, with violations of limits and of the ratio to the four weeks before.
 
-    A percentile is violated when the lower end of its interval is too high; without an interval, when it is itself. The weeks
-    before are the live model's, or where it did not serve then, all of them: a new model's step is reported once, by its first
+    A percentile is violated if the lower bound of its interval is above the limit; without an interval, if the percentile is. The
+    weeks before are those of the live model if it had enough calls, else all: a new model's slowdown is reported once, by its first
     window.
 
     Example:
@@ -85,7 +85,7 @@ def _percentile(
 
 
 def _mean(name: str, hours: Sequence[LatencyHour]) -> tuple[float | None, float | None]:
-    """Return the mean of a percentile over hours by their calls, and its standard error (None for too few hours)."""
+    """Return the mean of a percentile over hours, weighted by calls, and its standard error (None with too few hours)."""
     known = [(hour.milliseconds[name], hour.calls) for hour in hours if name in hour.milliseconds and hour.calls]
     total = sum(calls for _, calls in known)
     if not total:
@@ -93,6 +93,6 @@ def _mean(name: str, hours: Sequence[LatencyHour]) -> tuple[float | None, float 
     mean = math.fsum(value * calls for value, calls in known) / total
     if len(known) < _MINIMUM_HOURS:
         return mean, None
-    # of a ratio of sums over hours, by linearisation
+    # standard error of a ratio of sums over hours, by linearisation
     squares = math.fsum((calls * (value - mean)) ** 2 for value, calls in known)
     return mean, math.sqrt(squares * len(known) / (len(known) - 1)) / total

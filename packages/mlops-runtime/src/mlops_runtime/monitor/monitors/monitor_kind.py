@@ -1,4 +1,4 @@
-"""What a monitor is: its state, metrics, violations and words. `monitor_table` lists the monitors, one line each."""
+"""The interface of a monitor: measurement, state, metrics, violations and wording. `monitor_table` lists the monitors."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
 Result = TypeVar("Result", bound=MonitorResult)
 DATASET = "dataset"
-NAMED = 3  # features and metrics that a sentence names; the report has all
+NAMED = 3  # features and metrics named in a sentence; the report has all
 LISTED = 10
-# of the newest hours' capture objects
+# share of the newest hours' capture objects
 _MAXIMUM_UNCOUNTED = 0.1
-# of any monitor, in a sentence
+# states without a result, in words
 SILENT = {
-    MonitorState.NOT_YET_DEPLOYED: "nothing serves yet",
+    MonitorState.NOT_YET_DEPLOYED: "no model is live yet",
     MonitorState.NO_TRAFFIC: "no requests in this window",
-    MonitorState.NO_CAPTURE: "calls were made and none was captured",
-    MonitorState.BASELINE_OLDER_THAN_MODEL: "the baseline is of another training set than the model",
+    MonitorState.NO_CAPTURE: "calls were made, but none was captured",
+    MonitorState.BASELINE_OLDER_THAN_MODEL: "baseline and model have different training sets",
     MonitorState.MONITOR_NOT_RUN: "captures of the newest hours are not counted",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class StateText:
-    """A state as people read it.
+    """The wording of a state.
 
     Args:
         tone: ``good``, ``warn``, ``bad`` or ``unknown``.
-        word: Two or three words.
-        means: What it says, as a sentence without its period.
-        do: What to do about it; empty where nothing is to be done.
+        word: The state in two or three words.
+        means: Explanation, as a sentence without its period.
+        do: Next step; empty if there is none.
     """
 
     tone: str
@@ -61,20 +61,20 @@ class MonitorKind(Generic[Result]):
     """One monitor.
 
     Args:
-        name: Its name: what the dimension ``Monitor`` of its metrics says, and the field of its result in a report.
-        measure: Its result, all but the state; None if it is not configured.
-        state: The state of a result once the baseline can be used.
-        metrics: What it publishes of a result; values only where there are some.
-        sentence: Its parts of the verdict.
-        holds: What OK means.
-        violated: What VIOLATION means, and what to do about it.
-        violations: Its lines of ``constraint_violations.json``. Default: none.
-        happened: What a message lists of it. Default: nothing.
-        advice: What a message says to do. Default: nothing.
-        meaning: What the state of a result means, where it is not what it means of any monitor. Default: that.
-        section: What its section of the page shows: ``shown`` in the template ``<name>.html.jinja`` beside its module. Empty where
-            there is nothing to show. Default: it has no section.
-        needs_baseline: Whether it knows nothing without a baseline that can be used. Default: it does not.
+        name: Name of the monitor: the dimension ``Monitor`` of its metrics, and the field of its result in a report.
+        measure: Returns the result without its state; None if the monitor is not configured.
+        state: Returns the state of a result if the baseline is usable.
+        metrics: Yields the metric values of a result, without missing ones.
+        sentence: Yields the monitor's parts of the verdict.
+        holds: Meaning of OK.
+        violated: Meaning of VIOLATION, and the next step.
+        violations: Yields lines of ``constraint_violations.json``. Default: none.
+        happened: Yields the findings listed in a message. Default: none.
+        advice: Yields the next steps of a message. Default: none.
+        meaning: Returns the wording of a result's state if it differs from the common one. Default: never.
+        section: Returns the value ``shown`` of the page's template ``<name>.html.jinja`` next to the module; empty for no section.
+            Default: no section.
+        needs_baseline: Whether the monitor needs a usable baseline. Default: yes.
     """
 
     name: Monitor
@@ -95,8 +95,9 @@ class MonitorKind(Generic[Result]):
 def silence(traffic: Traffic) -> MonitorState | None:
     """Return the state of a period that cannot be evaluated (captures not counted, none captured, no traffic), else None.
 
-    Calls beyond the platform's own were made by a caller: without any of their rows they are not captured, rather than not there.
-    Captures are not counted where more than a tenth of the objects are not, and more than one, which may have landed this minute.
+    Calls beyond the platform's own ones come from callers: if none of their rows is captured, the state is ``NO_CAPTURE`` instead
+    of ``NO_TRAFFIC``. Captures are not counted if more than a tenth of the objects are not, and more than one, which may have just
+    arrived.
 
     Example:
         >>> silence(Traffic(invocations=5)).value
@@ -112,7 +113,7 @@ def silence(traffic: Traffic) -> MonitorState | None:
 
 
 def judged(metrics: Sequence[Measured]) -> MonitorState:
-    """Return what metrics with a verdict say together; without one, that there are too few data."""
+    """Return the combined state of metrics with a verdict; ``INSUFFICIENT_DATA`` without any."""
     verdicts = [metric.violated for metric in metrics if metric.violated is not None]
     if not verdicts:
         return MonitorState.INSUFFICIENT_DATA
@@ -120,5 +121,5 @@ def judged(metrics: Sequence[Measured]) -> MonitorState:
 
 
 def more(count: int) -> str:
-    """Return how many a sentence does not name."""
+    """Return the suffix of a sentence for the entries that it does not name."""
     return f" and {count - NAMED} more" if count > NAMED else ""

@@ -1,7 +1,7 @@
-"""The monitors, one line each, and what they say together: states, metrics, violations.
+"""The list of monitors, and their combined states, metrics and violations.
 
-Each monitor is in exactly one state, a pure function of the evidence. Silence is a state of its own, never OK: the first reason not
-to know is the state; only where nothing keeps a monitor from knowing is it OK or VIOLATION.
+Each monitor is in exactly one state, a pure function of the evidence. Missing data are a state of their own, never OK: the state is
+the first reason that prevents a verdict, and OK or VIOLATION only if there is none.
 """
 
 import math
@@ -24,10 +24,10 @@ from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 
-# in the order in which people read them
+# in display order
 _KINDS: tuple[MonitorKind[Any], ...] = (DRIFT, QUALITY, ESTIMATES, BIAS, EXPLAINABILITY, LATENCY)
 MONITORS: Mapping[str, MonitorKind[Any]] = {kind.name: kind for kind in _KINDS}
-# from what asks for a person to what asks for nothing
+# by urgency, descending
 _ORDER = (
     MonitorState.VIOLATION,
     MonitorState.MONITOR_NOT_RUN,
@@ -42,10 +42,10 @@ _ORDER = (
 
 
 def decide(evidence: Evidence, window: Window, spec: MonitorSpec) -> dict[Monitor, Any]:
-    """Return the result of each monitor, with its state; monitors that are not configured are left out.
+    """Return the result of each configured monitor, with its state.
 
-    Drift and quality always have one. Estimates have one where an engine of ours counted, bias where the
-    baseline names facets, explainability where something was explained, latency where it is published.
+    Drift and quality always have a result; estimates if the platform's engine counted, bias if the baseline has facets,
+    explainability if attributions were computed, latency if it is published.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -63,10 +63,10 @@ def decide(evidence: Evidence, window: Window, spec: MonitorSpec) -> dict[Monito
 
 
 def overall(states: Mapping[str, MonitorState], flaw: str | None) -> MonitorState:
-    """Return the one state of all: the worst of drift and quality, or what another monitor asks a person for.
+    """Return the overall state: the worst of drift and quality, and of ``VIOLATION`` or ``MONITOR_NOT_RUN`` of other monitors.
 
-    A baseline that is missing or was changed is a violation in any case. Too few calls for a 99th percentile, or for a
-    facet, are that monitor's own matter.
+    A missing or changed baseline is always a violation. Other states of other monitors, such as too few calls for a 99th percentile
+    or for a facet, do not count.
 
     Example:
         >>> overall({"drift": MonitorState.OK, "quality": MonitorState.NO_LABELS_YET}, None).value
@@ -79,7 +79,7 @@ def overall(states: Mapping[str, MonitorState], flaw: str | None) -> MonitorStat
 
 
 def results(report: MonitorReport) -> Iterator[tuple[MonitorKind[Any], Any]]:
-    """Yield each monitor that has a result in a report, with it."""
+    """Yield each monitor with its result in a report, if it has one."""
     for kind in MONITORS.values():
         result = getattr(report, kind.name)
         if result is not None:
@@ -87,27 +87,25 @@ def results(report: MonitorReport) -> Iterator[tuple[MonitorKind[Any], Any]]:
 
 
 def metrics(report: MonitorReport) -> tuple[MetricValue, ...]:
-    """Return a report's values: sample counts and staleness always, results only where there are some.
+    """Return a report's metric values: sample counts and staleness always, results only if known.
 
-    A result that is not known is not published: alarms on drift, quality, bias, explainability and latency ignore missing data.
-    While a rollout runs nothing is published as drift. Whether the monitor runs at all is known from AWS Lambda's own metrics,
-    which nothing else can write.
+    Unknown results are not published: alarms on drift, quality, bias, explainability and latency ignore missing data. Drift is not
+    published during a rollout. Whether the monitor runs at all is monitored by AWS Lambda's own metrics.
     """
     of_monitors = (value for kind, result in results(report) for value in kind.metrics(result, report))
     return tuple(value for value in (*staleness.metrics(report), *of_monitors) if math.isfinite(value.value))
 
 
 def violations(report: MonitorReport, evidence: Evidence) -> Violations:
-    """Return what one run found, of every monitor, in one file, in the words of Model Monitor's checks.
+    """Return the violations of all monitors in one file, with the names of Model Monitor's checks.
 
-    Of data: ``completeness_check`` where nulls, ``categorical_values_check`` where levels that were never seen made the verdict,
-    else ``baseline_drift_check``, of the features that drifted in this window or in enough of the last ones; ``data_type_check``
-    where more values than ``minimum_share`` could not be read as the feature's type; ``missing_column_check`` and
-    ``extra_column_check`` where as many rows lacked a column, or had one more. Of quality: ``LessThanThreshold`` or
-    ``GreaterThanThreshold``, as the metric is better the higher or the lower. Of bias: ``bias_drift_check``. Of attributions:
-    ``feature_attribution_drift_check``. What Model Monitor does not check: ``unreadable_rows_check`` where more than 5 % of the
-    rows cannot be read, ``call_times_check`` where as many calls have a time outside the hour of their capture object,
-    ``baseline_integrity_check`` of the baseline itself.
+    For features that drifted in this window or in enough of the last ones: ``completeness_check`` if nulls decided the verdict,
+    ``categorical_values_check`` if new levels did, else ``baseline_drift_check``. ``data_type_check`` if a share of more than
+    ``minimum_share`` of the values is not of the feature's type; ``missing_column_check`` and ``extra_column_check`` if such a
+    share of rows lacks a column or has an additional one. Quality: ``LessThanThreshold`` or ``GreaterThanThreshold``, if higher or
+    lower is better. Bias: ``bias_drift_check``. Attributions: ``feature_attribution_drift_check``. Not in Model Monitor:
+    ``unreadable_rows_check`` if more than 5 % of the rows cannot be read, ``call_times_check`` if more than 5 % of the calls have a
+    time outside the hour of their capture object, ``baseline_integrity_check`` of the baseline.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html,
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html,

@@ -1,4 +1,4 @@
-"""How far several predicted numbers are from their labels: each output by itself, and together by the mean of their WAPEs."""
+"""Quality of models with several numeric outputs: regression metrics of each output, and the mean of their WAPEs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,12 +14,12 @@ TOGETHER = "wape"
 
 
 def names_of(outputs: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the metrics of some outputs."""
+    """Return the names of the metrics of a model's outputs."""
     return (TOGETHER, *(f"{metric}/{name}" for metric in OF_EACH_OUTPUT for name in outputs))
 
 
 def values(rows: Rows, outputs: Sequence[str]) -> dict[str, float]:
-    """Return each metric of labelled rows, NaN where it is not defined.
+    """Return each metric of labelled rows; NaN if undefined.
 
     Example:
         >>> rows = Rows.of(np.array([[8.0, 1.0], [12.0, 1.0]]), np.array([[10.0, 1.0], [10.0, 1.0]]))
@@ -35,7 +35,7 @@ def values(rows: Rows, outputs: Sequence[str]) -> dict[str, float]:
 
 
 def draws(rows: Rows, outputs: Sequence[str], resampling: Resampling) -> Mapping[str, Wide]:
-    """Return each metric of each draw of a resampling of the same rows."""
+    """Return each metric of each bootstrap draw of the rows."""
     each = [regression.draws(output, resampling) for output in _outputs(rows, outputs)]
     found = {
         f"{metric}/{name}": of[metric] for name, of in zip(outputs, each, strict=True) for metric in OF_EACH_OUTPUT

@@ -1,4 +1,4 @@
-"""The monitor of quality: how good the model's predictions were, once labels arrive. `label_measures` measures."""
+"""The quality monitor: compares metrics of labelled predictions with limits and the holdout. `label_measures` computes them."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,11 @@ from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import interval, number
 
-# what people know a model by, the first that was measured
+# primary metrics: the first one that was measured is shown
 _PRIMARY = ("wape", "auc", "macro_recall", "rmse", "brier", "macro_log_loss")
-# the loss whose ratio to the holdout's the alarm ``Quality`` is of: WAPE, and of classes the macro log loss
+# losses whose ratio to the holdout's the alarm ``Quality`` uses: WAPE, or the macro log loss of classes
 _LOSSES = ("wape", "macro_log_loss")
-_UNJUDGED = "no metric has both an interval and a limit, of quality_limits or from the holdout"
+_UNJUDGED = "no metric has both an interval and a limit from quality_limits or the holdout"
 
 
 def _measure(evidence: Evidence, _window: Window, spec: MonitorSpec) -> QualityResult:
@@ -35,7 +35,7 @@ def _state(result: QualityResult, _evidence: Evidence, spec: MonitorSpec) -> Mon
 def _metrics(result: QualityResult, report: MonitorReport) -> Iterator[MetricValue]:
     spec, measured = report.spec, result.metrics
     yield MetricValue("quality", "SampleCount", result.rows)
-    # also where nothing is asked of any metric
+    # metrics are published even if none has a limit
     is_enough = result.state is MonitorState.INSUFFICIENT_DATA and result.rows >= spec.minimum_labels
     if result.state not in TESTED and not is_enough:
         return
@@ -78,7 +78,7 @@ def _sentence(result: QualityResult, report: MonitorReport) -> Iterator[str]:
     elif state is MonitorState.INSUFFICIENT_DATA:
         yield f"quality of {result.rows:,} labelled rows is not evaluated: {_UNJUDGED}"
     elif state not in TESTED:
-        yield f"quality is not known: {SILENT.get(state, str(state))}"
+        yield f"quality is unknown: {SILENT.get(state, str(state))}"
     else:
         yield _judged_sentence(result)
 
@@ -106,7 +106,7 @@ def _happened(result: QualityResult, _report: MonitorReport) -> Iterator[str]:
 
 def _advice(result: QualityResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION:
-        yield "check that the labels are right; then retrain the model, or roll back"
+        yield "check that the labels are correct; then retrain the model, or roll back"
 
 
 def _section(result: QualityResult, _baseline: Baseline | None) -> QualityResult | None:
@@ -125,7 +125,7 @@ QUALITY = MonitorKind(
     section=_section,
     holds="the model is within its limits",
     violated=(
-        "the model is worse than it may be",
-        "check that the labels are right, then retrain; roll back if it began with a promotion",
+        "the model is worse than allowed",
+        "check that the labels are correct, then retrain; roll back if it began with a promotion",
     ),
 )

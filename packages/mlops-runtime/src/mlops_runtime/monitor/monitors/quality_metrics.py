@@ -1,8 +1,8 @@
-"""The metrics of quality, one entry each: formula, range of its limit, what is better, whether it is always published.
+"""Quality metrics, one entry each: formula, allowed range of limits, direction, whether it is always published.
 
-A metric is a function of sums over rows, so that a bootstrap of calls costs one product of matrices. `regression` and
-`classification` make the sums; a metric that needs another one names it. Formulas use operators alone and work on numbers as on
-arrays: this module needs no numpy, because synthesis reads the names and the ranges.
+A metric is a function of sums over rows, so that a bootstrap of calls costs one matrix product. `regression` and `classification`
+compute the sums; a metric may declare additional ones. Formulas use operators only and work on numbers and arrays: this module
+imports no numpy, because synthesis reads the names and ranges.
 
 See: R. Hyndman, A. Koehler, Another look at measures of forecast accuracy, International Journal of Forecasting 22 (2006) for
 WAPE, there the ratio MAD/mean; J. Hanley, B. McNeil, The meaning and use of the area under a ROC curve, Radiology 143 (1982), ties
@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# whether it is a whole number, what is allowed in words, and whether a number is
+# whether only integers are allowed, the allowed range in words, and its predicate
 Range = tuple[bool, str, Callable[[float], bool]]
 SHARE: Range = False, "from 0 up to 1", lambda value: 0 <= value <= 1
 ERROR: Range = False, "at least 0", lambda value: value >= 0
 _UP_TO_1: Range = False, "up to 1", lambda value: value <= 1
-_COIN = 0.5  # its AUC
+_COIN = 0.5  # AUC of a random guess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +28,15 @@ class QualityMetric:
     """One metric.
 
     Args:
-        name: What it is called in limits, reports and, in camel case, in CloudWatch.
-        value: The metric of sums over rows; what is not finite is not defined.
-        limit: Which limits ``quality_limits`` may have for it.
-        higher_is_better: Whether a limit is the least that it may be. Default: the most.
-        is_published: Whether it has a CloudWatch metric without a limit too. Default: with one alone.
-        sums: Values of each row whose sums ``value`` needs beside those of its target, by name; of rows with ``prediction``,
-            ``label``, ``low`` and ``high``. Default: none.
-        default_limit: The limit without one of its own, of the holdout's value and ``maximum_wape_ratio``. Default: none.
-        is_raised_by_noise: Whether noise only ever raises it, so that its bootstrap lies above it. Default: it does not.
+        name: Name in limits, reports and, in camel case, CloudWatch.
+        value: Computes the metric from sums over rows; it is undefined if the result is not finite.
+        limit: Allowed range of a limit in ``quality_limits``.
+        higher_is_better: Whether a limit is a minimum. Default: a maximum.
+        is_published: Whether it has a CloudWatch metric even without a limit. Default: only with a limit.
+        sums: Additional sums that ``value`` needs, by name: functions of rows with ``prediction``, ``label``, ``low`` and ``high``
+            that return one value a row. Default: none.
+        default_limit: Limit as a function of the holdout's value and ``maximum_wape_ratio``. Default: none.
+        is_raised_by_noise: Whether noise only increases the metric, so that bootstrap draws are biased upwards. Default: no.
     """
 
     name: str
@@ -128,7 +128,7 @@ CLASSIFICATION = (
     ),
     QualityMetric(name="log_loss", value=lambda sums: sums.log_loss / sums.rows, limit=ERROR),
 )
-# of three or more classes; sums: rows, losses, hits and gaps of each class, the last of its bins of calibration
+# three or more classes; sums: rows, losses, hits and gaps (of the bins of calibration) of each class
 CLASSES = (
     QualityMetric(
         name="macro_log_loss",
@@ -144,15 +144,15 @@ CLASSES = (
     ),
 )
 METRICS: Mapping[str, QualityMetric] = {metric.name: metric for metric in (*REGRESSION, *CLASSIFICATION, *CLASSES)}
-# what a model of classes or of several numbers has besides, of each class or output as ``recall/<class>``
+# additional metrics of each class or output, as ``recall/<class>``
 OF_EACH_CLASS = ("recall", "ece")
 OF_EACH_OUTPUT = ("wape", "mae", "bias")
-# those that can be expected before labels come, of an output as ``wape/<output>``
+# metrics that can be estimated before labels arrive, those of an output as ``wape/<output>``
 ESTIMATED = (
     *("wape", "mae", "rmse", "auc", "f1", "precision", "recall", "accuracy", "brier", "log_loss", "macro_recall"),
     *("wape/", "mae/"),
 )
-# which kinds of model have a metric, by its name or as ``<name>/``
+# metrics by kind of model, by name or as ``<name>/``
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "regression": tuple(metric.name for metric in REGRESSION),
     "classification": tuple(metric.name for metric in CLASSIFICATION),
@@ -164,7 +164,7 @@ KINDS = tuple(_KINDS)
 
 
 def metric_of(name: str) -> QualityMetric:
-    """Return a metric by its name, also that of a class or an output.
+    """Return a metric by its name, which may include a class or an output.
 
     Example:
         >>> metric_of("recall/barbera").name
@@ -174,7 +174,7 @@ def metric_of(name: str) -> QualityMetric:
 
 
 def kinds_of(name: str) -> tuple[str, ...]:
-    """Return which kinds of model have a metric; none of a name that is not one.
+    """Return the kinds of model that have a metric; empty for an unknown name.
 
     Example:
         >>> kinds_of("wape"), kinds_of("recall/barbera"), kinds_of("auc/")

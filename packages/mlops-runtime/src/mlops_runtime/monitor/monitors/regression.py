@@ -1,4 +1,4 @@
-"""How far predicted numbers are from their labels: the sums from which `quality_metrics` computes the metrics of a regression."""
+"""Regression quality: the sums over rows from which `quality_metrics` computes the metrics."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -13,10 +13,10 @@ NAMES = tuple(metric.name for metric in REGRESSION)
 
 
 def values(rows: Rows) -> dict[str, float]:
-    """Return each metric of labelled rows, NaN where it is not defined.
+    """Return each metric of labelled rows; NaN if undefined.
 
-    ``wape`` is the sum of absolute errors over the sum of absolute labels, ``bias`` that of errors, positive when predictions are
-    too high; ``interval_coverage`` the share of labels within the bounds that the model gave, both included.
+    ``wape`` is the sum of absolute errors over the sum of absolute labels; ``bias`` is the sum of errors over it, positive if
+    predictions are too high; ``interval_coverage`` is the share of labels within the model's bounds, inclusive.
 
     Example:
         >>> values(Rows.of(np.array([8.0, 12.0]), np.array([10.0, 10.0])))["wape"]
@@ -27,16 +27,16 @@ def values(rows: Rows) -> dict[str, float]:
 
 
 def draws(rows: Rows, resampling: Resampling) -> Mapping[str, Wide]:
-    """Return each metric of each draw of a resampling of the same rows."""
+    """Return each metric of each bootstrap draw of the rows."""
     names, columns = _columns(rows)
     return _metrics(names, resampling.totals(columns))
 
 
 def _columns(rows: Rows) -> tuple[list[str], Wide]:
-    """Return the names of the sums, and what each row adds to them."""
+    """Return the names of the sums, and the contributions of each row."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         error = rows.prediction - rows.label
-        # about their mean: the sum of squares of large labels would lose the differences between them
+        # centred, to avoid cancellation in the sum of squares of large labels
         label = rows.label - (rows.label.mean() if len(rows) else 0.0)
         has_bounds = np.isfinite(rows.low) & np.isfinite(rows.high)
         columns = {
@@ -58,8 +58,8 @@ def _metrics(names: list[str], totals: Wide) -> dict[str, Wide]:
     sums = SimpleNamespace(**dict(zip(names, totals.T, strict=True)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         spread = sums.label_squared - sums.label**2 / sums.rows
-        # rounding leaves a little of labels that are all the same: no spread to explain
+        # treat rounding errors of constant labels as zero variance: R2 is undefined
         sums.spread = np.where(spread > 1e-12 * sums.label_squared, spread, np.nan)
         found = {metric.name: metric.value(sums) for metric in REGRESSION}
-    # what a double cannot hold is not known
+    # values that overflow are undefined
     return {name: np.where(np.isfinite(value), value, np.nan) for name, value in found.items()}

@@ -1,4 +1,4 @@
-"""Predictions row by row, with their labels where they have come: what quality and bias are measured on."""
+"""Rows of predictions and labels, on which quality and bias are measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ class Texts:
 
     @classmethod
     def of(cls, texts: Sequence[str | None]) -> "Texts":
-        """Return the column of some texts, ``values`` in the order of the alphabet.
+        """Return the column of strings, with sorted ``values``.
 
         Example:
             >>> Texts.of(["b", None, "a"]).codes.tolist()
@@ -33,7 +33,7 @@ class Texts:
         return cls(np.array([place.get(text, NULL) for text in texts], dtype=np.int64), values)
 
     def among(self, values: Sequence[str]) -> Mask:
-        """Return which rows hold one of some values."""
+        """Return which rows have one of some values."""
         return np.isin(self.codes, [index for index, text in enumerate(self.values) if text in values])
 
     def numbers(self) -> Wide:
@@ -47,12 +47,12 @@ class Rows:
     """Rows of calls.
 
     Args:
-        call: Each row's call: rows of one call are not independent.
-        prediction: Each row's prediction; a line for each of a model of classes or of several outputs.
-        label: Each row's label, NaN where it has none: of classes the place of its class, of outputs a line of numbers.
-        low: Lower bound that the model gave, NaN where it gave none.
-        high: Upper bound, likewise.
-        columns: Columns by which rows are kept apart: of segments and facets.
+        call: Each row's call: rows of a call are not independent.
+        prediction: Each row's prediction, shape (rows,); (rows, width) for a model with classes or several outputs.
+        label: Each row's label, NaN if missing: for classes the index of the class, for several outputs shape (rows, outputs).
+        low: Lower bound of the model's prediction interval; NaN without one.
+        high: Upper bound of the model's prediction interval; NaN without one.
+        columns: Columns of segments and facets.
     """
 
     call: Codes
@@ -66,7 +66,7 @@ class Rows:
         return len(self.prediction)
 
     def where(self, mask: Mask) -> "Rows":
-        """Return some of the rows.
+        """Return the rows of a mask.
 
         Example:
             >>> rows = Rows.of(np.array([1.0, 2.0]), np.array([1.0, 3.0]))
@@ -95,10 +95,10 @@ class Rows:
         """Return rows without bounds.
 
         Args:
-            prediction: Of each row.
-            label: Of each row.
-            call: Of each row. Default: each row is a call of its own.
-            columns: Default: none.
+            prediction: Prediction of each row.
+            label: Label of each row.
+            call: Call of each row. Default: each row is its own call.
+            columns: Columns of segments and facets. Default: none.
         """
         none = np.full(len(prediction), np.nan)
         return cls(

@@ -1,4 +1,4 @@
-"""The monitor of staleness: how old captures, labels and baseline are. It has no state of its own, metrics and advice alone."""
+"""Staleness: ages of captures, labels and baseline, and coverage by labels. It has metrics and advice, but no state."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -16,12 +16,12 @@ _DAY = 24 * HOUR
 
 
 def staleness(evidence: Evidence, quality: QualityResult, window: Window, spec: MonitorSpec) -> Staleness | None:
-    """Return how old what the monitors rest on is, and how many predictions have their label; None before the first rollout.
+    """Return the ages of the monitors' data and the coverage by labels; None before the first rollout.
 
-    ``capture_lag_hours`` is from the newest capture to the newest call, 0 without a call since; without any capture, the window's
-    length. ``label_lag_hours`` is from the newest label's upload to the window's end; without any label, the time that was read.
-    ``baseline_age_days`` is of the training data that the baseline was made of. ``label_coverage`` is the share of the predictions
-    due a label that have one.
+    ``capture_lag_hours`` is the time from the newest capture to the newest call, 0 without a later call; without any capture, the
+    window's length. ``label_lag_hours`` is the time from the newest label's upload to the window's end; without any label, the
+    period that was read. ``baseline_age_days`` is the age of the baseline's training data. ``label_coverage`` is the share of
+    predictions due a label that have one.
     """
     if evidence.live is None:
         return None
@@ -45,13 +45,13 @@ def _capture_lag(evidence: Evidence, window: Window) -> float:
 
 
 def _time(text: str) -> datetime:
-    """Return a time; one without a zone is in UTC."""
+    """Return a time; UTC if it has no zone."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def metrics(report: MonitorReport) -> Iterator[MetricValue]:
-    """Yield what is published, with the dimension of the monitor that it is about."""
+    """Yield the metric values, each with the monitor of its dimension."""
     for name, value in ({} if report.staleness is None else asdict(report.staleness)).items():
         metric = camel(name)
         if value is not None:
@@ -59,7 +59,7 @@ def metrics(report: MonitorReport) -> Iterator[MetricValue]:
 
 
 def advice(report: MonitorReport) -> Iterator[str]:
-    """Yield what to do where less than half of the predictions have their label."""
+    """Yield the next step if fewer than half of the predictions have their label."""
     coverage = None if report.staleness is None else report.staleness.label_coverage
     if coverage is not None and coverage < 0.5:
-        yield f"only {percent(coverage)} of the predictions due a label have one: ask for the others"
+        yield f"only {percent(coverage)} of the predictions due a label have one: request the others"

@@ -1,1 +1,1 @@
-"""The page of a window."""
+"""The HTML page of a window."""

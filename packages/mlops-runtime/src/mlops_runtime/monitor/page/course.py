@@ -1,4 +1,4 @@
-"""What each monitor decided since when, and what changed meanwhile, on one axis of time. Coordinates only; the template draws."""
+"""Timeline of a report page: the states of each monitor over time and the changes. Coordinates only; the template draws."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from mlops_runtime.registry.package_approval import person_of
 
 _ROLLOUT = "rollout"
 _MODEL = ":model-package/"
-# what a record says was done, and to which model if to one; the others changed nothing that a monitor sees
+# outcomes of records that are shown, in words; others do not affect monitors
 _DONE = {
-    Outcome.PROMOTED: "went live, asked for",
-    Outcome.ROLLED_BACK: "was rolled back, asked for",
-    Outcome.REJECTED: "was rejected, asked for",
+    Outcome.PROMOTED: "went live, requested",
+    Outcome.ROLLED_BACK: "was rolled back, requested",
+    Outcome.REJECTED: "was rejected, requested",
     Outcome.PAUSED: "automation was paused",
     Outcome.RESUMED: "automation was resumed",
 }
@@ -25,7 +25,7 @@ _DONE = {
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A time in one state, in percent of the axis, and the same in words."""
+    """A period in one state: start and width in percent of the axis, and a description."""
 
     start: float
     width: float
@@ -35,7 +35,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A monitor's stretches, or those of rollouts; ``since`` is the last one of a monitor in words."""
+    """The periods of a monitor or of rollouts; ``since`` describes a monitor's last period."""
 
     name: str
     stretches: tuple[Stretch, ...]
@@ -44,7 +44,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What changed, where on the axis in percent."""
+    """A change: position in percent of the axis, and a description."""
 
     at: float
     words: str
@@ -52,7 +52,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Lanes and changes of a history."""
+    """Lanes and changes of a timeline."""
 
     lanes: tuple[Lane, ...]
     changes: tuple[Change, ...]
@@ -60,7 +60,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What a report alone decided about: its window without those before."""
+    """The part of a report's window that does not overlap with earlier windows."""
 
     start: datetime
     end: datetime
@@ -68,16 +68,15 @@ class _Piece:
 
 
 def course(reports: Sequence[MonitorReport], records: Sequence[AuditRecord] = ()) -> Course | None:
-    """Return the course of a history; None with fewer than two reports.
+    """Return the timeline of reports; None with fewer than two.
 
-    A monitor's lane has a stretch for each time that its state stayed the same; windows that overlap count from the one before.
-    What changed is read off the reports: another model went live, another baseline of the same model, other thresholds; with
-    records also rollbacks, rejections and pauses, each with the person. While a rollout kept drift from being
-    published there is a stretch of its own.
+    A monitor's lane has a period for each run of the same state; a window counts from the end of the previous one. Reports show
+    changes of model, baseline and thresholds; audit records add rollbacks, rejections and pauses, with the requester. Periods in
+    which a rollout suppressed drift have their own lane.
 
     Args:
-        reports: Oldest first.
-        records: Audit records of the endpoint and of its unit, in any order. Default: what changed is read off the reports alone.
+        reports: Reports, oldest first.
+        records: Audit records of the endpoint and of its unit, in any order. Default: only changes shown by reports.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import MonitorState
@@ -149,7 +148,7 @@ def _lane(name: str, pieces: Sequence[_Piece]) -> Lane:
 
 
 def _changes(reports: Sequence[MonitorReport], known: Collection[datetime]) -> Iterator[tuple[datetime, str]]:
-    """Yield what reports say has changed; promotions whose records are known are said by these."""
+    """Yield the changes that reports show, except promotions that audit records describe."""
     for before, now in pairwise(reports):
         end = datetime.fromisoformat(now.window_until)
         if now.live_since is not None and now.live_since != before.live_since:

@@ -1,4 +1,4 @@
-"""What the page draws: a feature's distribution as rows, its history, a number's interval. Coordinates only; the template draws."""
+"""Charts of the page: a feature's distribution and history, a metric's interval. Coordinates only; the template draws."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from mlops_runtime.monitor.wording import number
 
 SPARK_WIDTH, SPARK_HEIGHT = 132, 28
 _PAD = 4
-# a PSI of 0.25 is a mean that moved by half a standard deviation: what reaches the top unless something moved farther
+# minimum top of the axis: a PSI of 0.25 is a shift of the mean by half a standard deviation
 _TOP_PSI = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One report in a feature's history; ``drifted`` is its verdict there."""
+    """One report in a feature's history; ``drifted`` is its verdict."""
 
     x: float
     y: float
@@ -26,7 +26,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Spark:
-    """A feature's history: dots in order of time, what joins them, and the same in words."""
+    """A feature's history: dots ordered by time, the points of the line, and a description."""
 
     dots: tuple[Dot, ...]
     line: str
@@ -35,7 +35,7 @@ class Spark:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Where a metric's value, interval, baseline and limit lie, in percent of the width; None for what there is not."""
+    """Positions of a metric's value, interval, baseline and limit in percent of the width; None if missing."""
 
     value: float
     low: float | None
@@ -45,14 +45,14 @@ class Marks:
 
 
 def spark(name: str, reports: Sequence[MonitorReport]) -> Spark | None:
-    """Return a feature's PSI over reports; its height is the square root, which goes as the shift in standard deviations.
+    """Return a feature's PSI over reports on a square-root scale, proportional to the shift in standard deviations.
 
     Args:
         name: The feature's name.
-        reports: Earlier ones and this one, oldest first; those that did not test it leave a gap.
+        reports: Earlier reports and this one, oldest first; reports without a test of the feature leave a gap.
 
     Returns:
-        None with fewer than two reports that tested it.
+        None with fewer than two reports that tested the feature.
     """
     found = [
         (i, f) for i, report in enumerate(reports) for f in report.drift.features if f.name == name and not f.untested
@@ -75,10 +75,10 @@ def spark(name: str, reports: Sequence[MonitorReport]) -> Spark | None:
 
 
 def marks(measured: Measured) -> Marks | None:
-    """Return where a metric's marks lie on a line of its own.
+    """Return the positions of a metric's marks.
 
     Returns:
-        None where nothing can be drawn: no value, or one that is infinite.
+        None without a value, or if a number is infinite.
 
     Example:
         >>> marks(Measured(name="wape", value=0.5, low=0.4, high=0.6, baseline=0.4))
@@ -110,19 +110,19 @@ def in_order(report: MonitorReport, history: Sequence[MonitorReport], most: int)
 
     Args:
         report: The report.
-        history: Others, in any order; later ones and the report itself are left out.
-        most: How many at most, with the report.
+        history: Other reports, in any order; later ones and the report itself are ignored.
+        most: Maximum number, including the report.
     """
     earlier = {each.window_until: each for each in history if each.window_until < report.window_until}
     return [*(earlier[at] for at in sorted(earlier)[-(most - 1) :]), report]
 
 
 def was_tested(report: MonitorReport) -> bool:
-    """Return whether a report says anything about drift."""
+    """Return whether a report contains a test for drift."""
     return report.drift.state in TESTED
 
 
-MOST_LEVELS = 16  # that are shown one by one
+MOST_LEVELS = 16  # levels shown individually
 _HALF = 0.5
 
 
@@ -131,11 +131,11 @@ class CellRow:
     """One row of a distribution.
 
     Args:
-        label: What the cell is: a bin, a value, a level.
+        label: Name of the cell: a bin, a value, a level.
         kind: ``cell``, ``other`` (rare levels), ``new``, ``outside`` (the baseline's range) or ``null``.
-        before: Its share of the baseline.
-        after: Its share of the window.
-        moved: Whether most of the change is here.
+        before: Share in the baseline.
+        after: Share in the window.
+        moved: Whether the row accounts for a large part of the change.
     """
 
     label: str
@@ -147,7 +147,7 @@ class CellRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairCell:
-    """One cell of a pair's table, by its two groups."""
+    """Shares of one cell of a pair's table, in the baseline and in the window."""
 
     before: float
     after: float
@@ -155,7 +155,7 @@ class PairCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairTable:
-    """Two features' joint distribution: a row a group of the first, a column a group of the second."""
+    """Joint distribution of two features: groups of the first as rows, groups of the second as columns."""
 
     first: str
     second: str
@@ -165,7 +165,7 @@ class PairTable:
 
 
 def compared(baseline: Baseline, counts: Counts) -> Mapping[str, Comparison]:
-    """Return each feature of the window beside its baseline, by name: given the conditions, where the baseline has some.
+    """Return the comparison of each feature with its baseline, by name: by strata if the baseline has conditions.
 
     Raises:
         ValueError: If the counts do not have the baseline's features and cells.
@@ -179,18 +179,18 @@ def compared(baseline: Baseline, counts: Counts) -> Mapping[str, Comparison]:
         raise ValueError(f"counts must have the baseline's cells, got others for {', '.join(map(repr, wrong))}")
     found = {feature.name: plain(feature, counted) for feature, counted in pairs}
     if baseline.strata and counts.strata:
-        # a window of uncovered conditions alone has nothing to be compared with
+        # a feature without rows in known strata stays compared without conditions
         given = {each.feature.name: each for each in conditioned(baseline, counts) if each.observed.any()}
         found |= given
     return found
 
 
 def distribution(baseline: Baseline, counts: Counts, name: str) -> tuple[CellRow, ...]:
-    """Return a feature's distribution in a window beside the baseline's; nothing where the two cannot be compared.
+    """Return a feature's distributions in baseline and window; empty if they cannot be compared.
 
     Args:
         baseline: The baseline.
-        counts: The window's.
+        counts: The window's counts.
         name: Name of the feature.
     """
     try:
@@ -201,7 +201,7 @@ def distribution(baseline: Baseline, counts: Counts, name: str) -> tuple[CellRow
 
 
 def cell_rows(comparison: Comparison) -> tuple[CellRow, ...]:
-    """Return a feature's distribution; rare levels are one row, empty cells that hold nothing on either side none.
+    """Return a feature's distribution; rare levels are merged into one row, and special cells that are empty on both sides omitted.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts
@@ -271,7 +271,7 @@ def _group_names(feature: FeatureBaseline | None, groups: tuple[int, ...]) -> tu
             names.append(f"group {group + 1}")
         else:
             cells, levels = layout(feature).names, feature.levels
-            # an empty cell at a group's end, such as out of range, has no name
+            # empty cells at a group's ends, such as out of range, are not named
             held = [cell for cell in members if feature.counts[cell]] or members
             known = [levels[cell] if cell < len(levels) else cells[cell] for cell in held]
             names.append(known[0] if len(known) == 1 else f"{known[0]} … {known[-1]}")
@@ -279,10 +279,10 @@ def _group_names(feature: FeatureBaseline | None, groups: tuple[int, ...]) -> tu
 
 
 def _marked(rows: list[CellRow]) -> tuple[CellRow, ...]:
-    """Mark the rows that make most of the change: at least half as much of the PSI as the largest part."""
+    """Mark the rows that contribute more than half of the largest contribution to the PSI."""
     parts = [_psi_part(row.before, row.after) for row in rows]
     most = max(parts, default=0.0)
-    # a hundredth of the effect of 0.1 standard deviations is negligible
+    # 1e-4 is a hundredth of the PSI of a shift by 0.1 standard deviations: negligible
     return tuple(
         CellRow(
             label=row.label, kind=row.kind, before=row.before, after=row.after, moved=part > max(1e-4, _HALF * most)

@@ -1,4 +1,4 @@
-"""A report, and one feature of it, as lines of text: what the command prints and the console shows."""
+"""A report, and one of its features, as lines of text for the command and the console."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from mlops_runtime.monitor.wording import number
 
 
 def report_lines(report: MonitorReport) -> Iterator[str]:
-    """Yield what a person reads of a report before its features."""
+    """Yield the lines of a report that precede its features."""
     span = f"{wording.moment(report.window_from)} to {wording.moment(report.window_until)} UTC"
     yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
     yield report_words.verdict(report)
@@ -24,14 +24,14 @@ def report_lines(report: MonitorReport) -> Iterator[str]:
         do = f"; do: {said.do}" if said.do and said.tone != "good" else ""
         yield f"  {monitor:<14} {state.value:<17} {said.means}{do}"
     if report.suppressed is not None:
-        yield f"  nothing was published as drift: {wording.seconds(report.suppressed)}"
+        yield f"  drift was not published: {wording.seconds(report.suppressed)}"
     for name, times in problems(report):
         where = problem_place(report, name)
         yield f"  problem        {times:,} x {name}{f', the newest in {where}' if where else ''}"
 
 
 def feature_lines(report: MonitorReport, drift: FeatureDrift) -> Iterator[str]:
-    """Yield what a person reads of one feature before its distribution."""
+    """Yield the lines of one feature that precede its distribution."""
     _, word = feature_words.drift_word(drift, suppressed=report.suppressed is not None)
     span = f"{wording.moment(report.window_from)} to {wording.moment(report.window_until)} UTC"
     yield f"{drift.name} of {report.endpoint}, {span}: {word}"

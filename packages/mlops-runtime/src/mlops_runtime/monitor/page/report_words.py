@@ -1,4 +1,4 @@
-"""What people read of a report: states in words. Shared by the page and the command."""
+"""Wording of a report's states, shared by the page and the command."""
 
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
@@ -15,7 +15,7 @@ ENGINES = {
 
 _SILENT = {
     MonitorState.NOT_YET_DEPLOYED: StateText(
-        "unknown", "not deployed", "no model serves yet", "nothing: the first approval deploys one"
+        "unknown", "not deployed", "no model is live yet", "nothing: the first approval deploys one"
     ),
     MonitorState.NO_TRAFFIC: StateText(
         "unknown",
@@ -26,43 +26,43 @@ _SILENT = {
     MonitorState.NO_CAPTURE: StateText(
         "bad",
         "no capture",
-        "there were calls, and none of them was captured",
-        "check the endpoint's data capture and who may write to its bucket",
+        "there were calls, but none was captured",
+        "check the endpoint's data capture and its permission to write to the bucket",
     ),
     MonitorState.NO_LABELS_YET: StateText(
         "unknown",
         "no labels yet",
         "no label arrived in the window",
-        "ask for the feed of labels, if they are due",
+        "check the feed of labels, if they are due",
     ),
     MonitorState.BASELINE_OLDER_THAN_MODEL: StateText(
         "bad",
-        "baseline is another's",
-        "the baseline is not that of the model that serves",
-        "deploy a model package whose evaluation made its baseline",
+        "baseline of another model",
+        "the baseline does not belong to the live model",
+        "deploy a model package whose evaluation wrote a baseline",
     ),
     MonitorState.MONITOR_NOT_RUN: StateText(
         "bad",
-        "not watched",
+        "not monitored",
         "more than a tenth of the newest captures are not counted",
-        "read the log and the dead letters of the counting function, fix the cause, redrive the queue",
+        "check the log and dead-letter queue of the counting function, fix the cause, redrive the queue",
     ),
     MonitorState.INSUFFICIENT_DATA: StateText(
         "unknown",
         "too few rows",
         "too few rows, or none that can be compared",
-        "nothing: hours are added until there are enough",
+        "nothing: earlier hours are added until there are enough rows",
     ),
 }
 TONES = {state: said.tone for state, said in _SILENT.items()} | {MonitorState.OK: "good", MonitorState.VIOLATION: "bad"}
 
 
 def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) -> StateText:
-    """Return what a monitor's state means.
+    """Return the wording of a monitor's state.
 
     Args:
         monitor: ``drift``, ``quality``, ``estimates``, ``bias``, ``explainability`` or ``latency``.
-        state: Its state.
+        state: The monitor's state.
         flaw: Why the baseline cannot be used. Default: it can.
 
     Example:
@@ -74,7 +74,7 @@ def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) ->
             "bad",
             "baseline unusable",
             short_flaw(flaw),
-            "find out who changed or removed it, and put the approved version back",
+            "find out who changed or removed it, and restore the approved version",
         )
     if state is MonitorState.OK:
         return StateText("good", "holds", MONITORS[monitor].holds)
@@ -84,15 +84,15 @@ def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) ->
 
 
 def said(report: MonitorReport, monitor: str) -> StateText:
-    """Return what a monitor's state means in a report: what is missing is named where the report knows it."""
+    """Return the wording of a monitor's state in a report, with the details that the report contains."""
     result = getattr(report, monitor)
     return MONITORS[monitor].meaning(result, report) or state_text(monitor, result.state, flaw=report.baseline_flaw)
 
 
 def tone(report: MonitorReport) -> str:
-    """Return the worst tone of a report: ``bad``; ``warn`` for many problems or features that were not wholly tested.
+    """Return the worst tone of a report: ``bad``, or ``warn`` for many problems or features that were not fully tested.
 
-    Else it is ``good`` if anything was tested, which an estimate is not, else ``unknown``.
+    Otherwise it is ``good`` if a monitor, not counting estimates, is OK, else ``unknown``.
     """
     tones = [TONES[state] for monitor, state in monitor_states(report).items() if monitor != "estimates"]
     if report.baseline_flaw is not None or "bad" in tones:
@@ -104,13 +104,13 @@ def tone(report: MonitorReport) -> str:
 
 
 def verdict(report: MonitorReport) -> str:
-    """Return a report's verdict as people read it: times to the second, what is wrong with a baseline in short."""
+    """Return a report's verdict with times to the second and a short reason for an unusable baseline."""
     flaw = report.baseline_flaw
     return seconds(report.verdict if flaw is None else report.verdict.replace(flaw, short_flaw(flaw)))
 
 
 def engine_text(report: MonitorReport) -> str:
-    """Return what counted, and what stood in for AWS's image where something did; empty where the report does not say."""
+    """Return the engine, and the analyzer that replaced AWS's image, if any; empty without an engine in the report."""
     if report.engine is None:
         return ""
     stand_in = "" if report.analyzer is None else f", run by {report.analyzer} in place of AWS's image"

@@ -1,6 +1,6 @@
-"""One window of a monitor as one HTML file that needs nothing else: no network, no script.
+"""The report page of a window: one self-contained HTML file without scripts or network requests.
 
-The first screen says what is wrong; the evidence follows, and the thresholds come last.
+The verdict and the states are first, then the evidence, and the thresholds last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ from mlops_runtime.monitor.report_message import problem_place, problems, proble
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
 
-MOST_REPORTS = 30  # of the history
+MOST_REPORTS = 30  # in the history
 
 _HERE = Path(__file__).parent
-# the section of a monitor is beside its module
+# the template of a monitor's section is next to its module
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader([_HERE, _HERE.parent / "monitors"]),
     autoescape=True,
@@ -45,7 +45,7 @@ _ENVIRONMENT.globals |= {"wording": wording, "marks": page_marks.marks, "number"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePart:
-    """One feature of the page: verdict, distribution, history. ``scale`` is the largest share of its rows."""
+    """One feature on the page: verdict, distribution, history. ``scale``: the largest share of its rows."""
 
     drift: FeatureDrift
     label: str
@@ -60,7 +60,7 @@ class FeaturePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Window:
-    """What every feature's part is made of."""
+    """Data of the page from which each feature's part is built."""
 
     report: MonitorReport
     baseline: Baseline | None
@@ -80,11 +80,11 @@ def page(
     """Return the page of one window.
 
     Args:
-        report: What the run decided.
-        baseline: What it was decided against; without it, or if the counts are not of it, there are no distributions.
+        report: The window's report.
+        baseline: Baseline of the decision; without it, or with counts of another baseline, distributions are omitted.
         counts: The window's counts.
-        history: Reports of other windows, in any order; those before this one are its history.
-        records: Audit records of the endpoint and of its unit, which the axis of time shows. Default: none is shown.
+        history: Reports of other windows, in any order; the earlier ones are shown.
+        records: Audit records of the endpoint and of its unit, for the timeline. Default: none.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import MonitorState
@@ -126,12 +126,12 @@ def page(
 def _comparisons(
     report: MonitorReport, baseline: Baseline | None, counts: Counts | None
 ) -> tuple[Mapping[str, Comparison], str]:
-    """Return each feature beside its baseline, or why there is nothing to show."""
+    """Return the comparison of each feature with its baseline, or a note why there is none."""
     if baseline is None or counts is None:
         missing = " and ".join(name for name, each in (("baseline", baseline), ("counts", counts)) if each is None)
         return {}, f"No distributions: the {missing} of this window cannot be used here."
     if counts.baseline_sha256 != report.baseline_sha256:
-        return {}, "No distributions: the counts are of another baseline than the report."
+        return {}, "No distributions: counts and report have different baselines."
     try:
         return compared(baseline, counts), ""
     except ValueError as error:
@@ -166,20 +166,20 @@ def _table(name: str, window: _Window) -> PairTable | None:
 
 
 def _uncovered(report: MonitorReport, baseline: Baseline | None, counts: Counts | None) -> dict[str, int]:
-    """Return rows of combinations of conditions that the baseline does not know, the most frequent first."""
+    """Return the number of rows by stratum that the baseline does not have, most frequent first."""
     if baseline is None or counts is None or not baseline.strata or not report.drift.uncovered_rows:
         return {}
     return dict(sorted(pair_strata(baseline, counts).uncovered.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _ages(report: MonitorReport) -> dict[str, float]:
-    """Return how old captures, labels and baseline are, by name; coverage is shown with quality."""
+    """Return the ages of captures, labels and baseline by name; label coverage is shown with quality."""
     found = {} if report.staleness is None else asdict(report.staleness)
     return {name: value for name, value in sorted(found.items()) if value is not None and name != "label_coverage"}
 
 
 def _thresholds(spec: MonitorSpec) -> dict[str, Any]:
-    """Return every setting that is set, by name, as a person writes it."""
+    """Return the formatted settings by name, without empty ones."""
     found = {field.name: getattr(spec, field.name) for field in fields(spec) if field.name != "format"}
     written = {name: _setting(value) for name, value in found.items()}
     return {name: value for name, value in written.items() if value}

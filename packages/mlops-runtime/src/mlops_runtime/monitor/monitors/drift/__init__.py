@@ -1,1 +1,1 @@
-"""Drift: counts to verdicts, rules, effect sizes, replay."""
+"""The drift monitor: tests, effect sizes, decisions, replay."""

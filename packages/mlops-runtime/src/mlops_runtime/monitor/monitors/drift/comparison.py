@@ -1,7 +1,7 @@
-"""A window of one feature beside its baseline: as it is, or with the baseline re-weighted to the window's mix of conditions.
+"""Comparison of a feature in a window with its baseline, optionally standardised to the window's mix of conditions.
 
-A window of promotions differs from a baseline of all weeks although nothing drifted. Compared *given* the conditions, each
-combination of them (a stratum) weighs in the baseline as much as it does in the window: direct standardisation.
+A window of promotions differs from a baseline of all weeks without any drift. Compared *given* the conditions, each combination of
+conditions (a stratum) has the same weight in the baseline as in the window: direct standardisation.
 
 See: Kish 1965, "Survey Sampling", 11.7 (the effective size of a weighted sample).
 """
@@ -27,13 +27,13 @@ Wide = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Cells by what they are; every cell but null is a bin, a value, a level or a group of levels.
+    """Kinds of cells; every cell but null is a bin, a value, a level or a group of levels.
 
     Args:
-        names: What each cell is called in a sentence.
-        values: Cells of one value or level, or of a few rare levels: each has a share of its own that can move.
-        rare: Cells of levels that are not kept one by one.
-        new: The cell of levels not seen before; None where they are not told from rare ones.
+        names: Name of each cell in a sentence.
+        values: Cells of a single value or level, or of a few rare levels, whose shares are tested individually.
+        rare: Cells of levels that are counted in groups.
+        new: The cell of new levels; None if they are counted with rare ones.
         outside: Cells below and above the baseline's range.
     """
 
@@ -45,7 +45,7 @@ class Layout:
 
 
 def layout(feature: FeatureBaseline) -> Layout:
-    """Return what a feature's cells stand for.
+    """Return the layout of a feature's cells.
 
     Example:
         >>> layout(FeatureBaseline(name="store", type="category", levels=("a",), counts=(5, 2, 0))).names
@@ -57,14 +57,14 @@ def layout(feature: FeatureBaseline) -> Layout:
 
 
 def cdf(feature: FeatureBaseline, bins: Wide, points: Wide, *, lowest: float, highest: float) -> Wide:
-    """Return the share of known values below each point: exact at edges, between them as the baseline's percentiles run.
+    """Return the share of known values below each point: exact at edges, interpolated by the baseline's percentiles between them.
 
     Args:
         feature: The feature's baseline.
         bins: Counts of its bins, without null, shape (bins,).
-        points: Where, shape (points,).
-        lowest: The smallest value: where the percentiles say nothing, a bin is taken for uniform from here.
-        highest: The largest.
+        points: Points at which to evaluate, shape (points,).
+        lowest: The smallest value, where the first bin starts; bins without percentiles are uniform.
+        highest: The largest value.
 
     Example:
         >>> feature = FeatureBaseline(name="x", type="number", edges=(1.0,), counts=(5, 5, 0), quantiles=(0.0, 1.0, 2.0))
@@ -92,7 +92,7 @@ def cdf(feature: FeatureBaseline, bins: Wide, points: Wide, *, lowest: float, hi
 
 
 def percentile_rank(percentiles: Wide, points: Wide) -> Wide:
-    """Return the share of the baseline's values below each point, as its percentiles tell it.
+    """Return the share of the baseline's values below each point, interpolated between its percentiles.
 
     Example:
         >>> percentile_rank(np.array([0.0, 1.0, 1.0, 2.0]), np.array([1.0, 1.5])).round(3).tolist()
@@ -121,14 +121,14 @@ def _levels(feature: FeatureBaseline) -> Layout:
 
 def _bins(feature: FeatureBaseline) -> Layout:
     edges = feature.edges
-    # a bin from a value to the next float above it holds that value only
+    # a bin from a value to the next float contains that value only
     narrow = np.array(edges, dtype=np.float64).astype(np.float32)
     single = np.nextafter(narrow[:-1], np.float32(np.inf)) == narrow[1:] if len(edges) > 1 else np.empty(0, dtype=bool)
     names = ["all values"]
     if edges:
         names = [f"below {number(edges[0])}"]
         for cell, (low, high) in enumerate(pairwise(edges)):
-            # the value itself: the next float above 0 does not occur
+            # name the value itself instead of the next float above it
             start = f"above {number(edges[cell - 1])}" if cell and single[cell - 1] else number(low)
             names.append(f"value {number(low)}" if single[cell] else f"{start} to {number(high)}")
         # the last edge of a bounded baseline is the next float above its maximum
@@ -140,19 +140,19 @@ def _bins(feature: FeatureBaseline) -> Layout:
     return Layout((*names, "nulls"), values, outside=outside)
 
 
-# as few independent rows in a cell tell nothing about how they come
+# cells with fewer independent rows have no reliable design effect
 _HARDLY = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tails:
-    """Rows beyond each tail edge of a number, away from the middle.
+    """Rows beyond each tail edge of a number, away from the median.
 
     Args:
-        names: What each is called in a sentence.
+        names: Name of each tail in a sentence.
         expected: Rows of the baseline, scaled as ``Comparison.expected``, shape (edges,).
         observed: Rows of the window.
-        jumps: How many rows of each come at once.
+        jumps: Size of bursts of each tail's rows, see `DesignEffects.jumps`.
     """
 
     names: tuple[str, ...]
@@ -163,25 +163,25 @@ class Tails:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One feature's cells in the baseline and in the window; the finer cells of its tails are those of the outer tenths.
+    """One feature's cells in the baseline and in the window, with the tail cells merged into the outer deciles.
 
     Args:
         feature: The baseline's feature, without edges in its tails.
-        expected: Its counts by cell, scaled to their effective number of rows, shape (cells,).
+        expected: The baseline's counts by cell, scaled to their effective number of rows, shape (cells,).
         observed: The window's counts by cell.
-        mean: Of the baseline's known values; None for categories.
-        deviation: Their standard deviation.
-        window_mean: Of the window's known values.
-        window_deviation: Their standard deviation.
+        mean: Mean of the baseline's known values; None for categories.
+        deviation: Standard deviation of the baseline's known values.
+        window_mean: Mean of the window's known values.
+        window_deviation: Standard deviation of the window's known values.
         minimum: The window's smallest value.
-        maximum: Its largest.
-        invalid: The window's values that are of another type, under any conditions.
-        sent: All of the window's values, nulls, invalid and infinite ones too.
-        infinite: The window's infinite values, beside those in cells, by the same weight as ``observed``.
-        expected_infinite: The baseline's, scaled as ``expected``.
-        tails: Rows beyond the edges in the tails. Default: the baseline has none.
-        strata: The same for each stratum that both have, by its key, with the baseline's own counts. Default: without conditions.
-        finer: Known values of each stratum in the baseline and in the window, with the finer cells, each of shape (strata, cells).
+        maximum: The window's largest value.
+        invalid: Number of the window's values of another type, under any conditions.
+        sent: Number of all of the window's values, including nulls, invalid and infinite ones.
+        infinite: The window's infinite values, which are in no cell, weighted as ``observed``.
+        expected_infinite: The baseline's infinite values, scaled as ``expected``.
+        tails: Rows beyond the edges in the tails. Default: the baseline has no such edges.
+        strata: Comparisons of the strata that both have, by key, with the baseline's unscaled counts. Default: no conditions.
+        finer: Known values of each stratum in baseline and window by all cells, tails included, each of shape (strata, cells).
     """
 
     feature: FeatureBaseline
@@ -203,22 +203,22 @@ class Comparison:
 
     @cached_property
     def baseline_rows(self) -> float:
-        """Rows that the baseline is worth."""
+        """Effective number of rows of the baseline."""
         return float(self.expected.sum())
 
     @cached_property
     def window_rows(self) -> float:
-        """Rows of the window."""
+        """Number of rows of the window."""
         return float(self.observed.sum())
 
     @cached_property
     def cells(self) -> Layout:
-        """What each cell stands for."""
+        """Layout of the cells."""
         return layout(self.feature)
 
     @cached_property
     def excess(self) -> float:
-        """How much more the statistic varies than the design effects explain, at the number of clusters that the window holds."""
+        """Excess variation of the statistic beyond the design effects, for the number of clusters in the window."""
         feature = self.feature
         rows = min(self.baseline_rows, self.window_rows)
         clusters = max(1.0, rows / (feature.cluster_rows or 1.0))
@@ -226,7 +226,7 @@ class Comparison:
 
     @cached_property
     def design_effects(self) -> Wide:
-        """Each cell's design effect; of cells that the baseline hardly knows the largest of the feature's, shape (cells,)."""
+        """Each cell's design effect; for cells with few baseline rows the feature's largest, shape (cells,)."""
         known = self.feature.cell_overdispersion
         if known is None:
             return np.full(len(self.expected), self.feature.overdispersion)
@@ -236,10 +236,10 @@ class Comparison:
 
     @cached_property
     def jumps(self) -> Wide:
-        """How many rows of each cell come at once; of cells that the baseline hardly knows their design effect, shape (cells,).
+        """Burst sizes of the cells (`DesignEffects.jumps`); for cells with few baseline rows their design effect, shape (cells,).
 
-        Rows of a rare level come at least as those of the column's levels do on average: a store that is one customer's second
-        choice may be another's first.
+        Those of rare levels are at least the average over the column's levels: a store that is one customer's second choice may be
+        another's first.
         """
         known = self.feature.cell_jumps
         if known is None:
@@ -247,21 +247,21 @@ class Comparison:
         jumps = np.where(self._hardly_known, self.design_effects, np.array(known, dtype=np.float64))
         rare = list(self.cells.rare)
         if rare:
-            # by what each level adds to the second moment
+            # weighted by each level's contribution to the second moment
             weights = np.array(self.feature.counts, dtype=np.float64)[:-1] * self.design_effects[:-1]
             jumps[rare] = np.maximum(jumps[rare], float((jumps[:-1] * weights).sum() / max(1.0, weights.sum())))
         return jumps
 
     def held_to(self, clusters: float | None) -> "Comparison":
-        """Return it with no more rows of the window than the baseline has in this number of clusters.
+        """Return the comparison with the window's rows limited to the size of this number of baseline clusters.
 
-        Design effects are of clusters of the baseline's size. Rows that are requested again, or more traffic, make clusters larger
-        and not more: the rows of one count as those of one in the baseline.
+        Design effects are valid for clusters of the baseline's size. Repeated requests or more traffic make clusters larger, not
+        more numerous: a cluster counts with at most the rows of a baseline cluster.
 
         See: Kish 1965, "Survey Sampling", 5.4: a design effect grows with the size of clusters.
 
         Args:
-            clusters: How many the window has at most. Default: not known, and every row counts.
+            clusters: Maximum number of clusters in the window; None if unknown: every row counts.
 
         Example:
             >>> feature = FeatureBaseline(name="x", type="number", counts=(700, 300, 0), cluster_rows=100.0)
@@ -292,7 +292,7 @@ class Comparison:
 
 
 def clusters_met(baseline: Baseline, counts: Counts) -> float | None:
-    """Return how many clusters of time the calls of a window meet on average; None where clusters are not times of their own.
+    """Return the mean number of time clusters that a window's calls overlap; None if clusters are not periods of time.
 
     Example:
         >>> weeks = Baseline(features=(), rows=0, training_set_id="t", created="", cluster_hours=168.0)
@@ -307,7 +307,7 @@ def clusters_met(baseline: Baseline, counts: Counts) -> float | None:
 
 
 def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
-    """Return the window beside the whole baseline."""
+    """Return the comparison with the whole baseline."""
     expected, observed = (np.array(cells, dtype=np.float64) for cells in (feature.counts, counts.counts))
     mean, deviation = _moments([counts], np.ones(1))
     return Comparison(
@@ -329,10 +329,10 @@ def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
 
 
 def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
-    """Return each feature beside the baseline re-weighted to the window's strata; then predictions, then null patterns.
+    """Return the comparisons of features, predictions and null patterns with the baseline standardised to the window's strata.
 
-    Rows of strata that the baseline does not cover are left out of both. With shares w of the window's rows and n baseline rows
-    in each stratum, the baseline is worth (sum w)^2 / sum(w^2 / n) rows.
+    Rows of strata that the baseline does not cover are excluded from both. With shares w of the window's rows and n baseline rows
+    in each stratum, the effective size of the baseline is (sum w)^2 / sum(w^2 / n) rows.
     """
     pairs = pair_strata(baseline, counts).pairs
     keys = [stratum.key for stratum in baseline.strata or ()]
@@ -353,7 +353,7 @@ def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
 
 
 def _given(feature: FeatureBaseline) -> FeatureBaseline:
-    """Return a feature with the dispersion that its rows have about their own strata."""
+    """Return a feature with its dispersion within strata."""
     if feature.given is None:
         return feature
     within = {each.name: getattr(feature.given, each.name) for each in fields(feature.given) if each.name != "strata"}
@@ -361,7 +361,7 @@ def _given(feature: FeatureBaseline) -> FeatureBaseline:
 
 
 def _of_stratum(feature: FeatureBaseline, own: StratumDispersion | None) -> FeatureBaseline:
-    """Return a feature with the dispersion that its rows have in one stratum."""
+    """Return a feature with the dispersion of one stratum."""
     if own is None or own.clusters is None:
         return feature
     times = own.times
@@ -385,7 +385,7 @@ def _each(values: tuple[float, ...] | None, times: float) -> tuple[float, ...] |
 def _standardised(
     feature: FeatureBaseline, strata: Mapping[str, tuple[FeatureCounts, FeatureCounts]], keys: Sequence[str]
 ) -> Comparison:
-    # an hour of the day that stands for thin hours of the week varies as all do
+    # an hour of the day that merges sparse hours of the week has no own dispersion
     own = {} if feature.given is None else dict(zip(keys, feature.given.strata or (), strict=False))
     feature = _given(feature)
     size, pairs = len(feature.counts), list(strata.values())
@@ -437,11 +437,11 @@ def _standardised(
 
 
 def _tails(feature: FeatureBaseline, expected: Wide, observed: Wide) -> Tails | None:
-    """Return the tails of counts by cell; None without edges in them."""
+    """Return the tails of counts by cell; None without tail edges."""
     if not feature.tail_edges:
         return None
     beyond = beyond_edges(feature)
-    # the first bin is of a lower tail
+    # a lower tail includes the first bin
     names = [
         f"below {number(edge)}" if below else f"from {number(edge)} up"
         for edge, below in zip(feature.tail_edges, beyond[:, 0], strict=True)
@@ -455,7 +455,7 @@ def _sent(counts: FeatureCounts) -> int:
 
 
 def _moments(parts: Sequence[FeatureCounts], weights: Wide) -> tuple[float | None, float | None]:
-    """Return mean and standard deviation of the known values, each part's rows weighted."""
+    """Return mean and standard deviation of the known values, with a weight for each part's rows."""
     known = math.fsum(w * sum(part.counts[:-1]) for part, w in zip(parts, weights, strict=True))
     if known <= 0:
         return None, None

@@ -1,8 +1,8 @@
-"""Decide from a window's counts whether features drifted: rules whose p-values hold, Bonferroni in a feature, Holm over features.
+"""Decide from a window's counts whether features drifted: valid p-values, Bonferroni within a feature, Holm over features.
 
-A classical test of "no difference" rejects any window that is large enough; a fixed PSI threshold has no error control at all
-and alarms on small windows. Every rule here asks whether something moved by more than matters, in rows that count as many as
-they are worth when they come in clusters. Rows that cannot be read are a finding of their own above 5 %.
+A classical test of "no difference" rejects every sufficiently large window; a fixed PSI threshold has no error control and alarms
+on small windows. Each rule here tests for a shift beyond a minimum effect and counts clustered rows by their effective number.
+Unreadable rows are a separate finding above 5 %.
 
 See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6; `rules` and
 `location` for each rule's source.
@@ -30,7 +30,7 @@ from mlops_runtime.monitor.wording import percent
 
 
 def known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str, int]]:
-    """Return thresholds without features that the live model does not have, and the problem that each of those is.
+    """Return thresholds without features that the live model does not have, and a problem for each of these.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
@@ -54,34 +54,34 @@ def known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str,
 
 # ten cells of five independent rows each
 MINIMUM_EFFECTIVE_ROWS = 50
-# in windows of fewer clusters than bring it down to this, one cluster of its own kind decides the statistic
+# above it, a window has so few clusters that a single atypical one decides the statistic
 MAXIMUM_EXCESS = 2.0
-# with fewer in the baseline, what no test of one window can exclude is that a cluster came of a kind that the baseline never had
+# with fewer clusters in the baseline, no test of one window can exclude a kind of cluster that the baseline happens to lack
 FEW_CLUSTERS = 20
-# of a feature's significance: for the distribution as a whole, for shares, for where a number lies and how wide; what has no rule
-# gives its part to the others
+# weights of a feature's significance level: distribution, shares, location and spread; rules that do not apply leave theirs to the
+# others
 _WEIGHTS = (0.35, 0.3, 0.35)
-# quiet windows have no values of another type, others have many
+# weight of the test of types: without drift no values are of another type, else many
 _OF_TYPE = 0.01
-# of a feature's significance given conditions: the mix of the strata, all of them together, one of them. What moves together is
-# found with much less, one of many strata only with what it is given
+# parts of a feature's significance level given conditions: the mix of strata, all strata together, a single stratum. A common shift
+# needs little of it, a shift in one of many strata all that it gets
 _LOOKS = (1 / 3, 1 / 6, 1 / 2)
-# of an amount's location: mean, ranks, quantiles, spread
+# weights within an amount's location: mean, ranks, quantiles, spread
 _LOCATION_WEIGHTS = (0.16, 0.54, 0.15, 0.15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """One feature's test before the step-down.
+    """One feature's test before Holm's step-down.
 
     Args:
-        p_value: Of nothing having moved by more than matters.
-        rule: What gave it; None if nothing was tested.
-        description: What moved most, in words.
+        p_value: P-value of the hypothesis that nothing shifted by more than the minimum effect.
+        rule: Rule of the p-value; None if nothing was tested.
+        description: The largest shift, in words.
         untested: Why there was no test.
-        in_part: Why only the rules that are exact were applied, those of shares and types.
-        reason: Of ``untested`` or ``in_part``, by its kind.
-        rare_share: Share of the window's rows where the baseline has hardly any: new and rare levels, nulls, outside its range.
+        in_part: Why only the exact rules were applied, those of shares and types.
+        reason: Kind of reason of ``untested`` or ``in_part``.
+        rare_share: Share of the window's rows in cells with hardly any baseline rows: new and rare levels, nulls, out of range.
         null_share: Share of nulls in the window.
     """
 
@@ -108,12 +108,12 @@ def decide(
 ) -> tuple[FeatureDecision, ...]:
     """Return effect sizes, p-value and verdict of each feature, then of the prediction, the null patterns and the pairs.
 
-    Features that are not tested are there too and say why.
+    Features that are not tested are included, with the reason.
 
     Args:
-        baseline: What the counts were counted against.
-        counts: The window's.
-        spec: Features, effects that matter, significance.
+        baseline: Baseline of the counts.
+        counts: The window's counts.
+        spec: Features, minimum effects, significance level.
         given_conditions: Whether to compare given the baseline's conditions (see `comparison`). Default: if baseline and counts
             have strata.
 
@@ -180,16 +180,17 @@ def decide(
 def examine(
     compared: Comparison, spec: MonitorSpec, *, untested: str | None = None, rows: float | None = None
 ) -> Examination:
-    """Apply to one feature every rule that its rows allow.
+    """Apply to one feature every rule that its number of rows allows.
+
+    Given conditions there are three tests, combined by a weighted Bonferroni: at the window's mix of strata, of all strata
+    together, and the smallest p-value of a single stratum.
 
     Args:
-        compared: The window beside its baseline.
-        spec: Effects that matter and ``minimum_rows``: a feature with fewer values is not tested. One with too few independent rows
-            is tested in part: what depends on the number of rows being large is left out, exact tests of shares are only weak.
-            Given conditions the margin at the window's mix is one look of three, the strata together and the smallest p-value of
-            one stratum are the others, with Bonferroni over them, by weights.
-        untested: Why the feature is not tested by choice. Default: it is.
-        rows: The window's, where fewer count (`Comparison.held_to`). Default: every row counts.
+        compared: The window compared with its baseline.
+        spec: Minimum effects and ``minimum_rows``: a feature with fewer values is not tested. A feature with too few independent
+            rows is tested in part: large-sample tests are skipped, while exact tests of shares only lose power.
+        untested: Why the feature is excluded from tests by choice. Default: it is not.
+        rows: Number of the window's rows if fewer count (`Comparison.held_to`). Default: every row counts.
     """
     m = compared.window_rows if rows is None else rows
     cells = compared.cells
@@ -199,7 +200,7 @@ def examine(
     if m < spec.minimum_rows or compared.baseline_rows == 0:
         broken = rules.types(compared, spec)
         if compared.sent >= spec.minimum_rows and broken.p_value <= spec.significance:
-            # too few values are left to test them: that the others are of another type is what there is to say
+            # too few values of the right type to test: report the type instead
             said = broken.words()
             return Examination(
                 p_value=broken.p_value, rule=broken.rule, description=said, rare_share=rare, null_share=null
@@ -230,7 +231,7 @@ def examine(
 
 
 def effective_rows(feature: FeatureBaseline, rows: float) -> float:
-    """Return how many independent rows clustered ones are worth.
+    """Return the effective number of independent rows of clustered ones.
 
     Example:
         >>> effective_rows(FeatureBaseline(name="x", type="number", counts=(9, 0), overdispersion=4.0), 100)
@@ -240,7 +241,7 @@ def effective_rows(feature: FeatureBaseline, rows: float) -> float:
 
 
 def holm(p_values: Sequence[float], significance: float) -> list[bool]:
-    """Return which hypotheses Holm's step-down rejects with a family-wise error of at most ``significance``.
+    """Return which hypotheses Holm's step-down procedure rejects, with a family-wise error rate of at most ``significance``.
 
     Example:
         >>> holm([0.001, 0.04, 0.03], 0.05)
@@ -276,7 +277,7 @@ def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline,
 def _too_few(compared: Comparison, spec: MonitorSpec) -> tuple[UntestedReason, str]:
     known = compared.sent - compared.invalid - compared.infinite
     if known >= spec.minimum_rows > compared.window_rows:
-        said = f"{compared.window_rows:.0f} of {known:.0f} values are of conditions that the baseline knows"
+        said = f"{compared.window_rows:.0f} of {known:.0f} values have conditions that are in the baseline"
         return "condition_unknown", f"{said}, fewer than {spec.minimum_rows}"
     if compared.baseline_rows == 0:
         return "few_rows", "the baseline has no rows"
@@ -284,12 +285,12 @@ def _too_few(compared: Comparison, spec: MonitorSpec) -> tuple[UntestedReason, s
 
 
 def _too_few_independent(compared: Comparison, came: float) -> tuple[UntestedReason, str] | None:
-    """Return why the rules whose p-values hold for many independent rows only are not applied; None where they are."""
+    """Return why large-sample tests are not applied; None if they are."""
     feature, n, m = compared.feature, compared.baseline_rows, compared.window_rows
     if feature.clusters == 1:
         return (
             "few_clusters",
-            "all rows of the baseline are of one cluster, which does not say how much clusters differ",
+            "all rows of the baseline belong to one cluster: the variance between clusters is unknown",
         )
     for rows, counted, of in ((came, m, "the window"), (n, n, "the baseline")):
         worth = effective_rows(feature, counted)
@@ -304,13 +305,13 @@ def _too_few_independent(compared: Comparison, came: float) -> tuple[UntestedRea
         clusters = math.ceil((feature.cluster_excess or 0.0) / MAXIMUM_EXCESS)
         found = max(1, round(min(n, m) / (feature.cluster_rows or 1.0)))
         of = f"{found} {'cluster' if found == 1 else 'clusters'}"
-        said = f"{min(n, came):.0f} values are of about {of}; these differ so much that {clusters} are needed"
+        said = f"{min(n, came):.0f} values come from about {of}; clusters differ so much that {clusters} are needed"
         return "few_clusters", said
     return None
 
 
 def _weighted(compared: Comparison, cells: Layout, spec: MonitorSpec, *, in_part: bool) -> list[tuple[float, Finding]]:
-    """Return each rule's finding and its weight among the feature's: Bonferroni with weights is as valid as with equal ones."""
+    """Return each rule's finding with its weight for a weighted Bonferroni."""
     of_distribution, of_shares, of_location = _WEIGHTS
     found = rules.shares(compared, cells, spec)
     weighted = [(of_shares / len(found), one) for one in found]
@@ -358,7 +359,7 @@ def _pairs(
         a, b = looks[0][0]
         untested = None
         if b.sum() / max(1.0, pair.overdispersion) < MINIMUM_EFFECTIVE_ROWS or came < spec.minimum_rows:
-            untested = f"{came:.0f} rows have both values, which is too few"
+            untested = f"{came:.0f} rows with both values are too few"
         names = features[known.first], features[known.second]
         findings = [] if untested else [association(pair, tables, names, spec) for tables in looks]
         finding = min(findings, key=lambda one: one.p_value, default=None)
@@ -395,14 +396,14 @@ def _drift(sizes: FeatureDrift, test: Examination, drifted: bool) -> FeatureDrif
 
 
 def hours_to_add(rows: int, before: Iterable[int], spec: MonitorSpec) -> int:
-    """Return how many hours before a window are to be added to it so that it has ``minimum_rows``.
+    """Return the number of earlier hours to add to a window so that it has ``minimum_rows``.
 
-    If all that may be added are too few, all are: the report then says how many rows there are in them. A window without any row
-    gets none, since silence is not to be filled up.
+    If all allowed hours are too few, all are added, and the report has their rows. No hours are added to a window without rows:
+    missing traffic must stay visible.
 
     Args:
         rows: Rows of the window.
-        before: Rows of each hour before it, the newest first, hours without rows included.
+        before: Rows of each hour before the window, newest first, including hours without rows.
         spec: ``minimum_rows`` and ``merge_hours``.
 
     Example:
@@ -428,10 +429,10 @@ MAXIMUM_SHARE = 0.05
 
 
 def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
-    """Return the finding that more than 5 % of a window's rows cannot be read; nothing where it is not so.
+    """Return the finding that more than 5 % of a window's rows cannot be read; empty if not.
 
-    An exact binomial test of the share at ``significance``. It counts in one window alone: what has no row to compare drifts in
-    none of the next either.
+    An exact binomial test of the share at ``significance``. It is persistent at once: unreadable rows cannot confirm drift in later
+    windows.
 
     Example:
         >>> window = Counts(baseline_sha256="b", rows=300, calls=300, features=(), first="", last="", malformed=9700,
@@ -450,8 +451,7 @@ def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
 def misdated(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
     """Return the finding that more than 5 % of a window's calls have a time outside the hour of their capture object.
 
-    What a window holds, and which hour of day a call is compared with, then depends on the clock that is asked. Tested as
-    `unreadable` tests rows.
+    Clocks then disagree on the window of a call and on its hour of day. The test is that of `unreadable`.
 
     Example:
         >>> problems = {TIME_ELSEWHERE(): 300}

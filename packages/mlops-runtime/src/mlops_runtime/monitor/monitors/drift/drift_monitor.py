@@ -1,4 +1,4 @@
-"""The monitor of drift: verdicts on features, what confirms them, and what they say. `decision` decides on one window's counts."""
+"""The drift monitor: verdicts on features, their persistence, and their wording. `decision` tests the counts of one window."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -43,15 +43,15 @@ from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import number, percent
 
 _DAY = 24.0
-_UNCOVERED = "are of conditions that the baseline does not know"
+_UNCOVERED = "have conditions that are not in the baseline"
 _ADVICE = {
     MonitorState.NOT_YET_DEPLOYED: "nothing: the first approved model starts it",
-    MonitorState.NO_TRAFFIC: "ask the callers whether that is meant",
-    MonitorState.NO_CAPTURE: "check the endpoint's data capture, and the free disk of its instances: capture stops without",
+    MonitorState.NO_TRAFFIC: "check with the callers whether this is expected",
+    MonitorState.NO_CAPTURE: "check the endpoint's data capture, and the disk usage of its instances: capture stops if it is high",
     MonitorState.BASELINE_OLDER_THAN_MODEL: "register the model with the baseline of its own training set",
-    MonitorState.MONITOR_NOT_RUN: "read the log and the dead letters of the counting function, fix the cause, redrive the queue",
+    MonitorState.MONITOR_NOT_RUN: "check the log and dead-letter queue of the counting function, fix the cause, redrive the queue",
 }
-# Model Monitor's own name for what is wrong with the number of columns
+# Model Monitor's names of violations of the number of columns
 _MISSING, _EXTRA = "Missing columns", "Extra columns"
 _CHECKS = {
     Rule.NULL_SHARE.value: "completeness_check",
@@ -91,12 +91,12 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> DriftResu
 
 
 def _too_long(baseline: Baseline, hours: int) -> dict[str, int]:
-    """Return the problem that a window holds several clusters of one day: they go together, which no design effect knows."""
+    """Return the problem of a window with several clusters of a day: design effects do not include their correlation."""
     lasts = baseline.cluster_hours
     if lasts is None or lasts >= _DAY or hours <= lasts:
         return {}
-    told = f"windows of {hours} hours hold several clusters of {number(lasts)} hours, and those of one day go together"
-    return {f"{told}: name the day as cluster in the model's plan, or shorten the windows": 1}
+    told = f"windows of {hours} hours contain several clusters of {number(lasts)} hours, and clusters of a day are correlated"
+    return {f"{told}: use the day as cluster in the model's plan, or shorten the windows": 1}
 
 
 def _uncovered_rows(baseline: Baseline, counts: Counts | None) -> int | None:
@@ -113,7 +113,7 @@ def _state(result: DriftResult, evidence: Evidence, spec: MonitorSpec) -> Monito
         return MonitorState.INSUFFICIENT_DATA
     if any(map(is_confirmed, result.features)):
         return MonitorState.VIOLATION
-    # rows enough, but clustered ones that are worth too few, or of conditions that the baseline does not know
+    # enough rows, but too few independent ones, or with conditions that are not in the baseline
     if result.scrutiny is not None and not is_enough(result.scrutiny, spec):
         return MonitorState.INSUFFICIENT_DATA
     return MonitorState.OK
@@ -221,7 +221,7 @@ def _look_sentence(result: DriftResult) -> Iterator[str]:
     if not found:
         return
     named = ", ".join(
-        f"{each.name} (PSI {number(each.raw_psi or 0.0)}; ordinary windows of this size stay below "
+        f"{each.name} (PSI {number(each.raw_psi or 0.0)}; windows of this size without drift stay below "
         f"{number(each.ordinary_psi or 0.0)})"
         for each in found[:NAMED]
     )
@@ -250,13 +250,13 @@ def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]
 
 
 def _by_confirming(features: Sequence[FeatureDrift], spec: MonitorSpec) -> list[tuple[int, list[FeatureDrift]]]:
-    """Return features by the number of windows that must agree, the fewest first."""
+    """Return features by the number of windows that must agree, ascending."""
     needed = {each.name: confirming(each, spec) for each in features}
     return [(number, [f for f in features if needed[f.name] == number]) for number in sorted({*needed.values()})]
 
 
 def _too_little(result: DriftResult, report: MonitorReport) -> str:
-    """Return why drift could not be decided about although there was traffic: too few rows, or none that can be compared."""
+    """Return why drift could not be decided despite traffic: too few rows, or too few that can be compared."""
     spec, uncovered = report.spec, result.uncovered_rows or 0
     if report.rows < spec.minimum_rows:
         rows = f"{report.rows:,} rows{_since_live(result, report)}"
@@ -270,12 +270,12 @@ def _too_little(result: DriftResult, report: MonitorReport) -> str:
     alarms = [name for name in scrutiny.unknown if name in spec.alarm_features]
     if len(scrutiny.unknown) > spec.maximum_untested * scrutiny.asked or not alarms:
         count = f"{len(scrutiny.unknown)} of {scrutiny.asked} features, more than {percent(spec.maximum_untested)}"
-        return f"nothing can be said of {count}, in {report.rows:,} rows; {missing}"
-    return f"nothing can be said of {', '.join(alarms)}, which has an alarm, in {report.rows:,} rows; {missing}"
+        return f"no result for {count}, in {report.rows:,} rows; {missing}"
+    return f"no result for {', '.join(alarms)}, which has an alarm, in {report.rows:,} rows; {missing}"
 
 
 def _since_live(result: DriftResult, report: MonitorReport) -> str:
-    """Return since when calls count, where a model went live in the window: others were made of the one before it."""
+    """Return the time since which calls count if a model went live in the window: earlier calls belong to the previous one."""
     since = report.live_since
     is_silent = result.state is MonitorState.NO_TRAFFIC and report.rows
     if since is None or since[:19] <= report.window_from[:19] or is_silent:
@@ -289,7 +289,7 @@ def _mostly_uncovered(result: DriftResult, report: MonitorReport) -> list[str]:
 
 
 def _names(features: Sequence[FeatureDrift]) -> str:
-    # the surest first
+    # most significant first
     ordered = sorted(features, key=lambda feature: (feature.p_value, -feature.psi, feature.name))
     named = [f"{f.name} ({_what(f)})" for f in ordered[:NAMED]]
     return ", ".join([*named, f"{len(ordered) - NAMED} more"] if len(ordered) > NAMED else named)
@@ -313,7 +313,7 @@ def _advice(result: DriftResult, report: MonitorReport) -> Iterator[str]:
     if any(feature.rule == UNREADABLE for feature in result.features):
         yield "ask the callers what they changed: rows must have the columns of the model's inputs, in their order"
     if any(feature.rule == CLOCK for feature in result.features):
-        yield "set the clocks of what captures calls and of what answers them by one source of time"
+        yield "synchronise the clocks of the servers that capture calls and of those that answer them"
     broken = [f"{each.name}: {each.feed_fault}" for each in feed_faults(result) if each.rule not in OF_CALLS]
     if broken:
         more = f", {len(broken) - NAMED} more" if len(broken) > NAMED else ""
@@ -321,7 +321,7 @@ def _advice(result: DriftResult, report: MonitorReport) -> Iterator[str]:
     elif any(feature.rule not in OF_CALLS and is_confirmed(feature) for feature in result.features):
         yield "if the feed is broken, fix it and pause the unit's automation meanwhile; else retrain the model"
     if 2 * (result.uncovered_rows or 0) > report.rows:
-        yield "check the conditions on the page: calls of a kind that training had none of need a model that had"
+        yield "check the conditions on the page: calls with new conditions need a model that was trained on them"
 
 
 def _meaning(result: DriftResult, report: MonitorReport) -> StateText | None:
@@ -331,11 +331,11 @@ def _meaning(result: DriftResult, report: MonitorReport) -> StateText | None:
     do = f"inspect the values of {', '.join(each.name for each in look[:NAMED])}{more(len(look))}" if look else ""
     if result.state is MonitorState.OK and missing:
         return StateText(
-            "warn", "tested in part", "; ".join(missing), do or "read which features were not wholly tested"
+            "warn", "tested in part", "; ".join(missing), do or "check which features were not fully tested"
         )
     if result.state is not MonitorState.INSUFFICIENT_DATA:
         return None
-    waits = "nothing: hours are added until there are enough"
+    waits = "nothing: earlier hours are added until there are enough rows"
     return StateText("warn" if missing else "unknown", "too few rows", _too_little(result, report), do or waits)
 
 
@@ -348,10 +348,10 @@ DRIFT = MonitorKind(
     sentence=_sentence,
     happened=_happened,
     advice=_advice,
-    holds="no feature moved by more than it may",
+    holds="no feature shifted by more than allowed",
     violated=(
-        "features moved by more than they may, and by more than chance explains",
-        "read what moved; fix the feed if it is broken, else retrain",
+        "features shifted by more than allowed, and by more than chance explains",
+        "check the features that drifted; fix the feed if it is broken, else retrain",
     ),
     meaning=_meaning,
 )

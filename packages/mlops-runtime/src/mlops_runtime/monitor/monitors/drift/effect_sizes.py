@@ -1,6 +1,6 @@
-"""How far two distributions are apart, in the numbers that people know. None of them decides anything: see `decide`.
+"""Effect sizes: distances between two distributions. They describe drift but do not decide on it, see `decide`.
 
-All take counts over common cells; only their proportions matter, but for PSI's bias.
+All functions take counts over common cells; except for the bias of PSI, only their proportions matter.
 """
 
 import numpy as np
@@ -15,16 +15,16 @@ Wide = npt.NDArray[np.float64]
 
 
 def psi(a: Wide, b: Wide, *, dispersion: float = 1.0) -> float:
-    """Return the population stability index less its expectation without drift, at least 0.
+    """Return the population stability index minus its expectation without drift, at least 0.
 
-    The expectation is (cells - 1) * (1/n + 1/m) times the design effect: without that a small window looks moved. Cells that are
-    empty on both sides are left out.
+    The expectation is (cells - 1) * (1/n + 1/m) times the design effect; without the correction small windows appear to have
+    drifted. Cells that are empty on both sides are ignored.
 
     See: Yurdakul and Naranjo 2020, "Statistical properties of the population stability index", Journal of Risk Model Validation 14.
 
     Args:
         a: The baseline's counts, shape (cells,).
-        b: The window's.
+        b: The window's counts.
         dispersion: Mean design effect of clustered rows. Default: 1, independent rows.
 
     Example:
@@ -40,7 +40,7 @@ def psi(a: Wide, b: Wide, *, dispersion: float = 1.0) -> float:
 
 
 def raw_psi(a: Wide, b: Wide) -> float:
-    """Return the population stability index of two count vectors; half a row a cell keeps empty ones finite.
+    """Return the population stability index of two count vectors; half a row is added to each cell to keep it finite.
 
     Example:
         >>> round(raw_psi(np.array([500.0, 500.0]), np.array([200.0, 800.0])), 3)
@@ -51,16 +51,17 @@ def raw_psi(a: Wide, b: Wide) -> float:
 
 
 def ordinary_psi(compared: Comparison, cells: int) -> float:
-    """Return the raw PSI below which 95 % of the quiet windows of as many rows stay, from the design effects alone.
+    """Return the raw PSI below which 95 % of windows of this size without drift stay, computed from the design effects.
 
-    The PSI of a quiet window is about the chi-square statistic of homogeneity over the harmonic number of rows: of clustered rows
-    a weighted sum of chi-squares, matched by its mean and variance (Satterthwaite's way), as in `rules.distribution`. A baseline of
-    few clusters does not know its design effects well: the point is then one of Fisher's F, by the statistic's degrees of freedom
-    times one fewer than clusters (Thomas and Rao 1987; with one fewer alone 99 % of quiet windows are below it).
+    Without drift the PSI is about the chi-square statistic of homogeneity over the harmonic number of rows. For clustered rows that
+    is a weighted sum of chi-squares, approximated by matching mean and variance (Satterthwaite), as in `rules.distribution`. With
+    few clusters in the baseline the design effects are uncertain: the quantile is then one of Fisher's F, with the statistic's
+    degrees of freedom times one less than clusters (Thomas and Rao 1987; with one less than clusters alone, 99 % of windows
+    without drift are below it).
 
     Args:
-        compared: The window beside its baseline.
-        cells: How many cells the index is of.
+        compared: The window compared with its baseline.
+        cells: Number of cells of the index.
 
     Example:
         >>> from dataclasses import replace
@@ -83,7 +84,7 @@ def ordinary_psi(compared: Comparison, cells: int) -> float:
 
 
 def jensen_shannon(a: Wide, b: Wide) -> float:
-    """Return the Jensen-Shannon distance to base 2: the root of the divergence, 0 to 1.
+    """Return the Jensen-Shannon distance to base 2: the square root of the divergence, 0 to 1.
 
     See: Lin 1991, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37.
 
@@ -100,7 +101,7 @@ def jensen_shannon(a: Wide, b: Wide) -> float:
 
 
 def l_infinity(a: Wide, b: Wide, *, ordered: bool) -> float:
-    """Return the largest difference of shares; of cumulated ones where cells are ordered, as Model Monitor's baseline drift check.
+    """Return the largest difference of shares, of cumulative ones for ordered cells, as in Model Monitor's baseline drift check.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-constraints.html
 
@@ -129,7 +130,7 @@ def wasserstein(points: Wide, a: Wide, b: Wide) -> float:
 
 
 def area_between(points: Wide, first: Wide, second: Wide) -> float:
-    """Return the area between two CDFs that are given at common points and linear between them: their Wasserstein-1 distance.
+    """Return the Wasserstein-1 distance of two piecewise linear CDFs with common points: the area between them.
 
     Example:
         >>> area_between(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([1.0, 0.0]))
@@ -139,7 +140,7 @@ def area_between(points: Wide, first: Wide, second: Wide) -> float:
     left, right, width = gap[:-1], gap[1:], np.diff(points)
     total = np.abs(left) + np.abs(right)
     crossing = left * right < 0
-    # two triangles where the CDFs cross, else a trapezoid
+    # two triangles if the CDFs cross, else a trapezoid
     squares = left**2 + right**2
     inside = np.divide(squares, total, out=np.zeros_like(total), where=crossing)
     return float((np.where(crossing, inside, total) * width / 2).sum())
@@ -151,10 +152,10 @@ def _relative_entropy(p: Wide, q: Wide) -> float:
 
 
 def effect_sizes(compared: Comparison, cells: Layout) -> FeatureDrift:
-    """Return a feature's effect sizes, with the verdict still open.
+    """Return a feature's effect sizes, without a verdict.
 
-    PSI is that of cells in which at least five rows are expected; the others, and rare levels, are one. Distances are of all known
-    values. Rates have Wilson's interval on the effective number of independent rows of the window.
+    PSI is computed over cells with at least five expected rows; other cells and rare levels are pooled. Distances include all known
+    values. Rates have Wilson intervals for the window's effective number of independent rows.
     """
     a, b = compared.expected, compared.observed
     n, m = compared.baseline_rows, compared.window_rows
@@ -197,16 +198,16 @@ def _mean_shift(compared: Comparison) -> float | None:
 
 
 def _wasserstein(compared: Comparison) -> float | None:
-    """Return the area between the CDFs as the bins tell it, at least the means' distance, which it cannot be below.
+    """Return the area between the binned CDFs, at least the distance of the means, a lower bound.
 
-    How far values lie outside the baseline's range is what the window's mean has beyond that of the values cut off at the range.
+    For values outside the baseline's range it adds the difference of the window's mean and the mean of its clamped values.
     """
     feature = compared.feature
     a, b = compared.expected[:-1], compared.observed[:-1]
     if not feature.quantiles or a.sum() == 0 or b.sum() == 0:
         return None
     points = np.unique(np.array([*feature.quantiles, *feature.edges], dtype=np.float64))
-    # values at the last point itself are below a point after it
+    # one more point, so that values at the last point count as below it
     points = np.append(points, np.nextafter(points[-1], np.inf))
     before, after = (cdf(feature, bins, points, lowest=float(points[0]), highest=float(points[-2])) for bins in (a, b))
     area = area_between(points, before, after)

@@ -1,4 +1,4 @@
-"""A feature's drift as people read it: what happened, what to do, the order of evidence. Shared by the page and the command."""
+"""Wording of a feature's drift: what happened, what to do, ordering by evidence. Shared by the page and the command."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from mlops_runtime.monitor.monitors.drift.decision import CLOCK, OF_CALLS, UNREA
 from mlops_runtime.monitor.monitors.drift.scrutiny import to_inspect
 from mlops_runtime.monitor.wording import number
 
-# a PSI that people call moderate: one below needs no explanation
+# a PSI that is commonly called moderate: a smaller one needs no explanation
 _NOTICED = 0.1
-NO_PAIRS = "marginals only: joint changes are not watched"
+NO_PAIRS = "marginals only: joint changes are not monitored"
 
 
 def ranked(features: Sequence[FeatureDrift]) -> list[FeatureDrift]:
@@ -45,34 +45,35 @@ def drift_word(feature: FeatureDrift, *, suppressed: bool = False) -> tuple[str,
 
 
 def told_text(feature: FeatureDrift) -> str:
-    """Return what happened to a feature; of one that holds, that it is not enough, and how a large PSI can be.
+    """Return what happened to a feature; without drift, why its shift or its PSI is not significant.
 
     Example:
         >>> moved = FeatureDrift(name="price", psi=0.2, p_value=0.1, drifted=False, description="mean rose from 4 to 5")
         >>> told_text(moved)
-        'mean rose from 4 to 5, not enough to call it drift'
+        'mean rose from 4 to 5, not enough for drift'
         >>> hour = FeatureDrift(name="hour", psi=0.39, p_value=1, drifted=False, raw_psi=0.4, ordinary_psi=0.41)
         >>> told_text(hour)
-        'quiet windows of this size have a PSI of up to 0.41'
+        'windows of this size without drift have a PSI of up to 0.41'
     """
     limit = feature.in_part or feature.untested
     if feature.drifted:
         return "; ".join(filter(None, (feature.description, few_clusters_text([feature]))))
     told = [] if limit is None else [limit]
     if feature.description is not None and feature.untested is None:
-        told.append(f"{feature.description}, not enough to call it drift")
+        told.append(f"{feature.description}, not enough for drift")
     if feature.raw_psi is not None and feature.ordinary_psi is not None and feature.reason != "by_choice":
         if to_inspect([feature]):
             told.append(
-                f"PSI {number(feature.raw_psi)}, quiet windows of this size stay below {number(feature.ordinary_psi)}: inspect"
+                f"PSI {number(feature.raw_psi)}, windows of this size without drift stay below "
+                f"{number(feature.ordinary_psi)}: inspect"
             )
         elif _NOTICED < feature.raw_psi <= feature.ordinary_psi:
-            told.append(f"quiet windows of this size have a PSI of up to {number(feature.ordinary_psi)}")
+            told.append(f"windows of this size without drift have a PSI of up to {number(feature.ordinary_psi)}")
     return "; ".join(told)
 
 
 def few_clusters_text(features: Sequence[FeatureDrift]) -> str:
-    """Return why one window's drift of features is not evidence: the fewest clusters that the baseline has of one; else nothing.
+    """Return why drift of features in one window is not evidence: too few clusters in the baseline; empty if there are enough.
 
     Example:
         >>> few_clusters_text([FeatureDrift(name="price", psi=0.2, p_value=1e-9, drifted=True, few_clusters=18)])
@@ -85,43 +86,43 @@ def few_clusters_text(features: Sequence[FeatureDrift]) -> str:
 
 
 def what_to_do(feature: FeatureDrift) -> str:
-    """Return what a person does about a feature, by the rule that gave its p-value."""
+    """Return the next step for a feature, by the rule of its p-value."""
     if to_inspect([feature]):
-        return "inspect the values: they moved far, and too few independent rows came to tell that from chance"
+        return "inspect the values: the shift is large, but there are too few independent rows to exclude chance"
     if feature.untested is not None:
-        return f"nothing can be said: {feature.untested}"
+        return f"nothing: it was not tested, {feature.untested}"
     if not feature.drifted:
-        return "nothing: it holds"
+        return "nothing: no drift"
     first = {
         "null_share": "ask the feed's owner why values are missing",
-        "new_level": "check whether the new levels are meant; the model has never seen them",
-        "out_of_range": "check units and defaults at the source; the model has never seen such values",
+        "new_level": "check whether the new levels are intended; the model was not trained on them",
+        "out_of_range": "check units and defaults at the source; the model was not trained on such values",
         "tail": "compare the largest and smallest values with their source: a cap, another unit in some rows, or a new kind of row",
-        "type": "check how the value is written at the source: a decimal comma makes text of a number",
+        "type": "check the format of the value at the source: a decimal comma turns a number into text",
         "infinite": "check the feed for divisions by zero and for numbers that overflow",
         UNREADABLE: "ask the callers what they changed; rows must have the columns of the model's inputs",
-        CLOCK: "set the clocks of what captures calls and of what answers them by one source of time",
-        "association": "check how the two columns are joined or computed: each alone may look as ever",
+        CLOCK: "synchronise the clocks of the servers that capture calls and of those that answer them",
+        "association": "check how the two columns are joined or computed: each alone may look unchanged",
         "mean": "check units, currency and price lists at the source",
         "quantile": "check units, currency and price lists at the source",
-        "spread": "check whether the feed mixes sources or units now, or gives one where it gave several",
+        "spread": "check whether the feed now mixes several sources or units, or has one where it had several",
     }.get(feature.rule or "", "compare the feed with its source")
     if feature.feed_fault is not None and feature.rule not in ("type", *OF_CALLS):
         first = f"{first}: {feature.feed_fault}"
     if feature.persistent is False:
         return f"{first}; it alarms if the next windows agree"
     if feature.rule in ("type", *OF_CALLS):
-        return f"{first}; no training helps"
+        return f"{first}; retraining does not help"
     return f"{first}; if the world has changed, retrain"
 
 
 def has_psi(feature: FeatureDrift) -> bool:
-    """Return whether a feature has a PSI: SageMaker Model Monitor gives none, and what was not tested has none either."""
+    """Return whether a feature has a PSI: not with SageMaker Model Monitor, and not if it was not tested."""
     return feature.rule not in ("model_monitor", *OF_CALLS) and feature.untested is None
 
 
 def psi_text(feature: FeatureDrift) -> str:
-    """Return a feature's PSI to three decimals; empty where it has none.
+    """Return a feature's PSI to three decimals; empty without a PSI.
 
     Example:
         >>> [psi_text(FeatureDrift(name="price", psi=psi, p_value=1.0, drifted=False)) for psi in (0.0, 0.0002, 0.3104)]

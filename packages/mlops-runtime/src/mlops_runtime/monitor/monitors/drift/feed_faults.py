@@ -1,8 +1,8 @@
-"""Whether a feature drifted because its feed is broken: missing values, another type, unknown levels, another unit.
+"""Detect broken feeds among drifted features: missing values, another type, unknown levels, another unit.
 
-Each is something that a retraining would learn instead of curing. A feature that drifted without any of these may be a world that
-has changed. Size and form distinguish a fault from real change: nulls that double, levels that training did not have in a tenth
-of the rows, a whole distribution that is the baseline's times 100.
+Retraining would learn such faults instead of fixing them. A feature that drifted without any of them may reflect a real change.
+Faults are distinguished by size and form: nulls that double, new levels in a tenth of the rows, a whole distribution that is the
+baseline's times 100.
 """
 
 import math
@@ -17,23 +17,23 @@ from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
 
-# decimal prefixes, cents, percent, and minutes or seconds for hours
+# decimal prefixes, cents, percent, and minutes or seconds instead of hours
 FACTORS = (10.0, 100.0, 1000.0, 60.0, 3600.0, 0.1, 0.01, 0.001, 1 / 60, 1 / 3600)
-# a share of nulls that jumped is at least this many times what it was, or this much more
+# a share of nulls is a fault if it grew by this factor, or by this difference
 _TIMES, _MORE = 2.0, 0.1
-# share of the rows with levels that training never had; fewer are new stores and new articles
+# minimum share of rows with new levels: fewer may be new stores and new articles
 _NEW_LEVELS = 0.1
-# share of the rows in another unit, and of what are all rows
+# minimum share of rows in another unit, and the share that counts as all rows
 _SCALED, _ALL = 0.1, 0.95
-# scaled bins must differ by this total variation from those of the baseline to be distinguished, and explain all but this part
+# minimum total variation between scaled and baseline bins, and the part that may remain unexplained
 _APART, _FIT = 0.2, 0.05
-# mean deviation of a normal, for two thirds of whose standard deviation a bin's share counts
+# the expected total variation of m sampled rows in k equal bins is 0.4 sqrt(k / m), half a normal's mean absolute deviation
 _CHANCE = 0.4
-# how many times mean, mean square, which outliers decide, and the smallest value may be off
+# allowed factors of error: mean, mean square (which outliers dominate), smallest value
 _MEAN, _SQUARE, _LOWEST = 1.4, 4.0, 10.0
-# or by how many standard deviations the mean, which may be near zero
+# or allowed error of the mean in standard deviations, since it may be near zero
 _DEVIATIONS = 0.4
-# part of what has moved that may be drift besides, where all rows are in another unit
+# part of the shift that may be additional drift if all rows are in another unit
 _BESIDES = 0.3
 _GRID = 2001
 
@@ -41,11 +41,11 @@ Wide = npt.NDArray[np.float64]
 
 
 def feed_fault(compared: Comparison, spec: MonitorSpec) -> str | None:
-    """Return what is wrong with the feed of a feature that drifted; None where its values may be true.
+    """Return the fault of the feed of a drifted feature; None if its values may be correct.
 
     Args:
-        compared: The window beside its baseline.
-        spec: Significance, and the smallest share that counts.
+        compared: The window compared with its baseline.
+        spec: Significance level and minimum share.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
@@ -71,7 +71,7 @@ def _faults(compared: Comparison, spec: MonitorSpec) -> Iterator[str]:
     new = compared.cells.new
     share = 0.0 if new is None else float(compared.observed[new] / m)
     if Rule.NEW_LEVEL in found and share >= _NEW_LEVELS:
-        yield f"levels that training never had in {percent(share)} of the rows"
+        yield f"levels that were not in training in {percent(share)} of the rows"
     if compared.feature.type == "number":
         scaled = _unit_error(compared)
         if scaled is not None:
@@ -83,14 +83,14 @@ def _is_sure(finding: rules.Finding, spec: MonitorSpec) -> bool:
 
 
 def _unit_error(compared: Comparison) -> str | None:
-    """Return that values are a multiple of what they were, all of them or a part, where all bins and both moments agree."""
+    """Return the fault that all values, or a part, are multiplied by a factor, if bins and both moments agree with it."""
     quantiles = np.array(compared.feature.quantiles or (), dtype=np.float64)
     known, seen = compared.expected[:-1], compared.observed[:-1]
     if len(quantiles) < 2 or known.sum() == 0 or seen.sum() == 0:
         return None
     values = np.interp(np.linspace(0, 1, _GRID), np.linspace(0, 1, len(quantiles)), quantiles)
     was, now = known / known.sum(), seen / seen.sum()
-    # what samples of one distribution differ by
+    # difference of samples of the same distribution
     noise = _CHANCE * math.sqrt(len(now) * compared.feature.overdispersion / seen.sum())
     fits = []
     for factor in FACTORS:
@@ -107,14 +107,14 @@ def _unit_error(compared: Comparison) -> str | None:
 
 
 def _binned(compared: Comparison, values: Wide) -> Wide:
-    """Return which share of values falls into each of a feature's bins."""
+    """Return the share of values in each of a feature's bins."""
     edges = np.array(compared.feature.edges, dtype=np.float64)
     cells = np.searchsorted(edges, values, side="right")
     return np.asarray(np.bincount(cells, minlength=len(edges) + 1) / len(values), dtype=np.float64)
 
 
 def _shares(was: Wide, scaled: Wide, now: Wide, noise: float) -> list[float]:
-    """Return the shares of scaled rows that may explain the window's bins: the best one, and all rows where it is nearly that."""
+    """Return the shares of scaled rows that may explain the window's bins: the best fit, and 1 if it is nearly 1."""
     way = scaled - was
     apart = float(np.abs(way).sum() / 2)
     if apart < _APART:
@@ -122,15 +122,15 @@ def _shares(was: Wide, scaled: Wide, now: Wide, noise: float) -> list[float]:
     best = float(np.clip(way @ (now - was) / (way @ way), 0.0, 1.0))
     shares = [best, 1.0] if best > _ALL else [best]
     moved = float(np.abs(now - was).sum() / 2)
-    most = min(_FIT * apart + noise, moved / 2)  # half of what has moved is something else
+    most = min(_FIT * apart + noise, moved / 2)  # a fit that explains less than half of the shift is wrong
     missed = {share: float(np.abs(now - was - share * way).sum() / 2) for share in shares}
-    # all rows in another unit may have drifted besides; mean and mean square decide
+    # if all rows are in another unit they may have drifted too: mean and mean square decide
     limits = {share: max(most, _BESIDES * moved) if share > _ALL else most for share in shares}
     return [share for share, miss in missed.items() if share >= _SCALED and miss <= limits[share]]
 
 
 def _off(compared: Comparison, factor: float, share: float, *, lowest: float) -> float | None:
-    """Return how far mean and mean square are from those of such a share of scaled values; None if they are of something else."""
+    """Return the error of mean and mean square if a share of values is scaled; None if they contradict it."""
     mean, deviation, minimum = compared.window_mean, compared.window_deviation, compared.minimum
     before, spread = compared.mean, compared.deviation
     if mean is None or deviation is None or minimum is None or not before or not spread or mean == deviation == 0:

@@ -1,9 +1,9 @@
-"""Rules on where a number lies and how widely: its mean, the quantiles of an amount, its spread.
+"""Tests of location and scale of numbers: mean, ranks and quantiles of amounts, spread.
 
-On a wide distribution mean and quantiles hide in quantile bins, and a variance that rises by a third moves ten of them hardly more
-than chance.
+In a wide distribution, quantile bins conceal shifts of mean and quantiles, and a variance that rises by a third changes ten bins
+hardly more than chance.
 
-Means of clustered rows have Student's t with one fewer degrees of freedom than the baseline has clusters.
+Means of clustered rows have Student's t distribution with one degree of freedom less than the baseline has clusters.
 
 See: Welch 1947, "The generalization of Student's problem when several different population variances are involved", Biometrika 34;
 Klotz 1962, "Nonparametric tests for scale", Annals of Mathematical Statistics 33; Kish 1965, "Survey Sampling", 8.2 (design
@@ -25,16 +25,16 @@ from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import change, number
 
 _QUANTILES = {"10th percentile": 0.1, "median": 0.5, "90th percentile": 0.9}
-# fewer different percentiles than these are counts or codes, not amounts
+# numbers with fewer distinct percentiles are counts or codes, not amounts
 _DISTINCT_PERCENTILES = 20
-# edges nearer to the ends than this say nothing about the whole
+# edges closer to the ends are ignored
 _TAIL = 0.02
 
 Wide = npt.NDArray[np.float64]
 
 
 def is_amount(feature: FeatureBaseline, spec: MonitorSpec) -> bool:
-    """Return whether a feature's relative shift matters: as the spec says, else if it is continuous and always above 0.
+    """Return whether to test a feature's relative shift: by the spec, or by default if it is continuous and always above 0.
 
     Example:
         >>> price = FeatureBaseline(
@@ -52,13 +52,13 @@ def is_amount(feature: FeatureBaseline, spec: MonitorSpec) -> bool:
 
 
 def mean(compared: Comparison, spec: MonitorSpec) -> Finding | None:
-    """Test whether the mean moved by more than matters; None if there is no mean to compare.
+    """Test whether the mean shifted by more than the margin; None if there is no mean to compare.
 
-    That is ``relative_shift`` of an amount's, else the number of standard deviations that makes ``minimum_effect`` of a normal
-    one. The larger of the two standard deviations counts, and the tail is that of a skewed mean.
+    The margin is ``relative_shift`` for an amount, else the number of standard deviations that amounts to ``minimum_effect`` of a
+    normal distribution. The test uses the larger of the two standard deviations and the tail of a skewed mean.
     """
     before, after, deviation = compared.mean, compared.window_mean, compared.deviation
-    # a constant has no spread to measure against; another value than it is seen by its share
+    # a constant has no standard deviation; other values are detected by their share
     if before is None or after is None or not deviation:
         return None
     feature = compared.feature
@@ -77,10 +77,10 @@ def mean(compared: Comparison, spec: MonitorSpec) -> Finding | None:
 
 
 def ranks(compared: Comparison, spec: MonitorSpec) -> Finding | None:
-    """Test whether an amount as a whole rose or fell by more than ``relative_shift``: a binned rank-sum test; None for no amount.
+    """Test whether an amount as a whole rose or fell by more than ``relative_shift``, by a binned rank-sum test; None for others.
 
-    Each value scores the inner edges that are above it. If values rose by at most r, the mean score is at least the sum over edges
-    e of the baseline's share below e / (1 + r). On wide distributions it sees a rise that neither bins nor the mean do.
+    The score of a value is the number of inner edges above it. If values rose by at most r, the mean score is at least the sum over
+    edges e of the baseline's share below e / (1 + r). In wide distributions the test detects shifts that bins and mean do not.
 
     See: Wilcoxon 1945, "Individual comparisons by ranking methods", Biometrics Bulletin 1.
     """
@@ -89,7 +89,7 @@ def ranks(compared: Comparison, spec: MonitorSpec) -> Finding | None:
         return None
     inner = (shifted.below > _TAIL) & (shifted.below < 1 - _TAIL)
     bins = compared.expected[:-1] / shifted.baseline_rows
-    # the score of a bin: how many of the inner edges are at its end or above
+    # score of a bin: number of inner edges at its end or above
     score = np.concatenate([np.cumsum(inner[::-1])[::-1], [0]]).astype(np.float64)
     variance = float((bins * score**2).sum() - (bins * score).sum() ** 2)
     error = math.sqrt(variance * shifted.effect * (1 / shifted.baseline_rows + 1 / shifted.rows))
@@ -103,10 +103,10 @@ def ranks(compared: Comparison, spec: MonitorSpec) -> Finding | None:
 
 
 def quantiles(compared: Comparison, spec: MonitorSpec) -> Finding | None:
-    """Test whether the 10th percentile, the median or the 90th percentile of an amount moved by more than ``relative_shift``.
+    """Test whether the 10th percentile, the median or the 90th percentile of an amount shifted by more than ``relative_shift``.
 
-    If values rose by at most r, the share of them below an edge e is at least the baseline's below e / (1 + r): an exact binomial
-    test of a share, both ways, at the edges nearest to the three quantiles; Bonferroni over the six.
+    If values rose by at most r, their share below an edge e is at least the baseline's below e / (1 + r): exact binomial tests in
+    both directions at the edges nearest to the three quantiles, with Bonferroni over the six.
     """
     shifted = _shifted(compared, spec)
     if shifted is None:
@@ -131,16 +131,16 @@ def quantiles(compared: Comparison, spec: MonitorSpec) -> Finding | None:
 
 @dataclass(frozen=True, slots=True)
 class _Shifted:
-    """An amount at the edges of its bins.
+    """Shares of an amount below the edges of its bins.
 
     Args:
         baseline_rows: Known values of the baseline.
-        rows: Those of the window.
+        rows: Known values of the window.
         below: Share of the baseline below each edge.
-        found: Share of the window.
-        if_risen: What the baseline's would be if its values rose by ``relative_shift``.
-        if_fallen: If they fell.
-        effect: Design effect of such a share.
+        found: Share of the window below each edge.
+        if_risen: Share of the baseline if its values rose by ``relative_shift``.
+        if_fallen: Share of the baseline if its values fell by ``relative_shift``.
+        effect: Design effect of these shares.
     """
 
     baseline_rows: float
@@ -166,7 +166,7 @@ def _shifted(compared: Comparison, spec: MonitorSpec) -> _Shifted | None:
         rows=m,
         below=below,
         found=np.cumsum(found)[:-1] / m,
-        # nothing that did not move may look moved where values lie on a few points: the edge's own share is exact
+        # for discrete values the interpolated share may be off; the share at the edge itself is exact
         if_risen=np.minimum(below, cdf(feature, bins, edges / ratio, **ends)),
         if_fallen=np.maximum(below, cdf(feature, bins, edges * ratio, **ends)),
         effect=max(feature.overdispersion, feature.mean_overdispersion or 1.0),
@@ -181,7 +181,7 @@ def _moved(compared: Comparison, shifted: _Shifted, edge: int) -> str:
 
 
 def quantile(feature: FeatureBaseline, bins: Wide, level: float) -> float | None:
-    """Return a quantile of counted values: within a bin as the baseline's percentiles run; None outside the baseline's range."""
+    """Return a quantile of counted values, interpolated by the baseline's percentiles; None outside the baseline's range."""
     percentiles = np.unique(np.array(feature.quantiles or (), dtype=np.float64))
     points = np.union1d(percentiles, np.array(feature.edges, dtype=np.float64))
     if len(percentiles) == 0 or bins.sum() == 0:
@@ -195,9 +195,9 @@ def quantile(feature: FeatureBaseline, bins: Wide, level: float) -> float | None
 
 
 def _skewness(feature: FeatureBaseline) -> float:
-    """Return the skewness of the values as the percentiles tell it: between two of them values are taken for uniform.
+    """Return the skewness estimated from percentiles, with uniform values between them.
 
-    The last hundredth reaches up to the maximum, so that a long tail is taken for a longer one.
+    The last interval extends to the maximum, so that long tails are overestimated.
     """
     points = np.array(feature.quantiles or (), dtype=np.float64)
     if len(points) < 2:
@@ -213,17 +213,17 @@ def _skewness(feature: FeatureBaseline) -> float:
     return float((third.mean() - 3 * centre * second.mean() + 2 * centre**3) / variance**1.5)
 
 
-# of fewer values the shares say it all
+# with fewer cells the tests of shares suffice
 _CELLS = 5
 
 
 def spread(compared: Comparison, spec: MonitorSpec) -> Finding | None:
-    """Test whether values spread wider, or narrower, by more than matters; None for what has no bins to tell by.
+    """Test whether the scale of values grew or shrank by more than the margin; None with fewer than five filled bins.
 
-    That is half the root of ``minimum_effect``: 5 % of the standard deviation of a normal feature at the default. The statistic is
-    the mean of the bins' scores (`spread_scores`), a binned Klotz test: of a normal feature in ten bins it is worth 70 % of the
-    rows that the ratio of variances would need, and it holds where moments do not exist. A variance of a price with a heavy tail
-    is the tail's; what the scores see is the spread of its ranks.
+    The margin is half the square root of ``minimum_effect``: by default 5 % of the standard deviation of a normal feature. The
+    statistic is the mean of the bins' normal scores (`spread_scores`), a binned Klotz test. For a normal feature in ten bins its
+    efficiency is 70 % of that of the ratio of variances, and it is valid if moments do not exist. The variance of a heavy-tailed
+    price is dominated by the tail; the scores measure the spread of ranks.
     """
     bins, found = compared.expected[:-1], compared.observed[:-1]
     n, m = float(bins.sum()), float(found.sum())
@@ -237,7 +237,7 @@ def spread(compared: Comparison, spec: MonitorSpec) -> Finding | None:
     if abs(moved) <= margin:
         return Finding(Rule.SPREAD, 1.0, str)
     effect = _effect(compared)
-    # the larger of the two, as for the mean
+    # the larger of the two variances, as for the mean
     wide = max(square, float((seen * scores**2).sum()) - moved**2)
     error = math.sqrt(effect * (square / n + wide / m))
     skewness = math.copysign(1.0, moved) * float((known * scores**3).sum()) / square**1.5 * math.sqrt(effect / m)
@@ -246,24 +246,24 @@ def spread(compared: Comparison, spec: MonitorSpec) -> Finding | None:
 
 
 def _two_sided(z: float, skewness: float, feature: FeatureBaseline) -> float:
-    """Return the p-value of a standardised mean; of few clusters, which leave its error uncertain, by t instead of the normal."""
+    """Return the two-sided p-value of a standardised mean, by Student's t if few clusters leave its error uncertain."""
     tail = estimated_tail(lambda ratio: skewed_tail(z * math.sqrt(ratio), skewness), cluster_freedom(feature))
     return min(1.0, 2 * tail)
 
 
 def _effect(compared: Comparison) -> float:
     feature = compared.feature
-    # a baseline of before this rule does not know its own
+    # baselines from before this rule have no such design effect
     known = feature.spread_overdispersion or max(feature.overdispersion, feature.mean_overdispersion or 1.0)
     return max(1.0, known) * (1 + compared.excess)
 
 
 def _words(compared: Comparison, *, wider: bool) -> str:
     before, after = compared.deviation, compared.window_deviation
-    # of a heavy tail the standard deviation may say the opposite
+    # with a heavy tail the standard deviation may move in the opposite direction
     if before and after and (after > before) == wider:
         return f"standard deviation {change(before, after)}"
-    verb = "farther from each other" if wider else "closer to each other"
+    verb = "farther apart" if wider else "closer together"
     ranges = []
     for counted in (compared.expected, compared.observed):
         low, high = (quantile(compared.feature, counted[:-1], level) for level in (0.1, 0.9))

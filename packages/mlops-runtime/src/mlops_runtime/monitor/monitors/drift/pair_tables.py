@@ -1,4 +1,4 @@
-"""Tables of a pair of features given conditions: by stratum, and at the window's mix of strata, as `comparison` has features."""
+"""Contingency tables of pairs of features given conditions: by stratum, and standardised to the window's mix of strata."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ Wide = npt.NDArray[np.float64]
 
 
 def stratum_tables(baseline: Baseline, counts: Counts, pair: PairBaseline) -> list[tuple[Wide, Wide]]:
-    """Return a pair's counts in the baseline and in the window, each of shape (cells,), of each stratum in which both have some."""
+    """Return a pair's counts in baseline and window, each of shape (cells,), for each stratum in which both have rows."""
     found = []
     for strata in pair_strata(baseline, counts).pairs:
         tables = [
@@ -29,11 +29,11 @@ def stratum_tables(baseline: Baseline, counts: Counts, pair: PairBaseline) -> li
 
 
 def at_the_windows_mix(tables: Sequence[tuple[Wide, Wide]], cells: int) -> tuple[Wide, Wide]:
-    """Return the baseline's table with its strata weighted as in the window, scaled to the rows that it is worth, and the window's.
+    """Return the baseline's table standardised to the window's strata, scaled to its effective rows, and the window's table.
 
     Args:
-        tables: By stratum.
-        cells: How many cells each has.
+        tables: Tables of baseline and window by stratum.
+        cells: Number of cells of a table.
 
     Example:
         >>> strata = [(np.array([30.0, 10.0]), np.array([0.0, 5.0])), (np.array([10.0, 10.0]), np.array([10.0, 5.0]))]
@@ -50,7 +50,7 @@ def at_the_windows_mix(tables: Sequence[tuple[Wide, Wide]], cells: int) -> tuple
 
 
 def compared_without_conditions(baseline: Baseline) -> dict[str, int]:
-    """Return the problem that each pair is whose tables of the strata are too large to be kept.
+    """Return the problem of each pair whose tables by stratum are too large to be stored.
 
     Example:
         >>> pair = PairBaseline(first="price", second="store", first_groups=(0, 1), second_groups=(0, 1), counts=(9, 0, 0, 9))
@@ -60,10 +60,10 @@ def compared_without_conditions(baseline: Baseline) -> dict[str, int]:
     """
     if baseline.strata is None:
         return {}
-    number, room = len(baseline.strata), f"all pairs may have {MAXIMUM_STRATA_CELLS:,}"
+    number, room = len(baseline.strata), f"all pairs together may have {MAXIMUM_STRATA_CELLS:,}"
     return {
         f"{pair_name(pair)} is compared without conditions: its tables of {number} strata have {table_size(pair) * number:,} "
-        f"cells, and {room}; watch fewer pairs, or give fewer conditions": 1
+        f"cells, and {room}; declare fewer pairs or fewer conditions": 1
         for pair in baseline.pairs or ()
         if pair.given is None
     }

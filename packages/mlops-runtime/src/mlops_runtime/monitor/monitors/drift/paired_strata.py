@@ -1,4 +1,4 @@
-"""The window's strata beside the baseline's: each beside its own, thin hours of the week beside their hour of the day."""
+"""Match the window's strata with the baseline's; sparse hours of the week are matched as hours of the day."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from mlops_runtime.contracts.monitor import Baseline, Condition, Counts, Stratum
 from mlops_runtime.monitor.counting.counts import add_strata
 
-# fewer baseline rows than these say nothing about a stratum, and would weigh as much as it does in the window
+# a stratum with fewer baseline rows is too imprecise for its weight in the window
 MINIMUM_STRATUM_ROWS = 50
 NOT_IN_BASELINE = "not in the baseline"
 
 
 @dataclass(frozen=True, slots=True)
 class PairedStrata:
-    """Which of the window's strata the baseline knows.
+    """Matched and unmatched strata of a window.
 
     Args:
-        pairs: The baseline's and the window's rows of each.
-        uncovered: Rows of each stratum that it hardly knows, by key, and of those that it does not know at all.
+        pairs: Matched strata of the baseline and of the window.
+        uncovered: Number of rows of each stratum with too few baseline rows, by key, and of strata that are not in the baseline.
     """
 
     pairs: tuple[tuple[Stratum, Stratum], ...]
@@ -26,10 +26,10 @@ class PairedStrata:
 
 
 def pair_strata(baseline: Baseline, counts: Counts) -> PairedStrata:
-    """Return which rows of the window can be compared given the conditions, and which are left out of it.
+    """Return the strata of the window that can be compared with the baseline's, and the rows of the others.
 
-    An hour of the week for which the baseline has fewer than 50 rows is compared as its hour of the day, with the rows that the
-    baseline has of that hour on all days. What has fewer then too, or is not an hour of the week, is left out.
+    An hour of the week with fewer than 50 baseline rows is compared as an hour of the day, with the baseline's rows of that hour on
+    all days. If these are too few as well, or the stratum has no hour of the week, its rows are excluded.
 
     Example:
         >>> a, b = (Stratum(key="yes", rows=rows, features=()) for rows in (900, 40))
@@ -55,7 +55,7 @@ def pair_strata(baseline: Baseline, counts: Counts) -> PairedStrata:
             pairs.append((add_strata(hour, before), add_strata(hour, strata)))
         else:
             uncovered |= {stratum.key: stratum.rows for stratum in strata}
-    # rows of no stratum of the baseline are in none of the counts' either
+    # counts have no strata for rows whose stratum is not in the baseline
     rest = counts.rows - sum(stratum.rows for stratum in counts.strata or ())
     if rest > 0:
         uncovered[NOT_IN_BASELINE] = rest
@@ -63,7 +63,7 @@ def pair_strata(baseline: Baseline, counts: Counts) -> PairedStrata:
 
 
 def by_hour_of_day(key: str, conditions: Sequence[Condition]) -> str | None:
-    """Return the key of a stratum with its hour of the week taken for that of the day; None if it has none.
+    """Return the key of a stratum with its hour of the week replaced by the hour of the day; None without an hour of the week.
 
     Example:
         >>> hour = Condition(name="when", kind="hour_of_week")

@@ -1,4 +1,4 @@
-"""What confirms a feature's drift: that it also drifted in enough of the windows before, neighbours in time that share no rows."""
+"""Persistence of drift: a feature's drift is confirmed if it drifted in enough recent windows that do not overlap."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from mlops_runtime.contracts.monitor import TESTED, MonitorState
 from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
 from mlops_runtime.monitor.spec import MonitorSpec
 
-# in lengths of a window and numbers of windows: those of days bridge a weekend, those of hours no night
+# look-back as a multiple of ``of_windows`` window lengths: daily windows bridge a weekend, hourly ones not a night
 _REACH = 2
 
 
@@ -17,9 +17,9 @@ class PastWindow:
     """An earlier window.
 
     Args:
-        start: When its first row may be from, hours merged into it included if it decided.
-        end: When it ended.
-        features: Its verdicts; None if it had too few rows to decide.
+        start: Start of the window, including hours merged into it if drift was decided.
+        end: End of the window.
+        features: Verdicts on features; None if the window had too few rows.
     """
 
     start: datetime
@@ -30,7 +30,7 @@ class PastWindow:
 def past_windows(
     reports: Iterable[MonitorReport], *, baseline_sha256: str, model_package_arn: str | None
 ) -> Iterable[PastWindow]:
-    """Yield the windows of earlier reports that count: of this model, against this baseline, not suppressed."""
+    """Yield the windows of earlier reports of this model and baseline whose drift was not suppressed."""
     for report in reports:
         is_of_this = report.baseline_sha256 == baseline_sha256 and report.model_package_arn == model_package_arn
         if not is_of_this or report.suppressed is not None:
@@ -43,16 +43,16 @@ def past_windows(
 
 
 def neighbours(earlier: Iterable[PastWindow], *, start: datetime, end: datetime, spec: MonitorSpec) -> list[PastWindow]:
-    """Return the newest windows before one that share no hour with a later one and are near, at most ``of_windows - 1``.
+    """Return up to ``of_windows - 1`` of the newest windows before one that do not overlap with later ones and are near.
 
-    Near are those that ended at most twice ``of_windows`` lengths of the window before its start. A window farther back is
-    of another time: that a feature drifted then and does now confirms nothing. A window of too few rows neither agrees nor
-    disagrees: those are returned too, beside the ``of_windows - 1`` that decided.
+    Near windows ended at most twice ``of_windows`` window lengths before its start; drift in windows farther back does not confirm
+    drift now. Windows with too few rows neither agree nor disagree: they are returned in addition to the ``of_windows - 1`` that
+    were decided.
 
     Args:
         earlier: Windows, newest first.
-        start: When the window's first row may be from, hours merged into it included.
-        end: When it ends.
+        start: Start of the window, including hours merged into it.
+        end: End of the window.
         spec: ``of_windows``.
 
     Example:
@@ -82,13 +82,13 @@ def neighbours(earlier: Iterable[PastWindow], *, start: datetime, end: datetime,
 def persist(
     features: Sequence[FeatureDrift], windows: Sequence[PastWindow], spec: MonitorSpec
 ) -> tuple[FeatureDrift, ...]:
-    """Return the features with ``persistent``, and with the windows that agree: the feature drifted in them too.
+    """Return the features with ``persistent`` and ``agreed_with``, the ends of earlier windows in which they drifted too.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html (M out of N data points).
 
     Args:
-        features: A window's verdicts.
-        windows: Its neighbours; those of too few rows do not count.
+        features: Verdicts of a window.
+        windows: The window's neighbours; those with too few rows do not count.
         spec: ``alarm_windows`` and ``of_windows``.
 
     Example:
@@ -113,17 +113,17 @@ def persist(
 
 
 def too_few_rows(windows: Iterable[PastWindow]) -> tuple[str, ...] | None:
-    """Return when those of the neighbours ended that had too few rows; None if all decided."""
+    """Return the ends of the neighbours with too few rows; None if all were decided."""
     return _ends([window for window in windows if window.features is None])
 
 
 def is_persistent(feature: FeatureDrift, earlier: Iterable[Sequence[FeatureDrift]], spec: MonitorSpec) -> bool:
-    """Return whether a feature that drifts also drifted in enough of the windows before.
+    """Return whether a feature drifted in this window and in enough earlier ones.
 
     Args:
-        feature: This window's verdict on it.
-        earlier: All verdicts of each earlier window that counts, at most ``of_windows - 1``.
-        spec: As `confirming` uses it.
+        feature: This window's verdict on the feature.
+        earlier: Verdicts of each earlier window that counts, at most ``of_windows - 1``.
+        spec: See `confirming`.
     """
     if not feature.drifted:
         return False
@@ -131,9 +131,9 @@ def is_persistent(feature: FeatureDrift, earlier: Iterable[Sequence[FeatureDrift
 
 
 def confirming(feature: FeatureDrift, spec: MonitorSpec) -> int:
-    """Return in how many of the last ``of_windows`` a feature must drift before it alarms.
+    """Return the number of the last ``of_windows`` windows in which a feature must drift before it alarms.
 
-    That is ``alarm_windows``; with fewer than 20 clusters in the baseline all of them.
+    It is ``alarm_windows``, or all of them with fewer than 20 clusters in the baseline.
 
     Example:
         >>> price = FeatureDrift(name="price", psi=0.2, p_value=1e-9, drifted=True)

@@ -1,4 +1,4 @@
-"""Would this have alarmed? The verdicts that other thresholds would have given over counts that are kept."""
+"""Replay stored counts with other thresholds: the verdicts and alarms that they would have resulted in."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,15 +18,15 @@ from mlops_runtime.monitor.window import HOUR, Window
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedWindow:
-    """What one window would have said.
+    """The replayed decision on one window.
 
     Args:
-        window: Its hours, without those merged into it.
-        hours_merged: Hours before it that were added to have rows enough.
-        rows: Rows, merged ones included.
+        window: Hours of the window, without those merged into it.
+        hours_merged: Earlier hours that were added because of too few rows.
+        rows: Rows, including merged ones.
         state: ``NOT_YET_DEPLOYED``, ``NO_TRAFFIC``, ``INSUFFICIENT_DATA``, ``OK`` or ``VIOLATION``.
-        features: Verdicts; none where there were too few rows.
-        hours_before_live: How many of its hours were over when the model went live.
+        features: Verdicts; empty with too few rows.
+        hours_before_live: Number of the window's hours that had ended when the model went live.
     """
 
     window: Window
@@ -48,20 +48,20 @@ def replay(
     end: datetime,
     live_since: datetime | None = None,
 ) -> tuple[ReplayedWindow, ...]:
-    """Return the windows that end from ``start`` to ``end``, each decided as it would have been then, oldest first.
+    """Return the windows between ``start`` and ``end``, each decided as it would have been at its end, oldest first.
 
-    What persists is looked for among the replayed windows that share no rows, so the first ones cannot persist.
+    Persistence is determined among the replayed windows that do not overlap, so the first ones cannot be persistent.
 
     Args:
-        baseline: What the counts were counted against.
+        baseline: Baseline of the counts.
         hourly: Counts by the UTC hour of their calls, in any order, several an hour; from ``merge_hours`` before ``start`` on.
         spec: The thresholds to try.
-        window_hours: Length of a window.
-        every_hours: How often one ends.
-        start: Start of the first window, a whole hour.
-        end: When the last one ends at the latest.
-        live_since: When the model went live: a window that ended before and has no counts is ``NOT_YET_DEPLOYED``, and into later
-            ones no hour before it is merged. Default: unknown.
+        window_hours: Length of a window in hours.
+        every_hours: Hours between the ends of windows.
+        start: Start of the first window, a full hour.
+        end: Latest end of the last window.
+        live_since: Time at which the model went live: a window without counts that ended before is ``NOT_YET_DEPLOYED``, and hours
+            before it are not merged into later windows. Default: unknown.
 
     Raises:
         MergeError: If counts are of another baseline.
@@ -79,8 +79,8 @@ def replay(
     """
     if window_hours < 1 or every_hours < 1 or start + window_hours * HOUR > end:
         raise ValueError(
-            f"a window of {window_hours} hours every {every_hours} must lie between {start.isoformat()} and {end.isoformat()}; "
-            "take hours above 0 and a longer time"
+            f"a window of {window_hours} hours every {every_hours} must fit between {start.isoformat()} and {end.isoformat()}; "
+            "use hours above 0 and a longer period"
         )
     by_hour: dict[datetime, list[Counts]] = defaultdict(list)
     for hour, counts in hourly:
@@ -98,7 +98,7 @@ def replay(
 
 @dataclass(frozen=True, slots=True)
 class _Tape:
-    """Counts by hour, what they are compared with, counts of nothing, and when the model went live."""
+    """Counts by hour, with their baseline, empty counts, and the time at which the model went live."""
 
     baseline: Baseline
     spec: MonitorSpec
@@ -145,8 +145,8 @@ class _Tape:
         return 0 if self.live_since is None else min(window.hours, max(0, (self.live_since - window.start) // HOUR))
 
     def _mergeable(self, window: Window) -> int:
-        """Return how many hours may be merged: none before the one in which the model went live."""
-        # a model that was live, left and came back has counts of its first time too: those are decided as they were then
+        """Return the number of hours that may be merged, none of them before the model went live."""
+        # a model that was live twice has counts of its first period, before live_since: all its hours may be merged
         if self.live_since is None or window.end <= self.live_since:
             return self.spec.merge_hours
         since = -((self.live_since - window.start) // HOUR)

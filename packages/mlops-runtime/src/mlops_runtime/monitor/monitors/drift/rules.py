@@ -1,17 +1,17 @@
-"""Rules on shares and pairs.
+"""Tests of distributions, shares, and associations of pairs of features.
 
-The whole distribution is tested by a minimum-effect chi-square, what its cells hide by exact tests of one share, a pair of features
-by whether they go together as they did.
+A minimum-effect chi-square test compares whole distributions, exact binomial tests compare single shares, and a test of common odds
+ratios compares the association of a pair.
 
-Each rule gives a p-value of "nothing moved by more than what matters" that is valid by itself. `decide` combines a feature's rules
-by Bonferroni and the features by Holm.
+Each rule returns a valid p-value of the null hypothesis that nothing shifted by more than the minimum effect. `decide` combines a
+feature's rules by Bonferroni and the features by Holm.
 
 See: Murphy and Myors 1999, "Testing the hypothesis that treatments have negligible effects: minimum-effect tests", Journal of
 Applied Psychology 84; Rao and Scott 1984, "On chi-squared tests for multiway contingency tables", Annals of Statistics 12;
 Cochran 1954, "Some methods for strengthening the common chi-squared tests", Biometrics 10; Bishop, Fienberg and
 Holland 1975, "Discrete Multivariate Analysis", 3.5 (no three-factor interaction, iterative proportional fitting); Deming and
 Stephan 1940, Annals of Mathematical Statistics 11; Fellegi 1980, "Approximate tests of independence and goodness of fit based on
-stratified multistage samples", JASA 75 (F with one fewer degrees of freedom than clusters).
+stratified multistage samples", JASA 75 (F with one degree of freedom less than clusters).
 """
 
 import math
@@ -28,16 +28,16 @@ from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, estimated_
 from mlops_runtime.monitor.spec import MINIMUM_SHARE, MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
 
-# Cochran: about five independent rows expected a cell
+# Cochran: at least about five expected independent rows a cell
 MINIMUM_EXPECTED = 5
-# a mean that moves by d deviations brings d * 0.18 to the upper tenth of a normal feature, where sqrt(0.1 * 0.9) is 0.3
+# a shift of the mean by d standard deviations adds d * 0.18 to the upper tenth of a normal feature, where sqrt(0.1 * 0.9) is 0.3
 BIN_PART = 2 / 3
 
 Wide = npt.NDArray[np.float64]
 
 
 class Rule(StrEnum):
-    """What moved: the value of `FeatureDrift.rule`."""
+    """Tests for drift: the values of `FeatureDrift.rule`."""
 
     DISTRIBUTION = "distribution"
     MEAN = "mean"
@@ -55,7 +55,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule's p-value, and what to say if it is the one that decides."""
+    """A rule's p-value, and its description in words."""
 
     rule: Rule
     p_value: float
@@ -63,15 +63,15 @@ class Finding:
 
 
 def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
-    """Test whether the distribution moved by more than ``minimum_effect``.
+    """Test whether the distribution shifted by more than ``minimum_effect``.
 
     Under a shift of PSI delta, with n baseline and m window rows, the chi-square statistic of homogeneity has a non-central
-    chi-square distribution with non-centrality delta * n * m / (n + m). Clustered rows: statistic, degrees of freedom and
-    non-centrality are corrected by the mean and the spread of the design effects (Rao and Scott's second order). Where the
-    window holds so few clusters that its statistic varies more than that, its variance is matched instead (Satterthwaite's way).
+    chi-square distribution with non-centrality delta * n * m / (n + m). For clustered rows, statistic, degrees of freedom and
+    non-centrality are corrected by mean and spread of the design effects (Rao and Scott's second order). If the window has so few
+    clusters that its statistic varies more, its variance is matched instead (Satterthwaite).
 
-    Cells of rare levels, and those where fewer than five independent rows are expected, are one cell; it is left out if it too
-    has fewer. Which they are depends on the baseline and the window's size, never on what the window holds.
+    Cells of rare levels, and cells with fewer than five expected independent rows, are pooled; the pool is dropped if it has fewer
+    too. Pooling depends on the baseline and the window's size only, not on the window's counts.
     """
     a, b, effects = compared.expected, compared.observed, compared.design_effects
     n, m = compared.baseline_rows, compared.window_rows
@@ -115,17 +115,17 @@ def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Find
 
 
 def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Finding]:
-    """Test whether the share of nulls, of what the baseline never saw, or of any one value or level moved.
+    """Test whether the shares of nulls, of new levels, of values out of range, or of any single value, level, bin or tail shifted.
 
-    Each is an exact binomial test of a share that exceeds the baseline's by more than a margin: by ``minimum_share`` where the
-    value was rare, by nothing where a closed list has a new level, else by what makes ``minimum_effect`` on one cell. Values and
-    levels are many: Bonferroni over them. A share
-    of 0 in the baseline is one that up to one more row, or cluster, would have shown. A bin that grows alone, as by a new default
-    within it, is tested too, and each tail for which the baseline has an edge.
+    Each is an exact binomial test whether a share exceeds the baseline's by more than a margin: ``minimum_share`` for rare values,
+    0 for new levels of a closed list, else the shift that amounts to ``minimum_effect`` in one cell; with Bonferroni over values
+    and levels. The baseline's share is increased by one row, or cluster, since a share of 0 in a sample does not exclude rare
+    values. Bins are tested for growth, for example by a new default value within them, and each tail for which the baseline has an
+    edge.
 
-    Clustered rows count as often as they come: by the cell's jumps alone, which a few clusters of their own kind make larger than
-    its design effect. The binomial on rows over jumps is the tail of a sum of batches with the right second and third moments; the
-    excess of `distribution` is of the same clusters and would count them twice.
+    For clustered rows, counts are divided by the cell's jumps, which a few atypical clusters make larger than its design effect:
+    the binomial of the divided counts has the second and third moments of a sum of batches. The excess of `distribution` is not
+    applied: it stems from the same clusters, which would count twice.
     """
     findings = missing_or_new(compared, cells, spec)
     if cells.outside:
@@ -140,7 +140,7 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
 
 
 def missing_or_new(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Finding]:
-    """Test the shares of nulls and of levels that the baseline never saw, as `shares` says."""
+    """Test the shares of nulls and of new levels, see `shares`."""
     null = len(compared.expected) - 1
     findings = [_share(compared, [null], Rule.NULL_SHARE, "nulls", spec)]
     if cells.new is not None:
@@ -151,11 +151,11 @@ def missing_or_new(compared: Comparison, cells: Layout, spec: MonitorSpec) -> li
 
 
 def types(compared: Comparison, spec: MonitorSpec) -> Finding:
-    """Test whether values came that no cell holds: of another type, or infinite numbers; with Bonferroni over the two.
+    """Test the shares of values outside all cells: of another type, and infinite numbers; with Bonferroni over the two.
 
-    The training split has none of another type, so that their share is tested as that of nulls is, against ``minimum_share``; of
-    all values that were sent, under any conditions. Of infinite ones it may have some: their share may rise as that of nulls may.
-    Clustered rows count as often as the feature's most clustered cell comes.
+    The training split has no values of another type, so the margin of their share is ``minimum_share``; it is the share of all
+    values sent, under any conditions. The training split may have infinite numbers: their share is tested like that of nulls. For
+    clustered rows, counts are divided by the largest jumps of the feature's cells.
     """
     feature, sent = compared.feature, compared.sent
     n = float(sum(feature.counts)) + (feature.infinite or 0)
@@ -164,7 +164,7 @@ def types(compared: Comparison, spec: MonitorSpec) -> Finding:
     if compared.invalid and n:
         p_value = excess_tail(compared.invalid, sent, 0.0, n, margin=spec.minimum_share, effect=effect)
         kind = "number" if feature.type == "number" else "text"
-        said = f"{percent(compared.invalid / sent)} of the values are no {kind}"
+        said = f"{percent(compared.invalid / sent)} of the values are not of type {kind}"
         found.append(Finding(Rule.TYPE, p_value, lambda: said))
     if compared.infinite and n:
         rows, known = compared.window_rows + compared.infinite, compared.baseline_rows + compared.expected_infinite
@@ -195,7 +195,7 @@ def chi_square(a: Wide, b: Wide) -> tuple[float, int]:
 
 
 def cluster_freedom(of: FeatureBaseline | PairBaseline) -> float | None:
-    """Return the degrees of freedom of what clusters say of a variance: one fewer than clusters; None for independent rows.
+    """Return the degrees of freedom of a variance estimated between clusters: one less than clusters; None for independent rows.
 
     Example:
         >>> cluster_freedom(FeatureBaseline(name="x", type="number", counts=(9, 0), clusters=18))
@@ -213,15 +213,15 @@ def minimum_effect_tail(
     *,
     known_by: float | None = None,
 ) -> float:
-    """Return the p-value of a chi-square statistic under the largest effect that does not matter, for clustered rows.
+    """Return the p-value of a chi-square statistic at the minimum effect, for clustered rows.
 
     Args:
-        statistic: Of independent rows.
-        freedom: Its degrees of freedom.
-        noncentrality: At the minimum effect, of independent rows.
+        statistic: Statistic of independent rows.
+        freedom: Degrees of freedom of the statistic.
+        noncentrality: Non-centrality of independent rows at the minimum effect.
         dispersion: Mean design effect.
-        spread: Squared coefficient of variation of the design effects, and what else makes the statistic vary as much; None is 0.
-        known_by: Degrees of freedom of the design effects' estimate. Default: they are known.
+        spread: Squared coefficient of variation of the design effects, plus other excess variation of the statistic; None is 0.
+        known_by: Degrees of freedom of the estimate of the design effects. Default: they are known.
     """
     wide = 1 + (spread or 0.0)
     scale = dispersion * wide
@@ -234,10 +234,10 @@ def minimum_effect_tail(
 def excess_tail(
     observed: float, rows: float, expected: float, baseline_rows: float, *, margin: float, effect: float
 ) -> float:
-    """Return the p-value of a share being above the baseline's by no more than a margin: exact binomial on independent rows.
+    """Return the p-value of the null hypothesis that a share exceeds the baseline's by at most a margin, by an exact binomial test.
 
-    The baseline's share is itself a sample's: the window counts the rows that the difference of the two is worth, harmonically,
-    over the design effect.
+    The baseline's share is a sample estimate too: the window's rows are reduced to the effective (harmonic) size of the difference
+    and divided by the design effect.
 
     Example:
         >>> round(excess_tail(50, 1000, 0, 1_000_000, margin=0.04, effect=1.0), 3)
@@ -252,7 +252,7 @@ def excess_tail(
 
 
 def margin_of(share: float, spec: MonitorSpec) -> float:
-    """Return by how much a share may rise: ``minimum_share``, or what makes ``minimum_effect`` on one cell if that is more.
+    """Return the margin of a share: ``minimum_share``, or the shift that amounts to ``minimum_effect`` in one cell if larger.
 
     Example:
         >>> margin_of(0.0, MonitorSpec()), margin_of(0.2, MonitorSpec())
@@ -269,8 +269,8 @@ def _share(
     effect = float(compared.jumps[[*which]].max())
     margin = margin_of(min(1.0, a / n), spec)
     if rule is Rule.NEW_LEVEL:
-        # each level that is new is rare, also where there are many of them; of a closed list none is ordinary, and that none of the
-        # baseline's rows had one bounds what may still come
+        # each new level is rare, even if there are many of them. A closed list should have none: its margin is 0, and the size of
+        # the baseline bounds the share that chance may explain
         is_free = compared.feature.closed and spec.minimum_share == MINIMUM_SHARE
         margin = 0.0 if is_free else spec.minimum_share
     p_value = excess_tail(b, m, a, n, margin=margin, effect=effect)
@@ -283,10 +283,10 @@ def _values(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     n, m = compared.baseline_rows, compared.window_rows
     before, after, effects = a / n, b / m, compared.jumps[which]
     margins = np.maximum(spec.minimum_share, np.sqrt(spec.minimum_effect * before * (1 - before)))
-    # each of the levels in such a cell is rare, also where the cell is not
+    # each level in such a cell is rare, even if the cell is not
     margins[np.isin(which, cells.rare)] = spec.minimum_share
     best, at = 1.0, 0
-    # exact tails only of shares beyond their margin: in a quiet window there are hardly any
+    # exact tails only for shares beyond their margin: without drift hardly any
     for cell in np.flatnonzero(np.abs(after - before) > margins):
         found, known = (b[cell], a[cell]) if after[cell] > before[cell] else (m - b[cell], n - a[cell])
         margin, effect = float(margins[cell]), float(effects[cell])
@@ -295,12 +295,12 @@ def _values(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
             best, at = p_value, int(cell)
     name = cells.names[which[at]]
     moved = f"{name}: from {percent(before[at])} to {percent(after[at])} of the rows"
-    # a share may rise or fall
+    # times 2: a share may rise or fall
     return Finding(Rule.VALUE_SHARE, min(1.0, best * 2 * len(which)), lambda: moved)
 
 
 def _bins(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
-    """Test whether one bin grew: by two thirds of what makes ``minimum_effect`` on it, about what a mean at its margin moves."""
+    """Test whether a bin grew by more than two thirds of ``minimum_effect`` in one cell, the effect of a mean at its margin."""
     n, m = compared.baseline_rows, compared.window_rows
     apart = {*cells.values, *cells.outside, len(compared.expected) - 1}
     which = np.array([cell for cell in range(len(compared.expected)) if cell not in apart], dtype=np.int64)
@@ -319,10 +319,10 @@ def _bins(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
 
 
 def _tail(compared: Comparison, tails: Tails, spec: MonitorSpec) -> Finding:
-    """Test whether more or fewer rows lie beyond an edge in the tails, with the margin of a bin that grows."""
+    """Test whether the share beyond a tail edge rose or fell, with the margin of `_bins`."""
     n, m = compared.baseline_rows, compared.window_rows
     before, after = tails.expected / n, tails.observed / m
-    # few clusters reach into a tail: one that lies there wholly brings its rows at once, like one in the outer tenth
+    # few clusters extend into a tail; one that lies in it entirely has a burst as large as one in the outer decile
     bins = np.flatnonzero(compared.expected[:-1] > 0)
     outer = float(compared.jumps[[bins[0], bins[-1]]].max()) if len(bins) else 1.0
     jumps = np.maximum(tails.jumps, outer)
@@ -338,12 +338,12 @@ def _tail(compared: Comparison, tails: Tails, spec: MonitorSpec) -> Finding:
     if best == 1:
         return Finding(Rule.TAIL, 1.0, str)
     moved = f"tail {tails.names[at]}: from {percent(before[at])} to {percent(after[at])} of the rows"
-    # a tail may grow or shrink
+    # times 2: a tail may grow or shrink
     return Finding(Rule.TAIL, min(1.0, best * 2 * len(margins)), lambda: moved)
 
 
 def _named(cells: Layout, pooled: npt.NDArray[np.bool_], before: Wide, after: Wide) -> str:
-    """Return what cells that are one are called: as the one of them that makes most of how they moved, if one does."""
+    """Return the name of pooled cells, with the one that accounts for most of the shift, if any."""
     which = np.flatnonzero(pooled)
     moved = after[which] - before[which]
     most = int(np.argmax(np.abs(moved)))
@@ -368,7 +368,7 @@ _FEWEST_GROUPS = 2
 
 
 def pair_name(pair: PairBaseline) -> str:
-    """Return what a pair is called in a report.
+    """Return the name of a pair in reports.
 
     Example:
         >>> pair_name(PairBaseline(first="price", second="store", first_groups=(), second_groups=(), counts=()))
@@ -383,17 +383,17 @@ def association(
     features: tuple[FeatureBaseline, FeatureBaseline],
     spec: MonitorSpec,
 ) -> Finding:
-    """Test whether the association of two features moved by more than ``minimum_effect``, in one table or in several together.
+    """Test whether the association of two features shifted by more than ``minimum_effect``, in one table or in several together.
 
-    The model is that both tables have the same odds ratios, each with margins of its own: what it expects is fitted by iterative
-    proportions. Pearson's statistic has (rows - 1) * (columns - 1) degrees of freedom, non-central at the minimum effect. Groups
-    that either table hardly has are left out of both. Of several tables the statistics, degrees of freedom and non-centralities
-    add up.
+    The null model has common odds ratios in both tables, each with its own margins; expected counts are fitted by iterative
+    proportional fitting. Pearson's statistic has (rows - 1) * (columns - 1) degrees of freedom, non-central at the minimum effect.
+    Groups with hardly any rows in either table are excluded. For several tables, statistics, degrees of freedom and
+    non-centralities are summed.
 
     Args:
-        pair: Its groups, and how much more its rows vary than independent ones.
-        tables: The counts of the baseline and of the window, each of shape (cells,); given conditions one pair of them a stratum.
-        features: The two baselines.
+        pair: Groups and design effects of the pair.
+        tables: Counts of the baseline and of the window, each of shape (cells,); given conditions one pair of tables a stratum.
+        features: Baselines of the two features.
         spec: ``minimum_effect``.
     """
     shape = (max(pair.first_groups) + 1, max(pair.second_groups) + 1)
@@ -428,7 +428,7 @@ def association(
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """Two tables without the groups that either hardly has, what they would hold with common odds ratios, and their statistic."""
+    """Two tables without sparse groups, their expected counts with common odds ratios, and the statistic."""
 
     tables: Wide
     fitted: Wide
@@ -439,20 +439,20 @@ class _Fit:
 
 
 def _fit(tables: Wide, effect: float) -> _Fit | None:
-    """Return the fit; None where the tables have too few groups."""
+    """Return the fit; None if the tables have too few groups."""
     tables, rows, columns = _filled(tables, effect)
     if min(len(rows), len(columns)) < _FEWEST_GROUPS:
         return None
     fitted = same_odds_ratios(tables)
     some = fitted > 0
     statistic = float(((tables[some] - fitted[some]) ** 2 / fitted[some]).sum())
-    # a cell that neither table has says nothing
+    # cells that are empty in both tables do not count
     freedom = (len(rows) - 1) * (len(columns) - 1) - int((tables.sum(axis=0) == 0).sum())
     return None if freedom <= 0 else _Fit(tables, fitted, rows, columns, statistic, freedom)
 
 
 def same_odds_ratios(tables: Wide) -> Wide:
-    """Return what two tables would hold with the margins they have and common odds ratios, shape (2, rows, columns).
+    """Return the expected counts of two tables with their own margins and common odds ratios, shape (2, rows, columns).
 
     Example:
         >>> same_odds_ratios(np.array([[[4.0, 1.0], [1.0, 4.0]], [[8.0, 2.0], [2.0, 8.0]]])).round(6).tolist()[0]
@@ -470,7 +470,7 @@ def same_odds_ratios(tables: Wide) -> Wide:
 
 
 def _filled(tables: Wide, effect: float) -> tuple[Wide, list[int], list[int]]:
-    """Leave out groups in which fewer independent rows than a cell needs, times the other's groups, lie in either table."""
+    """Drop sparse groups: in either table fewer independent rows than `MINIMUM_EXPECTED` times the other feature's groups."""
     rows, columns = list(range(tables.shape[1])), list(range(tables.shape[2]))
     while rows and columns:
         part = tables[:, rows][:, :, columns]
@@ -479,7 +479,7 @@ def _filled(tables: Wide, effect: float) -> tuple[Wide, list[int], list[int]]:
         keep_columns = by_column >= MINIMUM_EXPECTED * len(rows)
         if keep_rows.all() and keep_columns.all():
             return part, rows, columns
-        # one at a time: leaving out a group of one feature may fill the other's
+        # one at a time: dropping a group lowers the requirement of the other feature's groups
         if by_row.min() * len(rows) <= by_column.min() * len(columns):
             rows.pop(int(np.argmin(by_row)))
         else:

@@ -1,4 +1,4 @@
-"""Which features a decision tested, in part or not at all, and which moved far although nothing can be said of them."""
+"""Tested, partly tested and untested features of a drift decision, and large shifts that no test could confirm."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,21 +8,21 @@ from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.monitors.drift.decision import CALL_TIMES, UNREADABLE_ROWS
 from mlops_runtime.monitor.spec import MonitorSpec
 
-# what people call a large shift; a smaller one of a feature that was not tested is not worth a person's time
+# commonly called a large shift; smaller shifts of untested features are not reported for inspection
 _LARGE_PSI = 0.25
 _NAMED = 3
 _REASONS = {
     "few_clusters": "too few clusters",
     "few_rows": "too few rows",
-    "condition_unknown": "conditions that the baseline does not know",
+    "condition_unknown": "conditions that are not in the baseline",
 }
 
 
 def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
-    """Return the features whose test says that a window was compared: those that are not left out for good.
+    """Return the features that count as compared in a window, without those excluded permanently.
 
-    Which columns are null and which rows cannot be read is known of any window, and predictions are made of any input: they count
-    only where nothing else is tested by choice.
+    Null patterns, unreadable rows and call times do not count, since every window has them. Predictions, which exist for any input,
+    count only if no other feature does.
 
     Example:
         >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="", left_out={"order": "identifier"})
@@ -39,10 +39,10 @@ def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureD
 
 
 def scrutinise(baseline: Baseline, features: Iterable[FeatureDrift]) -> Scrutiny:
-    """Return what of the features that were asked for was tested.
+    """Return which features were tested, in part or not at all.
 
-    Of a category that was tested in part every share was: it is known. Of a number that was, neither where it lies nor how wide it
-    is; it is as unknown as one that was not tested.
+    All shares of a partly tested category were tested: its result is known. Of a partly tested number neither location nor spread
+    was tested: it is as unknown as an untested one.
 
     Example:
         >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="")
@@ -63,11 +63,11 @@ def scrutinise(baseline: Baseline, features: Iterable[FeatureDrift]) -> Scrutiny
 
 
 def is_enough(found: Scrutiny, spec: MonitorSpec) -> bool:
-    """Return whether so much was tested that a window without a finding holds.
+    """Return whether enough was tested for a window without a finding to be ``OK``.
 
     Args:
-        found: What was tested.
-        spec: ``maximum_untested``, and ``alarm_features``, each of which must have been tested.
+        found: The tested and untested features.
+        spec: ``maximum_untested``, and ``alarm_features``, all of which must have been tested.
 
     Example:
         >>> is_enough(Scrutiny(asked=10, untested=("a", "b"), unknown=("a", "b")), MonitorSpec())
@@ -81,7 +81,7 @@ def is_enough(found: Scrutiny, spec: MonitorSpec) -> bool:
 
 
 def to_inspect(features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
-    """Return features that no test calls drifted and that moved by more than ordinary windows do, the farthest first.
+    """Return untested features with a larger PSI than windows without drift, the largest ratio first.
 
     Example:
         >>> moved = FeatureDrift(
@@ -95,7 +95,7 @@ def to_inspect(features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
 
 
 def untested_words(found: Scrutiny, features: Sequence[FeatureDrift]) -> list[str]:
-    """Return what was tested in part and what was not, with the reasons, as parts of a sentence.
+    """Return the partly tested and the untested features with the reasons, as parts of a sentence.
 
     Example:
         >>> store = FeatureDrift(name="store", psi=0, p_value=1, drifted=False, in_part="few", reason="few_clusters")

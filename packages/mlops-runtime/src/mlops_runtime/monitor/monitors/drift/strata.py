@@ -1,9 +1,9 @@
-"""What the margin at the window's mix of conditions dilutes: drift in one stratum, or in opposite directions in several.
+"""Tests within strata, for drift that is diluted at the window's mix of conditions: in one stratum, or in opposite directions.
 
-Two looks beside the margin's. The strata's chi-square statistics add up, with their degrees of freedom and non-centralities: that
-sees what happens in many strata and cancels in the margin. The smallest p-value of one stratum, times the number of strata, sees
-what happens in one. A stratum has few rows: where a number lies there is asked of its normal scores alone, whose tails hold for
-a few rows of any distribution.
+Two tests complement the one at the window's mix. The sum of the strata's chi-square statistics, degrees of freedom and
+non-centralities detects shifts in many strata that cancel in the mix. The smallest p-value of a stratum, times the number of
+strata, detects a shift in one. Strata have few rows: their location is tested by normal scores only, whose tails are valid for
+small samples of any distribution.
 
 See: Cochran 1954, "Some methods for strengthening the common chi-squared tests", Biometrics 10 (sums over tables); van
 der Waerden 1952, "Order tests for the two-sample problem and their power", Indagationes Mathematicae 14.
@@ -24,26 +24,26 @@ from mlops_runtime.monitor.monitors.drift.tails import estimated_tail, skewed_ta
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import change
 
-# a statistic nearer to its mean than this, in standard deviations, is one of a quiet stratum: its tail decides nothing
+# standard deviations above its mean below which a statistic is never significant
 _NEAR = 2.0
-# what a share is above the baseline's in ordinary strata, in standard deviations of independent rows: no p-value below 0.01
+# standard deviations of independent rows above the baseline's share below which no p-value is under 0.01
 _FEW = 2.0
-# as for the window: in strata of fewer clusters one of its own kind decides the statistic
+# above it, a stratum has so few clusters that a single atypical one decides the statistic
 _MAXIMUM_EXCESS = 2.0
-# a variance of scores that all are one, but for rounding
+# smaller variances of scores are rounding errors of equal scores
 _NOTHING = 1e-12
-# of a stratum's part of the significance: where a number lies is what a few rows can tell; categories give that part to the others
+# weights of a stratum's significance level: location needs the fewest rows; for categories the others share its part
 _PLACE, _DISTRIBUTION, _SHARES, _TYPES = 0.7, 0.2, 0.09, 0.01
 
 Wide = npt.NDArray[np.float64]
 
 
 def together(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
-    """Test whether the distributions moved within the strata, by the sum of the statistics of those that have cells enough.
+    """Test whether distributions shifted within strata, by the sum of the statistics of strata with enough filled cells.
 
     Args:
-        compared: The window beside its baseline, with strata.
-        cells: What each cell stands for.
+        compared: The window compared with its baseline, with strata.
+        cells: Layout of the cells.
         spec: ``minimum_effect``.
     """
     tables = _tables(compared, cells, spec)
@@ -53,7 +53,7 @@ def together(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     statistic, freedom = float(tables.statistic[some].sum()), int(tables.freedom[some].sum())
     effects, weights = tables.effect[some], tables.freedom[some] / freedom
     mean_effect = float((weights * effects).sum())
-    # where strata vary differently, those that vary most decide how much the sum does
+    # strata with the largest design effects dominate the variance of the sum
     unlike = float((weights * effects**2).sum()) / mean_effect**2
     p_value = minimum_effect_tail(
         statistic,
@@ -73,14 +73,14 @@ def together(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
 
 
 def smallest(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
-    """Test each stratum by itself: its distribution, where a number lies, nulls, new levels and types.
+    """Test each stratum individually: distribution, location of a number, nulls, new levels and types.
 
-    Bonferroni over rules, with weights, and over strata.
+    Weighted Bonferroni over rules, Bonferroni over strata.
 
     Args:
-        compared: The window beside its baseline, with strata.
-        cells: What each cell stands for.
-        spec: Effects that matter.
+        compared: The window compared with its baseline, with strata.
+        cells: Layout of the cells.
+        spec: Minimum effects.
     """
     tables = _tables(compared, cells, spec)
     moved = tables.usable & (tables.apart > _NEAR)
@@ -108,13 +108,13 @@ def smallest(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Normal scores of all strata at once, each of shape (strata,).
+    """Normal scores of all strata, each of shape (strata,).
 
     Args:
-        gap: Mean score of the window's rows less that of the baseline's.
-        apart: How far the gap is beyond ``minimum_effect``, in standard deviations.
-        across: From there to as far in the other direction.
-        skewness: Of the window's mean score, upwards.
+        gap: Mean score of the window's rows minus that of the baseline's.
+        apart: Distance of the gap beyond ``minimum_effect``, in standard errors.
+        across: Twice the margin of ``minimum_effect``, in standard errors.
+        skewness: Skewness of the window's mean score.
         freedom: Degrees of freedom of the variance.
     """
 
@@ -125,10 +125,10 @@ class _Places:
     freedom: Wide
 
     def finding(self, at: int, stratum: Comparison) -> Finding:
-        """Return the p-value of one stratum: the chance of as large a gap either way, where the mean lies as far off as it may.
+        """Return the p-value of one stratum: the probability of as large a gap in either direction for a mean at the margin.
 
-        It is nearer to one tail than to two, since a mean that lies off in one direction seldom shows as far in the other. Both
-        are as likely, as of a test of no effect, where the strata are too thin to see what does not matter.
+        It is close to one-sided: a mean shifted in one direction is seldom observed as far in the other. It approaches the
+        two-sided test of no effect if the stratum is too small to detect the margin.
         """
         z, other, gap = float(self.apart[at]), float(self.apart[at] + self.across[at]), float(self.gap[at])
         skewness = math.copysign(1.0, gap) * float(self.skewness[at])
@@ -149,10 +149,10 @@ class _Places:
 
 
 def _places(compared: Comparison, finer: tuple[Wide, Wide], spec: MonitorSpec) -> _Places:
-    """Return how far the mean normal score of each stratum moved, for clustered rows; the wider of both samples counts.
+    """Return the shift of the mean normal score of each stratum, for clustered rows, with the larger variance of both samples.
 
-    A gap of the root of ``minimum_effect`` in standard deviations of the scores does not matter, as of a normal mean. The wider of
-    two variances has about twice the degrees of freedom that the baseline's own rows have: 1e-6 is 1.0e-6 of normal values.
+    The margin is the square root of ``minimum_effect`` in standard deviations of the scores, as for a normal mean. The larger of
+    two variances has about twice the degrees of freedom of the baseline's rows: for normal values a p-value of 1e-6 is 1.0e-6.
     """
     known, found = finer
     scores = place_scores(known.sum(axis=0))
@@ -180,7 +180,7 @@ def _places(compared: Comparison, finer: tuple[Wide, Wide], spec: MonitorSpec) -
 
 
 def _rose(compared: Comparison, cells: Layout) -> npt.NDArray[np.bool_]:
-    """Return in which strata there are more nulls, new levels or values of another type than the baseline has: a cheap look."""
+    """Return a quick screening of strata: more nulls or new levels than in the baseline, invalid or infinite values."""
     which = [-1] if cells.new is None else [-1, cells.new]
     a = np.array([stratum.expected for stratum in compared.strata.values()])
     b = np.array([stratum.observed for stratum in compared.strata.values()])
@@ -194,14 +194,14 @@ def _rose(compared: Comparison, cells: Layout) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
-    """Statistics of all strata at once, each of shape (strata,).
+    """Statistics of all strata, each of shape (strata,).
 
     Args:
-        statistic: Chi-square of homogeneity over the cells that hold enough.
-        freedom: Its degrees of freedom.
-        noncentrality: At the minimum effect.
+        statistic: Chi-square statistic of homogeneity over the cells with enough rows.
+        freedom: Degrees of freedom of the statistic.
+        noncentrality: Non-centrality at the minimum effect.
         effect: Mean design effect of the cells.
-        usable: Whether two cells or more hold enough.
+        usable: Whether two cells or more have enough rows.
     """
 
     statistic: Wide
@@ -212,14 +212,14 @@ class _Tables:
 
     @property
     def apart(self) -> Wide:
-        """How many standard deviations each statistic is above the mean that it has at the minimum effect."""
+        """Distance of each statistic above its mean at the minimum effect, in standard deviations."""
         mean = self.freedom + self.noncentrality / self.effect
         deviation = np.sqrt(2 * (self.freedom + 2 * self.noncentrality / self.effect))
         return np.asarray((self.statistic / self.effect - mean) / np.where(deviation > 0, deviation, 1.0))
 
 
 def _tables(compared: Comparison, cells: Layout, spec: MonitorSpec) -> _Tables:
-    """Return the statistics as `rules.distribution` has them of one table: cells that hold little are one, or left out."""
+    """Return the statistics of `rules.distribution` for each stratum: sparse cells are pooled or dropped."""
     a = np.array([stratum.expected for stratum in compared.strata.values()])
     b = np.array([stratum.observed for stratum in compared.strata.values()])
     effects = np.array([stratum.design_effects for stratum in compared.strata.values()])

@@ -1,4 +1,4 @@
-"""Tails of the distributions that the rules need, in numpy: scipy would add 113 MB and a second to the function's cold start."""
+"""Tail probabilities of the distributions that the tests use, in numpy: scipy would add 113 MB and a second to a cold start."""
 
 import math
 from collections.abc import Callable
@@ -7,20 +7,20 @@ from functools import lru_cache
 import numpy as np
 
 _STEP = 1e-17
-# below it the shape is so large that the gamma's sums are long and its tail is the normal's
+# skewness below which the normal tail is used: the gamma's shape would be very large and its sums long
 _SYMMETRIC = 0.01
 _Z95 = 1.959963984540054
 _Z90 = 1.6448536269514722
-# degrees of freedom from which a cube is near enough to the chi-square's points
+# degrees of freedom from which Wilson and Hilferty's cube is accurate enough
 _CUBE_FROM = 2.0
-# below it the logarithm of gamma loses nothing; above it Stirling's series has all digits in five terms
+# below it lgamma has full precision; above it Stirling's series has, with five terms
 _STIRLING = 15.0
 _STIRLING_TERMS = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
-# with as many degrees of freedom a variance is known: p-values of 1 in 3,000 are a tenth off
+# degrees of freedom from which a variance counts as known: p-values of 1 in 3,000 are off by a tenth
 _KNOWN_FROM = 400.0
-# p-values above it decide nothing
+# larger p-values are never significant and returned without correction
 _LIKELY = 0.2
-# with which t's tails of five degrees of freedom are right to two digits down to 1e-4, those of ten to one in a million
+# quadrature nodes: tails of t are accurate to two digits down to 1e-4 with 5 degrees of freedom, down to 1e-6 with 10
 _NODES = 48
 
 
@@ -39,11 +39,11 @@ def noncentral_chi2_tail(x: float, df: float, noncentrality: float) -> float:
     if x > mean + 60 * deviation:
         return 0.0  # below 1e-100: no decision needs it
     half, y = noncentrality / 2, x / 2
-    # where the product of weight and tail lies: between the weights' mode and the tails' rise, and well around both
+    # range of the terms that matter: from the mode of the weights to the rise of the tails, with a margin
     low = max(0, int(half - 12 * math.sqrt(half + 1)))
     high = int(max(half, y) + 12 * math.sqrt(max(half, y) + 1) + 20)
     j = np.arange(low, high + 1)
-    # log weights: Poisson(half) at j, by cumulated ratios from the lowest
+    # log weights: Poisson(half) at j, by cumulative ratios from the lowest
     if half == 0:
         return _central_tail(df / 2, y)
     weights = _log_poisson(low, half) + np.concatenate([[0.0], np.cumsum(np.log(half / j[1:]))])
@@ -55,17 +55,17 @@ def noncentral_chi2_tail(x: float, df: float, noncentrality: float) -> float:
 
 
 def chi2_point(df: float, known_by: float | None = None) -> float:
-    """Return the point that a chi-square variable exceeds with a probability of 5 %, to one part in a hundred.
+    """Return the 95 % quantile of a chi-square variable, accurate to 1 %.
 
-    From two degrees of freedom on it is Wilson and Hilferty's cube, below it is searched for. Of a variable whose variance was
-    estimated it is that of ``df`` times Fisher's F, by Paulson's cube: to 3 parts in a hundred from 4 degrees of freedom of the
-    estimate on, too high below them, and by up to a fifth where ``df`` is below 2.
+    From two degrees of freedom on it is Wilson and Hilferty's cube; below, it is found by bisection. If the variance was estimated
+    it is the quantile of ``df`` times Fisher's F, by Paulson's cube: accurate to 3 % from 4 degrees of freedom of the estimate on,
+    too high below, and by up to a fifth if ``df`` is below 2.
 
     See: Wilson and Hilferty 1931, "The distribution of chi-square", PNAS 17; Paulson 1942, "An approximate normalization of the
     analysis of variance distribution", Annals of Mathematical Statistics 13.
 
     Args:
-        df: Degrees of freedom, above 0, a fraction too.
+        df: Degrees of freedom, above 0, may be fractional.
         known_by: Degrees of freedom of the estimated variance. Default: it is known.
 
     Example:
@@ -73,7 +73,7 @@ def chi2_point(df: float, known_by: float | None = None) -> float:
         (16.9, 30.6)
     """
     if known_by is not None and known_by < _KNOWN_FROM:
-        # two, so that the estimate's degrees of freedom have a point
+        # at least two: the quantile does not exist for fewer
         few, at_least = max(2.0, known_by), max(df, _CUBE_FROM)
         estimated, known = _f_point(at_least, few), chi2_point(at_least)
         return estimated if df >= _CUBE_FROM else chi2_point(df) * estimated / known
@@ -87,7 +87,7 @@ def chi2_point(df: float, known_by: float | None = None) -> float:
 
 
 def _f_point(df: float, freedom: float) -> float:
-    """Return ``df`` times the point of Fisher's F: the larger root of what makes the difference of two cubes normal."""
+    """Return ``df`` times the 95 % quantile of Fisher's F, the larger root of Paulson's normal approximation."""
     own, other = 2 / (9 * df), 2 / (9 * freedom)
     square, middle, rest = (
         (1 - other) ** 2 - _Z90**2 * other,
@@ -110,7 +110,7 @@ def binomial_tail(successes: int, trials: int, probability: float) -> float:
         return 0.0
     if probability >= 1:
         return 1.0
-    # the sum runs away from the mean, where the terms fall, as far as they matter: 12 standard deviations, or a Poisson's far tail
+    # sum away from the mean, over decreasing terms, for 12 standard deviations or the far tail of a Poisson variable
     upper = successes > trials * probability
     reach = int(12 * math.sqrt(trials * probability * (1 - probability))) + 120
     k = np.arange(successes, min(trials, successes + reach) + 1)
@@ -125,15 +125,15 @@ def binomial_tail(successes: int, trials: int, probability: float) -> float:
 
 
 def skewed_tail(z: float, skewness: float) -> float:
-    """Return P(Z > z) for a standardised mean of skewed values: Pearson's type III, which is the normal at skewness 0.
+    """Return P(Z > z) for a standardised mean of skewed values, by Pearson's type III distribution (normal at skewness 0).
 
-    A mean of a few hundred prices is itself skewed: the normal tail beyond four standard deviations is several times too small.
+    The mean of a few hundred prices is skewed: beyond four standard deviations the normal tail is several times too small.
 
     See: Johnson, Kotz and Balakrishnan 1994, "Continuous Univariate Distributions" volume 1, 17.2.
 
     Args:
         z: Standardised value, at least 0.
-        skewness: Of the mean, towards ``z``; a negative one (a lighter tail) counts as 0.
+        skewness: Skewness of the mean in the direction of ``z``; a negative one (a lighter tail) counts as 0.
 
     Example:
         >>> round(skewed_tail(1.6449, 0.0), 3), round(skewed_tail(1.6449, 1.0), 3)
@@ -146,15 +146,15 @@ def skewed_tail(z: float, skewness: float) -> float:
 
 
 def estimated_tail(tail: Callable[[float], float], freedom: float | None) -> float:
-    """Return the p-value of a statistic whose variance was estimated: the mean of what it is for each variance that may be true.
+    """Return the p-value of a statistic whose variance was estimated: the mean of ``tail`` over the distribution of the estimate.
 
-    Of a normal variable it is Student's t, of a chi-square over its degrees of freedom Fisher's F; non-central ones likewise.
+    For a normal variable that is Student's t, for a chi-square over its degrees of freedom Fisher's F; likewise non-central ones.
 
     See: Abramowitz and Stegun 1964, "Handbook of Mathematical Functions", 26.6.2 and 26.7.1; Golub and Welsch 1969, "Calculation of
     Gauss quadrature rules", Mathematics of Computation 23.
 
     Args:
-        tail: The p-value by the estimated over the true variance.
+        tail: Returns the p-value for a ratio of estimated to true variance.
         freedom: Degrees of freedom of the estimate: the ratio is a chi-square variable over them. None: the variance is known.
 
     Example:
@@ -173,7 +173,7 @@ def estimated_tail(tail: Callable[[float], float], freedom: float | None) -> flo
 
 @lru_cache(maxsize=64)
 def _ratios(freedom: float) -> tuple[list[float], list[float]]:
-    """Return nodes and weights of the mean over a chi-square variable divided by its degrees of freedom (Gauss and Laguerre)."""
+    """Return Gauss-Laguerre nodes and weights for the mean over a chi-square variable divided by its degrees of freedom."""
     order = np.arange(_NODES, dtype=np.float64)
     power = freedom / 2 - 1
     beside = np.sqrt(order[1:] * (order[1:] + power))
@@ -182,7 +182,7 @@ def _ratios(freedom: float) -> tuple[list[float], list[float]]:
 
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
-    """Return Wilson's interval of a share at 95 %; of clustered rows with counts over their design effect.
+    """Return Wilson's 95 % confidence interval of a share; for clustered rows pass counts divided by their design effect.
 
     See: Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22.
 
@@ -195,14 +195,14 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     share, square = successes / trials, _Z95**2
     centre = (share + square / (2 * trials)) / (1 + square / trials)
     half = _Z95 / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
-    # at no successes, and at nothing else, the ends are exact
+    # exact ends without successes, and without failures
     return (0.0 if successes <= 0 else max(0.0, centre - half)), (
         1.0 if successes >= trials else min(1.0, centre + half)
     )
 
 
 def _log_binomial(k: int, trials: int, probability: float) -> float:
-    """Return log P(X = k) for a binomial variable; of millions of trials too, where logarithms of factorials cancel.
+    """Return log P(X = k) for a binomial variable, accurate for millions of trials, where logarithms of factorials cancel.
 
     See: Loader 2000, "Fast and accurate computation of binomial probabilities".
     """
@@ -227,7 +227,7 @@ def _log_poisson(x: float, mean: float) -> float:
 
 
 def _stirling_error(x: float) -> float:
-    """Return how much log Gamma(x + 1) is above Stirling's formula.
+    """Return log Gamma(x + 1) minus Stirling's formula.
 
     See: NIST Digital Library of Mathematical Functions, 5.11.1.
     """
@@ -237,7 +237,7 @@ def _stirling_error(x: float) -> float:
 
 
 def _deviance(x: float, mean: float) -> float:
-    """Return x log(x / mean) + mean - x, also where x is so near the mean that all digits would cancel."""
+    """Return x log(x / mean) + mean - x without cancellation if x is close to the mean."""
     difference, total = x - mean, x + mean
     if abs(difference) > 0.1 * total:
         return x * math.log(x / mean) - difference

@@ -1,1 +1,1 @@
-"""Performance before labels come: what is learnt of the labelled holdout, what is expected of a window, how right it was."""
+"""Estimate performance before labels arrive: estimators of the labelled holdout, expected metrics of a window, their scores."""

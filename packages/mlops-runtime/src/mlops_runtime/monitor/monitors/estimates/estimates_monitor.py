@@ -1,7 +1,7 @@
-"""The monitor of estimates: performance as it is expected before labels come. It is never a violation, nor OK by itself.
+"""The estimates monitor: performance expected before labels arrive. It is never a violation, and its OK confirms no quality.
 
-What it cannot see is another relation between inputs and label (concept drift): the share of positives, and the loss, of a cell are
-taken to be the holdout's. Only labels show that, and scored windows say so afterwards.
+It cannot detect a change of the relation between inputs and label (concept drift), since it assumes the holdout's share of
+positives and loss in each cell. Only labels show such a change; scored windows report it afterwards.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> Estimates
 
 
 def _limited(found: EstimatesResult, limits: Mapping[str, float]) -> EstimatesResult:
-    """Return estimates beside their limits; a limit of what is not estimated is noted."""
+    """Return estimates with their limits; limits of metrics that are not estimated are noted."""
     confirmed = found.not_estimable is None and were_confirmed(found.scored)
     metrics = tuple(
         replace(
@@ -65,7 +65,7 @@ def _limited(found: EstimatesResult, limits: Mapping[str, float]) -> EstimatesRe
     notes = [] if found.note is None else [found.note]
     if unknown := sorted(set(limits) - {metric.name for metric in metrics}) if metrics else []:
         known = ", ".join(metric.name for metric in metrics)
-        notes.append(f"estimate_limits names {', '.join(map(repr, unknown))}, estimated are {known}")
+        notes.append(f"estimate_limits names {', '.join(map(repr, unknown))}; the estimated metrics are {known}")
     return replace(
         found,
         metrics=metrics,
@@ -80,7 +80,7 @@ def _without(baseline: Baseline) -> str:
         return "a model of vectors has no estimate"
     if len(baseline.outputs or ()) > MAXIMUM_OUTPUTS:
         return (
-            f"a model of {len(baseline.outputs or ())} outputs has no estimate, at most {MAXIMUM_OUTPUTS} may have one"
+            f"a model of {len(baseline.outputs or ())} outputs has no estimate, at most {MAXIMUM_OUTPUTS} are supported"
         )
     return NO_HOLDOUT
 
@@ -93,7 +93,7 @@ def _state(result: EstimatesResult, evidence: Evidence, _spec: MonitorSpec) -> M
 
 
 def _shown(result: EstimatesResult) -> tuple[Measured, ...]:
-    """Return the estimates that are to be believed."""
+    """Return the estimates that are reliable."""
     return result.metrics if result.not_estimable is None else ()
 
 
@@ -129,7 +129,7 @@ def _written(name: str) -> str:
 
 def _meaning(result: EstimatesResult, _report: MonitorReport) -> StateText | None:
     if result.state is MonitorState.OK:
-        return StateText("unknown", "estimated", f"expected before labels come, not measured: {_known_by(result)}")
+        return StateText("unknown", "estimated", f"expected before labels arrive, not measured: {_known_by(result)}")
     if result.state is MonitorState.INSUFFICIENT_DATA:
         return StateText("unknown", "not estimable", result.not_estimable or "no metric is defined")
     return None
@@ -147,6 +147,6 @@ ESTIMATES = MonitorKind(
     sentence=_sentence,
     section=_section,
     holds="performance was estimated",
-    violated=("an estimate is never a violation", "wait for labels, which alone show one"),
+    violated=("an estimate is never a violation", "wait for labels: only they show a violation"),
     meaning=_meaning,
 )

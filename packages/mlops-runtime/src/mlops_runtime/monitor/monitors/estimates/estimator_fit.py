@@ -1,15 +1,15 @@
-"""Learn from a labelled holdout what performance to expect of rows without labels. numpy only.
+"""Fit performance estimators to a labelled holdout, for rows without labels. numpy only.
 
-Two estimators, both of counts alone, which add up over any parts of a window:
+Two estimators, both functions of counts, which can be added over any parts of a window:
 
-- of a classification the share of positives in each of forty bins of the score: with the bins' counts it gives the confusion matrix
-  and the AUC that are expected (confidence-based performance estimation with rates that were measured instead of calibrated);
-- of any loss that is a mean over rows a ridge regression of the row's loss on the indicators of the cells of all columns and of the
-  prediction. Its mean over a window is linear in the counts of the cells: the generalised regression estimator.
+- for a classification the share of positives in each of forty bins of the score; with the bins' counts it results in the expected
+  confusion matrix and AUC (confidence-based performance estimation with measured instead of calibrated rates);
+- for any loss that is a mean over rows a ridge regression of the row's loss on the indicators of the cells of all columns and of
+  the prediction. Its mean over a window is linear in the counts of the cells: the generalised regression estimator.
 
-Both take the share of positives, and the loss, of a cell to be what they were: they know of other inputs, and never of another
-relation between inputs and label (concept drift). Twenty replicates, each without one group of clusters, say how much of the
-holdout's chance is in them.
+Both assume that the share of positives and the loss within a cell are unchanged: they reflect changes of the inputs, but no change
+of the relation between inputs and label (concept drift). Twenty jackknife replicates, each without one group of clusters, measure
+the sampling variance of the holdout.
 
 See: J. Bialek and others, Estimating Model Performance Under Covariate Shift Without Labels, arXiv 2401.08348 (2024), for CBPE and
 its limits; C.-E. Saerndal, B. Swensson, J. Wretman, Model Assisted Survey Sampling (1992), 6.4, for the regression estimator;
@@ -41,15 +41,15 @@ from mlops_runtime.monitor.monitors.rows import Codes, Mask, Rows, Wide
 
 GROUPS = 20
 MINIMUM_ROWS = 200
-# evenly spaced ones of a larger holdout: more add less than the window's own chance
+# evenly spaced rows of a larger holdout: more would reduce the variance by less than that of the window
 MAXIMUM_ROWS = 100_000
-# each output's losses take 40 to 80 kB of a baseline that every counting function reads
+# each output's losses add 40 to 80 kB to a baseline that every counting function reads
 MAXIMUM_OUTPUTS = 20
-# a cell with fewer labelled rows is thin
+# cells with fewer labelled rows are thin
 THIN = 30
 _FEWEST_GROUPS = 2
 _RIDGE = 1.0
-_CLIP = 1e-15  # as the measured log loss
+_CLIP = 1e-15  # as in the measured log loss
 
 Matrix = npt.NDArray[np.float64]
 
@@ -59,9 +59,9 @@ class Holdout:
     """The labelled rows of a holdout.
 
     Args:
-        columns: Values by the name of their column, of all inputs.
-        rows: Predictions and labels, NaN where a row has none; of classes a label is the place of its class.
-        clusters: Code of each row's cluster. Default: rows are taken for independent.
+        columns: Values of all inputs, by column name.
+        rows: Predictions and labels, NaN if missing; for classes a label is the index of its class.
+        clusters: Code of each row's cluster. Default: rows are independent.
     """
 
     columns: Mapping[str, Column]
@@ -70,14 +70,14 @@ class Holdout:
 
 
 def fit_estimator(baseline: Baseline, holdout: Holdout) -> Estimator | None:
-    """Return what performance is estimated with; None where the holdout cannot tell.
+    """Return the estimator of a holdout; None if performance cannot be estimated.
 
-    That is where fewer than 200 rows have a prediction and a label, all are of one cluster, or the model gives vectors or more than
-    20 outputs.
+    That is, fewer than 200 rows have a prediction and a label, all rows belong to one cluster, or the model returns vectors or more
+    than 20 outputs.
 
     Args:
-        baseline: In whose cells live rows are counted, and the target of the model.
-        holdout: The labelled rows, which the model was not trained on.
+        baseline: Has the cells of live rows and the model's target.
+        holdout: Labelled rows that the model was not trained on.
 
     Example:
         >>> from dataclasses import replace
@@ -132,7 +132,7 @@ def fit_estimator(baseline: Baseline, holdout: Holdout) -> Estimator | None:
 
 
 def width(feature: FeatureBaseline) -> int:
-    """Return how many cells of a feature or a score count: levels of the tail are one.
+    """Return the number of cells of a feature or a score, with the tail as one cell.
 
     Example:
         >>> width(FeatureBaseline(name="store", type="category", levels=("a",), tail=32, counts=(9, *[0] * 32, 0, 1)))
@@ -159,7 +159,7 @@ def as_wide(feature: FeatureBaseline, counts: Sequence[int]) -> Wide:
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """Of each row its cluster and the group of clusters that is left out together."""
+    """Cluster of each row, and its group of clusters, which a jackknife replicate leaves out together."""
 
     clusters: Codes
     group: Codes
@@ -168,7 +168,7 @@ class _Drawn:
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """The cells of a column's rows, how many there are, and the index of the first one's effect."""
+    """Cell of each row of a column, number of cells, and index of the first cell's effect."""
 
     cells: Cells
     size: int
@@ -176,7 +176,7 @@ class _Cells:
 
 
 def _laid_out(columns: Sequence[tuple[Cells, int]]) -> list[_Cells]:
-    """Return columns one after another behind the constant; a value that no live row may have is of the last cell, null."""
+    """Lay out columns one after another, after the constant; values that live rows cannot have belong to the last cell, null."""
     starts = np.cumsum([1, *(size for _, size in columns)]).tolist()
     return [
         _Cells(np.minimum(cells, size - 1), size, start) for (cells, size), start in zip(columns, starts, strict=False)
@@ -184,8 +184,8 @@ def _laid_out(columns: Sequence[tuple[Cells, int]]) -> list[_Cells]:
 
 
 def _usable(rows: Rows, baseline: Baseline) -> Mask:
-    """Return which rows can be evaluated as those of live labels."""
-    places = usable_rows(Rows.of(rows.prediction, rows.label), baseline).call  # each row is a call of its own
+    """Return which rows can be evaluated, by the rules for live labels."""
+    places = usable_rows(Rows.of(rows.prediction, rows.label), baseline).call  # each row is its own call
     found = np.zeros(len(rows), dtype=np.bool_)
     found[places] = True
     return found
@@ -198,7 +198,7 @@ def _take(values: Column, chosen: Cells) -> Column:
 
 
 def _column_cells(feature: FeatureBaseline, values: Column) -> tuple[Cells, int]:
-    """Return each row's cell and how many there are: those of the tails where none is thin, else the tenths."""
+    """Return each row's cell and the number of cells, with tail cells only if none of them is thin."""
     if feature.tail_edges:
         cells = _feature_cells(feature, values)
         inner = np.searchsorted(feature.edges, feature.tail_edges)
@@ -210,7 +210,7 @@ def _column_cells(feature: FeatureBaseline, values: Column) -> tuple[Cells, int]
 
 
 def _feature_cells(feature: FeatureBaseline, values: Column) -> Cells:
-    """Return each row's cell, the tail as one; values that cannot be read have one more."""
+    """Return each row's cell, with the tail as one cell and one more cell for invalid values."""
     if feature.type == "number":
         return number_cells(to_numbers(values), edges_of(feature))
     cells, tail, start = LevelCells(feature).of(values), feature.tail or 0, len(feature.levels)
@@ -251,7 +251,7 @@ def _counted(score: FeatureBaseline, cells: Cells) -> FeatureBaseline:
 
 
 def _losses(rows: Rows, baseline: Baseline, threshold: float) -> dict[str, Wide]:
-    """Return the losses of each row, the one that stands for the others first; of classes none, whose rates say all."""
+    """Return the losses of each row, the primary one first; none for classes, whose rates suffice."""
     if baseline.classes is not None:
         return {}
     if baseline.target == "classification":
@@ -282,14 +282,14 @@ def _of_outputs(
 
 
 def _fit(columns: Sequence[_Cells], losses: Mapping[str, Wide], drawn: _Drawn) -> tuple[ExpectedLoss, ...]:
-    """Return each loss, and each product of two, as a sum over the cells of columns."""
+    """Fit each loss, and each product of two losses, as a sum over the cells of columns."""
     names = list(losses)
     pairs = [(first, second) for place, first in enumerate(names) for second in names[place:]]
     wanted = np.stack([*losses.values(), *(losses[first] * losses[second] for first, second in pairs)], axis=1)
     parts = [np.flatnonzero(drawn.group == group) for group in range(drawn.groups)]
     gram, moments = _equations(columns, wanted, np.arange(len(wanted)))
     whole = _solve(gram, moments)
-    # the equations of a group are made again, not held: of many columns they are large
+    # the equations of a group are computed again instead of stored, since they are large for many columns
     without = (_equations(columns, wanted[:, : len(names)], part) for part in parts)
     spread = np.stack([_solve(gram - less, moments[:, : len(names)] - lost) for less, lost in without])
     spread = (spread - spread.mean(axis=0)) * np.sqrt((drawn.groups - 1) / drawn.groups)
@@ -320,7 +320,7 @@ def _fit(columns: Sequence[_Cells], losses: Mapping[str, Wide], drawn: _Drawn) -
 
 
 def _equations(columns: Sequence[_Cells], wanted: Wide, part: Cells) -> tuple[Matrix, Matrix]:
-    """Return the normal equations of a constant and the cells' indicators: tables of counts of each two columns."""
+    """Return the normal equations of a constant and the cells' indicators: contingency tables of each two columns."""
     size = columns[-1].start + columns[-1].size
     gram, moments = np.zeros((size, size)), np.zeros((size, wanted.shape[1]))
     of_part = wanted[part]
@@ -348,7 +348,7 @@ def _solve(gram: Matrix, moments: Matrix) -> Matrix:
 def _rates(
     rows: Rows, baseline: Baseline, scores: Sequence[FeatureBaseline], cells: Sequence[Cells], drawn: _Drawn
 ) -> tuple[ScoreRates, ...]:
-    """Return the labelled rows and positives of each score, by group; of a regression none."""
+    """Return the labelled rows and positives of each score by group; empty for a regression."""
     if baseline.classes is None and baseline.target != "classification":
         return ()
     found = []
@@ -370,7 +370,7 @@ def _rates(
 
 
 def _area_lost(rows: Rows, cells: Cells) -> float | None:
-    """Return by how much the AUC of the cells is below that of the scores."""
+    """Return the AUC of the scores minus the AUC of their cells."""
     exact, binned = _area(rows.prediction, rows.label), _area(cells.astype(np.float64), rows.label)
     return None if exact is None or binned is None else _short(exact - binned, 7)
 
@@ -381,12 +381,12 @@ def _area(score: Wide, label: Wide) -> float | None:
 
 
 def _design_effect(residuals: Wide, drawn: _Drawn) -> float:
-    """Return how much more clustered residuals vary than independent ones, at least 1."""
+    """Return the design effect of clustered residuals, at least 1."""
     total = float((residuals**2).sum())
     sums = np.bincount(drawn.clusters, weights=residuals)
     return max(1.0, _short(float((sums**2).sum()) / total, 4)) if total > 0 else 1.0
 
 
 def _short(value: float, digits: int) -> float:
-    """Return a number to a few digits: a baseline is read by every counting function."""
+    """Round a number to a few significant digits, since every counting function reads the baseline."""
     return float(f"{value:.{digits - 1}e}") + 0.0

@@ -1,8 +1,8 @@
-"""Expected performance of a window: metrics with intervals from the counts of its cells and what the holdout taught. numpy only.
+"""Expected performance of a window: metrics with intervals, from the counts of its cells and a fitted estimator. numpy only.
 
-An interval at 95 % is for what the window's own labels will show: it adds the chance of the holdout, of which the jackknife's
-replicates tell, and that of the window's labels, which the design effect of clusters widens, with Student's t of one degree of
-freedom less than there were groups.
+A 95 % interval predicts the metric of the window's labels: it adds the variance of the holdout, from jackknife replicates, and the
+sampling variance of the window's labels times the design effect of clusters, and uses Student's t with one degree of freedom less
+than groups.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ _T_POINTS = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093),
 )
-_STEP = 1e-3  # of a derivative, in positives
+_STEP = 1e-3  # step of numerical derivatives, in positives
 
 Formula = Callable[[Wide], Wide]
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One column of a window: its name, its baseline, the window's rows in each cell, and the labelled ones."""
+    """One column of a window: name, baseline, rows of the window in each cell, and labelled rows of the holdout."""
 
     name: str
     feature: FeatureBaseline
@@ -45,7 +45,7 @@ class Shown:
 
 
 def shown_columns(estimator: Estimator, baseline: Baseline, counts: Counts) -> list[Shown]:
-    """Return each column that counts, then each score, as the window's counts have it."""
+    """Return each column of the estimator, then each score, with the window's counts."""
     features = {feature.name: feature for feature in baseline.features}
     counted = {feature.name: feature.counts for feature in counts.features}
     pairs = [(features[name], counted[name]) for name in estimator.columns]
@@ -58,27 +58,26 @@ def shown_columns(estimator: Estimator, baseline: Baseline, counts: Counts) -> l
 
 def _shown(feature: FeatureBaseline, counts: Sequence[int], labelled: Wide) -> Shown:
     rows = as_wide(feature, counts)
-    if len(rows) > len(labelled):  # too few labelled rows for cells in the tails
+    if len(rows) > len(labelled):  # the estimator has no tail cells
         feature, rows = tenths(feature), of_tenths(feature, rows)
     return Shown(feature.name, feature, rows, labelled)
 
 
 def predictions_of(counts: Counts) -> int:
-    """Return how many predictions of a window have a cell: those that are numbers."""
+    """Return the number of a window's predictions that are numbers and so have a cell."""
     return 0 if not counts.scores else sum(counts.scores[0][:-1])
 
 
 def expected_metrics(estimator: Estimator, baseline: Baseline, counts: Counts) -> tuple[Measured, ...]:
-    """Return the metrics that are expected of a window's predictions, beside the holdout's; the first is the one it is known by.
+    """Return the expected metrics of a window's predictions, with the holdout's; the first one is the primary metric.
 
-    Of a regression WAPE, MAE and RMSE; of a classification AUC, F1, precision, recall, accuracy, Brier score and log loss; of
-    classes macro recall and accuracy; of several outputs the mean WAPE, then WAPE and MAE of each. One that is not defined is left
-    out.
+    Regression: WAPE, MAE and RMSE. Classification: AUC, F1, precision, recall, accuracy, Brier score and log loss. Classes: macro
+    recall and accuracy. Several outputs: the mean WAPE, then WAPE and MAE of each. Undefined metrics are omitted.
 
     Args:
-        estimator: What the holdout taught.
-        baseline: The baseline that it belongs to.
-        counts: The window's, with at least one prediction.
+        estimator: The estimator fitted to the holdout.
+        baseline: The estimator's baseline.
+        counts: The window's counts, with at least one prediction.
     """
     rows = predictions_of(counts)
     columns = shown_columns(estimator, baseline, counts)
@@ -91,9 +90,9 @@ def expected_metrics(estimator: Estimator, baseline: Baseline, counts: Counts) -
 
 
 def other_column(estimator: Estimator, baseline: Baseline, counts: Counts) -> str | None:
-    """Return the column that moves the expected loss most, where the prediction alone does not expect it.
+    """Return the column that changes the expected loss most, if an estimate from the prediction alone disagrees; else None.
 
-    The prediction alone disagrees where its estimate is farther from that of all columns than both intervals reach.
+    It disagrees if its distance from the estimate of all columns exceeds the sum of both intervals' half-widths.
     """
     if estimator.alone is None:
         return None
@@ -136,7 +135,7 @@ def _is_share(name: str) -> bool:
 
 
 def _design(columns: Sequence[Shown]) -> Wide:
-    """Return the window as the regression sees a row: the constant, then the share of each cell."""
+    """Return the window as a row of the regression's design matrix: the constant, then the share of each cell."""
     return np.concatenate([[1.0], *(column.shares for column in columns)])
 
 
@@ -170,7 +169,7 @@ def _of_losses(
 def _errors(
     losses: Mapping[str, ExpectedLoss], at: Wide, rows: int, suffix: str = ""
 ) -> Iterator[tuple[str, float, float]]:
-    """Yield WAPE, where it is defined, and MAE of a regression or of one output."""
+    """Yield WAPE, if defined, and MAE of a regression or of one output."""
     absolute, actual = f"absolute{suffix}", f"actual{suffix}"
     error, size = _mean(losses[absolute], at), _mean(losses[actual], at)
     if size > 0:
@@ -184,7 +183,7 @@ def _of_each_output(
 ) -> Iterator[tuple[str, float, float]]:
     """Yield the mean of the outputs' WAPEs, then each metric of each output.
 
-    The mean's deviation is the mean of theirs, the most that it can be: that of outputs whose errors go together.
+    The standard deviation of the mean is the mean of theirs, an upper bound that is reached if errors are perfectly correlated.
     """
     features = columns[: len(columns) - len(outputs)]
     found: list[tuple[str, float, float]] = []
@@ -203,13 +202,13 @@ def _mean(loss: ExpectedLoss, at: Wide) -> float:
 
 
 def _deviation(weights: Mapping[str, float], losses: Mapping[str, ExpectedLoss], at: Wide, rows: int) -> float:
-    """Return the standard deviation of a weighted sum of losses' means: of the holdout and of the window's own labels.
+    """Return the standard deviation of a weighted sum of mean losses, from holdout and window labels.
 
     Args:
-        weights: Of each loss.
+        weights: Weight of each loss.
         losses: All losses and their products.
-        at: The window.
-        rows: Predictions of the window.
+        at: The window's row of the design matrix.
+        rows: Number of the window's predictions.
     """
     replicates = sum(weight * (np.array(losses[name].deviations) @ at) for name, weight in weights.items())
     means = {name: _mean(losses[name], at) for name in weights}
@@ -235,7 +234,7 @@ def _of_rates(estimator: Estimator, baseline: Baseline, columns: Sequence[Shown]
     positives = np.concatenate([np.array(rates.positives, dtype=np.float64) for rates in estimator.rates], axis=1)
     ends = np.cumsum([len(score.counts) - 1 for score in estimator.scores])
     formulas = _formulas(estimator, baseline, window, ends)
-    # of classes rows that are predicted as the class are apart from the others
+    # for classes, rows predicted as the class are separate from the others
     parts = ends if baseline.classes is None else np.sort(np.concatenate([ends, ends - np.diff(ends, prepend=0) // 2]))
     share = _shares(labelled.sum(axis=0), positives.sum(axis=0), parts)
     replicates = np.stack(
@@ -258,7 +257,7 @@ def _of_rates(estimator: Estimator, baseline: Baseline, columns: Sequence[Shown]
         chances = expected[drawn]
         if baseline.classes is None:
             of_labels = effect * float((slopes**2 * chances * (1 - share[drawn])).sum())
-        else:  # a row's label is of one class: the variance of a row that is drawn from all
+        else:  # a row's label is exactly one of the classes: multinomial variance
             of_labels = effect * float(((slopes - np.average(slopes, weights=chances)) ** 2 * chances).sum())
         of_holdout = (groups - 1) / groups * float(((others - others.mean()) ** 2).sum())
         yield (
@@ -269,7 +268,7 @@ def _of_rates(estimator: Estimator, baseline: Baseline, columns: Sequence[Shown]
 
 
 def _shares(labelled: Wide, positives: Wide, ends: Cells) -> Wide:
-    """Return the share of positives of each cell; one row more, of the share of its part, keeps small cells from 0 and 1."""
+    """Return the share of positives of each cell, smoothed by one row with the share of its part."""
     found = []
     for rows, held in zip(np.split(labelled, ends[:-1]), np.split(positives, ends[:-1]), strict=True):
         found.append((held + held.sum() / max(1.0, rows.sum())) / (rows + 1))
@@ -277,7 +276,7 @@ def _shares(labelled: Wide, positives: Wide, ends: Cells) -> Wide:
 
 
 def _formulas(estimator: Estimator, baseline: Baseline, window: Wide, ends: Cells) -> dict[str, Formula]:
-    """Return the metrics as functions of positives in each cell, draws by cells."""
+    """Return the metrics as functions of positives in each cell, of shape (draws, cells)."""
     if baseline.classes is not None:
         return _formulas_of_classes(estimator, window, ends)
     threshold = np.float32(Target.of(baseline).threshold)

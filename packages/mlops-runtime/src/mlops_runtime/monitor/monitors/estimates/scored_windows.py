@@ -1,4 +1,4 @@
-"""Estimates of earlier windows beside what their labels showed: each is scored once, when its labels are due."""
+"""Score estimates of earlier windows against measured metrics: once a window, when its labels are due."""
 
 from collections.abc import Sequence
 
@@ -17,22 +17,22 @@ from mlops_runtime.monitor.window import Window, stamp
 from mlops_runtime.monitor.window_evidence import Evidence
 
 KEPT = 10
-# of a window's predictions: labels of fewer may be of other rows
+# share of a window's predictions: fewer labels may not be representative
 _LEAST_LABELLED = 0.5
 
 
 def scored_windows(evidence: Evidence, window: Window, own: EstimatesResult, minimum: int) -> tuple[ScoredWindow, ...]:
-    """Return the windows whose labels came, the newest first: those of the report before, and the one that is due now.
+    """Return the scored windows, newest first: those of the previous report, and the window whose labels are due now.
 
-    They share no hour. Windows of another model, or of another baseline, count no more. Of a window to which earlier hours were
-    added the labels are those of the window alone, so it is not scored; neither is one in which fewer than half of the predictions,
-    or fewer rows than ``minimum``, have a label.
+    Windows do not overlap. Windows of another model or baseline are dropped. A window with merged earlier hours is not scored,
+    since its labels cover the window alone; nor is one in which fewer than half of the predictions, or fewer rows than ``minimum``,
+    have a label.
 
     Args:
-        evidence: What the run read.
+        evidence: The evidence of the run.
         window: The window of the run.
         own: The estimates of that window.
-        minimum: Labelled rows that are needed.
+        minimum: Minimum number of labelled rows.
     """
     baseline, live = evidence.baseline, evidence.live
     if baseline is None or live is None:
@@ -54,7 +54,7 @@ def scored_windows(evidence: Evidence, window: Window, own: EstimatesResult, min
 
 
 def _is_same(report: MonitorReport, evidence: Evidence) -> bool:
-    """Return whether a report is of the live model and its baseline."""
+    """Return whether a report belongs to the live model and its baseline."""
     return (
         evidence.live is not None
         and evidence.baseline is not None
@@ -73,10 +73,10 @@ def _scored(
     if len(rows) < max(minimum, _LEAST_LABELLED * predictions):
         return None
     measured = Target.of(baseline).values(rows)
-    # fewer labels than predictions vary more than the interval says
+    # the interval is for labels of all predictions: widen it for fewer
     wider = max(1.0, predictions / len(rows)) ** 0.5
     found = tuple(_score(metric, measured[metric.name], wider) for metric in metrics if _is_known(metric, measured))
-    # the window is known by its first metric
+    # a window without its primary metric is not scored
     if not found or found[0].name != metrics[0].name:
         return None
     return ScoredWindow(window_from=stamp(due.start), window_until=stamp(due.end), rows=len(rows), metrics=found)
