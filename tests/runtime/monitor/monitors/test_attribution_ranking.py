@@ -50,7 +50,7 @@ def test_below_the_minimum_is_a_violation_that_names_what_rose():
     (line,) = attribution_violations(TRAINING, found, 0.9, "label0")
     assert line["constraint_check_type"] == "feature_attribution_drift_check"
     assert line["description"].startswith("Feature attribution drift 0.6876 exceeds threshold 0.9")
-    assert line["description"].endswith("was SAT score, GPA, Class rank, now it is Class rank, GPA, SAT score")
+    assert line["description"].endswith("were SAT score, GPA, Class rank, now they are Class rank, GPA, SAT score")
     same = compare(TRAINING, TRAINING, 0.9)
     assert (same.state, same.ndcg) == (MonitorState.OK, 1.0)
     assert attribution_violations(TRAINING, same, 0.9, "label0") == []
