@@ -102,7 +102,7 @@ class ExactSums:
 
 
 def expansion(parts: Iterable[float]) -> tuple[float, tuple[float, ...] | None]:
-    """Return the exact sum of parts as the nearest double and the terms of the remainder; None if there is none.
+    """Return the exact sum of parts as the nearest double and the terms of the remainder; None without a remainder.
 
     Each term is the double nearest to the remainder of the terms before it, so that a value has a unique form.
 

@@ -18,7 +18,7 @@ from mlops_runtime.monitor.monitors.rows import Mask, Rows, Wide
 
 BINS = 10
 _CLIP = 1e-15  # the log loss of a certain but wrong prediction is 34.5 instead of infinity
-_SUM = 1e-3  # tolerates rounding of 32-bit numbers, but not scores that are no probabilities
+_SUM = 1e-3  # tolerates rounding of 32-bit numbers, but not scores other than probabilities
 
 
 def names_of(classes: Sequence[str]) -> tuple[str, ...]:

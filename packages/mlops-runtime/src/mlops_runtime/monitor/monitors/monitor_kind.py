@@ -35,7 +35,7 @@ class StateText:
         tone: ``good``, ``warn``, ``bad`` or ``unknown``.
         word: The state in two or three words.
         means: Explanation, as a sentence without its period.
-        do: Next step; empty if there is none.
+        do: Next step; empty without one.
     """
 
     tone: str

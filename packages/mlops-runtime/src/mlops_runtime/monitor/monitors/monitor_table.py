@@ -1,7 +1,7 @@
 """The list of monitors, and their combined states, metrics and violations.
 
 Each monitor is in exactly one state, a pure function of the evidence. Missing data are a state of their own, never OK: the state is
-the first reason that prevents a verdict, and OK or VIOLATION only if there is none.
+the first reason that prevents a verdict, and OK or VIOLATION only without such a reason.
 """
 
 import math

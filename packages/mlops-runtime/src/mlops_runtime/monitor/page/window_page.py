@@ -126,7 +126,7 @@ def page(
 def _comparisons(
     report: MonitorReport, baseline: Baseline | None, counts: Counts | None
 ) -> tuple[Mapping[str, Comparison], str]:
-    """Return the comparison of each feature with its baseline, or a note why there is none."""
+    """Return the comparison of each feature with its baseline, or a note with the reason."""
     if baseline is None or counts is None:
         missing = " and ".join(name for name, each in (("baseline", baseline), ("counts", counts)) if each is None)
         return {}, f"No distributions: the {missing} of this window cannot be used here."
