@@ -102,9 +102,8 @@ class FeatureStore(OwnedFeatureStore):
             ``mlops features maintain`` daily.
 
     Raises:
-        ValidationError: If an argument has a wrong type, two groups share a table, there is no group, groups and lock file differ,
-        or
-            a duration is not allowed.
+        ValidationError: If an argument has a wrong type, two groups share a table, there is no group, groups and lock file
+            differ, or a duration is not allowed.
 
     Example:
         >>> store = FeatureStore(self, "Features", business_unit=unit, groups=GROUPS, lock_file="features.lock.json")

@@ -40,7 +40,7 @@ def test_every_rule_has_its_case() -> None:
 def test_the_page_for_reviewers_lists_every_rule() -> None:
     """And none that is not there."""
     page = Path(__file__).parents[3].joinpath("docs", "reviewer.md").read_text()
-    table = page.partition("| rule | what it finds |")[2].partition("\n\n")[0]
+    table = page.partition("| rule | finding |")[2].partition("\n\n")[0]
 
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == sorted(CASES)
 
