@@ -204,8 +204,7 @@ def deliver(rule: events.Rule, queue: sqs.IQueue, *, dead_letters: sqs.IQueue) -
 def add_target(rule: events.Rule, target: events.IRuleTarget, *, dead_letters: sqs.IQueue) -> None:
     """Add a target to a rule; undeliverable events go to a dead-letter queue.
 
-    The queue's policy has one statement for all rules. CDK's targets add a statement per rule, each with a condition, and a policy
-    may have only ten.
+    The queue's policy has one statement for all rules. CDK's targets add one per rule, and a policy may have only ten conditions.
 
     See: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
 

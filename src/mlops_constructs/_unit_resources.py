@@ -84,8 +84,7 @@ def define_bucket(
         business_unit: The unit; provides key, log bucket and removal policy.
         lifecycle_rules: Further rules. Default: none; noncurrent versions and incomplete uploads always expire.
         noncurrent_days: Days after which a noncurrent version expires. Default: 90.
-        object_lock: Default retention in governance mode. Default: none; in PRODUCTION a version can still be put under legal
-            hold.
+        object_lock: Default retention in governance mode. Default: none; in PRODUCTION a legal hold is still possible.
         event_bridge: Whether S3 sends events of new objects to the default bus. Default: it does not.
     """
     bucket = _bucket(

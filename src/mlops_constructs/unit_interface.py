@@ -24,8 +24,7 @@ class Profile(Enum):
     """Whether data are retained when the stack is deleted, and the number of Availability Zones.
 
     ``DEVELOPMENT``: everything is deleted with the stack, no Object Lock, one zone.
-    ``PRODUCTION``: data, keys and logs are retained, the audit bucket is locked, two zones. Resources of a failed creation are
-    deleted.
+    ``PRODUCTION``: data, keys and logs are retained, the audit bucket is locked, two zones. A failed creation retains nothing.
     """
 
     DEVELOPMENT = "development"

@@ -112,8 +112,7 @@ class Sweeper(Construct):
                 else None
             ],
         )
-        # a policy of its own instead of a statement in the role's policy, which an update that drops the registry would change
-        # first
+        # a policy of its own: an update that drops the registry would change the role's policy before it deletes the sweep
         policy = shared_policy(
             registry,
             "SweepPolicy",

@@ -110,8 +110,7 @@ class ImportedBusinessUnit(Construct):
         self._asked: set[str] = set()
         self._connectivity = DependencyGroup()
         self._sweeper: Sweeper | None = None
-        # CloudFormation rejects the deletion of the owner's stack, before deleting any resource, while this stack imports its
-        # export
+        # CloudFormation rejects the deletion of the owner's stack, before deleting any resource, while this import exists
         cdk.CfnOutput(
             self, "Name", value=cdk.Fn.import_value(unit_export(name)), description="The unit, which another stack owns"
         )

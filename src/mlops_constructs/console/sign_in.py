@@ -81,8 +81,7 @@ def define_sign_in(scope: Construct, *, business_unit: IBusinessUnit, domain_pre
     domain = pool.add_domain(
         "Domain",
         cognito_domain=cognito.CognitoDomainOptions(domain_prefix=domain_prefix),
-        # the classic hosted UI ignores `prompt`, so it has no silent sign-in and no forced re-authentication before critical
-        # actions
+        # the classic hosted UI ignores `prompt`: no silent sign-in, and no re-authentication before critical actions
         # claim: cognito-prompts
         managed_login_version=cognito.ManagedLoginVersion.NEWER_MANAGED_LOGIN,
     )
@@ -118,8 +117,7 @@ def define_client(scope: Construct, sign_in: SignIn, *, origin: str) -> cognito.
     )
     resource = client.node.default_child
     assert isinstance(resource, cognito.CfnUserPoolClient)  # noqa: S101
-    # by default Cognito also allows REFRESH_TOKEN_AUTH, which would bypass rotation and which Cognito rejects together with
-    # rotation
+    # by default Cognito also allows REFRESH_TOKEN_AUTH, which would bypass rotation and is rejected together with it
     # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-refresh-token.html
     resource.explicit_auth_flows = ["ALLOW_USER_SRP_AUTH"]
     cognito.CfnManagedLoginBranding(
