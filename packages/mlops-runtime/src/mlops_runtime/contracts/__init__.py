@@ -1,4 +1,4 @@
-"""Every shape that two parts share. Versioned ``/1``: a later version only adds optional fields."""
+"""Documents that two or more parts of the platform exchange. Versioned ``/1``: later versions only add optional fields."""
 
 from mlops_runtime.contracts._codec import (
     ContractError,

@@ -1,7 +1,7 @@
-"""Frozen dataclasses to JSON and back, and their JSON schemas.
+"""Convert frozen dataclasses to and from JSON, and derive their JSON schemas.
 
-Contracts are read by other people's code and by later versions of ours: unknown fields are ignored (a later version only
-adds optional ones), a missing or mistyped field is an error that names every problem at once.
+Other programs and later versions of this library read these contracts. Unknown fields are ignored, because a later version only
+adds optional ones. A missing or mistyped field is an error, and the error lists every problem at once.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
 
-# arrays of these, such as a thousand counts, are taken whole
+# arrays of these types, such as a thousand counts, are copied without visiting each item
 _PLAIN = {int, float, str, bool, type(None)}
 _SCALARS: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -26,8 +26,8 @@ class ContractError(ValueError):
     """A document does not follow its contract; the message lists every problem with its path.
 
     Args:
-        message: What is wrong.
-        problems: Each problem with its path. Default: the message alone says them.
+        message: Description of the error.
+        problems: Each problem with its path. Default: only the message describes them.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
@@ -38,7 +38,7 @@ class ContractError(ValueError):
 def to_dict(value: Any) -> Any:
     """Return the JSON value of a contract: dataclasses as objects, tuples as arrays.
 
-    A field that is ``None`` is left out where reading it back gives ``None`` again, and ``null`` where it has no default.
+    A field that is ``None`` is omitted if ``None`` is its default, and written as ``null`` if it has no default.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
@@ -55,7 +55,7 @@ def to_dict(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one byte form of a contract that hashes are taken of: sorted keys, no spaces, UTF-8, no NaN."""
+    """Return the canonical JSON of a contract, the input of content hashes: sorted keys, no spaces, UTF-8, no NaN."""
     text = json.dumps(to_dict(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode()
 

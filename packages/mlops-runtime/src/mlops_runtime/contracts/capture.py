@@ -1,4 +1,4 @@
-"""SageMaker's data capture and ground truth files, one JSON object a line.
+"""Records of SageMaker's data capture and ground truth files, one JSON object per line.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-# prefix of inference ids of the platform's own calls, which are never labelled. Another client that sends such an id is
-# counted like any caller: only what an execution announced is left out
+# Prefix of the inference ids of the platform's own calls, which never get labels. A call of another client with such an
+# id counts as an ordinary call: only announced calls are excluded.
 SYNTHETIC_PREFIX = "mlops-synthetic-"
 _SYNTHETIC = re.compile(r"mlops-synthetic-\d{1,6}-([0-9a-f]{32})")
-# how long after its announcement a call is made
+# longest time between an announcement and its calls
 ANNOUNCED_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapturedPayload:
-    """One side of a captured call. ``data`` is the payload as text, base64 where the content type is not listed."""
+    """One side of a captured call. ``data`` is the payload as text, or base64 for content types that are not listed as text."""
 
     content_type: str = field(metadata={"name": "observedContentType"})
     mode: Literal["INPUT", "OUTPUT"]
@@ -29,7 +29,7 @@ class CapturedPayload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapturedCall:
-    """Input and output of a call; a side is absent where the capture options leave it out."""
+    """Input and output of a call; a side that the capture options exclude is absent."""
 
     input: CapturedPayload | None = field(default=None, metadata={"name": "endpointInput"})
     output: CapturedPayload | None = field(default=None, metadata={"name": "endpointOutput"})
@@ -37,7 +37,7 @@ class CapturedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventMetadata:
-    """Who a record is about: ``inferenceId`` is the caller's, ``eventId`` SageMaker's."""
+    """Identity of a captured call: ``inferenceId`` is assigned by the caller, ``eventId`` by SageMaker."""
 
     event_id: str = field(metadata={"name": "eventId"})
     inference_id: str | None = field(default=None, metadata={"name": "inferenceId"})
@@ -45,7 +45,7 @@ class EventMetadata:
 
     @property
     def join_key(self) -> str:
-        """The id that ground truth joins on: the inference id if there is one, else the event id."""
+        """Id that ground truth is joined on: the inference id if there is one, else the event id."""
         return self.event_id if self.inference_id is None else self.inference_id
 
 
@@ -60,7 +60,7 @@ class CaptureRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroundTruthData:
-    """The label of one record, or of the rows of one request as CSV lines in their order."""
+    """The label of one record, or the labels of all rows of one request as CSV lines in row order."""
 
     data: str
     encoding: Literal["CSV"] = "CSV"
@@ -68,7 +68,7 @@ class GroundTruthData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelTimes:
-    """When each label of a record became known, and was put. One entry stands for all; an empty one is of a row without a label."""
+    """When each label of a record became known and was written. One entry applies to all rows; an empty entry: no label."""
 
     known: tuple[str, ...]
     written: tuple[str, ...]
@@ -76,7 +76,7 @@ class LabelTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroundTruthRecord:
-    """One line of a ground truth file. ``times`` is ours: records of others became known when they were uploaded."""
+    """One line of a ground truth file. ``times`` is an extension: labels without it became known when they were uploaded."""
 
     truth: GroundTruthData = field(metadata={"name": "groundTruthData"})
     event: EventMetadata = field(metadata={"name": "eventMetadata"})
@@ -86,7 +86,7 @@ class GroundTruthRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedCall:
-    """A call whose sender has an id for each row: which label belongs to which row. ``ids`` are in the rows' order."""
+    """Row ids of a call, in row order, with which the sender assigns labels to rows."""
 
     inference_id: str
     ids: tuple[str, ...]
@@ -105,10 +105,10 @@ def capture_key(prefix: str, endpoint: str, variant: str, at: datetime, file_id:
 
 
 def synthetic_id(number: int, nonce: str) -> str:
-    """Return the inference id of a call that was announced under a nonce.
+    """Return the inference id of a call that was announced with a nonce.
 
     Args:
-        number: Which of the calls it is.
+        number: Number of the call within the announcement.
         nonce: 32 random hexadecimal digits.
 
     Example:
@@ -119,24 +119,24 @@ def synthetic_id(number: int, nonce: str) -> str:
 
 
 def nonce_of(inference_id: str) -> str | None:
-    """Return under which nonce a call must have been announced for its id to be the platform's; None for any other id."""
+    """Return the nonce in a synthetic inference id, under which the call must have been announced; None for any other id."""
     found = _SYNTHETIC.fullmatch(inference_id)
     return None if found is None else found[1]
 
 
 def announcement_prefix(endpoint: str) -> str:
-    """Return the prefix of what executions announce, in the bucket of artifacts."""
+    """Return the key prefix of an endpoint's announcements of synthetic calls, in the artifacts bucket."""
     return f"synthetic/{endpoint}/"
 
 
 def announcement_key(endpoint: str, at: datetime, calls: int, nonce: str) -> str:
-    """Return where calls are announced: their time, how many there are at most and their nonce, so that a listing says all.
+    """Return the key of an announcement: time, maximum number of calls and nonce, so that listing the keys is enough.
 
     Args:
-        endpoint: Which endpoint is called.
-        at: When.
-        calls: How many calls there will be at most.
-        nonce: What their ids end in.
+        endpoint: Name of the endpoint.
+        at: Time of the announcement.
+        calls: Maximum number of calls.
+        nonce: Nonce at the end of their inference ids.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -152,7 +152,7 @@ def ground_truth_key(prefix: str, endpoint: str, at: datetime, file_id: str) -> 
 
 
 def named_calls_prefix(endpoint: str) -> str:
-    """Return the prefix of what clients say of the rows of their calls, in the bucket of captures."""
+    """Return the key prefix of the row ids that clients record for their calls to an endpoint, in the capture bucket."""
     return f"ids/{endpoint}/"
 
 

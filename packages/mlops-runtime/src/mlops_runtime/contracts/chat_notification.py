@@ -1,6 +1,6 @@
-"""A message as Amazon Q Developer in chat applications shows it in Slack and Microsoft Teams: its custom notification.
+"""Custom notification of Amazon Q Developer in chat applications, shown in Slack and Microsoft Teams.
 
-Only ``version``, ``source`` and ``content.description`` are required. Anything else on a topic, free text too, is not shown.
+Only ``version``, ``source`` and ``content.description`` are required. Other messages, including free text, are not shown.
 
 See: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
 """
@@ -12,7 +12,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationContent:
-    """What people read; the markdown of the chat application."""
+    """Text of the notification, in the markdown of the chat application."""
 
     description: str
     title: str | None = None
@@ -23,7 +23,7 @@ class NotificationContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationMetadata:
-    """What is behind it: notifications of one ``thread_id`` are one thread."""
+    """Context of the notification. Notifications with the same ``thread_id`` form one thread."""
 
     thread_id: str | None = field(default=None, metadata={"name": "threadId"})
     summary: str | None = None
@@ -34,7 +34,7 @@ class NotificationMetadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatNotification:
-    """The event; ``id`` names it."""
+    """The notification event; ``id`` identifies it."""
 
     content: NotificationContent
     metadata: NotificationMetadata | None = None

@@ -1,4 +1,4 @@
-"""Our own events on the unit's bus: source ``mlops.<unit>``, detail types, version and id."""
+"""Events of the platform on the unit's bus: source ``mlops.<unit>``, detail types, version and id."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from mlops_runtime.contracts.chat_notification import ChatNotification
 
 
 class DetailType(StrEnum):
-    """Detail types of our events."""
+    """Detail types of the platform's events."""
 
     RETRAINING_REQUESTED = "MLOps Retraining Requested"
     RETRAINING_FINISHED = "MLOps Retraining Finished"
@@ -25,10 +25,10 @@ class DetailType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventDetail:
-    """The detail of each of our events. ``subject`` is the endpoint, pipeline or table, ``outcome`` the one-word result.
+    """Detail of every event. ``subject`` is the endpoint, pipeline or table; ``outcome`` is the result in one word.
 
-    A request to register a model has its ``Candidate`` as JSON in the attribute ``candidate``. A report of a monitor has its
-    ``notification`` for chats: a rule can hand it on unchanged.
+    A request to register a model has the ``Candidate`` as JSON in the attribute ``candidate``. A monitor report has a
+    ``notification`` that a rule can forward to a chat application unchanged.
     """
 
     id: str
@@ -41,7 +41,7 @@ class EventDetail:
 
 
 def features_ingested(table: str, *, rows: int, ingest_id: str) -> EventDetail:
-    """Return the detail of ``MLOps Features Ingested``: how many new rows a table got in one append.
+    """Return the detail of ``MLOps Features Ingested``: the number of rows that one append added to a table.
 
     Args:
         table: Name of the feature table.
@@ -56,13 +56,13 @@ def features_ingested(table: str, *, rows: int, ingest_id: str) -> EventDetail:
 
 
 def features_rejected(table: str, *, reason: str, uri: str, report_uri: str, rejection_id: str) -> EventDetail:
-    """Return the detail of ``MLOps Features Rejected``: a delivered batch failed its checks and nothing of it was ingested.
+    """Return the detail of ``MLOps Features Rejected``: a delivered batch failed its checks and no row of it was ingested.
 
     Args:
-        table: Name of the feature table that it was for.
-        reason: What is wrong with it.
-        uri: The batch.
-        report_uri: The ``RejectedBatch`` that names every problem.
+        table: Name of the batch's feature table.
+        reason: Why the batch was rejected.
+        uri: URI of the batch.
+        report_uri: URI of the ``RejectedBatch``, which lists every problem.
         rejection_id: Id of the rejection, the same in repeated events.
 
     Example:
@@ -80,11 +80,11 @@ def features_rejected(table: str, *, reason: str, uri: str, report_uri: str, rej
 
 
 def model_released(group: str, *, record_uri: str, record_sha256: str) -> EventDetail:
-    """Return the detail of ``MLOps Model Released``: where the release record lies, and which bytes it has.
+    """Return the detail of ``MLOps Model Released``: location and hash of the release record.
 
     Args:
         group: The package group.
-        record_uri: The ``ReleaseRecord``.
+        record_uri: URI of the ``ReleaseRecord``.
         record_sha256: Hash of its bytes; also the event's id, the same in repeated events.
 
     Example:

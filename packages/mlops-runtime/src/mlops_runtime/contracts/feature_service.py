@@ -15,10 +15,10 @@ class ServedColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedGroup:
-    """The features of one group version that a service has, and what it takes to read them.
+    """The features that a service takes from one group version, and how to read them.
 
-    ``ttl_bound`` says whether the last instant of the time to live counts; ``None``: it does. ``alias`` is what this use of the
-    group is called, where not by the group; ``on`` names the columns of entity rows that hold its keys, where they are others.
+    ``ttl_bound`` is whether the last instant of the time to live counts; ``None`` means ``inclusive``. ``alias`` replaces the
+    group's name in this service. ``on`` maps key columns of the group to columns of the entity rows, where their names differ.
     """
 
     group: str
@@ -33,18 +33,18 @@ class ServedGroup:
 
     @property
     def prefix(self) -> str:
-        """What the columns of the group begin with, before ``__``."""
+        """Prefix of the group's columns, before ``__``."""
         return self.group if self.alias is None else self.alias
 
     @property
     def key_columns(self) -> dict[str, str]:
-        """By key column of the group, the column of the entity rows that holds it."""
+        """Map each key column of the group to the column of the entity rows that contains it."""
         return {entity.name: (self.on or {}).get(entity.name, entity.name) for entity in self.entities}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureServiceSpec:
-    """A version of a feature service as it is stored, once: ``services/<name>/<version>.json``."""
+    """A stored, immutable version of a feature service: ``services/<name>/<version>.json``."""
 
     name: str
     version: int
@@ -54,7 +54,7 @@ class FeatureServiceSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureServiceUse:
-    """Which version of a feature service something was made with; ``sha256`` is of its stored document."""
+    """The version of a feature service that produced an artifact; ``sha256`` is the hash of its stored document."""
 
     name: str
     version: int
@@ -62,7 +62,7 @@ class FeatureServiceUse:
 
     @property
     def text(self) -> str:
-        """The use as model packages name it, in characters that the registry takes.
+        """Reference to the version as model packages store it, in characters that the registry accepts.
 
         Example:
             >>> FeatureServiceUse(name="shelves", version=2, sha256="0f").text
@@ -73,10 +73,10 @@ class FeatureServiceUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureLookup:
-    """How a model's server looks up features: the service, and the name in requests of each key column, where it is another.
+    """How a model's server looks up features: the service, and the request field of each key column whose name differs.
 
-    ``budget_milliseconds`` is how long a call may wait for them. ``allows_nulls`` says what happens then: the model gets nulls, or
-    the caller the status 503.
+    ``budget_milliseconds`` is the longest time that a call waits for them. After that the model gets nulls if ``allows_nulls``,
+    else the caller gets status 503.
     """
 
     service: FeatureServiceSpec

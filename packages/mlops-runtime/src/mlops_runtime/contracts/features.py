@@ -1,4 +1,4 @@
-"""The training-set manifest ``mlops.training-set/1``, what erasures leave, and where batches are delivered and answered."""
+"""The training-set manifest ``mlops.training-set/1``, records of erasures, and keys of delivered and rejected batches."""
 
 import re
 from collections.abc import Mapping
@@ -7,31 +7,31 @@ from typing import Literal
 
 from mlops_runtime.contracts.feature_service import FeatureServiceUse
 
-# of the hash that ends the names in SageMaker's lineage graph
+# digits of the hash at the end of names in SageMaker's lineage graph
 LINEAGE_DIGITS = 12
 _MAXIMUM_LINEAGE_NAME = 120
 
-# a batch is incoming/<table>/<idempotency key>.parquet, the report of a rejected one rejected/<table>/<idempotency key>.json
+# batches are incoming/<table>/<idempotency key>.parquet; reports of rejections are rejected/<table>/<idempotency key>.json
 INCOMING = "incoming/"
 REJECTED = "rejected/"
 SUFFIX = ".parquet"
 
-# an idempotency key whose snapshot was expired is ledger/<database>/<table>/<uuid of the table>/<hash of the key>.json in the data
-# bucket; it is written when the snapshot goes, and lives a week longer than keys are remembered
+# An idempotency key whose snapshot has expired is ledger/<database>/<table>/<uuid of the table>/<hash of the key>.json in
+# the data bucket. It is written when the snapshot expires and deleted a week after keys stop being remembered.
 LEDGER = "ledger"
 LEDGER_DAYS = 97
-# what a build stages is staged/<id>/ in the bucket of training sets, of one that was killed so many days
+# builds stage files in staged/<id>/ of the training-sets bucket; those of killed builds are removed after this many days
 STAGED_DAYS = 3
-# what an erasure is asked for is erasing/<id>.json in the bucket of training sets, until it is complete
+# the request of an erasure is erasing/<id>.json in the training-sets bucket until the erasure is complete
 ERASING = "erasing"
 
 
 def lineage_name(text: str, ending: str) -> str:
-    """Return a name in SageMaker's lineage graph: the words of a text, within SageMaker's limits, and an ending.
+    """Return a name for SageMaker's lineage graph: the words of ``text`` within SageMaker's limits, and a unique ending.
 
     Args:
-        text: What the name tells people.
-        ending: What no other name has, of ``LINEAGE_DIGITS`` characters.
+        text: Readable part of the name.
+        ending: Unique suffix of ``LINEAGE_DIGITS`` characters.
 
     Example:
         >>> lineage_name("build-weekly demand", "0123456789ab")
@@ -43,9 +43,9 @@ def lineage_name(text: str, ending: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Semantics:
-    """How a value was chosen for a row: known at the row's time, or by event time alone.
+    """How feature values are selected for an entity row: by the values known at its time, or by event time alone.
 
-    ``cutoff``: no row created later was read; ``None``: none is left out.
+    ``cutoff``: rows created after it are ignored; ``None``: no cutoff.
     """
 
     as_of: Literal["known_at", "event_time"]
@@ -57,12 +57,13 @@ class Semantics:
 class PinnedTable:
     """An Iceberg table at the snapshot that was read, with key and time to live.
 
-    ``sequence`` is the snapshot's sequence number: rows of ingests up to it are those that were read, also when the snapshot and
-    ``tag``, which keeps it for a while, are gone. ``None``: the snapshot alone says so.
-    ``ttl_bound`` says whether the last instant of the time to live counts; ``None``: it does. ``names`` are those that the columns
-    have in the training set, in order; ``None``: their own. ``field_ids`` are the columns' in Iceberg. ``metadata_location`` is no
-    longer written: it ends in a random part. ``alias`` is what this use of the table is called, where not by the table; ``keys``
-    are the columns of the entity rows that hold the ``entities``, in their order; ``None``: those of the same names.
+    ``sequence`` is the snapshot's sequence number. It identifies the rows that were read (all ingests up to it) even after the
+    snapshot and its ``tag``, which retains it for a while, are gone. ``None``: only the snapshot identifies them.
+    ``ttl_bound`` is whether the last instant of the time to live counts; ``None`` means ``inclusive``. ``names`` are the names
+    of the columns in the training set, in order; ``None``: unchanged. ``field_ids`` are the columns' Iceberg field ids.
+    ``metadata_location`` is no longer written, because it ends in a random part. ``alias`` replaces the table's name in this
+    use. ``keys`` are the columns of the entity rows that contain the ``entities``, in their order; ``None``: columns of the
+    same names.
     """
 
     group: str
@@ -86,18 +87,18 @@ class PinnedTable:
 
     @property
     def use(self) -> str:
-        """What this use of the table is called in its training set."""
+        """Name of this use of the table in its training set: the alias, else the table."""
         return self.table if self.alias is None else self.alias
 
     @property
     def key_columns(self) -> dict[str, str]:
-        """By key column of the table, the column of the entity rows that holds it."""
+        """Map each key column of the table to the column of the entity rows that contains it."""
         return dict(zip(self.entities, self.entities if self.keys is None else self.keys, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityRows:
-    """Entity rows that a caller supplied, kept as ``entities/<SHA-256 of the file>.parquet``; ``timestamp`` names their time."""
+    """Entity rows of the caller, stored as ``entities/<SHA-256 of the file>.parquet``; ``timestamp`` is their time column."""
 
     timestamp: str
     rows: int
@@ -108,7 +109,7 @@ class EntityRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What built it. ``source`` says from which code: ``repository``, ``commit`` and so on, as the caller gives it."""
+    """Program that built the set. ``source`` identifies its code (``repository``, ``commit`` and so on), as given by the caller."""
 
     engine: str
     engine_version: str
@@ -129,10 +130,10 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """The rows that came out. ``content_hash`` does not depend on order, file layout or library version.
+    """The resulting rows. ``content_hash`` does not depend on row order, file layout or library version.
 
-    Paths of files are relative; ``uri`` is no longer written: two copies of a training set have one id. ``matched`` says how many
-    rows found a row of each feature table, by alias where it has one; manifests that were written before it have none.
+    Paths of files are relative. ``uri`` is no longer written, so that two copies of a training set have the same id.
+    ``matched`` counts, for each feature table by alias or name, the rows with a match; absent in older manifests.
     """
 
     rows: int
@@ -146,12 +147,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSetManifest:
-    """Everything that is needed to build the training set again and to prove that it is the same.
+    """Everything needed to rebuild the training set and to verify that the result is identical.
 
     Entity rows come from a table of labels, ``entities``, or from a caller's frame, ``entity_rows``.
 
-    ``split`` holds the times ``trained_until``, ``holdout_from`` and ``holdout_until``, which the evaluation reports.
-    ``feature_service`` is the service whose features were asked for; ``None``: groups or columns were named one by one.
+    ``split`` has the times ``trained_until``, ``holdout_from`` and ``holdout_until``, which the evaluation reports.
+    ``feature_service`` is the service whose features were requested; ``None``: groups or columns were requested individually.
     """
 
     name: str
@@ -168,9 +169,9 @@ class TrainingSetManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasedTable:
-    """What an erasure takes from one table: the snapshots that held its rows, and the files that only these needed.
+    """What an erasure removes from one table: the snapshots with the erased rows, and the files that only those reference.
 
-    ``first`` is the sequence number of the first ingest of such rows, ``until`` that of the first state without them, of ``at``.
+    ``first`` is the sequence number of the first ingest with such rows, ``until`` that of the first state without them, at ``at``.
     """
 
     table: str
@@ -187,8 +188,8 @@ class ErasedTable:
 class Erasure:
     """An erasure; it never names the entity.
 
-    ``used_by`` are the training sets that held its rows; ``online`` says how many rows of the online store its last step removed,
-    by table; ``pending`` names what may still write some, so that it is not complete.
+    ``used_by`` are the training sets that contained its rows. ``online`` counts the rows of the online store that its last step
+    removed, by table. ``pending`` names writers that may still write such rows, which keep the erasure incomplete.
     """
 
     id: str
@@ -204,7 +205,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureRequest:
-    """What is to be erased, by key column and with the type of its value; it is removed itself when the erasure is complete."""
+    """The erased key, by column and with the type of its value; deleted when the erasure is complete."""
 
     id: str
     at: str
@@ -216,13 +217,13 @@ class ErasureRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildProcess:
-    """What builds a training set, so that others can learn that it has ended.
+    """The process that builds a training set, so that others can find out when it has ended.
 
     Attributes:
-        kind: ``lock``: it holds the lock of its intent's file. ``processing-job`` and ``job-run``: SageMaker and Glue report it.
-            ``other``: nothing says; its user does.
-        name: Name of the job, else machine and process, for people.
-        run: Id of the job's run, of a ``job-run``.
+        kind: ``lock``: it holds the lock of its intent's file. ``processing-job`` and ``job-run``: SageMaker and Glue report its
+            state. ``other``: only its user knows.
+        name: Name of the job, else machine and process; for display.
+        run: Run id, for a ``job-run``.
     """
 
     kind: Literal["lock", "processing-job", "job-run", "other"]
@@ -232,15 +233,15 @@ class BuildProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildIntent:
-    """A training set that is about to be built; written before any state of a table is read.
+    """A training set that is about to be built; written before the state of any table is read.
 
     Attributes:
-        id: Id of this build, which no other has.
-        at: When it began.
+        id: Unique id of this build.
+        at: Start time.
         tables: Names of the tables that it reads.
-        takes_rows: Whether it is given entity rows, in which any entity can be.
-        places: Below which its files go.
-        process: What builds it.
+        takes_rows: Whether it receives entity rows, which may contain any entity.
+        places: Prefixes of its files.
+        process: The process that builds it.
     """
 
     id: str
@@ -254,7 +255,7 @@ class BuildIntent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinedColumns:
-    """Columns that builds join on instead of key columns, by those; an erasure looks there too, in files that no manifest names."""
+    """Columns that builds join on, by the key column each replaces; erasures search them in unreferenced files too."""
 
     columns: Mapping[str, str]
     format: Literal["mlops.joined-columns/1"] = "mlops.joined-columns/1"
@@ -262,7 +263,7 @@ class JoinedColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fence:
-    """Whether a build may keep its files: not, once an ``erasure`` wrote this first; the build itself writes it without one."""
+    """Decides whether a build may keep its files: the first writer wins, an ``erasure`` to forbid it, or the build, without one."""
 
     erasure: str | None
     format: Literal["mlops.fence/1"] = "mlops.fence/1"
@@ -270,7 +271,7 @@ class Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tombstone:
-    """Why the training set ``manifest_id`` cannot be built again: an erasure took rows of its snapshots, and its own files."""
+    """Why the training set ``manifest_id`` cannot be rebuilt: an erasure removed rows of its snapshots, and its own files."""
 
     manifest_id: str
     erasure: str
@@ -282,7 +283,7 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedBatch:
-    """Why a delivered batch was not ingested: every problem at once. The object stays where it is; ``etag`` says which one it was.
+    """Why a delivered batch was not ingested, with every problem. The object is not moved; ``etag`` identifies its version.
 
     ``rejected_at`` is when its delivery reached the queue.
     """

@@ -1,20 +1,20 @@
-"""Which accounts and Regions a fleet has (``fleet.json``), and what one view of it says."""
+"""Accounts and Regions of a fleet (``fleet.json``), and the contents of the fleet view."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-FLEET_READER = "MlopsFleetReader"  # name of the role of each account, if its stack gives it no other
+FLEET_READER = "MlopsFleetReader"  # default name of the reader role in each account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetEnvironment:
-    """An account and Region under the name by which people know it, and how it is read.
+    """A named account and Region, and the credentials that read it.
 
-    ``role`` is the ARN of a role of the account that may read, ``profile`` a profile of the AWS configuration. Without either the
-    caller's own credentials read it, which must be of this account. ``console`` is the address of the account's own console, to
-    which the page of the fleet leads.
+    ``role`` is the ARN of a role with read access in the account, ``profile`` a profile of the AWS configuration. Without
+    either, the caller's own credentials are used, which must belong to this account. ``console`` is the address of the
+    account's own console, which the fleet page links to.
     """
 
     name: str
@@ -27,7 +27,7 @@ class FleetEnvironment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetFile:
-    """``fleet.json``: the environments, in the order in which a model passes them."""
+    """``fleet.json``: the environments, in the order in which models are promoted through them."""
 
     environments: tuple[FleetEnvironment, ...]
     format: Literal["mlops.fleet/1"] = "mlops.fleet/1"
@@ -35,15 +35,16 @@ class FleetFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetModel:
-    """One model in one environment: of an endpoint, or of a registry for which its unit has no endpoint there.
+    """One model in one environment: served by an endpoint, or in a registry whose unit has no endpoint for it there.
 
-    ``state`` is one word or two, ``says`` explains it in a sentence, as the console and ``mlops status`` do. ``digest`` is the
-    SHA-256 of the model that serves: the same in every environment that serves the model, while ``version`` is its own number.
-    ``drift`` and ``quality`` are states of these monitors in the newest window, which ended at ``monitored_until``; absent where
-    there is no such monitor, or none has decided yet. ``waiting`` are packages without a decision, absent where they may not be
-    read. ``cost`` is what was billed of the model's endpoint on a day, in ``currency``.
-    Of a registry, ``approved`` and ``released`` name its newest version that is approved and the one that it released last,
-    ``<group>/<number>``; ``version``, ``digest`` and ``since`` are of the one that it released, else of the one that is approved.
+    ``state`` is one or two words; ``says`` explains it in a sentence, as in the console and ``mlops status``. ``digest`` is the
+    SHA-256 of the serving model, the same in every environment, while ``version`` is numbered per environment. ``drift`` and
+    ``quality`` are the states of these monitors in the newest window, which ended at ``monitored_until``; absent without such a
+    monitor or before its first decision. ``waiting`` are packages pending a decision, absent without permission to read them.
+    ``cost`` is the billed cost of the model's endpoint on one day, in ``currency``.
+
+    For a registry, ``approved`` and ``released`` are its newest approved and its last released version, ``<group>/<number>``;
+    ``version``, ``digest`` and ``since`` describe the released version, else the approved one.
     """
 
     environment: str
@@ -76,9 +77,9 @@ class FleetModel:
 class FleetView:
     """Every model of a fleet, by unit and model, in the order of environments; ``now`` is the time in the cloud.
 
-    ``unread`` says what could not be read, and why, by the name of an environment, of an environment and unit (``build/demand``),
-    or of an endpoint or pipeline there (``build/demand endpoint demand-forecast``). ``costs`` is why costs are missing, by
-    environment, where they were asked for.
+    ``unread`` maps the name of an environment, of an environment and unit (``build/demand``), or of an endpoint or pipeline
+    (``build/demand endpoint demand-forecast``) to the reason why it could not be read. ``costs`` is why requested costs are
+    missing, by environment.
     """
 
     now: datetime

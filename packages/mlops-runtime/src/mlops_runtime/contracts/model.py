@@ -1,4 +1,4 @@
-"""What travels with a model: signature, package, evaluation, gate result."""
+"""Documents that accompany a model: signature, package, evaluation, gate result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from typing import Literal
 from mlops_runtime.contracts.feature_service import FeatureLookup, FeatureServiceUse
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 
-# what a candidate is measured by: each is a loss (lower is better) that adds up over rows
+# metrics of an evaluation: each is a loss (lower is better) that adds up over rows
 Metric = Literal["wape", "mae", "log_loss", "brier", "macro_log_loss", "custom_loss"]
-# losses over the sum of ``actual_sum``; the others are a mean a row
+# losses divided by the sum of ``actual_sum``; the others are a mean per row
 WEIGHTED: tuple[Metric, ...] = ("wape", "macro_log_loss")
-# what a container of others is asked with
+# content types of requests to third-party containers
 ServerContentType = Literal["application/json", "text/csv"]
 
 
@@ -20,12 +20,12 @@ ServerContentType = Literal["application/json", "text/csv"]
 class SignatureColumn:
     """One input column.
 
-    A ``category`` is sent as text and given to the model as its index in ``categories``; an unknown
-    one as -1. ``nullable`` columns may be absent or null and reach the model as NaN (or -1).
+    A ``category`` is sent as text and passed to the model as its index in ``categories``, -1 if unknown. ``nullable`` columns
+    may be absent or null and reach the model as NaN (or -1).
 
-    ``kind`` is what the column is in a frame. A number is an ``integer`` or ``boolean`` where its training had these; a nullable
-    one is a 64-bit float as in pandas. A category is an ``integer`` where its training had integers, or ``text`` where it had
-    plain texts; then ``categories`` may be empty. Default: a 64-bit float, or a categorical of texts.
+    ``kind`` is the column's type in a data frame. A number is an ``integer`` or ``boolean`` if the training data had these; a
+    nullable one is a 64-bit float, as in pandas. A category is an ``integer`` if the training data had integers, or ``text``
+    for plain strings; ``categories`` may then be empty. Default: a 64-bit float, or a categorical of strings.
     """
 
     name: str
@@ -39,15 +39,15 @@ class SignatureColumn:
 class ModelSignature:
     """``signature.json`` beside ``model.onnx`` in ``model.tar.gz``: the columns in the order of the model's input.
 
-    ``kind`` is what a prediction means. A ``number`` is one value a row. For a ``probability`` the model gives one column, or two,
-    of which the second is the probability of the positive class. Default: a number. The others are a list a row: ``classes`` is
-    the probability of each of three or more ``classes``, ``numbers`` one number for each of the named ``outputs``, both in this
-    order; a ``vector`` has ``width`` numbers that mean nothing one by one.
+    ``kind`` is the meaning of a prediction. A ``number`` is one value per row. For a ``probability`` the model returns one
+    column, or two, the second being the probability of the positive class. Default: a number. The other kinds return a list per
+    row: ``classes`` is the probability of each of three or more ``classes``, and ``numbers`` is one number for each of the
+    named ``outputs``, both in this order; a ``vector`` has ``width`` numbers without individual meaning.
 
-    ``passes`` is what the model gets. ``codes`` are 32-bit floats, a category its index. ``values`` are 64-bit floats and texts, so
-    that 20,000,001 and a category that the signature does not list arrive. Default: codes.
+    ``passes`` is the encoding of the model's input. ``codes`` are 32-bit floats, with a category's index. ``values`` are 64-bit
+    floats and strings, which preserve 20,000,001 and categories that the signature does not list. Default: codes.
 
-    ``lookup`` says which columns the server looks up by key where a request leaves them out. Default: a request has every column.
+    ``lookup`` is the columns that the server looks up by key if a request omits them. Default: a request has every column.
     """
 
     inputs: tuple[SignatureColumn, ...]
@@ -62,7 +62,7 @@ class ModelSignature:
 
     @property
     def columns(self) -> int | None:
-        """How many values the prediction of a row has; None where it is one value and not a list."""
+        """Number of values in a row's prediction; None if it is a single value instead of a list."""
         if self.kind == "classes":
             return len(self.classes or ())
         if self.kind == "numbers":
@@ -71,21 +71,21 @@ class ModelSignature:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """What the values of a row's prediction are called: its classes or outputs; None where they have no names."""
+        """Names of the values of a row's prediction (its classes or outputs); None if they have no names."""
         return self.classes if self.kind == "classes" else self.outputs if self.kind == "numbers" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPackageSpec:
-    """One model package, two targets (SageMaker and EKS).
+    """One model package with two targets, SageMaker and EKS.
 
-    ``image`` is named by digest; ``artifact_sha256`` is of ``model.tar.gz``, ``model_sha256`` of ``model.onnx``, which the
-    server compares before it loads. ``baseline_sha256`` is of the baseline's bytes, which the monitors compare before they decide.
-    ``signing_key`` is the ARN of the key that signed the archive, ``model.sig`` beside it the signature; without one nothing has.
-    ``code`` is the address of the training code, as the training job had it. ``flavor`` is what loads a model that is not ONNX,
-    ``trust`` what loading it may do (``contracts.model_manifest``). ``trained_until`` is that of its evaluation,
-    ``feature_service`` names the service of its training set. The ``source_*`` fields are of a package that another environment
-    released: its binding and ARN there, the hash of the audit record of its release, and the environment's name.
+    ``image`` is pinned by digest. ``artifact_sha256`` is the hash of ``model.tar.gz``, ``model_sha256`` of ``model.onnx``,
+    which the server verifies before loading. ``baseline_sha256`` is the hash of the baseline, which the monitors verify before
+    deciding. ``signing_key`` is the ARN of the key that signed the archive (the signature is ``model.sig`` beside it), absent
+    for an unsigned archive. ``code`` is the URI of the training code, as passed to the training job. ``flavor`` is the loader
+    of a model that is not ONNX, ``trust`` what loading it may do (``contracts.model_manifest``). ``trained_until`` is that of
+    its evaluation, ``feature_service`` the service of its training set. The ``source_*`` fields describe a package that another
+    environment released: its binding and ARN there, the hash of the release's audit record, and the environment's name.
     """
 
     group: str
@@ -115,17 +115,17 @@ class ModelPackageSpec:
 
     @property
     def needed_image(self) -> str | None:
-        """The image without which the model cannot predict; None for ONNX."""
+        """The image required to run the model; None for ONNX."""
         return None if self.flavor is None else self.image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossBlock:
-    """Loss sums of one block of the holdout (a store, a week): what a paired bootstrap resamples.
+    """Loss sums of one block of the holdout (a store, a week), the unit that the paired bootstrap resamples.
 
-    ``absolute_error`` holds the sums of the evaluation's metric, whichever it is; its name is that of WAPE's. ``actual_sum`` is the
-    sum of absolute labels; of several outputs the sum of their means, each over the mean of the holdout; of ``macro_log_loss`` the
-    sum of the rows' weights, by which each class of the holdout weighs the same.
+    ``absolute_error`` contains the sums of the evaluation's metric, whichever it is; it is named after WAPE's. ``actual_sum``
+    is the sum of absolute labels; for several outputs, the sum over outputs of their means relative to the mean over the
+    holdout; for ``macro_log_loss``, the sum of the row weights that give each class of the holdout equal weight.
     """
 
     block: str
@@ -136,9 +136,9 @@ class LossBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodLosses:
-    """What blocks lost within one period of the holdout (a week): a sum a block, in the order of the blocks stored with it.
+    """Losses of each block within one period of the holdout (a week): one sum per block, in the order of the blocks stored with it.
 
-    Blocks and periods are the two ways in which rows of a holdout depend on each other. A block without rows in the period has 0.
+    Rows of a holdout depend on each other through both blocks and periods. A block without rows in the period has 0.
     """
 
     period: str
@@ -147,7 +147,7 @@ class PeriodLosses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentLosses:
-    """The rows of the holdout where a column has a value: their losses by the same blocks, and by these and periods."""
+    """Losses of the holdout rows in which a column has a value, by the same blocks, and by blocks and periods."""
 
     column: str
     value: str
@@ -157,17 +157,17 @@ class SegmentLosses:
 
     @property
     def name(self) -> str:
-        """How the segment is written: ``column=value``."""
+        """Name of the segment: ``column=value``."""
         return f"{self.column}={self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentSums:
-    """The rows of the holdout where a column has a value: their sums alone, however rare the value is.
+    """Sums over the holdout rows in which a column has a value, however rare the value is.
 
-    ``absolute_error`` and ``predicted`` are of the candidate and the champion. ``predicted`` sums what they predict and ``actual``
-    the labels, one sum for each number of a prediction, of classes the probabilities and the rows of each. Default: labels may be
-    negative or are vectors, and no ratio of their sums says anything.
+    ``absolute_error`` and ``predicted`` are those of the candidate and the champion. ``predicted`` sums their predictions and
+    ``actual`` the labels, with one sum for each number of a prediction; for classes, these are probabilities and row counts.
+    Default: absent, if labels may be negative or are vectors, so that ratios of their sums are meaningless.
     """
 
     column: str
@@ -180,13 +180,13 @@ class SegmentSums:
 
     @property
     def name(self) -> str:
-        """How the segment is written: ``column=value``."""
+        """Name of the segment: ``column=value``."""
         return f"{self.column}={self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedPredictions:
-    """How many predictions of a team's own were compared with those of its model, and the largest relative difference of them."""
+    """Number of a team's own predictions that were compared with those of its model, and their largest relative difference."""
 
     rows: int
     largest_difference: float
@@ -196,23 +196,22 @@ class ComparedPredictions:
 class Evaluation:
     """``evaluation.json``: candidate, champion (if any) and naive baselines on the same holdout.
 
-    Keys of ``metrics`` and ``absolute_error`` are ``candidate``, ``champion`` and the baseline columns. ``non_finite`` counts
-    missing or non-finite predictions, and of a classifier those that are not probabilities, by the same keys: they are failures,
-    never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``pooled_segments`` are one for each
-    column, of all its values that are left out or have too few blocks or periods for an interval. ``segment_sums`` are of every
-    value, and ``label_means`` the means of absolute labels, one for each number of a prediction, to which they are held.
-    ``failures`` says why the candidate cannot be served at any loss. ``milliseconds_a_row`` is of one row alone, through the
-    server's reading of JSON.
-    ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one. ``signature_sha256`` is of
-    ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``. ``flavor`` and
-    ``trust`` are of a candidate that is not ONNX, as its manifest has them. ``confusion`` counts the rows of a model of
-    ``classes``, by the same keys: a line for each class of the label, a column for each predicted class. ``outputs`` has the
-    metric of each output of a model of several numbers by itself. ``champion_sha256`` is of the archive that serves,
-    ``champion_trained_until`` the ``trained_until`` of its own evaluation, absent where that is not known, and
-    ``champion_left_out`` why it was not measured. ``metric_sha256`` is of the file with the unit's metric function, which made
-    the losses of ``custom_loss``.
-    ``compared`` says what came of the team's own predictions, where some were given and fit the holdout. ``feature_service`` is the
-    one that the training set was made for. ``signature`` is the candidate's.
+    Keys of ``metrics`` and ``absolute_error`` are ``candidate``, ``champion`` and the baseline columns. ``non_finite`` counts,
+    by the same keys, missing or non-finite predictions and, for a classifier, values that are not probabilities: they are
+    failures, never zeros. ``segments`` are limited in number; ``segments_left_out`` names the rest. ``pooled_segments`` has one
+    segment per column, of all its values that are left out or have too few blocks or periods for an interval. ``segment_sums``
+    are of every value, and ``label_means`` are their reference: the means of absolute labels, one for each number of a
+    prediction. ``failures`` are reasons why the candidate cannot be served, whatever its loss. ``milliseconds_a_row`` is the
+    latency of a single row, including the server's JSON parsing.
+    ``periods`` splits the losses of ``blocks`` by period, if the plan names one. ``signature_sha256``, ``model_sha256`` and
+    ``baseline_sha256`` are the hashes of ``signature.json``, ``model.onnx`` and ``baseline.json``. ``flavor`` and ``trust`` are
+    those of the manifest of a candidate that is not ONNX. ``confusion`` counts the rows of a model of ``classes``, by the same
+    keys, with a row for each class of the label and a column for each predicted class. ``outputs`` has the metric of each
+    output of a model of several numbers. ``champion_sha256`` is the hash of the serving archive, ``champion_trained_until`` the
+    ``trained_until`` of its own evaluation, absent if unknown, and ``champion_left_out`` why it was not measured.
+    ``metric_sha256`` is the hash of the file with the unit's metric function, which computed ``custom_loss``.
+    ``compared`` is the result for the team's own predictions, if some were given and match the holdout. ``feature_service`` is
+    that of the training set, ``signature`` that of the candidate.
     """
 
     metric: Metric
@@ -256,11 +255,11 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldoutPredictions:
-    """Metadata of ``predictions.parquet``: which model predicted which rows.
+    """Metadata of ``predictions.parquet``: the model and the rows that it predicted.
 
-    There is one row for each of the holdout, in its order. ``holdout_sha256`` is of the names and hashes of the holdout's files.
-    ``failure`` says why the model could not predict; its predictions are then NaN. ``names`` are the classes or outputs of a model
-    whose predictions are lists.
+    The file has one row for each row of the holdout, in its order. ``holdout_sha256`` is the hash of the names and hashes of
+    the holdout's files. ``failure`` is why the model could not predict; its predictions are then NaN. ``names`` are the classes
+    or outputs of a model whose predictions are lists.
     """
 
     artifact_sha256: str
@@ -273,10 +272,11 @@ class HoldoutPredictions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedHoldout:
-    """``asked.json`` beside what the server of a model answered: what it was asked.
+    """``asked.json``: the requests to a model's server, stored beside its responses.
 
-    ``rows`` of the holdout in its order, then once more those with the numbers in ``again``, each alone where it was asked in JSON.
-    ``signature`` is that of the model, whose archive has ``artifact_sha256``; ``holdout_sha256`` is as in ``HoldoutPredictions``.
+    The requests are ``rows`` rows of the holdout in order, then once more the rows numbered in ``again``, each as a single
+    request in JSON. ``signature`` is that of the model, ``artifact_sha256`` the hash of its archive; ``holdout_sha256`` is as
+    in ``HoldoutPredictions``.
     """
 
     artifact_sha256: str
@@ -299,8 +299,8 @@ class GateVerdict(StrEnum):
 class GateCheck:
     """One comparison: the interval is of (candidate loss - rival loss) / rival loss; below 0 is better.
 
-    ``segment`` is ``column=value``. Default: over all rows. Of a segment too small for an interval ``low`` and ``high`` are one:
-    the ratio of its sums less 1, of losses or of predictions.
+    ``segment`` is ``column=value``. Default: all rows. For a segment too small for an interval, ``low`` equals ``high``: the
+    ratio of its sums, of losses or of predictions, minus 1.
     """
 
     rival: str
@@ -314,11 +314,11 @@ class GateCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentCoverage:
-    """How much of a holdout the comparison of one column's segments covers.
+    """Share of a holdout that the comparison of one column's segments covers.
 
-    Of ``segments`` values ``compared`` have an interval of their own; ``guarded`` are too small for one, and have a ratio of sums.
-    ``pooled_rows`` and ``pooled_target`` are the shares of rows and labels in the one interval of all small values together,
-    ``untested_rows`` and ``untested_target`` those in no interval at all.
+    Of ``segments`` values, ``compared`` have their own interval; ``guarded`` are too small for one and are compared by a ratio
+    of sums. ``pooled_rows`` and ``pooled_target`` are the shares of rows and labels in the joint interval of all small values,
+    ``untested_rows`` and ``untested_target`` those in no interval.
     """
 
     column: str
@@ -333,9 +333,9 @@ class SegmentCoverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """What the gate decided and on which evidence; ``metrics`` are those of the evaluation, for lists that read no more.
+    """Decision of the gate and its evidence. ``metrics`` repeats those of the evaluation, so that lists need no second document.
 
-    ``coverage`` says for each column of segments what was compared. Default: there are no segments, or nothing was compared.
+    ``coverage`` is the compared share of each segment column. Default: there are no segments, or nothing was compared.
     """
 
     verdict: GateVerdict

@@ -1,29 +1,29 @@
-"""``mlops-model.json``: the files of a model that is not plain ONNX, what loads them, and what they may do.
+"""``mlops-model.json``: files, loader and trust level of a model that is not plain ONNX.
 
-It is written when the model is packed and compared before anything is loaded: its hash is the model's, so it binds every file.
+It is written when the model is packed and verified before anything is loaded. Its hash is the model's hash, so it binds every file.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-# what loads a model; ONNX needs no manifest, the server loads it itself; a container of others has its own format, and no manifest
+# Loaders. ONNX needs no manifest: the server loads it itself. Third-party containers have their own formats, and no manifest.
 Flavor = Literal["xgboost", "lightgbm", "catboost", "skops", "mlflow", "pickle", "handler", "container"]
-# what loading may do: read numbers, run code of the model's own that lies there as text, or unpickle
+# what loading may do: read numbers, run code that the model contains as source, or unpickle
 Trust = Literal["data", "code", "pickle"]
-# what a registry allows, and a server without a setting of its own
+# default of registries, and of servers without a setting
 TRUSTED: tuple[Trust, ...] = ("data", "code")
-# what a model predicts from: a pandas frame with categories as text, or a matrix with their codes
+# model input: a pandas frame with categories as text, or a matrix with their codes
 Takes = Literal["frame", "matrix"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelManifest:
-    """What a model consists of.
+    """Files of a model and how to load them.
 
-    ``entry`` is the file or folder that is loaded. ``files`` has the SHA-256 of every file but the manifest, by its path.
-    ``requirements_sha256`` is of the lock of the environment that loads it, ``python`` that environment's version (``3.13``).
-    ``trusted`` names the types that a skops file may have beyond skops' own.
+    ``entry`` is the file or folder that is loaded. ``files`` maps the path of every file but the manifest to its SHA-256.
+    ``requirements_sha256`` is the hash of the lock of the environment that loads it, ``python`` the version of that environment
+    (``3.13``). ``trusted`` are the types that a skops file may contain beyond skops' own.
     """
 
     flavor: Flavor
@@ -39,13 +39,13 @@ class ModelManifest:
 
 
 def trust_refusal(subject: str, flavor: str | None, trust: str, *, allowed: Collection[str]) -> str:
-    """Return the sentence that refuses a model whose loading may do more than is allowed.
+    """Return the error message for a model whose trust level is not allowed.
 
     Args:
-        subject: Its file, or ``the model``.
-        flavor: What loads it.
+        subject: File of the model, or ``the model``.
+        flavor: Loader of the model.
         trust: What loading it may do.
-        allowed: What its registry allows.
+        allowed: Trust levels that its registry allows.
 
     Example:
         >>> trust_refusal("the model", "pickle", "pickle", allowed=TRUSTED).rpartition(" or ")[2]

@@ -1,4 +1,4 @@
-"""What monitors exchange: baseline, counts, statistics, constraint violations, states, metrics.
+"""Documents of the monitors: baseline, counts, constraint violations, states and metrics.
 
 The files ``statistics.json`` and ``constraint_violations.json`` have Model Monitor's shapes.
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html
@@ -14,7 +14,7 @@ METRIC_NAMESPACE = "MLOps"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StratumDispersion:
-    """How much more the rows of one stratum vary between clusters, ``times`` those of all; other fields are as a feature's."""
+    """Dispersion of the rows of one stratum between clusters, ``times`` that of all rows; other fields as in `FeatureBaseline`."""
 
     times: float
     cluster_rows: float | None = None
@@ -24,9 +24,9 @@ class StratumDispersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispersion:
-    """How much more the rows of one feature vary than independent ones; the fields are those of `FeatureBaseline`.
+    """Dispersion of the rows of one feature relative to independent rows; the fields are those of `FeatureBaseline`.
 
-    ``strata`` are those of the baseline in its order; without them all vary alike.
+    ``strata`` are in the order of the baseline's strata; without them, all strata have the same dispersion.
     """
 
     overdispersion: float
@@ -45,27 +45,26 @@ class Dispersion:
 class FeatureBaseline:
     """One feature of a baseline.
 
-    ``number``: ``edges`` are the inner edges of the quantile bins (n edges, n + 1 bins, bin i holds edges[i-1] <= x < edges[i]).
-    With ``bounded`` the two outer bins count values outside the baseline's range, so they are empty in it. ``tail_edges`` are those
-    of the edges that part an outer tenth, where there are rows enough; fields other than ``counts`` take the tenth for one bin.
-    ``category``: ``levels`` are the most frequent levels. ``counts`` has one entry a bin or level, then what other levels there are
-    (categories only), then null. Other levels are one cell ``other``; or, with ``tail``, that many cells into which levels fall by
-    their CRC-32 modulo ``tail``, then a cell for levels that are new: those whose CRC-32 is not in ``known``. Without ``known``
-    there were too many levels to tell new from rare, and the cell of new ones stays empty.
+    ``number``: ``edges`` are the inner edges of the quantile bins (n edges, n + 1 bins, bin i holds edges[i-1] <= x <
+    edges[i]). With ``bounded``, the two outer bins count values outside the baseline's range, so they are empty in the
+    baseline. ``tail_edges`` are the edges that subdivide an outer tenth, if there are enough rows; all fields other than
+    ``counts`` treat the tenth as one bin. ``category``: ``levels`` are the most frequent levels. ``counts`` has one entry per
+    bin or level, then the other levels (categories only), then null. Other levels are one cell ``other`` or, with ``tail``,
+    ``tail`` cells by the level's CRC-32 modulo ``tail``, followed by a cell for new levels, whose CRC-32 is not in ``known``.
+    Without ``known``, there were too many levels to distinguish new from rare ones, and the cell of new levels stays empty.
 
     ``quantiles`` are the 101 percentiles of the known values. ``overdispersion`` is the mean design effect of the cells,
-    ``overdispersion_spread`` the squared coefficient of variation of the design effects, ``cell_overdispersion`` each cell's own,
-    ``mean_overdispersion`` that of the mean, ``spread_overdispersion`` of the mean score of spread. All are 1, and
-    ``overdispersion_spread`` 0, for independent rows. ``cluster_rows`` are the mean rows of a cluster; ``cluster_excess`` is how
-    much more the statistic of a single cluster varies than the design effects explain, as a squared coefficient of variation;
-    ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many; ``clusters`` is how many there are, given
-    conditions fewer by what their strata take, and absent for independent rows. ``tail_jumps`` is how many of the rows beyond each
-    tail edge come at once. ``unseen_share`` is the
-    share of the rows that are of levels not seen before which later rows bring without any drift; ``closed`` is whether none may,
-    as far as the baseline can tell or as its plan says. ``given`` is the dispersion about the shares of each row's own stratum, for
-    what is compared given conditions. A number of the kind ``boolean`` is 0 or 1, and calls may say ``true`` or
-    ``false``, as the model's signature allows. ``infinite`` are the rows whose number is infinite or beyond a 32-bit float: they
-    are in none of the cells.
+    ``overdispersion_spread`` the squared coefficient of variation of the design effects, ``cell_overdispersion`` the design
+    effect of each cell, ``mean_overdispersion`` that of the mean, ``spread_overdispersion`` that of the mean score of spread.
+    For independent rows, ``overdispersion_spread`` is 0 and the others are 1. ``cluster_rows`` is the mean number of rows per
+    cluster. ``cluster_excess`` is the variation of the statistic of a single cluster beyond what the design effects explain, as
+    a squared coefficient of variation. ``cell_jumps`` is the number of rows of each cell that arrive together in a cluster with
+    many of them, ``tail_jumps`` the same for the rows beyond each tail edge. ``clusters`` is the number of clusters, under
+    conditions reduced by what their strata use up, and absent for independent rows. ``unseen_share`` is the expected share of
+    rows with unseen levels in later data without drift; ``closed`` is whether no new level may occur, as far as the baseline
+    shows or as its plan says. ``given`` is the dispersion about the shares of each row's own stratum, for comparisons given
+    conditions. A number of the kind ``boolean`` is 0 or 1, and calls may send ``true`` or ``false``, as the model's signature
+    allows. ``infinite`` counts rows whose number is infinite or beyond a 32-bit float; they are in none of the cells.
     """
 
     name: str
@@ -100,10 +99,10 @@ class FeatureBaseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """What is known ahead of a call and changes what its features look like: a planned promotion, the hour of the week.
+    """A fact known before a call that changes the distribution of features: a planned promotion, the hour of the week.
 
-    ``column`` cuts the values of one of the model's inputs at ``edges``, or takes its string unchanged without edges. The others
-    are read off the call's time in UTC; training rows have theirs in ``EvaluationPlan.timestamp``. ``week_of_month`` is 1 to 5.
+    ``column`` cuts the values of a model input at ``edges``, or without edges uses its string unchanged. The other kinds are
+    derived from the call's time in UTC; for training rows, from ``EvaluationPlan.timestamp``. ``week_of_month`` is 1 to 5.
     """
 
     name: str
@@ -113,7 +112,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairDispersion:
-    """How much more the rows of one pair vary than independent ones; the fields are those of `PairBaseline`."""
+    """Dispersion of the rows of one pair relative to independent rows; the fields are those of `PairBaseline`."""
 
     overdispersion: float
     overdispersion_spread: float | None = None
@@ -122,12 +121,12 @@ class PairDispersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairBaseline:
-    """Two features that are watched together, in a small table: their cells are put into groups, and pairs of groups counted.
+    """Two features that are monitored jointly, in a small table: their cells are grouped, and pairs of groups counted.
 
-    ``first_groups`` has the group of each cell of the first feature's baseline, ``second_groups`` of the second's. ``counts`` is
-    the table row by row: ``(max(first_groups) + 1) * (max(second_groups) + 1)`` entries. ``clusters`` is as a feature's.
-    ``given`` is the dispersion about the tables of each row's own stratum; without it, of a baseline with conditions, the tables of
-    the strata are not kept, and the pair is compared without conditions.
+    ``first_groups`` has the group of each cell of the first feature's baseline, ``second_groups`` of the second's. ``counts``
+    is the table row by row: ``(max(first_groups) + 1) * (max(second_groups) + 1)`` entries. ``clusters`` is as for a feature.
+    ``given`` is the dispersion about the tables of each row's own stratum. If a baseline with conditions lacks it, the tables
+    of the strata are not stored and the pair is compared without conditions.
     """
 
     first: str
@@ -143,7 +142,7 @@ class PairBaseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facet:
-    """A group for which bias is measured, in Clarify's words: rows of these ``values``, or above ``threshold``, against others."""
+    """A facet of Clarify, for which bias is measured: rows with these ``values``, or above ``threshold``, against others."""
 
     name: str
     values: tuple[str, ...] = ()
@@ -152,11 +151,11 @@ class Facet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedLoss:
-    """A loss of a row, or a product of two, as the sum of ``base`` and an effect of each of the row's cells.
+    """A loss of a row, or a product of two losses, as the sum of ``base`` and an effect of each of the row's cells.
 
-    ``deviations`` has a line for each group of the jackknife: of the base, then of each effect, scaled so that their squares add
-    up to the variance; without it the loss is a product, which only serves for variances. ``design_effect`` is how
-    much more the loss varies than that of independent rows.
+    ``deviations`` has a row for each group of the jackknife: the deviation of the base, then of each effect, scaled so that
+    their squares add up to the variance. Without it the loss is a product, used only for variances. ``design_effect`` is the
+    variance of the loss relative to that of independent rows.
     """
 
     name: str
@@ -168,10 +167,10 @@ class ExpectedLoss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRates:
-    """Labelled rows, and positives among them, in each cell of a score, a line for each group of the jackknife.
+    """Labelled rows, and the positives among them, in each cell of a score, with a row for each group of the jackknife.
 
-    ``area_lost`` is what the AUC loses by the cells; None where it is not defined, as of classes. ``design_effect`` is how much
-    more positives vary about their cell's share than those of independent rows.
+    ``area_lost`` is the AUC lost by binning into cells; None if undefined, as for classes. ``design_effect`` is the variance of
+    the positives about their cell's share, relative to that of independent rows.
     """
 
     rows: tuple[tuple[int, ...], ...]
@@ -182,16 +181,16 @@ class ScoreRates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimator:
-    """What is known of the labelled holdout, so that performance can be expected before labels come.
+    """Statistics of the labelled holdout with which performance is estimated before labels arrive.
 
-    ``rows`` are the labelled rows and ``groups`` how many groups of clusters the jackknife left out in turn. ``columns`` are the
-    features whose cells count; levels of a tail count as one cell, and so do the cells of an outer tenth where one of them has
-    fewer than 30 labelled rows. ``labelled`` has the labelled rows in each cell of each
-    column, then of each score. ``scores`` are the finer cells of the prediction, into which live rows are counted too: of a model
-    of classes those of each class's probability, first of the rows that are predicted as another class, then of those that are
-    predicted as this one, then null; of several outputs one an output. ``losses`` are of a regression or a classification,
-    ``alone`` is the first of them by the prediction alone; of outputs they are ``<loss>/<output>``, over the cells of the columns
-    and then of the output's own score. ``rates`` are of a classification or, one a class, of classes.
+    ``rows`` is the number of labelled rows and ``groups`` the number of groups of clusters that the jackknife left out in turn.
+    ``columns`` are the features whose cells count. All levels of a tail form one cell, and so do the cells of an outer tenth if
+    one of them has fewer than 30 labelled rows. ``labelled`` is the number of labelled rows in each cell of each column, then
+    of each score. ``scores`` are finer cells of the prediction, in which live rows are counted too. For a model of classes,
+    these are the cells of each class's probability: first of rows predicted as another class, then of rows predicted as this
+    one, then null. For several outputs there is one score per output. ``losses`` are set for a regression or a classification;
+    ``alone`` is the first of them estimated from the prediction alone. For outputs they are ``<loss>/<output>``, over the cells
+    of the columns and then of the output's own score. ``rates`` are set for a classification or, one per class, for classes.
     """
 
     rows: int
@@ -206,21 +205,21 @@ class Estimator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What live data are compared with; its content hash names it. ``quality`` holds the model's own metrics on its holdout.
+    """The reference of live data, identified by its content hash. ``quality`` has the model's own metrics on its holdout.
 
-    ``features`` are in the order of the model's inputs. ``left_out`` names those that are counted and not tested, with the reason:
-    unique identifiers. ``conditions`` are what features are compared given; ``strata`` are the baseline's counts for each
-    combination of them. ``null_patterns`` is a category whose levels are the names of the columns that are null together, joined
-    by ``+``; a row without a null is the level ``none``. ``segments`` are the columns by which quality is kept apart;
-    ``positive`` is the label above which a row counts as positive for bias; ``bias`` the metrics of the holdout by
-    ``<facet>=<value>/<metric>``, ``bias_deviation`` their standard deviations; ``attributions`` each feature's mean absolute SHAP
-    value on the holdout.
+    ``features`` are in the order of the model's inputs. ``left_out`` are unique identifiers, which are counted but not tested,
+    with the reason. ``conditions`` are those that features are compared given; ``strata`` are the baseline's counts for each
+    combination of them. ``null_patterns`` is a category whose levels are the names of the columns that are null together,
+    joined by ``+``; a row without a null has the level ``none``. ``segments`` are the columns by which quality is reported
+    separately. A label above ``positive`` counts as positive for bias. ``bias`` has the metrics of the holdout by
+    ``<facet>=<value>/<metric>``, ``bias_deviation`` their standard deviations; ``attributions`` is each feature's mean absolute
+    SHAP value on the holdout.
 
-    A model of ``classes`` has their names in the order of its probabilities; ``prediction`` is then the predicted class. A model of
-    several numbers has the names of its ``outputs``, and in ``predictions`` a baseline of each instead of ``prediction``.
-    ``positive_class`` is the class that counts as positive for bias. A vector has ``width`` numbers, which are not counted.
-    ``cluster_hours`` is how long a cluster lasts where each is a time of its own: 24 for days.
-    ``estimator`` is what performance is estimated with before labels come; None without a labelled holdout that is large enough.
+    A model of ``classes`` has their names in the order of its probabilities; ``prediction`` is then the predicted class. A
+    model of several numbers has the names of its ``outputs``, and in ``predictions`` a baseline of each instead of
+    ``prediction``. ``positive_class`` is the class that counts as positive for bias. A vector has ``width`` numbers, which are
+    not counted. ``cluster_hours`` is the duration of a cluster, if each is a period of its own: 24 for days. ``estimator``
+    estimates performance before labels arrive; None without a labelled holdout that is large enough.
     """
 
     features: tuple[FeatureBaseline, ...]
@@ -253,23 +252,23 @@ class Baseline:
 
     @property
     def predicted(self) -> tuple[FeatureBaseline, ...]:
-        """What is known of the predictions: one baseline, or one an output."""
+        """Baselines of the predictions: one, or one for each output."""
         return (self.predictions or ()) if self.prediction is None else (self.prediction,)
 
     @property
     def columns(self) -> int | None:
-        """How many values the prediction of a row has; None where it is one value and not a list."""
+        """Number of values in a row's prediction; None if it is a single value instead of a list."""
         names = self.classes or self.outputs
         return self.width if names is None else len(names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureCounts:
-    """Mergeable counts of one feature on its baseline's bins, in the baseline's order, with sums for the mean shift.
+    """Mergeable counts of one feature in its baseline's bins, in the baseline's order, with sums for the mean shift.
 
-    The exact sum is ``sum`` plus all of ``sum_rest``, each term the nearest double to what the terms before it leave: one form for
-    one value, so that merging in any order gives the same bytes. The same holds of the squares. ``invalid`` values are of another
-    type, ``infinite`` ones are numbers beyond a 32-bit float; neither is in a cell.
+    The exact sum is ``sum`` plus all of ``sum_rest``, each term being the double nearest to the remainder of the terms before
+    it. This form is unique, so that merging in any order gives the same bytes. The squares work likewise. ``invalid`` counts
+    values of another type, ``infinite`` numbers beyond a 32-bit float; neither is in a cell.
     """
 
     name: str
@@ -286,7 +285,7 @@ class FeatureCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairCounts:
-    """Counts of two features' table, in the order of the baseline's."""
+    """Counts of the joint table of two features, in the order of the baseline's."""
 
     first: str
     second: str
@@ -295,7 +294,7 @@ class PairCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
-    """Counts of the rows of one combination of conditions; ``key`` has one part a condition, joined by ``|``.
+    """Counts of the rows of one combination of conditions; ``key`` has one part per condition, joined by ``|``.
 
     ``pairs`` are the tables of the pairs that are compared given conditions.
     """
@@ -318,12 +317,12 @@ class Stratum:
 class Counts:
     """Counts of one capture object, or of a window of them. Merging across baseline hashes is an error.
 
-    ``synthetic`` calls are the platform's own, of any model, which an execution announced; they are counted here and nowhere
-    else. ``unannounced`` calls have ids that look like them without an announcement: they count as all others.
-    ``problems`` says what could not be counted and how often, by code and arguments: ``{"row_width[3,4]": 2}``; ``malformed`` is
-    the sum of those that are whole lines. ``problem_lines`` has the first lines of one object with each problem, from 1; counts of
-    several objects have none. ``objects`` is how many capture objects were counted, ``earlier`` how many calls were left out
-    because another model answered. ``scores`` are the predictions in the cells of the estimator's scores; None without one.
+    ``synthetic`` counts announced calls of the platform to any model, which are not counted elsewhere. ``unannounced`` counts
+    calls with similar ids that were not announced, which are also counted like any others. ``problems`` counts what could not be
+    counted, by code and arguments: ``{"row_width[3,4]": 2}``; ``malformed`` is the sum of those that are whole lines.
+    ``problem_lines`` has the first lines of one object with each problem, from 1; counts of several objects have none.
+    ``objects`` is the number of counted capture objects, ``earlier`` the number of calls that were skipped because another model
+    answered. ``scores`` are the predictions in the cells of the estimator's scores; None without one.
     """
 
     baseline_sha256: str
@@ -354,7 +353,7 @@ class Counts:
 
 
 class MonitorState(StrEnum):
-    """What a monitor knows. Silence is a state of its own, never OK."""
+    """State of a monitor. Missing data has its own states and is never OK."""
 
     NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
     NO_TRAFFIC = "NO_TRAFFIC"
@@ -367,7 +366,7 @@ class MonitorState(StrEnum):
     VIOLATION = "VIOLATION"
 
 
-# a monitor knows
+# states in which a monitor has decided
 TESTED = (MonitorState.OK, MonitorState.VIOLATION)
 
 
@@ -375,8 +374,8 @@ TESTED = (MonitorState.OK, MonitorState.VIOLATION)
 class Violation:
     """One line of ``constraint_violations.json``.
 
-    Checks of quality, bias and attributions also have the members by which Model Monitor names what they are about:
-    ``metric_name``, for bias ``facet`` and ``facet_value``, for attributions ``label``. ``feature_name`` says it in one.
+    Checks of quality, bias and attributions also have Model Monitor's members for their subject: ``metric_name``, for bias
+    ``facet`` and ``facet_value``, for attributions ``label``. ``feature_name`` combines them in one string.
     """
 
     feature_name: str
@@ -397,7 +396,7 @@ class Violations:
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
-    """One value that a run published, by the monitor and the name of its metric; ``feature`` where a feature has its own."""
+    """One published metric value, by monitor and metric name; ``feature`` is set for metrics of a single feature."""
 
     monitor: str
     name: str

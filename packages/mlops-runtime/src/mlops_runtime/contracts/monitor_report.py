@@ -1,4 +1,4 @@
-"""What one scheduled run of the monitors found: one result a monitor, and the report that holds them."""
+"""Results of one scheduled run of the monitors: one result per monitor, and the report that contains them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,9 +10,9 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A number that people know, with its interval at 95 % and what it is compared with.
+    """A measured value with its 95 % confidence interval and the values that it is compared with.
 
-    ``violated`` is whether it is worse than it may be; ``None`` where nothing is asked of it or too few rows say.
+    ``violated`` is whether it is beyond its limit; ``None`` without a limit or with too few rows to decide.
     """
 
     name: str
@@ -27,18 +27,20 @@ class Measured:
 
 # why a feature was not tested, or in part only
 UntestedReason = Literal["few_rows", "few_clusters", "condition_unknown", "by_choice"]
+# why a feature was not tested, or only partly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDrift:
-    """How far one feature moved: effect size, test and verdict.
+    """Drift of one feature: effect size, test and verdict.
 
-    ``drifted`` is this window's verdict, ``persistent`` whether enough of the last windows agree, ``agreed_with`` when those ended
-    that do. ``rule`` is what gave the p-value and ``description`` says it in words. ``untested`` is why there was no test,
-    ``in_part`` why only shares and types were tested, ``reason`` the kind of either. ``psi`` has what chance brings taken out;
-    ``raw_psi`` is the index of the cells that are not rare, which is below ``ordinary_psi`` in 95 % of the quiet windows of as many
-    rows. ``feed_fault`` is what looks broken in the feed of a feature that drifted; a retraining would learn it.
-    ``few_clusters`` is how many the baseline has where they are fewer than 20: then one window is not evidence.
+    ``drifted`` is the verdict of this window, ``persistent`` whether enough of the last windows agree, ``agreed_with`` the ends
+    of the windows that do. ``rule`` is the test that gave the p-value, ``description`` explains it. ``untested`` is why there
+    was no test, ``in_part`` why only shares and types were tested, ``reason`` the category of either. ``psi`` is corrected for
+    the expected effect of chance; ``raw_psi`` is the index over the cells that are not rare, which is below ``ordinary_psi`` in
+    95 % of the windows without drift that have as many rows. ``feed_fault`` is a suspected fault in the feed of a feature that
+    drifted, which a retraining would learn. ``few_clusters`` is the number of clusters in the baseline if there are fewer than
+    20: one window is then not sufficient evidence.
     """
 
     name: str
@@ -85,9 +87,9 @@ class BiasMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorResult:
-    """What one monitor found in a window. A monitor without a state did not run.
+    """Result of one monitor for a window. A monitor without a state did not run.
 
-    ``problems`` are those of what it alone reads, by what and how often.
+    ``problems`` counts, by kind, problems of the input that only this monitor reads.
     """
 
     state: MonitorState = MonitorState.MONITOR_NOT_RUN
@@ -96,7 +98,7 @@ class MonitorResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrutiny:
-    """What of the features that were asked for was tested; ``unknown`` are those without a result."""
+    """Partly tested, untested and missing (``unknown``) features, out of those that were ``asked`` for."""
 
     asked: int
     untested: tuple[str, ...] = ()
@@ -106,11 +108,11 @@ class Scrutiny:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftResult(MonitorResult):
-    """Drift of each feature. ``left_out`` are features that are counted and not tested, with the reason.
+    """Drift of each feature. ``left_out`` are features that are counted but not tested, with the reason.
 
-    ``scrutiny`` is what was tested; None where nothing was decided, or another engine decided. ``uncovered_rows`` are of
-    conditions that the baseline does not know; None without conditions. ``too_few_rows`` is when windows ended, beside those that
-    a feature's persistence counts, that had too few rows to agree or disagree.
+    ``scrutiny`` is the extent of testing; None if nothing was decided, or another engine decided. ``uncovered_rows`` are rows
+    with conditions that the baseline lacks; None without conditions. ``too_few_rows`` are the ends of windows with too few rows
+    to agree or disagree, which are not among the windows that a feature's persistence counts.
     """
 
     features: tuple[FeatureDrift, ...] = ()
@@ -124,11 +126,11 @@ class DriftResult(MonitorResult):
 class QualityResult(MonitorResult):
     """Quality of the labelled predictions.
 
-    ``values`` are WAPE, bias and the ratio of WAPE to the holdout's, as far as they are defined; ``holdout`` are the baseline's
-    metrics. ``metrics`` have intervals, limits and verdicts, ``segments`` the same by segment, the largest first. ``unjudged`` is
-    why labels that came say nothing for sure. ``coverage`` is the share of the predictions that were due a label and have one,
-    ``label_delay_hours`` the median time from call to label. ``confusion`` counts the rows of a model of ``classes``: a line for
-    each class of the label, a column for each predicted class.
+    ``values`` are WAPE, bias and the ratio of WAPE to the holdout's, if defined; ``holdout`` are the baseline's metrics.
+    ``metrics`` have intervals, limits and verdicts; ``segments`` have the same by segment, largest first. ``unjudged`` is why
+    the labels that arrived are inconclusive. ``coverage`` is the share of the predictions due a label that have one,
+    ``label_delay_hours`` the median time from call to label. ``confusion`` counts the rows of a model of ``classes``, with a
+    row for each class of the label and a column for each predicted class.
     """
 
     rows: int = 0
@@ -145,7 +147,7 @@ class QualityResult(MonitorResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateScore:
-    """One metric of an earlier window: as it was estimated, with its interval, and as labels then showed it."""
+    """One metric of an earlier window: its estimate with interval, and the value that labels later showed."""
 
     name: str
     estimated: float
@@ -155,13 +157,13 @@ class EstimateScore:
 
     @property
     def is_outside(self) -> bool:
-        """Whether what labels showed lies outside the interval."""
+        """Whether the measured value is outside the interval."""
         return not self.low <= self.measured <= self.high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredWindow:
-    """The estimates of an earlier window beside its ``rows`` labelled predictions; its first metric says whether it was right."""
+    """Estimates of an earlier window and its ``rows`` labelled predictions; the first metric decides whether it was correct."""
 
     window_from: str
     window_until: str
@@ -171,13 +173,13 @@ class ScoredWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatesResult(MonitorResult):
-    """Performance as it is expected before labels come.
+    """Estimated performance, before labels arrive.
 
-    ``rows`` are the predictions of the window. ``metrics`` are estimates with their intervals, beside the holdout's; they are
-    kept where ``not_estimable`` says that they are not to be believed because the last ones were wrong, so that they can be
-    scored. ``note`` says what else is to be known. ``scored`` are earlier windows whose labels came, the newest first.
-    ``beyond_limits`` is how many estimates are worse than ``estimate_limits`` with their whole interval, 0 unless labels confirmed
-    earlier estimates; None where nothing is asked of them.
+    ``rows`` is the number of predictions in the window. ``metrics`` are estimates with their intervals, beside the holdout's.
+    They are also stored if ``not_estimable`` explains that they are unreliable because earlier ones were wrong, so that they
+    can be scored later. ``note`` is further information. ``scored`` are earlier windows whose labels arrived, newest first.
+    ``beyond_limits`` is the number of estimates whose whole interval is worse than ``estimate_limits``, 0 unless labels
+    confirmed earlier estimates; None without limits.
     """
 
     rows: int = 0
@@ -190,7 +192,7 @@ class EstimatesResult(MonitorResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BiasResult(MonitorResult):
-    """Bias by facet: of predictions alone, and of labels where there are some."""
+    """Bias by facet, of the predictions and, if there are labels, of the labels."""
 
     metrics: tuple[BiasMetric, ...] = ()
 
@@ -205,7 +207,7 @@ class ExplainabilityResult(MonitorResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyResult(MonitorResult):
-    """Percentiles of the model's latency in milliseconds, beside those of the weeks before; of fewer than 100 calls no verdict."""
+    """Percentiles of model latency in milliseconds, beside those of the preceding weeks; no verdict with fewer than 100 calls."""
 
     calls: int = 0
     metrics: tuple[Measured, ...] = ()
@@ -213,7 +215,7 @@ class LatencyResult(MonitorResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staleness:
-    """How old what the monitors rest on is, and the share of the predictions due a label that have one, as far as is known."""
+    """Age of the monitors' inputs, and the share of the predictions due a label that have one, as far as known."""
 
     capture_lag_hours: float
     label_lag_hours: float | None = None
@@ -223,20 +225,19 @@ class Staleness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorReport:
-    """What one scheduled run decided over one window, kept beside the two Model Monitor files; one result a monitor.
+    """Results of one scheduled run for one window, with one result per monitor; stored beside the two Model Monitor files.
 
-    A monitor that is not configured has no result. ``state`` is the one of all monitors, ``verdict`` the whole report in a
-    sentence. ``hours_merged`` is how many hours before the window were added to have rows enough. ``suppressed`` is why nothing
-    was published as drift: a rollout ran. ``problems`` are those of the counts, and what else went wrong in the whole window, by
-    what and how often; ``problem_objects`` has the newest capture object with each of those that an object has, and
-    ``problem_lines`` the first lines of it with that problem, from 1. ``baseline_uri`` is where the baseline lies and ``spec`` the
-    thresholds of this run: what a page or a replay needs beside the counts.
-    ``baseline_flaw`` is why the baseline cannot be used: it is missing or not the one that was approved. ``unannounced_calls``
-    have inference ids that look like the platform's own. ``live_since`` is when the evaluated model went live. ``metrics`` are the
-    values that the run
-    published: what confirms an alarm on one of them.
+    A monitor that is not configured has no result. ``state`` is the combined state of all monitors, ``verdict`` the report in a
+    sentence. ``hours_merged`` is the number of hours before the window that were added to have enough rows. ``suppressed`` is
+    why no drift was published: a rollout ran. ``problems`` counts, by kind, the problems of the counts and others of the whole
+    window. ``problem_objects`` has the newest capture object with each problem that concerns an object, ``problem_lines`` the
+    first lines of it with that problem, from 1. ``baseline_uri`` is the location of the baseline and ``spec`` the thresholds of
+    this run; a page or a replay needs both in addition to the counts. ``baseline_flaw`` is why the baseline cannot be used: it
+    is missing or not the approved one. ``unannounced_calls`` counts calls whose inference ids look like the platform's own.
+    ``live_since`` is when the evaluated model went live. ``metrics`` are the values that the run published, which confirm an
+    alarm on one of them.
 
-    ``analyzer`` is what ran in place of AWS's image of Model Monitor, as on the embedded cloud.
+    ``analyzer`` is the program that ran in place of AWS's Model Monitor image, as in the embedded cloud.
     """
 
     endpoint: str
@@ -275,7 +276,7 @@ def monitor_states(report: MonitorReport) -> dict[str, MonitorState]:
     """Return the state of each monitor of a run, in display order.
 
     Args:
-        report: The run's.
+        report: Report of the run.
     """
     found = {each.name: getattr(report, each.name) for each in fields(report)}
     return {monitor: result.state for monitor, result in found.items() if isinstance(result, MonitorResult)}
@@ -292,9 +293,9 @@ def feed_faults(result: DriftResult) -> tuple[FeatureDrift, ...]:
 
 
 def is_confirmed(feature: FeatureDrift) -> bool:
-    """Return whether a feature's drift counts: enough of the last windows agree, or where only one is asked for, this one.
+    """Return whether a feature's drift is confirmed: by enough of the last windows or, if only one is required, by this one.
 
     Args:
-        feature: The feature's verdict in a report.
+        feature: The feature's result in a report.
     """
     return feature.drifted if feature.persistent is None else feature.persistent

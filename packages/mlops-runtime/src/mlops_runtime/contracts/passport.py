@@ -1,4 +1,4 @@
-"""What is known of a model when it is promoted, in one self-contained document."""
+"""Facts about a model at its promotion, in one self-contained document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassportGate:
-    """What the gate decided of the model: verdict and reason, and the hash of its evaluation."""
+    """Decision of the gate on the model: verdict and reason, and the hash of the evaluation."""
 
     verdict: str
     reason: str
@@ -19,13 +19,13 @@ class PassportGate:
 class Passport:
     """Written by the recorder at each promotion, beside the audit record of ``sequence``.
 
-    ``image``, ``artifact_sha256``, ``model_sha256`` and ``environment`` are what the package's container is made of,
-    ``container_sha256`` is of the whole of it. ``approver`` is whom SageMaker names, ``golden_sha256`` of the golden requests that
-    this very container has passed, ``training_execution`` the execution that trained and registered it, ``code`` the address,
-    by its hash, of the training code that SageMaker reports for the job, ``signing_key`` the key that signed the archive once a
-    gate had passed it, ``machine_sha256`` the hash of the Deploy machine's definition (``rollout.definition_hash``).
-    ``flavor`` and ``trust`` are of a model that is not ONNX: what loads it, and what that may do. What else is missing is null,
-    and ``not_recorded`` says why, by the field's name.
+    ``image``, ``artifact_sha256``, ``model_sha256`` and ``environment`` define the package's container, ``container_sha256`` is
+    the hash of all of it. ``approver`` is the approver that SageMaker reports. ``golden_sha256`` is the hash of the golden
+    requests that this container has passed, ``training_execution`` the execution that trained and registered it. ``code`` is
+    the URI, by hash, of the training code that SageMaker reports for the job. ``signing_key`` is the key that signed the
+    archive after a gate passed it, ``machine_sha256`` the hash of the Deploy machine's definition
+    (``rollout.definition_hash``). ``flavor`` and ``trust`` are the loader of a model that is not ONNX and what loading it may
+    do. Other missing values are null; ``not_recorded`` gives the reason by field name.
     """
 
     endpoint: str
@@ -59,7 +59,7 @@ class Passport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedPassport:
-    """A passport and the signature of its hash, made with the key that signs audit records (DER, base64)."""
+    """A passport and the signature of its hash (DER, base64) by the key that signs audit records."""
 
     passport: Passport
     key: str

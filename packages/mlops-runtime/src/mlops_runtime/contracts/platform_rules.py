@@ -1,4 +1,4 @@
-"""What a platform team asks of every unit, as data: the unit's stacks obey it, and the compliance report reads it."""
+"""Rules of a platform team for every unit, as data: enforced in the unit's stacks and read by the compliance report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ _DIGITS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformRules:
-    """Limits of a platform. What is ``None`` is not limited.
+    """Limits of a platform; ``None`` means no limit.
 
-    ``images`` and ``instance_types`` are patterns of ``*`` and ``?``. ``vpc_id`` and ``subnet_ids`` are the network, ``estate`` the
-    Terraform estate that hands one over, ``key_arn`` the key of all data. ``tags`` are on every resource, ``required_tags`` are
-    keys to which the unit gives values. ``log_days`` and ``audit_days`` are the shortest times that logs and audit records are
-    kept. ``approval_seconds`` is the longest time in which a person may approve; with it no machine approves. ``rollout`` is the
-    weakest that may take a model to traffic, ``freeze`` is added to each unit's calendar. With ``fleet`` an account's
-    ``FleetReader`` reads what the unit's models do.
+    ``images`` and ``instance_types`` are patterns of ``*`` and ``?``. ``vpc_id`` and ``subnet_ids`` are the network, ``estate``
+    the Terraform estate that provides one, ``key_arn`` the key of all data. ``tags`` are on every resource; the unit sets the
+    values of ``required_tags``. ``log_days`` and ``audit_days`` are the minimum retention of logs and audit records.
+    ``approval_seconds`` is the longest time for a person's approval; with it, no automatic approval is allowed. ``rollout`` is
+    the weakest rollout policy that may shift traffic to a model. ``freeze`` is added to each unit's calendar. With ``fleet``,
+    an account's ``FleetReader`` reads the state of the unit's models.
     """
 
     platform: str
@@ -45,7 +45,7 @@ class PlatformRules:
 
 
 def rules_digest(rules: PlatformRules) -> str:
-    """Return the first 12 digits of the rules' hash, which is in the names of what the owner of a unit publishes.
+    """Return the first 12 digits of the rules' hash, part of the names of what the owner of a unit publishes.
 
     Example:
         >>> rules_digest(PlatformRules(platform="retail")) == rules_digest(PlatformRules(platform="retail", log_days=400))

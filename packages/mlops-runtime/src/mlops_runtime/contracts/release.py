@@ -1,4 +1,4 @@
-"""What one environment releases to others: a package with every object of it by size and hash (``mlops.release/1``)."""
+"""Release of a model package to other environments, with size and hash of every object (``mlops.release/1``)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from mlops_runtime.contracts.model import ModelPackageSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRequest:
-    """Input of the Release machine: which package, by what it was asked for, and when (ISO 8601, UTC)."""
+    """Input of the Release machine: the package, the requester, and the time of the request (ISO 8601, UTC)."""
 
     package_arn: str
     requested_by: str
@@ -27,17 +27,18 @@ class ReleasedObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRecord:
-    """Object ``releases/<group>/<binding>.json``: written once a release, by the Release machine of ``account`` and ``region``.
+    """Object ``releases/<group>/<binding>.json``: written once per release by the Release machine of ``account`` and ``region``.
 
-    ``package`` is the released package as its registry describes it, with ``package_arn``; ``binding`` its
-    ``container_sha256``. ``approved_by`` and ``approval`` are who approved it there and in which words. ``audit_sequence`` and
-    ``audit_hash`` name the record of the source's chain (``audit_chain``) that the release is in. ``released_at`` is ISO 8601, UTC.
-    ``origin`` is the binding of the release that the source itself took, absent where it trained the model; ``gate`` is absent
-    where the source has none.
+    ``package`` is the released package as its registry describes it, with ``package_arn``; ``binding`` is its
+    ``container_sha256``. ``approved_by`` and ``approval`` are the approver in the source environment and the text of the
+    approval. ``audit_sequence`` and ``audit_hash`` identify the release's record in the source's chain (``audit_chain``).
+    ``released_at`` is ISO 8601, UTC. ``origin`` is the binding of the release that the source itself imported, absent if it
+    trained the model. ``gate`` is absent if the source has none.
 
-    A source may be of a later version than its targets, so a field that a reader does not know is ignored, as in every contract. It
-    cannot change what is taken: the event's hash is of the record's bytes, the binding is computed of what the reader knows, and
-    no other field is copied or registered. A field that a target must obey makes a new ``format``, which is refused by name.
+    A source may run a later version than its targets, so readers ignore unknown fields, as in every contract. Unknown fields
+    cannot change what is imported: the event's hash covers the record's bytes, the binding is computed from the fields that the
+    reader knows, and no other field is copied or registered. A field that targets must obey requires a new ``format``, which
+    older targets reject by name.
     """
 
     unit: str

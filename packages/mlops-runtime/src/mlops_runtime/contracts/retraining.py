@@ -1,4 +1,4 @@
-"""What starts the Retrain machine: request and guard decision; the tags of the jobs that it creates."""
+"""Requests of the Retrain machine, decisions of its guard, plans of its jobs, and the tags of these jobs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import TagTypeDef
 
 
-REGISTERED = "registered"  # folder of the artifacts bucket for models made elsewhere
+REGISTERED = "registered"  # folder of the artifacts bucket for models that were trained elsewhere
 
 
 class Trigger(StrEnum):
-    """What requested a retraining; ``RECHECK`` checks whether an alarm is still in ALARM or enough labels have arrived.
+    """Origin of a retraining request.
 
-    ``TARGET`` is another environment, which serves what was trained here and confirmed an alarm of its monitor.
+    ``RECHECK`` checks whether an alarm is still in ALARM or enough labels have arrived. ``TARGET`` is another environment that
+    serves a model trained here and has confirmed an alarm of its monitor.
     """
 
     ALARM = "alarm"
@@ -33,11 +34,11 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A model made elsewhere that a retraining takes instead of training one.
+    """A model trained elsewhere that a retraining evaluates instead of training one.
 
-    ``uri`` is of its ``model.tar.gz``, ``sha256`` of the archive's bytes, below ``registered/<pipeline>/`` (``candidate_uri``).
-    ``flavor`` and ``trust`` are what its manifest says, absent for ONNX. ``predictions_uri`` is a Parquet file of what the team got
-    from it for the holdout's rows.
+    ``uri`` is the URI of its ``model.tar.gz`` below ``registered/<pipeline>/`` (``candidate_uri``), ``sha256`` the hash of the
+    archive. ``flavor`` and ``trust`` are those of its manifest, absent for ONNX. ``predictions_uri`` is a Parquet file of the
+    team's own predictions for the rows of the holdout.
     """
 
     uri: str
@@ -48,7 +49,7 @@ class Candidate:
 
 
 def candidate_uri(bucket: str, pipeline: str, sha256: str) -> str:
-    """Return where the archive of a candidate lies: below a prefix that those who may register write alone.
+    """Return the URI of a candidate's archive, below a prefix that only principals with permission to register can write.
 
     Example:
         >>> candidate_uri("artifacts", "demand-forecast", "0" * 64)[:41]
@@ -58,7 +59,7 @@ def candidate_uri(bucket: str, pipeline: str, sha256: str) -> str:
 
 
 def candidate_item(sha256: str) -> str:
-    """Return the key, in the retraining table, of what came of an archive that was brought.
+    """Return the key, in the retraining table, of the result for a submitted archive.
 
     Example:
         >>> candidate_item("0" * 64)[:20]
@@ -69,9 +70,9 @@ def candidate_item(sha256: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BroughtCandidate:
-    """What came of an archive that was brought: ``REGISTERED``, ``APPROVED`` or ``REJECTED``, by which execution, when and why.
+    """Result for a submitted archive: ``REGISTERED``, ``APPROVED`` or ``REJECTED``, by which execution, when and why.
 
-    ``package`` is the ARN of the model package, ``predictions_uri`` what the team's own predictions were; both may be empty.
+    ``package`` is the ARN of the model package, ``predictions_uri`` the file of the team's own predictions; both may be empty.
     """
 
     outcome: str
@@ -84,10 +85,10 @@ class BroughtCandidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainRequest:
-    """Input of the Retrain machine. ``as_of`` is the time up to which the training set may know anything.
+    """Input of the Retrain machine. ``as_of`` is the knowledge cutoff of the training set.
 
-    With a ``candidate`` nothing is trained: the same training set measures it, and the same gate decides. With a ``question``
-    nothing is trained either: it is recorded, and people are asked.
+    With a ``candidate`` no model is trained: the candidate is evaluated on the same training set and decided by the same gate.
+    With a ``question`` no model is trained either: the question is recorded and sent to people.
     """
 
     trigger: Trigger
@@ -101,10 +102,10 @@ class RetrainRequest:
 
 
 class Decision(StrEnum):
-    """What the guard did with an event. ``RELEASED`` answers the end of an execution, all others what asks for one.
+    """Decision of the guard on an event. ``RELEASED`` handles the end of an execution; all others handle a request to start one.
 
-    ``ASKED`` is an execution that trains nothing: it asks people whether to train on a feed that looks broken. ``KNOWN`` is a
-    candidate that was brought before: nothing is started, and the run that measured or measures it answers.
+    ``ASKED`` starts an execution that trains nothing and asks people whether to train on a feed that looks broken. ``KNOWN`` is
+    a candidate that was submitted before: nothing is started, and the run that evaluated or evaluates it provides the result.
     """
 
     STARTED = "STARTED"
@@ -124,17 +125,17 @@ class Decision(StrEnum):
 
     @property
     def is_start(self) -> bool:
-        """Whether an execution was started, one that trains or one that asks."""
+        """Whether an execution was started, either to train or to ask."""
         return self in (Decision.STARTED, Decision.ASKED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardDecision:
-    """The guard's decision on one event, as logged and kept.
+    """The guard's decision on one event, as logged and stored.
 
-    ``trigger``, ``requested_by`` and ``detail`` (why it was asked) are of the request, where the event is one. ``free_at`` is when
-    the same request would be accepted, where only time must pass. Of a candidate that is ``KNOWN``, ``execution`` is the run that
-    has it, ``outcome`` and ``package`` what came of that run, absent while it runs; without ``execution`` no run answers.
+    ``trigger``, ``requested_by`` and ``detail`` (the reason) are those of the request, if the event is one. ``free_at`` is when
+    the same request would be accepted, if only time must pass. For a candidate that is ``KNOWN``, ``execution`` is the run that
+    has it, and ``outcome`` and ``package`` are the run's result, absent while it runs; without ``execution``, no run has it.
     """
 
     decision: Decision
@@ -153,10 +154,10 @@ class GuardDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingMetrics:
-    """``training.json`` beside an evaluation: what a training script wrote of itself. Nothing decides on it.
+    """``training.json`` beside an evaluation: metrics that a training script reported. No decision uses them.
 
-    ``metrics`` is its ``metrics.json``; ``curves`` are the columns of its ``metrics.csv`` by name, with a value or none for each of
-    ``steps``, which is the column ``step``. ``problems`` says what of these could not be read.
+    ``metrics`` is the script's ``metrics.json``. ``curves`` are the columns of its ``metrics.csv`` by name, with a value or
+    None for each of ``steps``, the column ``step``. ``problems`` describes the parts that could not be read.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -169,7 +170,7 @@ class TrainingMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTags:
-    """Tags of every job that a machine creates at run time: who pays for it, where it came from, and the unit's further ones."""
+    """Tags of every job that a machine creates at run time: owner, cost center, origin, and the unit's additional tags."""
 
     unit: str
     owner: str
@@ -179,7 +180,7 @@ class JobTags:
     further: Mapping[str, str] | None = None
 
     def as_tags(self) -> "list[TagTypeDef]":
-        """Return them in the API's shape, the unit's own with the ``mlops:`` prefix."""
+        """Return the tags in the API's shape, those of the platform with the ``mlops:`` prefix."""
         values = {
             "mlops:unit": self.unit,
             "mlops:owner": self.owner,
@@ -193,10 +194,10 @@ class JobTags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureJoin:
-    """One use of a feature group in a plan, under a name of its own: its columns are called ``<name>__<feature>``.
+    """A named use of a feature group in a plan; its columns become ``<name>__<feature>``.
 
-    ``group`` is named as in the plan's ``features``. ``on`` names the column of the label group that holds a key, by the key;
-    ``None``: those of the same names.
+    ``group`` is named as in the plan's ``features``. ``on`` maps keys of the group to columns of the label group; ``None``:
+    columns of the same names.
     """
 
     group: str
@@ -207,7 +208,7 @@ class FeatureJoin:
 
 @dataclass(frozen=True, slots=True)
 class FeatureUse:
-    """What a plan reads of a group once: columns, what they begin with if with anything, its alias, and columns of keys by key."""
+    """One use of a group in a plan: its columns, their prefix in the training set if any, alias, and join columns by key."""
 
     group: str
     columns: tuple[str, ...]
@@ -217,7 +218,7 @@ class FeatureUse:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the columns are called in the training set."""
+        """Names of the columns in the training set."""
         return self.columns if self.prefix is None else tuple(f"{self.prefix}__{column}" for column in self.columns)
 
 
@@ -225,13 +226,13 @@ class FeatureUse:
 class TrainingSetPlan:
     """Input of the training-set job: the entity rows, the features of each group, and the cut between the two splits.
 
-    ``label_group`` gives entity rows: its entities, ``timestamp`` (the time of prediction) and ``label``. ``features`` maps a
-    group to the columns wanted of it. Rows of the last ``holdout_days`` before ``as_of`` form the holdout. ``labels`` are the label
-    columns of several outputs, ``label`` the first of them; a row is labelled once all are known. ``baselines`` are columns with
-    naive predictions that are made of the training split: ``naive_median``, ``naive_mean`` or ``naive_usual``, alone or with
-    ``_by_<column>``, or ``naive_last_by_<column>``. ``joins`` are uses of groups under names of their own: by other columns of the
-    label group, one group several times, two versions of a group. ``service`` is a version of a feature service as it is stored;
-    its columns are called as online, and it names all features.
+    ``label_group`` provides entity rows: its entities, ``timestamp`` (the time of prediction) and ``label``. ``features`` maps
+    each group to the requested columns. Rows of the last ``holdout_days`` before ``as_of`` form the holdout. ``labels`` are the
+    label columns of several outputs, ``label`` being the first of them; a row is labelled once all are known. ``baselines`` are
+    columns of naive predictions computed from the training split: ``naive_median``, ``naive_mean`` or ``naive_usual``, alone or
+    with ``_by_<column>``, or ``naive_last_by_<column>``. ``joins`` are named uses of groups: joined on other columns of the
+    label group, one group several times, or two versions of a group. ``service`` is a stored version of a feature service; it
+    provides all features, and its columns have the same names as online.
     """
 
     name: str
@@ -249,7 +250,7 @@ class TrainingSetPlan:
 
     @property
     def uses(self) -> tuple[FeatureUse, ...]:
-        """What is read of feature groups, in the order of the columns."""
+        """All uses of feature groups, in column order."""
         plain = [FeatureUse(group, columns) for group, columns in self.features.items()]
         joined = [
             FeatureUse(each.group, each.columns, each.name, each.name, each.on or {}) for each in self.joins or ()
@@ -262,18 +263,18 @@ class TrainingSetPlan:
 
     @property
     def label_columns(self) -> tuple[str, ...]:
-        """The label, or all of several."""
+        """The label, or all labels of several outputs."""
         return (self.label,) if self.labels is None else self.labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignaturePlan:
-    """Hyperparameter ``sagemaker_signature``: how the training job writes the signature of a model whose script writes none.
+    """Hyperparameter ``sagemaker_signature``: how the training job writes a signature if the training script writes none.
 
-    ``label`` is the column that is predicted, ``kind`` what a prediction means, ``labels`` the label columns of several numbers.
-    ``inputs`` are the model's columns in their order; without them these are all columns of the training split but the labels and
-    those of ``without``. With ``loaded_by`` the server of a container of others loads the model: the job does not, and binds its
-    files by the archive's hash alone.
+    ``label`` is the predicted column, ``kind`` the meaning of a prediction, ``labels`` the label columns of several numbers.
+    ``inputs`` are the model's columns in order; by default all columns of the training split except labels and those of
+    ``without``. With ``loaded_by`` set, only the server of a third-party container loads the model: the job does not load it
+    and binds its files by the archive's hash alone.
     """
 
     label: str
@@ -288,33 +289,32 @@ class SignaturePlan:
 class EvaluationPlan:
     """Input of the evaluation job.
 
-    ``block`` is the column whose values are the blocks of the gate's bootstrap, ``baselines`` the columns of naive
-    predictions. ``cluster`` is the column (a week, a household) whose values vary together: the baseline's over-dispersion is
-    measured between them, so that drift tests do not take clustered rows for independent ones. The training split should have 40
-    clusters; with fewer than 20 drift alarms only where all windows of the monitor's ``of_windows`` agree.
+    ``block`` is the column whose values are the blocks of the gate's bootstrap, ``baselines`` the columns of naive predictions.
+    ``cluster`` is the column (a week, a household) whose rows vary together: the baseline's over-dispersion is measured between
+    clusters, so that drift tests do not treat clustered rows as independent. The training split should have 40 clusters; with
+    fewer than 20, drift alarms only if all windows of the monitor's ``of_windows`` agree.
 
-    ``metric`` is a loss a row: ``wape`` (absolute errors over the sum of absolute labels) and ``mae`` for numbers, ``log_loss`` and
-    ``brier`` for labels 0 and 1 with predicted probabilities, ``macro_log_loss`` for three or more classes: the mean over classes
-    of the log loss of each. Labels of classes are their names; a baseline of them is a column of names, which becomes the shares
-    of the classes in the training split where the column has that name. ``labels`` are the label columns of a model of several
-    numbers, named as its outputs and in their order, ``label`` the first of them. Its loss is the mean over the outputs, each
-    over its own scale, the same for all models: for ``wape`` the mean absolute label of the holdout, for ``mae`` the mean absolute
-    deviation of its labels from their median. Its baseline ``naive`` is a column ``naive_<output>`` for each output.
-    ``custom_loss`` is for a vector: the mean a row of what the unit's metric function gives, a file with the hash
-    ``metric_sha256``, which synthesis writes. Its labels and baselines are columns of lists of numbers.
-    ``segments`` are columns by whose values losses are kept apart.
-    ``bands`` cuts columns of numbers into segments: ``{"sold": (5, 20)}`` gives ``sold=below 5``, ``sold=5 to 20`` and
-    ``sold=20 or more``. ``period`` is the column (a week) with few values in the holdout and whose rows share what happened
-    then: the gate's intervals then know blocks and periods. ``timestamp`` is the column with the time of prediction: the training
-    split must end before the holdout begins. ``max_unknown`` is the share of the training split's rows whose category a candidate
-    may take for unknown, for each column; default any.
+    ``metric`` is a loss per row: ``wape`` (absolute errors over the sum of absolute labels) and ``mae`` for numbers,
+    ``log_loss`` and ``brier`` for labels 0 and 1 with predicted probabilities, ``macro_log_loss`` for three or more classes
+    (the mean over classes of the log loss of each). Labels of classes are their names; a baseline of them is a column of names,
+    which is converted to the shares of the classes in the training split where the column has that name. ``labels`` are the
+    label columns of a model of several numbers, with the names and order of its outputs, ``label`` being the first of them. Its
+    loss is the mean over the outputs of each loss divided by the output's scale, the same for all models: for ``wape`` the mean
+    absolute label of the holdout, for ``mae`` the mean absolute deviation of its labels from their median. Its baseline
+    ``naive`` is a column ``naive_<output>`` for each output. ``custom_loss`` is for a vector: the mean per row of the unit's
+    metric function, a file with the hash ``metric_sha256``, which synthesis sets. Its labels and baselines are columns of lists
+    of numbers.
+    ``segments`` are columns whose values have separate losses. ``bands`` cuts numeric columns into segments: ``{"sold": (5,
+    20)}`` gives ``sold=below 5``, ``sold=5 to 20`` and ``sold=20 or more``. ``period`` is a column (a week) with few values in
+    the holdout whose rows share common shocks: the gate's intervals then account for blocks and periods. ``timestamp`` is the
+    column with the time of prediction: the training split must end before the holdout begins. ``max_unknown`` is the share of
+    the training split's rows whose category a candidate may treat as unknown, for each column; default any.
 
-    ``conditions`` are what the monitors compare features given: what is known ahead of a call. ``pairs`` are features whose joint
-    table is watched too. ``identifiers`` are columns known to be unique identifiers; others are recognised. ``closed_levels`` are
-    columns of text that may have only values of the training split; others are recognised. ``facets`` are groups
-    for which bias is measured, a label above ``positive`` (default 0.5) counting as positive, of classes ``positive_class``.
-    ``attribution_rows`` is how many rows of the holdout are explained by SHAP values; default none, and the image must have
-    ``shap``.
+    ``conditions`` are known ahead of a call; the monitors compare features given them. ``pairs`` are features whose joint table
+    is monitored too. ``identifiers`` are columns known to be unique identifiers, and ``closed_levels`` text columns that may
+    only have values of the training split; others are detected. ``facets`` are groups for which bias is measured; a label above
+    ``positive`` (default 0.5) counts as positive, or for classes ``positive_class``. ``attribution_rows`` is the number of
+    holdout rows that are explained by SHAP values; default none. It requires ``shap`` in the image.
     """
 
     label: str
@@ -342,7 +342,7 @@ class EvaluationPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentLimit:
-    """Limits of one segment of the holdout. A limit on a segment without rows is not kept. Default of each: the common limit."""
+    """Limits of one segment of the holdout, ignored if the segment has no rows. Default of each: the common limit."""
 
     maximum_loss: float | None = None
     max_regression: float | None = None
@@ -353,18 +353,18 @@ class SegmentLimit:
 class GateSpec:
     """When a candidate may be registered: bounds on (candidate loss - rival loss) / rival loss, from a paired block bootstrap.
 
-    Where the evaluation keeps periods apart, the bounds are of blocks and periods together instead. Every baseline must be beaten
-    (upper bound below 0); the champion must not be worse by more than ``max_regression``
-    (upper bound below it). ``confidence`` is two-sided. Every metric is a loss: lower is better. In each segment that the
-    evaluation keeps apart the champion must not be shown to be better by more than ``max_segment_regression``: lower bound not
-    above it, at a level divided by the number of segments; default ``max_regression``. ``segments`` gives limits of their own, by
-    ``column=value``. Values too rare for an interval are compared together, and each by its sums: what the candidate predicts must
-    not sum to more than ``max_segment_ratio`` times the champion's (default 1.5), or to less than one over it, unless that is
-    nearer to the labels. ``metric`` names what the limits are of. A loss below ``minimum_loss`` is too good to be true.
-    ``max_milliseconds_a_row`` bounds the time of a row alone, ``max_slowdown`` its ratio to the champion's in the same job.
-    ``max_holdout_age_days`` bounds the time from the holdout's end to the decision: an old training set says little of today.
-    ``min_recall`` is the least share of a class's rows that must be predicted as that class, by the class's name.
-    ``metric_sha256`` is of the metric function that must have made the losses, which synthesis writes.
+    If the evaluation has periods, the bounds account for both blocks and periods. Every baseline must be beaten (upper bound
+    below 0); the champion must not be worse by more than ``max_regression`` (upper bound below it). ``confidence`` is
+    two-sided. Every metric is a loss: lower is better. In each segment of the evaluation, the champion must not be shown to be
+    better by more than ``max_segment_regression`` (lower bound not above it, at a level divided by the number of segments);
+    default ``max_regression``. ``segments`` sets other limits by ``column=value``. Values too rare for an interval are compared
+    together, and each by its sums: the candidate's predictions must not sum to more than ``max_segment_ratio`` times the
+    champion's (default 1.5), or to less than one over it, unless that is nearer to the labels. ``metric`` is the metric that
+    the limits refer to. A loss below ``minimum_loss`` is implausible and fails. ``max_milliseconds_a_row`` limits the latency
+    of a single row, ``max_slowdown`` its ratio to the champion's in the same job. ``max_holdout_age_days`` limits the time from
+    the holdout's end to the decision, because an old holdout says little about current data. ``min_recall`` is the minimum
+    share of a class's rows that must be predicted as that class, by class name. ``metric_sha256`` is the required hash of the
+    metric function that computed the losses, which synthesis sets.
     """
 
     max_regression: float = 0.02

@@ -1,4 +1,4 @@
-"""What the Deploy machine reads and writes: serving spec, request, lock row, live pointer, audit record, rolled back rollouts."""
+"""Documents of the Deploy machine: serving spec, request, lock row, live pointer, audit record, rolled back rollouts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,24 +21,25 @@ from mlops_runtime.contracts.serving import (
     VariantSpec,
 )
 
-SEAL = ".seal.json"  # end of the key of a record's seal
+SEAL = ".seal.json"  # suffix of the key of a record's seal
 
-_KEPT = 50  # that a row keeps: windows are of hours to weeks
-# "2017-08-08T11:41:54": capture files carry no more
+_KEPT = 50  # entries of a row's ``taken_back``: monitor windows last hours to weeks
+# "2017-08-08T11:41:54": capture files have a resolution of one second
 _SECOND = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSpec:
-    """A rollout policy as data. ``percent`` is of the green fleet's instances on SageMaker; times in seconds.
+    """A rollout policy. ``percent`` refers to the green fleet's instances on SageMaker; times are in seconds.
 
-    The new fleet is stopped where it fails more often than the old one, ``tolerated_error_share`` and a tenth apart, or takes more
-    than ``max_latency_ratio`` times as long; one within tolerance with the probability ``false_alarm`` at most. It trips with more
-    than ``max_error_count`` errors in a period of ``alarm_period``, with a 95th percentile of model latency above
-    ``max_latency_ms`` in three of five, or on one of ``metrics``, where these are given. ``golden`` is sent before any traffic,
-    ``synthetic`` calls a minute of it while the rollout bakes, ``shadow`` comes before the first step. For ``probation`` seconds
-    after a promotion the alarms named in ``probation_alarms`` roll back. ``keep`` versions stay for rollbacks; absent means one.
-    A step bakes for ``bake`` seconds, where calls are few for up to ``max_bake``; absent means no longer.
+    The new fleet is stopped if its error rate exceeds 1.1 times (the old one's + ``tolerated_error_share``), or if its latency
+    is more than ``max_latency_ratio`` times the old one's; a fleet within tolerance is stopped with a probability of at most
+    ``false_alarm``. If set, these also trip: more than ``max_error_count`` errors in a period of ``alarm_period``, a 95th
+    percentile of model latency above ``max_latency_ms`` in three of five periods, or any of ``metrics``. ``golden`` requests
+    are sent before any traffic, ``synthetic`` of them per minute while the rollout bakes; ``shadow`` comes before the first
+    step. For ``probation`` seconds after a promotion, the alarms in ``probation_alarms`` roll back. ``keep`` versions are
+    retained for rollbacks; default one. A step bakes for ``bake`` seconds, extended to ``max_bake`` if there are few calls;
+    default not extended.
     """
 
     kind: Literal["ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING"]
@@ -65,10 +66,11 @@ class RolloutSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSpec:
-    """How an endpoint is served, without saying which model: the desired version is the newest object in S3.
+    """How an endpoint is served, without naming the model. The newest spec object in S3 is the desired version.
 
-    A serverless endpoint, and one on EKS, has an empty ``instance_type`` and an ``instance_count`` of 0. ``online_table`` is where
-    the server looks up features, if the model does. ``promises`` are what APIs allow their callers to ask of it.
+    Serverless endpoints and those on EKS have an empty ``instance_type`` and an ``instance_count`` of 0. ``online_table`` is
+    where the server looks up features, for models that do. ``promises`` are the request formats that APIs promise their
+    callers.
     """
 
     endpoint: str
@@ -103,9 +105,9 @@ class DeployReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiedExecution:
-    """An execution of the Deploy machine that was ended from outside, and what it had been asked for.
+    """An execution of the Deploy machine that was stopped from outside, and its request.
 
-    ``status`` is Step Functions' own, ``reason`` a ``DeployReason``, or ``unknown`` where its input was no request.
+    ``status`` is that of Step Functions; ``reason`` is a ``DeployReason``, or ``unknown`` if its input was not a request.
     """
 
     execution: str
@@ -120,9 +122,9 @@ class DiedExecution:
 class DeployRequest:
     """Input of the Deploy machine.
 
-    A rollback goes to ``model_package_arn``, or where that is absent to the version before; ``alarm`` names the alarm of the
-    probation that asks for it, ``config`` the version on probation that its golden requests roll back, ``comment`` is what a
-    person, or they, say why. ``died`` makes it a recovery: of what that execution left.
+    A rollback returns to ``model_package_arn``, by default to the previous version. ``alarm`` is the probation alarm that
+    requested it, ``config`` the version on probation whose golden requests failed, ``comment`` the reason given by a person or
+    by these requests. ``died`` makes the request a recovery of the state that this execution left.
     """
 
     reason: DeployReason
@@ -139,14 +141,14 @@ class DeployRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivePointer:
-    """The live version: written only by the Deploy machine, in the endpoint's row.
+    """The live version, in the endpoint's row; only the Deploy machine writes it.
 
-    ``previous`` is the config that a rollback returns to, ``kept`` those before it, newest first. On EKS ``previous_package`` is
-    its source: an idle slot may be reused, so the version is created again. ``baseline_sha256`` is of the
-    baseline's bytes, ``artifact_sha256`` of the model archive's, ``container_sha256`` of the package (``registry.package``).
-    ``image`` is the one that a model which is not ONNX needs, for its predictions too; any image of the runtime can load ONNX.
-    ``flavor`` is what loads such a model. ``trained_until`` is up to when its training set knew anything. ``rehearsed`` is the key
-    of what it answered to golden requests before it had traffic. ``slot`` is the one that runs it on EKS.
+    ``previous`` is the config that a rollback returns to, ``kept`` are those before it, newest first. On EKS
+    ``previous_package`` is its source: an idle slot may be reused, so the version is created again. ``baseline_sha256`` is the
+    hash of the baseline, ``artifact_sha256`` of the model archive, ``container_sha256`` of the package (``registry.package``).
+    ``image`` is required to run a model that is not ONNX (any image of the runtime can load ONNX), ``flavor`` is its loader.
+    ``trained_until`` is the knowledge cutoff of its training set. ``rehearsed`` is the key of its responses to golden requests
+    before it had traffic. ``slot`` is its slot on EKS.
     """
 
     endpoint: str
@@ -182,14 +184,14 @@ class LockRow:
     """The endpoint's row in the rollout table: lock, head of the audit chain, live pointer (JSON), desired spec.
 
     ``owner`` is the execution ARN that holds the lock until ``lock_until`` (epoch seconds). ``audit_last`` is the record at the
-    head (JSON): the next writer that finds its object missing writes it. ``desired`` is the URI of the spec that the stack asks
-        for.
+    head (JSON): the next writer that finds its object missing writes it. ``desired`` is the URI of the spec that the stack
+    requests.
 
-    A unit has such a row in its automation table, whose ``endpoint`` is the unit's name: with the head of its chain and ``pause``,
-    the ``PauseState`` (JSON). ``served`` is the time at which the endpoint first had a live pointer, ``locked_at`` since when the
-    lock is held, by whomever, ``taken_back`` the newest ``TakenBack`` (a JSON list, oldest first), ``promoted`` the newest
-    ``Promoted`` of each container (the same). ``audit_seal`` is the ``AuditSeal`` of the record at the head (JSON): signatures are
-    random, so a writer that repeats the record's objects uses this one.
+    A unit has such a row in its automation table, with the unit's name as ``endpoint``, the head of its chain, and ``pause``,
+    the ``PauseState`` (JSON). ``served`` is when the endpoint first had a live pointer, ``locked_at`` since when the lock is
+    held by any owner, ``taken_back`` the newest ``TakenBack`` (a JSON list, oldest first), ``promoted`` the newest ``Promoted``
+    of each container (likewise). ``audit_seal`` is the ``AuditSeal`` of the record at the head (JSON): signatures are random,
+    so a writer that repeats the record's objects reuses it.
     """
 
     endpoint: str
@@ -210,7 +212,7 @@ class LockRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenBack:
-    """Start and end of a rollout that was rolled back: its calls are captured with the live model's."""
+    """Start and end of a rollout that was rolled back; its calls are captured together with the live model's."""
 
     since: str
     until: str
@@ -218,7 +220,7 @@ class TakenBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promoted:
-    """Where the chain shows that a container was promoted: the record's sequence and hash. The record itself says so, not this."""
+    """Position of a container's promotion in the audit chain: the record's sequence and hash. Only the record itself is proof."""
 
     container_sha256: str
     sequence: int
@@ -227,14 +229,14 @@ class Promoted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutVerdict:
-    """What the comparison of both fleets came to, as it is recorded.
+    """Result of comparing both fleets, as recorded.
 
-    ``action`` is what it asked for, ``calls`` the answers of the new fleet in ``minutes`` that did not fail, ``evidence`` an
-    e-value against it: the inverse of its highest is the probability of a false alarm. The object at ``minutes_uri``, of hash
-    ``minutes_sha256``, has the minutes of both fleets, beside the record where they could be kept there, from which
-    ``sentence`` can be computed again. ``planned`` says how long each step was to bake and why, where ``max_bake`` allows more
-    than ``bake``; ``minutes`` is what it was in all. ``allowed_share`` is what the model may fail on during its probation, by the
-    live model's hours before and its part of the bake.
+    ``action`` is the decision, ``calls`` the new fleet's successful responses in ``minutes``, ``evidence`` an e-value against
+    it: the inverse of its maximum is the probability of a false alarm. The object at ``minutes_uri``, with the hash
+    ``minutes_sha256``, contains the minutes of both fleets, from which ``sentence`` can be recomputed; it is beside the record
+    if it could be stored there. ``planned`` explains the planned bake time of each step, if ``max_bake`` allows more than
+    ``bake``; ``minutes`` is the actual total. ``allowed_share`` is the error rate that the model may have during its probation,
+    derived from the live model's preceding hours and its part of the bake.
     """
 
     action: Literal["stop", "enough", "continue"]
@@ -249,11 +251,11 @@ class RolloutVerdict:
 
 
 class Outcome(StrEnum):
-    """How a rollout, or a retraining that ended before one, came out; what was done to an endpoint or a unit's automation.
+    """Result of a rollout, of a retraining that ended before one, or of an action on an endpoint or a unit's automation.
 
-    ``ASKED`` is a retraining that trained nothing: an alarm fired on a feed that looks broken, and people are to decide.
-    ``RELEASED`` is a package that other accounts may take from then on.
-    ``REGISTERED`` is a package of another environment that was copied and registered here.
+    ``ASKED`` is a retraining that trained nothing: an alarm fired on a feed that looks broken, and people must decide.
+    ``RELEASED`` is a package that other accounts may import from then on. ``REGISTERED`` is a package of another environment
+    that was copied and registered here.
     """
 
     PROMOTED = "PROMOTED"
@@ -272,16 +274,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
-    """One immutable object a promotion, rejection or rollback, chained by hash.
+    """One immutable object per promotion, rejection, rollback or other outcome, chained by hash.
 
-    There is one chain an endpoint, and one a unit for its pauses, whose ``endpoint`` is the unit's name.
-    ``serving_*`` is what SageMaker was serving when the record was written; ``candidate_package``, ``model_sha256`` and
-    ``training_set_id`` say which model the execution was about. ``container_sha256`` is of its whole package, ``golden_sha256`` of
-    the golden requests, with their limits, that this very container has passed, ``passport_sha256`` of the ``Passport`` that a
-    promotion got. ``flavor`` and ``trust`` are of a promoted or rejected model that is not ONNX, ``verdict`` of one that got
-    traffic beside the old one. A recovery's record stands for the
-    execution that died too, which has none of its own: ``recovers`` is its ARN. ``source_record`` is the hash of the audit record
-    in another environment's chain by which it released what this record is about.
+    Each endpoint has a chain, and each unit has one for its pauses, with the unit's name as ``endpoint``. ``serving_*`` is what
+    SageMaker served when the record was written; ``candidate_package``, ``model_sha256`` and ``training_set_id`` identify the
+    model that the execution handled. ``container_sha256`` is the hash of its whole package, ``golden_sha256`` of the golden
+    requests, with their limits, that this container has passed, ``passport_sha256`` of the ``Passport`` of a promotion.
+    ``flavor`` and ``trust`` are set for a promoted or rejected model that is not ONNX, ``verdict`` for one that got traffic
+    beside the old one. The record of a recovery also covers the execution that was stopped, which has no record of its own:
+    ``recovers`` is its ARN. ``source_record`` is the hash of the audit record with which another environment released the
+    package.
     """
 
     endpoint: str
@@ -311,9 +313,9 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSeal:
-    """The signature of one audit record: ``sha256`` is the record's hash, ``sequence`` its place in the chain of ``endpoint``.
+    """The signature of one audit record: ``sha256`` is the record's hash, ``sequence`` its position in the chain of ``endpoint``.
 
-    It is stored with the record and, the same bytes, in the bucket of heads, where an object is written once. ``key`` is the ARN of
+    The same bytes are stored with the record and in the bucket of heads, where objects are write-once. ``key`` is the ARN of
     the KMS key, ``signature`` ECDSA over P-256 with SHA-256 of ``statement`` (DER, base64).
     """
 
@@ -341,7 +343,7 @@ def published_key(endpoint: str, sequence: int, digest: str) -> str:
 
 
 def minutes_key(endpoint: str, sequence: int, digest: str) -> str:
-    """Return the key of the minutes of a record's verdict: ``minutes/<endpoint>/<sequence>-<first 16 of their hash>.json``."""
+    """Return the key of the minutes of a verdict: ``minutes/<endpoint>/<sequence>-<first 16 of the minutes' hash>.json``."""
     return f"minutes/{endpoint}/{sequence:08d}-{digest[:16]}.json"
 
 
@@ -354,7 +356,7 @@ def taken_back(row: LockRow) -> tuple[TakenBack, ...]:
     """Return the newest rollouts that were rolled back, oldest first.
 
     Args:
-        row: The endpoint's.
+        row: The endpoint's row.
 
     Example:
         >>> taken_back(LockRow(endpoint="demand-forecast"))
@@ -364,11 +366,11 @@ def taken_back(row: LockRow) -> tuple[TakenBack, ...]:
 
 
 def next_taken_back(row: LockRow, record: AuditRecord) -> tuple[TakenBack, ...] | None:
-    """Return the newest rollouts that were rolled back, with the one that a record ends; None if it ends none.
+    """Return the newest rollouts that were rolled back, including the one that ends with a record; None if none ends.
 
     Args:
-        row: The endpoint's, with the lock of the execution that the record is of.
-        record: What came of it.
+        row: The endpoint's row, locked by the execution of the record.
+        record: Record of the outcome.
     """
     if record.outcome not in (Outcome.ROLLED_BACK, Outcome.FAILED) or row.locked_at is None:
         return None
@@ -376,12 +378,12 @@ def next_taken_back(row: LockRow, record: AuditRecord) -> tuple[TakenBack, ...] 
 
 
 def is_among(first: str, last: str, times: Sequence[TakenBack]) -> bool:
-    """Return whether any of the calls, from first to last, may be of a model that was rolled back.
+    """Return whether any call between two times may have been answered by a model that was rolled back.
 
     Args:
-        first: Time of the first call (ISO 8601, UTC); empty where it is not known, and then no call is.
-        last: Time of the last one.
-        times: When such rollouts ran, both ends included.
+        first: Time of the first call (ISO 8601, UTC); empty if unknown, then the result is False.
+        last: Time of the last call.
+        times: Periods of such rollouts, both ends included.
 
     Example:
         >>> times = (TakenBack(since="2017-08-08T10:00:00Z", until="2017-08-08T10:20:00Z"),)

@@ -1,4 +1,4 @@
-"""What an environment reports to its source of the model that it serves (``mlops.served/1``): by hashes, as versions differ."""
+"""State that an environment reports to its source about the model it serves (``mlops.served/1``); versions are named by hash."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,16 +7,17 @@ from typing import Literal
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.events import EventDetail
 
-ATTRIBUTE = "served"  # of the event's detail, which has the state as JSON
-WANTED = "WANTED"  # outcome of a request that goes to the source; one to a pipeline has another
+ATTRIBUTE = "served"  # attribute of the event's detail with the state as JSON
+WANTED = "WANTED"  # outcome of a request to the source; a request to a pipeline has another outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedVersion:
-    """A version that serves, or that was rolled back ``at`` a time (ISO 8601, UTC).
+    """A version that is served, or that was rolled back at time ``at`` (ISO 8601, UTC).
 
-    ``version`` is the environment's own, ``<group>/<number>``, ``binding`` that of the source's release. What the source keeps has
-    ``released_as``, its own version, too, and ``origin``, the binding of the release that it took itself, if it did.
+    ``version`` is numbered by the environment, ``<group>/<number>``; ``binding`` is that of the source's release. In the
+    source's copy, ``released_as`` is the source's own version, and ``origin`` the binding of the release that the source itself
+    imported, if any.
     """
 
     model_sha256: str
@@ -29,7 +30,7 @@ class ServedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedRetraining:
-    """When an environment asked for a retraining, by which alarm, and the answer: who got it, or that no pipeline is there."""
+    """An environment's request for a retraining: time, alarm, and the result, a recipient or that there is no pipeline."""
 
     id: str
     at: str
@@ -40,11 +41,11 @@ class AskedRetraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedState:
-    """What an environment serves, and what it rolled back, newest first: as of record ``sequence`` of its endpoint's chain, ``at``.
+    """Versions that an environment serves and has rolled back, newest first, at time ``at`` and record ``sequence`` of its chain.
 
-    ``hops`` is 1 for the target that tells it, 2 for the target's own target. What the source keeps has the name of the direct
-    target in ``via``, and the newest retraining that was ``asked`` for. The receiver knows the names of its own targets, so
-    ``name`` counts from the second hop on.
+    ``hops`` is 1 for the reporting target, 2 for the target's own target. In the source's copy, ``via`` is the name of the
+    direct target and ``asked`` the newest requested retraining. A receiver knows the names of its own targets, so ``name`` is
+    only used from the second hop on.
     """
 
     name: str
@@ -61,12 +62,12 @@ class ServedState:
 
     @property
     def versions(self) -> tuple[ServedVersion, ...]:
-        """Every version that it names."""
+        """Every version in the state, served and rolled back."""
         return self.rolled_back if self.serves is None else (self.serves, *self.rolled_back)
 
     @property
     def outcome(self) -> Literal["PROMOTED", "ROLLED_BACK", "DELETED"]:
-        """What was done last."""
+        """Outcome of the last change."""
         last = self.rolled_back[0].at if self.rolled_back else ""
         if self.serves is None:
             return "DELETED"
@@ -74,11 +75,11 @@ class ServedState:
 
 
 def model_served(group: str, state: ServedState) -> EventDetail:
-    """Return the detail of ``MLOps Model Served``: what an environment serves, for its source.
+    """Return the detail of ``MLOps Model Served``, with which an environment reports its state to its source.
 
     Args:
         group: The package group.
-        state: What it serves.
+        state: State of the environment.
 
     Example:
         >>> at = "2017-08-01T09:00:00Z"
@@ -92,9 +93,9 @@ def model_served(group: str, state: ServedState) -> EventDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingWish:
-    """A retraining that an environment asks its source for: which alarm of its monitor fires there, confirmed by a report.
+    """A retraining that an environment requests from its source: the alarm of its monitor, confirmed by a report.
 
-    ``faults`` is what looks broken in the feed by that ``report``, whose URI is of the environment's own bucket.
+    ``faults`` are suspected faults of the feed according to ``report``, a URI in the environment's own bucket.
     """
 
     state: ServedState
@@ -110,7 +111,7 @@ def retraining_wanted(group: str, wish: RetrainingWish) -> EventDetail:
 
     Args:
         group: The package group.
-        wish: What is asked for.
+        wish: The requested retraining.
     """
     attributes = {
         ATTRIBUTE: canonical_json(wish.state).decode(),

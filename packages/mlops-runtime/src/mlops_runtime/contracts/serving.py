@@ -1,17 +1,17 @@
-"""On what a model is served, as the serving spec carries it: an endpoint's fleets, or two slots of a Kubernetes cluster."""
+"""Compute that serves a model, as the serving spec describes it: fleets of an endpoint, or two slots of a Kubernetes cluster."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 SLOTS = ("blue", "green")
-# what the values of a promised column may be
+# types of values of a promised column
 PromisedKind = Literal["number", "integer", "boolean", "text", "integer text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromisedColumn:
-    """One column of the promise: ``kind`` is what a value may be; it may be ``is_nullable``, and a row must have it or may not."""
+    """One column of a promise: type ``kind`` of its values, whether they may be null, and whether rows must have the column."""
 
     name: str
     kind: PromisedKind
@@ -21,9 +21,9 @@ class PromisedColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPromise:
-    """What the schema in the file ``name`` promises callers of an API: columns of a row, in order, and rows of a call at most.
+    """Request format that an API promises its callers by the schema file ``name``: columns in order, and maximum rows per call.
 
-    ``arrays`` are the columns of a row that is an array, in its order. Default: rows are objects alone.
+    ``arrays`` are the columns of a row that is an array, in order. Default: rows must be objects.
     """
 
     name: str
@@ -34,10 +34,10 @@ class RequestPromise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalSpec:
-    """Fields of calls that are personal: capture keeps whole payloads, so the client changes them before they are sent.
+    """Personal fields of requests. Capture stores whole payloads, so clients change these fields before sending.
 
-    ``hashed`` fields are sent as a keyed hash, whose key is the secret at ``secret_arn``; ``withheld`` ones are not sent at all.
-    ``plain`` ones are sent as they are, though their names read like personal ones.
+    ``hashed`` fields are sent as a keyed hash, with the secret at ``secret_arn`` as the key; ``withheld`` fields are not sent.
+    ``plain`` fields are sent unchanged, although their names look personal.
     """
 
     hashed: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class PersonalSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSpec:
-    """Native data capture: percent of calls (1-100) to an S3 prefix under a key."""
+    """SageMaker's data capture: percentage of calls (1-100), S3 prefix and KMS key."""
 
     percent: int
     destination: str
@@ -58,7 +58,7 @@ class CaptureSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerlessSpec:
-    """Serverless inference: memory in MB, concurrent calls at most, and how many of them are kept warm."""
+    """Serverless inference: memory in MB, maximum concurrency and provisioned concurrency."""
 
     memory_mb: int
     max_concurrency: int
@@ -67,7 +67,7 @@ class ServerlessSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsynchronousSpec:
-    """Asynchronous inference: where responses and failures are written, and which topics are notified."""
+    """Asynchronous inference: locations of responses and failures, and the topics to notify."""
 
     output: str
     failures: str
@@ -79,7 +79,7 @@ class AsynchronousSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledCapacitySpec:
-    """Bounds of the fleet from a time on; ``schedule`` is Application Auto Scaling's ``cron(...)`` or ``at(...)``."""
+    """Capacity limits of the fleet from a time on; ``schedule`` is a ``cron(...)`` or ``at(...)`` of Application Auto Scaling."""
 
     name: str
     schedule: str
@@ -90,7 +90,7 @@ class ScheduledCapacitySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingSpec:
-    """Bounds of the fleet and what it follows: calls an instance and minute, or its backlog; cool-downs in seconds."""
+    """Capacity limits of the fleet and its target: calls per instance and minute, or the backlog; cooldowns in seconds."""
 
     minimum: int
     maximum: int
@@ -103,7 +103,7 @@ class ScalingSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantSpec:
-    """A further production variant of the same model, on other instances, with its share of the calls."""
+    """A further production variant of the same model on other instances, with its share of the calls."""
 
     name: str
     instance_type: str
@@ -113,9 +113,9 @@ class VariantSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToleranceSpec:
-    """When two answers to one request are the same: each number within ``absolute`` + ``relative`` times the live model's.
+    """When two responses to a request count as equal: each number within ``absolute`` + ``relative`` times the live model's.
 
-    Of the requests at most the share ``max_changed`` may get another answer.
+    At most the share ``max_changed`` of the requests may get a different response.
     """
 
     relative: float
@@ -127,7 +127,7 @@ class ToleranceSpec:
 class ShadowSpec:
     """A shadow variant: the candidate gets a copy of ``percent`` of the calls for ``bake`` seconds; its responses are discarded.
 
-    With a ``tolerance`` all calls are captured meanwhile, and its answers compared with the live model's to the same requests.
+    With a ``tolerance``, all calls are captured meanwhile, and its responses are compared with the live model's.
     """
 
     percent: int
@@ -138,11 +138,11 @@ class ShadowSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenSpec:
-    """Requests that a candidate answers before it gets traffic: a JSONL object of ``GoldenRequest``, by hash.
+    """Requests that a candidate must answer before it gets traffic: a JSONL object of ``GoldenRequest``, identified by hash.
 
-    ``max_deviation`` bounds the median relative difference to the live model's answers. Of each request the median time over all
-    rounds is at most ``max_latency_ms``, and at most ``max_slowdown`` times that of the live model. ``max_row_deviation`` bounds
-    the relative difference of each row of the request ``categories``.
+    ``max_deviation`` limits the median relative difference from the live model's responses. The median latency of each request
+    over all rounds is at most ``max_latency_ms``, and at most ``max_slowdown`` times the live model's. ``max_row_deviation``
+    limits the relative difference of each row of the request ``categories``.
     """
 
     uri: str
@@ -155,10 +155,10 @@ class GoldenSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRequest:
-    """One request with bounds that every number of a right answer keeps to.
+    """One request, and the bounds of every number in a valid response.
 
-    ``columns`` is how many numbers a row's answer has, of a model of classes, outputs or a vector; ``minimums`` and ``maximums``
-    are bounds for each of them. ``row_minimums`` and ``row_maximums`` are bounds for each row, null for none.
+    ``columns`` is how many numbers the response has for each row of a model of classes, outputs or a vector; ``minimums`` and
+    ``maximums`` are bounds for each of them. ``row_minimums`` and ``row_maximums`` are bounds for each row, null for no bound.
     """
 
     name: str
@@ -175,13 +175,13 @@ class GoldenRequest:
 
     @property
     def numbers(self) -> int:
-        """How many numbers a right answer has."""
+        """Number of numbers in a valid response."""
         return self.rows * (self.columns or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRule:
-    """A metric of the unit's own that rolls back; with ``is_per_fleet`` the new fleet's config name is one of its dimensions."""
+    """A custom metric of the unit that triggers a rollback; with ``is_per_fleet``, the new fleet's config name is a dimension."""
 
     namespace: str
     metric: str
@@ -196,28 +196,28 @@ class MetricRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EksSpec:
-    """What an EKS service adds to a serving spec; its ``execution_role`` is the role that the pods take on.
+    """Additions of an EKS service to a serving spec; its ``execution_role`` is the role of the pods.
 
     Args:
-        cluster: Name of the cluster; its endpoint and authority are read when it is asked.
+        cluster: Name of the cluster; its endpoint and certificate authority are read at run time.
         namespace: The tenant's namespace.
-        service_account: Account of the pods, with a pod identity association.
-        rule: ARN of the listener rule whose weights are shifted.
+        service_account: Service account of the pods, with a pod identity association.
+        rule: ARN of the listener rule whose weights shift the traffic.
         target_groups: ARN of each slot's target group.
-        minimum: Pods of a slot that serves, at least.
-        maximum: Pods at most.
+        minimum: Minimum number of pods of a serving slot.
+        maximum: Maximum number of pods.
         cpu: CPU of a pod, as a Kubernetes quantity.
-        memory: Memory of a pod, request and limit.
-        cpu_target: Percent of the CPU that the fleet is scaled to.
-        architecture: Of the nodes.
-        ingress_cidrs: From where pods may be asked: the load balancer's subnets.
-        egress_cidrs: Where pods may call on port 443: the endpoints of S3, STS and KMS.
+        memory: Memory of a pod, both request and limit.
+        cpu_target: CPU utilization in percent that the fleet is scaled to.
+        architecture: Architecture of the nodes.
+        ingress_cidrs: Sources that may call the pods: the load balancer's subnets.
+        egress_cidrs: Destinations that pods may call on port 443: the endpoints of S3, STS and KMS.
         alarms: Names of each slot's alarms.
-        binding_api: API version of TargetGroupBinding: Auto Mode's, or that of the controller one installs.
+        binding_api: API version of TargetGroupBinding: that of EKS Auto Mode, or of a self-installed controller.
         image: Image by digest. Default: that of the model package.
-        dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default service ranges; give it for another range.
-        zones: Names of the load balancer's Availability Zones, in which alone its pods are useful. Default: any, for a spec that
-            was written before there were zones.
+        dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default service ranges; required for another range.
+        zones: Names of the load balancer's Availability Zones, the only ones where pods get traffic. Default: any zone, for specs
+            older than this field.
     """
 
     cluster: str
@@ -242,9 +242,9 @@ class EksSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotVersion:
-    """What a slot runs, as annotations of its Deployment say (``mlops.constructs/<field>``).
+    """The version in a slot, from the annotations of its Deployment (``mlops.constructs/<field>``).
 
-    ``config`` is the version's name, made of the execution; ``image`` is by digest, ``artifact_sha256`` that of the archive.
+    ``config`` is the version's name, derived from the execution; ``image`` is by digest, ``artifact_sha256`` the archive's hash.
     """
 
     config: str
@@ -259,10 +259,10 @@ class SlotVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotState:
-    """A slot as the cluster describes it: its version, pods wanted, ready and of the newest revision.
+    """A slot as reported by the cluster: its version, and the numbers of desired, ready and updated pods.
 
-    ``version`` is None where the slot has never been applied. ``unsorted`` are ready pods of whichever revision, where the cluster
-    has not read the newest one yet, as in the seconds after an autoscaler changed the number of pods.
+    ``version`` is None if the slot has never been applied. ``unsorted`` counts ready pods of any revision while the cluster has
+    not yet observed the newest generation, as in the seconds after an autoscaler changed the number of pods.
     """
 
     slot: str
@@ -276,7 +276,7 @@ class SlotState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EksTenantSpec:
-    """A business unit on a cluster: namespace, quota, and the Kubernetes group of the applier of its manifests."""
+    """A business unit on a cluster: namespace, quota, and the Kubernetes group that may apply its manifests."""
 
     namespace: str
     unit: str

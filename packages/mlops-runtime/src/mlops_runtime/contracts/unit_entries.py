@@ -1,4 +1,4 @@
-"""Parameters of Systems Manager by which the command finds what a unit has deployed: freeze calendar, pause, platform, names."""
+"""SSM parameters in which a unit publishes its resources, freeze calendar and platform to the command and its other stacks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ UNIT_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezeWindow:
-    """A time, from ``start`` up to but not including ``end``, in which no model changes. Both carry an offset from UTC."""
+    """A period without model changes, from ``start`` up to but excluding ``end``. Both have a UTC offset."""
 
     name: str
     start: datetime
@@ -26,7 +26,7 @@ class FreezeWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezeSpec:
-    """A unit's freeze calendar as functions read it (environment ``FREEZE``)."""
+    """A unit's freeze calendar, as passed to functions (environment variable ``FREEZE``)."""
 
     windows: tuple[FreezeWindow, ...] = ()
     format: Literal["mlops.freeze/1"] = "mlops.freeze/1"
@@ -34,7 +34,7 @@ class FreezeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseState:
-    """Whether a unit's automation is paused: since when, by whom, why. Stored as JSON in the unit's automation row."""
+    """Whether a unit's automation is paused: since when, by whom and why. Stored as JSON in the unit's automation row."""
 
     is_paused: bool
     by: str
@@ -45,11 +45,12 @@ class PauseState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitEntry:
-    """Parameter ``/mlops/<unit>/unit``: what the command needs to know of a unit. Without ``freeze`` it is never frozen.
+    """Parameter ``/mlops/<unit>/unit``: a unit's resources for the command. Without ``freeze`` the unit is never frozen.
 
-    ``signing_key`` is the ARN of the key that signs the records of its endpoints, ``pause_key`` of the one that signs those of its
-    own chain; ``heads_bucket`` is where heads are published. ``owner`` answers for the unit, ``cost_center`` pays for it.
-    ``platform`` names the platform whose rules the unit obeys, ``platform_rules`` is their digest; absent without one.
+    ``signing_key`` is the ARN of the key that signs the audit records of its endpoints, ``pause_key`` of the key for the unit's
+    own chain; ``heads_bucket`` is where heads are published. ``owner`` is responsible for the unit, ``cost_center`` pays for
+    it. ``platform`` is the platform whose rules apply to the unit, ``platform_rules`` their digest; both are absent without
+    one.
     """
 
     unit: str
@@ -70,11 +71,11 @@ class UnitEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointEntry:
-    """Parameter ``/mlops/<unit>/endpoint/<endpoint>``: what the command needs to know of an endpoint.
+    """Parameter ``/mlops/<unit>/endpoint/<endpoint>``: an endpoint's resources for the command.
 
-    ``url`` is where a service of its own answers; without it the endpoint is SageMaker's. ``personal`` are fields that clients hash
-    or leave out before they send anything. ``is_monitored`` says whether its app defines a monitor of it; absent where its stack is
-    of a version that did not say so.
+    ``url`` is the URL of a service on EKS; without it the endpoint is SageMaker's. ``personal`` are fields that clients hash or
+    omit before sending. ``is_monitored`` is whether the endpoint's app defines a monitor for it; absent in stacks older than
+    this field.
     """
 
     endpoint: str
@@ -92,14 +93,15 @@ class EndpointEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineEntry:
-    """Parameter ``/mlops/<unit>/pipeline/<pipeline>``: what the command needs to know of a pipeline.
+    """Parameter ``/mlops/<unit>/pipeline/<pipeline>``: a pipeline's resources and settings for the command.
 
-    ``requirements_sha256`` is of the lock that the environment of its image is made of; without it the image runs only ONNX.
-    ``endpoint`` is whose champion a candidate is measured against. ``metric``, ``label``, ``labels`` (of several outputs),
-    ``timestamp``, ``block``, ``period`` and ``baselines`` are the evaluation's; ``confidence``, ``resamples`` and ``seed`` are of
-    the gate's intervals. ``training_set`` is ``s3://bucket/prefix`` where others lay training sets down; default: the pipeline
-    builds them. ``container_trust`` is what loading a model may do in the container of others that serves; without it our server
-    serves. ``asks_servers`` says whether jobs of the pipeline ask the server of such a container.
+    ``requirements_sha256`` is the hash of the lock of its image's environment; without it the image only runs ONNX.
+    ``endpoint`` is the endpoint whose champion candidates are compared with. ``metric``, ``label``, ``labels`` (of several
+    outputs), ``timestamp``, ``block``, ``period`` and ``baselines`` are the evaluation's; ``confidence``, ``resamples`` and
+    ``seed`` are those of the gate's intervals. ``training_set`` is the ``s3://bucket/prefix`` where another system writes
+    training sets; default: the pipeline builds them. ``container_trust`` is what loading a model may do in a third-party
+    serving container; without it the platform's server serves. ``asks_servers`` is whether jobs of the pipeline send requests
+    to the server of such a container.
     """
 
     pipeline: str
@@ -128,11 +130,11 @@ class PipelineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureStoreEntry:
-    """Parameter ``/mlops/<unit>/features``: what the command, and any client of a unit's feature store, needs to know of it.
+    """Parameter ``/mlops/<unit>/features``: resources of a unit's feature store, for the command and other clients.
 
-    The bucket that batches arrive in, with the days that it keeps them, the online table and the Glue job of large sets are there
-    where the store has them. ``export`` is there where another stack than the unit's defines the store: what importing stacks refer
-    to, so that CloudFormation keeps that stack.
+    Optional fields are absent if the store lacks the feature: the bucket of incoming batches and its retention in days, the
+    online table, and the Glue job of large training sets. ``export`` is set if another stack than the unit's defines the store:
+    the CloudFormation export that importing stacks reference, so that the defining stack cannot be deleted.
     """
 
     unit: str
@@ -181,7 +183,7 @@ def store_parameter(unit: str) -> str:
 
 
 def entry_kind(name: str) -> type[Entry] | None:
-    """Return the kind of entry of a parameter's name; None if it is another parameter."""
+    """Return the class of the entry in a parameter with this name; None for other parameters."""
     match name.removeprefix(ROOT).split("/") if name.startswith(ROOT) else []:
         case [_, "unit"]:
             return UnitEntry
@@ -195,10 +197,10 @@ def entry_kind(name: str) -> type[Entry] | None:
 
 
 def read_entry(name: str, value: str) -> Entry | None:
-    """Return the entry of a parameter; None if it is another parameter.
+    """Return the entry in a parameter; None for other parameters.
 
     Raises:
-        ContractError: If the value is not what the name says.
+        ContractError: If the value is not a valid entry of the kind that the name implies.
     """
     kind = entry_kind(name)
     return None if kind is None else from_json(kind, value)
@@ -211,19 +213,19 @@ def entry_value(entry: Entry) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitParameter:
-    """One value of a unit that its other stacks read when they are deployed: the last part of its name, its type, what it is."""
+    """A value that a unit publishes to its other stacks at deployment: last part of the parameter name, type and description."""
 
     field: str
     type: Literal["String", "StringList"]
     description: str
 
 
-# What no other stack can derive from a unit's name, account and region; ARNs are given where a name would not be enough.
-# CloudFormation cannot parse an entry's JSON, and an exported value could not change while another stack imports it: only names
-# are exported, so that what defines them cannot be deleted before the stacks that import it (``unit_export``).
+# Values that other stacks cannot derive from a unit's name, account and region; ARNs where a name is not sufficient.
+# CloudFormation cannot parse an entry's JSON, and an exported value could not change while another stack imports it. So
+# only names are exported, which prevents deletion of the defining stack before the importing ones (``unit_export``).
 UNIT_PARAMETERS = (
-    UnitParameter(field="owner", type="String", description="Who answers for the unit"),
-    UnitParameter(field="cost_center", type="String", description="Who pays for it"),
+    UnitParameter(field="owner", type="String", description="Owner of the unit"),
+    UnitParameter(field="cost_center", type="String", description="Cost center of the unit"),
     UnitParameter(field="key_arn", type="String", description="Key of all data"),
     UnitParameter(field="topic_arn", type="String", description="Topic of alarms and requests for approval"),
     UnitParameter(field="bus", type="String", description="Bus of the unit's own events"),
@@ -234,17 +236,17 @@ UNIT_PARAMETERS = (
     UnitParameter(field="signing_key_arn", type="String", description="Key that signs audit records of endpoints"),
     UnitParameter(field="boundary_arn", type="String", description="Permissions boundary of every role"),
     UnitParameter(field="function_policy_arn", type="String", description="Managed policy of every function's role"),
-    UnitParameter(field="automation_table", type="String", description="Table that says whether automation is paused"),
+    UnitParameter(field="automation_table", type="String", description="Table with the pause state of automation"),
     UnitParameter(field="freeze", type="String", description="Freeze calendar, as functions read it"),
-    UnitParameter(field="vpc_id", type="String", description="Network of all that runs"),
-    UnitParameter(field="subnet_ids", type="StringList", description="Its subnets"),
+    UnitParameter(field="vpc_id", type="String", description="VPC of the unit's workloads"),
+    UnitParameter(field="subnet_ids", type="StringList", description="Subnets of the VPC"),
     UnitParameter(field="availability_zones", type="StringList", description="Zones of the subnets, in their order"),
-    UnitParameter(field="security_group_id", type="String", description="Security group of all that runs"),
+    UnitParameter(field="security_group_id", type="String", description="Security group of the unit's workloads"),
 )
 
-# of a unit with a platform: its rules as JSON, and the values of the tags that these require, in their order
+# of a unit with a platform: its rules as JSON, and the values of the required tags, in the order of the rules
 RULE_PARAMETERS = (
-    UnitParameter(field="platform_rules", type="String", description="What the platform asks of the unit"),
+    UnitParameter(field="platform_rules", type="String", description="Rules of the platform for the unit"),
     UnitParameter(
         field="required_tags", type="StringList", description="Values of the tags that the platform requires"
     ),
@@ -260,11 +262,11 @@ STORE_PARAMETERS = (
 
 
 def unit_export(unit: str, *, part: str | None = None) -> str:
-    """Return the name of the export by which CloudFormation knows that a stack imports a unit, or a part of it of another stack.
+    """Return the name of the CloudFormation export that importing stacks reference, for a unit or a part of it in another stack.
 
     Args:
         unit: Name of the unit.
-        part: What another stack than the unit's defines, such as ``features``. Default: the unit itself.
+        part: Part defined by another stack than the unit's, such as ``features``. Default: the unit itself.
 
     Example:
         >>> unit_export("demand"), unit_export("demand", part="registry:demand-forecast")
@@ -274,14 +276,14 @@ def unit_export(unit: str, *, part: str | None = None) -> str:
 
 
 def unit_parameter(unit: str, profile: str, field: str) -> str:
-    """Return the name of the parameter that holds a value of a unit.
+    """Return the name of the parameter with a value of a unit.
 
-    The profile is in the name: a stack that imports the unit under another one is refused by CloudFormation before it starts.
+    The name contains the profile, so that CloudFormation rejects a stack that imports the unit under another one before it starts.
 
     Args:
         unit: Name of the unit.
         profile: ``development`` or ``production``.
-        field: Which of ``UNIT_PARAMETERS`` or ``STORE_PARAMETERS``.
+        field: A field of ``UNIT_PARAMETERS`` or ``STORE_PARAMETERS``.
 
     Example:
         >>> unit_parameter("demand", "production", "key_arn")
@@ -292,7 +294,7 @@ def unit_parameter(unit: str, profile: str, field: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformParameter:
-    """One parameter: the last part of its name, its type, the form of its value (of each, in a list) and what it is."""
+    """One parameter of a platform: last part of its name, type, pattern of its value (of each list item) and description."""
 
     field: str
     type: Literal["String", "StringList"]
@@ -325,7 +327,7 @@ PLATFORM_PARAMETERS = (
         field="approver_role_arn",
         type="String",
         pattern="arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,512}",
-        description="Role that people approve models in",
+        description="Role in which people approve models",
         is_required=False,
     ),
     PlatformParameter(
@@ -350,7 +352,7 @@ def platform_parameter(platform: str, field: str) -> str:
 
     Args:
         platform: Name of the platform, such as that of the estate's workspace.
-        field: Which of ``PLATFORM_PARAMETERS``.
+        field: A field of ``PLATFORM_PARAMETERS``.
 
     Example:
         >>> platform_parameter("retail", "vpc_id")

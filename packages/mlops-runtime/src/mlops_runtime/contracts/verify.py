@@ -1,4 +1,4 @@
-"""The report of a verification: what a real account showed, claim by claim, with a signature."""
+"""The signed report of a verification: the result of every claim against a real account."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Literal
 
 
 class Verdict(StrEnum):
-    """What became of one assertion."""
+    """Result of one assertion."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -15,7 +15,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
-    """One assertion: the id of its claim, and what was seen, without an account id."""
+    """One assertion: the id of its claim, and the observed evidence, without an account id."""
 
     claim: str
     verdict: Verdict
@@ -25,10 +25,10 @@ class ClaimResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What one run of ``mlops verify`` saw.
+    """Results of one run of ``mlops verify``.
 
-    ``cloud`` is ``aws`` only where the calls went to a host of AWS. ``template_sha256`` is of the stack's template. The account is
-    not named, not even by a hash: twelve digits are counted through in minutes.
+    ``cloud`` is ``aws`` only if the calls went to a host of AWS. ``template_sha256`` is the hash of the stack's template. The
+    account is not included, not even as a hash: all hashes of twelve digits can be enumerated in minutes.
     """
 
     run: str
@@ -49,9 +49,9 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSignature:
-    """A signature over the canonical JSON of the report, by a key that AWS KMS made for the run.
+    """A signature over the canonical JSON of the report, by a KMS key that was created for the run.
 
-    ``public_key`` is the DER form that ``GetPublicKey`` gives, ``value`` the DER form that ``Sign`` gives, both in Base64.
+    ``public_key`` and ``value`` are the DER forms that ``GetPublicKey`` and ``Sign`` return, in Base64.
     """
 
     public_key: str
@@ -62,7 +62,7 @@ class ReportSignature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedReport:
-    """What is attached to an issue."""
+    """The document to attach to an issue."""
 
     report: VerifyReport
     signature: ReportSignature
