@@ -77,7 +77,9 @@ def test_an_endpoint_that_serves_nothing_yet_says_so(on_cloud: Run, deployed: De
     result = on_cloud("invoke", deployed.endpoint, tmp_path / "rows.json")
 
     assert result.returncode == 1
-    assert "serves nothing yet: it is born when the first model is approved; look with mlops status" in result.stderr
+    assert (
+        "serves nothing yet: it is created when the first model is approved; check with mlops status" in result.stderr
+    )
 
 
 def test_fails_for_an_endpoint_that_is_not_there(on_cloud: Run, tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_personal_fields_are_found_by_name_or_nothing_is_sent(
 
     assert json.loads(sent.stdout) == {"instances": [{"price": 1}]}
     assert (refused.returncode, len(seen)) == (1, 1)
-    assert "text/csv has no names to find them by" in refused.stderr
+    assert "text/csv has no names to identify them" in refused.stderr
 
 
 @pytest.fixture
@@ -228,10 +230,10 @@ def test_fails_on_ids_that_cannot_be_labelled(
     assert "captures nothing, so rows with ids could not be joined with labels" in on_cloud(*asked).stderr
 
     deployed.publish(replace(entry, capture_bucket="none", personal=PersonalSpec(withheld=("order",))))
-    assert "column 'order' is personal, and ids are sent and kept as they are" in on_cloud(*asked).stderr
+    assert "column 'order' is personal, and ids are sent and stored unchanged" in on_cloud(*asked).stderr
 
     deployed.publish(replace(entry, capture_bucket="none"))
-    assert "an id is that of another row in 1 row (2: 'o1')" in on_cloud(*asked).stderr
+    assert "an id is the same as that of another row in 1 row (2: 'o1')" in on_cloud(*asked).stderr
     assert on_cloud("invoke", deployed.endpoint, tmp_path / "one.csv", "--ids", "order").returncode == 2
     assert (
         "no column of rows.csv can be sent"

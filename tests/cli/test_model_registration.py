@@ -139,9 +139,9 @@ def test_the_holdouts_columns_are_compared_before(cloud: Cloud, onnx: Path, tmp_
     options = ("--data", tmp_path / "holdout.parquet", "--predictions", tmp_path / "mine.parquet")
     code, said = _register("demand-forecast", onnx, *options)
     assert (code, cloud.uploaded) == (1, [])
-    assert "holdout.parquet has no column 'price', which the signature names; " in said
+    assert "holdout.parquet has no column 'price', which the signature has;  " in said
     assert "mine.parquet must have a column 'prediction', got shop, score; " in said
-    assert "mine.parquet names rows by shop, score, which" in said
+    assert "mine.parquet identifies rows by shop, score, which" in said
     (tmp_path / "mine.parquet").write_text("x")
     assert "mine.parquet cannot be read as Parquet" in _register("demand-forecast", onnx, *options)[1]
 
@@ -193,7 +193,7 @@ def test_what_a_container_loads_is_packed_as_it_is(cloud: Cloud, onnx: Path) -> 
     """Without a lock or a flavor of its files; trust is the container's, as the stack declares it."""
     (onnx / "model.onnx").rename(onnx / "weights.bin")
     cloud.pipeline = replace(PIPELINE, container_trust="code")
-    message = "trust pickle is not possible: this pipeline's container is declared with trust 'code'"
+    message = "trust pickle is not supported:  this pipeline's container is declared with trust 'code'"
     assert message in _register("demand-forecast", onnx, "--trust", "pickle")[1]
     assert "requirements are not possible" in _register("demand-forecast", onnx, "--requirements", "lock")[1]
     (onnx / "model.joblib").write_bytes(b"x")
@@ -232,11 +232,11 @@ def test_predictions_are_what_the_model_gives(cloud: Cloud, onnx: Path, tmp_path
     mine = tmp_path / "mine.parquet"
     pq.write_table(pa.table({"prediction": [[1.0]]}), mine)
     said = _register("demand-forecast", onnx, "--predictions", mine)[1]
-    assert "mine.parquet must have one number a row, as the model of kind 'number' gives them" in said
+    assert "mine.parquet must have one number per row, as the model of kind 'number' returns them" in said
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="classes", classes=("a", "b", "c"))))
     pq.write_table(pa.table({"prediction": [1.0]}), mine)
     said = _register("demand-forecast", onnx, "--predictions", mine)[1]
-    assert "mine.parquet must have a list of 3 numbers a row, as the model of kind 'classes' gives them" in said
+    assert "mine.parquet must have a list of 3 numbers per row, as the model of kind 'classes' returns them" in said
     assert cloud.uploaded == []
     pq.write_table(pa.table({"prediction": [[0.2, 0.3, 0.5]]}), mine)
     assert _register("demand-forecast", onnx, "--predictions", mine)[0] == 0

@@ -32,7 +32,7 @@ def test_the_script_runs_by_hand(tmp_path: Path) -> None:
         ("raise SystemExit('no price column')", "train.py ended with exit code 1: no price column"),
         (
             "print('trained')",
-            "train.py did not leave a model that can be served: the folder has no model that is known",
+            "train.py did not leave a model that can be served: the folder must have a model of XGBoost",
         ),
         (
             "import os, pathlib\n(pathlib.Path(os.environ['SM_MODEL_DIR']) / 'weights.pt').write_bytes(b'PK')",

@@ -526,7 +526,7 @@ def test_fails_where_the_image_is_of_another_lock(sample: Sample, tmp_path: Path
     code, said = sample.register(PIPELINE, str(tmp_path), "--trust", "pickle")
     assert code == 1
     assert "the registry allows data, code; register a model that is data" in said
-    assert "the image of sample-forecast runs only ONNX, the model is loaded by pickle; give its TrainingJob" in said
+    assert "the image of sample-forecast runs only ONNX, the model is loaded by pickle; set in its TrainingJob" in said
 
 
 def test_a_training_is_asked_by_a_role_that_may_do_nothing_else(sample: Sample) -> None:

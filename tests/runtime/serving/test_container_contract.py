@@ -215,7 +215,7 @@ def test_fails_for_a_sample_without_rows(body: bytes) -> None:
 )
 def test_fails_when_there_is_nothing_to_ask_with(metadata: Any) -> None:
     """The fix is an option."""
-    with pytest.raises(SampleError, match=r"give a request that it must answer \(--request FILE\)"):
+    with pytest.raises(SampleError, match=r"pass a valid request \(--request FILE\)"):
         sample_of(metadata)
 
 

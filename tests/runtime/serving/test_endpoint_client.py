@@ -71,9 +71,9 @@ def test_numbers_that_are_equal_hash_alike_and_null_stays_null() -> None:
         (b"{", "application/json", "the request is not JSON"),
         (b"\xff", "application/json", "the request is not JSON"),
         (b"[" * 100_000, "application/json", "the request is not JSON"),
-        (b'{"instances": [[1, 2]]}', "application/json", "can be found in objects only"),
-        (b'{"rows": [{"household": 1}]}', "application/json", "can be found in objects only"),
-        (b'{"instances": [{}], "email": "a"}', "application/json", "instances and nothing else, got 'email'"),
+        (b'{"instances": [[1, 2]]}', "application/json", "can only be identified in objects"),
+        (b'{"rows": [{"household": 1}]}', "application/json", "can only be identified in objects"),
+        (b'{"instances": [{}], "email": "a"}', "application/json", "must have only instances, got 'email'"),
         (
             b'{"instances": [{"Household": 7, "EMAIL": "a"}]}',
             "application/json",
@@ -82,7 +82,7 @@ def test_numbers_that_are_equal_hash_alike_and_null_stays_null() -> None:
         (
             b'{"instances": [{"price": 2}, {"customer": {"email": "a"}}]}',
             "application/json",
-            r"field 'customer' must be one value where fields are personal \(household, email\), got an object, in which none",
+            r"field 'customer' must be one value because fields are personal \(household, email\), got an object, whose contents",
         ),
         (
             b'{"instances": [{"rows": [{"email": "a"}]}]}',
@@ -110,7 +110,7 @@ def test_fails_for_a_request_in_which_fields_cannot_be_found(body: bytes, conten
 )  # fmt: skip
 def test_fails_for_a_name_that_looks_like_a_personal_one(name: str) -> None:
     """In other case, words, number or letters; each would be sent as it is."""
-    with pytest.raises(PersonalDataError, match=r"reads like|must be of printable ASCII"):
+    with pytest.raises(PersonalDataError, match=r"resembles|must be printable ASCII"):
         Protector(SPEC, key=KEY).protect({name: "a@b.example"})
     plain = Protector(replace(SPEC, plain=(name,)), key=KEY)
     assert plain.protect({name: "x"}) == {name: "x"}
@@ -219,7 +219,7 @@ def test_fails_for_an_address_that_is_none() -> None:
     """A file is no service, and nobody listens on port 9."""
     for url, problem in (
         ("file:///etc/passwd", "must be http or https, got 'file:///etc/passwd'"),
-        ("http://127.0.0.1:9", "cannot be reached: .*; it answers within its network only"),
+        ("http://127.0.0.1:9", "cannot be reached: .*; it is only reachable within its network"),
     ):
         entry = replace(ENTRY, url=url)
         with pytest.raises(EndpointError, match=problem):

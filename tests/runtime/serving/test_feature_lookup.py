@@ -274,7 +274,7 @@ def test_captures_hold_what_the_model_got(rows: FileRows) -> None:
 @pytest.mark.parametrize(
     ("column", "problem"),
     [
-        (SignatureColumn(name="stock__on_hand", type="number"), 'so that it may be missing; say "nullable": true'),
+        (SignatureColumn(name="stock__on_hand", type="number"), 'so it may be missing; set "nullable": true'),
         (
             SignatureColumn(name="stock__on_hand", type="category", nullable=True, categories=("1",)),
             "a long is not a category",

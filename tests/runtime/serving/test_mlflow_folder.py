@@ -63,7 +63,7 @@ def test_fails_without_a_signature_or_with_more_than_columns(tmp_path: Path) -> 
     (tmp_path / "MLmodel").write_text("flavors: {}\nsignature: null\n")
     with pytest.raises(ModelError, match=r"MLmodel has no signature; give it one with mlflow\.models\.set_signature"):
         signature_of(tmp_path, output="units")
-    with pytest.raises(ModelError, match="has a signature with params; a request has columns alone"):
+    with pytest.raises(ModelError, match="has a signature with params; requests have only columns"):
         signature_of(_folder(tmp_path, COLUMNS, params="'[]'"), output="units")
 
 

@@ -162,7 +162,7 @@ EVIL: list[tuple[str, type[ArchiveError], str, Callable[[], bytes]]] = [
     (
         "a folder with bytes",
         BrokenArchiveError,
-        "which no such member has",
+        "which is invalid for its kind",
         lambda: packed(("a", tarfile.DIRTYPE, ""), size=512),
     ),
 ]
@@ -250,7 +250,7 @@ def test_called_again_it_replaces_what_it_wrote(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"a": b"2", "b": None, "b/c": b"2"}
     (tmp_path / ".fetch-killed").mkdir()
     (tmp_path / ".fetch-killed/half").write_bytes(b"x")
-    with pytest.raises(OccupiedFolderError, match="holds b, which is not of this archive; give an empty folder"):
+    with pytest.raises(OccupiedFolderError, match="contains b, which is not part of this archive; use an empty folder"):
         unpack(io.BytesIO(packed(("a", b"3"))), tmp_path)
     assert tree(tmp_path) == {"a": b"2", "b": None, "b/c": b"2"}
 

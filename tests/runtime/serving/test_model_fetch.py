@@ -101,8 +101,8 @@ def test_credentials_are_waited_for(tmp_path: Path) -> None:
     ("error", "fix"),
     [
         (NoCredentialsError(), "give the service account a pod identity association"),
-        (denied("AccessDenied"), "let the pod's role read this object"),
-        (EndpointConnectionError(endpoint_url="x"), "let the pod reach S3 on port 443"),
+        (denied("AccessDenied"), "allow the pod's role to read this object"),
+        (EndpointConnectionError(endpoint_url="x"), "allow the pod to reach S3 on port 443"),
     ],
 )
 def test_fails_with_the_fix_when_waiting_does_not_help(tmp_path: Path, error: Exception, fix: str) -> None:
@@ -118,7 +118,7 @@ def test_fails_with_the_fix_when_waiting_does_not_help(tmp_path: Path, error: Ex
 def test_fails_at_once_for_what_is_not_there(tmp_path: Path, code: str) -> None:
     """Nobody waits for an object that was never written."""
     bucket = Bucket(denied(code))
-    with pytest.raises(FetchError, match=f"{code}.*give the URI of an object that is there"):
+    with pytest.raises(FetchError, match=f"{code}.*use the URI of an existing object"):
         run(bucket, tmp_path)
 
 

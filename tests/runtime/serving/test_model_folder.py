@@ -94,15 +94,15 @@ def test_fails_for_a_handler_that_would_read_requests(tmp_path: Path, name: str)
     """It would never run, and what it prepares would be missing."""
     functions = f"def model_fn(f): pass\ndef predict_fn(d, m): pass\ndef {name}(*_): pass\n"
     (tmp_path / "inference.py").write_text(functions)
-    with pytest.raises(ModelError, match=f"inference.py defines {name}, which would never run: .* take them out"):
+    with pytest.raises(ModelError, match=f"inference.py defines {name}, which would never run: .* remove them"):
         recognised(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "the folder has no model that is known, got no file"),
-        ({"notes.csv": b"a,b"}, "the folder has no model that is known, got notes.csv"),
+        ({}, "model.py with load and predict; got no file"),
+        ({"notes.csv": b"a,b"}, "model.py with load and predict; got notes.csv"),
         ({"net.pt": b"PK"}, r"net\.pt has weights without a network; export ONNX, or add model\.py"),
         ({"net.safetensors": b"\0"}, r"net\.safetensors has weights without a network"),
         ({"a.pkl": b"\x80\4.", "b.cbm": b"CBM1"}, r"the folder must have one model, got a\.pkl, b\.cbm; leave one"),

@@ -201,7 +201,7 @@ def test_a_container_gets_what_lies_there(folder: Path, tmp_path: Path) -> None:
 def test_fails_for_a_pickle_that_the_container_does_not_declare(folder: Path, tmp_path: Path) -> None:
     """By its name; with the declared trust it is packed."""
     (folder / "model.pkl").write_bytes(b"\x80\4.")
-    with pytest.raises(ModelError, match=r"model\.pkl is a pickle, .*say trust='pickle' in ServingContainer"):
+    with pytest.raises(ModelError, match=r"model\.pkl is a pickle, .*set trust='pickle' in ServingContainer"):
         pack_for_container(folder, tmp_path / "a.tar.gz", trust="data")
     assert pack_for_container(folder, tmp_path / "a.tar.gz", trust="pickle").trust == "pickle"
 

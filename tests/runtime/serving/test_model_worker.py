@@ -164,7 +164,7 @@ def test_an_mlmodel_does_not_trust_itself(saved: Saved, tmp_path: Path) -> None:
     path = copy / "mlflow" / "MLmodel"
     path.write_text(path.read_text().replace("skops_trusted_types: null", "skops_trusted_types: [os.system]"))
     pack(copy, from_json(ModelSignature, (copy / "signature.json").read_bytes()), "estimators")
-    with pytest.raises(ModelError, match=r"MLmodel names types that are not trusted: os\.system; write those"):
+    with pytest.raises(ModelError, match=r"MLmodel names types that are not trusted: os\.system; list those"):
         loaded(copy, "estimators")
 
 
@@ -180,7 +180,7 @@ def test_an_mlmodel_cannot_name_a_loader_of_pickles_behind_its_text(saved: Saved
     )
     pack(copy, from_json(ModelSignature, (copy / "signature.json").read_bytes()), "estimators")
     with pytest.raises(
-        ModelError, match=r"MLmodel is loaded by mlflow\.statsmodels, which may unpickle; the manifest says"
+        ModelError, match=r"MLmodel is loaded by mlflow\.statsmodels, which may unpickle; the manifest has"
     ):
         loaded(copy, "estimators")
 
@@ -198,7 +198,7 @@ def test_integers_learned_as_categories_must_come_as_integers(saved: Saved, tmp_
         ),
     )
     with pytest.raises(
-        ModelError, match=r'learned integers as the categories of store, .* say "kind": "integer" there'
+        ModelError, match=r'learned integers as the categories of store, .* set "kind": "integer" there'
     ):
         loaded(copy, ENVIRONMENT[name])
 
@@ -207,7 +207,7 @@ def test_a_missing_text_that_was_learned_as_none_is_refused() -> None:
     """Before pandas 3 a table gives None, for which an encoder has a category that NaN is not."""
     of = {"inputs": [{"name": "home", "type": "category", "categories": ["a"], "nullable": True}]}
     with pytest.raises(
-        ValueError, match="has learned None as a missing text, a frame has NaN; fill missing texts before"
+        ValueError, match="has learned None as a missing value, a frame has NaN; fill missing strings before"
     ):
         _check_levels(["a", None], of)
     _check_levels(["a", float("nan")], of)

@@ -71,7 +71,7 @@ def test_fails_for_a_model_that_was_not_registered(models: Any, tmp_path: Path) 
     """A wrong hash is refused before anything is loaded."""
     (models.write(tmp_path) / "model.onnx").write_bytes(b"not even a model")
     with pytest.raises(
-        ModelError, match=r"model\.onnx has SHA-256 [0-9a-f]{64}, expected abc: not the model that was registered"
+        ModelError, match=r"model\.onnx has SHA-256 [0-9a-f]{64}, expected abc: not the registered model"
     ):
         load_directory(tmp_path, expected_sha256="abc")
 
@@ -85,7 +85,7 @@ def test_fails_for_another_signature(models: Any, tmp_path: Path) -> None:
     text = (folder / "signature.json").read_text()
     (folder / "signature.json").write_text(text + " ")
     with pytest.raises(
-        ModelError, match=r"signature\.json has SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}: not the model"
+        ModelError, match=r"signature\.json has SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}: not the registered model"
     ):
         load_directory(folder, **known)
 
@@ -131,7 +131,7 @@ def test_fails_for_a_signature_that_is_none(models: Any, content: bytes, message
 def test_a_model_that_no_call_could_use_is_refused(models: Any) -> None:
     """Its server would be ready on ``/ping`` and fail every call."""
     check_answer(load(models.onnx(), models.signature_json()))
-    with pytest.raises(ModelError, match=r"output 'units' has shape \(1, 3\) for 1 rows; one a row is expected"):
+    with pytest.raises(ModelError, match=r"output 'units' has shape \(1, 3\) for 1 rows; expected one value per row"):
         check_answer(load(models.onnx(outputs=3), models.signature_json()))
     wide = ModelSignature(inputs=(SignatureColumn(name="a", type="number"),), output="units")
     with pytest.raises(ModelError, match="the model cannot predict a row of zeros"):

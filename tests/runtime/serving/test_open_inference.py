@@ -97,8 +97,8 @@ A, B = tensor("a", "FP32", [1], [1]), tensor("b", "FP32", [1], [2])
         (b'{"inputs": [1]}', 'the body must be {"inputs": [tensor, ...]}'),
         (body(A), "input 'b' is missing"),
         (body(A, B, tensor("c", "FP32", [1], [1])), "input 'c' is not a column of the model"),
-        (body(A, A), "inputs[1].name must be text that no other input has, got 'a'"),
-        (body(A, tensor("b", "FP32", [2], [1, 2])), "all inputs must have one length, got 1, 2"),
+        (body(A, A), "inputs[1].name must be text and unique among the inputs, got 'a'"),
+        (body(A, tensor("b", "FP32", [2], [1, 2])), "all inputs must have the same length, got 1, 2"),
         (body(A, tensor("b", "BYTES", [1], ["x"])), "inputs[1].datatype must be one of FP16, FP32"),
         (body(A, tensor("b", "BOOL", [1], [True])), "for a number, got BOOL"),
         (body(A, tensor("b", 7, [1], [1])), "inputs[1].datatype must be text, got 7"),
@@ -111,7 +111,7 @@ A, B = tensor("a", "FP32", [1], [1]), tensor("b", "FP32", [1], [2])
         (body(tensor("m", "BYTES", [1, 2], ["1", "2"])), "inputs[0].datatype must be one of FP16"),
         (
             body(tensor("m", "FP32", [2, 2], [[1], [2, 3]])),
-            "inputs[0].data must be flat, or nested as its shape [2, 2] says",
+            "inputs[0].data must be flat, or nested like its shape [2, 2]",
         ),
         (
             body(A, tensor("b", "FP32", [1], [1], parameters={"binary_data_size": 4})),
@@ -133,6 +133,6 @@ def test_fails_by_name(content: bytes, message: str) -> None:
 def test_fails_for_a_matrix_where_there_are_categories(models: Any) -> None:
     """Which has no datatype for both."""
     with pytest.raises(
-        PayloadError, match=r"this model has categories: send one input a column \(price, stock, store\)"
+        PayloadError, match=r"this model has categories: send one input per column \(price, stock, store\)"
     ):
         read(body(tensor("m", "FP32", [1, 3], [1, 2, 3])), models.signature)

@@ -88,7 +88,7 @@ def test_the_holdout_of_a_person_is_read_before(folder: Path) -> None:
     assert f"{holdout} has nulls where signature.json allows none: 'price' in 2 of 3 rows (1, 2 from 0); say" in said
     mine = folder.parent / "mine.parquet"
     pq.write_table(pa.table({"prediction": [1.0, 2.0]}), mine)
-    assert f"{mine} has 2 predictions, {holdout} has 3 rows; give one for each row" in _refused(
+    assert f"{mine} has 2 predictions, {holdout} has 3 rows; provide one for each row" in _refused(
         folder, data=holdout, predictions=mine
     )
     entry = replace(ENTRY, container_trust="data")  # its server decides on nulls
@@ -104,7 +104,7 @@ def test_a_wrong_lock_is_named_with_the_right_one(folder: Path, monkeypatch: pyt
     monkeypatch.chdir(folder.parent)
     said = _refused(folder, entry)
     assert said.startswith("requirements.lock of model (SHA-256 ")
-    assert f"no file below {folder.parent} is: pack the model with the lock that the pipeline's stack names" in said
+    assert f"no file below {folder.parent} is: pack the model with the lock that the pipeline's stack uses" in said
     (folder.parent / "stacks").mkdir()
     (folder.parent / "stacks" / "image.lock").write_bytes(right)
     said = _refused(folder, entry)

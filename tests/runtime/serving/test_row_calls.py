@@ -124,5 +124,5 @@ def test_fails_on_ids_that_no_label_could_use(cloud: Cloud) -> None:
         _calls(cloud, replace(ENTRY, capture_bucket=None)).check_ids("order")
     calls = _calls(cloud, replace(ENTRY, personal=PersonalSpec(withheld=("email",))))
     calls.check_ids("order")
-    with pytest.raises(PersonalDataError, match="column 'email' is personal, and ids are sent and kept as they are"):
+    with pytest.raises(PersonalDataError, match="column 'email' is personal, and ids are sent and stored unchanged"):
         calls.check_ids("email")

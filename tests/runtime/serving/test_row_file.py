@@ -118,14 +118,14 @@ def test_json_lines_may_leave_columns_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("rows.txt", "a\n1\n", "a file of rows ends in .parquet, .pq, .csv, .jsonl, .ndjson, got 'rows.txt'"),
+        ("rows.txt", "a\n1\n", "a file of rows must end in .parquet, .pq, .csv, .jsonl, .ndjson, got 'rows.txt'"),
         ("rows.csv", "", "rows.csv has no columns"),
-        ("rows.csv", "1.5,2\n1,2\n", "rows.csv begins with numbers, not with the names of its columns; add a header"),
+        ("rows.csv", "1.5,2\n1,2\n", "rows.csv begins with numbers instead of column names; add a header"),
         ("rows.csv", "a,b,a\n1,2,3\n", "rows.csv has the column 'a' more than once; rename one of them"),
         ("rows.csv", "a,,b\n1,2,3\n", "column 2 of rows.csv has no name; give it one"),
         ("rows.csv", "a,b\n1,2\n3\n", "line 3 of rows.csv has 1 values, the header 2"),
         ("rows.csv", 'a,b\n"1"x,2\n', "rows.csv is not CSV: "),
-        ("rows.jsonl", "[1]\n", "line 1 of rows.jsonl is not an object, such as "),
+        ("rows.jsonl", "[1]\n", "line 1 of rows.jsonl is not an object such as "),
         ("rows.jsonl", '{"a": 1}\n{', "rows.jsonl is not JSON lines: "),
         ("rows.parquet", "PAR1", "rows.parquet is not Parquet: "),
     ],

@@ -33,7 +33,7 @@ def test_one_prediction_a_row_is_taken(answer: Any, signature: ModelSignature) -
 @pytest.mark.parametrize("answer", [[1.0], [[1.0, 2.0, 3.0]] * 2, [[1.0, 2.0]] * 2, [[[1.0]], [[2.0]]], 1.0])
 def test_another_shape_is_refused(answer: Any) -> None:
     """A row too few, three columns, and two of which nothing says what they mean."""
-    with pytest.raises(ModelError, match=r"output 'y' has shape \(.*\) for 2 rows; one a row is expected"):
+    with pytest.raises(ModelError, match=r"output 'y' has shape \(.*\) for 2 rows; expected one value per row"):
         declared_shape(np.array(answer), 2, NUMBER)
 
 
@@ -42,15 +42,17 @@ def test_a_list_a_row_is_taken_as_declared(signature: ModelSignature, columns: i
     """Also where the list has one value; a column more or less is refused with what each means."""
     answer = np.arange(2.0 * columns).reshape(2, columns)
     assert declared_shape(answer, 2, signature).tolist() == answer.tolist()
-    with pytest.raises(ModelError, match=rf"has shape \(2,\) for 2 rows; {columns} a row are expected: "):
+    with pytest.raises(ModelError, match=rf"has shape \(2,\) for 2 rows; expected {columns} values per row: "):
         declared_shape(np.zeros(2), 2, signature)
-    with pytest.raises(ModelError, match=rf"has shape \(2, {columns + 1}\) for 2 rows; {columns} a row are expected: "):
+    with pytest.raises(
+        ModelError, match=rf"has shape \(2, {columns + 1}\) for 2 rows; expected {columns} values per row: "
+    ):
         declared_shape(np.zeros((2, columns + 1)), 2, signature)
 
 
 def test_columns_that_nothing_declares_are_refused_with_each_fix() -> None:
     """Three columns may be classes, outputs or a vector: only the signature knows."""
-    with pytest.raises(ModelError, match=r'"kind": "classes", of several outputs "kind": "numbers", of an embedding'):
+    with pytest.raises(ModelError, match=r'"kind": "classes", for several outputs "kind": "numbers", for an embedding'):
         declared_shape(np.zeros((2, 3)), 2, NUMBER)
 
 

@@ -126,7 +126,7 @@ def test_fails_to_start_with_another_model(models: Any, tmp_path: Path) -> None:
     with server(tmp_path, "0" * 64) as (process, _):
         _, errors = process.communicate(timeout=30)
     digest = hashlib.sha256(models.onnx()).hexdigest()
-    expected = f"model.onnx has SHA-256 {digest}, expected {'0' * 64}: not the model that was registered"
+    expected = f"model.onnx has SHA-256 {digest}, expected {'0' * 64}: not the registered model"
     assert errors.splitlines() == [f"mlops serving: refuses to start: {expected}"]
     assert process.returncode == 1
 

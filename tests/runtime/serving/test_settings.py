@@ -76,7 +76,7 @@ def test_fails_under_network_isolation() -> None:
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html
     """
-    with pytest.raises(ValueError, match=r"network isolation: leave it out there .* a pod identity association"):
+    with pytest.raises(ValueError, match=r"network isolation: omit it there .* a pod identity association"):
         Settings.from_environment(CAPTURE)
 
 

@@ -152,7 +152,7 @@ def test_rows_between_two_times() -> None:
     assert plan_hours(TIMES, until=_at(8, 9)) == [RowsOfHour(_at(7, 6), (1, 0))]
     with pytest.raises(ReplayError, match="none of 3 rows is between the times"):
         plan_hours(TIMES, since=_at(9, 0))
-    with pytest.raises(ReplayError, match=r"it is not in 2 rows \(2: 'soon', 3: 'None'\)"):
+    with pytest.raises(ReplayError, match=r"2 rows have other values \(2: 'soon', 3: 'None'\)"):
         plan_hours(["2017-08-07", "soon", None])
 
 

@@ -70,7 +70,7 @@ def test_nulls_of_several_columns_are_one_problem() -> None:
     found = unfit_rows(pa.table({"age": [None, 1.0], "store": ["a", None]}), signature, "x")
     assert found == [
         "x has nulls where signature.json allows none: 'age' in 1 of 2 rows (0 from 0), 'store' in 1 of 2 rows (1 from 0); say "
-        '"nullable": true where the model takes missing values, else fill them before training and in every request'
+        '"nullable": true if the model accepts missing values, else fill them before training and in every request'
     ]
 
 

@@ -152,7 +152,7 @@ def test_what_was_registered_is_compared_before_anything_is_loaded(start: Start,
 def test_an_image_without_the_environment_says_so(start: Start, tmp_path: Path) -> None:
     """The prebuilt server serves ONNX alone."""
     model_folders.handler(tmp_path)
-    with pytest.raises(ModelError, match=r"the model's environment has no /nowhere/python; serve it by an image"):
+    with pytest.raises(ModelError, match=r"the model's environment has no /nowhere/python; serve it with an image"):
         start(python=Path("/nowhere/python"))
     with pytest.raises(ModelError, match=r"the model's environment cannot run /.*/factor\.txt: Permission denied"):
         start(python=tmp_path / "factor.txt")
@@ -163,15 +163,15 @@ def test_an_image_without_the_environment_says_so(start: Start, tmp_path: Path) 
     [
         (
             "def load(folder):\n    raise OSError('no weights\\nhere')\n",
-            "model.py does not load: .*OSError: no weights$",
+            "model.py failed to load: .*OSError: no weights$",
         ),
         (
             "import nothing_like_it\n",
-            "model.py does not load: .*ModuleNotFoundError: No module named 'nothing_like_it'",
+            "model.py failed to load: .*ModuleNotFoundError: No module named 'nothing_like_it'",
         ),
         (
             "import os\nos._exit(7)\n",
-            "model.py does not load: the model's process has ended with code 7 while it loaded; see the log",
+            "model.py failed to load: the model's process has ended with code 7 while it loaded; see the log",
         ),
     ],
 )
@@ -188,9 +188,12 @@ def test_a_model_that_does_not_load_says_why(start: Start, tmp_path: Path, text:
         ("raise KeyError('price')", "the model failed: KeyError: 'price'"),
         (
             "return [1.0]",
-            r"the model failed: ValueError: predict must give one prediction a row, got \(1,\) for 3 rows",
+            r"the model failed: ValueError: predict must return one prediction per row, got \(1,\) for 3 rows",
         ),
-        ("return [[1, 2, 3]] * len(frame)", r"output 'units' has shape \(3, 3\) for 3 rows; one a row is expected"),
+        (
+            "return [[1, 2, 3]] * len(frame)",
+            r"output 'units' has shape \(3, 3\) for 3 rows; expected one value per row",
+        ),
         ("return ['many'] * len(frame)", "the model failed: ValueError: could not convert string to float"),
     ],
 )
@@ -254,7 +257,7 @@ def test_a_call_that_takes_too_long_ends_the_process(
     model_folders.handler(tmp_path, text)
     ended: list[str] = []
     model = start(answer_seconds=0.2, gone=lambda: ended.append("gone"))
-    with pytest.raises(SlowModelError, match=r"the model has not answered within 0\.2 s"):
+    with pytest.raises(SlowModelError, match=r"the model has not responded within 0\.2 s"):
         model.predict(ROWS)
     assert ended == ["gone"]
     wait_for(lambda: _running(model.pids[0]) == [])  # a child that is killed is not waited for

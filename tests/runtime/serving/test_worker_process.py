@@ -38,7 +38,7 @@ def test_it_answers_fails_is_slow_and_ends(tmp_path: Path) -> None:
             process.ask(b"fail")
         assert process.ask(b"again") == (b"again", 7)
         process._wire.settimeout(0.2)
-        with pytest.raises(SlowModelError, match=r"the oracle has not answered within 0\.2 s"):
+        with pytest.raises(SlowModelError, match=r"the oracle has not responded within 0\.2 s"):
             process.ask(b"hang")
         with pytest.raises(WorkerGoneError, match=r"^the oracle's process has ended with code 4; see the log$"):
             process.ask(b"end")

@@ -1,1 +1,1 @@
-"""The reference server: SageMaker's container contract over ONNX Runtime. It never unpickles."""
+"""The reference model server: SageMaker's container contract over ONNX Runtime. It never unpickles."""

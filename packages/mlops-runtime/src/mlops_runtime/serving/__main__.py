@@ -1,6 +1,6 @@
-"""``python -m mlops_runtime.serving serve``: one process, one model, SageMaker's environment variables; ``fetch``: its files.
+"""``python -m mlops_runtime.serving``: ``serve`` runs one model in one process with SageMaker's settings; ``fetch`` gets its files.
 
-Each verb is imported when it is asked for: a fetch has no use for ONNX Runtime, a server without capture none for boto3.
+Each command imports only what it needs: ``fetch`` no ONNX Runtime, a server without capture no boto3.
 """
 
 import logging
@@ -11,10 +11,10 @@ _USAGE = "python -m mlops_runtime.serving serve, or fetch <s3://bucket/key> <sha
 
 
 def main(arguments: list[str]) -> int:
-    """Run a verb. Returns the exit code."""
+    """Run a command and return the exit code."""
     logging.basicConfig(level=logging.WARNING, format="mlops serving: %(message)s", stream=sys.stderr)
     logging.getLogger("mlops").setLevel(logging.INFO)
-    # a container's first process ignores SIGTERM unless it asks for it; what is half done is cleaned up on the way out
+    # PID 1 of a container ignores SIGTERM without a handler; SystemExit runs the cleanup of unfinished work
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if arguments == ["serve"] else 143))
     if arguments[:1] == ["fetch"]:
         from mlops_runtime.serving.model_fetch import main as run  # noqa: PLC0415 - see above

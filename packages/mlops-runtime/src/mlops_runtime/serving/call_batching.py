@@ -1,4 +1,4 @@
-"""Calls of several callers as one batch of the model's: each waits at most a bound for others, and gets its own rows back."""
+"""Batch the calls of several callers into one call of the model. Each waits for a limited time and gets its own predictions."""
 
 import threading
 from collections.abc import Sequence
@@ -14,14 +14,15 @@ MAX_ROWS = 2_000
 
 
 class BatchedModel:
-    """A model whose calls wait for each other; it must be called from several threads.
+    """A model that combines concurrent calls into batches; it must be called from several threads.
 
-    The first of a batch asks the model for all. If that fails, each call is asked alone, so that no caller gets another's error.
+    The first caller of a batch runs the model for all. If that fails, each call is run separately, so that no caller gets
+    another's error.
 
     Args:
-        model: The model; its rows must not depend on each other, as an evaluation checks.
-        seconds: How long a call waits for others at most.
-        max_rows: How many rows a batch has at most; a call that has more is one of its own.
+        model: The model; its rows must not depend on each other, as an evaluation verifies.
+        seconds: Longest time that a call waits for others.
+        max_rows: Maximum rows per batch; a call with at least as many is not batched.
 
     Example:
         >>> model = BatchedModel(load_directory(Path("/opt/ml/model")), seconds=0.005)  # doctest: +SKIP
@@ -39,7 +40,7 @@ class BatchedModel:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of what the package names as the model."""
+        """SHA-256 of the model, as in the package."""
         return self._model.sha256
 
     @property
@@ -49,15 +50,15 @@ class BatchedModel:
 
     @property
     def manifest(self) -> ModelManifest | None:
-        """What the model consists of and may do; None for plain ONNX."""
+        """Manifest of the model's files and trust level; None for plain ONNX."""
         return self._model.manifest
 
     def predict(self, rows: Matrix) -> Matrix:
-        """Return one prediction a row.
+        """Return one prediction per row.
 
         Raises:
-            ModelError: As the model itself, for these rows.
-            SlowModelError: If the batch has not been answered in time.
+            ModelError: If the model fails for these rows.
+            SlowModelError: If the model does not finish the batch in time.
         """
         if len(rows) >= self._max_rows:
             return self._model.predict(rows)
@@ -70,7 +71,7 @@ class BatchedModel:
             else:
                 batch, place = _Batch(rows), 0
                 self._open = batch
-                self._changed.notify_all()  # the first of the batch before needs wait no longer
+                self._changed.notify_all()  # releases the first caller of the previous batch
             is_first = place == 0
             if is_first:
                 self._changed.wait_for(lambda: batch.size == self._max_rows or self._open is not batch, self._seconds)
@@ -81,12 +82,12 @@ class BatchedModel:
         return batch.result(place)
 
     def close(self) -> None:
-        """Give up the model."""
+        """Close the model."""
         self._model.close()
 
 
 class _Batch:
-    """Calls that are answered together."""
+    """Calls that are run together."""
 
     def __init__(self, rows: Matrix) -> None:
         self.size, self.kind = len(rows), rows.dtype
@@ -95,13 +96,13 @@ class _Batch:
         self._answered = threading.Event()
 
     def add(self, rows: Matrix) -> int:
-        """Add a call; return its place."""
+        """Add a call and return its index."""
         self._calls.append(rows)
         self.size += len(rows)
         return len(self._calls) - 1
 
     def answer(self, model: ServedModel) -> None:
-        """Ask the model for all, or, if it fails, for each."""
+        """Run the model for all calls together or, if that fails, for each."""
         try:
             self._answers = self._together(model)
         except Exception as error:  # each of the callers raises it
@@ -109,7 +110,7 @@ class _Batch:
         self._answered.set()
 
     def result(self, place: int) -> Matrix:
-        """Return the predictions of a call once there are any."""
+        """Wait for the batch and return the predictions of one call."""
         self._answered.wait()
         found = self._answers[place]
         if isinstance(found, Exception):
@@ -122,7 +123,7 @@ class _Batch:
         try:
             whole = model.predict(np.concatenate(self._calls))
         except (WorkerGoneError, SlowModelError):
-            raise  # its process has ended
+            raise  # the model's process has ended
         except Exception:  # the model may raise anything, for one caller's rows
             return [_alone(model, rows) for rows in self._calls]
         ends = np.cumsum([len(rows) for rows in self._calls])[:-1]

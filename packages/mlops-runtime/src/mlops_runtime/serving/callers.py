@@ -1,8 +1,8 @@
-"""Who may call a server on a developer's machine: programs, not pages of other sites, and by its own names alone.
+"""Access control of servers on a developer's machine: local programs may call them, pages of other sites may not.
 
-Any page in a browser may send simple requests to a port of this machine, and a page whose owner points its name at 127.0.0.1 may
-read the answers. Browsers report that in ``Origin``, ``Sec-Fetch-Site`` and ``Host``. Behind a load balancer, and inside SageMaker,
-neither is reachable by browsers, and names are the callers': there nothing is checked.
+Any page in a browser may send simple requests to a local port, and a page whose owner resolves its name to 127.0.0.1 (DNS
+rebinding) may read the responses. Browsers reveal both in ``Origin``, ``Sec-Fetch-Site`` and ``Host``. Behind a load balancer and
+inside SageMaker, browsers cannot reach the server and callers choose the host name, so nothing is checked there.
 """
 
 import json
@@ -20,7 +20,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def refusal(headers: Sequence[tuple[bytes, bytes]], hosts: Collection[str]) -> str | None:
-    """Return why a request is refused, or ``None``.
+    """Return the reason for refusing a request, or ``None`` if it is allowed.
 
     Example:
         >>> refusal([(b"host", b"127.0.0.1:8080"), (b"origin", b"https://evil.example")], ["127.0.0.1:8080"])
@@ -36,7 +36,7 @@ def refusal(headers: Sequence[tuple[bytes, bytes]], hosts: Collection[str]) -> s
 
 
 def only_from(application: Application, hosts: Collection[str]) -> Application:
-    """Return an application that refuses what is called by other names or by pages, and leaves the rest to another."""
+    """Wrap an application so that requests with other host names or from pages of other sites get status 403."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         message = refusal(scope["headers"], hosts)

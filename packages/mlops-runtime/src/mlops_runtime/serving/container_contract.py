@@ -1,4 +1,4 @@
-"""Check whether a server does what SageMaker and a pod need of it. A client of any image, over HTTP alone."""
+"""Conformance test of a model server: the requirements of SageMaker and Kubernetes, checked over HTTP against any image."""
 
 import http.client
 import json
@@ -19,14 +19,14 @@ from mlops_runtime.serving.pickle_tripwire import Tripwire
 
 # "containers must respond to requests within 60 seconds"
 ANSWER_SECONDS = 60.0
-# SIGKILL comes 30 s after SIGTERM
+# Kubernetes' default: SIGKILL comes 30 s after SIGTERM
 DRAIN_SECONDS = 30.0
-_HEAD_SECONDS = 0.5  # until a server has read the head of a request
+_HEAD_SECONDS = 0.5  # time for the server to read the head of a request
 
 PING_SECONDS = 2.0
 _JSON, _CSV = "application/json", "text/csv"
 _TRACES = ("Traceback (most recent call last)", 'File "', "\tat ", "goroutine ")
-# what no server can answer with predictions, as JSON and as anything else
+# invalid requests, as JSON or any other type
 _NONSENSE: Mapping[str, bytes] = {
     "a body that is cut": b'{"instances": [[1,',
     "an empty body": b"",
@@ -39,12 +39,12 @@ _NONSENSE: Mapping[str, bytes] = {
 
 
 class NoAnswerError(OSError):
-    """A server does not answer; the message says to what, and how long it was waited for."""
+    """A server does not respond; the message names the request and the timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """An HTTP response."""
 
     status: int
     content_type: str
@@ -57,13 +57,13 @@ class Answer:
 
 
 class Client:
-    """Asks one server.
+    """HTTP client of one server.
 
     Args:
         url: ``http://host:port``.
 
     Raises:
-        NoAnswerError: If it is not such a URL.
+        NoAnswerError: If the URL has another form.
     """
 
     def __init__(self, url: str) -> None:
@@ -77,10 +77,10 @@ class Client:
         self.host, self.port = parts.hostname, 80 if port is None else port
 
     def connect(self) -> None:
-        """Find out whether anything listens.
+        """Check that a server listens.
 
         Raises:
-            NoAnswerError: Nothing does.
+            NoAnswerError: If the connection fails.
         """
         try:
             socket.create_connection((self.host, self.port), timeout=5).close()
@@ -98,10 +98,10 @@ class Client:
         *,
         timeout: float = ANSWER_SECONDS,
     ) -> Answer:
-        """Send one request on a connection of its own.
+        """Send one request on a new connection.
 
         Raises:
-            NoAnswerError: There is no answer in time, or no HTTP.
+            NoAnswerError: If there is no HTTP response within the timeout.
         """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
@@ -110,10 +110,10 @@ class Client:
             connection.close()
 
     def ask_twice(self, method: str, path: str, body: bytes, content_type: str) -> tuple[Answer, Answer]:
-        """Send a request twice on one connection, if the server keeps it.
+        """Send a request twice on one connection, if the server keeps it alive.
 
         Raises:
-            NoAnswerError: As in `ask`; also where the server closes a connection that it said it would keep.
+            NoAnswerError: As in `ask`; also if the server closes a connection that it promised to keep alive.
         """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_SECONDS)
         try:
@@ -139,7 +139,7 @@ def _ask(
 
 
 def drained(client: Client, pid: int, content_type: str, body: bytes) -> str:
-    """Send SIGTERM into a half-sent request, send the rest, and see the process go. Returns what is wrong, or nothing."""
+    """Send SIGTERM during a half-sent request, send the rest and wait for the process to end. Returns the problem, or ``""``."""
     head = (
         f"POST /invocations HTTP/1.1\r\nHost: {client.host}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -170,7 +170,7 @@ def drained(client: Client, pid: int, content_type: str, body: bytes) -> str:
 
 
 def _runs(pid: int) -> bool:
-    """Return whether a process runs; a zombie does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -179,11 +179,11 @@ def _runs(pid: int) -> bool:
     try:
         return stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
-        return not stat.parent.parent.exists()  # no /proc here: the signal went through
+        return not stat.parent.parent.exists()  # without /proc: the signal was delivered
 
 
 class Outcome(StrEnum):
-    """What became of a rule."""
+    """Result of a rule."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -192,7 +192,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A rule, what became of it, and why."""
+    """Result of one rule, with the reason."""
 
     rule: str
     outcome: Outcome
@@ -200,26 +200,26 @@ class Verdict:
 
 
 class SampleError(ValueError):
-    """There is no request to ask with; the message says how to give one."""
+    """A sample request cannot be created; the message says how to provide one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A right request of at least one row, which a server must answer.
+    """A valid request of at least one row, which a server must answer.
 
     Args:
         content_type: ``application/json`` with ``{"instances": [...]}``, or ``text/csv``.
-        body: The request.
+        body: The request body.
     """
 
     content_type: str
     body: bytes
 
     def rows(self) -> list[bytes]:
-        """Return each row as a request of its own.
+        """Return each row as a separate request.
 
         Raises:
-            SampleError: It has another shape, or no row.
+            SampleError: If the body has another shape, or no row.
         """
         try:
             if self.content_type == _CSV:
@@ -235,7 +235,7 @@ class Sample:
         return found
 
     def batch(self, rows: Sequence[bytes]) -> bytes:
-        """Return rows as one request."""
+        """Combine rows into one request."""
         if self.content_type == _CSV:
             return b"".join(rows)
         return self._instances([json.loads(row)["instances"][0] for row in rows])
@@ -245,10 +245,10 @@ class Sample:
 
 
 def sample_of(metadata: Mapping[str, Any]) -> Sample:
-    """Return a request made of what a model says of itself by the Open Inference Protocol: zeros and empty texts.
+    """Return a request generated from a model's Open Inference Protocol metadata: zeros and empty strings.
 
     Raises:
-        SampleError: It says nothing that a request can be made of.
+        SampleError: If the metadata are not sufficient.
     """
     inputs = metadata.get("inputs")
     names = [tensor.get("name") for tensor in inputs if isinstance(tensor, dict)] if isinstance(inputs, list) else []
@@ -259,24 +259,24 @@ def sample_of(metadata: Mapping[str, Any]) -> Sample:
         or not all(isinstance(n, str) for n in names)
     ):
         raise SampleError(
-            "the server does not say what it takes; give a request that it must answer (--request FILE), or its model (--model)"
+            "the server does not describe its inputs; pass a valid request (--request FILE) or the model (--model)"
         )
     rows = [{t["name"]: "" if t.get("datatype") == "BYTES" else n for t in inputs} for n in (0, 1)]
     return Sample(content_type=_JSON, body=json.dumps({"instances": rows}).encode())
 
 
 def check(url: str, *, sample: Sample | None = None, model: str = "model", pid: int | None = None) -> list[Verdict]:
-    """Ask a server by every rule.
+    """Check a server against every rule.
 
     Args:
         url: ``http://host:port``.
-        sample: A right request. Default: made of the model's metadata.
+        sample: A valid request. Default: generated from the model's metadata.
         model: The model's name in the Open Inference Protocol.
-        pid: The server's process: it is sent SIGTERM at the end. Default: draining is not asked.
+        pid: The server's process, which gets SIGTERM at the end. Default: draining is not checked.
 
     Raises:
-        SampleError: There is no sample, and none can be made.
-        NoAnswerError: Nothing listens there.
+        SampleError: If there is no sample and none can be generated.
+        NoAnswerError: If no server listens at the URL.
     """
     client = Client(url)
     client.connect()
@@ -291,7 +291,7 @@ def check(url: str, *, sample: Sample | None = None, model: str = "model", pid: 
 
 
 class _Kit:
-    """The rules; each returns what is wrong, or nothing. ``_Skip`` says why one cannot be asked."""
+    """The rules. Each returns the problem, or ``""``, and raises ``_Skip`` if it does not apply."""
 
     def __init__(self, client: Client, sample: Sample, model: str, metadata: Mapping[str, Any] | None) -> None:
         self._client = client
@@ -303,7 +303,7 @@ class _Kit:
         self.one = self._rows[0]
 
     def rules(self) -> Iterator[tuple[str, Callable[[], str]]]:
-        """Yield every rule by its name."""
+        """Yield every rule with its name."""
         yield "ping", self.ping
         yield "ping while busy", self.ping_while_busy
         yield "predictions", self.predictions
@@ -339,11 +339,11 @@ class _Kit:
     def predictions(self) -> str:
         answer = self._infer(self.one)
         if answer.status != 200:
-            return f"POST /invocations must answer a right request with 200, got {answer.status} {answer.text[:200]!r}"
+            return f"POST /invocations must answer a valid request with 200, got {answer.status} {answer.text[:200]!r}"
         return (
             ""
             if len(_rows(answer)) == 1
-            else f"one row must have one prediction, finite numbers, got {answer.text[:200]!r}"
+            else f"one row must have one prediction of finite numbers, got {answer.text[:200]!r}"
         )
 
     def content_type_of_answers(self) -> str:
@@ -355,11 +355,11 @@ class _Kit:
             except ValueError:
                 return f"an answer of {_JSON} must be JSON, got {answer.text[:60]!r}"
             return ""
-        return "" if kind == _CSV else f"an answer must say {_JSON} or {_CSV}, got {kind!r}"
+        return "" if kind == _CSV else f"the content type of a response must be {_JSON} or {_CSV}, got {kind!r}"
 
     def repeatable(self) -> str:
         one, two = (_rows(self._infer(self.one)) for _ in range(2))
-        return "" if one == two else f"one request must have one answer, got {one} and {two}"
+        return "" if one == two else f"repeating a request must give the same response, got {one} and {two}"
 
     def batch(self) -> str:
         rows = (self._rows * 3)[: max(3, len(self._rows))]
@@ -369,7 +369,7 @@ class _Kit:
             return f"{len(rows)} rows must have as many predictions, got {len(together)}"
         worst = [i for i, (a, b) in enumerate(zip(alone, together, strict=True)) if not _is_near(a, b)]
         return (
-            f"row {worst[0]} must have one answer alone and among others, got {alone[worst[0]]} and {together[worst[0]]}"
+            f"row {worst[0]} must have the same prediction alone and in a batch, got {alone[worst[0]]} and {together[worst[0]]}"
             if worst
             else ""
         )
@@ -379,7 +379,7 @@ class _Kit:
         return (
             ""
             if first.status == second.status == 200
-            else f"a kept connection must go on, got {first.status} and {second.status}"
+            else f"a kept-alive connection must stay usable, got {first.status} and {second.status}"
         )
 
     def unknown_content_type(self) -> str:
@@ -398,7 +398,7 @@ class _Kit:
         with Tripwire(self._client.host, self._client.port) as wire:
             answers = {kind: self._client.ask("POST", "/invocations", body, kind) for kind, body in wire.bodies.items()}
             if wire.is_tripped():
-                return "a pickle in a body was loaded and ran a command of its own; refuse it by its content type"
+                return "a pickle in a body was loaded and ran its command; refuse it by its content type"
         wrong = [
             f"{kind} must be a 4xx, got {answer.status}"
             for kind, answer in answers.items()
@@ -410,7 +410,7 @@ class _Kit:
         answers = [self._client.ask("POST", "/invocations", body, _JSON) for body in _NONSENSE.values()]
         answers += [self._client.ask("GET", "/no/such/path"), self._client.ask("POST", "/invocations", b"x", "a/b")]
         shown = [trace for answer in answers for trace in _TRACES if trace in answer.text]
-        return f"an error must show nothing of the inside, got {shown[0]!r}" if shown else ""
+        return f"an error must not show internals, got {shown[0]!r}" if shown else ""
 
     def other_paths(self) -> str:
         asked = (("GET", "/no/such/path"), ("GET", "/invocations"))
@@ -429,18 +429,18 @@ class _Kit:
         tensors = [t for n in ("inputs", "outputs") for t in metadata.get(n, []) or [{}]]
         if missing or any(not isinstance(t, dict) or not {"name", "datatype", "shape"} <= t.keys() for t in tensors):
             wanted = "name, platform, inputs and outputs, its tensors name, datatype and shape"
-            return f"a model must say {wanted}, got {str(metadata)[:200]}"
+            return f"model metadata must have {wanted}, got {str(metadata)[:200]}"
         return ""
 
     def v2_inference(self) -> str:
         request = self._v2_request()
         answer = self._client.ask("POST", f"/v2/models/{self._model}/infer", request, _JSON)
         if answer.status != 200:
-            return f"a right request must be answered with 200, got {answer.status} {answer.text[:200]!r}"
+            return f"a valid request must be answered with 200, got {answer.status} {answer.text[:200]!r}"
         found = _rows(answer)
         expected = [prediction for row in self._rows for prediction in _rows(self._infer(row))]
         same = len(found) == len(expected) and all(map(_is_near, found, expected))
-        return "" if same else f"both doors must give the same numbers, got {found[:5]} and {expected[:5]}"
+        return "" if same else f"v2 and /invocations must return the same numbers, got {found[:5]} and {expected[:5]}"
 
     def v2_nonsense(self) -> str:
         self._claimed()
@@ -458,7 +458,7 @@ class _Kit:
                 )
         status = self._client.ask("POST", "/v2/models/no-such-model/infer", b"{}", _JSON).status
         if not 400 <= status < 500:
-            wrong.append(f"a model that is not there must be a 4xx, got {status}")
+            wrong.append(f"an unknown model must be a 4xx, got {status}")
         return "; ".join(wrong)
 
     def _infer(self, body: bytes) -> Answer:
@@ -466,7 +466,7 @@ class _Kit:
 
     def _claimed(self) -> Mapping[str, Any]:
         if self._metadata is None:
-            raise _Skip(f"the server does not speak it (GET /v2/models/{self._model})")
+            raise _Skip(f"the server does not implement it (GET /v2/models/{self._model})")
         return self._metadata
 
     def _v2_request(self) -> bytes:
@@ -484,7 +484,7 @@ class _Kit:
 
 
 class _Skip(Exception):  # noqa: N818 - not an error
-    """A rule cannot be asked."""
+    """A rule does not apply."""
 
 
 def _verdict(name: str, rule: Callable[[], str]) -> Verdict:
@@ -519,7 +519,7 @@ def _is_v2_error(answer: Answer) -> bool:
 
 
 def _rows(answer: Answer) -> list[tuple[float, ...]]:
-    """Return the finite numbers of each row: of ``predictions``, of the first output tensor, or of CSV lines."""
+    """Return the finite numbers of each row, from ``predictions``, the first output tensor or CSV lines; [] if any is invalid."""
     try:
         if answer.content_type == _CSV:
             values = [line.split(",") for line in answer.text.splitlines() if line]
@@ -533,7 +533,7 @@ def _rows(answer: Answer) -> list[tuple[float, ...]]:
 
 
 def _tensor(tensor: Mapping[str, Any]) -> list[Any]:
-    """Return a tensor's rows; its elements may be flat, in row order, or nested."""
+    """Return the rows of a tensor, whose elements may be flat in row order or nested."""
     shape, data = tensor["shape"], tensor["data"]
     if len(shape) == 1 or (data and isinstance(data[0], list)):
         return list(data)

@@ -1,4 +1,4 @@
-"""Ask an endpoint for predictions; personal fields leave the client as keyed hashes or not at all."""
+"""Client of an endpoint. It hashes personal fields with a key, or removes them, before sending."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ from mlops_runtime.serving.field_names import is_readable, resembles
 
 _SEPARATOR = "\x1f"
 
-_SECONDS = 70  # SageMaker gives a container 60 and answers for it
+_SECONDS = 70  # SageMaker allows a container 60 s and then responds itself
 
 
 class PersonalDataError(ValueError):
@@ -28,11 +28,11 @@ class Protector:
     """Protects requests to one endpoint.
 
     Args:
-        spec: Which fields are hashed, which withheld.
-        key: Key of the hash, at least 16 bytes; not needed where nothing is hashed.
+        spec: The hashed and the withheld fields.
+        key: Key of the hash, at least 16 bytes; not needed without hashed fields.
 
     Raises:
-        PersonalDataError: If fields are to be hashed and the key is too short.
+        PersonalDataError: If there are hashed fields and the key is too short.
 
     Example:
         >>> protector = Protector(PersonalSpec(hashed=("household",), withheld=("email",)), key=b"0" * 32)
@@ -44,21 +44,21 @@ class Protector:
     def __init__(self, spec: PersonalSpec, *, key: bytes = b"") -> None:
         if spec.hashed and len(key) < 16:
             raise PersonalDataError(
-                f"the key of the hash must have at least 16 bytes, got {len(key)}; deploy the stack again, which makes one"
+                f"the key of the hash must have at least 16 bytes, got {len(key)}; deploy the stack again, which creates one"
             )
         self._spec, self._key = spec, key
 
     def protect(self, row: Mapping[str, Any]) -> dict[str, object]:
-        """Return a row to send: the same value of the same field gives the same hash, a null stays null.
+        """Return a row that may be sent: equal values of a field give equal hashes, a null stays null.
 
-        Numbers that are equal hash alike: 7 and 7.0 are one household.
+        Equal numbers have equal hashes: 7 and 7.0 are the same household.
 
         Args:
             row: Value by field.
 
         Raises:
-            PersonalDataError: If a field's name reads like a personal one, or is not of ASCII, and the endpoint does not declare it
-                as plain; or if a field holds an object or a list, in which nothing is found.
+            PersonalDataError: If a field's name resembles a personal one or is not ASCII, and the endpoint does not declare it as
+                plain; or if a field is an object or a list, whose contents are not checked.
         """
         withheld = self._spec.withheld
         problems = [*self._hidden(row)]
@@ -71,19 +71,19 @@ class Protector:
         }
 
     def protect_body(self, body: bytes, content_type: str) -> bytes:
-        """Return a request body to send.
+        """Return a request body that may be sent.
 
         Args:
             body: JSON with ``instances``, each an object.
             content_type: Its content type.
 
         Raises:
-            PersonalDataError: If fields have no names there: CSV, arrays, or anything that is not JSON; or as of `protect`.
+            PersonalDataError: If its fields have no names (CSV, arrays, or not JSON), or as in `protect`.
         """
         names = ", ".join((*self._spec.hashed, *self._spec.withheld))
         if content_type.partition(";")[0].strip().lower() != "application/json":
             raise PersonalDataError(
-                f"fields {names} of this endpoint are personal, and {content_type} has no names to find them by; send "
+                f"fields {names} of this endpoint are personal, and {content_type} has no names to identify them; send "
                 'application/json, {"instances": [{"name": value}]}'
             )
         try:
@@ -93,12 +93,12 @@ class Protector:
         rows = document.get("instances") if isinstance(document, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise PersonalDataError(
-                f"fields {names} of this endpoint are personal, and can be found in objects only; send "
+                f"fields {names} of this endpoint are personal, and can only be identified in objects; send "
                 '{"instances": [{"name": value}]}'
             )
         if set(document) != {"instances"}:
             others = ", ".join(sorted(map(repr, set(document) - {"instances"})))
-            raise PersonalDataError(f"a request with personal fields holds instances and nothing else, got {others}")
+            raise PersonalDataError(f"a request with personal fields must have only instances, got {others}")
         return json.dumps({"instances": [self.protect(row) for row in rows]}).encode()
 
     def _hidden(self, row: Mapping[str, Any]) -> Iterator[str]:
@@ -109,19 +109,19 @@ class Protector:
             known = next((each for each in personal if resembles(name, each)), None)
             if name not in self._spec.plain and known is not None:
                 yield (
-                    f"field {name!r} reads like {known!r}, which is personal, and would be sent as it is; write {known!r}, or "
+                    f"field {name!r} resembles {known!r}, which is personal, and would be sent unchanged; write {known!r}, or "
                     "declare it as plain: PersonalData(plain=...)"
                 )
             elif name not in self._spec.plain and not is_readable(name):
                 yield (
-                    f"field {name!a} must be of printable ASCII where fields are personal ({', '.join(personal)}), as other "
-                    "letters look alike; rename it, or declare it as plain: PersonalData(plain=...)"
+                    f"field {name!a} must be printable ASCII because fields are personal ({', '.join(personal)}) and other "
+                    "letters can look alike; rename it, or declare it as plain: PersonalData(plain=...)"
                 )
             elif isinstance(value, Mapping | list | tuple):
                 kind = "an object" if isinstance(value, Mapping) else "a list"
                 yield (
-                    f"field {name!r} must be one value where fields are personal ({', '.join(personal)}), got {kind}, "
-                    "in which none is found; send its parts as fields of their own"
+                    f"field {name!r} must be one value because fields are personal ({', '.join(personal)}), got {kind}, "
+                    "whose contents are not checked; send its parts as separate fields"
                 )
 
     def _hash(self, name: str, value: Any) -> str | None:
@@ -134,12 +134,12 @@ class Protector:
 
 
 class EndpointError(RuntimeError):
-    """The endpoint did not answer, or refused.
+    """The endpoint did not respond, or rejected the request.
 
     Args:
-        message: What happened.
-        status: Status of the answer. Default: no answer came.
-        said: What the model itself said. Default: the message.
+        message: Description of the error.
+        status: HTTP status of the response. Default: there was no response.
+        said: The model's own message. Default: the message.
     """
 
     def __init__(self, message: str, *, status: str | None = None, said: str | None = None) -> None:
@@ -150,12 +150,12 @@ class EndpointError(RuntimeError):
 class EndpointClient:
     """A client of one endpoint.
 
-    Fields that the endpoint's stack declares as personal are hashed, or left out, before anything is sent; the key is read once
-    from the secret that the endpoint's entry names.
+    Fields that the endpoint's stack declares as personal are hashed or removed before sending. The key is read once, from the
+    secret in the endpoint's entry.
 
     Args:
-        entry: What the endpoint's stack published, the parameter ``/mlops/<unit>/endpoint/<endpoint>``.
-        client: Gives a boto3 client by service name.
+        entry: Entry that the endpoint's stack published in the parameter ``/mlops/<unit>/endpoint/<endpoint>``.
+        client: Returns a boto3 client for a service name.
 
     Raises:
         PersonalDataError: If the key is invalid.
@@ -178,56 +178,56 @@ class EndpointClient:
         self._runtime = None if entry.url is not None else client("sagemaker-runtime")
 
     def predict(self, rows: Sequence[Mapping[str, object]], *, inference_id: str | None = None) -> list[Any]:
-        """Return a prediction a row.
+        """Return one prediction per row.
 
         Args:
             rows: Value by column.
-            inference_id: The id by which labels will name this call. Default: only SageMaker's event id names it.
+            inference_id: Id by which labels refer to this call. Default: only SageMaker's event id identifies it.
 
         Raises:
-            EndpointError: If there is no answer, or a refusal.
+            EndpointError: If the endpoint does not respond, or rejects the request.
         """
         body = json.dumps({"instances": list(rows)}).encode()
         answer = self.send(body, "application/json", inference_id=inference_id)
         return list(json.loads(answer)["predictions"])
 
     def send(self, body: bytes, content_type: str, *, inference_id: str | None = None) -> bytes:
-        """Send a request body and return the answer's.
+        """Send a request body and return the response body.
 
         Args:
-            body: The request.
+            body: The request body.
             content_type: Its content type.
             inference_id: As for ``predict``.
 
         Raises:
-            EndpointError: As ``predict``.
-            PersonalDataError: If personal fields cannot be found in it; nothing is sent then.
+            EndpointError: As for ``predict``.
+            PersonalDataError: If personal fields cannot be identified in it; nothing is sent then.
         """
         if self._protector is not None:
             body = self._protector.protect_body(body, content_type)
         return self.send_protected(body, content_type, inference_id=inference_id)
 
     def protect(self, row: Mapping[str, object]) -> Mapping[str, object]:
-        """Return a row as it may be sent.
+        """Return a row that may be sent, with personal fields hashed or removed.
 
         Args:
             row: Value by column.
 
         Raises:
-            PersonalDataError: If personal fields cannot be found in it.
+            PersonalDataError: If personal fields cannot be identified in it.
         """
         return row if self._protector is None else self._protector.protect(row)
 
     def send_protected(self, body: bytes, content_type: str, *, inference_id: str | None = None) -> bytes:
-        """Send a request body of rows that `protect` gave, and return the answer's.
+        """Send a request body made of rows that `protect` returned, and return the response body.
 
         Args:
-            body: The request.
+            body: The request body.
             content_type: Its content type.
             inference_id: As for ``predict``.
 
         Raises:
-            EndpointError: As ``predict``.
+            EndpointError: As for ``predict``.
         """
         if self._entry.url is not None:
             return _by_url(self._entry.url, body, content_type, inference_id)
@@ -237,17 +237,17 @@ class EndpointClient:
         request = {"EndpointName": self._entry.endpoint, "Body": body, "ContentType": content_type}
         if inference_id is not None:
             request["InferenceId"] = inference_id
-        assert self._runtime is not None  # noqa: S101 - for the type checker: it has no address of its own
+        assert self._runtime is not None  # noqa: S101 - set if the entry has no URL
         try:
             answer = self._runtime.invoke_endpoint(**request)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationError" and "not found" in str(error):
                 raise EndpointError(
-                    f"endpoint {self._entry.endpoint!r} serves nothing yet: it is born when the first model is approved; "
-                    f"look with mlops status"
+                    f"endpoint {self._entry.endpoint!r} serves nothing yet: it is created when the first model is approved; "
+                    f"check with mlops status"
                 ) from error
             if error.response["Error"]["Code"] == "ModelError" and "OriginalStatusCode" in error.response:
-                response: Mapping[str, Any] = error.response  # the stubs do not know an error's own fields
+                response: Mapping[str, Any] = error.response  # the stubs lack the fields of this error
                 status, said = str(response["OriginalStatusCode"]), str(response.get("OriginalMessage", ""))
                 raise _refused(self._entry.endpoint, status, said) from error
             raise
@@ -255,7 +255,7 @@ class EndpointClient:
 
 
 def _refused(endpoint: str, status: str, answer: str) -> EndpointError:
-    """Return what a model answered instead of predictions, in its own words: our server's are in fields of JSON."""
+    """Return the error for a model's response; the platform's server reports errors in JSON fields."""
     try:
         document = json.loads(answer)
     except ValueError:
@@ -267,11 +267,11 @@ def _refused(endpoint: str, status: str, answer: str) -> EndpointError:
     elif isinstance(own, str):
         answer = own
     said = " ".join(answer.split())
-    return EndpointError(f"the model of {endpoint} answers {status}: {said}", status=status, said=said)
+    return EndpointError(f"the model of {endpoint} returned {status}: {said}", status=status, said=said)
 
 
 def _by_url(url: str, body: bytes, content_type: str, inference_id: str | None) -> bytes:
-    """Send a request to a service that has an address of its own."""
+    """Send a request to the URL of a service on EKS."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise EndpointError(f"the endpoint's address must be http or https, got {url!r}; deploy its stack again")
     headers = {"Content-Type": content_type}
@@ -286,6 +286,6 @@ def _by_url(url: str, body: bytes, content_type: str, inference_id: str | None) 
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise EndpointError(
-            f"{url} cannot be reached: {reason}; it answers within its network only, "
-            "and on the embedded cloud where `mlops local status --json` says under load_balancing"
+            f"{url} cannot be reached: {reason}; it is only reachable within its network, or in the embedded cloud at the "
+            "address that `mlops local status --json` prints under load_balancing"
         ) from error

@@ -1,4 +1,4 @@
-"""Features that a model's server looks up by key: columns of a request win, what is missing is null and counted. No pyarrow."""
+"""Look up features by key in a model server. Columns of a request take precedence; missing features are null and counted."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ from mlops_runtime.serving.served_model import ModelError
 
 _CALLS = 64
 _SECOND = 1_000_000  # in microseconds
-_INTEGERS = {"int": 31, "long": 63}  # bits beside the sign
+_INTEGERS = {"int": 31, "long": 63}  # bits without the sign
 _FORMS = {
     "string": "text",
     "int": "a 32-bit integer",
@@ -44,12 +44,12 @@ _log = logging.getLogger("mlops.serving")
 
 
 class LookupUnavailableError(TimeoutError):
-    """Features were not read in time, and the model takes no nulls instead."""
+    """Features were not read in time, and the model does not accept nulls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookedUp:
-    """Instances with their features; ``missing`` counts pairs of instance and group for which nothing counted."""
+    """Instances with their features; ``missing`` counts pairs of instance and group without valid features."""
 
     instances: list[Any]
     missing: int
@@ -57,7 +57,7 @@ class LookedUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """A group as lookups need it: ``columns`` are name in the model, name in the group and type."""
+    """A group prepared for lookups; ``columns`` are name in the model, name in the group and type."""
 
     table: str
     keys: tuple[tuple[str, str], ...]  # names in requests, and types
@@ -66,18 +66,18 @@ class _Group:
     bound: Literal["inclusive", "exclusive"]
 
     def lacks(self, instance: Mapping[str, Any]) -> bool:
-        """Return whether an instance leaves out a column of the group."""
+        """Return whether an instance omits a column of the group."""
         return any(column not in instance for column, _, _ in self.columns)
 
 
 class FeatureLookups:
-    """Look up the features of a model's service for the instances of a request.
+    """Look up the features of a model's feature service for the instances of a request.
 
     Args:
-        lookup: What the model's signature says.
-        signature: The model's columns.
+        lookup: Lookup of the model's signature.
+        signature: The model's signature.
         rows: The online store.
-        clock: Seconds since 1970, by which rows count or not. Default: the system's.
+        clock: Seconds since 1970, which decide whether rows have expired. Default: the system's.
 
     Raises:
         ModelError: If a column cannot be looked up, with every problem.
@@ -99,22 +99,23 @@ class FeatureLookups:
         inputs = {column.name for column in signature.inputs}
         found = (_group(group, lookup.keys, inputs) for group in lookup.service.groups)
         self._groups = [group for group in found if group.columns]
-        # keys that the model does not take do not reach the model
+        # keys that are not model inputs are not passed to the model
         self._extra = {name for group in self._groups for name, _ in group.keys} - inputs
         self._pool = ThreadPoolExecutor(_CALLS, "features")
 
     @classmethod
     def dynamodb(cls, lookup: FeatureLookup, signature: ModelSignature, table: str) -> "FeatureLookups":
-        """Look up in a DynamoDB table, with the credentials and the region of the process.
+        """Create lookups in a DynamoDB table, with the credentials and the region of the process.
 
         Args:
-            lookup: What the model's signature says.
-            signature: The model's columns.
+            lookup: Lookup of the model's signature.
+            signature: The model's signature.
             table: Name of the table.
 
         Raises:
-            ModelError: As above.
+            ModelError: As in the class.
         """
+        # imported here because they take as long to load as everything else, and most servers look nothing up
         # a server whose model looks nothing up has no use for them, and they take as long to load as all the rest
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
@@ -125,14 +126,14 @@ class FeatureLookups:
         return cls(lookup, signature, DynamoRows(boto3.client("dynamodb", config=limits), table))
 
     def fill(self, instances: list[Any]) -> LookedUp:
-        """Return instances with the columns that they leave out; arrays have all columns already, and stay.
+        """Return instances with omitted columns filled in; arrays always have all columns and are not changed.
 
         Args:
-            instances: As a request has them.
+            instances: Instances of a request.
 
         Raises:
-            PayloadError: 400 if a key is of another type.
-            LookupUnavailableError: If features were not read in time, or not at all, and nulls are not allowed.
+            PayloadError: 400 if a key has another type.
+            LookupUnavailableError: If features could not be read, or not in time, and nulls are not allowed.
         """
         asked: list[tuple[dict[str, Any], _Group, str | None]] = []
         filled: list[Any] = []
@@ -182,7 +183,7 @@ class FeatureLookups:
 
 
 def lookup_problems(lookup: FeatureLookup, signature: ModelSignature) -> list[str]:
-    """Return what is wrong with what a signature says of its lookup."""
+    """Return every problem of a signature's lookup."""
     spec = lookup.service
     offered = {f"{g.prefix}__{f.name}": f for g in spec.groups for f in g.features}
     inputs = {column.name: column for column in signature.inputs}
@@ -195,7 +196,7 @@ def lookup_problems(lookup: FeatureLookup, signature: ModelSignature) -> list[st
         problem = _type_problem(kind, column)
         problems += [] if problem is None else [f"column {column.name!r} is looked up, and {problem}"]
         if not column.nullable:
-            problems.append(f'column {column.name!r} is looked up, so that it may be missing; say "nullable": true')
+            problems.append(f'column {column.name!r} is looked up, so it may be missing; set "nullable": true')
     keys = {column for group in spec.groups for column in group.key_columns.values()}
     unknown = sorted(set(lookup.keys) - keys)
     problems += [f"lookup names key {key!r}, {name} has {', '.join(sorted(keys))}" for key in unknown]
@@ -228,7 +229,7 @@ def _group(group: ServedGroup, keys: Mapping[str, str], inputs: set[str]) -> _Gr
 
 
 def _key(group: _Group, instance: Mapping[str, Any], place: str, problems: list[str]) -> str | None:
-    """Return an instance's item key; None if a part of it is missing."""
+    """Return an instance's item key; None if part of it is missing."""
     values = []
     for name, kind in group.keys:
         value = instance.get(name)
@@ -241,7 +242,7 @@ def _key(group: _Group, instance: Mapping[str, Any], place: str, problems: list[
 
 
 def _plain(kind: str, value: Any) -> str | int | None:
-    """Return a key's value as item keys hold it; None if it is of another type."""
+    """Return a key's value as item keys store it; None if it has another type."""
     if kind in _INTEGERS:
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         return value if is_whole and -(2 ** _INTEGERS[kind]) <= value < 2 ** _INTEGERS[kind] else None

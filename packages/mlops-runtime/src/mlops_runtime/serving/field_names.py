@@ -1,4 +1,4 @@
-"""Names of fields that read like another: in other case or words, in the plural, with more words, with letters that look alike.
+"""Detect similar field names: other case or word order, plural, additional words, or look-alike letters.
 
 See: https://www.unicode.org/reports/tr39/#Confusable_Detection
 """
@@ -6,17 +6,17 @@ See: https://www.unicode.org/reports/tr39/#Confusable_Detection
 import re
 import unicodedata
 
-# what reads alike within ASCII once case is gone
+# look-alikes within ASCII, after case folding
 _ALIKE = str.maketrans(
     {"0": "o", "1": "l", "i": "l", "|": "l", "5": "s", "$": "s", "3": "e", "@": "a", "4": "a", "8": "b"}
 )
 _TOKEN = re.compile(r"[A-Za-z0-9$@|]+")
 _WORD = re.compile(r"[A-Z]?[a-z0-9$@|]+|[A-Z]")
-_WHOLE = 5  # letters from which a name is looked for within words too
+_WHOLE = 5  # minimum letters of a name that is also searched within words
 
 
 def resembles(name: str, other: str) -> bool:
-    """Return whether a field's name reads like another's, or holds it.
+    """Return whether a field's name resembles or contains another.
 
     Example:
         >>> resembles("CustomerEmails", "email"), resembles("e-mail", "email"), resembles("usage", "age")
@@ -32,7 +32,7 @@ def resembles(name: str, other: str) -> bool:
 
 
 def is_readable(name: str) -> bool:
-    """Return whether a name is of ASCII that is shown: letters of other scripts may look like these."""
+    """Return whether a name is printable ASCII; letters of other scripts may look like these."""
     return name.isascii() and name.isprintable()
 
 

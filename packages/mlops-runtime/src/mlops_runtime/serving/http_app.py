@@ -1,6 +1,6 @@
-"""The HTTP adapter: SageMaker's two routes, the Open Inference Protocol beside them, and ``/metrics``; plain ASGI.
+"""HTTP application of the model server: SageMaker's two routes, the Open Inference Protocol and ``/metrics``, as plain ASGI.
 
-There is no framework below: with a model that answers in 20 microseconds, routing and request objects were most of the cost.
+It uses no web framework: for a model that takes 20 microseconds, routing and request objects were most of the cost.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
@@ -33,13 +33,13 @@ from mlops_runtime.serving.served_model import Matrix, ServedModel, SlowModelErr
 from mlops_runtime.serving.server_capture import Call, Recorder, event_ids, line
 from mlops_runtime.serving.settings import MAX_BODY_BYTES
 
-# what takes longer than about a millisecond is answered in a thread, so that /ping never waits for it: long bodies, slow models
+# work above about a millisecond (long bodies, slow models) runs in a thread, so that /ping never waits for it
 _INLINE_BYTES = 16_384
 INLINE_SECONDS = 0.002
-# a thread costs about 0.1 ms: where several processes answer, calls that take longer than a few of these are worth one
+# a thread costs about 0.1 ms: with several worker processes, it pays off for calls that take a few times as long
 INLINE_SECONDS_OF_WORKERS = 0.0004
 _THREADS = 64
-_WEIGHT = 0.1  # of the newest answer in the mean of those before
+_WEIGHT = 0.1  # of the newest call in the moving average
 _READ, _WRITE = ("GET", "HEAD"), ("POST",)
 _INFERENCE = b"x-amzn-sagemaker-inference-id"
 # See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
@@ -51,11 +51,11 @@ _log = logging.getLogger("mlops.serving")
 
 
 class NonFiniteError(ArithmeticError):
-    """The model gave NaN or infinity for a well-formed request."""
+    """The model returned NaN or infinity for a valid request."""
 
 
 class _Head(NamedTuple):
-    """What an inference needs of a request's headers."""
+    """Request headers that an inference needs."""
 
     content_type: str | None
     accept: str | None
@@ -64,10 +64,10 @@ class _Head(NamedTuple):
 
 
 class _Inference(NamedTuple):
-    """An inference that was answered.
+    """A completed inference.
 
-    ``request`` and ``response`` are payloads as ``/invocations`` has them, for capture; ``missing`` counts the features that a
-    lookup did not find, where there is one.
+    ``request`` and ``response`` are payloads in the form of ``/invocations``, for capture; ``missing`` counts the features that a
+    lookup did not find, None without lookups.
     """
 
     content: bytes
@@ -91,7 +91,7 @@ _Infer = Callable[[_Head, bytes, bool], _Inference]
 
 
 class _Route(NamedTuple):
-    """A path: its name in the metrics, its methods, and what answers it (one of the two)."""
+    """A path: its name in the metrics, its methods, and its handler, a static page or an inference."""
 
     name: str
     methods: Sequence[str]
@@ -100,10 +100,10 @@ class _Route(NamedTuple):
 
 
 def answer(model: ServedModel, content_type: str | None, accept: str | None, body: bytes) -> tuple[bytes, str]:
-    """Return body and content type of the response to an invocation; no HTTP in here.
+    """Return body and content type of the response to an invocation, without HTTP.
 
     Raises:
-        PayloadError: If the request cannot be answered.
+        PayloadError: If the request is invalid.
         NonFiniteError: If a prediction is NaN or infinite.
     """
     accepted(accept)
@@ -123,13 +123,13 @@ def build(
     """Return the server's ASGI application.
 
     Args:
-        model: The loaded model; ``/ping`` answers 200 because it is loaded.
+        model: The loaded model; ``/ping`` returns 200 because it is loaded.
         max_body_bytes: Longer request bodies are refused with 413. Default: InvokeEndpoint's own limit.
         name: The model's name in the Open Inference Protocol. Default: ``model``.
-        recorder: Takes the calls that are captured. Default: none are.
-        clock: Measures in seconds how long the model takes: calls of a slow one are answered in threads. Default: the system's.
-        inline_seconds: From which time of a call on it is answered in a thread. Default: 2 ms; 0 is always.
-        lookups: Looks up the columns that instances of ``/invocations`` leave out. Default: they must have all.
+        recorder: Records the captured calls. Default: no capture.
+        clock: Measures in seconds how long calls take; slow ones run in threads. Default: the system's.
+        inline_seconds: Calls that take longer run in a thread. Default: 2 ms; 0: all calls.
+        lookups: Looks up the columns that instances of ``/invocations`` omit. Default: they must have all columns.
 
     Example:
         >>> app = build(load_directory(Path("/opt/ml/model")))  # doctest: +SKIP
@@ -140,7 +140,7 @@ def build(
         name=name,
         recorder=recorder,
         clock=clock,
-        inline_seconds=0.0 if lookups is not None else inline_seconds,  # a read of others is waited for in a thread
+        inline_seconds=0.0 if lookups is not None else inline_seconds,  # lookups block, so they need a thread
         lookups=lookups,
     )
 
@@ -168,12 +168,12 @@ class Application:
         self._event_id = event_ids()
         self._metrics = server_metrics.Metrics({"name": name, "sha256": model.sha256})
         self._model_header = (b"x-model-version", self._version.encode())
-        # SageMaker drops other headers: a caller of InvokeEndpoint gets custom attributes alone
+        # SageMaker drops other headers: callers of InvokeEndpoint only get the custom attributes
         self._attributes = b"model=" + self._version.encode()
         self._clock = clock
         self._inline_seconds = inline_seconds
         self._lookups = lookups
-        # calls wait here for each other, or for one of several processes
+        # threads in which calls wait for a batch or a worker process
         self._threads = ThreadPoolExecutor(_THREADS, "call") if inline_seconds < INLINE_SECONDS else None
         began = self._clock()
         model.predict(np.zeros((1, len(model.signature.inputs)), dtype=np.float32))
@@ -202,7 +202,7 @@ class Application:
         return routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             raise RuntimeError(f"only http is served, got {scope['type']}; start it with lifespan and websockets off")
         began = time.perf_counter()
@@ -216,7 +216,7 @@ class Application:
         else:
             found = await self._infer(route, scope, receive)
         if found is None:
-            return  # the client is gone
+            return  # the client has disconnected
         self._metrics.answered(
             "other" if route is None else route.name, found.status, time.perf_counter() - began, rows=found.rows
         )
@@ -254,7 +254,7 @@ class Application:
             _log.error("%s", error)
             return _failure(504, str(error))
         except Exception:
-            # a caller gets no trace of it
+            # the caller must not get a traceback
             _log.exception("internal error while serving %s", scope["path"])
             return _failure(500, f"internal error while serving {scope['path']}")
         event_id = self._event_id()
@@ -276,7 +276,7 @@ class Application:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def _timed(self, infer: _Infer, head: _Head, body: bytes, is_captured: bool) -> _Inference:
-        """Answer a short body, and keep the mean of the seconds that these take."""
+        """Run an inference of a short body and update the average duration."""
         began = self._clock()
         inference = infer(head, body, is_captured)
         self._seconds += _WEIGHT * (self._clock() - began - self._seconds)
@@ -294,7 +294,7 @@ class Application:
         content, kind = encode(predictions, head.accept)
         request = response = None
         if is_captured:
-            # what the model got, by which monitors evaluate
+            # capture the filled rows, which the model received and the monitors evaluate
             asked = orjson.dumps({"instances": rows}) if is_filled else body
             request, response = (asked, head.content_type or JSON), (content, kind)
         return _Inference(content, kind, len(predictions), head.inference_id, request, response, missing)

@@ -1,4 +1,4 @@
-"""What the live model of an endpoint takes and predicts, as its baseline says."""
+"""Inputs and predictions of an endpoint's live model, from its baseline."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ _NOT_THERE = (
 
 
 def live_baseline(entry: EndpointEntry, client: Callable[[str], Any]) -> Baseline | None:
-    """Return the baseline of the model that serves.
+    """Return the baseline of the live model.
 
     Args:
-        entry: What the endpoint's stack published.
-        client: Gives a boto3 client by service name.
+        entry: Entry that the endpoint's stack published.
+        client: Returns a boto3 client for a service name.
 
     Returns:
-        None where nothing serves, or where the caller may not read it: then nothing is known of the model's columns.
+        None if there is no live model or the caller may not read its baseline: its columns are then unknown.
     """
     try:
         live = RolloutTable(client("dynamodb"), entry.rollout_table, entry.endpoint).read().live
@@ -49,11 +49,11 @@ def live_baseline(entry: EndpointEntry, client: Callable[[str], Any]) -> Baselin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInputs:
-    """The columns that a model takes.
+    """The input columns of a model.
 
     Args:
-        names: All of them.
-        texts: Those that are texts.
+        names: All input columns.
+        texts: The text columns among them.
 
     Example:
         >>> inputs = ModelInputs(names=("price", "store"), texts=frozenset({"store"}))
@@ -66,12 +66,12 @@ class ModelInputs:
 
     @classmethod
     def of(cls, baseline: Baseline) -> "ModelInputs":
-        """Return what the model of a baseline takes."""
+        """Return the inputs of the model that a baseline describes."""
         texts = frozenset(feature.name for feature in baseline.features if feature.type == "category")
         return cls(names=tuple(feature.name for feature in baseline.features), texts=texts)
 
     def fit(self, row: Mapping[str, object]) -> dict[str, object]:
-        """Return a row with the model's columns alone, integers of text columns as text."""
+        """Return a row with only the model's columns, and integers of text columns as text."""
         return {name: self._fit(name, row[name]) for name in self.names if name in row}
 
     def _fit(self, name: str, value: object) -> object:

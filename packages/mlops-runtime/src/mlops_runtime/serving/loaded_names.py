@@ -1,6 +1,6 @@
-"""What loading a model's file would import: the types of a skops file, the globals of a pickle. Nothing is loaded here.
+"""Names that loading a model's file would import: types of a skops file, globals of a pickle. Nothing is loaded here.
 
-A list of names proves nothing of a pickle: what it calls may call anything.
+The list does not prove that a pickle is safe: the functions that it calls may call anything else.
 """
 
 import bz2
@@ -22,15 +22,15 @@ from mlops_runtime.contracts.model_manifest import ModelManifest, Trust
 from mlops_runtime.serving.model_archive import ArchiveError, heads, read
 from mlops_runtime.serving.served_model import ModelError
 
-# functions and what calls them may do anything; a class of scikit-learn is data but for its trees, whose indexes are not checked
+# Functions and their wrappers may do anything. Classes of scikit-learn are data, except trees, whose indexes are not checked.
 # See: https://skops.readthedocs.io/en/stable/persistence.html
 _SKOPS_CALLS = ("FunctionNode", "MethodNode", "PartialNode", "OperatorFuncNode")
 _SKOPS_SAFE = re.compile(r"sklearn(\.\w+)*\._?[A-Z]\w*")
-_SKOPS_DTYPE = ("numpy.dtype", "DTypeNode")  # as an empty array has it; imputers keep that of their inputs
+_SKOPS_DTYPE = ("numpy.dtype", "DTypeNode")  # stored by empty arrays and by imputers
 _SKOPS_UNCHECKED = "TreePredictor"
 PICKLES = (".pkl", ".pickle", ".joblib")
 _HEAD_BYTES, _PICKLE_HEADS = 512, tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
-UNREAD = "..."  # stands for what could not be read
+UNREAD = "..."  # placeholder for names that could not be read
 _MOST_NAMES = 200
 _MOST_BYTES = 256 * 1024**2
 _JOBLIB_ARRAY = "joblib.numpy_pickle.NumpyArrayWrapper"
@@ -47,14 +47,14 @@ _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickleGlobals:
-    """The globals that a pickle names, as ``module.name``; ``is_complete`` says whether all of the file could be read."""
+    """The globals that a pickle references, as ``module.name``; ``is_complete`` is whether the whole file could be read."""
 
     names: tuple[str, ...]
     is_complete: bool
 
 
 def pickle_globals(path: Path) -> PickleGlobals:
-    """Return the globals that a pickle names, also of one that joblib wrote or compressed.
+    """Return the globals that a pickle references, including one that joblib wrote or compressed.
 
     Example:
         >>> pickle_globals(Path("model.pkl")).names  # doctest: +SKIP
@@ -75,10 +75,10 @@ def pickle_globals(path: Path) -> PickleGlobals:
 
 
 def archived_globals(archive: Path, manifest: ModelManifest) -> tuple[str, ...] | None:
-    """Return the globals that the pickles in a ``model.tar.gz`` name; None where its manifest says that nothing is unpickled.
+    """Return the globals that pickles in a ``model.tar.gz`` reference; None if its manifest declares that nothing is unpickled.
 
     Args:
-        archive: The archive, which a model was loaded from.
+        archive: The archive that a model was loaded from.
         manifest: Its manifest.
     """
     if manifest.trust != "pickle":
@@ -87,31 +87,31 @@ def archived_globals(archive: Path, manifest: ModelManifest) -> tuple[str, ...] 
 
 
 def container_globals(archive: Path, trust: Trust) -> tuple[str, ...] | None:
-    """Return the same of an archive that a container of others loads; None where its server unpickles nothing."""
+    """Like `archived_globals`, for an archive of a third-party container; None if its server unpickles nothing."""
     return _globals_in(archive, container_pickles(archive)) if trust == "pickle" else None
 
 
 def container_problems(archive: Path, trust: Trust) -> list[str]:
-    """Return why an archive is not what the server of a container of others is said to load.
+    """Return why an archive contradicts the declared trust of a third-party container.
 
     Args:
         archive: The archive.
-        trust: What loading may do, as the pipeline declares of its container.
+        trust: What loading may do, as the pipeline declares for its container.
     """
     found = [] if trust == "pickle" else container_pickles(archive)
     if not found:
         return []
     return [
-        f"{found[0]} is a pickle, and the container is declared with trust {trust!r}: say trust='pickle' in ServingContainer where "
+        f"{found[0]} is a pickle, and the container is declared with trust {trust!r}; set trust='pickle' in ServingContainer if "
         "the registry allows it, or save the model in a format that is data"
     ]
 
 
 def container_pickles(archive: Path) -> list[str]:
-    """Return the files of an archive that are pickles by their names or first bytes, PyTorch's zip of one too.
+    """Return the pickles in an archive, by file name or first bytes, including PyTorch's zip files.
 
     Raises:
-        ModelError: If it is not an archive that a server would unpack.
+        ModelError: If a server would not unpack the archive.
     """
     try:
         with archive.open("rb") as packed:
@@ -122,7 +122,7 @@ def container_pickles(archive: Path) -> list[str]:
 
 
 def _is_pickle(head: bytes) -> bool:
-    """Whether a file begins as a pickle of protocol 2 or later, or as the zip of ``torch.save``; older protocols are text.
+    """Return whether a file begins like a pickle of protocol 2 or later, or the zip of ``torch.save``; older protocols are text.
 
     See: https://docs.python.org/3/library/pickletools.html (PROTO), https://docs.pytorch.org/docs/stable/notes/serialization.html
     """
@@ -147,7 +147,7 @@ def _globals_in(archive: Path, files: list[str]) -> tuple[str, ...]:
 
 
 def skops_types(path: Path) -> tuple[str, ...]:
-    """Return the types of scikit-learn's and NumPy's that a skops file names and that are data.
+    """Return the types of scikit-learn and NumPy in a skops file that are data.
 
     Raises:
         ModelError: If it is not a skops file.
@@ -166,7 +166,7 @@ def skops_types(path: Path) -> tuple[str, ...]:
 
 
 def is_data(name: str) -> bool:
-    """Return whether a type of a skops file is a class of scikit-learn's that only holds data.
+    """Return whether a type of a skops file is a class of scikit-learn that only contains data.
 
     Example:
         >>> is_data("sklearn.linear_model._base.LinearRegression"), is_data("os.system")
@@ -188,7 +188,7 @@ def _nodes(value: Any) -> Iterator[tuple[str, str]]:
 
 
 class _Reading:
-    """Walks over the operations of a pickle; joblib has arrays' bytes among them."""
+    """Reads the opcodes of a pickle, including the raw array bytes that joblib inserts between them."""
 
     def __init__(self, content: bytes) -> None:
         self.names: set[str] = set()
@@ -207,7 +207,7 @@ class _Reading:
         return True
 
     def _has_ended(self) -> bool:
-        """Read up to the end of the pickle, or past the bytes of an array; return which."""
+        """Read to the end of the pickle (True) or past the bytes of an array (False)."""
         for operation, argument, _ in pickletools.genops(self._file):
             name = operation.name
             if name == "STOP":
@@ -246,7 +246,7 @@ class _Reading:
     def _skip(self, array: "_Array") -> None:
         if array.has_objects:
             inner = _Reading(b"")
-            inner._file, inner._length = self._file, self._length  # a pickle of its own, with its own memo
+            inner._file, inner._length = self._file, self._length  # a nested pickle with its own memo
             if not inner.run():
                 raise ValueError("the pickle of an array has no end")
             self.names |= inner.names
@@ -258,7 +258,7 @@ class _Reading:
 
 
 class _Array:
-    """What joblib says of an array before its bytes: an attribute at a time, in the order of its wrapper's state."""
+    """Header of an array that joblib writes before its bytes, read one attribute at a time in the order of its wrapper's state."""
 
     def __init__(self) -> None:
         self.is_whole = self.is_aligned = False
@@ -267,7 +267,7 @@ class _Array:
         self._attribute = ""
 
     def read(self, text: str) -> None:
-        """Take a text: the name of an attribute, or what it is."""
+        """Read a string: the name of an attribute, or its value."""
         if text in ("shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"):
             self._attribute = text
             self.is_whole |= text == "allow_mmap"
@@ -276,19 +276,19 @@ class _Array:
             self._item = text
 
     def count(self, number: int) -> None:
-        """Take an integer: a dimension, if the shape is being read."""
+        """Read an integer: a dimension if it belongs to the shape."""
         if self._attribute == "shape":
             self._shape.append(number)
 
     @property
     def has_objects(self) -> bool:
-        """Whether it is a pickle of its own instead of bytes."""
+        """Whether the array is a nested pickle instead of bytes."""
         return self._item is not None and self._item.startswith("O")
 
     @property
     def bytes(self) -> int:
-        """How many bytes it has."""
+        """Size of the array in bytes."""
         if self._item is None:
-            raise ValueError("an array has a type that is not known")
+            raise ValueError("an array has an unknown type")
         wide = 4 if self._item.startswith("U") else 1
         return math.prod(self._shape) * int(self._item[1:]) * wide

@@ -1,7 +1,7 @@
-"""An MLflow folder: what loading it may do, and its signature as ours.
+"""Read an MLflow folder without loading it: the trust that loading requires, and its signature as a ``ModelSignature``.
 
-Nothing of it is loaded, and YAML is not parsed: ``MLmodel`` is read as MLflow writes it. The process that loads the folder has
-MLflow itself, and refuses what does not agree with the manifest.
+YAML is not parsed: ``MLmodel`` is read in the form that MLflow writes. The process that loads the folder has MLflow itself and
+rejects differences from the manifest.
 """
 
 import json
@@ -15,7 +15,7 @@ from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.serving.served_model import ModelError
 
 MLMODEL_FILE = "MLmodel"
-# these load a file of their library; scikit-learn's is a pickle unless it is skops
+# flavors that load a file of their library; scikit-learn's is a pickle unless it is skops
 _LIBRARIES = ("mlflow.catboost", "mlflow.lightgbm", "mlflow.sklearn", "mlflow.xgboost")
 _CODE = "mlflow.pyfunc.model"
 _LOADER = re.compile(r"^ {4}loader_module: ([\w.]+)$", re.MULTILINE)
@@ -31,23 +31,23 @@ _KINDS: Mapping[str, Literal["integer", "boolean"] | None] = {
 
 
 def mlflow_entry(folder: Path) -> Path | None:
-    """Return the MLflow folder in a model's folder, or the folder itself; None if it has none."""
+    """Return the MLflow folder below a model's folder, or that folder itself; None without one."""
     return min((path.parent for path in folder.rglob(MLMODEL_FILE)), default=None)
 
 
 def loaders_of(folder: Path) -> list[str]:
-    """Return the modules that an ``MLmodel`` names as its loaders, such as ``mlflow.sklearn``; MLflow itself writes one."""
+    """Return the loader modules in ``MLmodel``, such as ``mlflow.sklearn``; MLflow itself writes exactly one."""
     return _LOADER.findall((folder / MLMODEL_FILE).read_text("utf-8", "replace"))
 
 
 def needed_trust(folder: Path, *, has_pickles: bool, has_scripts: bool, has_data: bool) -> Trust:
-    """Return what loading the folder may do; what is not known is a pickle.
+    """Return what loading the folder may do; unknown loaders count as pickles.
 
     Args:
-        folder: The folder that has ``MLmodel``.
+        folder: The folder that contains ``MLmodel``.
         has_pickles: Whether one of its files is a pickle.
         has_scripts: Whether one of its files is Python.
-        has_data: Whether one of its files is a model that is data.
+        has_data: Whether one of its files is a model in a data format.
     """
     text, loaders = (folder / MLMODEL_FILE).read_text("utf-8", "replace"), loaders_of(folder)
     if has_pickles or len(loaders) != 1:
@@ -64,16 +64,16 @@ def signature_of(
     kind: Literal["number", "probability"] | None = None,
     categories: Mapping[str, Sequence[str]] | None = None,
 ) -> ModelSignature:
-    """Return the signature that an MLflow model carries, as the server reads it.
+    """Convert the signature of an MLflow model.
 
     Args:
-        folder: The folder that has ``MLmodel``.
-        output: Name of what is predicted.
-        kind: What a prediction means. Default: a number.
-        categories: Known texts of its ``string`` columns, usually those of the training split. Default: any text.
+        folder: The folder that contains ``MLmodel``.
+        output: Name of the predicted column.
+        kind: Meaning of a prediction. Default: a number.
+        categories: Known values of its ``string`` columns, usually those of the training split. Default: any string.
 
     Raises:
-        ModelError: If it has no signature, or one with columns that have no name or a type that no column of ours has.
+        ModelError: If it has no signature, or one with columns without a name or of an unsupported type.
 
     Example:
         >>> signature_of(Path("churn"), output="churned").passes  # doctest: +SKIP
@@ -88,7 +88,7 @@ def signature_of(
         )
     if any(line.startswith("  params: ") and line != "  params: null" for line in lines):
         raise ModelError(
-            f"{MLMODEL_FILE} has a signature with params; a request has columns alone: save the model without them"
+            f"{MLMODEL_FILE} has a signature with params; requests have only columns: save the model without params"
         )
     try:
         columns = json.loads(inputs)
@@ -105,7 +105,7 @@ def signature_of(
 
 
 def _signature_lines(text: str) -> Iterator[str]:
-    """Return the lines of the block ``signature``."""
+    """Yield the lines of the block ``signature``."""
     lines = iter(text.splitlines())
     for line in lines:
         if line == "signature:":
@@ -117,7 +117,7 @@ def _signature_lines(text: str) -> Iterator[str]:
 
 
 def _quoted(lines: Sequence[str]) -> str | None:
-    """Return the text of the inputs, which YAML has in single quotes and folded."""
+    """Return the text of the inputs, a folded, single-quoted YAML string."""
     starts = [index for index, line in enumerate(lines) if line.startswith(_INPUTS)]
     if not starts:
         return None

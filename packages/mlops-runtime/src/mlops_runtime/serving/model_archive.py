@@ -1,7 +1,7 @@
-"""Read an untrusted ``model.tar.gz``: regular files and folders with plain names, or a refusal by name.
+"""Unpack an untrusted ``model.tar.gz``: only regular files and folders with plain names; anything else is an error.
 
-Python's own ``data`` filter is not enough: Python 3.11.7 writes outside the folder through a long chain of links (CVE-2025-4517).
-Here no link, device or hole of any kind is made at all. Modes, owners and times of the archive are dropped.
+Python's own ``data`` filter is not sufficient: Python 3.11.7 writes outside the folder through a long chain of links
+(CVE-2025-4517). This module never creates links, devices or sparse files, and ignores modes, owners and times of the archive.
 """
 
 import os
@@ -18,7 +18,7 @@ from typing import BinaryIO
 _CHUNK = 65_536
 _MAGIC = b"\x1f\x8b"
 _STAGING = ".fetch-"
-# what precedes a member with a long name; a hostile one claims gigabytes, which tarfile would read into memory
+# headers before a member with a long name; a hostile one claims gigabytes, which tarfile would read into memory
 _EXTENSIONS = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -26,12 +26,12 @@ _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-_HEADERS_BEFORE = 8  # a long name, a long target and two kinds of attributes are four
+_HEADERS_BEFORE = 8  # valid archives have at most four: a long name, a long target and two kinds of attributes
 _EXTENSION_BYTES = 65_536
 
 
 class ArchiveError(ValueError):
-    """An archive is refused; the message names the member, what is wrong with it and the fix. Nothing of it was kept."""
+    """An archive is rejected; the message names the member, the problem and the fix. No file of it was kept."""
 
 
 class BrokenArchiveError(ArchiveError):
@@ -47,7 +47,7 @@ class AbsoluteNameError(ArchiveError):
 
 
 class UnsafeNameError(ArchiveError):
-    """A member's name has characters, a length or a depth that no model file needs."""
+    """A member's name has unsupported characters, or is too long or too deep for a model file."""
 
 
 class LinkError(ArchiveError):
@@ -59,28 +59,28 @@ class SpecialFileError(ArchiveError):
 
 
 class BombError(ArchiveError):
-    """It unpacks to more than is allowed, in bytes or in relation to its own size."""
+    """It unpacks to more than the limit, in bytes or relative to its packed size."""
 
 
 class TooManyMembersError(ArchiveError):
-    """It has more members than is allowed."""
+    """It has more members than allowed."""
 
 
 class DuplicateNameError(ArchiveError):
-    """Two members have one name, or one is a file and another's folder."""
+    """Two members have the same name, or one is a file and the other a folder of that name."""
 
 
 class TrailingDataError(ArchiveError):
-    """Something follows the end of the archive."""
+    """Data follow the end of the archive."""
 
 
 class OccupiedFolderError(ArchiveError):
-    """The folder holds something that the archive does not."""
+    """The target folder contains files of other origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an archive may be at most.
+    """Limits of an archive.
 
     Args:
         unpacked_bytes: Bytes of the tar inside. Default: 20 GiB.
@@ -98,7 +98,7 @@ class Limits:
 
 
 class _Inflated:
-    """The tar inside a gzip file, read forward only and counted; gzip streams one after another and not a byte more.
+    """Forward-only reader of the tar in a gzip file, including consecutive gzip streams, which enforces the size limits.
 
     See: https://datatracker.ietf.org/doc/html/rfc1952#section-2.2 (a gzip file is a series of members)
     """
@@ -146,7 +146,7 @@ class _Inflated:
         return True
 
     def _next_stream(self) -> bool:
-        """Begin the gzip stream that follows one, as parallel compressors write them."""
+        """Start the next gzip stream; parallel compressors write several."""
         rest = self._inflate.unused_data
         while len(rest) < len(_MAGIC) and (part := self._packed.read(_CHUNK)):
             self._read += len(part)
@@ -155,7 +155,7 @@ class _Inflated:
             return False
         if not rest.startswith(_MAGIC):
             raise TrailingDataError(
-                "bytes follow the end of the gzip stream; pack it with one tar -czf, append nothing"
+                "bytes follow the end of the gzip stream; pack it with a single tar -czf and append nothing"
             )
         self._inflate, self._pending = zlib.decompressobj(wbits=31), rest
         return True
@@ -166,16 +166,16 @@ class _Inflated:
             raise BombError(f"it unpacks to more than {self._limits.unpacked_bytes} bytes; ship less beside the model")
         if unpacked > self._limits.free_bytes and unpacked > self._limits.ratio * self._read:
             raise BombError(
-                f"it unpacks to more than {self._limits.ratio} times its size; export a model of mostly zeros again"
+                f"it unpacks to more than {self._limits.ratio} times its size; check whether the model is mostly zeros"
             )
 
 
 class Member(tarfile.TarInfo):
-    """A header that is refused where tarfile would take it for the end of the archive, or read gigabytes of name."""
+    """A header with stricter checks: tarfile would treat some as the end of the archive, or read a name of gigabytes."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Member":
-        """Read one header; tarfile names the arguments."""
+        """Read one header; the argument names are tarfile's."""
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -189,8 +189,8 @@ class Member(tarfile.TarInfo):
         return member
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> "Member":  # tarfile's own name is taken by the module
-        """Read a member with the headers before it, for each of which tarfile calls this again."""
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "Member":  # the module shadows tarfile's argument name
+        """Read a member and the headers before it, for each of which tarfile calls this method again."""
         before = getattr(archive, "headers_before", 0)
         if before > _HEADERS_BEFORE:
             raise UnsafeNameError(
@@ -206,19 +206,19 @@ class Member(tarfile.TarInfo):
 def unpack(
     packed: BinaryIO, folder: Path, *, limits: Limits | None = None, stage: Path | None = None
 ) -> tuple[str, ...]:
-    """Unpack an archive into a folder, wholly or not at all. Returns the names of its files, sorted.
+    """Unpack an archive into a folder, completely or not at all. Returns the sorted names of its files.
 
-    Everything is written to a staging folder inside and moved in when the whole archive was read. Called again, it replaces
-    what it wrote before.
+    Everything is written to a staging folder and moved after the whole archive was read. A repeated call replaces the files of
+    the previous one.
 
     Args:
         packed: The archive's bytes.
-        folder: Where to; made where missing. It may hold what an earlier call left, and nothing else.
-        limits: What may be inside. Default: ``Limits()``.
-        stage: A new folder on the same file system, in which it is unpacked first. Default: one inside ``folder``.
+        folder: Target folder; created if missing. It may contain files of an earlier call, but no others.
+        limits: Limits of the archive. Default: ``Limits()``.
+        stage: Path of a new staging folder on the same file system. Default: one inside ``folder``.
 
     Raises:
-        ArchiveError: Its subclass says why; the folder is as it was.
+        ArchiveError: A subclass names the reason; the folder is unchanged.
     """
     limits = Limits() if limits is None else limits
     if stage is None:
@@ -232,10 +232,10 @@ def unpack(
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """Give a new folder inside ``folder`` that is gone afterwards; so is ``folder`` where it was made here and stays empty."""
+    """Yield a new temporary folder inside ``folder``; at the end, also remove ``folder`` if it was created here and is empty."""
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"{_STAGING}*"):  # of a run that was killed
+    for left in folder.glob(f"{_STAGING}*"):  # of a killed run
         shutil.rmtree(left)
     stage = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
     try:
@@ -247,19 +247,19 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def read(packed: BinaryIO, names: Collection[str], *, max_bytes: int, limits: Limits | None = None) -> dict[str, bytes]:
-    """Read some files of an archive into memory; the whole archive must be one that `unpack` takes.
+    """Read some files of an archive into memory; the whole archive must be valid for `unpack`.
 
     Args:
         packed: The archive's bytes.
-        names: Paths of files inside.
-        max_bytes: Bytes that each of them may have at most.
-        limits: What may be inside. Default: ``Limits()``.
+        names: Paths of files in the archive.
+        max_bytes: Maximum bytes of each of them.
+        limits: Limits of the archive. Default: ``Limits()``.
 
     Returns:
-        The content of those that are there.
+        Content of the files that exist, by name.
 
     Raises:
-        ArchiveError: Its subclass says why.
+        ArchiveError: A subclass names the reason.
     """
     found: dict[str, bytes] = {}
     for tar, member, path in _members(packed, Limits() if limits is None else limits):
@@ -273,15 +273,15 @@ def read(packed: BinaryIO, names: Collection[str], *, max_bytes: int, limits: Li
 
 
 def heads(packed: BinaryIO, size: int, *, limits: Limits | None = None) -> dict[str, bytes]:
-    """Return how each file in an archive begins; the whole archive must be one that `unpack` takes.
+    """Return the first bytes of each file in an archive; the whole archive must be valid for `unpack`.
 
     Args:
         packed: The archive's bytes.
-        size: Bytes of each file, at most those of a chunk.
-        limits: What may be inside. Default: ``Limits()``.
+        size: Bytes to return per file, at most one chunk.
+        limits: Limits of the archive. Default: ``Limits()``.
 
     Raises:
-        ArchiveError: Its subclass says why.
+        ArchiveError: A subclass names the reason.
     """
     found = {}
     for tar, member, path in _members(packed, Limits() if limits is None else limits):
@@ -300,16 +300,14 @@ def _write(packed: BinaryIO, stage: Path, limits: Limits) -> tuple[str, ...]:
 
 
 def _members(packed: BinaryIO, limits: Limits) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, PurePosixPath]]:
-    """Return the members, each checked; what follows the last one is checked when it was taken."""
+    """Yield the checked members; trailing data are checked after the last one."""
     stream = _Inflated(packed, limits)
     names = _Names()
     try:
         with tarfile.TarFile(fileobj=stream, mode="r", tarinfo=Member) as tar:  # type: ignore[arg-type]
             for number, member in enumerate(tar, 1):
                 if number > limits.members:
-                    raise TooManyMembersError(
-                        f"it has more than {limits.members} members; pack the model's files alone"
-                    )
+                    raise TooManyMembersError(f"it has more than {limits.members} members; pack only the model's files")
                 _refuse_kind(member)
                 path = _path(member, limits)
                 names.add(path, is_folder=member.isdir())
@@ -320,13 +318,15 @@ def _members(packed: BinaryIO, limits: Limits) -> Iterator[tuple[tarfile.TarFile
         raise BrokenArchiveError(f"it is not a tar: {error}; upload the archive again") from error
     while rest := stream.read():
         if rest.strip(b"\0"):
-            raise TrailingDataError("data follows the end of the tar; pack it with one tar -czf, append nothing")
+            raise TrailingDataError(
+                "data follows the end of the tar; pack it with a single tar -czf and append nothing"
+            )
     if not names.files:
-        raise BrokenArchiveError("it holds no file; pack the model's files")
+        raise BrokenArchiveError("it contains no file; pack the model's files")
 
 
 class _Names:
-    """The names so far: files, folders that have a header, and folders that something lies in."""
+    """Names so far: files, folders with a header, and parent folders."""
 
     def __init__(self) -> None:
         self.files: set[PurePosixPath] = set()
@@ -336,7 +336,7 @@ class _Names:
     def add(self, path: PurePosixPath, *, is_folder: bool) -> None:
         name = str(path)[:100]
         if path in self.files or path in self._folders:
-            raise DuplicateNameError(f"{name!r} is there twice; pack each file once")
+            raise DuplicateNameError(f"{name!r} occurs twice; pack each file once")
         parents = [path, *path.parents] if is_folder else path.parents
         both = self.files.intersection(parents)
         if not is_folder and path in self._parents:
@@ -361,10 +361,10 @@ def _refuse_kind(member: tarfile.TarInfo) -> None:
                 member.type.decode("latin-1"), f"of the unknown kind {member.type!r}"
             )
         )
-        raise SpecialFileError(f"{_shown(member)} is {kind}; pack regular files and folders alone")
+        raise SpecialFileError(f"{_shown(member)} is {kind}; pack only regular files and folders")
     if member.size < 0 or (member.isdir() and member.size):
         raise BrokenArchiveError(
-            f"{_shown(member)} has {member.size} bytes, which no such member has; upload the archive again"
+            f"{_shown(member)} has {member.size} bytes, which is invalid for its kind; upload the archive again"
         )
 
 
@@ -378,7 +378,7 @@ def _path(member: tarfile.TarInfo, limits: Limits) -> PurePosixPath:
     if ".." in path.parts:
         raise TraversalError(f"{_shown(member)} leads out of the folder; pack from within the model's folder (tar -C)")
     if not path.parts and not member.isdir():
-        raise UnsafeNameError(f"{_shown(member)} names no file; pack files by their names")
+        raise UnsafeNameError(f"{_shown(member)} is not the name of a file; pack files by their names")
     if "\\" in name or not name.isprintable():
         raise UnsafeNameError(f"{_shown(member)} has a backslash or an unprintable character; rename it")
     if len(name.encode()) > limits.name_bytes or max(map(len, map(os.fsencode, path.parts)), default=0) > 255:
@@ -386,9 +386,9 @@ def _path(member: tarfile.TarInfo, limits: Limits) -> PurePosixPath:
             f"{_shown(member)} is longer than {limits.name_bytes} bytes, or a part of it than 255; rename it"
         )
     if len(path.parts) > limits.depth:
-        raise UnsafeNameError(f"{_shown(member)} lies more than {limits.depth} folders deep; pack fewer levels")
+        raise UnsafeNameError(f"{_shown(member)} is more than {limits.depth} folders deep; pack fewer levels")
     if path.parts and path.parts[0].startswith(_STAGING):
-        raise UnsafeNameError(f"{_shown(member)} begins with {_STAGING!r}, which is kept for unpacking; rename it")
+        raise UnsafeNameError(f"{_shown(member)} begins with {_STAGING!r}, which is reserved for unpacking; rename it")
     return path
 
 
@@ -412,7 +412,7 @@ def _parts(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
             size += len(part)
             yield part
     except tarfile.ReadError as error:
-        raise BrokenArchiveError(f"{_shown(member)} is cut: {error}; upload the archive again") from error
+        raise BrokenArchiveError(f"{_shown(member)} is truncated: {error}; upload the archive again") from error
     if size != member.size:
         raise BrokenArchiveError(f"{_shown(member)} has {size} of {member.size} bytes; upload the archive again")
 
@@ -422,7 +422,7 @@ def _move(stage: Path, folder: Path) -> None:
     foreign = sorted(e.name for e in folder.iterdir() if e.name not in new and not e.name.startswith(_STAGING))
     if foreign:
         raise OccupiedFolderError(
-            f"{folder} holds {', '.join(foreign[:5])}, which is not of this archive; give an empty folder"
+            f"{folder} contains {', '.join(foreign[:5])}, which is not part of this archive; use an empty folder"
         )
     with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as old:
         moved: list[str] = []

@@ -1,7 +1,7 @@
-"""``python -m mlops_runtime.serving fetch <s3 uri> <sha256> <folder>``: what SageMaker does with model data, for a pod.
+"""``python -m mlops_runtime.serving fetch <s3 uri> <sha256> <folder>``: download model data for a pod, as SageMaker does.
 
-The archive is hashed as it arrives and unpacked only if it is the one that was registered. A pod's credentials may come seconds
-after the pod: what may pass by itself is tried again, for about a minute and a half.
+The archive is hashed while it is downloaded and only unpacked if it is the registered one. A pod's credentials may become available
+seconds after the pod starts, so errors that may be temporary are retried, for about a minute and a half.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ MAX_ARCHIVE_BYTES = 10 * 1024**3
 _URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1024 * 1024
-# pauses between tries: the agent answers late on a new node, an association or a policy is seconds old
+# pauses between attempts: on a new node the agent starts late, and associations and policies take seconds to propagate
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0)
-# what another try does not change
+# errors that a retry does not fix
 _FINAL = ("NoSuchBucket", "NoSuchKey", "404", "InvalidBucketName", "PermanentRedirect", "InvalidObjectState")
 
 _log = logging.getLogger("mlops.serving")
 
 
 class FetchError(RuntimeError):
-    """Model data cannot be fetched; the message says what was asked for, what is wrong and the fix."""
+    """Model data cannot be fetched; the message names the object, the problem and the fix."""
 
 
 class DigestError(ArchiveError):
-    """The archive is not the one that was registered."""
+    """The archive is not the registered one."""
 
 
 def fetch(
@@ -49,20 +49,20 @@ def fetch(
     max_bytes: int = MAX_ARCHIVE_BYTES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[str, ...]:
-    """Download, compare, unpack. Returns the names of the files.
+    """Download an archive, verify its hash and unpack it. Returns the names of the files.
 
     Args:
         uri: ``s3://bucket/key`` of the archive.
-        sha256: Its SHA-256, as the model package has it.
-        folder: Where its files come to lie; empty, or left by an earlier call.
-        client: Creates an S3 client; called for each try, so that credentials are resolved again.
-        limits: What may be inside. Default: ``Limits()``.
-        max_bytes: Bytes of the archive at most. Default: 10 GiB.
-        sleep: Waits between tries. Default: ``time.sleep``.
+        sha256: Its SHA-256, as in the model package.
+        folder: Target folder; empty, or with files of an earlier call.
+        client: Creates an S3 client; called for each attempt, so that credentials are resolved again.
+        limits: Limits of the archive. Default: ``Limits()``.
+        max_bytes: Maximum bytes of the archive. Default: 10 GiB.
+        sleep: Waits between attempts. Default: ``time.sleep``.
 
     Raises:
-        FetchError: The arguments are wrong, or S3 does not give the object.
-        ArchiveError: The bytes are not those that were registered, or are refused.
+        FetchError: If the arguments are invalid, or S3 does not return the object.
+        ArchiveError: If the archive is not the registered one, or is rejected.
 
     Example:
         >>> fetch("s3://b/model.tar.gz", "0" * 64, Path("/opt/ml/model"), client=lambda: boto3.client("s3"))  # doctest: +SKIP
@@ -79,13 +79,13 @@ def fetch(
 
 
 def s3_client() -> Any:
-    """Return an S3 client of a session of its own: botocore keeps what a session once found, also that there was nothing."""
+    """Return an S3 client of a new session: botocore caches credentials per session, including their absence."""
     config = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 3})
     return boto3.session.Session().client("s3", config=config)
 
 
 def main(arguments: list[str]) -> int:
-    """Fetch as the arguments say. Returns the exit code: 2 for wrong arguments, 1 for what is refused."""
+    """Run the command. Returns the exit code: 2 for invalid arguments, 1 for an error."""
     if len(arguments) != 3:
         _log.error("usage: python -m mlops_runtime.serving %s, got %s", ARGUMENTS, arguments)
         return 2
@@ -121,11 +121,11 @@ def _download(
             if reason is None:
                 raise
             if pause is None:
-                message = f"s3://{bucket}/{key}: {reason} after {len(_PAUSES) + 1} tries; {_fix(error)}"
+                message = f"s3://{bucket}/{key}: {reason} after {len(_PAUSES) + 1} attempts; {_fix(error)}"
                 raise FetchError(message) from error
-            _log.warning("s3://%s/%s: %s; tried again in %d s", bucket, key, reason, pause)
+            _log.warning("s3://%s/%s: %s; retried in %d s", bucket, key, reason, pause)
         sleep(pause)
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _copy(answer: Any, output: BinaryIO, max_bytes: int) -> str:
@@ -140,17 +140,17 @@ def _copy(answer: Any, output: BinaryIO, max_bytes: int) -> str:
 
 
 def _passing(error: Exception) -> str | None:
-    """Return what went wrong if another try may help, None for what is not S3's.
+    """Return the reason if a retry may help, None for errors not from S3.
 
     Raises:
-        FetchError: S3 reports that there is nothing to wait for.
+        FetchError: If S3 reports an error that a retry does not fix.
     """
     if isinstance(error, ClientError):
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in _FINAL:
-            raise FetchError(f"{error}; give the URI of an object that is there, in the model package") from error
+            raise FetchError(f"{error}; use the URI of an existing object in the model package") from error
         return str(error)
-    # ResponseStreamingError and IncompleteReadError of a body that breaks off are among these
+    # includes ResponseStreamingError and IncompleteReadError of an interrupted body
     if isinstance(error, BotoCoreError):
         return f"{type(error).__name__}: {error}"
     return None
@@ -158,7 +158,7 @@ def _passing(error: Exception) -> str | None:
 
 def _fix(error: Exception) -> str:
     if isinstance(error, NoCredentialsError | CredentialRetrievalError):
-        return "give the service account a pod identity association, and let the pod reach the agent at 169.254.170.23"
+        return "give the service account a pod identity association, and allow the pod to reach the agent at 169.254.170.23"
     if "AccessDenied" in str(error):
-        return "let the pod's role read this object (s3:GetObject), and its key (kms:Decrypt)"
-    return "let the pod reach S3 on port 443"
+        return "allow the pod's role to read this object (s3:GetObject) and use its key (kms:Decrypt)"
+    return "allow the pod to reach S3 on port 443"

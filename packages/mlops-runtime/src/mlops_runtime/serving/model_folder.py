@@ -1,6 +1,6 @@
-"""The folder of a model with a manifest: which flavor it is, and that it holds what was registered and nothing else.
+"""Recognise the flavor of a model's folder, and verify it against its manifest.
 
-Nothing is loaded here. A flavor is recognised by the bytes of a file, not by what a script says of it.
+Nothing is loaded here. Flavors are recognised by the bytes of a file, not by the names in a script.
 """
 
 import ast
@@ -20,20 +20,20 @@ from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
 
 MANIFEST_FILE = "mlops-model.json"
 TRUSTED_FILE = "trusted-types.txt"
-_TRUSTS = get_args(Trust)  # the last may do the most
+_TRUSTS = get_args(Trust)  # in ascending order
 _WEIGHTS = (".pt", ".pth", ".safetensors")
 _BESIDE = (SIGNATURE_FILE, MANIFEST_FILE, "requirements.lock", "requirements.txt", "requirements.in", TRUSTED_FILE)
 _HEAD_BYTES = 4 * 1024**2
 _XGBOOST_CATEGORY = (b'"c"', b"L\0\0\0\0\0\0\0\1c")  # a feature's type, in JSON and in UBJSON
 _LIGHTGBM_CATEGORIES = b"\npandas_categorical:[["
-# functions of a module that loads and predicts by itself; the second is SageMaker's
+# required functions of a module that loads and predicts; the second is SageMaker's
 _HANDLERS: Mapping[str, tuple[str, ...]] = {"model.py": ("load", "predict"), "inference.py": ("model_fn", "predict_fn")}
 _READS_REQUESTS = ("input_fn", "output_fn", "transform_fn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recognised:
-    """The model in a folder: its flavor, the file or folder to load, and what loading it may do."""
+    """The model in a folder: its flavor, the file or folder to load, its input and the trust that loading requires."""
 
     flavor: Flavor
     entry: str
@@ -43,10 +43,10 @@ class Recognised:
 
 
 def recognised(folder: Path) -> Recognised:
-    """Return what a folder's model is.
+    """Recognise the model in a folder.
 
     Raises:
-        ModelError: If there is no model, more than one, or one that cannot be served; the message says which and the fix.
+        ModelError: If there is no model, more than one, or an unsupported one; the message names it and the fix.
     """
     for name, functions in _HANDLERS.items():
         for path in (folder / name, folder / "code" / name):
@@ -63,7 +63,7 @@ def recognised(folder: Path) -> Recognised:
     if found:
         names = ", ".join(each.entry for each in found)
         raise ModelError(
-            f"the folder must have one model, got {names}; leave one, or add model.py with load and predict"
+            f"the folder must have one model, got {names}; keep one, or add model.py with load and predict"
         )
     weights = [path.name for path in files if path.suffix in _WEIGHTS]
     if weights:
@@ -72,18 +72,18 @@ def recognised(folder: Path) -> Recognised:
         )
     names = ", ".join(path.name for path in files) or "no file"
     raise ModelError(
-        f"the folder has no model that is known, got {names}; XGBoost, LightGBM, CatBoost, skops, an MLflow folder, a pickle, or "
-        "model.py with load and predict are"
+        f"the folder must have a model of XGBoost, LightGBM, CatBoost, skops, an MLflow folder, a pickle, or model.py with load "
+        f"and predict; got {names}"
     )
 
 
 def manifest_of(
     folder: Path, *, requirements_sha256: str, python: str, produced_by: str | None = None
 ) -> ModelManifest:
-    """Return the manifest of the files that lie in a folder.
+    """Create the manifest of the files in a folder.
 
     Raises:
-        ModelError: As `recognised` says, or for a link or device.
+        ModelError: As in `recognised`, or for a link or device.
     """
     found = recognised(folder)
     return ModelManifest(
@@ -100,17 +100,17 @@ def manifest_of(
 
 
 def write_manifest(folder: Path, manifest: ModelManifest) -> str:
-    """Write a manifest into its folder, and return the hash by which the model is registered."""
+    """Write a manifest to its folder, and return its hash, by which the model is registered."""
     content = canonical_json(manifest)
     (folder / MANIFEST_FILE).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 
 def checked_manifest(folder: Path, *, expected_sha256: str | None) -> tuple[ModelManifest, str]:
-    """Return the manifest of a folder that holds exactly what it says, and its hash.
+    """Return the manifest of a folder and its hash, after verifying every file.
 
     Raises:
-        ModelError: With each file that is missing, changed, or not in the manifest, or if the manifest is another.
+        ModelError: With each file that is missing, changed, or not in the manifest, or if the manifest is not the expected one.
     """
     try:
         content = (folder / MANIFEST_FILE).read_bytes()
@@ -121,16 +121,14 @@ def checked_manifest(folder: Path, *, expected_sha256: str | None) -> tuple[Mode
         raise ModelError(f"{MANIFEST_FILE}: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
     if expected_sha256 is not None and digest != expected_sha256.lower():
-        raise ModelError(
-            f"{MANIFEST_FILE} has SHA-256 {digest}, expected {expected_sha256}: not the model that was registered"
-        )
+        raise ModelError(f"{MANIFEST_FILE} has SHA-256 {digest}, expected {expected_sha256}: not the registered model")
     there = dict(_files(folder))
     problems = [f"{name} is missing" for name in manifest.files if name not in there]
     problems += [f"{name} is not in {MANIFEST_FILE}" for name in there if name not in manifest.files]
     for name in sorted(manifest.files.keys() & there.keys()):
         found = hash_of(there[name])
         if found != manifest.files[name]:
-            problems.append(f"{name} has SHA-256 {found}, {MANIFEST_FILE} says {manifest.files[name]}")
+            problems.append(f"{name} has SHA-256 {found}, {MANIFEST_FILE} has {manifest.files[name]}")
     if SIGNATURE_FILE not in manifest.files:
         problems.append(f"{MANIFEST_FILE} does not list {SIGNATURE_FILE}")
     if problems:
@@ -140,11 +138,11 @@ def checked_manifest(folder: Path, *, expected_sha256: str | None) -> tuple[Mode
 
 
 def _check_claims(manifest: ModelManifest, found: Recognised) -> None:
-    """Refuse a manifest that names another model than lies there, or less than its loading may do."""
+    """Raise if the manifest names another model than the folder contains, or a lower trust than loading requires."""
     said = (manifest.flavor, manifest.entry)
     if said != (found.flavor, found.entry) or _TRUSTS.index(manifest.trust) < _TRUSTS.index(found.trust):
         raise ModelError(
-            f"{MANIFEST_FILE} says that {manifest.entry} is loaded by {manifest.flavor} with trust {manifest.trust!r}, but "
+            f"{MANIFEST_FILE} declares that {manifest.entry} is loaded by {manifest.flavor} with trust {manifest.trust!r}, but "
             f"{found.entry} is loaded by {found.flavor} with trust {found.trust!r}; pack the folder again"
         )
     beyond = sorted(set(manifest.trusted) - set(found.trusted))
@@ -200,7 +198,7 @@ def _tail(path: Path) -> bytes:
 
 
 def _with_declared(found: Recognised, folder: Path) -> Recognised:
-    """Add the types that the team trusts; with these the file may do what a pickle may."""
+    """Add the types that the team trusts; types other than data raise the trust to that of a pickle."""
     path = folder / TRUSTED_FILE
     if not path.is_file():
         return found
@@ -236,6 +234,6 @@ def _check_functions(path: Path, functions: tuple[str, ...]) -> None:
     refused = [name for name in _READS_REQUESTS if name in defined and path.name == "inference.py"]
     if refused:
         raise ModelError(
-            f"{path.name} defines {' and '.join(refused)}, which would never run: the server reads requests and writes answers, "
-            "predict_fn gets a pandas frame; take them out"
+            f"{path.name} defines {' and '.join(refused)}, which would never run: the server parses requests and formats "
+            "responses, and predict_fn gets a pandas frame; remove them"
         )

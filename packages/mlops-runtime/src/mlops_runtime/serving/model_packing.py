@@ -1,4 +1,4 @@
-"""A model made elsewhere, packed as a training would: checked by name first, with a manifest, always to the same bytes.
+"""Pack a model that was trained elsewhere into the same reproducible archive as a training job, with checks and manifest.
 
 Nothing of the model is loaded.
 """
@@ -38,7 +38,7 @@ from mlops_runtime.serving.signature_file import read_signature, signature_text
 LOCK_FILE = "requirements.lock"
 _ONNX = "model.onnx"
 _HEAD_BYTES = 1 << 20
-_TRUSTS = get_args(Trust)  # the last may do the most
+_TRUSTS = get_args(Trust)  # in ascending order
 _LEFT_OUT = ("__pycache__", ".git", ".DS_Store", ".ipynb_checkpoints")
 
 
@@ -46,8 +46,8 @@ _LEFT_OUT = ("__pycache__", ".git", ".DS_Store", ".ipynb_checkpoints")
 class PackedModel:
     """An archive that can be registered.
 
-    ``sha256`` is of the archive, ``model_sha256`` of what a package names as the model. Flavor, trust and lock are absent for ONNX.
-    A model that a container of others loads has no lock, and its archive's hash is the model's.
+    ``sha256`` is the hash of the archive, ``model_sha256`` the hash by which a package identifies the model. Flavor, trust and
+    lock are absent for ONNX. A model of a third-party container has no lock, and its ``model_sha256`` is the archive's hash.
     """
 
     archive: Path
@@ -61,7 +61,7 @@ class PackedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What is known of a model that cannot be packed, as far as its files show it."""
+    """Facts about a model that cannot be packed, as far as its files show them."""
 
     signature: ModelSignature | None = None
     flavor: Flavor | None = None
@@ -70,7 +70,7 @@ class ModelFacts:
 
 
 class PackingError(ModelError):
-    """A model cannot be packed: every reason, and what is known of it nevertheless."""
+    """A model cannot be packed: every problem, and the facts that are known nevertheless."""
 
     def __init__(self, problems: Sequence[str], facts: ModelFacts) -> None:
         self.problems, self.facts = tuple(problems), facts
@@ -79,7 +79,7 @@ class PackingError(ModelError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicts:
-    """What a model predicts, one value a row: its name, and whether it is a number or a probability."""
+    """Prediction of a model with one value per row: its name, and whether it is a number or a probability."""
 
     output: str
     kind: Literal["number", "probability"] | None = None
@@ -93,20 +93,20 @@ def pack(
     trust: Trust | None = None,
     predicts: Predicts | None = None,
 ) -> PackedModel:
-    """Pack the model that lies in a folder, a file or a ``model.tar.gz``.
+    """Pack the model in a folder, a file or a ``model.tar.gz``.
 
     A file is packed with the ``signature.json``, ``requirements.lock`` and ``trusted-types.txt`` beside it.
 
     Args:
-        source: Where it lies.
-        archive: The archive to write.
+        source: Path of the model.
+        archive: Path of the archive to write.
         requirements: The lock of its environment. Default: ``requirements.lock`` beside the model.
-        trust: What loading it may do, where that is more than can be seen, and for pickles always. Default: what can be seen.
-        predicts: What it predicts, for an MLflow folder without a ``signature.json``, which gets that of its ``MLmodel``.
-            Default: unknown, and the file is needed.
+        trust: What loading it may do; required for pickles, and if it is more than the files show. Default: what the files show.
+        predicts: Prediction of an MLflow folder without a ``signature.json``, whose signature is then converted from ``MLmodel``.
+            Default: unknown, so that ``signature.json`` is required.
 
     Raises:
-        PackingError: If it cannot be served; with every reason, which file, and the fix.
+        PackingError: If it cannot be served; with every problem, its file and the fix.
         ModelError: If it cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-pack-") as temporary:
@@ -139,16 +139,16 @@ def pack(
 
 
 def pack_for_container(source: Path, archive: Path, *, trust: Trust, predicts: Predicts | None = None) -> PackedModel:
-    """Pack what the server of a container of others loads, with the ``signature.json`` in the folder or beside the file.
+    """Pack a model for a third-party container, with the ``signature.json`` in the folder or beside the file.
 
     Args:
-        source: Where it lies.
-        archive: The archive to write.
+        source: Path of the model.
+        archive: Path of the archive to write.
         trust: What loading it may do there, as the pipeline declares.
         predicts: As in `pack`.
 
     Raises:
-        PackingError: If it has no signature, or has a pickle that the container does not declare; with every reason.
+        PackingError: If it has no signature, or has a pickle that the container does not declare; with every problem.
         ModelError: If it cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-pack-") as temporary:
@@ -214,11 +214,11 @@ def _signature(folder: Path, predicts: Predicts | None, problems: list[str]) -> 
 
 
 def _onnx_problems(folder: Path, trust: Trust | None) -> list[str]:
-    """Return why ONNX cannot be served, and take away what is not packed beside it."""
+    """Return why ONNX cannot be served, and delete the files that are not packed."""
     data = [path.name for path in sorted(folder.iterdir()) if path.name.startswith(f"{_ONNX}.")]
     problems = [f"{name} has weights beside {_ONNX}; export one file (torch: external_data=False)" for name in data[:1]]
     if trust not in (None, "data"):
-        problems.append(f"{_ONNX} is data, got trust {trust!r}; leave it out")
+        problems.append(f"{_ONNX} is data, got trust {trust!r}; omit it")
     for path in folder.iterdir():
         if path.name not in (_ONNX, SIGNATURE_FILE):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -237,7 +237,7 @@ def _given_trust(found: Recognised, trust: Trust | None, problems: list[str]) ->
     if trust is None and found.trust == "pickle":
         name = "the folder" if found.entry == "." else found.entry
         problems.append(
-            f"{name} is loaded by {found.flavor}, which unpickles: that may run any code; say --trust pickle where the "
+            f"{name} is loaded by {found.flavor}, which unpickles: that may run any code; add --trust pickle if the "
             "registry allows it, or export ONNX or a native format of the library"
         )
     given = found.trust if trust is None else trust
@@ -249,7 +249,7 @@ def _given_trust(found: Recognised, trust: Trust | None, problems: list[str]) ->
 def _loading_problems(
     folder: Path, found: Recognised, signature: ModelSignature | None, lock: RequirementsLock | None
 ) -> list[str]:
-    """Return why a model's process would not load it: columns of another signature, and packages that its lock lacks."""
+    """Return why the model's process could not load it: columns that differ from the signature, packages missing in the lock."""
     problems = []
     trained = _trained_columns(folder / found.entry, found.flavor)
     if trained and signature is not None:
@@ -266,7 +266,7 @@ def _loading_problems(
 
 
 def _bound(folder: Path, facts: ModelFacts) -> str:
-    """Write the manifest of a model that has a lock, and return the hash by which the model is registered."""
+    """Write the manifest of a model with a lock, and return the hash by which the model is registered."""
     if facts.lock is None or facts.trust is None:
         return hash_of(folder / _ONNX)
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
@@ -276,7 +276,7 @@ def _bound(folder: Path, facts: ModelFacts) -> str:
 
 
 def _trained_columns(path: Path, flavor: Flavor) -> list[str]:
-    """Return the columns that stand in the text of a native model; nothing where its format or its beginning has none."""
+    """Return the columns in the text of a native model; [] if its format or the part that is read has none."""
     if flavor not in ("lightgbm", "xgboost") or not path.is_file():
         return []
     with path.open("rb") as file:
@@ -286,7 +286,7 @@ def _trained_columns(path: Path, flavor: Flavor) -> list[str]:
         return names.split() if end else []
     try:
         found = json.JSONDecoder().raw_decode(head.partition('"feature_names":')[2])[0]
-    except ValueError:  # UBJSON, or more names than the beginning holds
+    except ValueError:  # UBJSON, or the names exceed the part that was read
         return []
     return [str(name) for name in found] if isinstance(found, list) else []
 
@@ -300,8 +300,8 @@ def _lock(folder: Path, requirements: Path | None, problems: list[str]) -> Requi
         _copy(requirements, path)
     if not path.is_file():
         problems.append(
-            f"{LOCK_FILE} is missing: it names the environment that loads the model; give it with --requirements, or write it "
-            f"with: {LOCK_COMMAND}"
+            f"{LOCK_FILE} is missing: it defines the environment that loads the model; pass it with --requirements, or write "
+            f"it with: {LOCK_COMMAND}"
         )
         return None
     try:
@@ -312,7 +312,7 @@ def _lock(folder: Path, requirements: Path | None, problems: list[str]) -> Requi
 
 
 def _write(folder: Path, archive: Path) -> None:
-    """Write the folder's files in order, without owners and times."""
+    """Write the folder's files to an archive, in order and without owners and times."""
     with (
         archive.open("wb") as file,
         gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as zipped,

@@ -1,4 +1,4 @@
-"""Load a model of any flavor from a folder or an archive: ONNX in this process, everything else in a process of its own."""
+"""Load a model of any flavor from a folder or an archive: ONNX in this process, other flavors in a worker process."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,13 +20,13 @@ _MANIFEST_BYTES = 16 * 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEnvironment:
-    """The environment in an image in which a model that is not ONNX runs, and what it may do there.
+    """The environment in an image in which models other than ONNX run, and what loading them may do.
 
     Args:
         python: ``MLOPS_MODEL_PYTHON``, its interpreter. Default: ``/opt/model/bin/python``.
-        requirements_sha256: ``MLOPS_REQUIREMENTS_SHA256``, hash of the lock that it was made of. Default: the image has none, and
-            only ONNX is loaded.
-        trusts: ``MLOPS_TRUST``, what loading a model may do, divided by commas. Default: ``data,code``, no pickle.
+        requirements_sha256: ``MLOPS_REQUIREMENTS_SHA256``, hash of the lock that it was built from. Default: the image has no
+            such environment, and only ONNX is loaded.
+        trusts: ``MLOPS_TRUST``, allowed trust levels, separated by commas. Default: ``data,code``, no pickle.
 
     Example:
         >>> ModelEnvironment.from_variables({"MLOPS_TRUST": "data"}).trusts
@@ -39,10 +39,10 @@ class ModelEnvironment:
 
     @classmethod
     def from_variables(cls, environment: Mapping[str, str]) -> "ModelEnvironment":
-        """Read it from environment variables.
+        """Read the environment variables.
 
         Raises:
-            ModelError: If ``MLOPS_TRUST`` names something else than ``data``, ``code`` and ``pickle``.
+            ModelError: If ``MLOPS_TRUST`` has values other than ``data``, ``code`` and ``pickle``.
         """
         trusts = tuple((environment.get("MLOPS_TRUST") or "data,code").split(","))
         wrong = [each for each in trusts if each not in _TRUSTS]
@@ -55,7 +55,7 @@ class ModelEnvironment:
         )
 
     def of_champion(self) -> "ModelEnvironment":
-        """Return the same for a model that serves: it is loaded as its server loads it, also if no further one may be like it."""
+        """Return the environment for a serving model, which is loaded with any trust even if new models may no longer have it."""
         return replace(self, trusts=_TRUSTS)
 
 
@@ -68,18 +68,18 @@ def load_folder(
     gone: Gone | None = None,
     workers: int = 1,
 ) -> ServedModel:
-    """Load the model that lies unpacked in a folder, as SageMaker lays ``model.tar.gz``.
+    """Load an unpacked model from a folder, where SageMaker extracts ``model.tar.gz``.
 
     Args:
         folder: Usually ``/opt/ml/model``.
-        environment: Where a model that is not ONNX runs.
-        expected_sha256: What ``model.onnx`` or ``mlops-model.json`` must hash to. Default: not compared.
-        expected_signature_sha256: What ``signature.json`` must hash to. Default: not compared.
-        gone: Called once when the process of a model has ended while it was needed. Default: nothing.
-        workers: How many processes load a model that is not ONNX. Default: 1.
+        environment: Environment of models that are not ONNX.
+        expected_sha256: Expected hash of ``model.onnx`` or ``mlops-model.json``. Default: not compared.
+        expected_signature_sha256: Expected hash of ``signature.json``. Default: not compared.
+        gone: Called once if the model's process ends while it is needed. Default: nothing is called.
+        workers: Number of processes of a model that is not ONNX. Default: 1.
 
     Raises:
-        ModelError: If the model is not the expected one, may not be loaded, does not load, or its image is another.
+        ModelError: If the model is not the expected one, is not allowed, fails to load, or needs another image.
     """
     if not (folder / MANIFEST_FILE).exists():
         return onnx_model.load_directory(
@@ -106,14 +106,14 @@ def load_folder(
 def archived_model(
     archive: Path, environment: ModelEnvironment, *, expected_sha256: str | None = None
 ) -> Iterator[ServedModel]:
-    """Load the model inside a ``model.tar.gz``; its process and its unpacked files end with the block.
+    """Load the model in a ``model.tar.gz``; its process and its unpacked files are removed at the end of the block.
 
     Example:
         >>> with archived_model(Path("model.tar.gz"), ModelEnvironment()) as model:  # doctest: +SKIP
         ...     model.predict(rows)
 
     Raises:
-        ModelError: As `load_folder`, or if it is not an archive that `model_archive.unpack` takes.
+        ModelError: As in `load_folder`, or if the archive is invalid for `model_archive.unpack`.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-model-") as folder:
         try:

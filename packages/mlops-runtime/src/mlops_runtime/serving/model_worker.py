@@ -1,12 +1,12 @@
-"""The process of a model that is not ONNX: the standard library and what the model itself requires, nothing of this package.
+"""Worker process of a model that is not ONNX. It uses the standard library and the model's own packages, none of this package.
 
-``python model_worker.py FD FOLDER`` loads what ``mlops-model.json`` names and answers over an inherited socket.
+``python model_worker.py FD FOLDER`` loads the model of ``mlops-model.json`` and answers requests over an inherited socket.
 
-- It reads two lengths, a matrix in the signature's order and JSON. The matrix has 32-bit floats, or 64-bit floats where the
-  signature passes values; a category is its code, -1 if unknown or missing. The JSON has texts of categories that have no code.
-- It writes a length, the number of columns and 64-bit floats; a negative length has the error's one line.
+- A request is two lengths, a matrix in the signature's order and JSON. The matrix has 32-bit floats, or 64-bit floats if the
+  signature passes values; a category is its code, -1 if unknown or missing. The JSON has the strings of categories without a code.
+- A response is a length, the number of columns and 64-bit floats; if the length is negative, a one-line error message.
 
-The parent process has compared every file before.
+The parent process has verified every file before.
 """
 
 import gc
@@ -29,11 +29,11 @@ Predict = Callable[[Any], Any]
 _PROBABILITIES = ("probability", "classes")
 _HEAD = struct.Struct("<qq")
 _ANSWER = struct.Struct("<qq")
-# what libraries call columns that had no name when they trained
+# names that libraries give to columns that were trained without names
 _UNNAMED = re.compile(r"(Column_|f)?\d+")
 _MOST_NESTED = 12
 _MATRIX_TOO = ("xgboost", "lightgbm")
-# these load a file of their library, which the parent process has recognised
+# loaders of a library's own file, which the parent process has recognised
 _MLFLOW_LIBRARIES = ("mlflow.catboost", "mlflow.lightgbm", "mlflow.sklearn", "mlflow.xgboost")
 
 
@@ -46,7 +46,7 @@ def load_xgboost(path: Path, manifest: Manifest) -> Predict:
     booster.set_param({"nthread": 1})
     order = _order(booster.feature_names, booster.num_features(), manifest)
     attributes = booster.attributes()
-    # scikit-learn's wrapper predicts by the best round of early stopping, a booster by all
+    # scikit-learn's wrapper predicts with the best round of early stopping, a booster with all rounds
     is_wrapped = "scikit_learn" in attributes and "best_iteration" in attributes
     rounds = (0, int(attributes["best_iteration"]) + 1) if is_wrapped else (0, 0)
     return lambda rows: booster.inplace_predict(order(rows), iteration_range=rounds, validate_features=False)
@@ -62,10 +62,10 @@ def load_lightgbm(path: Path, manifest: Manifest) -> Predict:
 
 
 def _without_scikit_learn(library: str) -> Any:
-    """Import a library that looks for scikit-learn to wrap its boosters: that took 0.9 of 1.6 s and 70 of 190 MB of a process."""
+    """Import a library without scikit-learn, which it only imports for wrappers: 0.9 of 1.6 s and 70 of 190 MB of a process."""
     if "sklearn" in sys.modules:
         return importlib.import_module(library)
-    sys.modules["sklearn"] = None  # type: ignore[assignment]  # an import of it is an ImportError
+    sys.modules["sklearn"] = None  # type: ignore[assignment]  # makes importing it an ImportError
     try:
         return importlib.import_module(library)
     finally:
@@ -73,11 +73,11 @@ def _without_scikit_learn(library: str) -> Any:
 
 
 def load_catboost(path: Path, manifest: Manifest) -> Predict:
-    """Return a function of a frame; a probability is that of the second class, of three or more classes all are given."""
+    """Return a function of a frame. A probability is that of the second class; for three or more classes, of each class."""
     import catboost
 
     has_chances = manifest["kind"] in _PROBABILITIES
-    # a regressor knows which of its losses predict by an exponent
+    # only a regressor knows which of its losses require exponentiation
     model = catboost.CatBoost() if has_chances else catboost.CatBoostRegressor()
     model.load_model(str(path))
     _check_classes(model, manifest)
@@ -94,7 +94,7 @@ def load_catboost(path: Path, manifest: Manifest) -> Predict:
 
 
 def load_skops(path: Path, manifest: Manifest) -> Predict:
-    """Return a function of a frame, by the types that the manifest trusts and not by those that the file names."""
+    """Return a function of a frame; only types that the manifest trusts are loaded, not all that the file names."""
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
@@ -107,7 +107,7 @@ def load_skops(path: Path, manifest: Manifest) -> Predict:
 
 
 def load_mlflow(path: Path, manifest: Manifest) -> Predict:
-    """Return a function of a frame; what ``MLmodel`` trusts counts only if the manifest does."""
+    """Return a function of a frame; types that ``MLmodel`` trusts must also be trusted by the manifest."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import mlflow.pyfunc
     from mlflow.models import Model
@@ -123,7 +123,7 @@ def load_mlflow(path: Path, manifest: Manifest) -> Predict:
     kinds = {} if schema is None else {spec.name: spec.type.to_pandas() for spec in schema.inputs}
 
     def enforced(frame: Any) -> Any:
-        # MLflow compares types with its schema and converts no category, and no integer to a narrower one
+        # MLflow enforces its schema's types, but does not convert categories, or integers to narrower ones
         return frame.astype({n: kind for n, kind in kinds.items() if kind is object or not frame[n].isna().any()})
 
     raw = model.get_raw_model() if manifest["kind"] in _PROBABILITIES else None
@@ -132,11 +132,11 @@ def load_mlflow(path: Path, manifest: Manifest) -> Predict:
 
 
 def _check_loader(function: dict[str, Any], trust: str) -> None:
-    """Refuse an ``MLmodel`` whose loader may do more than the manifest says; MLflow reads it otherwise than the packing did."""
+    """Raise if the loader of an ``MLmodel`` may do more than the manifest allows; MLflow may parse it differently than packing."""
     loader, script = str(function.get("loader_module")), str(function.get("python_model"))
     is_code = loader == "mlflow.pyfunc.model" and script.endswith(".py")
     if trust != "pickle" and loader not in _MLFLOW_LIBRARIES and not (is_code and trust == "code"):
-        raise ValueError(f"MLmodel is loaded by {loader}, which may unpickle; the manifest says trust {trust!r}")
+        raise ValueError(f"MLmodel is loaded by {loader}, which may unpickle; the manifest has trust {trust!r}")
 
 
 def load_pickle(path: Path, manifest: Manifest) -> Predict:
@@ -154,7 +154,7 @@ def load_pickle(path: Path, manifest: Manifest) -> Predict:
 
 
 def load_handler(path: Path, manifest: Manifest) -> Predict:
-    """Return a function of a frame: that of ``load`` and ``predict``, or of SageMaker's ``model_fn`` and ``predict_fn``."""
+    """Return a function of a frame, using ``load`` and ``predict``, or SageMaker's ``model_fn`` and ``predict_fn``."""
     sys.path.insert(0, str(path.parent))
     module = importlib.import_module(path.stem)
     folder = manifest["folder"]
@@ -166,14 +166,14 @@ def load_handler(path: Path, manifest: Manifest) -> Predict:
 
 
 class _Source(importlib.machinery.SourceFileLoader):
-    """Imports a module that lies in the model's folder, and writes no byte code there: the manifest does not name it."""
+    """Imports modules of the model's folder without writing byte code there, which the manifest would not list."""
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         """Write nothing."""
 
 
 def _keep_clean(folder: Path) -> None:
-    """Import modules of a folder without writing to it; environments keep their byte code."""
+    """Import modules of a folder without writing to it; environments still cache their byte code."""
     source = (_Source, importlib.machinery.SOURCE_SUFFIXES)
     extension = (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES)
 
@@ -200,7 +200,7 @@ def load(folder: Path, manifest: Manifest) -> Predict:
     """Return a function of a matrix or frame, by the manifest's flavor.
 
     Raises:
-        ValueError: If the model was saved by another major or minor version of scikit-learn, where the library only warns.
+        ValueError: If the model was saved by another major or minor version of scikit-learn, which only warns itself.
     """
     _keep_clean(folder)
     with warnings.catch_warnings(record=True) as caught:
@@ -208,7 +208,7 @@ def load(folder: Path, manifest: Manifest) -> Predict:
         try:
             predict = LOADERS[manifest["flavor"]](folder / manifest["entry"], manifest)
         except Exception:
-            _check_versions(caught)  # the cause of what failed, where there is one
+            _check_versions(caught)  # probably the cause of the failure
             raise
     _check_versions(caught)
     for each in caught:
@@ -228,17 +228,17 @@ def _check_versions(caught: Sequence[warnings.WarningMessage]) -> None:
 
 def _untrusted(name: str, types: Sequence[str]) -> str:
     return (
-        f"{name} names types that are not trusted: {', '.join(types)}; write those that you trust into trusted-types.txt beside "
-        "it, one a line, and allow the model the trust of a pickle"
+        f"{name} names types that are not trusted: {', '.join(types)}; list those that you trust in trusted-types.txt beside "
+        "it, one per line, and allow the model the trust of a pickle"
     )
 
 
 def column_problem(trained: Sequence[str], width: int, names: Sequence[str]) -> str | None:
-    """Return why a model that was trained with these columns cannot take those of the signature.
+    """Return why a model that was trained with these columns does not match those of the signature.
 
     Args:
-        trained: What the model calls its columns; empty where it does not know.
-        width: How many it takes.
+        trained: Column names of the model; empty if unknown.
+        width: Number of columns of the model.
         names: The signature's columns.
 
     Example:
@@ -254,11 +254,11 @@ def column_problem(trained: Sequence[str], width: int, names: Sequence[str]) -> 
 
 
 def _written(names: Sequence[str], trained: Sequence[str]) -> list[str]:
-    return [name if name in trained else name.replace(" ", "_") for name in names]  # LightGBM takes no blanks
+    return [name if name in trained else name.replace(" ", "_") for name in names]  # LightGBM replaces spaces
 
 
 def _order(trained: Sequence[str] | None, width: int, manifest: Manifest) -> Predict:
-    """Return a function that gives rows the order and names of the columns that the model was trained with."""
+    """Return a function that reorders and renames columns to those that the model was trained with."""
     names = [column["name"] for column in manifest["inputs"]]
     wanted = list(trained or ())
     problem = column_problem(wanted, width, names)
@@ -282,14 +282,14 @@ def _estimator(model: Any, manifest: Manifest) -> Predict:
 
 
 def _check_classes(model: Any, manifest: Manifest) -> None:
-    """Refuse a model whose classes are not those of the signature, in its order: probabilities would be of other classes."""
+    """Raise if the model's classes differ from the signature's in name or order: probabilities would be misattributed."""
     wanted, found = manifest["classes"], getattr(model, "classes_", None)
     if wanted and found is not None and [str(name) for name in found] != wanted:
         raise ValueError(f"classes must be {', '.join(wanted)} as in signature.json, got {', '.join(map(str, found))}")
 
 
 def _levels(value: Any, seen: set[int], depth: int) -> Iterator[Any]:
-    """Return the categories that scikit-learn's encoders inside a model have learned."""
+    """Yield the categories that scikit-learn's encoders in a model have learned."""
     if id(value) in seen or depth > _MOST_NESTED:
         return
     seen.add(id(value))
@@ -306,10 +306,10 @@ def _levels(value: Any, seen: set[int], depth: int) -> Iterator[Any]:
 
 
 def _check_levels(levels: Sequence[Any], manifest: Manifest) -> None:
-    """Refuse what was learned as categories and would never come: each would be unknown, without a word."""
+    """Raise if learned categories can never occur in requests: each would silently be treated as unknown."""
     if None in levels and any(column["type"] == "category" and column.get("nullable") for column in manifest["inputs"]):
         raise ValueError(
-            "the model has learned None as a missing text, a frame has NaN; fill missing texts before training, or use pandas 3"
+            "the model has learned None as a missing value, a frame has NaN; fill missing strings before training, or use pandas 3"
         )
     learned = {level for level in levels if type(level) is str}
     integers = {str(level) for level in levels if type(level) is int} - learned
@@ -317,16 +317,16 @@ def _check_levels(levels: Sequence[Any], manifest: Manifest) -> None:
     names = [column["name"] for column in columns if integers & set(column.get("categories", ()))]
     if names:
         raise ValueError(
-            f"the model has learned integers as the categories of {', '.join(names)}, signature.json declares texts; say "
+            f"the model has learned integers as the categories of {', '.join(names)}, signature.json declares strings; set "
             '"kind": "integer" there'
         )
 
 
 def framed(columns: list[dict[str, Any]]) -> Callable[[Any, Sequence[Any]], Any]:
-    """Return a function that makes a pandas frame of a matrix and of texts, as training had it.
+    """Return a function that converts a matrix and strings to a pandas frame with the types of training.
 
-    Numbers are 64-bit floats, or integers and booleans where the signature says so. Categories are categoricals or texts; a missing
-    one is NaN and never None, for which an encoder fitted with the other answers something else.
+    Numbers are 64-bit floats, or integers and booleans if the signature declares them. Categories are categoricals or strings; a
+    missing one is NaN and never None, because encoders fitted with one treat the other differently.
     """
     import pandas as pd
 
@@ -343,7 +343,7 @@ def framed(columns: list[dict[str, Any]]) -> Callable[[Any, Sequence[Any]], Any]
 
 
 def _number_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
-    """Return what makes a column of numbers; a nullable one is a float, as in pandas."""
+    """Return a converter for a column of numbers; a nullable one is a float, as in pandas."""
     import numpy as np
 
     kind = None if column.get("nullable") else column.get("kind")
@@ -358,14 +358,14 @@ def _number_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
 
 
 def _category_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
-    """Return what makes a column of categories or texts, of their codes and of those that the signature does not list."""
+    """Return a converter for a column of categories or strings, from codes and from strings that the signature does not list."""
     import numpy as np
     import pandas as pd
 
     known, kind = list(column.get("categories", ())), column.get("kind")
     read = int if kind == "integer" else str
     usual = pd.CategoricalDtype([read(level) for level in known])
-    text = pd.Series(["text"]).dtype  # a type of its own in pandas 3, objects before
+    text = pd.Series(["text"]).dtype  # ``str`` in pandas 3, ``object`` before
 
     def make(values: Any, more: Sequence[Any]) -> Any:
         levels = [*known, *sorted({value for _, value in more} - set(known))]
@@ -383,7 +383,7 @@ def _category_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
 
 
 def serve(wire: socket.socket, predict: Callable[[Any, Sequence[Any]], Any], width: int, number: str) -> None:
-    """Answer until the other side is gone."""
+    """Answer requests until the other side disconnects."""
     import numpy as np
 
     while True:
@@ -397,7 +397,7 @@ def serve(wire: socket.socket, predict: Callable[[Any, Sequence[Any]], Any], wid
             continue
         if answer.ndim not in (1, 2) or len(answer) != len(rows):
             _refuse(
-                wire, ValueError(f"predict must give one prediction a row, got {answer.shape} for {len(rows)} rows")
+                wire, ValueError(f"predict must return one prediction per row, got {answer.shape} for {len(rows)} rows")
             )
             continue
         columns = 0 if answer.ndim == 1 else answer.shape[1]
@@ -421,8 +421,8 @@ def _exactly(wire: socket.socket, count: int) -> bytes:
 
 
 def main() -> None:
-    """Load, say so, and serve."""
-    gc.disable()  # what is loaded stays: to look for garbage among it took a third of the time
+    """Load the model, report success and serve."""
+    gc.disable()  # collections while loading took a third of the time and find nothing
     wire, folder = socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])
     manifest = json.loads((folder / "mlops-model.json").read_text())
     signature = json.loads((folder / "signature.json").read_text())

@@ -1,4 +1,4 @@
-"""Calls whose rows have ids of their own: written before they are made, read when labels come for the ids."""
+"""Calls whose rows have ids of their own, which are recorded before the call and searched when labels arrive."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 
 
 class CalledRow(NamedTuple):
-    """A row that was sent: the inference id of its call, its place there, how many rows the call has, the hour."""
+    """A row that was sent: inference id of its call, index and number of rows in the call, and the hour."""
 
     inference_id: str
     row: int
@@ -29,12 +29,12 @@ class CalledRow(NamedTuple):
 
 
 def name_call(ids: Sequence[str], at: datetime) -> NamedCall:
-    """Return a call of these rows: a single one has its own id, several an id of their content and the hour.
+    """Return a call of these rows. A single row's id is its inference id; several rows get one from their ids and the hour.
 
     A call that is repeated within the hour, as after an interruption, counts once; rows that are sent again later are another call.
 
     Args:
-        ids: Id a row.
+        ids: Id of each row.
         at: The time in the cloud.
 
     Example:
@@ -53,13 +53,13 @@ def name_call(ids: Sequence[str], at: datetime) -> NamedCall:
 def hours_before(
     s3: "S3Client", bucket: str, prefix: str, *, since: datetime, until: datetime
 ) -> Iterator[tuple[datetime, list[tuple[datetime, str]]]]:
-    """Yield the hours that have objects ``<prefix>yyyy/mm/dd/hh/...`` and these, time and key, the newest first.
+    """Yield the hours that have objects ``<prefix>yyyy/mm/dd/hh/...``, newest first, with time and key of each object.
 
     Args:
         s3: Client.
         bucket: The bucket.
-        prefix: What comes before the hour.
-        since: The first time; its hour is listed whole.
+        prefix: Key prefix before the hour.
+        since: The first time; its whole hour is listed.
         until: The last time.
     """
     first = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
@@ -78,19 +78,19 @@ def hours_before(
 
 
 def read_side_by_side(s3: "S3Client", bucket: str, keys: Sequence[str]) -> Iterator[list[bytes]]:
-    """Yield the lines of each object, in their order."""
+    """Yield the lines of each object, in order; objects are read in parallel."""
 
     def lines(key: str) -> list[bytes]:
         return list(bounded_lines(s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(_CHUNK)))
 
     with ThreadPoolExecutor(_READERS) as pool:
-        # by the batch, so that what is held does not grow with the number of objects
+        # in batches, so that memory does not grow with the number of objects
         for start in range(0, len(keys), _READERS):
             yield from pool.map(lines, keys[start : start + _READERS])
 
 
 class NamedCalls:
-    """What the clients of an endpoint say of the rows of their calls.
+    """Row ids that clients of an endpoint recorded for their calls.
 
     Args:
         s3: Client.
@@ -102,7 +102,7 @@ class NamedCalls:
         self._s3, self._bucket, self._endpoint = s3, bucket, endpoint
 
     def put(self, calls: Sequence[NamedCall], *, at: datetime) -> None:
-        """Write the ids of the rows of calls, before they are made.
+        """Write the row ids of calls, before the calls are made.
 
         Args:
             calls: The calls.
@@ -113,12 +113,12 @@ class NamedCalls:
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
 
     def find(self, ids: Collection[str], *, since: datetime, until: datetime) -> dict[str, CalledRow]:
-        """Return where each id was sent last, as far as its call was written.
+        """Return the last recorded call of each id, if any.
 
         Args:
             ids: The ids.
-            since: The oldest call.
-            until: The newest.
+            since: Time of the oldest call to search.
+            until: Time of the newest.
         """
         found: dict[str, CalledRow] = {}
         prefix, wanted = named_calls_prefix(self._endpoint), set(ids)

@@ -1,6 +1,6 @@
-"""Load a model and predict: ``model.onnx`` and ``signature.json``, from a directory or from ``model.tar.gz``.
+"""Load an ONNX model and predict: ``model.onnx`` and ``signature.json``, from a directory or from ``model.tar.gz``.
 
-The bytes that are hashed are the bytes that are loaded. An archive is never extracted: its two files are read into memory.
+The loaded bytes are those that were hashed. An archive is never extracted: its two files are read into memory.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from mlops_runtime.serving.served_model import (
     kind_problems,
 )
 
-# from 1.29 on ONNX Runtime tells Microsoft what it runs, and keeps a device id on disk, unless this is set before it is loaded
+# ONNX Runtime 1.29 and later send telemetry to Microsoft and store a device id, unless this is set before loading it
 # See: https://github.com/microsoft/onnxruntime/pull/27379
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 MODEL_FILE = "model.onnx"
-MAX_MEMBER_BYTES = 2 * 1024**3  # ONNX's own limit: a protobuf message holds at most 2 GiB
+MAX_MEMBER_BYTES = 2 * 1024**3  # ONNX's own limit: protobuf messages have at most 2 GiB
 
 _INPUT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _OUTPUT_TYPES = ("tensor(float)", "tensor(double)")
@@ -38,14 +38,14 @@ _OUTPUT_TYPES = ("tensor(float)", "tensor(double)")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A loaded model. Safe to call from several threads.
+    """A loaded model. It is thread-safe.
 
     Args:
         signature: The columns in the order of the model's input.
         sha256: SHA-256 of ``model.onnx``, lower-case hexadecimal.
         session: The ONNX Runtime session.
-        output: Name of the ONNX output that is the prediction.
-        signature_sha256: SHA-256 of ``signature.json``, without which the same graph answers something else.
+        output: Name of the ONNX output with the prediction.
+        signature_sha256: SHA-256 of ``signature.json``, which affects predictions as much as the graph.
 
     Example:
         >>> model = load_directory(Path("/opt/ml/model"))  # doctest: +SKIP
@@ -58,7 +58,7 @@ class Model:
     session: Any
     output: str
     signature_sha256: str = ""
-    # asked of the session once: each answer is a new list of new objects
+    # cached, because the session creates new objects for each call
     _input: tuple[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,19 +67,19 @@ class Model:
 
     @property
     def manifest(self) -> None:
-        """Plain ONNX has none."""
+        """None, because plain ONNX has no manifest."""
 
     def close(self) -> None:
         """Do nothing: the session ends with the last reference to it."""
 
     def predict(self, rows: Matrix) -> Matrix:
-        """Return one prediction a row, a list where the signature declares one; of two probabilities the second.
+        """Return one prediction per row, a list if the signature declares one; of two probabilities the second.
 
         Args:
-            rows: One row a record, columns in the signature's order; a null is NaN (numbers) or -1 (categories).
+            rows: One row per record, columns in the signature's order; a null is NaN (numbers) or -1 (categories).
 
         Raises:
-            ModelError: If the model's output is not what its signature declares.
+            ModelError: If the model's output differs from its signature.
         """
         name, kind = self._input
         answer = self.session.run([self.output], {name: rows.astype(kind, copy=False)})[0]
@@ -89,12 +89,12 @@ class Model:
 def load_directory(
     directory: Path, *, expected_sha256: str | None = None, expected_signature_sha256: str | None = None
 ) -> Model:
-    """Load the model that lies unpacked in a directory, as SageMaker does with ``model.tar.gz``.
+    """Load an unpacked model from a directory, where SageMaker extracts ``model.tar.gz``.
 
     Args:
         directory: Usually ``/opt/ml/model``.
-        expected_sha256: What ``model.onnx`` must hash to. Default: not compared.
-        expected_signature_sha256: What ``signature.json`` must hash to. Default: not compared.
+        expected_sha256: Expected hash of ``model.onnx``. Default: not compared.
+        expected_signature_sha256: Expected hash of ``signature.json``. Default: not compared.
 
     Raises:
         ModelError: If a file is missing, a hash differs, or the model does not fit its signature.
@@ -114,10 +114,10 @@ def load_directory(
 
 
 def load_archive(archive: Path, *, expected_sha256: str | None = None) -> Model:
-    """Load the model inside a ``model.tar.gz`` without extracting it.
+    """Load the model in a ``model.tar.gz`` without extracting it.
 
     Raises:
-        ModelError: If it is not an archive that `model_archive.unpack` takes with ``model.onnx`` and ``signature.json`` at its
+        ModelError: If the archive is invalid for `model_archive.unpack` or lacks ``model.onnx`` or ``signature.json`` at its
             root, or as in `load_directory`.
     """
     try:
@@ -127,7 +127,7 @@ def load_archive(archive: Path, *, expected_sha256: str | None = None) -> Model:
         raise ModelError(f"cannot read {archive.name}: {error}") from error
     missing = [name for name in (MODEL_FILE, SIGNATURE_FILE) if name not in found]
     if missing:
-        raise ModelError(f"{archive.name} does not hold {' and '.join(missing)} at its root")
+        raise ModelError(f"{archive.name} lacks {' and '.join(missing)} at its root")
     return load(found[MODEL_FILE], found[SIGNATURE_FILE], expected_sha256=expected_sha256)
 
 
@@ -138,7 +138,7 @@ def load(
     expected_sha256: str | None = None,
     expected_signature_sha256: str | None = None,
 ) -> Model:
-    """Load a model from its two files' bytes.
+    """Load a model from the bytes of its two files.
 
     Raises:
         ModelError: As in `load_directory`.
@@ -149,13 +149,13 @@ def load(
         (SIGNATURE_FILE, signature_digest, expected_signature_sha256),
     ):
         if expected is not None and found != expected.lower():
-            raise ModelError(f"{name} has SHA-256 {found}, expected {expected}: not the model that was registered")
+            raise ModelError(f"{name} has SHA-256 {found}, expected {expected}: not the registered model")
     try:
         parsed = from_json(ModelSignature, signature)
     except ContractError as error:
         raise ModelError(f"{SIGNATURE_FILE}: {error}") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # calls run side by side; one call is too small to share
+    options.intra_op_num_threads = 1  # calls run in parallel; a single call is too small to split
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -180,13 +180,13 @@ def _input_problems(session: Any, signature: ModelSignature) -> list[str]:
     if isinstance(width, int) and width != len(signature.inputs):
         problems.append(f"{MODEL_FILE} takes {width} columns, {SIGNATURE_FILE} declares {len(signature.inputs)}")
     if signature.passes == "values" and any(column.type == "category" for column in signature.inputs):
-        problems.append(f'{MODEL_FILE} takes categories as codes; leave "passes" out of {SIGNATURE_FILE}')
+        problems.append(f'{MODEL_FILE} takes categories as codes; remove "passes" from {SIGNATURE_FILE}')
     return problems
 
 
 def _output_name(session: Any, signature: ModelSignature, problems: list[str]) -> str:
     outputs = {output.name: output.type for output in session.get_outputs()}
-    # a model with one output needs no agreement on its name, which converters choose
+    # the name of a single output need not match, because converters choose it
     name = signature.output if signature.output in outputs or len(outputs) > 1 else next(iter(outputs))
     if name not in outputs:
         problems.append(f"{SIGNATURE_FILE} names output {name!r}, {MODEL_FILE} has {', '.join(map(repr, outputs))}")

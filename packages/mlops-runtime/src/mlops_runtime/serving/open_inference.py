@@ -1,6 +1,6 @@
-"""The Open Inference Protocol, version 2, over the same rows as ``/invocations``: metadata, requests, responses; no HTTP in here.
+"""The Open Inference Protocol, version 2, over the same rows as ``/invocations``: metadata, requests and responses, without HTTP.
 
-A request has one tensor a column (``[n]`` or ``[n, 1]``), or one tensor ``[n, columns]`` where every column is a number.
+A request has one tensor per column (``[n]`` or ``[n, 1]``), or one tensor ``[n, columns]`` if every column is a number.
 
 See: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 """
@@ -26,19 +26,19 @@ _FLOATS = {np.float32: "FP32", np.float64: "FP64"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceRequest:
-    """Rows in column order, as an ``instances`` array holds them, and the caller's id."""
+    """Rows in column order, as in an ``instances`` array, and the caller's id."""
 
     rows: list[list[Any]]
     id: str | None
 
 
 def server_metadata(version: str) -> dict[str, object]:
-    """Return the answer to ``GET /v2``."""
+    """Return the response to ``GET /v2``."""
     return {"name": SERVER, "version": version, "extensions": []}
 
 
 def model_metadata(name: str, version: str, signature: ModelSignature, platform: str = PLATFORM) -> dict[str, object]:
-    """Return the answer to ``GET /v2/models/<name>``.
+    """Return the response to ``GET /v2/models/<name>``.
 
     Example:
         >>> from mlops_runtime.contracts.model import SignatureColumn
@@ -65,7 +65,7 @@ def model_metadata(name: str, version: str, signature: ModelSignature, platform:
 
 
 def read(body: bytes, signature: ModelSignature) -> InferenceRequest:
-    """Return the rows of an inference request.
+    """Parse the rows of an inference request.
 
     Raises:
         PayloadError: 400 with every problem of its shape; values are checked when rows become a matrix.
@@ -98,7 +98,7 @@ def write(name: str, version: str, identity: str, output: str, predictions: Matr
 
 
 def as_instances(rows: list[list[Any]]) -> bytes:
-    """Return the rows as a body of ``/invocations``: capture has one shape, whichever door a call came in by."""
+    """Return the rows as a body of ``/invocations``, so that captures of both APIs have the same form."""
     return orjson.dumps({"instances": rows})
 
 
@@ -121,13 +121,13 @@ def _datatype(column: SignatureColumn, signature: ModelSignature) -> str:
 
 
 def _columns(inputs: Sequence[Mapping[str, Any]], signature: ModelSignature, problems: list[str]) -> list[list[Any]]:
-    """Return the rows; problems are added to the list, and then the rows mean nothing."""
+    """Return the rows; if problems were added to the list, the result is meaningless."""
     names = [column.name for column in signature.inputs]
     tensors = {}
     for index, tensor in enumerate(inputs):
         name, values = tensor.get("name"), _values(tensor, f"inputs[{index}]", problems)
         if not isinstance(name, str) or name in tensors:
-            problems.append(f"inputs[{index}].name must be text that no other input has, got {str(name)[:60]!r}")
+            problems.append(f"inputs[{index}].name must be text and unique among the inputs, got {str(name)[:60]!r}")
         else:
             tensors[name] = (index, tensor, values)
     if problems:
@@ -142,7 +142,7 @@ def _columns(inputs: Sequence[Mapping[str, Any]], signature: ModelSignature, pro
     ]
     lengths = {len(values) for _, _, values in tensors.values()}
     if len(lengths) > 1:
-        problems.append(f"all inputs must have one length, got {', '.join(map(str, sorted(lengths)))}")
+        problems.append(f"all inputs must have the same length, got {', '.join(map(str, sorted(lengths)))}")
     for column in signature.inputs:
         if column.name in tensors:
             index, tensor, _ = tensors[column.name]
@@ -171,7 +171,7 @@ def _matrix(
     width, shape = len(signature.inputs), tensor["shape"]
     if any(column.type == "category" for column in signature.inputs):
         names = ", ".join(column.name for column in signature.inputs)[:200]
-        problems.append(f"this model has categories: send one input a column ({names})")
+        problems.append(f"this model has categories: send one input per column ({names})")
     elif len(shape) != 2 or shape[1] != width:
         problems.append(f"inputs[0].shape must be [n, {width}], got {shape}")
     elif tensor["datatype"] not in _NUMBERS:
@@ -180,7 +180,7 @@ def _matrix(
 
 
 def _values(tensor: Mapping[str, Any], place: str, problems: list[str]) -> list[Any]:
-    """Return the tensor's elements in row order, as flat as its shape says."""
+    """Return the tensor's elements in row order, flattened."""
     shape, data, datatype = tensor.get("shape"), tensor.get("data"), tensor.get("datatype")
     parameters = tensor.get("parameters")
     if isinstance(parameters, dict) and any("binary" in name or "shared_memory" in name for name in parameters):
@@ -194,9 +194,9 @@ def _values(tensor: Mapping[str, Any], place: str, problems: list[str]) -> list[
     if not isinstance(data, list):
         problems.append(f"{place}.data must be an array, got {str(data)[:60]}")
         return []
-    if data and isinstance(data[0], list):  # nested, as numpy's tolist gives it
+    if data and isinstance(data[0], list):  # nested, as numpy's tolist returns it
         if not all(isinstance(row, list) and len(row) == shape[-1] for row in data) or len(shape) != 2:
-            problems.append(f"{place}.data must be flat, or nested as its shape {shape} says")
+            problems.append(f"{place}.data must be flat, or nested like its shape {shape}")
             return []
         data = [value for row in data for value in row]
     wanted = shape[0] * (shape[1] if len(shape) == 2 else 1)

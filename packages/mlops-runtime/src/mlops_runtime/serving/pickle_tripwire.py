@@ -1,4 +1,4 @@
-"""Bodies with a pickle that calls back when it is loaded: how the contract kit finds out that a server unpickles requests.
+"""Request bodies with a pickle that connects back when loaded, with which the contract test detects unpickling servers.
 
 ``sagemaker-inference`` decodes ``application/x-npy`` by ``numpy.load(allow_pickle=True)``, so a caller of the endpoint can run
 commands in the container. See: https://numpy.org/doc/stable/reference/generated/numpy.load.html
@@ -25,7 +25,7 @@ class _CallsBack:
 
 
 class Tripwire:
-    """A socket on this machine, at the address from which a server is reached.
+    """A listening socket on this machine, at the address from which the server is reached.
 
     Args:
         host: The server's host.
@@ -57,7 +57,7 @@ class Tripwire:
         self._listening.close()
 
     def is_tripped(self) -> bool:
-        """Return whether anything has connected; a body that was loaded did so before its answer."""
+        """Return whether a server has connected, which happens before it responds."""
         try:
             connection, _ = self._listening.accept()
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What gate, evaluation or server would refuse of a model made elsewhere, before anything is uploaded."""
+"""Check a model that was trained elsewhere for everything that gate, evaluation or server would reject, before uploading it."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ _NOT_SEARCHED = ("node_modules", "cdk.out", "__pycache__", "venv")
 
 
 class UnfitModelError(ModelError):
-    """A model that gate, evaluation or server would refuse; the message has every reason with its fix."""
+    """A model that gate, evaluation or server would reject; the message has every reason with its fix."""
 
 
 def registrable(
@@ -46,21 +46,21 @@ def registrable(
     data: Path | None = None,
     promises: Sequence[RequestPromise] = (),
 ) -> PackedModel:
-    """Pack a model for the server of the pipeline, ours or a container of others, if nothing that lies here speaks against it.
+    """Pack a model for the pipeline's server or third-party container, if no local check fails.
 
     Args:
-        entry: The pipeline that is to measure it.
-        registry: Where it is to be registered.
+        entry: The pipeline that evaluates it.
+        registry: The registry for the model.
         source: A folder, a file or a ``model.tar.gz``.
-        archive: The archive to write.
+        archive: Path of the archive to write.
         requirements: Lock of its environment. Default: ``requirements.lock`` beside the model.
-        trust: What loading it may do. Default: what can be seen, or what the pipeline declares of its container.
+        trust: What loading it may do. Default: what its files show, or what the pipeline declares for its container.
         predictions: Parquet file of the team's own predictions. Default: none.
         data: Parquet file of the holdout. Default: its columns and rows are not compared.
-        promises: What APIs promise of the pipeline's endpoint. Default: nothing, so that every signature will do.
+        promises: Request formats that APIs of the pipeline's endpoint promise. Default: none, so that any signature is accepted.
 
     Raises:
-        UnfitModelError: With every reason why it would be refused.
+        UnfitModelError: With every reason why it would be rejected.
         ModelError: If it cannot be read.
     """
     problems: list[str] = []
@@ -89,18 +89,18 @@ def _packed(
         return pack(source, archive, requirements=requirements, trust=trust, predicts=predicts)
     if requirements is not None:
         raise ModelError(
-            "requirements are not possible: this pipeline's models are served by a container with its own environment"
+            "requirements are not supported: this pipeline's models are served by a container with its own environment"
         )
     if trust not in (None, container):
         raise ModelError(
-            f"trust {trust} is not possible: this pipeline's container is declared with trust {container!r}; change "
+            f"trust {trust} is not supported: this pipeline's container is declared with trust {container!r}; change "
             "TrainingJob(serving=ServingContainer(trust=...)) and deploy the stack"
         )
     return pack_for_container(source, archive, trust=container, predicts=predicts)
 
 
 def _predicts(entry: PipelineEntry) -> Predicts | None:
-    """Return what a model predicts that does not say it, as an MLflow folder, which says nothing of classes and outputs."""
+    """Return the prediction for models that do not declare one (MLflow folders); None for classes and outputs (unknown names)."""
     if entry.label is None or entry.labels is not None or entry.metric in ("macro_log_loss", "custom_loss"):
         return None
     return Predicts(output=entry.label, kind="probability" if entry.metric in ("log_loss", "brier") else None)
@@ -109,13 +109,13 @@ def _predicts(entry: PipelineEntry) -> Predicts | None:
 def _file_problems(
     signature: ModelSignature, flavor: str | None, *, predictions: Path | None, data: Path | None
 ) -> list[str]:
-    """Return what the files of who registers show: a holdout that the signature does not fit, predictions of another model."""
+    """Return problems of the given files: a holdout that does not fit the signature, predictions of another model."""
     columns, problems = (None, []) if data is None else _columns(data)
     if data is not None and columns is not None:
         missing = [column.name for column in signature.inputs if column.name not in columns]
         if missing:
-            problems.append(f"{data} has no column {', '.join(map(repr, missing))}, which the signature names")
-        if flavor != "container":  # whose server decides on rows by itself
+            problems.append(f"{data} has no column {', '.join(map(repr, missing))}, which the signature has")
+        if flavor != "container":  # a third-party server decides itself which rows are valid
             problems += _row_problems(data, signature)
     if predictions is not None:
         given, unread = _columns(predictions)
@@ -124,10 +124,10 @@ def _file_problems(
             problems.append(f"{predictions} must have a column {_PREDICTION!r}, got {', '.join(given)}")
         elif given is not None and given[_PREDICTION] != (signature.columns is not None):
             of = signature.columns
-            wanted = "one number a row" if of is None else f"a list of {of} numbers a row"
+            wanted = "one number per row" if of is None else f"a list of {of} numbers per row"
             problems.append(
                 f"column {_PREDICTION!r} of {predictions} must have {wanted}, as the model of kind "
-                f"{signature.kind or 'number'!r} gives them"
+                f"{signature.kind or 'number'!r} returns them"
             )
         if (
             data is not None
@@ -136,10 +136,12 @@ def _file_problems(
             and (rows := _rows(predictions)) != _rows(data)
         ):
             problems.append(
-                f"{predictions} has {rows} predictions, {data} has {_rows(data)} rows; give one for each row"
+                f"{predictions} has {rows} predictions, {data} has {_rows(data)} rows; provide one for each row"
             )
         unknown = [name for name in given or () if columns is not None and name not in (*columns, _PREDICTION)]
-        problems += [f"{predictions} names rows by {', '.join(unknown)}, which {data} does not have"] if unknown else []
+        problems += (
+            [f"{predictions} identifies rows by {', '.join(unknown)}, which {data} does not have"] if unknown else []
+        )
     return problems
 
 
@@ -156,29 +158,29 @@ def _row_problems(data: Path, signature: ModelSignature) -> list[str]:
 
 
 def _lock_problems(facts: PackedModel | ModelFacts, entry: PipelineEntry, name: str) -> list[str]:
-    """Return why the image of a pipeline does not load a model, with the lock that it is of where that lies here."""
+    """Return why the image of a pipeline cannot load a model, naming the local file of the image's lock if there is one."""
     if facts.flavor in (None, "container") or facts.lock is None or facts.lock.sha256 == entry.requirements_sha256:
         return []
     fix = "ModelImage.from_requirements(...) of the model's requirements.lock, and deploy the stack"
     if entry.requirements_sha256 is None:
         return [
-            f"the image of {entry.pipeline} runs only ONNX, the model is loaded by {facts.flavor}; give its TrainingJob {fix}"
+            f"the image of {entry.pipeline} runs only ONNX, the model is loaded by {facts.flavor}; set in its TrainingJob {fix}"
         ]
     there = _lock_here(entry.requirements_sha256)
     if there is None:
         return [
             f"{name} (SHA-256 {facts.lock.sha256[:_SHOWN]}) is not the lock of the image of {entry.pipeline} "
             f"({entry.requirements_sha256[:_SHOWN]}), and no file below {Path.cwd()} is: pack the model with the lock that the "
-            f"pipeline's stack names (--requirements FILE), or give its TrainingJob {fix}"
+            f"pipeline's stack uses (--requirements FILE), or set in its TrainingJob {fix}"
         ]
     return [
         f"{name} is not the lock of the image of {entry.pipeline}, which is {there[0]}: {_differing(facts.lock, there[1])}; "
-        f"if the model loads there too, pack it with --requirements {there[0]}, else give its TrainingJob {fix}"
+        f"if the model loads there too, pack it with --requirements {there[0]}, else set in its TrainingJob {fix}"
     ]
 
 
 def _lock_here(sha256: str) -> tuple[Path, RequirementsLock] | None:
-    """Return the lock with this hash that lies in the folder in which one works, or in a folder below."""
+    """Return the lock with this hash in the working directory or a folder below it."""
     for root, folders, names in os.walk("."):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_SEARCHED)
         if len(Path(root).parts) >= _DEEPEST:
@@ -204,7 +206,7 @@ def _differing(own: RequirementsLock, other: RequirementsLock) -> str:
     changed = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
     shown = [f"{name} {ours.get(name, 'none')} instead of {theirs.get(name, 'none')}" for name in changed[:_PACKAGES]]
     more = len(changed) - _PACKAGES
-    return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])]) or "the same versions by other lines"
+    return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])]) or "the same versions in other lines"
 
 
 def _rows(path: Path) -> int:
@@ -214,7 +216,7 @@ def _rows(path: Path) -> int:
 
 
 def _columns(path: Path) -> tuple[dict[str, bool] | None, list[str]]:
-    """Return the names of a file's columns, with whether each is of lists, or why it cannot be read."""
+    """Return a file's columns, with whether each is a list, or why the file cannot be read."""
     import pyarrow as pa  # noqa: PLC0415 - a registration without files needs none
     import pyarrow.parquet as pq  # noqa: PLC0415
 

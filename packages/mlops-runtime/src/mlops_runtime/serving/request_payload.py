@@ -1,4 +1,4 @@
-"""Requests to matrices and predictions to responses: JSON and CSV, every problem of a request at once."""
+"""Convert requests to matrices and predictions to responses, in JSON and CSV; every problem of a request is reported at once."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ _MAX_SHOWN = 60
 
 
 class Quick:
-    """The short way for one signature."""
+    """Fast path for valid requests of one signature; None falls back to the checks of each value."""
 
     def __init__(self, signature: ModelSignature) -> None:
         columns = signature.inputs
@@ -45,7 +45,7 @@ class Quick:
         self._required = np.array([column.type == "number" and not column.nullable for column in columns])
 
     def json(self, instances: list[Any]) -> Matrix | None:
-        """Return the matrix of the instances of a JSON body; they stay as they are."""
+        """Return the matrix of the instances of a JSON body, without changing them."""
         rows = []
         for instance in instances:
             if len(instance) != self._width if type(instance) in (list, dict) else True:
@@ -73,11 +73,11 @@ class Quick:
         return self._finite(rows)
 
     def csv(self, lines: list[list[str]]) -> Matrix | None:
-        """Return the matrix of the cells of a CSV body; they stay as they are."""
+        """Return the matrix of the cells of a CSV body, without changing them."""
         rows = []
         try:
             for line in lines:
-                if len(line) != self._width or "_" in "".join(line):  # 1_000 is a number to Python alone
+                if len(line) != self._width or "_" in "".join(line):  # only Python accepts 1_000 as a number
                     return None
                 row: list[Any] = line.copy()
                 for index, positions, _ in self._levels:
@@ -102,7 +102,7 @@ class Quick:
 
 
 def is_all(mask: npt.NDArray[np.bool_]) -> bool:
-    """Return whether a mask has no False: of one row in a fifth of the time of ``mask.all()``, which is 2 of its 30 microseconds.
+    """Return whether a mask has no False. For one row it takes a fifth of the time of ``mask.all()``, 2 of its 30 microseconds.
 
     Example:
         >>> is_all(np.array([True, True])), is_all(np.array([True, False]))
@@ -112,7 +112,7 @@ def is_all(mask: npt.NDArray[np.bool_]) -> bool:
 
 
 class QuickValues:
-    """The short way for one signature that passes values: numbers stay 64-bit floats, categories texts."""
+    """Fast path for a signature that passes values: numbers stay 64-bit floats, categories strings."""
 
     def __init__(self, signature: ModelSignature) -> None:
         columns = signature.inputs
@@ -126,7 +126,7 @@ class QuickValues:
         self._allowed = _NUMBERS if self._required.all() else _NUMBERS_OR_NULL
 
     def json(self, instances: list[Any]) -> Matrix | None:
-        """Return the rows of the instances of a JSON body; they stay as they are."""
+        """Return the rows of the instances of a JSON body, without changing them."""
         rows = []
         for instance in instances:
             if type(instance) is dict and len(instance) == len(self._names):
@@ -159,7 +159,7 @@ class QuickValues:
         return whole
 
     def csv(self, _lines: list[list[str]]) -> Matrix | None:
-        """Return nothing: texts of numbers are read value by value."""
+        """Return None: CSV is parsed value by value."""
         return None
 
     def _are_right(self, matrix: Matrix) -> bool:
@@ -174,11 +174,11 @@ class QuickValues:
 
 
 class PayloadError(ValueError):
-    """A request that cannot be answered: an HTTP status and its problems, at most `MAX_PROBLEMS` of them.
+    """An invalid request: the HTTP status and at most `MAX_PROBLEMS` problems.
 
     Args:
         status: 400, 406, 413 or 415.
-        problems: What is wrong, where, and what is allowed.
+        problems: For each problem its location, the value and what is allowed.
     """
 
     def __init__(self, status: int, problems: Sequence[str]) -> None:
@@ -191,10 +191,10 @@ class PayloadError(ValueError):
 
 
 class Reader:
-    """Reads requests for one signature: `parse`, with what does not change from call to call made once.
+    """Parses requests for one signature, like `parse`, with the work that is the same for all calls done once.
 
     Args:
-        signature: The model's columns.
+        signature: The model's signature.
 
     Example:
         >>> price = SignatureColumn(name="price", type="number")
@@ -214,21 +214,21 @@ class Reader:
         """Return the model's input for a request body.
 
         Raises:
-            PayloadError: As `parse` says.
+            PayloadError: As in `parse`.
         """
         return self.rows(*self.instances(content_type, body))
 
     def instances(self, content_type: str | None, body: bytes) -> tuple[list[Any], str]:
-        """Return the rows of a request body as it holds them, and its kind.
+        """Return the unconverted rows of a request body, and its media type.
 
         Raises:
-            PayloadError: As `parse` says, of the body as a whole.
+            PayloadError: As in `parse`, for problems of the body as a whole.
         """
         kind = JSON if content_type == JSON else _media_type(content_type)
         return (_json_rows(body) if kind == JSON else _csv_rows(body)), kind
 
     def rows(self, rows: list[Any], kind: str = JSON) -> Matrix:
-        """Return the model's input for rows as a body of that kind holds them.
+        """Return the model's input for unconverted rows of a media type.
 
         Raises:
             PayloadError: 400 with every problem.
@@ -236,7 +236,7 @@ class Reader:
         matrix = None
         if not self._is_checked:
             matrix = self._quick.json(rows) if kind == JSON else self._quick.csv(rows)
-        # other columns, and errors, are checked value by value
+        # columns with kinds, and invalid requests, are checked value by value
         return _matrix(rows, kind, self.signature) if matrix is None else matrix
 
 
@@ -247,7 +247,7 @@ def parse(content_type: str | None, body: bytes, signature: ModelSignature) -> M
         content_type: ``application/json`` with ``{"instances": [...]}``, each an object by column or an array in column order;
             or ``text/csv`` without a header, in column order. UTF-8 only.
         body: The request body.
-        signature: The model's columns.
+        signature: The model's signature.
 
     Raises:
         PayloadError: 415 for another type or character set, 400 with every problem of the body.
@@ -262,10 +262,10 @@ def parse(content_type: str | None, body: bytes, signature: ModelSignature) -> M
 
 
 def encode(predictions: Matrix, accept: str | None) -> tuple[bytes, str]:
-    """Return body and content type of a response: ``{"predictions": [...]}``, or one CSV line a prediction.
+    """Return body and content type of a response: ``{"predictions": [...]}``, or one CSV line per prediction.
 
     Args:
-        predictions: Finite predictions, in the rows' order; of two dimensions where each is a list.
+        predictions: Finite predictions in row order; two-dimensional if each is a list.
         accept: The request's ``Accept``. Default: JSON, also for ``*/*``.
 
     Raises:
@@ -280,7 +280,7 @@ def encode(predictions: Matrix, accept: str | None) -> tuple[bytes, str]:
 
 
 def accepted(accept: str | None) -> str:
-    """Return which of `CONTENT_TYPES` to answer with.
+    """Return the content type of the response, one of `CONTENT_TYPES`.
 
     Raises:
         PayloadError: 406 if the ``Accept`` header allows neither.
@@ -333,7 +333,7 @@ def _csv_rows(body: bytes) -> list[Any]:
     while rows and not rows[-1]:
         rows.pop()
     if not rows:
-        raise PayloadError(400, ["the body must hold at least one CSV row"])
+        raise PayloadError(400, ["the body must have at least one CSV row"])
     return rows
 
 
@@ -363,7 +363,7 @@ def _json_columns(instances: list[Any], signature: ModelSignature) -> list[list[
     for index, instance in enumerate(instances):
         if isinstance(instance, dict):
             unknown = [f"instances[{index}]: unknown column {_shown(name)}" for name in instance if name not in known]
-            if unknown:  # without one, its value says what is missing
+            if unknown:  # otherwise the value check reports missing columns
                 problems += [*unknown, *_missing(index, instance, signature)]
             rows.append([instance.get(name) for name in names])
         elif isinstance(instance, list):
@@ -423,7 +423,7 @@ def _numbers(
 
 
 def _is_wrong(column: SignatureColumn, wide: Any) -> Any:
-    """Return where a finite number is not of the column's kind."""
+    """Return a mask of the finite numbers that are invalid for the column's kind."""
     finite = np.isfinite(wide)
     if column.kind == "integer":
         return finite & ((wide != np.trunc(wide)) | (np.abs(wide) > MAX_INTEGER))
@@ -433,7 +433,7 @@ def _is_wrong(column: SignatureColumn, wide: Any) -> Any:
 
 
 def _number(value: Any, kind: str, is_boolean: bool) -> float | None:
-    """Return the number, NaN for a null, None for what is neither."""
+    """Return the number, NaN for a null, None for an invalid value."""
     if kind == JSON:
         if value is None:
             return float("nan")
@@ -443,13 +443,13 @@ def _number(value: Any, kind: str, is_boolean: bool) -> float | None:
     if is_boolean and value.strip().lower() in _BOOLEANS:
         return _BOOLEANS[value.strip().lower()]
     try:
-        return float(value) if "_" not in value else None  # Python's own digit separator is not CSV
+        return float(value) if "_" not in value else None  # Python's digit separator is not valid in CSV
     except ValueError:
         return None if value.strip() else float("nan")
 
 
 def _texts(column: SignatureColumn, values: list[Any], kind: str, problems: list[str]) -> list[str | None]:
-    """Return a column of categories as texts, None where missing; an integer of a column of integers is its text."""
+    """Return a column of categories as strings, None if missing; integers of an integer column are converted."""
     has_integers = column.kind == "integer"
     result: list[str | None] = []
     for index, value in enumerate(values):

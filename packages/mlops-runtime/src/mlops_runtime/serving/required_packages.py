@@ -1,6 +1,6 @@
-"""Which packages loading a model needs, as far as its flavor, its files' names and its imports show; nothing is loaded.
+"""Packages that loading a model requires, derived from its flavor, file names and imports without loading it.
 
-A model that imports what no table here knows is found wanting where it is loaded, by its process.
+If a model imports a package that is not in these tables and the environment lacks it, its process fails to load it.
 """
 
 import ast
@@ -13,7 +13,7 @@ from mlops_runtime.serving.loaded_names import PICKLES, pickle_globals
 from mlops_runtime.serving.mlflow_folder import MLMODEL_FILE, loaders_of
 from mlops_runtime.serving.model_folder import Recognised
 
-# by the module that is imported: packages of the index, each of which has it
+# packages of the index that provide an imported module
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "catboost": ("catboost",),
     "joblib": ("joblib",),
@@ -44,12 +44,12 @@ _MATRIX_TOO: tuple[Flavor, ...] = ("xgboost", "lightgbm")
 def missing_packages(
     folder: Path, found: Recognised, signature: ModelSignature | None, locked: Collection[str]
 ) -> dict[str, str]:
-    """Return what a lock lacks: the package by its name, and what needs it.
+    """Return the required packages that a lock lacks, each with the reason.
 
     Args:
         folder: The model's folder.
-        found: What its model is.
-        signature: Its columns. Default: not known, and they need nothing.
+        found: The recognised model.
+        signature: The model's signature. Default: unknown, and requires nothing.
         locked: The packages of the lock.
 
     Example:
@@ -66,7 +66,7 @@ def missing_packages(
 
 
 def _imported(folder: Path, found: Recognised, signature: ModelSignature | None) -> Iterator[tuple[str, str]]:
-    """Yield each module that is imported, and by what."""
+    """Yield each imported module with the reason."""
     for module in _MODULES.get(found.flavor, ()):
         yield module, f"{found.entry} is loaded by {module}"
     if found.flavor == "mlflow":
@@ -90,7 +90,7 @@ def _imported(folder: Path, found: Recognised, signature: ModelSignature | None)
 
 
 def _imports(path: Path) -> list[str]:
-    """Return the modules that a file imports without a condition."""
+    """Return the modules that a file imports unconditionally."""
     statements = ast.parse(path.read_bytes()).body
     whole = [alias.name for each in statements if isinstance(each, ast.Import) for alias in each.names]
     parts = [each.module for each in statements if isinstance(each, ast.ImportFrom) and not each.level and each.module]

@@ -1,4 +1,4 @@
-"""Ask an endpoint for many rows: in calls of bounded size, several at a time, answers in the rows' order."""
+"""Send many rows to an endpoint, in calls of limited size that run in parallel; results are in row order."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,24 +15,24 @@ from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError,
 from mlops_runtime.serving.named_calls import NamedCalls, name_call
 
 MAX_ROWS = 2000
-# the smallest limit of what SageMaker takes as a body, that of serverless endpoints
+# the smallest limit on SageMaker request bodies, that of serverless endpoints
 MAX_BYTES = 4_000_000
-_BATCH = 50  # calls whose ids are written at a time, before they are made
+_BATCH = 50  # number of calls whose ids are written together, before the calls are made
 _WORKERS = 4
 _FRAME = len('{"instances": []}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredCall:
-    """What came of one call.
+    """Result of one call.
 
     Args:
         first: Number of its first row, from 1.
-        rows: How many rows it has.
+        rows: Number of rows.
         ids: Ids of its rows; empty without.
-        predictions: A prediction a row; empty where it was refused.
+        predictions: One prediction per row; empty after an error.
         status: 200, the status of the model's server, or the code of AWS's error.
-        problem: What was wrong; None for an answer.
+        problem: Description of the error; None without one.
     """
 
     first: int
@@ -55,10 +55,10 @@ class RowCalls:
     """Sends rows to one endpoint.
 
     Args:
-        entry: What the endpoint's stack published.
-        client: Gives a boto3 client by service name.
+        entry: Entry that the endpoint's stack published.
+        client: Returns a boto3 client for a service name.
         now: The time in the cloud.
-        workers: How many calls are under way at a time.
+        workers: Number of concurrent calls.
 
     Raises:
         PersonalDataError: If the key of hashes is invalid.
@@ -84,46 +84,46 @@ class RowCalls:
         """Check that rows may be sent with ids of a column.
 
         Raises:
-            EndpointError: If the endpoint captures nothing, so that no label could be joined.
-            PersonalDataError: If the column is personal: an id is sent and kept as it is.
+            EndpointError: If the endpoint has no data capture, so that labels could not be joined.
+            PersonalDataError: If the column is personal: ids are sent and stored unchanged.
         """
         if self._named is None:
             raise EndpointError(
                 f"endpoint {self._entry.endpoint!r} captures nothing, so rows with ids could not be joined with labels; send them "
-                "without, or turn on its data capture"
+                "without ids, or enable its data capture"
             )
         personal = self._entry.personal
         if personal is not None and column in (*personal.hashed, *personal.withheld):
             raise PersonalDataError(
-                f"column {column!r} is personal, and ids are sent and kept as they are; name another column"
+                f"column {column!r} is personal, and ids are sent and stored unchanged; choose another column"
             )
 
     def send(
         self, rows: Iterable[Mapping[str, object]], ids: Iterable[str] | None = None, *, first: int = 1
     ) -> Iterator[AnsweredCall]:
-        """Send rows and yield what came of each call, in the rows' order.
+        """Send rows and yield the result of each call, in row order.
 
-        A call has at most 2,000 rows and 4 MB. Where rows have ids and a call has several rows, their ids are written beside the
-        captures before the call is made, so that labels can be put for them.
+        A call has at most 2,000 rows and 4 MB. If a call with ids has several rows, the ids are written beside the captures before
+        the call is made, so that labels can be uploaded for them.
 
         Args:
             rows: Value by column.
-            ids: Id a row, as `mlops_runtime.labels.label_rows.check_ids` gives them. Default: rows have none.
+            ids: Id of each row, checked by `mlops_runtime.labels.label_rows.check_ids`. Default: rows have no ids.
             first: Number of the first row.
 
         Raises:
-            PersonalDataError: If personal fields cannot be found in a row; it is not sent.
+            PersonalDataError: If personal fields cannot be identified in a row; it is not sent.
         """
         calls = self._calls(rows, ids, first)
         pool = ThreadPoolExecutor(self._workers)
         try:
             while batch := list(islice(calls, _BATCH)):
                 yield from pool.map(self._answer, batch, self._name(batch, has_ids=ids is not None))
-        finally:  # one who is interrupted does not wait for calls that have not begun
+        finally:  # when interrupted, do not wait for calls that have not started
             pool.shutdown(cancel_futures=True)
 
     def _name(self, calls: Sequence[_Call], *, has_ids: bool) -> list[str | None]:
-        """Return the inference id of each call, after the ids of its rows are written."""
+        """Return the inference id of each call, after writing the ids of its rows."""
         if self._named is None or not has_ids:
             return [None] * len(calls)
         at = self._now()
@@ -139,7 +139,7 @@ class RowCalls:
             if texts and (len(texts) == MAX_ROWS or size + len(text) + 2 > MAX_BYTES):
                 yield _call(first, texts, names)
                 first, texts, names, size = first + len(texts), [], [], _FRAME
-            texts.append(text)  # of ASCII: a character is a byte
+            texts.append(text)  # ASCII: one byte per character
             size += len(text) + 2
             if of_rows is not None:
                 names.append(next(of_rows))

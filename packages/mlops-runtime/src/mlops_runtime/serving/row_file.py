@@ -1,4 +1,4 @@
-"""Rows of a Parquet, CSV or JSON lines file, a piece at a time, as values that JSON has."""
+"""Read rows of Parquet, CSV or JSON lines files in batches, as JSON values."""
 
 import csv
 import json
@@ -27,30 +27,30 @@ _PIECE = 2000
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _COMMA, _POINT = re.compile(COMMA), re.compile(POINT)
 _BOOLEANS = {"true": True, "false": False}
-_INTEGER_DIGITS = 15  # a longer one is an identifier: a float would round it
+_INTEGER_DIGITS = 15  # longer integers are identifiers, which a float would round
 
 
 class RowFileError(ValueError):
-    """A file of rows that cannot be read, or has not the columns that were named."""
+    """A file of rows is unreadable, or lacks requested columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFile:
-    """A file of rows; nothing of it is held between two pieces.
+    """A file of rows, which is read in batches.
 
-    A CSV may be a sheet of any country, as a training set's (``training_data.csv_dialect``). A column of it is numbers where every
-    value is one, without leading zeros and of at most 15 digits, else texts: ``007`` and bar codes stay what they are. An empty
-    value and what pandas takes for one are null.
+    A CSV may use the conventions of any country, like those of training sets (``training_data.csv_dialect``). A CSV column is
+    numeric if every value is a number without leading zeros and with at most 15 digits, else text: ``007`` and bar codes are not
+    changed. Empty values, and strings that pandas reads as missing, are null.
 
     Args:
         path: The file.
-        format: What it holds.
+        format: Its format.
         columns: Names of its columns.
-        dialect: How a CSV is written. Default: it is not a CSV.
-        numbers: Columns of a CSV that are numbers.
-        commas: Columns of a CSV that are numbers with decimal commas.
-        points: Columns of a CSV that are numbers with thousands separators and points.
-        booleans: Columns of a CSV that are ``true`` and ``false``.
+        dialect: Dialect of a CSV. Default: not a CSV.
+        numbers: Numeric columns of a CSV.
+        commas: Numeric columns of a CSV with decimal commas.
+        points: Numeric columns of a CSV with thousands separators and decimal points.
+        booleans: Columns of a CSV with ``true`` and ``false``.
     """
 
     path: Path
@@ -64,18 +64,18 @@ class RowFile:
 
     @classmethod
     def open(cls, path: Path, *, texts: Sequence[str] = ()) -> "RowFile":
-        """Return the rows of a file; its columns are read first.
+        """Open a file and read its columns.
 
         Args:
             path: A file that ends in ``.parquet``, ``.csv`` with a header, or ``.jsonl``.
-            texts: Columns of a CSV that are texts although each value is a number.
+            texts: CSV columns to read as text although each value is a number.
 
         Raises:
-            RowFileError: If it is missing, empty, of another kind, or cannot be read.
+            RowFileError: If it is missing, empty, of another format, or unreadable.
         """
         kind = FORMATS.get(path.suffix.lower())
         if kind is None:
-            raise RowFileError(f"a file of rows ends in {', '.join(FORMATS)}, got {path.name!r}")
+            raise RowFileError(f"a file of rows must end in {', '.join(FORMATS)}, got {path.name!r}")
         if not path.is_file():
             raise RowFileError(f"file {str(path)!r} not found")
         found = _OPEN[kind](path)
@@ -85,10 +85,10 @@ class RowFile:
         return found._with_kinds(frozenset(texts))
 
     def require(self, columns: Sequence[str]) -> None:
-        """Check that columns are there.
+        """Check that columns exist.
 
         Raises:
-            RowFileError: If one is missing; names those that there are.
+            RowFileError: If one is missing; names the existing ones.
         """
         missing = [name for name in columns if name not in self.columns]
         if missing:
@@ -97,14 +97,14 @@ class RowFile:
             )
 
     def pieces(self, columns: Sequence[str] | None = None, *, size: int = _PIECE) -> Iterator[list[dict[str, Any]]]:
-        """Yield the rows in order, some at a time, each its value by column; null where a row has none.
+        """Yield the rows in order, in batches, each as value by column; missing values are null.
 
         Args:
-            columns: Which columns. Default: all.
-            size: The most rows of a piece.
+            columns: The columns to read. Default: all.
+            size: Maximum rows per batch.
 
         Raises:
-            RowFileError: If the file turns out not to be what it seemed, or holds values that JSON does not have.
+            RowFileError: If the file is invalid, or contains values that JSON does not have.
         """
         chosen = self.columns if columns is None else tuple(columns)
         self.require(chosen)
@@ -145,7 +145,7 @@ class RowFile:
             raise RowFileError(f"{self.path.name} is not CSV: {error}") from error
 
     def _with_kinds(self, texts: frozenset[str]) -> "RowFile":
-        """Return a CSV that knows its numbers, their form, and its truth values, by all values of each column."""
+        """Return a CSV file with the types of its columns, detected from all values."""
         possible, filled, dotted = [set(_FORMS) for _ in self.columns], set[int](), set[int]()
         for row in self._csv_rows():
             for place, text in enumerate(row):
@@ -164,7 +164,7 @@ class RowFile:
         if commas and read_points:
             raise RowFileError(
                 f"numbers of {', '.join(map(repr, sorted(commas)))} have decimal commas, those of "
-                f"{', '.join(map(repr, sorted(read_points)))} points; write all with points"
+                f"{', '.join(map(repr, sorted(read_points)))} decimal points; write all with points"
             )
         return replace(
             self,
@@ -190,25 +190,25 @@ class RowFile:
             yield {name: self._plain(name, row.get(name)) for name in columns}
 
     def _plain(self, column: str, value: Any) -> Any:
-        """Return a value as JSON has it: a NaN is a null, a time is ISO 8601."""
+        """Return the JSON form of a value: null for NaN, ISO 8601 for times."""
         if value is None or isinstance(value, str | int):
             return value
         if isinstance(value, float | Decimal):
             number = float(value)
             if math.isinf(number):
-                raise RowFileError(f"column {column!r} of {self.path.name} holds {number}, which JSON does not have")
+                raise RowFileError(f"column {column!r} of {self.path.name} contains {number}, which JSON does not have")
             return None if math.isnan(number) else number
         if isinstance(value, datetime | date | time):
             return value.isoformat()
         if isinstance(value, list):
             return [self._plain(column, each) for each in value]
         raise RowFileError(
-            f"column {column!r} of {self.path.name} holds {type(value).__name__}; a row has numbers, texts, times, lists and nulls"
+            f"column {column!r} of {self.path.name} contains {type(value).__name__}; use numbers, texts, times, lists and nulls"
         )
 
 
 def has_header(path: Path) -> bool:
-    """Return whether a CSV begins with names: a line without a number, an empty value or a name that comes twice.
+    """Return whether a CSV has a header: a first line without numbers, empty values or duplicates.
 
     Raises:
         RowFileError: If it is not CSV.
@@ -238,7 +238,7 @@ def _open_parquet(path: Path) -> RowFile:
         names = parquet.read_schema(path).names
     except (ArrowInvalid, OSError) as error:
         raise RowFileError(f"{path.name} is not Parquet: {error}") from error
-    # what pandas makes of a frame's index
+    # without the columns in which pandas stores a frame's index
     return _checked(path, "parquet", [name for name in names if not name.startswith("__index_level_")])
 
 
@@ -246,7 +246,7 @@ def _open_csv(path: Path) -> RowFile:
     dialect = CsvDialect.of(path)
     names = _first_line(path, dialect)
     if names and all(map(_is_number, names)):
-        raise RowFileError(f"{path.name} begins with numbers, not with the names of its columns; add a header")
+        raise RowFileError(f"{path.name} begins with numbers instead of column names; add a header")
     return replace(_checked(path, "csv", names), dialect=dialect)
 
 
@@ -278,7 +278,7 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
                     continue
                 row = json.loads(line)
                 if not isinstance(row, dict):
-                    raise RowFileError(f'line {number} of {path.name} is not an object, such as {{"price": 2.5}}')
+                    raise RowFileError(f'line {number} of {path.name} is not an object such as {{"price": 2.5}}')
                 yield row
     except (ValueError, RecursionError) as error:
         if isinstance(error, RowFileError):

@@ -1,4 +1,4 @@
-"""What the server needs of a model, of any library: a signature, hashes, and one prediction a row."""
+"""Interface of a loaded model of any library: signature, hashes, and one prediction per row."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -9,10 +9,10 @@ import numpy.typing as npt
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.model_manifest import ModelManifest
 
-# rows of 32-bit floats; of 64-bit floats where the signature passes values, and of floats and texts where it has categories too
+# Rows of 32-bit floats. If the signature passes values: 64-bit floats, and with categories, objects (floats and strings).
 Matrix = npt.NDArray[Any]
 SIGNATURE_FILE = "signature.json"
-MAX_INTEGER = 2**53  # of those below, a 64-bit float has each
+MAX_INTEGER = 2**53  # up to it, 64-bit floats represent every integer
 
 _FEWEST_CLASSES, _FEWEST_OUTPUTS, _PAIR, _SHOWN = 3, 2, 2, 10
 _KIND_OF = {"classes": "'classes'", "outputs": "'numbers'", "width": "'vector'"}
@@ -24,15 +24,15 @@ _MEANING = {
 
 
 class ModelError(ValueError):
-    """A model cannot be served; the message says which file, what is wrong and what is expected."""
+    """A model cannot be served; the message names the file, the problem and the expected value."""
 
 
 class SlowModelError(TimeoutError):
-    """A model has not answered in time; the message says after how long."""
+    """A model did not respond in time; the message has the timeout."""
 
 
 class ServedModel(Protocol):
-    """A loaded model. Safe to call from several threads."""
+    """A loaded model. Implementations are thread-safe."""
 
     @property
     def signature(self) -> ModelSignature:
@@ -40,34 +40,34 @@ class ServedModel(Protocol):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of what the package names as the model."""
+        """SHA-256 of the model, as in the package."""
 
     @property
     def signature_sha256(self) -> str:
-        """SHA-256 of ``signature.json``, without which the same model answers something else."""
+        """SHA-256 of ``signature.json``, which affects predictions as much as the model."""
 
     @property
     def manifest(self) -> ModelManifest | None:
-        """What the model consists of and may do; None for plain ONNX."""
+        """Manifest of the model's files and trust level; None for plain ONNX."""
 
     def predict(self, rows: Matrix) -> Matrix:
-        """Return one prediction a row: shape ``(rows,)``, or ``(rows, signature.columns)`` where that is a list.
+        """Return one prediction per row: shape ``(rows,)``, or ``(rows, signature.columns)`` for lists.
 
         Args:
-            rows: One row a record, columns in the signature's order; a null is NaN (numbers) or -1 (categories). Where the
-                signature passes values, a category may be its text, None if it is missing.
+            rows: One row per record, columns in the signature's order; a null is NaN (numbers) or -1 (categories). If the
+                signature passes values, a category may be its string, None if it is missing.
 
         Raises:
-            ModelError: If the model does not give what its signature declares.
-            SlowModelError: If it has not answered in time.
+            ModelError: If the model's output differs from its signature.
+            SlowModelError: If the model does not respond in time.
         """
 
     def close(self) -> None:
-        """Give up what the model holds; it is not asked again."""
+        """Release the model's resources; it cannot be used afterwards."""
 
 
 def declared_shape(answer: npt.NDArray[Any], rows: int, signature: ModelSignature) -> Matrix:
-    """Return a model's output as its signature declares it; of two columns of a model of probabilities the second.
+    """Return a model's output in the shape of its signature; of the two columns of a probability model, the second.
 
     Example:
         >>> declared_shape(np.array([[1.0], [2.0]]), 2, ModelSignature(inputs=(), output="y")).tolist()
@@ -83,7 +83,7 @@ def declared_shape(answer: npt.NDArray[Any], rows: int, signature: ModelSignatur
     if columns is not None:
         if answer.shape != (rows, columns):
             raise ModelError(
-                f"output {signature.output!r} has shape {answer.shape} for {rows} rows; {columns} a row are expected: "
+                f"output {signature.output!r} has shape {answer.shape} for {rows} rows; expected {columns} values per row: "
                 f"{_named(signature)}"
             )
         return np.asarray(answer, dtype=number_type(signature))
@@ -93,21 +93,21 @@ def declared_shape(answer: npt.NDArray[Any], rows: int, signature: ModelSignatur
     if answer.shape != (rows,):
         fix = _fix(answer.shape[1]) if answer.ndim == 2 else ""
         raise ModelError(
-            f"output {signature.output!r} has shape {answer.shape} for {rows} rows; one a row is expected{fix}"
+            f"output {signature.output!r} has shape {answer.shape} for {rows} rows; expected one value per row{fix}"
         )
     return np.asarray(answer, dtype=number_type(signature))
 
 
 def number_type(signature: ModelSignature) -> type[np.floating[Any]]:
-    """Return the type of numbers that go into a model and come out of it."""
+    """Return the float type of a model's input and output."""
     return np.float64 if signature.passes == "values" else np.float32
 
 
 class CategoryCodes:
-    """The codes of one signature's categories, for rows that have their texts.
+    """Category codes of a signature, for rows with categories as strings.
 
     Args:
-        signature: The model's columns.
+        signature: The model's signature.
 
     Example:
         >>> store = SignatureColumn(name="store", type="category", categories=("east",))
@@ -125,7 +125,7 @@ class CategoryCodes:
         ]
 
     def of(self, rows: Matrix) -> Matrix:
-        """Return rows as numbers; a category that the signature does not list is -1, as a missing one."""
+        """Return rows as numbers; missing categories and those that the signature does not list are -1."""
         if rows.dtype != object:
             return rows
         coded = rows.copy()
@@ -134,7 +134,7 @@ class CategoryCodes:
         return coded.astype(self._type)
 
     def texts(self, rows: Matrix) -> list[tuple[int, int, str]]:
-        """Return row, column and text of each category that has no code."""
+        """Return row, column and string of each category without a code."""
         if rows.dtype != object:
             return []
         return [
@@ -146,7 +146,7 @@ class CategoryCodes:
 
 
 def column_problems(signature: ModelSignature) -> list[str]:
-    """Return what is wrong with what a signature says of the model's columns.
+    """Return the problems of a signature's columns.
 
     Example:
         >>> print(column_problems(ModelSignature(inputs=(SignatureColumn(name="store", type="category"),), output="y"))[0])
@@ -187,7 +187,7 @@ def _column_problems(column: SignatureColumn, signature: ModelSignature) -> Iter
 
 
 def is_integer(text: str) -> bool:
-    """Return whether a text is how Python writes an integer.
+    """Return whether a string is the canonical form of an integer, as Python writes it.
 
     Example:
         >>> is_integer("-7"), is_integer("07"), is_integer("7.0")
@@ -198,7 +198,7 @@ def is_integer(text: str) -> bool:
 
 
 def kind_problems(signature: ModelSignature) -> list[str]:
-    """Return what is wrong with what a signature says of the model's output.
+    """Return the problems of a signature's output.
 
     Example:
         >>> kind_problems(ModelSignature(inputs=(), output="y", kind="classes", classes=("no", "yes")))
@@ -240,18 +240,16 @@ def _named(signature: ModelSignature) -> str:
 
 
 def _fix(columns: int) -> str:
-    pair = ' of a classifier with two probabilities says "kind": "probability",' if columns == _PAIR else ""
-    of_classes = ' of three or more classes says "kind": "classes",' if columns > _PAIR else ""
-    return (
-        f'; {SIGNATURE_FILE}{pair}{of_classes} of several outputs "kind": "numbers", of an embedding "kind": "vector"'
-    )
+    pair = ' for a classifier with two probabilities, set "kind": "probability",' if columns == _PAIR else ""
+    of_classes = ' for three or more classes, set "kind": "classes",' if columns > _PAIR else ""
+    return f'; in {SIGNATURE_FILE}{pair}{of_classes} for several outputs "kind": "numbers", for an embedding "kind": "vector"'
 
 
 def check_answer(model: ServedModel) -> None:
-    """Ask for one prediction, so that a model that fails every call is refused before its server is ready.
+    """Make one prediction, so that a server whose model always fails does not become ready.
 
     Raises:
-        ModelError: If it fails, or does not give one prediction a row.
+        ModelError: If the model fails, or does not return one prediction per row.
     """
     row = np.zeros((1, len(model.signature.inputs)), dtype=np.float32)
     try:

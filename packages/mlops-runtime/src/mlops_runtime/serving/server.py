@@ -1,4 +1,4 @@
-"""The server as a process: settings, model, sockets, and the way out."""
+"""The server process: settings, model, sockets and shutdown."""
 
 import gc
 import logging
@@ -21,7 +21,7 @@ from mlops_runtime.serving.worker_count import fitting_workers
 # See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 _DRAIN_SECONDS = 20
 _FLUSH_SECONDS = 8
-# longer than a load balancer keeps an idle connection (60 s), which else sends a request into one that is just closed
+# longer than the idle timeout of load balancers (60 s), which could otherwise send a request on a connection being closed
 # See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html
 _KEEP_ALIVE_SECONDS = 75
 
@@ -29,7 +29,7 @@ _log = logging.getLogger("mlops.serving")
 
 
 def serve() -> int:
-    """Serve until SIGTERM, then answer what is in flight and leave. Returns the exit code."""
+    """Serve until SIGTERM, then finish the requests in flight. Returns the exit code."""
     try:
         settings = Settings.from_environment(os.environ)
         workers = settings.workers or fitting_workers(settings.model_directory)
@@ -51,7 +51,7 @@ def serve() -> int:
     _log.info("model %s with %d columns, port %d", model.sha256, len(model.signature.inputs), settings.port)
     if model.manifest is not None:
         _log.info("%d processes of the model (MLOPS_WORKERS)", workers)
-    gc.freeze()  # loaded objects stay: no collection scans them again
+    gc.freeze()  # exclude loaded objects from garbage collection
     recorder = None if settings.capture is None else _recorder(settings.capture)
     has_workers = model.manifest is not None and workers > 1
     application: Application = build(
@@ -72,14 +72,14 @@ def serve() -> int:
             lifespan="off",
             ws="none",
             access_log=False,
-            log_level="error",  # invalid HTTP gets a response, and callers cannot fill the log with it
+            log_level="error",  # invalid HTTP must not let callers fill the log
             server_header=False,
-            proxy_headers=False,  # nothing here asks who called
+            proxy_headers=False,  # the caller's address is not used
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
     finally:
-        # uvicorn raises SIGTERM again once it has drained, and that ends here
+        # uvicorn raises SIGTERM again after draining, which exits here
         if recorder is not None:
             recorder.close(_FLUSH_SECONDS)
     return 0
@@ -91,14 +91,14 @@ def _lookups(model: ServedModel, settings: Settings) -> FeatureLookups | None:
         return None
     if settings.online_table is None:
         raise ModelError(
-            f"the model looks up features of service {lookup.service.name!r}, and MLOPS_ONLINE_TABLE is not set: name the online "
-            "table"
+            f"the model looks up features of service {lookup.service.name!r}, but MLOPS_ONLINE_TABLE is not set; set it to the "
+            "name of the online table"
         )
     return FeatureLookups.dynamodb(lookup, model.signature, settings.online_table)
 
 
 def _end() -> None:
-    _log.error("the model's process has ended: the server ends too")
+    _log.error("the model's process has ended; stopping the server")
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,8 +1,8 @@
-"""Data capture by the server, where no endpoint does it: SageMaker's lines under SageMaker's keys.
+"""Data capture by the server, where no SageMaker endpoint captures: the same lines under the same keys.
 
-A call's line is put into a queue before it is answered; a thread writes the queue to S3, when enough has come together or some
-seconds have passed, and at the end. It does hardly anything in Python, so that it takes no turns from the thread that answers. The
-queue is bounded in bytes: what S3 does not take in time is dropped and counted, never kept in memory.
+Before a call is answered, its line is added to a queue. A thread writes the queue to S3 when it is large enough, after some
+seconds, and at shutdown; it does little work in Python, to leave the interpreter to the serving thread. The queue is limited in
+bytes: calls that S3 does not accept in time are dropped and counted, instead of filling the memory.
 """
 
 import logging
@@ -23,7 +23,7 @@ from mlops_runtime.serving.settings import CaptureSettings
 
 FLUSH_BYTES = 4 * 1024**2
 FLUSH_SECONDS = 10.0
-# what a line takes in memory beside its bytes
+# memory of a line in addition to its bytes
 _OVERHEAD = 128
 _PAUSES = (1.0, 4.0, 15.0)
 _ENCODINGS = {"text/csv": "CSV", "application/json": "JSON"}
@@ -32,7 +32,7 @@ _log = logging.getLogger("mlops.serving")
 
 
 class Call(NamedTuple):
-    """A call that was answered: when, its ids, and both payloads with their content types."""
+    """A completed call: time, ids, and both payloads with their content types."""
 
     at: float  # epoch seconds
     event_id: str
@@ -71,22 +71,22 @@ def _instant(second: int) -> str:
 
 
 def _side(payload: bytes, content_type: str, mode: str) -> dict[str, str]:
-    # only what was answered is captured, and only UTF-8 is answered
+    # only successful calls are captured, and these are valid UTF-8
     encoding = _ENCODINGS[content_type.partition(";")[0].strip().lower()]
     return {"observedContentType": content_type, "mode": mode, "data": payload.decode(), "encoding": encoding}
 
 
 class Recorder:
-    """Takes calls from one thread and lets another write them.
+    """Queues calls from one thread, which another thread writes to S3.
 
     Args:
-        settings: Where to, how many of the calls, and how many bytes may wait.
-        put: Writes an object: key and content. Any exception counts as not written.
-        prepare: Makes ready for the first write, in the thread that writes. Default: nothing is to be done.
-        generator: Decides which calls are taken. Default: a new one.
-        flush_bytes: Bytes that are written at once. Default: 4 MiB, or a quarter of what may wait.
-        flush_seconds: Longest time that a call waits while S3 answers. Default: 10.
-        pauses: Seconds between tries of a write; after the last its calls are lost. Default: 1, 4, 15.
+        settings: Bucket, keys, sampling percentage and the limit of the queue.
+        put: Writes an object, given key and content. Any exception means that it was not written.
+        prepare: Prepares for the first write, in the writing thread. Default: no preparation.
+        generator: Selects the calls of the sample. Default: a new one.
+        flush_bytes: Bytes that trigger a write. Default: 4 MiB, or a quarter of the queue's limit.
+        flush_seconds: Longest time until a queued call is written while S3 responds. Default: 10.
+        pauses: Seconds between attempts of a write; after the last, its calls are lost. Default: 1, 4, 15.
 
     Example:
         >>> bucket = CaptureBucket(settings)  # doctest: +SKIP
@@ -113,7 +113,7 @@ class Recorder:
         self._flush_seconds = flush_seconds
         self._pauses = pauses
         self._queue: deque[tuple[int, bytes]] = deque()
-        # each counter has one writer: the thread that answers, or the one that writes
+        # each counter is only written by one thread, the serving or the writing one
         self._bytes_in = self._bytes_out = 0
         self._dropped = self._written = self._lost = 0
         self._wake = threading.Event()
@@ -127,11 +127,11 @@ class Recorder:
         return percent >= 100 or self._random.random() * 100 < percent
 
     def record(self, at: float, line: bytes) -> None:
-        """Keep a call's line for the next write, or count it as dropped where too many bytes wait. Never blocks.
+        """Queue a call's line, or count it as dropped if the queue is full. Never blocks.
 
         Args:
-            at: When the call came, in epoch seconds: its hour is in the key.
-            line: As `line` makes it.
+            at: Time of the call in epoch seconds, whose hour becomes part of the key.
+            line: The call in the form of `line`.
         """
         waiting = self._bytes_in - self._bytes_out + len(line) + _OVERHEAD
         if waiting > self._settings.queue_bytes:
@@ -143,7 +143,7 @@ class Recorder:
             self._wake.set()
 
     def close(self, seconds: float) -> int:
-        """Write pending captures, for at most so long. Returns the number of calls that could not be written any more."""
+        """Write pending captures, for at most ``seconds``. Returns the number of calls that could not be written."""
         self._end.set()
         self._wake.set()
         self._thread.join(seconds)
@@ -155,17 +155,17 @@ class Recorder:
         return left
 
     def gauges(self) -> Gauges:
-        """Return what `/metrics` says of it."""
+        """Return the recorder's metrics for `/metrics`."""
         outcomes = {"written": self._written, "dropped": self._dropped, "lost": self._lost}
         return {
             "mlops_capture_calls_total": (
                 "counter",
-                "Captured calls: written; dropped, as too many bytes waited; lost, as S3 refused them.",
+                "Captured calls: written; dropped, because the queue was full; lost, because S3 rejected them.",
                 outcomes,
             ),
             "mlops_capture_queue_bytes": (
                 "gauge",
-                "Bytes of calls that wait.",
+                "Bytes of queued calls.",
                 float(self._bytes_in - self._bytes_out),
             ),
         }
@@ -174,7 +174,7 @@ class Recorder:
         try:
             if self._prepare is not None:
                 self._prepare()
-        except Exception as error:  # the first write says it again, and tries again
+        except Exception as error:  # the first write tries again and reports the error again
             _log.warning("capture is not ready: %s: %s", type(error).__name__, error)
         while True:
             self._wake.wait(self._flush_seconds)
@@ -199,7 +199,7 @@ class Recorder:
             self._written += len(lines)
         else:
             self._lost += len(lines)
-        # only now are they out of memory
+        # the memory is only released now
         self._bytes_out += sum(map(len, lines)) + _OVERHEAD * len(lines)
 
     def _deliver(self, key: str, content: bytes) -> bool:
@@ -217,7 +217,7 @@ class Recorder:
 
 
 def event_ids() -> Callable[[], str]:
-    """Return a maker of ids that look like UUIDs: random for the process, counted for the call."""
+    """Return a generator of ids in the form of UUIDs: a random prefix for the process, and a counter."""
     prefix, count = str(uuid.uuid4())[:24], 0
 
     def make() -> str:
@@ -229,7 +229,7 @@ def event_ids() -> Callable[[], str]:
 
 
 class CaptureBucket:
-    """Writes objects of the capture bucket with botocore's client.
+    """Writes objects to the capture bucket with boto3.
 
     Args:
         settings: Bucket and key.
@@ -243,7 +243,7 @@ class CaptureBucket:
         self._client: Any = None
 
     def prepare(self) -> None:
-        """Load boto3 and make the client: a server that captures nothing never does, one that leaves has no time for it."""
+        """Load boto3 and create the client, early because a server that is shutting down has no time for it."""
         import boto3  # noqa: PLC0415 - see above
         from botocore.config import Config  # noqa: PLC0415
 
@@ -259,5 +259,5 @@ class CaptureBucket:
                 Bucket=self._bucket, Key=key, Body=content, ContentType="application/jsonl", **self._encryption
             )
         except Exception:
-            self._client = None  # a session keeps what it found, also that there were no credentials yet
+            self._client = None  # a session caches what it found, including missing credentials
             raise

@@ -1,4 +1,4 @@
-"""What the server counts, in Prometheus' text format; labels are of closed sets, so that no caller makes new series.
+"""Metrics of the server in Prometheus' text format; label values are closed sets, so that callers cannot create new series.
 
 See: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -19,10 +19,10 @@ Gauges = Mapping[str, tuple[str, str, Mapping[str, float] | float]]
 
 
 class Metrics:
-    """Counts answers by route and status, their seconds by route, and predictions. Not for several threads at once.
+    """Counts responses by route and status, their duration by route, and predictions. It is not thread-safe.
 
     Args:
-        model: Labels that say what is served.
+        model: Labels of the served model.
 
     Example:
         >>> metrics = Metrics({"sha256": "ab", "version": "3"})
@@ -39,27 +39,27 @@ class Metrics:
         self._rows = 0
 
     def answered(self, route: str, status: int, seconds: float, *, rows: int = 0) -> None:
-        """Count one answer."""
+        """Count one response."""
         self._answers[route, status] += 1
         self._buckets[route][bisect_left(_BOUNDS, seconds)] += 1
         self._seconds[route] += seconds
         self._rows += rows
 
     def render(self, gauges: Gauges | None = None) -> str:
-        """Return the page.
+        """Return the metrics page.
 
         Args:
-            gauges: Further metrics, as they are now: name to type, help and value (or values by label ``outcome``).
+            gauges: Additional current metrics: name to type, help and value (or values by label ``outcome``).
         """
         return "\n".join([*self._lines(), *_further({} if gauges is None else gauges), ""])
 
     def _lines(self) -> Iterator[str]:
-        yield from _head("mlops_model_info", "gauge", "The model that is served.")
+        yield from _head("mlops_model_info", "gauge", "The served model.")
         yield f"mlops_model_info{_labels(self._model)} 1"
-        yield from _head("mlops_requests_total", "counter", "Answers by route and HTTP status.")
+        yield from _head("mlops_requests_total", "counter", "Responses by route and HTTP status.")
         for (route, status), count in sorted(self._answers.items()):
             yield f"mlops_requests_total{_labels({'route': route, 'status': str(status)})} {count}"
-        yield from _head("mlops_request_seconds", "histogram", "From the request's head to its answer, by route.")
+        yield from _head("mlops_request_seconds", "histogram", "From the request's head to its response, by route.")
         for route, buckets in sorted(self._buckets.items()):
             total = 0
             for bound, count in zip((*map(str, _BOUNDS), "+Inf"), buckets, strict=True):
@@ -67,12 +67,12 @@ class Metrics:
                 yield f"mlops_request_seconds_bucket{_labels({'route': route, 'le': bound})} {total}"
             yield f"mlops_request_seconds_sum{_labels({'route': route})} {self._seconds[route]:.9f}"
             yield f"mlops_request_seconds_count{_labels({'route': route})} {total}"
-        yield from _head("mlops_predictions_total", "counter", "Rows that were predicted.")
+        yield from _head("mlops_predictions_total", "counter", "Predicted rows.")
         yield f"mlops_predictions_total {self._rows}"
 
 
 def process() -> Gauges:
-    """Return what the process uses, under the names that Prometheus' own clients give it."""
+    """Return the resource usage of the process, with the metric names of Prometheus' own clients."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     gauges = {
         "process_cpu_seconds_total": ("counter", "CPU time, user and system.", used.ru_utime + used.ru_stime),

@@ -1,4 +1,4 @@
-"""The server's settings, all from its environment: those of SageMaker's contract, and what a pod's manifest adds."""
+"""Settings of the server, all from environment variables: those of SageMaker's contract, and those of a pod's manifest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from mlops_runtime.serving.model_source import ModelEnvironment
 from mlops_runtime.serving.served_model import ModelError
 
-# InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
+# InvokeEndpoint rejects longer bodies (botocore, sagemaker-runtime, BodyBlob)
 MAX_BODY_BYTES = 6_291_456
 _MOST_WORKERS = 256
 _MOST_WAITING = 1_000  # milliseconds
 MAX_CAPTURE_BYTES = 32 * 1024**2
-# by one of these botocore finds credentials in a container
+# botocore finds credentials in a container by one of these
 # See: https://docs.aws.amazon.com/boto3/latest/guide/credentials.html
 _CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -26,16 +26,16 @@ _CREDENTIALS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSettings:
-    """Data capture by the server itself, where the platform does not capture (EKS).
+    """Data capture by the server itself, on platforms without it (EKS).
 
     Args:
-        bucket: Where to.
-        prefix: Before ``<endpoint>/<variant>/yyyy/mm/dd/hh/``.
-        endpoint: Name of the service, the key's first folder.
-        variant: The key's second folder.
-        percent: Percent of the calls.
-        queue_bytes: Bytes that wait for S3 at most; what comes above is counted as dropped.
-        kms_key: Key of the objects. Default: the bucket's own.
+        bucket: The capture bucket.
+        prefix: Key prefix before ``<endpoint>/<variant>/yyyy/mm/dd/hh/``.
+        endpoint: Name of the service, the first folder of the key.
+        variant: The second folder of the key.
+        percent: Percentage of calls to capture.
+        queue_bytes: Maximum bytes of the queue for S3; calls beyond it are dropped and counted.
+        kms_key: KMS key of the objects. Default: the bucket's own.
     """
 
     bucket: str
@@ -55,19 +55,19 @@ class Settings:
         model_directory: ``$MLOPS_OPT_ML/model``. Default: ``/opt/ml/model``.
         host: ``MLOPS_BIND_HOST``. Default: all interfaces, as a container needs.
         port: ``SAGEMAKER_BIND_TO_PORT``. Default: 8080.
-        model_environment: Where a model that is not ONNX runs, and what it may do. Default: only ONNX is served.
-        names: ``MLOPS_HOSTS``, names by which the server is called, divided by commas; requests by others, and those of pages of
-            other sites, are refused. Default: it is called by any name, as behind a load balancer.
-        model_sha256: ``MLOPS_MODEL_SHA256``. Default: not compared, and a log line says so.
+        model_environment: Environment of models that are not ONNX, and what loading may do. Default: only ONNX is served.
+        names: ``MLOPS_HOSTS``, host names of the server, separated by commas; requests with other names and from pages of other
+            sites are refused. Default: any name, as behind a load balancer.
+        model_sha256: ``MLOPS_MODEL_SHA256``. Default: not compared, which is logged.
         max_body_bytes: ``MLOPS_MAX_BODY_BYTES``. Default: InvokeEndpoint's limit.
         signature_sha256: ``MLOPS_SIGNATURE_SHA256``, of ``signature.json``. Default: not compared.
         name: ``MLOPS_ENDPOINT``, the model's name in the Open Inference Protocol. Default: ``model``.
-        workers: ``MLOPS_WORKERS``, processes of a model that is not ONNX. Default: as many as the CPUs that the server may use, and
-            as its memory has room for (`fitting_workers`).
-        batch_seconds: ``MLOPS_BATCH_MILLISECONDS``, how long a call waits at most to be answered together with others. Default: no
-            call waits.
-        online_table: ``MLOPS_ONLINE_TABLE``, where a model that says so looks up features, in DynamoDB. Default: such a model
-            is refused.
+        workers: ``MLOPS_WORKERS``, processes of a model that is not ONNX. Default: one per CPU that the server may use, limited by
+            its memory (`fitting_workers`).
+        batch_seconds: ``MLOPS_BATCH_MILLISECONDS``, longest time that a call waits to be batched with others. Default: no
+            batching.
+        online_table: ``MLOPS_ONLINE_TABLE``, the DynamoDB table in which models look up features. Default: models with lookups
+            are rejected.
         capture: ``MLOPS_CAPTURE_URI`` with ``MLOPS_CAPTURE_PERCENT``, ``MLOPS_CAPTURE_BYTES``, ``MLOPS_CAPTURE_KMS_KEY``,
             ``MLOPS_ENDPOINT`` and ``MLOPS_VARIANT``. Default: the server captures nothing.
     """
@@ -91,7 +91,7 @@ class Settings:
         """Read the settings.
 
         Raises:
-            ValueError: With everything that is wrong.
+            ValueError: With every problem.
         """
         problems: list[str] = []
         port = _number(environment, "SAGEMAKER_BIND_TO_PORT", 8080, 65535, problems)
@@ -108,7 +108,7 @@ class Settings:
             raise ValueError("; ".join(problems))
         return cls(
             model_directory=Path(environment.get("MLOPS_OPT_ML", "/opt/ml")) / "model",
-            host=environment.get("MLOPS_BIND_HOST", "0.0.0.0"),  # noqa: S104 - a container is reached from outside itself
+            host=environment.get("MLOPS_BIND_HOST", "0.0.0.0"),  # noqa: S104 - a container must be reachable from outside
             port=port,
             model_sha256=environment.get("MLOPS_MODEL_SHA256") or None,
             max_body_bytes=body,
@@ -148,7 +148,7 @@ def _capture(environment: Mapping[str, str], problems: list[str]) -> CaptureSett
     if not any(environment.get(name) for name in _CREDENTIALS):
         problems.append(
             "MLOPS_CAPTURE_URI is set, but the container has no credentials, as under SageMaker's network isolation: "
-            "leave it out there and let the endpoint capture (DataCaptureConfig); in a pod, give the service account a "
+            "omit it there and let the endpoint capture (DataCaptureConfig); in a pod, give the service account a "
             f"pod identity association. One of {', '.join(_CREDENTIALS)} is expected"
         )
     return CaptureSettings(

@@ -1,7 +1,7 @@
-"""``signature.json`` as a person brings it: every problem at once, unknown keys among them.
+"""Validate a hand-written ``signature.json``: every problem is reported at once, including unknown keys.
 
-Programs ignore keys that they do not know, since a later version of a contract only adds optional ones. In a file that a person
-writes, such a key is a mistake: a misspelt ``nullable`` would allow no null.
+Programs ignore unknown keys, since a later version of a contract only adds optional ones. In a hand-written file, an unknown key
+is a mistake: a misspelt ``nullable`` would allow no null.
 """
 
 import json
@@ -18,7 +18,7 @@ COLUMN_KEYS = tuple(field.name for field in fields(SignatureColumn))
 
 
 def read_signature(content: bytes) -> tuple[ModelSignature | None, list[str]]:
-    """Return the signature of a file, None where it is not one, and every problem of it, without the file's name.
+    """Return the signature in a file, None if it is invalid, and every problem, without the file's name.
 
     Example:
         >>> print(read_signature(b'{"inputs": [{"name": "age", "type": "number", "nulable": true}], "output": "y"}')[1][0])
@@ -37,7 +37,7 @@ def read_signature(content: bytes) -> tuple[ModelSignature | None, list[str]]:
 
 
 def signature_text(problems: Collection[str]) -> str:
-    """Return problems of a signature as one text with the file's name."""
+    """Return the problems of a signature as one message with the file's name."""
     return f"{SIGNATURE_FILE}: {'; '.join(problems)}"
 
 

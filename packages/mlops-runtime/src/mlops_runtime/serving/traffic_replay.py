@@ -1,4 +1,4 @@
-"""Send rows at their own times, hour by hour, on a clock that is moved, and put their labels when they are due."""
+"""Send rows at their own times on a clock that is moved hour by hour, and upload their labels when they are due."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ from mlops_runtime.serving.row_calls import AnsweredCall
 
 HOUR = timedelta(hours=1)
 WEEK = timedelta(weeks=1)
-# captures of an hour are counted and its windows decided a quarter past the next
+# captures of an hour are counted, and its windows decided, 15 minutes after the hour ends
 SETTLED = timedelta(minutes=15)
 _SHOWN = 3
 
 
 class ReplayError(ValueError):
-    """Rows that cannot be sent at their times; the message says which, and what to do."""
+    """Rows cannot be sent at their times; the message says which, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowsOfHour:
-    """The rows of an hour by their places in the file, and the hour in which they are sent."""
+    """The row numbers of an hour, and the hour in which they are sent."""
 
     hour: datetime
     rows: tuple[int, ...]
@@ -34,12 +34,12 @@ def plan_hours(
     """Return the hours that have rows, in order; rows of an hour are in the order of their times.
 
     Args:
-        times: When each row happened, as datetime or ISO 8601; UTC without a zone.
-        since: Leave out rows before. Default: none.
-        until: Leave out rows from then on. Default: none.
+        times: Time of each row, as datetime or ISO 8601; UTC without a zone.
+        since: Skip earlier rows. Default: no limit.
+        until: Skip rows from this time on. Default: no limit.
 
     Raises:
-        ReplayError: If a time is not one, or no row is left.
+        ReplayError: If a time is invalid, or no row is left.
 
     Example:
         >>> [(each.hour.hour, each.rows) for each in plan_hours(["2017-08-07T06:30", "2017-08-07T05:10", "2017-08-07T06:01"])]
@@ -49,14 +49,14 @@ def plan_hours(
     wrong = [row for row, at in enumerate(found) if at is None]
     if wrong:
         shown = ", ".join(f"{row + 1}: {str(times[row])[:40]!r}" for row in wrong[:_SHOWN])
-        raise ReplayError(f"a time must be a timestamp or ISO 8601: it is not in {len(wrong)} rows ({shown})")
+        raise ReplayError(f"a time must be a timestamp or ISO 8601; {len(wrong)} rows have other values ({shown})")
     known = [
         (at.astimezone(UTC), row)
         for row, at in enumerate(found)
         if at is not None and (since is None or at >= since) and (until is None or at < until)
     ]
     if not known:
-        raise ReplayError(f"none of {len(times)} rows is between the times that were asked for")
+        raise ReplayError(f"none of {len(times)} rows is in the requested period")
     hours: dict[datetime, list[int]] = {}
     for at, row in sorted(known):
         hours.setdefault(_hour(at), []).append(row)
@@ -64,7 +64,7 @@ def plan_hours(
 
 
 def shifted(hours: Sequence[RowsOfHour], now: datetime) -> list[RowsOfHour]:
-    """Return the hours moved by whole weeks, so that the first is not before now: weekdays and hours of the day stay.
+    """Move the hours by whole weeks, so that the first is not in the past; weekdays and hours of the day are preserved.
 
     Example:
         >>> past = [RowsOfHour(datetime(2017, 8, 7, 6, tzinfo=UTC), (0,))]
@@ -87,21 +87,21 @@ class Clock(Protocol):
         """Return the time in the cloud."""
 
     def move(self, to: datetime) -> None:
-        """Move the cloud's clock forward; what is due on the way runs."""
+        """Move the cloud's clock forward, running everything due in between."""
 
 
 @dataclass(slots=True)
 class ReplayCounts:
-    """What a replay did so far.
+    """Progress of a replay.
 
     Args:
-        rows: Rows that were sent.
-        calls: Calls that were made.
-        answers: Rows by what came of them: 200, another status, or the code of an error.
-        problems: What was wrong the first time, by the same.
+        rows: Number of rows sent.
+        calls: Number of calls.
+        answers: Rows by result: 200, another status, or an error code.
+        problems: The first problem of each result.
         labels_added: Labels of rows that had none.
         labels_replaced: Labels that differ from an earlier one.
-        labels_unchanged: Labels that were there already.
+        labels_unchanged: Labels that existed already.
         labels_unknown: Labels without a call.
         hour: The last hour whose rows were all sent; None before.
     """
@@ -141,18 +141,18 @@ class TrafficReplay:
     """A replay of rows.
 
     Args:
-        hours: What is sent when.
-        rows: The rows of the file, as they are sent.
-        send: Sends rows with their ids; takes the number of the first row.
+        hours: Row numbers by hour.
+        rows: The rows of the file, in the form in which they are sent.
+        send: Sends rows with their ids; also gets the number of the first row.
         clock: The cloud's clock.
-        is_moved: Whether the clock is moved to the hours of the rows; else all rows are sent now, one hour of them after another.
-        ids: Id a row. Default: none, so no labels.
+        is_moved: Whether the clock is moved to the hours of the rows; else all rows are sent now, one hour after the other.
+        ids: Id of each row. Default: none, so no labels.
         labels: Columns of labels. Default: none.
-        put: Puts labels of ids that were sent between two times.
-        delay: How long after its hour a label is known; whole hours.
-        wait: Waits for a real second or more, for a replay that is not as fast as it can be.
-        speed: Seconds of the rows' time in a real second. Default: as fast as it can be.
-        real: Real time in seconds, of any beginning.
+        put: Uploads labels for ids that were sent between two times.
+        delay: Time from the end of a row's hour until its label is known, in whole hours.
+        wait: Sleeps for a number of real seconds; used with ``speed``.
+        speed: Seconds of row time per real second. Default: as fast as possible.
+        real: Monotonic real time in seconds.
     """
 
     hours: Sequence[RowsOfHour]
@@ -171,14 +171,14 @@ class TrafficReplay:
     def run(self, counts: ReplayCounts) -> Iterator[ReplayCounts]:
         """Send everything; yield the counts after each hour.
 
-        An end between two yields leaves whole calls: what was sent is captured, its ids are written, and labels that are not
-        put yet can be put by hand.
+        If the replay stops between two yields, it leaves only complete calls: rows that were sent are captured, their ids are
+        written, and the remaining labels can be uploaded by hand.
 
         Args:
-            counts: Kept up to date also within an hour.
+            counts: Updated during the replay, also within an hour.
 
         Raises:
-            ReplayError: If the first hour is over already, or none of its calls was answered.
+            ReplayError: If the first hour is already over, or none of its calls succeeded.
         """
         self._check()
         began, start, due = self.real(), _hour(self.clock.now()), list[tuple[datetime, RowsOfHour]]()
@@ -203,8 +203,8 @@ class TrafficReplay:
         first, now = self.hours[0].hour, self.clock.now()
         if self.is_moved and first < _hour(now):
             raise ReplayError(
-                f"the first row is of {first:%Y-%m-%dT%H}, and the cloud's clock is at {now:%Y-%m-%dT%H:%M} and cannot be set "
-                "back; add --shift to move the rows by whole weeks, --from TIME to leave rows out, or set the clock of a new cloud "
+                f"the first row is from {first:%Y-%m-%dT%H}, and the cloud's clock is at {now:%Y-%m-%dT%H:%M} and cannot be set "
+                "back; add --shift to move the rows by whole weeks, --from TIME to skip rows, or set the clock of a new cloud "
                 "before its first deployment: mlops local clock --to TIME"
             )
 
@@ -219,12 +219,12 @@ class TrafficReplay:
             counts.add(call)
         if counts.hour is None and not counts.answers.get("200"):
             status, problem = next(iter(counts.problems.items()))
-            raise ReplayError(f"no call of the first hour was answered ({status}): {problem}")
+            raise ReplayError(f"no call of the first hour succeeded ({status}): {problem}")
 
     def _put_due(
         self, due: list[tuple[datetime, RowsOfHour]], until: datetime | None, counts: ReplayCounts, start: datetime
     ) -> list[tuple[datetime, RowsOfHour]]:
-        """Put labels that are due up to a time, each at its own; return those that are not."""
+        """Upload the labels that are due until a time, each at its own time; return the remaining ones."""
         while self.put is not None and due and (until is None or due[0][0] <= until):
             at, each = due.pop(0)
             if self.is_moved:

@@ -1,6 +1,6 @@
-"""Rows of a table that a server refuses by a model's signature: found before a model is measured, with how many there are.
+"""Find the rows of a table that a server would reject by the model's signature, before the model is evaluated.
 
-The server reports it for one request, with its first rows; here a whole table is read at once.
+A server only reports the first problems of a single request; this module checks a whole table at once.
 """
 
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ Mask = npt.NDArray[np.bool_]
 
 
 def unfit_rows(table: Any, signature: ModelSignature, where: str) -> list[str]:
-    """Return what of a table the server refuses: all nulls in one problem, and one for each way in which a column is wrong.
+    """Return what a server would reject in a table: one problem for all nulls, and one for each kind of invalid value of a column.
 
     Args:
-        table: An Arrow table; a column that it does not have is skipped.
-        signature: The model's columns.
-        where: What the table is called.
+        table: An Arrow table; columns that it lacks are skipped.
+        signature: The model's signature.
+        where: Name of the table in messages.
 
     Example:
         >>> age = SignatureColumn(name="age", type="number")
         >>> print(unfit_rows(pa.table({"age": [3, None]}), ModelSignature(inputs=(age,), output="y"), "the holdout")[0])
-        the holdout has nulls where signature.json allows none: 'age' in 1 of 2 rows (1 from 0); say "nullable": true where ...
+        the holdout has nulls where signature.json allows none: 'age' in 1 of 2 rows (1 from 0); set "nullable": true if ...
     """
     nulls: list[str] = []
     problems: list[str] = []
@@ -37,7 +37,7 @@ def unfit_rows(table: Any, signature: ModelSignature, where: str) -> list[str]:
         if column.name in table.column_names:
             problems += _problems(table.column(column.name), column, signature, where, nulls)
     if nulls:
-        fix = 'say "nullable": true where the model takes missing values, else fill them before training and in every request'
+        fix = 'set "nullable": true if the model accepts missing values, else fill them before training and in every request'
         problems.insert(0, f"{where} has nulls where signature.json allows none: {', '.join(nulls)}; {fix}")
     return problems
 

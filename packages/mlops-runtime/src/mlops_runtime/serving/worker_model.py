@@ -1,7 +1,7 @@
-"""A model in a process of its own, with the Python of its own environment: started, asked, and given up.
+"""A model that runs in worker processes, with the Python of its own environment.
 
-Nothing of the model is loaded here. Its process gets no credentials, no proxy and no variables of this one; rows and answers go
-over a socket pair, never a port or a pickle.
+Nothing of the model is loaded in this process. Workers get no credentials, no proxy and no environment variables of it; rows and
+predictions are exchanged over a socket pair, never a port or a pickle.
 """
 
 import struct
@@ -41,22 +41,22 @@ Gone = Callable[[], None]
 
 
 class WorkerModel:
-    """A model's processes; each answers one call after another.
+    """The worker processes of a model; each handles one call at a time.
 
     Args:
-        folder: The model's folder, compared with its manifest.
+        folder: The model's folder, which is verified against its manifest.
         python: The interpreter of the model's environment.
-        expected_sha256: What ``mlops-model.json`` must hash to. Default: not compared.
-        expected_signature_sha256: What ``signature.json`` must hash to. Default: not compared.
-        requirements_sha256: Hash of the lock that the environment was made of. Default: not compared.
+        expected_sha256: Expected hash of ``mlops-model.json``. Default: not compared.
+        expected_signature_sha256: Expected hash of ``signature.json``. Default: not compared.
+        requirements_sha256: Hash of the lock that the environment was built from. Default: not compared.
         trusts: What loading may do. Default: read data and run the model's own code, but not unpickle.
-        gone: Called once when a process has ended while it was needed. Default: nothing.
-        answer_seconds: How long one call may take before the process is killed. Default: 55.
-        load_seconds: How long loading may take. Default: 600.
-        workers: How many processes load the model, each into its own memory. Default: 1.
+        gone: Called once if a process ends while it is needed. Default: nothing is called.
+        answer_seconds: Timeout of one call, after which the processes are killed. Default: 55.
+        load_seconds: Timeout of loading. Default: 600.
+        workers: Number of processes, each with its own copy of the model in memory. Default: 1.
 
     Raises:
-        ModelError: If the folder is not what was registered, or its model does not load.
+        ModelError: If the folder is not the registered model, or the model fails to load.
 
     Example:
         >>> model = WorkerModel(Path("/opt/ml/model"), python=Path("/opt/model/bin/python"))  # doctest: +SKIP
@@ -82,8 +82,8 @@ class WorkerModel:
         self.manifest, self.signature_sha256 = manifest, manifest.files[SIGNATURE_FILE]
         if expected_signature_sha256 is not None and self.signature_sha256 != expected_signature_sha256.lower():
             raise ModelError(
-                f"{SIGNATURE_FILE} has SHA-256 {self.signature_sha256}, expected {expected_signature_sha256}: not the model that "
-                "was registered"
+                f"{SIGNATURE_FILE} has SHA-256 {self.signature_sha256}, expected {expected_signature_sha256}: not the registered "
+                "model"
             )
         if manifest.trust not in trusts:
             raise ModelError(trust_refusal(manifest.entry, manifest.flavor, manifest.trust, allowed=trusts))
@@ -100,28 +100,28 @@ class WorkerModel:
             raise ModelError(f"{SIGNATURE_FILE}: {'; '.join(problems)}")
         if not python.is_file():
             raise ModelError(
-                f"the model's environment has no {python}; serve it by an image built from its requirements.lock"
+                f"the model's environment has no {python}; serve it with an image built from its requirements.lock"
             )
         self._gone, self._codes = gone, CategoryCodes(self.signature)
         self._number = np.dtype(number_type(self.signature)).newbyteorder("<")
         self._processes: list[WorkerProcess] = []
         self._idle: SimpleQueue[WorkerProcess] = SimpleQueue()
         try:
-            for _ in range(workers):  # they load side by side
+            for _ in range(workers):  # they load in parallel
                 self._processes.append(WorkerProcess("the model", _PROGRAM, python, str(folder)))
             for process in self._processes:
                 process.wait(load_seconds, answer_seconds)
                 self._idle.put(process)
         except (SlowModelError, ModelError) as error:
             self.close()
-            raise ModelError(f"{manifest.entry} does not load: {error}") from error
+            raise ModelError(f"{manifest.entry} failed to load: {error}") from error
 
     def predict(self, rows: Matrix) -> Matrix:
-        """Return one prediction a row.
+        """Return one prediction per row.
 
         Raises:
-            ModelError: If the model fails, or does not give one prediction a row.
-            SlowModelError: If it has not answered in time; its process is killed.
+            ModelError: If the model fails, or does not return one prediction per row.
+            SlowModelError: If it does not respond in time; its processes are killed.
             WorkerGoneError: If its process has ended.
         """
         body = np.ascontiguousarray(self._codes.of(rows), self._number).tobytes()
@@ -144,7 +144,7 @@ class WorkerModel:
         return tuple(process.pid for process in self._processes)
 
     def close(self) -> None:
-        """End the model's processes, and those that they started."""
+        """Kill the model's processes, and those that they started."""
         for process in self._processes:
             process.close()
 

@@ -1,7 +1,7 @@
-"""A process of other code, with the Python of its own environment: started, asked over a socket pair, and given up.
+"""A process that runs other code with the Python of its own environment, connected by a socket pair.
 
-It gets no credentials, no proxy and no variables of this one; what is asked and answered goes over the socket, never a port or a
-pickle. An answer is a length, a number of columns and as many bytes; a negative length has the error's one line.
+It gets no credentials, no proxy and no environment variables of this process; requests and responses use the socket, never a port
+or a pickle. A response is a length, a number of columns and the bytes; if the length is negative, a one-line error message.
 """
 
 import contextlib
@@ -20,18 +20,18 @@ _ANSWER = struct.Struct("<qq")
 
 
 class WorkerGoneError(ModelError):
-    """The process has ended; who needs it must end too."""
+    """The process has ended; a caller that depends on it must end too."""
 
 
 class WorkerProcess:
     """One process, and the socket to it.
 
     Args:
-        what: What it is called in errors: ``the model``.
-        program: A file of the standard library and of what its environment has. It gets the descriptor of its socket, then the
-            arguments.
-        python: The interpreter of its environment.
-        arguments: Its arguments.
+        what: Its name in error messages, such as ``the model``.
+        program: A file that uses the standard library and packages of the environment. Its arguments are the descriptor of its
+            socket, then ``arguments``.
+        python: The interpreter of the environment.
+        arguments: Further arguments.
 
     Raises:
         ModelError: If it cannot be started.
@@ -57,12 +57,12 @@ class WorkerProcess:
             theirs.close()
 
     def wait(self, load_seconds: float, answer_seconds: float) -> None:
-        """Wait until it says that it has loaded what it needs.
+        """Wait until the process reports that it has loaded.
 
         Raises:
-            ModelError: If it says that it failed.
-            SlowModelError: If it has not loaded in time.
-            WorkerGoneError: If its process has ended.
+            ModelError: If it reports an error.
+            SlowModelError: If it does not load in time.
+            WorkerGoneError: If it has ended.
         """
         self._wire.settimeout(load_seconds)
         try:
@@ -74,12 +74,12 @@ class WorkerProcess:
         self._wire.settimeout(answer_seconds)
 
     def ask(self, request: bytes) -> tuple[bytes, int]:
-        """Return the bytes of an answer, and how many columns it has.
+        """Send a request; return the bytes of the response and its number of columns.
 
         Raises:
-            ModelError: If it says that it failed.
-            SlowModelError: If it has not answered in time.
-            WorkerGoneError: If its process has ended.
+            ModelError: If the process reports an error.
+            SlowModelError: If it does not respond in time.
+            WorkerGoneError: If it has ended.
         """
         try:
             self._wire.sendall(request)
@@ -95,14 +95,14 @@ class WorkerProcess:
         return self._process.pid
 
     def close(self) -> None:
-        """End the process, and those that it started."""
+        """Kill the process, and those that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._wire.close()
 
     def _gone(self, when: str = "") -> WorkerGoneError:
-        with contextlib.suppress(subprocess.TimeoutExpired):  # its socket closes a little before it ends by itself
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its socket closes shortly before it exits
             self._process.wait(_END_SECONDS)
         self.close()
         return WorkerGoneError(
@@ -122,7 +122,7 @@ class WorkerProcess:
             try:
                 part = self._wire.recv(count - len(data))
             except TimeoutError as error:
-                raise SlowModelError(f"{self._what} has not answered within {self._wire.gettimeout():g} s") from error
+                raise SlowModelError(f"{self._what} has not responded within {self._wire.gettimeout():g} s") from error
             if not part:
                 raise WorkerGoneError("its process has ended")
             data += part
