@@ -299,8 +299,8 @@ def test_a_retrained_candidate_is_compared_with_it(vendor: Deployed) -> None:
 @pytest.mark.parametrize(
     ("fault", "outcome", "reason"),
     [
-        ("few", "REJECTED", "candidate could not predict the holdout: the server answered "),
-        ("words", "REJECTED", "candidate could not predict the holdout: the server answered 'many' for row 0"),
+        ("few", "REJECTED", "candidate could not predict the holdout: the server returned "),
+        ("words", "REJECTED", "candidate could not predict the holdout: the server returned 'many' for row 0"),
         ("fails", "FAILED", "AlgorithmError: See job logs for more information"),
         ("dies", "FAILED", "AlgorithmError: See job logs for more information"),
         ("unready", "FAILED", "AlgorithmError: the container did not pass the ping health check"),

@@ -239,7 +239,7 @@ def test_a_candidate_that_is_not_finite_is_counted(inputs: Inputs, models: Any, 
         ({"plan": replace(PLAN, block="shop", label="sold")}, "split 'holdout' lacks 'sold', 'shop'; it has 'price'"),
         (
             {"manifest": replace(MANIFEST, split={})},
-            "the manifest's split must name trained_until, holdout_from, holdout_until, it names nothing",
+            "the manifest's split must have trained_until, holdout_from, holdout_until, it has nothing",
         ),
         ({"label": [0.0] * 300}, "label 'units' is 0 in every holdout row"),
         ({"label": [None] * 300}, "label 'units' must be known for every holdout row, 300 of 300"),
@@ -264,7 +264,7 @@ def test_a_holdout_that_could_not_be_served_is_a_failure_of_the_candidate(inputs
     evaluation, _ = evaluate(PLAN, replace(inputs, holdout=holdout), URI, timer=lambda: 0.0)
     assert evaluation.failures == (
         f"the holdout has nulls where signature.json allows none: 'price' in 1 of {len(price)} rows (1 from 0); say "
-        '"nullable": true where the model takes missing values, else fill them before training and in every request',
+        '"nullable": true if the model accepts missing values, else fill them before training and in every request',
     )
     assert evaluation.milliseconds_a_row is None
 
@@ -418,9 +418,9 @@ def test_a_manifest_says_the_times_of_its_rows(inputs: Inputs) -> None:
     wrong = replace(MANIFEST, semantics=replace(MANIFEST.semantics, as_of="event_time"), split=said)
     given = replace(inputs, train=train, holdout=holdout, manifest=wrong)
     assert evaluate(plan, given, URI)[0].failures == (
-        "the manifest does not say the times of its rows: trained_until is 2017-07-31, the training split reaches "
+        "the manifest's times do not match its rows: trained_until is 2017-07-31, the training split reaches "
         "2017-08-01T00:00:00+00:00",
-        "the manifest does not say the times of its rows: holdout_from is 2017-08-04, the holdout begins "
+        "the manifest's times do not match its rows: holdout_from is 2017-08-04, the holdout begins "
         "2017-08-03T00:00:00+00:00",
     )
     right = replace(wrong, split=said | {"trained_until": "2017-08-01", "holdout_from": "2017-08-03"})
@@ -562,7 +562,7 @@ def test_a_candidate_that_takes_the_label_as_an_input_is_a_failure(inputs: Input
     environment = ModelEnvironment(python=PYTHON, requirements_sha256=LOCK)
     found, _ = evaluate(PLAN, replace(inputs, candidate=archive, environment=environment), URI)
     assert found.metrics["candidate"] == 0.0
-    assert found.failures == ("the candidate takes the label 'units' as an input, which no request has",)
+    assert found.failures == ("the candidate uses the label 'units' as an input, which requests do not have",)
 
 
 def answered(root: Path, inputs: Inputs, answers: str, *, pickled: bool = False) -> Path:
@@ -611,8 +611,8 @@ def test_a_candidate_behind_its_own_server_is_measured_by_what_it_answered(input
     ("change", "pickled", "reason"),
     [
         (lambda a: a[:-1], False, "candidate could not predict the holdout: the server answered 301 predictions"),
-        (lambda a: ["n/a", *a[1:]], False, "the server answered 'n/a' for row 0, a number is expected"),
-        (lambda a: [*a[:-1], a[-1] + 1], False, "when it is asked again; rows must not depend on each other"),
+        (lambda a: ["n/a", *a[1:]], False, "the server returned 'n/a' for row 0, expected a number"),
+        (lambda a: [*a[:-1], a[-1] + 1], False, "when repeated; rows must not depend on each other"),
         (lambda a: a, True, "model.joblib is a pickle, and the container is declared with trust 'code'"),
     ],
 )

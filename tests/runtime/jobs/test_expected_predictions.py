@@ -54,24 +54,24 @@ def test_the_row_that_differs_most_is_named_with_both_values() -> None:
     ("expected", "message"),
     [
         (pa.table({"score": [1.0]}), "must have a column 'prediction', got score"),
-        (pa.table({"prediction": [1.0]}), "1 predictions were given for 3 rows of the holdout; give one a row"),
+        (pa.table({"prediction": [1.0]}), "1 predictions were given for 3 rows of the holdout; provide one per row"),
         (pa.table({"shop": [7], "prediction": [1.0]}), "name rows by shop, which the holdout does not have"),
         (
             pa.table({"store": [5], "prediction": [1.0]}),
-            "1 of 1 predictions are of no row of the holdout, such as store=5",
+            "1 of 1 predictions match no row of the holdout, such as store=5",
         ),
-        (pa.table({"week": [date(2017, 7, 3)], "prediction": [1.0]}), "week name more than one row of the holdout"),
+        (pa.table({"week": [date(2017, 7, 3)], "prediction": [1.0]}), "week identify more than one row of the holdout"),
         (
             pa.table({"store": pa.array([], pa.int64()), "prediction": pa.array([], pa.float64())}),
-            "3 of 3 rows of the holdout have no prediction, such as store=7; give one for each row",
+            "3 of 3 rows of the holdout have no prediction, such as store=7; provide one for each row",
         ),
         (
             pa.table({"store": [7, 9], "prediction": [1.0, None]}),
-            "1 of 3 rows of the holdout have no prediction, such as store=8; give one for each row",
+            "1 of 3 rows of the holdout have no prediction, such as store=8; provide one for each row",
         ),
         (
             pa.table({"store": [7, 8, 9, 7], "prediction": [1.0, 2.0, None, 5.0]}),
-            "4 predictions were given for 3 rows of the holdout; give one for each row",
+            "4 predictions were given for 3 rows of the holdout; provide one for each row",
         ),
     ],
 )
@@ -125,9 +125,9 @@ def test_outputs_have_units_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("column", "predictions", "message"),
     [
-        ([1.0] * 3, LISTS, "predictions must be lists of 3 numbers, as the model gives them, got double"),
-        ([[1.0, 2.0]] * 3, LISTS, "predictions must be lists of 3 numbers, as the model gives them, got one of 2"),
-        ([[1.0]] * 3, PREDICTIONS, "predictions have lists, the model gives one number a row"),
+        ([1.0] * 3, LISTS, "predictions must be lists of 3 numbers, as the model returns them, got double"),
+        ([[1.0, 2.0]] * 3, LISTS, "predictions must be lists of 3 numbers, as the model returns them, got one of 2"),
+        ([[1.0]] * 3, PREDICTIONS, "predictions are lists, but the model returns one number per row"),
     ],
 )
 def test_fails_for_predictions_of_another_kind_of_model(column: list[Any], predictions: Any, message: str) -> None:

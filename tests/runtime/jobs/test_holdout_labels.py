@@ -199,7 +199,7 @@ def test_three_classes_where_the_holdout_has_two_is_one_message(tmp_path: Path) 
             "outputs in their order, weight, waist, got waist, weight",
         ),
         ("numbers", {"label": "waist"}, "label must be the first of labels, weight, got waist"),
-        ("classes", {"labels": ("cultivar",)}, 'its signature must say "kind": "numbers" with these as outputs'),
+        ("classes", {"labels": ("cultivar",)}, 'its signature must have "kind": "numbers" with these as outputs'),
     ],
 )
 def test_a_plan_of_another_kind_is_refused_by_name(kind: str, change: dict[str, Any], message: str) -> None:
@@ -214,7 +214,7 @@ def test_a_vector_without_a_function_is_refused_by_name() -> None:
     """It has no loss: nothing is made up. And a function measures nothing else."""
     vector = replace(kinds.signature("classes"), kind="vector", classes=None, width=16)
     with pytest.raises(
-        JobError, match="a vector of 16 numbers, which macro_log_loss does not measure; name a file with"
+        JobError, match="a vector of 16 numbers, which macro_log_loss does not measure; pass a file with"
     ):
         read_labels(kinds.PLANS["classes"], vector, kinds.wine())
     plan = kinds.PLANS["vector"]
@@ -310,8 +310,8 @@ def test_a_function_that_fails_names_whose_predictions(tmp_path: Path) -> None:
         ),
         (pa.array([[1.0, 2.0], []] * 40), "40 of 80 are null or empty and 0 numbers are not finite"),
         (pa.array([[1.0, float("nan")]] * 80), "0 of 80 are null or empty and 80 numbers are not finite"),
-        (pa.array([1.0] * 80), "column 'measures' must be of lists of numbers, got double"),
-        (pa.array([["a"]] * 80), "column 'measures' must be of lists of numbers, got list<"),
+        (pa.array([1.0] * 80), "column 'measures' must have lists of numbers, got double"),
+        (pa.array([["a"]] * 80), "column 'measures' must have lists of numbers, got list<"),
     ],
 )
 def test_fails_for_labels_that_are_no_lists_of_numbers(tmp_path: Path, column: Any, message: str) -> None:
@@ -333,7 +333,7 @@ def test_a_naive_vector_may_be_missing_and_not_of_another_width(tmp_path: Path) 
     found, _ = evaluate(plan, replace(inputs, holdout=some), kinds.URI)
     assert found.non_finite["last_measures"] == 1
     wide = inputs.holdout.set_column(place, "last_measures", pa.array([*values[:-1], [1.0, 2.0, 3.0]]))
-    with pytest.raises(JobError, match=r"baseline 'last_measures' must have 2 numbers a row, .*, row 79 has 3"):
+    with pytest.raises(JobError, match=r"baseline 'last_measures' must have 2 numbers per row, .*, row 79 has 3"):
         evaluate(plan, replace(inputs, holdout=wide), kinds.URI)
 
 
@@ -395,7 +395,7 @@ def test_the_macro_log_loss_of_any_blocks_is_scikit_learns(data: st.DataObject, 
         (
             "classes",
             {"facets": (FACET,)},
-            "bias of classes needs the one that counts as positive; set positive_class to one of",
+            "bias of classes needs a positive class; set positive_class to one of",
         ),
         (
             "classes",
@@ -405,7 +405,7 @@ def test_the_macro_log_loss_of_any_blocks_is_scikit_learns(data: st.DataObject, 
         (
             "classes",
             {"positive": 0.5},
-            "positive is a limit of one number, the candidate has classes; name one of barolo",
+            "positive is a limit of one number, the candidate has classes; set positive_class to one of barolo",
         ),
         (
             "numbers",

@@ -75,7 +75,7 @@ def test_scripts_find_channels_and_hyperparameters(tmp_path: Path) -> None:
 
 def test_fails_for_none_or_several_files(tmp_path: Path) -> None:
     """What is ambiguous is named."""
-    with pytest.raises(JobError, match=r"must hold exactly one file \*\.zip, got none"):
+    with pytest.raises(JobError, match=r"must contain exactly one file \*\.zip, got none"):
         single_file(tmp_path, "*.zip")
     for name in ("a.zip", "b.zip"):
         (tmp_path / name).touch()
@@ -154,7 +154,7 @@ def test_fails_for_a_zip_with_paths_outside_itself(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("ok.py", "")
         archive.writestr("../evil.py", "")
-    with pytest.raises(JobError, match=r"evil\.zip must not hold paths outside itself, got '\.\./evil\.py'"):
+    with pytest.raises(JobError, match=r"evil\.zip must not contain paths outside itself, got '\.\./evil\.py'"):
         unpack(tmp_path / "evil.zip", tmp_path / "code")
     assert not (tmp_path / "code").exists()
 

@@ -67,12 +67,12 @@ def test_events_wait_in_the_outbox_without_a_collector(s3, monkeypatch):
     assert first["job"]["namespace"] == "mlops.demand"
     away = lineage(s3, catalog=CATALOG, events="s3://sets/lineage", environment={"OPENLINEAGE_URL": "marquez"})
     (problem,) = built(away)
-    assert "lineage events are not kept or not delivered: url must begin with http" in problem
+    assert "lineage events were not stored or not delivered: url must begin with http" in problem
 
 
 def test_fails_when_events_have_no_catalog_to_name_tables_by():
     """At the start of the job, not at its end."""
-    with pytest.raises(JobError, match="--lineage names tables by the catalog; give --catalog too"):
+    with pytest.raises(JobError, match="--lineage identifies tables by the catalog; pass --catalog too"):
         lineage(events="s3://sets/lineage")
 
 

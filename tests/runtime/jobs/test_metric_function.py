@@ -94,7 +94,7 @@ def test_a_function_that_hangs_is_given_up(tmp_path: Path) -> None:
     """In its row, or when it is loaded; its process is killed."""
     began = time.monotonic()
     for text in ("import time\ndef loss(label, prediction):\n    time.sleep(600)", "while True:\n    pass"):
-        with pytest.raises(JobError, match=r"the metric function has not answered within 1 s"):
+        with pytest.raises(JobError, match=r"the metric function has not responded within 1 s"):
             _losses(tmp_path, text, [[0.0]], [[1.0]], piece_seconds=1.0, load_seconds=1.0)
     assert time.monotonic() - began < 60
 
@@ -120,7 +120,7 @@ def test_another_file_than_the_plans_is_refused(tmp_path: Path) -> None:
     file.write_text("raise SystemExit('loaded')")
     with (
         pytest.raises(
-            JobError, match=r"the metric function has SHA-256 .*, the plan is of a{64}; deploy the stack again"
+            JobError, match=r"the metric function has SHA-256 .*, the plan has a{64}; deploy the stack again"
         ),
         metric_function(file, ModelEnvironment(), expected_sha256="a" * 64),
     ):

@@ -91,10 +91,10 @@ def test_fails_for_columns_that_are_missing_or_of_the_wrong_type(tmp_path: Path)
 
 def test_fails_for_an_empty_split(tmp_path: Path) -> None:
     """No files and no rows are errors."""
-    with pytest.raises(JobError, match="must hold Parquet files, got none"):
+    with pytest.raises(JobError, match="must contain Parquet files, got none"):
         read_split(tmp_path)
     pq.write_table(pa.table({"x": pa.array([], pa.int64())}), tmp_path / "part-0.parquet")
-    with pytest.raises(JobError, match="must hold at least one row, got none"):
+    with pytest.raises(JobError, match="must contain at least one row, got none"):
         read_split(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_a_model_must_repeat_itself(model: Model, table: Any) -> None:
     noise = iter(np.linspace(0, 1e-3, 1000, dtype=np.float32))
     random = variant(model, lambda self, rows: Model.predict(self, rows) + next(noise))
     problems = serving_problems(random, table, model_input(table, model.signature))
-    assert problems[0].endswith("in the same batch; a model must repeat itself")
+    assert problems[0].endswith("in the same batch; a model must be deterministic")
 
 
 def test_a_null_that_may_not_be_sent_is_found_once(model: Model, table: Any) -> None:

@@ -76,8 +76,8 @@ def test_what_fits_has_no_violations(container: Container) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset_format": '{"csv": {"header": true}}'}, "dataset_format must be of sagemakerCaptureJson or"),
-        ({"record_preprocessor_script": "s.py"}, "record_preprocessor_script is not run by this analyzer"),
+        ({"dataset_format": '{"csv": {"header": true}}'}, "dataset_format must be one of sagemakerCaptureJson or"),
+        ({"record_preprocessor_script": "s.py"}, "record_preprocessor_script is not supported by this analyzer"),
         ({"analysis_type": "MODEL_QUALITY"}, "needs records merged with labels, got captures"),
         ({}, "baseline_constraints is not set"),
         ({"baseline_constraints": "absent.json"}, "absent.json cannot be read"),

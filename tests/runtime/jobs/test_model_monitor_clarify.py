@@ -75,7 +75,7 @@ def test_bias_is_compared_with_the_baselines_analysis(container: Container) -> N
             {"label": "y", "facet": [{"name_or_index": "sex", "value_or_threshold": ["f"]}]},
             "facets must be columns of the input, 'sex'",
         ),
-        ({"methods": {"shap": {}}}, "predictor must have a model_name, got None; shap must have a baseline of rows"),
+        ({"methods": {"shap": {}}}, "predictor must have a model_name, got None; shap must have a baseline with rows"),
         ({"label": "y"}, "facet must list at least one group"),
     ],
 )

@@ -124,7 +124,7 @@ def test_one_that_was_trained_on_the_holdout_does_not(tmp_path: Path) -> None:
         ({"holdout_rows": HOLDOUT.drop_columns("at")}, "holdout"),
         (
             {"holdout_rows": HOLDOUT.set_column(4, "at", pa.array(range(300)))},
-            "of the holdout must hold times, got 0 to 299",
+            "of the holdout must have times, got 0 to 299",
         ),
     ],
 )

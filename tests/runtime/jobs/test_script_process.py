@@ -67,8 +67,8 @@ def test_a_log_is_cut_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[s
     code, tail = run(tmp_path, script, log_bytes=MIB)
     printed, said = capfd.readouterr()
     assert (code, tail[-1], len(printed)) == (1, "no rows", MIB)
-    assert "mlops: the script has printed 1 MiB; the rest of its output is left out" in said
-    assert "2 MiB of output were left out: a script may print 1 MiB" in said
+    assert "mlops: the script has printed 1 MiB; the rest of its output is dropped" in said
+    assert "2 MiB of output were dropped: a script may print 1 MiB" in said
 
 
 def test_what_is_printed_arrives_whole_and_in_its_stream(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

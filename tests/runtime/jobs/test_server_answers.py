@@ -62,20 +62,20 @@ def test_answers_are_predictions(text: str, signature: ModelSignature, expected:
     [
         ('{"predictions": [1, 2]}', NUMBER, "the server answered 2 predictions for 3 rows"),
         ("", NUMBER, "the server answered 0 predictions for 3 rows"),
-        ('{"predictions": [1, "yes", 3]}', NUMBER, "the server answered 'yes' for row 1, a number is expected"),
-        ('{"predictions": [1, true, 3]}', NUMBER, "the server answered 'True' for row 1, a number is expected"),
-        ('{"predictions": [1, {"a": 1}, 3]}', NUMBER, "for row 1, a number is expected"),
-        ("1\nyes\n3\n", NUMBER, "the server answered 'yes' for row 1, a number is expected"),
-        ('{"predictions": [[1, 2], [1, 2], [1]]}', NUMBER, "the server answered predictions of 1 and 2 values"),
+        ('{"predictions": [1, "yes", 3]}', NUMBER, "the server returned 'yes' for row 1, expected a number"),
+        ('{"predictions": [1, true, 3]}', NUMBER, "the server returned 'True' for row 1, expected a number"),
+        ('{"predictions": [1, {"a": 1}, 3]}', NUMBER, "for row 1, expected a number"),
+        ("1\nyes\n3\n", NUMBER, "the server returned 'yes' for row 1, expected a number"),
+        ('{"predictions": [[1, 2], [1, 2], [1]]}', NUMBER, "the server returned predictions of 1 and 2 values"),
         ('{"predictions": [[1, 2], [1, 2], [1, 2]]}', NUMBER, "output 'units' has shape (3, 2) for 3 rows"),
         ('{"predictions": [1, 2, 3]}', CLASSES, "output 'kind' has shape (3, 1) for 3 rows; 3 a row are expected"),
         (
             '{"error": "out of memory"}',
             NUMBER,
-            'an answer must be {"predictions": [...]}, got {"error": "out of memory"}',
+            'a response must be {"predictions": [...]}, got {"error": "out of memory"}',
         ),
-        ('{"predictions": [1, 2', NUMBER, "the answers are not JSON from character 0 on"),
-        ("[" * 100_000, NUMBER, "the answers are not JSON from character 0 on"),
+        ('{"predictions": [1, 2', NUMBER, "the responses are not JSON from character 0 on"),
+        ("[" * 100_000, NUMBER, "the responses are not JSON from character 0 on"),
     ],
 )
 def test_what_is_no_prediction_has_a_reason(text: str, signature: ModelSignature, reason: str) -> None:
@@ -91,7 +91,7 @@ def test_the_sample_is_compared_and_cut_off(tmp_path: Path) -> None:
     assert found.predicted.values.tolist() == [1.0, 2.0, 3.0]
     assert found.problems == ()
     (problem,) = read(lay_down(tmp_path / "other", json.dumps({"predictions": [1, 2, 3, 1, 4]}))).problems
-    assert problem.startswith("holdout row 2 gives 3.0 among all rows and 4.0 when it is asked again")
+    assert problem.startswith("holdout row 2 gives 3.0 among all rows and 4.0 when repeated")
 
 
 def test_answers_that_are_no_predictions_are_nan_with_the_reason(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_model_behind_its_server_answers_the_holdout_alone(tmp_path: Path) -> 
     assert (model.signature, model.sha256, model.signature_sha256) == (NUMBER, "a" * 64, "c" * 64)
     assert model.manifest is None
     assert model.predict(np.zeros((3, 1))).tolist() == [1.0, 2.0, 3.0]
-    with pytest.raises(ModelError, match="through its server alone, which was asked 3 rows, not 1"):
+    with pytest.raises(ModelError, match="the model runs only in its server, which predicted 3 rows, not 1"):
         model.predict(np.zeros((1, 1)))
 
 
@@ -119,8 +119,8 @@ def test_fails_on_answers_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=f"of archive {'a' * 64}, expected {'d' * 64}; rows 3, expected 4; remove them"):
         read_answers(folder, artifact_sha256="d" * 64, holdout="b" * 64, rows=4)
     (folder / "more.out").write_text("")
-    with pytest.raises(JobError, match="must hold exactly one file"):
+    with pytest.raises(JobError, match="must contain exactly one file"):
         read(folder)
     (folder / "asked.json").unlink()
-    with pytest.raises(JobError, match=r"asked\.json must lie beside the server's answers"):
+    with pytest.raises(JobError, match=r"asked\.json must be beside the server's responses"):
         read(folder)

@@ -106,20 +106,20 @@ def test_fails_when_the_script_leaves_no_servable_model(models: Any, tmp_path: P
     [
         (
             "os.mkfifo(model / 'model.onnx')",
-            r"left what is not a file in SM_MODEL_DIR: model\.onnx; leave files and folders",
+            r"left what is not a file in SM_MODEL_DIR: model\.onnx; write only files and folders",
         ),
         (
             "open(model / 'model.bin', 'wb').truncate(1024**4)",
             r"wrote 1024\.0 GiB to its model folder, at most 10\.0 GiB are",
         ),
-        ("shutil.rmtree(model)", r"replaced the folder SM_MODEL_DIR; write files into it, and leave it a folder"),
+        ("shutil.rmtree(model)", r"replaced the folder SM_MODEL_DIR; write files into it instead"),
         (
             "[path.unlink() for path in data.iterdir()]",
-            r"deleted a\.parquet in SM_CHANNEL_TRAIN, of which .* leave the channel",
+            r"deleted a\.parquet in SM_CHANNEL_TRAIN, from which .* do not change the channel",
         ),
         (
             "(data / 'a.parquet').write_text('')",
-            r"changed a\.parquet in SM_CHANNEL_TRAIN, of which the model's signature\.json",
+            r"changed a\.parquet in SM_CHANNEL_TRAIN, from which the model's signature\.json",
         ),
     ],
 )
@@ -155,7 +155,7 @@ def test_fails_for_a_script_that_is_not_in_the_zip(tmp_path: Path, script: str) 
     (tmp_path.parent / "outside.py").write_text("")
     assert called(tmp_path, script).returncode == 1
     reason = (tmp_path / "output" / "failure").read_text()
-    assert reason == f"channel code does not hold {script!r}, it holds helper.py, train.py"
+    assert reason == f"channel code does not contain {script!r}, it contains helper.py, train.py"
 
 
 def test_a_script_finds_its_checkpoints(models: Any, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_fails_where_the_image_has_no_environment_for_the_model(tmp_path: Path) 
     assert called(tmp_path, "train.py").returncode == 1
     reason = (tmp_path / "output" / "failure").read_text()
     assert "it is of flavor 'lightgbm', and this image has no environment" in reason
-    assert reason.endswith("name the job's image by ModelImage.from_requirements(lock)")
+    assert reason.endswith("set the job's image to ModelImage.from_requirements(lock)")
 
 
 def test_fails_on_a_model_that_cannot_be_asked(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_fails_on_a_model_that_cannot_be_asked(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "model")
     code(tmp_path, "pass")
     assert called(tmp_path, "train.py", **of()).returncode == 1
-    assert "the folder has no model that is known, got no file" in (tmp_path / "output" / "failure").read_text()
+    assert "model.py with load and predict; got no file" in (tmp_path / "output" / "failure").read_text()
 
 
 def test_another_environment_does_not_see_the_packages_of_this_one(tmp_path: Path) -> None:

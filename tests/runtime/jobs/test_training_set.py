@@ -181,7 +181,7 @@ def test_lineage_that_cannot_be_told_is_said_and_fails_nothing(store, opt_ml, ca
     assert main(arguments(catalog="glue", lineage="s3://training-set-job-none/lineage")) == 0
     error = capsys.readouterr().err
     assert "lineage: the lineage graph lacks the set, record it again from its manifest: catalog must be arn:" in error
-    assert "lineage: lineage events are not kept or not delivered: cannot write events/" in error
+    assert "lineage: lineage events were not stored or not delivered: cannot write events/" in error
     assert main(arguments(catalog=CATALOG, lineage=f"s3://{SETS}/unheard")) == 0
     assert "2 lineage events wait for the next delivery: " in capsys.readouterr().err
     assert written(store, "manifest/training_set.json")
@@ -212,7 +212,7 @@ def test_fails_when_an_erasure_began_meanwhile(store, opt_ml, capsys, monkeypatc
         ({"database": "nowhere"}, "database nowhere has no table sales_v1; deploy the feature store that declares it"),
         ({"tables": ("other_v1",)}, "there is no feature table of group 'sales', there are other_v1"),
         ({"as-of": "2017-01-01T06:00:00Z"}, "no label of sales_v1 was known at 2017-01-01T06:00:00+00:00"),
-        ({"lineage": "s3://b/lineage"}, "--lineage names tables by the catalog; give --catalog too"),
+        ({"lineage": "s3://b/lineage"}, "--lineage identifies tables by the catalog; pass --catalog too"),
         ({"as-of": "yesterday"}, "--as-of must be an ISO 8601 time, got 'yesterday'"),
     ],
 )

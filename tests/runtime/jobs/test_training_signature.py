@@ -88,7 +88,7 @@ def test_outputs_are_the_labels_in_their_order() -> None:
     [
         (
             SignaturePlan(label="units", inputs=("at",)),
-            r"column 'at' is of type timestamp\[us\], numbers and text are possible",
+            r"column 'at' is of type timestamp\[us\], supported are numbers and text",
         ),
         (SignaturePlan(label="units", inputs=("colour",)), "split 'train' lacks 'colour'; it has 'at', 'store'"),
         (SignaturePlan(label="sales"), "split 'train' lacks 'sales'"),

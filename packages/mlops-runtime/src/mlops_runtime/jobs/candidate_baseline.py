@@ -1,4 +1,4 @@
-"""The monitors' baseline of an evaluated candidate: its training split's distributions, and how good it was on the holdout."""
+"""The monitors' baseline of an evaluated candidate: distributions of its training split, and its quality on the holdout."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,20 +31,20 @@ from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.serving.served_model import CategoryCodes, ServedModel
 
-# pairs of rows that a flip test compares grow with the square
+# a flip test compares pairs of rows, whose number is quadratic
 _FLIP_ROWS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """A candidate on its holdout.
+    """A candidate and its predictions for the holdout.
 
     Args:
         model: The candidate.
         train: The training split, an Arrow table.
         holdout: The holdout, an Arrow table.
-        predictions: One a row of the holdout.
-        labels: The label of each.
+        predictions: One per row of the holdout.
+        labels: The labels of these rows.
         quality: Metrics of the gate: loss, WAPE, bias.
         is_able: Whether it could predict the holdout at all.
     """
@@ -61,18 +61,18 @@ class Evaluated:
 def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id: str, created: str) -> Baseline:
     """Return the baseline that live traffic of a candidate is compared with.
 
-    Features are of the training split, predictions, quality, estimator, bias and attributions of the holdout. Segments are those
-    of the plan that are inputs of the model, since only these are captured; facets may be other columns, and their bias is known of
-    the holdout alone.
+    Features come from the training split; predictions, quality, estimator, bias and attributions from the holdout. Segments are
+    those of the plan that are inputs of the model, since only inputs are captured. Facets may be other columns, whose bias is
+    then only known for the holdout.
 
     Args:
-        plan: What is compared given, watched together, kept apart and explained.
+        plan: Conditions, pairs, segments and rows to explain.
         evaluated: Splits, model and predictions.
-        training_set_id: What the rows come from.
-        created: When they were known, ISO 8601.
+        training_set_id: Id of the training set.
+        created: When the rows were known, ISO 8601.
 
     Raises:
-        JobError: If a column holds what no baseline can be made of, or rows are to be explained and the image has no ``shap``.
+        JobError: If a column is unsuitable for a baseline, or rows are to be explained and the image has no ``shap``.
     """
     train, holdout, signature = evaluated.train, evaluated.holdout, evaluated.model.signature
     labels = evaluated.labels
@@ -127,7 +127,7 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
 
 
 def plan_problems(plan: EvaluationPlan, signature: ModelSignature, train: Any, holdout: Any) -> list[str]:
-    """Return what a plan asks of the monitors that these splits and this model cannot give."""
+    """Return the monitor settings of a plan that these splits or this model do not support."""
     problems: list[str] = []
     types = _types(signature)
     try:
@@ -146,7 +146,7 @@ def plan_problems(plan: EvaluationPlan, signature: ModelSignature, train: Any, h
     ]
     texts = ", ".join(repr(name) for name, kind in types.items() if kind == "category") or "none"
     problems += [
-        f"closed_levels must be of the model's columns of text ({texts}), got {name!r}"
+        f"closed_levels must be text columns of the model ({texts}), got {name!r}"
         for name in plan.closed_levels or ()
         if types.get(name) != "category"
     ]
@@ -157,25 +157,25 @@ def plan_problems(plan: EvaluationPlan, signature: ModelSignature, train: Any, h
 
 
 def _kind_problems(plan: EvaluationPlan, signature: ModelSignature) -> Iterable[str]:
-    """Yield what is asked of bias and explanation that a model of several values a row does not have."""
+    """Yield settings of bias and explanation that the candidate's kind does not support."""
     classes = signature.classes if signature.kind == "classes" else None
     if plan.positive_class is not None and plan.positive_class not in (classes or ()):
         of = f"the classes are {', '.join(classes)}" if classes else "the candidate has no classes; use positive"
         yield f"positive_class is {plan.positive_class!r}, {of}"
     if classes and plan.positive is not None:
-        yield f"positive is a limit of one number, the candidate has classes; name one of {', '.join(classes)} as positive_class"
+        yield f"positive is a limit of one number, the candidate has classes; set positive_class to one of {', '.join(classes)}"
     if classes and plan.facets and plan.positive_class is None:
-        yield f"bias of classes needs the one that counts as positive; set positive_class to one of {', '.join(classes)}"
+        yield f"bias of classes needs a positive class; set positive_class to one of {', '.join(classes)}"
     if signature.kind == "vector" and plan.facets:
-        yield "bias is not measured for a vector, which has no positive label; leave facets out, or watch segments"
+        yield "bias is not measured for a vector, which has no positive label; remove facets, or use segments"
     if signature.kind == "vector" and plan.attribution_rows is not None:
-        yield "a vector is not explained, since its numbers mean nothing one by one; leave attribution_rows out"
+        yield "a vector is not explained, since its numbers have no individual meaning; remove attribution_rows"
     if signature.kind == "numbers" and plan.facets:
-        yield "bias is not measured for several outputs, which have no positive label; leave facets out, or watch segments"
+        yield "bias is not measured for several outputs, which have no positive label; remove facets, or use segments"
     if signature.kind == "numbers" and plan.attribution_rows is not None:
         yield (
-            "several outputs are not explained, since their attributions have different units; leave attribution_rows out, or "
-            "train a model of each output"
+            "several outputs are not explained, since their attributions have different units; remove attribution_rows, or "
+            "train one model per output"
         )
 
 
@@ -213,7 +213,7 @@ def _clusters(table: Any, cluster: str | None) -> Codes | None:
 
 
 def _times(table: Any, plan: EvaluationPlan) -> Times | None:
-    """Return each row's time, where a condition asks for it, or clusters may be times of their own."""
+    """Return the time of each row, if a condition requires it or clusters may be periods; else None."""
     asked = any(condition.kind != "column" for condition in plan.conditions or ())
     if plan.timestamp is None or not (asked or plan.cluster):
         return None
@@ -226,7 +226,7 @@ def _times(table: Any, plan: EvaluationPlan) -> Times | None:
 
 
 def _quality(baseline: Baseline, evaluated: Evaluated, given: Any) -> dict[str, float]:
-    """Return every metric of the target that is defined; a vector has none but the unit's own."""
+    """Return every defined metric of the target; none for vectors, which only have the unit's own metric."""
     if evaluated.labels.width is not None:
         return {}
     rows = Rows.of(evaluated.predictions[given], evaluated.labels.actual[given])
@@ -237,7 +237,7 @@ def _quality(baseline: Baseline, evaluated: Evaluated, given: Any) -> dict[str, 
 
 
 def _estimator(plan: EvaluationPlan, evaluated: Evaluated, baseline: Baseline, given: Any) -> Estimator | None:
-    """Return what live performance is estimated with; None for vectors, and of too few labelled rows."""
+    """Return the estimator of live performance; None for vectors, and with too few labelled rows."""
     labels = evaluated.labels
     if labels.width is not None:
         return None
@@ -258,7 +258,7 @@ def _bias(
         return {}, {}
     names = dict.fromkeys([*(facet.name for facet in facets), *strata])
     columns = {name: _texts(evaluated.holdout, name, _types(evaluated.model.signature)) for name in names}
-    # what the gate's bootstrap draws: of the cluster, a week, a holdout may have too few
+    # the blocks of the gate's bootstrap: a holdout may have too few clusters, such as weeks
     blocks = cluster_codes(evaluated.holdout.column(plan.block).to_pylist())
     rows = Rows.of(evaluated.predictions, evaluated.labels.actual, call=blocks, columns=columns).where(given)
     if evaluated.labels.classes is not None and plan.positive_class is not None:
@@ -268,7 +268,7 @@ def _bias(
 
 
 def _flip_tests(plan: EvaluationPlan, evaluated: Evaluated, given: Any, rows: Rows) -> dict[str, float]:
-    """Return Clarify's flip test by facet, over rows without a null; as there, only where every other input is a number."""
+    """Return Clarify's flip test by facet, over rows without nulls; as in Clarify, only if all other inputs are numbers."""
     inputs = evaluated.model.signature.inputs
     matrix = model_input(evaluated.holdout, evaluated.model.signature)[given]
     positive = rows.prediction > bias.threshold(plan.positive)
@@ -300,7 +300,7 @@ def _attributions(plan: EvaluationPlan, evaluated: Evaluated, baseline: Baseline
 
 
 def _texts(table: Any, name: str, types: Mapping[str, str]) -> Texts:
-    """Return a column as captured values are compared: by the model's type, or its own if the model does not use it."""
+    """Return a column in the form of captured values: by the model's type, or its own if it is not an input."""
     if types.get(name, "number" if _is_number(table, name) else "category") == "category":
         return Texts.of(categories(table, name))
     return Texts.of([column_text("number", value) for value in numbers(table, name).tolist()])

@@ -1,7 +1,7 @@
-"""``python -m mlops_runtime.jobs.evaluate``: candidate, champion and naive baselines on the same holdout.
+"""``python -m mlops_runtime.jobs.evaluate``: evaluate candidate, champion and naive baselines on the same holdout.
 
-Writes ``evaluation.json`` for the gate and ``baseline.json`` for the monitors. It decides nothing: what it finds wrong with a
-candidate is written down for the gate; only what nothing can be measured on is an error.
+Writes ``evaluation.json`` for the gate and ``baseline.json`` for the monitors. It makes no decision: problems of a candidate are
+recorded for the gate. Only inputs that prevent any measurement are errors.
 """
 
 import argparse
@@ -66,28 +66,28 @@ from mlops_runtime.serving.unfit_rows import unfit_rows
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 _UNABLE = f"{CANDIDATE} could not predict the holdout"
-_ROUNDING = 1e-6  # a few units in the last place of 32-bit numbers
+_ROUNDING = 1e-6  # a few units in the last place of 32-bit floats
 _SPLIT_TIMES = ("trained_until", "holdout_from", "holdout_until")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What the job reads.
+    """Inputs of the job.
 
     Args:
         train: The training split, an Arrow table.
         holdout: The holdout, an Arrow table.
         manifest: The training set's manifest.
         candidate: ``model.tar.gz`` of the candidate.
-        champion: ``model.tar.gz`` of what is live. Default: nothing is live, or its predictions are given.
-        champion_sha256: Hash of that archive, as the live pointer names it.
-        champion_trained_until: Up to when that model's training set knew anything, ISO 8601. Default: not known.
-        champion_predictions: What the live model predicted in an image of its own. Default: it predicts here.
-        environment: Where a model that is not ONNX runs. Default: only ONNX is measured.
-        expected: What the team got from the candidate (``read_expected``). Default: that is not compared.
-        answers: What the candidate's own server answered, for a container of others. Default: the candidate predicts here.
-        trust: What loading it may do in that container. Default: run code of the model's own.
-        metric: File with the unit's metric function. Default: the metric is one of ours.
+        champion: ``model.tar.gz`` of the live model. Default: no live model, or its predictions are given.
+        champion_sha256: Hash of that archive, from the live pointer.
+        champion_trained_until: Knowledge cutoff of that model's training set, ISO 8601. Default: unknown.
+        champion_predictions: Predictions of the live model, made in its own image. Default: it predicts in this job.
+        environment: Environment of models that are not ONNX. Default: only ONNX is evaluated.
+        expected: The team's own predictions of the candidate (``read_expected``). Default: they are not compared.
+        answers: Responses of the candidate's own server, for a third-party container. Default: it predicts in this job.
+        trust: What loading it may do in that container. Default: run the model's own code.
+        metric: File with the unit's metric function. Default: a built-in metric.
     """
 
     train: Any
@@ -108,20 +108,20 @@ class Inputs:
 def evaluate(
     plan: EvaluationPlan, inputs: Inputs, baseline_uri: str, *, timer: Timer | None = None
 ) -> tuple[Evaluation, Baseline]:
-    """Return the evaluation and the monitors' baseline of a candidate.
+    """Evaluate a candidate; return the evaluation and the monitors' baseline.
 
-    A missing or non-finite prediction, or a probability outside 0 to 1, adds no loss and is counted in ``non_finite``, on which the
-    gate refuses the candidate. One that fails, depends on its batch or does not repeat itself is evaluated with the reason.
-    A champion that was trained on the holdout's time is left out, with the reason.
+    A missing or non-finite prediction, or a probability outside 0 to 1, adds no loss and is counted in ``non_finite``, for which
+    the gate rejects the candidate. A candidate that fails, depends on its batch or is not deterministic is evaluated with the
+    reason. A champion that was trained on the holdout's period is left out, with the reason.
 
     Args:
         plan: Label, metric, blocks, segments and naive baselines.
         inputs: Splits, manifest and models. A champion with the candidate's own archive is ignored.
-        baseline_uri: Where the baseline will lie.
-        timer: Gives seconds, to measure how long one row takes. Default: it is not measured.
+        baseline_uri: Destination of the baseline.
+        timer: Returns seconds, to measure the latency of one row. Default: it is not measured.
 
     Raises:
-        JobError: If a column is missing or of the wrong type, or labels cannot be measured against.
+        JobError: If a column is missing or of the wrong type, or labels are unsuitable for the metric.
         ModelError: If a model cannot be loaded.
     """
     with ExitStack() as opened:
@@ -150,7 +150,7 @@ def _evaluated(
         *_label_failures(plan, candidate.signature),
         *_category_failures(plan, candidate.signature, inputs.train),
     ]
-    # of a container of others, its own server decides on rows
+    # for a third-party container, its own server decides which rows are valid
     unfit = unfit_rows(inputs.holdout, candidate.signature, "the holdout") if inputs.answers is None else []
     failures += unfit
     predictions = {name: _predictions(name, model, inputs.holdout, failures) for name, model in models.items()}
@@ -267,7 +267,7 @@ def _models(inputs: Inputs, opened: ExitStack) -> dict[str, ServedModel]:
 
 
 def _left_out(inputs: Inputs) -> str | None:
-    """Return why the champion is not compared: it may know the answers."""
+    """Return why the champion is not compared: its training data may include the holdout."""
     times, until = inputs.manifest.split, inputs.champion_trained_until
     has_times_of_rows = inputs.manifest.semantics.as_of == "event_time"
     if (
@@ -287,14 +287,14 @@ def _losses(name: str, labels: Labels, predictions: Wide) -> Wide:
 
 
 def _serving_problems(inputs: Inputs, candidate: ServedModel) -> list[str]:
-    """Return why a candidate would serve otherwise than it is measured."""
+    """Return why a candidate would serve differently than it was evaluated."""
     if inputs.answers is None:
         return serving_problems(candidate, inputs.holdout, model_input(inputs.holdout, candidate.signature))
     return [*inputs.answers.problems, *container_problems(inputs.candidate, inputs.trust)]
 
 
 def _loading(inputs: Inputs, candidate: ServedModel) -> dict[str, Any]:
-    """Return what loads a candidate that is not ONNX, and what loading it may do."""
+    """Return flavor, trust and pickled names of a candidate that is not ONNX."""
     if inputs.answers is not None:
         return {
             "flavor": "container",
@@ -311,7 +311,7 @@ def _loading(inputs: Inputs, candidate: ServedModel) -> dict[str, Any]:
 
 
 def _check_champion(archive: Path, expected: str | None) -> None:
-    """Refuse an archive that is not the one that serves, before anything of it is read."""
+    """Raise if an archive is not the serving one, before reading it."""
     found = hash_of(archive)
     if found != expected:
         wanted = "none is given" if expected is None else f"the live pointer names {expected}"
@@ -321,7 +321,7 @@ def _check_champion(archive: Path, expected: str | None) -> None:
 
 
 def _predictions(name: str, model: ServedModel, holdout: Any, failures: list[str]) -> Wide:
-    """Return a model's predictions; one that fails has none, which is a failure only of a candidate."""
+    """Return a model's predictions, NaN if it fails, which counts as a failure only for a candidate."""
     try:
         return model.predict(model_input(holdout, model.signature)).astype(np.float64)
     except JobError:
@@ -334,14 +334,14 @@ def _predictions(name: str, model: ServedModel, holdout: Any, failures: list[str
 
 
 def _distinct(predictions: Wide) -> int:
-    """Return how many values there are; values that differ by rounding alone are one."""
+    """Return the number of different predictions; predictions that are all equal up to rounding count as one."""
     if predictions.size and (np.ptp(predictions, axis=0) <= _ROUNDING * np.abs(predictions).max(axis=0)).all():
         return 1
     return len(np.unique(predictions, axis=0))
 
 
 def _time_failures(plan: EvaluationPlan, inputs: Inputs) -> list[str]:
-    """Return whether the training split holds anything of the holdout's time, or of a time that the manifest does not say."""
+    """Return whether the training split reaches into the holdout's period, or the manifest has other times than its rows."""
     if plan.timestamp is None:
         return []
     newest, first = (
@@ -356,7 +356,7 @@ def _time_failures(plan: EvaluationPlan, inputs: Inputs) -> list[str]:
 
 
 def _manifest_failures(manifest: TrainingSetManifest, newest: object, first: object) -> list[str]:
-    """Return where a manifest says other times than its rows have: later models are compared with this one by them."""
+    """Return the times of a manifest that contradict its rows; comparisons with later models rely on them."""
     if manifest.semantics.as_of != "event_time" or not isinstance(newest, date) or not isinstance(first, date):
         return []
     said = {name: iso_time(manifest.split[name]) for name in ("trained_until", "holdout_from")}
@@ -367,19 +367,19 @@ def _manifest_failures(manifest: TrainingSetManifest, newest: object, first: obj
         wrong.append(f"trained_until is {manifest.split['trained_until']}, the training split reaches {_shown(newest)}")
     if held is not None and begun is not None and held > begun:
         wrong.append(f"holdout_from is {manifest.split['holdout_from']}, the holdout begins {_shown(first)}")
-    return [f"the manifest does not say the times of its rows: {each}" for each in wrong]
+    return [f"the manifest's times do not match its rows: {each}" for each in wrong]
 
 
 def _label_failures(plan: EvaluationPlan, signature: ModelSignature) -> list[str]:
-    """Return whether a candidate takes for an input what it predicts: no request will have it, and no loss says anything."""
+    """Return the labels among a candidate's inputs: requests lack them, and the loss is meaningless."""
     taken = [column.name for column in signature.inputs if column.name in label_columns(plan)]
-    return [f"the candidate takes the label {name!r} as an input, which no request has" for name in taken]
+    return [f"the candidate uses the label {name!r} as an input, which requests do not have" for name in taken]
 
 
 def _category_failures(plan: EvaluationPlan, signature: ModelSignature, train: Any) -> list[str]:
-    """Return which columns the candidate takes for unknown in too many rows of the very set that it was trained on.
+    """Return the columns with too many values, by rows of its own training split, that are unknown to the candidate.
 
-    Such a model was trained on something else, or its signature is not its own.
+    Such a model was trained on other data, or its signature belongs to another model.
 
     See: E. Breck and others, Data Validation for Machine Learning, Proceedings of MLSys (2019), on values outside a domain.
     """
@@ -403,7 +403,7 @@ def _shown(value: object) -> str:
 
 
 def _quality(labels: Labels, loss: float, predictions: Wide) -> dict[str, float]:
-    """Return the candidate's loss, and what live traffic is compared with once labels come: WAPE and bias."""
+    """Return the candidate's loss, and the metrics that live traffic is compared with once labels arrive: WAPE and bias."""
     metric, actual = labels.metric, labels.actual
     total = float(np.abs(actual).sum())
     if total == 0 or labels.classes is not None or labels.outputs is not None or labels.width is not None:
@@ -417,7 +417,7 @@ def _split_times(manifest: TrainingSetManifest) -> dict[str, str]:
     missing = [name for name in _SPLIT_TIMES if name not in manifest.split]
     if missing:
         raise JobError(
-            f"the manifest's split must name {', '.join(missing)}, it names {', '.join(manifest.split) or 'nothing'}"
+            f"the manifest's split must have {', '.join(missing)}, it has {', '.join(manifest.split) or 'nothing'}"
         )
     return {name: manifest.split[name] for name in _SPLIT_TIMES}
 
@@ -439,10 +439,10 @@ def _require(plan: EvaluationPlan, inputs: Inputs, signature: ModelSignature) ->
 
 
 def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
-    """Check that the splits are those that the manifest describes; one that names no files describes none.
+    """Check the files of the splits against the manifest; a manifest without files is not checked.
 
     Raises:
-        JobError: With every file that is missing, another, or not named.
+        JobError: With every file that is missing, different, or not in the manifest.
     """
     named = {file.path: file.sha256 for file in manifest.output.files}
     present = {
@@ -497,17 +497,15 @@ def _read_inputs(
 def main(arguments: list[str]) -> int:
     """Run the job. Returns the exit code; a user's mistake is one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.evaluate")
-    parser.add_argument("--plan", required=True, nargs="+", help="EvaluationPlan as JSON, in one piece or more")
-    parser.add_argument("--baseline-uri", required=True, help="where baseline.json will lie")
-    parser.add_argument("--champion-sha256", help="hash of the archive in input champion, as the live pointer names it")
-    parser.add_argument(
-        "--champion-trained-until", help=f"up to when that model's training set knew anything, or {UNKNOWN}"
-    )
+    parser.add_argument("--plan", required=True, nargs="+", help="EvaluationPlan as JSON, in one or more pieces")
+    parser.add_argument("--baseline-uri", required=True, help="destination of baseline.json")
+    parser.add_argument("--champion-sha256", help="hash of the archive in input champion, from the live pointer")
+    parser.add_argument("--champion-trained-until", help=f"knowledge cutoff of that model's training set, or {UNKNOWN}")
     parser.add_argument(
         "--container-trust",
         default="code",
         choices=get_args(Trust),
-        help="what loading may do in a container of others",
+        help="what loading may do in a third-party container",
     )
     options = parser.parse_args(arguments)
     opt_ml = OptMl.from_environment(os.environ)

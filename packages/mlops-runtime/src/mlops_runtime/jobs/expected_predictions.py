@@ -1,7 +1,7 @@
-"""What a team got from its own model for rows of the holdout, compared with what the served model gives for them.
+"""Compare a team's own predictions for rows of the holdout with those of the served model.
 
-It shows a model that is served otherwise than it was used: a null that becomes another value, categories in another order, a
-number that was cut.
+Differences reveal that a model is served differently than it was used: a null with another replacement, categories in another
+order, a truncated number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,17 +18,17 @@ from mlops_runtime.contracts.model import ComparedPredictions
 from mlops_runtime.jobs.job_environment import JobError
 
 PREDICTION = "prediction"
-TOLERANCE = 1e-4  # relative, 0.01 %: models keep 32-bit numbers
+TOLERANCE = 1e-4  # relative, 0.01 %: models use 32-bit floats
 _SMALLEST = 1e-6  # predictions nearer to zero are compared as if they were this large
 
 Wide = npt.NDArray[np.float64]
 
 
 def read_expected(folder: Path) -> Any:
-    """Return the table of predictions that lies in a folder, or None.
+    """Return the table of predictions in a folder, or None.
 
     Raises:
-        JobError: If there are several, or it is not Parquet.
+        JobError: If there are several files, or the file is not Parquet.
     """
     found = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
     if not found:
@@ -50,18 +50,18 @@ def compare_predictions(
     have_units: bool = False,
     known: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[ComparedPredictions | None, list[str]]:
-    """Return what was compared, and how a model differs from what its team got from it; nothing if it does not.
+    """Return the comparison, and how the model's predictions differ from the expected ones; [] if they do not.
 
     Args:
-        expected: A table with the column ``prediction``, one for each row of the holdout: of the row that its other columns name,
-            or in the holdout's order where it has no others.
+        expected: A table with the column ``prediction`` for each row of the holdout. Its other columns identify the row; without
+            other columns, rows are in the holdout's order.
         holdout: The holdout.
-        predictions: The model's predictions, one a row of the holdout; of classes, outputs or a vector a list each, as the column
-            ``prediction`` then has.
-        names: What the numbers of a list are called. Default: they have no names.
-        have_units: Whether each number of a list has a unit of its own, and is compared by itself. Default: numbers of a list are
-            compared relative to the largest of their row, as rounding makes them differ.
-        known: Categories by column; one that is not among them is named, as it often explains a difference. Default: none.
+        predictions: The model's predictions, one per row of the holdout; a list each for classes, outputs or a vector, in which
+            case the column ``prediction`` has lists too.
+        names: Names of the numbers in a list. Default: they have no names.
+        have_units: Whether the numbers of a list have different units and are compared individually. Default: they are compared
+            relative to the largest of their row, because rounding errors scale with it.
+        known: Known categories by column; others are reported, since they often explain a difference. Default: none.
 
     Example:
         >>> holdout, own = pa.table({"store": [7, 8]}), pa.table({"store": [8, 7], "prediction": [2.5, 1.0]})
@@ -75,7 +75,7 @@ def compare_predictions(
     keys = [name for name in expected.column_names if name != PREDICTION]
     unknown = [name for name in keys if name not in holdout.column_names]
     if unknown:
-        return None, [f"predictions name rows by {', '.join(unknown)}, which the holdout does not have"]
+        return None, [f"predictions identify rows by {', '.join(unknown)}, which the holdout does not have"]
     rows, problem = _rows(expected, holdout, keys)
     if problem is not None:
         return None, [problem]
@@ -95,11 +95,11 @@ def compare_predictions(
 
 
 def _numbers(column: Any, width: int | None) -> tuple[Wide, str | None]:
-    """Return the predictions of a column, a null one as NaN, or why they are not of this model."""
+    """Return the predictions of a column, NaN for nulls, or why they do not fit the model."""
     values = column.to_pylist()
     if width is None:
         if any(isinstance(value, list) for value in values):
-            return np.empty(0), "predictions have lists, the model gives one number a row"
+            return np.empty(0), "predictions are lists, but the model returns one number per row"
         return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64), None
     wrong = next((value for value in values if value is not None and not isinstance(value, list)), None)
     if wrong is None:
@@ -107,7 +107,7 @@ def _numbers(column: Any, width: int | None) -> tuple[Wide, str | None]:
     if wrong is not None:
         return np.empty(
             0
-        ), f"predictions must be lists of {width} numbers, as the model gives them, got {_of_lists(column, wrong)}"
+        ), f"predictions must be lists of {width} numbers, as the model returns them, got {_of_lists(column, wrong)}"
     lists = [[np.nan if each is None else float(each) for each in value or [None] * width] for value in values]
     return np.array(lists, dtype=np.float64).reshape(-1, width), None
 
@@ -117,10 +117,10 @@ def _of_lists(column: Any, wrong: object) -> str:
 
 
 def _rows(expected: Any, holdout: Any, keys: Sequence[str]) -> tuple[list[int], str | None]:
-    """Return the holdout's row of each prediction, or why it has no row."""
+    """Return the holdout's row of each prediction, or why a prediction or row has no counterpart."""
     if not keys:
         if expected.num_rows != holdout.num_rows:
-            fix = "give one a row in the holdout's order, or columns that name the row of each"
+            fix = "provide one per row in the holdout's order, or columns that identify the row of each"
             return [], f"{expected.num_rows} predictions were given for {holdout.num_rows} rows of the holdout; {fix}"
         return list(range(holdout.num_rows)), None
     named: dict[tuple[str, ...], int] = {}
@@ -128,21 +128,24 @@ def _rows(expected: Any, holdout: Any, keys: Sequence[str]) -> tuple[list[int], 
         if key in named:
             return (
                 [],
-                f"{', '.join(keys)} name more than one row of the holdout, such as {_shown(keys, key)}; add a column",
+                f"{', '.join(keys)} identify more than one row of the holdout, such as {_shown(keys, key)}; add a column",
             )
         named[key] = row
     wanted = _named(expected, keys)
     missing = [key for key in wanted if key not in named]
     if missing:
         such = f", such as {_shown(keys, missing[0])}"
-        return [], f"{len(missing)} of {len(wanted)} predictions are of no row of the holdout{such}"
+        return [], f"{len(missing)} of {len(wanted)} predictions match no row of the holdout{such}"
     given = set(wanted)
     left = [key for key in named if key not in given]
     if left:
         of = f"{len(left)} of {len(named)} rows of the holdout have no prediction, such as {_shown(keys, left[0])}"
-        return [], f"{of}; give one for each row, so that all of the model is compared"
+        return [], f"{of}; provide one for each row, so that the whole model is compared"
     if len(given) < len(wanted):
-        return [], f"{len(wanted)} predictions were given for {len(named)} rows of the holdout; give one for each row"
+        return (
+            [],
+            f"{len(wanted)} predictions were given for {len(named)} rows of the holdout; provide one for each row",
+        )
     return [named[key] for key in wanted], None
 
 
@@ -180,7 +183,7 @@ def _differences(
 
 
 def _unlisted(row: Any, known: Mapping[str, Sequence[str]]) -> str:
-    """Return which texts of a row the signature does not list; nothing if it lists all."""
+    """Return the values of a row that the signature does not list, as the end of a message; "" if it lists all."""
     found = [(name, _text(value)) for name in known if (value := row.column(name)[0].as_py()) is not None]
     unknown = [f"{name} {text!r}" for name, text in found if text and text not in known[name]]
     return f"; signature.json does not list its {', '.join(unknown)}" if unknown else ""
@@ -192,7 +195,7 @@ def _named(table: Any, keys: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _text(value: Any) -> str:
-    """Return a value as text that is the same for one time, or one number, of two types."""
+    """Return a value as a string that is the same for equal times, or numbers, of different types."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, datetime):

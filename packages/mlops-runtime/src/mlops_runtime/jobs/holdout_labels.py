@@ -1,9 +1,9 @@
-"""What a holdout's labels are, and what predictions of them lose: numbers, probabilities, classes, several outputs or vectors.
+"""Labels of a holdout and losses of their predictions: numbers, probabilities, classes, several outputs or vectors.
 
-Every loss is a number a row that adds up over any rows: over blocks, segments and periods. The macro log loss of k classes, the
-mean over classes of the log loss of each, is the mean over all n rows of the log loss times ``n / (k * rows of the class)``. The
-loss of several outputs is a mean over the outputs, each over a scale of the holdout's labels that is the same for every model.
-That of a vector is what the unit's metric function gives (`MetricFunction`).
+Every loss is a number per row that can be added up over any rows: over blocks, segments and periods. The macro log loss of k
+classes, the mean over classes of the log loss of each, equals the mean over all n rows of the log loss times ``n / (k * rows of
+the class)``. The loss of several outputs is the mean over the outputs of each loss divided by a scale of the holdout's labels,
+the same for every model. The loss of a vector is computed by the unit's metric function (`MetricFunction`).
 
 See: G. King, L. Zeng, Logistic regression in rare events data, Political Analysis 9 (2001), for the weights, those of
 scikit-learn's ``class_weight="balanced"``; R. Hyndman, A. Koehler, Another look at measures of forecast accuracy, International
@@ -26,12 +26,12 @@ from mlops_runtime.jobs.holdout_losses import CLIP, Mask, Wide, check_labels, is
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.model_input import categories, numbers
 
-MAXIMUM_CLASSES = 100  # the confusion of more does not fit on a page, and is most of evaluation.json
-_SUM_OF_PROBABILITIES = 1e-3  # rounding of 32-bit numbers, not scores without a meaning as probabilities
+MAXIMUM_CLASSES = 100  # a larger confusion matrix does not fit on a page, and would dominate evaluation.json
+_SUM_OF_PROBABILITIES = 1e-3  # tolerates rounding of 32-bit floats, but not scores that are not probabilities
 _OF_OUTPUTS: tuple[Metric, ...] = ("wape", "mae")
 
 Codes = npt.NDArray[np.int64]
-# the loss of each row, of labels, predictions and which rows have one
+# function that returns the loss of each row, given labels, predictions and the mask of rows with a prediction
 Losses = Callable[[Sequence[Wide], Wide, Mask], Wide]
 
 
@@ -40,15 +40,15 @@ class Labels:
     """The labels of a holdout's rows.
 
     Args:
-        metric: What is lost.
-        actual: One number a row: the label, or the place of its class in ``classes``. Several outputs have a column each.
-        weights: What each row adds to ``actual_sum``.
+        metric: The loss.
+        actual: One number per row: the label, or the index of its class in ``classes``. Several outputs have a column each.
+        weights: Contribution of each row to ``actual_sum``.
         classes: Their names, in the order of the candidate's probabilities. Default: labels are numbers.
         outputs: Their names, in the order of the candidate's columns. Default: one output.
-        scales: What the loss of each output is over. Default: one output.
-        vectors: The numbers of each row's label, where a prediction is a vector; ``actual`` then says nothing. Default: it is not.
-        width: How many numbers a vector has. Default: a prediction is not a vector.
-        custom: The unit's metric function, for vectors. Default: the metric is one of ours.
+        scales: Divisor of each output's loss. Default: one output.
+        vectors: The numbers of each row's label, if predictions are vectors; ``actual`` is then unused. Default: no vectors.
+        width: Numbers per predicted vector. Default: predictions are not vectors.
+        custom: The unit's metric function, for vectors. Default: a built-in metric.
     """
 
     metric: Metric
@@ -63,13 +63,13 @@ class Labels:
 
     @property
     def unknown(self) -> Wide:
-        """Predictions of a model that has none."""
+        """Predictions (NaN) of a model without predictions."""
         columns = self.classes or self.outputs
         width = len(columns) if columns else self.width
         return np.full(len(self.actual) if width is None else (len(self.actual), width), np.nan)
 
     def given(self, predictions: Wide) -> Mask:
-        """Return which rows have a prediction: finite numbers, for classes probabilities that add up to 1."""
+        """Return a mask of the rows with a prediction: finite numbers, for classes probabilities that add up to 1."""
         if self.classes is not None:
             in_range = ((predictions >= 0) & (predictions <= 1)).all(axis=1)
             with np.errstate(invalid="ignore"):
@@ -79,10 +79,10 @@ class Labels:
         return is_prediction(self.metric, predictions)
 
     def losses(self, predictions: Wide) -> Wide:
-        """Return the loss of each row; a row without a prediction has none, and counts elsewhere as a failure.
+        """Return the loss of each row, 0 for a row without a prediction, which is counted elsewhere as a failure.
 
         Raises:
-            JobError: If the unit's metric function fails, or gives what is not a loss.
+            JobError: If the unit's metric function fails, or returns an invalid loss.
         """
         if self.custom is not None and self.vectors is not None:
             return self.custom(self.vectors, predictions, self.given(predictions))
@@ -97,14 +97,14 @@ class Labels:
         return row_losses(self.metric, predictions, self.actual)
 
     def of_model(self, predictions: Wide, theirs: Sequence[str] | None) -> Wide:
-        """Return a live model's predictions as the candidate's are: by its classes or outputs, which may be in another order.
+        """Return a live model's predictions in the candidate's form: by classes or outputs, whose order may differ.
 
-        One that gives something else has no prediction, and one that does not know a class none where that is the label. What it
-        gives to classes that are not here any more is shared among the others in proportion.
+        A model of another kind has no predictions, and for rows with a label whose class it does not know, neither has a model of
+        classes. Its probabilities of classes that no longer exist are distributed over the others in proportion.
 
         Args:
-            predictions: What it predicts.
-            theirs: What its columns are called; None where a prediction is one number.
+            predictions: The model's predictions.
+            theirs: Names of its columns; None if a prediction is one number.
         """
         names = self.classes or self.outputs
         if names is None:
@@ -120,13 +120,13 @@ class Labels:
         lacking = np.array([name not in theirs for name in names])
         is_known = ~lacking[self.actual.astype(np.int64)]
         own[:, lacking] = 0.0
-        if set(theirs) - set(names):  # conditional on the classes that are left
+        if set(theirs) - set(names):  # condition on the remaining classes
             with np.errstate(divide="ignore", invalid="ignore"):
                 own *= predictions.sum(axis=1, keepdims=True) / own.sum(axis=1, keepdims=True)
         return np.where(is_known[:, np.newaxis], own, np.nan)
 
     def confusion(self, predictions: Wide) -> tuple[tuple[int, ...], ...]:
-        """Return the rows of each class (a line) by predicted class (a column); rows without a prediction are left out.
+        """Return the confusion matrix, with rows by label and columns by predicted class; rows without a prediction are skipped.
 
         Example:
             >>> labels = Labels(metric="macro_log_loss", actual=np.array([0.0, 1.0, 1.0]), weights=np.ones(3), classes=("a", "b"))
@@ -139,7 +139,7 @@ class Labels:
         return tuple(tuple(line) for line in table.tolist())
 
     def levels(self, predictions: Mapping[str, Wide]) -> tuple[Wide, dict[str, Wide]] | None:
-        """Return labels and predictions as columns of non-negative numbers, of classes one for each; none where they are not such.
+        """Return labels and predictions as columns of non-negative numbers, one per class for classes; None if any is negative.
 
         A row without a prediction adds nothing; it is counted elsewhere.
 
@@ -158,7 +158,7 @@ class Labels:
         return actual.reshape(len(actual), -1), columns
 
     def of_outputs(self, predictions: Mapping[str, Wide]) -> dict[str, dict[str, float]]:
-        """Return the metric of each output by itself, in its own unit for a mean absolute error, of those who predict every row."""
+        """Return the metric of each output (a mean absolute error in its own unit), for models that predict every row."""
         found: dict[str, dict[str, float]] = {}
         for place, output in enumerate(self.outputs or ()):
             actual = self.actual[:, place]
@@ -177,30 +177,30 @@ def label_columns(plan: EvaluationPlan) -> tuple[str, ...]:
 
 
 def baseline_columns(plan: EvaluationPlan) -> list[str]:
-    """Return the columns of the naive predictions."""
+    """Return the columns of the naive baselines."""
     if plan.labels is None:
         return list(plan.baselines)
     return [f"{name}_{output}" for name in plan.baselines for output in plan.labels]
 
 
 def training_columns(plan: EvaluationPlan) -> list[str]:
-    """Return what is needed of the training split beside the model's inputs: naive guesses of classes, and their labels."""
+    """Return the required columns of the training split beside the model's inputs: naive guesses of classes, and labels."""
     return [plan.label, *plan.baselines] if plan.metric == "macro_log_loss" else []
 
 
 def read_labels(
     plan: EvaluationPlan, signature: ModelSignature, holdout: Any, *, custom: Losses | None = None
 ) -> Labels:
-    """Return the labels of a holdout as a candidate's predictions are of them.
+    """Return the labels of a holdout in the form of a candidate's predictions.
 
     Args:
-        plan: What is measured.
-        signature: What the candidate predicts.
+        plan: The evaluation plan.
+        signature: The candidate's signature.
         holdout: The holdout.
         custom: The unit's metric function, for a vector. Default: none.
 
     Raises:
-        JobError: If the plan measures something else than the candidate predicts, or labels cannot be measured against.
+        JobError: If the plan does not fit the candidate's kind, or labels are unsuitable for the metric.
     """
     problem = _kind_problem(plan, signature)
     if problem is not None:
@@ -219,11 +219,11 @@ def read_labels(
 def read_baseline(labels: Labels, plan: EvaluationPlan, name: str, train: Any, holdout: Any) -> Wide:
     """Return the predictions of a naive baseline.
 
-    That of classes is a column of names: where it has a name, the shares of the labels in the training split's rows with this name,
-    one row of each class added.
+    A baseline of classes is a column of names. It is converted to the shares of the labels among the rows of the training split
+    with the same name, after adding one row of each class.
 
     Raises:
-        JobError: If a column is not of numbers.
+        JobError: If a column is not numeric.
     """
     if labels.outputs is not None:
         return np.column_stack([numbers(holdout, f"{name}_{output}") for output in labels.outputs]).astype(np.float64)
@@ -245,19 +245,19 @@ def _kind_problem(plan: EvaluationPlan, signature: ModelSignature) -> str | None
     kind = signature.kind or "number"
     if kind == "vector" and plan.metric != "custom_loss":
         return (
-            f"the candidate gives a vector of {signature.width} numbers, which {plan.metric} does not measure; name a file "
+            f"the candidate predicts a vector of {signature.width} numbers, which {plan.metric} does not measure; pass a file "
             "with a function loss(label, prediction) as TrainingJob(metric=) and set the metric custom_loss, or serve it untrained"
         )
     if kind != "vector" and plan.metric == "custom_loss":
         return (
-            f"metric custom_loss measures a vector, the candidate is of kind {kind!r}; its signature must say "
+            f"metric custom_loss measures a vector, the candidate is of kind {kind!r}; its signature must have "
             '"kind": "vector" and its width, or use another metric'
         )
     if (kind == "classes") != (plan.metric == "macro_log_loss"):
         fix = (
             "use macro_log_loss"
             if kind == "classes"
-            else 'its signature must say "kind": "classes", or use another metric'
+            else 'its signature must have "kind": "classes", or use another metric'
         )
         return f"metric {plan.metric} does not measure a candidate of kind {kind!r}; {fix}"
     if kind == "numbers":
@@ -271,7 +271,7 @@ def _kind_problem(plan: EvaluationPlan, signature: ModelSignature) -> str | None
             return f"label must be the first of labels, {labels[0]}, got {plan.label}"
     elif plan.labels is not None:
         return (
-            f"the plan has labels {', '.join(plan.labels)}, the candidate is of kind {kind!r}; its signature must say "
+            f"the plan has labels {', '.join(plan.labels)}, the candidate is of kind {kind!r}; its signature must have "
             '"kind": "numbers" with these as outputs'
         )
     return None
@@ -316,7 +316,7 @@ def _outputs(plan: EvaluationPlan, holdout: Any) -> Labels:
         weights = np.ones(len(actual))
         still = [name for name, scale in zip(columns, scales, strict=True) if not scale > 0]
         if still:
-            raise JobError(f"label {still[0]!r} is the same in every holdout row: leave it out of labels, or use wape")
+            raise JobError(f"label {still[0]!r} is the same in every holdout row: remove it from labels, or use wape")
     return Labels(metric=plan.metric, actual=actual, weights=weights, outputs=columns, scales=scales)
 
 
@@ -324,7 +324,7 @@ def _vectors(plan: EvaluationPlan, width: int, holdout: Any, custom: Losses | No
     if custom is None:
         raise JobError("metric custom_loss needs the file of the metric function, which the job does not have")
     if plan.labels is not None:
-        raise JobError("a vector has one label column, a list of numbers; leave labels out")
+        raise JobError("a vector has one label column, a list of numbers; remove labels")
     sizes, values = _lists(holdout, plan.label)
     missing = int((sizes == 0).sum())
     if missing or not np.isfinite(values).all():
@@ -344,12 +344,12 @@ def _vectors(plan: EvaluationPlan, width: int, holdout: Any, custom: Losses | No
 
 
 def _guesses(holdout: Any, name: str, width: int) -> Wide:
-    """Return a naive baseline of a vector; a row without a list has no prediction."""
+    """Return the predictions of a naive baseline of vectors; a row without a list has none."""
     sizes, values = _lists(holdout, name)
     wrong = np.flatnonzero((sizes != 0) & (sizes != width))
     if len(wrong):
         raise JobError(
-            f"baseline {name!r} must have {width} numbers a row, as the candidate's vector, row {wrong[0]} has {sizes[wrong[0]]}"
+            f"baseline {name!r} must have {width} numbers per row, as the candidate's vector, row {wrong[0]} has {sizes[wrong[0]]}"
         )
     found = np.full((len(sizes), width), np.nan)
     found[sizes == width] = values.reshape(-1, width)
@@ -357,11 +357,11 @@ def _guesses(holdout: Any, name: str, width: int) -> Wide:
 
 
 def _lists(table: Any, name: str) -> tuple[Codes, Wide]:
-    """Return how many numbers each row of a column of lists has, 0 for a null, and all of them one after another."""
+    """Return the length of each row's list, 0 for a null, and the concatenated numbers of all lists."""
     column = table.column(name)
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if not any(is_kind(column.type) for is_kind in kinds) or not _is_numeric(column.type.value_type):
-        raise JobError(f"column {name!r} must be of lists of numbers, got {column.type}")
+        raise JobError(f"column {name!r} must have lists of numbers, got {column.type}")
     present = column.drop_null()
     sizes = np.zeros(len(column), dtype=np.int64)
     sizes[pc.is_valid(column).to_numpy()] = pc.list_value_length(present).to_numpy()

@@ -1,4 +1,4 @@
-"""Losses of the holdout: by row, summed by block, by period and by the values of a column."""
+"""Losses of the holdout by row, and their sums by block, period and value of a column."""
 
 import bisect
 import math
@@ -19,12 +19,12 @@ from mlops_runtime.serving.served_model import Matrix
 Wide = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-CLIP = 1e-15  # a certain and wrong prediction costs 34.5, not infinity
+CLIP = 1e-15  # a certain but wrong prediction costs 34.5 instead of infinity
 
-MAXIMUM_SEGMENTS = 24  # each is a test of its own, and a share of evaluation.json
-MAXIMUM_VALUES = 1000  # a column with more is a number or a name, not a segment
+MAXIMUM_SEGMENTS = 24  # each is a separate test, and takes space in evaluation.json
+MAXIMUM_VALUES = 1000  # a column with more values is a number or a name, not a segment
 MISSING = "null"
-POOLED = "(small)"  # the value of all that are too rare, together
+POOLED = "(small)"  # joint value of all that are too rare
 
 
 def is_classification(metric: Metric) -> bool:
@@ -33,10 +33,10 @@ def is_classification(metric: Metric) -> bool:
 
 
 def check_labels(metric: Metric, label: str, actual: Wide) -> None:
-    """Check that the labels of the holdout can be measured against.
+    """Check that labels of the holdout suit the metric.
 
     Raises:
-        JobError: If one is missing, a class is not 0 or 1, or there is nothing to be relative to.
+        JobError: If one is missing, a class is not 0 or 1, or the divisor of WAPE is 0.
     """
     broken = int((~np.isfinite(actual)).sum())
     if broken:
@@ -51,7 +51,7 @@ def check_labels(metric: Metric, label: str, actual: Wide) -> None:
 
 
 def is_prediction(metric: Metric, predictions: Wide) -> Mask:
-    """Return which rows have a prediction: a finite number, for a class a probability."""
+    """Return a mask of the rows with a prediction: a finite number, for a class a probability."""
     finite = np.isfinite(predictions)
     if is_classification(metric):
         return finite & (predictions >= 0) & (predictions <= 1)
@@ -59,7 +59,7 @@ def is_prediction(metric: Metric, predictions: Wide) -> Mask:
 
 
 def row_losses(metric: Metric, predictions: Wide, actual: Wide) -> Wide:
-    """Return the loss of each row; a row without a prediction has none, and counts elsewhere as a failure.
+    """Return the loss of each row, 0 for a row without a prediction, which is counted elsewhere as a failure.
 
     Example:
         >>> row_losses("brier", np.array([0.5, 1.0]), np.array([1.0, 1.0])).tolist()
@@ -77,12 +77,12 @@ def row_losses(metric: Metric, predictions: Wide, actual: Wide) -> Wide:
 
 
 def normaliser(metric: Metric, *, rows: int, actual_sum: float) -> float:
-    """Return what a sum of losses is divided by: ``actual_sum`` for a metric of `WEIGHTED`, the rows for a mean."""
+    """Return the divisor of a sum of losses: ``actual_sum`` for a metric of `WEIGHTED`, the number of rows for a mean."""
     return actual_sum if metric in WEIGHTED else float(rows)
 
 
 def block_losses(names: Sequence[str], weights: Wide, losses: Mapping[str, Wide]) -> tuple[LossBlock, ...]:
-    """Return the sums of each block; ``weights`` make its ``actual_sum``."""
+    """Return the sums of each block; ``weights`` add up to its ``actual_sum``."""
     present, codes = np.unique(np.array(names, dtype=str), return_inverse=True)
     size = len(present)
     rows = np.bincount(codes, minlength=size)
@@ -121,16 +121,16 @@ def period_losses(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Every row of a holdout: what it belongs to, and what it lost.
+    """All rows of a holdout, with their groups and losses.
 
     Args:
-        blocks: The block of each.
-        weights: What each adds to ``actual_sum``.
-        losses: The losses of each, by whose they are.
-        periods: The period of each. Default: periods are not kept apart.
-        by_period: Whose losses segments keep apart by period. Default: all.
-        actual: The labels as non-negative numbers, a column for each number of a prediction. Default: they are not such.
-        predicted: What the models predict, in the same columns. Default: sums of it say nothing.
+        blocks: Block of each row.
+        weights: Contribution of each row to ``actual_sum``.
+        losses: Losses of each row, by model or baseline.
+        periods: Period of each row. Default: losses are not split by period.
+        by_period: Models whose losses are split by period in segments. Default: all.
+        actual: The labels as non-negative numbers, a column for each number of a prediction. Default: they may be negative.
+        predicted: The models' predictions, in the same columns. Default: their sums are meaningless.
     """
 
     blocks: Sequence[str]
@@ -153,7 +153,7 @@ class Rows:
         return SegmentLosses(column=column, value=value, rows=int(chosen.sum()), blocks=blocks, periods=periods)
 
     def are_few(self, chosen: Mask) -> bool:
-        """Return whether some rows are of too few blocks or periods for an interval."""
+        """Return whether some rows have too few blocks or periods for an interval."""
         if len(np.unique(np.array(self.blocks, dtype=str)[chosen])) < MINIMUM_BLOCKS:
             return True
         return self.periods is not None and len(np.unique(np.array(self.periods, dtype=str)[chosen])) < MINIMUM_PERIODS
@@ -183,10 +183,10 @@ class Segments:
     """The segments of a holdout.
 
     Args:
-        measured: Those with losses of their own by block.
-        left_out: The names of the others.
-        pooled: For each column with small values one of all of them.
-        sums: The sums of every value.
+        measured: Segments with their own losses by block.
+        left_out: Names of the other segments.
+        pooled: For each column with small values, one segment of all of them.
+        sums: Sums of every value.
     """
 
     measured: tuple[SegmentLosses, ...]
@@ -200,17 +200,17 @@ def segment_losses(
 ) -> Segments:
     """Return the losses of the segments.
 
-    At most `MAXIMUM_SEGMENTS` are measured: the largest by rows, one of each column in turn, so that a column with few values is
-    whole beside one with many.
+    At most `MAXIMUM_SEGMENTS` are measured: the largest by rows, taken from each column in turn, so that a column with few values
+    is complete beside one with many.
 
     Args:
         holdout: The holdout, an Arrow table.
         columns: Columns whose values are segments.
-        rows: Its rows.
-        bands: Columns of numbers and where each is cut. Default: none.
+        rows: Rows of the holdout.
+        bands: Numeric columns and their cut points. Default: none.
 
     Raises:
-        JobError: If a column has too many values, or one that is cut holds no numbers.
+        JobError: If a column has too many values, or a column with bands is not numeric.
     """
     cut = {column: _banded(numbers(holdout, column), limits) for column, limits in (bands or {}).items()}
     ranked = [_ranked(column, map(_text, holdout.column(column).to_pylist())) for column in columns]
@@ -230,19 +230,19 @@ def segment_losses(
 
 
 def _ranked(column: str, values_of: Iterable[str]) -> list[tuple[str, str, Mask]]:
-    """Return the values of a column by falling number of rows, with the rows of each."""
+    """Return the values of a column in descending number of rows, with the mask of each."""
     texts: npt.NDArray[Any] = np.array(list(values_of), dtype=str)
     values, codes, counts = np.unique(texts, return_inverse=True, return_counts=True)
     if len(values) > MAXIMUM_VALUES:
         raise JobError(
-            f"segment column {column!r} must have at most {MAXIMUM_VALUES} values, got {len(values)}; name a coarser column"
+            f"segment column {column!r} must have at most {MAXIMUM_VALUES} values, got {len(values)}; use a coarser column"
         )
     order = sorted(range(len(values)), key=lambda index: (-counts[index], values[index]))
     return [(column, str(values[index]), codes == index) for index in order]
 
 
 def _banded(values: Matrix, limits: Sequence[float]) -> list[str]:
-    """Return which band each number lies in; one at a limit lies above it."""
+    """Return the band of each number; a number equal to a limit is in the band above it."""
     names = [
         f"below {limits[0]:g}",
         *(f"{low:g} to {high:g}" for low, high in pairwise(limits)),
@@ -256,5 +256,5 @@ def _text(value: object) -> str:
         return MISSING
     if isinstance(value, bool):
         return str(value).lower()
-    # a flag that went through a join with nulls is 1.0 where it was 1
+    # a flag that was joined with nulls is 1.0 instead of 1
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,4 +1,4 @@
-"""Predictions of one model over one holdout, kept as a file: written in the model's own image, read in another."""
+"""A file with the predictions of one model for one holdout, written in the model's own image and read in another."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ _METADATA = b"mlops.predictions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
-    """Predictions, one a row of the holdout, and what they are of."""
+    """Predictions, one per row of the holdout, with their metadata."""
 
     values: npt.NDArray[np.float64]
     of: HoldoutPredictions
@@ -32,7 +32,7 @@ def holdout_sha256(folder: Path) -> str:
 
 
 def write_predictions(folder: Path, predicted: Predicted) -> Path:
-    """Write them into a folder, which is made, and return the file."""
+    """Write predictions to a folder, which is created, and return the file."""
     values = predicted.values
     column = values if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(values.reshape(-1), values.shape[1])
     table = pa.table({_COLUMN: column}).replace_schema_metadata({_METADATA: canonical_json(predicted.of)})
@@ -43,7 +43,7 @@ def write_predictions(folder: Path, predicted: Predicted) -> Path:
 
 
 def differences(found: tuple[str, str, int], *, artifact_sha256: str | None, holdout: str, rows: int) -> str:
-    """Return how the archive, the holdout and the number of rows that predictions are of differ from those they must be of.
+    """Return how predictions differ from the expected archive, holdout and number of rows.
 
     Example:
         >>> differences(("a1", "h1", 3), artifact_sha256="a1", holdout="h2", rows=4)
@@ -54,16 +54,16 @@ def differences(found: tuple[str, str, int], *, artifact_sha256: str | None, hol
 
 
 def read_predictions(path: Path, *, artifact_sha256: str | None, holdout: str, rows: int) -> Predicted:
-    """Read predictions of a model over a holdout.
+    """Read a model's predictions for a holdout.
 
     Args:
         path: The file.
-        artifact_sha256: Hash of the archive whose predictions they must be.
-        holdout: Hash of the holdout that they must be of.
-        rows: How many rows the holdout has.
+        artifact_sha256: Expected hash of the model's archive.
+        holdout: Expected hash of the holdout.
+        rows: Number of rows of the holdout.
 
     Raises:
-        JobError: With everything that is another.
+        JobError: With every difference from the expected values.
     """
     try:
         table = pq.read_table(path)
@@ -77,7 +77,7 @@ def read_predictions(path: Path, *, artifact_sha256: str | None, holdout: str, r
         rows=rows,
     )
     if wrong:
-        raise JobError(f"{path.name} has predictions {wrong}; remove it, so that they are made again")
+        raise JobError(f"{path.name} has predictions {wrong}; remove it, so that it is written again")
     column = table.column(_COLUMN).combine_chunks()
     is_list = pa.types.is_fixed_size_list(column.type)
     values = column.flatten() if is_list else column

@@ -1,18 +1,18 @@
-"""A large batch into its feature table, on Spark: the job that AWS Glue runs for what is too large for a function.
+"""Ingest a large batch into its feature table with Spark: the AWS Glue job for batches that are too large for a function.
 
 Its script is ``from mlops_runtime.jobs.ingest_spark import main; sys.exit(main(sys.argv[1:]))`` (Glue 5, Spark 3.5), with pyarrow
-and pyiceberg beside this package. Arguments, of which Glue adds more that are ignored:
+and pyiceberg installed beside this package. Arguments (others that Glue adds are ignored):
 
-    --batch_uri s3://<incoming bucket>/incoming/<table>/<key>.parquet   an object, or a prefix below which all .parquet objects are
+    --batch_uri s3://<incoming bucket>/incoming/<table>/<key>.parquet   an object, or a prefix with .parquet objects
     --table <table>  --idempotency_key <key>  --now <ISO 8601, the store's clock>
-    --declaration_uri s3://...  feature groups as ``declaration_json`` writes them
+    --declaration_uri s3://...  feature groups in the form of ``declaration_json``
     --database <Glue database>  --unit <unit>  --event_bus <bus>
 
-The checks are those of ``batch.checked``: on each row group as Arrow reads it, and once more where Spark has brought the rows of an
-entity together, so that rows which repeat others are found wherever they lay. Spark's tasks write the data files; nothing refers to
-them before one commit by pyiceberg makes them the table's, so a bad batch is never visible. That commit is the same compare-and-set
-as a small batch's: the idempotency key is looked for in the very state that is committed to. A writer who is overtaken, also by
-one with the same key, checks again and writes its files again, as their ingest id has the commit's sequence number.
+The checks are those of ``batch.checked``: on each row group as Arrow reads it, and again after Spark has shuffled rows by entity,
+so that duplicates are found across row groups. Spark's tasks write the data files, which are unreferenced until one commit by
+pyiceberg adds them to the table, so a bad batch is never visible. That commit is the same compare-and-set as for small batches:
+the idempotency key is looked up in the very state that the commit is based on. If another commit comes first, including one with
+the same key, the job checks again and writes its files again, because their ingest id contains the commit's sequence number.
 """
 
 import argparse
@@ -55,14 +55,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ROWS_A_TASK = 1_000_000
-_OF_A_ROW_GROUP = Bounds(rows=10_000_000, bytes=1 << 30, decoded=1 << 30)  # a worker of four tasks has 16 GiB
-_PROBLEM, _CONTENT = "__problem", "__content"  # no column is called so: names begin with a letter
-_SHOWN = 20  # different problems that an error names
+_OF_A_ROW_GROUP = Bounds(rows=10_000_000, bytes=1 << 30, decoded=1 << 30)  # a worker with four tasks has 16 GiB
+_PROBLEM, _CONTENT = "__problem", "__content"  # distinct from column names, which begin with a letter
+_SHOWN = 20  # maximum problems in an error
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What Spark's tasks are sent: the group as JSON, the store's clock, how files are reached, how large a row group may be."""
+    """Arguments of Spark's tasks: the group as JSON, the store's clock, file access properties, limits of a row group."""
 
     declaration: str
     now: datetime
@@ -75,7 +75,7 @@ class _Task:
 
     @property
     def columns(self) -> pa.Schema:
-        # Spark has lists for vectors
+        # Spark uses lists for vectors
         fields = [f for f in arrow_schema(self.group) if f.name != INGEST_ID]
         return pa.schema([pa.field(f.name, logical_type(f.type)) for f in fields])
 
@@ -89,7 +89,7 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """The row groups of a batch, where they lie, how many rows they have, and whether the store's clock stamps them."""
+    """Location and row count of a batch's row groups, and whether the store's clock stamps the rows."""
 
     scheme: str
     host: str
@@ -99,13 +99,13 @@ class _Pieces:
 
     @property
     def buckets(self) -> int:
-        """In how many buckets rows are brought together and hashed: what a task bears, and the same for the same batch."""
+        """Number of buckets in which rows are shuffled and hashed: bounded rows per task, and the same for the same batch."""
         return 1 << max(0, math.ceil(self.rows / ROWS_A_TASK) - 1).bit_length()
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What the rows that passed the checks are."""
+    """Summary of the rows that passed the checks."""
 
     rows: int
     hash: str
@@ -121,14 +121,14 @@ def ingest(
     key: str,
     now: datetime,
 ) -> Ingested:
-    """Check the Parquet objects of a batch and append their rows, once, in one commit.
+    """Check the Parquet objects of a batch and append their rows exactly once, in one commit.
 
     Raises:
-        BatchError: If the batch does not fit the group, or holds no Parquet; nothing was written.
+        BatchError: If the batch does not fit the group, or is not Parquet; nothing was written.
         KeyReusedError: If the key was used for another content.
-        LostLedgerError: If the key was ingested and the object that remembers it is missing.
+        LostLedgerError: If the key was ingested and its ledger object is missing.
         FeatureTableError: If the table does not fit the group.
-        TableBusyError: If other writers committed first too often; run it when fewer do.
+        TableBusyError: If other writers committed first too often; retry when there are fewer.
     """
     check_table(group, table)
     properties = {name: str(value) for name, value in table.io.properties.items()}
@@ -141,7 +141,7 @@ def ingest(
         key_hash = ingest_ledger.hash_of(key)
 
         def attempt(fresh: Table) -> Ingested:
-            _remove(fresh, written)  # an earlier attempt was overtaken, so nothing refers to what it wrote
+            _remove(fresh, written)  # files of an attempt that did not commit, which are unreferenced
             before = ingest_ledger.find(fresh, key_hash, now)
             if before is not None:
                 return _duplicate(group, key, content, before)
@@ -162,7 +162,7 @@ def ingest(
                 for file in written:
                     files.append_data_file(file)
             after = ingest_ledger.find(fresh, key_hash, now)
-            assert after is not None, "the commit is what was just made"  # noqa: S101
+            assert after is not None, "the commit was just made"  # noqa: S101
             return Ingested(
                 table=group.table_name,
                 snapshot_id=after.snapshot_id,
@@ -196,7 +196,7 @@ def _remove(table: Table, written: list[DataFile]) -> None:
 
 
 def _paths(files: FileSystem, path: str) -> list[str]:
-    """Return the Parquet objects that a path names."""
+    """Return the Parquet objects at a path."""
     if files.get_file_info(path).type is not FileType.Directory:
         return [path]
     below = files.get_file_info(FileSelector(path, recursive=True))
@@ -226,7 +226,7 @@ def _pieces(io: PyArrowFileIO, uri: str, group: FeatureGroup) -> _Pieces:
 
 
 def _staged(spark: "SparkSession", task: _Task, pieces: _Pieces) -> "DataFrame":
-    """Return the checked rows, and among them rows that carry a problem or the content of a bucket instead."""
+    """Return the checked rows, together with rows that have a problem, or the hash of a bucket, instead of values."""
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only where Spark is
 
     schema = from_arrow_schema(task.schema)
@@ -292,7 +292,11 @@ def _notes(task: _Task, column: str, texts: Sequence[str]) -> list[pa.RecordBatc
 
 
 def _content(group: FeatureGroup, staged: "DataFrame", count: int) -> _Content:
-    """Return what passed the checks, or raise every problem that was found."""
+    """Return the summary of the rows that passed the checks.
+
+    Raises:
+        BatchError: With the problems of the others.
+    """
     notes = staged.where(f"{_PROBLEM} is not null or {_CONTENT} is not null").select(_PROBLEM, _CONTENT).collect()
     problems = sorted({note[0] for note in notes if note[0] is not None})
     if problems:
@@ -311,7 +315,7 @@ def _content(group: FeatureGroup, staged: "DataFrame", count: int) -> _Content:
 def _written(
     staged: "DataFrame", task: _Task, metadata: TableMetadata, ingest_id: str, tasks: int
 ) -> Iterator[DataFile]:
-    """Let tasks write the rows as data files of the table, each a range of partitions, entities and times."""
+    """Write the rows as data files of the table in Spark's tasks, each for a range of partitions, entities and times."""
     text, names = metadata.model_dump_json(), task.columns.names
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -330,11 +334,11 @@ def _written(
     parted = passed.selectExpr("*", f"date_trunc('{task.group.partition}', {EVENT_TIME}) as __part")
     ranged = parted.repartitionByRange(max(tasks, 1), "__part", *order).drop("__part").sortWithinPartitions(*order)
     for row in ranged.mapInArrow(write, "file binary").collect():
-        yield pickle.loads(row[0])  # noqa: S301 - of our own tasks, over Spark's own channel
+        yield pickle.loads(row[0])  # noqa: S301 - written by this job's tasks, over Spark's own channel
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the job. A batch that fails its checks is reported and told as the function does, and done with.
+    """Run the job. A batch that fails its checks is rejected and reported like in the function, which is not an error.
 
     Returns:
         The exit code.
@@ -369,7 +373,7 @@ def main(arguments: Sequence[str]) -> int:
         reject(delivery, str(error), getattr(error, "problems", [str(error)]), s3=s3, tell=tell)
         sys.stderr.write(f"mlops ingest: rejected, nothing was written: {error}\n")
         return 0
-    # by the key and not by the run: told twice, it is the same event
+    # derived from the key instead of the run: repeated events have the same id
     told = hashlib.sha256(given.idempotency_key.encode()).hexdigest()[:32]
     announce = unit_bus(events, bus=given.event_bus, unit=given.unit)
     announce(features_ingested(given.table, rows=done.rows, ingest_id=told))

@@ -1,4 +1,4 @@
-"""The environment of SageMaker's jobs: arguments, the ``/opt/ml`` layout, ``SM_*`` variables, and a team's script in it."""
+"""The environment of SageMaker jobs: arguments, the ``/opt/ml`` layout and ``SM_*`` variables, and how scripts run in it."""
 
 import json
 import os
@@ -13,26 +13,26 @@ from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.retraining import SignaturePlan
 from mlops_runtime.jobs.script_process import ScriptLimitError, ScriptLimits, run_process
 
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AppSpecification.html: an argument has at most 256 characters
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AppSpecification.html: arguments have at most 256 characters
 MAXIMUM_ARGUMENT = 256
 
-# columns of the signature for a script that writes none
+# hyperparameter with the signature plan for a script that writes no signature
 SIGNATURE = "sagemaker_signature"
-# what SageMaker's toolkit calls the script, and how its hyperparameters for the container begin:
+# names of the script's hyperparameter and prefix of the container's hyperparameters in SageMaker's toolkit:
 # https://github.com/aws/sagemaker-training-toolkit/blob/master/src/sagemaker_training/params.py
 PROGRAM = "sagemaker_program"
-UNKNOWN = "unknown"  # argument for a time that nothing says
+UNKNOWN = "unknown"  # argument for an unknown time
 _CONTAINERS = "sagemaker_"
 
-_MAX_MESSAGE = 1024  # SageMaker keeps this much of the file as ExitMessage
-# would lead another environment's interpreter to the packages of this one
+_MAX_MESSAGE = 1024  # SageMaker's limit on ExitMessage
+# variables that would make another environment's interpreter use the packages of this one
 _OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 def split_argument(text: str) -> list[str]:
-    """Cut a long argument into pieces that SageMaker takes; the job joins them.
+    """Split a long argument into pieces that SageMaker accepts; the job joins them.
 
-    No piece starts with a dash, which an argument parser would take for an option.
+    No piece starts with a dash, which an argument parser would interpret as an option.
 
     Example:
         >>> split_argument("a" * 255 + "-b")
@@ -49,12 +49,12 @@ def split_argument(text: str) -> list[str]:
 
 
 class JobError(ValueError):
-    """A job cannot be done; the message says what was given, what is expected and where."""
+    """A job cannot run; the message has the value given, what is expected and where."""
 
 
 @dataclass(frozen=True, slots=True)
 class OptMl:
-    """Where a job's files lie.
+    """Paths of a job's files.
 
     Args:
         root: ``MLOPS_OPT_ML``. Default: ``/opt/ml``.
@@ -73,22 +73,22 @@ class OptMl:
 
     @property
     def model(self) -> Path:
-        """Where training writes what becomes ``model.tar.gz``."""
+        """Folder whose contents training uploads as ``model.tar.gz``."""
         return self.root / "model"
 
     @property
     def code(self) -> Path:
-        """Where the training code is unpacked, as by SageMaker's own toolkit."""
+        """Folder for the extracted training code, as in SageMaker's own toolkit."""
         return self.root / "code"
 
     @property
     def checkpoints(self) -> Path:
-        """What SageMaker keeps in S3 while a training runs, and brings back when spare capacity was taken away."""
+        """Folder that SageMaker syncs to S3 during training and restores after a spot interruption."""
         return self.root / "checkpoints"
 
     @property
     def output_data(self) -> Path:
-        """Where a script writes what becomes ``output.tar.gz``: files beside the model, ``metrics.json`` and ``metrics.csv``."""
+        """Folder whose contents become ``output.tar.gz``: files beside the model, ``metrics.json`` and ``metrics.csv``."""
         return self.root / "output" / "data"
 
     @property
@@ -102,7 +102,7 @@ class OptMl:
         return self.root / "output" / "message"
 
     def refuse(self, job: str, error: Exception) -> int:
-        """Say why a processing job ends, on standard error and as its ``ExitMessage``; return the exit code.
+        """Report an error of a processing job on standard error and as its ``ExitMessage``; return the exit code.
 
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
         """
@@ -124,21 +124,21 @@ class OptMl:
         return self.root / "processing" / "output" / name
 
     def hyperparameters(self) -> dict[str, object]:
-        """Return the script's hyperparameters; SageMaker sends text, values that are JSON are decoded as by its toolkit.
+        """Return the script's hyperparameters. SageMaker sends strings; those that are JSON are decoded, as in its toolkit.
 
-        Those that begin with ``sagemaker_`` are for the container, as in the toolkit.
+        Hyperparameters that begin with ``sagemaker_`` are for the container and not included, as in the toolkit.
         """
         return {name: value for name, value in self._given().items() if not name.startswith(_CONTAINERS)}
 
     def program(self) -> str:
-        """Return the script that the hyperparameter ``sagemaker_program`` names, or nothing."""
+        """Return the script in the hyperparameter ``sagemaker_program``, or ``""``."""
         return str(self._given().get(PROGRAM, ""))
 
     def signature_plan(self) -> SignaturePlan | None:
-        """Return how to write a signature, where the hyperparameter ``sagemaker_signature`` says so.
+        """Return how to write a signature, from the hyperparameter ``sagemaker_signature``, if set.
 
         Raises:
-            JobError: If it is not what a pipeline writes.
+            JobError: If the hyperparameter is invalid.
         """
         given = self._given().get(SIGNATURE)
         if given is None:
@@ -176,15 +176,15 @@ class OptMl:
 
 
 def single_file(directory: Path, pattern: str) -> Path:
-    """Return the one file of a directory that matches.
+    """Return the only file of a directory that matches.
 
     Raises:
-        JobError: If none or more than one exists.
+        JobError: If no file or more than one matches.
     """
     found = sorted(path for path in directory.glob(pattern) if path.is_file())
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise JobError(f"{directory} must hold exactly one file {pattern}, got {names}")
+        raise JobError(f"{directory} must contain exactly one file {pattern}, got {names}")
     return found[0]
 
 
@@ -214,24 +214,24 @@ def run_script(
     python: Path | None = None,
     limits: ScriptLimits | None = None,
 ) -> None:
-    """Unpack the code and run a script of it to its end.
+    """Unpack the code and run a script of it.
 
     Args:
         code: Folder with the code as one zip.
-        script: Its path in the zip.
-        folder: Where to.
-        environment: Variables beside those of this process.
+        script: Path of the script in the zip.
+        folder: Folder for the extracted code.
+        environment: Additional environment variables.
         python: The interpreter of another environment. Default: this one.
-        limits: What the script may write. Default: ``ScriptLimits()``, without a folder that is measured.
+        limits: Limits on what the script writes. Default: ``ScriptLimits()``, without a measured folder.
 
     Raises:
-        JobError: If there is no such script, it fails, or it passes a limit; with the last lines of its standard error.
+        JobError: If there is no such script, it fails, or it exceeds a limit; with the last lines of its standard error.
     """
     unpack(single_file(code, "*.zip"), folder)
     path = folder / script
     if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         held = ", ".join(sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.py"))) or "no scripts"
-        raise JobError(f"channel code does not hold {script!r}, it holds {held}")
+        raise JobError(f"channel code does not contain {script!r}, it contains {held}")
     inherited = {name: value for name, value in os.environ.items() if python is None or name not in _OF_THIS_PYTHON}
     try:
         returned, tail = run_process(
@@ -248,10 +248,10 @@ def run_script(
 
 
 def only_script(job: str, arguments: Sequence[str]) -> str:
-    """Return the one argument of a job that runs a script.
+    """Return the single argument of a job that runs a script.
 
     Raises:
-        JobError: If none or more than one exists.
+        JobError: If there is not exactly one argument.
     """
     if len(arguments) != 1:
         raise JobError(f"usage: python -m mlops_runtime.jobs.{job} <script>, got {list(arguments)}")
@@ -271,7 +271,7 @@ def unpack(archive: Path, directory: Path) -> None:
             ]
             if escaping:
                 raise JobError(
-                    f"{archive.name} must not hold paths outside itself, got {', '.join(map(repr, escaping[:5]))}"
+                    f"{archive.name} must not contain paths outside itself, got {', '.join(map(repr, escaping[:5]))}"
                 )
             source.extractall(directory)
     except zipfile.BadZipFile as error:

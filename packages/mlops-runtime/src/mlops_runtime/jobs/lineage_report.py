@@ -1,4 +1,4 @@
-"""What the training-set job tells about lineage, after the set is written: a graph or an outbox that fails never fails a build."""
+"""Lineage reporting of the training-set job, after the set is written; failures of graph or outbox never fail a build."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -24,12 +24,11 @@ class Lineage:
     """Where lineage is reported.
 
     Args:
-        catalog: ARN of the Glue catalog without its resource; with it the set is in SageMaker's lineage graph. Default: it
-            does not.
-        events: Prefix of the outbox of OpenLineage events. Default: none.
+        catalog: ARN of the Glue catalog without its resource; enables SageMaker's lineage graph. Default: not recorded there.
+        events: Prefix of the outbox of OpenLineage events. Default: no events.
         namespace: Namespace of the job in events, such as ``mlops.demand``.
         manifests: The S3 prefix of all manifests.
-        environment: Where ``OPENLINEAGE_URL`` and ``OPENLINEAGE_API_KEY`` are read; without the URL events wait in the outbox.
+        environment: Environment with ``OPENLINEAGE_URL`` and ``OPENLINEAGE_API_KEY``; without the URL, events stay in the outbox.
         sagemaker: A boto3 client.
         s3: A boto3 client.
     """
@@ -44,10 +43,10 @@ class Lineage:
 
     def __post_init__(self) -> None:
         if self.events is not None and self.catalog is None:
-            raise JobError("--lineage names tables by the catalog; give --catalog too")
+            raise JobError("--lineage identifies tables by the catalog; pass --catalog too")
 
     def built(self, manifest: TrainingSetManifest, *, uri: str, started: datetime, now: datetime) -> list[str]:
-        """Tell of a training set that was built, and return what went wrong with that."""
+        """Report a training set that was built, and return the problems of reporting."""
         problems: list[str] = []
         if self.catalog is not None:
             with _kept(problems):
@@ -55,7 +54,7 @@ class Lineage:
                 graph.record(manifest, uri=uri)
         if self.events is not None:
             with _kept(problems):
-                # OpenLineage's client is an extra
+                # OpenLineage's client is an optional dependency
                 from mlops_runtime.features.open_lineage import training_set_events  # noqa: PLC0415
 
                 told = training_set_events(manifest, self._source(), uri=uri, started=started, now=now)
@@ -65,7 +64,7 @@ class Lineage:
     def failed(
         self, plan: TrainingSetPlan, *, as_of: datetime, error: str, started: datetime, now: datetime
     ) -> list[str]:
-        """Tell of a training set that could not be built, and return what went wrong with that."""
+        """Report a training set that could not be built, and return the problems of reporting."""
         problems: list[str] = []
         if self.events is not None:
             with _kept(problems):
@@ -91,17 +90,17 @@ class Lineage:
             transport = http_transport(self.environment[URL], api_key=self.environment.get(API_KEY))
             problem = outbox.deliver_pending(transport, now=now).problem
         except LineageOutboxError as error:
-            return [f"lineage events are not kept or not delivered: {error}"]
+            return [f"lineage events were not stored or not delivered: {error}"]
         return [] if problem is None else [problem]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of where lineage is reported."""
+    """Add the command-line arguments of lineage reporting."""
     parser.add_argument(
-        "--catalog", help="arn:aws:glue:<region>:<account>; records the set in SageMaker's lineage graph"
+        "--catalog", help="arn:aws:glue:<region>:<account>; record the set in SageMaker's lineage graph"
     )
     parser.add_argument(
-        "--lineage", help="s3 prefix of the outbox of OpenLineage events; takes --catalog and --namespace"
+        "--lineage", help="S3 prefix of the outbox of OpenLineage events; requires --catalog and --namespace"
     )
     parser.add_argument("--namespace", default="mlops", help="namespace of the job in OpenLineage events")
 

@@ -1,8 +1,8 @@
-"""The metric function of a unit, ``loss(label, prediction)``: what a model loses whose prediction no metric of ours measures.
+"""The metric function of a unit, ``loss(label, prediction)``: the loss of models whose predictions no built-in metric measures.
 
-It is code of the unit, as a training script is, and runs in a process of its own with the Python of the model's environment: never
-in the evaluation's. One process measures candidate, champion and baselines. What it answers is checked: a finite number of 0 or
-more, one a row.
+Like a training script, it is the unit's code. It runs in a separate process with the Python of the model's environment, never in
+the process of the evaluation. One process measures candidate, champion and baselines. Its results are checked: one finite number of
+0 or more per row.
 """
 
 import struct
@@ -20,7 +20,7 @@ from mlops_runtime.serving.model_source import ModelEnvironment
 from mlops_runtime.serving.served_model import ModelError, SlowModelError
 from mlops_runtime.serving.worker_process import WorkerProcess
 
-PIECE_SECONDS = 60.0  # of `PIECE_ROWS` rows
+PIECE_SECONDS = 60.0  # per `PIECE_ROWS` rows
 PIECE_ROWS = 1000
 LOAD_SECONDS = 120.0
 MEGABYTES = 4096
@@ -29,10 +29,10 @@ _HEAD = struct.Struct("<qqq")
 
 
 class MetricFunction:
-    """A function that gives the loss of a row, asked in a process of its own.
+    """A function that returns the loss of each row, run in a separate process.
 
     Args:
-        name: What it is called in errors.
+        name: Its name in error messages.
         process: Its process.
 
     Example:
@@ -45,16 +45,16 @@ class MetricFunction:
         self._name, self._process = name, process
 
     def losses(self, labels: Sequence[Wide], predictions: Wide, given: Mask) -> Wide:
-        """Return the loss of each row; a row without a prediction is not asked about, and has 0.
+        """Return the loss of each row; a row without a prediction is not passed to the function and has 0.
 
         Args:
             labels: The numbers of each row's label.
             predictions: The numbers of each row's prediction.
-            given: Which rows have a prediction.
+            given: Mask of the rows with a prediction.
 
         Raises:
-            JobError: If the function fails, takes too long, ends its process, or gives something else than a finite number of 0
-                or more, with the row.
+            JobError: If the function fails, takes too long, ends its process, or returns anything but a finite number of 0 or
+                more, with the row.
         """
         found = np.zeros(len(labels))
         rows = np.flatnonzero(given)
@@ -74,12 +74,12 @@ class MetricFunction:
             raise JobError(str(error)) from error
         answers = np.frombuffer(content, np.float64)
         if len(answers) != len(rows):
-            raise JobError(f"{self._name} gave {len(answers)} losses for {len(rows)} rows")
+            raise JobError(f"{self._name} returned {len(answers)} losses for {len(rows)} rows")
         wrong = np.flatnonzero(~(np.isfinite(answers) & (answers >= 0)))
         if len(wrong):
             place = int(wrong[0])
             raise JobError(
-                f"{self._name} gave {answers[place]:g} for row {rows[place]} of the holdout; a loss is a finite number of 0 or more"
+                f"{self._name} returned {answers[place]:g} for row {rows[place]} of the holdout; a loss is a finite number >= 0"
             )
         return answers
 
@@ -98,19 +98,19 @@ def metric_function(
 
     Args:
         file: The file.
-        environment: The model's environment, whose Python runs it; without one that of the job.
-        expected_sha256: What the file must hash to, as the evaluation's plan says.
-        piece_seconds: How long 1,000 rows may take. Default: 60.
-        load_seconds: How long loading may take. Default: 120.
-        megabytes: How much memory it may take. Default: 4096.
+        environment: The model's environment, whose Python runs it; without one, that of the job.
+        expected_sha256: Expected hash of the file, from the evaluation's plan.
+        piece_seconds: Timeout per 1,000 rows. Default: 60.
+        load_seconds: Timeout of loading. Default: 120.
+        megabytes: Memory limit. Default: 4096.
 
     Raises:
-        JobError: If the file is another, or has no such function.
+        JobError: If the hash differs, or the file has no such function.
     """
     found = hash_of(file)
     if found != expected_sha256:
         raise JobError(
-            f"the metric function has SHA-256 {found}, the plan is of {expected_sha256}; deploy the stack again"
+            f"the metric function has SHA-256 {found}, the plan has {expected_sha256}; deploy the stack again"
         )
     name = "the metric function"
     python = Path(sys.executable) if environment.requirements_sha256 is None else environment.python

@@ -1,13 +1,13 @@
-"""The process of a unit's metric function: the standard library and what the function itself imports, nothing of this package.
+"""Worker process of a unit's metric function. It uses the standard library and the function's own imports, none of this package.
 
-``python metric_worker.py FD FILE MEGABYTES`` loads ``loss(label, prediction)`` of a file and calls it for one row after another.
+``python metric_worker.py FD FILE MEGABYTES`` loads ``loss(label, prediction)`` from a file and calls it for each row.
 Both arguments are arrays of 64-bit floats.
 
-- It reads how many rows, how many numbers all labels have and how many a prediction; then the number of each row in the holdout,
-  how many numbers its label has, the labels and the predictions.
-- It writes a length, 0 and a 64-bit float a row; a negative length has the error's one line.
+- A request is the number of rows, the total number of label values and the width of a prediction; then the number of each row in
+  the holdout, the length of each label, the labels and the predictions.
+- A response is a length, 0 and a 64-bit float per row; if the length is negative, a one-line error message.
 
-The parent process has compared the file before, and checks every loss.
+The parent process has verified the file before, and checks every loss.
 """
 
 import importlib.util
@@ -76,8 +76,8 @@ def _fail(wire: socket.socket, text: str) -> None:
 
 
 def main(descriptor: str, path: str, megabytes: str) -> int:
-    """Answer until the parent closes the socket. Returns the exit code."""
-    sys.dont_write_bytecode = True  # the function's file is in a folder of the unit's
+    """Answer requests until the parent closes the socket. Returns the exit code."""
+    sys.dont_write_bytecode = True  # the file is in a folder of the unit
     wire = socket.socket(fileno=int(descriptor))
     limit = int(megabytes) << 20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

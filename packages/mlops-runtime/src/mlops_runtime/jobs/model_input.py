@@ -1,4 +1,4 @@
-"""Columns of an Arrow table as the model takes them, and whether a server would answer the same: alone, batched, twice."""
+"""Convert columns of an Arrow table to model input, and check that a model gives the same results alone, batched and repeated."""
 
 import base64
 import statistics
@@ -19,7 +19,7 @@ from mlops_runtime.serving.served_model import Matrix, ServedModel, number_type
 
 BATCHES = (1, 2, 7, 64)
 SAMPLE_ROWS = 64
-_RELATIVE_TOLERANCE = 1e-4  # 32-bit sums in another order
+_RELATIVE_TOLERANCE = 1e-4  # allows for 32-bit sums in another order
 _ROUNDS = 3
 _ARROW_SCHEMA = b"ARROW:schema"  # in Parquet's own metadata
 
@@ -29,20 +29,21 @@ Timer = Callable[[], float]
 def read_split(directory: Path) -> Any:
     """Return all Parquet files of a directory as one table, in the order of their names.
 
-    Integers that were written as categories are categories again: Parquet has none of them, and Arrow restores those of text alone.
+    Integer categories are restored from the stored Arrow schema: Parquet has no such type, and Arrow only restores string
+    categories.
 
     Raises:
-        JobError: If no file exists, they differ, or they have no rows.
+        JobError: If there is no file, their schemas differ, or they have no rows.
     """
     paths = sorted(directory.glob("*.parquet"))
     if not paths:
-        raise JobError(f"{directory} must hold Parquet files, got none")
+        raise JobError(f"{directory} must contain Parquet files, got none")
     try:
         table = pa.concat_tables([pq.read_table(path) for path in paths])
     except pa.ArrowException as error:
         raise JobError(f"cannot read {directory} as one table: {error}") from error
     if table.num_rows == 0:
-        raise JobError(f"{directory} must hold at least one row, got none")
+        raise JobError(f"{directory} must contain at least one row, got none")
     for name in sorted({name for path in paths for name in _integer_categories(path)}):
         if pa.types.is_integer(table.schema.field(name).type):
             table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
@@ -50,7 +51,7 @@ def read_split(directory: Path) -> Any:
 
 
 def _integer_categories(path: Path) -> Iterator[str]:
-    """Yield the columns of integers that a file's writer had as categories, by the schema that Arrow keeps beside Parquet's.
+    """Yield the integer columns that were categories when the file was written, from Arrow's schema in the Parquet metadata.
 
     See: https://arrow.apache.org/docs/cpp/parquet.html#serializing-the-arrow-schema
     """
@@ -66,7 +67,7 @@ def require_columns(table: Any, names: Sequence[str], split: str) -> None:
     """Check that a split has columns.
 
     Raises:
-        JobError: With every missing column and those that there are.
+        JobError: With every missing column and the existing ones.
     """
     problem = missing_columns(table, names, split)
     if problem is not None:
@@ -74,7 +75,7 @@ def require_columns(table: Any, names: Sequence[str], split: str) -> None:
 
 
 def missing_columns(table: Any, names: Sequence[str], split: str) -> str | None:
-    """Return which columns a split lacks, and those that there are; None where it has all of them."""
+    """Return a message with the missing and the existing columns of a split; None if it has all of them."""
     missing = [name for name in dict.fromkeys(names) if name not in table.column_names]
     if not missing:
         return None
@@ -82,7 +83,7 @@ def missing_columns(table: Any, names: Sequence[str], split: str) -> str | None:
 
 
 def numbers(table: Any, name: str, number: type[np.floating[Any]] = np.float32) -> Matrix:
-    """Return a column as 32-bit floats, or those of another width, NaN where null.
+    """Return a column as floats, 32-bit by default, NaN where null.
 
     Raises:
         JobError: If the column is not numeric.
@@ -97,7 +98,7 @@ def numbers(table: Any, name: str, number: type[np.floating[Any]] = np.float32) 
 
 
 def categories(table: Any, name: str) -> list[str | None]:
-    """Return a column as text, None where null; integers as their decimal text."""
+    """Return a column as strings, None where null; integers in decimal."""
     column = table.column(name)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -105,7 +106,7 @@ def categories(table: Any, name: str) -> list[str | None]:
 
 
 def model_input(table: Any, signature: ModelSignature) -> Matrix:
-    """Return the rows in the signature's columns: as codes, or as values where the signature passes these."""
+    """Return the rows in the signature's columns: as codes, or as values if the signature passes values."""
     number = number_type(signature)
     has_texts = signature.passes == "values" and any(column.type == "category" for column in signature.inputs)
     matrix: Matrix = np.empty((table.num_rows, len(signature.inputs)), dtype=object if has_texts else number)
@@ -121,10 +122,10 @@ def model_input(table: Any, signature: ModelSignature) -> Matrix:
 
 
 def serving_problems(model: ServedModel, table: Any, rows: Matrix) -> list[str]:
-    """Return why a model would serve otherwise than it is measured: at most one reason for each way to ask.
+    """Return why a model would serve differently than it was evaluated: at most one reason for each check.
 
-    A sample is sent in batches of each size in `BATCHES` through the server's own reading of JSON, so a difference between how the
-    job and the server read a column shows here, before the model is registered; and the whole is asked twice.
+    A sample is sent in batches of each size in `BATCHES` through the server's JSON parser, so that differences between how job
+    and server read a column are found before the model is registered. All rows are predicted twice.
     """
     whole = model.predict(rows)
     again = model.predict(rows)
@@ -134,7 +135,7 @@ def serving_problems(model: ServedModel, table: Any, rows: Matrix) -> list[str]:
     if len(differing):
         row = differing[0]
         problems.append(
-            f"holdout row {row} gives {whole[row]} and then {again[row]} in the same batch; a model must repeat itself"
+            f"holdout row {row} gives {whole[row]} and then {again[row]} in the same batch; a model must be deterministic"
         )
     sample = _sample(len(rows))
     sent = _instances(model, table, sample)
@@ -146,19 +147,19 @@ def serving_problems(model: ServedModel, table: Any, rows: Matrix) -> list[str]:
 
 
 def milliseconds_a_row(models: dict[str, ServedModel], table: Any, timer: Timer) -> dict[str, float]:
-    """Return the median time of one row alone, through the server's reading of JSON, for each model in turn.
+    """Return the median latency of a single row, including the server's JSON parsing, for each model.
 
-    The models take turns on the same machine, so that their ratio says more than either number. A model that cannot answer the
-    sample is left out.
+    The models alternate on the same machine, so that their ratio is more reliable than the absolute values. A model that fails for
+    the sample is left out.
 
     Args:
         models: The models, by name.
         table: The holdout.
-        timer: Gives seconds, from any start.
+        timer: Returns seconds from any start.
     """
     sample = _sample(table.num_rows)
     bodies = {name: [_body([row]) for row in _instances(model, table, sample)] for name, model in models.items()}
-    able = [name for name, model in models.items() if _answers_all(model, bodies[name])]  # and so is warm
+    able = [name for name, model in models.items() if _answers_all(model, bodies[name])]  # also warms up the models
     taken: dict[str, list[float]] = {name: [] for name in able}
     for _ in range(_ROUNDS):
         for index in range(len(sample)):

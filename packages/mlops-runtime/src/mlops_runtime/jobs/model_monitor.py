@@ -1,7 +1,6 @@
-"""``python -m mlops_runtime.jobs.model_monitor``: what AWS's Model Monitor container does, by its contract for own containers.
+"""``python -m mlops_runtime.jobs.model_monitor``: an analyzer with the contract of AWS's Model Monitor container.
 
-It stands for the image ``sagemaker-model-monitor-analyzer`` where that cannot be had, and says so in what it writes.
-
+It replaces the image ``sagemaker-model-monitor-analyzer`` where that is not available, and identifies itself in its results.
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-contract-inputs.html
 and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-contract-outputs.html
 """
@@ -47,19 +46,19 @@ _UNSUPPORTED = ("record_preprocessor_script", "post_analytics_processor_script")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """What the environment asks for.
+    """Settings of an analysis, from the environment.
 
     Args:
-        source: Folder of the data; hours lie below endpoint and variant.
+        source: Folder of the data, with hours below endpoint and variant.
         output: Folder of the results.
-        indexes: Sides of a call that are read.
-        start: Calls before it are not (ISO 8601); empty for all.
-        end: Calls from it on are not; empty for all.
+        indexes: Sides of a call to read.
+        start: Earlier calls are skipped (ISO 8601); empty for all.
+        end: Calls from it on are skipped; empty for all.
         constraints: Path of the baseline's ``constraints.json``; None if it is missing.
         statistics: Path of its ``statistics.json``; None if it is missing.
         publishes: Whether CloudWatch metrics are written.
-        dimensions: Of these metrics.
-        problem_type: Of the model-quality analysis; None for data quality.
+        dimensions: Dimensions of these metrics.
+        problem_type: Problem type of a model-quality analysis; None for data quality.
         inference: Attribute of the prediction.
         probability: Attribute of the probability; None without one.
         threshold: Probability above which a prediction is positive.
@@ -84,7 +83,7 @@ class Analysis:
         """Read the variables of the contract.
 
         Raises:
-            JobError: With every variable that is missing or asks for what is not here.
+            JobError: With every variable that is missing or has an unsupported value.
         """
         problems = [
             f"{name} is not set"
@@ -92,7 +91,7 @@ class Analysis:
             if name not in environment
         ]
         problems += [
-            f"{name} is not run by this analyzer, got {environment[name]!r}"
+            f"{name} is not supported by this analyzer, got {environment[name]!r}"
             for name in _UNSUPPORTED
             if name in environment
         ]
@@ -102,7 +101,9 @@ class Analysis:
             given = None
         kind = next((name for name in _FORMATS if isinstance(given, dict) and name in given), None)
         if "dataset_format" in environment and kind is None:
-            problems.append(f"dataset_format must be of {' or '.join(_FORMATS)}, got {environment['dataset_format']!r}")
+            problems.append(
+                f"dataset_format must be one of {' or '.join(_FORMATS)}, got {environment['dataset_format']!r}"
+            )
         is_quality = environment.get("analysis_type") == "MODEL_QUALITY"
         if is_quality and kind == "sagemakerCaptureJson":
             problems.append("analysis_type MODEL_QUALITY needs records merged with labels, got captures")
@@ -114,7 +115,7 @@ class Analysis:
             source=Path(environment["dataset_source"]),
             output=Path(environment["output_path"]),
             indexes=tuple(names),
-            # the contract's own example has blanks in its times
+            # the times in the contract's own example contain spaces
             start=environment.get("start_time", "").replace(" ", ""),
             end=environment.get("end_time", "").replace(" ", ""),
             constraints=_path(environment, "baseline_constraints"),
@@ -132,7 +133,7 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What an analysis writes."""
+    """Results of an analysis."""
 
     statistics: Mapping[str, Any]
     violations: Sequence[Mapping[str, Any]]
@@ -140,7 +141,7 @@ class Findings:
 
 
 def analyze(analysis: Analysis) -> Findings:
-    """Return statistics and violations of the data below the source.
+    """Return statistics and violations of the data in the source folder.
 
     Raises:
         JobError: If there is no record, or baseline files cannot be used.
@@ -193,7 +194,7 @@ def write(findings: Findings, analysis: Analysis, root: OptMl) -> None:
 
 
 def write_message(root: OptMl, violations: int) -> None:
-    """Write how the job ended, in the container's words."""
+    """Write the result of the job, in the words of AWS's container."""
     root.message.parent.mkdir(parents=True, exist_ok=True)
     root.message.write_text(
         f"CompletedWithViolations: Job completed successfully with {violations} violations."
@@ -206,7 +207,7 @@ def document(path: Path | None, what: str) -> Mapping[str, Any]:
     """Return a JSON file of the baseline.
 
     Raises:
-        JobError: If it is not there or no JSON object.
+        JobError: If the file is missing or not a JSON object.
     """
     if path is None:
         raise JobError(f"{what} is not set: there is no baseline to compare with")
@@ -223,7 +224,7 @@ def run(environment: Mapping[str, str]) -> None:
     """Run one analysis.
 
     Raises:
-        JobError: As `Analysis.from_environment` and `analyze`.
+        JobError: As in `Analysis.from_environment` and `analyze`.
     """
     analysis = Analysis.from_environment(environment)
     findings = analyze(analysis)
@@ -233,7 +234,7 @@ def run(environment: Mapping[str, str]) -> None:
 
 
 def main() -> None:
-    """Run the job; a reason not to is its last line."""
+    """Run the job; an error is its last line of output."""
     try:
         run(os.environ)
     except JobError as error:

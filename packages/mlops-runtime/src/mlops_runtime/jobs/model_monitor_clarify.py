@@ -1,6 +1,6 @@
-"""``python -m mlops_runtime.jobs.model_monitor_clarify``: what Clarify's container does for a schedule, bias or attributions.
+"""``python -m mlops_runtime.jobs.model_monitor_clarify``: a replacement for Clarify's container in schedules, bias or attributions.
 
-It stands for the image ``sagemaker-clarify-processing`` where that cannot be had. Attributions need the package ``shap``.
+It replaces the image ``sagemaker-clarify-processing`` where that is not available. Attributions require the package ``shap``.
 """
 
 import json
@@ -38,18 +38,18 @@ from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reade
 from mlops_runtime.serving.served_model import CategoryCodes, ModelError, ServedModel
 
 _MINIMUM_NDCG = 0.9
-_ROWS = 500  # that are explained, evenly through the window
+_ROWS = 500  # explained rows, spread evenly over the window
 _SEED = 7
 _LABEL = "label0"
 ModelOf = Callable[[str], AbstractContextManager[ServedModel]]
 
 
 def run(environment: Mapping[str, str], model_of: ModelOf) -> None:
-    """Run one analysis: of attributions where the configuration asks for SHAP, else of bias.
+    """Run one analysis: attributions if the configuration has the method SHAP, else bias.
 
     Args:
         environment: Variables of the contract, and ``analysis_config``.
-        model_of: Gives a model by SageMaker's name of it.
+        model_of: Loads a model, given its SageMaker name.
 
     Raises:
         JobError: If the configuration, a baseline or the data cannot be used.
@@ -78,7 +78,7 @@ def run(environment: Mapping[str, str], model_of: ModelOf) -> None:
 
 
 def main() -> None:
-    """Run the job; a reason not to is its last line."""
+    """Run the job; an error is its last line of output."""
     try:
         run(os.environ, _deployed)
     except JobError as error:
@@ -135,7 +135,7 @@ def _attributions(
         None if isinstance(name, str) else f"predictor must have a model_name, got {name!r}",
         None
         if isinstance(background, list) and background
-        else "shap must have a baseline of rows here: no URI is read and none is made",
+        else "shap must have a baseline with rows: this analyzer neither reads a URI nor computes one",
     ]
     if any(problems):
         raise JobError("; ".join(filter(None, problems)))
@@ -146,7 +146,7 @@ def _attributions(
         if not rows:
             raise JobError("the window has no row to explain")
         chosen = [rows[int(place)] for place in np.linspace(0, len(rows) - 1, min(_ROWS, len(rows)))]
-        # captures of CSV hold texts, of JSON what the caller sent
+        # captures of CSV contain strings, those of JSON the values that the caller sent
         seen = [reader.rows([row], CSV if all(isinstance(value, str) for value in row) else JSON) for row in chosen]
         codes = CategoryCodes(model.signature)
         compared, explained = codes.of(reader.rows(background, JSON)), codes.of(np.concatenate(seen))
@@ -159,7 +159,7 @@ def _attributions(
 
 
 def _read(monitor: MonitorName, analysis: Analysis) -> Any:
-    """Read the baseline's own ``analysis.json``."""
+    """Read the ``analysis.json`` of the baseline."""
     body = json.dumps(document(analysis.constraints, "baseline_constraints")).encode()
     return read_executions([ExecutionFiles(monitor=monitor, at="", files={"analysis.json": body})])
 

@@ -1,6 +1,6 @@
-"""``python -m mlops_runtime.jobs.model_monitor_merge``: captures with their labels, one record a line.
+"""``python -m mlops_runtime.jobs.model_monitor_merge``: merge captures with their labels, one record per line.
 
-It stands for the image ``sagemaker-model-monitor-groundtruth-merger``, the first of the two jobs of a monitor with labels.
+It replaces the image ``sagemaker-model-monitor-groundtruth-merger``, the first of the two jobs of a monitor with labels.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
 """
@@ -18,12 +18,12 @@ _NEEDED = ("dataset_source", "ground_truth_source", "output_path")
 
 
 def merge(captures: Path, labels: Path, output: Path) -> tuple[int, int]:
-    """Write each captured call that has labels to the same place below ``output``, with its ``groundTruthData``.
+    """Write each captured call that has labels to the same path below ``output``, with its ``groundTruthData``.
 
     A label that is uploaded again, in a later file or line, replaces the earlier one.
 
     Returns:
-        How many calls have labels, and how many have none.
+        Number of calls with labels, and number without.
     """
     known = {_key(record): record["groundTruthData"] for record in _records(labels, "groundTruthData")}
     merged = alone = 0
@@ -44,7 +44,7 @@ def merge(captures: Path, labels: Path, output: Path) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Run the job; a reason not to is its last line."""
+    """Run the job; an error is its last line of output."""
     try:
         run(os.environ)
     except JobError as error:
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def run(environment: Mapping[str, str]) -> None:
-    """Merge what the environment names.
+    """Run the merge with the paths of the environment.
 
     Raises:
         JobError: If a variable is missing.
@@ -66,7 +66,7 @@ def run(environment: Mapping[str, str]) -> None:
 
 
 def _records(path: Path, member: str) -> Iterator[dict[str, object]]:
-    """Yield the records that have a member; others are not labels and have none."""
+    """Yield the records with a member; other lines are skipped."""
     for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
         with file.open("rb") as lines:
             for line in lines:

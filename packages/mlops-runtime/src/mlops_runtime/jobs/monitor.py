@@ -1,8 +1,8 @@
 """``python -m mlops_runtime.jobs.monitor``: count a window's capture objects, explain a sample of them, and decide.
 
-What the two functions of the Lambda engine do, in one job: the counts are the same bit for bit and lie in the same places, and the
-decision is the same code, so an endpoint may change from one to the other. What is counted already is left alone: a run goes on
-where one before it failed. The time is given, as the schedule's event carries it.
+One job replaces the two functions of the Lambda engine. The counts are identical bit for bit and are written to the same keys,
+and the decision is the same code, so an endpoint may switch between engines. Existing counts are reused: a run continues where a
+failed one stopped. The time is an argument, taken from the schedule's event.
 """
 
 import argparse
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _log = logging.getLogger("mlops.monitor")
-# counts objects by their sizes and settings; returns why some could not be
+# counts objects, given their sizes and the settings; returns the errors by key
 Count = Callable[[Mapping[str, int], CountSettings], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
-    """What the job calls."""
+    """AWS clients of the job."""
 
     s3: "S3Client"
     dynamodb: "DynamoDBClient"
@@ -52,7 +52,7 @@ class Clients:
 
     @classmethod
     def of_environment(cls) -> "Clients":
-        """Make them with the job's own role."""
+        """Create clients with the job's own role."""
         return cls(
             s3=boto3.client("s3"),
             dynamodb=boto3.client("dynamodb"),
@@ -66,12 +66,12 @@ class Options:
     """Arguments of the job.
 
     Args:
-        now: The time that the schedule's event carries.
+        now: Time of the schedule's event.
         settings: Settings of the decision, as in the environment of the Lambda engine's function.
         artifacts: Bucket of counts, baselines and reports.
         captures: Bucket of captures and labels.
-        table: Table of the rollouts: what is live.
-        attribution_rows: How many captured rows to explain. Default: none.
+        table: Table of the rollouts, which has the live model.
+        attribution_rows: Number of captured rows to explain. Default: none.
     """
 
     now: datetime
@@ -83,9 +83,9 @@ class Options:
 
 
 def run(options: Options, count: Count, clients: Clients) -> tuple[MonitorReport, dict[str, str]]:
-    """Count what is not counted yet, explain, and decide over the window.
+    """Count the remaining objects, explain, and decide on the window.
 
-    Objects of the hours that may be added to the window are counted too: also those of a window whose run failed.
+    Objects of the hours that may be added to the window are counted too, including those of windows whose run failed.
 
     Returns:
         The report, and why objects could not be counted, by key.
@@ -120,7 +120,7 @@ def run(options: Options, count: Count, clients: Clients) -> tuple[MonitorReport
 
 
 def _baseline(live: LivePointer, store: MonitorStore) -> Baseline | None:
-    """Return the live model's baseline; the decision tells what is wrong with one that cannot be used."""
+    """Return the live model's baseline; if it cannot be used, the decision reports why."""
     try:
         return store.read_baseline(live.baseline_uri, live.baseline_sha256)
     except BaselineIntegrityError as error:
@@ -193,13 +193,15 @@ def parse(arguments: Sequence[str]) -> Options:
         ContractError: If the settings are not valid.
     """
     parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.monitor")
-    # SageMaker takes at most 256 characters an argument, so the settings may come in pieces
+    # SageMaker limits arguments to 256 characters, so the settings may be split
     parser.add_argument("--settings", required=True, nargs="+", help="DecideSettings as JSON")
     parser.add_argument("--artifacts", required=True, help="bucket of counts, baselines and reports")
     parser.add_argument("--captures", required=True, help="bucket of captures and labels")
     parser.add_argument("--table", required=True, help="table of the rollouts")
-    parser.add_argument("--now", required=True, help="ISO 8601 time with a zone, as the schedule's event carries it")
-    parser.add_argument("--attribution-rows", type=int, default=0, help="captured rows to explain; needs shap")
+    parser.add_argument("--now", required=True, help="ISO 8601 time with a zone, from the schedule's event")
+    parser.add_argument(
+        "--attribution-rows", type=int, default=0, help="number of captured rows to explain; needs shap"
+    )
     given = parser.parse_args(arguments)
     if given.attribution_rows < 0:
         raise JobError(f"--attribution-rows must be 0 or more, got {given.attribution_rows}")
@@ -224,7 +226,7 @@ def _time(text: str) -> datetime:
 
 
 def report_to_caller(report: MonitorReport, failed: Mapping[str, str], opt_ml: OptMl) -> int:
-    """Leave the verdict as the job's exit message, say what was not counted, and return the exit code: 1 if anything was not."""
+    """Write the verdict as the job's exit message, report uncounted objects, and return the exit code: 1 if there are any."""
     verdict = report.verdict
     opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
     opt_ml.message.write_text(verdict)
@@ -235,11 +237,11 @@ def report_to_caller(report: MonitorReport, failed: Mapping[str, str], opt_ml: O
 
 
 def main(arguments: Sequence[str], count: Count | None = None) -> int:
-    """Run the job. Returns the exit code; a user's mistake is one line on standard error.
+    """Run the job. Returns the exit code; a user error is one line on standard error.
 
     Args:
         arguments: The command line.
-        count: Counts objects. Default: processes of this machine, one a CPU that it may use.
+        count: Counts objects. Default: in processes on this machine, one per available CPU.
     """
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     _log.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""Count capture objects in processes: the counts that the Lambda engine would have written, in the places where it puts them."""
+"""Count capture objects in processes, with the same counts under the same keys as the Lambda engine."""
 
 import logging
 import multiprocessing
@@ -18,17 +18,17 @@ from mlops_runtime.monitor.store import MonitorStore
 
 try:
     from mlops_runtime.jobs.monitor_plain import count_lines
-except ImportError:  # an image of Spark's need not have Arrow; the counts are the same
+except ImportError:  # Spark's image may lack Arrow; the counts are the same
     count_lines = count
 
 _log = logging.getLogger("mlops.monitor")
-# a part's counts, the reason for missing ones, or nothing for a whole object, whose counts are written
+# counts of a part, an error message, or None for a whole object, whose counts were written
 Outcome = Counts | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountSettings:
-    """What a process needs to count: places, the baseline as JSON, and since when its model serves."""
+    """Settings of counting processes: buckets, the baseline as JSON, and since when its model is live."""
 
     endpoint: str
     artifacts: str
@@ -38,10 +38,10 @@ class CountSettings:
 
 
 class ObjectCounter:
-    """Counts parts of capture objects, in the process that made it.
+    """Counts parts of capture objects, in the process that created it.
 
     Args:
-        settings: Places and baseline.
+        settings: Buckets and baseline.
     """
 
     def __init__(self, settings: CountSettings) -> None:
@@ -54,7 +54,7 @@ class ObjectCounter:
         self._announced = self._store.announced()
 
     def count(self, part: Part) -> Counts | None:
-        """Count a part; the counts of a whole object are written, and those of a part of it returned."""
+        """Count a part; write the counts of a whole object, and return those of a part of one."""
         lines = part_lines(self._s3, self._settings.captures, part)
         counts = count_lines(
             lines,
@@ -64,7 +64,7 @@ class ObjectCounter:
             hour=self._store.object_hour(part.key),
         )
         if not part.is_whole:
-            return replace(counts, problem_lines=None)  # its lines have other numbers in the object
+            return replace(counts, problem_lines=None)  # line numbers in a part are not those in the object
         self.put(part.key, counts)
         return None
 
@@ -75,7 +75,7 @@ class ObjectCounter:
         self._store.put_counts(target, counts)
 
     def merged(self, before: Counts | None, part: Counts) -> Counts:
-        """Add a part of an object to those before it: in any order, bit for bit the counts of one pass."""
+        """Add a part of an object to the previous ones; in any order, the result equals a single pass bit for bit."""
         if before is None:
             return part
         both = merge(before, [part])
@@ -89,19 +89,19 @@ def count_objects(
 
     Args:
         sizes: Bytes by key.
-        settings: Places and baseline.
-        processes: How many count side by side; with one, this process does.
-        part_bytes: An object of more bytes is counted in parts.
+        settings: Buckets and baseline.
+        processes: Number of parallel processes; with 1, this process counts.
+        part_bytes: Larger objects are counted in parts.
 
     Returns:
-        Why an object could not be counted, by its key; the others are.
+        Why an object could not be counted, by its key; all others were counted.
     """
     counter, todo = ObjectCounter(settings), parts(sizes, part_bytes)
     return collect(todo, _outcomes(todo, settings, counter, min(processes, len(todo))), counter)
 
 
 def collect(todo: Sequence[Part], outcomes: Iterable[tuple[Part, Outcome]], counter: ObjectCounter) -> dict[str, str]:
-    """Write the counts of objects that were counted in parts, as soon as their last part is there.
+    """Write the counts of objects that are counted in parts, each as soon as its last part arrives.
 
     Returns:
         Why an object could not be counted, by its key.
@@ -115,7 +115,7 @@ def collect(todo: Sequence[Part], outcomes: Iterable[tuple[Part, Outcome]], coun
             failed[part.key] = outcome
         if not isinstance(outcome, Counts) or part.key in failed:
             continue
-        # parts are added as they come, so that what is held does not grow with the object
+        # parts are merged as they arrive, so that memory does not grow with the object
         found[part.key] = counter.merged(found.get(part.key), outcome)
         waiting[part.key] -= 1
         if waiting[part.key] == 0:
@@ -124,7 +124,7 @@ def collect(todo: Sequence[Part], outcomes: Iterable[tuple[Part, Outcome]], coun
 
 
 def attempt(counter: ObjectCounter, part: Part) -> Outcome:
-    """Count a part, or return why it cannot be counted: for any error, the others must still be counted."""
+    """Count a part, or return its error: after any error, the other parts must still be counted."""
     try:
         return counter.count(part)
     except Exception as error:
@@ -142,21 +142,21 @@ def _outcomes(
         for part in todo:
             yield part, attempt(counter, part)
         return
-    # copies of this process, which has no threads: what is imported is shared; connections are their own
+    # forks of this single-threaded process share its imports; each has its own connections
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(settings,)) as pool:
         futures = {}
         for part in todo:
             try:
                 futures[pool.submit(_count, part)] = part
-            except BrokenProcessPool as broken:  # a process may be killed while parts are still handed out
+            except BrokenProcessPool as broken:  # a process may be killed during submission
                 yield part, _reason(broken)
         for future in as_completed(list(futures)):
-            error = future.exception()  # of the pool: a process that was killed takes all that is left with it
+            error = future.exception()  # of the pool: a killed process cancels all remaining parts
             yield futures.pop(future), future.result() if error is None else _reason(error)
 
 
-_counters: list[ObjectCounter] = []  # what a process of the pool keeps between parts
+_counters: list[ObjectCounter] = []  # state of a pool process between parts
 
 
 def _begin(settings: CountSettings) -> None:

@@ -1,4 +1,4 @@
-"""Explain a sample of a window's captured rows with the model that serves, and compare with its baseline."""
+"""Explain a sample of a window's captured rows with the live model, and compare the attributions with its baseline."""
 
 import os
 import tempfile
@@ -28,9 +28,9 @@ from mlops_runtime.serving.served_model import CategoryCodes, ModelError, Served
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# fewer rows rank features by chance
+# with fewer rows, the ranking of features is mostly chance
 MINIMUM_ROWS = 50
-_LINES = 100  # read from one offset on, until a row that the live model answered is found
+_LINES = 100  # lines read from an offset to find a row that the live model answered
 
 
 def explain(
@@ -44,20 +44,20 @@ def explain(
     minimum_ndcg: float,
     announced: IsAnnounced = nobody,
 ) -> ExplainabilityResult | None:
-    """Return the result of a window; what cannot be explained says why, since drift must be decided all the same.
+    """Return the result of a window, with the reason if it cannot be explained, since drift must still be decided.
 
     Args:
-        live: The model that serves.
+        live: The live model.
         baseline: Its baseline.
-        sizes: Bytes of each capture object of the window, in the order of time.
+        sizes: Bytes of each capture object of the window, in order of time.
         s3: Client.
         captures: Bucket of captures.
-        rows: How many rows to explain.
-        minimum_ndcg: Below it is a violation.
-        announced: Which calls the platform announced as its own. Default: none.
+        rows: Number of rows to explain.
+        minimum_ndcg: A lower NDCG is a violation.
+        announced: Returns whether the platform announced a call as its own. Default: none.
 
     Returns:
-        None if the baseline has no attributions: they were not requested when the model was evaluated.
+        None if the baseline has no attributions, because they were not requested in its evaluation.
     """
     if baseline.attributions is None:
         return None
@@ -85,20 +85,21 @@ def sample(
     since: str,
     announced: IsAnnounced = nobody,
 ) -> Numbers:
-    """Return captured rows as the model saw them: a seeded one of each of ``rows`` equal stretches of the window's bytes.
+    """Return captured rows in the form of model input: a random one from each of ``rows`` equal ranges of the window's bytes.
 
-    The objects are laid end to end in the order of time, so every hour has its share by its traffic, and reading is bounded by the
-    sample instead of the window. A call of several rows gives one of them. Equal calls are all kept, but no line is taken twice.
+    The objects are concatenated in order of time, so that every hour is represented in proportion to its traffic, and the amount
+    of data read depends on the sample instead of the window. A call of several rows contributes one of them. Equal calls are all
+    used, but no line is used twice.
 
     Args:
-        model: The model that serves.
+        model: The live model.
         baseline: Its baseline, features in the order of the model's inputs.
-        sizes: Bytes of each object, in the order of time.
+        sizes: Bytes of each object, in order of time.
         s3: Client.
         captures: Bucket of captures.
-        rows: How many stretches.
-        since: Since when the model serves; earlier calls are left out.
-        announced: Which calls the platform announced as its own. Default: none.
+        rows: Number of ranges.
+        since: Since when the model is live; earlier calls are skipped.
+        announced: Returns whether the platform announced a call as its own. Default: none.
 
     Returns:
         Shape (at most ``rows``, inputs).
@@ -127,19 +128,19 @@ def sample(
 
 
 def _seed(baseline: Baseline, sizes: Mapping[str, int]) -> int:
-    """Return the seed of a window: the same objects give the same sample, the next window another."""
+    """Return the seed of a window: the same for the same objects, different for the next window."""
     return (sum(sizes.values()) + len(sizes) + baseline.rows) % (1 << 32)
 
 
 def _around(s3: "S3Client", bucket: str, key: str, start: int) -> Iterator[bytes]:
-    """Yield lines from the next that begins at a byte on; after the last come the object's first."""
+    """Yield lines from the first one that begins at or after a byte; after the last, continue with the object's first."""
     places = dict.fromkeys((start, 0))
     return islice(chain.from_iterable(lines_from(s3, bucket, key, place) for place in places), _LINES)
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Which calls are explained: those since the model serves, but what the platform announced as its own."""
+    """Selects the calls to explain: those of the live model, except the platform's own announced ones."""
 
     since: str
     announced: IsAnnounced
@@ -171,7 +172,7 @@ def _live_model(live: LivePointer, s3: "S3Client") -> Iterator[ServedModel]:
         s3.download_file(bucket, key, str(archive))
         found = hash_of(archive)
         if found != live.artifact_sha256:
-            raise ModelError(f"{live.artifact_uri} has SHA-256 {found}, the live pointer names {live.artifact_sha256}")
+            raise ModelError(f"{live.artifact_uri} has SHA-256 {found}, the live pointer has {live.artifact_sha256}")
         environment = ModelEnvironment.from_variables(os.environ)
         with archived_model(archive, environment, expected_sha256=live.model_sha256) as model:
             yield model

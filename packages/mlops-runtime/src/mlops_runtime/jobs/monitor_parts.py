@@ -1,6 +1,6 @@
-"""Large capture objects in parts: every line belongs to exactly one, wherever the cuts fall.
+"""Split large capture objects into parts; every line belongs to exactly one part, wherever the boundaries are.
 
-A part holds the lines that begin in its range of bytes, so parts are made from sizes alone and counted apart.
+A part has the lines that begin in its byte range, so parts are derived from sizes alone and counted independently.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PART_BYTES = 64 << 20
 _CHUNK = 1 << 20
-# what is asked for beyond a part for the rest of its last line, and for a few lines from a place on
+# bytes read ahead for the last line of a part, and bytes read at a time from an offset
 _AHEAD, _SOME = 1 << 18, 1 << 16
 
 
@@ -26,7 +26,7 @@ class Part:
     Args:
         key: Key of the object.
         start: First byte.
-        end: First byte that is another part's. Default: up to the object's end.
+        end: First byte of the next part. Default: the object's end.
     """
 
     key: str
@@ -35,16 +35,16 @@ class Part:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the whole object."""
+        """Whether the part is the whole object."""
         return self.start == 0 and self.end is None
 
 
 def parts(sizes: Mapping[str, int], part_bytes: int = PART_BYTES) -> list[Part]:
-    """Return the parts of objects, the largest first; an object of one part is whole.
+    """Return the parts of objects, largest first; a small object is a single part.
 
     Args:
         sizes: Bytes by key.
-        part_bytes: Most bytes of a part.
+        part_bytes: Maximum bytes of a part.
 
     Example:
         >>> [(part.start, part.end) for part in parts({"a": 25}, 10)]
@@ -59,21 +59,21 @@ def parts(sizes: Mapping[str, int], part_bytes: int = PART_BYTES) -> list[Part]:
 
 
 def part_lines(s3: "S3Client", bucket: str, part: Part) -> Iterator[bytes]:
-    """Yield a part's lines, as ``MonitorStore.lines`` would yield them, without holding the part."""
+    """Yield a part's lines like ``MonitorStore.lines``, without reading the part into memory."""
     # the previous byte shows whether a line starts at the first byte
     begin = max(part.start - 1, 0)
     yield from bounded_lines(_of_part(_chunks(s3, bucket, part.key, begin, end=part.end, step=_AHEAD), begin, part))
 
 
 def lines_from(s3: "S3Client", bucket: str, key: str, start: int) -> Iterator[bytes]:
-    """Yield the lines that begin at a byte or later, reading little more than is asked for."""
+    """Yield the lines that begin at or after a byte, reading little more than is consumed."""
     begin = max(start - 1, 0)
     chunks = _chunks(s3, bucket, key, begin, end=begin + _SOME, step=_SOME)
     yield from bounded_lines(_of_part(chunks, begin, Part(key, start)))
 
 
 def _chunks(s3: "S3Client", bucket: str, key: str, begin: int, *, end: int | None, step: int) -> Iterator[bytes]:
-    """Yield an object's bytes: up to ``end`` by one request, what comes after ``step`` by ``step`` as long as it is asked for."""
+    """Yield an object's bytes: up to ``end`` in one request, then in requests of ``step`` bytes as long as they are consumed."""
     while True:
         where: dict[str, Any] = (
             {} if begin == 0 and end is None else {"Range": f"bytes={begin}-{'' if end is None else end - 1}"}
@@ -88,7 +88,7 @@ def _chunks(s3: "S3Client", bucket: str, key: str, begin: int, *, end: int | Non
 
 
 def _of_part(chunks: Iterable[bytes], position: int, part: Part) -> Iterator[bytes]:
-    """Yield what comes from ``position`` on without the end of the line before the part, up to the end of its last line."""
+    """Yield the bytes from ``position`` on, without the rest of the line before the part, up to the end of its last line."""
     is_ours = part.start == 0
     for chunk in chunks:
         left = chunk

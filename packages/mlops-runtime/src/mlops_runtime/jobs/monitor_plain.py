@@ -1,8 +1,8 @@
-"""Count capture lines by columns: plain CSV is parsed by Arrow, many calls at once, other lines by the function's own reader.
+"""Count capture lines by column: plain CSV is parsed by Arrow, many calls at once; other lines by the Lambda engine's reader.
 
-The counts are those of `mlops_runtime.monitor.counting.counts.count`, bit for bit: counts of parts add up exactly, so lines may
-be counted in any company. A line is plain when both sides of its call are CSV without quotes, a row a prediction. What Arrow does
-not take for a number, such as text or a plus sign, sends its whole batch to the other reader, which decides.
+The counts equal those of `mlops_runtime.monitor.counting.counts.count` bit for bit: counts of parts add up exactly, so lines may
+be grouped in any way. A line is plain if both sides of its call are CSV without quotes, with one prediction per row. A batch with
+anything that Arrow does not accept as a number, such as text or a plus sign, is passed to the other reader.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ _MISSING = np.datetime64("NaT", "s")
 
 @dataclass(slots=True)
 class _Batch:
-    """Plain calls that wait to be parsed, and the lines they came from."""
+    """Plain calls to be parsed, and their original lines."""
 
     texts: list[str] = field(default_factory=list)
     predictions: list[str] = field(default_factory=list)
@@ -43,12 +43,12 @@ class _Batch:
 
 
 class _Plain:
-    """Tells plain calls from others.
+    """Selects plain calls.
 
     Args:
-        baseline: What is counted against.
-        since: Since when its model serves.
-        hour: The object's; a call of another is not plain.
+        baseline: Baseline whose bins are counted.
+        since: Since when its model is live.
+        hour: Hour of the object; a call of another hour is not plain.
     """
 
     def __init__(self, baseline: Baseline, since: str, hour: datetime | None) -> None:
@@ -58,7 +58,7 @@ class _Plain:
         self._times: dict[str, np.datetime64 | None] = {}
 
     def take(self, line: bytes, number: int, batch: _Batch) -> bool:
-        """Add a line's call to a batch, if it is plain and of the live model."""
+        """Add a line's call to a batch, if it is plain and of the live model; return whether it was added."""
         try:
             record = orjson.loads(line)
             metadata, data = record["eventMetadata"], record["captureData"]
@@ -92,7 +92,7 @@ class _Plain:
         return True
 
     def _time(self, text: Any) -> np.datetime64 | None:
-        """Return a time as captures have it, not a time for none; None for other forms, before the model's, of another hour."""
+        """Return a capture time, NaT if missing; None if it has another form, is before the model's or in another hour."""
         if text is None or text == "":
             return _MISSING
         if text not in self._times:
@@ -104,7 +104,7 @@ class _Plain:
 
 
 def _read_time(text: str) -> np.datetime64 | None:
-    """Return the time of the one form that SageMaker writes."""
+    """Return a time in the form that SageMaker writes, None for other forms."""
     if len(text) != len("2017-08-07T10:00:00Z") or text[10] != "T" or text[19] != "Z" or not text.isascii():
         return None
     try:
@@ -115,7 +115,7 @@ def _read_time(text: str) -> np.datetime64 | None:
 
 
 def _is_plain(text: str) -> bool:
-    """Return whether a CSV text is rows without quotes, each with something in it."""
+    """Return whether a CSV string has rows without quotes, none of them empty."""
     if not text or '"' in text or "\r" in text:
         return False
     return "\n" not in text or not (text[0] == "\n" or text[-1] == "\n" or "\n\n" in text)
@@ -135,14 +135,14 @@ class _Columns:
         self._convert = pc.ConvertOptions(column_types=kinds, null_values=[""], strings_can_be_null=True)
 
     def parse(self, texts: list[str]) -> dict[str, Column]:
-        """Return the columns of rows.
+        """Parse rows into columns.
 
         Raises:
             ArrowInvalid: If a row has another number of values, or Arrow cannot parse a number.
         """
         body = "\n".join(texts).encode()
         if b"(" in body or body.startswith(b"\xef\xbb\xbf"):
-            raise pa.ArrowInvalid("Arrow alone takes nan(...) for a number, and a mark of byte order for nothing")
+            raise pa.ArrowInvalid("only Arrow parses nan(...) as a number, and drops a byte order mark")
         table = pc.read_csv(
             pa.BufferReader(body), read_options=self._read, parse_options=self._parse, convert_options=self._convert
         )
@@ -164,14 +164,14 @@ def count_lines(
     announced: IsAnnounced = nobody,
     hour: datetime | None = None,
 ) -> Counts:
-    """Count one capture object's lines as `mlops_runtime.monitor.counting.counts.count` does, plain ones by columns.
+    """Count one capture object's lines like `mlops_runtime.monitor.counting.counts.count`, plain ones by column.
 
     Args:
-        lines: JSON lines; read once, a batch of them held.
+        lines: JSON lines; read once, in batches.
         baseline: The live model's baseline.
-        since: Since when that model serves. Default: all calls count.
-        announced: Which calls the platform announced as its own. Default: none.
-        hour: The object's, in UTC: calls of another hour count, and are a problem. Default: it has none.
+        since: Since when that model is live. Default: all calls count.
+        announced: Returns whether the platform announced a call as its own. Default: none.
+        hour: Hour of the object, in UTC: calls of another hour count, and are a problem. Default: unknown.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline

@@ -1,8 +1,8 @@
-"""The monitor's job for large windows, on Spark: capture objects are counted on all instances, the rest is the same job.
+"""The monitor's job for large windows, on Spark: capture objects are counted on all instances; the rest is the same job.
 
 SageMaker's Spark container, with this package installed, runs
 ``from mlops_runtime.jobs.monitor_spark import main; sys.exit(main(sys.argv[1:]))`` with the arguments of
-``mlops_runtime.jobs.monitor``. A task counts one part of an object as the job without Spark does: the counts are the same bit
+``mlops_runtime.jobs.monitor``. A task counts one part of an object like the job without Spark: the counts are identical bit
 for bit.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/use-spark-processing-container.html
@@ -23,7 +23,7 @@ _MOST_TASKS = 4096
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the job. Returns the exit code; a user's mistake is one line on standard error."""
+    """Run the job. Returns the exit code; a user error is one line on standard error."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - only where Spark is
 
     spark = SparkSession.builder.appName("mlops-monitor").getOrCreate()
@@ -36,17 +36,17 @@ def count_objects(
     """Count capture objects on Spark's executors and write their counts.
 
     Args:
-        spark: A session; its workers import this package and reach S3 with the job's role.
+        spark: A session whose workers can import this package and access S3 with the job's role.
         sizes: Bytes by key.
-        settings: Places and baseline.
-        part_bytes: An object of more bytes is counted in parts.
+        settings: Buckets and baseline.
+        part_bytes: Larger objects are counted in parts.
 
     Returns:
-        Why an object could not be counted, by its key; the others are.
+        Why an object could not be counted, by its key; all others were counted.
     """
     todo = parts(sizes, part_bytes)
     tasks = spark.sparkContext.parallelize(todo, min(len(todo), _MOST_TASKS))
-    # partition by partition, so that the driver holds one task's counts at a time
+    # one partition at a time, so that the driver only has one task's counts in memory
     return collect(todo, tasks.mapPartitions(partial(_count, settings)).toLocalIterator(), ObjectCounter(settings))
 
 

@@ -1,4 +1,4 @@
-"""What a pipeline will say of a training script, in a test: the training job, the evaluation and the gate over rows at hand."""
+"""Test a training script as a pipeline would run it: training job, evaluation and gate, on given rows."""
 
 import io
 import tarfile
@@ -27,7 +27,7 @@ from mlops_runtime.serving.model_source import ModelEnvironment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """What came out.
+    """Result of a rehearsal.
 
     Args:
         evaluation: The candidate and the baselines on the holdout.
@@ -53,25 +53,25 @@ def rehearse(
     signature: SignaturePlan | None = None,
     promises: Sequence[Path] = (),
 ) -> Rehearsal:
-    """Train as the training job does, evaluate as the evaluation job does, and ask the gate.
+    """Train like the training job, evaluate like the evaluation job, and apply the gate.
 
     Args:
-        code: Folder with the training code, as ``TrainingJob(source=)`` has it.
+        code: Folder with the training code, as in ``TrainingJob(source=)``.
         script: The script in it.
         train_rows: The training split, an Arrow table.
         holdout_rows: The holdout, an Arrow table.
-        evaluation: The stack's plan; it names the column with the time of prediction.
+        evaluation: The stack's plan; it must name the column with the time of prediction.
         gate: The stack's gate.
         folder: An empty folder to work in.
-        environment: The environment of a model that is not ONNX; its ``trusts`` are the registry's. Default: the script leaves
+        environment: The environment of a model that is not ONNX; its ``trusts`` are the registry's. Default: the script writes
             ONNX.
-        signature: How the training job writes a signature where the script writes none. Default: the script writes one.
-        promises: What APIs promise of the endpoint, files of ``mlops api schema``: a model that would refuse what they allow
-            does not pass. Default: nothing.
+        signature: How the training job writes a signature if the script writes none. Default: the script writes one.
+        promises: Request formats that APIs of the endpoint promise, files of ``mlops api schema``: a model that would reject
+            allowed requests does not pass. Default: none.
 
     Raises:
-        JobError: If the script fails, leaves no model that can be served, or the rows do not fit the plan.
-        PromiseError: If a file of ``promises`` is something else.
+        JobError: If the script fails, writes no model that can be served, or the rows do not fit the plan.
+        PromiseError: If a file of ``promises`` is invalid.
     """
     promised = [read_promise(path.read_bytes(), path.name)[1] for path in promises]
     opt_ml = OptMl(folder)
@@ -113,14 +113,14 @@ def _zipped(code: Path) -> bytes:
 
 
 def _manifest(plan: EvaluationPlan, train_rows: Any, holdout_rows: Any) -> TrainingSetManifest:
-    """Describe rows that no feature store gave: their times are those of the column that the plan names."""
+    """Return a manifest for rows that do not come from a feature store, with times from the plan's column."""
     if plan.timestamp is None:
         raise JobError("the evaluation plan must name the `timestamp`: else training on the future is not detected")
     require_columns(train_rows, [plan.timestamp], "train")
     require_columns(holdout_rows, [plan.timestamp], "holdout")
     first, last = (choose(holdout_rows.column(plan.timestamp)).as_py() for choose in (pc.min, pc.max))
     if not isinstance(first, datetime) or not isinstance(last, datetime):
-        raise JobError(f"column {plan.timestamp!r} of the holdout must hold times, got {first!r} to {last!r}")
+        raise JobError(f"column {plan.timestamp!r} of the holdout must have times, got {first!r} to {last!r}")
     begin, end = (moment.replace(tzinfo=moment.tzinfo or UTC).isoformat() for moment in (first, last))
     table = PinnedTable(
         group="rehearsal",

@@ -1,6 +1,6 @@
-"""``python -m mlops_runtime.jobs.predict``: one model's predictions over a holdout, in the image that the model needs.
+"""``python -m mlops_runtime.jobs.predict``: predict a holdout with one model, in the image that the model requires.
 
-The champion may need another image than the candidate. It predicts here, and the evaluation reads what it predicted.
+The champion may require another image than the candidate. It predicts in this job, and the evaluation reads its predictions.
 """
 
 import argparse
@@ -20,17 +20,17 @@ from mlops_runtime.serving.served_model import ModelError, first_line
 
 
 def predict(archive: Path, holdout: Path, environment: ModelEnvironment, *, artifact_sha256: str) -> Predicted:
-    """Return a model's predictions; one that fails has NaN, and the reason.
+    """Return a model's predictions; if it fails, NaN with the reason.
 
     Args:
         archive: ``model.tar.gz``.
         holdout: Folder of the holdout's Parquet files.
-        environment: Where the model runs.
-        artifact_sha256: What the archive must hash to; it is compared before anything of it is read.
+        environment: Environment of models that are not ONNX.
+        artifact_sha256: Expected hash of the archive, which is verified before reading it.
 
     Raises:
-        JobError: If it is another archive, or the holdout lacks a column.
-        ModelError: If the model does not load.
+        JobError: If the archive is not the expected one, or the holdout lacks a column.
+        ModelError: If the model fails to load.
     """
     found = hash_of(archive)
     if found != artifact_sha256:
@@ -54,7 +54,7 @@ def predict(archive: Path, holdout: Path, environment: ModelEnvironment, *, arti
 
 
 def main(arguments: list[str]) -> int:
-    """Run the job. Returns the exit code; a user's mistake is one line on standard error."""
+    """Run the job. Returns the exit code; a user error is one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.predict")
     parser.add_argument("--artifact-sha256", required=True, help="hash of the archive in input model")
     options = parser.parse_args(arguments)

@@ -1,8 +1,7 @@
-"""``python -m mlops_runtime.jobs.process <script>``: run a team's script between training set and training.
+"""``python -m mlops_runtime.jobs.process <script>``: run a team's preprocessing script between training set and training.
 
-The script lies in input ``code`` as a zip. It reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_OUTPUT_DIR``; what it writes becomes a
-channel of the training. In an image with an environment of the model it runs with that environment's Python. A script that writes
-nothing has prepared nothing, and fails here.
+Input ``code`` has the script in a zip. It reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_OUTPUT_DIR``, which becomes a channel of
+the training. In an image with a model environment it runs with that environment's Python. A script that writes no file fails.
 """
 
 import os
@@ -18,12 +17,12 @@ OUTPUT = "processed"
 
 
 def process(opt_ml: OptMl, script: str, python: Path | None = None) -> int:
-    """Run the script. Returns how many files it wrote.
+    """Run the script. Returns the number of files that it wrote.
 
     Args:
-        opt_ml: Where the job's files lie.
-        script: The script's path in the code.
-        python: The interpreter of the model's environment. Default: the image has none, and this one runs it.
+        opt_ml: Paths of the job's files.
+        script: Path of the script in the code.
+        python: The interpreter of the model's environment. Default: this one, in images without a model environment.
 
     Raises:
         JobError: If there is no such script, it fails, or it writes nothing.

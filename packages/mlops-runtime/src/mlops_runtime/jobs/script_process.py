@@ -1,7 +1,7 @@
-"""The process of a team's script: its output copied and cut, its disk watched, its end certain.
+"""Run a team's script in a process, with limits on its output and disk usage.
 
-What a script may do to its job is bounded here, on AWS and in the embedded cloud alike: a full disk would take even the place of
-the file that says why, and a log of gigabytes costs more than it tells.
+The limits apply on AWS and in the embedded cloud: a full disk would leave no space for the file with the failure reason, and a log
+of gigabytes costs more than it is worth.
 """
 
 import codecs
@@ -18,27 +18,27 @@ from pathlib import Path
 from typing import TextIO
 
 _TAIL_LINES, _TAIL_BYTES = 30, 16 * 1024
-_LOOK_SECONDS = 0.2  # how soon the end of a script is seen whose children hold its output
-_DISK_SECONDS = 0.5  # between two readings of the disk
-_SHARE_OF_READING = 20  # a reading that took a second is not repeated for twenty
+_LOOK_SECONDS = 0.2  # polling interval for the end of a script whose children keep its pipes open
+_DISK_SECONDS = 0.5  # minimum interval between measurements of the disk
+_SHARE_OF_READING = 20  # a measurement that took one second is repeated after 20 at the earliest
 _PIPE_BYTES = 64 * 1024  # capacity of a pipe on Linux
 _MIB = 1024**2
 
 
 class ScriptLimitError(ValueError):
-    """A script was stopped, because it passed a limit; the message says which, and the fix."""
+    """A script was stopped because it exceeded a limit; the message names the limit and the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptLimits:
-    """What a script may write.
+    """Limits on what a script writes.
 
     Args:
-        output: The folder that the script writes its result to. Default: none is measured.
-        output_bytes: Bytes in it. Default: what the disk holds.
-        log_bytes: Bytes on standard output and standard error together; the rest is left out. Default: 64 MiB.
-        free_bytes: Bytes that stay free on the disk of ``output``. Default: 256 MiB.
-        grace_seconds: Between SIGTERM and SIGKILL for a script that passed a limit. Default: 10.
+        output: Folder for the script's result. Default: no folder is measured.
+        output_bytes: Maximum bytes in it. Default: limited by the disk.
+        log_bytes: Maximum bytes on standard output and standard error together; the rest is dropped. Default: 64 MiB.
+        free_bytes: Bytes that must stay free on the disk of ``output``. Default: 256 MiB.
+        grace_seconds: Time between SIGTERM and SIGKILL for a script that exceeded a limit. Default: 10.
     """
 
     output: Path | None = None
@@ -48,14 +48,14 @@ class ScriptLimits:
     grace_seconds: float = 10.0
 
     def problem(self) -> str | None:
-        """Return which limit the disk says was passed, and the fix."""
+        """Return the exceeded limit on the disk and the fix, or None."""
         if self.output is None or not self.output.is_dir():
             return None
         written = 0 if self.output_bytes is None else folder_bytes(self.output)
         if self.output_bytes is not None and written > self.output_bytes:
             return (
                 f"wrote {sized(written)} to its {self.output.name} folder, at most {sized(self.output_bytes)} are allowed; "
-                "write what is served and nothing else, to SM_OUTPUT_DATA_DIR what the run should keep"
+                "write only the served model there, and other results of the run to SM_OUTPUT_DATA_DIR"
             )
         disk = shutil.disk_usage(self.output)
         if disk.free < self.free_bytes:
@@ -67,7 +67,7 @@ class ScriptLimits:
 
 
 def sized(count: int) -> str:
-    """Return a number of bytes as people read it.
+    """Return a number of bytes in readable form.
 
     Example:
         >>> sized(300), sized(5 * 1024**2), sized(1536 * 1024**2)
@@ -79,7 +79,7 @@ def sized(count: int) -> str:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the size of a folder's files, as they are read; one that is being changed is measured as far as it can be."""
+    """Return the total size of a folder's files; files that are changing are measured as far as possible."""
     return sum(_sizes(str(folder)))
 
 
@@ -101,24 +101,24 @@ def _sizes(folder: str) -> Iterator[int]:
 def run_process(
     command: Sequence[str], *, folder: Path, environment: Mapping[str, str], limits: ScriptLimits
 ) -> tuple[int, list[str]]:
-    """Run a script to its end, and copy what it prints.
+    """Run a script to its end, and copy its output to this process's.
 
     Args:
         command: Interpreter and script.
-        folder: Where it runs.
-        environment: Its whole environment.
-        limits: What it may write.
+        folder: Working directory.
+        environment: Its complete environment.
+        limits: Limits on what it writes.
 
     Returns:
         Its exit code, and the last lines of its standard error.
 
     Raises:
-        ScriptLimitError: If it was stopped, because it wrote too much.
+        ScriptLimitError: If it was stopped because it exceeded a limit.
     """
     with subprocess.Popen(
         list(command), cwd=folder, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        # a job that is stopped gets SIGTERM in this process; the script may want to save what it has
+        # when the job is stopped, this process gets SIGTERM; the script may want to save its state
         before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             copy = _Copy(process, limits)
@@ -132,7 +132,7 @@ def run_process(
 
 
 class _Copy:
-    """Output of a process on its way to this one's; ``tail`` is the end of its standard error."""
+    """Copies the output of a process to that of this one; ``tail`` is the end of its standard error."""
 
     def __init__(self, process: subprocess.Popen[bytes], limits: ScriptLimits) -> None:
         self.tail = b""
@@ -148,10 +148,10 @@ class _Copy:
         self._errors = None if process.stderr is None else process.stderr.fileno()
 
     def run(self) -> str | None:
-        """Copy until the script ends; what it has started may hold the pipes for longer, and ends with the container.
+        """Copy until the script ends; its children may keep the pipes open longer, and end with the container.
 
         Returns:
-            The limit that it was stopped for.
+            The limit that it was stopped for, or None.
         """
         problem = None
         while True:
@@ -159,7 +159,7 @@ class _Copy:
             ready, _, _ = select.select(list(self._open), [], [], 0 if has_ended else _LOOK_SECONDS)
             for pipe in ready:
                 self._read(pipe)
-            if has_ended:  # a pipe holds no more than one reading takes
+            if has_ended:  # one read empties a pipe
                 break
             if not self._open:
                 self._wait()
@@ -170,7 +170,7 @@ class _Copy:
             if now > self._killed_at:
                 self._process.kill()
         if self._cut:
-            self._say(f"{sized(self._cut)} of output were left out: a script may print {sized(self._limits.log_bytes)}")
+            self._say(f"{sized(self._cut)} of output were dropped: a script may print {sized(self._limits.log_bytes)}")
         return problem
 
     def _wait(self) -> None:
@@ -192,7 +192,7 @@ class _Copy:
         shown = chunk[: self._left]
         _write(target, decoder.decode(shown, final=not chunk))
         if self._left and len(shown) == self._left:
-            self._say(f"the script has printed {sized(self._limits.log_bytes)}; the rest of its output is left out")
+            self._say(f"the script has printed {sized(self._limits.log_bytes)}; the rest of its output is dropped")
         self._left -= len(shown)
         self._cut += len(chunk) - len(shown)
         if pipe == self._errors:

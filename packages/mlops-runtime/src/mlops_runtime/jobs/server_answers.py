@@ -1,4 +1,4 @@
-"""What a model's own server answered for a holdout: read as predictions, and whether it repeats itself."""
+"""Read the responses of a model's own server for a holdout as predictions, and check that it is deterministic."""
 
 import csv
 import json
@@ -18,20 +18,20 @@ from mlops_runtime.jobs.job_environment import JobError, single_file
 from mlops_runtime.jobs.server_rows import ASKED_FILE
 from mlops_runtime.serving.served_model import Matrix, ModelError, declared_shape
 
-_TOLERANCE = 1e-4  # relative: 32-bit sums in another order
+_TOLERANCE = 1e-4  # relative; allows for 32-bit sums in another order
 _SMALLEST = 1e-6
-_SHOWN = 60  # characters of a wrong answer in a reason
+_SHOWN = 60  # characters of an invalid response in a message
 
 
 class AnswerError(ValueError):
-    """A server's answers cannot be read as predictions; the message names the first that cannot."""
+    """A server's responses are not valid predictions; the message names the first invalid one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAnswers:
-    """What one model's server answered for one holdout.
+    """Responses of one model's server for one holdout.
 
-    ``predicted`` has the reason and NaN where the answers are not predictions, ``problems`` how rows that were asked again differ.
+    ``predicted`` has NaN and the reason if the responses are invalid; ``problems`` are differences of repeated rows.
     """
 
     asked: AskedHoldout
@@ -41,18 +41,18 @@ class ServerAnswers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredModel:
-    """A model that its server alone can ask: it predicts the rows of the holdout, which were asked, and no others."""
+    """A model that only its own server can run: it predicts the rows of the holdout, from stored responses, and no others."""
 
     answers: ServerAnswers
 
     @property
     def signature(self) -> ModelSignature:
-        """The columns that the server was asked with."""
+        """The signature with which the requests were made."""
         return self.answers.asked.signature
 
     @property
     def sha256(self) -> str:
-        """The archive's hash: what is inside of it is the container's own."""
+        """The archive's hash, because its contents are in the container's own format."""
         return self.answers.asked.artifact_sha256
 
     @property
@@ -62,36 +62,36 @@ class AnsweredModel:
 
     @property
     def manifest(self) -> ModelManifest | None:
-        """A container of others has none."""
+        """None, because third-party containers have no manifest."""
         return None
 
     def predict(self, rows: Matrix) -> Matrix:
-        """Return what the server answered.
+        """Return the server's predictions.
 
         Raises:
-            ModelError: If it answered no predictions, or other rows are asked for.
+            ModelError: If its responses were invalid, or the number of rows is not that of the holdout.
         """
         found = self.answers.predicted
         if found.of.failure is not None:
             raise ModelError(found.of.failure)
         if len(rows) != self.answers.asked.rows:
             raise ModelError(
-                f"the model answers through its server alone, which was asked {self.answers.asked.rows} rows, not {len(rows)}"
+                f"the model runs only in its server, which predicted {self.answers.asked.rows} rows, not {len(rows)}"
             )
         return found.values
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing."""
 
 
 def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, rows: int) -> ServerAnswers:
-    """Read what a transform job left, beside what was asked.
+    """Read the results of a transform job, and the description of its requests.
 
     Args:
-        folder: Folder with ``asked.json`` and the answers, ``*.out``.
-        artifact_sha256: Hash of the archive whose answers they must be.
-        holdout: Hash of the holdout that they must be of.
-        rows: How many rows the holdout has.
+        folder: Folder with ``asked.json`` and the responses, ``*.out``.
+        artifact_sha256: Expected hash of the model's archive.
+        holdout: Expected hash of the holdout.
+        rows: Number of rows of the holdout.
 
     Raises:
         JobError: If they are of another archive or holdout.
@@ -99,7 +99,7 @@ def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, row
     try:
         asked = from_json(AskedHoldout, (folder / ASKED_FILE).read_bytes())
     except (OSError, ContractError) as error:
-        raise JobError(f"{ASKED_FILE} must lie beside the server's answers: {error}") from error
+        raise JobError(f"{ASKED_FILE} must be beside the server's responses: {error}") from error
     wrong = differences(
         (asked.artifact_sha256, asked.holdout_sha256, asked.rows),
         artifact_sha256=artifact_sha256,
@@ -107,7 +107,7 @@ def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, row
         rows=rows,
     )
     if wrong:
-        raise JobError(f"the server's answers are {wrong}; remove them, so that it is asked again")
+        raise JobError(f"the server's responses are {wrong}; remove them, so that they are requested again")
     width = asked.signature.columns
     failure = None
     again: tuple[str, ...] = ()
@@ -130,7 +130,7 @@ def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, row
 
 
 def parse_answers(text: str, signature: ModelSignature, *, rows: int) -> npt.NDArray[np.float64]:
-    r"""Return the predictions in a transform job's output: JSON documents one after another, or lines of CSV.
+    r"""Return the predictions in a transform job's output: consecutive JSON documents, or lines of CSV.
 
     Example:
         >>> signature = ModelSignature(inputs=(), output="units")
@@ -138,16 +138,16 @@ def parse_answers(text: str, signature: ModelSignature, *, rows: int) -> npt.NDA
         [1.5, nan, 2.0]
 
     Raises:
-        AnswerError: If there is another number of them, or one is not a number, or has other columns than the signature says.
+        AnswerError: If their number is wrong, one is not a number, or their width differs from the signature.
     """
     is_json = text.lstrip()[:1] in ("{", "[")
     found = _of_json(text) if is_json else [row for row in csv.reader(text.splitlines()) if row]
     if len(found) != rows:
-        raise AnswerError(f"the server answered {len(found)} predictions for {rows} rows")
+        raise AnswerError(f"the server returned {len(found)} predictions for {rows} rows")
     values = [_numbers(index, each) for index, each in enumerate(found)]
     widths = {len(each) for each in values}
     if len(widths) != 1:
-        raise AnswerError(f"the server answered predictions of {' and '.join(map(str, sorted(widths)))} values")
+        raise AnswerError(f"the server returned predictions of {' and '.join(map(str, sorted(widths)))} values")
     try:
         return np.asarray(
             declared_shape(np.array(values, dtype=np.float64), rows, replace(signature, passes="values")), np.float64
@@ -166,13 +166,13 @@ def _of_json(text: str) -> list[Any]:
             document, place = decoder.raw_decode(text, place)
             predictions = document.get("predictions") if isinstance(document, dict) else document
             if not isinstance(predictions, list):
-                raise AnswerError(f'an answer must be {{"predictions": [...]}}, got {json.dumps(document)[:_SHOWN]}')
+                raise AnswerError(f'a response must be {{"predictions": [...]}}, got {json.dumps(document)[:_SHOWN]}')
             found += predictions
     except (ValueError, RecursionError) as error:
         if isinstance(error, AnswerError):
             raise
         raise AnswerError(
-            f"the answers are not JSON from character {place} on: {text[place : place + _SHOWN]!r}"
+            f"the responses are not JSON from character {place} on: {text[place : place + _SHOWN]!r}"
         ) from error
     return found
 
@@ -194,11 +194,11 @@ def _numbers(index: int, prediction: Any) -> list[float]:
 
 
 def _no_number(index: int, value: Any) -> AnswerError:
-    return AnswerError(f"the server answered {str(value)[:_SHOWN]!r} for row {index}, a number is expected")
+    return AnswerError(f"the server returned {str(value)[:_SHOWN]!r} for row {index}, expected a number")
 
 
 def _differences(values: npt.NDArray[np.float64], asked: AskedHoldout) -> tuple[str, ...]:
-    """Return the first row that was answered otherwise when it was asked again."""
+    """Return a message about the first row with a different prediction in the repetition."""
     first, again = values[list(asked.again)], values[asked.rows :]
     close = (
         np.isclose(again, first, rtol=_TOLERANCE, atol=_SMALLEST, equal_nan=True).reshape(len(again), -1).all(axis=1)
@@ -207,6 +207,6 @@ def _differences(values: npt.NDArray[np.float64], asked: AskedHoldout) -> tuple[
         return ()
     index = int(np.flatnonzero(~close)[0])
     return (
-        f"holdout row {asked.again[index]} gives {first[index]} among all rows and {again[index]} when it is asked again; rows "
-        "must not depend on each other, and a model must repeat itself",
+        f"holdout row {asked.again[index]} gives {first[index]} among all rows and {again[index]} when repeated; rows "
+        "must not depend on each other, and a model must be deterministic",
     )

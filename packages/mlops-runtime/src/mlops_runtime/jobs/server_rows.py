@@ -1,8 +1,8 @@
-"""``python -m mlops_runtime.jobs.server_rows``: a holdout as a model's own server is asked for it, by a transform job.
+"""``python -m mlops_runtime.jobs.server_rows``: write a holdout as requests that a transform job sends to a model's own server.
 
-An image of others has nothing of this library, so its model is asked over HTTP. Each line of JSON is a whole request of the
-container contract with many rows; a line of CSV is a row. The rows are followed by a sample of them once more, which shows a server
-that does not repeat itself, or whose rows depend on each other.
+Third-party images do not contain this library, so their models are evaluated over HTTP. Each line of JSON is a whole request of
+the container contract with many rows; a line of CSV is a row. A sample of the rows is repeated at the end, which reveals servers
+that are not deterministic, or whose rows depend on each other.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html
 """
@@ -32,23 +32,23 @@ from mlops_runtime.serving.served_model import SIGNATURE_FILE, column_problems, 
 
 ASKED_FILE = "asked.json"
 _FILES = {"application/json": "rows.jsonl", "text/csv": "rows.csv"}
-_REQUEST_ROWS, _REQUEST_BYTES = 500, 1_000_000  # of one line; an endpoint takes 6 MB in a call, and a transform 4 here
+_REQUEST_ROWS, _REQUEST_BYTES = 500, 1_000_000  # per line; an endpoint accepts 6 MB per call, this transform 4
 _BREAKS = frozenset("\n\r")
 _SIGNATURE_BYTES = 16 * 1024**2
 
 
 def archived_signature(archive: Path) -> tuple[ModelSignature, bytes]:
-    """Return the signature in a ``model.tar.gz`` and its bytes; nothing of the model is loaded.
+    """Return the signature in a ``model.tar.gz`` and its bytes, without loading the model.
 
     Raises:
-        JobError: If it has none, or one that says nothing a server could be asked for.
+        JobError: If the signature is missing or invalid.
     """
     try:
         with archive.open("rb") as packed:
             content = read(packed, (SIGNATURE_FILE,), max_bytes=_SIGNATURE_BYTES).get(SIGNATURE_FILE)
         if content is None:
             raise JobError(
-                f"{archive.name} has no {SIGNATURE_FILE} at its root; it names the columns that the server is asked with"
+                f"{archive.name} has no {SIGNATURE_FILE} at its root; it defines the columns of requests to the server"
             )
         signature = from_json(ModelSignature, content)
     except (OSError, ArchiveError) as error:
@@ -62,7 +62,7 @@ def archived_signature(archive: Path) -> tuple[ModelSignature, bytes]:
 
 
 def sample_rows(count: int) -> tuple[int, ...]:
-    """Return the numbers of the rows that are asked again.
+    """Return the numbers of the rows that are repeated.
 
     Example:
         >>> sample_rows(3)
@@ -72,19 +72,19 @@ def sample_rows(count: int) -> tuple[int, ...]:
 
 
 def write_rows(table: Any, signature: ModelSignature, content_type: ServerContentType, folder: Path) -> Path:
-    """Write the rows of a holdout, and the sample of them, and return the file.
+    """Write the rows of a holdout and the repeated sample to a file, and return the file.
 
-    A server gets values as they are in a table, also where the signature passes codes to a model: numbers as 64-bit floats or
-    integers, categories as texts, nulls as null or as an empty field.
+    A server gets values as in the table, even if the signature passes codes to a model: numbers as 64-bit floats or integers,
+    categories as strings, nulls as null or an empty field.
 
     Args:
         table: The holdout, an Arrow table.
         signature: Columns in the order of the model's input.
-        content_type: What the server takes.
-        folder: Where the file is written; it is made.
+        content_type: Content type that the server accepts.
+        folder: Target folder, which is created.
 
     Raises:
-        JobError: If a column is missing, or a text cannot be written as CSV.
+        JobError: If a column is missing, or a string cannot be written as CSV.
     """
     require_columns(table, [column.name for column in signature.inputs], "holdout")
     names = [column.name for column in signature.inputs]
@@ -140,10 +140,10 @@ def _csv_lines(names: list[str], rows: list[tuple[object, ...]]) -> Iterator[byt
             name for name, value in zip(names, row, strict=True) if isinstance(value, str) and set(value) & _BREAKS
         ]
         if broken:
-            # https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html: no line breaks inside of fields
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html: no line breaks within fields
             raise JobError(
-                f"column {broken[0]!r} of holdout row {number} has a line break, which a transform job cannot send as CSV; take it "
-                "out, or serve application/json"
+                f"column {broken[0]!r} of holdout row {number} has a line break, which a transform job cannot send as CSV; remove "
+                "it, or serve application/json"
             )
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(_field(value) for value in row)
@@ -162,10 +162,10 @@ def _checked_hash(archive: Path, expected: str | None) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the job. Returns the exit code; a user's mistake is one line on standard error."""
+    """Run the job. Returns the exit code; a user error is one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.server_rows")
     parser.add_argument("--content-type", required=True, choices=get_args(ServerContentType))
-    parser.add_argument("--artifact-sha256", help="hash that the archive in input model must have; default: any")
+    parser.add_argument("--artifact-sha256", help="expected hash of the archive in input model; default: any")
     options = parser.parse_args(arguments)
     opt_ml = OptMl.from_environment(os.environ)
     try:

@@ -1,13 +1,12 @@
-"""``train``, the command that SageMaker runs of an image: run a team's training script and check what it leaves.
+"""``train``, the command that SageMaker runs in an image: run a team's training script and check the model that it writes.
 
 SageMaker starts a training container as ``docker run IMAGE train``, without arguments. The hyperparameter ``sagemaker_program``
-(or the variable ``SAGEMAKER_PROGRAM``), as in SageMaker's own toolkit, names the script. The script lies in channel ``code`` as a
-zip. It reads ``SM_CHANNEL_TRAIN`` and writes ``model.onnx`` and ``signature.json`` to ``SM_MODEL_DIR``.
+(or the variable ``SAGEMAKER_PROGRAM``), as in SageMaker's own toolkit, names the script. Channel ``code`` has the script in a zip.
+It reads ``SM_CHANNEL_TRAIN`` and writes ``model.onnx`` and ``signature.json`` to ``SM_MODEL_DIR``.
 
-In an image with an environment of the model (``MLOPS_REQUIREMENTS_SHA256``) the script runs with that environment's Python. It may
-leave any model that is known: the job writes ``mlops-model.json``, which binds every file, and a ``signature.json`` of the training
-split if the script has written none. A script that leaves anything that cannot be loaded and asked has not trained a model that
-can be served, and fails here.
+In an image with a model environment (``MLOPS_REQUIREMENTS_SHA256``) the script runs with that environment's Python. It may write
+any supported model: the job writes ``mlops-model.json``, which binds every file, and a ``signature.json`` of the training split
+if the script wrote none. The job fails if the model cannot be loaded or cannot predict.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-dockerfile.html
 and https://github.com/aws/sagemaker-training-toolkit#readme
@@ -36,28 +35,28 @@ from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
 from mlops_runtime.serving.onnx_model import MODEL_FILE
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError, check_answer
 
-# unpacked; the gate copies at most 5 GiB packed, in one call of S3
+# unpacked; the gate copies at most 5 GiB packed, the limit of S3's CopyObject
 MAX_MODEL_BYTES = 10 * 1024**3
-_MAX_FAILURE_CHARACTERS = 1024  # SageMaker keeps this much of the file as FailureReason
+_MAX_FAILURE_CHARACTERS = 1024  # SageMaker's limit on FailureReason
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
 def train(
     opt_ml: OptMl, script: str, environment: ModelEnvironment | None = None, plan: SignaturePlan | None = None
 ) -> str:
-    """Unpack the code, run the script in a process of its own, pack and check the model.
+    """Unpack the code, run the script in a separate process, and pack and check the model.
 
     Args:
-        opt_ml: Where the job's files lie.
-        script: The script's path in the code.
-        environment: The model's own environment. Default: the image has none, and the script leaves ONNX.
-        plan: How to write a signature where the script writes none. Default: what the job's hyperparameter says.
+        opt_ml: Paths of the job's files.
+        script: Path of the script in the code.
+        environment: The model's own environment. Default: the image has none, and the script writes ONNX.
+        plan: How to write a signature if the script writes none. Default: the job's hyperparameter.
 
     Returns:
-        The model's SHA-256; of one that a container of others loads, that of its signature.
+        The model's SHA-256; for a third-party container, that of its signature.
 
     Raises:
-        JobError: If there is no such script, it fails, or it leaves no model that can be served.
+        JobError: If there is no such script, it fails, or it writes no model that can be served.
     """
     of = ModelEnvironment() if environment is None else environment
     opt_ml.model.mkdir(parents=True, exist_ok=True)
@@ -93,28 +92,28 @@ def train(
 
 
 def _check_left(folder: Path, script: str, limits: ScriptLimits) -> None:
-    """Refuse a folder that would take for ever to read: too large, or with pipes and devices in it."""
+    """Raise if a folder cannot be read in finite time: too large, or with pipes and devices."""
     problem = limits.problem()
     if problem is not None:
         raise JobError(f"{script} {problem}")
     if folder.is_symlink() or not folder.is_dir():
-        raise JobError(f"{script} replaced the folder SM_MODEL_DIR; write files into it, and leave it a folder")
+        raise JobError(f"{script} replaced the folder SM_MODEL_DIR; write files into it instead")
     odd = [path for path in sorted(folder.rglob("*")) if not (path.is_file() or path.is_dir() or path.is_symlink())]
     if odd:
         raise JobError(
             f"{script} left what is not a file in SM_MODEL_DIR: {odd[0].relative_to(folder).as_posix()}; "
-            "leave files and folders alone"
+            "write only files and folders"
         )
 
 
 def _state(channel: Path) -> Mapping[str, tuple[int, int]]:
-    """Return size and time of change, which no program can set, of a split's files."""
+    """Return size and ctime, which a program cannot set, of a split's files."""
     found = {path.name: path.stat() for path in sorted(channel.glob("*.parquet"))}
     return {name: (status.st_size, status.st_ctime_ns) for name, status in found.items()}
 
 
 def _check_kept(before: Mapping[str, tuple[int, int]], channel: Path, script: str) -> None:
-    """Refuse to describe a model by rows that its script has changed."""
+    """Raise if the script changed the rows that the model's signature is derived from."""
     after = _state(channel)
     gone = sorted(before.keys() - after.keys())
     changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
@@ -123,13 +122,13 @@ def _check_kept(before: Mapping[str, tuple[int, int]], channel: Path, script: st
             f"{word} {', '.join(names)}" for word, names in (("deleted", gone), ("changed", changed)) if names
         )
         raise JobError(
-            f"{script} {did} in SM_CHANNEL_TRAIN, of which the model's {SIGNATURE_FILE} is made; leave the channel as it is, and "
-            f"write to SM_OUTPUT_DATA_DIR, or leave a {SIGNATURE_FILE} of your own"
+            f"{script} {did} in SM_CHANNEL_TRAIN, from which the model's {SIGNATURE_FILE} is derived; do not change the channel: "
+            f"write to SM_OUTPUT_DATA_DIR, or write your own {SIGNATURE_FILE}"
         )
 
 
 def _left_for_container(folder: Path, script: str) -> str:
-    """Return the hash of the signature in a folder that has something else for a server of others to load."""
+    """Return the hash of the signature in a folder with a model for a third-party container."""
     if [path.name for path in folder.iterdir()] == [SIGNATURE_FILE]:
         raise JobError(
             f"{script} left no model beside {SIGNATURE_FILE}; write what the container loads to SM_MODEL_DIR"
@@ -138,7 +137,7 @@ def _left_for_container(folder: Path, script: str) -> str:
 
 
 def _signature(opt_ml: OptMl, plan: SignaturePlan, script: str) -> ModelSignature:
-    """Return the signature of the training split; the columns of an MLflow model are those that it says itself."""
+    """Return the signature of the training split; for an MLflow model, with the columns that it declares itself."""
     split = read_split(opt_ml.channel("train"))
     signature = signature_of(
         split, plan, has_values=plan.loaded_by is not None or not (opt_ml.model / MODEL_FILE).exists()
@@ -154,7 +153,7 @@ def _signature(opt_ml: OptMl, plan: SignaturePlan, script: str) -> ModelSignatur
 
 
 def _pack(folder: Path, environment: ModelEnvironment) -> None:
-    """Write the manifest of a model that is not ONNX; one that the script wrote does not count."""
+    """Write the manifest of a model that is not ONNX, replacing any that the script wrote."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     if (folder / MODEL_FILE).exists():
         return
@@ -162,9 +161,9 @@ def _pack(folder: Path, environment: ModelEnvironment) -> None:
         try:
             flavor = recognised(folder).flavor
         except ModelError:
-            return  # the loader of ONNX says what it misses
+            return  # the loader of ONNX reports what is missing
         raise ModelError(
-            f"it is of flavor {flavor!r}, and this image has no environment for a model that is not ONNX: name the job's image by "
+            f"it is of flavor {flavor!r}, and this image has no environment for a model that is not ONNX: set the job's image to "
             "ModelImage.from_requirements(lock)"
         )
     manifest = manifest_of(
@@ -182,10 +181,10 @@ def _version(python: Path) -> str:
 
 
 def program(opt_ml: OptMl, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Return the path of the script inside the zip: the one argument, the variable or the hyperparameter, in this order.
+    """Return the path of the script in the zip, from the argument, the variable or the hyperparameter, in this order.
 
     Raises:
-        JobError: If nothing names a script, or several arguments do.
+        JobError: If there is no script, or more than one argument.
     """
     if len(arguments) > 1:
         raise JobError(f"usage: train [<script>], got {list(arguments)}")
@@ -212,7 +211,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _tell(opt_ml: OptMl, reason: str) -> None:
-    """Write the reason of a failure; on a full disk the model of the failed training makes room for it."""
+    """Write the reason of a failure; on a full disk, delete the failed training's model to make space."""
     try:
         opt_ml.failure.parent.mkdir(parents=True, exist_ok=True)
         opt_ml.failure.write_text(reason)

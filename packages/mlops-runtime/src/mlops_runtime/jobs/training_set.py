@@ -1,9 +1,9 @@
 """``python -m mlops_runtime.jobs.training_set``: build a training set from the feature tables in Glue.
 
-Writes ``train``, ``holdout`` and ``manifest`` below the output, and the manifest once more under its id, where nothing replaces it.
-SageMaker uploads nothing: that would come after the process, when an erasure can no longer stop it. The tables are read with the
-job's own role; with ``--tag`` their snapshots were tagged before, by a function that alone may commit to them, and the role needs
-no right to write below a table.
+Writes ``train``, ``holdout`` and ``manifest`` below the output, and the manifest also under its id, where it is immutable.
+SageMaker uploads nothing: that would happen after the process, when an erasure could no longer prevent it. The tables are read
+with the job's own role. With ``--tag`` their snapshots were tagged before by a function, the only principal that may commit to
+them, so the role needs no write permission below a table.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.lineage_report import Lineage
 from mlops_runtime.jobs.lineage_report import add_arguments as lineage_arguments
 
-# a network without SageMaker's endpoint costs the job seconds, not minutes
+# in a network without SageMaker's endpoint, fail within seconds instead of minutes
 _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 3, "mode": "standard"})
 
 
@@ -56,13 +56,13 @@ def training_set(
     Args:
         client: The feature store.
         plan: Labels, features and split.
-        as_of: Nothing that became known later is used.
+        as_of: Knowledge cutoff; nothing that became known later is used.
         tables: Names of the tables to choose from.
-        opt_ml: Where the job's exit message goes.
-        output: The S3 prefix that the files go to.
+        opt_ml: Paths of the job's files, for the exit message.
+        output: The S3 prefix of the files.
         manifests: The S3 prefix (or folder) of all manifests.
         s3: A boto3 client.
-        tag: What names the snapshots to read. Default: the current ones are tagged here.
+        tag: Tag of the snapshots to read. Default: the current ones are tagged here.
 
     Raises:
         ErasedDuringBuildError: If an erasure began meanwhile; no manifest is written.
@@ -84,7 +84,7 @@ def training_set(
 
 
 def _tell(manifest: TrainingSetManifest, opt_ml: OptMl) -> None:
-    """Leave the id as the job's exit message, from which the machine has it and tells the training."""
+    """Write the id as the job's exit message, from which the machine passes it to the training."""
     digest, files = content_hash(manifest), manifest.output.files
     opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
     opt_ml.message.write_text(digest)
@@ -95,16 +95,14 @@ def _tell(manifest: TrainingSetManifest, opt_ml: OptMl) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run the job. Returns the exit code; a failure is one line on standard error."""
     parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.training_set")
-    # SageMaker takes at most 256 characters an argument, so the plan may come in pieces
+    # SageMaker limits arguments to 256 characters, so the plan may be split
     parser.add_argument("--plan", required=True, nargs="+", help="TrainingSetPlan as JSON")
     parser.add_argument("--as-of", required=True, help="ISO 8601 time; nothing that became known later is used")
     parser.add_argument("--database", required=True, help="the Glue database of the feature store")
-    parser.add_argument(
-        "--tables", required=True, nargs="+", help="names of the tables that the plan's groups are found in"
-    )
-    parser.add_argument("--output", required=True, help="s3 prefix that the splits are written to")
-    parser.add_argument("--manifests", required=True, help="s3 prefix of all manifests")
-    parser.add_argument("--tag", help="what names the snapshots to read; without it the current ones are tagged here")
+    parser.add_argument("--tables", required=True, nargs="+", help="names of the tables with the plan's groups")
+    parser.add_argument("--output", required=True, help="S3 prefix of the splits")
+    parser.add_argument("--manifests", required=True, help="S3 prefix of all manifests")
+    parser.add_argument("--tag", help="tag of the snapshots to read; without it, the current ones are tagged here")
     parser.add_argument(
         "--built",
         action="store_true",
@@ -148,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     except (JobError, ContractError, FeatureServiceError, FeatureTableError, TrainingSetError, PlanError) as error:
         _say(lineage.failed(plan, as_of=as_of, error=str(error), started=started, now=datetime.now(UTC)))
         return opt_ml.refuse("training set", error)
-    # the set is complete without its lineage: an error here is logged, and lineage can be published again from the manifest
+    # the set is complete without lineage: errors are only logged, and lineage can be published later from the manifest
     _say(lineage.built(manifest, uri=options.output.rstrip("/"), started=started, now=datetime.now(UTC)))
     return 0
 

@@ -1,17 +1,17 @@
-"""A training set that does not fit one machine, on Spark: the job that AWS Glue runs for it.
+"""Build a training set that does not fit one machine, on Spark: the AWS Glue job for it.
 
 Its script is ``from mlops_runtime.jobs.training_set_spark import main; sys.exit(main(sys.argv[1:]))`` (Glue 5.1, Spark 3.5, with
-Iceberg), with pyarrow and pyiceberg beside this package. Arguments, of which Glue adds more that are ignored, but for the name and
-run of the job:
+Iceberg), with pyarrow and pyiceberg installed beside this package. Arguments (others that Glue adds are ignored, except the name
+and run id of the job):
 
     --database <Glue database>  --manifests s3://<bucket>/manifests  --sets s3://<training sets bucket>
     --build <id of this build>  --catalog <catalog of the tables in Spark>
-    for a set that a client asked for, which wrote its entity rows and ``staged/<build>/draft.json``: nothing more
+    for a set requested by a client, which wrote its entity rows and ``staged/<build>/draft.json``: nothing more
     for the set of a plan: --plan <TrainingSetPlan>  --as_of <ISO 8601>  --tables <name,name>  --output s3://...  --tag <tag>
 
-Tasks write files below ``staged/<build>``; the driver copies those that count to where the set belongs, looks for an erasure that
-began meanwhile, writes the manifest and, last, ``staged/<build>/done.json`` with its id. A run that dies before leaves no manifest:
-nothing is lost and nothing half is found, and another run builds the same files.
+Tasks write files below ``staged/<build>``. The driver copies the committed ones to the set's location, checks for an erasure that
+began meanwhile, writes the manifest and, last, ``staged/<build>/done.json`` with its id. A run that fails before leaves no
+manifest and no partial set; another run builds the same files.
 """
 
 import argparse
@@ -61,10 +61,10 @@ class SparkBuild:
         sets: The bucket of training sets.
         manifests: The manifests.
         builds: The builds, beside the manifests.
-        process: What builds.
-        files: How tasks reach files.
+        process: The building process.
+        files: File access of tasks.
         catalog: The catalog of the tables in Spark.
-        block: Rows that are hashed together, and are in one file of each split.
+        block: Number of rows that are hashed together, and that form one file of each split.
     """
 
     spark: "SparkSession"
@@ -79,17 +79,17 @@ class SparkBuild:
     block: int = BLOCK
 
     def asked(self) -> TrainingSetManifest:
-        """Build the set whose draft a client left.
+        """Build the set whose draft a client wrote.
 
         Raises:
-            TrainingSetError: If there is no draft, or rows are missing in the end.
-            ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
+            TrainingSetError: If there is no draft, or rows are missing in the result.
+            ErasedDuringBuildError: If an erasure began meanwhile; no file remains.
         """
         content = self.sets.get(f"{staged(self.id)}/{DRAFT}")
         draft = None if content is None else from_json(TrainingSetManifest, content)
         if draft is None or draft.entity_rows is None:
             raise TrainingSetError(
-                f"there is no {staged(self.id)}/{DRAFT} in {self.sets}; ask for the training set again"
+                f"there is no {staged(self.id)}/{DRAFT} in {self.sets}; request the training set again"
             )
         names = list(dict.fromkeys(pinned.table for pinned in draft.features))
         entities = EntityFiles(
@@ -108,14 +108,14 @@ class SparkBuild:
 
         Args:
             plan: Labels, features and split.
-            as_of: Nothing that became known later is used.
+            as_of: Knowledge cutoff; nothing that became known later is used.
             tables: Names of the tables to choose from.
-            output: Key below which the set belongs.
-            tag: What names the snapshots to read. ``None``: the current ones are tagged here.
+            output: Key prefix of the set.
+            tag: Tag of the snapshots to read. ``None``: the current ones are tagged here.
 
         Raises:
-            TrainingSetError: If the plan does not fit the tables or this engine, or rows are missing in the end.
-            ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
+            TrainingSetError: If the plan does not fit the tables or this engine, or rows are missing in the result.
+            ErasedDuringBuildError: If an erasure began meanwhile; no file remains.
         """
         with self._open(tables, output, takes_rows=False, joined=[use.on for use in plan.uses]) as opened:
             split_set.keep_service(plan, FeatureServices(self.manifests.objects), self.client.table)
@@ -131,7 +131,7 @@ class SparkBuild:
     def _open(
         self, tables: Sequence[str], target: str, *, takes_rows: bool, joined: Sequence[Mapping[str, str]]
     ) -> Iterator[OpenBuild]:
-        """Open the build, whose client has said what its own rows are joined on; at its end draft and what is done stay."""
+        """Open the build, with the join columns of its rows; at the end, delete staged files except draft and done file."""
         places = [self._uri(staged(self.id)), self._uri(target)]
         with self.builds.begin(
             tables=tables, places=places, takes_rows=takes_rows, joined=joined, process=self.process
@@ -141,7 +141,7 @@ class SparkBuild:
             except (TrainingSetError, FeatureTableError):
                 raise
             except Exception:
-                opened.check()  # Spark does not say that an erasure took what it misses
+                opened.check()  # raises if the missing files were erased, which Spark does not report
                 raise
             finally:
                 for key in self.sets.keys(f"{staged(self.id)}/"):
@@ -151,7 +151,7 @@ class SparkBuild:
     def _written(
         self, tables: Mapping[str, Table], draft: TrainingSetManifest, entities: EntityFiles
     ) -> tuple[TrainingSetManifest, Mapping[str, str]]:
-        """Let tasks write the files; return the manifest, and the key of each file by its path."""
+        """Write the files in tasks; return the manifest, and the key of each file by its path."""
         place = f"{staged(self.id)}/files"
         found = distributed_build.build(
             self.spark,
@@ -168,7 +168,7 @@ class SparkBuild:
         return replace(draft, output=found.output, build=by), keys
 
     def _keep(self, build: OpenBuild, manifest: TrainingSetManifest, written: Mapping[str, str], target: str) -> None:
-        """Copy the files to their place and write the manifest, unless an erasure began; then take them away again."""
+        """Copy the files to their location and write the manifest; if an erasure began, remove them instead."""
         for path, key in written.items():
             self.sets.copy(key, f"{target}/{path}")
         try:
@@ -178,7 +178,7 @@ class SparkBuild:
                 self.sets.erase(f"{target}/{path}")
             raise
         digest = content_hash(manifest)
-        if manifest.entity_rows is None:  # readers of a plan's set look for its manifest beside its files
+        if manifest.entity_rows is None:  # readers of a plan's set expect its manifest beside its files
             self.sets.put_once(f"{target}/{MANIFEST_FILE}", canonical_json(manifest))
         self.manifests.add_copy(digest, self._uri(target))
         self.manifests.write(manifest)
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str]) -> int:
             )
     except (ContractError, FeatureServiceError, FeatureTableError, PlanError, TrainingSetError) as error:
         sys.stderr.write(f"mlops training set: {error}\n")
-        # what Glue shows of a run that failed is the text of the exception
+        # Glue shows the text of the exception for a failed run
         raise SystemExit(f"mlops training set: {error}") from error
     sys.stderr.write(f"mlops training set: {manifest.output.rows} rows, {content_hash(manifest)}\n")
     return 0

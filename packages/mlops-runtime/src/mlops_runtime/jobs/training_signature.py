@@ -1,4 +1,4 @@
-"""The signature of a model whose script writes none: the columns of the training split, as a request will send them."""
+"""Derive the signature of a model whose script writes none, from the columns of the training split."""
 
 from typing import Any, Literal
 
@@ -10,24 +10,24 @@ from mlops_runtime.contracts.retraining import SignaturePlan
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.model_input import categories, require_columns
 
-# what pandas writes of a frame's index, and reads again as one
+# prefix of the columns in which pandas stores a frame's index
 _INDEX = "__index_level_"
 
 
 def signature_of(table: Any, plan: SignaturePlan, *, has_values: bool = True) -> ModelSignature:
     """Return the signature of a model that was trained on a split.
 
-    A column of text is a category with the values that the split has, all others are numbers. A column may be null where the split
-    has a null or NaN in it. Classes are those of the split in the order of their values, as scikit-learn's ``classes_`` has them.
+    A text column is a category with the values in the split; all other columns are numbers. A column is nullable if the split has
+    a null or NaN in it. Classes are those of the split in the order of their values, like scikit-learn's ``classes_``.
 
     Args:
         table: The training split, an Arrow table.
         plan: Label, kind and columns.
-        has_values: Whether numbers and texts reach the model as they are, integers and booleans too. Default: they do; an ONNX
-            model takes codes.
+        has_values: Whether the model gets numbers and strings unchanged, including integers and booleans. Default: it does; an
+            ONNX model gets codes.
 
     Raises:
-        JobError: If a column is missing, or is neither of numbers nor of text.
+        JobError: If a column is missing, or is neither numeric nor text.
 
     Example:
         >>> split = pa.table({"store": ["east", None], "price": [1.5, 2.0], "units": [3.0, 4.0]})
@@ -56,7 +56,7 @@ def signature_of(table: Any, plan: SignaturePlan, *, has_values: bool = True) ->
 
 
 def _width(table: Any, label: str) -> int:
-    """Return how many numbers the label of every row has, which is then the width of the vector that is predicted."""
+    """Return the length of every row's label list, which is the width of the predicted vector."""
     column = table.column(label)
     is_list = any(
         is_kind(column.type) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
@@ -66,17 +66,17 @@ def _width(table: Any, label: str) -> int:
         found = f"lists of {', '.join(map(str, sorted(widths)[:5]))} numbers" if is_list else str(column.type)
         raise JobError(
             f"cannot write the model's signature: label {label!r} must have lists of one length, got {found}; let the script write "
-            'signature.json with "kind": "vector" and the width of what the model predicts'
+            'signature.json with "kind": "vector" and the width of the predictions'
         )
     return int(widths[0])
 
 
 def _problem(name: str, kind: Any) -> str | None:
-    fix = "leave it out with TrainingJob(inputs=), or convert it in the training set"
+    fix = "exclude it with TrainingJob(inputs=), or convert it in the training set"
     if pa.types.is_dictionary(kind):
         if _is_text(kind.value_type) or pa.types.is_integer(kind.value_type):
             return None
-        return f"column {name!r} is a category of {kind.value_type}, a request has text; {fix}"
+        return f"column {name!r} is a category of {kind.value_type}, but requests have text; {fix}"
     is_number = (
         pa.types.is_boolean(kind)
         or pa.types.is_integer(kind)
@@ -85,7 +85,7 @@ def _problem(name: str, kind: Any) -> str | None:
     )
     if is_number or _is_text(kind):
         return None
-    return f"column {name!r} is of type {kind}, numbers and text are possible; {fix}"
+    return f"column {name!r} is of type {kind}, supported are numbers and text; {fix}"
 
 
 def _is_text(kind: Any) -> bool:
@@ -116,5 +116,5 @@ def _column(table: Any, name: str, has_values: bool) -> SignatureColumn:
 
 def _values(table: Any, name: str) -> tuple[str, ...]:
     found = {value for value in categories(table, name) if value is not None}
-    # in the order of numbers, where the text of 10 comes before that of 2
+    # integers in numeric order instead of the order of their text
     return tuple(sorted(found, key=int) if pa.types.is_integer(table.column(name).type) else sorted(found))
