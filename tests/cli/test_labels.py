@@ -98,7 +98,7 @@ def test_fails_on_labels_of_another_kind(fed: Fed, on_cloud: Run, tmp_path: Path
     done = on_cloud("labels", "put", fed.endpoint, "l.csv", "--ids", "order", "--value", "wine")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "mlops: a label must be a class of the model (barbera, barolo): it is not in 1 row (2: 'merlot'); an id is null in 1 "
+        "mlops: a label must be a class of the model (barbera, barolo): invalid in 1 row (2: 'merlot'); an id is null in 1 "
         "row (3); an id with another label than before in 1 row (5: 'c')\n"
     )
     assert fed.records() == []

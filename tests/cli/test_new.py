@@ -606,12 +606,12 @@ def test_a_file_makes_a_project_with_a_feature_store(in_process: Run, tmp_path: 
     ("arguments", "changed", "problem"),
     [
         (("--row-key", "price"), {}, "--row-key needs --feature-store"),
-        (("--feature-store", "--row-key", "price"), {}, "--row-key must hold text or integers, got DOUBLE in 'price'"),
+        (("--feature-store", "--row-key", "price"), {}, "--row-key must be text or integers, got DOUBLE in 'price'"),
         (("--feature-store",), {"Total price": [1.5, 2.5] * 3000}, "rename in the file 'Total price' to 'total_price'"),
         (
             ("--feature-store",),
             {"day": [datetime(2025, 1, 1) + timedelta(days=n // 40) for n in range(6000)]},
-            "6000 rows are of 3000 values of store and day, and a feature has one value of each at a time; name with --row-key",
+            "6000 rows have only 3000 values of store and day, but a feature has one value for each of these; set --row-key",
         ),
     ],
 )
@@ -641,7 +641,11 @@ def test_json_is_one_document(in_process: Run, tmp_path: Path) -> None:
     [
         (("--kind", "number"), {}, "--kind is found in the data; leave it out"),
         ((), {"units": [1] * 6000}, "label 'units' has one value in all 6000 rows"),
-        ((), {"total": [40 - 3 * ((n // 20 * 7 + n % 20) % 13) + n // 20 % 5 for n in range(6000)]}, "in other words"),
+        (
+            (),
+            {"total": [40 - 3 * ((n // 20 * 7 + n % 20) % 13) + n // 20 % 5 for n in range(6000)]},
+            "is almost a copy of the label",
+        ),
         ((), {"store": [f"o{n}" for n in range(6000)]}, "--key 'store' is an identifier"),
         ((), {"day": [datetime(2025, 1, 1)] * 6000}, "'day' has 1 time, fewer than three"),
         (("--holdout-from", "2024-01-01"), {}, "--holdout-from must be after 2025-01-01"),

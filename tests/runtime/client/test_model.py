@@ -201,7 +201,7 @@ def test_ids_are_sent_and_labels_join_on_them(account: Any) -> None:
     assert (again["added"], again["unchanged"]) == (0, 2)
     with pytest.raises(UnitError, match="the rows have no column 'no-such', they have order, price, sold"):
         _model(account).labels(rows, ids="no-such", value="sold")
-    with pytest.raises(LabelError, match="an id is that of another row in 1 row"):
+    with pytest.raises(LabelError, match="an id is the same as that of another row in 1 row"):
         _model(account).predict([{"order": "a", "price": 1}, {"order": "a", "price": 2}], ids="order")
 
 

@@ -69,7 +69,7 @@ def test_frames_and_lists_are_taken() -> None:
 )
 def test_a_frame_that_no_table_can_be_is_refused(rows: object, why: str) -> None:
     """In one message with the fix, also of pandas."""
-    with pytest.raises(UnitError, match=f"{why}.*; give each column a name of its own and values of one type"):
+    with pytest.raises(UnitError, match=f"{why}.*; give each column a unique name and values of one type"):
         table_of(rows)
 
 

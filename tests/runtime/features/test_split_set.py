@@ -260,7 +260,7 @@ def test_naive_predictions_are_made_of_the_training_split(filled):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"baselines": ("naive_last",)}, "baseline 'naive_last' is not a column, and is not one that is made"),
+        ({"baselines": ("naive_last",)}, "baseline 'naive_last' is neither a column nor a computed one"),
         ({"baselines": ("naive_mean_by_shelf",)}, "baseline 'naive_mean_by_shelf' needs a column 'shelf'"),
         ({"baselines": ("naive_mean",), "labels": ("units",)}, "baselines require a single label"),
     ],

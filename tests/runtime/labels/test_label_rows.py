@@ -36,10 +36,10 @@ def test_every_problem_is_in_one_message() -> None:
         check_labels(ids, [values], NUMBER)
     assert caught.value.problems == (
         "an id is null in 1 row (1)",
-        "an id must be 1 to 64 printable ASCII characters, or an integer (of a float below 2^53): it is not in 4 rows "
+        "an id must be 1 to 64 printable ASCII characters, or an integer (as a float below 2^53): invalid in 4 rows "
         f"(2: {'x' * 40!r}, 3: 'é', 4: '1.5', ...)",
         "an id with another label than before in 1 row (6: 'a')",
-        "a label must be a finite number that a 32-bit float holds: it is not in 6 rows (7: 'many', 9: 'no', 10: 'no', ...)",
+        "a label must be a finite number that fits a 32-bit float: invalid in 6 rows (7: 'many', 9: 'no', 10: 'no', ...)",
     )
 
 
@@ -48,7 +48,7 @@ def test_fails_on_times_that_are_none_or_to_come() -> None:
     with pytest.raises(LabelError) as caught:
         check_labels(["a", "b", "c"], [[1, 2, 3]], NUMBER, times=["soon", "2017-08-08", "2017-08-07"], now=NOW)
     assert caught.value.problems == (
-        "a time must be a timestamp or ISO 8601: it is not in 1 row (1: 'soon')",
+        "a time must be a timestamp or ISO 8601: invalid in 1 row (1: 'soon')",
         "a label became known later than now (2017-08-07T12:00:00+00:00) in 1 row (2: '2017-08-08')",
     )
 
@@ -61,7 +61,7 @@ def test_fails_on_two_labels_at_the_same_time() -> None:
 
 def test_fails_on_another_number_of_columns_than_of_outputs() -> None:
     """The outputs are named."""
-    with pytest.raises(LabelError, match="the model has 2 outputs, so it needs as many columns of labels: x, y; got 1"):
+    with pytest.raises(LabelError, match="the model has 2 outputs, so it needs 2 columns of labels: x, y; got 1"):
         check_labels(["a"], [[1]], LabelKind(kind="outputs", outputs=("x", "y")))
 
 

@@ -77,7 +77,7 @@ def test_a_file_of_other_columns_is_refused_with_all_of_them(first: Path, tmp_pa
     assert [problem.partition(";")[0] for problem in raised.value.problems] == [
         "the column 'shelf' is missing",
         "column 'price' must be a number, got VARCHAR",
-        "column 'day' must hold times, dates or integers that count them, got BOOLEAN",
+        "column 'day' must have times, dates or integers that count them, got BOOLEAN",
         "label 'units' must hold numbers, got VARCHAR",
     ]
 

@@ -113,7 +113,7 @@ def test_an_older_set_does_not_replace_a_newer_one(s3: Any) -> None:
         published(s3, rows(0, 8), rows(8, 11))
     assert error.value.problems == (
         f"the rows end at 2026-01-11T00:00:00+00:00, those of the published set {newer.id[:12]} at "
-        "2026-01-12T00:00:00+00:00; publish rows that reach at least as far, or put these in the place of the newer set on "
+        "2026-01-12T00:00:00+00:00; publish rows that reach at least as far, or replace the newer set on "
         "purpose: --replace-newer (in Python replace_newer=True)",
     )
     assert objects(s3) == before
@@ -166,7 +166,9 @@ def test_a_set_that_came_between_is_not_replaced(s3: Any, monkeypatch: pytest.Mo
             newer.append(published(s3, rows(0, 8), rows(8, 12)))
 
     monkeypatch.setattr(s3, "upload_file", between)
-    with pytest.raises(PublishError, match="another publish to the same pipeline came between; publish again"):
+    with pytest.raises(
+        PublishError, match="another publish to the same pipeline happened at the same time; publish again"
+    ):
         published(s3, rows(0, 8), rows(8, 10))
     manifest = from_json(TrainingSetManifest, objects(s3)["manifest/manifest.json"])
     assert content_hash(manifest) == newer[1].id
@@ -223,7 +225,9 @@ def test_files_of_another_publish_are_noticed(s3: Any, monkeypatch: pytest.Monke
             published(s3, rows(0, 9), rows(9, 12))
 
     monkeypatch.setattr(s3, "copy", between)
-    with pytest.raises(PublishError, match="another publish to the same pipeline came between; publish again"):
+    with pytest.raises(
+        PublishError, match="another publish to the same pipeline happened at the same time; publish again"
+    ):
         published(s3, rows(0, 8), rows(8, 10))
 
 
@@ -235,7 +239,7 @@ def test_every_problem_is_named_at_once_and_nothing_is_written(s3: Any) -> None:
     assert len(raised.value.problems) == 5
     for part in (
         "nothing was published: label 'units' must be known in every row, 1 of 8 in 'train' are null",
-        "both splits must have the same columns, 'price' are in one of them",
+        "both splits must have the same columns, 'price' are only in one of them",
         "baseline 'naive_mean_by_shop' needs a column 'shop'",
         "baseline 'guess' is not a column",
         "must end before the holdout begins, it reaches 2026-01-08 00:00:00+00:00, the holdout begins 2026-01-06",
@@ -247,7 +251,7 @@ def test_every_problem_is_named_at_once_and_nothing_is_written(s3: Any) -> None:
 @pytest.mark.parametrize(
     ("times", "problem"),
     [
-        ([1, 2], "must be of times or dates, got int64"),
+        ([1, 2], "must have times or dates, got int64"),
         ([None, date(2026, 1, 1)], "must be known in every row, it is null in 1"),
         ([datetime(2026, 1, 1), datetime(2026, 1, 2)], "must have one type in both splits"),
     ],

@@ -42,7 +42,7 @@ def test_codes_that_are_integers_are_text(tmp_path: Path) -> None:
         ({"split": [1.5, 2.0] * 600}, {}, "rename in the file 'split' to 'split_of_file'"),
         ({}, {"row_key": ("aisle",)}, "--row-key must be a column of the file, got 'aisle'; it has store_id, day"),
         ({}, {"row_key": ("day",)}, "--row-key must be neither label nor time, got 'day'"),
-        ({}, {"row_key": ("price",)}, "--row-key must hold text or integers, got DOUBLE in 'price'"),
+        ({}, {"row_key": ("price",)}, "--row-key must be text or integers, got DOUBLE in 'price'"),
         (
             {"store_id": [None if n < 10 else n % 20 for n in range(1200)]},
             {},

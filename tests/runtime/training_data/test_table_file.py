@@ -16,7 +16,7 @@ from mlops_runtime.training_data.table_file import TableError, open_table
         (
             "rows.csv",
             b"a;b\r\n1;2\r\n3;4\n",
-            r"its lines end in two ways; make them one: tr -d '.r' < rows.csv > one_way.csv",
+            r"its lines have different line endings; make them equal: tr -d '.r' < rows.csv > one_way.csv",
         ),
         ("rows.parquet", None, "is missing; give the path of a .parquet or .csv file, from /"),
     ],

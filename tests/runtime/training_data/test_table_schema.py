@@ -117,7 +117,7 @@ def test_columns_that_no_model_can_use_are_left_out_by_name(table: Callable[...,
         "same": "one value",
         "empty": "null in every row of the training part",
         "paid": "a second time",
-        "order": "another integer in every row, an identifier",
+        "order": "a different integer in every row, an identifier",
         "items": "of type INTEGER[]" if "INTEGER[]" in str(found.left_out) else "of type BIGINT[]",
         "late": "null in 99 rows of the holdout and never in training",
         "basket_id": "identifier with 500 values, at most 200 can be categories",
@@ -139,7 +139,10 @@ def test_no_row_and_no_personal_category_is_kept(table: Callable[..., Path]) -> 
 @pytest.mark.parametrize(
     ("added", "told_of"),
     [
-        ({"total": UNITS * 2.5 + 0.01}, "column 'total' is the label in other words (|r| = 1.0000): --leave-out total"),
+        (
+            {"total": UNITS * 2.5 + 0.01},
+            "column 'total' is almost a copy of the label (|r| = 1.0000): --leave-out total",
+        ),
         ({"units_later": RANDOM.random(ROWS)}, "column 'units_later' is named like the label 'units'"),
     ],
 )
@@ -160,7 +163,7 @@ def test_a_category_that_gives_the_class_away_is_asked_about(table: Callable[...
     kinds = [("low", "l"), ("mid", "m"), ("top", "t")]
     picked = [kinds[number] for number in RANDOM.integers(0, 3, ROWS)]
     path = table(shelf=[one for one, _ in picked], mark=[two for _, two in picked])
-    assert "column 'mark' is the label in other words (each value has one label)" in problems(path, label="shelf")
+    assert "column 'mark' determines the label (each value has one label)" in problems(path, label="shelf")
     found = schema(path, label="shelf", without=["mark"])
     assert (found.label_kind, found.metric, found.classes) == ("classes", "macro_log_loss", ("low", "mid", "top"))
     assert found.baselines == ("naive_usual_by_store",)
@@ -171,7 +174,7 @@ def test_labels_have_kinds(table: Callable[..., Path]) -> None:
     won = schema(table(won=RANDOM.random(ROWS) < 0.3), label="won", without=["units"])
     assert (won.label_kind, won.metric, won.baselines) == ("chance", "log_loss", ("naive_mean_by_store",))
     assert schema(table(units=RANDOM.normal(0, 1, ROWS))).metric == "mae"
-    assert "has the two values 'no' and 'yes': write 1 for the one" in problems(table(units=["no", "yes"] * 600))
+    assert "has the two values 'no' and 'yes': write 1 for the value" in problems(table(units=["no", "yes"] * 600))
     assert "has one value in all 1200 rows" in problems(table(units=[1] * ROWS))
     assert "has more than 100 texts" in problems(table(units=[f"t{number % 300}" for number in range(ROWS)]))
 
@@ -241,7 +244,7 @@ def test_a_key_that_stays_for_days_is_the_cluster(
     for more in ({}, {"without": ["store"]}):
         found = schema(table(store=values), **more)
         assert (found.block, found.cluster) == ("store", cluster)
-        assert any("give WINDOW in monitoring.py a week" in line for line in told(found)) == (cluster == "store")
+        assert any("set WINDOW in monitoring.py to a week" in line for line in told(found)) == (cluster == "store")
 
 
 def test_a_few_days_are_no_clusters(table: Callable[..., Path]) -> None:
@@ -259,13 +262,13 @@ def test_every_wrong_answer_is_named_at_once(table: Callable[..., Path]) -> None
         "--known must be a column of the file, got 'x'",
         "--leave-out must be a column of the file, got 'y'",
         "column names must not begin with 'naive_'",
-        "--key must hold text or integers, got DOUBLE in 'price'",
+        "--key must have text or integers, got DOUBLE in 'price'",
     ):
         assert part in found
     days = [True] * ROWS
-    assert "must hold times, dates or integers that count them, got BOOLEAN in 'day'" in problems(table(day=days))
+    assert "must have times, dates or integers that count them, got BOOLEAN in 'day'" in problems(table(day=days))
     found = problems(table(), time="price", key=None)
-    assert f"--time: {ROWS} of {ROWS} values of 'price' are not understood as times, such as '1." in found
+    assert f"--time: {ROWS} of {ROWS} values of 'price' are not valid times, such as '1." in found
     many = ["1.5"] * (ROWS - 3) + ["cheap"] * 3
     found = problems(table(units=[f"{text}{place}" for place, text in enumerate(many)]))
     assert f"coarser classes; {ROWS - 3} of {ROWS} are numbers, others are such as 'cheap1" in found
@@ -278,7 +281,7 @@ def test_rows_that_cannot_be_used_are_counted(table: Callable[..., Path]) -> Non
     assert (found.rows, found.dropped) == (ROWS - 1, 1)
     assert "left out 1 rows without label or time" in list(told(found))
     text = problems(table(day=["soon"] * 20 + days[20:]))
-    assert f"--time: 20 of {ROWS} values of 'day' are not understood as times, such as 'soon'; write ISO 8601" in text
+    assert f"--time: 20 of {ROWS} values of 'day' are not valid times, such as 'soon'; write ISO 8601" in text
     assert "must be different columns, got units, units, store" in problems(table(), time="units")
 
 
@@ -301,6 +304,6 @@ def test_a_small_table_is_refused(table: Callable[..., Path], tmp_path: Path) ->
 def test_an_option_that_is_told_is_one_word_of_a_shell(table: Callable[..., Path]) -> None:
     """Whatever the column is called."""
     with pytest.raises(
-        TableError, match=r"--leave-out 'units; rm -r x' leaves it out, --known 'units; rm -r x' keeps it"
+        TableError, match=r"--leave-out 'units; rm -r x' excludes it, --known 'units; rm -r x' keeps it"
     ):
         schema(table(**{"units; rm -r x": [1.0, 2.0] * 600}))

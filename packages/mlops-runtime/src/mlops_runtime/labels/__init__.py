@@ -1,1 +1,1 @@
-"""Labels of predictions, from rows with ids to the ground truth records that monitors read."""
+"""Labels of predictions: convert rows with ids to the ground truth records that monitors read."""

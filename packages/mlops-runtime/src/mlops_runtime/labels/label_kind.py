@@ -1,4 +1,4 @@
-"""What a label of a model is: a number, yes or no, a class, or a number for each output."""
+"""Kind of a model's labels: a number, 0 or 1, a class, or a number for each output."""
 
 import math
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from typing import Any, Literal
 
 from mlops_runtime.contracts.monitor import Baseline
 
-_LARGEST = (2 - 2**-23) * 2.0**127  # of 32-bit floats, which is what monitors compute with
+_LARGEST = (2 - 2**-23) * 2.0**127  # largest 32-bit float, the precision of monitors
 _BITS = {True: "1", False: "0", "true": "1", "false": "0"}
-_SHOWN = 10  # classes that a message lists
+_SHOWN = 10  # maximum classes in a message
 
 Kind = Literal["number", "probability", "classes", "outputs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelKind:
-    """What the labels of an endpoint are; without ``kind`` nothing is known of its model.
+    """Kind of an endpoint's labels; without ``kind`` the model is unknown.
 
     Args:
-        kind: What a label is. Default: not known.
+        kind: The kind. Default: unknown.
         classes: Names of the classes.
         outputs: Names of the outputs.
 
@@ -37,7 +37,7 @@ class LabelKind:
 
     @classmethod
     def of(cls, baseline: Baseline) -> "LabelKind":
-        """Return what labels of the model of a baseline are."""
+        """Return the kind of labels of a baseline's model."""
         if baseline.classes is not None:
             return cls(kind="classes", classes=baseline.classes)
         if baseline.outputs is not None:
@@ -46,22 +46,22 @@ class LabelKind:
 
     @property
     def wanted(self) -> str:
-        """What a message says that a label must be."""
+        """Valid values of a label, for messages."""
         if self.kind == "probability":
             return "0 or 1"
         if self.kind == "classes":
             more = ", ..." if len(self.classes) > _SHOWN else ""
             return f"a class of the model ({', '.join(self.classes[:_SHOWN])}{more})"
-        return "a finite number that a 32-bit float holds" if self.kind is not None else "a finite number or text"
+        return "a finite number that fits a 32-bit float" if self.kind is not None else "a finite number or text"
 
     def text(self, values: Sequence[object]) -> str:
-        """Return a label as ground truth records have it.
+        """Return a label in the form of ground truth records.
 
         Args:
-            values: The label; of a model of several outputs one for each of them.
+            values: The label; for several outputs, one value for each of them.
 
         Raises:
-            ValueError: If it is not one.
+            ValueError: If it is invalid.
         """
         return ",".join(map(self._text, values))
 
@@ -86,7 +86,7 @@ def _among(text: str, allowed: Sequence[str]) -> str:
 
 
 def _number(value: Any, allowed: Sequence[str] | None = None) -> str:
-    """Return a number as text, an integer without a point."""
+    """Return a number as text, integers without a decimal point."""
     if not isinstance(value, int | float | Decimal | str) or isinstance(value, bool) or "_" in str(value):
         raise ValueError(value)
     number = float(value)

@@ -1,4 +1,4 @@
-"""Rows with an id and a label, checked: each id once, with a label of the model's kind; all problems in one message."""
+"""Validate rows with ids and labels: unique ids, labels of the model's kind; all problems in one message."""
 
 import math
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from typing import Any
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
 from mlops_runtime.labels.label_kind import LabelKind
 
-LONGEST_ID = 64  # what SageMaker takes as an inference id
-_EXACT = 2.0**53  # floats from here on may stand for several integers
-_SHOWN = 3  # rows that a message names
+LONGEST_ID = 64  # SageMaker's limit on inference ids
+_EXACT = 2.0**53  # from here on, a float may represent several integers
+_SHOWN = 3  # maximum rows in a message
 
 
 class LabelError(ValueError):
     """Labels that cannot be uploaded.
 
     Args:
-        problems: What is wrong, how often, and in which rows.
+        problems: Each problem with its number of rows and examples.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -28,14 +28,14 @@ class LabelError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedLabels:
-    """A label by id, as ground truth records have it.
+    """Valid labels by id, in the form of ground truth records.
 
     Args:
         texts: The labels by id.
-        rows: Rows that were read.
-        nulls: Rows without a label: not known yet.
-        repeated: Rows with the id and the label of another one, or with an older label.
-        known: When the label of each id became known. Default: not known.
+        rows: Number of rows read.
+        nulls: Rows without a label, which is not known yet.
+        repeated: Rows with the id and the label of another row, or with an older label.
+        known: When the label of each id became known. Default: unknown.
     """
 
     texts: dict[str, str]
@@ -78,11 +78,11 @@ def check_labels(
     """Return the label of each id.
 
     Args:
-        ids: Id a row: text or an integer; of a frame with nulls, a whole float.
-        values: A column of labels; of a model of several outputs one for each, in their order.
-        kind: What a label of the model is.
-        times: When each label became known, as datetime or ISO 8601: the newest of an id counts. Default: an id may have one label.
-        now: The time in the cloud: a label that became known later is refused. Default: it is not compared.
+        ids: Id of each row: text or an integer; in a frame with nulls, an integral float.
+        values: A column of labels; for several outputs one for each, in their order.
+        kind: Kind of the model's labels.
+        times: When each label became known, as datetime or ISO 8601; the newest of an id counts. Default: an id may have one label.
+        now: The time in the cloud; labels that became known later are rejected. Default: not compared.
 
     Raises:
         LabelError: With every problem.
@@ -95,7 +95,7 @@ def check_labels(
     if len(values) != width:
         named = f": {', '.join(kind.outputs)}" if kind.outputs else ""
         raise LabelError(
-            [f"the model has {width} outputs, so it needs as many columns of labels{named}; got {len(values)}"]
+            [f"the model has {width} outputs, so it needs {width} columns of labels{named}; got {len(values)}"]
         )
     problems = _Problems()
     known: dict[str, tuple[str, datetime | None]] = {}
@@ -138,7 +138,7 @@ def _is_null(value: Any) -> bool:
 
 
 def id_text(value: object) -> str | None:
-    """Return an id as calls carry it; None for what cannot be one.
+    """Return an id in the form used in calls; None for invalid values.
 
     Example:
         >>> id_text("order-7"), id_text(7), id_text(7.0), id_text(7.5), id_text(2.0**53), id_text("x" * 65)
@@ -154,13 +154,13 @@ def id_text(value: object) -> str | None:
 
 
 def check_ids(values: Sequence[object]) -> list[str]:
-    """Return the ids of rows that are to be sent.
+    """Return the ids of rows to send.
 
     Args:
         values: A column.
 
     Raises:
-        LabelError: If one is null, cannot be an id, or comes twice.
+        LabelError: If one is null, invalid, or occurs twice.
 
     Example:
         >>> check_ids([7.0, "b"])
@@ -170,7 +170,7 @@ def check_ids(values: Sequence[object]) -> list[str]:
     for row, value in enumerate(values):
         name = _id(value, row, problems)
         if name is not None and name in found:
-            problems.add("an id is that of another row", row, name)
+            problems.add("an id is the same as that of another row", row, name)
         elif name is not None:
             found[name] = row
     if problems.rows:
@@ -185,7 +185,7 @@ def _id(value: object, row: int, problems: _Problems) -> str | None:
     text = id_text(value)
     if text is None:
         problems.add(
-            f"an id must be 1 to {LONGEST_ID} printable ASCII characters, or an integer (of a float below 2^53): it is not",
+            f"an id must be 1 to {LONGEST_ID} printable ASCII characters, or an integer (as a float below 2^53): invalid",
             row,
             value,
         )
@@ -196,12 +196,12 @@ def _label(values: Sequence[object], kind: LabelKind, row: int, problems: _Probl
     try:
         return kind.text(values)
     except ValueError:
-        problems.add(f"a label must be {kind.wanted}: it is not", row, values[0] if len(values) == 1 else [*values])
+        problems.add(f"a label must be {kind.wanted}: invalid", row, values[0] if len(values) == 1 else [*values])
         return None
 
 
 def time_of(value: object) -> datetime | None:
-    """Return a time of a row, UTC where it has no zone; None for what is not one.
+    """Return a row's time, UTC if it has no zone; None for invalid values.
 
     Example:
         >>> time_of("2017-08-07T06:30").isoformat(), time_of(7)
@@ -222,7 +222,7 @@ def time_of(value: object) -> datetime | None:
 def _time(value: object, row: int, problems: _Problems, now: datetime | None) -> datetime | None:
     at = time_of(value)
     if at is None:
-        problems.add("a time must be a timestamp or ISO 8601: it is not", row, value)
+        problems.add("a time must be a timestamp or ISO 8601: invalid", row, value)
     elif now is not None and at > now:
         problems.add(f"a label became known later than now ({now.isoformat(timespec='seconds')})", row, value)
     return at

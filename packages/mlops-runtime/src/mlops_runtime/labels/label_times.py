@@ -1,6 +1,6 @@
-"""When each label of a call became known, and the rule by which records of a call become one: of each row the newest label.
+"""Times at which labels became known, and how records of a call are merged: by row, the newest label.
 
-Two uploads need no lock: in any order of writing and reading, the same labels result.
+Concurrent uploads need no lock: the merged labels do not depend on the order of writing and reading.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _BITS = 64
 
-Stamps = int | tuple[int, ...]  # of each label of a record; one number stands for all of them
+Stamps = int | tuple[int, ...]  # of each label of a record; a single int applies to all of them
 L = TypeVar("L")
 
 
 def stamp_of(known: datetime, written: datetime) -> int:
-    """Return a number that is larger for a label that counts more: known later, or written later where both became known at once.
+    """Return an int that orders labels by precedence: known later, or written later if both became known at the same time.
 
     Example:
         >>> noon, one = datetime(2017, 8, 7, 12, tzinfo=UTC), datetime(2017, 8, 7, 13, tzinfo=UTC)
@@ -29,12 +29,12 @@ def stamp_of(known: datetime, written: datetime) -> int:
 
 
 def newer_stamp(now: datetime, earlier: int, *, known: datetime | None = None) -> int | None:
-    """Return the stamp of a label that is put now over another one; None where it became known before that one.
+    """Return the stamp of a label that replaces another one; None if it became known before that one.
 
     Args:
-        now: The time in the cloud. A clock that was set back, or two uploads in one second, do not make the later one count less.
-        earlier: Stamp of the label that is there.
-        known: When the label became known. Default: now, and at least when that one did.
+        now: The time in the cloud. The later upload takes precedence even if the clock was set back, or in the same second.
+        earlier: Stamp of the existing label.
+        known: When the label became known. Default: now, but not before the existing one.
     """
     known_before, written_before = earlier >> _BITS, earlier & (1 << _BITS) - 1
     at = max(_microseconds(now), known_before) if known is None else _microseconds(known)
@@ -45,12 +45,12 @@ def newer_stamp(now: datetime, earlier: int, *, known: datetime | None = None) -
 
 
 def is_known_later(stamp: int, than: int) -> bool:
-    """Return whether a label became known later than another one, whenever they were written."""
+    """Return whether a label became known later than another one, regardless of when they were written."""
     return stamp >> _BITS > than >> _BITS
 
 
 def label_times(stamps: Sequence[int]) -> LabelTimes:
-    """Return the times of a record's labels as the record has them; 0 is the stamp of a row without a label.
+    """Return the times of labels in the form of a record; 0 is the stamp of a row without a label.
 
     Example:
         >>> noon = datetime(2017, 8, 7, 12, tzinfo=UTC)
@@ -65,11 +65,11 @@ def label_times(stamps: Sequence[int]) -> LabelTimes:
 
 
 def stamps_of(times: Any, rows: int) -> Stamps | None:
-    """Return the stamps of a record's labels; None where it does not say when they became known, as in records of others.
+    """Return the stamps of a record's labels; None if it has no valid times, as in records of other programs.
 
     Args:
-        times: What the record has as its times.
-        rows: How many labels it has.
+        times: The times in the record.
+        rows: Number of its labels.
 
     Example:
         >>> stamps_of({"known": ["2017-08-07T12:00:00"], "written": ["noon"]}, 1) is stamps_of(None, 1) is None
@@ -88,13 +88,13 @@ def stamps_of(times: Any, rows: int) -> Stamps | None:
 def merged(
     first: tuple[Sequence[L | None], Stamps], second: tuple[Sequence[L | None], Stamps]
 ) -> tuple[Sequence[L | None], Stamps]:
-    """Return the labels of a call that two records have, and their stamps: of each row the newer one; none takes one away.
+    """Merge the labels of a call from two records, and their stamps: for each row the newer label; a missing one removes none.
 
-    The record with the newest label says how many rows there are, so that it corrects one with too many.
+    The record with the newest label determines the number of rows, so that it can correct a record with too many.
 
     Args:
         first: Labels and their stamps.
-        second: The same of a record that was read later, which counts where both are as new.
+        second: Those of a record that was read later, which takes precedence for equal stamps.
 
     Example:
         >>> merged(((1.0, None), 7), ((None, 2.0), 8))
@@ -115,7 +115,7 @@ def merged(
 
 
 def every_row(labels: Sequence[object], stamps: Stamps) -> list[int]:
-    """Return the stamp of each row, 0 of those without a label."""
+    """Return the stamp of each row, 0 for rows without a label."""
     each = stamps if isinstance(stamps, tuple) else (stamps,) * len(labels)
     return [0 if label is None else stamp for label, stamp in zip(labels, each, strict=True)]
 

@@ -1,6 +1,6 @@
-"""Upload labels by id: what is there already is not written again, and a call's other labels stay.
+"""Upload labels by id. Existing labels are not written again, and other labels of a call are preserved.
 
-An upload only adds an object: two at once each add what they know, and readers merge by row (``label_times``).
+An upload only adds an object: concurrent uploads each add their labels, and readers merge them by row (``label_times``).
 """
 
 import hashlib
@@ -33,25 +33,25 @@ from mlops_runtime.serving.named_calls import CalledRow, NamedCalls, hours_befor
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-HORIZON = timedelta(days=35)  # how old the calls may be that labels are for
-_RECORDS = 100_000  # of one object
+HORIZON = timedelta(days=35)  # default age of the oldest calls that labels are searched for
+_RECORDS = 100_000  # maximum per object
 _DENIED = ("AccessDenied", "403")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelUpload:
-    """What an upload did, in rows.
+    """Result of an upload, in rows.
 
     Args:
-        rows: Rows that were read.
+        rows: Rows read.
         added: Labels of rows that had none.
         replaced: Labels that differ from the earlier one.
-        unchanged: Labels that were there already: nothing was written for them.
-        older: Labels that became known before the one that is there: that one stays.
+        unchanged: Labels that existed already, so that nothing was written.
+        older: Labels that became known before the existing one, which is kept.
         nulls: Rows whose label is not known yet.
         repeated: Rows with the id of another one.
-        unknown: Ids without a captured call: they are left out.
-        unchecked: Ids that were taken as inference ids, since the caller may not read captures.
+        unknown: Ids without a captured call, which are skipped.
+        unchecked: Ids assumed to be inference ids, because the caller may not read captures.
         calls: Calls whose records were written.
         examples: Some of the unknown ids.
     """
@@ -81,18 +81,18 @@ def upload_labels(
     until: datetime | None = None,
     store: "LabelStore | None" = None,
 ) -> LabelUpload:
-    """Check labels against the live model of an endpoint, and write those that are new or changed.
+    """Validate labels against an endpoint's live model, and write those that are new or changed.
 
     Args:
-        entry: What the endpoint's stack published.
-        client: Gives a boto3 client by service name.
-        ids: Id a row, as it was sent: of the row, or the inference id of a call of one row.
-        values: A column of labels; of a model of several outputs one for each.
+        entry: Entry that the endpoint's stack published.
+        client: Returns a boto3 client for a service name.
+        ids: Id of each row as it was sent: of the row, or the inference id of a call of one row.
+        values: A column of labels; for several outputs one for each.
         now: The time in the cloud.
-        times: When each label became known: the newest of an id counts, here and of what is there. Default: now; an id may have one
+        times: When each label became known; the newest of an id counts, including existing ones. Default: now; an id may have one
             label.
-        since: The oldest call that labels may be for. Default: 35 days ago.
-        until: The newest. Default: now.
+        since: Time of the oldest call that labels may be for. Default: 35 days ago.
+        until: Time of the newest. Default: now.
         store: Store of the endpoint's labels, for a caller with several uploads. Default: a new one.
 
     Raises:
@@ -101,7 +101,7 @@ def upload_labels(
     if entry.capture_bucket is None:
         raise LabelError(
             [
-                f"endpoint {entry.endpoint!r} captures nothing that labels could be joined with: ModelEndpoint(capture=...)"
+                f"endpoint {entry.endpoint!r} captures nothing that labels could be joined with: set ModelEndpoint(capture=...)"
             ]
         )
     baseline = live_baseline(entry, client)
@@ -112,7 +112,7 @@ def upload_labels(
 
 
 class _Labels(NamedTuple):
-    """The labels of a call in the order of its rows, and when they became known."""
+    """The labels of a call in row order, and their stamps."""
 
     texts: Sequence[str | None]
     stamps: Stamps
@@ -120,7 +120,7 @@ class _Labels(NamedTuple):
 
 @dataclass(slots=True)
 class _Changes:
-    """What an upload makes of the calls that it has labels for."""
+    """Changes of an upload to the labels of calls."""
 
     now: datetime
     texts: dict[str, list[str | None]] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class _Changes:
 
 
 class LabelStore:
-    """Labels of one endpoint, in the bucket of its captures.
+    """Labels of one endpoint, in the capture bucket.
 
     Args:
         s3: Client.
@@ -172,7 +172,7 @@ class LabelStore:
     def __init__(self, s3: "S3Client", *, bucket: str, endpoint: str) -> None:
         self._s3, self._bucket, self._endpoint = s3, bucket, endpoint
         self._named = NamedCalls(s3, bucket=bucket, endpoint=endpoint)
-        self._labels: dict[str, dict[str, _Labels]] = {}  # of each object that was read or written
+        self._labels: dict[str, dict[str, _Labels]] = {}  # by key of each object that was read or written
 
     def put(
         self, labels: CheckedLabels, *, now: datetime, since: datetime | None = None, until: datetime | None = None
@@ -180,13 +180,13 @@ class LabelStore:
         """Write the labels that are new or changed.
 
         Args:
-            labels: A label by id.
-            now: The time in the cloud, under whose hour they are written.
-            since: The oldest call that they may be for. Default: 35 days ago.
-            until: The newest. Default: now.
+            labels: The labels by id.
+            now: The time in the cloud, whose hour is in the key.
+            since: Time of the oldest call that they may be for. Default: 35 days ago.
+            until: Time of the newest. Default: now.
 
         Raises:
-            LabelError: If no id is of a call.
+            LabelError: If no id belongs to a call.
         """
         since, until = now - HORIZON if since is None else since, now if until is None else until
         called = self._named.find(labels.texts, since=since, until=until)
@@ -199,8 +199,8 @@ class LabelStore:
             raise LabelError(
                 [
                     f"none of {len(labels.texts)} ids is of a call since {since.isoformat(timespec='seconds')}: "
-                    f"{', '.join(unknown[:3])}; send the rows with these ids (mlops invoke --ids), or name the column that "
-                    "holds the inference ids of the calls"
+                    f"{', '.join(unknown[:3])}; send the rows with these ids (mlops invoke --ids), or use the column with the "
+                    "inference ids of the calls"
                 ]
             )
         changes = self._changes(labels, called, now)
@@ -229,7 +229,7 @@ class LabelStore:
         return changes
 
     def _earlier(self, calls: Collection[str], called: Mapping[str, CalledRow], now: datetime) -> dict[str, _Labels]:
-        """Return the labels of calls as readers merge them: none came before the calls themselves."""
+        """Return the merged labels of calls; labels cannot be older than the calls."""
         found: dict[str, _Labels] = {}
         if not calls:
             return found
@@ -249,7 +249,7 @@ class LabelStore:
         return found
 
     def _captured(self, ids: Collection[str], *, since: datetime, until: datetime) -> dict[str, CalledRow] | None:
-        """Return which ids are of captured calls; None where the caller may not read captures."""
+        """Return the ids that belong to captured calls; None if the caller may not read captures."""
         wanted, found = set(ids), dict[str, CalledRow]()
         try:
             for prefix in self._variants():
@@ -274,12 +274,12 @@ class LabelStore:
                 yield entry["Prefix"]
 
     def _write(self, changes: _Changes) -> None:
-        """Write ground truth records, a bounded number an object; an upload that was interrupted goes on where it was."""
+        """Write ground truth records, a limited number per object; an interrupted upload can be repeated."""
         calls, now = list(changes.changed), changes.now.astimezone(UTC)
         for start in range(0, len(calls), _RECORDS):
             part = calls[start : start + _RECORDS]
             body = "\n".join(map(changes.line, part)).encode()
-            # what reads the files of an hour by their names reads them in the order of their time
+            # names within an hour sort by time
             name = f"put-{now:%M%S%f}-{hashlib.sha256(body).hexdigest()[:32]}"
             key = ground_truth_key("labels", self._endpoint, now, name)
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
@@ -289,7 +289,7 @@ class LabelStore:
 
 
 def _records(lines: Sequence[bytes], written: int) -> dict[str, _Labels]:
-    """Return the labels of each call of an object; lines that cannot be read are passed over."""
+    """Return the labels of each call of an object; invalid lines are skipped."""
     found: dict[str, _Labels] = {}
     for call, labels in filter(None, map(_record, lines)):
         of = labels if labels.stamps else labels._replace(stamps=written)
@@ -308,7 +308,7 @@ def _record(line: bytes) -> tuple[str, _Labels] | None:
 
 
 def _join_key(line: bytes) -> str:
-    """Return the id that captures and labels join on; an empty one for what cannot be read."""
+    """Return the id that captures and labels are joined on; "" for invalid lines."""
     try:
         event = json.loads(line)["eventMetadata"]
         return str(event.get("inferenceId") or event["eventId"])

@@ -1,1 +1,1 @@
-"""From a file to a training set: what a table holds, naive predictions, publishing."""
+"""Make a training set from a file: roles of its columns, naive baselines, publishing."""

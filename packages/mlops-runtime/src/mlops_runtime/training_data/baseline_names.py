@@ -1,4 +1,4 @@
-"""Names of naive baselines, which say how each is made; needs nothing beyond the standard library.
+"""Names of naive baselines, which define how each is computed. This module only needs the standard library.
 
 ``naive_median`` and ``naive_median_by_<key>`` predict the median label, the constant with the least absolute error;
 ``naive_mean`` and ``naive_mean_by_<key>`` the mean, ``naive_last_by_<key>`` the newest label, ``naive_usual`` and
@@ -16,9 +16,9 @@ def baseline_names(key: str | None, *, has_classes: bool = False, is_chance: boo
     """Return the names of the baselines that suit a label.
 
     Args:
-        key: Column whose values have histories of their own, such as a store. Default: the table has none.
+        key: Column whose values have separate histories, such as a store. Default: the table has none.
         has_classes: Whether labels are names of classes.
-        is_chance: Whether labels are 0 and 1; of which the newest one is not a probability.
+        is_chance: Whether labels are 0 and 1, so that the newest label is not a probability.
 
     Example:
         >>> baseline_names("store"), baseline_names(None)
@@ -32,11 +32,11 @@ def baseline_names(key: str | None, *, has_classes: bool = False, is_chance: boo
 
 
 def baseline_problems(names: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Return which baselines a table allows neither to be read nor to be made.
+    """Return the problems of baselines that are neither columns nor can be computed from the table.
 
     Example:
         >>> baseline_problems(["naive_mean_by_shop", "guess"], ["store", "units"])
-        ["baseline 'naive_mean_by_shop' needs a column 'shop'", "baseline 'guess' is not a column, and is not one that is made: \
+        ["baseline 'naive_mean_by_shop' needs a column 'shop'", "baseline 'guess' is neither a column nor a computed one: \
 naive_median, naive_mean and naive_usual, alone or with _by_<key>, or naive_last_by_<key>"]
     """
     problems = []
@@ -44,7 +44,7 @@ naive_median, naive_mean and naive_usual, alone or with _by_<key>, or naive_last
         method = method_of(name)
         if method is None and name not in columns:
             problems.append(
-                f"baseline {name!r} is not a column, and is not one that is made: naive_median, naive_mean "
+                f"baseline {name!r} is neither a column nor a computed one: naive_median, naive_mean "
                 "and naive_usual, alone or with _by_<key>, or naive_last_by_<key>"
             )
         elif method is not None and method[1] is not None and method[1] not in columns:
@@ -53,7 +53,7 @@ naive_median, naive_mean and naive_usual, alone or with _by_<key>, or naive_last
 
 
 def method_of(name: str) -> tuple[str, str | None] | None:
-    """Return how a baseline is made and by which key; None if its name is another."""
+    """Return the method and key of a baseline; None for other names."""
     match = _NAME.fullmatch(name)
     if match is None or (match["method"] == "last" and match["key"] is None):
         return None

@@ -1,25 +1,25 @@
-"""How a CSV file is written, as spreadsheets of any country save it: encoding, delimiter, nulls, decimal commas, thousands."""
+"""Dialect of a CSV file from a spreadsheet of any locale: encoding, delimiter, nulls, decimal commas, thousands separators."""
 
 import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
-# as pandas reads them; "None" and "-" may be categories
+# the strings that pandas reads as missing, except "None" and "-", which may be categories
 NULLS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null")
 COMMA = r"-?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"  # 1.234,5
 POINT = r"-?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?"  # 1,234.5
-LONGEST_LINE = 100_000  # bytes of a first line
+LONGEST_LINE = 100_000  # maximum bytes read of the first line
 _PIECE = 1 << 20
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
 class CsvDialect:
-    """How one file is written.
+    """Dialect of one file.
 
     Args:
-        encoding: ``utf-16``, ``utf-8`` or ``latin-1``, the last where the file is not the second.
-        delimiter: What its values are split at; a comma, or what its first line has where that has no comma.
+        encoding: ``utf-16``, ``utf-8``, or ``latin-1`` if the file is not valid UTF-8.
+        delimiter: A comma, or the delimiter in the first line if that has no comma.
     """
 
     encoding: str
@@ -27,7 +27,7 @@ class CsvDialect:
 
     @classmethod
     def of(cls, path: Path) -> "CsvDialect":
-        """Return the dialect of a file, which is read once.
+        """Detect the dialect of a file by reading it once.
 
         Example:
             >>> import pathlib, tempfile
@@ -42,18 +42,18 @@ class CsvDialect:
 
 
 def given_delimiter(first: bytes) -> str | None:
-    """Return the delimiter that a file's first line shows without doubt; None where it has a comma, or nothing of the kind."""
-    # with decimal commas in every column a reader may split at these
+    """Return the delimiter that the first line of a file shows; None if the line has a comma, or no known delimiter."""
+    # without it, a reader might split a file with decimal commas in every column at these
     return None if b"," in first else next((each.decode() for each in (b";", b"\t") if each in first), None)
 
 
 def is_utf_16(first: bytes) -> bool:
-    """Return whether a file's first bytes say that it is UTF-16."""
+    """Return whether a file's first bytes are a byte order mark of UTF-16."""
     return first[:2] in _UTF_16
 
 
 def mixes_line_ends(path: Path) -> bool:
-    r"""Return whether some lines of a file end with ``\r\n`` and others with ``\n``, as when two files were joined.
+    r"""Return whether some lines of a file end with ``\r\n`` and others with ``\n``, as after joining two files.
 
     Example:
         >>> import pathlib, tempfile

@@ -1,6 +1,6 @@
-"""A CSV file as a table of DuckDB, as spreadsheets of any country write it: encoding, nulls, decimal commas, thousands.
+"""Load a CSV file from a spreadsheet of any locale into DuckDB: encoding, nulls, decimal commas, thousands separators.
 
-DuckDB finds delimiter, quotes, header and the types of columns; what it takes for text though it is numbers is converted here.
+DuckDB detects delimiter, quotes, header and column types; this module converts numbers that it reads as text.
 """
 
 from pathlib import Path
@@ -10,19 +10,19 @@ from mlops_runtime.training_data.csv_dialect import COMMA, LONGEST_LINE, NULLS, 
 
 
 class CsvError(ValueError):
-    """A file whose numbers cannot be read; the message has the columns and the fix."""
+    """Numbers of a file cannot be read; the message has the columns and the fix."""
 
 
 def create_rows(connection: Any, path: Path, place: str) -> None:
-    """Create the table ``rows`` of a file.
+    """Create the table ``rows`` from a file.
 
     Args:
         connection: A connection of DuckDB.
         path: The file.
-        place: The file as a string of SQL.
+        place: Path of the file, quoted for SQL.
 
     Raises:
-        CsvError: If some numbers have decimal commas and others points.
+        CsvError: If some numbers have decimal commas and others decimal points.
         duckdb.Error: If it cannot be read.
     """
     import duckdb  # noqa: PLC0415 - an extra
@@ -44,7 +44,7 @@ def create_rows(connection: Any, path: Path, place: str) -> None:
 
 
 def _convert(connection: Any) -> None:
-    """Make numbers of texts that all are numbers with decimal commas or thousands separators."""
+    """Convert text columns to numbers if all their values are numbers with decimal commas or thousands separators."""
     kinds = {name: sql for name, sql, *_ in connection.execute("DESCRIBE rows").fetchall()}
     texts = [name for name, sql in kinds.items() if sql == "VARCHAR"]
     if not texts:
@@ -63,8 +63,8 @@ def _convert(connection: Any) -> None:
     read_points = [name for name, sql in kinds.items() if sql in ("DOUBLE", "FLOAT")] + points
     if commas and read_points:
         raise CsvError(
-            f"numbers of {', '.join(map(repr, commas))} have decimal commas, those of {', '.join(map(repr, read_points))} points; "
-            "write all with points"
+            f"numbers of {', '.join(map(repr, commas))} have decimal commas, those of {', '.join(map(repr, read_points))} decimal "
+            "points; write all with points"
         )
     for name in commas + (either if commas else []):
         _replace(connection, name, f"replace(replace({_quoted(name)}, '.', ''), ',', '.')")

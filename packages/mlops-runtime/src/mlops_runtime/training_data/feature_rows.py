@@ -1,7 +1,8 @@
-"""A file's rows in a feature store, each written once.
+"""Write a file's rows to a feature store, each once.
 
-A file says when a row is of, and not when it became known: both times are that of the row, so that a training set finds each row's
-features at its own time. Rows that the store has already are left out, and those that a file says otherwise count from then on.
+A file has the time of each row, but not when it became known. Both times are set to the row's, so that a training set finds each
+row's features at its own time. Rows that the store already has are skipped. Rows whose values differ from the stored ones become
+known when they are written.
 """
 
 import hashlib
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenRows:
-    """What became of a file's rows in one table.
+    """Result of writing a file's rows to one table.
 
     Args:
         table: Name of the table.
-        rows: Rows that were written.
-        restated: How many of them the store said otherwise before.
+        rows: Number of rows written.
+        restated: Number of them that replace stored values.
     """
 
     table: str
@@ -42,12 +43,12 @@ def write_rows(
     Args:
         client: The store.
         path: A Parquet or CSV file with the columns of the schema.
-        schema: What was recorded of the first file.
+        schema: The schema recorded for the first file.
         groups: The groups, whose columns are columns of the file.
 
     Raises:
         TableError: If the file lacks columns.
-        BatchError: If its rows do not fit a group; groups before it were written, and the next call goes on.
+        BatchError: If its rows do not fit a group; earlier groups are written, and the next call continues.
     """
     rows = file_rows(path, schema)
     with path.open("rb") as file:
@@ -70,7 +71,7 @@ def write_rows(
 
 
 def _new_rows(client: "FeatureStoreClient", group: FeatureGroup, rows: Any) -> tuple[Any, int, int]:
-    """Return the rows that a table does not have as they are, how many it has otherwise, and its snapshot."""
+    """Return the rows that are new to a table or differ, the number of the latter, and the table's snapshot."""
     import duckdb  # noqa: PLC0415 - an extra
     import pyarrow as pa  # noqa: PLC0415 - an extra
     import pyarrow.compute as pc  # noqa: PLC0415 - an extra

@@ -1,4 +1,4 @@
-"""A file cut into training split and holdout as a recorded schema says; later files of these columns by their own times."""
+"""Split a file into training split and holdout according to a recorded schema, also for later files with the same columns."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,15 +37,15 @@ class FileSplit:
 
 
 def split_file(path: Path, schema: TableSchema, *, holdout_from: str | None = None) -> FileSplit:
-    """Cut a file by time.
+    """Split a file by time.
 
     Args:
         path: A Parquet or CSV file with the columns of the schema.
-        schema: What was recorded of the first file.
-        holdout_from: The first time of the holdout, ISO 8601. Default: the schema's, else by the rows' share.
+        schema: The schema recorded for the first file.
+        holdout_from: The first time of the holdout, ISO 8601. Default: the schema's, else by share of rows.
 
     Raises:
-        TableError: With every column that is missing or of another type, or if no cut is possible.
+        TableError: With every column that is missing or of another type, or if no split is possible.
     """
     with open_table(path) as table:
         _check_columns(table, schema)
@@ -65,11 +65,11 @@ def split_file(path: Path, schema: TableSchema, *, holdout_from: str | None = No
 
 
 def file_rows(path: Path, schema: TableSchema) -> Any:
-    """Return the rows of a file that have a label and a time, with the columns of a training set, an Arrow table.
+    """Return the rows of a file that have a label and a time, with the columns of a training set, as an Arrow table.
 
     Args:
         path: A Parquet or CSV file with the columns of the schema.
-        schema: What was recorded of the first file.
+        schema: The schema recorded for the first file.
 
     Raises:
         TableError: With every column that is missing or of another type.
@@ -93,9 +93,9 @@ def _problem(table: TableFile, schema: TableSchema, name: str) -> str | None:
     if column is not None and found.kind not in _KINDS[column.type]:
         return f"column {name!r} must be a {column.type}, got {found.sql}"
     if name == schema.time and found.kind not in TIME_KINDS:
-        return f"column {name!r} must hold times, dates or integers that count them, got {found.sql}"
+        return f"column {name!r} must have times, dates or integers that count them, got {found.sql}"
     if name == schema.label and (found.kind == "text") != (schema.label_kind == "classes"):
-        return f"label {name!r} must hold {'text' if schema.label_kind == 'classes' else 'numbers'}, got {found.sql}"
+        return f"label {name!r} must be {'text' if schema.label_kind == 'classes' else 'numbers'}, got {found.sql}"
     return None
 
 

@@ -1,9 +1,9 @@
-"""Naive predictions that every model must beat, made of the training split alone; no script can make its own rival.
+"""Naive predictions that every model must beat, computed from the training split alone, so that no script creates its own rival.
 
-A baseline is a column of the training set, and its name says how it is made (``baseline_names``). All are made of tallies, which
-add up: those of pieces of the training split, merged in any order, are the tally of the whole. So a set has the same bits however
-its rows are ordered, cut, or spread over machines. Sums of labels are whole numbers, one for each power of two, hence exact, and
-means are rounded once.
+A baseline is a column of the training set whose name defines how it is computed (``baseline_names``). All are computed from
+tallies, which are additive: the tallies of parts of the training split, merged in any order, equal the tally of the whole. So the
+result is bit-identical however the rows are ordered, partitioned, or distributed over machines. Sums of labels are integers, one
+per power of two, hence exact, and means are rounded once.
 
 See: R. Hyndman, G. Athanasopoulos, Forecasting: principles and practice, 3rd edition (2021), section 5.2, on simple methods;
 U. Kulisch, V. Snyder, The exact dot product as basic tool for long interval arithmetic, Computing 91 (2011), on exact sums.
@@ -19,26 +19,26 @@ import pyarrow.compute as pc
 
 from mlops_runtime.training_data.baseline_names import method_of
 
-_WEIGHT = 2.0  # rows at the overall rate: a key with one label 0 does not prove that 1 is impossible
-_MANTISSA, _LOW = 53, 27  # bits of a double; its lower ones: 2^36 halves fit 64 bits
+_WEIGHT = 2.0  # prior rows at the overall rate: a key with a single label 0 does not prove that 1 is impossible
+_MANTISSA, _LOW = 53, 27  # bits of a double, and its lower half: sums of 2^36 halves fit 64 bits
 _SUMS = ("high", "low", "odd", "other", "count")
 
 
 @dataclass(frozen=True, slots=True)
 class Overall:
-    """What is predicted for a row that training knows nothing about, and whether all labels are 0 or 1."""
+    """Prediction for a row whose key is unknown to training, and whether all labels are 0 or 1."""
 
     value: Any
     is_chance: bool
 
 
 def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str, timestamp: str) -> tuple[Any, Any]:
-    """Return both splits with the naive predictions that are made here; a column that has such a name already is replaced.
+    """Return both splits with the computed baselines; existing columns of these names are replaced.
 
     Args:
         train: The training split, an Arrow table.
         holdout: The holdout, an Arrow table; its labels are not read.
-        names: The baselines; those of another name are left as they are.
+        names: The baselines; columns that are not computed are left unchanged.
         label: The label.
         timestamp: The column with the time of prediction.
 
@@ -60,7 +60,7 @@ def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str
 
 
 def _made(train: Any, holdout: Any, kind: str, key: str | None, *, label: str, timestamp: str) -> tuple[Any, Any]:
-    """Return what is predicted for the rows of both splits."""
+    """Return the predictions for the rows of both splits."""
     tally = tallied(train, kind, key, label=label, timestamp=timestamp)
     overall = overall_of(merged(tally, without=("key", "time")), kind)
     if key is None:
@@ -76,18 +76,18 @@ def _made(train: Any, holdout: Any, kind: str, key: str | None, *, label: str, t
 
 
 def tallied(rows: Any, kind: str, key: str | None, *, label: str, timestamp: str) -> Any:
-    """Return the tally of rows of the training split; rows without a label do not count.
+    """Return the tally of rows of the training split; rows without a label are skipped.
 
     Args:
         rows: The rows, an Arrow table.
-        kind: How the baseline is made, as ``method_of`` says.
-        key: The column whose values have histories of their own.
+        kind: Method of the baseline, as returned by ``method_of``.
+        key: The column whose values have separate histories.
         label: The label.
-        timestamp: The column with the time of prediction, which ``last`` alone reads.
+        timestamp: The column with the time of prediction, which only ``last`` reads.
 
     Returns:
-        A table with the columns ``key``, for ``last`` ``time``, then of medians and usual classes ``label`` and ``count``, of means
-        ``exponent`` with the sums of the labels of that power of two.
+        A table with the columns ``key`` and, for ``last``, ``time``; then ``label`` and ``count`` for medians and usual classes, or
+        for means ``exponent`` with the sums of the labels of that power of two.
 
     Example:
         >>> rows = pa.table({"store": ["a", "a", "b"], "units": [1.0, 3.0, 3.0]})
@@ -98,7 +98,7 @@ def tallied(rows: Any, kind: str, key: str | None, *, label: str, timestamp: str
     columns = {} if key is None else {"key": _plain(rows, key)}
     if kind in ("median", "usual"):
         column = numbers(rows, label) if kind == "median" else _plain(rows, label)
-        # zero has one sign, or it would be two labels
+        # without negative zero, which would be a second label
         columns["label"] = pc.add(column, 0.0) if pa.types.is_floating(column.type) else column
         return merged(pa.table({**columns, "count": pa.repeat(1, rows.num_rows)}))
     if kind == "last":
@@ -116,21 +116,21 @@ def tallied(rows: Any, kind: str, key: str | None, *, label: str, timestamp: str
 
 
 def merged(tally: Any, *, without: Sequence[str] = ()) -> Any:
-    """Return one tally for several that stand below each other, which it may tell apart less.
+    """Merge concatenated tallies into one, optionally with coarser groups.
 
     Args:
         tally: Their rows.
-        without: Columns that go.
+        without: Columns to drop.
     """
     sums = [name for name in _SUMS if name in tally.column_names]
     by = [name for name in tally.column_names if name not in (*sums, *without)]
-    # the order of groups is that of rows without threads
+    # without threads, groups are in the order of the rows
     found = tally.group_by(by, use_threads=False).aggregate([(name, "sum") for name in sums])
     return found.select([*by, *(f"{name}_sum" for name in sums)]).rename_columns([*by, *sums])
 
 
 def overall_of(tally: Any, kind: str) -> Overall:
-    """Return what is predicted where training knows nothing of a row, from a tally without keys and times."""
+    """Return the prediction for rows with an unknown key, from a tally without keys and times."""
     whole = tally.add_column(0, "key", pa.repeat(0, tally.num_rows))
     is_chance = kind == "mean" and not pc.sum(tally["other"]).as_py()
     found = {"usual": _most_frequent, "median": _medians}.get(kind, _means)(whole)["value"]
@@ -138,15 +138,16 @@ def overall_of(tally: Any, kind: str) -> Overall:
 
 
 def guesses_of(tally: Any, kind: str, overall: Overall) -> Any:
-    """Return what is predicted for each key of a merged tally, which has all of the key or nothing.
+    """Return the prediction for each key of a merged tally, which has either all rows of a key or none.
 
     Args:
         tally: The tally.
-        kind: How the baseline is made.
-        overall: Of all keys.
+        kind: Method of the baseline.
+        overall: Prediction over all keys.
 
     Returns:
-        A table of ``key`` and ``value``; for ``last`` also ``time``: of each the value before, and without a time the newest.
+        A table of ``key`` and ``value``; for ``last`` also ``time``: for each time the previous value, and for a null time the
+        newest.
     """
     if kind == "last":
         return _steps(tally)
@@ -156,13 +157,13 @@ def guesses_of(tally: Any, kind: str, overall: Overall) -> Any:
 
 
 def _means(tally: Any, overall: Overall | None = None, by: Sequence[str] = ("key",)) -> Any:
-    """Return the mean of each group of a tally, rounded once; of chances with rows at the overall rate."""
+    """Return the mean of each group of a tally, rounded once; for chances, shrunk toward the overall rate."""
     lists, sums = ("exponent", "high", "low"), ("high", "low", "odd", "count")
     groups = tally.group_by(list(by), use_threads=False).aggregate(
         [*((name, "list") for name in lists), *((name, "sum") for name in sums), ("exponent", "min")]
     )
     high, low, odd, counts = (groups[f"{name}_sum"].to_numpy() for name in sums)
-    # right where a group has one label, as those of one key and time have
+    # exact for groups with a single label, the usual case for a key and time
     means = np.ldexp((high * (1 << _LOW) + low).astype(np.float64), groups["exponent_min"].to_numpy())
     several = np.flatnonzero((counts > 1) | (overall is not None))
     parts = [groups[f"{name}_list"].take(pa.array(several)).to_pylist() for name in lists]
@@ -172,19 +173,19 @@ def _means(tally: Any, overall: Overall | None = None, by: Sequence[str] = ("key
         else:
             ones = _quotient(exponents, highs, lows, 1)
             means[place] = (ones + overall.value.as_py() * _WEIGHT) / (int(counts[place]) + _WEIGHT)
-    means = np.where(odd == 0.0, means, np.where(np.isnan(odd), np.nan, odd))  # the sign of NaN says nothing
+    means = np.where(odd == 0.0, means, np.where(np.isnan(odd), np.nan, odd))  # the sign of NaN is meaningless
     return pa.table([*(groups[name] for name in by), pa.array(means, pa.float64())], names=[*by, "value"])
 
 
 def _quotient(exponents: Sequence[int], highs: Sequence[int], lows: Sequence[int], divisor: int) -> float:
-    """Return an exact sum divided by a whole number, rounded as Python divides whole numbers: to the nearest double."""
+    """Return an exact sum divided by an integer, rounded like Python's integer division: to the nearest double."""
     least = min(*exponents, 0)
     whole = sum(((high << _LOW) + low) << (at - least) for at, high, low in zip(exponents, highs, lows, strict=True))
     return whole / (divisor << -least)
 
 
 def _medians(tally: Any) -> Any:
-    """Return the median of each key's labels; of an even number the mean of the two in the middle."""
+    """Return the median of each key's labels; for an even number, the mean of the two in the middle."""
     ordered = tally.sort_by([("key", "ascending"), ("label", "ascending")])
     groups = ordered.group_by("key", use_threads=False).aggregate([("count", "sum")])
     sizes, reached = groups["count_sum"].to_numpy(), np.cumsum(ordered["count"].to_numpy())
@@ -194,19 +195,19 @@ def _medians(tally: Any) -> Any:
 
 
 def middle(low: Any, high: Any) -> Any:
-    """Return the median from the two labels in the middle, which may be one."""
+    """Return the median from the two labels in the middle, which may be the same."""
     return (low + high) / 2.0
 
 
 def _most_frequent(tally: Any) -> Any:
-    """Return the most frequent label of each key; of equals the first by name."""
+    """Return the most frequent label of each key; for ties the first by name."""
     ordered = tally.sort_by([("count", "descending"), ("label", "ascending")])
     chosen = ordered.group_by("key", use_threads=False).aggregate([("label", "first")])
     return pa.table({"key": chosen["key"], "value": chosen["label_first"]})
 
 
 def _steps(tally: Any) -> Any:
-    """Return for each key and time the mean of its time before, and without a time the newest mean of the key."""
+    """Return for each key and time the mean of its previous time, and with a null time the newest mean of the key."""
     means = _means(tally, by=("key", "time")).sort_by([("key", "ascending"), ("time", "ascending")])
     keys, moments, values = (means[name].combine_chunks() for name in ("key", "time", "value"))
     one, other = keys.slice(1), keys.slice(0, max(len(keys) - 1, 0))
@@ -224,7 +225,7 @@ def _steps(tally: Any) -> Any:
 
 
 def _before(keys: Any, moments: Any, steps: Any) -> Any:
-    """Return the value of each key and time, null for others."""
+    """Return the value of each key and time, null if unknown."""
     known = pc.unique(steps["key"])
     numbered = steps.set_column(0, "key", pc.index_in(steps["key"], value_set=known)).filter(pc.is_valid(steps["time"]))
     places = pc.index_in(keys.cast(known.type), value_set=known)
@@ -243,13 +244,13 @@ def _plain(table: Any, name: str) -> Any:
 
 
 def times(table: Any, name: str) -> Any:
-    """Return a column of times, of timestamps as whole numbers."""
+    """Return a column of times, with timestamps as integers."""
     column = table[name]
     return column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
 
 
 def numbers(table: Any, name: str) -> Any:
-    """Return a column as doubles, of truth values 1 and 0."""
+    """Return a column as doubles, with booleans as 1 and 0."""
     column = table[name]
     return (column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column).cast(pa.float64(), safe=False)
 

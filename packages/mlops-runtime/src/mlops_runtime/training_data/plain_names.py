@@ -1,18 +1,18 @@
-"""Names of AWS resources and of stored columns, from names that people give to files and columns."""
+"""Derive names of AWS resources and stored columns from names of files and columns."""
 
 import re
 import unicodedata
 
-# as these are spelled without their own key; all else loses its accents
+# letters with a common spelling in ASCII; all others lose their accents
 _SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d"})
 
 
 def plain_name(text: str, between: str = "-") -> str:
-    """Return a name in lower-case letters of ASCII and digits.
+    """Return a name with only lower-case ASCII letters and digits.
 
     Args:
-        text: As a person wrote it.
-        between: Put for one or more other characters. Default: a hyphen.
+        text: The original name.
+        between: Replacement for each run of other characters. Default: a hyphen.
 
     Example:
         >>> plain_name("Stückzahl (Woche)"), plain_name("Größe in m²", "_"), plain_name("Señal 1")

@@ -1,9 +1,9 @@
-"""Adapter: publishes two splits as the training set of a pipeline that reads it from S3.
+"""Publish two splits as the training set of a pipeline that reads it from S3.
 
-Below the pipeline's prefix lie ``train/`` and ``holdout/`` (Parquet) and ``manifest/`` (one JSON), which names the hash of each
-file. Everything is uploaded beside them first and copied within S3 at the end, the manifest last: a publish that is killed while
-it uploads changes nothing, and the evaluation refuses files that are not those of the manifest. Rows that end before those of
-the set that is there are refused: what follows would be trained and measured on a time that is past.
+Below the pipeline's prefix are ``train/`` and ``holdout/`` (Parquet) and ``manifest/`` (one JSON), which has the hash of each
+file. Everything is first uploaded beside them and finally copied within S3, the manifest last: an upload that is interrupted
+changes nothing, and the evaluation rejects files that differ from the manifest. Rows that end before those of the current set are
+rejected, because later models would be trained and evaluated on the past.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/copy-object.html
 See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
@@ -39,8 +39,8 @@ _CHANGED = (
     "PreconditionFailed",
     "ConditionalRequestConflict",
     "NoSuchKey",
-)  # what S3 answers where a condition does not hold
-_BETWEEN = "another publish to the same pipeline came between; publish again"
+)  # S3's error codes for a failed condition
+_BETWEEN = "another publish to the same pipeline happened at the same time; publish again"
 
 
 class PublishError(ValueError):
@@ -57,10 +57,10 @@ class PublishError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedSet:
-    """A training set as a pipeline will read it.
+    """A training set in the form that a pipeline reads.
 
     Args:
-        id: Hash of its manifest, which evaluations name.
+        id: Hash of its manifest, to which evaluations refer.
         place: The ``s3://`` prefix.
         train_rows: Rows of the training split.
         holdout_rows: Rows of the holdout.
@@ -94,17 +94,17 @@ def publish(
         place: ``PipelineEntry.training_set``, ``s3://bucket/prefix``.
         train: The training split: an Arrow table, a pandas or polars frame.
         holdout: The holdout; its first time must be after the newest one of the training split.
-        label: The column that is predicted.
+        label: The column to predict.
         timestamp: The column with the time of prediction.
-        baselines: Columns with naive predictions; those that ``naive_baselines`` knows are made here.
+        baselines: Columns with naive predictions; those of ``naive_baselines`` are computed here.
         block: The column whose values are the blocks of the gate's bootstrap. Default: not checked.
-        source: What the manifest says of where the rows came from. Default: nothing.
-        replace_newer: Whether the rows may end before those of the set that is there, to replace one that was wrong.
-            Default: they are refused.
+        source: Origin of the rows, for the manifest. Default: nothing.
+        replace_newer: Whether the rows may end before those of the current set, to replace a wrong one. Default: they are
+            rejected.
 
     Raises:
-        PublishError: With every problem of the splits, or if the set that is there is newer, before anything is written; or if
-            another publish came between.
+        PublishError: With every problem of the splits, or if the current set is newer, before anything is written; or if
+            another publish happened at the same time.
     """
     tables = {"train": as_table(train), "holdout": as_table(holdout)}
     problems = list(_problems(place, tables, label=label, timestamp=timestamp, baselines=baselines, block=block))
@@ -153,7 +153,7 @@ def as_table(rows: Any) -> Any:
         raise PublishError(
             [
                 f"rows must be an Arrow table, or a pandas or polars frame, got {got}: {why}; "
-                "give each column a name of its own and values of one type"
+                "give each column a unique name and values of one type"
             ]
         ) from error
     index = [name for name in table.column_names if name.startswith(_PANDAS_INDEX)]
@@ -170,7 +170,7 @@ def _problems(
     block: str | None,
 ) -> Iterator[str]:
     if not place.startswith("s3://") or not place.removeprefix("s3://").partition("/")[2].strip("/"):
-        yield f"the place must be s3://bucket/prefix, got {place!r}"
+        yield f"the location must be s3://bucket/prefix, got {place!r}"
     train, holdout = tables["train"], tables["holdout"]
     for name, table in tables.items():
         if table.num_rows == 0:
@@ -185,7 +185,7 @@ def _problems(
                 yield f"label {label!r} must be known in every row, {nulls} of {table.num_rows} in {name!r} are null"
     if set(train.column_names) != set(holdout.column_names):
         differing = sorted(set(train.column_names) ^ set(holdout.column_names))
-        yield f"both splits must have the same columns, {', '.join(map(repr, differing))} are in one of them"
+        yield f"both splits must have the same columns, {', '.join(map(repr, differing))} are only in one of them"
     yield from baseline_problems(baselines, train.column_names)
     if all(timestamp in table.column_names and table.num_rows for table in tables.values()):
         yield from _time_problems(train, holdout, timestamp)
@@ -195,7 +195,7 @@ def _time_problems(train: Any, holdout: Any, timestamp: str) -> Iterator[str]:
     kinds = {split[timestamp].type for split in (train, holdout)}
     wrong = [kind for kind in kinds if not pa.types.is_timestamp(kind) and not pa.types.is_date(kind)]
     if wrong:
-        yield f"column {timestamp!r} must be of times or dates, got {wrong[0]}; convert it"
+        yield f"column {timestamp!r} must have times or dates, got {wrong[0]}; convert it"
         return
     if len(kinds) > 1:
         yield f"column {timestamp!r} must have one type in both splits, got {' and '.join(sorted(map(str, kinds)))}"
@@ -273,7 +273,7 @@ def _iso(time: date) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Present:
-    """The set that is there: its manifest's ETag, and the manifest, where it can be read."""
+    """The current set: the ETag of its manifest and, if valid, the manifest."""
 
     etag: str
     manifest: TrainingSetManifest | None
@@ -288,13 +288,13 @@ def _present(s3: "S3Client", bucket: str, prefix: str) -> _Present | None:
         raise
     try:
         manifest = from_json(TrainingSetManifest, found["Body"].read())
-    except ContractError:  # the evaluation takes no such set, so it keeps none out
+    except ContractError:  # the evaluation rejects such a set, so it may be replaced by any other
         manifest = None
     return _Present(etag=found["ETag"], manifest=manifest)
 
 
 def _newer(present: _Present | None, *, holdout_until: str) -> str | None:
-    """Return why a set whose rows end at this time does not follow the one that is there."""
+    """Return a message if the current set ends later than this time."""
     if present is None or present.manifest is None:
         return None
     until = present.manifest.split.get("holdout_until", "")
@@ -302,7 +302,7 @@ def _newer(present: _Present | None, *, holdout_until: str) -> str | None:
         return None
     return (
         f"the rows end at {holdout_until}, those of the published set {content_hash(present.manifest)[:12]} at {until}; "
-        "publish rows that reach at least as far, or put these in the place of the newer set on purpose: --replace-newer "
+        "publish rows that reach at least as far, or replace the newer set on purpose: --replace-newer "
         "(in Python replace_newer=True)"
     )
 
@@ -330,16 +330,16 @@ def _replace(
     files: Mapping[str, OutputFile],
     present: _Present | None,
 ) -> None:
-    """Put the uploaded files in their places: only calls within S3 from here on.
+    """Copy the uploaded files to their final keys, with calls within S3 only.
 
-    The manifest replaces the one that this publish has read, and no other. Of several publishes at once the one that
-    writes its manifest last finds files of another, if any are left: it looks last.
+    The manifest only replaces the one that this publish has read. Of several concurrent publishes, the one that writes its
+    manifest last detects files of another, because it checks last.
     """
     for name, key in beside.items():
         said = {"Metadata": {_SHA256: files[name].sha256}, "MetadataDirective": "REPLACE"}
         s3.copy({"Bucket": bucket, "Key": key}, bucket, f"{prefix}/{name}/{_FILE}", said)
     kept = {f"{prefix}/{name}/{_FILE}" for name in beside} | {f"{prefix}/{_MANIFEST}"}
-    for folder in (*beside, "manifest"):  # an earlier export may have had more files, which would be read too
+    for folder in (*beside, "manifest"):  # delete additional files of an earlier export, which would be read too
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{folder}/"):
             for item in page.get("Contents", ()):
                 if item["Key"] not in kept:

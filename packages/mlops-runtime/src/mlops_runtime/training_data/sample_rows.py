@@ -1,6 +1,6 @@
-"""``python -m mlops_runtime.training_data.sample_rows SCHEMA.json ROWS.parquet``: rows made from a schema, without any data.
+"""``python -m mlops_runtime.training_data.sample_rows SCHEMA.json ROWS.parquet``: generate rows from a schema, without any data.
 
-Labels follow a law that a model can learn and a naive guess cannot: the first inputs that are not the key decide them, with noise.
+Labels depend on the first inputs other than the key, with noise, so that a model can learn them and a naive guess cannot.
 """
 
 import math
@@ -20,17 +20,17 @@ from mlops_runtime.training_data.file_split import FileSplit, split_file
 from mlops_runtime.training_data.naive_baselines import with_baselines
 from mlops_runtime.training_data.table_schema import InputColumn, TableSchema
 
-_BEGIN = datetime(2023, 1, 2, tzinfo=UTC)  # all of them have passed: the gate refuses a holdout of the future
-_TIMES, _A_TIME = 100, 24  # weeks, rows each: enough blocks of either kind in the last 15 %
-_DECIDING = 3  # inputs
+_BEGIN = datetime(2023, 1, 2, tzinfo=UTC)  # all rows are in the past: the gate rejects a holdout of the future
+_TIMES, _A_TIME = 100, 24  # weeks, and rows per week: enough blocks of either kind in the last 15 %
+_DECIDING = 3  # inputs that labels depend on
 _ENTITIES = 8  # values of an entity that is neither key nor input
 _NULLS = 0.05
-_STEEP = 20  # how fast a chance goes from 0 to 1
+_STEEP = 20  # steepness of the chance between 0 and 1
 _SEED = 7
 
 
 def sample_table(schema: TableSchema) -> Any:
-    """Return rows as a file of the schema has them, an Arrow table; the same from the same schema.
+    """Return rows in the form of a file of the schema, as an Arrow table; the same schema gives the same rows.
 
     Example:
         >>> inputs = (InputColumn(name="price", type="number", kind="float", nullable=False, low=1, high=3),)
@@ -54,7 +54,7 @@ def sample_table(schema: TableSchema) -> Any:
     if schema.key is not None:
         keys = _keys(schema)
         columns[schema.key] = [keys[number % len(keys)] for number in range(rows)]
-    for name in schema.entities:  # the key tells rows of one time apart already
+    for name in schema.entities:  # the key alone distinguishes rows of one time
         columns.setdefault(name, [f"{number % _ENTITIES:02}" for number in range(rows)])
     columns[schema.time] = [_BEGIN + timedelta(weeks=number // _A_TIME) for number in range(rows)]
     columns[schema.label] = _labels(schema, scores, generator)
@@ -62,7 +62,7 @@ def sample_table(schema: TableSchema) -> Any:
 
 
 def sample_splits(schema: TableSchema, folder: Path) -> FileSplit:
-    """Return both splits of such rows, cut and with baselines as ``mlops train --data`` publishes them.
+    """Return both splits of such rows, with baselines, as ``mlops train --data`` publishes them.
 
     Args:
         schema: The schema.
@@ -76,7 +76,7 @@ def sample_splits(schema: TableSchema, folder: Path) -> FileSplit:
 
 
 def _values(column: InputColumn, rows: int, generator: random.Random) -> tuple[list[Any], list[float]]:
-    """Return a column's values and how high each is, 0 to 1."""
+    """Return a column's values and their relative size from 0 to 1."""
     if column.type == "category":
         names: Sequence[Any] = column.categories or ("a", "b", "c")
         if column.kind == "integer":
@@ -102,7 +102,7 @@ def _values(column: InputColumn, rows: int, generator: random.Random) -> tuple[l
 def _keys(schema: TableSchema) -> list[Any]:
     known = next((column.categories for column in schema.inputs if column.name == schema.key), ())
     made = list(known) if len(known) >= _A_TIME // 2 else [f"{number:02}" for number in range(1, _A_TIME + 1)]
-    if schema.entities:  # a row for each key at a time
+    if schema.entities:  # one row per key and time
         made += [f"{number:02}" for number in range(1, 2 * _A_TIME) if f"{number:02}" not in made][
             : max(_A_TIME - len(made), 0)
         ]
@@ -124,7 +124,7 @@ def _labels(schema: TableSchema, scores: Sequence[float], generator: random.Rand
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the rows; returns the exit code."""
+    """Write the rows; return the exit code."""
     if len(arguments) != 2:
         sys.stderr.write("usage: python -m mlops_runtime.training_data.sample_rows SCHEMA.json ROWS.parquet\n")
         return 2

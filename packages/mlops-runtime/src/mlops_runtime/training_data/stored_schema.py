@@ -1,4 +1,4 @@
-"""What of a table's schema a feature store takes, and the groups of features and labels that it becomes there."""
+"""Adapt a table's schema to a feature store, and derive the groups of features and labels."""
 
 import re
 from collections.abc import Sequence
@@ -20,25 +20,25 @@ from mlops_runtime.training_data.table_file import (
 from mlops_runtime.training_data.table_schema import DAY, WEEK, InputColumn, TableSchema
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_TAKEN = (*RESERVED, "row_id", "split")  # columns of tables and training sets
+_TAKEN = (*RESERVED, "row_id", "split")  # reserved columns of tables and training sets
 _DAY = timedelta(days=1)
 _TYPES = {"float": "double", "integer": "long", "boolean": "boolean", "text": "string"}
 _ADDED = {WEEK: "week of the row, by which models are compared", DAY: "day of the row, one observation to monitors"}
 
 
 def stored_schema(path: Path, schema: TableSchema, *, entities: Sequence[str] = ()) -> TableSchema:
-    """Return a schema whose features are kept in a store; codes that are integers are text there.
+    """Return a schema whose features are stored in a feature store, in which integer codes become text.
 
     Args:
         path: The file.
-        schema: What `read_schema` found in it.
-        entities: Columns that beside the key tell rows of one time apart.
+        schema: Schema of the file from `read_schema`.
+        entities: Columns that, with the key, identify the rows of one time.
 
     Raises:
-        TableError: With everything that a store does not take.
+        TableError: With every problem.
     """
     if schema.key is None:
-        raise TableError(["--feature-store needs --key: the column whose values features are of, such as a store"])
+        raise TableError(["--feature-store needs --key: the entity column of the features, such as a store"])
     wanted = replace(
         schema,
         entities=tuple(dict.fromkeys((schema.key, *entities))),
@@ -59,8 +59,8 @@ def feature_groups(schema: TableSchema, *, name: str, owner: str) -> tuple[Featu
 
     Args:
         schema: A schema with entities.
-        name: What the groups' names begin with.
-        owner: Team that answers for them.
+        name: Prefix of the groups' names.
+        owner: Team that owns them.
     """
     inputs = {column.name: column for column in schema.inputs}
     entities = tuple(
@@ -109,7 +109,7 @@ def _entity_problems(table: TableFile, schema: TableSchema) -> list[str]:
         elif name in (schema.label, schema.time):
             problems.append(f"--row-key must be neither label nor time, got {name!r}")
         elif column.kind not in ("text", "integer"):
-            problems.append(f"{option} must hold text or integers, got {column.sql} in {name!r}")
+            problems.append(f"{option} must be text or integers, got {column.sql} in {name!r}")
         else:
             given = f"nullif(CAST({quoted(name)} AS VARCHAR), '')"
             absent = int(table.values([f"count(*) - count({given})"], usable)[0])
@@ -127,12 +127,12 @@ def _name_problems(schema: TableSchema) -> list[str]:
     renamed = ", ".join(f"{name!r} to {_renamed(name)!r}" for name in wrong)
     return [
         "--feature-store: columns of a feature store have lower-case letters, digits and _, begin with a letter, and are not "
-        f"{', '.join(_TAKEN)}; rename in the file {renamed}, or leave --feature-store out"
+        f"{', '.join(_TAKEN)}; rename in the file {renamed}, or omit --feature-store"
     ]
 
 
 def _renamed(name: str) -> str:
-    """Return a name that a store takes.
+    """Return a valid column name of a feature store.
 
     Example:
         >>> _renamed("Unit price (EUR)"), _renamed("2nd shelf"), _renamed("row_id")
@@ -144,9 +144,9 @@ def _renamed(name: str) -> str:
 
 
 def _row_problems(table: TableFile, schema: TableSchema) -> list[str]:
-    """Return why an entity would have two values of a feature at one time, or none at all."""
+    """Return a problem if an entity has two values of a feature at one time, or no features."""
     if all(column.name in schema.entities for column in schema.inputs):
-        return ["--feature-store: no input is left beside the entities; leave --feature-store out"]
+        return ["--feature-store: no input is left beside the entities; omit --feature-store"]
     usable, at = usable_rows(table, schema.label, schema.time), as_time(table.columns[schema.time])
     entities = [quoted(name) for name in schema.entities]
 
@@ -164,15 +164,15 @@ def _row_problems(table: TableFile, schema: TableSchema) -> list[str]:
         if column.kind in ("text", "integer") and name not in (*schema.entities, schema.label, schema.time)
     ]
     telling = next((name for name in others if distinct(*entities, quoted(name), at) == whole), None)
-    fix = "name with --row-key the column that tells them apart" if telling is None else f"add --row-key {telling}"
+    fix = "set --row-key to the column that distinguishes them" if telling is None else f"add --row-key {telling}"
     return [
-        f"--feature-store: {whole} rows are of {apart} values of {', '.join(schema.entities)} and {schema.time}, and a feature has "
-        f"one value of each at a time; {fix}, or leave --feature-store out"
+        f"--feature-store: {whole} rows have only {apart} values of {', '.join(schema.entities)} and {schema.time}, but a feature "
+        f"has one value for each of these; {fix}, or omit --feature-store"
     ]
 
 
 def _holdout_days(table: TableFile, schema: TableSchema) -> int:
-    """Return the whole days that hold at least what is held out of the file."""
+    """Return the number of whole days that contain at least the file's holdout."""
     usable, at = usable_rows(table, schema.label, schema.time), as_time(table.columns[schema.time])
     cut = first_of_holdout(table, schema.time, usable, schema.holdout_from)
     last, span = table.values([f"max({at})", f"max({at}) - TIMESTAMP '{cut}'"], usable)
@@ -185,14 +185,14 @@ def _holdout_days(table: TableFile, schema: TableSchema) -> int:
         raise TableError(
             [
                 f"--feature-store: a store holds out whole days, and the last {days} of them leave {early} of {before} rows to "
-                "train on; add earlier rows, or leave --feature-store out"
+                "train on; add earlier rows, or omit --feature-store"
             ]
         )
     return days
 
 
 def _typed(column: InputColumn) -> InputColumn:
-    """Return a column of the type that its values have: whether a boolean is there is a number."""
+    """Return a column with its stored type: a nullable boolean is stored as a number."""
     is_number = column.type == "number" and column.kind == "boolean" and column.nullable
     return replace(column, kind="float") if is_number else column
 

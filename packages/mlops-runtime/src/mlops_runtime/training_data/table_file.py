@@ -1,4 +1,4 @@
-"""A Parquet or CSV file as DuckDB reads it: columns, counts, and rows for a training set."""
+"""Read a Parquet or CSV file with DuckDB: columns, aggregates, and rows for a training set."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,25 +14,25 @@ from mlops_runtime.training_data.csv_rows import CsvError, create_rows
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".tsv", ".txt", ".gz")
 _GLOB = re.compile(r"([*?\[])")
 _PANDAS_INDEX = "__index_level_"
-# beside what DuckDB casts: days before months only where dots are between, as in most of Europe
+# formats in addition to DuckDB's own casts; days come before months only with dots, as in most of Europe
 _TIME_FORMATS = (
     *("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%b %d %Y", "%B %d, %Y", "%d %b %Y", "%Y/%m/%d %H:%M:%S"),
     *("%Y/%m/%d", "%Y%m%d", "%Y-%m", "%Y-%m-%d %H.%M.%S", "%m/%d/%Y %I:%M %p"),
     "%m/%d/%Y %I:%M:%S %p",
 )
-_FIRST_SECOND, _LAST_SECOND = 10**8, 7 * 10**9  # of 1973 and of 2191
-GATE_ROWS = 200  # of the holdout, by which the gate decides; a small table holds out more than its share
+_FIRST_SECOND, _LAST_SECOND = 10**8, 7 * 10**9  # in 1973 and 2191
+GATE_ROWS = 200  # rows of the holdout that the gate needs; a small table holds out more than its share
 _HOLDOUT_SHARE = 0.15
 TIME_KINDS = ("time", "text", "integer", "float")
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 
 
 class TableError(ValueError):
-    """A file, or what is asked of it, does not make a training set.
+    """A training set cannot be made from a file, or not as requested.
 
     Args:
         problems: Each with the value got, what is allowed and the fix.
-        questions: Columns for which only a person knows whether their values are known at the time of prediction.
+        questions: Columns for which a person must decide whether their values are known at the time of prediction.
     """
 
     def __init__(self, problems: Sequence[str], questions: Sequence[str] = ()) -> None:
@@ -56,7 +56,7 @@ class FileColumn:
 
 
 class TableFile:
-    """A file that is open as the view ``rows``. Use `open_table`."""
+    """An open file, with its rows in the table ``rows``. Use `open_table`."""
 
     def __init__(self, connection: Any, path: Path) -> None:
         self._connection, self.path = connection, path
@@ -115,14 +115,14 @@ def open_table(path: Path) -> Iterator[TableFile]:
             if suffix in _CSV and mixes_line_ends(path):
                 fix = f"tr -d '\\r' < {path.name} > one_way.csv"
                 raise TableError(
-                    [f"cannot read {str(path)!r}: its lines end in two ways; make them one: {fix}"]
+                    [f"cannot read {str(path)!r}: its lines have different line endings; make them equal: {fix}"]
                 ) from error
             raise TableError([f"cannot read {str(path)!r}: {_reason(str(error))}"]) from error
         yield TableFile(connection, path)
 
 
 def _reason(text: str) -> str:
-    """Return the line of an error of DuckDB that says what is wrong; the first names a line of the file alone."""
+    """Return the lines of a DuckDB error that describe the problem; the first line alone only has a line number."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Original Line")]
     return "; ".join(lines[:2])
 
@@ -138,10 +138,10 @@ def quoted(name: str) -> str:
 
 
 def as_time(column: FileColumn) -> str:
-    """Return a column of times, dates, their text, or integers that count them, as UTC timestamps in SQL.
+    """Return an SQL expression that converts a column of times, dates, their text, or integers to UTC timestamps.
 
-    Integers are years, months (202511), days (20251127), or seconds, milli-, micro- or nanoseconds since 1970, by how many digits
-    they have.
+    Integers are years, months (202511), days (20251127), or seconds, milli-, micro- or nanoseconds since 1970, depending on their
+    number of digits.
     """
     name = quoted(column.name)
     if column.kind == "time":
@@ -155,7 +155,7 @@ def as_time(column: FileColumn) -> str:
 
 
 def _counted_time(number: str) -> str:
-    """Return what an integer counts as a timestamp; NULL for one outside of the years 1900 to 2200."""
+    """Return an SQL expression that converts an integer to a timestamp; NULL outside of the years 1900 to 2200."""
     cases = [
         f"WHEN {number} BETWEEN 1900 AND 2200 THEN make_timestamp({number}, 1, 1, 0, 0, 0)",
         *(
@@ -172,22 +172,22 @@ def _counted_time(number: str) -> str:
 
 
 def usable_rows(table: TableFile, label: str, time: str) -> str:
-    """Return the condition of rows that have a label and a time."""
+    """Return the SQL condition for rows with a label and a time."""
     condition = f"{quoted(label)} IS NOT NULL AND {as_time(table.columns[time])} IS NOT NULL"
     return f"{condition} AND isfinite({quoted(label)})" if table.columns[label].kind == "float" else condition
 
 
 def first_of_holdout(table: TableFile, time: str, rows: str, holdout_from: str | None) -> str:
-    """Return the first time of the holdout: the last 15 % of the rows, or 200 rows, at most half; never inside one time.
+    """Return the first time of the holdout: the last 15 % of the rows, or 200 rows, at most half; rows of one time stay together.
 
     Args:
         table: The file.
         time: Its column of times.
-        rows: The condition of the rows that count.
-        holdout_from: The time, where it was given.
+        rows: The condition of usable rows.
+        holdout_from: The given time, if any.
 
     Raises:
-        TableError: If the times allow no cut.
+        TableError: If no split by time is possible.
     """
     at = as_time(table.columns[time])
     count, times, first, last = table.values(["count(*)", f"count(DISTINCT {at})", f"min({at})", f"max({at})"], rows)
@@ -203,7 +203,7 @@ def first_of_holdout(table: TableFile, time: str, rows: str, holdout_from: str |
     if times < 3:
         fix = "give --holdout-from, its first time" if times == 2 else "add later rows"
         seen = "1 time" if times == 1 else f"{times} times"
-        raise TableError([f"{time!r} has {seen}, fewer than three, of which the last are held out: {fix}"])
+        raise TableError([f"{time!r} has {seen}, fewer than three, the last of which are held out: {fix}"])
     share = max(_HOLDOUT_SHARE, min(0.5, GATE_ROWS / count))
     chosen = table.values([f"quantile_disc({at}, {1 - share})"], rows)[0]
     if chosen == first:

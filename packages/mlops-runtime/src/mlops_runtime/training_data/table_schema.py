@@ -1,6 +1,6 @@
-"""What a table can be used for: the role of each column, the label's kind and metric, the cut by time, blocks and baselines.
+"""Propose how to use a table: role of each column, kind of the label and metric, split by time, blocks and baselines.
 
-Facts of the schema alone are kept: no row, no category of a column whose name reads like a person's, numbers with two digits.
+Only facts of the schema are stored: no row, no category of a column whose name suggests personal data, numbers with two digits.
 """
 
 import re
@@ -27,17 +27,17 @@ from mlops_runtime.training_data.table_file import (
 )
 
 MOST_CATEGORIES = 200
-MOST_CLASSES = 100  # as the evaluation's
-WEEK = "block_week"  # the column that is added where blocks are weeks
-DAY = "cluster_day"  # the column that is added where days are what varies independently
+MOST_CLASSES = 100  # the evaluation's limit
+WEEK = "block_week"  # added column, if blocks are weeks
+DAY = "cluster_day"  # added column, if days vary independently
 _FEWEST_ROWS = 100
 _FEWEST_BLOCKS = 12
 _FEWEST_DAYS = 14
-_LASTING = 1.5  # times as likely: above it a key of one day is one of the next day by more than its share
+_LASTING = 1.5  # ratio: above it, the keys of one day recur on the next day more often than by their share
 _MOST_LOST_TIMES = 0.01
 _LEAK = 0.995
 _SHOWN_CATEGORIES = 20
-_RARE = 10  # rows: a category that fewer have could point at one person
+_RARE = 10  # rows: a category with fewer could identify a person
 _PERSONAL = (
     *("name", "email", "phone", "address", "street", "birth", "iban", "passport", "gender", "sex", "age", "income"),
     *(
@@ -60,11 +60,10 @@ _PERSONAL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputColumn:
-    """A column that the model takes.
+    """An input column of the model.
 
-    ``kind`` says of a number whether it is ``float``, ``integer`` or ``boolean``, of a category ``text`` or ``integer``.
-    ``low`` and ``high`` are about where the numbers of the training part lie; ``categories`` are common ones, none of a personal
-    column.
+    ``kind`` of a number is ``float``, ``integer`` or ``boolean``, of a category ``text`` or ``integer``. ``low`` and ``high`` are
+    the approximate range of the numbers in the training part; ``categories`` are common ones, none for a personal column.
     """
 
     name: str
@@ -78,7 +77,7 @@ class InputColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """A column that the model does not take, and why."""
+    """A column that is not an input, and the reason."""
 
     name: str
     reason: str
@@ -86,14 +85,14 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSchema:
-    """What a table holds, as ``mlops new`` records it.
+    """Schema of a table, as ``mlops new`` records it.
 
-    ``holdout_from`` is a time that was given; the default is a share. ``dropped`` rows lack label or time and are not ``rows``.
-    ``cluster`` is the column whose values monitors take for independent: days, or the key where its values come for some days and
-    stay away for others. Shops are there every day, so that a window of days does not sample them; a shopper's rows are of one
-    day. A subscriber's are of a fortnight: days that follow each other are of the same subscribers, and no independent samples.
-    ``entities`` are the columns that with the time name a row of a feature store, the key first, and ``holdout_days`` how many of
-    the newest days are held out of it; both are empty without a store.
+    ``holdout_from`` is a given time; by default the holdout is a share. ``dropped`` rows lack label or time and are not counted
+    in ``rows``. ``cluster`` is the column whose values monitors treat as independent: days, or the key if its values occur for
+    some days and then stay away. Shops occur every day, so that a window of days does not sample them; a shopper's rows are all
+    of one day. A subscriber's rows span a fortnight: consecutive days have the same subscribers, and are not independent samples.
+    ``entities`` are the columns that, with the time, identify a row of a feature store, the key first, and ``holdout_days`` is
+    the number of newest days that are held out of it; both are empty without a store.
     """
 
     label: str
@@ -123,7 +122,7 @@ class TableSchema:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Columns of the file that a training set has, in their order."""
+        """Columns of the file that a training set has, in order."""
         others = (*self.entities, self.key, self.time, self.label)
         return tuple(dict.fromkeys([column.name for column in self.inputs] + [name for name in others if name]))
 
@@ -142,12 +141,12 @@ def read_schema(
 
     Args:
         path: A Parquet or CSV file.
-        label: The column that is to be predicted.
+        label: The column to predict.
         time: The column with the time of prediction.
-        key: The column whose values have histories of their own, such as a store. Default: none.
+        key: The column whose values have separate histories, such as a store. Default: none.
         holdout_from: The first time of the holdout, ISO 8601. Default: the last 15 % of the rows, or 200 rows, at most half.
-        known: Columns whose values are known at the time of prediction although they look otherwise.
-        without: Columns to leave out.
+        known: Columns whose values are known at the time of prediction although they seem not to be.
+        without: Columns to exclude.
 
     Raises:
         TableError: With every problem at once.
@@ -160,7 +159,7 @@ def read_schema(
 
 
 class _Reading:
-    """One reading of a file: problems are collected, and raised together where no more can be found."""
+    """Analysis of a file. Problems are collected, and raised together when the analysis cannot continue."""
 
     def __init__(
         self,
@@ -243,12 +242,12 @@ class _Reading:
         columns = self._table.columns
         there = ", ".join(columns)
         if all(re.fullmatch(r"column\d+", name) for name in columns):
-            there += "; its first line must have the names of columns"
+            there += "; its first line must have column names"
         if len(columns) == 1 and re.search(r"[,;\t|]", there):
             there += "; a line of it has more or fewer columns"
         if not self._time:
             self._problems.append(
-                "--time is required: without the time of prediction training on the future is not detected; name the column"
+                "--time is required: without the time of prediction, training on the future is not detected; set it to the column"
             )
         for option, name in (("--label", self._label), ("--time", self._time), ("--key", self._key)):
             if name and name not in columns:
@@ -263,25 +262,25 @@ class _Reading:
         reserved = [name for name in columns if name.startswith(PREFIX) or name in (WEEK, DAY)]
         if reserved:
             self._problems.append(
-                f"column names must not begin with {PREFIX!r} or be {WEEK!r} or {DAY!r}, which the platform makes, got "
+                f"column names must not begin with {PREFIX!r} or be {WEEK!r} or {DAY!r}, which the platform adds, got "
                 f"{', '.join(map(repr, reserved))}; rename them"
             )
         if self._time in columns and columns[self._time].kind not in TIME_KINDS:
             self._problems.append(
-                f"--time must hold times, dates or integers that count them, got {columns[self._time].sql} in {self._time!r}; "
+                f"--time must have times, dates or integers that count them, got {columns[self._time].sql} in {self._time!r}; "
                 "convert it"
             )
         if self._label in columns and columns[self._label].kind in ("time", "other"):
             self._problems.append(
-                f"--label must hold numbers or names of classes, got {columns[self._label].sql} in {self._label!r}"
+                f"--label must have numbers or names of classes, got {columns[self._label].sql} in {self._label!r}"
             )
         if self._key in columns and columns[self._key].kind not in ("text", "integer"):
             self._problems.append(
-                f"--key must hold text or integers, got {columns[self._key].sql} in {self._key!r}; convert it"
+                f"--key must have text or integers, got {columns[self._key].sql} in {self._key!r}; convert it"
             )
 
     def _check_times(self) -> None:
-        """Refuse times that are not understood, where they are more than a few: those rows would be lost without a word."""
+        """Report a time column with more than a few unreadable values, whose rows would be lost silently."""
         name, at = quoted(self._time), as_time(self._table.columns[self._time])
         text = f"CAST({name} AS VARCHAR)"
         given, read, example = self._table.values(
@@ -289,7 +288,7 @@ class _Reading:
         )
         if given - read > given * _MOST_LOST_TIMES:
             self._problems.append(
-                f"--time: {given - read} of {given} values of {self._time!r} are not understood as times, such as {example!r}; "
+                f"--time: {given - read} of {given} values of {self._time!r} are not valid times, such as {example!r}; "
                 "write ISO 8601, such as '2026-11-29' or '2026-11-29T08:30:00+01:00'"
             )
             self._stop()
@@ -307,15 +306,15 @@ class _Reading:
             return "chance", ()
         if len(values) == 2:
             self._problems.append(
-                f"label {self._label!r} has the two values {' and '.join(map(repr, values))}: write 1 for the one whose "
-                "chance is to be predicted and 0 for the other"
+                f"label {self._label!r} has the two values {' and '.join(map(repr, values))}: write 1 for the value whose "
+                "probability is predicted and 0 for the other"
             )
             return "chance", ()
         if column.kind != "text":
             return "number", ()
         if len(values) > MOST_CLASSES:
             self._problems.append(
-                f"label {self._label!r} has more than {MOST_CLASSES} texts; predict a number or coarser classes"
+                f"label {self._label!r} has more than {MOST_CLASSES} different texts; predict a number or coarser classes"
                 f"{self._almost(column)}"
             )
         return "classes", tuple(values)
@@ -326,7 +325,7 @@ class _Reading:
         if kind == "chance":
             return "log_loss"
         lowest, highest = self._table.values([f"min({quoted(self._label)})", f"max({quoted(self._label)})"], self._rows)
-        return "wape" if lowest >= 0 or highest <= 0 else "mae"  # labels that sum to about 0 have no relative error
+        return "wape" if lowest >= 0 or highest <= 0 else "mae"  # no relative error if labels sum to about 0
 
     def _cut_time(self) -> str:
         try:
@@ -357,7 +356,7 @@ class _Reading:
                 )
 
     def _input(self, name: str, label_kind: str) -> InputColumn | None:
-        """Return a column as an input; None where it is left out, is asked about or has another role."""
+        """Return a column as an input; None if it is excluded, needs an answer or has another role."""
         column = self._table.columns[name]
         if name in (self._label, self._time, *self._without):
             return None
@@ -407,7 +406,7 @@ class _Reading:
             if distinct > trained / 2:
                 self._problems.append(
                     f"--key {column.name!r} is an identifier: {distinct} values in {trained} rows, so none has a history; "
-                    "name a column that repeats, such as a store, or leave --key out"
+                    "choose a column that repeats, such as a store, or omit --key"
                 )
             if distinct * 20 >= trained:
                 return "an identifier"
@@ -415,11 +414,11 @@ class _Reading:
             noun = "text" if column.kind == "text" else "identifier"
             return f"{noun} with {distinct} values, at most {MOST_CATEGORIES} can be categories{self._almost(column)}"
         if column.kind == "integer" and distinct == trained:
-            return "another integer in every row, an identifier"
+            return "a different integer in every row, an identifier"
         return None
 
     def _almost(self, column: FileColumn) -> str:
-        """Say of a text that is nearly always a number what else it is."""
+        """Return a hint, as the end of a message, for a text column whose values are mostly numbers."""
         name = quoted(column.name)
         other = f"{name} IS NOT NULL AND TRY_CAST(replace({name}, ',', '.') AS DOUBLE) IS NULL"
         if column.kind != "text":
@@ -432,7 +431,7 @@ class _Reading:
         return f"; {given - others} of {given} are numbers" + (f", others are such as {example!r}" if others else "")
 
     def _is_suspicious(self, column: FileColumn, distinct: int, label_kind: str) -> bool:
-        """Ask about a column that may be the label in other words, or of a time after the prediction."""
+        """Return whether a column may be derived from the label, or be later than the prediction; then ask the user."""
         name, label = quoted(column.name), quoted(self._label)
         told = ""
         if column.kind != "text" and label_kind != "classes":
@@ -440,20 +439,20 @@ class _Reading:
             finite = f"{self._rows} AND isfinite(CAST({name} AS DOUBLE))"
             related = self._table.values([pair], finite)[0]
             if related is not None and related > _LEAK:
-                told = f"is the label in other words (|r| = {related:.4f})"
+                told = f"is almost a copy of the label (|r| = {related:.4f})"
         if not told and label_kind != "number" and distinct <= MOST_CATEGORIES:
             pairs = self._table.rows(
                 f"SELECT count(*) FROM (SELECT DISTINCT {name}, {label} FROM rows WHERE {self._trained} AND {name} IS NOT NULL)"  # noqa: S608 - quoted
             )
             if pairs[0][0] == distinct:
-                told = "is the label in other words (each value has one label)"
+                told = "determines the label (each value has one label)"
         if not told and len(self._label) > 1 and resembles(column.name, self._label):
             told = f"is named like the label {self._label!r}"
         if told:
             self._questions.append(column.name)
             option = shlex.quote(column.name)
             self._problems.append(
-                f"column {column.name!r} {told}: --leave-out {option} leaves it out, --known {option} keeps it if its values are "
+                f"column {column.name!r} {told}: --leave-out {option} excludes it, --known {option} keeps it if its values are "
                 "known at the time of prediction"
             )
         return bool(told)
@@ -491,12 +490,12 @@ class _Reading:
         keys = f", {of_key[0]} values of {self._key!r}{nulls}" if of_key else ""
         self._problems.append(
             f"no gate is possible: the holdout has {weeks} week{'' if weeks == 1 else 's'}{keys}, and needs {_FEWEST_BLOCKS} "
-            "of one that vary independently; name another --key, an earlier --holdout-from, or add rows"
+            "independent weeks or keys; choose another --key, an earlier --holdout-from, or add rows"
         )
         return ""
 
     def _cluster(self, block: str) -> str:
-        """Return days, unless a key of one day is more often one of the next than of any other: then days depend on each other."""
+        """Return days, unless keys of one day recur on the next more often than on other days, so that days are dependent."""
         if block == WEEK:
             return DAY
         day = f"date_trunc('day', {as_time(self._table.columns[self._time])})"
@@ -522,7 +521,7 @@ def _is_id(name: str) -> bool:
 
 
 def told(schema: TableSchema) -> Iterator[str]:
-    """Yield what a person reads of a schema, a line each."""
+    """Yield a description of a schema for a person, line by line."""
     kinds = {"number": "a number", "chance": "a chance", "classes": f"one of {len(schema.classes)} classes"}
     yield f"label {schema.label}: {kinds[schema.label_kind]}, measured by {schema.metric}"
     yield f"{len(schema.inputs)} inputs: {', '.join(column.name for column in schema.inputs)}"
@@ -541,6 +540,6 @@ def told(schema: TableSchema) -> Iterator[str]:
     )
     if schema.cluster not in (DAY, WEEK):
         yield (
-            f"monitors take all rows of one {schema.cluster} for a single observation: its values stay for days, or the rows are "
-            f"of fewer than {_FEWEST_DAYS} days; drift needs calls of many of them: give WINDOW in monitoring.py a week"
+            f"monitors treat all rows of one {schema.cluster} as a single observation: its values recur for days, or the rows span "
+            f"fewer than {_FEWEST_DAYS} days; drift needs calls of many of them: set WINDOW in monitoring.py to a week"
         )
