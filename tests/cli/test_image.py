@@ -98,7 +98,7 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
         assert result.returncode == 1
         return result.stderr
 
-    assert f"there is no repository '{name}' in region us-east-1; make it with mlops image push --create" in said(
+    assert f"there is no repository '{name}' in region us-east-1; create it with mlops image push --create" in said(
         "push", "--repository", name
     )
     assert f"docker has no image {name}:1; build it with: mlops image build --repository {name} --tag 1" in said(
@@ -108,7 +108,7 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
         "digest", "--repository", name, "--tag", "1"
     )
     assert (
-        f"there is no repository '{name}-nothere' in region us-east-1; make it with mlops image push --create, or"
+        f"there is no repository '{name}-nothere' in region us-east-1; create it with mlops image push --create, or"
         in said("digest", "--repository", f"{name}-nothere")
     )
     assert "no cdk.json in this folder" in said("digest", "--write")

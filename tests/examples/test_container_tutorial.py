@@ -68,4 +68,4 @@ def test_a_container_that_is_not_declared_is_named_before_it_costs_anything(shel
     assert shell.run(lines[2]).returncode == 0
     done = shell.run(lines[3])
     assert done.returncode == 1
-    assert "say what it runs: mlops local image add other-server@sha256:... --serve COMMAND" in done.stderr
+    assert "declare its command: mlops local image add other-server@sha256:... --serve COMMAND" in done.stderr

@@ -42,7 +42,7 @@ def test_a_missing_repository_names_the_command(repository: ImageRepository) -> 
     """And the option that does it."""
     with pytest.raises(
         RegistryError,
-        match=r"no repository 'team/model' in region eu-west-1; make it with mlops image push --create, or: aws",
+        match=r"no repository 'team/model' in region eu-west-1; create it with mlops image push --create, or: aws",
     ):
         repository.digest("1")
 
@@ -105,7 +105,7 @@ def test_every_missing_image_is_named_with_its_commands(ecr: Any) -> None:
     assert f"image {other} is not in its registry: repository 'team/model' does not have it" in str(caught.value)
     assert f"image {nowhere} is not in its registry: there is no repository 'nowhere'" in str(caught.value)
     assert "mlops image build --repository nowhere; mlops image push --repository nowhere" in str(caught.value)
-    assert "is pushed there with docker" in str(caught.value)
+    assert "Push a third-party image there with docker" in str(caught.value)
     assert "mlops local image add nowhere@sha256:... --serve COMMAND" in str(caught.value)
 
 

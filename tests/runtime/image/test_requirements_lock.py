@@ -48,8 +48,11 @@ def test_what_uv_writes_is_a_lock() -> None:
         ("--no-binary numpy", "option '--no-binary numpy' is not allowed"),
         ("--find-links https://example.com", "option '--find-links https://example.com' is not allowed"),
         ("-r other.txt", "option '-r other.txt' is not allowed"),
-        ("--index-url http://example.com/simple", "--index-url must be https and hold no login"),
-        ("--extra-index-url https://me:secret@example.com/simple", "--extra-index-url must be https and hold no login"),
+        ("--index-url http://example.com/simple", "--index-url must be https and contain no credentials"),
+        (
+            "--extra-index-url https://me:secret@example.com/simple",
+            "--extra-index-url must be https and contain no credentials",
+        ),
         ("# nothing", "it names no package"),
     ],
 )

@@ -201,7 +201,7 @@ class Evaluation:
     failures, never zeros. ``segments`` are limited in number; ``segments_left_out`` names the rest. ``pooled_segments`` has one
     segment per column, of all its values that are left out or have too few blocks or periods for an interval. ``segment_sums``
     are of every value, and ``label_means`` are their reference: the means of absolute labels, one for each number of a
-    prediction. ``failures`` are reasons why the candidate cannot be served, whatever its loss. ``milliseconds_a_row`` is the
+    prediction. ``failures`` are reasons why the candidate cannot be served, regardless of its loss. ``milliseconds_a_row`` is the
     latency of a single row, including the server's JSON parsing.
     ``periods`` splits the losses of ``blocks`` by period, if the plan names one. ``signature_sha256``, ``model_sha256`` and
     ``baseline_sha256`` are the hashes of ``signature.json``, ``model.onnx`` and ``baseline.json``. ``flavor`` and ``trust`` are

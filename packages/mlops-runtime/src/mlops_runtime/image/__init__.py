@@ -1,4 +1,4 @@
-"""The image of jobs and servers: its build context, its registry, and whether a registry has what a stack names."""
+"""Images of jobs and servers: build context, registry, and a check that a registry has the images of a stack."""
 
-# what ``cdk.json`` has before an image was built; only the embedded cloud stands in for it
+# value in ``cdk.json`` before an image is built; only the embedded cloud can run it
 PLACEHOLDER_DIGEST = "sha256:" + "0" * 64

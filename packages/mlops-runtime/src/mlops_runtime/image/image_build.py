@@ -1,4 +1,4 @@
-"""Build an image with the user's docker: its context, its locked requirements, and the same as commands for another machine."""
+"""Build an image with the user's docker: build context, locked requirements, and the commands to do it on another machine."""
 
 import hashlib
 import shlex
@@ -13,29 +13,29 @@ from typing import Literal
 from mlops_runtime.image.requirements_lock import RequirementsLock
 
 ImageKind = Literal["runtime", "explain", "model"]
-# the folder of an image below containers/, and the name of its repository unless the user names another
+# folder of an image below containers/, and default name of its repository
 FOLDERS: dict[ImageKind, str] = {"runtime": "model", "explain": "explain", "model": "environment"}
 REPOSITORIES: dict[ImageKind, str] = {"runtime": "mlops-runtime", "explain": "mlops-explain", "model": "mlops-model"}
 _LOCK_FILE = "requirements.lock"
-# declared before the first stage without a value; the context's file has one, so that no build forgets it
+# declared without a value before the first stage; the context's copy sets it, so that every build has it
 _LOCK_ARGUMENT = "ARG REQUIREMENTS_SHA256\n"
 _STDERR = 2  # the file descriptor
 _DISTRIBUTION = "mlops-runtime"
 _PACKAGE = Path(__file__).parents[1]
 _CONTAINERS = Path(__file__).with_name("containers")
-# of the folder, what the build does not read
+# files of the folder that the build does not read
 _TOOLS = ("*.in", "__pycache__")
-# marks a folder as a build context, which may be rewritten; docker's own name, so that no build reads it
+# marks a folder as a build context, which may be rewritten; docker ignores this file
 _MARK = ".dockerignore"
 _MARKED = "# written by mlops image build: the folder is rewritten each time\n.dockerignore\n"
 
-# SageMaker and Lambda take a manifest of one platform; the attestations that buildx adds would make an index of it
+# SageMaker and Lambda need a manifest of one platform; buildx's attestations would turn it into an index
 # https://docs.docker.com/build/metadata/attestations/
 _NO_ATTESTATIONS = "--provenance=false"
 
 
 class BuildContextError(ValueError):
-    """A folder holds something else than a build context; nothing in it was touched."""
+    """A folder contains something other than a build context; nothing in it was changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,8 @@ class BuildContext:
     """A folder that docker builds an image from.
 
     Args:
-        folder: The folder; it holds the ``Dockerfile``.
-        tag: The version, and the first 12 digits of the SHA-256 over all files: another content has another tag.
+        folder: The folder, with the ``Dockerfile``.
+        tag: The version, and the first 12 digits of the SHA-256 over all files: other contents have another tag.
     """
 
     folder: Path
@@ -52,16 +52,16 @@ class BuildContext:
 
 
 def write_context(kind: ImageKind, folder: Path, lock: RequirementsLock | None = None) -> BuildContext:
-    """Write the build context of an image, in place of what the folder held.
+    """Write the build context of an image, replacing the folder's contents.
 
     Args:
-        kind: Which image: ``runtime`` for jobs and servers, ``explain`` with shap on top of it, ``model`` with the environment of a
-            model on top of it.
-        lock: What the environment of ``model`` is made of. Default: it is another image.
-        folder: Where to: a new or empty folder, or one that this function has written before.
+        kind: The image: ``runtime`` for jobs and servers, ``explain`` with shap on top of it, ``model`` with a model's environment
+            on top of it.
+        lock: Lock of the environment, for ``model``. Default: for other images.
+        folder: Target folder: new, empty, or written by this function before.
 
     Raises:
-        BuildContextError: If the folder holds anything else.
+        BuildContextError: If the folder contains anything else.
 
     Example:
         >>> import tempfile
@@ -76,7 +76,7 @@ def write_context(kind: ImageKind, folder: Path, lock: RequirementsLock | None =
     if kind == "runtime":
         packages = folder / "site-packages"
         shutil.copytree(_PACKAGE, packages / _PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", "containers"))
-        # jobs ask for the version that they run
+        # jobs query the version of the package
         named = packages / f"{_DISTRIBUTION.replace('-', '_')}-{installed.version}.dist-info"
         named.mkdir()
         (named / "METADATA").write_text(installed.read_text("METADATA") or "", "utf-8")
@@ -96,8 +96,8 @@ def _check_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir() or any(folder.iterdir()):
         raise BuildContextError(
-            f"{str(folder)!r} must be a new or empty folder, or one that mlops image build has written, as what it holds is "
-            "replaced; name another with --context"
+            f"{str(folder)!r} must be a new or empty folder, or one that mlops image build has written, because its contents are "
+            "replaced; choose another with --context"
         )
 
 
@@ -110,12 +110,12 @@ def _digest(folder: Path) -> str:
 
 
 class DockerError(RuntimeError):
-    """There is no docker here, or it failed; the message has the commands or docker's last words."""
+    """Docker is missing or failed; the message has the commands to run elsewhere, or the failed command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docker:
-    """A docker that runs commands, its output shown to the user as it comes.
+    """A docker executable whose output is shown to the user.
 
     Args:
         program: Path of the executable.
@@ -125,10 +125,10 @@ class Docker:
 
     @classmethod
     def find(cls, commands: Sequence[str], *, copied: Path | None = None) -> "Docker":
-        """Find docker on the path.
+        """Find docker on the PATH.
 
         Args:
-            commands: What to run on a machine that has docker, for the error.
+            commands: Commands to run on a machine that has docker, for the error message.
             copied: Folder that the commands need there. Default: none.
 
         Raises:
@@ -142,11 +142,11 @@ class Docker:
         return cls(program=program)
 
     def run(self, *arguments: str, given: str | None = None) -> None:
-        """Run a command to its end; what it prints goes to standard error, since it is progress.
+        """Run a command to its end; its output goes to standard error, since it is progress.
 
         Args:
             arguments: Its arguments.
-            given: What it reads from standard input. Default: nothing.
+            given: Its standard input. Default: empty.
 
         Raises:
             DockerError: If it fails.
@@ -156,19 +156,19 @@ class Docker:
             raise DockerError(f"docker failed with exit code {done.returncode}: {shlex.join(['docker', *arguments])}")
 
     def has_image(self, name: str) -> bool:
-        """Return whether docker holds an image of this name."""
+        """Return whether docker has an image of this name."""
         done = subprocess.run([self.program, "image", "inspect", name], capture_output=True, check=False)
         return done.returncode == 0
 
 
 def build_arguments(context: Path, *, name: str, platform: str, runtime: str | None = None) -> list[str]:
-    """Return docker's arguments that build an image of one platform.
+    """Return docker's arguments to build an image for one platform.
 
     Args:
         context: Folder of the build context.
         name: Name and tag of the image.
         platform: Such as ``linux/amd64``.
-        runtime: The image that this one extends. Default: it extends none.
+        runtime: The base image. Default: none.
 
     Example:
         >>> " ".join(build_arguments(Path("context"), name="mlops-runtime:1", platform="linux/amd64"))

@@ -1,4 +1,4 @@
-"""Repositories of ECR: created, logged in to, asked for the digest of a tag and for images that a stack names."""
+"""ECR repositories: create, log in, look up the digest of a tag, and check the images of a stack."""
 
 import base64
 import re
@@ -21,7 +21,7 @@ _URI = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<repository>[^@:]+)"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64})|:(?P<tag>[\w.-]+))"
 )
-# what every manifest may be; without a list ECR leaves out indexes and OCI manifests
+# all manifest types; without a list, ECR omits indexes and OCI manifests
 _ACCEPTED = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -31,12 +31,12 @@ _ACCEPTED = (
 
 
 class RegistryError(RuntimeError):
-    """A repository or a tag is not there; the message says how to make it."""
+    """A repository or a tag does not exist; the message says how to create it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """What docker logs in with: the registry's host, the user and a password for some hours."""
+    """Docker credentials of a registry: host, user, and a password that is valid for some hours."""
 
     host: str
     user: str
@@ -56,10 +56,10 @@ class ImageRepository:
     name: str
 
     def require(self) -> None:
-        """Refuse a repository that does not exist.
+        """Check that the repository exists.
 
         Raises:
-            RegistryError: With the command that makes it.
+            RegistryError: If it does not, with the command to create it.
         """
         try:
             self.ecr.describe_repositories(repositoryNames=[self.name])
@@ -67,14 +67,14 @@ class ImageRepository:
             if error.response["Error"]["Code"] != "RepositoryNotFoundException":
                 raise
             raise RegistryError(
-                f"there is no repository {self.name!r} in region {self.ecr.meta.region_name}; make it with "
+                f"there is no repository {self.name!r} in region {self.ecr.meta.region_name}; create it with "
                 f"mlops image push --create, or: aws ecr create-repository --repository-name {self.name} "
                 "--image-tag-mutability IMMUTABLE --image-scanning-configuration scanOnPush=true "
                 "--encryption-configuration encryptionType=KMS"
             ) from error
 
     def create(self) -> bool:
-        """Make the repository: tags cannot move, images are scanned and encrypted with a key. Return whether it is new."""
+        """Create the repository with immutable tags, scanning and KMS encryption. Return whether it is new."""
         try:
             self.ecr.create_repository(
                 repositoryName=self.name,
@@ -89,7 +89,7 @@ class ImageRepository:
         return True
 
     def login(self) -> Login:
-        """Return what docker logs in with; the registry of the embedded cloud is its own port, which docker reaches here."""
+        """Return docker's credentials; the registry of the embedded cloud is on its own local port."""
         data = self.ecr.get_authorization_token()["authorizationData"][0]
         user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
         endpoint, registry = urlsplit(self.ecr.meta.endpoint_url), urlsplit(data["proxyEndpoint"])
@@ -97,7 +97,7 @@ class ImageRepository:
         return Login(host=host, user=user, password=password)
 
     def digest(self, tag: str) -> str | None:
-        """Return the digest of a tag, or ``None`` where the repository has no such tag.
+        """Return the digest of a tag, or ``None`` if the repository has no such tag.
 
         Raises:
             RegistryError: If there is no such repository.
@@ -120,25 +120,25 @@ class ImageRepository:
 
 
 class MissingImageError(ValueError):
-    """Images that a registry does not have, or that cannot be checked; the message names each with its commands."""
+    """Images that are not in their registry, or cannot be checked; the message names each with its commands."""
 
 
 def check_images(ecr: "ECRClient", uris: Sequence[str]) -> None:
-    """Refuse images that their registry does not have.
+    """Check that images are in their registry.
 
     Args:
-        ecr: Client in the stack's region; its timeouts bound the check.
-        uris: Names of images in ECR, by digest or tag. Those of another region are left to the job that pulls them.
+        ecr: Client in the stack's region, whose timeouts limit the check.
+        uris: Names of images in ECR, by digest or tag. Those of another region are not checked.
 
     Raises:
-        MissingImageError: For each image that is not there, may not be read, or is in a registry that does not answer.
+        MissingImageError: For each image that is missing, may not be read, or whose registry does not respond.
     """
     problems = [problem for uri in uris for problem in [_problem(ecr, uri)] if problem is not None]
     if problems:
         raise MissingImageError("; ".join(problems))
 
 
-# what the command calls our images
+# names of the platform's images in the command
 _WHICH = {"mlops-runtime": "", "mlops-explain": "explain ", "mlops-model": "model "}
 
 
@@ -157,14 +157,14 @@ def _problem(ecr: "ECRClient", uri: str) -> str | None:
             acceptedMediaTypes=list(_ACCEPTED),
         )
     except (ConnectTimeoutError, EndpointConnectionError) as error:
-        return f"the registry of image {uri} does not answer ({error}): add the interface endpoint ecr.api to the unit's network"
+        return f"the registry of image {uri} does not respond ({error}): add the interface endpoint ecr.api to the unit's network"
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code == "RepositoryNotFoundException":
             return _missing(uri, repository, f"there is no repository {repository!r}")
         if code in DENIED:
             return (
-                f"image {uri} may not be read: let the policy of repository {repository!r} allow ecr:BatchGetImage to this "
+                f"image {uri} may not be read: the policy of repository {repository!r} must allow ecr:BatchGetImage to this "
                 f"account ({error.response['Error'].get('Message', code)})"
             )
         raise
@@ -176,11 +176,11 @@ def _missing(uri: str, repository: str, reason: str) -> str:
     ours = (
         "Build and push it"
         if repository in _WHICH
-        else "An image that others made is pushed there with docker; for the embedded cloud say what it runs: "
-        f"mlops local image add {repository}@sha256:... --serve COMMAND. Build and push one of ours"
+        else "Push a third-party image there with docker; for the embedded cloud, declare its command: "
+        f"mlops local image add {repository}@sha256:... --serve COMMAND. Build and push an image of the platform"
     )
     return (
-        f"image {uri} is not in its registry: {reason}. {ours}, then name its digest: "
+        f"image {uri} is not in its registry: {reason}. {ours}, then set its digest: "
         f"mlops image build {which}--repository {repository}; mlops image push {which}--repository {repository}; "
         f"mlops image digest {which}--repository {repository} --write"
     )

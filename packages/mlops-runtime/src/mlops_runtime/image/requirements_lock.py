@@ -1,8 +1,8 @@
-"""The lock of a model's environment: every requirement pinned, every file by hash, wheels alone.
+"""Lock of a model's environment: every requirement is pinned, every file has a hash, and only wheels are used.
 
-Its SHA-256 names the environment: the image that is built from it, the folder that the embedded cloud makes of it, and what the
-manifest of a model says that it needs. ``mlops image lock`` writes it with ``uv pip compile``, and its first lines say for which
-Python and platform.
+Its SHA-256 identifies the environment: the image that is built from it, the folder that the embedded cloud creates from it, and the
+environment that a model's manifest requires. ``mlops image lock`` writes it with ``uv pip compile``, and its first lines have the
+Python version and platform.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from urllib.parse import urlsplit
 
-# what a message suggests; its lock is universal
+# suggested in messages; writes a universal lock
 LOCK_COMMAND = "mlops image lock (of requirements.in)"
-# of containers/model/Dockerfile, whose interpreter makes the environment in the image
+# Python version of containers/model/Dockerfile, whose interpreter creates the environment in the image
 IMAGE_PYTHON = "3.13"
 _COMPILE = "uv pip compile --generate-hashes --only-binary :all:"
 _FILES = "requirements.in -o requirements.lock"
 COMPILE_COMMAND = f"{_COMPILE} --python-platform x86_64-manylinux_2_28 --python-version {IMAGE_PYTHON} {_FILES}"
-# one lock for the image and for the Python and platform of a machine that develops
+# one lock for the image and for Python and platform of a developer's machine
 UNIVERSAL_COMMAND = f"{_COMPILE} --universal --python-version 3.11 {_FILES}"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9._, -]*\])?")
@@ -29,24 +29,24 @@ _SEPARATORS = re.compile(r"[-_.]+")
 _INDEXES = ("-i", "--index-url", "--extra-index-url")
 _HEAD_LINES = 20
 _MAX_PROBLEMS = 5
-# what uv calls the platform of a bare name; https://docs.astral.sh/uv/reference/cli/#uv-pip-compile--python-platform
+# uv's platform for each short name; https://docs.astral.sh/uv/reference/cli/#uv-pip-compile--python-platform
 _BARE = {"linux": "x86_64-unknown-linux-gnu", "macos": "aarch64-apple-darwin", "windows": "x86_64-pc-windows-msvc"}
 
 
 class RequirementsError(ValueError):
-    """A lock cannot make an environment; the message has each line that is wrong, and the command that writes a right one."""
+    """A lock is invalid; the message has each wrong line, and the command that writes a valid lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequirementsLock:
-    """A lock whose lines were checked.
+    """A validated lock.
 
     Args:
         content: Its bytes.
-        sha256: Their SHA-256, which names the environment.
-        python: The Python that it is of (``3.13``), or the oldest that it is for where it is universal. Default: it does not say.
-        platform: uv's name of its platform. Default: any, or it does not say.
-        is_universal: Whether it is for every platform and for each Python from ``python`` on.
+        sha256: Their SHA-256, which identifies the environment.
+        python: Its Python version (``3.13``), or the oldest one if it is universal. Default: unknown.
+        platform: uv's name of its platform. Default: any, or unknown.
+        is_universal: Whether it is valid for every platform and each Python from ``python`` on.
 
     Example:
         >>> lock = RequirementsLock.parsed(b"numpy==2.4.0 --hash=sha256:" + b"0" * 64)
@@ -62,10 +62,10 @@ class RequirementsLock:
 
     @classmethod
     def parsed(cls, content: bytes) -> "RequirementsLock":
-        """Check the lines of a lock.
+        """Validate the lines of a lock.
 
         Raises:
-            RequirementsError: With each requirement that is not pinned and hashed, comes from elsewhere or would be built.
+            RequirementsError: With each requirement that is not pinned and hashed, is not from an index, or would be built.
         """
         try:
             text = content.decode("utf-8")
@@ -92,7 +92,7 @@ class RequirementsLock:
 
     @property
     def packages(self) -> dict[str, str]:
-        """The version of each package by its name, which is written as the index compares names.
+        """Version of each package by its normalized name.
 
         See: https://packaging.python.org/en/latest/specifications/name-normalization/
 
@@ -105,7 +105,7 @@ class RequirementsLock:
         return {_SEPARATORS.sub("-", name.partition("[")[0].strip()).lower(): version for name, _, version in pins}
 
     def python_problem(self, python: str) -> str | None:
-        """Return why an environment of this Python cannot be made of the lock.
+        """Return why the lock cannot be installed with this Python, or None.
 
         Args:
             python: Major and minor version.
@@ -126,7 +126,7 @@ class RequirementsLock:
         )
 
     def platform_problem(self, system: str, machine: str | None = None) -> str | None:
-        """Return why an environment of this platform cannot be made of the lock.
+        """Return why the lock cannot be installed on this platform, or None.
 
         Args:
             system: ``linux`` (with glibc), ``darwin`` or ``win32``, as ``sys.platform``.
@@ -146,7 +146,7 @@ class RequirementsLock:
 
 
 def stand_in(sha256: str) -> str:
-    """Return the digest that stands for an image before it was built, which the embedded cloud alone runs.
+    """Return the placeholder digest of an image that is not built yet, which only the embedded cloud runs.
 
     Args:
         sha256: SHA-256 of the lock.
@@ -155,7 +155,7 @@ def stand_in(sha256: str) -> str:
 
 
 def asset_name(sha256: str) -> str:
-    """Return the name, without its ending, that a lock has in the bucket of assets: what the CDK makes of the hash of our own.
+    """Return the name, without extension, of a lock in the assets bucket: CDK hashes a custom asset hash again.
 
     Args:
         sha256: SHA-256 of the lock.
@@ -164,7 +164,7 @@ def asset_name(sha256: str) -> str:
 
 
 def _logical_lines(text: str) -> Iterator[str]:
-    """Return lines without comments, joined where they end with a backslash, as pip reads them."""
+    """Yield lines without comments, joined at trailing backslashes, like pip."""
     joined = ""
     for line in text.splitlines():
         kept = line.rstrip()
@@ -201,12 +201,12 @@ def _option_problem(words: list[str], line: str) -> str | None:
     if words[0] in _INDEXES and len(words) == 2:
         parts = urlsplit(words[1])
         is_open = parts.scheme == "https" and "@" not in parts.netloc
-        return None if is_open else f"{words[0]} must be https and hold no login"
+        return None if is_open else f"{words[0]} must be https and contain no credentials"
     return None if words == ["--only-binary", ":all:"] else f"option {line[:60]!r} is not allowed"
 
 
 def _options(text: str) -> dict[str, str]:
-    """Return the options of the command that the comments at the beginning name."""
+    """Return the options of the command in the comments at the beginning."""
     head = [line.lstrip("# ") for line in text.splitlines()[:_HEAD_LINES] if line.startswith("#")]
     words = [part for line in head for word in line.split() for part in word.split("=", 1)]
     return dict(pairwise([*words, ""]))

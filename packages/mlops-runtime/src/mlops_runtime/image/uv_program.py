@@ -1,4 +1,4 @@
-"""uv, which writes locks of requirements and makes environments of them."""
+"""Run uv, which writes locks of requirements and creates environments from them."""
 
 import os
 import shutil
@@ -14,19 +14,19 @@ from mlops_runtime.image.requirements_lock import (
 )
 
 _LAST_LINES = 8
-# what uv draws before a line of an error; the first is a cross
+# characters that uv draws before a line of an error; the first is a cross
 _MARKS = " \N{MULTIPLICATION SIGN}│├─▶╰"
 
 
 class MissingUvError(RequirementsError):
-    """uv is missing here; the message says how to install it."""
+    """uv is not installed; the message says how to install it."""
 
 
 def find_uv() -> str:
-    """Return the path of uv: that of the variable ``UV``, on the path, or of the installed package.
+    """Return the path of uv, from the variable ``UV``, the PATH or the installed package.
 
     Raises:
-        MissingUvError: It is not installed.
+        MissingUvError: If it is not installed.
     """
     named = os.environ.get("UV") or shutil.which("uv")
     if named is not None:
@@ -38,7 +38,7 @@ def find_uv() -> str:
 
 
 def last_words(text: str) -> str:
-    """Return the last lines of what uv said as one.
+    """Return the last lines of uv's output as one line.
 
     Example:
         >>> last_words(chr(10).join(("error", "  ├─▶ no wheel")))
@@ -51,16 +51,16 @@ def last_words(text: str) -> str:
 def compile_lock(
     requirements: Path, output: Path, *, is_universal: bool, folder: Path | None = None
 ) -> RequirementsLock:
-    """Write the lock of requirements: wheels alone, each by hash.
+    """Write the lock of requirements, with only wheels and their hashes.
 
     Args:
-        requirements: What a person wrote, such as ``requirements.in``.
-        output: Where to; versions that it has are kept where they fit.
-        is_universal: For each platform and each Python from 3.11 on, or for the image alone.
-        folder: Where both are, if they are relative, and with whose settings of uv. Default: where this process is.
+        requirements: Hand-written requirements, such as ``requirements.in``.
+        output: The lock; its existing versions are kept if possible.
+        is_universal: Whether for every platform and each Python from 3.11 on, or only for the image.
+        folder: Working directory for relative paths and settings of uv. Default: that of this process.
 
     Raises:
-        RequirementsError: uv is missing, finds no versions with wheels, or wrote something that is not a lock.
+        RequirementsError: If uv is missing, finds no versions with wheels, or writes an invalid lock.
     """
     command = UNIVERSAL_COMMAND if is_universal else COMPILE_COMMAND
     words = command.split()[1:-3]  # without the program and its files

@@ -1,1 +1,1 @@
-"""The wheels that the runtime's functions and Glue jobs need: hash-pinned locks, and how they are fetched."""
+"""Wheels of the runtime's functions and Glue jobs: hash-pinned locks, and their download."""

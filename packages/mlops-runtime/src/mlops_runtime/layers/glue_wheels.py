@@ -1,6 +1,6 @@
-"""Wheels for Glue jobs: a zip of the same hash-pinned wheels as a function's layer, for Glue's Python.
+"""Wheels for Glue jobs: a zip with the wheels of a function layer's lock, for Glue's Python.
 
-A job in a network without a way to the internet installs nothing from an index.
+A job in a network without internet access cannot install from an index.
 
 See: https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-python-libraries.html (zip of wheels)
 """
@@ -20,20 +20,20 @@ from mlops_runtime.layers.layer_wheels import LayerError
 # https://docs.aws.amazon.com/glue/latest/dg/release-notes.html: Glue 5.0 has Python 3.11 on Amazon Linux 2023, glibc 2.34
 PYTHON_VERSION = "3.11"
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip knows
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in the zip format
 
 
 def build_wheels(name: str = "features") -> Path:
-    """Fetch the wheels of a lock for Glue's Python with pip, by hash, and zip them; an index set in the environment is used.
+    """Download the wheels of a lock for Glue's Python with pip, verify their hashes, and zip them; index settings are respected.
 
     Args:
         name: Name of the lock. Default: ``features``.
 
     Returns:
-        The zip, also where it was built before: the same bytes for the same lock.
+        The zip, possibly of an earlier build: the same lock gives the same bytes.
 
     Raises:
-        LayerError: If the wheels cannot be had.
+        LayerError: If the wheels cannot be downloaded.
     """
     archive = archive_path(name)
     if archive.is_file():
@@ -45,7 +45,7 @@ def build_wheels(name: str = "features") -> Path:
         if result.returncode != 0:
             raise LayerError(f"wheels of {name!r} for Glue could not be fetched: {result.stderr.strip()[-800:]}")
         made = Path(scratch) / archive.name
-        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:  # wheels are compressed
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:  # wheels are already compressed
             for path in sorted(wheels.glob("*.whl")):
                 target.writestr(zipfile.ZipInfo(f"wheels/{path.name}", _EPOCH), path.read_bytes())
             pins = "".join(f"{pin}\n" for pin in layer_wheels.pins(name))
@@ -67,7 +67,7 @@ def archive_path(name: str) -> Path:
 
 
 def _command(name: str, target: Path) -> list[str]:
-    """Only pip downloads wheels as files; where it is not installed, uv runs it."""
+    """Return the command for pip, the only tool that downloads wheels as files; without pip, uv runs it."""
     uv = shutil.which("uv")
     has_pip = importlib.util.find_spec("pip") is not None or uv is None
     pip = [sys.executable, "-m", "pip"] if has_pip else [str(uv), "tool", "run", "--from", "pip", "pip"]

@@ -1,6 +1,6 @@
-"""Wheels of function layers: fetched by hash from a lock of this folder, for Lambda's platform and Python.
+"""Wheels of function layers, downloaded by hash from a lock of this folder, for Lambda's platform and Python.
 
-``mlops assets build`` fetches them; synthesis only reads the folder, which is named by the hash of its lock.
+``mlops assets build`` downloads them; synthesis only reads the folder, whose name contains the hash of the lock.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 PYTHON_VERSION = "3.14"  # of the functions
-# how uv and pip call Lambda's platforms; Amazon Linux 2023 has glibc 2.34
+# Lambda's platforms in uv and pip; Amazon Linux 2023 has glibc 2.34
 ARCHITECTURES = {
     "x86_64": ("x86_64-manylinux_2_28", "manylinux_2_28_x86_64"),
     "arm64": ("aarch64-manylinux_2_28", "manylinux_2_28_aarch64"),
@@ -24,7 +24,7 @@ _MIB = 1024 * 1024
 
 
 class LayerError(RuntimeError):
-    """Wheels of a layer could not be fetched or are too large."""
+    """Wheels of a layer could not be downloaded or are too large."""
 
 
 def layer_names() -> list[str]:
@@ -33,7 +33,7 @@ def layer_names() -> list[str]:
 
 
 def layer_folder(name: str, *, architecture: str) -> Path:
-    """Return where a layer's wheels stand, named by the hash of lock, Python version and architecture.
+    """Return the folder of a layer's wheels, named by the hash of lock, Python version and architecture.
 
     Args:
         name: Name of the layer.
@@ -44,17 +44,17 @@ def layer_folder(name: str, *, architecture: str) -> Path:
 
 
 def build_layers(*, architecture: str = "x86_64", names: Sequence[str] | None = None) -> Iterator[Path]:
-    """Fetch layers' wheels with uv (or pip), for Lambda's platform, by hash; an index set in the environment is used.
+    """Download layers' wheels with uv (or pip), for Lambda's platform, by hash; index settings in the environment are respected.
 
     Args:
         architecture: ``x86_64`` or ``arm64``. Default: ``x86_64``.
         names: Names of the layers. Default: all.
 
     Yields:
-        The folder of each layer, also where it was built before.
+        The folder of each layer, including those of earlier builds.
 
     Raises:
-        LayerError: If architecture or a name is unknown, wheels cannot be had, or the layer is too large.
+        LayerError: If architecture or a name is unknown, wheels cannot be downloaded, or the layer is too large.
     """
     known = layer_names()
     problems = [f"layer must be one of {', '.join(known)}, got {name!r}" for name in names or () if name not in known]
@@ -95,7 +95,7 @@ def _fetch(name: str, architecture: str, folder: Path) -> None:
         try:
             made.rename(folder)
         except OSError:
-            # something is in its place: the same layer, which another process has built meanwhile, or the rest of a broken one
+            # the folder exists: another process has built the same layer meanwhile, or a broken build left it
             if not (folder / "python").is_dir():
                 shutil.rmtree(folder)
                 made.rename(folder)
@@ -113,12 +113,12 @@ def _command(lock: Path, architecture: str, target: Path) -> list[str]:
 
 
 def pins(name: str) -> list[str]:
-    """Return what a lock pins, such as ``numpy==2.5.5``."""
+    """Return the pinned packages of a lock, such as ``numpy==2.5.5``."""
     lines = (LOCKS / f"{name}.txt").read_text().splitlines()
     return [line.split(";")[0].rstrip(" \\") for line in lines if "==" in line and not line.startswith((" ", "#"))]
 
 
 def _left_out(name: str) -> list[str]:
-    """Return the patterns of files that a lock leaves out of its layer: they stand there, so that its hash knows them."""
+    """Return the patterns of files to exclude from a layer, which are in the lock so that its hash covers them."""
     lines = (LOCKS / f"{name}.txt").read_text().splitlines()
     return [line.removeprefix("# without: ") for line in lines if line.startswith("# without: ")]
