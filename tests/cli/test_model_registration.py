@@ -103,7 +103,7 @@ def test_a_model_of_mlflows_registry_is_downloaded(cloud: Cloud, onnx: Path, mon
         assert len(cloud.uploaded) == 1
         code, said = _register("demand-forecast", "models:/churn/9")
         assert (code, "MLflow refuses /api/2.0/mlflow/model-versions/get (404): no" in said) == (1, True)
-        assert "is models:/NAME/VERSION or models:/NAME@ALIAS" in _register("demand-forecast", "models:/churn")[1]
+        assert "must be models:/NAME/VERSION or models:/NAME@ALIAS" in _register("demand-forecast", "models:/churn")[1]
     assert "cannot be reached" in _register("demand-forecast", "models:/churn/3")[1]
     assert _register("demand-forecast", onnx, "--tracking-uri", "http://x")[0] == 2
 
@@ -182,7 +182,7 @@ def test_the_registrys_rule_holds_before(cloud: Cloud, onnx: Path) -> None:
     (onnx / "model.pkl").write_bytes(b"\x80\4.")
     (onnx / "requirements.lock").write_text(LOCK_TEXT)
     cloud.pipeline = replace(PIPELINE, requirements_sha256=hashlib.sha256(LOCK_TEXT.encode()).hexdigest())
-    assert "say --trust pickle" in _register("demand-forecast", onnx)[1]
+    assert "add --trust pickle" in _register("demand-forecast", onnx)[1]
     assert "the registry allows data, code" in _register("demand-forecast", onnx, "--trust", "pickle")[1]
     assert cloud.uploaded == []
     cloud.rule = replace(cloud.rule, trust=("data", "code", "pickle"))

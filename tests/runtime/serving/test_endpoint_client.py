@@ -77,7 +77,7 @@ def test_numbers_that_are_equal_hash_alike_and_null_stays_null() -> None:
         (
             b'{"instances": [{"Household": 7, "EMAIL": "a"}]}',
             "application/json",
-            "field 'Household' reads like 'household', which is personal, .*; field 'EMAIL' reads like 'email'",
+            "field 'Household' resembles 'household', which is personal, .*; field 'EMAIL' resembles 'email'",
         ),
         (
             b'{"instances": [{"price": 2}, {"customer": {"email": "a"}}]}',
@@ -120,7 +120,7 @@ def test_other_names_are_sent() -> None:
     """A short personal name is found as a word, not within one."""
     row = {"usage": 1, "price": 2, "manager_visits": 3, "average": 4, "store_2": 5}
     assert Protector(PersonalSpec(withheld=("age", "email"))).protect(row) == row
-    with pytest.raises(PersonalDataError, match="field 'customerAge' reads like 'age'"):
+    with pytest.raises(PersonalDataError, match="field 'customerAge' resembles 'age'"):
         Protector(PersonalSpec(withheld=("age", "email"))).protect({"customerAge": 7})
 
 

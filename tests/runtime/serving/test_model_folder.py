@@ -105,7 +105,7 @@ def test_fails_for_a_handler_that_would_read_requests(tmp_path: Path, name: str)
         ({"notes.csv": b"a,b"}, "model.py with load and predict; got notes.csv"),
         ({"net.pt": b"PK"}, r"net\.pt has weights without a network; export ONNX, or add model\.py"),
         ({"net.safetensors": b"\0"}, r"net\.safetensors has weights without a network"),
-        ({"a.pkl": b"\x80\4.", "b.cbm": b"CBM1"}, r"the folder must have one model, got a\.pkl, b\.cbm; leave one"),
+        ({"a.pkl": b"\x80\4.", "b.cbm": b"CBM1"}, r"the folder must have one model, got a\.pkl, b\.cbm; keep one"),
         ({"model.skops": b"PK\5\6" + b"\0" * 18}, r"model\.skops is not a skops file"),
         ({"model.py": b"def load(folder): pass\n"}, r"model\.py must define load and predict, predict is missing"),
         ({"model.py": b"def load(\n"}, r"model\.py is not Python"),

@@ -63,7 +63,7 @@ def test_the_second_of_two_outputs_is_a_binary_classifiers_prediction(models: An
 
 def test_two_columns_are_not_guessed_to_be_probabilities(models: Any) -> None:
     """A regression of two targets would answer the second one."""
-    with pytest.raises(ModelError, match=r'shape \(1, 2\) for 1 rows; .* says "kind": "probability"'):
+    with pytest.raises(ModelError, match=r'shape \(1, 2\) for 1 rows; .* set "kind": "probability"'):
         check_answer(load(models.onnx(outputs=2), models.signature_json()))
 
 

@@ -112,7 +112,7 @@ def test_personal_fields_are_protected_row_by_row(cloud: Cloud) -> None:
     calls = _calls(cloud, replace(ENTRY, personal=PersonalSpec(withheld=("email",))))
     list(calls.send([{"price": 1, "email": "ann@x.example"}]))
     assert cloud.log == [("", [{"price": 1}])]
-    with pytest.raises(PersonalDataError, match="field 'Email' reads like 'email'"):
+    with pytest.raises(PersonalDataError, match="field 'Email' resembles 'email'"):
         list(calls.send([{"price": 1, "Email": "ann@x.example"}]))
 
 

@@ -131,7 +131,7 @@ def test_what_is_refused_is_counted() -> None:
 
 def test_fails_where_nothing_of_the_first_hour_is_answered() -> None:
     """An endpoint that serves nothing does not get a year of rows."""
-    with pytest.raises(ReplayError, match=r"no call of the first hour was answered \(400\): negative"):
+    with pytest.raises(ReplayError, match=r"no call of the first hour succeeded \(400\): negative"):
         World().replay(xs=(-1, -1, 3))
 
 
@@ -140,7 +140,7 @@ def test_fails_on_rows_before_the_clock() -> None:
     world = World()
     world.at = _at(7, 7)
     with pytest.raises(
-        ReplayError, match=r"the first row is of 2017-08-07T06, and the cloud's clock is at 2017-08-07T07:00"
+        ReplayError, match=r"the first row is from 2017-08-07T06, and the cloud's clock is at 2017-08-07T07:00"
     ):
         world.replay()
     assert world.log == []
@@ -150,7 +150,7 @@ def test_rows_between_two_times() -> None:
     """The first included, the last not; what is no time is named."""
     assert plan_hours(TIMES, since=_at(8, 0)) == [RowsOfHour(_at(8, 9), (2,))]
     assert plan_hours(TIMES, until=_at(8, 9)) == [RowsOfHour(_at(7, 6), (1, 0))]
-    with pytest.raises(ReplayError, match="none of 3 rows is between the times"):
+    with pytest.raises(ReplayError, match="none of 3 rows is in the requested period"):
         plan_hours(TIMES, since=_at(9, 0))
     with pytest.raises(ReplayError, match=r"2 rows have other values \(2: 'soon', 3: 'None'\)"):
         plan_hours(["2017-08-07", "soon", None])

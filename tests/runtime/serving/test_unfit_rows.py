@@ -27,7 +27,7 @@ def _signature(name: str, **changes: Any) -> ModelSignature:
 @pytest.mark.parametrize(
     ("name", "values", "problem"),
     [
-        ("age", [1.0, None, 3.0, None], "x has nulls where signature.json allows none: 'age' in 2 of 4 rows (1, 3 from 0); say"),
+        ("age", [1.0, None, 3.0, None], "x has nulls where signature.json allows none: 'age' in 2 of 4 rows (1, 3 from 0); set"),
         ("age", [float("nan")] * 5, "x has nulls where signature.json allows none: 'age' in 5 of 5 rows (0, 1, 2, ... from 0)"),
         ("age", [1.0, float("inf")], "'age' must be finite, got inf: in 1 of 2 rows (1 from 0) of x"),
         ("age", ["old"], "'age' is of type string in x, signature.json declares a number"),
@@ -69,7 +69,7 @@ def test_nulls_of_several_columns_are_one_problem() -> None:
     signature = ModelSignature(inputs=tuple(COLUMNS.values()), output="y")
     found = unfit_rows(pa.table({"age": [None, 1.0], "store": ["a", None]}), signature, "x")
     assert found == [
-        "x has nulls where signature.json allows none: 'age' in 1 of 2 rows (0 from 0), 'store' in 1 of 2 rows (1 from 0); say "
+        "x has nulls where signature.json allows none: 'age' in 1 of 2 rows (0 from 0), 'store' in 1 of 2 rows (1 from 0); set "
         '"nullable": true if the model accepts missing values, else fill them before training and in every request'
     ]
 
